@@ -1,0 +1,1 @@
+"""What Voidbridge's client and daemon say to each other. Standard library and pyzmq only."""

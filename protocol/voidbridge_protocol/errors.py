@@ -1,0 +1,205 @@
+"""Everything Voidbridge raises on purpose. Branches say who can do something about it.
+
+* VoidbridgeError
+  x ProtocolError            the conversation broke down
+    + BadMessage
+    + VersionMismatch
+    + UnknownSession         the daemon does not know this connection (it restarted): begin again
+    + IllegalTransition
+    + TransferFailed         bytes arrived other than they were announced
+  x DaemonError              the daemon as a whole cannot help now
+    + DaemonUnavailable      nobody answered
+    + DaemonDraining
+    + SpoolFull
+  x RequestError             what was asked for cannot be done as asked
+    + BadSetting
+    + BadPattern
+    + MissingFrames
+    + FrameMismatch          plate, matte and range do not fit together
+    + UnreadableFrame
+    + UnsupportedFrame       readable, but not something that can be given back whole
+    + BadMatte
+    + BadColorSpace
+    + UnknownJob
+  x JobError                 the request is fine, this run of it is not
+    + JobCancelled
+    + EngineFailed
+    + ModelMissing
+    + OutOfMemory
+    + DiskFull
+    + WorkerDied
+
+Every class has a dotted `code`, which is part of the protocol, and a `hint`, which is shown to the artist as
+it stands. `docs/errors.md` has a heading for each code.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VoidbridgeError(Exception):
+    """`text` says what was wrong with which value; `hint` says what to do next."""
+
+    code: ClassVar[str] = "error"
+    hint: str = "Look at the log for the whole story."
+
+    def __init__(self, text: str, hint: str | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        if hint is not None:
+            self.hint = hint
+
+    def __reduce__(self) -> tuple[type[VoidbridgeError], tuple[str, str]]:
+        return type(self), (self.text, self.hint)
+
+
+class ProtocolError(VoidbridgeError):
+    code = "protocol"
+    hint = "Client and daemon do not understand each other; update both to the same release."
+
+
+class BadMessage(ProtocolError):
+    code = "protocol.bad-message"
+    hint = "Something that is no Voidbridge of this release talks on this address."
+
+
+class VersionMismatch(ProtocolError):
+    code = "protocol.version"
+    hint = "Update the client and the daemon to the same release."
+
+
+class UnknownSession(ProtocolError):
+    code = "protocol.unknown-session"
+    hint = "The daemon was restarted; the client connects again by itself."
+
+
+class IllegalTransition(ProtocolError):
+    code = "protocol.transition"
+
+
+class TransferFailed(ProtocolError):
+    code = "protocol.transfer"
+    hint = "The file changed while it was sent, or the network damages data; run the job again."
+
+
+class DaemonError(VoidbridgeError):
+    code = "daemon"
+    hint = "Ask whoever runs the render box; `voidbridge doctor --daemon ADDRESS` says more."
+
+
+class DaemonUnavailable(DaemonError):
+    code = "daemon.unavailable"
+    hint = "Start it there with: voidbridge serve"
+
+
+class DaemonDraining(DaemonError):
+    code = "daemon.draining"
+    hint = "The daemon is stopping and takes no new jobs; try again when it is back."
+
+
+class SpoolFull(DaemonError):
+    code = "daemon.spool-full"
+    hint = "Free space on the daemon's disk, or point its setting `spool` to a larger one."
+
+
+class RequestError(VoidbridgeError):
+    code = "request"
+    hint = "Change the request and try again."
+
+
+class BadSetting(RequestError):
+    code = "request.setting"
+    hint = "`voidbridge run --help` lists every setting with its range."
+
+
+class BadPattern(RequestError):
+    code = "request.pattern"
+    hint = "Name a sequence as plate.%04d.exr or plate.####.exr, or one file as plate.1001.exr."
+
+
+class MissingFrames(RequestError):
+    code = "request.missing-frames"
+    hint = "Render the missing frames, or choose a range without them with --frames."
+
+
+class FrameMismatch(RequestError):
+    code = "request.mismatch"
+    hint = "Render plate and matte from the same script at the same format and range."
+
+
+class UnreadableFrame(RequestError):
+    code = "request.unreadable"
+    hint = "Render the frame again; its file is damaged or no OpenEXR."
+
+
+class UnsupportedFrame(RequestError):
+    code = "request.unsupported"
+    hint = "Write the plate as a flat scanline or tiled OpenEXR with R, G and B of one size."
+
+
+class BadMatte(RequestError):
+    code = "request.matte"
+    hint = "A matte is 0 outside and 1 on the object; a quadmask has the codes 0, 63, 127 and 255."
+
+
+class BadColorSpace(RequestError):
+    code = "request.color-space"
+    hint = "Name the plate's color space with --color-space, as the OpenColorIO config spells it."
+
+
+class UnknownJob(RequestError):
+    code = "request.unknown-job"
+    hint = "`voidbridge status` lists the jobs that the daemon knows."
+
+
+class JobError(VoidbridgeError):
+    code = "job"
+    hint = "The log of the daemon has the whole story under this job's id."
+
+
+class JobCancelled(JobError):
+    code = "job.cancelled"
+    hint = "Submit it again to run it."
+
+
+class EngineFailed(JobError):
+    code = "job.engine"
+
+
+class ModelMissing(JobError):
+    code = "job.model-missing"
+    hint = "`voidbridge models` lists what is needed and how to get it."
+
+
+class OutOfMemory(JobError):
+    code = "job.out-of-memory"
+    hint = "Choose fewer frames or a smaller region, or run it on a larger device."
+
+
+class DiskFull(JobError):
+    code = "job.disk-full"
+    hint = "Free space on the disk that the message names and submit the job again."
+
+
+class WorkerDied(JobError):
+    code = "job.worker-died"
+    hint = "The job was tried several times; the log of the daemon says how the worker ended."
+
+
+def _tree(root: type[VoidbridgeError]) -> dict[str, type[VoidbridgeError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+BY_CODE: dict[str, type[VoidbridgeError]] = _tree(VoidbridgeError)
+"""Every error class by its code."""
+
+
+def from_code(code: str, text: str, hint: str | None = None) -> VoidbridgeError:
+    """The error that a peer named, or the nearest ancestor that this version knows."""
+    while code not in BY_CODE and "." in code:
+        code = code.rpartition(".")[0]
+    return BY_CODE.get(code, VoidbridgeError)(text, hint or None)

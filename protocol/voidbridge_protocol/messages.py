@@ -1,0 +1,408 @@
+"""What can be said on the wire, as frozen dataclasses of plain values, checked when they are made.
+
+`docs/protocol.md` has a heading for each message and describes every field; a message changes there first.
+Pixels are never in a message: a message names files by their SHA-256, and their bytes travel as the payload
+of `Put` and `Chunk`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import ClassVar
+
+from .errors import BadMessage, BadSetting
+from .lifecycle import JobState
+
+PROTOCOL = 1
+"""The version of the protocol that this package speaks (`docs/protocol.md`)."""
+OLDEST = 1
+"""The oldest version of a peer that it still understands."""
+
+MAX_CHUNK = 2 * 1024 * 1024
+"""Bytes of one payload at most. libzmq is fastest with 1 to 2 MiB, and its heartbeats fail behind larger frames."""
+
+ROLES = ("plate", "matte", "affected")
+MATTE_KINDS = ("auto", "matte", "quadmask")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the artist chose. A field that a daemon does not know is refused, never ignored.
+
+    Distances are in pixels of the plate.
+    """
+
+    engine: str = "cleanplate"
+    prompt: str = ""
+    seed: int = 0
+    steps: int = 0
+    """Denoising steps; 0 leaves the choice to the engine."""
+    passes: int = 1
+    matte_kind: str = "auto"
+    threshold: float = 0.1
+    """A plain matte counts as set from this value on; soft edges and motion blur are inside."""
+    grow: int = 8
+    """The matte is grown by this much before anything is removed."""
+    soften: int = 8
+    """Behind the growth the result fades into the plate over this much."""
+    color_space: str = ""
+    """An OpenColorIO name of what the plate's pixels are; empty: what the file says, else ACEScg."""
+
+    def __post_init__(self) -> None:
+        if self.matte_kind not in MATTE_KINDS:
+            raise BadSetting(
+                f"matte kind {self.matte_kind!r} is none of {', '.join(MATTE_KINDS)}"
+            )
+        if not 0 < self.threshold <= 1:
+            raise BadSetting(f"the matte threshold {self.threshold:g} is not in ]0, 1]")
+        for name, low, high in (
+            ("grow", 0, 4096),
+            ("soften", 0, 4096),
+            ("seed", 0, 2**63 - 1),
+            ("steps", 0, 1000),
+            ("passes", 1, 2),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise BadSetting(f"{name} is {value}; it goes from {low} to {high}")
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """One file of the shot: what it is for, which frame it shows, and its content's name."""
+
+    role: str
+    frame: int
+    sha256: str
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise BadMessage(f"a file for {self.role!r}; the roles are {', '.join(ROLES)}")
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise BadMessage(f"{self.sha256[:80]!r} is no SHA-256 in hexadecimal")
+        if self.size < 1:
+            raise BadMessage(f"a file of {self.size} bytes for frame {self.frame}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One shot to work on: the result is wanted from `first` to `last`, both included.
+
+    The files may reach further on both sides: those frames are handles, seen and not returned.
+    """
+
+    first: int
+    last: int
+    settings: Settings
+    files: tuple[FrameFile, ...]
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise BadMessage(f"the frame range {self.first}-{self.last} runs backwards")
+        seen = {(file.role, file.frame) for file in self.files}
+        if len(seen) != len(self.files):
+            raise BadMessage("the request names two files for one role and frame")
+        plate = {frame for role, frame in seen if role == "plate"}
+        matte = {frame for role, frame in seen if role == "matte"}
+        affected = {frame for role, frame in seen if role == "affected"}
+        if not plate or plate != set(range(min(plate), max(plate) + 1)):
+            raise BadMessage("the plate's frames are not one run without gaps")
+        if matte != plate or (affected and affected != plate):
+            raise BadMessage("the matte covers other frames than the plate")
+        if not (min(plate) <= self.first and self.last <= max(plate)):
+            raise BadMessage(f"no plate for all of {self.first}-{self.last}")
+
+    def canonical(self) -> bytes:
+        """The request as bytes that are the same for the same request: what its key is the hash of."""
+        body = asdict(self)
+        body["files"] = sorted(body["files"], key=lambda file: (file["role"], file["frame"]))
+        return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+    def key(self, user: str) -> str:
+        """The id of this job: the same request of the same user is the same job."""
+        return hashlib.sha256(user.encode() + b"\0" + self.canonical()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """One finished frame, as it can be fetched."""
+
+    frame: int
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may have of the daemon."""
+
+    chunk: int = MAX_CHUNK
+    """Bytes of one payload."""
+    window: int = 32 * 1024 * 1024
+    """Bytes on their way to the daemon at once: its credit, and the most that a client asks for at once."""
+    file: int = 2 * 1024 * 1024 * 1024
+    """Bytes of one frame's file."""
+    frames: int = 20_000
+    """Frames of one job."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """Anything either side may say."""
+
+    kind: ClassVar[str] = ""
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """Client to daemon, first on the control socket."""
+
+    kind = "hello"
+    oldest: int
+    newest: int
+    session: str
+    """Drawn by the client, kept over reconnects; the same on both sockets."""
+    user: str
+    software: str
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Welcome(Message):
+    """Daemon to client: the version chosen, and where the bulk socket is."""
+
+    kind = "welcome"
+    version: int
+    software: str
+    epoch: str
+    """New at every start of the daemon."""
+    bulk: str
+    """Where the bulk socket is: a TCP port on the same host, or the path of a Unix socket."""
+    limits: Limits
+    capabilities: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attach(Message):
+    """Client to daemon, first on the bulk socket. Answered by `Credit`."""
+
+    kind = "attach"
+    session: str
+
+
+@dataclass(frozen=True)
+class Ping(Message):
+    """Either way, on either socket; answered by `Pong`. Any traffic counts as life."""
+
+    kind = "ping"
+
+
+@dataclass(frozen=True)
+class Pong(Message):
+    kind = "pong"
+
+
+@dataclass(frozen=True)
+class Submit(Message):
+    """Client to daemon. The payload is `Request.canonical()`. Answered by `Accepted` or `Refused`.
+
+    Repeating it changes nothing and is answered with where the job stands.
+    """
+
+    kind = "submit"
+    priority: int = 0
+    """Higher first; jobs of one priority are shared out fairly between users."""
+    again: bool = False
+    """Run a finished job anew."""
+
+
+@dataclass(frozen=True)
+class Accepted(Message):
+    """Daemon to client: the job stands in the table, and these files of it are still wanted."""
+
+    kind = "accepted"
+    job: str
+    state: JobState
+    need: str = ""
+    """Indices into the request's files, sorted by role and frame, as ranges: "0-99,105"."""
+    partial: tuple[tuple[int, int], ...] = ()
+    """(index, offset): the daemon has this file's first `offset` bytes."""
+
+
+@dataclass(frozen=True)
+class Refused(Message):
+    """Daemon to client: an error of `errors.py` that answers the last request on this socket, or ends a job."""
+
+    kind = "refused"
+    code: str
+    text: str
+    hint: str = ""
+    job: str = ""
+
+
+@dataclass(frozen=True)
+class Status(Message):
+    """Daemon to client, whenever something changed and in answer to `Query` and `Cancel`."""
+
+    kind = "status"
+    job: str
+    state: JobState
+    stage: str = ""
+    """What the daemon is doing, in words for the artist: "receiving", "reading", "removing"."""
+    step: int = 0
+    of: int = 0
+    """Step `step` of `of` of this stage; 0 of 0 where it cannot be counted."""
+    seconds_left: float = -1.0
+    """An estimate for the job; below 0 where there is none yet."""
+    ahead: int = 0
+    """Jobs that run before this one starts."""
+    ready: int = 0
+    """Results that can be fetched."""
+    frames: int = 0
+    """Results that there will be."""
+    attempt: int = 0
+    warnings: tuple[str, ...] = ()
+    code: str = ""
+    text: str = ""
+    hint: str = ""
+    user: str = ""
+    engine: str = ""
+
+
+@dataclass(frozen=True)
+class Ready(Message):
+    """Daemon to client: these results can be fetched."""
+
+    kind = "ready"
+    job: str
+    results: tuple[ResultFile, ...]
+
+
+@dataclass(frozen=True)
+class Query(Message):
+    """Client to daemon: where does this job stand? Answered by `Status`, then `Ready` with all results so far."""
+
+    kind = "query"
+    job: str
+
+
+@dataclass(frozen=True)
+class Watch(Message):
+    """Client to daemon: send me `Status` and `Ready` of this job from now on. Answered as `Query`."""
+
+    kind = "watch"
+    job: str
+
+
+@dataclass(frozen=True)
+class ListJobs(Message):
+    """Client to daemon. Answered by one `Status` a job, oldest first, then `Listed`."""
+
+    kind = "list-jobs"
+
+
+@dataclass(frozen=True)
+class Listed(Message):
+    kind = "listed"
+    jobs: int
+
+
+@dataclass(frozen=True)
+class Cancel(Message):
+    """Client to daemon. Asks; the answer is a `Status`. Late and repeated cancels are ordinary."""
+
+    kind = "cancel"
+    job: str
+
+
+@dataclass(frozen=True)
+class GetProvenance(Message):
+    """Client to daemon: what the results of a done job are made with. Answered by `Provenance`."""
+
+    kind = "get-provenance"
+    job: str
+
+
+@dataclass(frozen=True)
+class Provenance(Message):
+    """Daemon to client. The payload is a JSON object."""
+
+    kind = "provenance"
+    job: str
+
+
+@dataclass(frozen=True)
+class Put(Message):
+    """Client to daemon, bulk. The payload is the file's bytes from `offset` on. Spends credit."""
+
+    kind = "put"
+    sha256: str
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Credit(Message):
+    """Daemon to client, bulk: this many more payload bytes may be sent."""
+
+    kind = "credit"
+    amount: int
+
+
+@dataclass(frozen=True)
+class Got(Message):
+    """Daemon to client, bulk: the whole file is in the spool, its hash verified, on disk."""
+
+    kind = "got"
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Nack(Message):
+    """Daemon to client, bulk: this file was not taken. Send it again from `offset`, or give up."""
+
+    kind = "nack"
+    sha256: str
+    offset: int
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Get(Message):
+    """Client to daemon, bulk: `length` bytes of a result from `offset` on. The client has room for them."""
+
+    kind = "get"
+    job: str
+    frame: int
+    offset: int
+    length: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.length <= MAX_CHUNK or self.offset < 0:
+            raise BadMessage(f"asks for {self.length} bytes at {self.offset}; {MAX_CHUNK} at most")
+
+
+@dataclass(frozen=True)
+class Chunk(Message):
+    """Daemon to client, bulk. The payload is the bytes of the result from `offset` on."""
+
+    kind = "chunk"
+    job: str
+    frame: int
+    offset: int
+
+
+KINDS: dict[str, type[Message]] = {cls.kind: cls for cls in Message.__subclasses__()}
+"""Every message by the word that names it on the wire."""
+
+CARRIES_PAYLOAD: frozenset[type[Message]] = frozenset({Submit, Put, Chunk, Provenance})
+
+
+def knows_setting(name: str) -> bool:
+    """Whether this version has a setting of that name."""
+    return name in {field.name for field in fields(Settings)}

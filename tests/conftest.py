@@ -1,0 +1,36 @@
+"""Folders that tests may read besides the repository; a test that needs one skips, saying so, without it."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    shared = ROOT.parent / "shared"
+    parser.addoption("--golden", type=Path, default=shared / "golden", help="stored reference outputs")
+    parser.addoption("--samples", type=Path, default=shared / "samples", help="4K clips with quadmasks")
+    parser.addoption("--exr", type=Path, default=shared / "exr", help="EXR files from the wild")
+
+
+def _folder(request: pytest.FixtureRequest, option: str) -> Path:
+    folder = Path(request.config.getoption(option)).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here; name another folder with {option}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Path:
+    return _folder(request, "--golden")
+
+
+@pytest.fixture(scope="session")
+def samples(request: pytest.FixtureRequest) -> Path:
+    return _folder(request, "--samples")
+
+
+@pytest.fixture(scope="session")
+def wild_exr(request: pytest.FixtureRequest) -> Path:
+    return _folder(request, "--exr")
