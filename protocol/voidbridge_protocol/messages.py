@@ -52,9 +52,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.matte_kind not in MATTE_KINDS:
-            raise BadSetting(
-                f"matte kind {self.matte_kind!r} is none of {', '.join(MATTE_KINDS)}"
-            )
+            raise BadSetting(f"matte kind {self.matte_kind!r} is none of {', '.join(MATTE_KINDS)}")
         if not 0 < self.threshold <= 1:
             raise BadSetting(f"the matte threshold {self.threshold:g} is not in ]0, 1]")
         for name, low, high in (

@@ -1,0 +1,175 @@
+"""A message on the wire: [MAGIC, JSON header, payload?]. No sockets and no files here.
+
+Whatever arrives, `decode` returns a message or raises `ProtocolError`, never anything else. Fields that this
+version does not know are ignored, so a newer peer can say more; only `Settings` is strict, because a setting
+that is silently dropped makes another picture.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from .errors import BadMessage, BadSetting, VersionMismatch
+from .messages import (
+    CARRIES_PAYLOAD,
+    KINDS,
+    MAX_CHUNK,
+    Message,
+    Request,
+    Settings,
+    Submit,
+)
+
+PREFIX = b"VOIDBRIDGE/"
+MAGIC = PREFIX + b"1"
+"""The framing, not the protocol: it changes only when a `Hello` could not be read any more."""
+
+MAX_HEADER = 192 * 1024
+"""Bytes of a header. The largest is `Ready` with the results of a long shot, in pieces of this size."""
+MAX_REQUEST = 8 * 1024 * 1024
+"""Bytes of a `Submit`'s payload: 20,000 frames with plate, matte and affected."""
+
+Frame = bytes | memoryview
+
+
+def encode(message: Message, payload: Frame | None = None) -> list[Frame]:
+    """The frames that say `message`; a payload belongs to the kinds in `CARRIES_PAYLOAD` and to no other."""
+    header = {"kind": message.kind, **asdict(message)}
+    frames: list[Frame] = [MAGIC, json.dumps(header, allow_nan=False).encode()]
+    if payload is not None:
+        frames.append(payload)
+    return frames
+
+
+def decode(frames: Sequence[Frame]) -> tuple[Message, Frame | None]:
+    """The message and its payload. Raises `ProtocolError`."""
+    if len(frames) not in (2, 3) or bytes(frames[0][: len(PREFIX)]) != PREFIX:
+        raise BadMessage("this is no Voidbridge message")
+    if bytes(frames[0]) != MAGIC:
+        raise VersionMismatch(
+            f"the peer frames its messages as {_shown(frames[0])}, this side as {_shown(MAGIC)}"
+        )
+    header = _json_object(frames[1], MAX_HEADER)
+    cls = KINDS.get(str(header.get("kind")))
+    if cls is None:
+        raise BadMessage(f"unknown kind of message {str(header.get('kind'))[:60]!r}")
+    payload = frames[2] if len(frames) == 3 else None
+    if (payload is not None) != (cls in CARRIES_PAYLOAD):
+        raise BadMessage(f"{cls.kind!r} {'needs a' if payload is None else 'has no'} payload")
+    limit = MAX_REQUEST if cls is Submit else MAX_CHUNK
+    if payload is not None and len(payload) > limit:
+        raise BadMessage(f"a payload of {len(payload)} bytes beside {cls.kind!r}; {limit} at most")
+    return _build(cls, header), payload
+
+
+def decode_request(payload: Frame) -> Request:
+    """The request in a `Submit`'s payload. Raises `BadMessage`, or `RequestError` for a value out of range."""
+    body = _json_object(payload, MAX_REQUEST)
+    given = body.get("settings")
+    if isinstance(given, dict):
+        known = {field.name for field in fields(Settings)}
+        if unknown := sorted(set(given) - known):
+            raise BadSetting(
+                f"this daemon has no setting {', '.join(unknown)[:200]}",
+                "The client is newer than the daemon: update the daemon, or leave the setting out.",
+            )
+    request: Request = _build(Request, body)
+    return request
+
+
+def ranges(indices: Iterable[int]) -> str:
+    """Rising integers as "0-99,105"."""
+    out: list[list[int]] = []
+    for index in indices:
+        if out and index == out[-1][1] + 1:
+            out[-1][1] = index
+        else:
+            out.append([index, index])
+    return ",".join(f"{a}-{b}" if b > a else str(a) for a, b in out)
+
+
+def indices(text: str, below: int) -> list[int]:
+    """What `ranges` was given. Raises `BadMessage` for anything that reaches `below`."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last or first).isdigit() and len(part) < 20):
+            raise BadMessage(f"{part[:40]!r} is no range")
+        a, b = int(first), int(last or first)
+        if not a <= b < below:
+            raise BadMessage(f"the range {part} does not lie below {below}")
+        found.extend(range(a, b + 1))
+    return found
+
+
+def _json_object(data: Frame, limit: int) -> dict[str, Any]:
+    if len(data) > limit:
+        raise BadMessage(f"a header of {len(data)} bytes; {limit} at most")
+    try:
+        header = json.loads(bytes(data))
+    except (ValueError, RecursionError) as error:
+        raise BadMessage(f"unreadable header: {error}") from error
+    if not isinstance(header, dict):
+        raise BadMessage("the header is no JSON object")
+    return header
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _build(cls: Any, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise BadMessage(f"{cls.__name__} should be an object, not {_shown(values)}")
+    hints = _hints(cls)
+    arguments = {
+        field.name: _value(hints[field.name], values[field.name], f"{cls.__name__}.{field.name}")
+        for field in fields(cls)
+        if field.name in values  # else its default, or a TypeError from cls() if it has none
+    }
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise BadMessage(f"{cls.__name__} is incomplete: {error}") from error
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin is tuple:
+        inner = get_args(hint)
+        if not isinstance(value, list):
+            raise BadMessage(f"{where} should be a list, not {_shown(value)}")
+        if inner[-1] is Ellipsis:
+            return tuple(_value(inner[0], item, where) for item in value)
+        if len(value) != len(inner):
+            raise BadMessage(f"{where} should have {len(inner)} items, not {len(value)}")
+        return tuple(_value(h, item, where) for h, item in zip(inner, value, strict=True))
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        return _value(next(h for h in get_args(hint) if h is not type(None)), value, where)
+    if is_dataclass(hint):
+        return _build(hint, value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        try:
+            return hint(value)
+        except ValueError as error:
+            raise BadMessage(f"{where}: {_shown(value)} is unknown") from error
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        raise BadMessage(f"{where} should be {hint.__name__}, not {_shown(value)}")
+    if hint is float and value != value:
+        raise BadMessage(f"{where} is not a number")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return repr(bytes(value[:40]) if isinstance(value, (bytes, memoryview)) else value)[:60]
