@@ -100,9 +100,10 @@ class Request:
     def __post_init__(self) -> None:
         if self.last < self.first:
             raise BadMessage(f"the frame range {self.first}-{self.last} runs backwards")
-        seen = {(file.role, file.frame) for file in self.files}
-        if len(seen) != len(self.files):
-            raise BadMessage("the request names two files for one role and frame")
+        order = [(file.role, file.frame) for file in self.files]
+        seen = set(order)
+        if len(seen) != len(order) or order != sorted(order):
+            raise BadMessage("the files are not sorted by role and frame, one for each")
         plate = {frame for role, frame in seen if role == "plate"}
         matte = {frame for role, frame in seen if role == "matte"}
         affected = {frame for role, frame in seen if role == "affected"}
@@ -115,9 +116,7 @@ class Request:
 
     def canonical(self) -> bytes:
         """The request as bytes that are the same for the same request: what its key is the hash of."""
-        body = asdict(self)
-        body["files"] = sorted(body["files"], key=lambda file: (file["role"], file["frame"]))
-        return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
 
     def key(self, user: str) -> str:
         """The id of this job: the same request of the same user is the same job."""

@@ -1,0 +1,115 @@
+"""The host's end of the wire: what a client can ask of a daemon."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from .conversation import Fetch, Listener, Outcome, Run, Task
+from .messages import (
+    OLDEST,
+    PROTOCOL,
+    Cancel,
+    Hello,
+    Listed,
+    ListJobs,
+    Message,
+    Query,
+    Status,
+    Welcome,
+)
+from .wire import Peer, Wire
+
+PATIENCE_S = 4.0
+"""An artist who presses the button learns within five seconds that nobody answers."""
+RECONNECT_S = 600.0
+
+Reply = TypeVar("Reply", bound=Message)
+
+
+class Client:
+    """A client of the daemon at `address`. Use it as a context, on one thread.
+
+    `user` is whom the jobs belong to. Raises `DaemonUnavailable` when nobody answers.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        user: str,
+        software: str,
+        patience: float = PATIENCE_S,
+        reconnect: float = RECONNECT_S,
+    ) -> None:
+        hello = Hello(OLDEST, PROTOCOL, uuid.uuid4().hex, user, software)
+        self._peer = Peer(address, hello, patience, reconnect)
+        self._wire: Wire | None = None
+
+    def __enter__(self) -> Client:
+        self._wire = Wire(self._peer)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._wire:
+            self._wire.close()
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the daemon said of itself."""
+        return self._open().welcome
+
+    def status(self, job: str) -> Status:
+        return self._ask(Query(job), Status)
+
+    def cancel(self, job: str) -> Status:
+        return self._ask(Cancel(job), Status)
+
+    def jobs(self) -> list[Status]:
+        """Every job that the daemon knows, oldest first."""
+        wire = self._open()
+        wire.say(ListJobs())
+        found: list[Status] = []
+        for message, _ in wire.answers():
+            if isinstance(message, Status):
+                found.append(message)
+            elif isinstance(message, Listed):
+                break
+        return found
+
+    def run(self, task: Task, listener: Listener | None = None, *, wait: bool = True) -> Outcome:
+        """Submits, uploads, and unless `wait` is off watches and fetches. Raises the job's error.
+
+        Cancelling (`Listener.should_cancel`) raises `JobCancelled`; finished frames stay.
+        """
+        return Run(self._give_away(), task, listener or Listener(), wait).carry_out()
+
+    def fetch(
+        self, job: str, target: Callable[[int], Path], listener: Listener | None = None
+    ) -> Outcome:
+        """Waits for a job that was submitted before and writes its results."""
+        return Fetch(self._give_away(), job, target, listener or Listener()).carry_out()
+
+    def _ask(self, question: Message, reply: type[Reply]) -> Reply:
+        wire = self._open()
+        wire.say(question)
+        for message, _ in wire.answers():
+            if isinstance(message, reply):
+                return message
+        raise AssertionError("answers() ends by raising")
+
+    def _open(self) -> Wire:
+        self._wire = self._wire or Wire(self._peer)
+        return self._wire
+
+    def _give_away(self) -> Wire:
+        wire, self._wire = self._open(), None
+        return wire

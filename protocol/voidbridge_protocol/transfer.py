@@ -1,0 +1,289 @@
+"""Files in and files out, as state without sockets: what to send next, what to ask for next, what is done.
+
+`Upload` cuts source files into chunks as far as the daemon's credit reaches; `Download` asks for results in
+ranges, as many bytes at once as the window allows, and writes each as NAME.tmp, verified, fsynced, renamed.
+Both survive a broken connection: they are told so and go on where the other side says it stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import DiskFull, TransferFailed, UnreadableFrame
+from .messages import Chunk, FrameFile, Get, Nack, Put, ResultFile
+
+READ_SIZE = 1024 * 1024
+SENDS_OF_ONE_FILE = 3
+"""A file whose hash never comes out right at the daemon is given up after so many tries."""
+
+
+def hash_file(path: Path, role: str, frame: int) -> FrameFile:
+    """The file's name on the wire. Raises `UnreadableFrame`."""
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(READ_SIZE):
+                digest.update(block)
+                size += len(block)
+    except OSError as error:
+        raise UnreadableFrame(f"{role} frame {frame}: {path}: {error.strerror}") from error
+    if not size:
+        raise UnreadableFrame(f"{role} frame {frame}: {path} is empty")
+    return FrameFile(role, frame, digest.hexdigest(), size)
+
+
+class Upload:
+    """The files that the daemon still wants, sent on its credit."""
+
+    def __init__(self, files: Sequence[FrameFile], sources: Sequence[Path], chunk: int) -> None:
+        """`files` in the order of `Request.files`; `sources` beside them."""
+        self._files = files
+        self._source = {file.sha256: path for file, path in zip(files, sources, strict=True)}
+        self._size = {file.sha256: file.size for file in files}
+        self._chunk = chunk
+        self._credit = 0
+        self._to_send: deque[tuple[str, int]] = deque()
+        self._unconfirmed: set[str] = set()
+        self._tries: dict[str, int] = {}
+        self._open: tuple[str, IO[bytes]] | None = None
+        self.total = 0
+        self.sent = 0
+        """Payload bytes sent since the start, over all connections."""
+
+    def reconnected(self) -> None:
+        """A new connection: no credit yet, and nothing to send until the daemon says what it lacks."""
+        self._credit = 0
+        self._to_send.clear()
+
+    def wanted(self, indices: Iterable[int], partial: Iterable[tuple[int, int]]) -> None:
+        """The daemon needs these files, some from an offset on."""
+        offsets = {self._files[index].sha256: offset for index, offset in partial}
+        needed = dict.fromkeys(self._files[index].sha256 for index in indices)
+        self._to_send = deque((sha256, offsets.get(sha256, 0)) for sha256 in needed)
+        self._unconfirmed = set(needed)
+        self.total = sum(self._size[sha256] - offsets.get(sha256, 0) for sha256 in needed)
+        self.sent = 0
+
+    def granted(self, amount: int) -> None:
+        self._credit += amount
+
+    def confirmed(self, sha256: str) -> None:
+        self._unconfirmed.discard(sha256)
+
+    def refused(self, nack: Nack) -> None:
+        """The daemon stands elsewhere, or the bytes were wrong: send again from where it says."""
+        if nack.sha256 not in self._unconfirmed:
+            return
+        if nack.code == TransferFailed.code:
+            tries = self._tries[nack.sha256] = self._tries.get(nack.sha256, 0) + 1
+            if tries >= SENDS_OF_ONE_FILE:
+                raise TransferFailed(f"{self._source[nack.sha256]}: {nack.text}")
+        self._to_send = deque(item for item in self._to_send if item[0] != nack.sha256)
+        self._to_send.appendleft((nack.sha256, nack.offset))
+
+    def next_chunk(self) -> tuple[Put, bytes] | None:
+        """The next piece, or None while there is nothing to send or no credit to send it."""
+        if not self._to_send:
+            self.close()
+            return None
+        sha256, offset = self._to_send[0]
+        size = self._size[sha256]
+        length = min(self._chunk, size - offset)
+        if length > self._credit:
+            return None
+        piece = self._read(sha256, offset, length)
+        self._credit -= length
+        self.sent += length
+        if offset + length < size:
+            self._to_send[0] = (sha256, offset + length)
+        else:
+            self._to_send.popleft()
+        return Put(sha256, size, offset), piece
+
+    @property
+    def done(self) -> bool:
+        """Every file is in the daemon's spool, on its disk."""
+        return not self._unconfirmed
+
+    def close(self) -> None:
+        if self._open:
+            self._open[1].close()
+            self._open = None
+
+    def _read(self, sha256: str, offset: int, length: int) -> bytes:
+        path = self._source[sha256]
+        try:
+            if self._open is None or self._open[0] != sha256:
+                self.close()
+                self._open = (sha256, path.open("rb", buffering=0))
+            file = self._open[1]
+            file.seek(offset)
+            piece = file.read(length)
+        except OSError as error:
+            raise UnreadableFrame(f"{path}: {error.strerror}") from error
+        if len(piece) != length:
+            raise UnreadableFrame(
+                f"{path} became shorter while it was sent",
+                "Render to another file name while a job is being sent, then run it again.",
+            )
+        return piece
+
+
+@dataclass
+class _Incoming:
+    """One result on its way into NAME.tmp."""
+
+    result: ResultFile
+    target: Path
+    file: IO[bytes]
+    digest: Any
+    asked: int = 0
+    written: int = 0
+
+
+class Download:
+    """Results that are announced one by one, fetched in ranges, visible only when whole."""
+
+    def __init__(self, job: str, target: Callable[[int], Path], chunk: int, window: int) -> None:
+        """`target` says where the result of a frame goes. `window` bounds the bytes asked for at once."""
+        self._job = job
+        self._target = target
+        self._chunk = chunk
+        self._window = window
+        self._outstanding = 0
+        self._known: dict[int, ResultFile] = {}
+        self._waiting: deque[ResultFile] = deque()
+        self._incoming: dict[int, _Incoming] = {}
+        self.finished: dict[int, ResultFile] = {}
+        self.received = 0
+        """Payload bytes received since the start, over all connections."""
+
+    def announced(self, results: Iterable[ResultFile]) -> list[int]:
+        """These results can be fetched. Returns the frames that are already there, from an earlier fetch."""
+        there = []
+        for result in results:
+            if self._known.get(result.frame) == result:
+                continue
+            self._known[result.frame] = result
+            self._drop(result.frame)
+            self.finished.pop(result.frame, None)
+            if _is_there(self._target(result.frame), result):
+                self.finished[result.frame] = result
+                there.append(result.frame)
+            else:
+                self._waiting.append(result)
+        return there
+
+    def reconnected(self) -> None:
+        """What was asked for on the old connection never comes; ask again behind what is written."""
+        self._outstanding = 0
+        for incoming in self._incoming.values():
+            incoming.asked = incoming.written
+
+    def next_get(self) -> Get | None:
+        """The next range to ask for, or None while the window is full or nothing is announced."""
+        incoming = next(
+            (item for item in self._incoming.values() if item.asked < item.result.size), None
+        )
+        if self._outstanding >= self._window or (incoming is None and not self._waiting):
+            return None
+        if incoming is None:
+            incoming = self._begin(self._waiting.popleft())
+        length = min(self._chunk, incoming.result.size - incoming.asked)
+        get = Get(self._job, incoming.result.frame, incoming.asked, length)
+        incoming.asked += length
+        self._outstanding += length
+        return get
+
+    def arrived(self, chunk: Chunk, payload: bytes | memoryview) -> int | None:
+        """Writes the piece; returns the frame when it is complete and in place."""
+        incoming = self._incoming.get(chunk.frame)
+        if chunk.job != self._job or incoming is None or chunk.offset != incoming.written:
+            return None  # of an earlier connection
+        self._outstanding -= len(payload)
+        self.received += len(payload)
+        try:
+            incoming.file.write(payload)
+        except OSError as error:
+            raise _disk_error(incoming.target, error) from error
+        incoming.digest.update(payload)
+        incoming.written += len(payload)
+        if incoming.written < incoming.result.size:
+            return None
+        del self._incoming[chunk.frame]
+        self._publish(incoming)
+        self.finished[chunk.frame] = incoming.result
+        return chunk.frame
+
+    def abandon(self) -> None:
+        """Leaves nothing half-written behind; what is finished stays."""
+        for frame in list(self._incoming):
+            self._drop(frame)
+
+    def _begin(self, result: ResultFile) -> _Incoming:
+        target = self._target(result.frame)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = _temporary(target).open("wb")
+        except OSError as error:
+            raise _disk_error(target, error) from error
+        incoming = _Incoming(result, target, file, hashlib.sha256())
+        self._incoming[result.frame] = incoming
+        return incoming
+
+    def _publish(self, incoming: _Incoming) -> None:
+        try:
+            incoming.file.flush()
+            os.fsync(incoming.file.fileno())
+            incoming.file.close()
+            if incoming.digest.hexdigest() != incoming.result.sha256:
+                _temporary(incoming.target).unlink()
+                raise TransferFailed(
+                    f"{incoming.target}: the {incoming.result.size} bytes that arrived are not "
+                    "those that the daemon announced"
+                )
+            os.replace(_temporary(incoming.target), incoming.target)
+        except OSError as error:
+            raise _disk_error(incoming.target, error) from error
+
+    def _drop(self, frame: int) -> None:
+        if incoming := self._incoming.pop(frame, None):
+            incoming.file.close()
+            _temporary(incoming.target).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A small file, visible only when whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(path).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(_temporary(path), path)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(target.name + ".tmp")
+
+
+def _is_there(path: Path, result: ResultFile) -> bool:
+    try:
+        if path.stat().st_size != result.size:
+            return False
+        return hash_file(path, "plate", result.frame).sha256 == result.sha256
+    except (OSError, UnreadableFrame):
+        return False
+
+
+def _disk_error(path: Path, error: OSError) -> DiskFull:
+    return DiskFull(f"{path} cannot be written: {error.strerror}")
