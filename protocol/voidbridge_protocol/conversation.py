@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .codec import Frame, indices
-from .errors import BadMessage, DaemonUnavailable, JobCancelled, UnknownSession, from_code
+from .errors import (
+    BadMessage,
+    DaemonUnavailable,
+    JobCancelled,
+    TransferFailed,
+    UnknownSession,
+    WrongOffset,
+    from_code,
+)
 from .lifecycle import JobState
 from .messages import (
     Accepted,
@@ -84,7 +92,7 @@ class Listener:
     should_cancel: Callable[[], bool] = lambda: False
 
 
-_ABOUT_A_FILE = frozenset({"protocol.transfer", "protocol.offset"})
+_ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code})
 
 
 class Conversation:
@@ -199,10 +207,6 @@ class Conversation:
                 frame_done = download.arrived(message, payload)
                 if frame_done is not None:
                     self._listener.fetched(frame_done)
-            case Refused():
-                raise from_code(message.code, message.text, message.hint)
-            case Ping():
-                self._wire.say(Pong())
 
     def _accepted(self, message: Accepted) -> None:
         raise BadMessage("the daemon accepted what nobody submitted")

@@ -6,6 +6,7 @@
     + VersionMismatch
     + UnknownSession         the daemon does not know this connection (it restarted): begin again
     + IllegalTransition
+    + WrongOffset            a piece of a file that does not continue what is there
     + TransferFailed         bytes arrived other than they were announced
   x DaemonError              the daemon as a whole cannot help now
     + DaemonUnavailable      nobody answered
@@ -76,6 +77,11 @@ class UnknownSession(ProtocolError):
 
 class IllegalTransition(ProtocolError):
     code = "protocol.transition"
+
+
+class WrongOffset(ProtocolError):
+    code = "protocol.offset"
+    hint = "The client goes on from where the daemon stands by itself."
 
 
 class TransferFailed(ProtocolError):
