@@ -1,0 +1,154 @@
+"""The chunks of an OpenEXR file: where they lie, and how a file is put together from them.
+
+Pure bytes, nothing is decompressed. A chunk's payload is what a single-part file stores for it: its
+coordinates, its size, its data; multi-part files put the part's number in front.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from voidbridge_protocol.errors import UnreadableFrame
+
+from .header import LONG_NAMES, MAGIC, TILED, Attribute, Header, Part
+
+Bytes = bytes | memoryview
+
+PLAIN_LIMIT = 31
+"""Bytes of a name that files without the flag for long names may have."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk in a file: which of which part, where it began, and its payload."""
+
+    part: int
+    number: int
+    """Its place in the part's chunk table."""
+    offset: int
+    payload: Bytes
+
+
+def chunks_of(data: bytes, header: Header, index: int, name: str) -> list[Chunk]:
+    """The chunks of part `index`, in the order of its table, each checked to be where and what it should.
+
+    Raises `UnreadableFrame` for a part that is incomplete or whose table leads astray.
+    """
+    part = header.parts[index]
+    if part.decoded_bytes and not part.offsets:
+        raise UnreadableFrame(f"{name} does not say how many chunks its part {index} has")
+    view = memoryview(data)
+    missing = sum(offset == 0 for offset in part.offsets)
+    if missing:
+        raise UnreadableFrame(
+            f"{name} is incomplete: {missing} of {len(part.offsets)} blocks were never written",
+            "The render was interrupted; render the frame again.",
+        )
+    known = not part.deep and (part.tiles is None or part.tiles.level_mode == 0)
+    found = []
+    for number, offset in enumerate(part.offsets):
+        begin = offset
+        try:
+            if header.multipart:
+                (owner,) = struct.unpack_from("<i", data, offset)
+                begin += 4
+                if owner != index:
+                    raise UnreadableFrame(f"{name}: block {number} belongs to part {owner}")
+            size = _payload_size(data, begin, part)
+            if known:
+                _check_place(data, begin, part, number, name)
+        except (struct.error, OverflowError) as error:
+            raise UnreadableFrame(f"{name} ends before its block {number}") from error
+        if size < 0 or begin + size > len(data):
+            raise UnreadableFrame(
+                f"{name} ends within block {number} of {len(part.offsets)}: "
+                f"it has {len(data)} bytes and needs {begin + size}",
+                "The file was cut off while it was written or copied; render or copy it again.",
+            )
+        found.append(Chunk(index, number, offset, view[begin : begin + size]))
+    return found
+
+
+def place_of(part: Part, number: int) -> tuple[int, ...]:
+    """The coordinates that chunk `number` of a flat part must have: (y,) or (tile x, tile y, 0, 0)."""
+    if part.tiles is None:
+        return (part.data_window.ymin + number * part.codec.rows,)
+    across = -(-part.data_window.width // part.tiles.width)
+    return number % across, number // across, 0, 0
+
+
+def flat_file(part: Part, channels: bytes, payloads: Sequence[Bytes]) -> bytes:
+    """A single-part file of nothing but this part's pixels: only what a decoder needs.
+
+    `channels` is the value of its attribute `channels`. The chunks stand in the order of the table.
+    """
+    keep = {"compression", "dataWindow", "pixelAspectRatio"} | ({"tiles"} if part.tiles else set())
+    attributes = [a for a in part.attributes if a.name in keep]
+    window = part.find("dataWindow")
+    assert window is not None, "a parsed part has a data window"
+    attributes += [
+        Attribute("channels", "chlist", channels),
+        Attribute("displayWindow", "box2i", window.value),
+        Attribute("lineOrder", "lineOrder", b"\0"),
+        Attribute("screenWindowCenter", "v2f", struct.pack("<2f", 0, 0)),
+        Attribute("screenWindowWidth", "float", struct.pack("<f", 1)),
+    ]
+    version = 2 | LONG_NAMES | (TILED if part.tiles else 0)
+    chunks = [Chunk(0, number, number, payload) for number, payload in enumerate(payloads)]
+    return file_of(version, [attributes], chunks, multipart=False)
+
+
+def file_of(
+    version: int, parts: Sequence[Iterable[Attribute]], chunks: Sequence[Chunk], *, multipart: bool
+) -> bytes:
+    """A whole file: these attributes for each part, these chunks one behind the other as they stand.
+
+    The chunk tables are made to fit. `version` is the whole field with its flags.
+    """
+    names = [a.name for attributes in parts for a in attributes]
+    if any(len(name) > PLAIN_LIMIT for name in names):
+        version |= LONG_NAMES
+    head = [struct.pack("<ii", MAGIC, version)]
+    for attributes in parts:
+        head += [_attribute_bytes(attribute) for attribute in attributes]
+        head.append(b"\0")
+    if multipart:
+        head.append(b"\0")
+    counts = [0] * len(parts)
+    for chunk in chunks:
+        counts[chunk.part] += 1
+    at = sum(map(len, head)) + 8 * len(chunks)
+    tables = [[0] * count for count in counts]
+    body: list[Bytes] = []
+    for chunk in chunks:
+        tables[chunk.part][chunk.number] = at
+        if multipart:
+            body.append(struct.pack("<i", chunk.part))
+            at += 4
+        body.append(chunk.payload)
+        at += len(chunk.payload)
+    return b"".join([*head, *(struct.pack(f"<{len(t)}Q", *t) for t in tables), *body])
+
+
+def _attribute_bytes(attribute: Attribute) -> bytes:
+    words = (attribute.name.encode("latin-1"), attribute.type.encode("latin-1"))
+    size = struct.pack("<i", len(attribute.value))
+    return b"\0".join(words) + b"\0" + size + attribute.value
+
+
+def _payload_size(data: bytes, at: int, part: Part) -> int:
+    place = 16 if part.tiled else 4
+    if part.deep:
+        table, packed = struct.unpack_from("<QQ", data, at + place)
+        return int(place + 24 + table + packed)
+    (size,) = struct.unpack_from("<i", data, at + place)
+    return place + 4 + int(size) if size >= 0 else -1
+
+
+def _check_place(data: bytes, at: int, part: Part, number: int, name: str) -> None:
+    expected = place_of(part, number)
+    found = struct.unpack_from(f"<{len(expected)}i", data, at)
+    if found != expected:
+        raise UnreadableFrame(f"{name}: block {number} claims to be at {found}, not {expected}")

@@ -1,0 +1,362 @@
+"""One OpenEXR frame in, the same frame with other pixels out. The one home of the library OpenEXR.
+
+Arrays are [height, width] over the data window, one a channel, in the file's own type: float16, float32
+or uint32, bit for bit. What is written is the source file with the blocks replaced that hold a changed
+row: every other byte of pixels, every attribute and every other part are the source's own.
+
+The library reports a failed decode on standard output only and returns nothing, so what it returns is
+always held against the header; and because it refuses files for an attribute it cannot represent, it is
+only ever shown a copy without any.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenEXR
+from numpy.typing import NDArray
+
+from voidbridge_protocol.errors import DiskFull, UnreadableFrame, UnsupportedFrame
+
+from .chunks import Bytes, Chunk, chunks_of, file_of, flat_file, place_of
+from .compression import CODECS
+from .header import (
+    Attribute,
+    Header,
+    Part,
+    PixelType,
+    Tiles,
+    Window,
+    check,
+    flat_count,
+    flat_refusal,
+    parse_header,
+    plate_part,
+    rgb_names,
+)
+
+Samples = NDArray[Any]
+"""[height, width], float16, float32 or uint32: one channel as the file has it."""
+
+DTYPES: dict[PixelType, Any] = {
+    PixelType.UINT: np.uint32,
+    PixelType.HALF: np.float16,
+    PixelType.FLOAT: np.float32,
+}
+ZIP = 3
+"""The number of the compression that replaces a lossy one."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded part of a file, and the file itself, which a result is made from."""
+
+    name: str
+    header: Header
+    index: int
+    channels: dict[str, Samples]
+    source: bytes = field(repr=False)
+
+    @property
+    def part(self) -> Part:
+        return self.header.parts[self.index]
+
+    @property
+    def window(self) -> Window:
+        """Where the arrays lie: the data window."""
+        return self.part.data_window
+
+    @property
+    def rgb_names(self) -> tuple[str, str, str]:
+        """The channels that are the picture. `UnsupportedFrame` when the part has none."""
+        names = rgb_names(self.part)
+        if names is None:
+            raise UnsupportedFrame(
+                f"{self.name} has no R, G and B, only {', '.join(self.channels)}"
+            )
+        return names
+
+    def rgb(self) -> NDArray[np.float32]:
+        """[height, width, 3], float32, exactly the file's values."""
+        shape = (self.window.height, self.window.width, 3)
+        pixels = np.empty(shape, np.float32)
+        for plane, name in enumerate(self.rgb_names):
+            pixels[..., plane] = self.channels[name]
+        return pixels
+
+
+def read(path: Path, choose: Callable[[Header], int] = plate_part) -> Frame:
+    """The frame in this file; see `decode`. `UnreadableFrame` too for a file that cannot be opened."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableFrame(
+            f"{path}: {error.strerror or error}",
+            "Check that the file exists and that its folder can be read from here.",
+        ) from error
+    return decode(data, path.name, choose)
+
+
+def decode(
+    data: bytes, name: str = "the file", choose: Callable[[Header], int] = plate_part
+) -> Frame:
+    """The part that `choose` picks, decoded. `name` is what errors call the file.
+
+    Raises `UnreadableFrame` for a damaged or incomplete file, `UnsupportedFrame` for one that is deep,
+    mip-mapped, subsampled or has no picture in it.
+    """
+    header = parse_header(data, name)
+    check(header, len(data), name)
+    try:
+        index = choose(header)
+        part = header.parts[index]
+        reason = flat_refusal(part)
+        if reason is not None:
+            raise UnsupportedFrame(f"this cannot be read: {reason}")
+    except UnsupportedFrame as error:
+        raise UnsupportedFrame(f"{name}: {error.text}", error.hint) from error
+    payloads = [chunk.payload for chunk in chunks_of(data, header, index, name)]
+    return Frame(name, header, index, _decoded(part, payloads, name), data)
+
+
+def encode(
+    frame: Frame, words: Mapping[str, Samples], attributes: Mapping[str, str] | None = None
+) -> bytes:
+    """The frame's file with these channels instead of its own, and these strings added to its header.
+
+    `words`       channels by name, each of the shape and type it has in `frame.channels`; a channel that
+                  is not named stays as it is. Not one bit of them is altered.
+    `attributes`  string attributes for the part; one that is there already is replaced in its place.
+
+    The compression stays when it is lossless and becomes ZIP when not. The same arguments give the same
+    bytes.
+    """
+    part = frame.part
+    channels = _replaced(frame, words)
+    rows = _changed_rows(frame.channels, channels)
+    chunks = _all_chunks(frame)
+    listed = [list(p.attributes) for p in frame.header.parts]
+    if part.lossless:
+        renewed = _encoded(part, channels, _blocks_of(part, rows))
+        chunks = [
+            Chunk(c.part, c.number, c.offset, renewed.get(c.number, c.payload))
+            if c.part == frame.index
+            else c
+            for c in chunks
+        ]
+    elif rows.any():
+        part = _zipped(part)
+        listed[frame.index] = list(part.attributes)
+        chunks = _swapped(
+            chunks,
+            frame.index,
+            _encoded(part, channels, _blocks_of(part, np.ones_like(rows))),
+            part,
+        )
+    _put_strings(listed[frame.index], attributes or {})
+    return file_of(frame.header.version, listed, chunks, multipart=frame.header.multipart)
+
+
+def write(
+    path: Path,
+    frame: Frame,
+    words: Mapping[str, Samples],
+    attributes: Mapping[str, str] | None = None,
+) -> None:
+    """`encode` into a file that appears whole or not at all. `DiskFull` when there is no room."""
+    data = encode(frame, words, attributes)
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"no room for the {len(data)} bytes of {path}") from error
+        raise
+
+
+def _decoded(part: Part, payloads: list[Bytes], name: str) -> dict[str, Samples]:
+    raw, labels = _decoder_channels(part)
+    shape = (part.data_window.height, part.data_window.width)
+    stripped = flat_file(part, raw, payloads)
+    try:
+        file = OpenEXR.File(io.BytesIO(stripped), separate_channels=True, num_threads=0)
+        parts = file.parts
+        found = {} if len(parts) != 1 else parts[0].channels
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise UnreadableFrame(f"{name} cannot be decoded: {error}") from error
+    channels = {}
+    for channel, label in zip(part.channels, labels, strict=True):
+        samples = found[label].pixels if label in found else None
+        if samples is None or samples.shape != shape or samples.dtype != DTYPES[channel.type]:
+            raise UnreadableFrame(
+                f"{name} cannot be decoded: its {part.compression} data for "
+                f"{channel.name} is damaged"
+            )
+        channels[channel.name] = samples
+    return channels
+
+
+def _decoder_channels(part: Part) -> tuple[bytes, list[str]]:
+    """The attribute `channels` as the library may see it, and the names that it will use.
+
+    The binding cannot represent names that are no UTF-8; those parts get other names in the same order,
+    which is the order of the bytes. DWA tells colors from data by the names, so there they have to stay.
+    """
+    source = part.find("channels")
+    assert source is not None, "a parsed part has channels"
+    names = [channel.name for channel in part.channels]
+    if all(name.encode() + b"\0" in source.value for name in names):
+        return source.value, names
+    if part.compression.startswith("dwa"):
+        raise UnsupportedFrame("a channel's name is no UTF-8, and DWA cannot be decoded without it")
+    ordered = sorted(part.channels, key=lambda channel: channel.name.encode("latin-1", "replace"))
+    labels = {channel.name: f"c{number:05}" for number, channel in enumerate(ordered)}
+    entries = [
+        labels[channel.name].encode() + b"\0" + struct.pack("<iB3xii", channel.type, 0, 1, 1)
+        for channel in ordered
+    ]
+    return b"".join(entries) + b"\0", [labels[name] for name in names]
+
+
+def _replaced(frame: Frame, words: Mapping[str, Samples]) -> dict[str, Samples]:
+    channels = dict(frame.channels)
+    for name, samples in words.items():
+        source = channels.get(name)
+        if source is None:
+            raise ValueError(f"{frame.name} has no channel {name}, only {', '.join(channels)}")
+        if samples.shape != source.shape or samples.dtype != source.dtype:
+            raise ValueError(
+                f"channel {name} is {samples.dtype} {samples.shape}, "
+                f"in {frame.name} it is {source.dtype} {source.shape}"
+            )
+        channels[name] = samples
+    return channels
+
+
+def _changed_rows(before: Mapping[str, Samples], after: Mapping[str, Samples]) -> NDArray[np.bool_]:
+    """[height]: the rows where any bit differs. NaNs and zeros are compared as words, not as numbers."""
+    changed = None
+    for name, samples in after.items():
+        if samples is before[name]:
+            continue
+        word = np.dtype(f"u{samples.dtype.itemsize}")
+        rows = (np.ascontiguousarray(samples).view(word) != before[name].view(word)).any(axis=1)
+        changed = rows if changed is None else changed | rows
+    height = len(next(iter(before.values())))
+    return np.zeros(height, bool) if changed is None else changed
+
+
+def _block_height(part: Part) -> int:
+    return part.tiles.height if part.tiles else part.codec.rows
+
+
+def _blocks_of(part: Part, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[blocks]: which blocks of rows (of scanlines, or of tiles) hold one of these rows."""
+    return np.logical_or.reduceat(rows, np.arange(0, len(rows), _block_height(part)))
+
+
+def _encoded(
+    part: Part, channels: Mapping[str, Samples], blocks: NDArray[np.bool_]
+) -> dict[int, Bytes]:
+    """The payloads of the chunks in these blocks, by their number in the part's table."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], blocks.astype(np.int8), [0]])))
+    across = 1 if part.tiles is None else -(-part.data_window.width // part.tiles.width)
+    found: dict[int, Bytes] = {}
+    for first, end in edges.reshape(-1, 2).tolist():
+        for number, payload in enumerate(_band(part, channels, first, end), first * across):
+            found[number] = _placed(part, number, payload)
+    return found
+
+
+def _band(part: Part, channels: Mapping[str, Samples], first: int, end: int) -> list[Bytes]:
+    """The payloads of blocks `first` to `end` (excluded), encoded as an image of their own."""
+    window, step = part.data_window, _block_height(part)
+    top, bottom = first * step, min(end * step, window.height)
+    _, labels = _decoder_channels(part)
+    planes = {}
+    for channel, label in zip(part.channels, labels, strict=True):
+        plane = np.ascontiguousarray(channels[channel.name][top:bottom])
+        planes[label] = OpenEXR.Channel(label, plane, 1, 1, channel.p_linear)
+    corners = [[window.xmin, window.ymin + top], [window.xmax, window.ymin + bottom - 1]]
+    box = tuple(np.array(corner, np.int32) for corner in corners)
+    header: dict[str, Any] = {
+        "compression": OpenEXR.Compression(CODECS.index(part.codec)),
+        "type": OpenEXR.scanlineimage,
+        "dataWindow": box,
+        "displayWindow": box,
+    }
+    if part.tiles is not None:
+        header["type"] = OpenEXR.tiledimage
+        header["tiles"] = _one_level(part.tiles)
+    file = io.BytesIO()
+    OpenEXR.File(header, planes, num_threads=0).write(file)
+    data = file.getvalue()
+    return [c.payload for c in chunks_of(data, parse_header(data), 0, "the encoded frame")]
+
+
+def _one_level(tiles: Tiles) -> Any:
+    description = OpenEXR.TileDescription()
+    description.xSize, description.ySize = tiles.width, tiles.height
+    description.mode = OpenEXR.ONE_LEVEL
+    return description
+
+
+def _placed(part: Part, number: int, payload: Bytes) -> Bytes:
+    """Tiles count from the top of their image: those of a band have to move down."""
+    place = place_of(part, number)
+    return struct.pack(f"<{len(place)}i", *place) + bytes(payload[4 * len(place) :])
+
+
+def _all_chunks(frame: Frame) -> list[Chunk]:
+    """Every chunk of every part in the order in which the file stores them."""
+    every = [
+        chunk
+        for index in range(len(frame.header.parts))
+        for chunk in chunks_of(frame.source, frame.header, index, frame.name)
+    ]
+    return sorted(every, key=lambda chunk: chunk.offset)
+
+
+def _zipped(part: Part) -> Part:
+    """The part with ZIP as its compression, and its table's length where the header says it."""
+    codec = CODECS[ZIP]
+    count = flat_count(replace(part, codec=codec))
+    values = {"compression": bytes([ZIP]), "chunkCount": struct.pack("<i", count)}
+    attributes = [
+        replace(a, value=values[a.name]) if a.name in values else a for a in part.attributes
+    ]
+    return replace(part, codec=codec, attributes=tuple(attributes))
+
+
+def _swapped(
+    chunks: list[Chunk], index: int, payloads: Mapping[int, Bytes], part: Part
+) -> list[Chunk]:
+    """`chunks` with other ones for part `index`, where its first one stood and in its line order."""
+    begin = next(i for i, chunk in enumerate(chunks) if chunk.part == index)
+    numbers = sorted(payloads, reverse=part.line_order == "decreasing")
+    fresh = [Chunk(index, number, 0, payloads[number]) for number in numbers]
+    others = [chunk for chunk in chunks[begin:] if chunk.part != index]
+    return [*chunks[:begin], *fresh, *others]
+
+
+def _put_strings(listed: list[Attribute], strings: Mapping[str, str]) -> None:
+    for name, text in strings.items():
+        fresh = Attribute(name, "string", text.encode())
+        places = [i for i, attribute in enumerate(listed) if attribute.name == name]
+        if places:
+            listed[places[0]] = fresh
+        else:
+            listed.append(fresh)
