@@ -1,0 +1,184 @@
+"""Which job runs next, and where. Facts go in, commands come out.
+
+No sockets, threads, clocks, files or pixels here: `daemon` obeys the commands, the tests read them.
+
+Higher priorities come first. Within one priority users take turns: next is the user whose last start lies
+furthest back, and of that user's jobs the one submitted first. So somebody with one shot waits for one
+running job of somebody with a hundred, not for a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from voidbridge_protocol.lifecycle import JobState, advance
+
+MAX_ATTEMPTS = 3
+"""A job whose worker dies is tried so often in all."""
+
+
+@dataclass
+class Job:
+    """What the scheduler knows of a job."""
+
+    id: str
+    user: str
+    priority: int
+    number: int
+    state: JobState
+    attempts: int = 0
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Give this job to the worker of this device."""
+
+    job: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """Tell the worker of this device to stop at its next step."""
+
+    job: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The job has a new state: write it down, tell who watches."""
+
+    job: str
+    state: JobState
+
+
+@dataclass(frozen=True)
+class GaveUp:
+    """The job's worker died as often as it may: it is failed."""
+
+    job: str
+    attempts: int
+
+
+Command = Start | Interrupt | Moved | GaveUp
+
+
+class Scheduler:
+    """One job a device. Devices come and go with their workers."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self._idle: dict[str, None] = {}
+        self._turn: dict[str, int] = {}
+        self._starts = 0
+
+    # -- facts --------------------------------------------------------------------------------------
+
+    def known(self, job: Job) -> None:
+        """A job from the store, at the start of the daemon, or a new one that still receives its files."""
+        self.jobs[job.id] = job
+
+    def received(self, job_id: str) -> list[Command]:
+        """Every file of the job is in the spool."""
+        return [self._move(self.jobs[job_id], JobState.QUEUED), *self._fill()]
+
+    def submitted_again(self, job_id: str, priority: int, number: int) -> list[Command]:
+        """A finished job is wanted once more."""
+        job = self.jobs[job_id]
+        job.priority, job.number, job.attempts = priority, number, 0
+        return [self._move(job, JobState.RECEIVING)]
+
+    def device_ready(self, device: str) -> list[Command]:
+        """The worker of this device has its engine and nothing to do."""
+        self._idle[device] = None
+        return self._fill()
+
+    def device_lost(self, device: str) -> list[Command]:
+        """The worker of this device died; what it ran is tried again, unless that was the last try."""
+        self._idle.pop(device, None)
+        job = next((j for j in self.jobs.values() if j.device == device), None)
+        if job is None:
+            return []
+        job.device = ""
+        if job.state is JobState.CANCELLING:
+            return [self._move(job, JobState.CANCELLED)]
+        if job.attempts >= MAX_ATTEMPTS:
+            return [GaveUp(job.id, job.attempts), self._move(job, JobState.FAILED)]
+        return [self._move(job, JobState.QUEUED), *self._fill()]
+
+    def ended(self, job_id: str, state: JobState) -> list[Command]:
+        """The worker let go of the job and is free for the next."""
+        job = self.jobs[job_id]
+        device, job.device = job.device, ""
+        if job.state is JobState.CANCELLING and state is JobState.FAILED:
+            state = JobState.CANCELLED  # whatever it stumbled over, nobody wants it any more
+        moved: Command = self._move(job, state)
+        return [moved, *self.device_ready(device)]
+
+    def failed_before_running(self, job_id: str) -> list[Command]:
+        """The job cannot run, for instance because the spool cannot take its files."""
+        return [self._move(self.jobs[job_id], JobState.FAILED)]
+
+    def cancel_requested(self, job_id: str) -> list[Command]:
+        job = self.jobs[job_id]
+        if job.state.is_final or job.state is JobState.CANCELLING:
+            return []  # a cancel may always cross the answer on the wire
+        if job.state is JobState.RUNNING:
+            moved = self._move(job, JobState.CANCELLING)
+            return [moved, Interrupt(job.id, job.device)]
+        return [self._move(job, JobState.CANCELLED)]
+
+    # -- questions ----------------------------------------------------------------------------------
+
+    def ahead_of(self, job_id: str) -> int:
+        """Jobs that run before this one starts, those running now included."""
+        if self.jobs[job_id].state is not JobState.QUEUED:
+            return 0
+        order = [job.id for job in self._order()]
+        return sum(1 for job in self.jobs.values() if job.device) + order.index(job_id)
+
+    def waiting(self) -> list[str]:
+        """Ids of the queued jobs, next first."""
+        return [job.id for job in self._order()]
+
+    def running(self) -> Iterable[str]:
+        return [job.id for job in self.jobs.values() if job.device]
+
+    # -- decisions ----------------------------------------------------------------------------------
+
+    def _fill(self) -> list[Command]:
+        commands: list[Command] = []
+        while self._idle and (order := self._order(1)):
+            job = order[0]
+            device = next(iter(self._idle))
+            del self._idle[device]
+            self._starts += 1
+            self._turn[job.user] = self._starts
+            job.device = device
+            job.attempts += 1
+            commands += [self._move(job, JobState.RUNNING), Start(job.id, device)]
+        return commands
+
+    def _order(self, most: int | None = None) -> list[Job]:
+        """The queue as it will be served if nothing else comes in."""
+        waiting = sorted(
+            (job for job in self.jobs.values() if job.state is JobState.QUEUED),
+            key=lambda job: job.number,
+        )
+        turn, starts = dict(self._turn), self._starts
+        order: list[Job] = []
+        while waiting and (most is None or len(order) < most):
+            job = min(waiting, key=lambda j: (-j.priority, turn.get(j.user, 0), j.number))
+            waiting.remove(job)
+            starts += 1
+            turn[job.user] = starts
+            order.append(job)
+        return order
+
+    @staticmethod
+    def _move(job: Job, state: JobState) -> Moved:
+        job.state = advance(job.state, state)
+        return Moved(job.id, state)

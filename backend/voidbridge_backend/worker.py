@@ -1,0 +1,184 @@
+"""The process that owns a device: it holds its engine between jobs and runs one shot at a time.
+
+It reads orders from standard input and says what happens on standard output, one JSON object a line. A crash
+here is the end of one attempt at one job, and of nothing else. End of input means: stop at the next step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from voidbridge_protocol.codec import decode_request
+from voidbridge_protocol.errors import (
+    DiskFull,
+    EngineFailed,
+    JobCancelled,
+    OutOfMemory,
+    VoidbridgeError,
+)
+
+from . import logs
+
+log = logging.getLogger("voidbridge.worker")
+
+SAY_EVERY_S = 0.1
+"""Progress is not news more often than this."""
+PR_SET_PDEATHSIG = 1
+
+
+class Progress:
+    """The engine's `Watch`: says where the job is, and stops it when it was cancelled."""
+
+    def __init__(self, say: Callable[..., None], stop: threading.Event) -> None:
+        self._say = say
+        self._stop = stop
+        self._stage = ""
+        self._began = self._said = 0.0
+
+    def step(self, stage: str, done: int, of: int) -> None:
+        if self._stop.is_set():
+            raise JobCancelled(f"stopped while {stage}")
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._began = stage, now
+        elif now - self._said < SAY_EVERY_S and done != of:
+            return
+        self._said = now
+        left = (now - self._began) / done * (of - done) if done else -1.0
+        self._say("progress", stage=stage, step=done, of=of, seconds_left=round(left, 1))
+
+    def warn(self, text: str) -> None:
+        log.warning(text)
+        self._say("warning", text=text)
+
+
+class Worker:
+    """Obeys orders until there are no more."""
+
+    def __init__(self, say: Callable[..., None]) -> None:
+        self._say = say
+        self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._setup: dict[str, Any] = {}
+        self._engines: dict[str, Any] = {}
+
+    def hear(self, lines: Any) -> None:
+        """Reads orders; runs on a thread of its own, so that a cancel is heard in the middle of a job."""
+        for line in lines:
+            order = json.loads(line)
+            if order["do"] == "cancel":
+                self._stop.set()
+            else:
+                self._orders.put(order)
+        self._stop.set()
+        self._orders.put(None)
+
+    def obey(self) -> None:
+        while order := self._orders.get():
+            if order["do"] == "setup":
+                self._setup = order
+                from . import shot  # noqa: F401 - the heavy imports belong to starting, not to the first job
+
+                self._say("ready", device=order["device"])
+            elif order["do"] == "run":
+                self._stop.clear()
+                logs.job.set(order["job"])
+                self._run(order)
+                logs.job.set("")
+
+    def _run(self, order: dict[str, Any]) -> None:
+        try:
+            provenance = self._shot(order)
+        except JobCancelled:
+            self._say("cancelled")
+        except VoidbridgeError as error:
+            log.error("failed: %s", error.text, exc_info=True)
+            self._say("failed", code=error.code, text=error.text, hint=error.hint)
+        except MemoryError:
+            self._fail(OutOfMemory("the worker ran out of memory"))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self._fail(DiskFull(f"no space is left for {error.filename or 'the results'}"))
+            else:
+                self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # one failure, one job: whatever it is, the next job has a worker
+            self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
+        else:
+            self._say("done", provenance=provenance)
+
+    def _fail(self, error: VoidbridgeError) -> None:
+        log.exception("failed: %s", error.text)
+        self._say("failed", code=error.code, text=error.text, hint=error.hint)
+
+    def _shot(self, order: dict[str, Any]) -> dict[str, Any]:
+        from . import shot
+
+        request = decode_request(Path(order["request"]).read_bytes())
+        objects = Path(order["objects"])
+        return shot.run(
+            shot.Order(
+                job=order["job"],
+                request=request,
+                source=lambda sha256: objects / sha256[:2] / sha256,
+                folder=Path(order["folder"]),
+                ocio=Path(self._setup["ocio"]) if self._setup.get("ocio") else None,
+            ),
+            self._engine(request.settings.engine),
+            Progress(self._say, self._stop),
+            lambda result: self._say(
+                "result", frame=result.frame, sha256=result.sha256, size=result.size
+            ),
+        )
+
+    def _engine(self, name: str) -> Any:
+        from . import engine
+
+        if name not in self._engines:
+            self._say("progress", stage="loading the engine", step=0, of=0, seconds_left=-1.0)
+            began = time.monotonic()
+            self._engines[name] = engine.make(
+                name, self._setup["device"], Path(self._setup["models"])
+            )
+            log.info("engine %s loaded in %.1f s", name, time.monotonic() - began)
+        return self._engines[name]
+
+
+def main() -> None:
+    """Runs until standard input ends."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
+    logs.setup(sys.stderr)
+    # OpenEXR prints its warnings on standard output; the daemon must hear nothing but us there.
+    ours = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def say(event: str, **what: Any) -> None:
+        with lock:
+            ours.write(json.dumps({"event": event, **what}).encode() + b"\n")
+
+    worker = Worker(say)
+    threading.Thread(target=worker.hear, args=(sys.stdin.buffer,), daemon=True).start()
+    worker.obey()
+
+
+def _die_with_parent() -> None:
+    """A worker whose daemon is killed goes with it, and frees its device at once."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
