@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from voidbridge_protocol.messages import Settings
 
 from .base import Clip, Pixels, Quadmask, Sight, Watch

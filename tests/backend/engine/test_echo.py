@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from voidbridge_backend import engine
 from voidbridge_backend.engine.base import Pixels, Quadmask
 from voidbridge_backend.engine.echo import Echo
@@ -83,5 +84,5 @@ def test_an_engine_goes_by_the_name_it_was_asked_for(name: str) -> None:
 
 
 def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:
-    with pytest.raises(BadSetting, match="'magic'.*cleanplate, void, echo"):
+    with pytest.raises(BadSetting, match=r"'magic'.*cleanplate, void, echo"):
         engine.make("magic")

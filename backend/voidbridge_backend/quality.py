@@ -1,0 +1,145 @@
+"""How good a removal is where the truth is known, measured frame by frame.
+
+Plates, results and truths are scene-linear float32 [height, width, 3]; a hole is bool [height, width].
+Errors are measured after `encode`, so that a lamp of 40 does not outweigh the rest of the picture. Only
+the previous frame is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Hole = NDArray[np.bool_]
+
+PEAK = 16.0
+"""The light that `encode` brings to 1, which is also the peak of the PSNR."""
+MU = 800.0
+"""Steepness of `encode`: 0.18 comes to 0.34, 1 to 0.59."""
+COARSE = 16
+"""Side in pixels of the blocks whose means show pumping and boiling without the grain."""
+
+
+def encode(light: Floats) -> Floats:
+    """Display-like: `log(1 + MU v) / log(1 + MU)` of `v = light / PEAK`, odd about zero, nothing clamped.
+
+    The mu-law of Kalantari and Ramamoorthi, "Deep High Dynamic Range Imaging of Dynamic Scenes" (2017).
+    """
+    curve = np.log1p(np.abs(light) * np.float32(MU / PEAK)) / np.float32(math.log1p(MU))
+    return np.asarray(np.copysign(curve, light), np.float32)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured over all frames.
+
+    `hole_psnr_db`       10 log10 of 1 / (mean squared error of the encoded light in the hole); infinite
+                         when there is no error, NaN when there is no hole.
+    `flicker`            the root mean square, over pixels that lie in the hole of two neighbouring frames,
+                         of the encoded result less the encoded result of the frame before, brought along
+                         the camera's true motion. Grain counts: a still fill under moving grain has less
+                         than the truth.
+    `truth_flicker`      the same of the truth.
+    `pumping`, `truth_pumping`
+                         the same of means over blocks of COARSE x COARSE pixels: what moves besides grain.
+    `outside_differing`  pixels outside the hole that have any bit other than the plate.
+    """
+
+    frames: int
+    hole_pixels: int
+    hole_psnr_db: float
+    flicker: float
+    truth_flicker: float
+    pumping: float
+    truth_pumping: float
+    outside_differing: int
+
+    @property
+    def flicker_ratio(self) -> float:
+        """`flicker` over the truth's own; 1 when both stand still."""
+        if self.truth_flicker == 0:
+            return 1.0 if self.flicker == 0 else math.inf
+        return self.flicker / self.truth_flicker
+
+
+class Quality:
+    """Takes frames in rising order and keeps sums."""
+
+    def __init__(self) -> None:
+        self._frames = self._pixels = self._differing = 0
+        self._error = 0.0
+        self._change = _Change(1), _Change(1)
+        self._coarse = _Change(COARSE), _Change(COARSE)
+        self._before: tuple[Floats, Floats, Hole] | None = None
+
+    def add(
+        self,
+        result: Floats,
+        truth: Floats,
+        plate: Floats,
+        hole: Hole,
+        motion: NDArray[np.float64] | None = None,
+    ) -> None:
+        """One more frame. `motion` [3, 3] takes pixels (x, y, 1) of the frame before to this one; None: at rest."""
+        seen, true = encode(result), encode(truth)
+        differing = result.view(np.uint32) != plate.view(np.uint32)
+        self._frames += 1
+        self._pixels += int(hole.sum())
+        self._differing += int((differing.any(-1) & ~hole).sum())
+        self._error += float(np.square(seen - true, dtype=np.float64)[hole].sum())
+        if self._before is not None:
+            seen_before, true_before, hole_before = self._before
+            both = np.logical_and(hole, _moved(hole_before.astype(np.float32), motion) > 0.999)
+            for index, (now, before) in enumerate(((seen, seen_before), (true, true_before))):
+                change = now - _moved(before, motion)
+                self._change[index].add(change, both)
+                self._coarse[index].add(change, both)
+        self._before = seen, true, hole
+
+    def report(self) -> Report:
+        squared = self._error / (3 * self._pixels) if self._pixels else math.nan
+        return Report(
+            frames=self._frames,
+            hole_pixels=self._pixels,
+            hole_psnr_db=-10 * math.log10(squared) if squared else math.inf,
+            flicker=self._change[0].rms,
+            truth_flicker=self._change[1].rms,
+            pumping=self._coarse[0].rms,
+            truth_pumping=self._coarse[1].rms,
+            outside_differing=self._differing,
+        )
+
+
+class _Change:
+    """The root mean square of changes, of single pixels or of blocks that lie wholly in the hole."""
+
+    def __init__(self, block: int) -> None:
+        self._block = block
+        self._sum, self._count = 0.0, 0
+
+    @property
+    def rms(self) -> float:
+        return math.sqrt(self._sum / self._count) if self._count else 0.0
+
+    def add(self, change: Floats, where: Hole) -> None:
+        side = self._block
+        if side > 1:
+            height, width = where.shape[0] // side * side, where.shape[1] // side * side
+            tiles = height // side, side, width // side, side
+            change = change[:height, :width].reshape(*tiles, 3).mean((1, 3))
+            where = np.asarray(where[:height, :width].reshape(tiles).all((1, 3)), np.bool_)
+        self._sum += float(np.square(change, dtype=np.float64)[where].sum())
+        self._count += 3 * int(where.sum())
+
+
+def _moved(picture: Floats, motion: NDArray[np.float64] | None) -> Floats:
+    if motion is None:
+        return picture
+    size = picture.shape[1], picture.shape[0]
+    moved = cv2.warpPerspective(picture, motion, size, flags=cv2.INTER_CUBIC)
+    return np.asarray(moved, np.float32)
