@@ -193,7 +193,7 @@ class Part:
         packed = numbers[0]
 
         def decimal(low: int, bits: int) -> int:
-            field = packed >> low & ((1 << bits) - 1)
+            field = int(packed) >> low & ((1 << bits) - 1)
             return (field >> 4) * 10 + (field & 15)
 
         hours, minutes, seconds = decimal(24, 6), decimal(16, 7), decimal(8, 7)

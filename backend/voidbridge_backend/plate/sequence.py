@@ -1,0 +1,232 @@
+"""Frames as files: patterns, ranges, and what is on disk. Standard library only.
+
+A pattern names a whole sequence: `plate.%04d.exr`, `plate.####.exr`, `plate.@@@@.exr`, `plate.$F4.exr`, or
+one file, `plate.1001.exr`. Folders are taken as they stand; the number is always in the file's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from voidbridge_protocol.errors import BadPattern, BadSetting, MissingFrames
+
+_PLACEHOLDER = re.compile(r"%(0?)(\d*)d|(#+)|(@+)|\$F(\d*)")
+_PRINTF = re.compile(r"%0?\d*d")
+_GLOB = re.compile(r"[*?]|\[[^\]]*\]")
+_LAST_NUMBER = re.compile(r"(-?\d+)(?!.*\d)")
+
+NEIGHBOURS = 3
+"""Files that an error names as being there instead."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A file for each frame. `width` 0 means numbers without padding; a longer number simply is longer."""
+
+    folder: Path
+    prefix: str
+    suffix: str
+    width: int
+    single: int | None = None
+    """The frame of the one file, where the pattern has no placeholder."""
+
+    @classmethod
+    def parse(cls, pattern: str | Path) -> Sequence:
+        """The sequence that a pattern names. `BadPattern` says what is wrong with it.
+
+        A name without a placeholder is one file, whose frame is the last number in its stem, else 1.
+        """
+        text = str(pattern)
+        folder, name = _split(text)
+        found = _places(name) if not Path(text).is_file() else []
+        if not name or (not found and Path(text).is_dir()):
+            raise BadPattern(f"{text or 'an empty name'} is a folder, not a sequence of files")
+        if _PRINTF.search(str(folder)):
+            raise BadPattern(
+                f"{text} has a frame number in its folder's name",
+                "Only the file's name may hold the frame number.",
+            )
+        if len(found) > 1:
+            raise BadPattern(
+                f"{name} has {len(found)} places for a frame number: "
+                + " and ".join(match.group() for match in found),
+                "Leave one place for the frame number and spell out the rest, e.g. the view.",
+            )
+        if re.search("%[vV]", name):
+            raise BadPattern(f"{name} has a placeholder for the view", "Write the view's name out.")
+        if not found:
+            return _single(text, folder, name)
+        match = found[0]
+        return cls(folder, name[: match.start()], name[match.end() :], _width(match, name))
+
+    def path(self, frame: int) -> Path:
+        """The file of this frame, whether it exists or not."""
+        if self.single is not None:
+            if frame != self.single:
+                raise MissingFrames(f"{self} is frame {self.single} only; there is no {frame}")
+            return self.folder / self.prefix
+        # Nuke, Fusion and printf count the sign as one place of the padding.
+        return self.folder / f"{self.prefix}{frame:0{self.width or 1}d}{self.suffix}"
+
+    def scan(self) -> list[int]:
+        """The frames that are on disk, rising; empty where the folder does not exist."""
+        if self.single is not None:
+            return [self.single] if self.path(self.single).is_file() else []
+        shape = re.compile(re.escape(self.prefix) + r"(-?\d+)" + re.escape(self.suffix))
+        frames = set()
+        for name in _names_in(self.folder):
+            match = shape.fullmatch(name)
+            if match and self.path(int(match[1])).name == name:
+                frames.add(int(match[1]))
+        return sorted(frames)
+
+    def __str__(self) -> str:
+        if self.single is not None:
+            return str(self.folder / self.prefix)
+        number = f"%0{self.width}d" if self.width else "%d"
+        return str(self.folder / f"{self.prefix}{number}{self.suffix}")
+
+
+@dataclass(frozen=True)
+class FrameRange:
+    """A run of frames, `first` and `last` included."""
+
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise BadSetting(
+                f"the frame range {self.first}-{self.last} runs backwards",
+                f"Write it as {self.last}-{self.first}.",
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> FrameRange:
+        """`1001-1100`, `1001`, `-5-10`. Raises `BadSetting`."""
+        match = re.fullmatch(r"\s*(-?\d+)(?:\s*-\s*(-?\d+))?\s*", text)
+        if match:
+            return cls(int(match[1]), int(match[2] or match[1]))
+        if re.fullmatch(r"\s*-?\d+\s*-\s*-?\d+\s*[xX:]\s*-?\d+\s*", text):
+            raise BadSetting(
+                f"the frame range {text.strip()} has a step",
+                "Removing an object needs every frame of its motion; give the range without a step.",
+            )
+        if "," in text:
+            raise BadSetting(
+                f"the frame range {text.strip()} has several parts",
+                "Run one job for each run of frames.",
+            )
+        raise BadSetting(f"{text!r} is no frame range", "Write a range as 1001-1100 or 1001.")
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+def frames_for(sequence: Sequence, wanted: FrameRange | None, handles: int = 0) -> list[int]:
+    """The frames to read, rising, without gaps: `wanted`, or everything from the first to the last on disk.
+
+    `handles` more on either side are taken as far as they are there without a gap. Raises
+    `MissingFrames`, naming what is missing.
+    """
+    there = sequence.scan()
+    if not there:
+        raise MissingFrames(_nothing(sequence))
+    if wanted is None:
+        wanted = FrameRange(there[0], there[-1])
+    present = set(there)
+    missing = [frame for frame in range(wanted.first, wanted.last + 1) if frame not in present]
+    if missing:
+        raise MissingFrames(
+            f"{sequence} has no {compact(missing)} ({len(missing)} of {len(wanted)} frames); "
+            f"there are {compact(there)}"
+        )
+    first, last = wanted.first, wanted.last
+    while first > wanted.first - handles and first - 1 in present:
+        first -= 1
+    while last < wanted.last + handles and last + 1 in present:
+        last += 1
+    return list(range(first, last + 1))
+
+
+def compact(frames: Iterable[int], most: int = 12) -> str:
+    """Frame numbers as runs, `1004, 1010-1012`; beyond `most` runs the rest is counted."""
+    runs: list[list[int]] = []
+    for frame in sorted(frames):
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = frame
+        else:
+            runs.append([frame, frame])
+    words = [str(FrameRange(first, last)) for first, last in runs]
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def _split(text: str) -> tuple[Path, str]:
+    """Folder and name. A backslash separates too, unless this system would keep it in a name that exists."""
+    cut = text.rfind("/")
+    if "\\" in text and not Path(text).exists():
+        cut = max(cut, text.rfind("\\"))
+    return Path(text[: max(cut, 0)] or text[: cut + 1]), text[cut + 1 :]
+
+
+def _places(name: str) -> list[re.Match[str]]:
+    """Where the frame number may be. One lone # or @ is a letter of the name if there is a better place."""
+    found = list(_PLACEHOLDER.finditer(name))
+    return [match for match in found if len(match.group()) > 1] or found
+
+
+def _single(text: str, folder: Path, name: str) -> Sequence:
+    if _GLOB.search(name) and not (folder / name).exists():
+        raise BadPattern(f"{text} is a wildcard, which does not say where the frame number is")
+    if "%" in name and re.search(r"%\d*[a-zA-Z]", name):
+        raise BadPattern(f"{name} has a placeholder that is not understood")
+    number = _LAST_NUMBER.search(Path(name).stem)
+    # A hyphen between words is no sign: shot-1001 is frame 1001.
+    digits = number[1] if number else "1"
+    if number and number.start() and digits.startswith("-"):
+        before = Path(name).stem[number.start() - 1]
+        digits = digits if before in "._" else digits[1:]
+    return Sequence(folder, name, "", 0, int(digits))
+
+
+def _width(match: re.Match[str], name: str) -> int:
+    zero, width, hashes, ats, houdini = match.groups()
+    if hashes or ats:
+        return len(hashes or ats)
+    if houdini is not None:
+        return int(houdini or 1)
+    if width and not zero:
+        raise BadPattern(
+            f"{name} pads the frame number with blanks", f"Write %0{width}d instead of %{width}d."
+        )
+    return int(width or 0)
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise MissingFrames(
+            f"the folder {folder} cannot be read: {error.strerror}", "Check the folder's rights."
+        ) from error
+
+
+def _nothing(sequence: Sequence) -> str:
+    if not sequence.folder.is_dir():
+        return f"there is no {sequence}: the folder {sequence.folder} does not exist"
+    names = sorted(_names_in(sequence.folder))
+    ending = Path(sequence.prefix + sequence.suffix).suffix.lower()
+    alike = [name for name in names if ending and name.lower().endswith(ending)]
+    if not alike:
+        return f"there is no {sequence}: nothing in the folder ends in {ending or 'its name'}"
+    shown = ", ".join(alike[:NEIGHBOURS])
+    more = f" and {len(alike) - NEIGHBOURS} more" if len(alike) > NEIGHBOURS else ""
+    return f"there is no {sequence}; the folder has {shown}{more}"
