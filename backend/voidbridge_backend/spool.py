@@ -44,15 +44,15 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._objects = folder / "objects"
+        self.objects = folder / "objects"
         self._parts_folder = folder / "parts"
         self._jobs = folder / "jobs"
-        for path in (self._objects, self._parts_folder, self._jobs):
+        for path in (self.objects, self._parts_folder, self._jobs):
             path.mkdir(parents=True, exist_ok=True)
         self._parts: dict[str, _Part] = {}
 
     def object_path(self, sha256: str) -> Path:
-        return self._objects / sha256[:2] / sha256
+        return self.objects / sha256[:2] / sha256
 
     def has(self, sha256: str) -> bool:
         return self.object_path(sha256).is_file()
@@ -137,7 +137,7 @@ class Spool:
         target = self.object_path(sha256)
         if not target.parent.is_dir():
             target.parent.mkdir(exist_ok=True)
-            _fsync_folder(self._objects)
+            _fsync_folder(self.objects)
         os.replace(self._parts_folder / sha256, target)
         _fsync_folder(target.parent)
 

@@ -78,11 +78,11 @@ class Supervisor:
     def run(self, device: str, order: Mapping[str, Any]) -> None:
         self._tell(device, {"do": "run", **order})
 
-    def interrupt(self, device: str, now: float) -> None:
+    def interrupt(self, device: str, job: str, now: float) -> None:
         """Asks the worker to let go of its job; it is killed if it does not."""
         if worker := self._workers.get(device):
             worker.deadline = now + ASKED_TO_STOP_S
-            self._tell(device, {"do": "cancel"})
+            self._tell(device, {"do": "cancel", "job": job})
 
     def let_go(self, device: str) -> None:
         """The worker ended its job by itself: nothing to kill it for."""

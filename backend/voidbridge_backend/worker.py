@@ -41,14 +41,14 @@ PR_SET_PDEATHSIG = 1
 class Progress:
     """The engine's `Watch`: says where the job is, and stops it when it was cancelled."""
 
-    def __init__(self, say: Callable[..., None], stop: threading.Event) -> None:
+    def __init__(self, say: Callable[..., None], should_stop: Callable[[], bool]) -> None:
         self._say = say
-        self._stop = stop
+        self._should_stop = should_stop
         self._stage = ""
         self._began = self._said = 0.0
 
     def step(self, stage: str, done: int, of: int) -> None:
-        if self._stop.is_set():
+        if self._should_stop():
             raise JobCancelled(f"stopped while {stage}")
         now = time.monotonic()
         if stage != self._stage:
@@ -70,7 +70,8 @@ class Worker:
     def __init__(self, say: Callable[..., None]) -> None:
         self._say = say
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._stop = threading.Event()
+        self._unwanted: set[str] = set()
+        self._no_more = threading.Event()
         self._setup: dict[str, Any] = {}
         self._engines: dict[str, Any] = {}
 
@@ -79,10 +80,10 @@ class Worker:
         for line in lines:
             order = json.loads(line)
             if order["do"] == "cancel":
-                self._stop.set()
+                self._unwanted.add(order["job"])
             else:
                 self._orders.put(order)
-        self._stop.set()
+        self._no_more.set()
         self._orders.put(None)
 
     def obey(self) -> None:
@@ -93,10 +94,10 @@ class Worker:
 
                 self._say("ready", device=order["device"])
             elif order["do"] == "run":
-                self._stop.clear()
                 logs.job.set(order["job"])
                 self._run(order)
                 logs.job.set("")
+                self._unwanted.discard(order["job"])
 
     def _run(self, order: dict[str, Any]) -> None:
         try:
@@ -113,7 +114,9 @@ class Worker:
                 self._fail(DiskFull(f"no space is left for {error.filename or 'the results'}"))
             else:
                 self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
-        except Exception as error:  # one failure, one job: whatever it is, the next job has a worker
+        except (
+            Exception
+        ) as error:  # one failure, one job: whatever it is, the next job has a worker
             self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
         else:
             self._say("done", provenance=provenance)
@@ -125,18 +128,19 @@ class Worker:
     def _shot(self, order: dict[str, Any]) -> dict[str, Any]:
         from . import shot
 
+        job = order["job"]
         request = decode_request(Path(order["request"]).read_bytes())
         objects = Path(order["objects"])
         return shot.run(
             shot.Order(
-                job=order["job"],
+                job=job,
                 request=request,
                 source=lambda sha256: objects / sha256[:2] / sha256,
                 folder=Path(order["folder"]),
                 ocio=Path(self._setup["ocio"]) if self._setup.get("ocio") else None,
             ),
             self._engine(request.settings.engine),
-            Progress(self._say, self._stop),
+            Progress(self._say, lambda: job in self._unwanted or self._no_more.is_set()),
             lambda result: self._say(
                 "result", frame=result.frame, sha256=result.sha256, size=result.size
             ),

@@ -1,0 +1,111 @@
+"""Every setting, once: its name, type and default are this dataclass.
+
+`docs/configuration.md` has a heading for each field.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from voidbridge_protocol.errors import BadSetting
+
+PREFIX = "VOIDBRIDGE_"
+CACHE = Path("~/.cache/voidbridge")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the daemon is told. Paths may begin with ~."""
+
+    listen: str = "tcp://127.0.0.1:5577"
+    """Where the control socket is; the bulk socket has the next port, or the same path with `.bulk`."""
+    spool: Path = CACHE / "spool"
+    """Received frames, jobs and results."""
+    devices: tuple[str, ...] = ("auto",)
+    """One worker each: `cpu`, `cuda:0`, ...; `auto` is every NVIDIA card, or else `cpu`."""
+    models: Path = CACHE / "models"
+    """The folder with the weights of the engine `void`."""
+    ocio: str = ""
+    """An OpenColorIO config; empty: the one in the variable OCIO, else the built-in ACES config."""
+    window_mb: int = 16
+    """Megabytes that one client may have on their way to the daemon at once."""
+    max_frames: int = 20_000
+    """Frames of one job."""
+    max_file_mb: int = 2048
+    """Megabytes of one frame's file."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value and where it came from."""
+
+    name: str
+    value: object
+    origin: str
+
+
+def resolve(
+    file: Mapping[str, object], environ: Mapping[str, str], flags: Mapping[str, object]
+) -> tuple[Config, list[Setting]]:
+    """Defaults, then the file, then VOIDBRIDGE_* variables, then flags; the last word wins.
+
+    Reads nothing itself: the command line hands in what it found. Raises `BadSetting` for a name that does
+    not exist or a value of the wrong kind.
+    """
+    names = {field.name for field in fields(Config)}
+    environment = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX)
+    }
+    given: dict[str, tuple[object, str]] = {}
+    for source, origin in ((file, "file"), (environment, "environment"), (flags, "command line")):
+        for name, value in source.items():
+            if name not in names:
+                raise BadSetting(
+                    f"there is no setting {name!r} (from the {origin})",
+                    f"The settings are {', '.join(sorted(names))}.",
+                )
+            given[name] = (value, origin)
+    settings = []
+    for field in fields(Config):
+        value, origin = given.get(field.name, (field.default, "default"))
+        settings.append(Setting(field.name, _parsed(field.name, field.default, value), origin))
+    return Config(**{s.name: s.value for s in settings}), settings  # type: ignore[arg-type]
+
+
+def devices(config: Config, cards: int) -> tuple[str, ...]:
+    """The devices to start workers for, where `cards` NVIDIA cards are in the machine."""
+    if config.devices != ("auto",):
+        return config.devices
+    return tuple(f"cuda:{i}" for i in range(cards)) or ("cpu",)
+
+
+def count_cards() -> int:
+    """NVIDIA cards of this machine, without loading anything of theirs."""
+    if sys.platform != "linux":
+        return 0
+    return sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _parsed(name: str, default: object, value: object) -> object:
+    try:
+        match default:
+            case bool():
+                if str(value).lower() not in ("true", "false", "1", "0"):
+                    raise ValueError("say true or false")
+                return str(value).lower() in ("true", "1")
+            case int():
+                return int(str(value))
+            case Path():
+                return Path(str(value)).expanduser()
+            case tuple():
+                items = value.split(",") if isinstance(value, str) else value
+                return tuple(str(item).strip() for item in items)  # type: ignore[attr-defined]
+            case _:
+                return str(value)
+    except (TypeError, ValueError) as error:
+        raise BadSetting(f"the setting {name} cannot be {value!r}: {error}") from error

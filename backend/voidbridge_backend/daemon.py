@@ -1,0 +1,498 @@
+"""Sockets and the poll loop. Obeys the ledger and the scheduler; decides nothing about jobs.
+
+One thread owns the sockets, the ledger and the job table. Files are written and read on two further threads, so
+that a slow disk never keeps a cancel waiting; what they and the workers have to say comes in through `_news`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from voidbridge_protocol.codec import MAX_HEADER, MAX_REQUEST, Frame, decode, decode_request, encode
+from voidbridge_protocol.codec import ranges as as_ranges
+from voidbridge_protocol.errors import (
+    BadMessage,
+    DaemonDraining,
+    RequestError,
+    VersionMismatch,
+    VoidbridgeError,
+    from_code,
+)
+from voidbridge_protocol.messages import (
+    MAX_CHUNK,
+    OLDEST,
+    PROTOCOL,
+    Accepted,
+    Attach,
+    Cancel,
+    Chunk,
+    Credit,
+    Get,
+    GetProvenance,
+    Got,
+    Hello,
+    Limits,
+    Listed,
+    ListJobs,
+    Message,
+    Nack,
+    Ping,
+    Pong,
+    Provenance,
+    Put,
+    Query,
+    Ready,
+    Refused,
+    ResultFile,
+    Status,
+    Submit,
+    Watch,
+    Welcome,
+)
+
+from .ledger import Ledger
+from .scheduler import Start
+from .sessions import Session, Sessions
+from .spool import Gap, Spool
+from .supervisor import Died, Said, Supervisor
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 200
+CONTROL_TURN, BULK_TURN = 64, 8
+"""Messages taken from a socket before the other has its turn: control is never behind more than 16 MiB."""
+STATUS_EVERY_S = 0.1
+"""A job's progress is told to its watchers so often at most; changes of state at once."""
+RESULTS_A_MESSAGE = 1000
+STRIKES = 8
+"""Malformed messages after which a peer is not answered any more."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the two sockets are bound, and how clients are told of the second."""
+
+    control: str
+    bulk: str
+    announced: str
+
+    @classmethod
+    def of(cls, listen: str) -> Addresses:
+        """`tcp://HOST:PORT` has its bulk socket on the next port, `ipc://PATH` on PATH.bulk."""
+        if listen.startswith("tcp://"):
+            host, _, port = listen.rpartition(":")
+            if not port.isdigit() or not 0 < int(port) < 65535:
+                raise RequestError(f"{listen!r} has no port", "Write it as tcp://127.0.0.1:5577.")
+            return cls(listen, f"{host}:{int(port) + 1}", str(int(port) + 1))
+        if listen.startswith("ipc://"):
+            return cls(listen, f"{listen}.bulk", f"{listen}.bulk")
+        raise RequestError(f"{listen!r} is no address", "Write it as tcp://127.0.0.1:5577.")
+
+
+class Daemon:
+    """Serves until `stop` is called, from any thread or signal handler."""
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        ledger: Ledger,
+        spool: Spool,
+        supervisor: Callable[[Callable[[Said | Died], None]], Supervisor],
+        limits: Limits,
+        software: str,
+    ) -> None:
+        self._ledger = ledger
+        self._spool = spool
+        self._limits = limits
+        self._software = software
+        self._addresses = addresses
+        self._epoch = uuid.uuid4().hex
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._control = self._router(addresses.control, MAX_REQUEST)
+        self._bulk = self._router(addresses.bulk, MAX_CHUNK)
+        self._bell, self._wake_end = socket.socketpair()
+        self._wake_end.setblocking(False)
+        self._bell.setblocking(False)
+        self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._writing = ThreadPoolExecutor(1, "writes")
+        self._reading = ThreadPoolExecutor(1, "reads")
+        self._supervisor = supervisor(lambda event: self._tell(lambda: self._worker_said(event)))
+        self._sessions = Sessions()
+        self._strikes: dict[bytes, int] = {}
+        self._told: dict[str, float] = {}
+        self._job_on: dict[str, str] = {}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ends `serve` soon: no new jobs, workers stop at their next step, the queue stays as it is."""
+        self._stopping = True
+
+    def serve(self) -> None:
+        """The poll loop."""
+        poller = zmq.Poller()
+        for end in (self._control, self._bulk, self._wake_end):
+            poller.register(end, zmq.POLLIN)
+        log.info("listening on %s", self._addresses.control)
+        try:
+            while not self._stopping:
+                ready = dict(poller.poll(POLL_MS))
+                if self._wake_end.fileno() in ready:
+                    self._take_news()
+                if self._control in ready:
+                    self._take(self._control, CONTROL_TURN, self._on_control)
+                if self._bulk in ready:
+                    self._take(self._bulk, BULK_TURN, self._on_bulk)
+                self._obey()
+                self._supervisor.tick(time.monotonic())
+                self._spread_news()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        log.info("stopping")
+        self._supervisor.stop(patience_s=10.0)
+        self._writing.shutdown(cancel_futures=True)
+        self._reading.shutdown(cancel_futures=True)
+        self._context.destroy(linger=200)
+
+    def _router(self, address: str, largest: int) -> zmq.Socket[bytes]:
+        router = self._context.socket(zmq.ROUTER)
+        router.linger = 0
+        router.router_mandatory = True  # else what does not fit is dropped in silence
+        router.maxmsgsize = max(largest, MAX_HEADER)
+        router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 64
+        router.handshake_ivl = 5000
+        try:
+            router.bind(address)
+        except zmq.ZMQError as error:
+            raise RequestError(
+                f"cannot listen on {address}: {error}",
+                "Stop the daemon that has this address, or choose another with --listen.",
+            ) from error
+        if address.startswith("ipc://"):
+            os.chmod(address.removeprefix("ipc://"), 0o600)
+        return router
+
+    # -- news from other threads --------------------------------------------------------------------
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        """From any thread: have `what` done on the daemon's own."""
+        self._news.put(what)
+        with suppress(OSError):  # full: it rings already; closed: nobody is left to hear it
+            self._bell.send(b"!")
+
+    def _take_news(self) -> None:
+        with suppress(BlockingIOError):
+            while self._wake_end.recv(4096):
+                pass
+        while not self._news.empty():
+            self._news.get()()
+
+    # -- the sockets --------------------------------------------------------------------------------
+
+    def _take(
+        self,
+        router: zmq.Socket[bytes],
+        turn: int,
+        handle: Callable[[bytes, Message, Frame | None], None],
+    ) -> None:
+        for _ in range(turn):
+            try:
+                route, *frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            peer = route.bytes
+            if self._strikes.get(peer, 0) >= STRIKES:
+                continue
+            try:
+                handle(peer, *decode([frame.buffer for frame in frames]))
+            except VoidbridgeError as error:
+                if isinstance(error, BadMessage):
+                    self._strikes[peer] = self._strikes.get(peer, 0) + 1
+                log.info("refused: %s", error.text, extra={"code": error.code})
+                self._send(router, peer, Refused(error.code, error.text, error.hint))
+
+    def _send(
+        self,
+        router: zmq.Socket[bytes],
+        peer: bytes,
+        message: Message,
+        payload: Frame | None = None,
+    ) -> None:
+        try:
+            router.send_multipart([peer, *encode(message, payload)], zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return  # a slow client: what is told here is absolute, and `query` has the whole truth
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            for sha256 in self._sessions.gone(peer):
+                self._writing.submit(self._spool.pause, sha256)
+
+    def _on_control(self, peer: bytes, message: Message, payload: Frame | None) -> None:
+        def answer(reply: Message, payload: Frame | None = None) -> None:
+            self._send(self._control, peer, reply, payload)
+
+        match message:
+            case Hello():
+                answer(self._welcome(peer, message))
+            case Ping():
+                self._sessions.of(peer)
+                answer(Pong())
+            case Pong():
+                pass
+            case Submit():
+                assert payload is not None
+                self._submit(self._sessions.of(peer), message, payload)
+            case Watch(job):
+                self._watch(self._sessions.of(peer), job)
+            case Query(job):
+                self._sessions.of(peer)
+                self._tell_all(peer, job)
+            case Cancel(job):
+                self._sessions.of(peer)
+                self._ledger.cancel(job)
+                self._obey()
+                answer(self._ledger.status(job))
+            case ListJobs():
+                self._sessions.of(peer)
+                jobs = self._ledger.jobs()
+                for job in jobs:
+                    answer(self._ledger.status(job))
+                answer(Listed(len(jobs)))
+            case GetProvenance(job):
+                self._sessions.of(peer)
+                answer(Provenance(job), self._provenance(job))
+            case _:
+                raise BadMessage(f"{message.kind!r} is not said on the control socket by a client")
+
+    def _welcome(self, peer: bytes, hello: Hello) -> Welcome:
+        version = min(hello.newest, PROTOCOL)
+        if version < max(hello.oldest, OLDEST):
+            raise VersionMismatch(
+                f"the client ({hello.software}) speaks protocol {hello.oldest} to {hello.newest}; "
+                f"this daemon ({self._software}) speaks {OLDEST} to {PROTOCOL}"
+            )
+        self._sessions.hello(hello, peer)
+        log.info("hello", extra={"user": hello.user, "software": hello.software})
+        return Welcome(
+            version,
+            self._software,
+            self._epoch,
+            self._addresses.announced,
+            self._limits,
+            engines=self._ledger.engines,
+        )
+
+    def _submit(self, session: Session, message: Submit, payload: Frame) -> None:
+        if self._stopping:
+            raise DaemonDraining("the daemon is stopping")
+        request = decode_request(payload)
+        frames = len({file.frame for file in request.files})
+        if frames > self._limits.frames:
+            raise RequestError(f"a job of {frames} frames; this daemon takes {self._limits.frames}")
+        largest = max(request.files, key=lambda file: file.size)
+        if largest.size > self._limits.file:
+            raise RequestError(
+                f"{largest.role} frame {largest.frame} has {largest.size / 2**20:.0f} MB; "
+                f"this daemon takes {self._limits.file / 2**20:.0f} MB a file"
+            )
+        made = self._ledger.submit(session.user, request, message.priority, message.again)
+        session.watching.add(made.job)
+        self._send(
+            self._control,
+            session.control,
+            Accepted(made.job, made.state, as_ranges(made.need), tuple(made.partial)),
+        )
+        self._obey()
+        self._tell_all(session.control, made.job)
+
+    def _watch(self, session: Session, job: str) -> None:
+        self._tell_all(session.control, job)
+        session.watching.add(job)
+
+    def _tell_all(self, peer: bytes, job: str) -> None:
+        """The whole truth of a job."""
+        results = self._ledger.results_of(job)
+        self._send(self._control, peer, self._ledger.status(job))
+        for i in range(0, len(results), RESULTS_A_MESSAGE):
+            part = tuple(results[i : i + RESULTS_A_MESSAGE])
+            self._send(self._control, peer, Ready(job, part))
+
+    def _provenance(self, job: str) -> bytes:
+        self._ledger.status(job)
+        path = self._spool.provenance_path(job)
+        if not path.is_file():
+            raise RequestError(
+                f"job {job} is not done", "Wait for it: `voidbridge status` shows it."
+            )
+        return path.read_bytes()
+
+    def _on_bulk(self, peer: bytes, message: Message, payload: Frame | None) -> None:
+        match message:
+            case Attach(name):
+                session = self._sessions.attach(name, peer)
+                self._send(self._bulk, peer, Credit(self._limits.window - session.spent))
+            case Ping():
+                self._sessions.of(peer)
+                self._send(self._bulk, peer, Pong())
+            case Pong():
+                pass
+            case Put():
+                assert payload is not None
+                self._put(self._sessions.of(peer), message, payload)
+            case Get():
+                self._sessions.of(peer)
+                self._get(peer, message)
+            case _:
+                raise BadMessage(f"{message.kind!r} is not said on the bulk socket by a client")
+
+    # -- files in -----------------------------------------------------------------------------------
+
+    def _put(self, session: Session, put: Put, payload: Frame) -> None:
+        if session.spent + len(payload) > self._limits.window:
+            raise BadMessage(f"{len(payload)} bytes beyond the credit of {self._limits.window}")
+        if put.size > self._limits.file:
+            raise BadMessage(f"a file of {put.size} bytes; {self._limits.file} at most")
+        session.spent += len(payload)
+        session.receiving.add(put.sha256)
+        self._writing.submit(self._store_piece, session, put, payload)
+
+    def _store_piece(self, session: Session, put: Put, payload: Frame) -> None:
+        """On the writing thread."""
+        try:
+            whole = self._spool.receive(put.sha256, put.size, put.offset, payload)
+        except VoidbridgeError as error:
+            offset = error.have if isinstance(error, Gap) else 0
+            nack = Nack(put.sha256, offset, error.code, error.text)
+            self._tell(lambda: self._stored(session, put, len(payload), nack))
+            return
+        got = Got(put.sha256) if whole else None
+        self._tell(lambda: self._stored(session, put, len(payload), got))
+
+    def _stored(self, session: Session, put: Put, length: int, reply: Message | None) -> None:
+        session.spent -= length
+        if isinstance(reply, Got):
+            session.receiving.discard(put.sha256)
+            self._ledger.file_arrived(put.sha256)
+        if session.bulk:
+            self._send(self._bulk, session.bulk, Credit(length))
+            if reply:
+                self._send(self._bulk, session.bulk, reply)
+
+    # -- files out ----------------------------------------------------------------------------------
+
+    def _get(self, peer: bytes, get: Get) -> None:
+        self._ledger.result(get.job, get.frame)
+        path = self._spool.result_path(get.job, get.frame)
+        self._reading.submit(self._read_piece, peer, get, path)
+
+    def _read_piece(self, peer: bytes, get: Get, path: Path) -> None:
+        """On the reading thread."""
+        reply: Message
+        piece: bytes | None = None
+        try:
+            with path.open("rb", buffering=0) as file:
+                piece = os.pread(file.fileno(), get.length, get.offset)
+            reply = Chunk(get.job, get.frame, get.offset)
+        except OSError as error:
+            text = f"result of frame {get.frame}: {error.strerror}"
+            reply = Refused(RequestError.code, text, "Submit the job again.", get.job)
+        self._tell(lambda: self._send(self._bulk, peer, reply, piece))
+
+    # -- workers ------------------------------------------------------------------------------------
+
+    def _worker_said(self, event: Said | Died) -> None:
+        device = event.device
+        job = self._job_on.get(device, "")
+        if isinstance(event, Died):
+            log.warning("worker died", extra={"device": device, "code": event.code, "job": job})
+            self._job_on.pop(device, None)
+            self._supervisor.lost(device, time.monotonic())
+            if not self._stopping:
+                self._ledger.device_lost(device)
+            return
+        self._heed(device, job, event.what)
+
+    def _heed(self, device: str, job: str, what: dict[str, Any]) -> None:
+        match what:
+            case {"event": "ready"}:
+                log.info("worker ready", extra={"device": device})
+                self._ledger.device_ready(device)
+            case {"event": "progress", "stage": str(stage)} if job:
+                self._ledger.progress(job, stage, what["step"], what["of"], what["seconds_left"])
+            case {"event": "warning", "text": str(text)} if job:
+                self._ledger.warned(job, text)
+            case {"event": "result"} if job:
+                result = ResultFile(what["frame"], what["sha256"], what["size"])
+                self._ledger.finished_frame(job, result)
+            case {"event": "done" | "failed" | "cancelled"} if job:
+                del self._job_on[device]
+                self._supervisor.let_go(device)
+                if what["event"] == "done":
+                    self._ledger.done(job)
+                elif what["event"] == "cancelled":
+                    self._ledger.cancelled(job)
+                else:
+                    error = from_code(what["code"], what["text"], what["hint"])
+                    log.warning("failed: %s", error.text, extra={"job": job, "code": error.code})
+                    self._ledger.failed(job, error)
+
+    def _obey(self) -> None:
+        orders, self._ledger.orders = self._ledger.orders, []
+        for order in orders:
+            if isinstance(order, Start):
+                self._start(order.job, order.device)
+            else:
+                self._supervisor.interrupt(order.device, order.job, time.monotonic())
+
+    def _start(self, job: str, device: str) -> None:
+        folder = self._spool.job_folder(job)
+        request = folder / "request.json"
+        request.write_bytes(self._ledger.store.request(job))
+        self._job_on[device] = job
+        log.info("started", extra={"job": job, "device": device})
+        self._supervisor.run(
+            device,
+            {
+                "job": job,
+                "request": str(request),
+                "objects": str(self._spool.objects),
+                "folder": str(folder),
+            },
+        )
+
+    # -- what watchers hear -------------------------------------------------------------------------
+
+    def _spread_news(self) -> None:
+        results, self._ledger.results = self._ledger.results, []
+        for job, result in results:
+            for session in self._sessions.watching(job):
+                self._send(self._control, session.control, Ready(job, (result,)))
+        now = time.monotonic()
+        for job in list(self._ledger.changed):
+            status = self._ledger.status(job)
+            if now - self._told.get(job, 0.0) < STATUS_EVERY_S and not self._is_news(status):
+                continue
+            del self._ledger.changed[job]
+            self._told[job] = now
+            for session in self._sessions.watching(job):
+                self._send(self._control, session.control, status)
+            if status.state.is_final:
+                self._told.pop(job, None)
+
+    def _is_news(self, status: Status) -> bool:
+        return status.state.is_final or not status.of

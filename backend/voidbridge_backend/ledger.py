@@ -1,0 +1,318 @@
+"""The daemon's jobs: the table, the scheduler, and what each job still lacks, kept in step.
+
+Every change of state goes through `_obey`, which writes it down before anybody is told. Knows no sockets:
+what has to be said or started is left in `changed`, `results` and `orders` for the daemon to pick up.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+
+from voidbridge_protocol.errors import (
+    BadSetting,
+    RequestError,
+    SpoolFull,
+    UnknownJob,
+    VoidbridgeError,
+    WorkerDied,
+)
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import Request, ResultFile, Status
+
+from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Scheduler, Start
+from .spool import Spool
+from .store import Row, Store
+
+log = logging.getLogger(__name__)
+
+KEEP_FREE = 1 << 30
+"""Bytes of disk below which nothing new is taken in: results of what runs need room."""
+
+
+@dataclass
+class _Stage:
+    """Where a running job is."""
+
+    stage: str = ""
+    step: int = 0
+    of: int = 0
+    seconds_left: float = -1.0
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What `Ledger.submit` made of a request."""
+
+    job: str
+    state: JobState
+    need: list[int]
+    partial: list[tuple[int, int]]
+
+
+@dataclass
+class Ledger:
+    """All jobs. `engines` are the names that a request may ask for."""
+
+    store: Store
+    spool: Spool
+    engines: tuple[str, ...]
+    changed: dict[str, None] = field(default_factory=dict)
+    """Jobs whose status is news."""
+    results: list[tuple[str, ResultFile]] = field(default_factory=list)
+    """Results that are news."""
+    orders: list[Start | Interrupt] = field(default_factory=list)
+    """What the supervisor is to do."""
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler()
+        self._rows: dict[str, Row] = {}
+        self._stages: dict[str, _Stage] = {}
+        self._lacks: dict[str, set[str]] = {}
+        self._wanted_by: dict[str, set[str]] = {}
+        self._number = 0
+
+    def recover(self) -> None:
+        """Takes up what an earlier daemon left: running jobs are queued again, receiving ones wait on."""
+        for row in self.store.rows():
+            state = row.state
+            if state is JobState.RUNNING:
+                state = JobState.QUEUED
+            elif state is JobState.CANCELLING:
+                state = JobState.CANCELLED
+            if state is not row.state:
+                row = replace(row, state=state)
+                self.store.save(row)
+            self._rows[row.id] = row
+            self._number = max(self._number, row.number)
+            self.scheduler.known(
+                Job(row.id, row.user, row.priority, row.number, state, row.attempts)
+            )
+            if state is JobState.RECEIVING:
+                request = self._request(row.id)
+                self._watch_for(row.id, {file.sha256 for file in request.files})
+        for job in [row.id for row in self._rows.values() if row.state is JobState.RECEIVING]:
+            self._queue_if_complete(job)
+        if self._rows:
+            log.info("%d jobs taken up, %d of them waiting", len(self._rows), len(self.waiting()))
+
+    # -- what clients ask ---------------------------------------------------------------------------
+
+    def submit(self, user: str, request: Request, priority: int, again: bool) -> Submission:
+        """The job of this request: a new one, one that goes on, or a done one. Raises `RequestError`."""
+        if request.settings.engine not in self.engines:
+            raise BadSetting(
+                f"this daemon has no engine {request.settings.engine!r}; "
+                f"it has {', '.join(self.engines)}",
+                "Choose another with --engine, or ask for it to be installed on the daemon.",
+            )
+        job = request.key(user)
+        row = self._rows.get(job)
+        if row is None:
+            self._begin(job, user, request, priority)
+        elif row.state.is_final and (again or not self._still_answers(row)):
+            self._begin_again(row, request, priority)
+        need, partial = self._need(job, request)
+        return Submission(job, self._rows[job].state, need, partial)
+
+    def cancel(self, job: str) -> None:
+        self._row(job)
+        self._obey(self.scheduler.cancel_requested(job))
+
+    def status(self, job: str) -> Status:
+        row = self._row(job)
+        stage = self._stages.get(job, _Stage())
+        if row.state is JobState.RECEIVING:
+            stage = _Stage("receiving frames")
+        elif row.state is JobState.QUEUED:
+            stage = _Stage("waiting")
+        return Status(
+            job=job,
+            state=row.state,
+            stage=stage.stage,
+            step=stage.step,
+            of=stage.of,
+            seconds_left=stage.seconds_left,
+            ahead=self.scheduler.ahead_of(job),
+            ready=len(row.results),
+            frames=row.frames,
+            attempt=row.attempts,
+            warnings=row.warnings,
+            code=row.code,
+            text=row.text,
+            hint=row.hint,
+            user=row.user,
+            engine=row.engine,
+        )
+
+    def jobs(self) -> list[str]:
+        """Every job, oldest first."""
+        return [row.id for row in sorted(self._rows.values(), key=lambda row: row.number)]
+
+    def results_of(self, job: str) -> list[ResultFile]:
+        return [result for _, result in sorted(self._row(job).results.items())]
+
+    def result(self, job: str, frame: int) -> ResultFile:
+        found = self._row(job).results.get(frame)
+        if found is None:
+            raise RequestError(f"job {job} has no result for frame {frame}")
+        return found
+
+    def waiting(self) -> list[str]:
+        return self.scheduler.waiting()
+
+    # -- what happens -------------------------------------------------------------------------------
+
+    def file_arrived(self, sha256: str) -> None:
+        """A file is whole in the spool."""
+        for job in self._wanted_by.pop(sha256, set()):
+            self._lacks[job].discard(sha256)
+            self._queue_if_complete(job)
+
+    def device_ready(self, device: str) -> None:
+        self._obey(self.scheduler.device_ready(device))
+
+    def device_lost(self, device: str) -> None:
+        self._obey(self.scheduler.device_lost(device))
+
+    def progress(self, job: str, stage: str, step: int, of: int, seconds_left: float) -> None:
+        self._stages[job] = _Stage(stage, step, of, seconds_left)
+        self.changed[job] = None
+
+    def warned(self, job: str, text: str) -> None:
+        row = self._rows[job]
+        if text not in row.warnings:
+            self._save(replace(row, warnings=(*row.warnings, text)))
+
+    def finished_frame(self, job: str, result: ResultFile) -> None:
+        row = self._rows[job]
+        if row.results.get(result.frame) == result:
+            return  # a second attempt made the same file again
+        self.store.add_result(job, result)
+        row.results[result.frame] = result
+        self.results.append((job, result))
+        self.changed[job] = None
+
+    def done(self, job: str) -> None:
+        self._obey(self.scheduler.ended(job, JobState.DONE))
+
+    def cancelled(self, job: str) -> None:
+        """The worker stopped where it was. Unasked it does so only because the daemon stops: no new state."""
+        if self._rows[job].state is JobState.CANCELLING:
+            self._obey(self.scheduler.ended(job, JobState.CANCELLED))
+
+    def failed(self, job: str, error: VoidbridgeError) -> None:
+        self._blame(job, error)
+        self._obey(self.scheduler.ended(job, JobState.FAILED))
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _row(self, job: str) -> Row:
+        row = self._rows.get(job)
+        if row is None:
+            raise UnknownJob(f"this daemon knows no job {job[:60]!r}")
+        return row
+
+    def _request(self, job: str) -> Request:
+        from voidbridge_protocol.codec import decode_request
+
+        return decode_request(self.store.request(job))
+
+    def _still_answers(self, row: Row) -> bool:
+        """Whether a done job can be answered from the store."""
+        return row.state is JobState.DONE and all(
+            self.spool.result_path(row.id, frame).is_file()
+            for frame in range(row.first, row.last + 1)
+        )
+
+    def _begin(self, job: str, user: str, request: Request, priority: int) -> None:
+        self._check_room(request)
+        self._number += 1
+        row = Row(
+            job,
+            self._number,
+            user,
+            priority,
+            JobState.RECEIVING,
+            request.first,
+            request.last,
+            request.settings.engine,
+        )
+        self.store.add(row, request.canonical())
+        self._rows[job] = row
+        self.scheduler.known(Job(job, user, priority, row.number, row.state))
+        log.info("submitted", extra={"job": job, "user": user, "frames": row.frames})
+        self._collect(job, request)
+
+    def _begin_again(self, row: Row, request: Request, priority: int) -> None:
+        self._check_room(request)
+        self._number += 1
+        self.spool.drop_job(row.id)
+        fresh = replace(row.fresh(self._number), priority=priority)
+        self.store.add(fresh, request.canonical())
+        self._rows[row.id] = fresh
+        log.info("submitted again", extra={"job": row.id, "user": row.user})
+        self._obey(self.scheduler.submitted_again(row.id, priority, fresh.number))
+        self._collect(row.id, request)
+
+    def _collect(self, job: str, request: Request) -> None:
+        self.changed[job] = None
+        self._watch_for(job, {file.sha256 for file in request.files})
+        self._queue_if_complete(job)
+
+    def _check_room(self, request: Request) -> None:
+        missing = {
+            file.sha256: file.size for file in request.files if not self.spool.has(file.sha256)
+        }
+        need, free = sum(missing.values()) + KEEP_FREE, self.spool.free_bytes()
+        if need > free:
+            raise SpoolFull(
+                f"the job needs {need / 2**30:.1f} GB in the daemon's spool "
+                f"({self.spool.folder}), {free / 2**30:.1f} GB are free"
+            )
+
+    def _watch_for(self, job: str, files: set[str]) -> None:
+        lacks = self._lacks[job] = {sha256 for sha256 in files if not self.spool.has(sha256)}
+        for sha256 in lacks:
+            self._wanted_by.setdefault(sha256, set()).add(job)
+
+    def _queue_if_complete(self, job: str) -> None:
+        if self._rows[job].state is JobState.RECEIVING and not self._lacks[job]:
+            self._obey(self.scheduler.received(job))
+
+    def _need(self, job: str, request: Request) -> tuple[list[int], list[tuple[int, int]]]:
+        if self._rows[job].state is not JobState.RECEIVING:
+            return [], []
+        lacks = self._lacks[job]
+        need = [i for i, file in enumerate(request.files) if file.sha256 in lacks]
+        partial = [(i, self.spool.partial(request.files[i].sha256)) for i in need]
+        return need, [(i, offset) for i, offset in partial if offset]
+
+    def _blame(self, job: str, error: VoidbridgeError) -> None:
+        self._rows[job] = replace(
+            self._rows[job], code=error.code, text=error.text, hint=error.hint
+        )
+
+    def _save(self, row: Row) -> None:
+        self.store.save(row)
+        self._rows[row.id] = row
+        self.changed[row.id] = None
+
+    def _obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Moved(job, state):
+                    attempts = self.scheduler.jobs[job].attempts
+                    self._stages.pop(job, None)
+                    self._save(replace(self._rows[job], state=state, attempts=attempts))
+                    log.info(state.value, extra={"job": job})
+                    if state in (JobState.QUEUED, JobState.RUNNING) or state.is_final:
+                        self.changed |= dict.fromkeys(self.waiting())  # everybody moves up
+                    if state.is_final:
+                        self._lacks.pop(job, None)
+                case GaveUp(job, attempts):
+                    self._blame(
+                        job, WorkerDied(f"the worker died {attempts} times while it ran this job")
+                    )
+                case Start() | Interrupt():
+                    self.orders.append(command)

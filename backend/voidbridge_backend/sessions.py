@@ -1,0 +1,75 @@
+"""Who is connected: which routes of the two sockets belong to which client, and what it watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from voidbridge_protocol.errors import UnknownSession
+from voidbridge_protocol.messages import Hello
+
+
+@dataclass
+class Session:
+    """One client, over however many connections."""
+
+    user: str
+    control: bytes
+    bulk: bytes = b""
+    spent: int = 0
+    """Payload bytes on their way to the disk: never above the window."""
+    watching: set[str] = field(default_factory=set)
+    """Jobs whose news this client wants."""
+    receiving: set[str] = field(default_factory=set)
+    """Files that this client is sending, by hash."""
+
+
+class Sessions:
+    """Every client by the name it drew for itself, and by the routes of its sockets."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, Session] = {}
+        self._routes: dict[bytes, str] = {}
+
+    def hello(self, hello: Hello, route: bytes) -> None:
+        """A client introduces itself on the control socket, perhaps once more, on new sockets."""
+        if old := self._named.pop(hello.session, None):
+            self._routes.pop(old.control, None)
+            self._routes.pop(old.bulk, None)
+        self._named[hello.session] = Session(hello.user, route)
+        self._routes[route] = hello.session
+
+    def attach(self, name: str, route: bytes) -> Session:
+        """The bulk socket of a client that said hello before. Raises `UnknownSession`."""
+        session = self._named.get(name)
+        if session is None:
+            raise UnknownSession("the daemon does not know this session")
+        self._routes.pop(session.bulk, None)
+        session.bulk = route
+        self._routes[route] = name
+        return session
+
+    def of(self, route: bytes) -> Session:
+        """Raises `UnknownSession`."""
+        session = self._named.get(self._routes.get(route, ""))
+        if session is None:
+            raise UnknownSession("the daemon does not know this connection")
+        return session
+
+    def watching(self, job: str) -> list[Session]:
+        return [session for session in self._named.values() if job in session.watching]
+
+    def gone(self, route: bytes) -> set[str]:
+        """The client behind this route has left. Returns the files that nobody sends any more."""
+        name = self._routes.pop(route, None)
+        session = self._named.get(name) if name else None
+        if session is None or name is None:
+            return set()
+        if session.control == route:
+            del self._named[name]
+            self._routes.pop(session.bulk, None)
+        left, session.receiving = session.receiving, set()
+        return {
+            sha256
+            for sha256 in left
+            if not any(sha256 in other.receiving for other in self._named.values())
+        }
