@@ -1,0 +1,1 @@
+"""The engine `void`: Netflix's VOID on CogVideoX-Fun 1.5, run through diffusers."""

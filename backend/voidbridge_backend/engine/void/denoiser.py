@@ -1,0 +1,126 @@
+"""One answer of the transformer: which way the latents of one window are to change.
+
+The network is diffusers' `CogVideoXTransformer3DModel` with 48 input channels: 16 noisy latents, 16 latents of
+the mask, 16 of the plate. Tensors are [1, frames, channels, height, width] in latents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from torch import Tensor
+
+from voidbridge_protocol.errors import EngineFailed
+
+PIXELS_PER_PATCH = 16
+"""The transformer's tokens are squares of this many pixels; frames have to be whole multiples of it."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is said about the shot, as embeddings [1, 226, width] on any device.
+
+    `negative` is what guidance leads away from; it is not looked at with a guidance of 1.
+    """
+
+    prompt: Tensor
+    negative: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The latents of mask and plate of a whole clip, [1, frames, 16, h/8, w/8], float32."""
+
+    mask: Tensor
+    plate: Tensor
+
+    @property
+    def latents(self) -> int:
+        return self.plate.shape[1]
+
+    def in_run(self, run: slice) -> Tensor:
+        """[1, run, 32, h/8, w/8]: what is concatenated to the noisy latents."""
+        return torch.cat([self.mask[:, run], self.plate[:, run]], dim=2)
+
+
+class Denoiser:
+    """The transformer, wherever it is at the time, with its positions cached. (diffusers has no types.)"""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self._positions: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
+
+    def velocity(
+        self, latents: Tensor, known: Tensor, text: Text, timestep: int, guidance: float
+    ) -> Tensor:
+        """The velocity of `latents` [1, t, 16, h, w] at `timestep`, float32, on the latents' own device.
+
+        `known` is `Conditions.in_run` of the same frames, an even number of them. With a guidance of 1
+        the network is asked once, otherwise once for a batch of two: [negative, prompt].
+        """
+        network = self.network
+        seen = torch.cat([latents.to(network.device), known.to(network.device)], dim=2)
+        said = [text.prompt]
+        if guidance != 1:
+            if text.negative is None:
+                raise EngineFailed(
+                    f"guidance {guidance:g} needs the embedding of a negative prompt"
+                )
+            said = [text.negative, text.prompt]
+        with torch.inference_mode():
+            answer = network(
+                hidden_states=seen.to(network.dtype).expand(len(said), -1, -1, -1, -1),
+                encoder_hidden_states=torch.cat(said).to(network.device, network.dtype),
+                timestep=torch.full((len(said),), timestep, device=network.device),
+                image_rotary_emb=self.positions(
+                    latents.shape[1], latents.shape[3], latents.shape[4]
+                ),
+                return_dict=False,
+            )[0]
+        return guided(answer.float(), guidance).to(latents.device)
+
+    def blocks(self) -> list[Any]:
+        """What a step consists of, one after the other."""
+        return list(self.network.transformer_blocks)
+
+    def positions(self, frames: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Rotary cosines and sines [tokens, head size] of a window of latents; time starts at 0 in each."""
+        key = (frames, height, width)
+        if key not in self._positions or self._positions[key][0].device != self.network.device:
+            self._positions[key] = self._computed_positions(*key)
+        return self._positions[key]
+
+    def _computed_positions(self, frames: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+        config = self.network.config
+        grid = (height // config.patch_size, width // config.patch_size)
+        most = (config.sample_height // config.patch_size, config.sample_width // config.patch_size)
+        if grid[0] > most[0] or grid[1] > most[1]:
+            raise EngineFailed(
+                f"{width * 8} x {height * 8} pixels are more than the model has positions for: "
+                f"{most[1] * PIXELS_PER_PATCH} x {most[0] * PIXELS_PER_PATCH}",
+                "Let it see the region at a smaller size.",
+            )
+        cosines, sines = get_3d_rotary_pos_embed(
+            embed_dim=config.attention_head_dim,
+            crops_coords=None,
+            grid_size=grid,
+            temporal_size=-(-frames // config.patch_size_t),
+            grid_type="slice",
+            max_size=most,
+            device=self.network.device,
+        )
+        return cosines, sines
+
+
+def guided(answer: Tensor, guidance: float) -> Tensor:
+    """Away from the negative prompt and past the prompt; the answer itself where there is only one.
+
+    Classifier-free guidance (Ho and Salimans 2022) on a batch of [negative, prompt].
+    """
+    if answer.shape[0] == 1:
+        return answer
+    negative, prompt = answer.chunk(2)
+    return negative + guidance * (prompt - negative)

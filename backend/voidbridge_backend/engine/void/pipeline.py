@@ -1,0 +1,141 @@
+"""The two passes of VOID, as the paper's method reads: encode what is known, denoise, decode.
+
+Everything here is given its networks, its noise and its frames; where they come from, on which device they
+are and what becomes of the result is the callers' business. Latents are [1, frames, 16, h/8, w/8], float32, on
+the CPU; pixels [1, 3, frames, h, w].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import sampling
+from .conditioning import Levels, augmented, mask_levels, without_removed
+from .denoiser import Conditions, Denoiser, Text
+from .sampling import Kind
+from .timeline import OVERLAP, WINDOW, latents_of, windows
+from .vae import Tiles, Vae, decode_chunks
+
+Read = Callable[[slice], Tensor]
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How one pass is done. Frames, not latents, for `window` and `overlap`.
+
+    `guidance` 1 asks the network once a step, anything else twice. `strength` below 1 starts from the plate
+    with noise on it and goes through the last part of the steps only.
+    """
+
+    scheduler: Kind
+    steps: int = 50
+    guidance: float = 1.0
+    window: int = WINDOW
+    overlap: int = OVERLAP
+    strength: float = 1.0
+
+
+FIRST = Method("ddim", guidance=1.0)
+SECOND = Method("cogvideox-ddim", guidance=6.0)
+
+
+def encoded_mask(
+    vae: Vae, quadmask: Read, frames: int, levels: Levels, tiles: Tiles | None, on_step: OnStep
+) -> Tensor:
+    """The latents of the mask, [1, t, 16, h/8, w/8], from quadmasks [1, 1, t, h, w].
+
+    The autoencoder is given the mask's levels in [0, 1] as a grey picture, although pictures are in [-1, 1]:
+    so was the model trained.
+    """
+
+    def read(span: slice) -> Tensor:
+        return mask_levels(quadmask(span), levels).expand(-1, 3, -1, -1, -1)
+
+    return _gathered(vae.encode(read, frames, tiles), frames, on_step)
+
+
+def encoded_plate(
+    vae: Vae,
+    plate: Read,
+    noise: Read,
+    frames: int,
+    tiles: Tiles | None,
+    on_step: OnStep,
+    *,
+    blanked: Read | None = None,
+) -> Tensor:
+    """The latents of the plate, [1, t, 16, h/8, w/8], from pictures [1, 3, t, h, w] and unit noise of that shape.
+
+    The object is left in: the model is shown what it is to remove. `blanked` gives quadmasks [1, 1, t, h, w]
+    whose removed pixels are made black first, which the published scripts offer and do not use.
+    """
+
+    def read(span: slice) -> Tensor:
+        seen = plate(span)
+        if blanked is not None:
+            seen = without_removed(seen, mask_levels(blanked(span)))
+        return augmented(seen, noise(span))
+
+    return _gathered(vae.encode(read, frames, tiles), frames, on_step)
+
+
+def denoised(
+    denoiser: Denoiser,
+    config: Mapping[str, Any],
+    conditions: Conditions,
+    noise: Tensor,
+    text: Text,
+    method: Method,
+    on_step: OnStep,
+) -> Tensor:
+    """One pass: from `noise` to the latents of a clip without the object. `config` is the scheduler's file.
+
+    The second pass differs from the first in its transformer, its scheduler, its guidance, and in that its
+    noise moves with the first pass's picture.
+    """
+    scheduler = sampling.scheduler(method.scheduler, config)
+    steps = sampling.timesteps(scheduler, method.steps, method.strength)
+    latents = sampling.begun(scheduler, noise, conditions.plate, steps[0], method.strength)
+    runs = windows(conditions.latents, method.window, method.overlap)
+    whole = conditions.in_run(runs.runs[0]) if len(runs.runs) == 1 else None
+
+    def predict(seen: Tensor, run: slice, timestep: int) -> Tensor:
+        known = conditions.in_run(run) if whole is None else whole
+        return denoiser.velocity(seen, known, text, timestep, method.guidance)
+
+    return sampling.denoise(latents, predict, scheduler, steps, runs, on_step=on_step)
+
+
+def decoded(
+    vae: Vae, latents: Tensor, frames: int, tiles: Tiles | None, on_step: OnStep
+) -> Iterator[Tensor]:
+    """The first `frames` frames of `latents`, [1, 3, 1, h, w] each, as soon as each is decoded.
+
+    What only the padding needs is not decoded at all.
+    """
+    of = len(decode_chunks(latents_of(frames)))
+    given = 0
+    chunks = vae.decode(latents.permute(0, 2, 1, 3, 4), tiles)
+    for done in range(of):
+        on_step(done, of)
+        chunk = next(chunks)
+        for index in range(min(chunk.shape[2], frames - given)):
+            yield chunk[:, :, index : index + 1]
+            given += 1
+    on_step(of, of)
+
+
+def _gathered(chunks: Iterator[Tensor], frames: int, on_step: OnStep) -> Tensor:
+    parts: list[Tensor] = []
+    of = latents_of(frames)
+    on_step(0, of)
+    for latents in chunks:
+        parts.append(latents)
+        on_step(sum(part.shape[2] for part in parts), of)
+    return torch.cat(parts, dim=2).permute(0, 2, 1, 3, 4).contiguous()

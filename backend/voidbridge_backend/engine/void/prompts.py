@@ -1,0 +1,103 @@
+"""Words to embeddings, computed once for each prompt and then kept on disk.
+
+The text encoder is by far the largest network that a job needs and the one it needs shortest: it is read when
+a prompt is new, asked once, and let go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from voidbridge_protocol.errors import ModelMissing
+
+from . import networks, weights
+from .weights import BASE
+
+TOKENS = 226
+"""Length that every prompt is cut or padded to. The model attends to the padding too."""
+
+END, PAD = 1, 0
+"""Ids of T5's end of text and padding."""
+
+
+class Tokenizer:
+    """T5's words, from its sentencepiece model alone."""
+
+    def __init__(self, models: Path) -> None:
+        self.path = models / BASE / "tokenizer" / "spiece.model"
+        try:
+            self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(self.path))
+        except (OSError, RuntimeError) as error:
+            raise ModelMissing(f"{self.path} is no readable tokenizer: {error}") from error
+
+    def ids(self, text: str) -> Tensor:
+        """[1, 226] int64: the text's ids, cut where it is too long, its end, padding."""
+        found = self._pieces.encode(text)[: TOKENS - 1]
+        return torch.tensor([[*found, END, *[PAD] * (TOKENS - 1 - len(found))]])
+
+
+class Prompts:
+    """Embeddings [1, 226, width] of texts for the model in one folder, of one type.
+
+    `cache` is a folder that they are kept in between runs; without one, each new process computes its own.
+    """
+
+    def __init__(self, models: Path, dtype: torch.dtype, cache: Path | None = None) -> None:
+        self.models, self.dtype, self.cache = models, dtype, cache
+        self._known: dict[str, Tensor] = {}
+        self._origin = ""
+
+    def embeddings(self, texts: Sequence[str], device: str) -> list[Tensor]:
+        """One embedding a text, on the CPU. Only for texts that are new is the encoder read and put on `device`."""
+        new = sorted({text for text in texts if self._kept(text) is None})
+        if new:
+            self._known |= self._computed(new, device)
+        return [self._known[text] for text in texts]
+
+    def _kept(self, text: str) -> Tensor | None:
+        if text not in self._known and self.cache is not None:
+            path = self._path(self.cache, text)
+            try:
+                self._known[text] = load_file(path)["embedding"]
+            except (OSError, SafetensorError, KeyError):
+                return None  # Absent, or cut short by a crash or another version: computed again.
+        return self._known.get(text)
+
+    @torch.inference_mode()
+    def _computed(self, texts: list[str], device: str) -> dict[str, Tensor]:
+        tokenizer = Tokenizer(self.models)
+        encoder: Any = networks.text_encoder(self.models, self.dtype).to(device)
+        found = {text: encoder(tokenizer.ids(text).to(device))[0].cpu() for text in texts}
+        for text, embedding in found.items():
+            self._keep(text, embedding)
+        return found
+
+    def _keep(self, text: str, embedding: Tensor) -> None:
+        if self.cache is None:
+            return
+        path = self._path(self.cache, text)
+        unfinished = path.with_suffix(".tmp")
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            save_file({"embedding": embedding.contiguous()}, unfinished)
+            unfinished.replace(path)
+        except (OSError, SafetensorError):
+            return  # A models folder that nobody may write to is ordinary; the embedding is still known.
+
+    def _path(self, cache: Path, text: str) -> Path:
+        """Named after everything that the numbers depend on: words, tokenizer, encoder, type."""
+        if not self._origin:
+            encoder = weights.find(self.models / BASE / "text_encoder", "model").fingerprint()
+            words = weights.fingerprint(self.models / BASE / "tokenizer" / "spiece.model")
+            self._origin = f"{words} {encoder} {self.dtype}"
+        name = hashlib.sha256(f"{self._origin} {text}".encode()).hexdigest()
+        return cache / f"{name}.safetensors"

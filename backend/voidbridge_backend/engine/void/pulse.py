@@ -1,0 +1,22 @@
+"""Calls back while a network is at work, so that a slow step can be watched and stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def pulsing(blocks: Sequence[Any], pulse: Callable[[], None]) -> Iterator[None]:
+    """Within it `pulse` is called before each of these modules runs; what it raises gets through to the caller."""
+
+    def before(*_: object) -> None:
+        pulse()
+
+    hooks = [block.register_forward_pre_hook(before) for block in blocks]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,203 @@
+"""Pixels to latents and back, chunk by chunk, in the schedule that the weights were trained with.
+
+The network is diffusers' `AutoencoderKLCogVideoX` as it is, but for its time upsampler. Two things decide the
+numbers besides its weights: the chunks (group normalisation takes its statistics over one chunk) and what a
+chunk of a single latent means. The stock decoder pairs latents from the first one on and takes any single
+latent for a first frame, so 22 latents become 88 frames; here the first latent is decoded alone, the others in
+pairs, and a single one at the end still stands for four frames: 22 latents are 85 frames.
+
+Tensors are [1, channels, frames, height, width]; pixels about [-1, 1], latents scaled to about unit variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ENCODED_AT_ONCE = 8
+"""Frames of one chunk into the encoder, but for the first, which also takes what is left over."""
+
+DECODED_AT_ONCE = 2
+"""Latents of one chunk into the decoder, but for the first, which is one."""
+
+PIXELS_PER_LATENT = 8
+
+
+def encode_chunks(frames: int) -> list[slice]:
+    """Frames of each chunk: 13, 8, 8, ... for the model's own lengths of 8k + 5."""
+    count = max(frames // ENCODED_AT_ONCE, 1)
+    first = frames - ENCODED_AT_ONCE * (count - 1)
+    stops = [first + ENCODED_AT_ONCE * index for index in range(count)]
+    return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
+
+
+def decode_chunks(latents: int) -> list[slice]:
+    """Latents of each chunk: 1, 2, 2, ..., and 1 at the end where their number is even."""
+    starts = [0, *range(1, latents, DECODED_AT_ONCE)]
+    return [
+        slice(start, min(start + (DECODED_AT_ONCE if start else 1), latents)) for start in starts
+    ]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Rectangles that are coded one by one where memory is short, in latents.
+
+    This is not lossless: each tile has normalisation statistics of its own.
+    """
+
+    height: int = 30
+    width: int = 45
+    overlap: int = 8
+
+
+Cache = dict[str, Any] | None
+Network = Callable[[Tensor, Cache], tuple[Tensor, Cache]]
+
+
+class Vae:
+    """The autoencoder, on whatever device and in whatever type it is at the time. (diffusers has no types.)"""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.scale = float(network.config.scaling_factor)
+        self.channels = int(network.config.latent_channels)
+        self._upsamplers = _with_carried_time(network)
+
+    def blocks(self) -> list[Any]:
+        """What coding a chunk consists of, one after the other."""
+        halves = (self.network.encoder.down_blocks, self.network.decoder.up_blocks)
+        return [resnet for half in halves for block in half for resnet in block.resnets]
+
+    def encode(
+        self, read: Callable[[slice], Tensor], frames: int, tiles: Tiles | None = None
+    ) -> Iterator[Tensor]:
+        """The latents [1, 16, t, h/8, w/8], float32 on the CPU, of `frames` frames, chunk by chunk.
+
+        `read` gives the pixels [1, 3, t, h, w] of the frames in a slice; it is asked for each chunk once,
+        in order. The distribution's mode is taken, so nothing is drawn.
+        """
+        run: Network = self._encode_chunk
+        if tiles is not None:
+            run = _Tiled(run, tiles, PIXELS_PER_LATENT, 1)
+        cache: Cache = None
+        for chunk in encode_chunks(frames):
+            latents, cache = run(self._here(read(chunk)), cache)
+            yield latents.to("cpu", torch.float32)
+
+    def decode(self, latents: Tensor, tiles: Tiles | None = None) -> Iterator[Tensor]:
+        """The pixels [1, 3, t, h, w], float32 on the CPU, of `latents` [1, 16, t, h/8, w/8].
+
+        Frames come out as soon as their chunk is decoded, and they are final.
+        """
+        run: Network = self._decode_chunk
+        if tiles is not None:
+            run = _Tiled(run, tiles, 1, PIXELS_PER_LATENT)
+        cache: Cache = None
+        for chunk in decode_chunks(latents.shape[2]):
+            for upsampler in self._upsamplers:
+                upsampler.is_first = chunk.start == 0
+            pixels, cache = run(self._here(latents[:, :, chunk]), cache)
+            yield pixels.to("cpu", torch.float32)
+
+    @torch.inference_mode()
+    def _encode_chunk(self, pixels: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        moments, cache = self.network.encoder(pixels, conv_cache=cache)
+        return moments[:, : self.channels] * self.scale, cache
+
+    @torch.inference_mode()
+    def _decode_chunk(self, latents: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        pixels, cache = self.network.decoder(latents / self.scale, conv_cache=cache)
+        return pixels, cache
+
+    def _here(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.network.device, self.network.dtype)
+
+
+class _CarriedUpsample(nn.Module):
+    """Twice the size and, but for the clip's first frame, twice the frames; then the stock convolution."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.is_first = True
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.is_first:
+            grown = F.interpolate(inputs[:, :, 0], scale_factor=2.0)[:, :, None]
+        else:
+            grown = F.interpolate(inputs, scale_factor=2.0)
+        batch, channels, frames, height, width = grown.shape
+        flat = grown.permute(0, 2, 1, 3, 4).reshape(batch * frames, channels, height, width)
+        out: Tensor = self.conv(flat)
+        return out.reshape(batch, frames, *out.shape[1:]).permute(0, 2, 1, 3, 4)
+
+
+def _with_carried_time(network: Any) -> list[_CarriedUpsample]:
+    """Replace the upsamplers that double time; their weights and the names of these stay as they are."""
+    found = []
+    for block in network.decoder.up_blocks:
+        for index, upsampler in enumerate(block.upsamplers or ()):
+            if isinstance(upsampler, _CarriedUpsample):
+                found.append(upsampler)
+            elif upsampler.compress_time:
+                block.upsamplers[index] = carried = _CarriedUpsample(upsampler.conv)
+                found.append(carried)
+    return found
+
+
+class _Tiled:
+    """Runs a network over overlapping rectangles, each with a cache of its own, and cross-fades the results.
+
+    `unit_in` and `unit_out` are the sizes of a latent in what goes in and in what comes out.
+    """
+
+    def __init__(self, run: Network, tiles: Tiles, unit_in: int, unit_out: int) -> None:
+        self.run, self.tiles = run, tiles
+        self.unit_in, self.unit_out = unit_in, unit_out
+
+    def __call__(self, chunk: Tensor, caches: Cache) -> tuple[Tensor, Cache]:
+        caches = caches or {}
+        height, width = (size // self.unit_in for size in chunk.shape[-2:])
+        total: Tensor | None = None
+        weight: Tensor | None = None
+        for top in _spans(height, self.tiles.height, self.tiles.overlap):
+            for left in _spans(width, self.tiles.width, self.tiles.overlap):
+                name = f"{top.start},{left.start}"
+                part, caches[name] = self.run(
+                    chunk[..., _scaled(top, self.unit_in), _scaled(left, self.unit_in)],
+                    caches.get(name),
+                )
+                if total is None or weight is None:
+                    size = (height * self.unit_out, width * self.unit_out)
+                    total = part.new_zeros((*part.shape[:-2], *size))
+                    weight = part.new_zeros(size)
+                ramp = _tent(part.shape[-2], part)[:, None] * _tent(part.shape[-1], part)
+                here = (..., _scaled(top, self.unit_out), _scaled(left, self.unit_out))
+                total[here] += part * ramp
+                weight[here] += ramp
+        if total is None or weight is None:
+            raise AssertionError("a chunk has at least one tile")
+        return total / weight, caches
+
+
+def _spans(length: int, size: int, overlap: int) -> list[slice]:
+    """Slices of `size` that cover `length`; the last one slides back instead of running short."""
+    size = min(size, length)
+    starts = [*range(0, length - size, max(size - overlap, 1)), length - size]
+    return [slice(start, start + size) for start in starts]
+
+
+def _scaled(span: slice, unit: int) -> slice:
+    return slice(span.start * unit, span.stop * unit)
+
+
+def _tent(length: int, like: Tensor) -> Tensor:
+    """Rises from both ends: 1, 2, 3, 2, 1."""
+    rise = torch.arange(1, length + 1, device=like.device, dtype=like.dtype)
+    return torch.minimum(rise, rise.flip(0))

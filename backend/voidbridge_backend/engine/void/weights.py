@@ -1,0 +1,273 @@
+"""The files of the model: which there have to be, whether they are what they should be, and how they are read.
+
+A models folder holds
+
+    CogVideoX-Fun-V1.5-5b-InP/      scheduler, text_encoder, tokenizer, transformer and vae, as published
+    void_pass1.safetensors          the transformer of the first pass
+    void_pass2.safetensors          the transformer of the second pass
+
+Only safetensors are read. A pickle (.bin, .pt, .ckpt) can run code when it is opened and is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from voidbridge_protocol.errors import ModelMissing
+
+BASE = "CogVideoX-Fun-V1.5-5b-InP"
+PASSES = {1: "void_pass1.safetensors", 2: "void_pass2.safetensors"}
+CONFIGS = (
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "tokenizer/spiece.model",
+    "transformer/config.json",
+    "vae/config.json",
+)
+WEIGHTS = {"text_encoder": "model", "vae": "diffusion_pytorch_model"}
+"""Parts of the base model whose weights are read, by the first part of their file's name."""
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+TYPES = frozenset({"BF16", "F16", "F32"})
+"""Types of numbers that weights may have, as safetensors spells them."""
+
+PATCH = "patch_embed.proj.weight"
+CHANNELS = {"noisy": 16, "mask": 16, "plate": 16}
+"""Input channels of VOID's transformer, in order. The base model has one channel for the mask."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Weights:
+    """One file of tensors, or several with an index, opened by their headers only until something is read."""
+
+    def __init__(self, files: tuple[Path, ...]) -> None:
+        self.files = files
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor's shape, from the headers. Raises `ModelMissing` for a damaged or foreign file."""
+        found: dict[str, tuple[int, ...]] = {}
+        for path in self.files:
+            with _opened(path) as file:
+                for name in file.keys():
+                    part = file.get_slice(name)
+                    if part.get_dtype() not in TYPES:
+                        raise ModelMissing(
+                            f"{path.name} holds {name} as {part.get_dtype()}, not as BF16, F16 or F32"
+                        )
+                    found[name] = tuple(part.get_shape())
+        return found
+
+    def read(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Every tensor, mapped into memory rather than copied where its type already is `dtype`."""
+        state: dict[str, Tensor] = {}
+        for path in self.files:
+            try:
+                state.update(load_file(path))
+            except (OSError, SafetensorError) as error:
+                raise ModelMissing(f"{path} cannot be read: {error}") from error
+        return {name: tensor.to(dtype) for name, tensor in state.items()}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of sizes and contents, of large files of evenly spread samples only; see `fingerprint`."""
+        whole = hashlib.sha256()
+        for path in self.files:
+            whole.update(fingerprint(path).encode())
+        return whole.hexdigest()
+
+
+def find(folder: Path, stem: str) -> Weights:
+    """The weights `stem` in `folder`: one file, or the shards that its index names.
+
+    Raises `ModelMissing` naming what is not there, and when there is only a pickle.
+    """
+    single = folder / f"{stem}.safetensors"
+    index = folder / f"{stem}.safetensors.index.json"
+    if single.is_file():
+        return Weights((single,))
+    if index.is_file():
+        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        files = tuple(folder / Path(str(name)).name for name in names)
+        lacking = [path.name for path in files if not path.is_file()]
+        if lacking or not files:
+            raise ModelMissing(
+                f"{index} names shards that are not there: {', '.join(lacking) or 'none'}"
+            )
+        return Weights(files)
+    pickles = [path.name for path in _pickles(folder, stem)]
+    if pickles:
+        raise ModelMissing(
+            f"{folder} has {', '.join(pickles)} but no {single.name}; pickles are not opened",
+            "Get the published safetensors file, or convert the pickle on a machine that you trust it on.",
+        )
+    raise ModelMissing(f"{single} is not there")
+
+
+def missing(models: Path, passes: int = 2) -> list[str]:
+    """What a models folder lacks for `passes` passes, each as a path relative to it; empty when complete."""
+    lacking = [f"{BASE}/{name}" for name in CONFIGS if not (models / BASE / name).is_file()]
+    wanted = [(f"{BASE}/{part}", stem) for part, stem in WEIGHTS.items()]
+    wanted += [("", PASSES[number].removesuffix(".safetensors")) for number in range(1, passes + 1)]
+    for folder, stem in wanted:
+        try:
+            find(models / folder, stem)
+        except ModelMissing as error:
+            lacking.append(f"{folder}/{stem}.safetensors".lstrip("/") + _unless_plain(error, stem))
+    return lacking
+
+
+def require(models: Path | None, passes: int) -> Path:
+    """`models`, or `ModelMissing` with all that it lacks."""
+    if models is None:
+        raise ModelMissing("no models folder is named", "Name one with --models FOLDER.")
+    lacking = missing(models, passes)
+    if lacking:
+        raise ModelMissing(f"{models} lacks {', '.join(lacking)}")
+    return models
+
+
+def differences(found: Shapes, expected: Shapes) -> list[str]:
+    """In what the tensors of a file are not those of the network, as sentences' parts; empty when equal."""
+    lacking = [name for name in expected if name not in found]
+    foreign = [name for name in found if name not in expected]
+    wrong = [
+        f"{name} is {list(found[name])} instead of {list(expected[name])}"
+        for name in expected
+        if name in found and found[name] != expected[name]
+    ]
+    said = []
+    if lacking:
+        said.append(f"{len(lacking)} tensors are missing, {lacking[0]} first")
+    if foreign:
+        said.append(f"{len(foreign)} tensors belong to something else, {foreign[0]} first")
+    if wrong:
+        said.append(f"{len(wrong)} have another shape: {wrong[0]}")
+    return said
+
+
+def assign(network: Any, state: Mapping[str, Tensor], source: str) -> Any:
+    """Give `network`, made without memory (`on_meta`), the tensors of `state` as its own; returns it.
+
+    Raises `ModelMissing` saying in what they differ from what the network needs.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    wrong = differences({name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
+    if wrong:
+        raise ModelMissing(f"{source} does not fit the model: {'; '.join(wrong)}")
+    network.load_state_dict(dict(state), strict=True, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def on_meta(make: Callable[[], Any]) -> Any:
+    """What `make` makes, without memory for its weights and without drawing initial ones."""
+    with torch.device("meta"):
+        return make()
+
+
+def adapted(base: Tensor) -> Tensor:
+    """The patch embedding [width, 264] of the base model for VOID's 48 input channels, [width, 384].
+
+    Columns are channel * 8 + place in the 2 x 2 x 2 patch. The base has one mask channel; each of the 16 of
+    VOID starts as a copy of it.
+    """
+    place = base.shape[1] // 33
+    noisy, mask, plate = (
+        base[:, : 16 * place],
+        base[:, 16 * place : 17 * place],
+        base[:, 17 * place :],
+    )
+    return torch.cat([noisy, mask.repeat(1, CHANNELS["mask"]), plate], dim=1)
+
+
+def narrow_over(checkpoint: Tensor, base: Tensor) -> Tensor:
+    """A checkpoint's patch embedding of 33 channels on top of the base's, `adapted` to 48.
+
+    Noisy latents and plate are the checkpoint's, the 16 channels of the mask stay the base's.
+    """
+    out = adapted(base)
+    sixteen = checkpoint.shape[1] // 33 * 16
+    out[:, :sixteen] = checkpoint[:, :sixteen]
+    out[:, -sixteen:] = checkpoint[:, -sixteen:]
+    return out
+
+
+def transformer_state(
+    checkpoint: Weights | None, base: Callable[[], Weights], expected: Shapes, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """The tensors of a pass: the checkpoint's own, and the base model's wherever it has none.
+
+    `base` is only called, and the base only read, when the checkpoint does not already hold everything.
+    """
+    found = checkpoint.shapes() if checkpoint else {}
+    state = checkpoint.read(dtype) if checkpoint else {}
+    if not differences(found, expected):
+        return state
+    narrow = state.pop(PATCH, None)
+    beneath = base().read(dtype)
+    patch = beneath.pop(PATCH)
+    if narrow is None:
+        beneath[PATCH] = adapted(patch)
+    elif tuple(narrow.shape) == tuple(expected[PATCH]):
+        beneath[PATCH] = narrow
+    else:
+        beneath[PATCH] = narrow_over(narrow, patch)
+    return beneath | state
+
+
+def fingerprint(path: Path, samples: int = 64, sample: int = 1 << 20) -> str:
+    """SHA-256 of a file's size and content; of files larger than all samples together, of these alone.
+
+    Enough to tell models apart in the record of a result without reading tens of gigabytes for it. A small
+    file's fingerprint covers every byte.
+    """
+    size = path.stat().st_size
+    seen = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= samples * sample:
+            seen.update(file.read())
+        else:
+            for index in range(samples):
+                file.seek((size - sample) * index // (samples - 1))
+                seen.update(file.read(sample))
+    return seen.hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of the model. Raises `ModelMissing` when it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelMissing(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelMissing(f"{path} holds no JSON object")
+    return found
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(str(path), framework="pt")
+    except (OSError, SafetensorError) as error:
+        raise ModelMissing(f"{path} is no readable safetensors file: {error}") from error
+
+
+def _pickles(folder: Path, stem: str) -> list[Path]:
+    # transformers calls its pickles pytorch_model.bin, whatever the safetensors file is called.
+    if not folder.is_dir():
+        return []
+    stems = (stem, "pytorch_model")
+    return sorted(
+        path for path in folder.iterdir() if path.suffix in PICKLES and path.name.startswith(stems)
+    )
+
+
+def _unless_plain(error: ModelMissing, stem: str) -> str:
+    return "" if str(error).endswith("is not there") else f" ({error})"
