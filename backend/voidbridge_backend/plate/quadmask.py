@@ -156,8 +156,8 @@ def _distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
 def _fading(distance: NDArray[np.float32], grow: float, soften: float) -> Weights:
     if soften <= 0:
         return (distance <= grow).astype(np.float32)
-    t = np.clip((distance - np.float32(grow)) / np.float32(soften), 0, 1)
-    return (1 - t * t * (3 - 2 * t)).astype(np.float32)
+    t: Weights = np.clip((distance - np.float32(grow)) / np.float32(soften), 0, 1)
+    return 1 - t * t * (3 - 2 * t)
 
 
 def _box(inside: NDArray[np.bool_], margin: int) -> tuple[slice, slice] | None:
