@@ -32,7 +32,7 @@ CODECS = (
     Codec("dwab", 256, 60_000, False),
     Codec("htj2k256", 256, 60_000, True),
     Codec("htj2k32", 32, 60_000, True),
-    Codec("lj2k", 256, 60_000, True),
+    Codec("lj2k", 256, 60_000, False),
     Codec("zstd", 1, 60_000, True),
 )
 """By the number that the file stores."""

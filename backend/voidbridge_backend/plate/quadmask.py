@@ -108,8 +108,9 @@ def hole(codes: Quadmask, grow: float, soften: float) -> Hole:
     alpha = np.zeros(codes.shape, np.float32)
     if box is not None:
         inner = codes[box]
-        grown[box] = _grown(inner, grow + soften)
-        alpha[box] = _fading(_distance(inner != KEEP), grow, soften)
+        distance = _distance(inner != KEEP)
+        grown[box] = _grown(inner, distance, grow + soften)
+        alpha[box] = _fading(distance, grow, soften)
     return Hole(grown, alpha)
 
 
@@ -135,10 +136,15 @@ def _finite(values: NDArray[Any], threshold: float) -> float:
     return threshold
 
 
-def _grown(codes: Quadmask, reach: float) -> Quadmask:
-    """Both classes grown. The object's own pixels keep their code: the growth of the other stops there."""
+def _grown(codes: Quadmask, distance: NDArray[np.float32], reach: float) -> Quadmask:
+    """Both classes grown; `distance` is that to either.
+
+    The object's own pixels keep their code: the growth of the other class stops there.
+    """
     remove = (codes == REMOVE) | (codes == OVERLAP)
     affected = (codes == AFFECTED) | (codes == OVERLAP)
+    if not affected.any():
+        return classes(distance <= reach, None)
     wider = affected | ((_distance(affected) <= reach) & ~remove)
     return classes(_distance(remove) <= reach, wider)
 
