@@ -136,6 +136,7 @@ class Ledger:
             ahead=self.scheduler.ahead_of(job),
             ready=len(row.results),
             frames=row.frames,
+            first=row.first,
             attempt=row.attempts,
             warnings=row.warnings,
             code=row.code,

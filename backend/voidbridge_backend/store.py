@@ -11,6 +11,7 @@ import sqlite3
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
@@ -84,15 +85,24 @@ class Row:
 
 
 class Store:
-    """The table in the file `path`, made where it is missing."""
+    """The table in the file `path`, made where it is missing. Raises `RequestError` when it is in use."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.executescript(TABLES)
-        self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+        self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+        try:
+            # Two daemons on one spool would tear each other's files apart; the second is refused.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.executescript(TABLES)
+            self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+        except sqlite3.OperationalError as error:
+            self._db.close()
+            raise RequestError(
+                f"the job table {path} cannot be opened: {error}",
+                "Another daemon uses this spool; stop it, or choose another with --spool.",
+            ) from error
 
     def close(self) -> None:
         self._db.close()

@@ -90,7 +90,7 @@ class Worker:
         while order := self._orders.get():
             if order["do"] == "setup":
                 self._setup = order
-                from . import shot  # noqa: F401 - the heavy imports belong to starting, not to the first job
+                from . import shot  # noqa: F401 - what is slow to import belongs to starting
 
                 self._say("ready", device=order["device"])
             elif order["do"] == "run":
@@ -101,7 +101,7 @@ class Worker:
 
     def _run(self, order: dict[str, Any]) -> None:
         try:
-            provenance = self._shot(order)
+            self._shot(order)
         except JobCancelled:
             self._say("cancelled")
         except VoidbridgeError as error:
@@ -114,30 +114,28 @@ class Worker:
                 self._fail(DiskFull(f"no space is left for {error.filename or 'the results'}"))
             else:
                 self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
-        except (
-            Exception
-        ) as error:  # one failure, one job: whatever it is, the next job has a worker
+        except Exception as error:  # whatever it is, the next job has a worker
             self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
         else:
-            self._say("done", provenance=provenance)
+            self._say("done")
 
     def _fail(self, error: VoidbridgeError) -> None:
         log.exception("failed: %s", error.text)
         self._say("failed", code=error.code, text=error.text, hint=error.hint)
 
-    def _shot(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _shot(self, order: dict[str, Any]) -> None:
         from . import shot
 
         job = order["job"]
         request = decode_request(Path(order["request"]).read_bytes())
         objects = Path(order["objects"])
-        return shot.run(
+        shot.run(
             shot.Order(
                 job=job,
                 request=request,
                 source=lambda sha256: objects / sha256[:2] / sha256,
                 folder=Path(order["folder"]),
-                ocio=Path(self._setup["ocio"]) if self._setup.get("ocio") else None,
+                ocio=self._setup.get("ocio", ""),
             ),
             self._engine(request.settings.engine),
             Progress(self._say, lambda: job in self._unwanted or self._no_more.is_set()),

@@ -261,6 +261,8 @@ class Status(Message):
     """Results that can be fetched."""
     frames: int = 0
     """Results that there will be."""
+    first: int = 0
+    """The frame of the first of them."""
     attempt: int = 0
     warnings: tuple[str, ...] = ()
     code: str = ""

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import DiskFull, TransferFailed, UnreadableFrame
+from .errors import TransferFailed, UnreadableFrame
+from .files import disk_error, publish, temporary
 from .messages import Chunk, FrameFile, Get, Nack, Put, ResultFile
 
 READ_SIZE = 1024 * 1024
@@ -212,7 +213,7 @@ class Download:
         try:
             incoming.file.write(payload)
         except OSError as error:
-            raise _disk_error(incoming.target, error) from error
+            raise disk_error(incoming.target, error) from error
         incoming.digest.update(payload)
         incoming.written += len(payload)
         if incoming.written < incoming.result.size:
@@ -231,9 +232,9 @@ class Download:
         target = self._target(result.frame)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            file = _temporary(target).open("wb")
+            file = temporary(target).open("wb")
         except OSError as error:
-            raise _disk_error(target, error) from error
+            raise disk_error(target, error) from error
         incoming = _Incoming(result, target, file, hashlib.sha256())
         self._incoming[result.frame] = incoming
         return incoming
@@ -244,36 +245,19 @@ class Download:
             os.fsync(incoming.file.fileno())
             incoming.file.close()
             if incoming.digest.hexdigest() != incoming.result.sha256:
-                _temporary(incoming.target).unlink()
+                temporary(incoming.target).unlink()
                 raise TransferFailed(
                     f"{incoming.target}: the {incoming.result.size} bytes that arrived are not "
                     "those that the daemon announced"
                 )
-            os.replace(_temporary(incoming.target), incoming.target)
         except OSError as error:
-            raise _disk_error(incoming.target, error) from error
+            raise disk_error(incoming.target, error) from error
+        publish(incoming.target)
 
     def _drop(self, frame: int) -> None:
         if incoming := self._incoming.pop(frame, None):
             incoming.file.close()
-            _temporary(incoming.target).unlink(missing_ok=True)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """A small file, visible only when whole."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(_temporary(path), path)
-    except OSError as error:
-        raise _disk_error(path, error) from error
-
-
-def _temporary(target: Path) -> Path:
-    return target.with_name(target.name + ".tmp")
+            temporary(incoming.target).unlink(missing_ok=True)
 
 
 def _is_there(path: Path, result: ResultFile) -> bool:
@@ -283,7 +267,3 @@ def _is_there(path: Path, result: ResultFile) -> bool:
         return hash_file(path, "plate", result.frame).sha256 == result.sha256
     except (OSError, UnreadableFrame):
         return False
-
-
-def _disk_error(path: Path, error: OSError) -> DiskFull:
-    return DiskFull(f"{path} cannot be written: {error.strerror}")

@@ -1,0 +1,328 @@
+"""The command `voidbridge`: parses, calls one function, prints. The one place that reads the environment."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from voidbridge_protocol.errors import (
+    BadSetting,
+    DaemonError,
+    JobCancelled,
+    ProtocolError,
+    RequestError,
+    VoidbridgeError,
+)
+from voidbridge_protocol.messages import MATTE_KINDS, Settings
+
+from . import commands
+from .config import Config, Setting, resolve
+from .present import show_error
+
+EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
+CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
+
+SHAPE = """\
+PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
+A matte is 0 outside and 1 on the object, or a quadmask with the codes 0, 63, 127 and 255."""
+
+EXITS = "exit codes: 0 done, 2 bad request, 3 daemon unreachable, 4 job failed, 5 cancelled"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], int | None] = options.run
+        return run(options) or EXIT_DONE
+    except VoidbridgeError as error:
+        code = exit_code(error)
+        show_error(getattr(options, "json", False), error, code)
+        return code
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("voidbridge"):
+            raise
+        missing = BadSetting(
+            f"this needs the package {error.name}, which is not installed",
+            "Install the daemon's packages with: pip install 'voidbridge[backend]'",
+        )
+        show_error(getattr(options, "json", False), missing, EXIT_REQUEST)
+        return EXIT_REQUEST
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone
+        return EXIT_DONE
+
+
+def exit_code(error: VoidbridgeError) -> int:
+    """Branches of the error tree say who can do something about it, and so do exit codes."""
+    if isinstance(error, JobCancelled):
+        return EXIT_CANCELLED
+    if isinstance(error, RequestError):
+        return EXIT_REQUEST
+    if isinstance(error, (DaemonError, ProtocolError)):
+        return EXIT_DAEMON
+    return EXIT_JOB
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="voidbridge",
+        description="Removes an object, and what it caused, from a film plate.",
+        epilog="`voidbridge COMMAND --help` says more. " + EXITS,
+    )
+    top.add_argument("--version", action="version", version=version("voidbridge"))
+    found = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    _run_command(found)
+    _serve_command(found)
+    _job_commands(found)
+    _other_commands(found)
+    return top
+
+
+def _command(found: Any, name: str, what: str, run: Callable[..., Any], **more: Any) -> Any:
+    made = found.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **more,
+    )
+    made.set_defaults(run=run)
+    return made
+
+
+def _run_command(found: Any) -> None:
+    run = _command(
+        found,
+        "run",
+        "remove an object from a shot and wait for the result",
+        lambda o: commands.run(assignment_options(o), client_options(o), o.output, o.json),
+        epilog=f"{SHAPE}\n\n{EXITS}",
+    )
+    _shot_options(run)
+    run.add_argument(
+        "-o", "--output", required=True, metavar="RESULT", help="where the results go, or a folder"
+    )
+    _daemon_options(run, embedded=True)
+    submit = _command(
+        found,
+        "submit",
+        "send a shot to a daemon and print the job's id",
+        lambda o: commands.submit(assignment_options(o), client_options(o), o.json),
+        epilog=f"{SHAPE}\n\n{EXITS}",
+    )
+    _shot_options(submit)
+    _daemon_options(submit)
+
+
+def _shot_options(made: Any) -> None:
+    default = Settings()
+    made.add_argument("plate", metavar="PLATE", help="the plate")
+    made.add_argument("matte", metavar="MATTE", help="what to remove")
+    shot = made.add_argument_group("the shot")
+    shot.add_argument("--affected", metavar="MATTE", help="what the object causes: shadow, ripples")
+    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    shot.add_argument(
+        "--handles", type=int, default=0, metavar="N", help="frames before and after that help"
+    )
+    shot.add_argument(
+        "--color-space", default="", metavar="NAME", help="what the plate's pixels are"
+    )
+    matte = made.add_argument_group("the matte")
+    matte.add_argument("--matte-kind", choices=MATTE_KINDS, default=default.matte_kind)
+    matte.add_argument(
+        "--threshold",
+        type=float,
+        default=default.threshold,
+        metavar="X",
+        help="a matte counts from this value on (default %(default)g)",
+    )
+    matte.add_argument(
+        "--grow",
+        type=int,
+        default=default.grow,
+        metavar="PX",
+        help="grow the matte by so many pixels of the plate (default %(default)d)",
+    )
+    matte.add_argument(
+        "--soften",
+        type=int,
+        default=default.soften,
+        metavar="PX",
+        help="behind that, fade into the plate over so many (default %(default)d)",
+    )
+    engine = made.add_argument_group("the engine")
+    engine.add_argument(
+        "--engine", default=default.engine, metavar="NAME", help="cleanplate (default), void, echo"
+    )
+    engine.add_argument("--prompt", default="", metavar="TEXT", help="the scene without the object")
+    engine.add_argument("--seed", type=int, default=0, metavar="N")
+    engine.add_argument("--steps", type=int, default=0, metavar="N", help="0: the engine's own")
+    engine.add_argument("--passes", type=int, choices=(1, 2), default=default.passes)
+    queue = made.add_argument_group("the queue")
+    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
+    queue.add_argument("--again", action="store_true", help="run it although its result is there")
+
+
+def _daemon_options(made: Any, *, embedded: bool = False) -> None:
+    group = made.add_argument_group("the daemon")
+    group.add_argument(
+        "--daemon",
+        metavar="ADDRESS",
+        help="as tcp://HOST:5577"
+        + ("; default: one of its own, for this command" if embedded else ""),
+    )
+    group.add_argument("--user", default=None, metavar="NAME", help="whose jobs these are")
+    group.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    if embedded:
+        _config_options(group)
+
+
+def _config_options(group: Any) -> None:
+    group.add_argument("--config", metavar="FILE", help=f"settings, TOML (default {CONFIG_FILE})")
+    for name, metavar, what in (
+        ("models", "FOLDER", "the weights of the engine void"),
+        ("spool", "FOLDER", "where received frames and results are kept"),
+        ("devices", "LIST", "cpu, cuda:0, ...; auto"),
+        ("ocio", "FILE", "an OpenColorIO config"),
+        ("window-mb", "N", "megabytes on their way at once, for each client"),
+    ):
+        group.add_argument(f"--{name}", metavar=metavar, help=what)
+
+
+def _serve_command(found: Any) -> None:
+    serve = _command(
+        found,
+        "serve",
+        "run the daemon",
+        lambda o: commands.serve(config(o)[0], o.until_stdin_closes),
+    )
+    serve.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
+    serve.add_argument("--max-frames", metavar="N", help="frames of one job")
+    serve.add_argument("--max-file-mb", metavar="N", help="megabytes of one file")
+    serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    _config_options(serve)
+
+
+def _job_commands(found: Any) -> None:
+    status = _command(
+        found,
+        "status",
+        "show the jobs of a daemon, or one of them",
+        lambda o: commands.status(client_options(o), o.job, o.json),
+    )
+    status.add_argument("job", nargs="?", metavar="JOB")
+    _daemon_options(status)
+    fetch = _command(
+        found,
+        "fetch",
+        "wait for a job and write its results",
+        lambda o: commands.fetch(client_options(o), o.job, o.output, o.json),
+    )
+    fetch.add_argument("job", metavar="JOB")
+    fetch.add_argument("-o", "--output", required=True, metavar="RESULT", help="a sequence")
+    _daemon_options(fetch)
+    cancel = _command(
+        found, "cancel", "stop a job", lambda o: commands.cancel(client_options(o), o.job, o.json)
+    )
+    cancel.add_argument("job", metavar="JOB")
+    _daemon_options(cancel)
+
+
+def _other_commands(found: Any) -> None:
+    demo = _command(
+        found,
+        "demo",
+        "render a small shot with known truth, remove its object, report and draw a picture",
+        lambda o: commands.demo(client_options(o), o.folder, o.json),
+    )
+    demo.add_argument("folder", nargs="?", default="demo", metavar="FOLDER", help="default: demo")
+    _daemon_options(demo, embedded=True)
+    doctor = _command(
+        found,
+        "doctor",
+        "say what works here and what is missing, with a tiny round trip",
+        lambda o: commands.doctor(client_options(o), o.json),
+    )
+    _daemon_options(doctor, embedded=True)
+    settings = _command(
+        found,
+        "config",
+        "show every setting, its value and where that came from",
+        lambda o: _show_config(o),
+    )
+    settings.add_argument("--json", action="store_true", help="as one JSON object")
+    _config_options(settings)
+
+
+def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
+    return commands.ShotOptions(
+        plate=options.plate,
+        matte=options.matte,
+        affected=options.affected,
+        frames=options.frames,
+        handles=options.handles,
+        settings=Settings(
+            engine=options.engine,
+            prompt=options.prompt,
+            seed=options.seed,
+            steps=options.steps,
+            passes=options.passes,
+            matte_kind=options.matte_kind,
+            threshold=options.threshold,
+            grow=options.grow,
+            soften=options.soften,
+            color_space=options.color_space,
+        ),
+        priority=options.priority,
+        again=options.again,
+    )
+
+
+def client_options(options: argparse.Namespace) -> commands.ClientOptions:
+    embedded = hasattr(options, "spool")
+    return commands.ClientOptions(
+        address=options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", ""),
+        user=options.user or getpass.getuser(),
+        config=config(options)[0] if embedded else None,
+    )
+
+
+def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
+    """The settings: defaults, the file, VOIDBRIDGE_* variables, the command line."""
+    file: dict[str, Any] = {}
+    path = Path(options.config) if options.config else CONFIG_FILE.expanduser()
+    if options.config or path.is_file():
+        file = _toml(path)
+    environ = {name: value for name, value in os.environ.items() if name != "VOIDBRIDGE_DAEMON"}
+    names = Config.__dataclass_fields__
+    flags = {
+        name: value for name, value in vars(options).items() if name in names and value is not None
+    }
+    found, listed = resolve(file, environ, flags)
+    if not found.ocio and os.environ.get("OCIO"):
+        return resolve({**file, "ocio": os.environ["OCIO"]}, environ, flags)
+    return found, listed
+
+
+def _show_config(options: argparse.Namespace) -> None:
+    commands.show_config(config(options)[1], options.json)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BadSetting(f"the settings in {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSetting(f"the settings in {path} are no TOML: {error}") from error

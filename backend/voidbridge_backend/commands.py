@@ -1,0 +1,299 @@
+"""What the commands of `voidbridge` do, given what was parsed. One function each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.conversation import Listener, Outcome
+from voidbridge_protocol.errors import BadPattern
+from voidbridge_protocol.files import write_whole
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import Settings, Status
+
+from . import embedded
+from .assignment import Assignment, result_sequence, sidecar
+from .config import Config, Setting
+from .plate.sequence import FrameRange, Sequence
+from .present import Screen, count, left, screen, show_status
+
+DEFAULT_DAEMON = Config().listen
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """Which daemon, and who we are to it."""
+
+    address: str
+    """Empty: an embedded one where there is a `config` for it, else the usual address."""
+    user: str
+    config: Config | None = None
+
+
+@dataclass(frozen=True)
+class ShotOptions:
+    """What the artist typed."""
+
+    plate: str
+    matte: str
+    affected: str | None
+    frames: str | None
+    handles: int
+    settings: Settings
+    priority: int = 0
+    again: bool = False
+
+    def assignment(self) -> Assignment:
+        """Raises `BadPattern`, `BadSetting`."""
+        return Assignment(
+            plate=Sequence.parse(self.plate),
+            matte=Sequence.parse(self.matte),
+            affected=Sequence.parse(self.affected) if self.affected else None,
+            frames=FrameRange.parse(self.frames) if self.frames else None,
+            handles=self.handles,
+            settings=self.settings,
+            priority=self.priority,
+            again=self.again,
+        )
+
+
+def run(shot: ShotOptions, who: ClientOptions, output: str, as_json: bool) -> None:
+    """Removes, waits, writes the results and their sidecar."""
+    assignment = shot.assignment()
+    others = [assignment.matte, *([assignment.affected] if assignment.affected else [])]
+    result = result_sequence(output, assignment.plate, others)
+    with _watched(as_json) as (to, cancelled):
+        remove(assignment, result, who, to, cancelled)
+
+
+def remove(
+    assignment: Assignment,
+    result: Sequence,
+    who: ClientOptions,
+    to: Screen,
+    cancelled: threading.Event,
+) -> Outcome:
+    """A shot from files to files, with everything said on `to`."""
+    began = time.monotonic()
+    task = assignment.task(
+        result.path, lambda done, of: to.stage("reading frames", done, of), cancelled.is_set
+    )
+    to.event("request", frames=[task.request.first, task.request.last], files=len(task.sources))
+    with _client(who) as client:
+        outcome = client.run(task, _listener(to, result, cancelled))
+    _finish(outcome, result, to, began)
+    return outcome
+
+
+def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
+    """Uploads and leaves; the job's id goes to standard output."""
+    with _watched(as_json) as (to, cancelled):
+        task = shot.assignment().task(
+            lambda frame: Path(),
+            lambda done, of: to.stage("reading frames", done, of),
+            cancelled.is_set,
+        )
+        with _client(who) as client:
+            outcome = client.run(task, _listener(to, None, cancelled), wait=False)
+        to.event("submitted", job=outcome.job)
+    if not as_json:
+        print(outcome.job)
+
+
+def fetch(who: ClientOptions, job: str, output: str, as_json: bool) -> None:
+    """Waits for a job and writes its results."""
+    result = Sequence.parse(output)
+    began = time.monotonic()
+    with _watched(as_json) as (to, cancelled):
+        with _client(who) as client:
+            if result.single is not None:
+                result = replace(result, single=_only_frame(client, job, result))
+            outcome = client.fetch(job, result.path, _listener(to, result, cancelled))
+        _finish(outcome, result, to, began)
+
+
+def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
+    """One job, or all of them as a table."""
+    with _client(who) as client:
+        found = [client.status(job)] if job else client.jobs()
+    if as_json:
+        for item in found:
+            print(json.dumps(asdict(item), ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("job", "user", "engine", "state", "frames", "where"):
+        table.add_column(column, no_wrap=column == "job")
+    for item in found:
+        ready = f"{item.ready} of {item.frames}"
+        table.add_row(item.job, item.user, item.engine, item.state.value, ready, _where(item))
+    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+
+
+def cancel(who: ClientOptions, job: str, as_json: bool) -> None:
+    """Stops a job; one that has ended stays as it is."""
+    with _client(who) as client:
+        found = client.cancel(job)
+    if as_json:
+        print(json.dumps(asdict(found), ensure_ascii=False))
+    else:
+        print(f"job {job} is {found.state.value}")
+
+
+def serve(config: Config, until_stdin_closes: bool) -> None:
+    """Runs the daemon."""
+    from .serve import serve as serve_until_stopped
+
+    serve_until_stopped(config, until_stdin_closes=until_stdin_closes)
+
+
+def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
+    """Renders the demo shot, removes its object, measures and draws."""
+    from . import demo as demonstration
+
+    with _watched(as_json) as (to, cancelled):
+        demonstration.show(Path(folder), to, lambda a, r: remove(a, r, who, to, cancelled))
+
+
+def doctor(who: ClientOptions, as_json: bool) -> int:
+    """What works here; 0 when nothing that is needed is missing."""
+    from .doctor import examine
+
+    return examine(who.config or Config(), lambda: _client(who), as_json)
+
+
+def show_config(settings: list[Setting], as_json: bool) -> None:
+    """Every setting, its value, and where that came from."""
+    if as_json:
+        shown = {s.name: {"value": _plain(s.value), "from": s.origin} for s in settings}
+        print(json.dumps(shown))
+        return
+    for setting in settings:
+        print(f"{setting.name} = {json.dumps(_plain(setting.value))}  # {setting.origin}")
+
+
+@contextlib.contextmanager
+def _client(who: ClientOptions) -> Iterator[Client]:
+    software = f"voidbridge {version('voidbridge')}"
+    if who.address or who.config is None:
+        address = who.address or DEFAULT_DAEMON
+        with Client(address, user=who.user, software=software) as client:
+            yield client
+        return
+    with (
+        embedded.daemon(who.config) as address,
+        Client(address, user=who.user, software=software, reconnect=5.0) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _watched(as_json: bool) -> Iterator[tuple[Screen, threading.Event]]:
+    """A screen, and an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
+    cancelled = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        cancelled.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    to = screen(as_json)
+    try:
+        yield to, cancelled
+    finally:
+        to.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listener(to: Screen, result: Sequence | None, cancelled: threading.Event) -> Listener:
+    warned: set[str] = set()
+    fetched: set[int] = set()
+
+    def on_status(status: Status) -> None:
+        for warning in status.warnings:
+            if warning not in warned:
+                warned.add(warning)
+                to.say(f"note: {warning}")
+                to.event("warning", text=warning)
+        if status.attempt > 1 and (text := f"attempt {status.attempt}") not in warned:
+            warned.add(text)
+            to.say(f"note: the worker died; this is {text}")
+        show_status(to, status)
+
+    def on_sent(sent: int, total: int) -> None:
+        to.stage("uploading MB", sent >> 20, max(total >> 20, 1))
+        to.event("uploading", sent=sent, total=total)
+
+    def on_frame(frame: int) -> None:
+        fetched.add(frame)
+        if result is not None:
+            to.event("frame", frame=frame, path=str(result.path(frame)))
+
+    def on_accepted(job: str) -> None:
+        to.event("accepted", job=job)
+        to.say(f"job {job}")
+
+    def on_trouble(text: str) -> None:
+        to.say(f"note: {text}")
+        to.event("trouble", text=text)
+
+    return Listener(on_status, on_sent, on_frame, on_trouble, on_accepted, cancelled.is_set)
+
+
+def _finish(outcome: Outcome, result: Sequence, to: Screen, began: float) -> None:
+    beside = sidecar(result)
+    write_whole(beside, json.dumps(json.loads(outcome.provenance), indent=1).encode() + b"\n")
+    seconds = time.monotonic() - began
+    frames = FrameRange(outcome.frames[0], outcome.frames[-1])
+    to.event(
+        "done",
+        job=outcome.job,
+        frames=[frames.first, frames.last],
+        result=str(result),
+        sidecar=str(beside),
+        from_store=outcome.from_store,
+        uploaded=outcome.uploaded,
+        warnings=list(outcome.warnings),
+        seconds=round(seconds, 2),
+    )
+    how = "from the store" if outcome.from_store else f"in {seconds:.1f} s"
+    to.say(f"done {how}: {result} {frames}")
+
+
+def _only_frame(client: Client, job: str, result: Sequence) -> int | None:
+    """The frame of a job that has just one, for a result that is one file."""
+    found = client.status(job)
+    if found.frames != 1:
+        raise BadPattern(f"{result} is one file and job {job} has {found.frames} frames")
+    return found.first
+
+
+def _where(status: Status) -> str:
+    if status.state is JobState.FAILED:
+        return f"{status.text} [{status.code}]"
+    if status.state is JobState.QUEUED:
+        return f"{status.ahead} ahead" if status.ahead else "next"
+    if status.state in (JobState.RUNNING, JobState.RECEIVING):
+        return status.stage + count(status.step, status.of) + left(status.seconds_left)
+    return ""
+
+
+def _plain(value: object) -> object:
+    return (
+        list(value)
+        if isinstance(value, tuple)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+    )

@@ -1,0 +1,278 @@
+"""The files of a shot as frames on one canvas: decoded when asked for, a bounded number kept.
+
+The canvas is the window that holds every frame's data window. A frame whose own is smaller is 0 around it,
+and nothing is ever written back there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.messages import Request, Settings
+
+from .engine.base import Pixels, Quadmask, Sight
+from .plate import exr
+from .plate.agreement import agree
+from .plate.color import ColorPlan, sanitize
+from .plate.curve import Exposure, ModelSpace
+from .plate.header import Header, Window, plate_part, read_header
+from .plate.matte import (
+    Evidence,
+    Verdict,
+    choose_channel,
+    kind_of,
+    matte_channels,
+    matte_part,
+)
+from .plate.quadmask import AFFECTED, KEEP, Hole, from_mattes, from_quadmask, on_window
+from .plate.region import Region
+
+Value = TypeVar("Value")
+
+FRAMES_BYTES = 640 << 20
+"""Decoded frames that are kept: seven or so of 4K half, more of smaller ones."""
+HOLES_BYTES = 256 << 20
+
+
+class Recent(Generic[Value]):
+    """The last values by frame, up to a number of bytes; never fewer than two. Safe between threads."""
+
+    def __init__(self, most_bytes: int, size: Callable[[Value], int]) -> None:
+        self._most = most_bytes
+        self._size = size
+        self._held: OrderedDict[int, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, frame: int, make: Callable[[int], Value]) -> Value:
+        with self._lock:
+            if frame in self._held:
+                self._held.move_to_end(frame)
+                return self._held[frame]
+        value = make(frame)  # outside the lock: decoding is slow, and twice is only a waste
+        with self._lock:
+            self._held[frame] = value
+            while len(self._held) > 2 and sum(map(self._size, self._held.values())) > self._most:
+                self._held.popitem(last=False)
+        return value
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the files of a request are, by role and frame."""
+
+    paths: Mapping[str, Mapping[int, Path]]
+
+    @classmethod
+    def of(cls, request: Request, locate: Callable[[str], Path]) -> Source:
+        """`locate` finds a file by the hash of its content."""
+        paths: dict[str, dict[int, Path]] = {}
+        for file in request.files:
+            paths.setdefault(file.role, {})[file.frame] = locate(file.sha256)
+        return cls(paths)
+
+    @property
+    def frames(self) -> list[int]:
+        return sorted(self.paths["plate"])
+
+    def header(self, role: str, frame: int) -> Header:
+        return _named(role, frame, lambda: read_header(self.paths[role][frame]))
+
+    def read(self, role: str, frame: int, choose: Callable[[Header], int]) -> exr.Frame:
+        return _named(role, frame, lambda: exr.read(self.paths[role][frame], choose))
+
+
+class Mattes:
+    """What is to be removed in each frame, from the matte and the optional affected matte."""
+
+    def __init__(self, source: Source, settings: Settings, canvas: Window) -> None:
+        self._source = source
+        self._settings = settings
+        self._canvas = canvas
+        self._channel: dict[str, str] = {}
+        self._extremes: dict[tuple[str, str, int], tuple[float, float]] = {}
+        self._verdict: Verdict | None = None
+        self._holes: Recent[Hole] = Recent(HOLES_BYTES, lambda h: h.codes.nbytes + h.alpha.nbytes)
+
+    def survey(self, on_frame: Callable[[], None]) -> Verdict:
+        """Looks at every frame once to say what kind of matte this is. Raises `BadMatte`."""
+        for role in ("matte", "affected"):
+            if role in self._source.paths:
+                verdict = self._survey(role, on_frame)
+                self._channel[role] = verdict.channel
+                if role == "matte":
+                    self._verdict = verdict
+        assert self._verdict is not None
+        return self._verdict
+
+    def hole(self, frame: int) -> Hole:
+        return self._holes.get(frame, self._make)
+
+    def has_hole(self, frame: int) -> bool:
+        """From what `survey` saw; nothing is decoded."""
+        verdict = self._verdict
+        assert verdict is not None, "survey() comes first"
+        darkest, brightest = self._extremes["matte", self._channel["matte"], frame]
+        if verdict.kind == "quadmask":
+            return darkest * 255 / verdict.unit < (AFFECTED + KEEP) / 2
+        brightest = max(
+            self._extremes[role, channel, frame][1] for role, channel in self._channel.items()
+        )
+        return brightest >= self._settings.threshold * verdict.unit
+
+    def _survey(self, role: str, on_frame: Callable[[], None]) -> Verdict:
+        asked = self._settings.matte_kind if role == "matte" else "matte"
+        seen: dict[str, Evidence] = {}
+        for frame in self._source.frames:
+            on_frame()
+            decoded = self._source.read(role, frame, matte_part)
+            _, names = matte_channels(decoded.header)
+            for name in names:
+                values = decoded.channels[name]
+                evidence = seen.setdefault(name, Evidence(name))
+                evidence.add(values, f"{role} frame {frame}")
+                self._extremes[role, name, frame] = float(values.min()), float(values.max())
+        return kind_of(choose_channel(seen), asked, self._settings.threshold)
+
+    def _values(self, role: str, frame: int, outside: float) -> NDArray[Any]:
+        decoded = self._source.read(role, frame, matte_part)
+        values = decoded.channels[self._channel[role]]
+        return on_window(values, decoded.window, self._canvas, outside)
+
+    def _make(self, frame: int) -> Hole:
+        settings, verdict = self._settings, self._verdict
+        assert verdict is not None, "survey() comes first"
+        values = self._values("matte", frame, verdict.outside)
+        if verdict.kind == "quadmask":
+            return from_quadmask(values, verdict.unit, settings.grow, settings.soften)
+        affected = None
+        if "affected" in self._channel:
+            affected = self._values("affected", frame, 0.0)
+        return from_mattes(
+            values, affected, settings.threshold * verdict.unit, settings.grow, settings.soften
+        )
+
+
+class Plates:
+    """The plate's frames as files, and their pixels as scene-linear light on the canvas."""
+
+    def __init__(self, source: Source, canvas: Window, color: ColorPlan) -> None:
+        self._source = source
+        self.canvas = canvas
+        self.color = color
+        self._frames: Recent[exr.Frame] = Recent(
+            FRAMES_BYTES,
+            lambda frame: len(frame.source) + sum(c.nbytes for c in frame.channels.values()),
+        )
+
+    def frame(self, frame: int) -> exr.Frame:
+        return self._frames.get(frame, self._read)
+
+    def scene(self, frame: int) -> Pixels:
+        """[height, width, 3] of the canvas, finite."""
+        decoded = self.frame(frame)
+        pixels = sanitize(self.color.to_scene(decoded.rgb()))
+        if decoded.window == self.canvas:
+            return pixels
+        planes = [
+            on_window(pixels[..., plane], decoded.window, self.canvas, 0.0) for plane in range(3)
+        ]
+        return np.stack(planes, axis=-1)
+
+    def _read(self, frame: int) -> exr.Frame:
+        return self._source.read("plate", frame, plate_part)
+
+
+@dataclass(frozen=True)
+class View:
+    """The shot as an engine sees it: `engine.base.Clip`."""
+
+    plates: Plates
+    mattes: Mattes
+    frames: Sequence[int]
+    region: Region
+    size: tuple[int, int]
+    model: ModelSpace | None
+    """None for an engine that works in scene-linear light."""
+
+    @property
+    def height(self) -> int:
+        return self.size[0]
+
+    @property
+    def width(self) -> int:
+        return self.size[1]
+
+    def plate(self, frame: int) -> Pixels:
+        pixels = self.plates.scene(frame)
+        if self.model:
+            pixels = self.model.to_model(self.region.cut(pixels))
+            return Region.whole(self.region.size).to_engine(pixels, self.size)
+        return self.region.to_engine(pixels, self.size)
+
+    def quadmask(self, frame: int) -> Quadmask:
+        return self.region.classes_to_engine(self.mattes.hole(frame).codes, self.size)
+
+    def has_hole(self, frame: int) -> bool:
+        return self.mattes.has_hole(frame)
+
+    def to_canvas(self, pixels: Pixels) -> Pixels:
+        """What an engine gave back, as scene-linear light of the region's own size."""
+        back = self.region.from_engine(pixels)
+        return self.model.from_model(back) if self.model else back
+
+
+def canvas_of(source: Source) -> Window:
+    """The window of a shot whose files fit together. Raises `FrameMismatch`, `UnsupportedFrame`."""
+    headers = {
+        role: {frame: source.header(role, frame) for frame in frames}
+        for role, frames in source.paths.items()
+    }
+    return agree(headers.pop("plate"), headers)
+
+
+def region_for(
+    mattes: Mattes, frames: Iterable[int], plate: tuple[int, int], sight: Sight
+) -> Region:
+    """The part of the canvas that an engine of a fixed size is shown: the whole shot's hole, padded."""
+    whole = Region.whole(plate)
+    if sight.size is None:
+        return whole
+    hole: Region | None = None
+    for frame in frames:
+        found = Region.of(mattes.hole(frame).codes != KEEP)
+        if found:
+            hole = found if hole is None else hole.union(found)
+    if hole is None:
+        return whole
+    high, wide = sight.size
+    pad = PAD * max(hole.width, hole.height)
+    return Region.around(hole, plate, pad=pad, aspect=wide / high)
+
+
+PAD = 0.5
+"""An engine of a fixed size sees so much around the hole, as a share of the hole's longer side."""
+
+
+def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelSpace:
+    """The shot's own way into the model's space, from frames spread over it."""
+    exposure = Exposure()
+    for frame in frames[:: max(1, len(frames) // most)]:
+        exposure.add(plates.scene(frame))
+    return ModelSpace(plates.color.to_rec709, exposure.grade())
+
+
+def _named(role: str, frame: int, read: Callable[[], Value]) -> Value:
+    """Files in the spool are named by their hash; the artist knows them by their frame."""
+    try:
+        return read()
+    except VoidbridgeError as error:
+        raise type(error)(f"{role} frame {frame}: {error.text}", error.hint) from error

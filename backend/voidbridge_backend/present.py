@@ -1,0 +1,157 @@
+"""What a person or a program sees of a job: bars on a terminal, lines in a log, or JSON, one object a line.
+
+Words for people go to standard error, results and JSON to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import Status
+
+LINE_EVERY_S = 5.0
+"""A log gets a line for every stage, and within a long one so often."""
+
+
+class Screen(Protocol):
+    """Whoever watches."""
+
+    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+        """Where the job is; 0 of 0 where it cannot be counted."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def event(self, name: str, **what: Any) -> None:
+        """The same for programs."""
+
+    def close(self) -> None: ...
+
+
+def screen(as_json: bool) -> Screen:
+    """The right one for where we write to."""
+    if as_json:
+        return Json()
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+class Json:
+    """One object a line on standard output."""
+
+    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def event(self, name: str, **what: Any) -> None:
+        sys.stdout.write(json.dumps({"event": name, **what}, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class Lines:
+    """Plain lines on standard error."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._said = 0.0
+
+    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+        now = time.monotonic()
+        if text == self._stage and now - self._said < LINE_EVERY_S:
+            return
+        self._stage, self._said = text, now
+        self.say(text + count(done, of) + left(seconds_left))
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def event(self, name: str, **what: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Bars:
+    """A bar a stage, on a terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+        )
+        self._progress.start()
+        self._tasks: dict[str, TaskID] = {}
+
+    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+        for other, task in self._tasks.items():
+            if other != text:
+                total = self._progress.tasks[self._progress.task_ids.index(task)].total
+                self._progress.update(task, completed=total, left="")
+                self._progress.stop_task(task)
+        if text not in self._tasks:
+            self._tasks[text] = self._progress.add_task(text, total=None, count="", left="")
+        self._progress.update(
+            self._tasks[text],
+            completed=done,
+            total=of or None,
+            count=f"{done}/{of}" if of else "",
+            left=left(seconds_left).strip(),
+        )
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False)
+
+    def event(self, name: str, **what: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def count(done: int, of: int) -> str:
+    """` 12 of 48`, or nothing."""
+    return f" {done} of {of}" if of else ""
+
+
+def left(seconds: float) -> str:
+    """`, about 40 s left`, or nothing."""
+    if seconds < 0.5:
+        return ""
+    text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return f", about {text} left"
+
+
+def show_status(to: Screen, status: Status) -> None:
+    """A job's status, wherever it came from."""
+    to.event("status", **asdict(status))
+    if status.state is JobState.QUEUED:
+        to.stage(f"waiting, {status.ahead} ahead" if status.ahead else "waiting", 0, 0)
+    elif status.state is JobState.RUNNING and status.stage:
+        to.stage(status.stage, status.step, status.of, status.seconds_left)
+
+
+def show_error(as_json: bool, error: VoidbridgeError, exit_code: int) -> None:
+    """What failed and what to do next, in the same words everywhere."""
+    if as_json:
+        Json().event("error", code=error.code, text=error.text, hint=error.hint, exit=exit_code)
+    sys.stderr.write(f"voidbridge: {error.text}\n  {error.hint}\n  [{error.code}]\n")

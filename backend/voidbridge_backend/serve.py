@@ -1,0 +1,64 @@
+"""Puts a daemon together from its settings and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from importlib.metadata import version
+
+from voidbridge_protocol.messages import Limits
+
+from . import config as settings
+from . import logs
+from .config import Config
+from .daemon import Addresses, Daemon
+from .engine import NAMES
+from .ledger import Ledger
+from .spool import Spool
+from .store import Store
+from .supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
+    """Returns after SIGTERM or SIGINT, or when standard input ends if that was asked for.
+
+    Raises `RequestError` when the address or the spool is in use.
+    """
+    logs.setup(sys.stderr)
+    addresses = Addresses.of(config.listen)
+    devices = settings.devices(config, settings.count_cards())
+    spool = Spool(config.spool)
+    store = Store(config.spool / "jobs.db")
+    ledger = Ledger(store, spool, NAMES)
+    ledger.recover()
+    setup = {"models": str(config.models), "ocio": config.ocio}
+    daemon = Daemon(
+        addresses,
+        ledger,
+        spool,
+        lambda notify: Supervisor(devices, setup, notify),
+        Limits(
+            window=config.window_mb << 20,
+            file=config.max_file_mb << 20,
+            frames=config.max_frames,
+        ),
+        f"voidbridge {version('voidbridge')}",
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())
+    if until_stdin_closes:
+        threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
+    log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)
+    daemon.serve()
+    store.close()
+    log.info("stopped")
+
+
+def _stop_at_end_of_input(daemon: Daemon) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    daemon.stop()
