@@ -76,7 +76,7 @@ def test_a_cancelled_watch_ends_the_job_before_the_next_frame() -> None:
         next(frames)
 
 
-@pytest.mark.parametrize("name", ["echo"])
+@pytest.mark.parametrize("name", ["echo", "cleanplate"])
 def test_an_engine_goes_by_the_name_it_was_asked_for(name: str) -> None:
     made = engine.make(name)
     assert made.name == name == made.describe()["engine"]

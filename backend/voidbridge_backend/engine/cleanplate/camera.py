@@ -1,0 +1,209 @@
+"""Where the camera looked: a homography for every frame, from the unmasked background.
+
+Frames are tracked from their neighbour and then again from a key frame that they still overlap, so that
+errors do not add up along the shot. Pictures are 8 bit lumas [height, width] at reduced size; homographies
+are in the plate's own pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import Box, Homography, apply, is_sane, mapped, scaling
+
+Grey = NDArray[np.uint8]
+
+WIDTH = 960
+"""Columns that a frame is tracked at, at most."""
+FEATURES = 700
+KEYS = 16
+"""Key frames that are remembered."""
+OVERLAP = 0.62
+"""Part of the frame that a key frame must still show."""
+TRUST = 24
+"""Tracked points that a full homography needs."""
+SPREAD = 0.15
+"""Part of the picture that their hull must cover."""
+TOLERANCE_PX = 0.8
+"""Distance, in tracked pixels, up to which a point follows the camera."""
+LK_WINDOW = (21, 21)
+CUT = 22.0
+"""Mean difference of two lumas that have nothing to be tracked in common, from which on it is a cut."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture to track: its luma, where its background is free (255) or hidden (0), its features."""
+
+    grey: Grey
+    free: Grey
+    points: NDArray[np.float32]
+
+    @property
+    def box(self) -> Box:
+        return Box(0, 0, self.grey.shape[1], self.grey.shape[0])
+
+
+def view(grey: Grey, free: Grey) -> View:
+    spacing = max(grey.shape[1] / 90, 3.0)
+    found = cv2.goodFeaturesToTrack(grey, FEATURES, 0.004, spacing, mask=free, blockSize=5)
+    points = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
+    return View(grey, free, points)
+
+
+def track(source: View, target: View, guess: Homography) -> Homography | None:
+    """The homography from `source` to `target`, near `guess`; None where there is too little to follow."""
+    if len(source.points) < 3:
+        return None
+    start = apply(guess, source.points.astype(np.float64)).astype(np.float32)
+    there, good = _follow(source.grey, target.grey, source.points, start)
+    back, came = _follow(target.grey, source.grey, there, source.points)
+    good &= came & (np.abs(back - source.points).max(1) < 0.5)
+    at = np.rint(np.nan_to_num(there)).astype(int)
+    height, width = target.grey.shape
+    good &= (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
+    good[good] &= target.free[at[good, 1], at[good, 0]] > 0
+    motion = fit(source.points[good], there[good], source.box, TOLERANCE_PX)
+    return motion if motion is not None and is_sane(motion, source.box) else None
+
+
+def _follow(
+    source: Grey, target: Grey, points: NDArray[np.float32], start: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    there, good, _ = cv2.calcOpticalFlowPyrLK(
+        source,
+        target,
+        points.reshape(-1, 1, 2),
+        start.reshape(-1, 1, 2).copy(),
+        winSize=LK_WINDOW,
+        maxLevel=3,
+        criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.003),
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    return there.reshape(-1, 2), good.ravel() > 0
+
+
+def fit(
+    here: NDArray[np.float32], there: NDArray[np.float32], box: Box, tolerance: float
+) -> Homography | None:
+    """The motion that most points agree on: as free a model as their number and spread can bear.
+
+    A homography from points in one corner would swing wildly in the others.
+    """
+    if len(here) < 3:
+        return None
+    if len(here) >= TRUST:
+        motion, kept = cv2.findHomography(
+            here, there, cv2.USAC_MAGSAC, tolerance, None, 4000, 0.999
+        )
+        if motion is not None and kept.sum() >= max(TRUST * 0.7, 0.3 * len(here)):
+            hull = cv2.contourArea(cv2.convexHull(here[kept.ravel() > 0]))
+            if hull >= SPREAD * box.width * box.height:
+                return np.asarray(motion, np.float64)
+    if len(here) >= 8:
+        similar, kept = cv2.estimateAffinePartial2D(
+            here, there, ransacReprojThreshold=tolerance * 1.5
+        )
+        if similar is not None and kept.sum() >= max(6, 0.4 * len(here)):
+            return np.vstack([similar, [0, 0, 1]]).astype(np.float64)
+    moved = there - here
+    middle = np.median(moved, axis=0)
+    if np.median(np.abs(moved - middle)) > 2 * tolerance:
+        return None
+    return np.array([[1, 0, middle[0]], [0, 1, middle[1]], [0, 0, 1]], np.float64)
+
+
+@dataclass
+class Camera:
+    """Takes the frames of a shot in order, then knows the motion between any two of one scene."""
+
+    height: int
+    width: int
+    _place: dict[int, Homography] = field(default_factory=dict)
+    _scene: dict[int, int] = field(default_factory=dict)
+    _keys: list[tuple[int, View]] = field(default_factory=list)
+    _last: tuple[int, View] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the pictures to track."""
+        width = min(self.width, WIDTH)
+        return width, max(round(self.height * width / self.width), 1)
+
+    def scene(self, frame: int) -> int:
+        """A number that changes at a cut."""
+        return self._scene[frame]
+
+    def between(self, source: int, target: int) -> Homography:
+        """From pixels of the plate `source` to pixels of the plate `target`."""
+        if source == target:
+            return np.eye(3)
+        small = np.linalg.inv(self._place[target]) @ self._place[source]
+        reduce = scaling(self.size[0] / self.width, self.size[1] / self.height)
+        motion = np.linalg.inv(reduce) @ small @ reduce
+        return np.asarray(motion / motion[2, 2], np.float64)
+
+    def add(self, frame: int, grey: Grey, free: Grey) -> None:
+        """The next frame: its luma, and 255 where it shows background, at `size`."""
+        now = view(grey, free)
+        if self._last is None:
+            self._begin(frame, now, 0)
+            return
+        before, seen = self._last
+        step = track(seen, now, np.eye(3))
+        if step is None and _is_cut(seen, now):
+            self._begin(frame, now, self._scene[before] + 1)
+            return
+        self._scene[frame] = self._scene[before]
+        self._place[frame] = self._place[before] @ np.linalg.inv(
+            np.eye(3) if step is None else step
+        )
+        self._anchor(frame, now)
+        self._last = frame, now
+
+    def _begin(self, frame: int, now: View, scene: int) -> None:
+        self._scene[frame], self._place[frame] = scene, np.eye(3)
+        self._keys = [(frame, now)]
+        self._last = frame, now
+
+    def _anchor(self, frame: int, now: View) -> None:
+        """Replace the motion summed up along the way by one straight from a key frame that overlaps."""
+        shares = [
+            (self._overlap(key, frame, now.box), -age) for age, (key, _) in enumerate(self._keys)
+        ]
+        # The oldest key that overlaps enough: the fewest steps from the scene's first frame.
+        for (share, _), (key, seen) in zip(shares, self._keys, strict=True):
+            if share < OVERLAP:
+                continue
+            guess = np.linalg.inv(self._place[frame]) @ self._place[key]
+            motion = track(seen, now, guess)
+            if motion is not None:
+                self._place[frame] = self._place[key] @ np.linalg.inv(motion)
+                return
+        if len(now.points) >= TRUST:
+            self._keys.append((frame, now))
+            if len(self._keys) > KEYS:
+                del self._keys[1]
+
+    def _overlap(self, key: int, frame: int, box: Box) -> float:
+        motion = np.linalg.inv(self._place[frame]) @ self._place[key]
+        if not is_sane(motion, box):
+            return 0.0
+        seen = mapped(motion, box, box.height, box.width)
+        return 0.0 if seen is None else seen.width * seen.height / (box.width * box.height)
+
+
+def _is_cut(before: View, now: View) -> bool:
+    """Two pictures, both with something to see, that show different things."""
+    if min(len(before.points), len(now.points)) < TRUST:
+        return False
+    both = (before.free > 0) & (now.free > 0)
+    if not both.any():
+        return False
+    difference = before.grey[both].astype(np.int16) - now.grey[both].astype(np.int16)
+    # A change of exposure alone is no cut.
+    return bool(np.abs(difference - np.median(difference)).mean() > CUT)

@@ -1,0 +1,139 @@
+"""One background out of several sources that are laid over each other.
+
+Per pixel the sources vote: the weighted median of their encoded luma is the centre, those near it are
+averaged in linear light, the rest (somebody who walked through) has no say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from .align import Laid, warp_grey
+from .geometry import Box, Mask, mapped, shift, warp
+from .tone import WEIGHTS, Floats, Tone
+
+TILE = 768
+"""Side of the tiles that are combined at once, in pixels."""
+AGREE = 0.02
+"""Encoded difference within which two sources show the same thing, besides what grain and misfit explain."""
+RECENT = 10.0
+"""Frames after which a source counts half."""
+
+
+def combined(
+    laid: Sequence[Laid],
+    target: int,
+    box: Box,
+    wanted: Mask,
+    tone: Tone,
+    pulse: Callable[[], None],
+) -> tuple[Floats, Mask]:
+    """(light [height, width, 3], where it is known) of `box`, for the pixels that are `wanted` in it."""
+    light = np.zeros((box.height, box.width, 3), np.float32)
+    known = np.zeros((box.height, box.width), bool)
+    for tile in _tiles(box, wanted):
+        inside = np.s_[
+            tile.top - box.top : tile.bottom - box.top, tile.left - box.left : tile.right - box.left
+        ]
+        where = np.asarray(wanted[inside])
+        layers: list[Floats] = []
+        valid: list[Mask] = []
+        weights: list[float] = []
+        for one in laid:
+            pulse()
+            shown = _shown(one, tile) & where
+            if shown.any():
+                layers.append(_fetched(one, tile)[where])
+                valid.append(shown[where])
+                weights.append(_weight(one, target, laid))
+        if layers:
+            misfit = min(one.misfit for one in laid)
+            spread = AGREE + 2 * min(misfit if np.isfinite(misfit) else 0.0, 0.03)
+            voted = _vote(np.stack(layers), np.stack(valid), weights, spread, tone)
+            light[inside][where] = voted
+            known[inside][where] = np.logical_or.reduce(valid)
+    return light, known
+
+
+def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:
+    for top in range(box.top, box.bottom, TILE):
+        for left in range(box.left, box.right, TILE):
+            tile = Box(left, top, min(left + TILE, box.right), min(top + TILE, box.bottom))
+            part = wanted[
+                tile.top - box.top : tile.bottom - box.top,
+                tile.left - box.left : tile.right - box.left,
+            ]
+            rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+            if rows.size:
+                yield Box(
+                    left + int(columns[0]),
+                    top + int(rows[0]),
+                    left + int(columns[-1]) + 1,
+                    top + int(rows[-1]) + 1,
+                )
+
+
+def _shown(one: Laid, tile: Box) -> Mask:
+    motion = one.homography @ shift(one.source.box.left, one.source.box.top)
+    free = warp_grey(one.source.free, motion, tile, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    return np.asarray(free > 0)
+
+
+def _fetched(one: Laid, tile: Box) -> Floats:
+    """The source's light, with its gain, at the pixels of `tile`."""
+    box, source = one.source.box, one.source
+    if np.array_equal(one.homography, np.eye(3)) and box.holds(tile):
+        top, left = tile.top - box.top, tile.left - box.left
+        same = source.light[top : top + tile.height, left : left + tile.width]
+        return np.asarray(same * one.gain, np.float32)
+    # Only the part of the source that the tile sees is widened to float32.
+    seen = _part(one, tile)
+    part = source.light[
+        seen.top - box.top : seen.bottom - box.top, seen.left - box.left : seen.right - box.left
+    ]
+    motion = one.homography @ shift(seen.left, seen.top)
+    return warp(np.asarray(part, np.float32), motion, tile) * one.gain
+
+
+def _part(one: Laid, tile: Box) -> Box:
+    to_source = np.linalg.inv(one.homography)
+    box = one.source.box
+    seen = mapped(shift(-box.left, -box.top) @ to_source, tile, box.height, box.width)
+    if seen is None:
+        return Box(box.left, box.top, box.left + 1, box.top + 1)
+    seen = seen.grown(8, box.height, box.width)
+    return Box(
+        seen.left + box.left, seen.top + box.top, seen.right + box.left, seen.bottom + box.top
+    )
+
+
+def _weight(one: Laid, target: int, laid: Sequence[Laid]) -> float:
+    """Nearer in time and a better fit count more."""
+    recent = 1 / (1 + abs(one.source.frame - target) / RECENT)
+    best = min(other.misfit for other in laid)
+    if not np.isfinite(best):
+        return recent
+    return float(recent * ((best + 0.003) / (min(one.misfit, 1.0) + 0.003)) ** 2)
+
+
+def _vote(
+    layers: Floats, valid: Mask, weights: Sequence[float], spread: float, tone: Tone
+) -> Floats:
+    """`layers` [source, pixel, 3] and `valid` [source, pixel] to one light [pixel, 3]; 0 where none is valid."""
+    weight = np.where(valid, np.asarray(weights, np.float32)[:, None], np.float32(0))
+    encoded = tone.encode(layers)
+    luma = np.where(valid, encoded @ WEIGHTS, np.float32(np.inf))
+    order = np.argsort(luma, axis=0, kind="stable")
+    heap = np.cumsum(np.take_along_axis(weight, order, 0), axis=0)
+    rank = (heap >= heap[-1] * 0.5).argmax(0)
+    centre = np.take_along_axis(order, rank[None], 0)[0]
+    middle = np.take_along_axis(encoded, centre[None, :, None], 0)
+    away = np.abs(encoded - middle).max(-1) / np.float32(2 * spread)
+    agree = np.maximum(1 - away * away, 0)
+    weight *= agree * agree
+    total = weight.sum(0)[:, None]
+    mean = np.einsum("kp,kpc->pc", weight, layers) / np.where(total > 0, total, 1)
+    return np.asarray(mean, np.float32)

@@ -1,0 +1,279 @@
+"""What no frame shows, continued from what surrounds it with pieces of the same picture.
+
+Patch-based completion over several scales: every patch that touches the gap looks for the patch of the
+known picture that is most like it (PatchMatch: Barnes et al. 2009), and the pixels of the gap become what
+the patches found say together (Wexler, Shechtman and Irani, "Space-Time Completion of Video", 2007). The
+search runs on a reduced picture; the pixels returned are copied from the plate at its own size, so detail
+and grain are real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .fill import spread
+from .geometry import Mask
+from .tone import Floats, Tone
+
+PATCH = 7
+RADIUS = PATCH // 2
+WORK_PIXELS, WORK_GAP = 120_000, 14_000
+"""Pixels of the reduced picture, and of the gap in it, at most."""
+COARSEST = 5.0
+"""A pyramid ends where the gap is at most this many pixels deep."""
+ROUNDS = 4
+"""Searches, each followed by a vote, on the finest scale; two more on each coarser one."""
+FEW = 40
+"""Known patches below which there is nothing to copy from, and the gap is filled smoothly."""
+CHUNK = 4096
+INWARD = 1.25
+"""Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
+
+
+def invented(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None]) -> Floats:
+    """`light` [height, width, 3] with the `gap` [height, width] filled; the rest as it came."""
+    if not gap.any():
+        return light
+    if gap.all():
+        return np.zeros_like(light)
+    factor = min(1.0, (WORK_PIXELS / gap.size) ** 0.5, (WORK_GAP / max(int(gap.sum()), 1)) ** 0.5)
+    picture, small_gap = _reduced(tone.encode(light), gap, factor)
+    levels = _pyramid(picture, small_gap)
+    field: _Field | None = None
+    for index, (level, level_gap) in enumerate(reversed(levels)):
+        finest = index == len(levels) - 1
+        field = _matched(level, level_gap, field, ROUNDS if finest else ROUNDS + 2, pulse)
+        if field is None and finest:
+            return _smooth(light, gap)
+    return _smooth(light, gap) if field is None else _copied(light, gap, field, pulse)
+
+
+def _smooth(light: Floats, gap: Mask) -> Floats:
+    filled = spread(np.where(gap[..., None], 0, light), (~gap).astype(np.float32))
+    return np.asarray(np.where(gap[..., None], filled, light), np.float32)
+
+
+def _reduced(encoded: Floats, gap: Mask, factor: float) -> tuple[Floats, Mask]:
+    height, width = gap.shape
+    size = max(round(width * factor), 1), max(round(height * factor), 1)
+    known = (~gap).astype(np.float32)
+    share = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
+    total = cv2.resize(
+        np.where(gap[..., None], 0, encoded), size, interpolation=cv2.INTER_AREA
+    ).reshape(size[1], size[0], 3)
+    mean = total / np.where(share > 0, share, 1)[..., None]
+    return np.asarray(mean, np.float32), np.asarray(share < 0.999)
+
+
+def _pyramid(picture: Floats, gap: Mask) -> list[tuple[Floats, Mask]]:
+    """Finest first; each level half as large, until the gap is shallow."""
+    levels = [(picture, gap)]
+    while min(gap.shape) >= 8 * PATCH:
+        deep = cv2.distanceTransform(_bordered(gap), cv2.DIST_L2, 3).max()
+        if deep <= COARSEST:
+            break
+        picture, gap = _reduced(picture, gap, 0.5)
+        levels.append((picture, gap))
+    return levels
+
+
+def _bordered(gap: Mask) -> NDArray[np.uint8]:
+    return gap.astype(np.uint8)
+
+
+@dataclass
+class _Field:
+    """For each active pixel (whose patch touches the gap): the centre of the patch that it found.
+
+    `ys`, `xs` [n] are the active pixels, `index` [height, width] their number or -1, `found` [n, 2] (y, x),
+    `picture` [height, width, 3] encoded with the gap filled.
+    """
+
+    ys: NDArray[np.intp]
+    xs: NDArray[np.intp]
+    index: NDArray[np.intp]
+    found: NDArray[np.intp]
+    picture: Floats
+
+
+def _matched(
+    level: Floats, gap: Mask, coarse: _Field | None, rounds: int, pulse: Callable[[], None]
+) -> _Field | None:
+    """The field of one level, begun from the coarser one's; None where too little is known."""
+    height, width = gap.shape
+    kernel = np.ones((PATCH, PATCH), np.uint8)
+    whole = cv2.erode(
+        (~gap).astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
+    usable = whole > 0
+    if int(usable.sum()) < FEW:
+        return None
+    ys, xs = np.nonzero(cv2.dilate(gap.astype(np.uint8), kernel))
+    index = np.full(gap.shape, -1, np.intp)
+    index[ys, xs] = np.arange(len(ys))
+    rng = np.random.default_rng(len(ys))
+    picture = level.copy()
+    known = np.argwhere(usable)
+    if coarse is None:
+        picture[gap] = _smooth(level, gap)[gap]
+        found = known[rng.integers(len(known), size=len(ys))]
+    else:
+        at = cv2.resize(coarse.picture, (width, height), interpolation=cv2.INTER_LINEAR)
+        picture[gap] = at[gap]
+        found = _lifted(coarse, ys, xs, usable, known, rng)
+    field = _Field(ys, xs, index, found, picture)
+    depth = cv2.distanceTransform(gap.astype(np.uint8), cv2.DIST_L2, 3)
+    trust = (INWARD**-depth).astype(np.float32)
+    patches = np.lib.stride_tricks.sliding_window_view(level, (PATCH, PATCH), (0, 1))
+    rows = np.ascontiguousarray(patches).reshape(*patches.shape[:2], -1)
+    for turn in range(rounds):
+        wanted, weight = _wanted(field, trust)
+        cost = _search(field, rows, usable, wanted, weight, rng, turn, pulse)
+        _vote(field, gap, level, cost, trust)
+    return field
+
+
+def _lifted(
+    coarse: _Field,
+    ys: NDArray[np.intp],
+    xs: NDArray[np.intp],
+    usable: Mask,
+    known: NDArray[np.intp],
+    rng: np.random.Generator,
+) -> NDArray[np.intp]:
+    """The coarser level's offsets, doubled; a random known patch where that lands on nothing known."""
+    height, width = coarse.index.shape
+    up, left = np.minimum(ys // 2, height - 1), np.minimum(xs // 2, width - 1)
+    number = coarse.index[up, left]
+    found = 2 * coarse.found[np.maximum(number, 0)] + np.column_stack([ys - 2 * up, xs - 2 * left])
+    inside = (number >= 0) & (found[:, 0] < usable.shape[0]) & (found[:, 1] < usable.shape[1])
+    inside[inside] &= usable[found[inside, 0], found[inside, 1]]
+    found[~inside] = known[rng.integers(len(known), size=int((~inside).sum()))]
+    return np.asarray(found, np.intp)
+
+
+def _wanted(field: _Field, trust: Floats) -> tuple[Floats, Floats]:
+    """What the patch of each active pixel looks like now [n, 3 * PATCH**2], and what of it counts."""
+    pad = [(RADIUS, RADIUS), (RADIUS, RADIUS)]
+    padded = np.pad(field.picture, [*pad, (0, 0)], mode="edge")
+    # What lies beyond the picture's edge is no part of a patch.
+    counts = np.pad(trust, pad, constant_values=0)
+    window = np.lib.stride_tricks.sliding_window_view
+    patch = window(padded, (PATCH, PATCH), (0, 1))[field.ys, field.xs]
+    share = window(counts, (PATCH, PATCH))[field.ys, field.xs]
+    share = np.broadcast_to(share[:, None], patch.shape)
+    return patch.reshape(len(patch), -1), np.ascontiguousarray(share).reshape(len(patch), -1)
+
+
+def _search(
+    field: _Field,
+    rows: Floats,
+    usable: Mask,
+    wanted: Floats,
+    weight: Floats,
+    rng: np.random.Generator,
+    turn: int,
+    pulse: Callable[[], None],
+) -> Floats:
+    """Better patches for everybody: what the neighbours found, moved along, and random ones around."""
+    height, width = usable.shape
+
+    def costs(found: NDArray[np.intp], which: NDArray[np.intp]) -> Floats:
+        total = np.empty(len(which), np.float32)
+        for start in range(0, len(which), CHUNK):
+            part = which[start : start + CHUNK]
+            at = found[start : start + CHUNK]
+            apart = rows[at[:, 0] - RADIUS, at[:, 1] - RADIUS] - wanted[part]
+            total[start : start + CHUNK] = np.einsum("nk,nk,nk->n", apart, apart, weight[part])
+        pulse()
+        return total
+
+    every = np.arange(len(field.ys))
+    best = costs(field.found, every)
+
+    def offer(found: NDArray[np.intp], which: NDArray[np.intp]) -> None:
+        inside = (found >= 0).all(1) & (found[:, 0] < height) & (found[:, 1] < width)
+        inside[inside] &= usable[found[inside, 0], found[inside, 1]]
+        found, which = found[inside], which[inside]
+        cost = costs(found, which)
+        better = cost < best[which]
+        best[which[better]] = cost[better]
+        field.found[which[better]] = found[better]
+
+    for reach in (8, 4, 2, 1, 1) if turn < 2 else (2, 1):
+        for dy, dx in ((0, reach), (reach, 0), (0, -reach), (-reach, 0)):
+            y, x = field.ys + dy, field.xs + dx
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            number = np.full(len(every), -1)
+            number[inside] = field.index[y[inside], x[inside]]
+            which = every[number >= 0]
+            offer(field.found[number[which]] - (dy, dx), which)
+    radius = max(height, width)
+    while radius >= 1:
+        jump = rng.integers(-radius, radius + 1, size=(len(every), 2))
+        offer(field.found + jump, every)
+        radius //= 3
+    return best
+
+
+def _vote(field: _Field, gap: Mask, level: Floats, cost: Floats, trust: Floats) -> None:
+    """Each pixel of the gap becomes the mean of what the patches over it found for it."""
+    ys, xs = np.nonzero(gap)
+    height, width = gap.shape
+    scale = max(float(np.percentile(cost, 60)), 1e-9)
+    say = (np.exp(-cost / scale) + 1e-4).astype(np.float32) * trust[field.ys, field.xs]
+    total = np.zeros((len(ys), 3), np.float32)
+    weight = np.zeros(len(ys), np.float32)
+    for dy in range(-RADIUS, RADIUS + 1):
+        for dx in range(-RADIUS, RADIUS + 1):
+            y, x = ys - dy, xs - dx
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            number = field.index[y[inside], x[inside]]
+            at = field.found[number] + (dy, dx)
+            total[inside] += say[number, None] * level[at[:, 0], at[:, 1]]
+            weight[inside] += say[number]
+    field.picture[ys, xs] = total / weight[:, None]
+
+
+def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) -> Floats:
+    """The gap at full size: each pixel copied from where the patches around it point.
+
+    Four neighbours on the reduced picture each name an offset; where they agree the pixel is an exact copy,
+    between regions that point to different places it is a blend.
+    """
+    height, width = gap.shape
+    rows, columns = field.index.shape
+    ys, xs = np.nonzero(gap)
+    filled = light.copy()
+    fallback = _smooth(light, gap)
+    for start in range(0, len(ys), 1 << 18):
+        pulse()
+        y, x = ys[start : start + (1 << 18)], xs[start : start + (1 << 18)]
+        v = np.clip((y + 0.5) * rows / height - 0.5, 0, rows - 1)
+        u = np.clip((x + 0.5) * columns / width - 0.5, 0, columns - 1)
+        top, left = v.astype(int), u.astype(int)
+        total = np.zeros((len(y), 3), np.float32)
+        weight = np.zeros(len(y), np.float32)
+        for dy in (0, 1):
+            for dx in (0, 1):
+                row, column = np.minimum(top + dy, rows - 1), np.minimum(left + dx, columns - 1)
+                number = field.index[row, column]
+                share = np.abs(1 - dy - (v - top)) * np.abs(1 - dx - (u - left))
+                offset = field.found[np.maximum(number, 0)] - np.column_stack([row, column])
+                from_y = y + np.rint(offset[:, 0] * (height / rows)).astype(int)
+                from_x = x + np.rint(offset[:, 1] * (width / columns)).astype(int)
+                good = (number >= 0) & (from_y >= 0) & (from_y < height)
+                good &= (from_x >= 0) & (from_x < width)
+                good[good] &= ~gap[from_y[good], from_x[good]]
+                counted = share[good].astype(np.float32)
+                total[good] += counted[:, None] * light[from_y[good], from_x[good]]
+                weight[good] += counted
+        empty = weight < 1e-3
+        total[empty], weight[empty] = fallback[y[empty], x[empty]], 1
+        filled[y, x] = total / weight[:, None]
+    return filled

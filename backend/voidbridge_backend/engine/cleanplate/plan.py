@@ -1,0 +1,110 @@
+"""Which frames to fetch the background from, decided on small masks without decoding anything.
+
+Masks are bool [height, width] at `WIDTH` columns at most; set means hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .camera import Camera
+from .geometry import Homography, Mask, scaling
+
+WIDTH = 256
+BLOCK = 8
+"""Frames that share their sources."""
+SOURCES, MOST = 8, 14
+"""Sources of a block; more only for pixels that no other source shows."""
+NEAR = 24
+"""Frames up to this distance are all considered, farther ones every `STRIDE`."""
+STRIDE = 4
+FADE = 24.0
+"""A source this many frames away counts half."""
+WORTH = 0.002
+"""The part of the holes that a source beyond `SOURCES` must be the first to show."""
+
+
+def reduced(hole: Mask) -> Mask:
+    """A hole at the planning size: set where any of the plate's pixels is set."""
+    height, width = hole.shape
+    columns = min(width, WIDTH)
+    size = columns, max(round(height * columns / width), 1)
+    return np.asarray(cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
+
+
+def blocks(frames: Sequence[int], camera: Camera) -> list[list[int]]:
+    """Frames with a hole in runs of at most BLOCK, none across a cut or a gap of more than BLOCK."""
+    runs: list[list[int]] = []
+    for frame in frames:
+        last = runs[-1] if runs else []
+        if (
+            not last
+            or len(last) == BLOCK
+            or frame - last[0] >= 2 * BLOCK
+            or camera.scene(frame) != camera.scene(last[0])
+        ):
+            runs.append([frame])
+        else:
+            last.append(frame)
+    return runs
+
+
+def sources(
+    block: Sequence[int], holes: Mapping[int, Mask], every: Sequence[int], camera: Camera
+) -> list[int]:
+    """The frames that together show most of what is hidden in a block, best first.
+
+    Greedy: each pick is worth the hidden pixels that it shows, each counted half as much for every
+    earlier pick that shows it, and less the farther away it is in time.
+    """
+    middle = block[len(block) // 2]
+    asked = sorted({block[0], middle, block[-1]})
+    candidates = [
+        frame
+        for frame in every
+        if camera.scene(frame) == camera.scene(middle)
+        and (abs(frame - middle) <= NEAR or (frame - every[0]) % STRIDE == 0)
+    ]
+    shown = np.array([_shown(frame, asked, holes, camera) for frame in candidates])
+    if not shown.size:
+        return []
+    distance = np.abs(np.array(candidates) - middle)
+    fade = 1 / (1 + distance / FADE)
+    weight = np.ones(shown.shape[1], np.float32)
+    picked: list[int] = []
+    while len(picked) < min(MOST, len(candidates)):
+        first = shown @ (weight == 1).astype(np.float32)
+        late = len(picked) >= SOURCES
+        gain = (first if late else shown @ weight) * fade
+        gain[picked] = 0
+        best = int(gain.argmax())
+        if gain[best] <= 0 or (late and first[best] < WORTH * len(weight)):
+            break
+        picked.append(best)
+        weight[shown[best] > 0] *= 0.5
+    return [candidates[index] for index in picked]
+
+
+def _shown(
+    source: int, targets: Sequence[int], holes: Mapping[int, Mask], camera: Camera
+) -> NDArray[np.float32]:
+    """1 for each hidden pixel of the targets that `source` shows, in one row."""
+    rows = []
+    for target in targets:
+        hole = holes[target]
+        height, width = hole.shape
+        reduce = scaling(width / camera.width, height / camera.height)
+        motion = reduce @ camera.between(source, target) @ np.linalg.inv(reduce)
+        free = _moved(~holes[source], motion)
+        rows.append(np.zeros(int(hole.sum())) if source == target else free[hole])
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _moved(free: Mask, motion: Homography) -> Mask:
+    height, width = free.shape
+    moved = cv2.warpPerspective(free.astype(np.float32), motion, (width, height))
+    return np.asarray(moved > 0.75)
