@@ -1,1 +1,17 @@
 """The engine `void`: Netflix's VOID on CogVideoX-Fun 1.5, run through diffusers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import options, weights
+from .engine import Void
+
+
+def make(device: str, models: Path | None) -> Void:
+    """The engine with the models in `models`, for `device` ("cpu", "cuda:0").
+
+    Raises `ModelMissing` naming every file that is not there, `BadSetting` for options that cannot be.
+    """
+    folder = weights.require(models, 1)
+    return Void(folder, device, options.from_folder(folder))

@@ -6,7 +6,6 @@ the clip's model space and not clamped; quadmasks are [1, 1, t, h, w], uint8 cod
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,6 +16,7 @@ from voidbridge_backend.engine.base import Clip, Pixels
 from voidbridge_protocol.errors import EngineFailed
 
 from .denoiser import PIXELS_PER_PATCH
+from .seeds import seeded
 from .timeline import latents_of, mirrored, padded
 
 
@@ -52,13 +52,10 @@ class Footage:
 
 def grain(seed: int, span: slice, height: int, width: int) -> Tensor:
     """Standard normal noise [1, 3, t, height, width] for the frames in `span`; a frame keeps its own."""
-    drawn = []
-    for index in range(span.start, span.stop):
-        key = hashlib.sha256(f"grain {seed} {index}".encode()).digest()
-        generator = torch.Generator("cpu").manual_seed(
-            int.from_bytes(key[:8], "little", signed=True)
-        )
-        drawn.append(torch.randn((3, height, width), generator=generator))
+    drawn = [
+        torch.randn((3, height, width), generator=seeded(seed, "grain", index))
+        for index in range(span.start, span.stop)
+    ]
     return torch.stack(drawn, dim=1)[None]
 
 

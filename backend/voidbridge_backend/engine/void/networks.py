@@ -12,17 +12,29 @@ from transformers import T5Config, T5EncoderModel
 from . import weights
 from .denoiser import Denoiser
 from .vae import Vae
-from .weights import BASE, CHANNELS, PASSES
+from .weights import BASE, CHANNELS, PASSES, Weights
 
 NOT_OF_DIFFUSERS = ("add_noise_in_inpaint_model",)
 """Entries of the published configuration that only the published code knows."""
+
+
+def vae_weights(models: Path) -> Weights:
+    return weights.find(models / BASE / "vae", "diffusion_pytorch_model")
+
+
+def text_weights(models: Path) -> Weights:
+    return weights.find(models / BASE / "text_encoder", "model")
+
+
+def pass_weights(models: Path, number: int) -> Weights:
+    return weights.find(models, PASSES[number].removesuffix(".safetensors"))
 
 
 def vae(models: Path, dtype: torch.dtype) -> Vae:
     """The autoencoder, on the CPU. Raises `ModelMissing` for files that are absent, damaged or do not fit."""
     folder = models / BASE / "vae"
     network = _from_config(AutoencoderKLCogVideoX, folder)
-    found = weights.find(folder, "diffusion_pytorch_model")
+    found = vae_weights(models)
     return Vae(weights.assign(network, found.read(dtype), found.files[0].name))
 
 
@@ -34,9 +46,7 @@ def denoiser(models: Path, number: int | None, dtype: torch.dtype) -> Denoiser:
     folder = models / BASE / "transformer"
     network = _from_config(CogVideoXTransformer3DModel, folder, in_channels=sum(CHANNELS.values()))
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    checkpoint = None
-    if number is not None:
-        checkpoint = weights.find(models, PASSES[number].removesuffix(".safetensors"))
+    checkpoint = None if number is None else pass_weights(models, number)
     state = weights.transformer_state(
         checkpoint, lambda: weights.find(folder, "diffusion_pytorch_model"), expected, dtype
     )
@@ -49,7 +59,7 @@ def text_encoder(models: Path, dtype: torch.dtype) -> Any:
     folder = models / BASE / "text_encoder"
     config = T5Config(**weights.read_json(folder / "config.json"))
     network = weights.on_meta(lambda: T5EncoderModel(config))
-    found = weights.find(folder, "model")
+    found = text_weights(models)
     state = found.read(dtype)
     if "shared.weight" in state:
         # The published file leaves out the second name of the one table of words.

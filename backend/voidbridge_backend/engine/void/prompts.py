@@ -96,7 +96,7 @@ class Prompts:
     def _path(self, cache: Path, text: str) -> Path:
         """Named after everything that the numbers depend on: words, tokenizer, encoder, type."""
         if not self._origin:
-            encoder = weights.find(self.models / BASE / "text_encoder", "model").fingerprint()
+            encoder = networks.text_weights(self.models).fingerprint()
             words = weights.fingerprint(self.models / BASE / "tokenizer" / "spiece.model")
             self._origin = f"{words} {encoder} {self.dtype}"
         name = hashlib.sha256(f"{self._origin} {text}".encode()).hexdigest()

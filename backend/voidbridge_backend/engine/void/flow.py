@@ -1,0 +1,106 @@
+"""Where the pixels of one frame are in the next.
+
+Pictures are [height, width, 3], uint8, RGB; flows are [2, height, width], float32, (right, down) in pixels, from
+the earlier picture to the later one, on the earlier one's grid.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+Picture = NDArray[np.uint8]
+Flow = Callable[[Picture, Picture], Tensor]
+"""(earlier, later) -> flow."""
+
+DEAD_ZONE = 0.15
+"""Pixels. Grain alone makes a flow of up to about this much, and noise that followed it would shimmer."""
+
+
+class Dis:
+    """Dense inverse search (Kroeger et al. 2016), as OpenCV has it: no weights, milliseconds on a CPU."""
+
+    name = "dis"
+
+    def __init__(self) -> None:
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def __call__(self, earlier: Picture, later: Picture) -> Tensor:
+        one, two = (
+            cv2.cvtColor(np.ascontiguousarray(p), cv2.COLOR_RGB2GRAY) for p in (earlier, later)
+        )
+        # The search keeps what it found and begins there; zeros make it a function of its two pictures.
+        start = np.zeros((*one.shape, 2), np.float32)
+        found = self._search.calc(one, two, start)
+        return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
+
+
+class Steady:
+    """Holds flows back, pixel by pixel, until what was held back adds up to `DEAD_ZONE`.
+
+    Flows that grain makes go to and fro and never add up; a slow pan does and is followed, in small jumps. (Asking
+    whether the flow back agrees tells nothing: grain misleads both ways alike.)
+    """
+
+    def __init__(self) -> None:
+        self._held = torch.zeros(1)
+
+    def __call__(self, flow: Tensor) -> Tensor:
+        """What of `flow` [2, h, w], and of all that came before it and was held back, is to be followed now."""
+        total = self._held + flow
+        goes = total.square().sum(0) >= DEAD_ZONE**2
+        self._held = torch.where(goes, 0.0, total)
+        return torch.where(goes, total, 0.0)
+
+
+class Raft:
+    """RAFT (Teed and Deng 2020) as torchvision has it: a network that gives a list of ever better flows.
+
+    `network` takes two [1, 3, h, w] in [-1, 1] whose sides are multiples of 8.
+    """
+
+    name = "raft"
+
+    def __init__(
+        self, network: Callable[[Tensor, Tensor], list[Tensor]], device: str = "cpu"
+    ) -> None:
+        self.network, self.device = network, device
+
+    @torch.inference_mode()
+    def __call__(self, earlier: Picture, later: Picture) -> Tensor:
+        height, width = earlier.shape[:2]
+        size = (height - height % 8, width - width % 8)
+        one, two = (self._seen(picture, size) for picture in (earlier, later))
+        flow = self.network(one, two)[-1].float().cpu()
+        scale = torch.tensor([width / size[1], height / size[0]])
+        fitted = interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)[0]
+        return fitted * scale[:, None, None]
+
+    def _seen(self, picture: Picture, size: tuple[int, int]) -> Tensor:
+        tensor = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+        return interpolate(tensor, size=size, mode="bilinear", align_corners=False).to(self.device)
+
+
+def raft_weights(models: Path) -> Path | None:
+    """The weights of RAFT in a models folder (`optical_flow/raft_large*.safetensors`), if there are any."""
+    return next(iter(sorted((models / "optical_flow").glob("raft_large*.safetensors"))), None)
+
+
+def best(models: Path | None, device: str) -> Dis | Raft:
+    """RAFT where both its weights and torchvision are there, else DIS."""
+    path = raft_weights(models) if models is not None else None
+    if path is None or importlib.util.find_spec("torchvision") is None:
+        return Dis()
+    network = importlib.import_module("torchvision.models.optical_flow").raft_large(weights=None)
+    network.load_state_dict(load_file(path))
+    return Raft(network.eval().to(device), device)

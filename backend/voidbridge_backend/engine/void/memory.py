@@ -1,0 +1,128 @@
+"""How much of a device's memory a job needs, and which way of using it fits. Decides; touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from voidbridge_protocol.errors import OutOfMemory
+
+from .vae import Tiles
+
+GIB = 1 << 30
+MARGIN = GIB
+"""Left free: what the driver and the libraries take, and what fragments."""
+
+Name = Literal["resident", "swapped", "streamed", "swapped-tiled", "streamed-tiled"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where weights stay, and in what pieces pictures are coded. The first three compute the same.
+
+    resident    all networks stay on the device between steps, passes and jobs
+    swapped     each is there only for its part of the work
+    streamed    the transformer's blocks come to the device one by one as they are needed
+    -tiled      pictures are coded in overlapping rectangles, which shows slightly in the result
+    """
+
+    name: Name
+
+    @property
+    def tiles(self) -> Tiles | None:
+        return Tiles() if self.name.endswith("tiled") else None
+
+    @property
+    def stays(self) -> bool:
+        return self.name == "resident"
+
+    @property
+    def streams(self) -> bool:
+        return self.name.startswith("streamed")
+
+
+PLANS = tuple(
+    Plan(name) for name in ("resident", "swapped", "streamed", "swapped-tiled", "streamed-tiled")
+)
+"""Best first."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a job asks for, in bytes unless said otherwise.
+
+    `transformer`, `vae`  weights of one network of each
+    `passes`              transformers that the job uses
+    `blocks`              parts that the transformer can be streamed in
+    `pixels`              of one frame, as the model sees it
+    `latents`             of one window
+    `batch`               2 with guidance, else 1
+    `width`               channels of the autoencoder's outermost layer, 128 in the published one
+    `tokens_width`        channels of the transformer, 3072 in the published one
+    `number`              size of a number
+    """
+
+    transformer: int
+    vae: int
+    passes: int
+    blocks: int
+    pixels: int
+    latents: int
+    batch: int
+    width: int = 128
+    tokens_width: int = 3072
+    number: int = 2
+
+
+def needed(plan: Plan, demand: Demand) -> int:
+    """Bytes of the device's memory that the job takes at most under this plan, without the margin.
+
+    The constants are counts of what the published networks keep at 384 x 672 and 22 latents in bfloat16
+    (transformer 1.7 GiB, 2.5 with guidance; encoding 5.0 GiB, decoding 10.9; 1.8 and 3.7 in tiles of 240 x 360), with
+    decoding at the ratio of 1.6 by which published peaks exceed the count. They grow with the picture; tiles do not.
+    """
+    picture = demand.pixels / (384 * 672) * demand.number / 2
+    breadth = demand.width / 128
+    denoising = (
+        (0.9 + 0.8 * demand.batch)
+        * picture
+        * demand.latents
+        / 22
+        * demand.tokens_width
+        / 3072
+        * GIB
+    )
+    if plan.tiles:
+        tiled = demand.number / 2 * breadth
+        # What each convolution carries from chunk to chunk is kept for every tile.
+        coding = (3.7 * 1.6 * tiled + 1.2 * picture * breadth) * GIB
+    else:
+        coding = 10.9 * 1.6 * picture * breadth * GIB
+    if plan.stays:
+        return int(demand.transformer * demand.passes + demand.vae + max(denoising, coding))
+    weights = demand.transformer
+    if plan.streams:
+        # The block at work, the one that is on its way, and what belongs to no block.
+        weights = weights * 4 // demand.blocks
+    return int(max(weights + denoising, demand.vae + coding))
+
+
+def chosen(free: int, demand: Demand) -> Plan:
+    """The best plan that `free` bytes are enough for. Raises `OutOfMemory` with the numbers when none is."""
+    for plan in PLANS:
+        if needed(plan, demand) + MARGIN <= free:
+            return plan
+    least = min(needed(plan, demand) for plan in PLANS) + MARGIN
+    raise OutOfMemory(
+        f"the model needs {least / GIB:.1f} GB of the device's memory, {free / GIB:.1f} GB are free"
+    )
+
+
+def table(free: int, demand: Demand) -> Mapping[str, str]:
+    """What each plan would need, in GB, and whether it fits: for whoever asks why one was chosen."""
+    return {
+        plan.name: f"{(needed(plan, demand) + MARGIN) / GIB:.1f} GB"
+        + ("" if needed(plan, demand) + MARGIN <= free else f", {free / GIB:.1f} GB free")
+        for plan in PLANS
+    }

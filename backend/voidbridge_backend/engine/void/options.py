@@ -1,0 +1,101 @@
+"""How the model is used, beyond what an artist sets for a job.
+
+Whoever looks after a models folder may put a file `voidbridge.json` in it with any of these by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from voidbridge_protocol.errors import BadSetting
+
+from .conditioning import Levels
+from .denoiser import PIXELS_PER_PATCH
+from .memory import Name
+from .timeline import OVERLAP, SMALLEST_WINDOW, WINDOW
+from .weights import read_json
+
+FILE = "voidbridge.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Defaults are the model's own; where the published scripts contradict each other, `docs/model.md` says why."""
+
+    height: int = 384
+    width: int = 672
+    """Size of what the model sees, for a region that is wider than high; the other way round for a high one."""
+    window: int = WINDOW
+    overlap: int = OVERLAP
+    """Frames."""
+    steps: int = 50
+    """Of each pass, for a job that leaves it open."""
+    guidance: float = 1.0
+    """Of the first pass."""
+    second_guidance: float = 6.0
+    negative_prompt: str = ""
+    """What guidance leads away from."""
+    strength: float = 1.0
+    """Of the first pass: below 1 it starts from the plate with noise on it."""
+    pass2_mask: Levels = "tri"
+    noise: str = "aligned"
+    """Of the second pass: "aligned" with the picture, or as the "reference" makes it."""
+    degradation: float = 0.0
+    """How much of the second pass's noise is new at each latent instead of moving with the picture."""
+    fineness: int = 8
+    """Pixels of the noise's grid to one of the flow's."""
+    precision: str = "auto"
+    """"float32", "bfloat16", or "auto": the first on a CPU, the second elsewhere."""
+    plan: Name | None = None
+    """How memory is used (`memory.py`); None chooses by what is free."""
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if value < PIXELS_PER_PATCH or value % PIXELS_PER_PATCH:
+                raise BadSetting(f"{name} is {value}, no multiple of {PIXELS_PER_PATCH}")
+        if self.window < SMALLEST_WINDOW or self.window % 8 != 5:
+            raise BadSetting(
+                f"a window of {self.window} frames; it is 8k + 5, at least {SMALLEST_WINDOW}"
+            )
+        if not 0 <= self.overlap <= self.window - 5 or self.overlap % 4:
+            raise BadSetting(f"windows of {self.window} frames cannot overlap by {self.overlap}")
+        if not 0 <= self.degradation <= 1:
+            raise BadSetting(f"degradation is {self.degradation:g}; it goes from 0 to 1")
+        if self.fineness not in (2, 4, 8):
+            raise BadSetting(f"fineness is {self.fineness}; it is 2, 4 or 8")
+        self._check_choice("pass2_mask", ("tri", "reference"))
+        self._check_choice("noise", ("aligned", "reference"))
+        self._check_choice("precision", ("auto", "float32", "bfloat16"))
+        self._check_choice("plan", (None, *get_args(Name)))
+
+    def _check_choice(self, name: str, choices: tuple[str | None, ...]) -> None:
+        value = getattr(self, name)
+        if value not in choices:
+            raise BadSetting(f"{name} is {value!r}; it is one of {', '.join(map(str, choices))}")
+
+
+def from_folder(models: Path) -> Options:
+    """The options that a models folder asks for; the defaults when it says nothing.
+
+    Raises `BadSetting` for a name that is no option and for values that cannot be.
+    """
+    path = models / FILE
+    given = read_json(path) if path.is_file() else {}
+    known = {field.name for field in fields(Options)}
+    if set(given) - known:
+        raise BadSetting(
+            f"{path} sets {', '.join(sorted(set(given) - known))}, which are no options"
+        )
+    return Options(**{name: _typed(path, name, value) for name, value in given.items()})
+
+
+def _typed(path: Path, name: str, value: Any) -> Any:
+    wanted = get_type_hints(Options)[name]
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted in (int, float, str) and type(value) is not wanted:
+        raise BadSetting(f"{path} sets {name} to {value!r}, which is no {wanted.__name__}")
+    return value

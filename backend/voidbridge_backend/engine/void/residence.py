@@ -1,0 +1,83 @@
+"""Brings networks to the device and takes them away again, as a memory plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from .memory import Plan
+
+
+class Residence:
+    """One device. Networks are known by themselves; one that was never brought here costs nothing."""
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+        self._at_home: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._streamed: set[int] = set()
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device.type == "cpu"
+
+    def free(self) -> int:
+        """Bytes that a job could have, were everything of ours taken away first."""
+        return int(
+            torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)
+        )
+
+    @contextmanager
+    def working(self, network: Any, plan: Plan, *, in_blocks: bool = False) -> Iterator[None]:
+        """Within it, `network` computes on the device. With `in_blocks` it may be streamed there.
+
+        Weights are copied there and dropped again; the originals stay mapped from their files, so
+        that going home copies nothing.
+        """
+        if self.is_cpu:
+            yield
+            return
+        if in_blocks and plan.streams:
+            self._stream(network)
+            yield
+            return
+        self._bring(network)
+        try:
+            yield
+        finally:
+            if not plan.stays:
+                self._take_away(network)
+
+    def clear(self) -> None:
+        """Take everything away that was brought."""
+        for network, _ in list(self._at_home.values()):
+            self._take_away(network)
+
+    def _bring(self, network: Any) -> None:
+        if id(network) in self._at_home:
+            return
+        home = dict(network.state_dict())
+        self._at_home[id(network)] = (network, home)
+        here = {name: tensor.to(self.device) for name, tensor in home.items()}
+        network.load_state_dict(here, strict=True, assign=True)
+
+    def _take_away(self, network: Any) -> None:
+        _, home = self._at_home.pop(id(network))
+        network.load_state_dict(home, strict=True, assign=True)
+        torch.cuda.empty_cache()
+
+    def _stream(self, network: Any) -> None:
+        if id(network) in self._streamed:
+            return
+        network.enable_group_offload(
+            onload_device=self.device,
+            offload_device=torch.device("cpu"),
+            offload_type="block_level",
+            num_blocks_per_group=1,
+            use_stream=True,
+            record_stream=True,
+            non_blocking=True,
+        )
+        self._streamed.add(id(network))
