@@ -77,8 +77,10 @@ CONTROL_TURN, BULK_TURN = 64, 8
 STATUS_EVERY_S = 0.1
 """A job's progress is told to its watchers so often at most; changes of state at once."""
 RESULTS_A_MESSAGE = 1000
-STRIKES = 8
-"""Malformed messages after which a peer is not answered any more."""
+STRIKES, MOST_STRUCK = 8, 4096
+"""Malformed messages after which a peer is not answered any more, and how many such are remembered."""
+FORGET_S = 60.0
+"""A client that says nothing for so long, where it should ping every two seconds, is gone."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,9 @@ class Daemon:
                 if self._bulk in ready:
                     self._take(self._bulk, BULK_TURN, self._on_bulk)
                 self._obey()
-                self._supervisor.tick(time.monotonic())
+                now = time.monotonic()
+                self._supervisor.tick(now)
+                self._forget_the_silent(now)
                 self._spread_news()
         finally:
             self._close()
@@ -173,7 +177,7 @@ class Daemon:
         router.linger = 0
         router.router_mandatory = True  # else what does not fit is dropped in silence
         router.maxmsgsize = max(largest, MAX_HEADER)
-        router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 64
+        router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
         router.handshake_ivl = 5000
         try:
             router.bind(address)
@@ -235,12 +239,27 @@ class Daemon:
         try:
             router.send_multipart([peer, *encode(message, payload)], zmq.NOBLOCK, copy=False)
         except zmq.Again:
-            return  # a slow client: what is told here is absolute, and `query` has the whole truth
+            if router is self._bulk:  # nothing said here is said twice: have the client begin anew
+                self._lose(peer)
+            return  # control is absolute, and `query` has the whole truth: a slow client misses little
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            for sha256 in self._sessions.gone(peer):
-                self._writing.submit(self._spool.pause, sha256)
+            self._lose(peer)
+
+    def _lose(self, peer: bytes) -> None:
+        """This client is gone, or has to say hello again; its files stay where they are."""
+        self._pause(self._sessions.gone(peer))
+
+    def _pause(self, files: set[str]) -> None:
+        for sha256 in files:
+            self._writing.submit(self._spool.pause, sha256)
+
+    def _forget_the_silent(self, now: float) -> None:
+        for peer in self._sessions.silent(now - FORGET_S):
+            self._lose(peer)
+        if len(self._strikes) > MOST_STRUCK:
+            self._strikes.clear()
 
     def _on_control(self, peer: bytes, message: Message, payload: Frame | None) -> None:
         def answer(reply: Message, payload: Frame | None = None) -> None:
@@ -250,31 +269,31 @@ class Daemon:
             case Hello():
                 answer(self._welcome(peer, message))
             case Ping():
-                self._sessions.of(peer)
+                self._sessions.of(peer, time.monotonic())
                 answer(Pong())
             case Pong():
                 pass
             case Submit():
                 assert payload is not None
-                self._submit(self._sessions.of(peer), message, payload)
+                self._submit(self._sessions.of(peer, time.monotonic()), message, payload)
             case Watch(job):
-                self._watch(self._sessions.of(peer), job)
+                self._watch(self._sessions.of(peer, time.monotonic()), job)
             case Query(job):
-                self._sessions.of(peer)
+                self._sessions.of(peer, time.monotonic())
                 self._tell_all(peer, job)
             case Cancel(job):
-                self._sessions.of(peer)
+                self._sessions.of(peer, time.monotonic())
                 self._ledger.cancel(job)
                 self._obey()
                 answer(self._ledger.status(job))
             case ListJobs():
-                self._sessions.of(peer)
+                self._sessions.of(peer, time.monotonic())
                 jobs = self._ledger.jobs()
                 for job in jobs:
                     answer(self._ledger.status(job))
                 answer(Listed(len(jobs)))
             case GetProvenance(job):
-                self._sessions.of(peer)
+                self._sessions.of(peer, time.monotonic())
                 answer(Provenance(job), self._provenance(job))
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the control socket by a client")
@@ -286,7 +305,7 @@ class Daemon:
                 f"the client ({hello.software}) speaks protocol {hello.oldest} to {hello.newest}; "
                 f"this daemon ({self._software}) speaks {OLDEST} to {PROTOCOL}"
             )
-        self._sessions.hello(hello, peer)
+        self._pause(self._sessions.hello(hello, peer, time.monotonic()))
         log.info("hello", extra={"user": hello.user, "software": hello.software})
         return Welcome(
             version,
@@ -347,15 +366,15 @@ class Daemon:
                 session = self._sessions.attach(name, peer)
                 self._send(self._bulk, peer, Credit(self._limits.window - session.spent))
             case Ping():
-                self._sessions.of(peer)
+                self._sessions.of(peer, time.monotonic())
                 self._send(self._bulk, peer, Pong())
             case Pong():
                 pass
             case Put():
                 assert payload is not None
-                self._put(self._sessions.of(peer), message, payload)
+                self._put(self._sessions.of(peer, time.monotonic()), message, payload)
             case Get():
-                self._sessions.of(peer)
+                self._sessions.of(peer, time.monotonic())
                 self._get(peer, message)
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the bulk socket by a client")
@@ -367,6 +386,10 @@ class Daemon:
             raise BadMessage(f"{len(payload)} bytes beyond the credit of {self._limits.window}")
         if put.size > self._limits.file:
             raise BadMessage(f"a file of {put.size} bytes; {self._limits.file} at most")
+        if not self._ledger.is_wanted(put.sha256):
+            # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
+            self._send(self._bulk, session.bulk, Credit(len(payload)))
+            return
         session.spent += len(payload)
         session.receiving.add(put.sha256)
         self._writing.submit(self._store_piece, session, put, payload)

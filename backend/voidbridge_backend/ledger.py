@@ -30,6 +30,10 @@ KEEP_FREE = 1 << 30
 """Bytes of disk below which nothing new is taken in: results of what runs need room."""
 
 
+MOST_PARTIAL = 1000
+"""Unfinished files that are listed to a client; it begins any further one anew, which is only slower."""
+
+
 @dataclass
 class _Stage:
     """Where a running job is."""
@@ -170,6 +174,10 @@ class Ledger:
             self._lacks[job].discard(sha256)
             self._queue_if_complete(job)
 
+    def is_wanted(self, sha256: str) -> bool:
+        """Whether a job waits for this file, or it is there already."""
+        return sha256 in self._wanted_by or self.spool.has(sha256)
+
     def device_ready(self, device: str) -> None:
         self._obey(self.scheduler.device_ready(device))
 
@@ -277,6 +285,13 @@ class Ledger:
         for sha256 in lacks:
             self._wanted_by.setdefault(sha256, set()).add(job)
 
+    def _stop_waiting(self, job: str) -> None:
+        for sha256 in self._lacks.pop(job, set()):
+            others = self._wanted_by[sha256]
+            others.discard(job)
+            if not others:
+                del self._wanted_by[sha256]
+
     def _queue_if_complete(self, job: str) -> None:
         if self._rows[job].state is JobState.RECEIVING and not self._lacks[job]:
             self._obey(self.scheduler.received(job))
@@ -287,7 +302,7 @@ class Ledger:
         lacks = self._lacks[job]
         need = [i for i, file in enumerate(request.files) if file.sha256 in lacks]
         partial = [(i, self.spool.partial(request.files[i].sha256)) for i in need]
-        return need, [(i, offset) for i, offset in partial if offset]
+        return need, [(i, offset) for i, offset in partial if offset][:MOST_PARTIAL]
 
     def _blame(self, job: str, error: VoidbridgeError) -> None:
         self._rows[job] = replace(
@@ -310,7 +325,7 @@ class Ledger:
                     if state in (JobState.QUEUED, JobState.RUNNING) or state.is_final:
                         self.changed |= dict.fromkeys(self.waiting())  # everybody moves up
                     if state.is_final:
-                        self._lacks.pop(job, None)
+                        self._stop_waiting(job)
                 case GaveUp(job, attempts):
                     self._blame(
                         job, WorkerDied(f"the worker died {attempts} times while it ran this job")

@@ -14,6 +14,8 @@ class Session:
 
     user: str
     control: bytes
+    heard: float
+    """When it last said something, in seconds of a monotonic clock."""
     bulk: bytes = b""
     spent: int = 0
     """Payload bytes on their way to the disk: never above the window."""
@@ -30,13 +32,14 @@ class Sessions:
         self._named: dict[str, Session] = {}
         self._routes: dict[bytes, str] = {}
 
-    def hello(self, hello: Hello, route: bytes) -> None:
-        """A client introduces itself on the control socket, perhaps once more, on new sockets."""
-        if old := self._named.pop(hello.session, None):
-            self._routes.pop(old.control, None)
-            self._routes.pop(old.bulk, None)
-        self._named[hello.session] = Session(hello.user, route)
+    def hello(self, hello: Hello, route: bytes, now: float) -> set[str]:
+        """A client introduces itself, perhaps once more, on new sockets. Returns as `gone` does."""
+        left: set[str] = set()
+        if old := self._named.get(hello.session):
+            left = self.gone(old.control)
+        self._named[hello.session] = Session(hello.user, route, now)
         self._routes[route] = hello.session
+        return left
 
     def attach(self, name: str, route: bytes) -> Session:
         """The bulk socket of a client that said hello before. Raises `UnknownSession`."""
@@ -48,12 +51,17 @@ class Sessions:
         self._routes[route] = name
         return session
 
-    def of(self, route: bytes) -> Session:
-        """Raises `UnknownSession`."""
+    def of(self, route: bytes, now: float) -> Session:
+        """Who speaks here. Raises `UnknownSession`."""
         session = self._named.get(self._routes.get(route, ""))
         if session is None:
             raise UnknownSession("the daemon does not know this connection")
+        session.heard = now
         return session
+
+    def silent(self, since: float) -> list[bytes]:
+        """The control routes of clients that have said nothing since then."""
+        return [session.control for session in self._named.values() if session.heard < since]
 
     def watching(self, job: str) -> list[Session]:
         return [session for session in self._named.values() if job in session.watching]
