@@ -1,0 +1,51 @@
+# Everything from a fresh clone, on a machine with Python 3.11 and make. `make help` lists it.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# An exact version: a bare `torch` may resolve to a build that pulls gigabytes of CUDA libraries.
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint format bench clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: .venv/.demo ## remove the object of a small rendered shot; writes demo/ with a picture and a report
+	$(BIN)/voidbridge demo demo
+
+test: lint ## every check: format, types, imports between rooms, tests
+	$(BIN)/python -m pytest -q
+
+lint: .venv/.all ## the checks without the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.all ## put every file into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.all ## measure the data plane against the limits of this machine
+	$(BIN)/python benchmarks/data_plane.py
+
+clean: ## remove the environment, the caches and the demo
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The stamps name what is installed. pyproject.toml decides when that is out of date; the project itself
+# is installed editable, so a change of code needs no new installation.
+.venv/.python:
+	@test -n "$(PYTHON)" || { echo "make: no python3.11 and no python3 found; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "make: $(PYTHON) cannot create .venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+.venv/.demo: .venv/.python pyproject.toml
+	$(PIP) --editable '.[backend]'
+	@touch $@
+
+.venv/.all: .venv/.python pyproject.toml
+	$(PIP) '$(TORCH)'
+	$(PIP) --editable '.[backend,void,dev]'
+	@touch $@ .venv/.demo
