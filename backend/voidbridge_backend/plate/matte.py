@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from voidbridge_protocol.errors import BadMatte, UnsupportedFrame
 
 from .header import Header, flat_refusal
-from .quadmask import KEEP
+from .quadmask import KEEP, Hole, from_mattes, from_quadmask
 
 MatteKind = Literal["matte", "quadmask"]
 
@@ -93,10 +93,10 @@ class Evidence:
         return self.pixels > 0 and self.count_near([self.unit]) == self.pixels
 
     def count_near(self, levels: list[float], near: float = NEAR) -> int:
-        """Pixels within `near` codes of one of these values."""
+        """Pixels within `near` codes of one of these values, and the rounding to a half."""
         close = np.zeros(LEVELS, bool)
         for level in levels:
-            close |= np.abs(_VALUES - level) <= near * self.unit / 255
+            close |= np.abs(_VALUES - level) <= near * self.unit / 255 + level * 2.0**-11
         return int(self.counts[close].sum())
 
     def count_from(self, value: float) -> int:
@@ -127,6 +127,33 @@ def kind_of(evidence: Evidence, asked: str = "auto", threshold: float = 0.1) -> 
         )
     text = f"{where} is a plain matte: white is removed, {covered:.1%} of all pixels"
     return Verdict("matte", unit, evidence.channel, text, tuple(warnings))
+
+
+def hole_of(
+    values: NDArray[Any],
+    verdict: Verdict,
+    affected: tuple[NDArray[Any], Verdict] | None = None,
+    *,
+    threshold: float,
+    grow: float,
+    soften: float,
+) -> Hole:
+    """One frame's hole, from its matte as the file has it and from what the clip was found to be.
+
+    `values` and the values of `affected` are [height, width] over the plate's data window; `threshold`
+    is in units of white, distances in pixels. Raises `BadMatte` when a quadmask is given together with
+    another matte, which would say the same thing twice.
+    """
+    if verdict.kind == "quadmask":
+        if affected is not None:
+            raise BadMatte(
+                "the matte is a quadmask, which already says what is affected",
+                "Leave the matte for what is affected away, or give a plain matte as the first.",
+            )
+        return from_quadmask(values, verdict.unit, grow, soften)
+    first = _in_units(values, verdict)
+    second = None if affected is None else _in_units(*affected)
+    return from_mattes(first, second, threshold, grow, soften)
 
 
 def matte_channels(header: Header) -> tuple[int, tuple[str, ...]]:
@@ -163,6 +190,10 @@ def choose_channel(seen: dict[str, Evidence]) -> Evidence:
         if not evidence.is_one_everywhere:
             return evidence
     return next(iter(seen.values()))
+
+
+def _in_units(values: NDArray[Any], verdict: Verdict) -> NDArray[Any]:
+    return values if verdict.unit == 1 else values / np.float32(verdict.unit)
 
 
 def _last(name: str) -> str:
@@ -228,6 +259,7 @@ _TRANSFORMS: dict[str, Callable[[float], float]] = {
 }
 """What color management does to the levels 63 and 127."""
 
-with np.errstate(all="ignore"):
-    _VALUES = np.arange(LEVELS, dtype=np.uint16).view(np.float16).astype(np.float32)
-"""Every half float; NaNs compare as false everywhere."""
+_VALUES = np.nan_to_num(
+    np.arange(LEVELS, dtype=np.uint16).view(np.float16), nan=np.inf, posinf=np.inf, neginf=-np.inf
+).astype(np.float32)
+"""The value of each half float; what is no number is never counted."""

@@ -160,7 +160,7 @@ def _distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def _fading(distance: NDArray[np.float32], grow: float, soften: float) -> Weights:
-    if soften <= 0:
+    if soften < 1e-3:
         return (distance <= grow).astype(np.float32)
     t: Weights = np.clip((distance - np.float32(grow)) / np.float32(soften), 0, 1)
     return 1 - t * t * (3 - 2 * t)

@@ -90,7 +90,7 @@ def test_what_a_host_states_is_understood(make_exr: MakeExr, rgb_words: Words) -
     data = make_exr(
         rgb_words,
         timeCode=OpenEXR.TimeCode(1, 59, 8, 23, 1, *[0] * 13),
-        framesPerSecond=OpenEXR.Rational(24000, 1001),
+        framesPerSecond=Fraction(24000, 1001),
         chromaticities=primaries,
         colorInteropID="lin_ap1_scene",
         acesImageContainerFlag=1,
