@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from functools import cache
+from math import isfinite
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from .errors import BadMessage, BadSetting, VersionMismatch
@@ -34,6 +35,9 @@ MAX_HEADER = 192 * 1024
 """Bytes of a header. The largest is `Ready` with the results of a long shot, in pieces of this size."""
 MAX_REQUEST = 8 * 1024 * 1024
 """Bytes of a `Submit`'s payload: 20,000 frames with plate, matte and affected."""
+
+MAX_INT = 2**63 - 1
+"""Data bases and other languages have no larger integers."""
 
 Frame = bytes | memoryview
 
@@ -58,7 +62,7 @@ def decode(frames: Sequence[Frame]) -> tuple[Message, Frame | None]:
     header = _json_object(frames[1], MAX_HEADER)
     cls = KINDS.get(str(header.get("kind")))
     if cls is None:
-        raise BadMessage(f"unknown kind of message {str(header.get('kind'))[:60]!r}")
+        raise BadMessage(f"unknown kind of message {_shown(header.get('kind'))}")
     payload = frames[2] if len(frames) == 3 else None
     if (payload is not None) != (cls in CARRIES_PAYLOAD):
         raise BadMessage(f"{cls.kind!r} {'needs a' if payload is None else 'has no'} payload")
@@ -76,7 +80,7 @@ def decode_request(payload: Frame) -> Request:
         known = {field.name for field in fields(Settings)}
         if unknown := sorted(set(given) - known):
             raise BadSetting(
-                f"this daemon has no setting {', '.join(unknown)[:200]}",
+                f"this daemon has no setting {', '.join(map(ascii, unknown))[:200]}",
                 "The client is newer than the daemon: update the daemon, or leave the setting out.",
             )
     request: Request = _build(Request, body)
@@ -112,7 +116,7 @@ def _json_object(data: Frame, limit: int) -> dict[str, Any]:
     if len(data) > limit:
         raise BadMessage(f"a header of {len(data)} bytes; {limit} at most")
     try:
-        header = json.loads(bytes(data))
+        header = json.loads(str(data, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"unreadable header: {error}") from error
     if not isinstance(header, dict):
@@ -162,14 +166,29 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return hint(value)
         except ValueError as error:
             raise BadMessage(f"{where}: {_shown(value)} is unknown") from error
+    if type(value) is int and abs(value) > MAX_INT:
+        raise BadMessage(f"{where} is a number of more than 63 bits")
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
         raise BadMessage(f"{where} should be {hint.__name__}, not {_shown(value)}")
-    if hint is float and value != value:
+    if hint is float and not isfinite(value):
         raise BadMessage(f"{where} is not a number")
+    if hint is str and not _is_text(value):
+        raise BadMessage(f"{where} is no Unicode text")
     return value
 
 
+def _is_text(value: str) -> bool:
+    """Half a surrogate pair can be written in JSON, and in no file, hash or data base."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _shown(value: Any) -> str:
-    return repr(bytes(value[:40]) if isinstance(value, (bytes, memoryview)) else value)[:60]
+    if isinstance(value, (list, dict)):  # as deep as the reader allows, deeper than repr() does
+        return "a list" if isinstance(value, list) else "an object"
+    return ascii(bytes(value[:40]) if isinstance(value, (bytes, memoryview)) else value)[:60]

@@ -20,6 +20,8 @@ PROTOCOL = 1
 OLDEST = 1
 """The oldest version of a peer that it still understands."""
 
+MAX_UNANSWERED = 32
+"""`Put`s, and as many `Get`s, on their way at once: what answers them always fits into the sockets' queues."""
 MAX_CHUNK = 2 * 1024 * 1024
 """Bytes of one payload at most. libzmq is fastest with 1 to 2 MiB, and its heartbeats fail behind larger frames."""
 
@@ -67,6 +69,14 @@ class Settings:
                 raise BadSetting(f"{name} is {value}; it goes from {low} to {high}")
 
 
+def _check_file(sha256: str, size: int) -> None:
+    """The daemon and the client make file names of hashes: nothing else may pass for one."""
+    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+        raise BadMessage(f"{sha256[:80]!r} is no SHA-256 in hexadecimal")
+    if size < 1:
+        raise BadMessage(f"a file of {size} bytes")
+
+
 @dataclass(frozen=True)
 class FrameFile:
     """One file of the shot: what it is for, which frame it shows, and its content's name."""
@@ -79,10 +89,7 @@ class FrameFile:
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise BadMessage(f"a file for {self.role!r}; the roles are {', '.join(ROLES)}")
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
-            raise BadMessage(f"{self.sha256[:80]!r} is no SHA-256 in hexadecimal")
-        if self.size < 1:
-            raise BadMessage(f"a file of {self.size} bytes for frame {self.frame}")
+        _check_file(self.sha256, self.size)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,8 @@ class Request:
         plate = {frame for role, frame in seen if role == "plate"}
         matte = {frame for role, frame in seen if role == "matte"}
         affected = {frame for role, frame in seen if role == "affected"}
-        if not plate or plate != set(range(min(plate), max(plate) + 1)):
+        # Counted, not listed: two frames a billion apart must not fill the memory.
+        if not plate or max(plate) - min(plate) + 1 != len(plate):
             raise BadMessage("the plate's frames are not one run without gaps")
         if matte != plate or (affected and affected != plate):
             raise BadMessage("the matte covers other frames than the plate")
@@ -130,6 +138,9 @@ class ResultFile:
     frame: int
     sha256: str
     size: int
+
+    def __post_init__(self) -> None:
+        _check_file(self.sha256, self.size)
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ class Welcome(Message):
     epoch: str
     """New at every start of the daemon."""
     bulk: str
-    """Where the bulk socket is: a TCP port on the same host, or the path of a Unix socket."""
+    """Where the bulk socket is: a TCP port on the host that the client knows, or a whole `ipc://PATH`."""
     limits: Limits
     capabilities: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
@@ -336,12 +347,20 @@ class Provenance(Message):
 
 @dataclass(frozen=True)
 class Put(Message):
-    """Client to daemon, bulk. The payload is the file's bytes from `offset` on. Spends credit."""
+    """Client to daemon, bulk. The payload is the file's bytes from `offset` on. Spends credit.
+
+    A file of which the daemon has every byte, unverified, is finished by an empty payload at its end.
+    """
 
     kind = "put"
     sha256: str
     size: int
     offset: int
+
+    def __post_init__(self) -> None:
+        _check_file(self.sha256, self.size)
+        if not 0 <= self.offset <= self.size:
+            raise BadMessage(f"a piece at {self.offset} of a file of {self.size} bytes")
 
 
 @dataclass(frozen=True)
@@ -350,6 +369,10 @@ class Credit(Message):
 
     kind = "credit"
     amount: int
+
+    def __post_init__(self) -> None:
+        if self.amount < 0:
+            raise BadMessage(f"a credit of {self.amount} bytes")
 
 
 @dataclass(frozen=True)
@@ -369,6 +392,10 @@ class Nack(Message):
     offset: int
     code: str
     text: str
+
+    def __post_init__(self) -> None:
+        if self.offset < 0:
+            raise BadMessage(f"wants a file from {self.offset} on")
 
 
 @dataclass(frozen=True)
