@@ -29,6 +29,7 @@ from .messages import (
     Cancel,
     Chunk,
     Credit,
+    Get,
     GetProvenance,
     Got,
     Message,
@@ -109,9 +110,11 @@ class Conversation:
         self._download: Download | None = None
         self._upload: Upload | None = None
         self._held: tuple[Put, bytes] | None = None
+        self._held_get: Get | None = None
         self._provenance: bytes | None = None
         self._asked_for_end = False
-        self._cancel_sent = 0.0
+        self._cancelled_at = 0.0
+        self._cancel_said = False
         self._from_store = False
 
     def begin(self, welcome: Welcome) -> None:
@@ -139,7 +142,7 @@ class Conversation:
                 self._upload.close()
 
     def _converse(self) -> None:
-        self._held = None
+        self._held = self._held_get = None
         self._asked_for_end = False
         self.begin(self._wire.welcome)
         if self._download:
@@ -178,9 +181,10 @@ class Conversation:
                 self._listener.sent(self._upload.sent, self._upload.total)
                 return True
         if self._download:
-            while get := self._download.next_get():
-                if not self._wire.say_bulk(get):
-                    raise ConnectionLost("the daemon takes no more requests")
+            while get := self._held_get or self._download.next_get():
+                self._held_get = None if self._wire.say_bulk(get) else get
+                if self._held_get:
+                    break
         return False
 
     def _take(self, message: Message, payload: Frame | None) -> None:
@@ -226,14 +230,16 @@ class Conversation:
 
     def _look_for_cancel(self) -> None:
         now = time.monotonic()
-        if not self._cancel_sent and self._listener.should_cancel():
-            if not self._job:
-                raise JobCancelled("cancelled before the job was submitted")
-            self._cancel_sent = now
+        if not self._cancelled_at:
+            if not self._listener.should_cancel():
+                return
+            self._cancelled_at = now
+        if self._job and not self._cancel_said:  # before `Accepted` the job has no name to us
+            self._cancel_said = True
             self._wire.say(Cancel(self._job))
-        elif self._cancel_sent and (
-            self._state is JobState.CANCELLING or now - self._cancel_sent > CANCEL_PATIENCE_S
-        ):
+        if not self._job and now - self._cancelled_at > CANCEL_PATIENCE_S:
+            raise JobCancelled("cancelled before the daemon had accepted the job")
+        if self._state is JobState.CANCELLING or now - self._cancelled_at > CANCEL_PATIENCE_S:
             raise JobCancelled(f"job {self._job} is being cancelled")
 
     def _outcome(self) -> Outcome:
@@ -269,6 +275,10 @@ class Run(Conversation):
         if self._upload is None:
             files = self._task.request.files
             self._upload = Upload(files, self._task.sources, welcome.limits.chunk)
+        elif self._job and self._upload.done:
+            # Submitted once more, a job that failed meanwhile would start anew behind the artist's back.
+            self._wire.say(Watch(self._job))
+            return
         self._upload.reconnected()
         self._wire.say(Submit(self._task.priority, self._again), self._task.request.canonical())
 

@@ -17,11 +17,11 @@ from typing import IO, Any
 
 from .errors import TransferFailed, UnreadableFrame
 from .files import disk_error, publish, temporary
-from .messages import Chunk, FrameFile, Get, Nack, Put, ResultFile
+from .messages import MAX_UNANSWERED, Chunk, FrameFile, Get, Nack, Put, ResultFile
 
 READ_SIZE = 1024 * 1024
-SENDS_OF_ONE_FILE = 3
-"""A file whose hash never comes out right at the daemon is given up after so many tries."""
+TRIES = 3
+"""A file whose hash never comes out right on the other side is given up after so many."""
 
 
 def hash_file(path: Path, role: str, frame: int) -> FrameFile:
@@ -50,6 +50,7 @@ class Upload:
         self._size = {file.sha256: file.size for file in files}
         self._chunk = chunk
         self._credit = 0
+        self._unanswered = 0
         self._to_send: deque[tuple[str, int]] = deque()
         self._unconfirmed: set[str] = set()
         self._tries: dict[str, int] = {}
@@ -60,7 +61,7 @@ class Upload:
 
     def reconnected(self) -> None:
         """A new connection: no credit yet, and nothing to send until the daemon says what it lacks."""
-        self._credit = 0
+        self._credit = self._unanswered = 0
         self._to_send.clear()
 
     def wanted(self, indices: Iterable[int], partial: Iterable[tuple[int, int]]) -> None:
@@ -69,11 +70,13 @@ class Upload:
         needed = dict.fromkeys(self._files[index].sha256 for index in indices)
         self._to_send = deque((sha256, offsets.get(sha256, 0)) for sha256 in needed)
         self._unconfirmed = set(needed)
-        self.total = sum(self._size[sha256] - offsets.get(sha256, 0) for sha256 in needed)
-        self.sent = 0
+        missing = sum(self._size[sha256] - offsets.get(sha256, 0) for sha256 in needed)
+        self.total = self.sent + missing
 
     def granted(self, amount: int) -> None:
+        """Each piece that the daemon has dealt with is answered by its bytes; the first grant is the window."""
         self._credit += amount
+        self._unanswered = max(self._unanswered - 1, 0)
 
     def confirmed(self, sha256: str) -> None:
         self._unconfirmed.discard(sha256)
@@ -84,7 +87,7 @@ class Upload:
             return
         if nack.code == TransferFailed.code:
             tries = self._tries[nack.sha256] = self._tries.get(nack.sha256, 0) + 1
-            if tries >= SENDS_OF_ONE_FILE:
+            if tries >= TRIES:
                 raise TransferFailed(f"{self._source[nack.sha256]}: {nack.text}")
         self._to_send = deque(item for item in self._to_send if item[0] != nack.sha256)
         self._to_send.appendleft((nack.sha256, nack.offset))
@@ -94,6 +97,8 @@ class Upload:
         if not self._to_send:
             self.close()
             return None
+        if self._unanswered >= MAX_UNANSWERED:
+            return None
         sha256, offset = self._to_send[0]
         size = self._size[sha256]
         length = min(self._chunk, size - offset)
@@ -101,6 +106,7 @@ class Upload:
             return None
         piece = self._read(sha256, offset, length)
         self._credit -= length
+        self._unanswered += 1
         self.sent += length
         if offset + length < size:
             self._to_send[0] = (sha256, offset + length)
@@ -158,7 +164,8 @@ class Download:
         self._target = target
         self._chunk = chunk
         self._window = window
-        self._outstanding = 0
+        self._asked: dict[tuple[int, int], int] = {}  # (frame, offset): length, on its way
+        self._tries: dict[int, int] = {}
         self._known: dict[int, ResultFile] = {}
         self._waiting: deque[ResultFile] = deque()
         self._incoming: dict[int, _Incoming] = {}
@@ -174,6 +181,7 @@ class Download:
                 continue
             self._known[result.frame] = result
             self._drop(result.frame)
+            self._waiting = deque(item for item in self._waiting if item.frame != result.frame)
             self.finished.pop(result.frame, None)
             if _is_there(self._target(result.frame), result):
                 self.finished[result.frame] = result
@@ -184,7 +192,7 @@ class Download:
 
     def reconnected(self) -> None:
         """What was asked for on the old connection never comes; ask again behind what is written."""
-        self._outstanding = 0
+        self._asked.clear()
         for incoming in self._incoming.values():
             incoming.asked = incoming.written
 
@@ -193,23 +201,30 @@ class Download:
         incoming = next(
             (item for item in self._incoming.values() if item.asked < item.result.size), None
         )
-        if self._outstanding >= self._window or (incoming is None and not self._waiting):
+        if incoming is None and not self._waiting:
+            return None
+        if len(self._asked) >= MAX_UNANSWERED or sum(self._asked.values()) >= self._window:
             return None
         if incoming is None:
             incoming = self._begin(self._waiting.popleft())
         length = min(self._chunk, incoming.result.size - incoming.asked)
         get = Get(self._job, incoming.result.frame, incoming.asked, length)
         incoming.asked += length
-        self._outstanding += length
+        self._asked[get.frame, get.offset] = length
         return get
 
     def arrived(self, chunk: Chunk, payload: bytes | memoryview) -> int | None:
         """Writes the piece; returns the frame when it is complete and in place."""
+        length = self._asked.pop((chunk.frame, chunk.offset), None)
         incoming = self._incoming.get(chunk.frame)
-        if chunk.job != self._job or incoming is None or chunk.offset != incoming.written:
-            return None  # of an earlier connection
-        self._outstanding -= len(payload)
-        self.received += len(payload)
+        if chunk.job != self._job or length is None or incoming is None:
+            return None
+        if chunk.offset != incoming.written:
+            return None  # asked for before this frame was announced anew
+        if len(payload) != length:
+            self._try_again(incoming, f"{len(payload)} bytes arrived instead of {length}")
+            return None
+        self.received += length
         try:
             incoming.file.write(payload)
         except OSError as error:
@@ -218,8 +233,11 @@ class Download:
         incoming.written += len(payload)
         if incoming.written < incoming.result.size:
             return None
+        if incoming.digest.hexdigest() != incoming.result.sha256:
+            self._try_again(incoming, "other bytes arrived than the daemon announced")
+            return None
         del self._incoming[chunk.frame]
-        self._publish(incoming)
+        _publish(incoming)
         self.finished[chunk.frame] = incoming.result
         return chunk.frame
 
@@ -239,25 +257,29 @@ class Download:
         self._incoming[result.frame] = incoming
         return incoming
 
-    def _publish(self, incoming: _Incoming) -> None:
-        try:
-            incoming.file.flush()
-            os.fsync(incoming.file.fileno())
-            incoming.file.close()
-            if incoming.digest.hexdigest() != incoming.result.sha256:
-                temporary(incoming.target).unlink()
-                raise TransferFailed(
-                    f"{incoming.target}: the {incoming.result.size} bytes that arrived are not "
-                    "those that the daemon announced"
-                )
-        except OSError as error:
-            raise disk_error(incoming.target, error) from error
-        publish(incoming.target)
+    def _try_again(self, incoming: _Incoming, what: str) -> None:
+        """From the start: what is written cannot be trusted."""
+        frame = incoming.result.frame
+        self._drop(frame)
+        tries = self._tries[frame] = self._tries.get(frame, 0) + 1
+        if tries >= TRIES:
+            raise TransferFailed(f"{incoming.target}: {what}, {tries} times")
+        self._waiting.appendleft(incoming.result)
 
     def _drop(self, frame: int) -> None:
         if incoming := self._incoming.pop(frame, None):
             incoming.file.close()
             temporary(incoming.target).unlink(missing_ok=True)
+
+
+def _publish(incoming: _Incoming) -> None:
+    try:
+        incoming.file.flush()
+        os.fsync(incoming.file.fileno())
+        incoming.file.close()
+    except OSError as error:
+        raise disk_error(incoming.target, error) from error
+    publish(incoming.target)
 
 
 def _is_there(path: Path, result: ResultFile) -> bool:
