@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from .conversation import Fetch, Listener, Outcome, Run, Task
+from .errors import DaemonUnavailable, UnknownSession
 from .messages import (
     OLDEST,
     PROTOCOL,
@@ -16,18 +17,17 @@ from .messages import (
     Hello,
     Listed,
     ListJobs,
-    Message,
     Query,
     Status,
     Welcome,
 )
-from .wire import Peer, Wire
+from .wire import ConnectionLost, Peer, Wire
 
 PATIENCE_S = 4.0
 """An artist who presses the button learns within five seconds that nobody answers."""
 RECONNECT_S = 600.0
 
-Reply = TypeVar("Reply", bound=Message)
+Answer = TypeVar("Answer")
 
 
 class Client:
@@ -59,8 +59,7 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._wire:
-            self._wire.close()
+        self._hang_up()
 
     @property
     def welcome(self) -> Welcome:
@@ -68,22 +67,16 @@ class Client:
         return self._open().welcome
 
     def status(self, job: str) -> Status:
-        return self._ask(Query(job), Status)
+        """Raises `UnknownJob`."""
+        return self._ask(lambda wire: _status(wire, Query(job)))
 
     def cancel(self, job: str) -> Status:
-        return self._ask(Cancel(job), Status)
+        """Asks, and says how the job stands then. Raises `UnknownJob`."""
+        return self._ask(lambda wire: _status(wire, Cancel(job)))
 
     def jobs(self) -> list[Status]:
         """Every job that the daemon knows, oldest first."""
-        wire = self._open()
-        wire.say(ListJobs())
-        found: list[Status] = []
-        for message, _ in wire.answers():
-            if isinstance(message, Status):
-                found.append(message)
-            elif isinstance(message, Listed):
-                break
-        return found
+        return self._ask(_jobs)
 
     def run(self, task: Task, listener: Listener | None = None, *, wait: bool = True) -> Outcome:
         """Submits, uploads, and unless `wait` is off watches and fetches. Raises the job's error.
@@ -98,13 +91,16 @@ class Client:
         """Waits for a job that was submitted before and writes its results."""
         return Fetch(self._give_away(), job, target, listener or Listener()).carry_out()
 
-    def _ask(self, question: Message, reply: type[Reply]) -> Reply:
-        wire = self._open()
-        wire.say(question)
-        for message, _ in wire.answers():
-            if isinstance(message, reply):
-                return message
-        raise AssertionError("answers() ends by raising")
+    def _ask(self, ask: Callable[[Wire], Answer]) -> Answer:
+        """Once more on a new connection when the daemon has gone or forgotten us since the last question."""
+        try:
+            return ask(self._open())
+        except (ConnectionLost, UnknownSession):
+            self._hang_up()
+            return ask(self._open())
+        except DaemonUnavailable:
+            self._hang_up()  # an answer that comes too late would be taken for that of the next question
+            raise
 
     def _open(self) -> Wire:
         self._wire = self._wire or Wire(self._peer)
@@ -113,3 +109,27 @@ class Client:
     def _give_away(self) -> Wire:
         wire, self._wire = self._open(), None
         return wire
+
+    def _hang_up(self) -> None:
+        if self._wire:
+            self._wire.close()
+        self._wire = None
+
+
+def _status(wire: Wire, question: Query | Cancel) -> Status:
+    wire.say(question)
+    for message, _ in wire.answers():
+        if isinstance(message, Status) and message.job == question.job:
+            return message
+    raise AssertionError("answers() ends by raising")
+
+
+def _jobs(wire: Wire) -> list[Status]:
+    wire.say(ListJobs())
+    found: list[Status] = []
+    for message, _ in wire.answers():
+        if isinstance(message, Status):
+            found.append(message)
+        elif isinstance(message, Listed):
+            break
+    return found

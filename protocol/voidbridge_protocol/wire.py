@@ -14,7 +14,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from .codec import Frame, decode, encode
 from .errors import DaemonUnavailable, VersionMismatch, from_code
-from .messages import Hello, Message, Ping, Pong, Refused, Welcome
+from .messages import MAX_CHUNK, Hello, Message, Ping, Pong, Refused, Welcome
 
 PING_EVERY_S = 2.0
 SILENCE_S = 10.0
@@ -55,7 +55,8 @@ class Wire:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         self._bulk: zmq.Socket[bytes] | None = None
-        self._heard = self._pinged = time.monotonic()
+        self._attached = False
+        self._heard = self._pinged = self._polled = time.monotonic()
         try:
             self._control = self._socket(peer.address)
             # Without it a killed daemon would be noticed by its silence only.
@@ -88,6 +89,7 @@ class Wire:
             self._bulk.send_multipart(encode(message, payload), zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return False
+        self._attached = True  # whatever is said there follows an `Attach`
         return True
 
     def listen(self, timeout_ms: int) -> Iterator[tuple[Message, Frame | None]]:
@@ -95,7 +97,10 @@ class Wire:
 
         Raises `ConnectionLost` when nobody is there any more.
         """
+        if time.monotonic() - self._polled > PING_EVERY_S:
+            self._heard = time.monotonic()  # we were away ourselves: its silence says nothing
         ready = dict(self._poller.poll(timeout_ms))
+        self._polled = time.monotonic()
         for socket in (self._control, self._bulk):
             if socket is None or socket not in ready:
                 continue
@@ -156,21 +161,23 @@ class Wire:
         )
 
     def _keep_alive(self) -> None:
-        now = time.monotonic()
+        now = self._polled
         if now - self._heard > SILENCE_S:
             raise ConnectionLost(
                 f"the daemon at {self.peer.address} has been silent for {SILENCE_S:g} s"
             )
-        if now - max(self._heard, self._pinged) > PING_EVERY_S:
+        # Even while the daemon talks: it forgets a client that it does not hear from.
+        if now - self._pinged > PING_EVERY_S:
             self._pinged = now
             self.say(Ping())
-            if self._bulk is not None:
+            if self._attached:
                 self.say_bulk(Ping())
 
     def _socket(self, address: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)
         socket.linger = 0
         socket.sndhwm = socket.rcvhwm = HIGH_WATER
+        socket.maxmsgsize = MAX_CHUNK
         socket.reconnect_ivl, socket.reconnect_ivl_max = 200, 5000
         try:
             socket.connect(address)
