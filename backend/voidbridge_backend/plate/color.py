@@ -183,7 +183,7 @@ def _config(path: Path | str | None) -> Any:
         if str(path).startswith("ocio://"):
             return ocio.Config.CreateFromBuiltinConfig(str(path))
         return ocio.Config.CreateFromFile(str(path))
-    except ocio.Exception as error:
+    except (ocio.Exception, ocio.ExceptionMissingFile) as error:
         raise BadColorSpace(
             f"the OpenColorIO config {path} cannot be read: {error}",
             "Check the path of the config, or leave it away for the built-in ACES config.",
@@ -269,7 +269,7 @@ def _processor(source: Any, name: str, target: Any, to: str) -> Any:
         return processor.getOptimizedCPUProcessor(
             ocio.BIT_DEPTH_F32, ocio.BIT_DEPTH_F32, ocio.OPTIMIZATION_LOSSLESS
         )
-    except ocio.Exception as error:
+    except (ocio.Exception, ocio.ExceptionMissingFile) as error:
         raise BadColorSpace(
             f"there is no way from {name} to {to}: {error}",
             "The config needs the role aces_interchange; or name a space of the built-in ACES config.",
