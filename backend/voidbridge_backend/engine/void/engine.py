@@ -137,14 +137,12 @@ class Void:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        plan = self._plan.name if self._plan else "no"
         try:
             yield
         except torch.OutOfMemoryError as error:
             self.residence.clear()
-            raise OutOfMemory(
-                f"the device's memory ran out under the plan {plan!r}: {error}"
-            ) from error
+            plan = self._plan.name if self._plan else "none yet"
+            raise OutOfMemory(f"the device's memory ran out, plan {plan}: {error}") from error
         except MemoryError as error:
             raise OutOfMemory("the machine's memory ran out") from error
 
@@ -158,6 +156,10 @@ class _Job:
         self.watch = watch
         watch.step("loading the model", 0, 1)
         self.plan = engine.plan(footage, settings)
+        if self.plan.tiles:
+            watch.warn(
+                "device memory is short: pictures are coded in tiles, which can show slightly"
+            )
 
     def frames(self, count: int) -> Iterator[Pixels]:
         """The first `count` frames of the footage without the object, as they are finished."""
@@ -271,6 +273,7 @@ class _Job:
             for frame in pipeline.decoded(vae, latents, count, self.plan.tiles, report.on_step):
                 if not torch.isfinite(frame).all():
                     raise EngineFailed(f"a frame came out not finite while {stage}")
+                report.again()
                 yield pictures(frame)[0]
 
     @contextmanager

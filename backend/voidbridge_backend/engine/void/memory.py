@@ -78,9 +78,10 @@ class Demand:
 def needed(plan: Plan, demand: Demand) -> int:
     """Bytes of the device's memory that the job takes at most under this plan, without the margin.
 
-    The constants are counts of what the published networks keep at 384 x 672 and 22 latents in bfloat16
-    (transformer 1.7 GiB, 2.5 with guidance; encoding 5.0 GiB, decoding 10.9; 1.8 and 3.7 in tiles of 240 x 360), with
-    decoding at the ratio of 1.6 by which published peaks exceed the count. They grow with the picture; tiles do not.
+    The constants are counts of what the published networks keep at 384 x 672 and 22 latents in bfloat16:
+    transformer 1.7 GiB, 2.5 with guidance; encoding 5.0 GiB, decoding 10.9, in tiles of 240 x 360 1.8 and 3.7.
+    Decoding is taken 1.6 times, by which published peaks exceed the count. All grow with the picture, tiles
+    do not.
     """
     picture = demand.pixels / (384 * 672) * demand.number / 2
     breadth = demand.width / 128

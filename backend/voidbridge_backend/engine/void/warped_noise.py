@@ -259,4 +259,5 @@ def blend(background: Tensor, foreground: Tensor, amount: float) -> Tensor:
     """`amount` of one noise and the rest of the other, at the variance of both (they must be independent)."""
     rest = 1 - amount
     scale = (amount * amount + rest * rest) ** 0.5
-    return (foreground * amount + background * rest) / scale
+    mixed: Tensor = (foreground * amount + background * rest) / scale
+    return mixed
