@@ -1,0 +1,398 @@
+"""A daemon that follows a script, on real sockets, for tests of whatever talks to a daemon.
+
+It speaks the whole protocol and keeps what it is sent in memory; its engine gives every plate back as it came.
+It is no daemon to work with: it runs jobs in no time, and forgets them at its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import zmq
+
+from .codec import Frame, decode, decode_request, encode, ranges
+from .errors import (
+    BadMessage,
+    BadSetting,
+    RequestError,
+    TransferFailed,
+    UnknownJob,
+    UnknownSession,
+    VersionMismatch,
+    VoidbridgeError,
+    WrongOffset,
+)
+from .lifecycle import JobState, advance
+from .messages import (
+    OLDEST,
+    PROTOCOL,
+    Accepted,
+    Attach,
+    Cancel,
+    Chunk,
+    Credit,
+    Get,
+    GetProvenance,
+    Got,
+    Hello,
+    Limits,
+    Listed,
+    ListJobs,
+    Message,
+    Nack,
+    Ping,
+    Pong,
+    Provenance,
+    Put,
+    Query,
+    Ready,
+    Refused,
+    Request,
+    ResultFile,
+    Status,
+    Submit,
+    Watch,
+    Welcome,
+)
+
+POLL_MS = 20
+ENGINES = ("echo", "cleanplate", "void")
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a fake daemon does. As it stands, every job ends well with its plates as results."""
+
+    results: Mapping[int, bytes] = field(default_factory=dict)
+    """Files to give back instead of the plates, by frame."""
+    steps: int = 2
+    warnings: tuple[str, ...] = ()
+    failure: VoidbridgeError | None = None
+    """How every job ends."""
+    holds: bool = False
+    """Jobs run until they are cancelled."""
+    versions: tuple[int, int] = (OLDEST, PROTOCOL)
+    deaf_to: frozenset[type[Message]] = frozenset()
+    """Messages that are never answered; {Message} is silence."""
+    dies_at: tuple[int, ...] = ()
+    """It dies when so many payload bytes have come in, and is back at once."""
+    dies_giving: tuple[int, ...] = ()
+    """It dies when it has sent so many chunks, and is back at once."""
+    spoilt_uploads: int = 0
+    """So many whole files are said to have another hash."""
+    spoilt_chunks: int = 0
+    """So many chunks of results arrive with other bytes."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass
+class _Job:
+    request: Request
+    user: str
+    state: JobState = JobState.RECEIVING
+    step: int = 0
+    results: dict[int, bytes] = field(default_factory=dict)
+
+
+class FakeDaemon:
+    """What a test sees of the daemon that `fake_daemon` runs."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.address = ""
+        self.heard: list[Message] = []
+        """Everything that clients said, over all lives."""
+        self.objects: dict[str, bytes] = {}
+        """Whole files by hash; put some here before a client comes, and they are not asked for."""
+        self.taken = 0
+        """Payload bytes of `put`s, over all lives."""
+        self.lives = 0
+        self._parts: dict[str, bytearray] = {}
+        self._jobs: dict[str, _Job] = {}
+        self._given = 0
+        self._spoilt = [0, 0]
+        self._deaths = sorted(script.dies_at)
+        self._deaths_giving = sorted(script.dies_giving)
+        self._ended = threading.Event()
+        self._bound = threading.Event()
+        self._ports = [0, 0]
+        self._thread = threading.Thread(target=self._run, name="fake daemon", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._bound.wait()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.lives += 1
+            self._live()
+
+    def _live(self) -> None:
+        """From binding to death. What the sockets and the sessions knew is lost, files and jobs are not."""
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            self._routers = (self._router(context, 0), self._router(context, 1))
+            self._users: dict[bytes, str] = {}  # by route on the control socket
+            self._sessions: dict[str, bytes] = {}
+            self._attached: set[bytes] = set()
+            self._epoch = uuid.uuid4().hex
+            self._dying = False
+            self.address = f"tcp://127.0.0.1:{self._ports[0]}"
+            self._bound.set()
+            poller = zmq.Poller()
+            for router in self._routers:
+                poller.register(router, zmq.POLLIN)
+            while not self._ended.is_set() and not self._dying:
+                for router, _ in poller.poll(POLL_MS):
+                    self._take(router)
+        finally:
+            context.destroy(linger=0)
+
+    def _router(self, context: zmq.Context[zmq.Socket[bytes]], which: int) -> zmq.Socket[bytes]:
+        router = context.socket(zmq.ROUTER)
+        router.linger = 0
+        if self._ports[which]:
+            router.bind(f"tcp://127.0.0.1:{self._ports[which]}")
+        else:
+            self._ports[which] = router.bind_to_random_port("tcp://127.0.0.1")
+        return router
+
+    def _take(self, router: zmq.Socket[bytes]) -> None:
+        route, *frames = router.recv_multipart()
+        try:
+            message, payload = decode(frames)
+            self.heard.append(message)
+            if {Message, type(message)} & self.script.deaf_to:
+                return
+            if router is self._routers[0]:
+                self._on_control(route, message, payload)
+            else:
+                self._on_bulk(route, message, payload)
+        except VoidbridgeError as error:
+            refusal = Refused(error.code, error.text, error.hint)
+            router.send_multipart([route, *encode(refusal)])
+
+    # -- control ------------------------------------------------------------------------------------
+
+    def _on_control(self, route: bytes, message: Message, payload: Frame | None) -> None:
+        if isinstance(message, Hello):
+            self._tell(route, self._welcome(route, message))
+            return
+        if route not in self._users:
+            raise UnknownSession("the daemon does not know this connection")
+        match message:
+            case Ping():
+                self._tell(route, Pong())
+            case Pong():
+                pass
+            case Submit() if payload is not None:
+                self._submit(route, decode_request(payload), message.again)
+            case Query(job) | Watch(job):
+                self._tell_all(route, job)
+            case Cancel(job):
+                self._cancel(job)
+                self._tell(route, self._status(job))
+            case ListJobs():
+                for job in self._jobs:
+                    self._tell(route, self._status(job))
+                self._tell(route, Listed(len(self._jobs)))
+            case GetProvenance(job):
+                self._job(job)
+                self._tell(route, Provenance(job), json.dumps({"job": job}).encode())
+            case _:
+                raise BadMessage(f"{message.kind!r} is not said on the control socket")
+
+    def _tell(self, route: bytes, message: Message, payload: Frame | None = None) -> None:
+        self._routers[0].send_multipart([route, *encode(message, payload)])
+
+    def _welcome(self, route: bytes, hello: Hello) -> Welcome:
+        oldest, newest = self.script.versions
+        version = min(hello.newest, newest)
+        if version < max(hello.oldest, oldest):
+            raise VersionMismatch(
+                f"the client ({hello.software}) speaks protocol {hello.oldest} to {hello.newest}; "
+                f"this daemon speaks {oldest} to {newest}"
+            )
+        self._users[route] = hello.user
+        self._sessions[hello.session] = route
+        return Welcome(
+            version,
+            "fake daemon",
+            self._epoch,
+            str(self._ports[1]),
+            self.script.limits,
+            engines=ENGINES,
+        )
+
+    def _submit(self, route: bytes, request: Request, again: bool) -> None:
+        if request.settings.engine not in ENGINES:
+            raise BadSetting(f"this daemon has no engine {request.settings.engine!r}")
+        name = request.key(self._users[route])
+        job = self._jobs.setdefault(name, _Job(request, self._users[route]))
+        if job.state.is_final and (again or job.state is not JobState.DONE):
+            job.state, job.step, job.results = advance(job.state, JobState.RECEIVING), 0, {}
+        need = self._lacks(job) if job.state is JobState.RECEIVING else []
+        parts = [(i, len(self._parts.get(request.files[i].sha256, b""))) for i in need]
+        partial = tuple((i, have) for i, have in parts if have)
+        self._tell(route, Accepted(name, job.state, ranges(need), partial))
+        self._proceed()
+        self._tell_all(route, name)
+
+    def _job(self, name: str) -> _Job:
+        if name not in self._jobs:
+            raise UnknownJob(f"this daemon knows no job {name[:60]!r}")
+        return self._jobs[name]
+
+    def _lacks(self, job: _Job) -> list[int]:
+        return [i for i, file in enumerate(job.request.files) if file.sha256 not in self.objects]
+
+    def _cancel(self, name: str) -> None:
+        job = self._job(name)
+        if not job.state.is_final:
+            job.state = JobState.CANCELLED
+
+    def _tell_all(self, route: bytes, name: str) -> None:
+        self._tell(route, self._status(name))
+        if results := self._job(name).results:
+            found = tuple(
+                ResultFile(frame, hashlib.sha256(data).hexdigest(), len(data))
+                for frame, data in results.items()
+            )
+            self._tell(route, Ready(name, found))
+
+    def _status(self, name: str) -> Status:
+        job = self._job(name)
+        error = self.script.failure if job.state is JobState.FAILED else None
+        return Status(
+            name,
+            job.state,
+            "removing",
+            job.step,
+            self.script.steps,
+            ready=len(job.results),
+            frames=job.request.last - job.request.first + 1,
+            warnings=self.script.warnings,
+            code=error.code if error else "",
+            text=error.text if error else "",
+            hint=error.hint if error else "",
+            user=job.user,
+            engine=job.request.settings.engine,
+        )
+
+    def _proceed(self) -> None:
+        """Runs what can run, and tells everybody of every step."""
+        for name, job in self._jobs.items():
+            if job.state is not JobState.RECEIVING or self._lacks(job):
+                continue
+            job.state = JobState.RUNNING
+            for step in range(self.script.steps + 1):
+                job.step = step
+                self._spread(name)
+            if self.script.holds:
+                continue
+            if not self.script.failure:
+                job.results = self._results(job.request)
+            job.state = JobState.FAILED if self.script.failure else JobState.DONE
+            self._spread(name)
+
+    def _spread(self, name: str) -> None:
+        for route in self._users:
+            self._tell_all(route, name)
+
+    def _results(self, request: Request) -> dict[int, bytes]:
+        plates = {
+            file.frame: self.objects[file.sha256]
+            for file in request.files
+            if file.role == "plate" and request.first <= file.frame <= request.last
+        }
+        return {frame: self.script.results.get(frame, plate) for frame, plate in plates.items()}
+
+    # -- bulk ---------------------------------------------------------------------------------------
+
+    def _on_bulk(self, route: bytes, message: Message, payload: Frame | None) -> None:
+        if isinstance(message, Attach):
+            if message.session not in self._sessions:
+                raise UnknownSession("the daemon does not know this session")
+            self._attached.add(route)
+            self._give(route, Credit(self.script.limits.window))
+            return
+        if route not in self._attached:
+            raise UnknownSession("the daemon does not know this connection")
+        match message:
+            case Ping():
+                self._give(route, Pong())
+            case Pong():
+                pass
+            case Put() if payload is not None:
+                self._put(route, message, bytes(payload))
+            case Get():
+                self._get(route, message)
+            case _:
+                raise BadMessage(f"{message.kind!r} is not said on the bulk socket")
+
+    def _give(self, route: bytes, message: Message, payload: Frame | None = None) -> None:
+        self._routers[1].send_multipart([route, *encode(message, payload)])
+
+    def _put(self, route: bytes, put: Put, piece: bytes) -> None:
+        self.taken += len(piece)
+        reply = self._store(put, piece)
+        self._give(route, Credit(len(piece)))
+        if reply:
+            self._give(route, reply)
+        self._proceed()
+        if self._deaths and self.taken >= self._deaths[0]:
+            self._deaths.pop(0)
+            self._dying = True
+
+    def _store(self, put: Put, piece: bytes) -> Message | None:
+        if put.sha256 in self.objects:
+            return Got(put.sha256) if put.offset + len(piece) == put.size else None
+        part = self._parts.setdefault(put.sha256, bytearray())
+        if put.offset > len(part):
+            text = f"the next byte should be {len(part)}, not {put.offset}"
+            return Nack(put.sha256, len(part), WrongOffset.code, text)
+        part += piece[len(part) - put.offset :]
+        if len(part) < put.size:
+            return None
+        del self._parts[put.sha256]
+        spoilt = self._spoilt[0] < self.script.spoilt_uploads
+        self._spoilt[0] += spoilt
+        if spoilt or hashlib.sha256(part).hexdigest() != put.sha256:
+            return Nack(put.sha256, 0, TransferFailed.code, "the bytes have another hash")
+        self.objects[put.sha256] = bytes(part)
+        return Got(put.sha256)
+
+    def _get(self, route: bytes, get: Get) -> None:
+        result = self._job(get.job).results.get(get.frame)
+        if result is None:
+            raise RequestError(f"job {get.job} has no result for frame {get.frame}")
+        piece = result[get.offset : get.offset + get.length]
+        if self._spoilt[1] < self.script.spoilt_chunks:
+            self._spoilt[1] += 1
+            piece = bytes(byte ^ 1 for byte in piece)
+        self._give(route, Chunk(get.job, get.frame, get.offset), piece)
+        self._given += 1
+        if self._deaths_giving and self._given >= self._deaths_giving[0]:
+            self._deaths_giving.pop(0)
+            self._dying = True
+
+
+@contextmanager
+def fake_daemon(script: Script | None = None) -> Iterator[FakeDaemon]:
+    """Runs a fake daemon at `FakeDaemon.address`, a free port of the loopback, while the context lasts."""
+    daemon = FakeDaemon(script or Script())
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
