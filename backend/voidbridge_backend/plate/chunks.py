@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from voidbridge_protocol.errors import UnreadableFrame
 
-from .header import LONG_NAMES, MAGIC, TILED, Attribute, Header, Part
+from .header import LONG_NAMES, MAGIC, TILED, Header
+from .part import Attribute, Part
 
 Bytes = bytes | memoryview
 

@@ -58,16 +58,16 @@ def from_mattes(
     grow: float,
     soften: float,
 ) -> Hole:
-    """The hole that plain mattes describe: what is at least `threshold`, in units of 1, is inside.
+    """The hole that plain mattes describe: what is at least `threshold`, in the matte's own unit, is inside.
 
     `primary` is the object, `affected` what it touches or causes; where both are set, the code is 63.
     Raises `BadMatte` for a matte that is not finite.
     """
-    codes = classes(primary >= _finite(primary, threshold), None)
+    codes = classes(_set(primary, threshold), None)
     if affected is not None:
         if affected.shape != primary.shape:
             raise FrameMismatch(f"the mattes are {primary.shape} and {affected.shape}")
-        codes = classes(codes == REMOVE, affected >= _finite(affected, threshold))
+        codes = classes(codes == REMOVE, _set(affected, threshold))
     return hole(codes, grow, soften)
 
 
@@ -82,7 +82,7 @@ def snapped(values: NDArray[Any], unit: float) -> Snapped:
     Between remove (0) and keep (255) a filter passes through the other codes; those pixels are a rim one
     or two wide, and growth covers them.
     """
-    _finite(values, 0)
+    _refuse_infinite(values)
     scaled = values.astype(np.float32) * np.float32(255 / unit)
     between = (CODES[1:] + CODES[:-1]) / 2
     codes = CODES[np.searchsorted(between, scaled, side="right")]
@@ -128,12 +128,17 @@ def on_window(values: NDArray[Any], have: Window, want: Window, outside: float) 
     return fitted
 
 
-def _finite(values: NDArray[Any], threshold: float) -> float:
-    """`threshold`, if every value can be compared with it."""
+def _set(values: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+    _refuse_infinite(values)
+    # Against a half, numpy would round the threshold to a half first.
+    inside: NDArray[np.bool_] = values.astype(np.float32, copy=False) >= np.float32(threshold)
+    return inside
+
+
+def _refuse_infinite(values: NDArray[Any]) -> None:
     wrong = 0 if values.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(values)))
     if wrong:
         raise BadMatte(f"the matte has {wrong} pixels that are not a number or infinite")
-    return threshold
 
 
 def _grown(codes: Quadmask, distance: NDArray[np.float32], reach: float) -> Quadmask:

@@ -48,6 +48,12 @@ def test_a_matte_is_set_from_its_threshold_on() -> None:
     assert found.alpha.tolist() == [[0, 0, 1, 1, 1, 1, 0]]
 
 
+def test_the_threshold_is_not_rounded_to_the_type_of_the_matte() -> None:
+    """0.1 as a half is 0.09998."""
+    values = row(0.1, 0.10004, dtype=np.float16)
+    assert from_mattes(values, None, 0.1, 0, 0).codes.tolist() == [[KEEP, REMOVE]]
+
+
 def test_two_mattes_make_the_four_codes() -> None:
     found = from_mattes(row(0, 1, 0, 1), row(0, 0, 1, 1), 0.1, 0, 0)
     assert found.codes.tolist() == [[KEEP, REMOVE, AFFECTED, OVERLAP]]
