@@ -155,27 +155,31 @@ def check(header: Header, file_size: int, name: str = "the file") -> None:
 def plate_part(header: Header) -> int:
     """The part that is the plate: the first with R, G and B, else the first that has them in a layer.
 
-    Of a multi-view file that is the default view. `UnsupportedFrame` says what was found instead.
+    Of a multi-view file that is the default view. A part that cannot be worked on, a deep one for
+    instance, is passed over where there is another. `UnsupportedFrame` says what was found instead.
     """
+    reasons = []
     for in_layer in (False, True):
         for index, part in enumerate(header.parts):
             names = rgb_names(part)
             if names is not None and ("." in names[0]) is in_layer:
-                _refuse_unsupported(part, names)
-                return index
+                reason = flat_refusal(part) or _integers(part, names)
+                if reason is None:
+                    return index
+                reasons.append(reason)
+    if reasons:
+        raise UnsupportedFrame(f"the plate cannot be worked on: {reasons[0]}")
     found = "; ".join(", ".join(c.name for c in part.channels) for part in header.parts)
     if any({"RY", "BY"} <= {c.name for c in part.channels} for part in header.parts):
         raise UnsupportedFrame(f"the plate is luminance-chroma ({found}); it has no R, G and B")
     raise UnsupportedFrame(f"the plate has no channels R, G and B, only: {found or 'none'}")
 
 
-def _refuse_unsupported(part: Part, names: tuple[str, str, str]) -> None:
-    reason = flat_refusal(part)
-    if reason is not None:
-        raise UnsupportedFrame(f"the plate cannot be worked on: {reason}")
+def _integers(part: Part, names: tuple[str, str, str]) -> str | None:
     for channel in part.channels:
         if channel.name in names and channel.type is PixelType.UINT:
-            raise UnsupportedFrame(f"the plate's channel {channel.name} is uint, not half or float")
+            return f"its channel {channel.name} is uint; write half or float"
+    return None
 
 
 _HINT_OPEN = "Check that the file exists and that its folder can be read from here."

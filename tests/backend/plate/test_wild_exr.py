@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import OpenEXR
 import pytest
 
 from voidbridge_backend.plate import exr
-from voidbridge_backend.plate.header import parse_header, read_header
+from voidbridge_backend.plate.chunks import chunks_of, file_of
+from voidbridge_backend.plate.header import Attribute, parse_header, read_header
 from voidbridge_backend.plate.matte import matte_part
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
@@ -130,3 +133,38 @@ def test_no_flipped_byte_is_answered_with_anything_but_a_frame_or_a_typed_error(
                 for samples in frame.channels.values()
             )
     assert min(outcomes.values()) > 5, outcomes
+
+
+def test_a_deep_part_beside_the_plate_keeps_every_byte(wild_exr: Path) -> None:
+    deep = (wild_exr / "v2" / "LowResLeftView" / "Trunks.exr").read_bytes()
+    flat = (wild_exr / "TestImages" / "stripes.exr").read_bytes()
+    parts, chunks = [], []
+    for index, data in enumerate((deep, flat)):
+        header = parse_header(data)
+        part = header.parts[0]
+        own = ("name", "type", "chunkCount", "displayWindow")
+        said = [a for a in part.attributes if a.name not in own]
+        parts.append(
+            [
+                *said,
+                # All parts of a file share their display window.
+                Attribute("displayWindow", "box2i", struct.pack("<4i", 0, 0, 1023, 575)),
+                Attribute("name", "string", b"part%d" % index),
+                Attribute("type", "string", part.type.encode()),
+                Attribute("chunkCount", "int", struct.pack("<i", len(part.offsets))),
+            ]
+        )
+        chunks += [replace(c, part=index) for c in chunks_of(data, header, 0, "test")]
+    whole = file_of(2 | 0x1800, parts, chunks, multipart=True)
+    frame = exr.decode(whole)
+    assert frame.index == 1
+    assert exr.encode(frame, {}) == whole
+
+    words = {name: np.zeros_like(frame.channels[name]) for name in frame.rgb_names}
+    result = exr.encode(frame, words)
+
+    kept = chunks_of(result, parse_header(result), 0, "test")
+    assert [bytes(c.payload) for c in kept] == [bytes(c.payload) for c in chunks if c.part == 0]
+    opened = OpenEXR.File(io.BytesIO(result), separate_channels=True)
+    assert [part.type() for part in opened.parts] == [OpenEXR.deepscanline, OpenEXR.scanlineimage]
+    assert not opened.parts[1].channels["R"].pixels.any()
