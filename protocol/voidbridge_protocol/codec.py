@@ -8,6 +8,7 @@ that is silently dropped makes another picture.
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -35,6 +36,8 @@ MAX_HEADER = 192 * 1024
 """Bytes of a header. The largest is `Ready` with the results of a long shot, in pieces of this size."""
 MAX_REQUEST = 8 * 1024 * 1024
 """Bytes of a `Submit`'s payload: 20,000 frames with plate, matte and affected."""
+
+RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 MAX_INT = 2**63 - 1
 """Data bases and other languages have no larger integers."""
@@ -102,12 +105,12 @@ def indices(text: str, below: int) -> list[int]:
     """What `ranges` was given. Raises `BadMessage` for anything that reaches `below`."""
     found: list[int] = []
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        if not (first.isdigit() and (last or first).isdigit() and len(part) < 20):
+        match = RANGE.fullmatch(part)
+        if match is None:
             raise BadMessage(f"{part[:40]!r} is no range")
-        a, b = int(first), int(last or first)
-        if not a <= b < below:
-            raise BadMessage(f"the range {part} does not lie below {below}")
+        a, b = int(match[1]), int(match[2] or match[1])
+        if not (found[-1] if found else -1) < a <= b < below:
+            raise BadMessage(f"the range {part} does not rise, or not below {below}")
         found.extend(range(a, b + 1))
     return found
 

@@ -272,6 +272,10 @@ def _takes_up_where_it_was(visitor: _Visitor) -> None:
     visitor.say_bulk(Put(name, SIZE, 1024), plate[1024:])
     got = visitor.expect(Got, visitor.bulk)
     _require(got.sha256 == name, f"got {got.sha256}")
+    visitor.say_bulk(
+        Put(name, SIZE, 1024), plate[1024:]
+    )  # as a second client might, a moment later
+    visitor.expect(Got, visitor.bulk)
     _submitted(visitor, request, [0], ())
 
     visitor.say_bulk(Put(request.files[0].sha256, SIZE, 0), plate)

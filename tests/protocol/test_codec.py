@@ -1,0 +1,394 @@
+"""What is said arrives as it was said; what cannot have been said is refused; old bytes stay readable."""
+
+import json
+import random
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voidbridge_protocol.codec import (
+    MAGIC,
+    MAX_HEADER,
+    decode,
+    decode_request,
+    encode,
+    indices,
+    ranges,
+)
+from voidbridge_protocol.errors import (
+    BadMessage,
+    BadSetting,
+    ProtocolError,
+    RequestError,
+    VersionMismatch,
+)
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import (
+    CARRIES_PAYLOAD,
+    KINDS,
+    MAX_CHUNK,
+    Accepted,
+    Attach,
+    Cancel,
+    Chunk,
+    Credit,
+    FrameFile,
+    Get,
+    GetProvenance,
+    Got,
+    Hello,
+    Limits,
+    Listed,
+    ListJobs,
+    Message,
+    Nack,
+    Ping,
+    Pong,
+    Provenance,
+    Put,
+    Query,
+    Ready,
+    Refused,
+    Request,
+    ResultFile,
+    Settings,
+    Status,
+    Submit,
+    Watch,
+    Welcome,
+)
+
+A, B = "a" * 64, "0123456789abcdef" * 4
+JOB = "1db5f1874dbfa5238f40f7ce"
+PAYLOAD = b"\x76\x2f\x31\x01"
+GOLDEN = Path(__file__).with_name("protocol_1.jsonl")
+
+ONE_OF_EACH: list[Message] = [
+    Hello(1, 1, "5e55", "ana", "voidbridge 0.1.0", ("htj2k",)),
+    Welcome(1, "voidbridge 0.1.0", "e9", "5578", Limits(), ("store",), ("echo", "void")),
+    Attach("5e55"),
+    Ping(),
+    Pong(),
+    Submit(priority=3, again=True),
+    Accepted(JOB, JobState.RECEIVING, "0-99,105", ((0, 2097152), (105, 7))),
+    Refused("request.setting", "steps is -1; it goes from 0 to 1000", "Choose another.", JOB),
+    Status(
+        job=JOB,
+        state=JobState.RUNNING,
+        stage="removing",
+        step=3,
+        of=50,
+        seconds_left=12.5,
+        ahead=1,
+        ready=2,
+        frames=100,
+        attempt=2,
+        warnings=("the matte covers 60 %",),
+        code="job.engine",
+        text="it broke",
+        hint="Look.",
+        user="ana",
+        engine="void",
+    ),
+    Ready(JOB, (ResultFile(1001, A, 34), ResultFile(-5, B, 1))),
+    Query(JOB),
+    Watch(JOB),
+    ListJobs(),
+    Listed(7),
+    Cancel(JOB),
+    GetProvenance(JOB),
+    Provenance(JOB),
+    Put(A, 5000, 4096),
+    Credit(2097152),
+    Got(A),
+    Nack(A, 4096, "protocol.offset", "the next byte should be 4096, not 8192"),
+    Get(JOB, 1001, 0, 2097152),
+    Chunk(JOB, 1001, 0),
+]
+
+SHOT = Request(
+    1002,
+    1003,
+    Settings(engine="void", prompt="a jetty, fog \N{EM DASH} 海", seed=7, steps=30),
+    tuple(
+        FrameFile(role, frame, B, 34)
+        for role in ("affected", "matte", "plate")
+        for frame in range(1001, 1005)
+    ),
+)
+
+
+def payload_of(message: Message) -> bytes | None:
+    return PAYLOAD if type(message) in CARRIES_PAYLOAD else None
+
+
+def said(text: str, payload: bytes | None = None) -> list[bytes]:
+    return [MAGIC, text.encode(), *([payload] if payload is not None else [])]
+
+
+def test_no_message_is_forgotten_here() -> None:
+    assert {type(message) for message in ONE_OF_EACH} == set(KINDS.values())
+
+
+@pytest.mark.parametrize("message", ONE_OF_EACH, ids=lambda m: m.kind)
+def test_a_message_survives_the_wire(message: Message) -> None:
+    assert decode(encode(message, payload_of(message))) == (message, payload_of(message))
+
+
+@pytest.mark.parametrize("message", ONE_OF_EACH, ids=lambda m: m.kind)
+def test_what_is_said_in_this_release_is_among_the_golden_bytes(message: Message) -> None:
+    golden = GOLDEN.read_bytes().splitlines()
+    assert bytes(encode(message)[1]) in golden, "append the new bytes, and leave the old ones"
+
+
+def test_every_release_of_protocol_1_can_still_be_read() -> None:
+    lines = GOLDEN.read_bytes().splitlines()
+    kinds = set()
+    for line in lines:
+        payload = PAYLOAD if KINDS[json.loads(line)["kind"]] in CARRIES_PAYLOAD else None
+        message, _ = decode([b"VOIDBRIDGE/1", line, *([payload] if payload else [])])
+        kinds.add(message.kind)
+    assert kinds == set(KINDS)
+
+
+def test_a_request_survives_the_wire() -> None:
+    assert decode_request(SHOT.canonical()) == SHOT
+
+
+def test_the_same_request_has_the_same_id_in_every_release() -> None:
+    """A stored job is found again after an update; a new setting makes new ids, and a new line here."""
+    assert SHOT.key("ana") == "5a30ec5fa18d8e65881fd448"
+    assert SHOT.key("ben") != SHOT.key("ana")
+
+
+def test_fields_from_a_newer_peer_are_ignored() -> None:
+    newer = {"kind": "cancel", "job": JOB, "reason": "lunch", "more": [{"deep": None}]}
+    assert decode(said(json.dumps(newer))) == (Cancel(JOB), None)
+
+
+def test_fields_that_an_older_peer_does_not_say_have_their_defaults() -> None:
+    assert decode(said('{"kind": "status", "job": "j", "state": "queued"}')) == (
+        Status("j", JobState.QUEUED),
+        None,
+    )
+
+
+def test_a_setting_from_a_newer_client_is_refused_by_name() -> None:
+    body = asdict(SHOT)
+    body["settings"]["make_it_pop"] = 11
+    with pytest.raises(BadSetting, match="make_it_pop") as refusal:
+        decode_request(json.dumps(body).encode())
+    assert "update the daemon" in refusal.value.hint
+
+
+def test_another_framing_names_both() -> None:
+    with pytest.raises(VersionMismatch, match=r"VOIDBRIDGE/2.*VOIDBRIDGE/1"):
+        decode([b"VOIDBRIDGE/2", b"\x93\x01"])
+
+
+@pytest.mark.parametrize(
+    ("frames", "what"),
+    [
+        ([], "no Voidbridge message"),
+        ([MAGIC], "no Voidbridge message"),
+        ([MAGIC, b"{}", b"", b""], "no Voidbridge message"),
+        ([b"GET / HTTP/1.1", b"Host: x"], "no Voidbridge message"),
+        ([MAGIC, b""], "unreadable header"),
+        ([MAGIC, b"\xff\xfe{\x00}\x00"], "unreadable header"),
+        (said("[" * 100_000), "unreadable header"),
+        (said('"hello"'), "no JSON object"),
+        (said("{}"), "unknown kind"),
+        (said('{"kind": "shout"}'), "unknown kind .*shout"),
+        (said('{"kind": ["query"]}'), "unknown kind"),
+        (said('{"kind": "query"}'), "incomplete"),
+        (said('{"kind": "query", "job": 7}'), "job should be str"),
+        (said('{"kind": "query", "job": null}'), "job should be str"),
+        (said('{"kind": "query", "job": "\\ud800"}'), "no Unicode text"),
+        (said('{"kind": "query", "job": "j"}', b"x"), "has no payload"),
+        (said('{"kind": "submit"}'), "needs a payload"),
+        (said('{"kind": "submit", "again": 1}', b"x"), "again should be bool"),
+        (said('{"kind": "submit", "priority": true}', b"x"), "priority should be int"),
+        (said(f'{{"kind": "submit", "priority": {10**400}}}', b"x"), "more than 63 bits"),
+        (said('{"kind": "status", "job": "j", "state": "asleep"}'), "asleep"),
+        (said('{"kind": "status", "job": "j", "state": []}'), "a list is unknown"),
+        (
+            said('{"kind": "status", "job": "j", "state": "done", "seconds_left": NaN}'),
+            "not a number",
+        ),
+        (
+            said('{"kind": "status", "job": "j", "state": "done", "seconds_left": 1e999}'),
+            "not a number",
+        ),
+        (said('{"kind": "accepted", "job": "j", "state": "done", "partial": [[1]]}'), "2 items"),
+        (said('{"kind": "accepted", "job": "j", "state": "done", "partial": {}}'), "a list"),
+        (said('{"kind": "ready", "job": "j", "results": [7]}'), "should be an object"),
+        (said('{"kind": "credit", "amount": -1}'), "credit of -1"),
+        (said('{"kind": "get", "job": "j", "frame": 1, "offset": 0, "length": 0}'), "0 bytes"),
+        (
+            said('{"kind": "get", "job": "j", "frame": 1, "offset": 0, "length": 2097153}'),
+            "2097153 bytes",
+        ),
+        (said(json.dumps({"kind": "query", "job": "j" * MAX_HEADER})), "header of"),
+        (
+            said(
+                json.dumps({"kind": "put", "sha256": A, "size": 2**40, "offset": 0}),
+                bytes(MAX_CHUNK + 1),
+            ),
+            f"payload of {MAX_CHUNK + 1}",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_have_been_said_is_refused(frames: list[bytes], what: str) -> None:
+    with pytest.raises(BadMessage, match=what):
+        decode(frames)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../../../tmp/" + "0" * 48, "/home/ana/.ssh/authorized_keys", "0" * 63, "A" * 64, ""],
+)
+def test_only_a_hash_names_a_file(name: str) -> None:
+    with pytest.raises(BadMessage, match="no SHA-256"):
+        decode(said(json.dumps({"kind": "put", "sha256": name, "size": 1, "offset": 0}), b"x"))
+
+
+@pytest.mark.parametrize(("size", "offset"), [(0, 0), (10, -1), (10, 11), (-1, 0)])
+def test_a_piece_lies_inside_its_file(size: int, offset: int) -> None:
+    with pytest.raises(BadMessage):
+        decode(said(json.dumps({"kind": "put", "sha256": A, "size": size, "offset": offset}), b""))
+
+
+def files(**frames: list[int]) -> tuple[FrameFile, ...]:
+    return tuple(FrameFile(role, f, A, 1) for role, run in sorted(frames.items()) for f in run)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "given", "what"),
+    [
+        (2, 1, files(plate=[1, 2], matte=[1, 2]), "runs backwards"),
+        (1, 2, files(), "without gaps"),
+        (1, 3, files(plate=[1, 3], matte=[1, 3]), "without gaps"),
+        (0, 10**15, files(plate=[0, 10**15], matte=[0, 10**15]), "without gaps"),
+        (1, 2, files(plate=[1, 2], matte=[1]), "other frames than the plate"),
+        (1, 2, files(plate=[1, 2], matte=[1, 2], affected=[2]), "other frames than the plate"),
+        (1, 3, files(plate=[1, 2], matte=[1, 2]), "no plate for all"),
+        (1, 1, files(plate=[1], matte=[1])[::-1], "not sorted"),
+        (1, 1, files(plate=[1], matte=[1, 1]), "one for each"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_request_that_is_not_one_shot_is_refused(
+    first: int, last: int, given: tuple[FrameFile, ...], what: str
+) -> None:
+    body = {"first": first, "last": last, "settings": {}, "files": [asdict(f) for f in given]}
+    with pytest.raises(BadMessage, match=what):
+        decode_request(json.dumps(body).encode())
+
+
+def test_handles_are_files_beyond_the_range() -> None:
+    run = list(range(990, 1011))
+    request = Request(1001, 1001, Settings(), files(plate=run, matte=run))
+    assert decode_request(request.canonical()) == request
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("matte_kind", "guess"),
+        ("threshold", -0.5),
+        ("threshold", 1.5),
+        ("grow", -1),
+        ("soften", 4097),
+        ("seed", -1),
+        ("steps", 1001),
+        ("passes", 3),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_with_its_value(setting: str, value: object) -> None:
+    body = {**asdict(SHOT), "settings": {setting: value}}
+    with pytest.raises(BadSetting, match=str(value)):
+        decode_request(json.dumps(body).encode())
+
+
+@given(st.sets(st.integers(0, 400)))
+def test_indices_undo_ranges(chosen: set[int]) -> None:
+    assert indices(ranges(sorted(chosen)), 401) == sorted(chosen)
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "1-", "-1", "3-2", "5", "0-99999999999999999999", "1--2", "²", "2,1", "1,1"]
+)
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(BadMessage):
+        indices(text, 5)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FIELDS = sorted({name for message in ONE_OF_EACH for name in asdict(message)})
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6),
+    st.none() | st.binary(max_size=8),
+)
+def test_no_header_raises_anything_but_a_protocol_error(
+    kind: str, values: dict[str, object], payload: bytes | None
+) -> None:
+    try:
+        decode(said(json.dumps({"kind": kind, **values}), payload))
+    except ProtocolError:
+        pass
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from(["first", "last", "settings", "files", "x"]), JSON))
+def test_no_request_raises_anything_but_what_is_told_to_the_client(
+    values: dict[str, object],
+) -> None:
+    body = {**json.loads(SHOT.canonical()), **values}
+    try:
+        decode_request(json.dumps(body).encode())
+    except (ProtocolError, RequestError):
+        pass
+
+
+def test_no_damaged_bytes_raise_anything_but_a_protocol_error() -> None:
+    rng = random.Random(0)
+    seeds = [[bytes(f) for f in encode(m, payload_of(m))] for m in ONE_OF_EACH]
+    read = 0
+    for _ in range(8000):
+        frames = [bytearray(frame) for frame in rng.choice(seeds)]
+        for _ in range(rng.randint(0, 4)):
+            frame = rng.choice(frames)
+            frame[rng.randrange(len(frame))] = rng.randrange(256)
+        try:
+            decode([bytes(frame) for frame in frames])
+            read += 1
+        except ProtocolError:
+            pass
+    assert 0 < read < 8000
+
+
+def test_a_damaged_request_raises_nothing_else_either() -> None:
+    rng = random.Random(1)
+    whole = SHOT.canonical()
+    for _ in range(1500):
+        body = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            body[rng.randrange(len(body))] = rng.randrange(256)
+        try:
+            decode_request(bytes(body))
+        except (ProtocolError, RequestError):
+            pass
