@@ -66,9 +66,11 @@ class Evidence:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             wrong = int(np.count_nonzero(~np.isfinite(values)))
             raise BadMatte(f"{name} has {wrong} pixels that are not a number or infinite")
-        # Beyond the halves there are only values that are white, whatever the unit.
-        halves = np.clip(values.astype(np.float32), -60_000, 60_000).astype(np.float16)
-        self.counts += np.bincount(halves.view(np.uint16).ravel(), minlength=LEVELS)
+        halves = values
+        if values.dtype != np.float16:
+            # Beyond the halves there are only values that are white, whatever the unit.
+            halves = np.clip(values.astype(np.float32), -60_000, 60_000).astype(np.float16)
+        self.counts += np.bincount(np.ravel(halves).view(np.uint16), minlength=LEVELS)
 
     def merge(self, other: Evidence) -> None:
         self.counts += other.counts

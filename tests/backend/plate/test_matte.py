@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -221,3 +223,18 @@ def test_a_quadmask_beside_a_second_matte_is_refused() -> None:
     frame = quadmask()
     with pytest.raises(BadMatte, match="already says"):
         hole_of(frame, verdict(frame), (frame, verdict(frame)), threshold=0.1, grow=0, soften=0)
+
+
+@pytest.mark.parametrize("clip", ["lime", "moving_ball", "pillow"])
+def test_the_quadmasks_of_the_model_are_recognized(samples: Path, clip: str) -> None:
+    """Their first frames hold black and white only: it takes the clip to tell."""
+    evidence = Evidence()
+    with av.open(str(samples / clip / "quadmask_0.mp4")) as file:
+        for number, frame in enumerate(file.decode(video=0)):
+            evidence.add(frame.to_ndarray(format="gray")[::8, ::8])
+            if number == 0:
+                assert kind_of(evidence).warnings
+            if number == 12:
+                break
+    found = kind_of(evidence)
+    assert (found.kind, found.unit, found.warnings) == ("quadmask", 255, ())
