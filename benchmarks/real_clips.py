@@ -3,7 +3,8 @@
     python benchmarks/real_clips.py FOLDER_OF_CLIPS [--clips lime ...] [--frames N] [--work FOLDER] [--json]
 
 A clip is a folder with input_video.mp4 and quadmask_0.mp4. Its frames are linearised and written as half EXR
-from frame 1001, with an overscan, a data window that does not begin at 0, a timecode and an attribute of its own; then the object is removed and everything outside the grown matte is held against the source.
+from frame 1001, with an overscan, a data window that does not begin at 0, a timecode and an attribute of its
+own; then the object is removed and everything outside the grown matte is held against the source.
 Prints seconds, peak memory, and how many bits, channels, windows or attributes differ: all must be 0.
 """
 

@@ -29,12 +29,13 @@ from .plate.matte import (
     Evidence,
     Verdict,
     choose_channel,
+    hole_of,
     kind_of,
     matte_channels,
     matte_part,
 )
-from .plate.quadmask import AFFECTED, KEEP, Hole, from_mattes, from_quadmask, on_window
-from .plate.region import Region
+from .plate.quadmask import AFFECTED, KEEP, Hole, on_window
+from .plate.region import Region, resampled
 
 Value = TypeVar("Value")
 
@@ -97,35 +98,28 @@ class Mattes:
         self._source = source
         self._settings = settings
         self._canvas = canvas
-        self._channel: dict[str, str] = {}
         self._extremes: dict[tuple[str, str, int], tuple[float, float]] = {}
-        self._verdict: Verdict | None = None
+        self._verdicts: dict[str, Verdict] = {}
         self._holes: Recent[Hole] = Recent(HOLES_BYTES, lambda h: h.codes.nbytes + h.alpha.nbytes)
 
     def survey(self, on_frame: Callable[[], None]) -> Verdict:
         """Looks at every frame once to say what kind of matte this is. Raises `BadMatte`."""
         for role in ("matte", "affected"):
             if role in self._source.paths:
-                verdict = self._survey(role, on_frame)
-                self._channel[role] = verdict.channel
-                if role == "matte":
-                    self._verdict = verdict
-        assert self._verdict is not None
-        return self._verdict
+                self._verdicts[role] = self._survey(role, on_frame)
+        return self._verdicts["matte"]
 
     def hole(self, frame: int) -> Hole:
         return self._holes.get(frame, self._make)
 
     def has_hole(self, frame: int) -> bool:
         """From what `survey` saw; nothing is decoded."""
-        verdict = self._verdict
-        assert verdict is not None, "survey() comes first"
-        darkest, brightest = self._extremes["matte", self._channel["matte"], frame]
+        return any(self._is_set(role, verdict, frame) for role, verdict in self._verdicts.items())
+
+    def _is_set(self, role: str, verdict: Verdict, frame: int) -> bool:
+        darkest, brightest = self._extremes[role, verdict.channel, frame]
         if verdict.kind == "quadmask":
             return darkest * 255 / verdict.unit < (AFFECTED + KEEP) / 2
-        brightest = max(
-            self._extremes[role, channel, frame][1] for role, channel in self._channel.items()
-        )
         return brightest >= self._settings.threshold * verdict.unit
 
     def _survey(self, role: str, on_frame: Callable[[], None]) -> Verdict:
@@ -142,22 +136,22 @@ class Mattes:
                 self._extremes[role, name, frame] = float(values.min()), float(values.max())
         return kind_of(choose_channel(seen), asked, self._settings.threshold)
 
-    def _values(self, role: str, frame: int, outside: float) -> NDArray[Any]:
+    def _values(self, role: str, frame: int) -> NDArray[Any]:
+        verdict = self._verdicts[role]
         decoded = self._source.read(role, frame, matte_part)
-        values = decoded.channels[self._channel[role]]
-        return on_window(values, decoded.window, self._canvas, outside)
+        values = decoded.channels[verdict.channel]
+        return on_window(values, decoded.window, self._canvas, verdict.outside)
 
     def _make(self, frame: int) -> Hole:
-        settings, verdict = self._settings, self._verdict
-        assert verdict is not None, "survey() comes first"
-        values = self._values("matte", frame, verdict.outside)
-        if verdict.kind == "quadmask":
-            return from_quadmask(values, verdict.unit, settings.grow, settings.soften)
-        affected = None
-        if "affected" in self._channel:
-            affected = self._values("affected", frame, 0.0)
-        return from_mattes(
-            values, affected, settings.threshold * verdict.unit, settings.grow, settings.soften
+        settings = self._settings
+        affected = self._verdicts.get("affected")
+        return hole_of(
+            self._values("matte", frame),
+            self._verdicts["matte"],
+            (self._values("affected", frame), affected) if affected else None,
+            threshold=settings.threshold,
+            grow=settings.grow,
+            soften=settings.soften,
         )
 
 
@@ -213,10 +207,10 @@ class View:
 
     def plate(self, frame: int) -> Pixels:
         pixels = self.plates.scene(frame)
+        pixels = self.region.cut(pixels)
         if self.model:
-            pixels = self.model.to_model(self.region.cut(pixels))
-            return Region.whole(self.region.size).to_engine(pixels, self.size)
-        return self.region.to_engine(pixels, self.size)
+            pixels = self.model.to_model(pixels)
+        return pixels if self.size == self.region.size else resampled(pixels, self.size)
 
     def quadmask(self, frame: int) -> Quadmask:
         return self.region.classes_to_engine(self.mattes.hole(frame).codes, self.size)

@@ -51,4 +51,7 @@ def echo(plate: Pixels, quadmask: Quadmask, seed: int) -> Pixels:
     Every step of that is exact in float32 for plates of half precision up to 1024.
     """
     lift = np.float32(0.25 + seed % 16 / 64)
-    return np.where(quadmask[..., None] != 255, plate * np.float32(0.5) + lift, plate)
+    result = plate.copy()
+    hole = quadmask != 255
+    result[hole] = plate[hole] * np.float32(0.5) + lift
+    return result
