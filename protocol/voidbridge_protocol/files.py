@@ -20,6 +20,7 @@ def publish(target: Path) -> None:
     try:
         os.replace(temporary(target), target)
     except OSError as error:
+        temporary(target).unlink(missing_ok=True)
         raise disk_error(target, error) from error
 
 

@@ -144,6 +144,7 @@ class FakeDaemon:
             self._routers = (self._router(context, 0), self._router(context, 1))
             self._users: dict[bytes, str] = {}  # by route on the control socket
             self._sessions: dict[str, bytes] = {}
+            self._watched: set[tuple[bytes, str]] = set()
             self._attached: set[bytes] = set()
             self._epoch = uuid.uuid4().hex
             self._dying = False
@@ -197,8 +198,11 @@ class FakeDaemon:
                 pass
             case Submit() if payload is not None:
                 self._submit(route, decode_request(payload), message.again)
-            case Query(job) | Watch(job):
+            case Query(job):
                 self._tell_all(route, job)
+            case Watch(job):
+                self._tell_all(route, job)
+                self._watched.add((route, job))
             case Cancel(job):
                 self._cancel(job)
                 self._tell(route, self._status(job))
@@ -245,6 +249,7 @@ class FakeDaemon:
         parts = [(i, len(self._parts.get(request.files[i].sha256, b""))) for i in need]
         partial = tuple((i, have) for i, have in parts if have)
         self._tell(route, Accepted(name, job.state, ranges(need), partial))
+        self._watched.add((route, name))
         self._proceed()
         self._tell_all(route, name)
 
@@ -281,6 +286,7 @@ class FakeDaemon:
             self.script.steps,
             ready=len(job.results),
             frames=job.request.last - job.request.first + 1,
+            first=job.request.first,
             warnings=self.script.warnings,
             code=error.code if error else "",
             text=error.text if error else "",
@@ -306,8 +312,9 @@ class FakeDaemon:
             self._spread(name)
 
     def _spread(self, name: str) -> None:
-        for route in self._users:
-            self._tell_all(route, name)
+        for route, job in self._watched:
+            if job == name:
+                self._tell_all(route, name)
 
     def _results(self, request: Request) -> dict[int, bytes]:
         plates = {

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -236,8 +237,8 @@ class Download:
         if incoming.digest.hexdigest() != incoming.result.sha256:
             self._try_again(incoming, "other bytes arrived than the daemon announced")
             return None
-        del self._incoming[chunk.frame]
         _publish(incoming)
+        del self._incoming[chunk.frame]
         self.finished[chunk.frame] = incoming.result
         return chunk.frame
 
@@ -268,7 +269,10 @@ class Download:
 
     def _drop(self, frame: int) -> None:
         if incoming := self._incoming.pop(frame, None):
-            incoming.file.close()
+            with suppress(
+                OSError
+            ):  # a full disk speaks up once more when what is buffered is written
+                incoming.file.close()
             temporary(incoming.target).unlink(missing_ok=True)
 
 

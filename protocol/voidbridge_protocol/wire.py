@@ -69,7 +69,9 @@ class Wire:
             raise
 
     def close(self) -> None:
-        """At once; what was not sent is dropped."""
+        """At once; what was not sent is dropped. Once more is harmless."""
+        if self._context.closed:
+            return
         # A monitor that is still attached makes the context wait for ever.
         for socket in (self._control,) if hasattr(self, "_control") else ():
             socket.disable_monitor()

@@ -85,6 +85,7 @@ ONE_OF_EACH: list[Message] = [
         ahead=1,
         ready=2,
         frames=100,
+        first=1001,
         attempt=2,
         warnings=("the matte covers 60 %",),
         code="job.engine",

@@ -1,0 +1,100 @@
+"""The checks find nothing in a daemon that keeps to the protocol, and the very rule in one that does not."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from voidbridge_protocol.conformance import CHECKS, conformance
+from voidbridge_protocol.messages import (
+    PROTOCOL,
+    Accepted,
+    Attach,
+    Cancel,
+    Hello,
+    Message,
+    Nack,
+    Ping,
+    Put,
+    Submit,
+)
+from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
+
+
+def test_nothing_is_found_in_a_daemon_that_keeps_to_the_protocol() -> None:
+    with fake_daemon() as daemon:
+        assert conformance(daemon.address) == []
+        assert conformance(daemon.address) == [], "the checks can be repeated"
+
+
+UPLOADS = "uploads go on where they were, and a cancel ends the job"
+
+
+@pytest.mark.parametrize(
+    ("deaf_to", "rule"),
+    [
+        (Ping, "pings are answered on both sockets"),
+        (Attach, "hello is answered by welcome, attach by the whole window"),
+        (Submit, "unknown settings are refused by name"),
+        (Put, UPLOADS),
+        (Cancel, UPLOADS),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_what_is_never_answered_is_found(deaf_to: type[Message], rule: str) -> None:
+    with fake_daemon(Script(deaf_to=frozenset({deaf_to}))) as daemon:
+        findings = conformance(daemon.address, patience=0.1)
+    assert rule in {finding.rule for finding in findings}
+    assert all("within 0.1 s" in finding.text for finding in findings)
+
+
+def test_silence_breaks_every_rule() -> None:
+    with fake_daemon(Script(deaf_to=frozenset({Message}))) as daemon:
+        findings = conformance(daemon.address, patience=0.05)
+    # What no message is cannot be passed over in silence by a fake that has not read it.
+    assert {finding.rule for finding in findings} >= set(CHECKS) - {"another framing is refused"}
+
+
+class TakesAnyVersion(FakeDaemon):
+    def _welcome(self, route: bytes, hello: Hello) -> Any:
+        return super()._welcome(route, replace(hello, oldest=PROTOCOL))
+
+
+class ForgetsParts(FakeDaemon):
+    def _tell(self, route: bytes, message: Message, payload: Any = None) -> None:
+        if isinstance(message, Accepted):
+            message = replace(message, partial=())
+        super()._tell(route, message, payload)
+
+
+class TakesAnyBytes(FakeDaemon):
+    def _give(self, route: bytes, message: Message, payload: Any = None) -> None:
+        if isinstance(message, Nack) and not message.offset:
+            return
+        super()._give(route, message, payload)
+
+
+class KnowsEverybody(FakeDaemon):
+    def _on_control(self, route: bytes, message: Message, payload: Any) -> None:
+        self._users.setdefault(route, "whoever")
+        super()._on_control(route, message, payload)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (TakesAnyVersion, "another version is refused, and both are named"),
+        (ForgetsParts, UPLOADS),
+        (TakesAnyBytes, UPLOADS),
+        (KnowsEverybody, "who has not said hello is refused"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_a_daemon_that_leaves_the_protocol_is_found_out(kind: type[FakeDaemon], rule: str) -> None:
+    daemon = kind(Script())
+    daemon.start()
+    try:
+        findings = conformance(daemon.address, patience=0.2)
+    finally:
+        daemon.stop()
+    assert [finding.rule for finding in findings] == [rule]

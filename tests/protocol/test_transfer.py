@@ -1,0 +1,444 @@
+"""Uploads and downloads as states: credit, resuming, refusals, damage, and what is never left behind."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from voidbridge_protocol.errors import DiskFull, TransferFailed, UnreadableFrame
+from voidbridge_protocol.files import write_whole
+from voidbridge_protocol.messages import (
+    MAX_UNANSWERED,
+    Chunk,
+    FrameFile,
+    Get,
+    Nack,
+    Put,
+    ResultFile,
+)
+from voidbridge_protocol.transfer import TRIES, Download, Upload, hash_file
+
+CHUNK = 10
+MUCH = 1 << 30
+Piece = tuple[int, bytes]
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+Uploads = Callable[..., tuple[Upload, list[FrameFile]]]
+
+
+@pytest.fixture
+def upload_of(tmp_path: Path) -> Iterator[Uploads]:
+    made: list[Upload] = []
+
+    def make(*contents: bytes) -> tuple[Upload, list[FrameFile]]:
+        upload, files = new_upload(tmp_path, *contents)
+        made.append(upload)
+        return upload, files
+
+    yield make
+    for upload in made:
+        upload.close()
+
+
+def new_upload(folder: Path, *contents: bytes) -> tuple[Upload, list[FrameFile]]:
+    paths = [folder / f"plate.{1001 + i}.exr" for i in range(len(contents))]
+    for path, data in zip(paths, contents, strict=True):
+        path.write_bytes(data)
+    files = [hash_file(path, "plate", 1001 + i) for i, path in enumerate(paths)]
+    return Upload(files, paths, CHUNK), files
+
+
+def sent_by(upload: Upload) -> list[tuple[Put, bytes]]:
+    sent = []
+    while piece := upload.next_chunk():
+        sent.append(piece)
+    return sent
+
+
+def joined(pieces: list[tuple[Put, bytes]]) -> dict[str, list[Piece]]:
+    files: dict[str, list[Piece]] = {}
+    for put, data in pieces:
+        files.setdefault(put.sha256, []).append((put.offset, data))
+    return files
+
+
+# -- files in ---------------------------------------------------------------------------------------
+
+
+def test_a_file_is_sent_in_chunks_from_its_beginning(upload_of: Uploads) -> None:
+    data = bytes(range(25))
+    upload, files = upload_of(data)
+    upload.wanted([0], ())
+    upload.granted(MUCH)
+
+    name = files[0].sha256
+    assert joined(sent_by(upload)) == {name: [(0, data[:10]), (10, data[10:20]), (20, data[20:])]}
+    assert not upload.done
+    upload.confirmed(name)
+    assert upload.done
+
+
+def test_nothing_is_sent_without_credit_and_never_more_than_it(upload_of: Uploads) -> None:
+    upload, _ = upload_of(bytes(45))
+    upload.wanted([0], ())
+    assert sent_by(upload) == []
+
+    upload.granted(25)
+    assert sum(len(data) for _, data in sent_by(upload)) == 20
+    upload.granted(10)
+    assert sum(len(data) for _, data in sent_by(upload)) == 10
+    upload.granted(10)
+    assert upload.sent == 30
+    assert sum(len(data) for _, data in sent_by(upload)) == 15
+
+
+def test_only_so_many_pieces_are_unanswered_however_small_they_are(upload_of: Uploads) -> None:
+    upload, files = upload_of(*(bytes([i]) for i in range(100)))
+    upload.wanted(range(100), ())
+    upload.granted(MUCH)
+
+    assert len(sent_by(upload)) == MAX_UNANSWERED
+    upload.granted(1)
+    upload.granted(1)
+    assert len(sent_by(upload)) == 2
+    assert len(files) == 100
+
+
+def test_only_what_is_wanted_is_sent_from_where_the_daemon_stands(upload_of: Uploads) -> None:
+    first, second, third = b"a" * 15, bytes(range(25)), b"c" * 15
+    upload, files = upload_of(first, second, third)
+    upload.wanted([1, 2], [(1, 13)])
+    upload.granted(MUCH)
+
+    assert joined(sent_by(upload)) == {
+        files[1].sha256: [(13, second[13:23]), (23, second[23:])],
+        files[2].sha256: [(0, third[:10]), (10, third[10:])],
+    }
+    assert (upload.sent, upload.total) == (27, 27)
+
+
+def test_the_same_content_twice_is_sent_once(upload_of: Uploads) -> None:
+    upload, files = upload_of(b"black", b"black", b"white")
+    upload.wanted([0, 1, 2], ())
+    upload.granted(MUCH)
+
+    assert [put.sha256 for put, _ in sent_by(upload)] == [files[0].sha256, files[2].sha256]
+    upload.confirmed(sha(b"black"))
+    upload.confirmed(sha(b"white"))
+    assert upload.done
+
+
+def test_a_whole_file_that_the_daemon_has_not_verified_is_finished_by_an_empty_piece(
+    upload_of: Uploads,
+) -> None:
+    upload, files = upload_of(bytes(25))
+    upload.wanted([0], [(0, 25)])
+    upload.granted(MUCH)
+    assert joined(sent_by(upload)) == {files[0].sha256: [(25, b"")]}
+
+
+def test_after_a_lost_connection_nothing_is_sent_until_the_daemon_says_what_it_lacks(
+    upload_of: Uploads,
+) -> None:
+    upload, _ = upload_of(bytes(45))
+    upload.wanted([0], ())
+    upload.granted(30)
+    sent_by(upload)
+
+    upload.reconnected()
+    upload.granted(MUCH)
+    assert sent_by(upload) == []
+    upload.wanted([0], [(0, 20)])
+    assert [put.offset for put, _ in sent_by(upload)] == [20, 30, 40]
+    assert (upload.sent, upload.total) == (30 + 25, 30 + 25)
+
+
+def test_an_offset_nack_makes_the_upload_go_on_from_there(upload_of: Uploads) -> None:
+    upload, files = upload_of(bytes(45), b"other")
+    upload.wanted([0, 1], ())
+    upload.granted(30)
+    sent_by(upload)
+    upload.granted(MUCH)
+    upload.refused(Nack(files[0].sha256, 10, "protocol.offset", "the next byte should be 10"))
+    offsets = {name: [o for o, _ in pieces] for name, pieces in joined(sent_by(upload)).items()}
+    assert offsets == {files[0].sha256: [10, 20, 30, 40], files[1].sha256: [0]}
+
+
+def test_a_file_whose_hash_never_comes_out_right_is_given_up(upload_of: Uploads) -> None:
+    upload, files = upload_of(b"changed meanwhile")
+    upload.wanted([0], ())
+    upload.granted(MUCH)
+    nack = Nack(files[0].sha256, 0, "protocol.transfer", "the bytes have another hash")
+    for _ in range(TRIES - 1):
+        assert len(sent_by(upload)) == 2
+        upload.refused(nack)
+    sent_by(upload)
+    with pytest.raises(TransferFailed, match=r"plate\.1001\.exr: the bytes have another hash"):
+        upload.refused(nack)
+
+
+def test_a_late_nack_of_a_file_that_was_taken_changes_nothing(upload_of: Uploads) -> None:
+    upload, files = upload_of(b"frame")
+    upload.wanted([0], ())
+    upload.granted(MUCH)
+    sent_by(upload)
+    upload.confirmed(files[0].sha256)
+    upload.refused(Nack(files[0].sha256, 0, "protocol.offset", "late"))
+    assert sent_by(upload) == []
+    assert upload.done
+
+
+def test_a_source_that_became_shorter_is_named(tmp_path: Path, upload_of: Uploads) -> None:
+    upload, _ = upload_of(bytes(25))
+    upload.wanted([0], ())
+    upload.granted(MUCH)
+    upload.next_chunk()
+    (tmp_path / "plate.1001.exr").write_bytes(bytes(12))
+    with pytest.raises(UnreadableFrame, match=r"plate\.1001\.exr became shorter"):
+        sent_by(upload)
+    upload.close()
+
+
+def test_a_source_that_is_gone_is_named(tmp_path: Path, upload_of: Uploads) -> None:
+    upload, _ = upload_of(bytes(25))
+    (tmp_path / "plate.1001.exr").unlink()
+    upload.wanted([0], ())
+    upload.granted(MUCH)
+    with pytest.raises(UnreadableFrame, match=r"plate\.1001\.exr"):
+        upload.next_chunk()
+
+
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.touch(), lambda p: p.mkdir()])
+def test_a_frame_that_cannot_be_hashed_is_named(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "matte.1001.exr")
+    with pytest.raises(UnreadableFrame, match=r"matte frame 1001: .*matte\.1001\.exr"):
+        hash_file(tmp_path / "matte.1001.exr", "matte", 1001)
+
+
+# -- files out --------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """What a daemon would answer."""
+
+    def __init__(self, folder: Path, *contents: bytes) -> None:
+        self.folder = folder
+        self.data = {1001 + i: data for i, data in enumerate(contents)}
+        self.download = Download("job", self.target, CHUNK, 4 * CHUNK)
+
+    def target(self, frame: int) -> Path:
+        return self.folder / "out" / f"{frame}.exr"
+
+    def results(self) -> list[ResultFile]:
+        return [ResultFile(frame, sha(data), len(data)) for frame, data in self.data.items()]
+
+    def asked(self) -> list[Get]:
+        gets = []
+        while get := self.download.next_get():
+            gets.append(get)
+        return gets
+
+    def answer(self, get: Get) -> int | None:
+        piece = self.data[get.frame][get.offset : get.offset + get.length]
+        return self.download.arrived(Chunk("job", get.frame, get.offset), piece)
+
+    def answer_all(self) -> list[int]:
+        done = []
+        while gets := self.asked():
+            done += [frame for get in gets if (frame := self.answer(get)) is not None]
+        return done
+
+    def left_behind(self) -> list[str]:
+        return sorted(path.name for path in self.folder.rglob("*.tmp"))
+
+
+Shelves = Callable[..., Shelf]
+
+
+@pytest.fixture
+def shelf_of(tmp_path: Path) -> Iterator[Shelves]:
+    made: list[Shelf] = []
+
+    def make(*contents: bytes) -> Shelf:
+        made.append(Shelf(tmp_path, *contents))
+        return made[-1]
+
+    yield make
+    for shelf in made:
+        shelf.download.abandon()
+
+
+def test_results_arrive_whole_under_their_names(shelf_of: Shelves) -> None:
+    shelf = shelf_of(bytes(range(25)), b"short", bytes(10))
+    assert shelf.download.announced(shelf.results()) == []
+    assert shelf.answer_all() == [1001, 1002, 1003]
+    for frame, data in shelf.data.items():
+        assert shelf.target(frame).read_bytes() == data
+    assert sorted(shelf.download.finished) == [1001, 1002, 1003]
+    assert shelf.download.received == 40
+    assert shelf.left_behind() == []
+
+
+def test_no_more_is_asked_for_than_the_window_holds(shelf_of: Shelves) -> None:
+    shelf = shelf_of(bytes(1000))
+    shelf.download.announced(shelf.results())
+    gets = shelf.asked()
+    assert [get.offset for get in gets] == [0, 10, 20, 30]
+    shelf.answer(gets[0])
+    assert [get.offset for get in shelf.asked()] == [40]
+
+
+def test_only_so_many_gets_are_unanswered_however_small_the_results_are(shelf_of: Shelves) -> None:
+    shelf = shelf_of(*(bytes([i]) for i in range(100)))
+    shelf.download = Download("job", shelf.target, CHUNK, MUCH)
+    shelf.download.announced(shelf.results())
+    assert len(shelf.asked()) == MAX_UNANSWERED
+
+
+def test_a_result_is_invisible_until_it_is_whole(shelf_of: Shelves) -> None:
+    shelf = shelf_of(bytes(25))
+    shelf.download.announced(shelf.results())
+    first, *_ = shelf.asked()
+    assert shelf.answer(first) is None
+    assert not shelf.target(1001).exists()
+    assert shelf.left_behind() == ["1001.exr.tmp"]
+
+
+def test_what_is_given_up_leaves_nothing_half_written(tmp_path: Path, shelf_of: Shelves) -> None:
+    shelf = shelf_of(b"done", bytes(25))
+    shelf.download.announced(shelf.results())
+    first, second, *_ = shelf.asked()
+    assert shelf.answer(first) == 1001
+    shelf.answer(second)
+    shelf.download.abandon()
+    assert shelf.left_behind() == []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1001.exr"]
+
+
+def test_a_result_that_is_there_already_is_not_fetched_again(shelf_of: Shelves) -> None:
+    shelf = shelf_of(b"there", b"stale", b"short")
+    shelf.target(1001).parent.mkdir()
+    shelf.target(1001).write_bytes(b"there")
+    shelf.target(1002).write_bytes(b"STALE")
+    shelf.target(1003).write_bytes(b"sho")
+    assert shelf.download.announced(shelf.results()) == [1001]
+    assert {get.frame for get in shelf.asked()} == {1002, 1003}
+
+
+def test_an_announcement_that_is_repeated_changes_nothing(shelf_of: Shelves) -> None:
+    shelf = shelf_of(bytes(25))
+    shelf.download.announced(shelf.results())
+    shelf.download.announced(shelf.results())
+    assert shelf.answer_all() == [1001]
+    shelf.download.announced(shelf.results())
+    assert shelf.asked() == []
+
+
+def test_after_a_lost_connection_a_result_goes_on_behind_what_is_written(shelf_of: Shelves) -> None:
+    shelf = shelf_of(bytes(range(45)))
+    shelf.download.announced(shelf.results())
+    gets = shelf.asked()
+    shelf.answer(gets[0])
+    shelf.answer(gets[1])
+
+    shelf.download.reconnected()
+    shelf.download.announced(shelf.results())
+    again = shelf.asked()
+    assert [get.offset for get in again] == [20, 30, 40]
+    assert [shelf.answer(get) for get in again] == [None, None, 1001]
+    assert shelf.target(1001).read_bytes() == bytes(range(45))
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda d: bytes(len(d)), lambda d: d[:-1]], ids=["bits", "short"]
+)
+def test_what_arrives_damaged_is_asked_for_again_from_the_start(
+    shelf_of: Shelves, damage: Callable[[bytes], bytes]
+) -> None:
+    shelf = shelf_of(bytes(range(1, 26)))
+    shelf.download.announced(shelf.results())
+    whole = shelf.data[1001]
+    shelf.data[1001] = damage(whole)
+    gets = shelf.asked()
+    assert [shelf.answer(get) for get in gets] == [None, None, None]
+    assert shelf.left_behind() == []
+    shelf.data[1001] = whole
+    assert shelf.answer_all() == [1001]
+    assert shelf.target(1001).read_bytes() == whole
+
+
+def test_what_always_arrives_damaged_is_given_up_by_name(shelf_of: Shelves) -> None:
+    shelf = shelf_of(b"result")
+    shelf.download.announced(shelf.results())
+    shelf.data[1001] = b"RESULT"
+    with pytest.raises(TransferFailed, match=r"1001\.exr.*3 times"):
+        shelf.answer_all()
+    assert shelf.left_behind() == []
+    assert not shelf.target(1001).exists()
+
+
+def test_a_result_that_is_announced_anew_is_fetched_anew_in_a_whole_window(
+    shelf_of: Shelves,
+) -> None:
+    shelf = shelf_of(bytes(100))
+    shelf.download.announced(shelf.results())
+    old = shelf.asked()
+    shelf.answer(old[0])
+    shelf.data[1001] = bytes(range(100))
+    shelf.download.announced(shelf.results())
+    for get in old[1:]:
+        shelf.answer(get)  # what was on its way
+    assert shelf.answer_all() == [1001]
+    assert shelf.target(1001).read_bytes() == bytes(range(100))
+
+
+def test_what_nobody_asked_for_is_not_written(shelf_of: Shelves) -> None:
+    shelf = shelf_of(bytes(25))
+    shelf.download.announced(shelf.results())
+    shelf.asked()
+    assert shelf.download.arrived(Chunk("other job", 1001, 0), bytes(10)) is None
+    assert shelf.download.arrived(Chunk("job", 7, 0), bytes(10)) is None
+    assert shelf.download.arrived(Chunk("job", 1001, 999), bytes(10)) is None
+    assert shelf.download.received == 0
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, shelf_of: Shelves) -> None:
+    shelf = shelf_of(b"result")
+    (tmp_path / "out").write_text("a file where the folder should be")
+    shelf.download.announced(shelf.results())
+    with pytest.raises(DiskFull, match=r"out.1001\.exr cannot be written"):
+        shelf.asked()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_an_error_with_a_name_and_leaves_nothing(
+    tmp_path: Path, shelf_of: Shelves
+) -> None:
+    shelf = shelf_of(b"result")
+    shelf.target(1001).parent.mkdir()
+    (tmp_path / "out" / "1001.exr.tmp").symlink_to("/dev/full")
+    shelf.download.announced(shelf.results())
+    with pytest.raises(DiskFull, match=r"1001\.exr cannot be written: \d+ MB are free"):
+        shelf.answer_all()
+    shelf.download.abandon()
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_small_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "provenance.json"
+    write_whole(target, b"{}")
+    write_whole(target, b'{"again": 1}')
+    assert target.read_bytes() == b'{"again": 1}'
+    assert os.listdir(target.parent) == ["provenance.json"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DiskFull, match="folder cannot be written"):
+        write_whole(tmp_path / "folder", b"x")
+    assert not list(tmp_path.glob("*.tmp"))
