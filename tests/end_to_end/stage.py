@@ -1,0 +1,410 @@
+"""What the tests with real processes share: small shots on disk, the command line, a daemon of one's own.
+
+Loaded under the name `voidbridge_stage` by the `conftest.py` of each folder that uses it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenEXR
+from numpy.typing import NDArray
+
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.errors import DaemonUnavailable
+from voidbridge_protocol.messages import Status
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 40.0
+"""No state that a test waits for takes longer, on a busy machine."""
+
+Channels = dict[str, NDArray[Any]]
+Event = dict[str, Any]
+
+
+# -- frames ---------------------------------------------------------------------------------------
+
+
+def exr_bytes(channels: Channels, origin: tuple[int, int] = (0, 0), **attributes: Any) -> bytes:
+    """A single-part scanline file whose data window begins at `origin`."""
+    height, width = next(iter(channels.values())).shape
+    corners = origin, (origin[0] + width - 1, origin[1] + height - 1)
+    header = {
+        "compression": OpenEXR.ZIP_COMPRESSION,
+        "type": OpenEXR.scanlineimage,
+        "dataWindow": tuple(np.array(corner, np.int32) for corner in corners),
+        **attributes,
+    }
+    planes = {name: OpenEXR.Channel(name, pixels, 1, 1) for name, pixels in channels.items()}
+    file = io.BytesIO()
+    OpenEXR.File(header, planes, num_threads=0).write(file)
+    return file.getvalue()
+
+
+def window(left: int, top: int, right: int, bottom: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A window as OpenEXR.File takes it, corners included."""
+    return np.array((left, top), np.int32), np.array((right, bottom), np.int32)
+
+
+def channels_of(path: Path) -> Channels:
+    """Every channel of the first part, in the file's own types."""
+    with OpenEXR.File(str(path), separate_channels=True, num_threads=0) as file:
+        return {name: channel.pixels.copy() for name, channel in file.channels().items()}
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    with OpenEXR.File(str(path), separate_channels=True, num_threads=0) as file:
+        return dict(file.header())
+
+
+def picture(seed: int, height: int = 48, width: int = 64) -> Channels:
+    """R, G and B as halves: noise around a mid gray, so that no two pixels are alike."""
+    random = np.random.default_rng(seed)
+    return {name: random.normal(0.4, 0.2, (height, width)).astype(np.float16) for name in "RGB"}
+
+
+def square(
+    height: int = 48, width: int = 64, at: tuple[int, int] = (10, 20)
+) -> NDArray[np.float16]:
+    """A matte: 12x10 pixels set."""
+    matte = np.zeros((height, width), np.float16)
+    matte[at[0] : at[0] + 12, at[1] : at[1] + 10] = 1
+    return matte
+
+
+def echoed(plate: NDArray[Any], hole: NDArray[np.bool_], seed: int = 0) -> NDArray[Any]:
+    """What the engine `echo` makes of a channel under a hard-edged hole."""
+    lift = np.float32(0.25 + seed % 16 / 64)
+    made = (plate.astype(np.float32) * np.float32(0.5) + lift).astype(plate.dtype)
+    return np.where(hole, made, plate)
+
+
+def same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    )
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Plate and matte on disk. Each frame differs from all others."""
+
+    folder: Path
+    frames: range
+
+    @property
+    def plate(self) -> str:
+        return str(self.folder / "plate.%04d.exr")
+
+    @property
+    def matte(self) -> str:
+        return str(self.folder / "matte.%04d.exr")
+
+    @property
+    def affected(self) -> str:
+        return str(self.folder / "affected.%04d.exr")
+
+    def file(self, role: str, frame: int) -> Path:
+        return self.folder / f"{role}.{frame:04d}.exr"
+
+    def write(self, role: str, frame: int, channels: Channels, **more: Any) -> None:
+        self.file(role, frame).write_bytes(exr_bytes(channels, **more))
+
+    def remove(self, role: str, frames: Iterable[int]) -> None:
+        for frame in frames:
+            self.file(role, frame).unlink()
+
+    def size(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+
+def make_shot(
+    folder: Path, frames: range, height: int = 48, width: int = 64, seed: int = 0
+) -> Shot:
+    """`seed` makes the plates of one test differ from those of another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shot = Shot(folder, frames)
+    for frame in frames:
+        shot.write("plate", frame, picture(seed * 100_000 + frame, height, width))
+        matte = square(height, width, at=(10 + frame % 5, 20))
+        shot.write("matte", frame, {"A": matte})
+    return shot
+
+
+# -- the command line -------------------------------------------------------------------------------
+
+
+def environment() -> dict[str, str]:
+    """That of a user who has the packages on the path, and nothing else of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VOIDBRIDGE_")}
+    kept.pop("OCIO", None)
+    path = os.pathsep.join(str(ROOT / part) for part in ("protocol", "backend"))
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "voidbridge_backend", *map(str, words)]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[Event]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def event(self, name: str) -> Event:
+        """The last event of that name."""
+        found = [event for event in self.events if event["event"] == name]
+        assert found, f"no {name!r} among {[e['event'] for e in self.events]}\n{self.err}"
+        return found[-1]
+
+    def states(self) -> list[str]:
+        """The job's states as they were told, each once in a row."""
+        told = [event["state"] for event in self.events if event["event"] == "status"]
+        return [state for i, state in enumerate(told) if i == 0 or told[i - 1] != state]
+
+
+def voidbridge(*words: object, cwd: Path | None = None) -> Finished:
+    """Runs a command to its end."""
+    done = subprocess.run(
+        command(*words), capture_output=True, env=environment(), cwd=cwd, timeout=2 * SECONDS
+    )
+    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Going:
+    """A command that runs, its JSON events as they come."""
+
+    def __init__(self, *words: object) -> None:
+        self.process = subprocess.Popen(
+            command(*words, "--json"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            start_new_session=True,
+        )
+        self.events: list[Event] = []
+        self._new: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._errors = b""
+        self._readers = [
+            threading.Thread(target=self._read, daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def until(self, wanted: Callable[[Event], bool]) -> Event:
+        """The first event from here on that is as wanted."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                event = self._new.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise AssertionError(f"waited in vain; last of all {self.events[-3:]}") from None
+            if event is None:
+                self.process.wait(SECONDS)
+                raise AssertionError(f"ended before: {self.events[-3:]}\n{self._errors.decode()}")
+            if wanted(event):
+                return event
+
+    def until_event(self, name: str) -> Event:
+        return self.until(lambda event: event["event"] == name)
+
+    def until_state(self, state: str) -> Event:
+        return self.until(lambda event: event["event"] == "status" and event["state"] == state)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.end()
+
+    def interrupt(self) -> tuple[Finished, float]:
+        """Ctrl-C; what came of it, and the seconds until the command had ended."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(SECONDS)
+        seconds = time.monotonic() - began
+        return self.end(), seconds
+
+    def end(self) -> Finished:
+        """Waits for the command's own end."""
+        try:
+            self.process.wait(2 * SECONDS)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+        for reader in self._readers:
+            reader.join()
+        out = "".join(json.dumps(event) + "\n" for event in self.events)
+        return Finished(self.process.returncode, out, self._errors.decode())
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            for line in lines:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue  # half a line of a command that was killed
+                self.events.append(event)
+                self._new.put(event)
+        self._new.put(None)
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr
+        with self.process.stderr as stream:
+            self._errors = stream.read()
+
+
+# -- the daemon -------------------------------------------------------------------------------------
+
+
+def eventually(question: Callable[[], Any], what: str = "") -> Any:
+    """The first true answer."""
+    deadline = time.monotonic() + SECONDS
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"waited in vain for {what or question}"
+        threading.Event().wait(0.02)
+    return answer
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits for its parent to ask does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+@dataclass
+class Daemon:
+    """A daemon as a process, on one spool and one address over all its starts."""
+
+    folder: Path
+    address: str
+    options: tuple[object, ...] = ()
+    extra: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def spool(self) -> Path:
+        return self.folder / "spool"
+
+    @property
+    def log(self) -> str:
+        path = self.folder / "daemon.log"
+        return path.read_text() if path.exists() else ""
+
+    def start(self) -> None:
+        words = ("serve", "--listen", self.address, "--spool", self.spool, *self.options)
+        with (self.folder / "daemon.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command(*words), stderr=log, env={**environment(), **self.extra}
+            )
+        eventually(self._answers, f"a daemon at {self.address}")
+
+    def _answers(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, self.log
+        try:
+            with Client(self.address, user="probe", software="test", patience=1.0):
+                return True
+        except DaemonUnavailable:
+            return False
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> tuple[int, float]:
+        """SIGTERM: the exit code, and the seconds it took."""
+        assert self.process
+        began = time.monotonic()
+        self.process.terminate()
+        code = self.process.wait(SECONDS)
+        return code, time.monotonic() - began
+
+    def worker_pids(self) -> list[int]:
+        """Of every worker that was ever started, oldest first."""
+        return [int(pid) for pid in re.findall(r"worker started .*pid=(\d+)", self.log)]
+
+    def wait_for_worker(self) -> int:
+        """The process of the youngest worker, when it is ready."""
+        eventually(
+            lambda: self.log.count("worker ready") >= self.log.count("worker started") > 0,
+            "a worker that is ready",
+        )
+        return self.worker_pids()[-1]
+
+    def jobs(self) -> list[Status]:
+        with Client(self.address, user="probe", software="test") as client:
+            return client.jobs()
+
+    def status(self, job: str) -> Status:
+        with Client(self.address, user="probe", software="test") as client:
+            return client.status(job)
+
+    def wait_for_state(self, job: str, state: str) -> Status:
+        return eventually(
+            lambda: found if (found := self.status(job)).state.value == state else None,
+            f"{job} to be {state}",
+        )
+
+    def resident_mb(self) -> float:
+        """Memory of the daemon's process itself."""
+        assert self.process
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) / 1024
+
+
+@contextmanager
+def daemon(*options: object, extra: dict[str, str] | None = None) -> Iterator[Daemon]:
+    """One that is started and, whatever happens, gone at the end."""
+    # Paths of sockets are short; pytest's own folders may be too deep for one.
+    folder = Path(tempfile.mkdtemp(prefix="vbt-"))
+    made = Daemon(folder, f"ipc://{folder}/ctl", ("--devices", "cpu", *options), extra or {})
+    try:
+        made.start()
+        yield made
+    finally:
+        if made.process and made.process.poll() is None:
+            made.process.terminate()
+            try:
+                made.process.wait(20)
+            except subprocess.TimeoutExpired:
+                made.process.kill()
+                made.process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Half-written files."""
+    return [str(path) for path in folder.rglob("*.tmp")]
