@@ -1,0 +1,194 @@
+"""How well and how fast `cleanplate` removes the object of the demo shot, beside per-frame inpainting.
+
+    python benchmarks/cleanplate.py [--height 1152] [--frames 48] [--json] [--picture sheet.png]
+
+The other side is Telea's inpainting of OpenCV on each frame for itself, on the same encoding in 8 bit, which
+is what it takes. Both see the same quadmask: the demo's mattes, grown by as much as a job grows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend import contact_sheet
+from voidbridge_backend.demo_shot import DemoShot
+from voidbridge_backend.engine.base import Pixels, Quadmask
+from voidbridge_backend.engine.cleanplate import Cleanplate
+from voidbridge_backend.quality import MU, PEAK, Quality, encode
+from voidbridge_protocol.messages import Settings
+
+
+class DiskClip:
+    """The demo shot, drawn once and kept in files: what is measured is the engine, not the drawing."""
+
+    def __init__(self, shot: DemoShot, folder: Path, grow_px: int) -> None:
+        self.height, self.width = shot.height, shot.width
+        self.frames: Sequence[int] = shot.frames
+        self._folder = folder
+        self._holes: set[int] = set()
+        for drawn in shot:
+            codes = quadmask(drawn.primary, drawn.affected, grow_px)
+            if (codes != 255).any():
+                self._holes.add(drawn.frame)
+            for name, pixels in (("plate", drawn.plate), ("truth", drawn.truth), ("mask", codes)):
+                np.save(folder / f"{name}.{drawn.frame}.npy", pixels)
+
+    def plate(self, frame: int) -> Pixels:
+        return np.asarray(np.load(self._folder / f"plate.{frame}.npy"), np.float32)
+
+    def truth(self, frame: int) -> Pixels:
+        return np.asarray(np.load(self._folder / f"truth.{frame}.npy"), np.float32)
+
+    def quadmask(self, frame: int) -> Quadmask:
+        return np.asarray(np.load(self._folder / f"mask.{frame}.npy"), np.uint8)
+
+    def has_hole(self, frame: int) -> bool:
+        return frame in self._holes
+
+
+class Pulse:
+    """Keeps the longest time between two signs of life."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self.last = time.perf_counter()
+
+    def step(self, stage: str, done: int, of: int) -> None:
+        now = time.perf_counter()
+        self.longest_s = max(self.longest_s, now - self.last)
+        self.last = now
+
+    def warn(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+
+def quadmask(primary: Pixels, affected: Pixels, grow_px: int) -> Quadmask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow_px + 1, 2 * grow_px + 1))
+    remove = cv2.dilate((primary > 0.01).astype(np.uint8), kernel) > 0
+    touched = cv2.dilate((affected > 0.01).astype(np.uint8), kernel) > 0
+    codes = np.full(primary.shape, 255, np.uint8)
+    codes[touched], codes[remove], codes[touched & remove] = 127, 0, 63
+    return codes
+
+
+def telea(plate: Pixels, hole: NDArray[np.bool_]) -> Pixels:
+    eight = np.rint(np.clip(encode(plate), 0, 1) * 255).astype(np.uint8)
+    filled = cv2.inpaint(eight, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA)
+    light = np.expm1(filled / 255 * math.log1p(MU)) * (PEAK / MU)
+    return np.asarray(light, np.float32)
+
+
+def measured(
+    shot: DemoShot, clip: DiskClip, results: Iterator[tuple[int, Pixels]], shown: Sequence[int]
+) -> tuple[dict[str, Any], float, list[contact_sheet.Moment]]:
+    """(report, seconds spent making results, moments for the sheet)."""
+    quality, moments, seconds = Quality(), [], 0.0
+    before: int | None = None
+    while True:
+        begun = time.perf_counter()
+        following = next(results, None)
+        seconds += time.perf_counter() - begun
+        if following is None:
+            break
+        frame, light = following
+        plate, truth, codes = clip.plate(frame), clip.truth(frame), clip.quadmask(frame)
+        hole = codes != 255
+        whole = np.where(hole[..., None], light, plate)
+        motion = None if before is None else shot.motion(before, frame)
+        quality.add(whole, truth, plate, hole, motion)
+        before = frame
+        if frame in shown:
+            moments.append(contact_sheet.moment(frame, plate, codes, light, truth))
+    report = quality.report()
+    return {**asdict(report), "flicker_ratio": report.flicker_ratio}, seconds, moments
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--height", type=int, default=1152)
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--picture", type=Path, help="write a contact sheet there")
+    chosen = parser.parse_args()
+
+    shot = DemoShot(chosen.height, round(chosen.height * 16 / 9), chosen.frames)
+    grow_px = max(1, round(16 * chosen.height / 1152))
+    with tempfile.TemporaryDirectory() as folder:
+        clip = DiskClip(shot, Path(folder), grow_px)
+        shown = [
+            clip.frames[round((len(clip.frames) - 1) * part)] for part in (0.1, 0.3, 0.5, 0.7, 0.9)
+        ]
+        before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        pulse, cpu = Pulse(), time.process_time()
+        made = Cleanplate().remove(clip, Settings(), pulse)
+        ours, seconds, moments = measured(shot, clip, made, shown)
+        cpu = time.process_time() - cpu
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        frames = [frame for frame in clip.frames if clip.has_hole(frame)]
+        painted = (
+            (frame, telea(clip.plate(frame), clip.quadmask(frame) != 255)) for frame in frames
+        )
+        theirs, telea_seconds, _ = measured(shot, clip, painted, ())
+
+    report = {
+        "height": shot.height,
+        "width": shot.width,
+        "frames": shot.length,
+        "cleanplate": ours,
+        "telea": theirs,
+        "psnr_gain_db": ours["hole_psnr_db"] - theirs["hole_psnr_db"],
+        "flicker_ratio": ours["flicker_ratio"],
+        "seconds_a_frame": seconds / shot.length,
+        "cpu_seconds_a_frame": cpu / shot.length,
+        "telea_seconds_a_frame": telea_seconds / shot.length,
+        "longest_silence_s": pulse.longest_s,
+        "peak_mb": peak_mb,
+        "peak_before_mb": before_mb,
+    }
+    if chosen.picture:
+        title = "Voidbridge: a rover and its shadow, removed"
+        subtitle = (
+            f"engine cleanplate, {shot.width} x {shot.height}, {shot.length} frames, no model and no GPU; "
+            f"{ours['hole_psnr_db']:.1f} dB in the hole where per-frame inpainting has "
+            f"{theirs['hole_psnr_db']:.1f} dB"
+        )
+        contact_sheet.write_png(chosen.picture, contact_sheet.sheet(moments, title, subtitle))
+    print(json.dumps(report) if chosen.json else _told(report))
+
+
+def _told(report: dict[str, Any]) -> str:
+    ours, theirs = report["cleanplate"], report["telea"]
+    lines = [
+        f"{report['width']} x {report['height']}, {report['frames']} frames",
+        f"{'':24}{'cleanplate':>12}{'telea':>12}{'truth':>12}",
+        f"{'PSNR in the hole (dB)':24}{ours['hole_psnr_db']:12.2f}{theirs['hole_psnr_db']:12.2f}",
+    ]
+    for name in ("flicker", "pumping"):
+        lines.append(
+            f"{name:24}{ours[name]:12.5f}{theirs[name]:12.5f}{ours[f'truth_{name}']:12.5f}"
+        )
+    mine, other = report["seconds_a_frame"], report["telea_seconds_a_frame"]
+    lines += [
+        f"{'seconds a frame':24}{mine:12.2f}{other:12.2f}",
+        f"{'outside, differing':24}{ours['outside_differing']:12d}{theirs['outside_differing']:12d}",
+        f"longest silence {report['longest_silence_s']:.2f} s, peak memory {report['peak_mb']:.0f} MB",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
