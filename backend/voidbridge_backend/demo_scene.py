@@ -38,9 +38,10 @@ def square(scale: int, height: float, width: float, seed: int) -> Floats:
     _hedge(light, x, y, scale, rng)
     _paving(light, x, y, scale, rng)
     _lamps(light, x, y, scale)
-    # A lens: a little softness everywhere, a wide faint veil around what is very bright.
+    # A lens: as soft as a good one is in a picture of this size (without it, moving the camera by parts of a
+    # pixel would alias beside the highlights), and a wide faint veil around what is very bright.
     veil = cv2.GaussianBlur(np.minimum(light, 40), (0, 0), 0.03 * scale)
-    sharp = cv2.GaussianBlur(light, (0, 0), 0.55)
+    sharp = cv2.GaussianBlur(light, (0, 0), 0.85)
     return np.asarray(0.96 * sharp + 0.04 * veil, np.float32)
 
 

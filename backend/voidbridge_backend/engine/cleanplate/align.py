@@ -19,6 +19,7 @@ from .geometry import (
     Homography,
     Mask,
     apply,
+    inverse,
     is_sane,
     moves,
     scaling,
@@ -29,8 +30,12 @@ from .tone import Floats, Tone
 
 ALIGN_PIXELS = 1_500_000
 """A larger surrounding is aligned on a reduced picture."""
+POINTS = 260
+"""Points of a surrounding that are followed."""
 FURTHEST = 0.02
 """Part of the surrounding's width by which the camera's motion is corrected at most."""
+BETTER = 0.98
+"""What the refined motion's misfit must come down to, as a part of the camera's."""
 SAMPLES = 4000
 """Pixels around the hole that exposures are compared on."""
 FLOOR = 0.003
@@ -71,9 +76,10 @@ def surrounding(box: Box, light: Floats, hole: Mask, reach: int, tone: Tone) -> 
     if size != (box.width, box.height):
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         small = cv2.resize(free, size, interpolation=cv2.INTER_AREA)
-        seen = camera.view(grey, np.where(small == 255, 255, 0).astype(np.uint8))
+        safe = np.where(small == 255, 255, 0).astype(np.uint8)
+        seen = camera.view(grey, safe, POINTS)
     else:
-        seen = camera.view(grey, free)
+        seen = camera.view(grey, free, POINTS)
     near = cv2.distanceTransform(free, cv2.DIST_L2, 3)
     where = np.argwhere((near > 1.5) & (near <= reach))
     samples = where[:: max(len(where) // SAMPLES, 1)]
@@ -88,32 +94,38 @@ def _aligning_size(box: Box) -> tuple[int, int]:
 def lay(target: Surrounding, source: Source, motion: Homography, tone: Tone) -> Laid:
     """Refine `motion`, which takes the source's plate to the target's plate, and match the exposure."""
     refined = _refined(target, source, motion)
-    if moves(refined, target.box) < SAME_PX:
-        refined = np.eye(3)
-    gain, misfit = _matched(target, source, refined, tone)
-    return Laid(source, refined, gain, misfit)
+    ways = [motion] if refined is None else [motion, refined]
+    best = Laid(source, motion, np.ones(3, np.float32), np.inf)
+    for way in ways:
+        if moves(way, target.box) < SAME_PX:
+            way = np.eye(3)
+        gain, misfit = _matched(target, source, way, tone)
+        # Few points around the hole can be worse than many all over the frame.
+        if misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
+            best = Laid(source, way, gain, misfit)
+    return best
 
 
-def _refined(target: Surrounding, source: Source, motion: Homography) -> Homography:
+def _refined(target: Surrounding, source: Source, motion: Homography) -> Homography | None:
     to_small = target.reduce @ shift(-target.box.left, -target.box.top)
     to_view = to_small @ motion @ shift(source.box.left, source.box.top)
     view = target.seen.box
     grey = warp_grey(source.grey, to_view, view, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
     free = warp_grey(source.free, to_view, view, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
     there = camera.View(grey, free, np.zeros((0, 2), np.float32))
-    rest = camera.track(target.seen, there, np.eye(3))
+    rest = camera.track(target.seen, there, np.eye(3), levels=1)
     if rest is None or moves(rest, view) > max(FURTHEST * view.width, 3.0):
-        return motion
-    refined = np.linalg.inv(to_small) @ np.linalg.inv(rest) @ to_small @ motion
+        return None
+    refined = inverse(to_small) @ inverse(rest) @ to_small @ motion
     refined /= refined[2, 2]
-    return refined if is_sane(refined, target.box) else motion
+    return refined if is_sane(refined, target.box) else None
 
 
 def warp_grey(
     picture: NDArray[np.uint8], homography: Homography, box: Box, flags: int, border: int
 ) -> NDArray[np.uint8]:
     """Like `geometry.warp`, for 8 bit pictures; beyond a constant border lies 0."""
-    to_source = np.linalg.inv(homography) @ shift(box.left, box.top)
+    to_source = inverse(homography) @ shift(box.left, box.top)
     fetched = cv2.warpPerspective(
         picture,
         to_source,
@@ -133,7 +145,7 @@ def _matched(
     ys, xs = target.samples.T
     offset = np.array([target.box.left, target.box.top], np.float64)
     points = np.asarray(np.column_stack([xs, ys]) + offset, np.float64)
-    at = apply(np.linalg.inv(motion), points) - np.array([source.box.left, source.box.top])
+    at = apply(inverse(motion), points) - np.array([source.box.left, source.box.top])
     whole = np.rint(np.clip(at, -1e6, 1e6)).astype(int)
     height, width = source.free.shape
     inside = (whole >= 0).all(1) & (whole[:, 0] < width) & (whole[:, 1] < height)

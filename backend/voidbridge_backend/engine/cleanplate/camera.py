@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Box, Homography, apply, is_sane, mapped, scaling
+from .geometry import Box, Homography, apply, inverse, is_sane, mapped, scaling
 
 Grey = NDArray[np.uint8]
 
 WIDTH = 960
 """Columns that a frame is tracked at, at most."""
-FEATURES = 700
+FEATURES = 500
 KEYS = 16
 """Key frames that are remembered."""
 OVERLAP = 0.62
@@ -48,20 +48,23 @@ class View:
         return Box(0, 0, self.grey.shape[1], self.grey.shape[0])
 
 
-def view(grey: Grey, free: Grey) -> View:
+def view(grey: Grey, free: Grey, features: int = FEATURES) -> View:
     spacing = max(grey.shape[1] / 90, 3.0)
-    found = cv2.goodFeaturesToTrack(grey, FEATURES, 0.004, spacing, mask=free, blockSize=5)
+    found = cv2.goodFeaturesToTrack(grey, features, 0.004, spacing, mask=free, blockSize=5)
     points = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
     return View(grey, free, points)
 
 
-def track(source: View, target: View, guess: Homography) -> Homography | None:
-    """The homography from `source` to `target`, near `guess`; None where there is too little to follow."""
+def track(source: View, target: View, guess: Homography, levels: int = 3) -> Homography | None:
+    """The homography from `source` to `target`, near `guess`; None where there is too little to follow.
+
+    With `levels` halvings of the pictures, points are found up to about 10 * 2**levels pixels from the guess.
+    """
     if len(source.points) < 3:
         return None
     start = apply(guess, source.points.astype(np.float64)).astype(np.float32)
-    there, good = _follow(source.grey, target.grey, source.points, start)
-    back, came = _follow(target.grey, source.grey, there, source.points)
+    there, good = _follow(source.grey, target.grey, source.points, start, levels)
+    back, came = _follow(target.grey, source.grey, there, source.points, levels)
     good &= came & (np.abs(back - source.points).max(1) < 0.5)
     at = np.rint(np.nan_to_num(there)).astype(int)
     height, width = target.grey.shape
@@ -72,7 +75,11 @@ def track(source: View, target: View, guess: Homography) -> Homography | None:
 
 
 def _follow(
-    source: Grey, target: Grey, points: NDArray[np.float32], start: NDArray[np.float32]
+    source: Grey,
+    target: Grey,
+    points: NDArray[np.float32],
+    start: NDArray[np.float32],
+    levels: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     there, good, _ = cv2.calcOpticalFlowPyrLK(
         source,
@@ -80,8 +87,8 @@ def _follow(
         points.reshape(-1, 1, 2),
         start.reshape(-1, 1, 2).copy(),
         winSize=LK_WINDOW,
-        maxLevel=3,
-        criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.003),
+        maxLevel=levels,
+        criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01),
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     return there.reshape(-1, 2), good.ravel() > 0
@@ -142,9 +149,9 @@ class Camera:
         """From pixels of the plate `source` to pixels of the plate `target`."""
         if source == target:
             return np.eye(3)
-        small = np.linalg.inv(self._place[target]) @ self._place[source]
+        small = inverse(self._place[target]) @ self._place[source]
         reduce = scaling(self.size[0] / self.width, self.size[1] / self.height)
-        motion = np.linalg.inv(reduce) @ small @ reduce
+        motion = inverse(reduce) @ small @ reduce
         return np.asarray(motion / motion[2, 2], np.float64)
 
     def add(self, frame: int, grey: Grey, free: Grey) -> None:
@@ -159,9 +166,7 @@ class Camera:
             self._begin(frame, now, self._scene[before] + 1)
             return
         self._scene[frame] = self._scene[before]
-        self._place[frame] = self._place[before] @ np.linalg.inv(
-            np.eye(3) if step is None else step
-        )
+        self._place[frame] = self._place[before] @ inverse(np.eye(3) if step is None else step)
         self._anchor(frame, now)
         self._last = frame, now
 
@@ -179,10 +184,10 @@ class Camera:
         for (share, _), (key, seen) in zip(shares, self._keys, strict=True):
             if share < OVERLAP:
                 continue
-            guess = np.linalg.inv(self._place[frame]) @ self._place[key]
+            guess = inverse(self._place[frame]) @ self._place[key]
             motion = track(seen, now, guess)
             if motion is not None:
-                self._place[frame] = self._place[key] @ np.linalg.inv(motion)
+                self._place[frame] = self._place[key] @ inverse(motion)
                 return
         if len(now.points) >= TRUST:
             self._keys.append((frame, now))
@@ -190,7 +195,7 @@ class Camera:
                 del self._keys[1]
 
     def _overlap(self, key: int, frame: int, box: Box) -> float:
-        motion = np.linalg.inv(self._place[frame]) @ self._place[key]
+        motion = inverse(self._place[frame]) @ self._place[key]
         if not is_sane(motion, box):
             return 0.0
         seen = mapped(motion, box, box.height, box.width)

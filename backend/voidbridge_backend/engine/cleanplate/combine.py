@@ -19,6 +19,8 @@ TILE = 768
 """Side of the tiles that are combined at once, in pixels."""
 AGREE = 0.02
 """Encoded difference within which two sources show the same thing, besides what grain and misfit explain."""
+HARSH = 2.0
+"""Light, after exposure, from which on a piece is resampled logarithmically."""
 RECENT = 10.0
 """Frames after which a source counts half."""
 
@@ -46,7 +48,7 @@ def combined(
             pulse()
             shown = _shown(one, tile) & where
             if shown.any():
-                layers.append(_fetched(one, tile)[where])
+                layers.append(_fetched(one, tile, tone)[where])
                 valid.append(shown[where])
                 weights.append(_weight(one, target, laid))
         if layers:
@@ -82,7 +84,7 @@ def _shown(one: Laid, tile: Box) -> Mask:
     return np.asarray(free > 0)
 
 
-def _fetched(one: Laid, tile: Box) -> Floats:
+def _fetched(one: Laid, tile: Box, tone: Tone) -> Floats:
     """The source's light, with its gain, at the pixels of `tile`."""
     box, source = one.source.box, one.source
     if np.array_equal(one.homography, np.eye(3)) and box.holds(tile):
@@ -95,7 +97,11 @@ def _fetched(one: Laid, tile: Box) -> Floats:
         seen.top - box.top : seen.bottom - box.top, seen.left - box.left : seen.right - box.left
     ]
     motion = one.homography @ shift(seen.left, seen.top)
-    return warp(np.asarray(part, np.float32), motion, tile) * one.gain
+    widened = np.asarray(part, np.float32)
+    if widened.max() * tone.exposure < HARSH:
+        return warp(widened, motion, tile) * one.gain
+    # Beside a lamp, Lanczos undershoots by a part of the lamp's light, far below black.
+    return tone.expand(warp(tone.compress(widened), motion, tile)) * one.gain
 
 
 def _part(one: Laid, tile: Box) -> Box:

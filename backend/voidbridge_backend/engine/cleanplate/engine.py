@@ -34,6 +34,10 @@ SLIVER = 0.004
 """A gap of less than this part of the hole is closed smoothly; it is not worth an invention."""
 
 
+PASSING = 0.06
+"""Encoded difference to what other frames show in the same place, from which on a pixel is passing through."""
+
+
 class Cleanplate:
     """Scene-linear light at the plate's own size in and out, nothing clamped."""
 
@@ -223,13 +227,30 @@ class _Task:
         missing = target.hole & ~known
         if not missing.any():
             return
-        light = np.where((target.hole & known)[..., None], fill, target.light)
+        light = np.where(known[..., None] & target.hole[..., None], fill, target.light)
         if missing.sum() <= SLIVER * area:
             smooth = spread(np.where(missing[..., None], 0, light), (~missing).astype(np.float32))
             fill[missing] = smooth[missing]
             return
-        new = invented(light, missing, self.shot.tone, self.progress.pulse)
+        lasting = np.where(target.hole[..., None], light, self._lasting(target))
+        new = invented(lasting, missing, self.shot.tone, self.progress.pulse)
         fill[missing] = new[missing]
         nothing_hidden = np.zeros_like(missing)
         inventions.append(piece(self.frame, target.box, new, nothing_hidden, self.shot.tone))
         del inventions[:-KEPT]
+
+    def _lasting(self, target: Surrounding) -> Pixels:
+        """The surroundings without what only passes through them, so that none of it is continued.
+
+        The target's own pixels, grain and all, wherever other frames agree with them.
+        """
+        own = piece(self.frame, target.box, target.light, target.hole, self.shot.tone)
+        every = plan.witnesses(self.frame, self.clip.frames, self.shot.camera)
+        still = [Laid(own, np.eye(3), np.ones(3, np.float32), 0.0)]
+        laid = [*still, *self._laid(target, every)]
+        voted, seen = combined(
+            laid, self.frame, target.box, ~target.hole, self.shot.tone, self.progress.pulse
+        )
+        apart = np.abs(self.shot.tone.encode(voted) - self.shot.tone.encode(target.light)).max(-1)
+        passing = cv2.blur((seen & (apart > PASSING)).astype(np.float32), (9, 9)) > 0.3
+        return np.asarray(np.where(passing[..., None], voted, target.light), np.float32)

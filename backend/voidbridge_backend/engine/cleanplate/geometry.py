@@ -86,6 +86,10 @@ def scaling(factor_x: float, factor_y: float) -> Homography:
     return np.array([[factor_x, 0, x], [0, factor_y, y], [0, 0, 1]], np.float64)
 
 
+def inverse(homography: Homography) -> Homography:
+    return np.asarray(np.linalg.inv(homography), np.float64)
+
+
 def apply(homography: Homography, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """`points` [n, 2] taken along."""
     taken = np.column_stack([points, np.ones(len(points))]) @ homography.T
@@ -133,7 +137,7 @@ def warp(
 
     Beyond the picture's edge its last pixel is repeated; the caller knows what is valid.
     """
-    to_source = np.linalg.inv(homography) @ shift(box.left, box.top)
+    to_source = inverse(homography) @ shift(box.left, box.top)
     fetched = cv2.warpPerspective(
         picture,
         to_source,

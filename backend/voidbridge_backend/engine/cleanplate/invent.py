@@ -27,10 +27,14 @@ WORK_PIXELS, WORK_GAP = 120_000, 14_000
 COARSEST = 5.0
 """A pyramid ends where the gap is at most this many pixels deep."""
 ROUNDS = 4
-"""Searches, each followed by a vote, on the finest scale; two more on each coarser one."""
+"""Searches, each followed by a vote, on the finest scale; two more on each coarser one,
+where the large shapes are settled and a search costs little."""
 FEW = 40
 """Known patches below which there is nothing to copy from, and the gap is filled smoothly."""
 CHUNK = 4096
+NEAR, UPRIGHT = 6e-3, 2.5
+"""What a patch costs that lies a picture's height away, beside its mean squared difference; and how much
+more that is upwards than sideways: pictures are layered from the ground to the sky."""
 INWARD = 1.25
 """Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
 
@@ -47,7 +51,8 @@ def invented(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None]) ->
     field: _Field | None = None
     for index, (level, level_gap) in enumerate(reversed(levels)):
         finest = index == len(levels) - 1
-        field = _matched(level, level_gap, field, ROUNDS if finest else ROUNDS + 2, pulse)
+        rounds = ROUNDS + 2 * (len(levels) - 1 - index)
+        field = _matched(level, level_gap, field, rounds, pulse)
         if field is None and finest:
             return _smooth(light, gap)
     return _smooth(light, gap) if field is None else _copied(light, gap, field, pulse)
@@ -167,7 +172,8 @@ def _wanted(field: _Field, trust: Floats) -> tuple[Floats, Floats]:
     patch = window(padded, (PATCH, PATCH), (0, 1))[field.ys, field.xs]
     share = window(counts, (PATCH, PATCH))[field.ys, field.xs]
     share = np.broadcast_to(share[:, None], patch.shape)
-    return patch.reshape(len(patch), -1), np.ascontiguousarray(share).reshape(len(patch), -1)
+    share = share.reshape(len(patch), -1)
+    return patch.reshape(len(patch), -1), share / share.sum(1, keepdims=True)
 
 
 def _search(
@@ -189,7 +195,10 @@ def _search(
             part = which[start : start + CHUNK]
             at = found[start : start + CHUNK]
             apart = rows[at[:, 0] - RADIUS, at[:, 1] - RADIUS] - wanted[part]
-            total[start : start + CHUNK] = np.einsum("nk,nk,nk->n", apart, apart, weight[part])
+            unlike = np.einsum("nk,nk,nk->n", apart, apart, weight[part])
+            down = (at[:, 0] - field.ys[part]) * np.float32(UPRIGHT / height)
+            along = (at[:, 1] - field.xs[part]) / np.float32(height)
+            total[start : start + CHUNK] = unlike + NEAR * (down * down + along * along)
         pulse()
         return total
 

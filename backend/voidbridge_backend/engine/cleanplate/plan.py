@@ -24,6 +24,7 @@ NEAR = 24
 STRIDE = 4
 FADE = 24.0
 """A source this many frames away counts half."""
+WITNESSES = 6
 WORTH = 0.002
 """The part of the holes that a source beyond `SOURCES` must be the first to show."""
 
@@ -87,6 +88,15 @@ def sources(
         picked.append(best)
         weight[shown[best] > 0] *= 0.5
     return [candidates[index] for index in picked]
+
+
+def witnesses(frame: int, every: Sequence[int], camera: Camera) -> list[int]:
+    """A few other frames, near and far, that tell what stays in the picture from what passes through."""
+    same = [other for other in every if camera.scene(other) == camera.scene(frame)]
+    near = [other for other in same if abs(other - frame) <= 2 * NEAR and other != frame]
+    if len(near) <= WITNESSES:
+        return near
+    return [near[round(n * (len(near) - 1) / (WITNESSES - 1))] for n in range(WITNESSES)]
 
 
 def _shown(

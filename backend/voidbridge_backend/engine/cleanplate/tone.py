@@ -32,6 +32,16 @@ class Tone:
         lifted = np.maximum(light, 0) * np.float32(STEEP * self.exposure)
         return np.asarray(np.log1p(lifted) * np.float32(1 / math.log1p(STEEP * WHITE)), np.float32)
 
+    def compress(self, light: Floats) -> Floats:
+        """Like `encode`, odd about zero: nothing is lost, and `expand` brings it back."""
+        steep = np.float32(STEEP * self.exposure)
+        return np.asarray(np.copysign(np.log1p(np.abs(light) * steep), light), np.float32)
+
+    def expand(self, compressed: Floats) -> Floats:
+        """The inverse of `compress`."""
+        steep = np.float32(STEEP * self.exposure)
+        return np.asarray(np.copysign(np.expm1(np.abs(compressed)) / steep, compressed), np.float32)
+
     def grey8(self, light: Floats) -> NDArray[np.uint8]:
         """[height, width, 3] light to an 8 bit luma [height, width] for tracking."""
         luma = self.encode(light @ WEIGHTS)
