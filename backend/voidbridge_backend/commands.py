@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from .plate.sequence import FrameRange, Sequence
 from .present import Screen, count, left, screen, show_status
 
 DEFAULT_DAEMON = Config().listen
+UNCUT = 10_000
+"""Columns of a table that is read by a program or kept in a file."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +136,12 @@ def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for column in ("job", "user", "engine", "state", "frames", "where"):
-        table.add_column(column, no_wrap=column == "job")
+        table.add_column(column, no_wrap=column == "job", overflow="fold")
     for item in found:
         ready = f"{item.ready} of {item.frames}"
         table.add_row(item.job, item.user, item.engine, item.state.value, ready, _where(item))
-    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+    width = None if sys.stdout.isatty() else UNCUT
+    Console(highlight=False, markup=False, soft_wrap=True, width=width).print(table)
 
 
 def cancel(who: ClientOptions, job: str, as_json: bool) -> None:
