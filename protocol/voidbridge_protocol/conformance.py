@@ -100,6 +100,8 @@ class _Visitor:
     def introduced(self, attach: bool = False) -> Welcome:
         self.say(self.hello())
         welcome = self.expect(Welcome)
+        if self.bulk is not None:
+            self.bulk.close()
         self.bulk = self._socket(bulk_address(self._address, welcome.bulk))
         if attach:
             self.say_bulk(Attach(self.session))
