@@ -1,0 +1,140 @@
+"""What is typed becomes what is asked for, and what went wrong becomes an exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from voidbridge_backend import cli
+from voidbridge_protocol.errors import BY_CODE
+from voidbridge_protocol.messages import Settings
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without settings, and an environment without any."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("VOIDBRIDGE_DAEMON", "VOIDBRIDGE_SPOOL", "OCIO"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def shot(*words: str) -> cli.commands.ShotOptions:
+    return cli.assignment_options(
+        cli.parser().parse_args(["submit", "plate.####.exr", "matte.####.exr", *words])
+    )
+
+
+def test_an_untouched_option_is_the_protocols_default() -> None:
+    assert shot().settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (["--engine", "void", "--passes", "2", "--steps", "30"], Settings("void", steps=30, passes=2)),
+        (["--prompt", "an empty street", "--seed", "5"], Settings(prompt="an empty street", seed=5)),
+        (["--matte-kind", "quadmask"], Settings(matte_kind="quadmask")),
+        (["--threshold", "0.5", "--grow", "0", "--soften", "3"], Settings(threshold=0.5, grow=0, soften=3)),
+        (["--color-space", "ARRI LogC4"], Settings(color_space="ARRI LogC4")),
+    ],
+)  # fmt: skip
+def test_an_option_is_a_setting(words: list[str], settings: Settings) -> None:
+    assert shot(*words).settings == settings
+
+
+def test_patterns_and_ranges_are_understood() -> None:
+    found = shot("--affected", "shadow.####.exr", "--frames", "1001-1003", "--handles", "4")
+    assignment = found.assignment()
+    assert assignment.plate.path(1001) == Path("plate.1001.exr")
+    assert assignment.affected is not None
+    assert assignment.affected.path(1002) == Path("shadow.1002.exr")
+    assert str(assignment.frames) == "1001-1003"
+    assert assignment.handles == 4
+
+
+@pytest.mark.parametrize("code", sorted(BY_CODE))
+def test_the_branch_of_an_error_is_its_exit_code(code: str) -> None:
+    expected = {"request": 2, "daemon": 3, "protocol": 3, "job": 4, "error": 4}
+    found = cli.exit_code(BY_CODE[code]("what was wrong"))
+    assert found == (5 if code == "job.cancelled" else expected[code.partition(".")[0]])
+
+
+def test_an_error_is_said_to_people_and_to_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "plate.exr", "matte.exr", "-o", "out.exr", "--frames", "9-1", "--json"]
+    assert cli.main(words) == 2
+    said = capsys.readouterr()
+    event = json.loads(said.out)
+    assert event["event"] == "error"
+    assert (event["code"], event["exit"]) == ("request.setting", 2)
+    assert "9-1 runs backwards" in event["text"]
+    assert event["text"] in said.err
+    assert event["hint"] in said.err
+
+
+def test_settings_come_from_file_environment_and_options(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / ".config/voidbridge/config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('spool = "/from/file"\nwindow_mb = 3\n')
+    monkeypatch.setenv("VOIDBRIDGE_SPOOL", "/from/environment")
+    assert cli.main(["config", "--devices", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["spool"] == {"value": "/from/environment", "from": "environment"}
+    assert found["window_mb"] == {"value": 3, "from": "file"}
+    assert found["devices"] == {"value": ["cpu"], "from": "command line"}
+
+
+def test_the_address_of_a_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOIDBRIDGE_DAEMON", "tcp://box:5577")
+    options = cli.parser().parse_args(["run", "p.exr", "m.exr", "-o", "r.exr"])
+    assert cli.client_options(options).address == "tcp://box:5577"
+    options = cli.parser().parse_args(["status", "--daemon", "tcp://other:1"])
+    assert cli.client_options(options).address == "tcp://other:1"
+
+
+@pytest.mark.parametrize(
+    ("own", "found"), [(None, "/show/config.ocio"), ("/mine.ocio", "/mine.ocio")]
+)
+def test_ocio_is_taken_from_the_hosts_variable_unless_it_is_set(
+    own: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCIO", "/show/config.ocio")
+    words = ["config"] + (["--ocio", own] if own else [])
+    config, _ = cli.config(cli.parser().parse_args(words))
+    assert config.ocio == found
+
+
+def test_the_settings_can_be_read_back_as_a_file(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["config", "--devices", "cpu,cuda:1"]) == 0
+    written = capsys.readouterr().out
+    file = home / "again.toml"
+    file.write_text(written)
+    assert cli.main(["config", "--config", str(file)]) == 0
+    again = capsys.readouterr().out
+    assert [line.split("  # ")[0] for line in again.splitlines()] == [
+        line.split("  # ")[0] for line in written.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("text", ["spool = ", 'spol = "/x"\n'])
+def test_a_file_that_cannot_be_is_a_bad_request(
+    text: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "settings.toml"
+    file.write_text(text)
+    assert cli.main(["config", "--config", str(file)]) == 2
+    assert cli.main(["config", "--config", str(home / "nowhere.toml")]) == 2
+    assert "nowhere.toml cannot be read" in capsys.readouterr().err
+
+
+def test_no_command_is_a_mistake_of_the_caller(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([])
+    assert end.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""Where settings come from and what they may be."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from voidbridge_backend.config import Config, devices, resolve
+from voidbridge_protocol.errors import BadSetting
+
+
+def test_with_nothing_said_everything_is_the_default() -> None:
+    config, settings = resolve({}, {}, {})
+    assert [setting.name for setting in settings] == [field.name for field in fields(Config)]
+    assert {setting.origin for setting in settings} == {"default"}
+    assert config.listen == Config().listen
+    assert config.max_frames == Config().max_frames
+
+
+def test_the_last_word_wins_and_is_named() -> None:
+    file = {"listen": "tcp://a:1", "ocio": "file.ocio", "window_mb": 4}
+    environ = {"VOIDBRIDGE_LISTEN": "tcp://b:2", "VOIDBRIDGE_WINDOW_MB": "8", "HOME": "/root"}
+    config, settings = resolve(file, environ, {"listen": "tcp://c:3"})
+    assert (config.listen, config.ocio, config.window_mb) == ("tcp://c:3", "file.ocio", 8)
+    origins = {setting.name: setting.origin for setting in settings}
+    assert origins["listen"] == "command line"
+    assert origins["window_mb"] == "environment"
+    assert origins["ocio"] == "file"
+    assert origins["spool"] == "default"
+
+
+def test_settings_and_config_hold_the_same_values() -> None:
+    config, settings = resolve({"spool": "/big", "devices": ["cpu"]}, {}, {})
+    assert Config(**{setting.name: setting.value for setting in settings}) == config  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("devices", "cuda:0, cuda:1", ("cuda:0", "cuda:1")),
+        ("devices", ["cpu"], ("cpu",)),
+        ("spool", "/mnt/fast", Path("/mnt/fast")),
+        ("max_frames", "24", 24),
+        ("max_file_mb", 512, 512),
+        ("ocio", "ocio://default", "ocio://default"),
+    ],
+)
+def test_a_value_becomes_what_the_setting_is(name: str, given: object, value: object) -> None:
+    config, _ = resolve({name: given}, {}, {})
+    assert getattr(config, name) == value
+
+
+def test_a_path_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config, _ = resolve({"models": "~/weights"}, {}, {})
+    assert config.models == tmp_path / "weights"
+    assert config.spool.is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "flags", "said"),
+    [
+        ({"spol": "/x"}, {}, {}, "'spol' .from the file."),
+        ({}, {"VOIDBRIDGE_SPOL": "/x"}, {}, "'spol' .from the environment."),
+        ({}, {}, {"window_mb": "many"}, "window_mb cannot be 'many'"),
+        ({"devices": 7}, {}, {}, "devices cannot be 7"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(
+    file: dict[str, object], environ: dict[str, str], flags: dict[str, object], said: str
+) -> None:
+    with pytest.raises(BadSetting, match=said):
+        resolve(file, environ, flags)
+
+
+@pytest.mark.parametrize(
+    ("said", "cards", "found"),
+    [
+        (("auto",), 0, ("cpu",)),
+        (("auto",), 2, ("cuda:0", "cuda:1")),
+        (("cpu",), 2, ("cpu",)),
+        (("cuda:1",), 0, ("cuda:1",)),
+    ],
+)
+def test_auto_is_every_card_or_else_the_cpu(
+    said: tuple[str, ...], cards: int, found: tuple[str, ...]
+) -> None:
+    assert devices(Config(devices=said), cards) == found
