@@ -5,12 +5,13 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from voidbridge_protocol import wire
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener, Task
 from voidbridge_protocol.errors import (
@@ -28,6 +29,7 @@ from voidbridge_protocol.messages import (
     Hello,
     Limits,
     Message,
+    Ping,
     Put,
     Request,
     Settings,
@@ -424,3 +426,80 @@ def test_a_daemon_that_takes_nothing_is_not_sent_more_than_the_window(tmp_path: 
         with pytest.raises(JobCancelled):
             client.run(task, listener)
     assert sent[-1] == SMALL.window
+
+
+# -- life -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds as tenths."""
+    monkeypatch.setattr(wire, "PING_EVERY_S", 0.1)
+    monkeypatch.setattr(wire, "SILENCE_S", 0.5)
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_daemon_that_answers_pings_is_alive_however_long_a_job_takes(tmp_path: Path) -> None:
+    trouble: list[str] = []
+    listener = Listener(trouble=trouble.append, should_cancel=after(1.2))
+    with fake_daemon(Script(holds=True)) as daemon, client_of(daemon) as client:
+        with pytest.raises(JobCancelled):
+            client.run(shot(tmp_path), listener)
+    assert trouble == []
+    assert sum(isinstance(message, Ping) for message in daemon.heard) >= 8
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_daemon_that_falls_silent_is_left_and_tried_again(tmp_path: Path) -> None:
+    trouble: list[str] = []
+    listener = Listener(trouble=trouble.append, should_cancel=lambda: bool(trouble))
+    script = Script(holds=True, deaf_to=frozenset({Ping}))
+    with fake_daemon(script) as daemon, client_of(daemon) as client:
+        with pytest.raises(JobCancelled):
+            client.run(shot(tmp_path), listener)
+    assert "silent for 0.5 s" in trouble[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_client_that_was_busy_itself_does_not_blame_the_daemon(tmp_path: Path) -> None:
+    trouble: list[str] = []
+
+    def look_at_it(frame: int) -> None:
+        done = after(0.8)
+        while not done():
+            pass
+
+    listener = Listener(fetched=look_at_it, trouble=trouble.append)
+    with fake_daemon() as daemon, client_of(daemon) as client:
+        assert client.run(shot(tmp_path), listener).frames == [1001, 1002]
+    assert (trouble, daemon.lives) == ([], 1)
+
+
+@pytest.mark.usefixtures("quick")
+def test_questions_may_be_far_apart() -> None:
+    with fake_daemon() as daemon, client_of(daemon) as client:
+        assert client.jobs() == []
+        pause = after(0.8)
+        while not pause():
+            pass
+        assert client.jobs() == []
+    assert sum(isinstance(message, Hello) for message in daemon.heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("control", "announced", "bulk"),
+    [
+        ("tcp://render7:5577", "5578", "tcp://render7:5578"),
+        ("tcp://[::1]:5577", "9", "tcp://[::1]:9"),
+        ("ipc:///run/vb", "ipc:///run/vb.bulk", "ipc:///run/vb.bulk"),
+    ],
+)
+def test_the_bulk_socket_is_on_the_host_that_we_know(
+    control: str, announced: str, bulk: str
+) -> None:
+    assert wire.bulk_address(control, announced) == bulk
