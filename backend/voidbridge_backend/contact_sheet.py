@@ -119,7 +119,7 @@ def write_png(path: Path, picture: Picture) -> None:
 
 def _rows(moments: Sequence[Moment]) -> list[tuple[str, list[str], list[Picture]]]:
     rows = [
-        ("Plate", ["as photographed"], [one.plate for one in moments]),
+        ("Plate", ["what came in"], [one.plate for one in moments]),
         ("Quadmask", [], [one.quadmask for one in moments]),
         ("Result", ["PSNR in the hole", "against the truth"], [one.result for one in moments]),
     ]

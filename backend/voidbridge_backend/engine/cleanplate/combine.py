@@ -32,6 +32,7 @@ def combined(
     wanted: Mask,
     tone: Tone,
     pulse: Callable[[], None],
+    recent: float = RECENT,
 ) -> tuple[Floats, Mask]:
     """(light [height, width, 3], where it is known) of `box`, for the pixels that are `wanted` in it."""
     light = np.zeros((box.height, box.width, 3), np.float32)
@@ -50,7 +51,7 @@ def combined(
             if shown.any():
                 layers.append(_fetched(one, tile, tone)[where])
                 valid.append(shown[where])
-                weights.append(_weight(one, target, laid))
+                weights.append(_weight(one, target, laid, recent))
         if layers:
             misfit = min(one.misfit for one in laid)
             spread = AGREE + 2 * min(misfit if np.isfinite(misfit) else 0.0, 0.03)
@@ -116,13 +117,13 @@ def _part(one: Laid, tile: Box) -> Box:
     )
 
 
-def _weight(one: Laid, target: int, laid: Sequence[Laid]) -> float:
+def _weight(one: Laid, target: int, laid: Sequence[Laid], recent: float) -> float:
     """Nearer in time and a better fit count more."""
-    recent = 1 / (1 + abs(one.source.frame - target) / RECENT)
+    near = 1 / (1 + abs(one.source.frame - target) / recent)
     best = min(other.misfit for other in laid)
     if not np.isfinite(best):
-        return recent
-    return float(recent * ((best + 0.003) / (min(one.misfit, 1.0) + 0.003)) ** 2)
+        return near
+    return float(near * ((best + 0.003) / (min(one.misfit, 1.0) + 0.003)) ** 2)
 
 
 def _vote(

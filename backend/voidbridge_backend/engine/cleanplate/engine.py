@@ -21,8 +21,8 @@ from . import plan
 from .align import Laid, Surrounding, lay, surrounding
 from .camera import Camera
 from .combine import combined
-from .fill import joined, spread
-from .geometry import Box, Mask, around, mapped, union
+from .fill import joined, smooth
+from .geometry import Box, Mask, around, inverse, mapped, union
 from .invent import invented
 from .sources import Source, Sources, piece
 from .tone import Tone, exposed
@@ -34,6 +34,10 @@ SLIVER = 0.004
 """A gap of less than this part of the hole is closed smoothly; it is not worth an invention."""
 
 
+CONTEXT = 0.5
+"""How much wider the context of an invention is than the frame's box, as a part of the gap's larger side."""
+RECENT = 1000.0
+"""Whether a thing lasts is decided without preferring the frames nearby."""
 PASSING = 0.06
 """Encoded difference to what other frames show in the same place, from which on a pixel is passing through."""
 
@@ -183,7 +187,7 @@ class _Task:
         wanted = self._with_band(target.hole)
         laid = self._laid(target, chosen)
         fill, known = combined(laid, self.frame, box, wanted, self.shot.tone, self.progress.pulse)
-        self._complete(target, fill, known, inventions)
+        self._complete(plate, hole, target, (fill, known), inventions)
         known |= target.hole
         joint = joined(
             fill, known & wanted, target.light, target.hole, self._block_px, self.shot.tone
@@ -210,9 +214,15 @@ class _Task:
         return laid
 
     def _complete(
-        self, target: Surrounding, fill: Pixels, known: Mask, inventions: list[Source]
+        self,
+        plate: Pixels,
+        hole: Mask,
+        target: Surrounding,
+        result: tuple[Pixels, Mask],
+        inventions: list[Source],
     ) -> None:
         """Fill what no source showed, in place: from earlier inventions, or with a new one."""
+        fill, known = result
         area = int(target.hole.sum())
         for source in reversed(inventions):
             missing = target.hole & ~known
@@ -227,30 +237,54 @@ class _Task:
         missing = target.hole & ~known
         if not missing.any():
             return
-        light = np.where(known[..., None] & target.hole[..., None], fill, target.light)
         if missing.sum() <= SLIVER * area:
-            smooth = spread(np.where(missing[..., None], 0, light), (~missing).astype(np.float32))
-            fill[missing] = smooth[missing]
+            light = np.where((known & target.hole)[..., None], fill, target.light)
+            fill[missing] = smooth(light, missing)[missing]
             return
-        lasting = np.where(target.hole[..., None], light, self._lasting(target))
-        new = invented(lasting, missing, self.shot.tone, self.progress.pulse)
-        fill[missing] = new[missing]
-        nothing_hidden = np.zeros_like(missing)
-        inventions.append(piece(self.frame, target.box, new, nothing_hidden, self.shot.tone))
+        new = self._invention(plate, hole, target.box, fill, missing)
+        inventions.append(new)
         del inventions[:-KEPT]
+        top, left = target.box.top - new.box.top, target.box.left - new.box.left
+        inside = np.s_[top : top + target.box.height, left : left + target.box.width]
+        fill[missing] = new.pixels()[inside][missing]
 
-    def _lasting(self, target: Surrounding) -> Pixels:
+    def _invention(
+        self, plate: Pixels, hole: Mask, box: Box, fill: Pixels, missing: Mask
+    ) -> Source:
+        """The gap `missing` of `box` completed from a wider context, as a source for later frames."""
+        part = around(missing) or box
+        wide = box.grown(
+            int(CONTEXT * max(part.width, part.height)), self.clip.height, self.clip.width
+        )
+        top, left = box.top - wide.top, box.left - wide.left
+        inside = np.s_[top : top + box.height, left : left + box.width]
+        gap = np.zeros((wide.height, wide.width), bool)
+        gap[inside] = missing
+        light = self._lasting(wide, plate[wide.slices], hole[wide.slices])
+        filled = hole[box.slices] & ~missing
+        light[inside][filled] = fill[filled]
+        new = invented(light, gap, self.shot.tone, self.progress.pulse)
+        return piece(self.frame, wide, new, np.zeros_like(gap), self.shot.tone)
+
+    def _lasting(self, box: Box, light: Pixels, hole: Mask) -> Pixels:
         """The surroundings without what only passes through them, so that none of it is continued.
 
-        The target's own pixels, grain and all, wherever other frames agree with them.
+        The frame's own pixels, grain and all, wherever other frames agree with them.
         """
-        own = piece(self.frame, target.box, target.light, target.hole, self.shot.tone)
-        every = plan.witnesses(self.frame, self.clip.frames, self.shot.camera)
-        still = [Laid(own, np.eye(3), np.ones(3, np.float32), 0.0)]
-        laid = [*still, *self._laid(target, every)]
-        voted, seen = combined(
-            laid, self.frame, target.box, ~target.hole, self.shot.tone, self.progress.pulse
-        )
-        apart = np.abs(self.shot.tone.encode(voted) - self.shot.tone.encode(target.light)).max(-1)
-        passing = cv2.blur((seen & (apart > PASSING)).astype(np.float32), (9, 9)) > 0.3
-        return np.asarray(np.where(passing[..., None], voted, target.light), np.float32)
+        tone, pulse = self.shot.tone, self.progress.pulse
+        target = surrounding(box, light, hole, self.surroundings.reach(self.frame), tone)
+        laid = []
+        for frame in plan.witnesses(self.frame, self.clip.frames, self.shot.camera):
+            motion = self.shot.camera.between(frame, self.frame)
+            seen = mapped(inverse(motion), box, self.clip.height, self.clip.width)
+            if seen is not None:
+                laid.append(lay(target, self.sources.get(frame, seen), motion, tone))
+        if not laid:
+            return light.copy()
+        misfit = min(one.misfit for one in laid)
+        own = piece(self.frame, box, light, hole, tone)
+        laid.append(Laid(own, np.eye(3), np.ones(3, np.float32), misfit))
+        voted, seen_by_some = combined(laid, self.frame, box, ~hole, tone, pulse, RECENT)
+        apart = np.abs(tone.encode(voted) - tone.encode(light)).max(-1)
+        passing = cv2.blur((seen_by_some & (apart > PASSING)).astype(np.float32), (9, 9)) > 0.25
+        return np.asarray(np.where(passing[..., None], voted, light), np.float32)

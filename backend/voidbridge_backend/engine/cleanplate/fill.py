@@ -37,6 +37,12 @@ def spread(values: Floats, weight: Floats) -> Floats:
     return np.asarray(values * weight[..., None] + back * (1 - weight)[..., None], np.float32)
 
 
+def smooth(light: Floats, gap: Mask) -> Floats:
+    """`light` [height, width, 3] with nothing but a smooth transition in the `gap` [height, width]."""
+    filled = spread(np.where(gap[..., None], 0, light), (~gap).astype(np.float32))
+    return np.asarray(np.where(gap[..., None], filled, light), np.float32)
+
+
 def _planes(picture: Floats) -> Floats:
     return picture if picture.ndim == 3 else picture[..., None]
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .fill import spread
+from .fill import smooth
 from .geometry import Mask
 from .tone import Floats, Tone
 
@@ -32,9 +32,9 @@ where the large shapes are settled and a search costs little."""
 FEW = 40
 """Known patches below which there is nothing to copy from, and the gap is filled smoothly."""
 CHUNK = 4096
-NEAR, UPRIGHT = 6e-3, 2.5
-"""What a patch costs that lies a picture's height away, beside its mean squared difference; and how much
-more that is upwards than sideways: pictures are layered from the ground to the sky."""
+NEAR, UPRIGHT, SIDEWAYS = 6e-3, 2.5, 0.6
+"""What a patch costs that lies a picture's height away, beside its mean squared difference, and how that
+distance counts up and sideways: pictures are layered from the ground to the sky."""
 INWARD = 1.25
 """Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
 
@@ -54,13 +54,8 @@ def invented(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None]) ->
         rounds = ROUNDS + 2 * (len(levels) - 1 - index)
         field = _matched(level, level_gap, field, rounds, pulse)
         if field is None and finest:
-            return _smooth(light, gap)
-    return _smooth(light, gap) if field is None else _copied(light, gap, field, pulse)
-
-
-def _smooth(light: Floats, gap: Mask) -> Floats:
-    filled = spread(np.where(gap[..., None], 0, light), (~gap).astype(np.float32))
-    return np.asarray(np.where(gap[..., None], filled, light), np.float32)
+            return smooth(light, gap)
+    return smooth(light, gap) if field is None else _copied(light, gap, field, pulse)
 
 
 def _reduced(encoded: Floats, gap: Mask, factor: float) -> tuple[Floats, Mask]:
@@ -125,7 +120,7 @@ def _matched(
     picture = level.copy()
     known = np.argwhere(usable)
     if coarse is None:
-        picture[gap] = _smooth(level, gap)[gap]
+        picture[gap] = smooth(level, gap)[gap]
         found = known[rng.integers(len(known), size=len(ys))]
     else:
         at = cv2.resize(coarse.picture, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -197,7 +192,7 @@ def _search(
             apart = rows[at[:, 0] - RADIUS, at[:, 1] - RADIUS] - wanted[part]
             unlike = np.einsum("nk,nk,nk->n", apart, apart, weight[part])
             down = (at[:, 0] - field.ys[part]) * np.float32(UPRIGHT / height)
-            along = (at[:, 1] - field.xs[part]) / np.float32(height)
+            along = (at[:, 1] - field.xs[part]) * np.float32(SIDEWAYS / height)
             total[start : start + CHUNK] = unlike + NEAR * (down * down + along * along)
         pulse()
         return total
@@ -259,7 +254,7 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
     rows, columns = field.index.shape
     ys, xs = np.nonzero(gap)
     filled = light.copy()
-    fallback = _smooth(light, gap)
+    fallback = smooth(light, gap)
     for start in range(0, len(ys), 1 << 18):
         pulse()
         y, x = ys[start : start + (1 << 18)], xs[start : start + (1 << 18)]
