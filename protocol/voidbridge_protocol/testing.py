@@ -1,7 +1,6 @@
 """A daemon that follows a script, on real sockets, for tests of whatever talks to a daemon.
 
-It speaks the whole protocol and keeps what it is sent in memory; its engine gives every plate back as it came.
-It is no daemon to work with: it runs jobs in no time, and forgets them at its end.
+It speaks the whole protocol, keeps what it is sent in memory, and gives every plate back as it came, in no time.
 """
 
 from __future__ import annotations
@@ -61,7 +60,6 @@ from .messages import (
     Welcome,
 )
 
-POLL_MS = 20
 ENGINES = ("echo", "cleanplate", "void")
 
 
@@ -154,7 +152,7 @@ class FakeDaemon:
             for router in self._routers:
                 poller.register(router, zmq.POLLIN)
             while not self._ended.is_set() and not self._dying:
-                for router, _ in poller.poll(POLL_MS):
+                for router, _ in poller.poll(20):
                     self._take(router)
         finally:
             context.destroy(linger=0)
@@ -194,8 +192,6 @@ class FakeDaemon:
         match message:
             case Ping():
                 self._tell(route, Pong())
-            case Pong():
-                pass
             case Submit() if payload is not None:
                 self._submit(route, decode_request(payload), message.again)
             case Query(job):
@@ -338,8 +334,6 @@ class FakeDaemon:
         match message:
             case Ping():
                 self._give(route, Pong())
-            case Pong():
-                pass
             case Put() if payload is not None:
                 self._put(route, message, bytes(payload))
             case Get():
