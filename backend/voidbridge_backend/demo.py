@@ -16,7 +16,7 @@ from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.messages import Settings
 
 from .assignment import Assignment
-from .contact_sheet import Row, draw
+from .contact_sheet import moment, sheet, write_png
 from .demo_shot import DemoFrame, DemoShot
 from .plate import exr
 from .plate.fresh import new_file
@@ -106,7 +106,7 @@ def _write(folder: Folder, frame: DemoFrame, first: int) -> None:
 
 def _measure(shot: DemoShot, folder: Folder, settings: Settings, to: Screen) -> Report:
     quality = Quality()
-    rows = []
+    moments = []
     every = np.linspace(0, len(shot.frames) - 1, min(SHOWN + 2, len(shot.frames))).round()
     shown = {shot.frames[int(i)] for i in every[1:-1]}
     for number, frame in enumerate(shot.frames, 1):
@@ -118,10 +118,22 @@ def _measure(shot: DemoShot, folder: Folder, settings: Settings, to: Screen) -> 
         motion = shot.motion(frame - 1, frame) if frame > shot.first else None
         quality.add(result, truth, plate, hole.alpha > 0, motion)
         if frame in shown:
-            rows.append(Row(frame, plate, hole.codes, result, truth))
+            moments.append(moment(frame, plate, hole.codes, result, truth))
         to.stage("measuring", number, len(shot.frames))
-    write_whole(folder.sheet, draw(rows))
-    return quality.report()
+    report = quality.report()
+    write_png(
+        folder.sheet,
+        sheet(moments, "Voidbridge: a rover and its shadow, removed", _summary(report)),
+    )
+    return report
+
+
+def _summary(report: Report) -> str:
+    outside = "bit-identical" if not report.outside_differing else "NOT identical"
+    return (
+        f"{report.frames} frames, {report.hole_psnr_db:.1f} dB in the hole, "
+        f"flicker {report.flicker_ratio:.2f} of the truth's, outside {outside}"
+    )
 
 
 def hole_of(folder: Folder, frame: int, settings: Settings) -> Hole:
