@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from voidbridge_backend.engine.base import Engine
+
 from . import options, weights
 from .engine import Void
 
 
-def make(device: str, models: Path | None) -> Void:
+def make(device: str, models: Path | None) -> Engine:
     """The engine with the models in `models`, for `device` ("cpu", "cuda:0").
 
     Raises `ModelMissing` naming every file that is not there, `BadSetting` for options that cannot be.

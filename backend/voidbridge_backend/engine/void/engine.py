@@ -85,7 +85,7 @@ class Void:
         last = holes[-1] + 1 - begin
         with self._translated():
             job = _Job(self, footage, settings, watch)
-            for frame, pixels in zip(footage.frames, job.frames(last), strict=False):
+            for pixels, frame in zip(job.frames(last), footage.frames, strict=False):
                 if frame in wanted:
                     yield frame, pixels
 
@@ -112,7 +112,10 @@ class Void:
         else:
             found = memory.chosen(self.residence.free(), self._demand(footage, settings))
         if self._plan not in (None, found):
+            # What was made ready for another plan is dropped; reading it again only maps files.
             self.residence.clear()
+            self._denoisers.clear()
+            self._vae = None
         self._plan = found
         return found
 
@@ -222,29 +225,17 @@ class _Job:
 
     def _moving_noise(self, latents: Tensor) -> Tensor:
         """Noise that moves with what the first pass made; its frames are looked at as they are decoded."""
-        footage, engine = self.footage, self.engine
-        shown = self._decoded(latents, footage.length, "following the motion")
-        size = (footage.height, footage.width)
-        device = str(engine.residence.device)
-        if self.options.noise == "reference":
-            return picture_noise.reference(
-                shown,
-                size,
-                footage.length,
-                self.settings.seed,
-                engine.flow,
-                degradation=self.options.degradation,
-                device=device,
-            )
-        return picture_noise.aligned(
-            shown,
-            size,
+        footage, options = self.footage, self.options
+        make = picture_noise.reference if options.noise == "reference" else picture_noise.aligned
+        return make(
+            self._decoded(latents, footage.length, "following the motion"),
+            (footage.height, footage.width),
             footage.length,
             self.settings.seed,
-            engine.flow,
-            degradation=self.options.degradation,
-            fineness=self.options.fineness,
-            device=device,
+            self.engine.flow,
+            degradation=options.degradation,
+            fineness=options.fineness,
+            device=str(self.engine.residence.device),
         )
 
     def _second_pass(self, known: Conditions, noise: Tensor, text: Text) -> Tensor:

@@ -64,8 +64,8 @@ class Options:
             raise BadSetting(f"windows of {self.window} frames cannot overlap by {self.overlap}")
         if not 0 <= self.degradation <= 1:
             raise BadSetting(f"degradation is {self.degradation:g}; it goes from 0 to 1")
-        if self.fineness not in (2, 4, 8):
-            raise BadSetting(f"fineness is {self.fineness}; it is 2, 4 or 8")
+        if self.fineness not in (1, 2, 4, 8):
+            raise BadSetting(f"fineness is {self.fineness}; it is 1, 2, 4 or 8")
         self._check_choice("pass2_mask", ("tri", "reference"))
         self._check_choice("noise", ("aligned", "reference"))
         self._check_choice("precision", ("auto", "float32", "bfloat16"))

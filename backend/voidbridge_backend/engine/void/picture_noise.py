@@ -78,6 +78,7 @@ def reference(
     flow: Flow,
     *,
     degradation: float = 0.0,
+    fineness: int = FINENESS,
     device: str = "cpu",
 ) -> Tensor:
     """Noise for `frames` pictures of `size`, made as the published script makes it.
@@ -89,7 +90,14 @@ def reference(
         round(index * (frames - 1) / (REFERENCE_FRAMES - 1)) for index in range(REFERENCE_FRAMES)
     ]
     height, width = REFERENCE_SIZE
-    warper = Warper(height // 8, width // 8, seed, device=device, pool_fresh=True)
+    warper = Warper(
+        height // PIXELS_PER_LATENT,
+        width // PIXELS_PER_LATENT,
+        seed,
+        box=fineness * PIXELS_PER_LATENT // 2,
+        device=device,
+        pool_fresh=True,
+    )
     noises: list[NDArray[np.float16]] = []
     before: Picture | None = None
     for index, picture in enumerate(pictures):

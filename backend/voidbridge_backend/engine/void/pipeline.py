@@ -18,7 +18,7 @@ from . import sampling
 from .conditioning import Levels, augmented, mask_levels, without_removed
 from .denoiser import Conditions, Denoiser, Text
 from .sampling import Kind
-from .timeline import OVERLAP, WINDOW, latents_of, windows
+from .timeline import OVERLAP, WINDOW, latents_for, latents_of, windows
 from .vae import Tiles, Vae, decode_chunks
 
 Read = Callable[[slice], Tensor]
@@ -119,7 +119,7 @@ def decoded(
 
     What only the padding needs is not decoded at all.
     """
-    of = len(decode_chunks(latents_of(frames)))
+    of = len(decode_chunks(latents_for(frames)))
     given = 0
     chunks = vae.decode(latents.permute(0, 2, 1, 3, 4), tiles)
     for done in range(of):

@@ -15,7 +15,7 @@ class Residence:
     """One device. Networks are known by themselves; one that was never brought here costs nothing."""
 
     def __init__(self, device: str) -> None:
-        self.device = torch.device(device)
+        self.device = torch.device(f"{device}:0" if device == "cuda" else device)
         self._at_home: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._streamed: set[int] = set()
 
@@ -51,9 +51,10 @@ class Residence:
                 self._take_away(network)
 
     def clear(self) -> None:
-        """Take everything away that was brought."""
+        """Take everything away that was brought, and forget what is streamed: its network is not to be used again."""
         for network, _ in list(self._at_home.values()):
             self._take_away(network)
+        self._streamed.clear()
 
     def _bring(self, network: Any) -> None:
         if id(network) in self._at_home:

@@ -31,6 +31,11 @@ def latents_of(frames: int) -> int:
     return (frames - 1) // FRAMES_PER_LATENT + 1
 
 
+def latents_for(frames: int) -> int:
+    """Latent frames that have to be decoded to have the first `frames` pixel frames."""
+    return -(-(frames - 1) // FRAMES_PER_LATENT) + 1
+
+
 def padded(frames: int, window: int = WINDOW) -> int:
     """The length that `frames` are padded to: at least a window, and an even number of latents (8k + 5).
 

@@ -228,7 +228,7 @@ class Warper:
     def advance(self, flow: Tensor) -> None:
         """Move on by one frame along `flow` [2, h, w], in pixels of its own grid."""
         fine = upsampled(flow.to(self.field.noise.device), self.field.height, self.field.width)
-        if not fine.round().any() and not self.pool_fresh:
+        if not fine.round().any():
             return  # Nothing moves by half a pixel: the field stays as it is, bit for bit.
         self.field = step(self.field, fine, self._draw, pool_fresh=self.pool_fresh)
 

@@ -1,0 +1,51 @@
+"""The tiny model on a CUDA device: every plan, held against the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from voidbridge_backend.engine.void.engine import Void
+from voidbridge_backend.engine.void.memory import PLANS, Plan
+from voidbridge_backend.engine.void.options import Options
+from voidbridge_protocol.messages import Settings
+
+pytestmark = pytest.mark.gpu
+
+SMALL = Options(height=32, width=48, window=21, steps=2, fineness=2, precision="float32")
+
+
+class Quiet:
+    def step(self, stage: str, done: int, of: int) -> None:
+        return None
+
+    def warn(self, text: str) -> None:
+        return None
+
+
+def removed(models: Path, device: str, options: Options, clip: Any, passes: int) -> dict[int, Any]:
+    settings = Settings(engine="void", prompt="a table", passes=passes)
+    return dict(Void(models, device, options).remove(clip, settings, Quiet()))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(
+    "plan", [plan for plan in PLANS if not plan.tiles], ids=lambda plan: plan.name
+)
+def test_a_device_computes_what_the_cpu_computes(tiny: Path, small_clip: type, plan: Plan) -> None:
+    clip = small_clip(26)
+    expected = removed(tiny, "cpu", SMALL, clip, 1)
+    found = removed(tiny, "cuda:0", replace(SMALL, plan=plan.name), clip, 1)
+    assert all(np.abs(found[frame] - expected[frame]).max() < 5e-3 for frame in expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_device_gives_the_same_bits_again_with_both_passes(tiny: Path, small_clip: type) -> None:
+    clip = small_clip(26)
+    once, again = (removed(tiny, "cuda:0", SMALL, clip, 2) for _ in range(2))
+    assert all(np.array_equal(once[frame], again[frame]) for frame in once)
