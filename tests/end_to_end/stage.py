@@ -9,16 +9,18 @@ import io
 import json
 import os
 import queue
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,11 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
+from voidbridge_backend.assignment import Assignment
+from voidbridge_backend.plate.sequence import Sequence
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import DaemonUnavailable
-from voidbridge_protocol.messages import Status
+from voidbridge_protocol.messages import Settings, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 40.0
@@ -370,6 +374,26 @@ class Daemon:
         with Client(self.address, user="probe", software="test") as client:
             return client.status(job)
 
+    def submit(self, shot: Shot, user: str = "somebody", steps: int = 0, priority: int = 0) -> str:
+        """As the command `submit` does, without the start of a process; the engine is `echo`."""
+        assignment = Assignment(
+            Sequence.parse(shot.plate),
+            Sequence.parse(shot.matte),
+            affected=None,
+            frames=None,
+            handles=0,
+            settings=Settings(engine="echo", grow=0, soften=0, steps=steps),
+            priority=priority,
+        )
+        task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
+        with Client(self.address, user=user, software="test") as client:
+            return client.run(task, wait=False).job
+
+    def fetch(self, job: str, folder: Path) -> None:
+        """As the command `fetch`, to r.FRAME.exr in `folder`."""
+        with Client(self.address, user="somebody", software="test") as client:
+            client.fetch(job, Sequence.parse(folder / "r.%04d.exr").path)
+
     def wait_for_state(self, job: str, state: str) -> Status:
         return eventually(
             lambda: found if (found := self.status(job)).state.value == state else None,
@@ -386,11 +410,14 @@ class Daemon:
 
 
 @contextmanager
-def daemon(*options: object, extra: dict[str, str] | None = None) -> Iterator[Daemon]:
+def daemon(
+    *options: object, address: str = "", extra: dict[str, str] | None = None
+) -> Iterator[Daemon]:
     """One that is started and, whatever happens, gone at the end."""
     # Paths of sockets are short; pytest's own folders may be too deep for one.
     folder = Path(tempfile.mkdtemp(prefix="vbt-"))
-    made = Daemon(folder, f"ipc://{folder}/ctl", ("--devices", "cpu", *options), extra or {})
+    address = address or f"ipc://{folder}/ctl"
+    made = Daemon(folder, address, ("--devices", "cpu", *options), extra or {})
     try:
         made.start()
         yield made
@@ -403,6 +430,136 @@ def daemon(*options: object, extra: dict[str, str] | None = None) -> Iterator[Da
                 made.process.kill()
                 made.process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class Relay:
+    """The network between clients on 127.0.0.1 and a daemon on 127.0.0.2: it can be slow, and it can be cut."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._allowed = {"up": float("inf"), "down": float("inf")}
+        self._open: set[socket.socket] = set()
+        while True:
+            self.port = random.randrange(20_000, 30_000)
+            try:
+                self._listeners = [_listener(self.port + i) for i in range(2)]
+                break
+            except OSError:
+                continue
+        for i, listener in enumerate(self._listeners):
+            threading.Thread(target=self._accept, args=(listener, i == 1), daemon=True).start()
+
+    def hold(self, way: str, after: int) -> None:
+        """So many bytes more on the bulk socket, "up" to the daemon or "down" to the client."""
+        with self._change:
+            self._allowed[way] = after
+
+    def wait_until_held(self, way: str) -> None:
+        with self._change:
+            assert self._change.wait_for(lambda: self._allowed[way] <= 0, SECONDS), "nothing came"
+
+    def release(self) -> None:
+        with self._change:
+            self._allowed = {"up": float("inf"), "down": float("inf")}
+            self._change.notify_all()
+
+    def cut(self) -> None:
+        """Every connection there is; new ones are let through."""
+        with self._change:
+            for end in self._open:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        self.cut()
+        self.release()
+
+    def _accept(self, listener: socket.socket, bulk: bool) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            daemon = socket.socket()
+            try:
+                daemon.connect(("127.0.0.2", listener.getsockname()[1]))
+            except OSError:
+                client.close()
+                daemon.close()
+                continue
+            with self._change:
+                self._open |= {client, daemon}
+            left = [2]
+            for source, to, way in ((client, daemon, "up"), (daemon, client, "down")):
+                threading.Thread(
+                    target=self._pump, args=(source, to, way if bulk else "", left), daemon=True
+                ).start()
+
+    def _pump(self, source: socket.socket, to: socket.socket, way: str, left: list[int]) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                with self._change:
+                    if way:
+                        self._change.wait_for(lambda: self._allowed[way] > 0)
+                        self._allowed[way] -= len(piece)
+                        self._change.notify_all()
+                to.sendall(piece)
+        with self._change:
+            for end in (source, to):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            left[0] -= 1
+            if not left[0]:  # both ways are over
+                self._open -= {source, to}
+                source.close()
+                to.close()
+
+
+def _listener(port: int) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind(("127.0.0.1", port))
+    except OSError:
+        made.close()
+        raise
+    made.listen()
+    return made
+
+
+@contextmanager
+def relayed_daemon(*options: object) -> Iterator[tuple[Daemon, Relay, str]]:
+    """A daemon behind a relay, and the address that clients use."""
+    relay = Relay()
+    try:
+        with daemon(*options, address=f"tcp://127.0.0.2:{relay.port}") as made:
+            yield made, relay, f"tcp://127.0.0.1:{relay.port}"
+    finally:
+        relay.close()
+
+
+def check_echo(shot: Shot, folder: Path) -> None:
+    """Every frame of the shot is there as r.FRAME.exr, right to the bit, and nothing else is."""
+    results = {path.name for path in folder.glob("*.exr")}
+    assert results == {f"r.{frame:04d}.exr" for frame in shot.frames}
+    for frame in shot.frames:
+        hole = channels_of(shot.file("matte", frame))["A"] > 0
+        result = channels_of(folder / f"r.{frame:04d}.exr")
+        for name, samples in channels_of(shot.file("plate", frame)).items():
+            assert same_bits(result[name], echoed(samples, hole)), (frame, name)
+    assert leftovers(folder) == []
+
+
+def run_words(shot: Shot, folder: Path, address: str, *more: object) -> tuple[object, ...]:
+    """`voidbridge run` with the engine `echo`, a hard edge, and results as `check_echo` wants them."""
+    return (
+        "run", shot.plate, shot.matte, "-o", folder / "r.%04d.exr", "--engine", "echo",
+        "--grow", 0, "--soften", 0, "--daemon", address, *more,
+    )  # fmt: skip
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The contract of the command line: JSON lines, exit codes, jobs that outlive their client, the daemon of one's own."""
+"""The contract of the command line: JSON lines, exit codes, jobs that outlive their client, a daemon of its own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,233 @@
+"""kill -9 of a worker, a client, a daemon, in the middle of things; and SIGTERM, which is kinder."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from voidbridge_stage import (
+    Daemon,
+    Going,
+    Relay,
+    check_echo,
+    daemon,
+    environment,
+    eventually,
+    is_alive,
+    make_shot,
+    relayed_daemon,
+    run_words,
+    voidbridge,
+)
+
+
+def in_spool(on: Daemon) -> int:
+    """Bytes of files in the daemon's spool, whole or not."""
+    folders = (on.spool / "objects", on.spool / "parts")
+    return sum(p.stat().st_size for folder in folders for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture(scope="module")
+def steady() -> Iterator[Daemon]:
+    """A daemon whose worker is killed now and then."""
+    with daemon() as made:
+        yield made
+
+
+@pytest.fixture
+def behind_relay() -> Iterator[tuple[Daemon, Relay, str]]:
+    with relayed_daemon("--window-mb", 2) as made:
+        yield made
+
+
+# -- the worker -------------------------------------------------------------------------------------
+
+
+def test_a_job_whose_worker_is_killed_is_run_again(steady: Daemon, tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1006), seed=1)
+    worker = steady.wait_for_worker()
+    going = Going(*run_words(shot, tmp_path / "out", steady.address, "--steps", 8))
+    # With the first result made, so that the second try finds something there.
+    going.until(lambda event: event["event"] == "frame")
+    os.kill(worker, signal.SIGKILL)
+    going.until(lambda event: event.get("attempt") == 2)
+    done = going.end()
+    assert done.code == 0, done.err
+    assert sorted(e["frame"] for e in done.events if e["event"] == "frame") == list(shot.frames)
+    check_echo(shot, tmp_path / "out")
+    assert [job.state.value for job in steady.jobs()] == ["done"]
+
+
+def test_an_idle_worker_that_is_killed_is_started_again(steady: Daemon, tmp_path: Path) -> None:
+    worker = steady.wait_for_worker()
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: steady.worker_pids()[-1] != worker)
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=2)
+    assert voidbridge(*run_words(shot, tmp_path / "out", steady.address)).code == 0
+    check_echo(shot, tmp_path / "out")
+
+
+def test_a_hung_worker_is_killed_when_its_job_is_cancelled(steady: Daemon, tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=3)
+    worker = steady.wait_for_worker()
+    going = Going(*run_words(shot, tmp_path / "out", steady.address, "--steps", 500))
+    going.until(lambda event: event.get("stage") == "removing")
+    os.kill(worker, signal.SIGSTOP)
+    done, _ = going.interrupt()
+    assert done.code == 5
+    steady.wait_for_state(going.events[1]["job"], "cancelled")
+    assert not is_alive(worker)
+    assert voidbridge(*run_words(shot, tmp_path / "two", steady.address)).code == 0
+    check_echo(shot, tmp_path / "two")
+
+
+def test_a_job_that_kills_three_workers_has_failed_and_the_next_one_runs(tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=4)
+    with daemon() as made:
+        going = Going(*run_words(shot, tmp_path / "out", made.address, "--steps", 500))
+        for attempt in (1, 2, 3):
+            going.until(
+                lambda event, attempt=attempt: (
+                    event.get("attempt") == attempt and event.get("stage") == "removing"
+                )
+            )
+            os.kill(made.wait_for_worker(), signal.SIGKILL)
+        done = going.end()
+        assert (done.code, done.event("error")["code"]) == (4, "job.worker-died"), done.err
+        assert "3 times" in done.event("error")["text"]
+        assert voidbridge(*run_words(shot, tmp_path / "two", made.address)).code == 0
+        check_echo(shot, tmp_path / "two")
+
+
+def test_a_worker_that_cannot_start_leaves_the_daemon_answering(tmp_path: Path) -> None:
+    broken = tmp_path / "broken" / "OpenEXR"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('broken here')")
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=5)
+    path = os.pathsep.join([str(broken.parent), environment()["PYTHONPATH"]])
+    with daemon(extra={"PYTHONPATH": path}) as made:
+        job = made.submit(shot)
+        eventually(lambda: made.log.count("worker died") >= 2, "a second start")
+        assert "broken here" in made.log
+        assert made.status(job).state.value == "queued"
+        told = voidbridge("cancel", job, "--daemon", made.address, "--json").events[0]
+        assert told["state"] == "cancelled"
+        assert len(made.worker_pids()) < 6  # each start comes later than the one before
+
+
+# -- the daemon -------------------------------------------------------------------------------------
+
+
+def test_a_client_sits_out_the_death_of_its_daemon_in_the_middle_of_a_job(tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1005), seed=6)
+    with daemon() as made:
+        worker = made.wait_for_worker()
+        going = Going(*run_words(shot, tmp_path / "out", made.address, "--steps", 12))
+        going.until(lambda event: event["event"] == "frame")
+        made.kill()
+        eventually(lambda: not is_alive(worker), "the end of the orphan")
+        made.start()
+        done = going.end()
+        assert done.code == 0, done.err
+        assert done.event("trouble")
+        assert done.event("done")["uploaded"] == shot.size()  # once, and not once more
+        check_echo(shot, tmp_path / "out")
+        assert [job.state.value for job in made.jobs()] == ["done"]
+
+
+def test_what_was_accepted_is_there_after_kill_9(tmp_path: Path) -> None:
+    shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=10 + i) for i in range(3)]
+    with daemon() as made:
+        jobs = [made.submit(shot, steps=1) for shot in shots]
+        made.kill()
+        made.start()
+        assert [job.job for job in made.jobs()] == jobs
+        for shot, job in zip(shots, jobs, strict=True):
+            made.fetch(job, tmp_path / job)
+            check_echo(shot, tmp_path / job)
+
+
+def test_an_upload_goes_on_where_the_killed_daemon_stopped(
+    behind_relay: tuple[Daemon, Relay, str], tmp_path: Path
+) -> None:
+    made, relay, address = behind_relay
+    shot = make_shot(tmp_path / "in", range(1001, 1031), 180, 320, seed=7)
+    relay.hold("up", shot.size() // 2)
+    going = Going(*run_words(shot, tmp_path / "out", address))
+    going.until_event("uploading")
+    relay.wait_until_held("up")
+    eventually(lambda: in_spool(made) > shot.size() // 4)
+    made.kill()
+    whole = {p: p.stat().st_mtime_ns for p in (made.spool / "objects").rglob("*") if p.is_file()}
+    there = in_spool(made)
+    before = [e for e in going.events if e["event"] == "uploading"][-1]["sent"]
+    relay.cut()
+    relay.release()
+    made.start()
+    done = going.end()
+    assert done.code == 0, done.err
+    check_echo(shot, tmp_path / "out")
+    # A piece that was read and could not be sent any more may have been counted.
+    assert 0 < done.event("done")["uploaded"] - before <= shot.size() - there + (2 << 20)
+    assert whole
+    assert all(path.stat().st_mtime_ns == then for path, then in whole.items())
+
+
+def test_sigterm_ends_the_daemon_and_keeps_the_queue(tmp_path: Path) -> None:
+    shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=20 + i) for i in range(3)]
+    with daemon() as made:
+        worker = made.wait_for_worker()
+        jobs = [made.submit(shot, steps=50) for shot in shots]
+        made.wait_for_state(jobs[0], "running")
+        code, seconds = made.terminate()
+        assert code == 0, made.log
+        assert seconds < 5
+        assert not is_alive(worker)
+        made.start()
+        for job in jobs:
+            made.wait_for_state(job, "done")
+        started = [line for line in made.log.splitlines() if " started job=" in line]
+        assert [line.split("job=")[1].split()[0] for line in started] == [jobs[0], *jobs]
+
+
+# -- the client -------------------------------------------------------------------------------------
+
+
+def test_a_killed_clients_upload_is_not_sent_twice(
+    behind_relay: tuple[Daemon, Relay, str], tmp_path: Path
+) -> None:
+    made, relay, address = behind_relay
+    shot = make_shot(tmp_path / "in", range(1001, 1031), 180, 320, seed=8)
+    relay.hold("up", shot.size() // 2)
+    going = Going(*run_words(shot, tmp_path / "out", address))
+    relay.wait_until_held("up")
+    going.kill()
+    relay.cut()
+    relay.release()
+    eventually(lambda: in_spool(made) > shot.size() // 4)
+    done = voidbridge(*run_words(shot, tmp_path / "out", address, "--json"))
+    assert done.code == 0, done.err
+    # The first client's last pieces may still have been on their way to the disk.
+    assert 0 < done.event("done")["uploaded"] < 0.75 * shot.size()
+    check_echo(shot, tmp_path / "out")
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_broken_line_is_mended(
+    behind_relay: tuple[Daemon, Relay, str], tmp_path: Path, way: str
+) -> None:
+    made, relay, address = behind_relay
+    shot = make_shot(tmp_path / "in", range(1001, 1011), 180, 320, seed=9)
+    relay.hold(way, shot.size() // 3)
+    going = Going(*run_words(shot, tmp_path / "out", address))
+    relay.wait_until_held(way)
+    relay.cut()
+    relay.release()
+    done = going.end()
+    assert done.code == 0, done.err
+    assert done.event("trouble")
+    check_echo(shot, tmp_path / "out")
+    assert [job.attempt for job in made.jobs()] == [1]
