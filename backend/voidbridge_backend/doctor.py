@@ -10,7 +10,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -29,12 +29,12 @@ from voidbridge_protocol.messages import Status
 from . import probe_shot
 from .config import Config, count_cards, devices
 from .ledger import KEEP_FREE
-from .plate.sequence import Sequence
+from .plate.sequence import Sequence as Frames
 from .present import Json
 
 Verdict = Literal["ok", "missing", "failed"]
 STYLES: dict[Verdict, str] = {"ok": "green", "missing": "yellow", "failed": "bold red"}
-INDENT = 35
+INDENT = 38
 """Where the text of a line begins."""
 
 PATIENCE_S = 60.0
@@ -86,8 +86,7 @@ def checks(config: Config, client: Callable[[], AbstractContextManager[Client]])
     yield Check("python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield Check("voidbridge", "ok", version("voidbridge"))
     for extra, names in PACKAGES.items():
-        for name in names:
-            yield package(name, extra)
+        yield from packages(extra, names)
     for name in devices(config, count_cards()):
         yield device(name)
     yield spool(config.spool)
@@ -96,16 +95,20 @@ def checks(config: Config, client: Callable[[], AbstractContextManager[Client]])
     yield from daemon(client)
 
 
-def package(name: str, extra: str) -> Check:
-    """Whether a package is installed, and what lacks without it."""
-    try:
-        return Check(name, "ok", version(name))
-    except PackageNotFoundError:
+def packages(extra: str, names: Sequence[str]) -> Iterator[Check]:
+    """The versions of what is installed, then in one line what is not and what it is for."""
+    lacking = []
+    for name in names:
+        try:
+            yield Check(name, "ok", version(name))
+        except PackageNotFoundError:
+            lacking.append(name)
+    if lacking:
         brings = f"voidbridge[{extra}]" if extra else "voidbridge"
-        return Check(
-            name,
+        yield Check(
+            f"packages of {brings}",
             "missing",
-            f"not installed; it is for {PURPOSE[extra]}",
+            f"{', '.join(lacking)}; for {PURPOSE[extra]}",
             f"pip install '{brings}'",
         )
 
@@ -176,25 +179,27 @@ def daemon(client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Che
                 name, "ok", f"{welcome.software}, protocol {welcome.version}; engines: {engines}"
             )
             name = "round trip"
-            yield _round_trip(connected)
+            yield round_trip(connected)
     except VoidbridgeError as error:
         yield Check(name, "failed", error.text, error.hint, error)
 
 
-def _round_trip(client: Client, patience: float = PATIENCE_S) -> Check:
+def round_trip(client: Client, patience: float = PATIENCE_S) -> Check:
+    """Whether a shot comes back as it should. Raises what it failed with."""
     began = time.monotonic()
     last = Status("", JobState.RECEIVING)
 
     def on_status(status: Status) -> None:
         nonlocal last
-        last = status
+        if status.state not in (JobState.CANCELLING, JobState.CANCELLED):  # what our giving up did
+            last = status
 
     def is_late() -> bool:
         return time.monotonic() - began > patience
 
     with tempfile.TemporaryDirectory(prefix="voidbridge-doctor-") as folder:
         assignment = probe_shot.write(Path(folder))
-        result = Sequence.parse(Path(folder) / "result.%04d.exr")
+        result = Frames.parse(Path(folder) / "result.%04d.exr")
         task = assignment.task(result.path, lambda done, of: None, lambda: False)
         try:
             client.run(task, Listener(status=on_status, should_cancel=is_late))

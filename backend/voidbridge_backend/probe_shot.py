@@ -41,8 +41,8 @@ def write(folder: Path) -> Assignment:
     plate = Sequence.parse(folder / "plate.%04d.exr")
     matte = Sequence.parse(folder / "matte.%04d.exr")
     for frame in FRAMES:
-        write_whole(plate.path(frame), _file(RGB, _plate(frame)))
-        write_whole(matte.path(frame), _file("A", _matte()))
+        write_whole(plate.path(frame), file_of_rows(RGB, _plate(frame)))
+        write_whole(matte.path(frame), file_of_rows("A", _matte()))
     settings = Settings(engine="echo", matte_kind="matte", threshold=0.5, grow=0, soften=0)
     # Anew each time: an answer from the daemon's store would tell nothing about its workers.
     return Assignment(plate, matte, None, None, 0, settings, again=True)
@@ -56,8 +56,8 @@ def check(result: Sequence) -> None:
         rows = _rows(result.path(frame))
         for outside, where in ((True, "outside"), (False, "inside")):
             wrong = sum(
-                word != expected
-                for (x, y), word, expected in _beside(rows, _expected(frame))
+                word != wanted
+                for (x, y), word, wanted in _beside(rows, expected(frame))
                 if _in_matte(x, y) is not outside
             )
             if wrong:
@@ -79,7 +79,7 @@ def _plate(frame: int) -> Words:
     return [[word(x, y, c) for x in range(WIDTH)] for y in range(HEIGHT) for c in range(len(RGB))]
 
 
-def _expected(frame: int) -> Words:
+def expected(frame: int) -> Words:
     """`echo` halves and adds 1/4: of a word between 0.5 and 1 that halves the distance to 0.5, exactly."""
     rows = _plate(frame)
     for number, row in enumerate(rows):
@@ -93,13 +93,13 @@ def _matte() -> Words:
     return [[ONE * _in_matte(x, y) for x in range(WIDTH)] for y in range(HEIGHT)]
 
 
-def _beside(rows: Words, expected: Words) -> Iterator[tuple[tuple[int, int], int, int]]:
-    for number, (row, wanted) in enumerate(zip(rows, expected, strict=True)):
-        for x, (word, want) in enumerate(zip(row, wanted, strict=True)):
+def _beside(rows: Words, wanted: Words) -> Iterator[tuple[tuple[int, int], int, int]]:
+    for number, (row, beside) in enumerate(zip(rows, wanted, strict=True)):
+        for x, (word, want) in enumerate(zip(row, beside, strict=True)):
             yield (x, number // len(RGB)), word, want
 
 
-def _file(channels: str, rows: Words) -> bytes:
+def file_of_rows(channels: str, rows: Words) -> bytes:
     """An uncompressed scanline file of half floats, ACEScg."""
     window = struct.pack("<4i", 0, 0, WIDTH - 1, HEIGHT - 1)
     listed = b"".join(name.encode() + b"\0" + struct.pack("<iiii", 1, 0, 1, 1) for name in channels)
