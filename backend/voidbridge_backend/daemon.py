@@ -13,10 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -38,7 +35,6 @@ from voidbridge_protocol.messages import (
     Accepted,
     Attach,
     Cancel,
-    Chunk,
     Credit,
     Get,
     GetProvenance,
@@ -48,7 +44,6 @@ from voidbridge_protocol.messages import (
     Listed,
     ListJobs,
     Message,
-    Nack,
     Ping,
     Pong,
     Provenance,
@@ -63,10 +58,12 @@ from voidbridge_protocol.messages import (
     Welcome,
 )
 
+from .addresses import Addresses
+from .disk import Disk
 from .ledger import Ledger
 from .scheduler import Start
 from .sessions import Session, Sessions
-from .spool import Gap, Spool
+from .spool import Spool
 from .supervisor import Died, Said, Supervisor
 
 log = logging.getLogger(__name__)
@@ -81,27 +78,6 @@ STRIKES, MOST_STRUCK = 8, 4096
 """Malformed messages after which a peer is not answered any more, and how many such are remembered."""
 FORGET_S = 60.0
 """A client that says nothing for so long, where it should ping every two seconds, is gone."""
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where the two sockets are bound, and how clients are told of the second."""
-
-    control: str
-    bulk: str
-    announced: str
-
-    @classmethod
-    def of(cls, listen: str) -> Addresses:
-        """`tcp://HOST:PORT` has its bulk socket on the next port, `ipc://PATH` on PATH.bulk."""
-        if listen.startswith("tcp://"):
-            host, _, port = listen.rpartition(":")
-            if not port.isdigit() or not 0 < int(port) < 65535:
-                raise RequestError(f"{listen!r} has no port", "Write it as tcp://127.0.0.1:5577.")
-            return cls(listen, f"{host}:{int(port) + 1}", str(int(port) + 1))
-        if listen.startswith("ipc://"):
-            return cls(listen, f"{listen}.bulk", f"{listen}.bulk")
-        raise RequestError(f"{listen!r} is no address", "Write it as tcp://127.0.0.1:5577.")
 
 
 class Daemon:
@@ -129,8 +105,7 @@ class Daemon:
         self._wake_end.setblocking(False)
         self._bell.setblocking(False)
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._writing = ThreadPoolExecutor(1, "writes")
-        self._reading = ThreadPoolExecutor(1, "reads")
+        self._disk = Disk(spool, self._tell)
         self._supervisor = supervisor(lambda event: self._tell(lambda: self._worker_said(event)))
         self._sessions = Sessions()
         self._strikes: dict[bytes, int] = {}
@@ -168,8 +143,7 @@ class Daemon:
     def _close(self) -> None:
         log.info("stopping")
         self._supervisor.stop(patience_s=10.0)
-        self._writing.shutdown(cancel_futures=True)
-        self._reading.shutdown(cancel_futures=True)
+        self._disk.close()
         self._context.destroy(linger=200)
 
     def _router(self, address: str, largest: int) -> zmq.Socket[bytes]:
@@ -249,11 +223,7 @@ class Daemon:
 
     def _lose(self, peer: bytes) -> None:
         """This client is gone, or has to say hello again; its files stay where they are."""
-        self._pause(self._sessions.gone(peer))
-
-    def _pause(self, files: set[str]) -> None:
-        for sha256 in files:
-            self._writing.submit(self._spool.pause, sha256)
+        self._disk.pause(self._sessions.gone(peer))
 
     def _forget_the_silent(self, now: float) -> None:
         for peer in self._sessions.silent(now - FORGET_S):
@@ -305,7 +275,7 @@ class Daemon:
                 f"the client ({hello.software}) speaks protocol {hello.oldest} to {hello.newest}; "
                 f"this daemon ({self._software}) speaks {OLDEST} to {PROTOCOL}"
             )
-        self._pause(self._sessions.hello(hello, peer, time.monotonic()))
+        self._disk.pause(self._sessions.hello(hello, peer, time.monotonic()))
         log.info("hello", extra={"user": hello.user, "software": hello.software})
         return Welcome(
             version,
@@ -390,21 +360,10 @@ class Daemon:
             # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
             self._send(self._bulk, session.bulk, Credit(len(payload)))
             return
-        session.spent += len(payload)
+        length = len(payload)
+        session.spent += length
         session.receiving.add(put.sha256)
-        self._writing.submit(self._store_piece, session, put, payload)
-
-    def _store_piece(self, session: Session, put: Put, payload: Frame) -> None:
-        """On the writing thread."""
-        try:
-            whole = self._spool.receive(put.sha256, put.size, put.offset, payload)
-        except VoidbridgeError as error:
-            offset = error.have if isinstance(error, Gap) else 0
-            nack = Nack(put.sha256, offset, error.code, error.text)
-            self._tell(lambda: self._stored(session, put, len(payload), nack))
-            return
-        got = Got(put.sha256) if whole else None
-        self._tell(lambda: self._stored(session, put, len(payload), got))
+        self._disk.take(put, payload, lambda reply: self._stored(session, put, length, reply))
 
     def _stored(self, session: Session, put: Put, length: int, reply: Message | None) -> None:
         session.spent -= length
@@ -421,20 +380,7 @@ class Daemon:
     def _get(self, peer: bytes, get: Get) -> None:
         self._ledger.result(get.job, get.frame)
         path = self._spool.result_path(get.job, get.frame)
-        self._reading.submit(self._read_piece, peer, get, path)
-
-    def _read_piece(self, peer: bytes, get: Get, path: Path) -> None:
-        """On the reading thread."""
-        reply: Message
-        piece: bytes | None = None
-        try:
-            with path.open("rb", buffering=0) as file:
-                piece = os.pread(file.fileno(), get.length, get.offset)
-            reply = Chunk(get.job, get.frame, get.offset)
-        except OSError as error:
-            text = f"result of frame {get.frame}: {error.strerror}"
-            reply = Refused(RequestError.code, text, "Submit the job again.", get.job)
-        self._tell(lambda: self._send(self._bulk, peer, reply, piece))
+        self._disk.give(get, path, lambda m, piece: self._send(self._bulk, peer, m, piece))
 
     # -- workers ------------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ from voidbridge_protocol.messages import Limits
 
 from . import config as settings
 from . import logs
+from .addresses import Addresses
 from .config import Config
-from .daemon import Addresses, Daemon
+from .daemon import Daemon
 from .engine import NAMES
 from .ledger import Ledger
 from .spool import Spool

@@ -157,9 +157,14 @@ class Wire:
     def _heed(self, event: int) -> None:
         if event == zmq.EVENT_DISCONNECTED:
             raise ConnectionLost(f"the daemon at {self.peer.address} closed the connection")
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            raise DaemonUnavailable(
+                f"{self.peer.address} refused the connection",
+                "The daemon asks for keys that this client does not have.",
+            )
         raise DaemonUnavailable(
-            f"{self.peer.address} refused the connection",
-            "The daemon asks for keys that this client does not have.",
+            f"what listens at {self.peer.address} is no Voidbridge daemon",
+            "Check the address and the port; the usual one is 5577.",
         )
 
     def _keep_alive(self) -> None:

@@ -1,0 +1,67 @@
+"""The spool's files, written and read on threads of their own, so that a slow disk keeps nobody waiting.
+
+One thread writes, which keeps the pieces of a file in order; one reads. What they have to say is handed to
+`tell`, which has it done on the daemon's own thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from voidbridge_protocol.codec import Frame
+from voidbridge_protocol.errors import RequestError, VoidbridgeError
+from voidbridge_protocol.messages import Chunk, Get, Got, Message, Nack, Put, Refused
+
+from .spool import Gap, Spool
+
+
+class Disk:
+    """Both threads."""
+
+    def __init__(self, spool: Spool, tell: Callable[[Callable[[], None]], None]) -> None:
+        self._spool = spool
+        self._tell = tell
+        self._writing = ThreadPoolExecutor(1, "writes")
+        self._reading = ThreadPoolExecutor(1, "reads")
+
+    def take(self, put: Put, payload: Frame, then: Callable[[Message | None], None]) -> None:
+        """Stores a piece; `then` gets the `Got` or `Nack` to answer with, or None for a piece among others."""
+        self._writing.submit(self._take, put, payload, then)
+
+    def give(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
+        """Reads a piece of a result; `then` gets what to answer with."""
+        self._reading.submit(self._give, get, path, then)
+
+    def pause(self, files: Iterable[str]) -> None:
+        """Nobody sends these files at the moment."""
+        for sha256 in files:
+            self._writing.submit(self._spool.pause, sha256)
+
+    def close(self) -> None:
+        self._writing.shutdown(cancel_futures=True)
+        self._reading.shutdown(cancel_futures=True)
+
+    def _take(self, put: Put, payload: Frame, then: Callable[[Message | None], None]) -> None:
+        reply: Message | None = None
+        try:
+            if self._spool.receive(put.sha256, put.size, put.offset, payload):
+                reply = Got(put.sha256)
+        except VoidbridgeError as error:
+            offset = error.have if isinstance(error, Gap) else 0
+            reply = Nack(put.sha256, offset, error.code, error.text)
+        self._tell(lambda: then(reply))
+
+    def _give(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
+        reply: Message
+        piece: bytes | None = None
+        try:
+            with path.open("rb", buffering=0) as file:
+                piece = os.pread(file.fileno(), get.length, get.offset)
+            reply = Chunk(get.job, get.frame, get.offset)
+        except OSError as error:
+            text = f"result of frame {get.frame}: {error.strerror}"
+            reply = Refused(RequestError.code, text, "Submit the job again.", get.job)
+        self._tell(lambda: then(reply, piece))
