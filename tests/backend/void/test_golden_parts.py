@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,22 @@ def test_a_second_pass_longer_than_its_window_is_done_in_windows(folder: Path) -
         settings["frames_in"],
         *settings["size_hw"],
     )
+
+
+def test_networks_of_the_real_configurations_have_the_real_shapes(golden: Path) -> None:
+    configs, listed = golden / "void" / "real_configs", golden / "void" / "real_shapes.json"
+    if not configs.is_dir() or not listed.is_file():
+        pytest.skip(f"no real configurations in {golden / 'void'}")
+    real = json.loads(listed.read_text())
+    ours = networks.shapes(configs)
+    names = {"transformer": "void_pass1_pass2_48ch", "vae": "vae", "text_encoder": "text_encoder"}
+    for part, name in names.items():
+        count = real["counts"][name]
+        assert len(ours[part]) == count["tensors"]
+        assert sum(math.prod(shape) for shape in ours[part].values()) == count["params"]
+        for tensor, shape in real["shapes"].get(name, {}).items():
+            assert list(ours[part][tensor]) == shape
+    config = sampling.scheduler(
+        "ddim", json.loads((configs / "scheduler" / "scheduler_config.json").read_text())
+    )
+    assert float(config.alphas_cumprod[-1]) == 0

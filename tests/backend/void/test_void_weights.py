@@ -103,6 +103,17 @@ def test_tensors_that_do_not_fit_are_named(models: Path, how: str, said: str) ->
         networks.vae(models, torch.float32)
 
 
+def test_all_that_is_wrong_is_said_without_reading_weights(models: Path) -> None:
+    assert networks.problems(models) == []
+    path = models / BASE / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file(damaged(load_file(path), "shape"), path)
+    (models / PASSES[2]).write_bytes(b"no model")
+    said = networks.problems(models)
+    assert [line.split(":")[0] for line in said] == [f"{BASE}/vae", PASSES[2]]
+    (models / PASSES[1]).unlink()
+    assert networks.problems(models) == [f"{PASSES[1]} is missing"]
+
+
 def test_a_file_of_whole_numbers_is_no_model(models: Path) -> None:
     path = models / PASSES[1]
     save_file({name: tensor.to(torch.int8) for name, tensor in load_file(path).items()}, path)

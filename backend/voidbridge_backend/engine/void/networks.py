@@ -1,4 +1,4 @@
-"""The four networks of the model, made from the files of a models folder."""
+"""The networks of the model, made from the files of a models folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from transformers import T5Config, T5EncoderModel
 
+from voidbridge_protocol.errors import ModelMissing
+
 from . import weights
 from .denoiser import Denoiser
 from .vae import Vae
@@ -16,6 +18,10 @@ from .weights import BASE, CHANNELS, PASSES, Weights
 
 NOT_OF_DIFFUSERS = ("add_noise_in_inpaint_model",)
 """Entries of the published configuration that only the published code knows."""
+
+
+WORDS, WORDS_AGAIN = "shared.weight", "encoder.embed_tokens.weight"
+"""T5's one table of words by its two names; published files leave out the second."""
 
 
 def vae_weights(models: Path) -> Weights:
@@ -45,10 +51,9 @@ def denoiser(models: Path, number: int | None, dtype: torch.dtype) -> Denoiser:
     """
     folder = models / BASE / "transformer"
     network = _from_config(CogVideoXTransformer3DModel, folder, in_channels=sum(CHANNELS.values()))
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     checkpoint = None if number is None else pass_weights(models, number)
     state = weights.transformer_state(
-        checkpoint, lambda: weights.find(folder, "diffusion_pytorch_model"), expected, dtype
+        checkpoint, lambda: weights.find(folder, "diffusion_pytorch_model"), _shapes(network), dtype
     )
     source = checkpoint.files[0].name if checkpoint else f"{BASE}/transformer"
     return Denoiser(weights.assign(network, state, source))
@@ -56,20 +61,64 @@ def denoiser(models: Path, number: int | None, dtype: torch.dtype) -> Denoiser:
 
 def text_encoder(models: Path, dtype: torch.dtype) -> Any:
     """The encoder half of T5, on the CPU."""
-    folder = models / BASE / "text_encoder"
-    config = T5Config(**weights.read_json(folder / "config.json"))
-    network = weights.on_meta(lambda: T5EncoderModel(config))
+    network = _text_encoder(models / BASE / "text_encoder")
     found = text_weights(models)
     state = found.read(dtype)
-    if "shared.weight" in state:
-        # The published file leaves out the second name of the one table of words.
-        state.setdefault("encoder.embed_tokens.weight", state["shared.weight"])
+    if WORDS in state:
+        state.setdefault(WORDS_AGAIN, state[WORDS])
     return weights.assign(network, state, found.files[0].name)
+
+
+def shapes(base: Path) -> dict[str, dict[str, tuple[int, ...]]]:
+    """What the files of the base model and of a pass have to hold, by the configurations in the folder `base`.
+
+    "transformer" is VOID's, with 48 input channels. No weights are read and none are made.
+    """
+    wide = {"in_channels": sum(CHANNELS.values())}
+    made = {
+        "transformer": _from_config(CogVideoXTransformer3DModel, base / "transformer", **wide),
+        "vae": _from_config(AutoencoderKLCogVideoX, base / "vae"),
+        "text_encoder": _text_encoder(base / "text_encoder"),
+    }
+    found = {part: _shapes(network) for part, network in made.items()}
+    found["text_encoder"].pop(WORDS_AGAIN)
+    return found
+
+
+def problems(models: Path, passes: int = 2) -> list[str]:
+    """All that is wrong with a models folder, from its files' headers; empty when `passes` passes can be run.
+
+    Says what is missing, damaged, of another shape or of another type.
+    """
+    lacking = weights.missing(models, passes)
+    if lacking:
+        return [f"{name} is missing" for name in lacking]
+    expected = shapes(models / BASE)
+    files = {f"{BASE}/vae": (vae_weights(models), expected["vae"])}
+    files[f"{BASE}/text_encoder"] = (text_weights(models), expected["text_encoder"])
+    for number in range(1, passes + 1):
+        files[PASSES[number]] = (pass_weights(models, number), expected["transformer"])
+    said = []
+    for name, (found, wanted) in files.items():
+        try:
+            said += [f"{name}: {wrong}" for wrong in weights.differences(found.shapes(), wanted)]
+        except ModelMissing as error:
+            said.append(f"{name}: {error}")
+    return said
 
 
 def scheduler_config(models: Path) -> dict[str, Any]:
     """What the schedulers are made from."""
     return weights.read_json(models / BASE / "scheduler" / "scheduler_config.json")
+
+
+def _text_encoder(folder: Path) -> Any:
+    config = T5Config(**weights.read_json(folder / "config.json"))
+    return weights.on_meta(lambda: T5EncoderModel(config))
+
+
+def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 def _from_config(kind: Any, folder: Path, **changed: Any) -> Any:

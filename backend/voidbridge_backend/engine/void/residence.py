@@ -51,7 +51,7 @@ class Residence:
                 self._take_away(network)
 
     def clear(self) -> None:
-        """Take everything away that was brought, and forget what is streamed: its network is not to be used again."""
+        """Take everything away that was brought, and forget what is streamed; that is not to be used again."""
         for network, _ in list(self._at_home.values()):
             self._take_away(network)
         self._streamed.clear()
