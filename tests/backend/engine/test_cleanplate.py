@@ -137,7 +137,7 @@ def hole_psnr(shot: Shot, results: dict[int, Pixels]) -> float:
 def test_the_background_comes_back_from_frames_that_show_it(
     camera: Callable[[int], tuple[float, float]], least: float
 ) -> None:
-    shot = Shot(9, camera, across)
+    shot = Shot(8, camera, across)
     results = removed(shot)
     assert list(results) == list(shot.frames)
     assert hole_psnr(shot, results) > least
@@ -152,7 +152,7 @@ def test_a_lamp_behind_the_object_comes_back_as_bright_as_it_was() -> None:
 
 
 def test_negative_light_survives() -> None:
-    shot = Shot(9, still, across)
+    shot = Shot(8, still, across)
     shot.background[..., 2] -= 0.5
     result, truth = removed(shot)[1005], shot.truth(1005)
     hole = shot.quadmask(1005) != 255
@@ -161,7 +161,7 @@ def test_negative_light_survives() -> None:
 
 
 def test_a_change_of_exposure_is_followed() -> None:
-    shot = Shot(9, still, across, exposure=lambda n: 1.0 + 0.1 * n)
+    shot = Shot(7, still, across, exposure=lambda n: 1.0 + 0.1 * n)
     assert hole_psnr(shot, removed(shot)) > 40
 
 
@@ -322,6 +322,6 @@ def test_few_frames_are_held_at_once() -> None:
             self.asked += 1
             return super().plate(frame)
 
-    shot = Counted(24, still, lambda n: (20.0 + 5 * n, 48.0), radius=8)
+    shot = Counted(18, still, lambda n: (20.0 + 7 * n, 48.0), radius=8)
     removed(shot)
-    assert shot.asked < 24 * 4
+    assert shot.asked < 18 * 4

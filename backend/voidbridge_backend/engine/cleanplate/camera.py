@@ -49,7 +49,7 @@ class View:
 
 
 def view(grey: Grey, free: Grey, features: int = FEATURES) -> View:
-    spacing = max(grey.shape[1] / 90, 3.0)
+    spacing = max(grey.shape[1] / 90, 6.0)
     found = cv2.goodFeaturesToTrack(grey, features, 0.004, spacing, mask=free, blockSize=5)
     points = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
     return View(grey, free, points)

@@ -15,7 +15,7 @@ from .align import Laid, warp_grey
 from .geometry import Box, Mask, mapped, shift, warp
 from .tone import WEIGHTS, Floats, Tone
 
-TILE = 768
+TILE = 512
 """Side of the tiles that are combined at once, in pixels."""
 AGREE = 0.02
 """Encoded difference within which two sources show the same thing, besides what grain and misfit explain."""
@@ -52,6 +52,7 @@ def combined(
                 layers.append(_fetched(one, tile, tone)[where])
                 valid.append(shown[where])
                 weights.append(_weight(one, target, laid, recent))
+        pulse()
         if layers:
             misfit = min(one.misfit for one in laid)
             spread = AGREE + 2 * min(misfit if np.isfinite(misfit) else 0.0, 0.03)
@@ -138,7 +139,11 @@ def _vote(
     rank = (heap >= heap[-1] * 0.5).argmax(0)
     centre = np.take_along_axis(order, rank[None], 0)[0]
     middle = np.take_along_axis(encoded, centre[None, :, None], 0)
-    away = np.abs(encoded - middle).max(-1) / np.float32(2 * spread)
+    encoded -= middle
+    np.abs(encoded, out=encoded)
+    # Three maxima of whole planes are several times faster than one along an axis of three.
+    most = np.maximum(np.maximum(encoded[..., 0], encoded[..., 1]), encoded[..., 2])
+    away = most / np.float32(2 * spread)
     agree = np.maximum(1 - away * away, 0)
     weight *= agree * agree
     total = weight.sum(0)[:, None]

@@ -186,9 +186,11 @@ class _Task:
         target = surrounding(box, plate[box.slices], hole[box.slices], reach, self.shot.tone)
         wanted = self._with_band(target.hole)
         laid = self._laid(target, chosen)
+        self.progress.pulse()
         fill, known = combined(laid, self.frame, box, wanted, self.shot.tone, self.progress.pulse)
         self._complete(plate, hole, target, (fill, known), inventions)
         known |= target.hole
+        self.progress.pulse()
         joint = joined(
             fill, known & wanted, target.light, target.hole, self._block_px, self.shot.tone
         )
@@ -228,6 +230,7 @@ class _Task:
             missing = target.hole & ~known
             if missing.sum() <= SLIVER * area:
                 break
+            self.progress.pulse()
             motion = self.shot.camera.between(source.frame, self.frame)
             one = lay(target, source, motion, self.shot.tone)
             more, shown = combined(
@@ -263,7 +266,9 @@ class _Task:
         light = self._lasting(wide, plate[wide.slices], hole[wide.slices])
         filled = hole[box.slices] & ~missing
         light[inside][filled] = fill[filled]
+        self.progress.pulse()
         new = invented(light, gap, self.shot.tone, self.progress.pulse)
+        self.progress.pulse()
         return piece(self.frame, wide, new, np.zeros_like(gap), self.shot.tone)
 
     def _lasting(self, box: Box, light: Pixels, hole: Mask) -> Pixels:
@@ -272,12 +277,14 @@ class _Task:
         The frame's own pixels, grain and all, wherever other frames agree with them.
         """
         tone, pulse = self.shot.tone, self.progress.pulse
+        pulse()
         target = surrounding(box, light, hole, self.surroundings.reach(self.frame), tone)
         laid = []
         for frame in plan.witnesses(self.frame, self.clip.frames, self.shot.camera):
             motion = self.shot.camera.between(frame, self.frame)
             seen = mapped(inverse(motion), box, self.clip.height, self.clip.width)
             if seen is not None:
+                pulse()
                 laid.append(lay(target, self.sources.get(frame, seen), motion, tone))
         if not laid:
             return light.copy()
@@ -285,6 +292,7 @@ class _Task:
         own = piece(self.frame, box, light, hole, tone)
         laid.append(Laid(own, np.eye(3), np.ones(3, np.float32), misfit))
         voted, seen_by_some = combined(laid, self.frame, box, ~hole, tone, pulse, RECENT)
+        pulse()
         apart = np.abs(tone.encode(voted) - tone.encode(light)).max(-1)
         passing = cv2.blur((seen_by_some & (apart > PASSING)).astype(np.float32), (9, 9)) > 0.25
         return np.asarray(np.where(passing[..., None], voted, light), np.float32)

@@ -47,6 +47,7 @@ def invented(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None]) ->
         return np.zeros_like(light)
     factor = min(1.0, (WORK_PIXELS / gap.size) ** 0.5, (WORK_GAP / max(int(gap.sum()), 1)) ** 0.5)
     picture, small_gap = _reduced(tone.encode(light), gap, factor)
+    pulse()
     levels = _pyramid(picture, small_gap)
     field: _Field | None = None
     for index, (level, level_gap) in enumerate(reversed(levels)):
@@ -254,6 +255,7 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
     rows, columns = field.index.shape
     ys, xs = np.nonzero(gap)
     filled = light.copy()
+    pulse()
     fallback = smooth(light, gap)
     for start in range(0, len(ys), 1 << 18):
         pulse()
