@@ -38,14 +38,16 @@ clean: ## remove the environment, the caches and the demo
 # is installed editable, so a change of code needs no new installation.
 .venv/.python:
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 and no python3 found; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "make: $(PYTHON) cannot create .venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "make: $(PYTHON) cannot create .venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 
 .venv/.demo: .venv/.python pyproject.toml
-	$(PIP) --editable '.[backend]'
+	@echo "installing what the demo needs; about half a minute, once"
+	@$(PIP) --editable '.[backend]'
 	@touch $@
 
 .venv/.all: .venv/.python pyproject.toml
-	$(PIP) '$(TORCH)'
-	$(PIP) --editable '.[backend,void,dev]'
+	@echo "installing everything, PyTorch included; a few minutes, once"
+	@$(PIP) '$(TORCH)'
+	@$(PIP) --editable '.[backend,void,dev]'
 	@touch $@ .venv/.demo
