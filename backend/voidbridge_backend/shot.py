@@ -67,8 +67,9 @@ def run(
     color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
     mattes = Mattes(source, settings, canvas)
     verdict = _survey(mattes, source, watch)
-    for warning in (*color.warnings, *verdict.warnings):
-        watch.warn(warning)
+    known = f"the plate is {color.space} ({color.how})"
+    for note in (known, *color.warnings, verdict.text, *verdict.warnings):
+        watch.warn(note)
     plates = Plates(source, canvas, color)
     view = _view(order, engine, plates, mattes, source.frames)
     provenance = _provenance(order, engine, color, verdict, view)
