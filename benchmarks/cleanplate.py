@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,13 +41,9 @@ class DiskClip:
         self.height, self.width = shot.height, shot.width
         self.frames: Sequence[int] = shot.frames
         self._folder = folder
-        self._holes: set[int] = set()
-        for drawn in shot:
-            codes = quadmask(drawn.primary, drawn.affected, grow_px)
-            if (codes != 255).any():
-                self._holes.add(drawn.frame)
-            for name, pixels in (("plate", drawn.plate), ("truth", drawn.truth), ("mask", codes)):
-                np.save(folder / f"{name}.{drawn.frame}.npy", pixels)
+        # In a process of its own: the memory that drawing takes is not the engine's.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+            self._holes = other.submit(drawn, shot, folder, grow_px).result()
 
     def plate(self, frame: int) -> Pixels:
         return np.asarray(np.load(self._folder / f"plate.{frame}.npy"), np.float32)
@@ -58,6 +56,18 @@ class DiskClip:
 
     def has_hole(self, frame: int) -> bool:
         return frame in self._holes
+
+
+def drawn(shot: DemoShot, folder: Path, grow_px: int) -> set[int]:
+    """Write every frame of the shot; the frames that have a hole."""
+    holes = set()
+    for one in shot:
+        codes = quadmask(one.primary, one.affected, grow_px)
+        if (codes != 255).any():
+            holes.add(one.frame)
+        for name, pixels in (("plate", one.plate), ("truth", one.truth), ("mask", codes)):
+            np.save(folder / f"{name}.{one.frame}.npy", pixels)
+    return holes
 
 
 class Pulse:
