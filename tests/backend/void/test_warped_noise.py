@@ -150,6 +150,7 @@ def test_any_flow_leaves_a_finite_field_with_positive_weights(
     assert out.noise.shape == field.noise.shape
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
 def test_summing_by_group_is_summing(groups: list[int]) -> None:
     group = torch.tensor(groups)

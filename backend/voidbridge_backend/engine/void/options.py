@@ -29,7 +29,7 @@ class Options:
     """Size of what the model sees, for a region that is wider than high; the other way round for a high one."""
     window: int = WINDOW
     overlap: int = OVERLAP
-    """Frames."""
+    """Frames; a multiple of 8, so that every window has an even number of latents."""
     steps: int = 50
     """Of each pass, for a job that leaves it open."""
     guidance: float = 1.0
@@ -60,7 +60,7 @@ class Options:
             raise BadSetting(
                 f"a window of {self.window} frames; it is 8k + 5, at least {SMALLEST_WINDOW}"
             )
-        if not 0 <= self.overlap <= self.window - 5 or self.overlap % 4:
+        if not 0 <= self.overlap <= self.window - 5 or self.overlap % 8:
             raise BadSetting(f"windows of {self.window} frames cannot overlap by {self.overlap}")
         if not 0 <= self.degradation <= 1:
             raise BadSetting(f"degradation is {self.degradation:g}; it goes from 0 to 1")

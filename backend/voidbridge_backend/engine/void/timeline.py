@@ -85,7 +85,7 @@ class Windows:
         if run.start > 0:
             weights[: self.overlap] = ramp
         if run.stop < self.latents:
-            weights[-self.overlap :] = ramp.flip(0)
+            weights[len(weights) - self.overlap :] = ramp.flip(0)
         return weights
 
 
