@@ -74,6 +74,8 @@ class Ledger:
         self._stages: dict[str, _Stage] = {}
         self._lacks: dict[str, set[str]] = {}
         self._wanted_by: dict[str, set[str]] = {}
+        self._wanted_again: dict[str, tuple[Request, int]] = {}
+        """Jobs that were submitted once more while the worker had not let go of them yet."""
         self._number = 0
 
     def recover(self) -> None:
@@ -116,11 +118,14 @@ class Ledger:
             self._begin(job, user, request, priority)
         elif row.state.is_final and (again or not self._still_answers(row)):
             self._begin_again(row, request, priority)
+        elif row.state is JobState.CANCELLING:
+            self._wanted_again[job] = request, priority
         need, partial = self._need(job, request)
         return Submission(job, self._rows[job].state, need, partial)
 
     def cancel(self, job: str) -> None:
         self._row(job)
+        self._wanted_again.pop(job, None)
         self._obey(self.scheduler.cancel_requested(job))
 
     def status(self, job: str) -> Status:
@@ -332,3 +337,11 @@ class Ledger:
                     )
                 case Start() | Interrupt():
                     self.orders.append(command)
+        self._begin_what_was_cancelled_too_early()
+
+    def _begin_what_was_cancelled_too_early(self) -> None:
+        """Who cancels and presses the button again means the second."""
+        for job in [job for job in self._wanted_again if self._rows[job].state.is_final]:
+            request, priority = self._wanted_again.pop(job)
+            if self._rows[job].state is JobState.CANCELLED:
+                self._begin_again(self._rows[job], request, priority)

@@ -8,7 +8,7 @@ import sys
 import threading
 from importlib.metadata import version
 
-from voidbridge_protocol.messages import Limits
+from voidbridge_protocol.messages import MAX_CHUNK, Limits
 
 from . import config as settings
 from . import logs
@@ -43,6 +43,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         spool,
         lambda notify: Supervisor(devices, setup, notify),
         Limits(
+            chunk=min(MAX_CHUNK, config.window_mb << 20),
             window=config.window_mb << 20,
             file=config.max_file_mb << 20,
             frames=config.max_frames,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +93,10 @@ class Supervisor:
 
     def lost(self, device: str, now: float) -> None:
         """Call it for each `Died`."""
-        self._workers.pop(device, None)
+        worker = self._workers.pop(device, None)
+        if worker and worker.process.stdin:
+            with suppress(OSError):  # what it had not read goes nowhere
+                worker.process.stdin.close()
         rest = self._rests.setdefault(device, _Rest())
         rest.until = now + BACKOFF_S[min(rest.deaths, len(BACKOFF_S) - 1)]
         rest.deaths += 1
@@ -105,7 +109,8 @@ class Supervisor:
         self._stopping = True
         for worker in self._workers.values():
             if worker.process.stdin:
-                worker.process.stdin.close()
+                with suppress(OSError):
+                    worker.process.stdin.close()
         for device, worker in self._workers.items():
             try:
                 worker.process.wait(patience_s)

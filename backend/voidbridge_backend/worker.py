@@ -84,6 +84,8 @@ class Worker:
             if order["do"] == "cancel":
                 self._unwanted.add(order["job"])
             else:
+                # A cancel that crossed the end of its job is not meant for the next run of the same.
+                self._unwanted.discard(order.get("job", ""))
                 self._orders.put(order)
         self._no_more.set()
         self._orders.put(None)
@@ -99,7 +101,6 @@ class Worker:
                 logs.job.set(order["job"])
                 self._run(order)
                 logs.job.set("")
-                self._unwanted.discard(order["job"])
 
     def _run(self, order: dict[str, Any]) -> None:
         try:

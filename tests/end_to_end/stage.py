@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import OpenEXR
@@ -531,13 +531,20 @@ def _listener(port: int) -> socket.socket:
     return made
 
 
-@contextmanager
-def relayed_daemon(*options: object) -> Iterator[tuple[Daemon, Relay, str]]:
+class Net(NamedTuple):
     """A daemon behind a relay, and the address that clients use."""
+
+    daemon: Daemon
+    relay: Relay
+    address: str
+
+
+@contextmanager
+def relayed_daemon(*options: object) -> Iterator[Net]:
     relay = Relay()
     try:
         with daemon(*options, address=f"tcp://127.0.0.2:{relay.port}") as made:
-            yield made, relay, f"tcp://127.0.0.1:{relay.port}"
+            yield Net(made, relay, f"tcp://127.0.0.1:{relay.port}")
     finally:
         relay.close()
 

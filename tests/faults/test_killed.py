@@ -11,7 +11,7 @@ import pytest
 from voidbridge_stage import (
     Daemon,
     Going,
-    Relay,
+    Net,
     check_echo,
     daemon,
     environment,
@@ -38,7 +38,7 @@ def steady() -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def behind_relay() -> Iterator[tuple[Daemon, Relay, str]]:
+def behind_relay() -> Iterator[Net]:
     with relayed_daemon("--window-mb", 2) as made:
         yield made
 
@@ -151,7 +151,7 @@ def test_what_was_accepted_is_there_after_kill_9(tmp_path: Path) -> None:
 
 
 def test_an_upload_goes_on_where_the_killed_daemon_stopped(
-    behind_relay: tuple[Daemon, Relay, str], tmp_path: Path
+    behind_relay: Net, tmp_path: Path
 ) -> None:
     made, relay, address = behind_relay
     shot = make_shot(tmp_path / "in", range(1001, 1031), 180, 320, seed=7)
@@ -196,9 +196,7 @@ def test_sigterm_ends_the_daemon_and_keeps_the_queue(tmp_path: Path) -> None:
 # -- the client -------------------------------------------------------------------------------------
 
 
-def test_a_killed_clients_upload_is_not_sent_twice(
-    behind_relay: tuple[Daemon, Relay, str], tmp_path: Path
-) -> None:
+def test_a_killed_clients_upload_is_not_sent_twice(behind_relay: Net, tmp_path: Path) -> None:
     made, relay, address = behind_relay
     shot = make_shot(tmp_path / "in", range(1001, 1031), 180, 320, seed=8)
     relay.hold("up", shot.size() // 2)
@@ -216,9 +214,7 @@ def test_a_killed_clients_upload_is_not_sent_twice(
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
-def test_a_broken_line_is_mended(
-    behind_relay: tuple[Daemon, Relay, str], tmp_path: Path, way: str
-) -> None:
+def test_a_broken_line_is_mended(behind_relay: Net, tmp_path: Path, way: str) -> None:
     made, relay, address = behind_relay
     shot = make_shot(tmp_path / "in", range(1001, 1011), 180, 320, seed=9)
     relay.hold(way, shot.size() // 3)

@@ -1,0 +1,264 @@
+"""What the daemon knows of its jobs, from the submission to the result, and after a restart."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from voidbridge_backend.ledger import MOST_PARTIAL, Ledger
+from voidbridge_backend.scheduler import Interrupt, Start
+from voidbridge_backend.spool import Spool
+from voidbridge_backend.store import Store
+from voidbridge_protocol.errors import BadSetting, EngineFailed, SpoolFull, UnknownJob
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings
+
+
+def content(role: str, frame: int) -> bytes:
+    return f"the {role} of {frame}".encode()
+
+
+def request(first: int = 1001, last: int = 1003) -> Request:
+    files = []
+    for role in ("matte", "plate"):
+        for frame in range(first, last + 1):
+            data = content(role, frame)
+            files.append(FrameFile(role, frame, hashlib.sha256(data).hexdigest(), len(data)))
+    return Request(first, last, Settings(engine="echo"), tuple(files))
+
+
+class Box:
+    """A ledger on a real spool and table, and what a daemon does with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.open()
+
+    def open(self) -> None:
+        self.spool = Spool(self.folder)
+        self.store = Store(self.folder / "jobs.db")
+        self.ledger = Ledger(self.store, self.spool, ("echo",))
+        self.ledger.recover()
+
+    def reopen(self) -> None:
+        """What kill -9 leaves: nothing is closed in order, only the lock goes with the process."""
+        self.store.close()
+        self.open()
+
+    def send(self, made: Request, *indices: int) -> None:
+        for index in indices or range(len(made.files)):
+            file = made.files[index]
+            assert self.spool.receive(file.sha256, file.size, 0, content(file.role, file.frame))
+            self.ledger.file_arrived(file.sha256)
+
+    def submit(self, made: Request, user: str = "ana", again: bool = False) -> str:
+        return self.ledger.submit(user, made, 0, again).job
+
+    def finish(self, job: str) -> None:
+        status = self.ledger.status(job)
+        for frame in range(status.first, status.first + status.frames):
+            self.spool.job_folder(job)
+            self.spool.result_path(job, frame).write_bytes(b"result %d" % frame)
+            self.ledger.finished_frame(job, ResultFile(frame, f"{frame:064x}", 11))
+        self.ledger.done(job)
+
+    def state(self, job: str) -> JobState:
+        return self.ledger.status(job).state
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+def test_a_job_waits_for_its_files_and_then_for_a_device(box: Box) -> None:
+    made = request()
+    found = box.ledger.submit("ana", made, 0, False)
+    assert (found.state, found.need, found.partial) == (JobState.RECEIVING, list(range(6)), [])
+    box.send(made, 0, 1, 2, 3, 4)
+    assert box.state(found.job) is JobState.RECEIVING
+    assert box.ledger.submit("ana", made, 0, False).need == [5]
+    box.send(made, 5)
+    assert box.state(found.job) is JobState.QUEUED
+    box.ledger.device_ready("cpu")
+    assert box.state(found.job) is JobState.RUNNING
+    assert box.ledger.orders == [Start(found.job, "cpu")]
+
+
+def test_half_a_file_is_not_asked_for_twice(box: Box) -> None:
+    made = request()
+    box.submit(made)
+    file = made.files[2]
+    box.spool.receive(file.sha256, file.size, 0, content(file.role, file.frame)[:5])
+    assert box.ledger.submit("ana", made, 0, False).partial == [(2, 5)]
+
+
+def test_a_done_job_is_answered_again_without_running(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    box.finish(job)
+    box.ledger.orders.clear()
+    assert box.ledger.submit("ana", made, 0, False).state is JobState.DONE
+    assert box.ledger.orders == []
+    assert [result.frame for result in box.ledger.results_of(job)] == [1001, 1002, 1003]
+
+    assert box.ledger.submit("ana", made, 0, True).state is JobState.RUNNING
+    assert box.ledger.results_of(job) == []
+
+
+def test_one_request_of_two_users_is_two_jobs_and_one_upload(box: Box) -> None:
+    made = request()
+    ana, ben = box.submit(made, "ana"), box.submit(made, "ben")
+    assert ana != ben
+    box.send(made)
+    assert (box.state(ana), box.state(ben)) == (JobState.QUEUED, JobState.QUEUED)
+
+
+@pytest.mark.parametrize("when", ["receiving", "queued", "running", "done"])
+def test_a_restart_takes_up_every_job_where_it_was(box: Box, when: str) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made, *([] if when != "receiving" else [0, 1]))
+    if when in ("running", "done"):
+        box.ledger.device_ready("cpu")
+    if when == "done":
+        box.finish(job)
+    box.reopen()
+    after = {"running": "queued"}.get(when, when)
+    assert box.state(job).value == after
+    assert box.submit(made) == job
+    if when == "receiving":
+        assert box.ledger.submit("ana", made, 0, False).need == [2, 3, 4, 5]
+        box.send(made, 2, 3, 4, 5)
+    if when != "done":
+        box.ledger.device_ready("cpu")
+        box.finish(job)
+    assert len(box.ledger.results_of(job)) == 3
+
+
+def test_a_restart_finishes_a_cancel(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    box.ledger.cancel(job)
+    assert box.state(job) is JobState.CANCELLING
+    box.reopen()
+    assert box.state(job) is JobState.CANCELLED
+
+
+def test_a_file_that_arrives_after_a_cancel_disturbs_nobody(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    other = box.submit(made, "ben")
+    box.send(made, 0)
+    box.ledger.cancel(job)
+    box.send(made, 1, 2, 3, 4, 5)
+    assert (box.state(job), box.state(other)) == (JobState.CANCELLED, JobState.QUEUED)
+    assert not box.ledger.is_wanted("0" * 64)
+
+
+def test_pressing_the_button_while_a_cancel_is_under_way_runs_the_job_afterwards(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    box.ledger.cancel(job)
+    assert Interrupt(job, "cpu") in box.ledger.orders
+    assert box.submit(made) == job
+    box.ledger.cancelled(job)
+    assert box.state(job) is JobState.RUNNING
+    assert box.ledger.orders[-1] == Start(job, "cpu")
+
+
+def test_a_cancel_after_that_button_is_the_last_word(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    box.ledger.cancel(job)
+    box.submit(made)
+    box.ledger.cancel(job)
+    box.ledger.cancelled(job)
+    assert box.state(job) is JobState.CANCELLED
+
+
+def test_a_job_that_was_done_before_its_cancel_arrived_is_done(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    box.ledger.cancel(job)
+    box.submit(made)
+    box.finish(job)
+    assert box.state(job) is JobState.DONE
+
+
+def test_a_failed_job_says_why_after_a_restart_and_runs_when_it_is_submitted_again(
+    box: Box,
+) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    box.ledger.failed(job, EngineFailed("no light", "Switch it on."))
+    box.reopen()
+    status = box.ledger.status(job)
+    assert (status.state, status.code, status.text, status.hint) == (
+        JobState.FAILED, "job.engine", "no light", "Switch it on.",
+    )  # fmt: skip
+    box.submit(made)
+    status = box.ledger.status(job)
+    assert (status.state, status.code, status.text) == (JobState.QUEUED, "", "")
+
+
+def test_a_second_attempt_announces_only_what_differs(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    first = ResultFile(1001, "a" * 64, 5)
+    box.ledger.finished_frame(job, first)
+    box.ledger.device_lost("cpu")
+    box.ledger.device_ready("cpu")
+    box.ledger.finished_frame(job, first)
+    assert box.ledger.results == [(job, first)]
+    box.ledger.finished_frame(job, replace(first, sha256="b" * 64))
+    assert len(box.ledger.results) == 2
+
+
+def test_an_engine_that_is_not_here_is_refused_with_those_that_are(box: Box) -> None:
+    made = replace(request(), settings=Settings(engine="magic"))
+    with pytest.raises(BadSetting, match=r"magic.*echo"):
+        box.submit(made)
+    assert box.ledger.jobs() == []
+
+
+def test_a_job_that_the_disk_cannot_take_is_refused_with_the_numbers(box: Box) -> None:
+    made = request()
+    huge = replace(made.files[0], size=1 << 60)
+    with pytest.raises(SpoolFull, match="GB"):
+        box.submit(replace(made, files=(huge, *made.files[1:])))
+    assert box.ledger.jobs() == []
+
+
+def test_an_unknown_job_is_said_to_be_unknown(box: Box) -> None:
+    for ask in (box.ledger.status, box.ledger.cancel, box.ledger.results_of):
+        with pytest.raises(UnknownJob):
+            ask("nobody")
+
+
+def test_the_list_of_half_files_stays_small(box: Box) -> None:
+    made = request(1, MOST_PARTIAL // 2 + 10)
+    box.submit(made)
+    for file in made.files:
+        box.spool.receive(file.sha256, file.size, 0, content(file.role, file.frame)[:3])
+        box.spool.pause(file.sha256)
+    found = box.ledger.submit("ana", made, 0, False)
+    assert len(found.need) == len(made.files)
+    assert found.partial == [(index, 3) for index in range(MOST_PARTIAL)]

@@ -1,0 +1,189 @@
+"""Real worker processes, told what to do and heard out, on real files."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from voidbridge_stage import check_echo, is_alive, make_shot
+
+from voidbridge_backend.assignment import Assignment
+from voidbridge_backend.plate.sequence import Sequence
+from voidbridge_backend.supervisor import ASKED_TO_STOP_S, BACKOFF_S, Died, Said, Supervisor
+from voidbridge_protocol.messages import Settings
+
+SECONDS = 30.0
+ENDS = {"done", "failed", "cancelled", "died"}
+
+
+class Crew:
+    """One worker and what it said; time is what the test says it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.news: queue.SimpleQueue[Said | Died] = queue.SimpleQueue()
+        setup = {"models": str(folder), "ocio": ""}
+        self.supervisor = Supervisor(("cpu",), setup, self.news.put)
+        self.supervisor.tick(0.0)
+        self.until("ready")
+
+    def until(self, event: str) -> list[dict[str, Any]]:
+        """All that is said up to this event; `died` is the end of the process."""
+        heard: list[dict[str, Any]] = []
+        while not heard or heard[-1]["event"] != event:
+            news = self.news.get(timeout=SECONDS)
+            heard.append({"event": "died"} if isinstance(news, Died) else news.what)
+            assert heard[-1]["event"] == event or heard[-1]["event"] not in ENDS, heard[-1]
+        return heard
+
+    def order(self, name: str, steps: int = 0) -> tuple[dict[str, str], Any]:
+        """A job with its files where the spool would have them."""
+        shot = make_shot(self.folder / name, range(1001, 1004))
+        assignment = Assignment(
+            Sequence.parse(shot.plate),
+            Sequence.parse(shot.matte),
+            None,
+            None,
+            0,
+            Settings(engine="echo", steps=steps, grow=0, soften=0),
+        )
+        task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
+        objects = self.folder / f"{name} objects"
+        for file, path in zip(task.request.files, task.sources, strict=True):
+            place = objects / file.sha256[:2] / file.sha256
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(path.read_bytes())
+        folder = self.folder / f"{name} job"
+        folder.mkdir(exist_ok=True)
+        (folder / "request.json").write_bytes(task.request.canonical())
+        order = {
+            "job": name,
+            "request": str(folder / "request.json"),
+            "objects": str(objects),
+            "folder": str(folder),
+        }
+        return order, shot
+
+    def pid(self) -> int:
+        return self.supervisor.pids()["cpu"]
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+    made = Crew(tmp_path_factory.mktemp("crew"))
+    yield made
+    made.supervisor.stop(patience_s=5.0)
+
+
+def results(heard: list[dict[str, Any]]) -> list[int]:
+    return sorted(what["frame"] for what in heard if what["event"] == "result")
+
+
+def test_a_job_is_run_and_each_result_announced(crew: Crew) -> None:
+    order, shot = crew.order("plain")
+    crew.supervisor.run("cpu", order)
+    assert results(crew.until("done")) == [1001, 1002, 1003]
+    folder = Path(order["folder"])
+    assert {path.name for path in folder.iterdir()} == {
+        "1001.exr", "1002.exr", "1003.exr", "provenance.json", "request.json",
+    }  # fmt: skip
+    for frame in shot.frames:
+        (folder / f"{frame}.exr").rename(folder / f"r.{frame}.exr")
+    check_echo(shot, folder)
+
+
+def test_a_cancel_is_heard_in_the_middle_of_a_job(crew: Crew) -> None:
+    order, _ = crew.order("long", steps=500)
+    worker = crew.pid()
+    crew.supervisor.run("cpu", order)
+    crew.until("progress")
+    crew.supervisor.interrupt("cpu", "long", 0.0)
+    crew.until("cancelled")
+    crew.supervisor.let_go("cpu")
+    crew.supervisor.tick(2 * ASKED_TO_STOP_S)  # it stopped by itself: nothing to kill it for
+    assert crew.pid() == worker
+    assert is_alive(worker)
+
+
+def test_a_cancel_that_came_too_late_is_not_meant_for_the_next_run(crew: Crew) -> None:
+    late, between = crew.order("late")[0], crew.order("between")[0]
+    for order in (late, between):  # after the second the first is over for the worker too
+        crew.supervisor.run("cpu", order)
+        crew.until("done")
+    crew.supervisor.interrupt("cpu", "late", 0.0)
+    crew.supervisor.let_go("cpu")
+    crew.supervisor.run("cpu", late)
+    assert crew.until("done")[-1]["event"] == "done"
+
+
+def test_a_bad_file_is_one_jobs_failure_and_names_the_frame(crew: Crew) -> None:
+    order, shot = crew.order("bad")
+    worker = crew.pid()
+    for path in Path(order["objects"]).rglob("*"):
+        if path.is_file() and path.read_bytes() == shot.file("plate", 1002).read_bytes():
+            path.write_bytes(b"noise" * 100)
+    crew.supervisor.run("cpu", order)
+    failed = crew.until("failed")[-1]
+    assert failed["code"] == "request.unreadable"
+    assert "plate frame 1002" in failed["text"]
+    assert failed["hint"]
+    good, _ = crew.order("good")
+    crew.supervisor.run("cpu", good)
+    crew.until("done")
+    assert crew.pid() == worker
+
+
+def test_a_worker_that_does_not_stop_in_time_is_killed(tmp_path: Path) -> None:
+    crew = Crew(tmp_path)
+    order, _ = crew.order("hung", steps=500)
+    crew.supervisor.run("cpu", order)
+    crew.until("progress")
+    os.kill(crew.pid(), signal.SIGSTOP)
+    crew.supervisor.interrupt("cpu", "hung", 100.0)
+    crew.supervisor.tick(100.0 + ASKED_TO_STOP_S - 0.1)
+    assert is_alive(crew.pid())
+    crew.supervisor.tick(100.0 + ASKED_TO_STOP_S + 0.1)
+    crew.until("died")
+    crew.supervisor.lost("cpu", 200.0)
+    crew.supervisor.stop(patience_s=1.0)
+
+
+def test_each_death_in_a_row_makes_the_next_start_later(tmp_path: Path) -> None:
+    crew = Crew(tmp_path)
+    now = 1000.0
+    for pause in BACKOFF_S[:2]:
+        os.kill(crew.pid(), signal.SIGKILL)
+        crew.until("died")
+        crew.supervisor.lost("cpu", now)
+        crew.supervisor.tick(now + pause - 0.01)
+        assert crew.supervisor.pids() == {}
+        now += pause
+        crew.supervisor.tick(now)
+        crew.until("ready")
+    crew.supervisor.let_go("cpu")  # a job ended well: all is forgiven
+    os.kill(crew.pid(), signal.SIGKILL)
+    crew.until("died")
+    crew.supervisor.lost("cpu", now)
+    crew.supervisor.tick(now + BACKOFF_S[0])
+    worker = crew.pid()
+    crew.supervisor.stop(patience_s=5.0)
+    assert not is_alive(worker)
+
+
+def test_stopping_ends_a_job_at_its_next_step(crew: Crew, tmp_path: Path) -> None:
+    crew = Crew(tmp_path)
+    order, _ = crew.order("last", steps=500)
+    crew.supervisor.run("cpu", order)
+    crew.until("progress")
+    worker, began = crew.pid(), time.monotonic()
+    crew.supervisor.stop(patience_s=SECONDS)
+    assert time.monotonic() - began < SECONDS / 3
+    assert not is_alive(worker)
+    crew.until("cancelled")
+    crew.until("died")
