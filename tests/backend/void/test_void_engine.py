@@ -203,12 +203,13 @@ def test_a_second_pass_without_its_weights_is_an_error_that_names_them(
 
 
 def test_the_record_of_a_result_names_networks_options_and_versions(
-    void: Void, small_clip: type
+    void: Void, tiny: Path, small_clip: type
 ) -> None:
+    assert Void(tiny, "cpu", SMALL).describe()["models"] == void.describe()["models"]
     list(void.remove(small_clip(3), PASS[2], Watcher()))
     said = void.describe()
     assert json.loads(json.dumps(said)) == said
-    assert set(said["models"]) == {"vae", "pass 1", "pass 2"}
+    assert set(said["models"]) == {"vae", "text encoder", "pass 1", "pass 2"}
     assert said["options"]["pass2_mask"] == "tri"
     assert said["plan"] == "resident"
 

@@ -57,7 +57,8 @@ class Void:
         return Sight("model", size if (height > width) == (size[0] > size[1]) else size[::-1])
 
     def describe(self) -> dict[str, Any]:
-        """Fingerprints of the networks used so far, options, device and versions."""
+        """Fingerprints of the weights, options, device and versions. Reads samples of every file once."""
+        self._prints = self._prints or networks.fingerprints(self.models)
         return {
             "engine": self.name,
             "version": VERSION,
@@ -92,15 +93,11 @@ class Void:
     def vae(self) -> Vae:
         if self._vae is None:
             self._vae = networks.vae(self.models, self.dtype)
-            self._prints["vae"] = networks.vae_weights(self.models).fingerprint()
         return self._vae
 
     def denoiser(self, number: int) -> Denoiser:
         if number not in self._denoisers:
             self._denoisers[number] = networks.denoiser(self.models, number, self.dtype)
-            self._prints[f"pass {number}"] = networks.pass_weights(
-                self.models, number
-            ).fingerprint()
         return self._denoisers[number]
 
     def plan(self, footage: Footage, settings: Settings) -> Plan:

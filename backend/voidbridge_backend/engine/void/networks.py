@@ -25,14 +25,17 @@ WORDS, WORDS_AGAIN = "shared.weight", "encoder.embed_tokens.weight"
 
 
 def vae_weights(models: Path) -> Weights:
+    """The autoencoder's file. Raises `ModelMissing`, as `weights.find`."""
     return weights.find(models / BASE / "vae", "diffusion_pytorch_model")
 
 
 def text_weights(models: Path) -> Weights:
+    """The text encoder's file or shards. Raises `ModelMissing`, as `weights.find`."""
     return weights.find(models / BASE / "text_encoder", "model")
 
 
 def pass_weights(models: Path, number: int) -> Weights:
+    """The file of pass `number`. Raises `ModelMissing`, as `weights.find`."""
     return weights.find(models, PASSES[number].removesuffix(".safetensors"))
 
 
@@ -110,6 +113,15 @@ def problems(models: Path, passes: int = 2) -> list[str]:
 def scheduler_config(models: Path) -> dict[str, Any]:
     """What the schedulers are made from."""
     return weights.read_json(models / BASE / "scheduler" / "scheduler_config.json")
+
+
+def fingerprints(models: Path) -> dict[str, str]:
+    """A fingerprint of the weights of each network in a models folder, of the passes that it has."""
+    found = {"vae": vae_weights(models), "text encoder": text_weights(models)}
+    for number, name in PASSES.items():
+        if (models / name).is_file():
+            found[f"pass {number}"] = pass_weights(models, number)
+    return {name: files.fingerprint() for name, files in found.items()}
 
 
 def _text_encoder(folder: Path) -> Any:
