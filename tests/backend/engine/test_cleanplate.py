@@ -13,6 +13,9 @@ import pytest
 
 from voidbridge_backend.engine.base import Pixels, Quadmask
 from voidbridge_backend.engine.cleanplate import Cleanplate
+from voidbridge_backend.engine.cleanplate.geometry import Box
+from voidbridge_backend.engine.cleanplate.sources import Sources
+from voidbridge_backend.engine.cleanplate.tone import Tone
 from voidbridge_backend.quality import encode
 from voidbridge_protocol.errors import JobCancelled
 from voidbridge_protocol.messages import Settings
@@ -325,3 +328,45 @@ def test_few_frames_are_held_at_once() -> None:
     shot = Counted(18, still, lambda n: (20.0 + 7 * n, 48.0), radius=8)
     removed(shot)
     assert shot.asked < 18 * 4
+
+
+def test_the_hole_has_living_grain_like_the_plate() -> None:
+    class Grainy(Shot):
+        def truth(self, frame: int) -> Pixels:
+            noise = np.random.default_rng(frame).standard_normal((HEIGHT, WIDTH, 3))
+            return np.asarray(super().truth(frame) + 0.01 * noise, np.float32)
+
+    flat = np.full((140, 260, 3), 0.3, np.float32)
+    flat[::7] = 0.5
+    shot = Grainy(8, still, across, background=flat)
+    results = removed(shot)
+    both = (shot.quadmask(1004) != 255) & (shot.quadmask(1005) != 255)
+    ours = (results[1005] - results[1004])[both].std()
+    theirs = (shot.truth(1005) - shot.truth(1004))[both].std()
+    assert 0.5 < ours / theirs < 1.3
+
+
+def test_the_tone_for_resampling_loses_nothing() -> None:
+    tone = Tone(3.0)
+    light = np.array([-65504, -1, -1e-4, 0, 1e-4, 0.18, 1, 20, 65504], np.float32)
+    np.testing.assert_allclose(tone.expand(tone.compress(light)), light, rtol=2e-5)
+
+
+def test_no_more_pieces_are_held_than_were_agreed() -> None:
+    class Counted(Shot):
+        asked = 0
+
+        def plate(self, frame: int) -> Pixels:
+            self.asked += 1
+            return super().plate(frame)
+
+    shot = Counted(5, still, across)
+    box = Box(10, 10, 60, 60)
+    held = Sources(shot, Tone(), 2, lambda: None)
+    for frame in (1001, 1002, 1001, 1003, 1001):
+        assert held.get(frame, box).frame == frame
+    assert shot.asked == 3
+    held.get(1002, box)
+    assert shot.asked == 4
+    assert held.get(1002, Box(0, 0, 60, 60)).box == Box(0, 0, 60, 60)
+    assert shot.asked == 5

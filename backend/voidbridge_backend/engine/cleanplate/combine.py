@@ -1,7 +1,8 @@
 """One background out of several sources that are laid over each other.
 
 Per pixel the sources vote: the weighted median of their encoded luma is the centre, those near it are
-averaged in linear light, the rest (somebody who walked through) has no say.
+averaged in linear light, the rest (somebody who walked through) has no say. The mean has hardly any grain;
+one source's is put back, another source's on each frame, so that the hole lives as the plate does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ AGREE = 0.02
 """Encoded difference within which two sources show the same thing, besides what grain and misfit explain."""
 HARSH = 2.0
 """Light, after exposure, from which on a piece is resampled logarithmically."""
+GRAIN_PX = 2.5
+"""Deviation in pixels of the blur that tells grain from shading."""
+GRAIN_ONLY = 0.45
+"""Part of the agreement beyond which a source differs by more than its grain."""
 RECENT = 10.0
 """Frames after which a source counts half."""
 
@@ -36,6 +41,7 @@ def combined(
 ) -> tuple[Floats, Mask]:
     """(light [height, width, 3], where it is known) of `box`, for the pixels that are `wanted` in it."""
     light = np.zeros((box.height, box.width, 3), np.float32)
+    grain = np.zeros_like(light)
     known = np.zeros((box.height, box.width), bool)
     for tile in _tiles(box, wanted):
         inside = np.s_[
@@ -45,21 +51,26 @@ def combined(
         layers: list[Floats] = []
         valid: list[Mask] = []
         weights: list[float] = []
-        for one in laid:
+        turns: list[int] = []
+        for number, one in enumerate(laid):
             pulse()
             shown = _shown(one, tile) & where
             if shown.any():
                 layers.append(_fetched(one, tile, tone)[where])
                 valid.append(shown[where])
                 weights.append(_weight(one, target, laid, recent))
+                turns.append((number - target) % len(laid))
         pulse()
         if layers:
             misfit = min(one.misfit for one in laid)
             spread = AGREE + 2 * min(misfit if np.isfinite(misfit) else 0.0, 0.03)
-            voted = _vote(np.stack(layers), np.stack(valid), weights, spread, tone)
-            light[inside][where] = voted
+            stack = np.stack(layers)
+            mean, away = _vote(stack, np.stack(valid), weights, spread, tone)
+            light[inside][where] = mean
+            grain[inside][where] = _grain(stack, mean, away, turns)
             known[inside][where] = np.logical_or.reduce(valid)
-    return light, known
+    # What is left of a source at lower frequencies is no grain but its exposure and its misfit.
+    return light + grain - cv2.GaussianBlur(grain, (0, 0), GRAIN_PX), known
 
 
 def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:
@@ -129,8 +140,12 @@ def _weight(one: Laid, target: int, laid: Sequence[Laid], recent: float) -> floa
 
 def _vote(
     layers: Floats, valid: Mask, weights: Sequence[float], spread: float, tone: Tone
-) -> Floats:
-    """`layers` [source, pixel, 3] and `valid` [source, pixel] to one light [pixel, 3]; 0 where none is valid."""
+) -> tuple[Floats, Floats]:
+    """One light [pixel, 3] of `layers` [source, pixel, 3], and how far each layer is from it.
+
+    `valid` is [source, pixel]; the light is 0 where none is. The distance [source, pixel] is 1 where a
+    source loses its say and infinite where it is not valid.
+    """
     weight = np.where(valid, np.asarray(weights, np.float32)[:, None], np.float32(0))
     encoded = tone.encode(layers)
     luma = np.where(valid, encoded @ WEIGHTS, np.float32(np.inf))
@@ -148,4 +163,14 @@ def _vote(
     weight *= agree * agree
     total = weight.sum(0)[:, None]
     mean = np.einsum("kp,kpc->pc", weight, layers) / np.where(total > 0, total, 1)
-    return np.asarray(mean, np.float32)
+    return np.asarray(mean, np.float32), np.where(valid, away, np.float32(np.inf))
+
+
+def _grain(layers: Floats, mean: Floats, away: Floats, turns: Sequence[int]) -> Floats:
+    """What one of the agreeing layers has and the mean [pixel, 3] has not: that of the lowest turn."""
+    order = np.argsort(turns)
+    pick = (away[order] < GRAIN_ONLY).argmax(0)
+    chosen = order[pick][None]
+    sure = np.take_along_axis(away, chosen, 0)[0] < GRAIN_ONLY
+    own = np.take_along_axis(layers, chosen[..., None], 0)[0]
+    return np.asarray(np.where(sure[:, None], own - mean, 0), np.float32)
