@@ -162,6 +162,43 @@ def test_exit_codes_are_the_described_ones() -> None:
     assert said == {value for name, value in vars(cli).items() if name.startswith("EXIT_")}
 
 
+def modules(folder: str) -> set[str]:
+    return {path.stem for path in (ROOT / folder).glob("*.py") if not path.stem.startswith("__")}
+
+
+@pytest.mark.parametrize(
+    ("heading", "folder"),
+    [
+        ("The protocol", "protocol/voidbridge_protocol"),
+        ("The backend", "backend/voidbridge_backend"),
+    ],
+)
+def test_every_module_has_its_place_among_the_rooms(heading: str, folder: str) -> None:
+    table = rows(sections(ROOT / "docs/architecture.md")[heading])
+    named = {name for row in table for name in re.findall(r"`(\w+)`", row[0])}
+    assert named == modules(folder)
+
+
+def test_every_module_about_plates_is_named() -> None:
+    table = rows(sections(ROOT / "docs/architecture.md")["The backend"])
+    (text,) = (row[1] for row in table if row[0] == "`plate/`")
+    assert set(re.findall(r"`(\w+)`", text)) == modules("backend/voidbridge_backend/plate")
+
+
+@pytest.mark.parametrize("package", ["protocol", "backend"])
+def test_the_rooms_are_stacked_as_the_linter_has_them(package: str) -> None:
+    config = (ROOT / "pyproject.toml").read_text()
+    contract = re.search(
+        rf"containers = \[\"voidbridge_{package}\"\]\nlayers = (\[.*?\])\n", config, re.S
+    )
+    assert contract
+    layers = ast.literal_eval(contract[1])
+    page = (ROOT / "docs/architecture.md").read_text()
+    drawn = re.search(rf"^{package}  +(.*?)\n(?:\n|```)", page, re.M | re.S)
+    assert drawn
+    assert [line.strip() for line in drawn[1].splitlines()] == layers
+
+
 def shell_lines() -> list[tuple[str, str]]:
     """(page, line) of every shell example; lines that go on are one."""
     found = []
