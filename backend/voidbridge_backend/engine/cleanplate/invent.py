@@ -31,6 +31,10 @@ ROUNDS = 4
 where the large shapes are settled and a search costs little."""
 FEW = 40
 """Known patches below which there is nothing to copy from, and the gap is filled smoothly."""
+BROAD = 0.12
+"""Size of what counts as brightness and not as detail, as a part of the gap's depth."""
+SLIGHT = 0.4
+"""Difference of two brightnesses, as a natural logarithm, that is too large to be evened out."""
 CHUNK = 4096
 NEAR, UPRIGHT, SIDEWAYS = 6e-3, 2.5, 0.6
 """What a patch costs that lies a picture's height away, beside its mean squared difference, and how that
@@ -56,7 +60,9 @@ def invented(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None]) ->
         field = _matched(level, level_gap, field, rounds, pulse)
         if field is None and finest:
             return smooth(light, gap)
-    return smooth(light, gap) if field is None else _copied(light, gap, field, pulse)
+    if field is None:
+        return smooth(light, gap)
+    return _even(_copied(light, gap, field, pulse), gap, field.index.shape, tone)
 
 
 def _reduced(encoded: Floats, gap: Mask, factor: float) -> tuple[Floats, Mask]:
@@ -283,3 +289,23 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
         total[empty], weight[empty] = fallback[y[empty], x[empty]], 1
         filled[y, x] = total / weight[:, None]
     return filled
+
+
+def _even(filled: Floats, gap: Mask, size: tuple[int, int], tone: Tone) -> Floats:
+    """`filled` with its broad differences in brightness from a smooth fill taken out, where they are slight.
+
+    Pieces from different places meet at different brightness, and half of a shadow is worse than none.
+    Where the difference is large the pieces show different things, and stay. Measured at `size`.
+    """
+    known = cv2.resize((~gap).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    reduced = tone.compress(cv2.resize(filled, size[::-1], interpolation=cv2.INTER_AREA))
+    inside = known < 0.999
+    level = smooth(reduced, inside)
+    deep = float(cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).max())
+    broad = max(deep * BROAD, 1.0)
+    apart = cv2.GaussianBlur(level - reduced, (0, 0), broad)
+    slight = np.maximum(1 - (np.abs(apart).max(-1, keepdims=True) / SLIGHT) ** 2, 0) ** 2
+    change = cv2.GaussianBlur(apart * slight, (0, 0), broad / 2) * (1 - known)[..., None]
+    full = cv2.resize(change, gap.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    even = tone.expand(tone.compress(filled) + full)
+    return np.asarray(np.where(gap[..., None], even, filled), np.float32)
