@@ -90,19 +90,39 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         try:
-            # Two daemons on one spool would tear each other's files apart; the second is refused.
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.executescript(TABLES)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+            self._prepare()
         except sqlite3.OperationalError as error:
             self._db.close()
             raise RequestError(
                 f"the job table {path} cannot be opened: {error}",
                 "Another daemon uses this spool; stop it, or choose another with --spool.",
             ) from error
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise RequestError(
+                f"the job table {path} cannot be read: {error}",
+                "Move that file away, or choose another spool with --spool; its jobs are lost.",
+            ) from error
+        if (version := self._version()) > SCHEMA:
+            self._db.close()
+            raise RequestError(
+                f"the job table {path} has version {version}; this release knows {SCHEMA}",
+                "A later release used this spool; run that one, or choose another with --spool.",
+            )
+        self._db.executescript(TABLES)
+        self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _prepare(self) -> None:
+        # Two daemons on one spool would tear each other's files apart; the second is refused.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.execute("BEGIN IMMEDIATE")  # takes the lock, which is then never given back
+        self._db.execute("COMMIT")
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def close(self) -> None:
         self._db.close()

@@ -440,7 +440,7 @@ class Relay:
         self._allowed = {"up": float("inf"), "down": float("inf")}
         self._open: set[socket.socket] = set()
         while True:
-            self.port = random.randrange(20_000, 30_000)
+            self.port = random.randrange(20_000, 29_000)
             try:
                 self._listeners = [_listener(self.port + i) for i in range(2)]
                 break

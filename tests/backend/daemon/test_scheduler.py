@@ -1,0 +1,339 @@
+"""Scenarios of the queue, and what holds after any facts in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from voidbridge_backend.scheduler import (
+    MAX_ATTEMPTS,
+    Command,
+    GaveUp,
+    Interrupt,
+    Job,
+    Moved,
+    Scheduler,
+    Start,
+)
+from voidbridge_protocol.errors import IllegalTransition
+from voidbridge_protocol.lifecycle import FINAL, NEXT, JobState
+
+ANA, BEN, CAT = "ana", "ben", "cat"
+
+
+class Queue(Scheduler):
+    """A scheduler whose jobs have come in with all their files."""
+
+    def submitted(self, job: str, user: str = ANA, priority: int = 0) -> list[Command]:
+        self.known(Job(job, user, priority, len(self.jobs) + 1, JobState.RECEIVING))
+        return self.received(job)
+
+    def state(self, job: str) -> JobState:
+        return self.jobs[job].state
+
+    def served(self) -> list[str]:
+        """Runs everything that waits on one device, in the order that it is started."""
+        order = []
+        commands = self.device_ready("cpu")
+        while started := [c.job for c in commands if isinstance(c, Start)]:
+            order += started
+            commands = self.ended(started[-1], JobState.DONE)
+        return order
+
+
+@pytest.fixture
+def queue() -> Queue:
+    return Queue()
+
+
+def test_a_job_starts_as_soon_as_there_is_a_device(queue: Queue) -> None:
+    assert queue.submitted("a") == [Moved("a", JobState.QUEUED)]
+    assert queue.device_ready("cpu") == [Moved("a", JobState.RUNNING), Start("a", "cpu")]
+    assert queue.submitted("b") == [Moved("b", JobState.QUEUED)]
+    assert queue.ended("a", JobState.DONE) == [
+        Moved("a", JobState.DONE), Moved("b", JobState.RUNNING), Start("b", "cpu"),
+    ]  # fmt: skip
+
+
+def test_a_device_without_work_takes_what_comes_first(queue: Queue) -> None:
+    queue.device_ready("cpu")
+    assert queue.submitted("a")[-1] == Start("a", "cpu")
+
+
+def test_one_users_jobs_run_in_the_order_of_their_submission(queue: Queue) -> None:
+    for job in "cab":
+        queue.submitted(job)
+    assert queue.served() == ["c", "a", "b"]
+
+
+def test_one_shot_waits_for_one_shot_of_somebody_with_a_hundred(queue: Queue) -> None:
+    for number in range(100):
+        queue.submitted(f"a{number}", ANA)
+    queue.device_ready("cpu")
+    queue.submitted("b", BEN)
+    assert queue.ahead_of("b") == 1  # the one that runs
+    assert queue.ended("a0", JobState.DONE)[-1] == Start("b", "cpu")
+
+
+def test_users_take_turns(queue: Queue) -> None:
+    for user in (ANA, BEN, CAT):
+        for number in range(3):
+            queue.submitted(f"{user}{number}", user)
+    order = queue.served()
+    for i in range(0, 9, 3):
+        assert {job[:3] for job in order[i : i + 3]} == {ANA, BEN, CAT}
+    for user in (ANA, BEN, CAT):
+        assert [job for job in order if job.startswith(user)] == [f"{user}{i}" for i in range(3)]
+
+
+def test_who_has_not_run_for_the_longest_is_next(queue: Queue) -> None:
+    """However many jobs somebody has run before: an idle night is no debt and no credit."""
+    for number in range(5):
+        queue.submitted(f"a{number}", ANA)
+    queue.served()
+    queue.device_lost("cpu")
+    queue.submitted("a9", ANA)
+    queue.submitted("b", BEN)
+    assert queue.served() == ["b", "a9"]
+
+
+def test_higher_priorities_come_first_and_share_among_themselves(queue: Queue) -> None:
+    queue.submitted("low", ANA, -1)
+    queue.submitted("usual", ANA)
+    queue.submitted("high1", ANA, 5)
+    queue.submitted("high2", ANA, 5)
+    queue.submitted("high3", BEN, 5)
+    assert queue.served() == ["high1", "high3", "high2", "usual", "low"]
+
+
+def test_the_place_in_the_queue_is_the_number_of_starts_before(queue: Queue) -> None:
+    for job, user in (("a1", ANA), ("a2", ANA), ("a3", ANA), ("b1", BEN), ("c1", CAT)):
+        queue.submitted(job, user)
+    waiting = queue.waiting()
+    assert [queue.ahead_of(job) for job in waiting] == [0, 1, 2, 3, 4]
+    queue.device_ready("cpu")
+    assert queue.ahead_of(waiting[0]) == 0  # it runs
+    assert [queue.ahead_of(job) for job in waiting[1:]] == [1, 2, 3, 4]
+    assert [waiting[0], *queue.waiting()] == waiting
+
+
+def receiving(queue: Queue) -> None:
+    queue.known(Job("a", ANA, 0, 1, JobState.RECEIVING))
+
+
+def queued(queue: Queue) -> None:
+    queue.submitted("a")
+
+
+def running(queue: Queue) -> None:
+    queue.device_ready("cpu")
+    queue.submitted("a")
+
+
+def cancelling(queue: Queue) -> None:
+    running(queue)
+    queue.cancel_requested("a")
+
+
+def ended(state: JobState) -> Callable[[Queue], None]:
+    def bring(queue: Queue) -> None:
+        running(queue)
+        queue.ended("a", state)
+
+    return bring
+
+
+CANCELLED, CANCELLING = Moved("a", JobState.CANCELLED), Moved("a", JobState.CANCELLING)
+
+
+@pytest.mark.parametrize(
+    ("bring", "commands"),
+    [
+        (receiving, [CANCELLED]),
+        (queued, [CANCELLED]),
+        (running, [CANCELLING, Interrupt("a", "cpu")]),
+        (cancelling, []),
+        (ended(JobState.DONE), []),
+        (ended(JobState.FAILED), []),
+    ],
+    ids=["receiving", "queued", "running", "cancelling", "done", "failed"],
+)
+def test_a_cancel_does_what_is_left_to_do(
+    queue: Queue, bring: Callable[[Queue], None], commands: list[Command]
+) -> None:
+    bring(queue)
+    assert queue.cancel_requested("a") == commands
+
+
+@pytest.mark.parametrize(
+    ("came_to", "state"),
+    [
+        (JobState.CANCELLED, JobState.CANCELLED),
+        (JobState.FAILED, JobState.CANCELLED),
+        (JobState.DONE, JobState.DONE),
+    ],
+)
+def test_a_cancelled_job_is_cancelled_unless_it_was_done_first(
+    queue: Queue, came_to: JobState, state: JobState
+) -> None:
+    cancelling(queue)
+    queue.submitted("b")
+    assert queue.ended("a", came_to) == [
+        Moved("a", state), Moved("b", JobState.RUNNING), Start("b", "cpu"),
+    ]  # fmt: skip
+
+
+def test_a_job_whose_worker_dies_is_tried_three_times_in_all(queue: Queue) -> None:
+    queue.submitted("a")
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        assert queue.device_ready("cpu")[-1] == Start("a", "cpu")
+        assert queue.jobs["a"].attempts == attempt
+        commands = queue.device_lost("cpu")
+        if attempt < MAX_ATTEMPTS:
+            assert commands == [Moved("a", JobState.QUEUED)]
+    assert commands == [GaveUp("a", MAX_ATTEMPTS), Moved("a", JobState.FAILED)]
+    assert queue.device_ready("cpu") == []
+
+
+def test_a_job_that_lost_its_device_goes_to_another(queue: Queue) -> None:
+    queue.device_ready("cuda:0")
+    queue.submitted("a")
+    queue.device_ready("cuda:1")
+    assert queue.device_lost("cuda:0") == [
+        Moved("a", JobState.QUEUED), Moved("a", JobState.RUNNING), Start("a", "cuda:1"),
+    ]  # fmt: skip
+
+
+def test_a_cancelled_job_that_loses_its_device_is_cancelled(queue: Queue) -> None:
+    cancelling(queue)
+    assert queue.device_lost("cpu") == [CANCELLED]
+
+
+def test_a_lost_device_gets_nothing_until_it_is_ready_again(queue: Queue) -> None:
+    queue.device_ready("cpu")
+    assert queue.device_lost("cpu") == []
+    assert queue.submitted("a") == [Moved("a", JobState.QUEUED)]
+    assert queue.device_ready("cpu")[-1] == Start("a", "cpu")
+
+
+def test_a_job_submitted_again_has_all_its_attempts_before_it(queue: Queue) -> None:
+    queue.submitted("a")
+    for _ in range(MAX_ATTEMPTS):
+        queue.device_ready("cpu")
+        queue.device_lost("cpu")
+    assert queue.submitted_again("a", 3, 9) == [Moved("a", JobState.RECEIVING)]
+    assert (queue.jobs["a"].attempts, queue.jobs["a"].priority) == (0, 3)
+
+
+def test_what_the_table_of_states_does_not_have_does_not_happen(queue: Queue) -> None:
+    running(queue)
+    with pytest.raises(IllegalTransition):
+        queue.submitted_again("a", 0, 2)
+    assert queue.state("a") is JobState.RUNNING
+    queue.ended("a", JobState.DONE)
+    with pytest.raises(IllegalTransition):
+        queue.received("a")
+    assert queue.state("a") is JobState.DONE
+
+
+class AnyFacts(RuleBasedStateMachine):
+    """Facts in any order that a daemon could tell, and a model that follows the commands only."""
+
+    jobs = Bundle("jobs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Queue()
+        self.states: dict[str, JobState] = {}
+        self.on: dict[str, str] = {}
+        self.ready: set[str] = set()
+        self.starts: dict[str, int] = {}
+
+    def obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Moved(job, state):
+                    assert state in NEXT[self.states[job]]
+                    self.states[job] = state
+                case Start(job, device):
+                    assert device in self.ready, "started on a device that is not there"
+                    assert device not in self.on, "two jobs on one device"
+                    assert job not in self.on.values(), "one job on two devices"
+                    self.on[device] = job
+                    self.starts[job] += 1
+                    assert self.starts[job] <= MAX_ATTEMPTS
+                case Interrupt(job, device):
+                    assert self.on[device] == job
+                case GaveUp(job, attempts):
+                    assert attempts == self.starts[job] == MAX_ATTEMPTS
+
+    @rule(target=jobs, user=st.sampled_from([ANA, BEN, CAT]), priority=st.sampled_from([0, 0, 5]))
+    def a_job_is_submitted(self, user: str, priority: int) -> str:
+        job = f"j{len(self.states)}"
+        self.states[job] = JobState.RECEIVING
+        self.starts[job] = 0
+        self.queue.known(Job(job, user, priority, len(self.states), JobState.RECEIVING))
+        return job
+
+    @rule(job=jobs)
+    def its_files_are_there(self, job: str) -> None:
+        if self.states[job] is JobState.RECEIVING:
+            self.obey(self.queue.received(job))
+
+    @rule(job=jobs)
+    def it_is_cancelled(self, job: str) -> None:
+        self.obey(self.queue.cancel_requested(job))
+
+    @rule(job=jobs, priority=st.sampled_from([0, 5]))
+    def it_is_wanted_again(self, job: str, priority: int) -> None:
+        if self.states[job] in FINAL:
+            self.starts[job] = 0
+            self.obey(self.queue.submitted_again(job, priority, 1000 + len(self.states)))
+
+    @rule(device=st.sampled_from(["cuda:0", "cuda:1"]))
+    def a_worker_is_ready(self, device: str) -> None:
+        if device not in self.ready:
+            self.ready.add(device)
+            self.obey(self.queue.device_ready(device))
+
+    @rule(device=st.sampled_from(["cuda:0", "cuda:1"]))
+    def a_worker_dies(self, device: str) -> None:
+        if device in self.ready:
+            self.ready.discard(device)
+            self.on.pop(device, None)
+            self.obey(self.queue.device_lost(device))
+
+    @rule(
+        device=st.sampled_from(["cuda:0", "cuda:1"]),
+        state=st.sampled_from([JobState.DONE, JobState.FAILED]),
+    )
+    def a_job_ends(self, device: str, state: JobState) -> None:
+        if job := self.on.pop(device, None):
+            self.obey(self.queue.ended(job, state))
+
+    @invariant()
+    def it_knows_what_the_commands_said(self) -> None:
+        assert {id: job.state for id, job in self.queue.jobs.items()} == self.states
+        assert set(self.queue.running()) == set(self.on.values())
+        for job, state in self.states.items():
+            at_work = state in (JobState.RUNNING, JobState.CANCELLING)
+            assert at_work == (job in self.on.values())
+
+    @invariant()
+    def no_device_idles_while_a_job_waits(self) -> None:
+        waiting = self.queue.waiting()
+        assert set(waiting) == {j for j, s in self.states.items() if s is JobState.QUEUED}
+        assert not waiting or set(self.on) == self.ready
+        assert [self.queue.ahead_of(job) - len(self.on) for job in waiting] == list(
+            range(len(waiting))
+        )
+
+
+TestAnyFacts = AnyFacts.TestCase
+TestAnyFacts.settings = hypothesis_settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
+)

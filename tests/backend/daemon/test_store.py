@@ -1,0 +1,148 @@
+"""The job table: what was written is there, after closing, after kill -9, and for one daemon only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from voidbridge_stage import Daemon, command, daemon, environment
+
+from voidbridge_backend.store import Row, Store
+from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import ResultFile
+
+ROW = Row("j1", 1, "Ana Müller", 3, JobState.RECEIVING, 1001, 1003, "echo")
+FULL = replace(
+    ROW, id="j2", number=2, state=JobState.FAILED, attempts=3, warnings=("one", "zwei “drei”"),
+    code="job.engine", text="no\nlight", hint="Switch it on.",
+)  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
+    store = Store(path)
+    store.add(FULL, b"request 2")
+    store.add(ROW, b"request 1")
+    store.add_result("j1", ResultFile(1002, "b" * 64, 7))
+    store.add_result("j1", ResultFile(1001, "a" * 64, 5))
+    store.close()
+    again = Store(path)
+    results = {1001: ResultFile(1001, "a" * 64, 5), 1002: ResultFile(1002, "b" * 64, 7)}
+    assert again.rows() == [replace(ROW, results=results), FULL]
+    assert (again.request("j1"), again.request("j2")) == (b"request 1", b"request 2")
+    with pytest.raises(KeyError):
+        again.request("j3")
+    again.close()
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_every_change_is_kept(path: Path, state: JobState) -> None:
+    store = Store(path)
+    store.add(ROW, b"request")
+    changed = replace(FULL, id="j1", number=9, state=state, priority=-4)
+    store.save(changed)
+    store.close()
+    again = Store(path)
+    assert again.rows() == [changed]
+    again.close()
+
+
+def test_a_job_added_again_has_no_results_yet(path: Path) -> None:
+    store = Store(path)
+    store.add(ROW, b"request")
+    store.add_result("j1", ResultFile(1001, "a" * 64, 5))
+    fresh = replace(ROW, results={1001: ResultFile(1001, "a" * 64, 5)}).fresh(4)
+    store.add(fresh, b"request")
+    assert store.rows() == [replace(ROW, number=4)]
+    store.close()
+
+
+def test_a_row_that_was_acknowledged_survives_kill_9(path: Path) -> None:
+    script = f"""
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from voidbridge_backend.store import Row, Store
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import ResultFile
+store = Store(Path({str(path)!r}))
+for number in range(1, 10_000):
+    row = Row(f"j{{number}}", number, "ana", 0, JobState.RECEIVING, 1, 2, "echo")
+    store.add(row, b"request %d" % number)
+    store.save(replace(row, state=JobState.QUEUED))
+    store.add_result(row.id, ResultFile(1, "a" * 64, 5))
+    print(number, flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment()
+    )
+    assert process.stdout
+    with process.stdout as lines:
+        acknowledged = 0
+        while acknowledged < 40:
+            acknowledged = int(lines.readline())
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged = max([acknowledged, *map(int, lines.read().split())])
+    process.wait()
+    store = Store(path)
+    rows = store.rows()
+    assert [row.number for row in rows[:acknowledged]] == list(range(1, acknowledged + 1))
+    assert all(row.state is JobState.QUEUED and row.results for row in rows[:acknowledged])
+    assert store.request(f"j{acknowledged}") == b"request %d" % acknowledged
+    assert len(rows) <= acknowledged + 1
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def first() -> Iterator[Daemon]:
+    with daemon(address="tcp://127.0.0.1:29871") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("address", "spool", "said"),
+    [
+        ("", "the same", b"Another daemon uses this spool"),
+        ("the same", "", b"cannot listen on tcp://127.0.0.1:29871"),
+    ],
+    ids=["spool", "address"],
+)
+def test_a_second_daemon_is_refused_and_the_first_lives_on(
+    first: Daemon, tmp_path: Path, address: str, spool: str, said: bytes
+) -> None:
+    words = command(
+        "serve", "--listen", first.address if address else f"ipc://{first.folder}/other",
+        "--spool", first.spool if spool else tmp_path, "--devices", "cpu",
+    )  # fmt: skip
+    done = subprocess.run(words, capture_output=True, env=environment(), timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert first.jobs() == []
+
+
+def test_a_table_that_is_none_is_an_error_that_names_it(path: Path) -> None:
+    path.write_bytes(b"this is no table of jobs" * 100)
+    with pytest.raises(RequestError, match=r"jobs\.db"):
+        Store(path)
+
+
+def test_a_table_from_a_later_release_is_left_alone(path: Path) -> None:
+    later = sqlite3.connect(path)
+    later.execute("PRAGMA user_version = 99")
+    later.close()
+    with pytest.raises(RequestError, match="99"):
+        Store(path)
