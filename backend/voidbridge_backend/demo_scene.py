@@ -66,27 +66,32 @@ def _noise(x: Floats, scale: int, cells: float, octaves: int, rng: np.random.Gen
     return total
 
 
+def _rgb(red: float, green: float, blue: float) -> Floats:
+    return np.array([red, green, blue], np.float32)
+
+
 def _paint(light: Floats, color: Floats | tuple[float, ...], cover: Floats) -> None:
     light += cover[..., None] * (np.asarray(color, np.float32) - light)
 
 
 def _step(distance: Floats, scale: int, soft: float = 0.7) -> Floats:
     """1 where the distance in heights is below 0, 0 above, `soft` pixels of edge."""
-    return np.clip(0.5 - distance * np.float32(scale / (2 * soft)), 0, 1)
+    inside = 0.5 - distance * np.float32(scale / (2 * soft))
+    return np.asarray(np.clip(inside, 0, 1), np.float32)
 
 
 def _sky(x: Floats, y: Floats, scale: int, rng: np.random.Generator) -> Floats:
     up = np.clip((HORIZON - y) / HORIZON, 0, 1)[..., None]
-    low, high = np.float32((0.95, 0.42, 0.20)), np.float32((0.055, 0.085, 0.19))
+    low, high = _rgb(0.95, 0.42, 0.20), _rgb(0.055, 0.085, 0.19)
     light = low * (1 - up) ** 2.2 + high * (1 - (1 - up) ** 1.5)
     cloud = _noise(x, scale, 2.2, 6, rng) + 0.5 * _noise(x, scale, 1.1, 2, rng)
     cover = np.clip(cloud * 0.9 + 0.1, 0, 1) * np.clip(up[..., 0] * 2.4, 0, 1)
-    lit = np.float32((0.85, 0.36, 0.24)) * (0.25 + 0.75 * (1 - up))
+    lit = _rgb(0.85, 0.36, 0.24) * (0.25 + 0.75 * (1 - up))
     light += 0.75 * cover[..., None] * (lit - light)
     away = np.hypot(x - SUN, y - HORIZON + 0.15)
-    light += np.float32((1.0, 0.5, 0.2)) * (0.9 * np.exp(-away / 0.16))[..., None]
+    light += _rgb(1.0, 0.5, 0.2) * (0.9 * np.exp(-away / 0.16))[..., None]
     _paint(light, (60.0, 38.0, 18.0), _step(away - 0.017, scale))
-    return light.astype(np.float32)
+    return np.asarray(light, np.float32)
 
 
 def _town(
@@ -94,7 +99,7 @@ def _town(
 ) -> None:
     """Houses from left to right, each with its height, its tint and its own lit windows."""
     wide, tall, top = (0.10, 0.10, 0.33) if far else (0.17, 0.16, 0.36)
-    tone = np.float32((0.30, 0.19, 0.16)) if far else np.float32((0.085, 0.075, 0.085))
+    tone = _rgb(0.30, 0.19, 0.16) if far else _rgb(0.085, 0.075, 0.085)
     rough = 1 + 0.12 * _noise(x, scale, 24, 4, rng)
     left = -0.1
     while left < x.max():
@@ -116,17 +121,19 @@ def _town(
             )
             inside = (body < -0.25 * pitch_x) & (sub_y > 0.3 * pitch_y)
             drawn = lamps[cell_y.astype(int) % 64, cell_x.astype(int) % 64]
-            warm = np.float32((3.4, 1.9, 0.8)) * ((drawn - 0.72) * 3).clip(0)[..., None]
+            warm = _rgb(3.4, 1.9, 0.8) * ((drawn - 0.72) * 3).clip(0)[..., None]
             color = np.where(drawn[..., None] > 0.72, warm, tint * np.float32(0.35))
             cover = _step(glass, scale) * inside
-            _paint(light[:, columns], color * (0.5 if far else 1.0), cover)
+            dimmed = np.asarray(color * (0.5 if far else 1.0), np.float32)
+            _paint(light[:, columns], dimmed, np.asarray(cover, np.float32))
         left += width * rng.uniform(0.85, 1.0)
 
 
 def _box(x: Floats, y: Floats, box: tuple[float, float, float, float]) -> Floats:
     """Signed distance to a rectangle (left, top, right, bottom): negative inside."""
     left, top, right, bottom = box
-    return np.maximum(np.maximum(left - x, x - right), np.maximum(top - y, y - bottom))
+    away = np.maximum(np.maximum(left - x, x - right), np.maximum(top - y, y - bottom))
+    return np.asarray(away, np.float32)
 
 
 def _hedge(light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Generator) -> None:
@@ -134,7 +141,7 @@ def _hedge(light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Gener
     leaves = _noise(x, scale, 60, 4, rng)
     sun = np.exp(-(((x - SUN) / 0.5) ** 2)) + 0.3
     bright = (0.055 + 0.05 * leaves + 0.25 * sun * np.clip(leaves - 0.7, 0, 1)).clip(0.006)
-    color = bright[..., None] * np.float32((0.85, 0.9, 0.38))
+    color = bright[..., None] * _rgb(0.85, 0.9, 0.38)
     _paint(light, color, _step(edge - y, scale))
 
 
@@ -159,23 +166,23 @@ def _paving(light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Gene
     bright = 0.115 * tint * (1 + 0.20 * grit + 0.13 * texture + 0.12 * stains) * (1 - 0.72 * line)
     fade = np.exp(-(((x - SUN) / (0.12 + 0.5 * below)) ** 2))
     wet = fade * np.clip(0.35 + 0.45 * stains + 0.3 * grit, 0, 1) * (1 - 0.8 * line)
-    color = bright[..., None] * np.float32((1.0, 0.93, 0.90))
-    color += (wet * 0.85)[..., None] * np.float32((1.0, 0.52, 0.24))
+    color = bright[..., None] * _rgb(1.0, 0.93, 0.90)
+    color += (wet * 0.85)[..., None] * _rgb(1.0, 0.52, 0.24)
     sparkle = np.clip(_noise(x, scale, 170, 2, rng) - 1.0, 0, 1) * fade**3 * (1 - line)
-    color += (sparkle * 150)[..., None] * np.float32((1.0, 0.62, 0.34))
+    color += (sparkle * 150)[..., None] * _rgb(1.0, 0.62, 0.34)
     _paint(light, np.maximum(color, 0.004).astype(np.float32), _step(HORIZON - y, scale))
 
 
 def _lamps(light: Floats, x: Floats, y: Floats, scale: int) -> None:
     """Posts with a bulb of 26 to 42 each, and the light that they throw on the stones."""
     for index, (place, foot) in enumerate(LAMPS):
-        warm = np.float32((1.0, 0.70, 0.36)) * np.float32(26 + 2 * index)
+        warm = _rgb(1.0, 0.70, 0.36) * np.float32(26 + 2 * index)
         tall, thick = (0.095, 0.007) if foot > NEAR else (0.155, 0.008)
         pool = np.exp(-(((x - place) / 0.11) ** 2) - ((y - foot - 0.008) / 0.022) ** 2)
         light *= 1 + 2.0 * (pool * (y > HORIZON))[..., None]
         post = _box(x - place, y - foot, (-thick, -tall, thick, 0.0))
         side = 0.03 + 0.12 * np.clip((x - place) / thick, 0, 1)
-        _paint(light, side[..., None] * np.float32((1, 0.8, 0.7)), _step(post, scale))
+        _paint(light, side[..., None] * _rgb(1, 0.8, 0.7), _step(post, scale))
         bulb = np.hypot(x - place, y - foot + tall + 0.013) - 0.0145
         _paint(light, warm, _step(bulb, scale))
         cap = _box(x - place, y - foot + tall + 0.03, (-0.013, -0.004, 0.013, 0.004))
@@ -204,10 +211,11 @@ def rover(x: Floats, y: Floats, travelled: float, scale: int) -> tuple[Floats, F
         _step(_box(x + 0.075, top + 0.29, (-0.004, -0.05, 0.004, 0.09)), scale),
     )
     flag = _box(x + 0.050, top + 0.325, (-0.023, -0.015, 0.023, 0.015))
-    over((0.9, 0.10, 0.03), _step(flag + np.float32(0.004) * np.sin(x * 160), scale))
+    waving = np.asarray(flag + np.float32(0.004) * np.sin(x * 160), np.float32)
+    over((0.9, 0.10, 0.03), _step(waving, scale))
     body = _round(x, top + 0.135, 0.125, 0.075, 0.032)
     shine = np.clip(0.55 - (top + 0.135) * 5.5, 0.10, 1) * (0.75 + 0.5 * np.clip(x / 0.13, -0.6, 1))
-    over(shine[..., None] * np.float32((0.62, 0.60, 0.56)), _step(body, scale))
+    over(shine[..., None] * _rgb(0.62, 0.60, 0.56), _step(body, scale))
     stripe = np.maximum(body, np.abs(top + 0.118) - 0.011)
     over((0.95, 0.30, 0.03), _step(stripe, scale))
     window = _round(x - 0.072, top + 0.168, 0.034, 0.018, 0.01)
@@ -217,7 +225,7 @@ def rover(x: Floats, y: Floats, travelled: float, scale: int) -> tuple[Floats, F
         away = np.hypot(x - axle, y + 0.045)
         over((0.018, 0.017, 0.017), _step(away - 0.045, scale))
         spokes = np.cos(5 * (np.arctan2(y + 0.045, x - axle) - travelled / 0.045))
-        rim = (0.10 + 0.10 * spokes)[..., None] * np.float32((1, 0.95, 0.9))
+        rim = (0.10 + 0.10 * spokes)[..., None] * _rgb(1, 0.95, 0.9)
         over(rim, _step(away - 0.026, scale))
     # The sun stands behind: the shadow falls towards the camera and a little to the right.
     round_shadow = np.hypot((x - 0.04 - 0.9 * y) / 0.215, (y - 0.025) / 0.062)
