@@ -119,7 +119,7 @@ def test_a_perfect_answer_ends_at_the_clean_latents() -> None:
 def test_both_schedulers_take_the_same_steps() -> None:
     sample, answer = drawn(1, 2, 16, 2, 2), drawn(1, 2, 16, 2, 2, seed=5)
     for steps in (4, 30, 50):
-        one, two = (sampling.scheduler(kind, SCHEDULER) for kind in ("ddim", "cogvideox-ddim"))  # type: ignore[arg-type]
+        one, two = (sampling.scheduler(kind, SCHEDULER) for kind in ("ddim", "cogvideox-ddim"))
         assert sampling.timesteps(one, steps) == sampling.timesteps(two, steps)
         for timestep in sampling.timesteps(one, steps):
             ends = [s.step(answer, timestep, sample, return_dict=False)[0] for s in (one, two)]
@@ -187,6 +187,6 @@ def test_raising_between_steps_stops_the_work() -> None:
 
 def test_a_step_can_be_stopped_between_the_blocks_of_the_network(denoiser: Denoiser) -> None:
     latents, known = drawn(1, 2, 16, 4, 6), drawn(1, 2, 32, 4, 6)
-    with pytest.raises(JobCancelled), pulsing(denoiser.blocks(), stops_after(1)):
+    with pytest.raises(JobCancelled), pulsing(denoiser.parts(), stops_after(1)):
         denoiser.velocity(latents, known, text(), 1, 1.0)
     assert denoiser.velocity(latents, known, text(), 1, 1.0).shape == latents.shape

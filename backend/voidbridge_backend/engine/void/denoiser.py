@@ -82,9 +82,16 @@ class Denoiser:
             )[0]
         return guided(answer.float(), guidance).to(latents.device)
 
-    def blocks(self) -> list[Any]:
-        """What a step consists of, one after the other."""
-        return list(self.network.transformer_blocks)
+    @property
+    def blocks(self) -> int:
+        """How many blocks the transformer has."""
+        return len(self.network.transformer_blocks)
+
+    def parts(self) -> list[Any]:
+        """What a step consists of, in small pieces."""
+        return [
+            part for block in self.network.transformer_blocks for part in (block.attn1, block.ff)
+        ]
 
     def positions(self, frames: int, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Rotary cosines and sines [tokens, head size] of a window of latents; time starts at 0 in each."""

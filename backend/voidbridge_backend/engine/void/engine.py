@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,6 +32,9 @@ from .vae import Vae
 VERSION = 1
 CACHE = "prompts"
 """Folder in the models folder that embeddings of prompts are kept in."""
+
+AGAIN_S = 0.1
+"""While a step takes long, the watcher is told where it is no more often than this."""
 
 
 class Void:
@@ -126,7 +130,7 @@ class Void:
             transformer=_bytes(denoiser.network),
             vae=_bytes(vae.network),
             passes=settings.passes,
-            blocks=len(denoiser.blocks()),
+            blocks=denoiser.blocks,
             pixels=footage.height * footage.width,
             latents=min(latents_of(self.options.window), footage.latents),
             batch=2 if guided else 1,
@@ -252,7 +256,7 @@ class _Job:
         )
         denoiser, report = self.engine.denoiser(number), _Report(self.watch, stage)
         at_work = self.engine.residence.working(denoiser.network, self.plan, in_blocks=True)
-        with at_work, pulsing(denoiser.blocks(), report.again):
+        with at_work, pulsing(denoiser.parts(), report.again):
             config = networks.scheduler_config(self.engine.models)
             return pipeline.denoised(denoiser, config, known, noise, text, method, report.on_step)
 
@@ -269,7 +273,7 @@ class _Job:
         vae, report = self.engine.vae(), _Report(self.watch, stage)
         with (
             self.engine.residence.working(vae.network, self.plan),
-            pulsing(vae.blocks(), report.again),
+            pulsing(vae.parts(), report.again),
         ):
             yield vae, report
 
@@ -279,13 +283,16 @@ class _Report:
 
     def __init__(self, watch: Watch, stage: str) -> None:
         self._watch, self._stage, self._where = watch, stage, (0, 1)
+        self._told = 0.0
 
     def on_step(self, done: int, of: int) -> None:
         self._where = (done, of)
-        self.again()
+        self._watch.step(self._stage, done, of)
+        self._told = time.monotonic()
 
     def again(self) -> None:
-        self._watch.step(self._stage, *self._where)
+        if time.monotonic() - self._told > AGAIN_S:
+            self.on_step(*self._where)
 
 
 def _type(precision: str, is_cpu: bool) -> torch.dtype:

@@ -8,13 +8,13 @@ from typing import Any
 
 
 @contextmanager
-def pulsing(blocks: Sequence[Any], pulse: Callable[[], None]) -> Iterator[None]:
+def pulsing(parts: Sequence[Any], pulse: Callable[[], None]) -> Iterator[None]:
     """Within it `pulse` is called before each of these modules runs; what it raises gets through to the caller."""
 
     def before(*_: object) -> None:
         pulse()
 
-    hooks = [block.register_forward_pre_hook(before) for block in blocks]
+    hooks = [part.register_forward_pre_hook(before) for part in parts]
     try:
         yield
     finally:

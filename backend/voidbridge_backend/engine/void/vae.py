@@ -69,10 +69,9 @@ class Vae:
         self.channels = int(network.config.latent_channels)
         self._upsamplers = _with_carried_time(network)
 
-    def blocks(self) -> list[Any]:
-        """What coding a chunk consists of, one after the other."""
-        halves = (self.network.encoder.down_blocks, self.network.decoder.up_blocks)
-        return [resnet for half in halves for block in half for resnet in block.resnets]
+    def parts(self) -> list[Any]:
+        """What coding a chunk consists of, in small pieces."""
+        return [part for part in self.network.modules() if isinstance(part, nn.Conv2d | nn.Conv3d)]
 
     def encode(
         self, read: Callable[[slice], Tensor], frames: int, tiles: Tiles | None = None
