@@ -140,13 +140,13 @@ class Shot:
 
 
 def make_shot(
-    folder: Path, frames: range, height: int = 48, width: int = 64, seed: int = 0
+    folder: Path, frames: range, height: int = 48, width: int = 64, seed: int = 0, **more: Any
 ) -> Shot:
-    """`seed` makes the plates of one test differ from those of another."""
+    """`seed` makes the plates of one test differ from those of another; `more` as for `exr_bytes`."""
     folder.mkdir(parents=True, exist_ok=True)
     shot = Shot(folder, frames)
     for frame in frames:
-        shot.write("plate", frame, picture(seed * 100_000 + frame, height, width))
+        shot.write("plate", frame, picture(seed * 100_000 + frame, height, width), **more)
         matte = square(height, width, at=(10 + frame % 5, 20))
         shot.write("matte", frame, {"A": matte})
     return shot
@@ -360,10 +360,13 @@ class Daemon:
 
     def wait_for_worker(self) -> int:
         """The process of the youngest worker, when it is ready."""
-        eventually(
-            lambda: self.log.count("worker ready") >= self.log.count("worker started") > 0,
-            "a worker that is ready",
-        )
+
+        def is_ready() -> bool:
+            log = self.log
+            assert log.count("worker died") < 6, log
+            return log.count("worker ready") >= log.count("worker started") > 0
+
+        eventually(is_ready, "a worker that is ready")
         return self.worker_pids()[-1]
 
     def jobs(self) -> list[Status]:
