@@ -103,13 +103,19 @@ def telea(plate: Pixels, hole: NDArray[np.bool_]) -> Pixels:
 
 
 def measured(
-    shot: DemoShot, clip: DiskClip, results: Iterator[tuple[int, Pixels]], shown: Sequence[int]
+    shot: DemoShot,
+    clip: DiskClip,
+    results: Iterator[tuple[int, Pixels]],
+    shown: Sequence[int] = (),
+    pulse: Pulse | None = None,
 ) -> tuple[dict[str, Any], float, list[contact_sheet.Moment]]:
     """(report, seconds spent making results, moments for the sheet)."""
     quality, moments, seconds = Quality(), [], 0.0
     before: int | None = None
     while True:
         begun = time.perf_counter()
+        if pulse is not None:
+            pulse.last = begun
         following = next(results, None)
         seconds += time.perf_counter() - begun
         if following is None:
@@ -145,14 +151,14 @@ def main() -> None:
         before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         pulse, cpu = Pulse(), time.process_time()
         made = Cleanplate().remove(clip, Settings(), pulse)
-        ours, seconds, moments = measured(shot, clip, made, shown)
+        ours, seconds, moments = measured(shot, clip, made, shown, pulse)
         cpu = time.process_time() - cpu
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         frames = [frame for frame in clip.frames if clip.has_hole(frame)]
         painted = (
             (frame, telea(clip.plate(frame), clip.quadmask(frame) != 255)) for frame in frames
         )
-        theirs, telea_seconds, _ = measured(shot, clip, painted, ())
+        theirs, telea_seconds, _ = measured(shot, clip, painted)
 
     report = {
         "height": shot.height,
