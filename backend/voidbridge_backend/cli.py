@@ -19,7 +19,7 @@ from voidbridge_protocol.errors import (
     RequestError,
     VoidbridgeError,
 )
-from voidbridge_protocol.messages import MATTE_KINDS, Settings
+from voidbridge_protocol.messages import MATTE_KINDS, REGIONS, Settings
 
 from . import commands
 from .config import Config, Setting, resolve
@@ -165,6 +165,9 @@ def _shot_options(made: Any) -> None:
     engine.add_argument("--seed", type=int, default=0, metavar="N")
     engine.add_argument("--steps", type=int, default=0, metavar="N", help="0: the engine's own")
     engine.add_argument("--passes", type=int, choices=(1, 2), default=default.passes)
+    engine.add_argument(
+        "--region", choices=REGIONS, default=default.region, help="what void is shown of the plate"
+    )
     queue = made.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
     queue.add_argument("--again", action="store_true", help="run it although its result is there")
@@ -279,6 +282,7 @@ def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
             grow=options.grow,
             soften=options.soften,
             color_space=options.color_space,
+            region=options.region,
         ),
         priority=options.priority,
         again=options.again,

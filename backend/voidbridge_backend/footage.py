@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.messages import Request, Settings
 
-from .engine.base import Pixels, Quadmask, Sight
+from .engine.base import Pixels
 from .plate import exr
 from .plate.agreement import agree
 from .plate.color import ColorPlan, sanitize
@@ -35,7 +35,6 @@ from .plate.matte import (
     matte_part,
 )
 from .plate.quadmask import AFFECTED, KEEP, Hole, on_window
-from .plate.region import Region, resampled
 
 Value = TypeVar("Value")
 
@@ -185,45 +184,6 @@ class Plates:
         return self._source.read("plate", frame, plate_part)
 
 
-@dataclass(frozen=True)
-class View:
-    """The shot as an engine sees it: `engine.base.Clip`."""
-
-    plates: Plates
-    mattes: Mattes
-    frames: Sequence[int]
-    region: Region
-    size: tuple[int, int]
-    model: ModelSpace | None
-    """None for an engine that works in scene-linear light."""
-
-    @property
-    def height(self) -> int:
-        return self.size[0]
-
-    @property
-    def width(self) -> int:
-        return self.size[1]
-
-    def plate(self, frame: int) -> Pixels:
-        pixels = self.plates.scene(frame)
-        pixels = self.region.cut(pixels)
-        if self.model:
-            pixels = self.model.to_model(pixels)
-        return pixels if self.size == self.region.size else resampled(pixels, self.size)
-
-    def quadmask(self, frame: int) -> Quadmask:
-        return self.region.classes_to_engine(self.mattes.hole(frame).codes, self.size)
-
-    def has_hole(self, frame: int) -> bool:
-        return self.mattes.has_hole(frame)
-
-    def to_canvas(self, pixels: Pixels) -> Pixels:
-        """What an engine gave back, as scene-linear light of the region's own size."""
-        back = self.region.from_engine(pixels)
-        return self.model.from_model(back) if self.model else back
-
-
 def canvas_of(source: Source) -> Window:
     """The window of a shot whose files fit together. Raises `FrameMismatch`, `UnsupportedFrame`."""
     headers = {
@@ -231,29 +191,6 @@ def canvas_of(source: Source) -> Window:
         for role, frames in source.paths.items()
     }
     return agree(headers.pop("plate"), headers)
-
-
-def region_for(
-    mattes: Mattes, frames: Iterable[int], plate: tuple[int, int], sight: Sight
-) -> Region:
-    """The part of the canvas that an engine of a fixed size is shown: the whole shot's hole, padded."""
-    whole = Region.whole(plate)
-    if sight.size is None:
-        return whole
-    hole: Region | None = None
-    for frame in frames:
-        found = Region.of(mattes.hole(frame).codes != KEEP)
-        if found:
-            hole = found if hole is None else hole.union(found)
-    if hole is None:
-        return whole
-    high, wide = sight.size
-    pad = PAD * max(hole.width, hole.height)
-    return Region.around(hole, plate, pad=pad, aspect=wide / high)
-
-
-PAD = 0.5
-"""An engine of a fixed size sees so much around the hole, as a share of the hole's longer side."""
 
 
 def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelSpace:

@@ -15,23 +15,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.messages import Request, ResultFile
 
-from .engine.base import Engine, Pixels, Watch
-from .footage import Mattes, Plates, Source, View, canvas_of, model_space, region_for
+from .composite import Composite
+from .engine.base import Engine, Pixels, Sight, Watch
+from .footage import Mattes, Plates, Source, canvas_of, model_space
 from .plate import exr
 from .plate.color import ColorPlan
 from .plate.header import plate_part
 from .plate.matte import Verdict
-from .plate.merge import merge
-from .plate.quadmask import Hole, Weights
-from .plate.region import Region
+from .view import View, crop_for
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +68,11 @@ def run(
     for note in (known, *color.warnings, verdict.text, *verdict.warnings):
         watch.warn(note)
     plates = Plates(source, canvas, color)
-    view = _view(order, engine, plates, mattes, source.frames)
+    view, sight = _view(order, engine, plates, mattes, source.frames)
+    if view.crop.note:
+        watch.warn(view.crop.note)
     provenance = _provenance(order, engine, color, verdict, view)
-    with _Results(order, plates, mattes, view, provenance, announce) as results:
+    with _Results(order, view, sight, provenance, announce) as results:
         _remove(order, engine, view, watch, results)
     write_whole(order.folder / "provenance.json", _json(provenance).encode())
     return provenance
@@ -92,13 +91,17 @@ def _survey(mattes: Mattes, source: Source, watch: Watch) -> Verdict:
     return verdict
 
 
-def _view(order: Order, engine: Engine, plates: Plates, mattes: Mattes, frames: list[int]) -> View:
+def _view(
+    order: Order, engine: Engine, plates: Plates, mattes: Mattes, frames: list[int]
+) -> tuple[View, Sight]:
+    settings = order.request.settings
     plate = plates.canvas.height, plates.canvas.width
-    sight = engine.sight(*plate, order.request.settings)
-    region = region_for(mattes, frames, plate, sight)
-    sight = engine.sight(*region.size, order.request.settings)
+    sight = engine.sight(*plate, settings)
+    aspect = plates.frame(frames[0]).part.pixel_aspect
+    crop = crop_for(mattes, frames, plate, sight, settings, aspect)
+    sight = engine.sight(*crop.size, settings)
     model = model_space(plates, frames) if sight.space == "model" else None
-    return View(plates, mattes, frames, region, sight.size or region.size, model)
+    return View(plates, mattes, frames, crop, sight.size or crop.size, model), sight
 
 
 def _remove(order: Order, engine: Engine, view: View, watch: Watch, results: _Results) -> None:
@@ -124,16 +127,14 @@ class _Results:
     def __init__(
         self,
         order: Order,
-        plates: Plates,
-        mattes: Mattes,
         view: View,
+        sight: Sight,
         provenance: dict[str, Any],
         announce: Callable[[ResultFile], None],
     ) -> None:
         self._order = order
-        self._plates = plates
-        self._mattes = mattes
-        self._view = view
+        self._plates = view.plates
+        self._composite = Composite(view, sight)
         self._header = _header(provenance)
         self._announce = announce
         self._threads = ThreadPoolExecutor(ENCODERS, "encodes")
@@ -159,60 +160,11 @@ class _Results:
     def _finish(self, frame: int, pixels: Pixels | None) -> None:
         with _about(frame):
             source = self._plates.frame(frame)
-            words = {} if pixels is None else self._merged(source, frame, pixels)
-            data = exr.encode(source, words, self._header)
+            made = None if pixels is None else self._composite.frame(source, frame, pixels)
+            data = exr.encode(source, made.words if made else {}, self._header)
             write_whole(self._order.folder / f"{frame}.exr", data)
         digest = hashlib.sha256(data).hexdigest()
         self._announce(ResultFile(frame, digest, len(data)))
-
-    def _merged(self, source: exr.Frame, frame: int, pixels: Pixels) -> dict[str, exr.Samples]:
-        hole, place = _on_frame(self._mattes.hole(frame), self._view, source)
-        if place is None:
-            return {}
-        result = self._plates.color.from_scene(place.result.cut(self._view.to_canvas(pixels)))
-        words = {}
-        for plane, name in enumerate(source.rgb_names):
-            samples = source.channels[name].copy()
-            part = place.frame.cut(samples)
-            part[...] = merge(
-                np.ascontiguousarray(part), np.ascontiguousarray(result[..., plane]), hole
-            )
-            words[name] = samples
-        return words
-
-
-class _Place(NamedTuple):
-    """Where a frame's hole lies: in the frame's own arrays, and in the engine's region."""
-
-    frame: Region
-    result: Region
-
-
-def _on_frame(hole: Hole, view: View, source: exr.Frame) -> tuple[Weights, _Place | None]:
-    """The weights around a frame's hole, and where that is. Only there is anything computed."""
-    canvas, window, region = view.plates.canvas, source.window, view.region
-    visible = np.zeros_like(hole.alpha)
-    frame = Region(
-        window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height
-    )
-    both = _overlap(frame, region)
-    if both is not None:
-        both.paste(visible, both.cut(hole.alpha))
-    box = Region.of(visible > 0)
-    if box is None:
-        return visible, None
-    return box.cut(visible), _Place(_moved(box, frame), _moved(box, region))
-
-
-def _overlap(a: Region, b: Region) -> Region | None:
-    left, top = max(a.left, b.left), max(a.top, b.top)
-    right = min(a.left + a.width, b.left + b.width)
-    bottom = min(a.top + a.height, b.top + b.height)
-    return Region(left, top, right - left, bottom - top) if left < right and top < bottom else None
-
-
-def _moved(box: Region, origin: Region) -> Region:
-    return Region(box.left - origin.left, box.top - origin.top, box.width, box.height)
 
 
 @contextmanager
@@ -231,7 +183,8 @@ def _provenance(
 ) -> dict[str, Any]:
     """What the result was made with. No times and no machine: the same job gives the same bytes."""
     request = order.request
-    region = view.region
+    canvas, (height, width) = view.plates.canvas, view.crop.size
+    ways = [view.region(frame) for frame in view.frames]
     return {
         "generator": "voidbridge",
         "version": version("voidbridge"),
@@ -242,10 +195,10 @@ def _provenance(
         "matte": {"kind": verdict.kind, "decided": verdict.text},
         "color": color.describe(),
         "region": {
-            "left": region.left + view.plates.canvas.xmin,
-            "top": region.top + view.plates.canvas.ymin,
-            "width": region.width,
-            "height": region.height,
+            "from": [ways[0].left + canvas.xmin, ways[0].top + canvas.ymin],
+            "to": [ways[-1].left + canvas.xmin, ways[-1].top + canvas.ymin],
+            "width": width,
+            "height": height,
             "seen_at": [view.width, view.height],
         },
         "sources": {file.role + "/" + str(file.frame): file.sha256 for file in request.files},

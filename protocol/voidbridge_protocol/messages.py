@@ -27,6 +27,7 @@ MAX_CHUNK = 2 * 1024 * 1024
 
 ROLES = ("plate", "matte", "affected")
 MATTE_KINDS = ("auto", "matte", "quadmask")
+REGIONS = ("union", "track", "full")
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,16 @@ class Settings:
     """Behind the growth the result fades into the plate over this much."""
     color_space: str = ""
     """An OpenColorIO name of what the plate's pixels are; empty: what the file says, else ACEScg."""
+    region: str = "union"
+    """What an engine of a fixed size is shown: all that is removed in the shot, a crop that follows it, or all."""
 
     def __post_init__(self) -> None:
-        if self.matte_kind not in MATTE_KINDS:
-            raise BadSetting(f"matte kind {self.matte_kind!r} is none of {', '.join(MATTE_KINDS)}")
+        for name, value, known in (
+            ("matte kind", self.matte_kind, MATTE_KINDS),
+            ("region", self.region, REGIONS),
+        ):
+            if value not in known:
+                raise BadSetting(f"{name} {value!r} is none of {', '.join(known)}")
         if not 0 < self.threshold <= 1:
             raise BadSetting(f"the matte threshold {self.threshold:g} is not in ]0, 1]")
         for name, low, high in (
@@ -64,9 +71,9 @@ class Settings:
             ("steps", 0, 1000),
             ("passes", 1, 2),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise BadSetting(f"{name} is {value}; it goes from {low} to {high}")
+            number = getattr(self, name)
+            if not low <= number <= high:
+                raise BadSetting(f"{name} is {number}; it goes from {low} to {high}")
 
 
 def _check_file(sha256: str, size: int) -> None:

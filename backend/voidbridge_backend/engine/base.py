@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from voidbridge_protocol.messages import Settings
 
 Pixels = NDArray[np.float32]
@@ -28,10 +29,14 @@ class Sight:
     `space`   "scene": linear light in the plate's own primaries, unbounded; "model": the display-like
               curve of `plate.color`, about 0 to 1.
     `size`    (height, width) that the region is resampled to, or None for the plate's own pixels.
+    `joins`   the picture meets the plate at the edge of the hole by itself; else it is made to.
+    `grained` the picture has all the grain that it should have; else what is missing is added.
     """
 
     space: Literal["scene", "model"]
     size: tuple[int, int] | None = None
+    joins: bool = False
+    grained: bool = False
 
 
 class Clip(Protocol):

@@ -26,7 +26,7 @@ class Echo:
     name = "echo"
 
     def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        return Sight("scene")
+        return Sight("scene", joins=True, grained=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "version": VERSION}

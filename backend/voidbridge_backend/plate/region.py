@@ -86,6 +86,25 @@ class Region:
         bottom = max(self.top + self.height, other.top + other.height)
         return Region(left, top, right - left, bottom - top)
 
+    def overlap(self, other: Region) -> Region | None:
+        """What lies in both; None where nothing does."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        right = min(self.left + self.width, other.left + other.width)
+        bottom = min(self.top + self.height, other.top + other.height)
+        return (
+            Region(left, top, right - left, bottom - top) if left < right and top < bottom else None
+        )
+
+    def within(self, other: Region) -> Region:
+        """The same rectangle, counted from the upper left pixel of `other`."""
+        return Region(self.left - other.left, self.top - other.top, self.width, self.height)
+
+    def wider(self, margin: int) -> Region:
+        """With `margin` more pixels on every side."""
+        return Region(
+            self.left - margin, self.top - margin, self.width + 2 * margin, self.height + 2 * margin
+        )
+
     def cut(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """This part of a whole plate, as a view."""
         return pixels[self.top : self.top + self.height, self.left : self.left + self.width]

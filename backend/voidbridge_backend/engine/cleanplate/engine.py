@@ -48,7 +48,7 @@ class Cleanplate:
     name = "cleanplate"
 
     def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        return Sight("scene")
+        return Sight("scene", joins=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "version": VERSION}

@@ -1,0 +1,92 @@
+"""What becomes of an engine's pixels in the plate's frame: joined at the seam, brought back, merged.
+
+The engine's pixels are only used under the hole, and only there is anything computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine.base import Pixels, Sight
+from .plate import exr
+from .plate.merge import merge
+from .plate.quadmask import Weights
+from .plate.region import Region
+from .plate.seam import margin, membrane
+from .view import View
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A frame's new picture, and where it differs from the plate.
+
+    `words`   the picture's channels over the whole data window, in the file's own types.
+    `box`     the rectangle of the frame's arrays that holds the hole.
+    `alpha`   [height, width] of the box: the weight of the result.
+    `result`  [height, width, 3] of the box: the generated picture alone, float32, in the file's values.
+    """
+
+    words: dict[str, exr.Samples]
+    box: Region
+    alpha: Weights
+    result: Pixels
+
+
+class Composite:
+    """One for a shot; frames in any order, from any thread."""
+
+    def __init__(self, view: View, sight: Sight) -> None:
+        self._view = view
+        self._sight = sight
+
+    def frame(self, source: exr.Frame, frame: int, pixels: Pixels) -> Replaced | None:
+        """`pixels` are the engine's, in the space and size of its `Sight`. None where no pixel is replaced."""
+        canvas, window = self._view.plates.canvas, source.window
+        region = self._view.region(frame)
+        own = Region(
+            window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height
+        )
+        alpha = self._view.mattes.hole(frame).alpha
+        visible = _only(alpha, own.overlap(region))
+        box = Region.of(visible > 0)
+        if box is None:
+            return None
+        light = self._light(frame, pixels, visible > 0, box)
+        result = self._view.plates.color.from_scene(light)
+        place = box.within(own)
+        weights = box.cut(visible)
+        words = {}
+        for plane, name in enumerate(source.rgb_names):
+            samples = source.channels[name].copy()
+            part = place.cut(samples)
+            part[...] = merge(
+                np.ascontiguousarray(part), np.ascontiguousarray(result[..., plane]), weights
+            )
+            words[name] = samples
+        return Replaced(words, place, weights, result)
+
+    def _light(self, frame: int, pixels: Pixels, hole: NDArray[np.bool_], box: Region) -> Pixels:
+        """The engine's picture over `box` of the canvas, scene-linear, meeting the plate around the hole."""
+        region = self._view.region(frame)
+        code = region.from_engine(pixels)
+        if self._sight.joins:
+            return self._view.from_code(box.within(region).cut(code))
+        high, wide = region.height / pixels.shape[0], region.width / pixels.shape[1]
+        scale = max(high, wide)
+        wider = box.wider(margin(scale)).overlap(region)
+        assert wider is not None, "the hole lies in the region"
+        picture = wider.within(region).cut(code)
+        around = self._view.code(wider.cut(self._view.plates.scene(frame)))
+        joined = picture + membrane(around, picture, wider.cut(hole), scale)
+        return self._view.from_code(box.within(wider).cut(joined))
+
+
+def _only(alpha: Weights, where: Region | None) -> Weights:
+    """`alpha` of the canvas inside `where`, 0 elsewhere."""
+    visible = np.zeros_like(alpha)
+    if where is not None:
+        where.paste(visible, where.cut(alpha))
+    return visible
