@@ -6,6 +6,7 @@ that a slow disk never keeps a cancel waiting; what they and the workers have to
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import queue
@@ -28,6 +29,7 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
     from_code,
 )
+from voidbridge_protocol.files import disk_error
 from voidbridge_protocol.messages import (
     MAX_CHUNK,
     OLDEST,
@@ -154,6 +156,8 @@ class Daemon:
         router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
         router.handshake_ivl = 5000
         try:
+            if address.startswith("ipc://") and _is_served(address.removeprefix("ipc://")):
+                raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take it from its daemon
             router.bind(address)
         except zmq.ZMQError as error:
             raise RequestError(
@@ -429,9 +433,13 @@ class Daemon:
                 self._supervisor.interrupt(order.device, order.job, time.monotonic())
 
     def _start(self, job: str, device: str) -> None:
-        folder = self._spool.job_folder(job)
-        request = folder / "request.json"
-        request.write_bytes(self._ledger.store.request(job))
+        try:
+            folder = self._spool.job_folder(job)
+            request = folder / "request.json"
+            request.write_bytes(self._ledger.store.request(job))
+        except OSError as error:
+            self._ledger.failed(job, disk_error(self._spool.folder, error))
+            return
         self._job_on[device] = job
         log.info("started", extra={"job": job, "device": device})
         self._supervisor.run(
@@ -465,3 +473,9 @@ class Daemon:
 
     def _is_news(self, status: Status) -> bool:
         return status.state.is_final or not status.of
+
+
+def _is_served(path: str) -> bool:
+    """Whether somebody listens on this Unix socket; one that a killed daemon left is nobody's."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0

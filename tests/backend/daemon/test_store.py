@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from voidbridge_stage import Daemon, command, daemon, environment
+from voidbridge_stage import command, daemon, environment
 
 from voidbridge_backend.store import Row, Store
 from voidbridge_protocol.errors import RequestError
@@ -72,7 +72,6 @@ def test_a_job_added_again_has_no_results_yet(path: Path) -> None:
 def test_a_row_that_was_acknowledged_survives_kill_9(path: Path) -> None:
     script = f"""
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from voidbridge_backend.store import Row, Store
@@ -106,32 +105,27 @@ for number in range(1, 10_000):
     store.close()
 
 
-@pytest.fixture(scope="module")
-def first() -> Iterator[Daemon]:
-    with daemon(address="tcp://127.0.0.1:29871") as made:
-        yield made
-
-
-@pytest.mark.parametrize(
-    ("address", "spool", "said"),
-    [
-        ("", "the same", b"Another daemon uses this spool"),
-        ("the same", "", b"cannot listen on tcp://127.0.0.1:29871"),
-    ],
-    ids=["spool", "address"],
-)
-def test_a_second_daemon_is_refused_and_the_first_lives_on(
-    first: Daemon, tmp_path: Path, address: str, spool: str, said: bytes
-) -> None:
-    words = command(
-        "serve", "--listen", first.address if address else f"ipc://{first.folder}/other",
-        "--spool", first.spool if spool else tmp_path, "--devices", "cpu",
-    )  # fmt: skip
+def refusal(listen: str, spool: Path) -> str:
+    """What a daemon says that cannot start there."""
+    words = command("serve", "--listen", listen, "--spool", spool, "--devices", "cpu")
     done = subprocess.run(words, capture_output=True, env=environment(), timeout=60)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert b"Traceback" not in done.stderr
-    assert first.jobs() == []
+    said = done.stderr.decode()
+    assert done.returncode == 2, said
+    assert "Traceback" not in said
+    return said
+
+
+def test_a_second_daemon_on_a_spool_or_an_address_is_refused(tmp_path: Path) -> None:
+    with daemon() as first:
+        assert "Another daemon uses this spool" in refusal(f"{first.address}2", first.spool)
+        assert f"cannot listen on {first.address}" in refusal(first.address, tmp_path)
+        assert first.jobs() == []  # it is still the one that answers
+
+
+def test_a_port_that_somebody_has_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        assert f"cannot listen on {address}" in refusal(address, tmp_path)
 
 
 def test_a_table_that_is_none_is_an_error_that_names_it(path: Path) -> None:
