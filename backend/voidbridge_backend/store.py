@@ -11,7 +11,7 @@ import sqlite3
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.errors import RequestError, SpoolFull
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
@@ -163,7 +163,16 @@ class Store:
         return found
 
     def add(self, row: Row, request: bytes) -> None:
-        """A new job, or one that is submitted again: its results are forgotten."""
+        """A new job, or one that is submitted again: its results are forgotten.
+
+        Raises `SpoolFull`; the table is as it was then.
+        """
+        try:
+            self._add(row, request)
+        except sqlite3.OperationalError as error:
+            raise SpoolFull(f"the job table cannot be written: {error}") from error
+
+    def _add(self, row: Row, request: bytes) -> None:
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:
             self._db.execute("DELETE FROM results WHERE job = ?", (row.id,))
@@ -188,7 +197,11 @@ class Store:
             )
 
     def save(self, row: Row) -> None:
-        """How a job stands now; results have a method of their own."""
+        """How a job stands now; results have a method of their own.
+
+        A disk that is full here ends the daemon, with `sqlite3.OperationalError`: it must not go on telling
+        of states that are written nowhere. At its next start it takes up what the table says.
+        """
         self._db.execute(
             "UPDATE jobs SET state = ?, attempts = ?, warnings = ?, code = ?, text = ?, hint = ?, "
             "priority = ?, number = ? WHERE id = ?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -15,7 +16,7 @@ import pytest
 from voidbridge_stage import command, daemon, environment
 
 from voidbridge_backend.store import Row, Store
-from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.errors import RequestError, SpoolFull
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
@@ -140,3 +141,24 @@ def test_a_table_from_a_later_release_is_left_alone(path: Path) -> None:
     later.close()
     with pytest.raises(RequestError, match="99"):
         Store(path)
+
+
+def test_a_job_that_the_full_disk_cannot_note_down_is_refused_and_not_half_there(
+    path: Path,
+) -> None:
+    """A limit on the size of files stands for the full disk."""
+    store = Store(path)
+    store.add(ROW, b"request")
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(SpoolFull, match="job table"):
+            store.add(replace(ROW, id="j2"), bytes(1_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert store.rows() == [ROW]
+    store.add(replace(ROW, id="j2", number=2), bytes(1_000_000))
+    assert len(store.rows()) == 2
+    store.close()
