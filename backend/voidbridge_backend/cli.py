@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         show_error(getattr(options, "json", False), missing, EXIT_REQUEST)
         return EXIT_REQUEST
+    except KeyboardInterrupt:
+        show_error(getattr(options, "json", False), JobCancelled("stopped"), EXIT_CANCELLED)
+        return EXIT_CANCELLED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone
         return EXIT_DONE

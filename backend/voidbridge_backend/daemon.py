@@ -151,6 +151,7 @@ class Daemon:
     def _router(self, address: str, largest: int) -> zmq.Socket[bytes]:
         router = self._context.socket(zmq.ROUTER)
         router.linger = 0
+        router.ipv6 = "[" in address
         router.router_mandatory = True  # else what does not fit is dropped in silence
         router.maxmsgsize = max(largest, MAX_HEADER)
         router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256

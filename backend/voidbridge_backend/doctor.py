@@ -42,7 +42,7 @@ PATIENCE_S = 60.0
 
 PACKAGES = {
     "": ("pyzmq", "rich"),
-    "backend": ("numpy", "OpenEXR", "OpenImageIO", "opencolorio", "opencv-python-headless"),
+    "backend": ("numpy", "OpenEXR", "opencolorio", "opencv-python-headless"),
     "void": (
         *("torch", "diffusers", "transformers", "accelerate"),
         *("safetensors", "sentencepiece", "protobuf", "huggingface_hub"),

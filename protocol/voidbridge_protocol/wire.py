@@ -183,6 +183,7 @@ class Wire:
     def _socket(self, address: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)
         socket.linger = 0
+        socket.ipv6 = "[" in address
         socket.sndhwm = socket.rcvhwm = HIGH_WATER
         socket.maxmsgsize = MAX_CHUNK
         socket.reconnect_ivl, socket.reconnect_ivl_max = 200, 5000
