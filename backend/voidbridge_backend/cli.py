@@ -19,7 +19,7 @@ from voidbridge_protocol.errors import (
     RequestError,
     VoidbridgeError,
 )
-from voidbridge_protocol.messages import MATTE_KINDS, REGIONS, Settings
+from voidbridge_protocol.messages import GRAINS, MATTE_KINDS, REGIONS, Settings
 
 from . import commands
 from .config import Config, Setting, resolve
@@ -160,6 +160,17 @@ def _shot_options(made: Any) -> None:
         metavar="PX",
         help="behind that, fade into the plate over so many (default %(default)d)",
     )
+    grain = made.add_argument_group("the grain")
+    grain.add_argument(
+        "--grain", choices=GRAINS, default=default.grain, help="put the plate's on what lacks it"
+    )
+    grain.add_argument(
+        "--grain-amount",
+        type=float,
+        default=default.grain_amount,
+        metavar="X",
+        help="how much of what is missing (default %(default)g)",
+    )
     engine = made.add_argument_group("the engine")
     engine.add_argument(
         "--engine", default=default.engine, metavar="NAME", help="cleanplate (default), void, echo"
@@ -286,6 +297,8 @@ def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
             soften=options.soften,
             color_space=options.color_space,
             region=options.region,
+            grain=options.grain,
+            grain_amount=options.grain_amount,
         ),
         priority=options.priority,
         again=options.again,

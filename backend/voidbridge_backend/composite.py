@@ -1,4 +1,4 @@
-"""What becomes of an engine's pixels in the plate's frame: joined at the seam, brought back, merged.
+"""What becomes of an engine's pixels in the plate's frame: joined at the seam, grained, merged.
 
 The engine's pixels are only used under the hole, and only there is anything computed.
 """
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voidbridge_protocol.messages import Settings
+
 from .engine.base import Pixels, Sight
 from .plate import exr
+from .plate.grain import Grain, Sample
 from .plate.merge import merge
 from .plate.quadmask import Weights
 from .plate.region import Region
@@ -38,17 +41,16 @@ class Replaced:
 class Composite:
     """One for a shot; frames in any order, from any thread."""
 
-    def __init__(self, view: View, sight: Sight) -> None:
+    def __init__(self, view: View, sight: Sight, grain: Grain | None, settings: Settings) -> None:
+        """`grain` is what the plate has, or None when none is to be added."""
         self._view = view
         self._sight = sight
+        self._grain = grain
+        self._settings = settings
 
     def frame(self, source: exr.Frame, frame: int, pixels: Pixels) -> Replaced | None:
         """`pixels` are the engine's, in the space and size of its `Sight`. None where no pixel is replaced."""
-        canvas, window = self._view.plates.canvas, source.window
-        region = self._view.region(frame)
-        own = Region(
-            window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height
-        )
+        own, region = _own(source, self._view), self._view.region(frame)
         alpha = self._view.mattes.hole(frame).alpha
         visible = _only(alpha, own.overlap(region))
         box = Region.of(visible > 0)
@@ -58,6 +60,9 @@ class Composite:
         result = self._view.plates.color.from_scene(light)
         place = box.within(own)
         weights = box.cut(visible)
+        if self._grain is not None:
+            seed, amount = self._settings.seed, self._settings.grain_amount
+            result = self._grain.added(result, weights, seed, frame, amount)
         words = {}
         for plane, name in enumerate(source.rgb_names):
             samples = source.channels[name].copy()
@@ -84,9 +89,26 @@ class Composite:
         return self._view.from_code(box.within(wider).cut(joined))
 
 
+def _own(source: exr.Frame, view: View) -> Region:
+    """Where a frame's arrays lie on the canvas."""
+    canvas, window = view.plates.canvas, source.window
+    return Region(window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height)
+
+
 def _only(alpha: Weights, where: Region | None) -> Weights:
     """`alpha` of the canvas inside `where`, 0 elsewhere."""
     visible = np.zeros_like(alpha)
     if where is not None:
         where.paste(visible, where.cut(alpha))
     return visible
+
+
+def grain_of(view: View, most: int = 5) -> Grain | None:
+    """The plate's grain, from the kept pixels of frames spread over the shot. None where it shows none."""
+    sample = Sample()
+    frames = view.frames
+    for frame in frames[:: max(1, -(-len(frames) // most))]:
+        source = view.plates.frame(frame)
+        own = _own(source, view)
+        sample.add(source.rgb(), own.cut(view.mattes.hole(frame).alpha) == 0)
+    return sample.measured()

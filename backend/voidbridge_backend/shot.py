@@ -21,11 +21,12 @@ from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.messages import Request, ResultFile
 
-from .composite import Composite
+from .composite import Composite, grain_of
 from .engine.base import Engine, Pixels, Sight, Watch
 from .footage import Mattes, Plates, Source, canvas_of, model_space
 from .plate import exr
 from .plate.color import ColorPlan
+from .plate.grain import Grain
 from .plate.header import plate_part
 from .plate.matte import Verdict
 from .view import View, crop_for
@@ -71,8 +72,9 @@ def run(
     view, sight = _view(order, engine, plates, mattes, source.frames)
     if view.crop.note:
         watch.warn(view.crop.note)
+    composite = Composite(view, sight, _grain(order, view, sight, watch), settings)
     provenance = _provenance(order, engine, color, verdict, view)
-    with _Results(order, view, sight, provenance, announce) as results:
+    with _Results(order, composite, plates, provenance, announce) as results:
         _remove(order, engine, view, watch, results)
     write_whole(order.folder / "provenance.json", _json(provenance).encode())
     return provenance
@@ -104,6 +106,18 @@ def _view(
     return View(plates, mattes, frames, crop, sight.size or crop.size, model), sight
 
 
+def _grain(order: Order, view: View, sight: Sight, watch: Watch) -> Grain | None:
+    settings = order.request.settings
+    with_hole = any(view.has_hole(frame) for frame in view.frames)
+    if sight.grained or settings.grain == "off" or not settings.grain_amount or not with_hole:
+        return None
+    watch.step("measuring the grain", 0, 0)
+    grain = grain_of(view)
+    if grain is None:
+        watch.warn("no grain was found on what is kept of the plate: none is added")
+    return grain
+
+
 def _remove(order: Order, engine: Engine, view: View, watch: Watch, results: _Results) -> None:
     """Frames with a hole go through the engine, the others straight to the results, all in order."""
     wanted = range(order.request.first, order.request.last + 1)
@@ -127,14 +141,14 @@ class _Results:
     def __init__(
         self,
         order: Order,
-        view: View,
-        sight: Sight,
+        composite: Composite,
+        plates: Plates,
         provenance: dict[str, Any],
         announce: Callable[[ResultFile], None],
     ) -> None:
         self._order = order
-        self._plates = view.plates
-        self._composite = Composite(view, sight)
+        self._plates = plates
+        self._composite = composite
         self._header = _header(provenance)
         self._announce = announce
         self._threads = ThreadPoolExecutor(ENCODERS, "encodes")

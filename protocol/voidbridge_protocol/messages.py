@@ -28,6 +28,7 @@ MAX_CHUNK = 2 * 1024 * 1024
 ROLES = ("plate", "matte", "affected")
 MATTE_KINDS = ("auto", "matte", "quadmask")
 REGIONS = ("union", "track", "full")
+GRAINS = ("auto", "off")
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,21 @@ class Settings:
     """An OpenColorIO name of what the plate's pixels are; empty: what the file says, else ACEScg."""
     region: str = "union"
     """What an engine of a fixed size is shown: all that is removed in the shot, a crop that follows it, or all."""
+    grain: str = "auto"
+    """Whether the plate's grain is put on generated pixels that lack it."""
+    grain_amount: float = 1.0
+    """How much of what is missing."""
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("matte kind", self.matte_kind, MATTE_KINDS),
             ("region", self.region, REGIONS),
+            ("grain", self.grain, GRAINS),
         ):
             if value not in known:
                 raise BadSetting(f"{name} {value!r} is none of {', '.join(known)}")
+        if not 0 <= self.grain_amount <= 4:
+            raise BadSetting(f"the grain amount {self.grain_amount:g} is not in [0, 4]")
         if not 0 < self.threshold <= 1:
             raise BadSetting(f"the matte threshold {self.threshold:g} is not in ]0, 1]")
         for name, low, high in (

@@ -1,0 +1,221 @@
+"""The grain of a plate: how strong it is at each brightness and how coarse, and more of the same.
+
+Pixels are [height, width, 3], float32, in the file's own values; masks are [height, width]. Grain is measured on
+blocks of the plate that are as calm as the calmest of their brightness, so that texture is not taken for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+BLOCK = 24
+"""Side in pixels of the blocks; grain that is coarser than half of it is taken for picture."""
+BLOCKS = 1500
+"""Blocks of one frame that are looked at, at most."""
+FEWEST = 60
+"""Blocks without which nothing can be said."""
+BINS, FILL = 12, 20
+"""Steps of brightness at most, and the blocks that each has at least."""
+CALM = 1.5
+"""Blocks of up to this many times the variance that a tenth of them stays below are flat: a flat block's own
+estimate scatters by a tenth or two."""
+FINE = 1.0
+"""Standard deviation in pixels of the blur that parts grain from picture in a generated one."""
+WINDOW = 33
+"""Side in pixels of the neighborhood in which a generated picture's own grain is measured."""
+FAINT = 0.2
+"""The share of missing variance that is not worth adding, and within the error of measuring it."""
+MEAN_OF_SIZE = 0.7979
+"""The mean of the absolute value of a normal variable of deviation 1: sqrt(2 / pi)."""
+
+
+@dataclass(frozen=True)
+class Grain:
+    """What `Sample` measured.
+
+    `values`, `deviations`  [3][steps]: a channel's values, rising, and the grain's deviation there.
+    `kernels`               [3, BLOCK - 1, BLOCK - 1]: what makes white noise as coarse, of unit energy.
+    `mix`                   [3, 3]: makes independent channels as alike as the plate's are; lower triangular.
+    """
+
+    values: tuple[Floats, ...]
+    deviations: tuple[Floats, ...]
+    kernels: Floats
+    mix: Floats
+
+    def deviation(self, picture: Pixels) -> Pixels:
+        """The grain's deviation at each sample's brightness; beyond what was seen, that of the nearest."""
+        levels = np.empty_like(picture)
+        for plane in range(3):
+            levels[..., plane] = np.interp(
+                picture[..., plane], self.values[plane], self.deviations[plane]
+            )
+        return levels
+
+    def drawn(self, height: int, width: int, seed: int, frame: int) -> Pixels:
+        """Fresh grain of deviation 1; the same for the same seed and frame, independent for another."""
+        rng = np.random.default_rng((seed, frame + 2**40))
+        white = rng.standard_normal((height, width, 3), np.float32)
+        white = white @ self.mix.T.astype(np.float32)
+        planes = [
+            cv2.filter2D(
+                np.ascontiguousarray(white[..., plane]), -1, self.kernels[plane].astype(np.float32)
+            )
+            for plane in range(3)
+        ]
+        return np.stack(planes, axis=-1)
+
+    def share(self, picture: Pixels, inside: Mask) -> Pixels:
+        """[height, width]: the variance of the grain that `picture` has already, 1 being the plate's own.
+
+        Looked at in the finest details only, and only `inside`. Texture counts as grain, and hides it.
+        """
+        calm = cv2.GaussianBlur(picture, (0, 0), FINE)
+        fine = np.abs(picture - calm)
+        expected = self.deviation(calm) * (self._fineness * np.float32(MEAN_OF_SIZE))
+        measured = np.where(inside[..., None], fine, 0).sum(axis=-1)
+        wanted = np.where(inside[..., None], expected, 0).sum(axis=-1)
+        size = (WINDOW, WINDOW)
+        ratio = _box(measured, size) / np.maximum(_box(wanted, size), np.float32(1e-12))
+        return cast(Pixels, np.square(ratio).astype(np.float32))
+
+    def added(
+        self, picture: Pixels, alpha: Pixels, seed: int, frame: int, amount: float = 1.0
+    ) -> Pixels:
+        """`picture` with the grain that it lacks, so that mixed with the plate by `alpha` it has the plate's.
+
+        A mix of two grains is weaker than either: where `alpha` is between 0 and 1, the picture gets more.
+        """
+        weight = np.maximum(alpha, np.float32(0.05))
+        inside = alpha > 0
+        missing = (2 - weight) / weight - self.share(picture, inside)
+        missing = np.where(inside & (missing > FAINT), missing, 0)
+        if not missing.any():
+            return picture
+        strength = np.sqrt(missing).astype(np.float32) * np.float32(amount)
+        fresh = self.drawn(alpha.shape[0], alpha.shape[1], seed, frame)
+        calm = cv2.GaussianBlur(picture, (0, 0), FINE)
+        return picture + strength[..., None] * self.deviation(calm) * fresh
+
+    @property
+    def _fineness(self) -> Pixels:
+        """[3]: the share of the grain's deviation that a blur of FINE leaves in the details."""
+        kept = []
+        for kernel in self.kernels:
+            wide = np.pad(kernel, BLOCK)
+            details = wide - cv2.GaussianBlur(wide, (0, 0), FINE)
+            kept.append(np.sqrt(np.square(details).sum()))
+        return np.array(kept, np.float32)
+
+
+class Sample:
+    """Blocks of the plate, gathered frame by frame."""
+
+    def __init__(self) -> None:
+        self._means: list[Floats] = []
+        self._residuals: list[NDArray[np.float32]] = []
+
+    def add(self, plate: Pixels, free: Mask) -> None:
+        """One frame; only blocks that lie wholly in `free` and are finite and not constant are taken."""
+        usable = free & np.isfinite(plate).all(axis=-1)
+        high, wide = usable.shape[0] // BLOCK, usable.shape[1] // BLOCK
+        tiles = usable[: high * BLOCK, : wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
+        places = np.argwhere(tiles.all(axis=(1, 3))) * BLOCK
+        if len(places) > BLOCKS:
+            places = np.random.default_rng(0).permutation(places)[:BLOCKS]
+        if not len(places):
+            return
+        blocks = np.stack([plate[y : y + BLOCK, x : x + BLOCK] for y, x in places.tolist()])
+        varied = np.ptp(blocks.reshape(len(blocks), -1, 3), axis=1).min(axis=-1) > 0
+        blocks = blocks[varied]
+        if not len(blocks):
+            return
+        self._means.append(blocks.mean(axis=(1, 2), dtype=np.float64))
+        self._residuals.append(_leveled(blocks))
+
+    def measured(self) -> Grain | None:
+        """None where there are too few blocks to tell, and where nothing varies."""
+        if sum(map(len, self._means)) < FEWEST:
+            return None
+        means, residuals = np.concatenate(self._means), np.concatenate(self._residuals)
+        variances = np.square(residuals, dtype=np.float64).sum(axis=(1, 2)) / (BLOCK**2 - 3)
+        flat = np.ones(len(means), bool)
+        values, deviations = [], []
+        for plane in range(3):
+            steps, calm = _steps(means[:, plane], variances[:, plane])
+            values.append(steps[:, 0])
+            deviations.append(np.sqrt(steps[:, 1]))
+            flat &= calm
+        if flat.sum() < FEWEST // 4:
+            return None
+        alike = residuals[flat] / np.sqrt(variances[flat])[:, None, None, :]
+        kernels, mix = _kernels(alike), _mix(alike)
+        return Grain(tuple(values), tuple(deviations), kernels, mix)
+
+
+def _leveled(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[n, BLOCK, BLOCK, 3] less the plane that fits each best."""
+    place = np.arange(BLOCK) - (BLOCK - 1) / 2
+    down, across = np.meshgrid(place, place, indexing="ij")
+    base = np.stack([np.full_like(down, 1 / BLOCK), down, across]).reshape(3, -1)
+    base[1:] /= np.linalg.norm(base[1:], axis=1, keepdims=True)
+    flat = blocks.reshape(len(blocks), -1, 3).astype(np.float64)
+    fitted = np.einsum("kp,npc->nkc", base, flat)
+    rest = flat - np.einsum("kp,nkc->npc", base, fitted)
+    return cast(NDArray[np.float32], rest.reshape(blocks.shape).astype(np.float32))
+
+
+def _steps(means: Floats, variances: Floats) -> tuple[Floats, Mask]:
+    """[steps, 2]: (value, variance) of one channel, rising; and which blocks are flat."""
+    order = np.argsort(means, kind="stable")
+    bins = np.array_split(order, max(1, min(BINS, len(order) // FILL)))
+    calm = np.zeros(len(means), bool)
+    steps = []
+    for members in bins:
+        floor = np.quantile(variances[members], 0.1)
+        chosen = members[variances[members] <= CALM * floor]
+        calm[chosen] = True
+        steps.append((float(np.median(means[chosen])), float(np.median(variances[chosen]))))
+    return np.array(steps), calm
+
+
+def _kernels(alike: NDArray[np.float32]) -> Floats:
+    """From blocks of deviation 1: the filters whose spectrum is theirs, without phase, of unit energy.
+
+    By way of the autocorrelation, each lag over as many pairs as the blocks have: a block's own spectrum is
+    that of its repetition, in which the left edge would meet the right.
+    """
+    reach = BLOCK // 2 - 1
+    wide = (2 * BLOCK, 2 * BLOCK)
+    power = np.square(np.abs(np.fft.fft2(alike, wide, axes=(1, 2)))).mean(axis=0)
+    sums = np.fft.fftshift(np.fft.ifft2(power, axes=(0, 1)).real, axes=(0, 1))
+    lags = np.arange(-reach, reach + 1)
+    pairs = np.outer(BLOCK - np.abs(lags), BLOCK - np.abs(lags))
+    near = sums[BLOCK - reach : BLOCK + reach + 1, BLOCK - reach : BLOCK + reach + 1]
+    spectrum = np.fft.fft2(np.fft.ifftshift(near / pairs[..., None], axes=(0, 1)), axes=(0, 1))
+    roots = np.sqrt(np.maximum(spectrum.real, 0))
+    kernels = np.fft.fftshift(np.fft.ifft2(roots, axes=(0, 1)).real, axes=(0, 1))
+    kernels = np.moveaxis(kernels, -1, 0)
+    return np.asarray(kernels / np.sqrt(np.square(kernels).sum(axis=(1, 2), keepdims=True)))
+
+
+def _mix(alike: NDArray[np.float32]) -> Floats:
+    samples = alike.reshape(-1, 3).astype(np.float64)
+    likeness = samples.T @ samples
+    scale = np.sqrt(np.diag(likeness))
+    # A gray picture's channels are one and the same; a little of their own keeps the root real.
+    likeness = 0.9999 * likeness / np.outer(scale, scale) + 0.0001 * np.eye(3)
+    return np.asarray(np.linalg.cholesky(likeness))
+
+
+def _box(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    return cast(NDArray[np.float32], cv2.boxFilter(values, cv2.CV_32F, size, normalize=False))
