@@ -232,7 +232,7 @@ def _listener(to: Screen, result: Sequence | None, cancelled: threading.Event) -
                 to.event("warning", text=warning)
         if status.attempt > 1 and (text := f"attempt {status.attempt}") not in warned:
             warned.add(text)
-            to.say(f"note: the worker died; this is {text}")
+            to.say(f"note: the run was broken off by a crash or a restart; this is {text}")
         show_status(to, status)
 
     def on_sent(sent: int, total: int) -> None:
