@@ -6,12 +6,15 @@ import importlib.util
 import sys
 from pathlib import Path
 
-NAME = "voidbridge_stage"
-if NAME not in sys.modules:  # the tests import it by this name; no folder of tests is a package
-    _spec = importlib.util.spec_from_file_location(
-        NAME, Path(__file__).parents[1] / "end_to_end" / "stage.py"
-    )
-    assert _spec
-    assert _spec.loader
-    sys.modules[NAME] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules[NAME])
+HERE = Path(__file__).parent
+
+for _name, _path in (
+    ("voidbridge_stage", HERE.parent / "end_to_end" / "stage.py"),
+    ("voidbridge_relay", HERE / "relay.py"),
+):
+    if _name not in sys.modules:  # the tests import them by name; no folder of tests is a package
+        _spec = importlib.util.spec_from_file_location(_name, _path)
+        assert _spec
+        assert _spec.loader
+        sys.modules[_name] = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(sys.modules[_name])

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from voidbridge_relay import Net, relayed_daemon
 from voidbridge_stage import (
     Going,
-    Net,
     Shot,
     check_echo,
     eventually,
     leftovers,
     make_shot,
-    relayed_daemon,
     run_words,
     voidbridge,
 )

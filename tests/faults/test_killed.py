@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from voidbridge_relay import Net, relayed_daemon
 from voidbridge_stage import (
     Daemon,
     Going,
-    Net,
     check_echo,
     daemon,
     environment,
     eventually,
     is_alive,
     make_shot,
-    relayed_daemon,
     run_words,
     voidbridge,
 )

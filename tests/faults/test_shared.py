@@ -11,15 +11,14 @@ from pathlib import Path
 import OpenEXR
 import pytest
 import zmq
+from voidbridge_relay import Net, relayed_daemon
 from voidbridge_stage import (
     SECONDS,
     Daemon,
     Going,
-    Net,
     check_echo,
     eventually,
     make_shot,
-    relayed_daemon,
     run_words,
 )
 
