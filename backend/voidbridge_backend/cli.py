@@ -268,6 +268,26 @@ def _other_commands(found: Any) -> None:
         lambda o: commands.doctor(client_options(o), o.json),
     )
     _daemon_options(doctor, embedded=True)
+    models = _command(
+        found,
+        "models",
+        "say which files the engine void needs, which are there and right, and get them",
+        lambda o: _models(o),
+        epilog="""\
+actions: list (default)  what is needed, what is there and right
+         fetch           what is missing, from huggingface.co
+         prepare         compute what every job needs of the text encoder, once
+         make-tiny       write a tiny model with the same layout, for a try in seconds
+""",
+    )
+    models.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
+    models.add_argument("folder", nargs="?", metavar="FOLDER", help="default: the setting `models`")
+    models.add_argument(
+        "--sha256", action="store_true", help="read every byte of what has a known SHA-256"
+    )
+    models.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
+    models.add_argument("--config", metavar="FILE", help=f"settings, TOML (default {CONFIG_FILE})")
+    models.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
     settings = _command(
         found,
         "config",
@@ -333,6 +353,21 @@ def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
 
 def _show_config(options: argparse.Namespace) -> None:
     commands.show_config(config(options)[1], options.json)
+
+
+def _models(options: argparse.Namespace) -> None:
+    """`models FOLDER` means `models list FOLDER`."""
+    action, folder = options.action, options.folder
+    if action not in commands.MODEL_ACTIONS:
+        if folder is not None:
+            raise BadSetting(
+                f"models can {', '.join(commands.MODEL_ACTIONS)}, not {action!r}",
+                "`voidbridge models --help` says what each does.",
+            )
+        action, folder = "list", action
+    found = config(options)[0]
+    where = Path(folder).expanduser() if folder else None
+    commands.models(action, where, found, options.sha256, options.json)
 
 
 def _toml(path: Path) -> dict[str, Any]:

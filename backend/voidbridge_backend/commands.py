@@ -18,18 +18,19 @@ from rich.table import Table
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener, Outcome
-from voidbridge_protocol.errors import BadPattern
+from voidbridge_protocol.errors import BadPattern, BadSetting
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Settings, Status
 
 from . import embedded
 from .assignment import Assignment, result_sequence, sidecar
-from .config import Config, Setting
+from .config import Config, Setting, count_cards, devices
 from .plate.sequence import FrameRange, Sequence
-from .present import Screen, count, left, screen, show_status
+from .present import Json, Lines, Screen, count, left, screen, show_status
 
 DEFAULT_DAEMON = Config().listen
+MODEL_ACTIONS = ("list", "fetch", "prepare", "make-tiny")
 UNCUT = 10_000
 """Columns of a table that is read by a program or kept in a file."""
 
@@ -174,6 +175,30 @@ def doctor(who: ClientOptions, as_json: bool) -> int:
     from .doctor import examine
 
     return examine(who.config or Config(), lambda: _client(who), as_json)
+
+
+def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
+    """Does one of `MODEL_ACTIONS` to a models folder, then says what is in it.
+
+    `folder` may be left out for all but make-tiny, which never writes into the folder of real weights unasked.
+    """
+    if action == "make-tiny" and folder is None:
+        raise BadSetting("make-tiny needs a folder", "voidbridge models make-tiny FOLDER")
+    try:
+        from . import models as weights
+    except ImportError as error:
+        raise BadSetting(
+            f"voidbridge models needs the packages of the engine void: {error}",
+            "Install them where the daemon runs, with: pip install 'voidbridge[backend,void]'",
+        ) from error
+    where, device = folder or config.models, devices(config, count_cards())[0]
+    if action == "make-tiny":
+        weights.make_tiny(where)
+    elif action == "fetch":
+        weights.fetch(where, (Json() if as_json else Lines()).say)
+    elif action == "prepare":
+        weights.prepare(where, device)
+    weights.show(where, device, whole=whole, as_json=as_json)
 
 
 def show_config(settings: list[Setting], as_json: bool) -> None:

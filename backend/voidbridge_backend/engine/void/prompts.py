@@ -58,10 +58,14 @@ class Prompts:
 
     def embeddings(self, texts: Sequence[str], device: str) -> list[Tensor]:
         """One embedding a text, on the CPU. Only for texts that are new is the encoder read and put on `device`."""
-        new = sorted({text for text in texts if self._kept(text) is None})
+        new = sorted(set(self.lacking(texts)))
         if new:
             self._known |= self._computed(new, device)
         return [self._known[text] for text in texts]
+
+    def lacking(self, texts: Sequence[str]) -> list[str]:
+        """Those of `texts` that the encoder would have to be asked for."""
+        return [text for text in texts if self._kept(text) is None]
 
     def _kept(self, text: str) -> Tensor | None:
         if text not in self._known and self.cache is not None:

@@ -1,0 +1,204 @@
+"""What a models folder has to hold, part by part: where it comes from, whether it is there, whether it is right.
+
+Looks and reads; writes nothing and fetches nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from voidbridge_protocol.errors import ModelMissing
+
+from . import networks, weights
+from .weights import BASE, PASSES, Shapes, Weights
+
+State = Literal["ok", "missing", "wrong", "unknown"]
+REPOSITORIES = {"base": "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP", "passes": "netflix/void-model"}
+"""Where the published files are, on huggingface.co."""
+
+SUMS = "SHA256SUMS"
+"""A file of the models folder with what is known of the others, as `sha256sum` writes it."""
+
+PUBLISHED = {
+    f"{BASE}/tokenizer/spiece.model": (
+        "d60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86"
+    )
+}
+"""SHA-256 of published files that every T5 shares. A models folder may hold others, as a tiny one does."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that the model is made of.
+
+    `path`      a file or a folder, below the models folder
+    `size`      bytes that are there; where nothing is, about as many as are published
+    `text`      what was found, or what is wrong with it
+    `source`    the repository on huggingface.co; empty for what is made here
+    `passes`    who needs it: 0 nobody, it saves time, 1 any job, 2 only a job of two passes
+    `print`     `Weights.fingerprint`; empty where there are no weights
+    """
+
+    name: str
+    path: str
+    source: str
+    size: int
+    passes: int = 1
+    state: State = "missing"
+    text: str = ""
+    print: str = ""
+
+
+PARTS = (
+    Part("scheduler", f"{BASE}/scheduler", REPOSITORIES["base"], 1_000),
+    Part("tokenizer", f"{BASE}/tokenizer", REPOSITORIES["base"], 791_656),
+    Part("text encoder", f"{BASE}/text_encoder", REPOSITORIES["base"], 9_524_621_312),
+    Part("transformer's configuration", f"{BASE}/transformer", REPOSITORIES["base"], 1_000),
+    Part("autoencoder", f"{BASE}/vae", REPOSITORIES["base"], 431_200_000),
+    Part("pass 1", PASSES[1], REPOSITORIES["passes"], 11_142_925_568),
+    Part("pass 2", PASSES[2], REPOSITORIES["passes"], 11_142_925_568, passes=2),
+)
+"""In the order of the folder's description in `docs/model.md`. Sizes are the published ones in bfloat16."""
+
+NEEDED = {
+    "scheduler": ("scheduler_config.json",),
+    "tokenizer": ("spiece.model",),
+    "text encoder": ("config.json",),
+    "transformer's configuration": ("config.json",),
+    "autoencoder": ("config.json",),
+}
+"""Files of a part besides its weights."""
+
+
+def inventory(models: Path, *, whole: bool = False) -> list[Part]:
+    """Every part, looked at. With `whole`, every byte of those files whose SHA-256 is known.
+
+    Headers are compared with what the configurations ask for: names, shapes and types of all tensors.
+    """
+    known = sums(models)
+    expected = _expected(models)
+    found = []
+    for part in PARTS:
+        try:
+            found.append(_looked_at(models, part, expected, known, whole))
+        except ModelMissing as error:
+            there = _exists(models, part)
+            found.append(replace(part, state="wrong" if there else "missing", text=error.text))
+    return found
+
+
+def files(models: Path, part: Part) -> tuple[list[Path], Weights | None]:
+    """The files of a part, and those of them that are weights. Raises `ModelMissing` for what is not there."""
+    folder = models / part.path
+    listed = [folder / name for name in NEEDED.get(part.name, ())]
+    lacking = [path.name for path in listed if not path.is_file()]
+    if lacking:
+        raise ModelMissing(f"{', '.join(lacking)} is not there")
+    found = _weights(models, part)
+    return [*listed, *(found.files if found else ())], found
+
+
+def sums(models: Path) -> dict[str, str]:
+    """SHA-256 by path below the models folder, from its `SHA256SUMS`; empty without one.
+
+    Raises `ModelMissing` for a file that is not of that form.
+    """
+    path = models / SUMS
+    if not path.is_file():
+        return {}
+    known = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition(" ")
+        if len(digest) != 64 or set(digest) - set("0123456789abcdef") or not name.strip(" *"):
+            raise ModelMissing(f"{path} holds a line that sha256sum did not write: {line[:80]!r}")
+        known[name.lstrip(" *")] = digest
+    return known
+
+
+def sha256(path: Path) -> str:
+    """Of every byte of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _looked_at(
+    models: Path, part: Part, expected: Mapping[str, Shapes], known: Mapping[str, str], whole: bool
+) -> Part:
+    there, found = files(models, part)
+    said = []
+    size = sum(path.stat().st_size for path in there)
+    if found is not None:
+        shapes = found.shapes()
+        if part.name not in expected:
+            text = "cannot be judged before all configurations are there"
+            return replace(part, size=size, state="unknown", text=text)
+        if wrong := weights.differences(shapes, expected[part.name]):
+            raise ModelMissing("; ".join(wrong))
+        said.append(f"{len(expected[part.name])} tensors as they should be")
+    for path in there:
+        said += _verified(models, path, known, whole)
+    return replace(
+        part,
+        size=size,
+        state="ok",
+        text=", ".join(said) or "there",
+        print=found.fingerprint() if found else "",
+    )
+
+
+def _verified(models: Path, path: Path, known: Mapping[str, str], whole: bool) -> list[str]:
+    """What its SHA-256 says of a file, where that can be said. Raises `ModelMissing` for other bytes."""
+    name = path.relative_to(models).as_posix()
+    if name in known and whole:
+        digest = sha256(path)
+        if digest != known[name]:
+            raise ModelMissing(
+                f"{path.name} has the SHA-256 {digest}, not {known[name]} as in {SUMS}"
+            )
+        return [f"{path.name} has its SHA-256"]
+    if name in PUBLISHED:
+        same = sha256(path) == PUBLISHED[name]
+        return ["the published file" if same else "not the published file"]
+    return []
+
+
+def _expected(models: Path) -> dict[str, Shapes]:
+    """The tensors of each part by its name; nothing while a configuration is missing or unreadable."""
+    try:
+        shapes = networks.shapes(models / BASE)
+    except ModelMissing:
+        return {}
+    transformer = shapes["transformer"]
+    return {
+        "text encoder": shapes["text_encoder"],
+        "autoencoder": shapes["vae"],
+        "pass 1": transformer,
+        "pass 2": transformer,
+    }
+
+
+def _weights(models: Path, part: Part) -> Weights | None:
+    if part.name == "text encoder":
+        return networks.text_weights(models)
+    if part.name == "autoencoder":
+        return networks.vae_weights(models)
+    for number, name in PASSES.items():
+        if part.path == name:
+            return networks.pass_weights(models, number)
+    return None
+
+
+def _exists(models: Path, part: Part) -> bool:
+    """Whether the weights that something is wrong with are there at all."""
+    try:
+        files(models, part)
+    except ModelMissing:
+        return False
+    return True
