@@ -7,10 +7,10 @@ import getpass
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import (
     BadSetting,
     DaemonError,
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         description="Removes an object, and what it caused, from a film plate.",
         epilog="`voidbridge COMMAND --help` says more. " + EXITS,
     )
-    top.add_argument("--version", action="version", version=version("voidbridge"))
+    top.add_argument("--version", action="version", version=__version__)
     found = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _run_command(found)
     _serve_command(found)

@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener, Outcome
 from voidbridge_protocol.errors import BadPattern, BadSetting
@@ -133,7 +133,7 @@ def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
         found = [client.status(job)] if job else client.jobs()
     if as_json:
         for item in found:
-            print(json.dumps(asdict(item), ensure_ascii=False))
+            print(json.dumps(asdict(item)))
         return
     table = Table(box=None, pad_edge=False)
     for column in ("job", "user", "engine", "state", "frames", "where"):
@@ -150,7 +150,7 @@ def cancel(who: ClientOptions, job: str, as_json: bool) -> None:
     with _client(who) as client:
         found = client.cancel(job)
     if as_json:
-        print(json.dumps(asdict(found), ensure_ascii=False))
+        print(json.dumps(asdict(found)))
     else:
         print(f"job {job} is {found.state.value}")
 
@@ -213,7 +213,7 @@ def show_config(settings: list[Setting], as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _client(who: ClientOptions) -> Iterator[Client]:
-    software = f"voidbridge {version('voidbridge')}"
+    software = f"voidbridge {__version__}"
     if who.address or who.config is None:
         address = who.address or DEFAULT_DAEMON
         with Client(address, user=who.user, software=software) as client:

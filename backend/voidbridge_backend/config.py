@@ -99,6 +99,8 @@ def _parsed(name: str, default: object, value: object) -> object:
                     raise ValueError("say true or false")
                 return str(value).lower() in ("true", "1")
             case int():
+                if int(str(value)) < 1:
+                    raise ValueError("it has to be 1 or more")
                 return int(str(value))
             case Path():
                 return Path(str(value)).expanduser()

@@ -20,6 +20,7 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener
 from voidbridge_protocol.errors import EngineFailed, JobCancelled, VoidbridgeError
@@ -84,7 +85,7 @@ def examine(
 def checks(config: Config, client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Check]:
     """Every check, in the order in which one needs the other."""
     yield Check("python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    yield Check("voidbridge", "ok", version("voidbridge"))
+    yield Check("voidbridge", "ok", __version__)
     for extra, names in PACKAGES.items():
         yield from packages(extra, names)
     for name in devices(config, count_cards()):

@@ -211,9 +211,15 @@ class Ledger:
         self._obey(self.scheduler.ended(job, JobState.DONE))
 
     def cancelled(self, job: str) -> None:
-        """The worker stopped where it was. Unasked it does so only because the daemon stops: no new state."""
-        if self._rows[job].state is JobState.CANCELLING:
+        """The worker stopped where it was. Unasked it does so only because the daemon stops.
+
+        Then the job is as it was before it was started; that try does not count.
+        """
+        row = self._rows[job]
+        if row.state is JobState.CANCELLING:
             self._obey(self.scheduler.ended(job, JobState.CANCELLED))
+        elif row.state is JobState.RUNNING:
+            self._save(replace(row, attempts=row.attempts - 1))
 
     def failed(self, job: str, error: VoidbridgeError) -> None:
         self._blame(job, error)

@@ -54,7 +54,7 @@ class Json:
         pass
 
     def event(self, name: str, **what: Any) -> None:
-        sys.stdout.write(json.dumps({"event": name, **what}, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps({"event": name, **what}) + "\n")
         sys.stdout.flush()
 
     def close(self) -> None:

@@ -6,8 +6,8 @@ import logging
 import signal
 import sys
 import threading
-from importlib.metadata import version
 
+from voidbridge_protocol import __version__
 from voidbridge_protocol.messages import MAX_CHUNK, Limits
 
 from . import config as settings
@@ -48,7 +48,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
             file=config.max_file_mb << 20,
             frames=config.max_frames,
         ),
-        f"voidbridge {version('voidbridge')}",
+        f"voidbridge {__version__}",
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())

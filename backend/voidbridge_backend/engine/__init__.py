@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from voidbridge_protocol.errors import BadSetting, EngineFailed
 
-from .base import Engine
+if TYPE_CHECKING:
+    from .base import Engine
 
 NAMES = ("cleanplate", "void", "echo")
 """Every engine that there is; the first is the default."""
