@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from voidbridge_protocol.messages import Settings
 
 from .engine.base import Pixels, Sight
+from .inspection import MARGIN, Glimpse, glimpse, step_for
 from .plate import exr
+from .plate.color import sanitize
 from .plate.grain import Grain, Sample
 from .plate.merge import merge
 from .plate.quadmask import Weights
@@ -72,6 +74,25 @@ class Composite:
             )
             words[name] = samples
         return Replaced(words, place, weights, result)
+
+    def seen(self, source: exr.Frame, frame: int, made: Replaced) -> Glimpse:
+        """The result around its hole, for an `Inspection`."""
+        whole = Region.whole((source.window.height, source.window.width))
+        around = made.box.wider(MARGIN).overlap(whole)
+        assert around is not None, "the hole lies in the frame"
+        alpha = np.zeros(around.size, np.float32)
+        made.box.within(around).paste(alpha, made.alpha)
+        own = _own(source, self._view)
+        differing = 0
+        picture = np.empty((*around.size, 3), np.float32)
+        for plane, name in enumerate(source.rgb_names):
+            before, after = around.cut(source.channels[name]), around.cut(made.words[name])
+            differing += int(np.count_nonzero((exr.bits(before) != exr.bits(after)) & (alpha == 0)))
+            picture[..., plane] = after
+        light = sanitize(self._view.plates.color.to_scene(picture))
+        corner = around.top + own.top, around.left + own.left
+        step = step_for(self._view.plates.canvas.height, self._view.plates.canvas.width)
+        return glimpse(frame, light, alpha, corner, step, differing)
 
     def _light(self, frame: int, pixels: Pixels, hole: NDArray[np.bool_], box: Region) -> Pixels:
         """The engine's picture over `box` of the canvas, scene-linear, meeting the plate around the hole."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.messages import Request, ResultFile
@@ -24,6 +24,7 @@ from voidbridge_protocol.messages import Request, ResultFile
 from .composite import Composite, grain_of
 from .engine.base import Engine, Pixels, Sight, Watch
 from .footage import Mattes, Plates, Source, canvas_of, model_space
+from .inspection import Glimpse, Inspection
 from .plate import exr
 from .plate.color import ColorPlan
 from .plate.grain import Grain
@@ -76,6 +77,10 @@ def run(
     provenance = _provenance(order, engine, color, verdict, view)
     with _Results(order, composite, plates, provenance, announce) as results:
         _remove(order, engine, view, watch, results)
+    findings = results.inspection.findings()
+    for warning in findings.warnings:
+        watch.warn(warning)
+    provenance["quality"] = findings.described()
     write_whole(order.folder / "provenance.json", _json(provenance).encode())
     return provenance
 
@@ -152,7 +157,8 @@ class _Results:
         self._header = _header(provenance)
         self._announce = announce
         self._threads = ThreadPoolExecutor(ENCODERS, "encodes")
-        self._pending: list[Future[None]] = []
+        self._pending: list[Future[Glimpse | None]] = []
+        self.inspection = Inspection()
 
     def __enter__(self) -> _Results:
         return self
@@ -169,9 +175,11 @@ class _Results:
 
     def _collect(self, most: int) -> None:
         while len(self._pending) > most:
-            self._pending.pop(0).result()
+            seen = self._pending.pop(0).result()
+            if seen is not None:
+                self.inspection.add(seen)
 
-    def _finish(self, frame: int, pixels: Pixels | None) -> None:
+    def _finish(self, frame: int, pixels: Pixels | None) -> Glimpse | None:
         with _about(frame):
             source = self._plates.frame(frame)
             made = None if pixels is None else self._composite.frame(source, frame, pixels)
@@ -179,6 +187,7 @@ class _Results:
             write_whole(self._order.folder / f"{frame}.exr", data)
         digest = hashlib.sha256(data).hexdigest()
         self._announce(ResultFile(frame, digest, len(data)))
+        return None if made is None else self._composite.seen(source, frame, made)
 
 
 @contextmanager
@@ -201,7 +210,7 @@ def _provenance(
     ways = [view.region(frame) for frame in view.frames]
     return {
         "generator": "voidbridge",
-        "version": version("voidbridge"),
+        "version": __version__,
         "job": order.job,
         "frames": [request.first, request.last],
         "engine": engine.describe(),

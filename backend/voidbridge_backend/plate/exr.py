@@ -165,6 +165,11 @@ def encode(
     return file_of(frame.header.version, listed, chunks, multipart=frame.header.multipart)
 
 
+def bits(samples: Samples) -> Samples:
+    """The samples as unsigned words of their size: to compare what NaN and -0.0 hide."""
+    return np.ascontiguousarray(samples).view(np.dtype(f"u{samples.dtype.itemsize}"))
+
+
 def write(
     path: Path,
     frame: Frame,
@@ -252,8 +257,7 @@ def _changed_rows(before: Mapping[str, Samples], after: Mapping[str, Samples]) -
     for name, samples in after.items():
         if samples is before[name]:
             continue
-        word = np.dtype(f"u{samples.dtype.itemsize}")
-        rows = (np.ascontiguousarray(samples).view(word) != before[name].view(word)).any(axis=1)
+        rows = (bits(samples) != bits(before[name])).any(axis=1)
         changed = rows if changed is None else changed | rows
     height = len(next(iter(before.values())))
     return np.zeros(height, bool) if changed is None else changed
