@@ -10,13 +10,12 @@ What `receive` reports as complete survives kill -9 and a power cut. Not thread-
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from voidbridge_protocol.digest import Digest
 from voidbridge_protocol.errors import SpoolFull, TransferFailed, WrongOffset
 
 READ_SIZE = 1024 * 1024
@@ -27,7 +26,7 @@ class _Part:
     """A file on its way in."""
 
     fd: int
-    digest: Any
+    digest: Digest
     length: int
 
 
@@ -82,9 +81,9 @@ class Spool:
             fresh = memoryview(piece)[part.length - offset :]
             if part.length + len(fresh) > size:
                 raise self._dropped(sha256, f"more than the {size} bytes that were announced")
+            part.digest.update(fresh)
             while fresh:
                 written = os.write(part.fd, fresh)
-                part.digest.update(fresh[:written])
                 part.length += written
                 fresh = fresh[written:]
             if part.length < size:
@@ -92,6 +91,7 @@ class Spool:
             self._finish(sha256, part)
             return True
         except OSError as error:
+            self.pause(sha256)  # its digest may be ahead of its bytes: it is hashed again
             raise _spool_error(self.folder, error) from error
 
     def pause(self, sha256: str) -> None:
@@ -119,7 +119,7 @@ class Spool:
 
     def _open_part(self, sha256: str) -> _Part:
         path = self._parts_folder / sha256
-        digest = hashlib.sha256()
+        digest = Digest()
         length = 0
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         # What a killed daemon had taken is hashed again, so that the digest can go on.

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from .digest import Digest
 from .errors import TransferFailed, UnreadableFrame
 from .files import disk_error, publish, temporary
 from .messages import MAX_UNANSWERED, Chunk, FrameFile, Get, Nack, Put, ResultFile
@@ -151,7 +152,7 @@ class _Incoming:
     result: ResultFile
     target: Path
     file: IO[bytes]
-    digest: Any
+    digest: Digest
     asked: int = 0
     written: int = 0
 
@@ -226,11 +227,11 @@ class Download:
             self._try_again(incoming, f"{len(payload)} bytes arrived instead of {length}")
             return None
         self.received += length
+        incoming.digest.update(payload)
         try:
             incoming.file.write(payload)
         except OSError as error:
             raise disk_error(incoming.target, error) from error
-        incoming.digest.update(payload)
         incoming.written += len(payload)
         if incoming.written < incoming.result.size:
             return None
@@ -254,7 +255,7 @@ class Download:
             file = temporary(target).open("wb")
         except OSError as error:
             raise disk_error(target, error) from error
-        incoming = _Incoming(result, target, file, hashlib.sha256())
+        incoming = _Incoming(result, target, file, Digest())
         self._incoming[result.frame] = incoming
         return incoming
 
