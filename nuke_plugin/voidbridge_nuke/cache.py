@@ -1,0 +1,169 @@
+"""Plates and results on disk: the folders of a node, its versions, what is complete and what is stale.
+
+    CACHE/NODE-ID/v003/plate.main.1001.exr matte.main.1001.exr result.main.1001.exr
+                       result.main.voidbridge.json      the command's own record, written when all frames are there
+                       version.json                     what was asked for, written before
+
+A version is never written twice and never deleted when it holds a result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import Sequence
+
+from .knobs import Value
+from .request import Refused, Request, described, files, key
+
+RECORD = "version.json"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One result, or an attempt at one. `folder` has forward slashes."""
+
+    number: int
+    folder: str
+    frames: tuple[int, int]
+    views: tuple[str, ...]
+    made_with: dict[str, Value]
+
+    @property
+    def name(self) -> str:
+        return name_of(self.number)
+
+    @property
+    def key(self) -> str:
+        return key(self.made_with)
+
+
+def name_of(number: int) -> str:
+    """As v003."""
+    return f"v{number:03d}"
+
+
+def home(cache: str, script: str, temporary: str, node_id: str) -> str:
+    """The folder of a node's versions. `script` is empty until it is saved."""
+    if cache:
+        base = cache
+    elif script:
+        base = posixpath.join(posixpath.dirname(script.replace("\\", "/")), "voidbridge")
+    else:
+        base = posixpath.join(temporary.replace("\\", "/"), "voidbridge")
+    return posixpath.join(base.replace("\\", "/").rstrip("/"), node_id)
+
+
+def begin(folder: str, homes: Sequence[str], request: Request) -> Version:
+    """A new version in the home `folder`, numbered behind all that the `homes` have. Raises `Refused`."""
+    number = max([version.number for version in versions(homes)] + _numbers(folder) + [0]) + 1
+    while True:
+        version = Version(
+            number,
+            posixpath.join(folder, name_of(number)),
+            request.wanted,
+            request.views,
+            described(request),
+        )
+        try:
+            os.makedirs(version.folder)
+        except FileExistsError:  # another Nuke has the same script open
+            number += 1
+            continue
+        except OSError as error:
+            raise _refusal(version.folder, error) from error
+        try:
+            _write_record(version)
+        except OSError as error:
+            raise _refusal(version.folder, error) from error
+        return version
+
+
+def versions(homes: Sequence[str]) -> list[Version]:
+    """Every version with a record in any of the homes, by number."""
+    found: dict[int, Version] = {}
+    for folder in homes:
+        for number in _numbers(folder):
+            version = read(posixpath.join(folder, name_of(number)))
+            if version is not None:
+                found[number] = version
+    return [found[number] for number in sorted(found)]
+
+
+def read(folder: str) -> Version | None:
+    """The version in a folder; None where there is no record that can be read."""
+    number = re.match(r"^v(\d+)$", posixpath.basename(folder))
+    try:
+        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
+            record = json.load(file)
+        if number is None:
+            return None
+        first, last = record["frames"]
+        return Version(
+            int(number.group(1)),
+            folder,
+            (int(first), int(last)),
+            tuple(record["views"]),
+            dict(record["made_with"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def missing(version: Version) -> list[str]:
+    """Names of the result files that are not there."""
+    try:
+        there = set(os.listdir(version.folder))
+    except OSError:
+        there = set()
+    wanted = []
+    for view in version.views:
+        pattern = posixpath.basename(files(version.folder, "result", view))
+        wanted += [pattern % frame for frame in range(version.frames[0], version.frames[1] + 1)]
+        wanted.append(f"result.{view}.voidbridge.json")
+    return [name for name in wanted if name not in there]
+
+
+def is_complete(version: Version) -> bool:
+    return not missing(version)
+
+
+def discard(version: Version) -> bool:
+    """Deletes an attempt that has no single result frame, and says whether it did."""
+    try:
+        names = os.listdir(version.folder)
+        ours = re.compile(rf"^(?:(?:plate|matte|affected)\..+\.exr(?:\.tmp)?|{re.escape(RECORD)})$")
+        if not all(ours.match(name) for name in names):
+            return False
+        for name in names:
+            os.unlink(os.path.join(version.folder, name))
+        os.rmdir(version.folder)
+    except OSError:
+        return False
+    return True
+
+
+def _write_record(version: Version) -> None:
+    record = {"frames": version.frames, "views": version.views, "made_with": version.made_with}
+    path = os.path.join(version.folder, RECORD)
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        file.write(json.dumps(record, indent=1, sort_keys=True))
+    os.replace(path + ".tmp", path)
+
+
+def _numbers(folder: str) -> list[int]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return [int(name[1:]) for name in names if re.match(r"^v\d{3,}$", name)]
+
+
+def _refusal(folder: str, error: OSError) -> Refused:
+    return Refused(
+        f"The folder {folder} cannot be written: {error.strerror or error}.",
+        "Choose another cache folder on the tab Setup.",
+    )

@@ -1,0 +1,98 @@
+"""Rendering without an artist: one task that makes a node's result, and a guard for the tasks behind it.
+
+nuke -t FOLDER/voidbridge_farm.py shot.nk --node=Voidbridge1
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, Sequence
+
+from . import host, node
+from .request import Refused
+from .startup import folder
+from .status import CANCELLED, DONE, line
+
+EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
+"""As of the command `voidbridge`."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Loads the script, makes the result of one node, and says in one line on standard error how it went."""
+    parser = argparse.ArgumentParser(prog="voidbridge_farm.py")
+    parser.add_argument("script", help="the Nuke script")
+    parser.add_argument(
+        "--node", default="", help="the Voidbridge node; needed where there are several"
+    )
+    options = parser.parse_args(list(arguments))
+    try:
+        host.open_script(options.script)
+        chosen = _chosen(options.node)
+        work = node.start(chosen)
+    except Refused as refused:
+        return _end(EXIT_REQUEST, f"failed: {refused}")
+    except host.Stopped:
+        return _end(EXIT_CANCELLED, "cancelled while the plate was rendered")
+    if work.status.phase == DONE:
+        return _end(EXIT_DONE, f"done: {work.version.folder}")
+    if work.status.phase == CANCELLED:
+        return _end(EXIT_CANCELLED, "cancelled")
+    return _end(_exit_code(work.status.code), f"{line(work.status)} [{work.status.code}]")
+
+
+def guard() -> None:
+    """Before a Write renders: raises RuntimeError where it would take a result that is missing or stale.
+
+    An exception here stops the render before its first frame. A node that is disabled or shows its plate asks for
+    no result.
+    """
+    for found in host.upstream(host.this_node()):
+        values = host.values(found)
+        if host.is_disabled(found) or values["output"] in ("plate", "quadmask"):
+            continue
+        text, _, color = node.standing(found)
+        if color != "ready" or text == "not rendered":
+            command = task(host.script(), found.fullName())
+            raise RuntimeError(
+                f"Voidbridge: {found.fullName()} is {text}. Make its result first: {command}"
+            )
+
+
+def task(script: str, name: str) -> str:
+    """The command that makes a node's result."""
+    return 'nuke -t "{}/voidbridge_farm.py" "{}" --node={}'.format(
+        folder().replace("\\", "/"), script, name
+    )
+
+
+def _chosen(name: str) -> Any:
+    if name:
+        found = host.named(name)
+        if found is None:
+            raise Refused(f"There is no Voidbridge node {name}.", f"There are: {_names()}.")
+        return found
+    ours = host.ours()
+    if len(ours) != 1:
+        raise Refused(
+            f"The script has {len(ours)} Voidbridge nodes.",
+            f"Choose with --node=NAME: {_names()}.",
+        )
+    return ours[0]
+
+
+def _names() -> str:
+    names = [found.fullName() for found in host.ours()]
+    return ", ".join(names) or "none"
+
+
+def _exit_code(code: str) -> int:
+    """By the branch of the error."""
+    branches = {"request": EXIT_REQUEST, "daemon": EXIT_DAEMON, "protocol": EXIT_DAEMON}
+    return branches.get(code.partition(".")[0], EXIT_JOB)
+
+
+def _end(code: int, text: str) -> int:
+    sys.stderr.write(f"voidbridge: {text}\n")
+    sys.stderr.flush()
+    return code

@@ -1,0 +1,226 @@
+"""The text of the Group that is pasted into a script. It plays its result without this package.
+
+Only nodes and knobs of Nuke 13 and later are in it, and no logic: its callbacks are one call each, and guarded.
+"""
+
+from __future__ import annotations
+
+from .knobs import (
+    BOOL,
+    BUTTON,
+    CHANNELS,
+    CHOICE,
+    FILE,
+    FLOAT,
+    INT,
+    KNOBS,
+    NODE_VERSION,
+    STRING,
+    TAB,
+    TEXT,
+    Knob,
+    Value,
+)
+
+TYPES = {STRING: 1, FILE: 2, INT: 3, CHOICE: 4, BOOL: 6, FLOAT: 7, TAB: 20, BUTTON: 22, TEXT: 26}
+"""Nuke's numbers for `addUserKnob`."""
+
+WRITES = {"plate": "WritePlate", "matte": "WriteMatte", "affected": "WriteAffected"}
+READS = ("ReadResult", "ReadPlate")
+INPUTS = {"plate": 0, "matte": 1, "affected": 2}
+COLORS = {"ready": 0x3F5F7FFF, "stale": 0x9F7F2FFF, "failed": 0x8F2F2FFF}
+"""Of the tile: a result, or none asked for; one that no longer fits the knobs; a job that failed."""
+
+DIFFERS = "(Ar!=Br||Ag!=Bg||Ab!=Bb)"
+"""Where the result is not the plate that was sent. A NaN differs from itself: the result has it too."""
+
+
+def text(name: str = "Voidbridge1") -> str:
+    """As `nuke.nodePaste` and a script take it."""
+    return "\n".join(_head(name) + _body() + ["end_group", ""])
+
+
+def guarded(call: str, otherwise: str = "pass") -> str:
+    """Python for a callback that does no harm where this package is not installed."""
+    return (
+        f"try:\n    import voidbridge_nuke\nexcept ImportError:\n    {otherwise}\n"
+        f"else:\n    voidbridge_nuke.{call}"
+    )
+
+
+def quoted(value: Value) -> str:
+    """A value as one word of Tcl."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    escaped = (
+        value.replace("\\", "\\\\").replace('"', '\\"').replace("[", "\\[").replace("$", "\\$")
+    )
+    return '"{}"'.format(escaped.replace("\n", "\\n"))
+
+
+def _head(name: str) -> list[str]:
+    lines = [
+        "Group {",
+        " inputs 3",
+        f" name {name}",
+        " tile_color 0x{:08x}".format(COLORS["ready"]),
+        ' label "\\[value state]"',
+        " onCreate {}".format(quoted(guarded("on_create(nuke.thisNode())"))),
+        " knobChanged {}".format(quoted(guarded("knob_changed(nuke.thisNode(), nuke.thisKnob())"))),
+    ]
+    for knob in KNOBS:
+        lines.append(" " + _declared(knob))
+        if knob.kind not in (TAB, BUTTON, TEXT):
+            lines.append(f" {knob.name} {quoted(knob.default)}")
+    return [*lines, "}"]
+
+
+def _declared(knob: Knob) -> str:
+    words = [f"{TYPES[knob.kind]} {knob.name} l {quoted(knob.label)}"]
+    if knob.tooltip:
+        words.append(f"t {quoted(knob.tooltip)}")
+    if knob.kind == CHOICE:
+        words.append("M {{{}}}".format(" ".join(quoted(choice) for choice in knob.choices)))
+    if knob.kind == TEXT:
+        words.append(f"T {quoted(knob.default)}")
+    if knob.kind == BUTTON:
+        absent = "(nuke.message if nuke.GUI else nuke.tprint)('Voidbridge is not installed here.')"
+        words.append(
+            "T {}".format(quoted(guarded(f"press('{knob.name}', nuke.thisNode())", absent)))
+        )
+    if knob.kind in (BUTTON, CHOICE, BOOL):
+        words.append("-STARTLINE" if knob.same_line else "+STARTLINE")
+    elif knob.same_line:
+        words.append("-STARTLINE")
+    if knob.hidden:
+        words.append("+INVISIBLE")
+    return "addUserKnob {{{}}}".format(" ".join(words))
+
+
+def _body() -> list[str]:
+    """Nodes are pushed on a stack: the last one becomes input 0 (B) of the next, the one before it input 1 (A)."""
+    code = "parent.matte_kind==2?Ba:(Ba>=parent.threshold?(Aa>=parent.threshold?%r:0):(Aa>=parent.threshold?%r:1))"
+    code = code % (63 / 255.0, 127 / 255.0)
+    in_range = "{{frame>=parent.result_first&&frame<=parent.result_last}}"
+    return [
+        *_input("affected", 400),
+        *_node("Expression", name="AffectedAlpha", expr3=_chosen("affected_channel", "false")),
+        "set Naffected [stack 0]",
+        *_write("affected", "alpha", 400),
+        *_input("matte", 200),
+        *_node("Expression", name="MatteAlpha", expr3=_chosen("matte_channel", "matte_invert")),
+        "set Nmatte [stack 0]",
+        *_write("matte", "alpha", 200),
+        *_input("plate", 0),
+        "set Nplate [stack 0]",
+        *_write("plate", "rgb", 0),
+        *_read("ReadResult", "result_files", 0),
+        "set Nresult [stack 0]",
+        *_read("ReadPlate", "plate_files", 100),
+        *_merge("Layer", [f"{DIFFERS}?{c}:0" for c in ("Ar", "Ag", "Ab")] + [f"{DIFFERS}?1:0"]),
+        "set Nlayer [stack 0]",
+        "push $Nplate",
+        *_merge("Select", [*[f"Aa>0?A{c}:B{c}" for c in "rgb"], "Ba"]),
+        "set Nselect [stack 0]",
+        "push $Nresult",
+        "push $Nselect",
+        *_node("CopyMetaData", inputs=2, name="ResultMetaData", mergeMode="Meta+Image"),
+        "push $Nplate",
+        *_node("Switch", inputs=2, name="InRange", which=in_range),
+        "set Nshown [stack 0]",
+        "push $Nlayer",
+        "push $Nplate",
+        *_node("Remove", name="Nothing", operation="remove", channels="all"),
+        *_node("Switch", inputs=2, name="LayerInRange", which=in_range),
+        "set Nlayershown [stack 0]",
+        "push $Naffected",
+        "push $Nmatte",
+        *_merge("Quadmask", [code, code, code, "1"]),
+        "set Nquadmask [stack 0]",
+        "push $Nshown",
+        "push $Nplate",
+        *_merge("Difference", ["fabs(Ar-Br)", "fabs(Ag-Bg)", "fabs(Ab-Bb)", "Ba"]),
+        "push $Nlayershown",
+        "push $Nquadmask",
+        "push $Nplate",
+        "push $Nshown",
+        *_node("Switch", inputs=5, name="Shown", which="{{parent.output}}"),
+        *_node("Output", name="Output1"),
+    ]  # fmt: skip
+
+
+def _node(kind: str, **knobs: Value) -> list[str]:
+    lines = [kind + " {"]
+    for name, value in knobs.items():
+        as_it_is = isinstance(value, str) and value.startswith(("{", '"'))
+        lines.append(f" {name} {value if as_it_is else quoted(value)}")
+    return [*lines, "}"]
+
+
+def _input(role: str, xpos: int) -> list[str]:
+    lines = ["Input {", " inputs 0", f" name {role}", f" xpos {xpos}"]
+    number = INPUTS[role]
+    return lines + ([f" number {number}"] if number else []) + ["}"]
+
+
+def _write(role: str, channels: str, xpos: int) -> list[str]:
+    """Disabled: a Write that is enabled fires in Render All and in `nuke -x`."""
+    return _node(
+        "Write",
+        channels=channels,
+        file="",
+        file_type="exr",
+        raw=True,
+        create_directories=True,
+        checkHashOnRead=False,
+        datatype="16 bit half",
+        compression="Zip (1 scanline)",
+        metadata="all metadata",
+        on_error="error",
+        name=WRITES[role],
+        xpos=xpos,
+        ypos=200,
+        disable=True,
+    )
+
+
+def _read(name: str, files: str, xpos: int) -> list[str]:
+    return _node(
+        "Read",
+        inputs=0,
+        file_type="exr",
+        file=f'"\\[value parent.{files}]"',
+        first="{{parent.result_first}}",
+        last="{{parent.result_last}}",
+        origfirst="{{parent.result_first}}",
+        origlast="{{parent.result_last}}",
+        origset=True,
+        before="black",
+        after="black",
+        localizationPolicy="off",
+        on_error="error",
+        raw=True,
+        name=name,
+        xpos=xpos,
+        ypos=300,
+    )
+
+
+def _merge(name: str, expressions: list[str]) -> list[str]:
+    numbered = {f"expr{i}": expression for i, expression in enumerate(expressions)}
+    return _node("MergeExpression", inputs=2, **dict(numbered, name=name))
+
+
+def _chosen(channel: str, invert: str) -> str:
+    letters = "argb"
+    picked = letters[0]
+    for i in range(1, len(CHANNELS)):
+        picked = f"parent.{channel}=={i}?{letters[i]}:({picked})"
+    return picked if invert == "false" else f"parent.{invert}?1-({picked}):({picked})"
+
+
+def version_line() -> str:
+    """Of the file that holds the Group."""
+    return f"# Voidbridge, node version {NODE_VERSION}. Paste it into a script.\n"

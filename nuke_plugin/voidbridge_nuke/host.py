@@ -1,0 +1,358 @@
+"""Nuke itself: the only module that imports `nuke`. It translates and decides nothing.
+
+Everything here runs on Nuke's main thread, but for `later` and the methods of `Progress`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+import nuke
+
+from .group import INPUTS, READS, WRITES
+from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, STRING, Knob, Value, with_values
+from .request import Refused, Scene, files
+
+MISSING_TIMES = 5
+"""Missing files that are named one by one."""
+
+
+class Stopped(Exception):
+    """The artist cancelled while Nuke rendered."""
+
+
+def has_gui() -> bool:
+    return bool(nuke.GUI)
+
+
+def version() -> str:
+    return str(nuke.NUKE_VERSION_STRING)
+
+
+def script() -> str:
+    """The path of the script; empty before it is saved."""
+    name = str(nuke.root().name())
+    return "" if name in ("", "Root") else name
+
+
+def temporary() -> str:
+    return tempfile.gettempdir()
+
+
+# -- nodes ---------------------------------------------------------------------------------------
+
+
+def is_ours(node: Any) -> bool:
+    return node.Class() == "Group" and "node_id" in node.knobs() and "node_version" in node.knobs()
+
+
+def ours() -> list[Any]:
+    """Every Voidbridge node of the script, in groups too."""
+    return [
+        node
+        for node in nuke.allNodes("Group", group=nuke.root(), recurseGroups=True)
+        if is_ours(node)
+    ]
+
+
+def find(node_id: str) -> Any | None:
+    """None where it was deleted or its script is closed."""
+    found = [node for node in ours() if node["node_id"].value() == node_id]
+    return found[0] if found else None
+
+
+def named(name: str) -> Any | None:
+    node = nuke.toNode(name)
+    return node if node is not None and is_ours(node) else None
+
+
+def paste(path: str) -> None:
+    nuke.nodePaste(path)
+
+
+def open_script(path: str) -> None:
+    """Raises `Refused`."""
+    try:
+        nuke.scriptOpen(path)
+    except RuntimeError as error:
+        raise Refused(
+            f"The script {path} cannot be opened: {error}.", "Open it in Nuke."
+        ) from error
+
+
+def values(node: Any) -> dict[str, Value]:
+    """Every knob's value as a plain one. What the node lacks has its default."""
+    found: dict[str, Value] = {}
+    there = node.knobs()
+    for knob in with_values():
+        if knob.name not in there:
+            found[knob.name] = knob.default
+        elif knob.kind == FILE:
+            found[knob.name] = str(there[knob.name].getEvaluatedValue() or "")
+        else:
+            found[knob.name] = _plain(knob, there[knob.name].value())
+    return found
+
+
+def _plain(knob: Knob, value: Any) -> Value:
+    kinds: dict[str, Callable[[Any], Value]] = {INT: int, FLOAT: float, BOOL: bool}
+    return kinds.get(knob.kind, str)(value)
+
+
+@contextlib.contextmanager
+def no_undo() -> Iterator[None]:
+    """Book-keeping is nothing that an artist undoes."""
+    nuke.Undo.disable()
+    try:
+        yield
+    finally:
+        nuke.Undo.enable()
+
+
+def put(node: Any, changes: Mapping[str, Any]) -> None:
+    """Sets those knobs that differ, so that a script is not marked as changed for nothing."""
+    with no_undo():
+        for name, value in changes.items():
+            if name in node.knobs() and node[name].value() != value:
+                node[name].setValue(value)
+
+
+def put_choices(node: Any, name: str, choices: Sequence[str], value: str) -> None:
+    with no_undo():
+        if list(node[name].values()) != list(choices):
+            node[name].setValues(list(choices))
+        if node[name].value() != value:
+            node[name].setValue(value)
+
+
+def add_knobs(node: Any, knobs: Sequence[Knob]) -> None:
+    kinds = {
+        INT: nuke.Int_Knob,
+        FLOAT: nuke.Double_Knob,
+        BOOL: nuke.Boolean_Knob,
+        STRING: nuke.String_Knob,
+        FILE: nuke.File_Knob,
+    }
+    with no_undo():
+        for knob in knobs:
+            if knob.kind == CHOICE:
+                made: Any = nuke.Enumeration_Knob(knob.name, knob.label, list(knob.choices))
+            else:
+                made = kinds[knob.kind](knob.name, knob.label)
+            made.setTooltip(knob.tooltip)
+            node.addKnob(made)
+            made.setValue(knob.default)
+
+
+def reload_result(node: Any) -> None:
+    for name in READS:
+        read = node.node(name)
+        if read is not None:
+            read["reload"].execute()
+
+
+# -- the script around a node -----------------------------------------------------------------------
+
+
+def scene(node: Any) -> Scene:
+    connected = {role: node.input(number) for role, number in INPUTS.items()}
+    plate = connected["plate"]
+    root = nuke.root()
+    space = root["workingSpaceLUT"].value() if "workingSpaceLUT" in root.knobs() else ""
+    return Scene(
+        plate=(int(plate.firstFrame()), int(plate.lastFrame())) if plate is not None else (0, 0),
+        has_plate=plate is not None,
+        has_matte=connected["matte"] is not None,
+        has_affected=connected["affected"] is not None,
+        views=tuple(str(view) for view in nuke.views()),
+        working_space=str(space),
+    )
+
+
+def upstream(node: Any) -> list[Any]:
+    """The Voidbridge nodes that feed a node, through groups and out of them."""
+    found: list[Any] = []
+    seen = set()
+    waiting = _feeding(node)
+    while waiting:
+        other = waiting.pop()
+        if other.fullName() in seen:
+            continue
+        seen.add(other.fullName())
+        if is_ours(other):
+            found.append(other)
+        elif other.Class() == "Group":
+            waiting += other.nodes()
+        waiting += _feeding(other)
+    return found
+
+
+def _feeding(node: Any) -> list[Any]:
+    if node.Class() == "Input":
+        outer = node.fullName().rpartition(".")[0]
+        group = nuke.toNode(outer) if outer else None
+        return _feeding(group) if group is not None else []
+    inputs = [node.input(i) for i in range(node.inputs())]
+    return [other for other in inputs if other is not None]
+
+
+def is_disabled(node: Any) -> bool:
+    return bool(node["disable"].value())
+
+
+def this_node() -> Any:
+    return nuke.thisNode()
+
+
+# -- rendering ------------------------------------------------------------------------------------
+
+
+def render(
+    node: Any,
+    roles: Sequence[str],
+    frames: tuple[int, int],
+    views: Sequence[str],
+    folder: str,
+    depth: str,
+) -> None:
+    """The inputs as files, whole and at full size. Raises `Stopped`, `Refused`."""
+    writes = [node.node(WRITES[role]) for role in roles]
+    if None in writes:
+        raise Refused(
+            "The inside of this node was changed: {}.".format(
+                ", ".join(WRITES[role] for role in roles)
+            ),
+            "Make a new node and connect it in the place of this one.",
+        )
+    with no_undo(), _full_size():
+        for role, write in zip(roles, writes):
+            write["file"].setValue(files(folder, role))
+            write["datatype"].setValue(depth)
+            write["views"].fromScript(" ".join(views))
+            write["disable"].setValue(False)
+        try:
+            nuke.executeMultiple(tuple(writes), ((frames[0], frames[1], 1),), list(views))
+        except RuntimeError as error:
+            if "cancel" in str(error).lower():
+                raise Stopped() from error
+            raise Refused(
+                f"The plate cannot be rendered: {error}.", "Look at what feeds this node."
+            ) from error
+        finally:
+            for write in writes:
+                write["disable"].setValue(True)
+    missing = [name for name in _expected(folder, roles, frames, views) if not os.path.exists(name)]
+    if missing:
+        raise Refused(
+            "Nuke did not write {}.".format(", ".join(missing[:MISSING_TIMES])),
+            "Look at what feeds this node.",
+        )
+
+
+def _expected(
+    folder: str, roles: Sequence[str], frames: tuple[int, int], views: Sequence[str]
+) -> list[str]:
+    return [
+        files(folder, role, view) % frame
+        for role in roles
+        for view in views
+        for frame in range(frames[0], frames[1] + 1)
+    ]
+
+
+@contextlib.contextmanager
+def _full_size() -> Iterator[None]:
+    """With proxies off: half-size plates would pass for full ones."""
+    root = nuke.root()
+    proxy = root["proxy"].value() if "proxy" in root.knobs() else False
+    if proxy:
+        root["proxy"].setValue(False)
+    try:
+        yield
+    finally:
+        if proxy:
+            root["proxy"].setValue(True)
+
+
+# -- threads and people -------------------------------------------------------------------------------
+
+
+def later(call: Callable[..., None], *args: Any) -> None:
+    """On the main thread; at once when this is it."""
+    if threading.current_thread() is threading.main_thread() or not has_gui():
+        call(*args)
+    else:
+        nuke.executeInMainThread(call, args=args)
+
+
+class Progress:
+    """Nuke's own progress bar; without a GUI nothing. May be used on any thread."""
+
+    def __init__(self, title: str) -> None:
+        self._task = nuke.ProgressTask(title) if has_gui() else None
+
+    def show(self, text: str, fraction: float) -> None:
+        if self._task is not None:
+            self._task.setMessage(str(text))
+            self._task.setProgress(int(100 * fraction))
+
+    def is_cancelled(self) -> bool:
+        return self._task is not None and bool(self._task.isCancelled())
+
+    def close(self) -> None:
+        """The bar goes when its last reference does."""
+        self._task = None
+
+
+def tell(text: str) -> None:
+    """One message in the GUI. Raises RuntimeError without one, where nobody could answer it."""
+    if not has_gui():
+        raise RuntimeError(text)
+    nuke.message(text)
+
+
+def reveal(folder: str) -> None:
+    """The folder in the system's own browser of files."""
+    openers = {"darwin": ["open"], "win32": ["explorer"]}
+    try:
+        subprocess.Popen([*openers.get(sys.platform, ["xdg-open"]), os.path.normpath(folder)])
+    except OSError as error:
+        raise Refused(
+            f"{folder} cannot be shown: {error.strerror or error}.", "Look there."
+        ) from error
+
+
+def copy(text: str) -> bool:
+    """Onto the clipboard, by the Qt that Nuke has. False where it has none."""
+    for binding in ("PySide6.QtWidgets", "PySide2.QtWidgets"):
+        try:
+            widgets = importlib.import_module(binding)
+        except ImportError:
+            continue
+        application = widgets.QApplication.instance()
+        if application is not None:
+            application.clipboard().setText(text)
+            return True
+    return False
+
+
+# -- starting -----------------------------------------------------------------------------------------
+
+
+def on_script_load(call: Callable[[], None]) -> None:
+    nuke.addOnScriptLoad(call)
+
+
+def before_render(call: Callable[[], None]) -> None:
+    nuke.addBeforeRender(call)
+
+
+def add_to_menu(label: str, command: str, icon: str) -> None:
+    nuke.menu("Nodes").addMenu("Voidbridge", icon=icon).addCommand(label, command, icon=icon)

@@ -1,0 +1,10 @@
+"""Read by Nuke in every session, with or without a GUI."""
+
+import nuke
+
+nuke.pluginAddPath("./python")
+nuke.pluginAddPath("./icons")
+
+import voidbridge_nuke.startup  # noqa: E402
+
+voidbridge_nuke.startup.init()

@@ -1,0 +1,163 @@
+"""What the artist asked for: knob values in, a checked request and command lines out. Touches nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from dataclasses import dataclass
+from typing import Mapping, Sequence, Tuple
+
+from .knobs import KNOBS, Value
+
+Range = Tuple[int, int]
+
+
+class Refused(Exception):
+    """The node cannot do this as asked. `text` says why, `hint` what to do."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text + " " + hint)
+        self.text = text
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the script says around the node."""
+
+    plate: Range
+    """First and last frame of the plate."""
+    has_plate: bool
+    has_matte: bool
+    has_affected: bool
+    views: tuple[str, ...]
+    working_space: str
+    """As the script names it; empty where it says nothing."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One press of Remove. Frames are inclusive."""
+
+    wanted: Range
+    rendered: Range
+    """With handles, within the plate."""
+    views: tuple[str, ...]
+    has_affected: bool
+    settings: Mapping[str, Value]
+    """Values of every knob that makes the result, by name, with the color space filled in."""
+    daemon: str
+    priority: int
+
+
+def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
+    """Raises `Refused` before anything is rendered."""
+    if not scene.has_plate:
+        raise Refused("Nothing is connected to the input plate.", "Connect the plate.")
+    if not scene.has_matte:
+        raise Refused(
+            "Nothing is connected to the input matte.", "Connect a matte that is 1 on the object."
+        )
+    first, last = scene.plate
+    if values["frame_range"] == "custom":
+        first, last = int(values["first"]), int(values["last"])
+    handles = int(values["handles"])
+    if first > last:
+        raise Refused(
+            f"The frame range {first}-{last} is empty.",
+            "Set first to a frame that is not behind last.",
+        )
+    if first < 0:
+        raise Refused(
+            f"The frame range begins at {first}.",
+            "File names have no negative numbers: shift the plate with TimeOffset.",
+        )
+    if first < scene.plate[0] or last > scene.plate[1]:
+        raise Refused(
+            f"The frames {first}-{last} are asked for, the plate has {_spelled(scene.plate)}.",
+            "Choose a range within the plate.",
+        )
+    if handles < 0:
+        raise Refused(f"Handles are {handles}.", "Set them to 0 or more.")
+    settings = {knob.name: values[knob.name] for knob in KNOBS if knob.makes_result}
+    settings["color_space"] = str(settings["color_space"]).strip() or scene.working_space
+    views = wanted_views(str(values["views_wanted"]), scene.views)
+    settings["views_wanted"] = ",".join(views)
+    return Request(
+        wanted=(first, last),
+        rendered=(max(first - handles, scene.plate[0]), min(last + handles, scene.plate[1])),
+        views=views,
+        has_affected=scene.has_affected,
+        settings=settings,
+        daemon=str(values["daemon"]).strip(),
+        priority=int(values["priority"]),
+    )
+
+
+def wanted_views(text: str, there: Sequence[str]) -> tuple[str, ...]:
+    """The chosen views in the script's order. Raises `Refused`."""
+    named = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in named if name not in there]
+    if unknown:
+        raise Refused(
+            "This script has no view {}.".format(", ".join(unknown)),
+            "Its views are {}.".format(", ".join(there)),
+        )
+    return tuple(name for name in there if name in named or not named)
+
+
+def described(request: Request) -> dict[str, Value]:
+    """Everything that decides the result, plain, as it is written beside it."""
+    found = dict(request.settings)
+    found["frames"] = _spelled(request.wanted)
+    found["rendered"] = _spelled(request.rendered)
+    found["affected"] = request.has_affected
+    return found
+
+
+def key(made_with: Mapping[str, Value]) -> str:
+    """A hash of `described`: equal for requests with equal results from equal inputs."""
+    text = json.dumps(made_with, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def differences(one: Mapping[str, Value], other: Mapping[str, Value]) -> list[str]:
+    """The names whose values differ, sorted."""
+    return sorted(name for name in set(one) | set(other) if one.get(name) != other.get(name))
+
+
+def files(folder: str, role: str, view: str = "%V") -> str:
+    """A sequence in a version's folder. Forward slashes, as the host wants them on every system."""
+    return posixpath.join(folder.replace("\\", "/"), f"{role}.{view}.%04d.exr")
+
+
+def command(executable: Sequence[str], request: Request, folder: str, view: str) -> list[str]:
+    """The child process of one view. Values are bound with `=`, so that none is taken for an option."""
+    words = [*list(executable), "run", files(folder, "plate", view), files(folder, "matte", view)]
+    words += [
+        "--output",
+        files(folder, "result", view),
+        f"--frames={_spelled(request.wanted)}",
+        "--json",
+    ]
+    if request.has_affected:
+        words += ["--affected", files(folder, "affected", view)]
+    for knob in KNOBS:
+        if knob.option and knob.makes_result:
+            words.append(f"{knob.option}={request.settings[knob.name]}")
+    if request.settings["color_space"]:
+        words.append("--color-space={}".format(request.settings["color_space"]))
+    words.append(f"--priority={request.priority}")
+    if request.daemon:
+        words.append(f"--daemon={request.daemon}")
+    return words
+
+
+def shown(command_line: Sequence[str]) -> str:
+    """A command as one would type it."""
+    return " ".join(f'"{word}"' if " " in word else word for word in command_line)
+
+
+def _spelled(frames: Range) -> str:
+    return f"{frames[0]}-{frames[1]}"

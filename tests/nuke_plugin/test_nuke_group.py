@@ -1,0 +1,206 @@
+"""The Group's text as real Tcl reads it, and its callbacks where the plug-in is not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+tkinter = pytest.importorskip("tkinter", reason="this Python has no Tcl")
+
+from voidbridge_nuke import group, migrate  # noqa: E402
+from voidbridge_nuke.knobs import BUTTON, CHOICE, KNOBS, NODE_VERSION, TAB, TEXT, Knob  # noqa: E402
+
+PRELUDE = """
+set nodes {}; set stack {}; set saved {}; set depth 0; set count 0
+proc stack {i} { lindex $::stack $i }
+proc push {node} { set ::stack [linsert $::stack 0 $node] }
+proc end_group {} {
+    incr ::depth -1
+    set ::stack [lindex $::saved end]; set ::saved [lrange $::saved 0 end-1]
+}
+proc unknown {class body} {
+    set inputs 1
+    foreach {knob value} $body { if {$knob eq "inputs"} { set inputs $value } }
+    set id [incr ::count]
+    if {$class eq "Group"} {
+        incr ::depth; lappend ::saved [linsert $::stack 0 $id]; set ::stack {}; set fed {}
+    } else {
+        if {[llength $::stack] < $inputs} { error "$class wants $inputs inputs" }
+        set fed [lrange $::stack 0 [expr {$inputs - 1}]]
+        set ::stack [linsert [lrange $::stack $inputs end] 0 $id]
+    }
+    lappend ::nodes [list $id $class $body $fed]
+}
+"""
+
+
+def load(text: str) -> list[dict[str, Any]]:
+    """Nodes in the order of the text: class, knobs, and the names of what feeds them, input 0 first."""
+    tcl = tkinter.Tcl()
+    tcl.eval(PRELUDE)
+    tcl.eval(text)
+    assert tcl.eval("set depth") == "0"
+    found: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
+    for item in tcl.splitlist(tcl.eval("set nodes")):
+        number, kind, body, fed = tcl.splitlist(item)
+        words = tcl.splitlist(body)
+        assert len(words) % 2 == 0, kind
+        pairs = list(zip(words[::2], words[1::2], strict=True))
+        knobs = {name: value for name, value in pairs if name != "addUserKnob"}
+        added = [tcl.splitlist(value) for name, value in pairs if name == "addUserKnob"]
+        names[number] = knobs["name"]
+        feeds = [names[other] for other in tcl.splitlist(fed)]
+        found.append({"class": kind, "knobs": knobs, "added": added, "fed": feeds})
+    return found
+
+
+NODES = load(group.text())
+BY_NAME = {node["knobs"]["name"]: node for node in NODES}
+
+
+def test_the_inputs_are_plate_matte_and_affected_in_this_order() -> None:
+    inputs = {
+        n: int(v["knobs"].get("number", 0)) for n, v in BY_NAME.items() if v["class"] == "Input"
+    }
+    assert inputs == {"plate": 0, "matte": 1, "affected": 2}
+    assert [node["class"] for node in NODES].count("Output") == 1
+    assert BY_NAME["Output1"]["fed"] == ["Shown"]
+
+
+def test_the_tree_is_as_it_is_drawn() -> None:
+    assert {name: node["fed"] for name, node in BY_NAME.items() if node["fed"]} == {
+        "AffectedAlpha": ["affected"],
+        "WriteAffected": ["AffectedAlpha"],
+        "MatteAlpha": ["matte"],
+        "WriteMatte": ["MatteAlpha"],
+        "WritePlate": ["plate"],
+        "Layer": ["ReadPlate", "ReadResult"],
+        "Select": ["plate", "Layer"],
+        "ResultMetaData": ["Select", "ReadResult"],
+        "InRange": ["plate", "ResultMetaData"],
+        "Nothing": ["plate"],
+        "LayerInRange": ["Nothing", "Layer"],
+        "Quadmask": ["MatteAlpha", "AffectedAlpha"],
+        "Difference": ["plate", "InRange"],
+        "Shown": ["InRange", "plate", "Quadmask", "LayerInRange", "Difference"],
+        "Output1": ["Shown"],
+    }
+
+
+def test_every_knob_of_the_table_is_there_with_its_default_and_its_tooltip() -> None:
+    (node,) = (node for node in NODES if node["class"] == "Group")
+    assert [words[1] for words in node["added"]] == [knob.name for knob in KNOBS]
+    for knob, words in zip(KNOBS, node["added"], strict=True):
+        rest = list(words[2:])
+        flags = {word for word in rest if word.startswith(("+", "-"))}
+        options = dict(zip(rest[::2], rest[1::2], strict=False)) if not flags else None
+        named = options or dict(
+            zip(
+                [w for w in rest if w not in flags][::2],
+                [w for w in rest if w not in flags][1::2],
+                strict=True,
+            )
+        )
+        assert named["l"] == knob.label
+        assert named.get("t", "") == knob.tooltip
+        assert ("+INVISIBLE" in flags) is knob.hidden
+        if knob.kind == CHOICE:
+            assert tuple(tkinter.Tcl().splitlist(named["M"])) == knob.choices
+        if knob.kind not in (TAB, BUTTON, TEXT):
+            spelled = (
+                str(knob.default).lower() if isinstance(knob.default, bool) else str(knob.default)
+            )
+            assert (
+                float(node["knobs"][knob.name]) == knob.default
+                if isinstance(knob.default, float)
+                else node["knobs"][knob.name] == spelled
+            )
+
+
+def test_writes_are_disabled_and_write_exact_files() -> None:
+    writes = [node["knobs"] for node in NODES if node["class"] == "Write"]
+    assert len(writes) == 3
+    for knobs in writes:
+        assert knobs["disable"] == knobs["raw"] == knobs["create_directories"] == "true"
+        assert (knobs["file_type"], knobs["datatype"]) == ("exr", "16 bit half")
+        assert (knobs["compression"], knobs["metadata"]) == ("Zip (1 scanline)", "all metadata")
+    assert {n: BY_NAME[n]["knobs"]["channels"] for n in group.WRITES.values()} == {
+        "WritePlate": "rgb",
+        "WriteMatte": "alpha",
+        "WriteAffected": "alpha",
+    }
+
+
+def test_reads_are_raw_and_stop_at_what_is_missing() -> None:
+    for name in group.READS:
+        knobs = BY_NAME[name]["knobs"]
+        assert (knobs["raw"], knobs["on_error"], knobs["localizationPolicy"]) == (
+            "true",
+            "error",
+            "off",
+        )
+        assert knobs["file"].startswith("[value parent.")
+
+
+@pytest.mark.parametrize("value", ['a "b" [c] $d \\ {e}', "x\ny", "", "ü", 3, 0.1, True, -1])
+def test_any_value_is_one_word_of_tcl(value: Any) -> None:
+    (word,) = tkinter.Tcl().splitlist(tkinter.Tcl().eval(f"list {group.quoted(value)}"))
+    assert word == (str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def callbacks() -> dict[str, str]:
+    (node,) = (node for node in NODES if node["class"] == "Group")
+    found = {name: node["knobs"][name] for name in ("onCreate", "knobChanged")}
+    for words in node["added"]:
+        if words[0] == "22":
+            found[words[1]] = words[list(words).index("T") + 1]
+    return found
+
+
+@pytest.mark.parametrize("name", callbacks())
+def test_a_callback_does_no_harm_without_the_plugin(name: str) -> None:
+    script = f"""
+class nuke:
+    GUI = False
+    said = []
+    tprint = said.append
+    thisNode = thisKnob = None
+exec({callbacks()[name]!r})
+assert len(nuke.said) == {int(name not in ("onCreate", "knobChanged"))}
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_callback_holds_logic() -> None:
+    for text in callbacks().values():
+        assert len(text.splitlines()) == 6
+        assert text.splitlines()[5].startswith("    voidbridge_nuke.")
+
+
+def test_every_button_has_something_that_it_does() -> None:
+    source = Path(group.__file__).with_name("node.py").read_text()
+    for knob in KNOBS:
+        if knob.kind == BUTTON:
+            assert f'    "{knob.name}": {knob.name},' in source
+
+
+NEW = Knob("novel", "int", "novel", "New.", 4, since=3)
+
+
+def test_an_older_node_gets_what_it_lacks_and_a_newer_one_is_left_alone() -> None:
+    assert migrate.plan(2, {"seed"}, (*KNOBS, NEW), 3) == migrate.Plan((NEW,), False)
+    assert migrate.plan(2, {"novel"}, (*KNOBS, NEW), 3) == migrate.Plan((), False)
+    assert migrate.plan(NODE_VERSION, set(), (*KNOBS, NEW), 3).add == (NEW,)
+    assert migrate.plan(NODE_VERSION + 1, set()) == migrate.Plan((), True)
+
+
+def test_the_version_of_the_table_is_that_of_its_newest_knob() -> None:
+    assert max(knob.since for knob in KNOBS) == NODE_VERSION

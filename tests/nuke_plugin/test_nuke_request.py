@@ -1,0 +1,146 @@
+"""Knob values become a checked request and the command line that `voidbridge run` takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from voidbridge_backend import cli
+from voidbridge_nuke.knobs import BUTTON, CHOICE, KNOBS, TAB, with_values
+from voidbridge_nuke.request import (
+    Refused,
+    Scene,
+    command,
+    described,
+    differences,
+    files,
+    key,
+    resolve,
+)
+from voidbridge_protocol.messages import Settings
+
+SCENE = Scene((1001, 1100), True, True, True, ("left", "right"), "scene_linear (ACES - ACEScg)")
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    return {knob.name: knob.default for knob in with_values()} | changes
+
+
+def test_the_knobs_have_the_defaults_of_the_command() -> None:
+    words = command(["voidbridge"], resolve(values(), SCENE), "/c", "left")[1:]
+    settings = cli.assignment_options(cli.parser().parse_args(words)).settings
+    assert settings == Settings(color_space="scene_linear (ACES - ACEScg)")
+
+
+def test_every_choice_of_a_knob_is_one_of_the_command() -> None:
+    for knob in KNOBS:
+        if knob.option and knob.kind == CHOICE:
+            for choice in knob.choices:
+                words = command(["v"], resolve(values(**{knob.name: choice}), SCENE), "/c", "left")
+                cli.parser().parse_args(words[1:])
+
+
+def test_what_the_artist_chose_reaches_the_command() -> None:
+    chosen = values(
+        engine="void", prompt="--an empty street", seed=7, passes="2", steps=12, region="track",
+        matte_kind="quadmask", threshold=0.25, grow=3, soften=0, grain="off", grain_amount=0.5,
+        handles=8, priority=-4, daemon=" tcp://10.0.0.1:5577 ", color_space="ACEScct",
+        frame_range="custom", first=1010, last=1020,
+    )  # fmt: skip
+    options = cli.parser().parse_args(command(["v"], resolve(chosen, SCENE), "/a b/ü", "right")[1:])
+    shot = cli.assignment_options(options)
+    assert shot.settings == Settings(
+        engine="void", prompt="--an empty street", seed=7, passes=2, steps=12, region="track",
+        matte_kind="quadmask", threshold=0.25, grow=3, soften=0, grain="off", grain_amount=0.5,
+        color_space="ACEScct",
+    )  # fmt: skip
+    assert (shot.plate, shot.frames, shot.handles) == (
+        "/a b/ü/plate.right.%04d.exr",
+        "1010-1020",
+        8,
+    )
+    assert (shot.priority, options.daemon) == (-4, "tcp://10.0.0.1:5577")
+    assert options.output == "/a b/ü/result.right.%04d.exr"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "handles", "rendered"),
+    [
+        ((1010, 1020), 8, (1002, 1028)),
+        ((1003, 1098), 8, (1001, 1100)),
+        ((1001, 1001), 0, (1001, 1001)),
+    ],
+    ids=["inside", "at both ends", "one frame"],
+)
+def test_handles_end_where_the_plate_ends(
+    wanted: tuple[int, int], handles: int, rendered: tuple[int, int]
+) -> None:
+    asked = values(frame_range="custom", first=wanted[0], last=wanted[1], handles=handles)
+    request = resolve(asked, SCENE)
+    assert (request.wanted, request.rendered) == (wanted, rendered)
+
+
+@pytest.mark.parametrize(
+    ("changes", "scene", "words"),
+    [
+        ({}, {"has_plate": False}, "plate"),
+        ({}, {"has_matte": False}, "matte"),
+        ({"frame_range": "custom", "first": 9, "last": 8}, {}, "9-8"),
+        ({}, {"plate": (-4, 10)}, "-4"),
+        ({"frame_range": "custom", "first": 1001, "last": 1101}, {}, "1001-1100"),
+        ({"handles": -1}, {}, "-1"),
+        ({"views_wanted": "left,middle"}, {}, "middle"),
+    ],
+    ids=["no plate", "no matte", "empty range", "negative", "outside", "handles", "view"],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(
+    changes: dict[str, Any], scene: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Refused, match=words) as refused:
+        resolve(values(**changes), Scene(**{**SCENE.__dict__, **scene}))
+    assert refused.value.hint
+
+
+def test_views_keep_the_order_of_the_script() -> None:
+    assert resolve(values(views_wanted="right, left"), SCENE).views == ("left", "right")
+    assert resolve(values(views_wanted="right"), SCENE).views == ("right",)
+    assert resolve(values(), SCENE).views == ("left", "right")
+
+
+def changed_value(knob: Any) -> Any:
+    if knob.name == "views_wanted":
+        return "left"
+    if knob.kind == CHOICE:
+        return next((choice for choice in knob.choices if choice != knob.default), "other")
+    if isinstance(knob.default, str):
+        return "other"
+    return not knob.default if isinstance(knob.default, bool) else knob.default + 1
+
+
+@pytest.mark.parametrize("knob", with_values(), ids=lambda knob: knob.name)
+def test_the_key_changes_exactly_with_what_makes_the_result(knob: Any) -> None:
+    before = described(resolve(values(), SCENE))
+    after = described(resolve(values(**{knob.name: changed_value(knob)}), SCENE))
+    alters = knob.makes_result or knob.name == "frame_range"
+    if knob.name == "frame_range":
+        after = described(resolve(values(frame_range="custom", last=1099), SCENE))
+    assert (key(before) != key(after)) is alters
+    assert (differences(before, after) != []) is alters
+
+
+def test_an_affected_matte_that_is_connected_is_sent_and_counts() -> None:
+    without = Scene(**{**SCENE.__dict__, "has_affected": False})
+    assert "--affected" in command(["v"], resolve(values(), SCENE), "/c", "left")
+    assert "--affected" not in command(["v"], resolve(values(), without), "/c", "left")
+    assert key(described(resolve(values(), SCENE))) != key(described(resolve(values(), without)))
+
+
+def test_windows_paths_become_slashes() -> None:
+    assert files(r"Z:\shot one\v001", "plate") == "Z:/shot one/v001/plate.%V.%04d.exr"
+
+
+def test_every_knob_that_an_artist_sees_has_a_tooltip() -> None:
+    assert all(knob.tooltip for knob in KNOBS if knob.kind != TAB)
+    assert len({knob.name for knob in KNOBS}) == len(KNOBS)
+    assert any(knob.kind == BUTTON for knob in KNOBS)
