@@ -261,6 +261,7 @@ def _other_commands(found: Any) -> None:
     )
     demo.add_argument("folder", nargs="?", default="demo", metavar="FOLDER", help="default: demo")
     _daemon_options(demo, embedded=True)
+    _report_command(found)
     doctor = _command(
         found,
         "doctor",
@@ -296,6 +297,35 @@ actions: list (default)  what is needed, what is there and right
     )
     settings.add_argument("--json", action="store_true", help="as one JSON object")
     _config_options(settings)
+
+
+def _report_command(found: Any) -> None:
+    report = _command(
+        found,
+        "report",
+        "measure a result around its hole, and against a truth, from its files",
+        lambda o: commands.report(_review_options(o), o.output or "", o.json),
+    )
+    report.add_argument("result", metavar="RESULT")
+    report.add_argument("plate", metavar="PLATE")
+    report.add_argument("matte", metavar="MATTE")
+    report.add_argument("--affected", metavar="MATTE", help="what the object causes")
+    report.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
+    report.add_argument("-o", "--output", metavar="PICTURE", help="a PNG with frames of all of it")
+    report.add_argument("--color-space", metavar="NAME", help="what the plate's pixels are")
+    report.add_argument("--matte-kind", choices=MATTE_KINDS)
+    report.add_argument("--threshold", type=float, metavar="X")
+    report.add_argument("--grow", type=int, metavar="PX")
+    report.add_argument("--soften", type=int, metavar="PX")
+    report.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def _review_options(options: argparse.Namespace) -> commands.ReviewOptions:
+    names = ("color_space", "matte_kind", "threshold", "grow", "soften")
+    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return commands.ReviewOptions(
+        options.result, options.plate, options.matte, options.affected, options.truth, chosen
+    )
 
 
 def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:

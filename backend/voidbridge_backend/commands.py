@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +19,7 @@ from rich.table import Table
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener, Outcome
-from voidbridge_protocol.errors import BadPattern, BadSetting
+from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Settings, Status
@@ -70,6 +71,19 @@ class ShotOptions:
             priority=self.priority,
             again=self.again,
         )
+
+
+@dataclass(frozen=True)
+class ReviewOptions:
+    """What is to be measured, as it was typed."""
+
+    result: str
+    plate: str
+    matte: str
+    affected: str | None
+    truth: str | None
+    settings: dict[str, Any]
+    """Only what was chosen; the rest is what the result was made with."""
 
 
 def run(shot: ShotOptions, who: ClientOptions, output: str, as_json: bool) -> None:
@@ -168,6 +182,28 @@ def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
 
     with _watched(as_json) as (to, cancelled):
         demonstration.show(Path(folder), to, lambda a, r: remove(a, r, who, to, cancelled))
+
+
+def report(files: ReviewOptions, picture: str, as_json: bool) -> None:
+    """Measures a result from its files; the numbers go to standard output."""
+    from . import review
+
+    named = {
+        name: Sequence.parse(text) for name, text in asdict(files).items() if isinstance(text, str)
+    }
+    settings = review.settings_of(named["result"], files.settings)
+    with _watched(as_json) as (to, cancelled):
+
+        def on_frame(done: int, of: int) -> None:
+            if cancelled.is_set():
+                raise JobCancelled("cancelled while the frames were being measured")
+            to.stage("measuring", done, of)
+
+        target = Path(picture) if picture else None
+        verdict = review.review(review.Files(**named), settings, target, on_frame)
+        to.event("quality", **verdict.described())
+    if not as_json:
+        print("\n".join(verdict.lines()))
 
 
 def doctor(who: ClientOptions, as_json: bool) -> int:

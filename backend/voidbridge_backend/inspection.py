@@ -84,7 +84,7 @@ class Findings:
 
     def described(self) -> dict[str, Any]:
         """As JSON has it: five digits, and nothing for what could not be measured."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: plain(value) for name, value in asdict(self).items()}
 
 
 def step_for(height: int, width: int) -> int:
@@ -227,9 +227,10 @@ class Inspection:
         )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A number as JSON and people have it: five digits, None for what is none."""
     if isinstance(value, float):
-        return None if math.isnan(value) else float(f"{value:.5g}")
+        return None if not math.isfinite(value) else float(f"{value:.5g}")
     return list(value) if isinstance(value, tuple) else value
 
 

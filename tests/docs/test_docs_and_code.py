@@ -14,12 +14,13 @@ import pytest
 from voidbridge_backend import cli
 from voidbridge_backend.config import Config
 from voidbridge_backend.quality import Report
+from voidbridge_backend.review import Verdict
 from voidbridge_protocol.messages import Status
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 CLI = ROOT / "docs/cli.md"
-SPREAD = {"status": Status, "report": Report}
+SPREAD = {"status": Status, "report": Report, "quality": Verdict}
 """Events whose fields come from a dataclass."""
 
 
