@@ -58,6 +58,7 @@ def run(
     the same bytes. Raises `RequestError` or `JobError`.
     """
     settings = order.request.settings
+    watch = noted = _Noted(watch)
     source = Source.of(order.request, order.source)
     watch.step("reading headers", 0, 0)
     canvas = canvas_of(source)
@@ -81,8 +82,22 @@ def run(
     for warning in findings.warnings:
         watch.warn(warning)
     provenance["quality"] = findings.described()
+    provenance["notes"] = noted.notes
     write_whole(order.folder / "provenance.json", _json(provenance).encode())
     return provenance
+
+
+class _Noted:
+    """The watch, and what the artist was told through it: a result's record says how it came about."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.step = watch.step
+        self.notes: list[str] = []
+        self._warn = watch.warn
+
+    def warn(self, text: str) -> None:
+        self.notes.append(text)
+        self._warn(text)
 
 
 def _survey(mattes: Mattes, source: Source, watch: Watch) -> Verdict:

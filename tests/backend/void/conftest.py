@@ -61,6 +61,6 @@ class SmallClip:
         return frame - self.frames[0] in self.hole
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_clip() -> type[SmallClip]:
     return SmallClip

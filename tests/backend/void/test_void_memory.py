@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from voidbridge_backend.engine.void.memory import GIB, MARGIN, PLANS, Demand, chosen, needed, table
+from voidbridge_backend.engine.void.memory import (
+    GIB,
+    MARGIN,
+    PLANS,
+    Demand,
+    Plan,
+    chosen,
+    needed,
+    table,
+)
 from voidbridge_protocol.errors import OutOfMemory
 
 PUBLISHED = Demand(
@@ -70,3 +80,12 @@ def test_the_table_says_of_every_plan_what_it_needs() -> None:
     assert list(said) == [plan.name for plan in PLANS]
     assert "20.0 GB free" in said["resident"]
     assert "free" not in said["streamed-tiled"]
+
+
+def test_after_a_plan_that_failed_only_smaller_ones_are_chosen() -> None:
+    free = 140 * GIB
+    for failed, following in pairwise(PLANS):
+        assert chosen(free, PUBLISHED, failed) == following
+    assert chosen(int(15.5 * GIB), PUBLISHED, Plan("resident")).name == "swapped-tiled"
+    with pytest.raises(OutOfMemory, match=r"140\.0 GB are free; the plan streamed-tiled was tried"):
+        chosen(free, PUBLISHED, PLANS[-1])

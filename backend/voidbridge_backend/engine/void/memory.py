@@ -109,15 +109,25 @@ def needed(plan: Plan, demand: Demand) -> int:
     return int(max(weights + denoising, demand.vae + coding))
 
 
-def chosen(free: int, demand: Demand) -> Plan:
-    """The best plan that `free` bytes are enough for. Raises `OutOfMemory` with the numbers when none is."""
-    for plan in PLANS:
+def chosen(free: int, demand: Demand, failed: Plan | None = None) -> Plan:
+    """The best plan that `free` bytes are enough for, of those smaller than `failed`.
+
+    Raises `OutOfMemory` with the numbers when none is.
+    """
+    left = PLANS[PLANS.index(failed) + 1 :] if failed else PLANS
+    for plan in left:
         if needed(plan, demand) + MARGIN <= free:
             return plan
-    least = min(needed(plan, demand) for plan in PLANS) + MARGIN
+    least = min(needed(plan, demand) for plan in left or PLANS) + MARGIN
     raise OutOfMemory(
         f"the model needs {least / GIB:.1f} GB of the device's memory, {free / GIB:.1f} GB are free"
+        + (f"; the plan {failed.name} was tried" if failed else "")
     )
+
+
+def on_cpu(failed: Plan | None = None) -> Plan:
+    """The plan without a device: only tiles save anything there."""
+    return Plan("swapped-tiled") if failed else Plan("resident")
 
 
 def table(free: int, demand: Demand) -> Mapping[str, str]:

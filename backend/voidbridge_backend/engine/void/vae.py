@@ -163,6 +163,9 @@ class _Tiled:
     def __call__(self, chunk: Tensor, caches: Cache) -> tuple[Tensor, Cache]:
         caches = caches or {}
         height, width = (size // self.unit_in for size in chunk.shape[-2:])
+        if height <= self.tiles.height and width <= self.tiles.width:
+            part, caches["whole"] = self.run(chunk, caches.get("whole"))
+            return part, caches
         total: Tensor | None = None
         weight: Tensor | None = None
         for top in _spans(height, self.tiles.height, self.tiles.overlap):

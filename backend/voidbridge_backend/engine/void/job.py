@@ -1,0 +1,183 @@
+"""One clip through one pass or two: what is done, in order, each network where the memory plan has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from voidbridge_backend.engine.base import Pixels, Watch
+from voidbridge_protocol.errors import EngineFailed
+from voidbridge_protocol.messages import Settings
+
+from . import memory, networks, picture_noise, pipeline, sampling
+from .denoiser import Conditions, Text
+from .footage import Footage, grain, pictures
+from .memory import Plan
+from .pipeline import Method
+from .pulse import pulsing
+from .vae import Vae
+
+if TYPE_CHECKING:
+    from .engine import Void
+
+AGAIN_S = 0.1
+"""While a step takes long, the watcher is told where it is no more often than this."""
+
+
+class Job:
+    """One clip through one pass or two. What both passes are told is encoded once."""
+
+    def __init__(
+        self,
+        engine: Void,
+        footage: Footage,
+        settings: Settings,
+        watch: Watch,
+        failed: Plan | None = None,
+    ) -> None:
+        """`failed` is the memory plan that this job ran out of memory with before."""
+        self.engine, self.footage, self.settings = engine, footage, settings
+        self.options = engine.options
+        self.watch = watch
+        self.is_short = failed is not None
+        watch.step("loading the model", 0, 1)
+        self.plan = engine.plan(footage, settings, watch, failed)
+        if self.plan.tiles:
+            watch.warn(
+                "device memory is short: pictures are coded in tiles, which can show slightly"
+            )
+
+    def frames(self, count: int) -> Iterator[Pixels]:
+        """The first `count` frames of the footage without the object, as they are finished."""
+        text = self._text()
+        known = self._conditions()
+        latents = self._first_pass(known, text)
+        if self.settings.passes == 2:
+            noise = self._moving_noise(latents)
+            latents = self._second_pass(known, noise, text)
+        yield from self._decoded(latents, count, "finishing")
+
+    def _text(self) -> Text:
+        self.watch.step("reading the prompt", 0, 1)
+        engine = self.engine
+        needed = [self.settings.prompt, self.options.negative_prompt]
+        # The encoder is asked once and is larger than all else; where it does not fit it works on the CPU.
+        device = str(engine.residence.device)
+        if not engine.residence.is_cpu and (self.is_short or not self._encoder_fits()):
+            device = "cpu"
+        prompt, negative = engine.prompts.embeddings(needed, device)
+        return Text(prompt, negative)
+
+    def _encoder_fits(self) -> bool:
+        size = sum(path.stat().st_size for path in networks.text_weights(self.engine.models).files)
+        return size + 2 * memory.MARGIN < torch.cuda.mem_get_info(self.engine.residence.device)[0]
+
+    def _conditions(self) -> Conditions:
+        mask = self._mask("tri")
+        footage, seed = self.footage, self.settings.seed
+
+        def noise(span: slice) -> Tensor:
+            return grain(seed, span, footage.height, footage.width)
+
+        with self._coding("encoding the plate") as (vae, report):
+            plate = pipeline.encoded_plate(
+                vae, footage.plate, noise, footage.length, self.plan.tiles, report.on_step
+            )
+        return Conditions(mask, plate)
+
+    def _mask(self, levels: Any) -> Tensor:
+        with self._coding("encoding the mask") as (vae, report):
+            return pipeline.encoded_mask(
+                vae,
+                self.footage.quadmask,
+                self.footage.length,
+                levels,
+                self.plan.tiles,
+                report.on_step,
+            )
+
+    def _first_pass(self, known: Conditions, text: Text) -> Tensor:
+        footage = self.footage
+        noise = sampling.noise(
+            self.settings.seed, footage.latents, footage.height // 8, footage.width // 8
+        )
+        method = replace(
+            pipeline.FIRST, guidance=self.options.guidance, strength=self.options.strength
+        )
+        return self._denoised(1, "removing", known, noise, text, method)
+
+    def _moving_noise(self, latents: Tensor) -> Tensor:
+        """Noise that moves with what the first pass made; its frames are looked at as they are decoded."""
+        footage, options = self.footage, self.options
+        make = picture_noise.reference if options.noise == "reference" else picture_noise.aligned
+        return make(
+            self._decoded(latents, footage.length, "following the motion"),
+            (footage.height, footage.width),
+            footage.length,
+            self.settings.seed,
+            self.engine.flow,
+            degradation=options.degradation,
+            fineness=options.fineness,
+            device=str(self.engine.residence.device),
+        )
+
+    def _second_pass(self, known: Conditions, noise: Tensor, text: Text) -> Tensor:
+        if self.options.pass2_mask == "reference":
+            known = replace(known, mask=self._mask("reference"))
+        method = replace(pipeline.SECOND, guidance=self.options.second_guidance)
+        return self._denoised(2, "refining", known, noise, text, method)
+
+    def _denoised(
+        self, number: int, stage: str, known: Conditions, noise: Tensor, text: Text, method: Method
+    ) -> Tensor:
+        method = replace(
+            method,
+            steps=self.settings.steps or self.options.steps,
+            window=self.options.window,
+            overlap=self.options.overlap,
+        )
+        denoiser, report = self.engine.denoiser(number), Report(self.watch, stage)
+        at_work = self.engine.residence.working(denoiser.network, self.plan, in_blocks=True)
+        with at_work, pulsing(denoiser.parts(), report.again):
+            config = networks.scheduler_config(self.engine.models)
+            return pipeline.denoised(denoiser, config, known, noise, text, method, report.on_step)
+
+    def _decoded(self, latents: Tensor, count: int, stage: str) -> Iterator[Pixels]:
+        with self._coding(stage) as (vae, report):
+            for frame in pipeline.decoded(vae, latents, count, self.plan.tiles, report.on_step):
+                if not torch.isfinite(frame).all():
+                    raise EngineFailed(f"a frame came out not finite while {stage}")
+                report.again()
+                yield pictures(frame)[0]
+
+    @contextmanager
+    def _coding(self, stage: str) -> Iterator[tuple[Vae, Report]]:
+        vae, report = self.engine.vae(), Report(self.watch, stage)
+        with (
+            self.engine.residence.working(vae.network, self.plan),
+            pulsing(vae.parts(), report.again),
+        ):
+            yield vae, report
+
+
+class Report:
+    """Tells the watcher how far one stage is, and tells it again while a step takes long."""
+
+    def __init__(self, watch: Watch, stage: str) -> None:
+        self._watch, self._stage, self._where = watch, stage, (0, 1)
+        self._told = 0.0
+
+    def on_step(self, done: int, of: int) -> None:
+        self._where = (done, of)
+        self._watch.step(self._stage, done, of)
+        self._told = time.monotonic()
+
+    def again(self) -> None:
+        if time.monotonic() - self._told > AGAIN_S:
+            self.on_step(*self._where)
