@@ -6,14 +6,17 @@ from pathlib import Path
 
 from voidbridge_backend.engine.base import Engine
 
-from . import options, weights
+from . import options, selftest, weights
 from .engine import Void
 
 
 def make(device: str, models: Path | None) -> Engine:
     """The engine with the models in `models`, for `device` ("cpu", "cuda:0").
 
-    Raises `ModelMissing` naming every file that is not there, `BadSetting` for options that cannot be.
+    Raises `ModelMissing` naming every file that is not there, `BadSetting` for options that cannot be,
+    `EngineFailed` when this machine fails the self-test.
     """
     folder = weights.require(models, 1)
-    return Void(folder, device, options.from_folder(folder))
+    engine = Void(folder, device, options.from_folder(folder))
+    selftest.check(str(engine.residence.device), engine.dtype)
+    return engine
