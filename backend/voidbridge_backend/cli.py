@@ -289,6 +289,14 @@ actions: list (default)  what is needed, what is there and right
     models.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
     models.add_argument("--config", metavar="FILE", help=f"settings, TOML (default {CONFIG_FILE})")
     models.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    install = _command(
+        found,
+        "install",
+        "write the plug-in of a host",
+        lambda o: commands.install(o.host, o.to),
+    )
+    install.add_argument("host", metavar="HOST", help="nuke")
+    install.add_argument("--to", metavar="FOLDER", help="where the plug-in goes")
     settings = _command(
         found,
         "config",

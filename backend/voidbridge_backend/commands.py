@@ -237,6 +237,21 @@ def models(action: str, folder: Path | None, config: Config, whole: bool, as_jso
     weights.show(where, device, whole=whole, as_json=as_json)
 
 
+def install(host: str, to: str | None) -> None:
+    """Writes the plug-in of a host into a folder of its own, and says what is left to do."""
+    from . import install as installing
+
+    if host != "nuke":
+        raise BadSetting(f"there is no plug-in for {host!r}", "There is one for: nuke")
+    folder = Path(to or installing.NUKE_FOLDER).expanduser().absolute()
+    files = installing.install_nuke(folder)
+    print(f"{len(files)} files are in {folder}")
+    print(f"It starts: {' '.join(installing.command())}")
+    print(f"Tell Nuke with the variable NUKE_PATH={folder}")
+    print("or with one line in ~/.nuke/init.py:")
+    print(f"    nuke.pluginAddPath({folder.as_posix()!r})")
+
+
 def show_config(settings: list[Setting], as_json: bool) -> None:
     """Every setting, its value, and where that came from."""
     if as_json:

@@ -1,0 +1,89 @@
+"""Writes the folder that puts the node into Nuke. It imports nothing of the node: it copies its files."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import shutil
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.files import disk_error, write_whole
+
+MARK = "voidbridge.json"
+"""Says that a folder is ours, and where the command is."""
+NUKE_FOLDER = Path("~/.nuke/voidbridge")
+SIZE = 24
+"""Pixels of an icon, as Nuke's menus have them."""
+SAMPLES = 4
+"""Of each pixel, in each direction."""
+
+
+def install_nuke(to: Path) -> list[Path]:
+    """The files of a self-contained plug-in, all below `to`. Deleting that folder uninstalls it.
+
+    What an earlier installation wrote there is replaced. Raises `BadSetting` where the folder holds something else,
+    `DiskFull`.
+    """
+    if to.exists() and not (to.is_dir() and ((to / MARK).is_file() or not any(to.iterdir()))):
+        raise BadSetting(
+            f"{to} is there already and is no folder of Voidbridge",
+            "Name an empty or a new folder with --to.",
+        )
+    package = _package("voidbridge_nuke")
+    files = {to / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
+    files[to / "icons/voidbridge.png"] = icon()
+    for path in sorted(package.rglob("*")):
+        if path.suffix in (".py", ".nk"):
+            inside = path.relative_to(package)
+            startup = inside.parts[0] == "nuke_path"
+            target = Path(*inside.parts[1:]) if startup else Path("python", package.name, inside)
+            files[to / target] = path.read_bytes()
+    try:
+        if (to / "python" / package.name).is_dir():
+            shutil.rmtree(to / "python" / package.name)
+    except OSError as error:
+        raise disk_error(to, error) from error
+    for path, data in files.items():
+        write_whole(path, data)
+    return sorted(files)
+
+
+def command() -> list[str]:
+    """What a host is to start: the command beside this Python, else this Python itself."""
+    beside = Path(sys.executable).with_name(
+        "voidbridge.exe" if sys.platform == "win32" else "voidbridge"
+    )
+    return [str(beside)] if beside.is_file() else [sys.executable, "-m", "voidbridge_backend"]
+
+
+def icon() -> bytes:
+    """A PNG: a ring around nothing, RGBA."""
+    rows = (
+        b"\0" + b"".join(bytes((226, 120, 64, _coverage(x, y))) for x in range(SIZE))
+        for y in range(SIZE)
+    )
+    header = struct.pack(">IIBBBBB", SIZE, SIZE, 8, 6, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows), 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+
+
+def _coverage(x: int, y: int) -> int:
+    """How much of a pixel the ring covers, 0 to 255."""
+    steps = [(i + 0.5) / SAMPLES - SIZE / 2 for i in range(SAMPLES)]
+    radii = [math.hypot(x + i, y + j) / SIZE for i in steps for j in steps]
+    return 255 * sum(0.26 < radius < 0.46 for radius in radii) // len(radii)
+
+
+def _package(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise BadSetting(f"the package {name} is not installed", "Install Voidbridge again.")
+    return Path(next(iter(found.submodule_search_locations)))
