@@ -34,7 +34,7 @@ FLOOR = 0.002
 FINE = 1.0
 """Standard deviation in pixels of the blur that parts grain from picture."""
 
-SEAM_SHOWS, BOILS, PULSES, DARK_RIM = 2.0, 3.0, 0.01, 0.03
+SEAM_SHOWS, BOILS, PULSES, DARK_RIM = 2.5, 3.0, 0.01, 0.03
 GRAIN_FITS = 0.6, 1.6
 
 

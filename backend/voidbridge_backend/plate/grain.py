@@ -28,6 +28,8 @@ BINS, FILL = 12, 20
 CALM = 1.5
 """Blocks of up to this many times the variance that a tenth of them stays below are flat: a flat block's own
 estimate scatters by a tenth or two."""
+STEEP, SLACK = 0.75, 1.2
+"""Photons make grain as strong as the root of the light, a log curve makes it even; the slack is for measuring."""
 FINE = 1.0
 """Standard deviation in pixels of the blur that parts grain from picture in a generated one."""
 WINDOW = 33
@@ -178,14 +180,26 @@ def _steps(means: Floats, variances: Floats) -> tuple[Floats, Mask]:
     """[steps, 2]: (value, variance) of one channel, rising; and which blocks are flat."""
     order = np.argsort(means, kind="stable")
     bins = np.array_split(order, max(1, min(BINS, len(order) // FILL)))
-    calm = np.zeros(len(means), bool)
-    steps = []
+    found, steps = [], []
     for members in bins:
         floor = np.quantile(variances[members], 0.1)
         chosen = members[variances[members] <= CALM * floor]
-        calm[chosen] = True
+        found.append(chosen)
         steps.append((float(np.median(means[chosen])), float(np.median(variances[chosen]))))
-    return np.array(steps), calm
+    calm = np.zeros(len(means), bool)
+    kept = _plausible(np.array(steps))
+    for index in np.flatnonzero(kept):
+        calm[found[index]] = True
+    return np.array(steps)[kept], calm
+
+
+def _plausible(steps: Floats) -> Mask:
+    """Which steps are no rougher than any other allows: where all blocks of a brightness are texture, the next
+    brightness tells. Between two brightnesses grain changes no faster than STEEP of their ratio."""
+    values, deviations = np.maximum(np.abs(steps[:, 0]), 1e-4), np.sqrt(steps[:, 1])
+    logs = np.log(values)
+    allowed = SLACK * np.exp(STEEP * np.abs(logs[:, None] - logs[None, :])) * deviations[None, :]
+    return np.asarray(deviations <= allowed.min(axis=1))
 
 
 def _kernels(alike: NDArray[np.float32]) -> Floats:

@@ -145,3 +145,12 @@ def test_nan_and_what_is_not_free_are_never_looked_at() -> None:
     grain = sample.measured()
     assert grain is not None
     assert grain.deviation(light()).max() < 0.05
+
+
+def test_a_brightness_that_is_all_texture_is_told_by_the_next() -> None:
+    rough = plate(1)
+    dark = light()[..., 0] < 0.12
+    coarse = cv2.GaussianBlur(np.random.default_rng(3).normal(0, 1, dark.shape), (0, 0), 1)
+    rough[dark] += (0.2 * coarse[dark])[:, None].astype(np.float32)
+    found = grain_of(rough).deviation(light())[dark][:, 0]
+    assert found.max() < 2 * deviation(light())[dark][:, 0].max()
