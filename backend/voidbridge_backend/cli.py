@@ -19,7 +19,7 @@ from voidbridge_protocol.errors import (
     RequestError,
     VoidbridgeError,
 )
-from voidbridge_protocol.messages import GRAINS, MATTE_KINDS, REGIONS, Settings
+from voidbridge_protocol.messages import GRAINS, MATTE_COLORS, MATTE_KINDS, REGIONS, Settings
 
 from . import commands
 from .config import Config, Setting, resolve
@@ -139,6 +139,12 @@ def _shot_options(made: Any) -> None:
     )
     matte = made.add_argument_group("the matte")
     matte.add_argument("--matte-kind", choices=MATTE_KINDS, default=default.matte_kind)
+    matte.add_argument(
+        "--matte-color",
+        choices=MATTE_COLORS,
+        default=default.matte_color,
+        help="when a quadmask went through a color transform",
+    )
     matte.add_argument(
         "--threshold",
         type=float,
@@ -350,6 +356,7 @@ def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
             steps=options.steps,
             passes=options.passes,
             matte_kind=options.matte_kind,
+            matte_color=options.matte_color,
             threshold=options.threshold,
             grow=options.grow,
             soften=options.soften,

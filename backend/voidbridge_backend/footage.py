@@ -33,6 +33,7 @@ from .plate.matte import (
     kind_of,
     matte_channels,
     matte_part,
+    undone,
 )
 from .plate.quadmask import AFFECTED, KEEP, Hole, on_window
 
@@ -118,6 +119,7 @@ class Mattes:
     def _is_set(self, role: str, verdict: Verdict, frame: int) -> bool:
         darkest, brightest = self._extremes[role, verdict.channel, frame]
         if verdict.kind == "quadmask":
+            darkest = float(undone(np.array([darkest]), verdict)[0])
             return darkest * 255 / verdict.unit < (AFFECTED + KEEP) / 2
         return brightest >= self._settings.threshold * verdict.unit
 
@@ -133,7 +135,8 @@ class Mattes:
                 evidence = seen.setdefault(name, Evidence(name))
                 evidence.add(values, f"{role} frame {frame}")
                 self._extremes[role, name, frame] = float(values.min()), float(values.max())
-        return kind_of(choose_channel(seen), asked, self._settings.threshold)
+        undo = self._settings.matte_color == "undo"
+        return kind_of(choose_channel(seen), asked, self._settings.threshold, undo)
 
     def _values(self, role: str, frame: int) -> NDArray[Any]:
         verdict = self._verdicts[role]

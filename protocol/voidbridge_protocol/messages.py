@@ -27,6 +27,7 @@ MAX_CHUNK = 2 * 1024 * 1024
 
 ROLES = ("plate", "matte", "affected")
 MATTE_KINDS = ("auto", "matte", "quadmask")
+MATTE_COLORS = ("refuse", "undo")
 REGIONS = ("union", "track", "full")
 GRAINS = ("auto", "off")
 
@@ -53,6 +54,8 @@ class Settings:
     """Behind the growth the result fades into the plate over this much."""
     color_space: str = ""
     """An OpenColorIO name of what the plate's pixels are; empty: what the file says, else ACEScg."""
+    matte_color: str = "refuse"
+    """What to do with a quadmask that went through a color transform on its way."""
     region: str = "union"
     """What an engine of a fixed size is shown: all that is removed in the shot, a crop that follows it, or all."""
     grain: str = "auto"
@@ -63,6 +66,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("matte kind", self.matte_kind, MATTE_KINDS),
+            ("matte color", self.matte_color, MATTE_COLORS),
             ("region", self.region, REGIONS),
             ("grain", self.grain, GRAINS),
         ):

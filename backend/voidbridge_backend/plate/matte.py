@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from voidbridge_protocol.errors import BadMatte, UnsupportedFrame
 
 from .header import Header, flat_refusal
-from .quadmask import KEEP, Hole, from_mattes, from_quadmask
+from .quadmask import CODES, KEEP, Hole, from_mattes, from_quadmask
 
 MatteKind = Literal["matte", "quadmask"]
 
@@ -44,6 +44,8 @@ class Verdict:
     channel: str
     text: str
     warnings: tuple[str, ...] = ()
+    transform: str = ""
+    """What color management did to a quadmask, one of `_TRANSFORMS`; empty for nothing."""
 
     @property
     def outside(self) -> float:
@@ -106,18 +108,23 @@ class Evidence:
         return int(self.counts[value <= _VALUES].sum())
 
 
-def kind_of(evidence: Evidence, asked: str = "auto", threshold: float = 0.1) -> Verdict:
+def kind_of(
+    evidence: Evidence, asked: str = "auto", threshold: float = 0.1, undo: bool = False
+) -> Verdict:
     """What the clip's matte is; `asked` is "auto", "matte" or "quadmask".
 
     Raises `BadMatte` for a clip without a pixel, and for a quadmask that went through a color transform
-    on its way: its 63 would be read as 0 and its 127 as 63.
+    on its way: its 63 would be read as 0 and its 127 as 63. With `undo` the transform is noted instead,
+    and `undone` takes it back.
     """
     if not evidence.pixels:
         raise BadMatte("the matte has no pixels")
     unit, where = evidence.unit, f"channel {evidence.channel}" if evidence.channel else "the matte"
     middle, share = _middle(evidence, lambda code: code / 255)
     if asked != "matte" and share < SHARE:
-        _refuse_transformed(evidence, where)
+        transformed = _transformed(evidence, where, undo)
+        if transformed is not None:
+            return transformed
     if asked == "quadmask" or (asked == "auto" and share >= SHARE):
         return _quadmask(evidence, where, middle, share)
     covered = evidence.count_from(threshold * unit) / evidence.pixels
@@ -152,10 +159,19 @@ def hole_of(
                 "the matte is a quadmask, which already says what is affected",
                 "Leave the matte for what is affected away, or give a plain matte as the first.",
             )
-        return from_quadmask(values, verdict.unit, grow, soften)
+        return from_quadmask(undone(values, verdict), verdict.unit, grow, soften)
     first = _in_units(values, verdict)
     second = None if affected is None else _in_units(*affected)
     return from_mattes(first, second, threshold, grow, soften)
+
+
+def undone(values: NDArray[Any], verdict: Verdict) -> NDArray[Any]:
+    """A quadmask's values before color management: the levels exactly, what lies between them between them."""
+    if not verdict.transform:
+        return values
+    decode = _TRANSFORMS[verdict.transform]
+    found = [decode(code) * verdict.unit for code in CODES.tolist()]
+    return np.asarray(np.interp(values, found, CODES * (verdict.unit / KEEP)), np.float32)
 
 
 def matte_channels(header: Header) -> tuple[int, tuple[str, ...]]:
@@ -230,17 +246,24 @@ def _quadmask(evidence: Evidence, where: str, middle: int, share: float) -> Verd
     return Verdict("quadmask", evidence.unit, evidence.channel, text, tuple(warnings))
 
 
-def _refuse_transformed(evidence: Evidence, where: str) -> None:
+def _transformed(evidence: Evidence, where: str, undo: bool) -> Verdict | None:
+    """A quadmask that went through color management; None for what is none."""
     for what, decode in _TRANSFORMS.items():
         _, share = _middle(evidence, decode, NEAR_TRANSFORMED)
-        if share >= SHARE:
-            low, high = decode(63) * evidence.unit, decode(127) * evidence.unit
-            raise BadMatte(
-                f"{where} looks like a quadmask that was {what}: "
-                f"it holds {low:.4g} and {high:.4g} where 63 and 127 should be",
-                "Read it as raw data (in Nuke: raw data; in Resolve: no color space), or choose "
-                "--matte-kind matte if it is meant to be a plain matte.",
-            )
+        if share < SHARE:
+            continue
+        low, high = decode(63) * evidence.unit, decode(127) * evidence.unit
+        said = f"it holds {low:.4g} and {high:.4g} where 63 and 127 should be"
+        if undo:
+            text = f"{where} is a quadmask that was {what}, which is undone: {said}"
+            return Verdict("quadmask", evidence.unit, evidence.channel, text, (text,), what)
+        raise BadMatte(
+            f"{where} looks like a quadmask that was {what}: {said}",
+            "Read it as raw data (in Nuke: raw data; in Resolve: no color space), let "
+            "--matte-color undo take that back, or choose --matte-kind matte if it is meant to "
+            "be a plain matte.",
+        )
+    return None
 
 
 def _from_srgb(value: float) -> float:
