@@ -15,6 +15,7 @@ from voidbridge_protocol.errors import BadPattern, BadSetting, MissingFrames
 
 _PLACEHOLDER = re.compile(r"%(0?)(\d*)d|(#+)|(@+)|\$F(\d*)")
 _PRINTF = re.compile(r"%0?\d*d")
+_VIEW = re.compile(r"%[vV](?![\w%])|%V")
 _GLOB = re.compile(r"[*?]|\[[^\]]*\]")
 _LAST_NUMBER = re.compile(r"(-?\d+)(?!.*\d)")
 
@@ -44,6 +45,11 @@ class Sequence:
         found = _places(name) if not Path(text).is_file() else []
         if not name or (not found and Path(text).is_dir()):
             raise BadPattern(f"{text or 'an empty name'} is a folder, not a sequence of files")
+        if _VIEW.search(text):
+            raise BadPattern(
+                f"{text} has a placeholder for the view",
+                "Run one job for each view, with the view's name written out: plate.left.%04d.exr.",
+            )
         if _PRINTF.search(str(folder)):
             raise BadPattern(
                 f"{text} has a frame number in its folder's name",
@@ -55,8 +61,6 @@ class Sequence:
                 + " and ".join(match.group() for match in found),
                 "Leave one place for the frame number and spell out the rest, e.g. the view.",
             )
-        if re.search("%[vV]", name):
-            raise BadPattern(f"{name} has a placeholder for the view", "Write the view's name out.")
         if not found:
             return _single(text, folder, name)
         match = found[0]
