@@ -19,6 +19,10 @@ from .status import CANCELLED, DONE, FAILED, Status, line
 
 SEVERAL = 3
 """Names of changed knobs that the status line lists."""
+NO_RESULT: dict[str, Value] = {
+    name: BY_NAME[name].default
+    for name in ("result_files", "plate_files", "result_first", "result_last")
+}
 
 
 class Work:
@@ -83,12 +87,16 @@ def created(node: Any) -> None:
     host.add_knobs(node, plan.add)
     changes: dict[str, Value] = {"node_version": NODE_VERSION}
     others = [other for other in host.ours() if other.fullName() != node.fullName()]
-    taken = {other["node_id"].value() for other in others}
-    if not values["node_id"] or values["node_id"] in taken:
-        changes["node_id"] = uuid.uuid4().hex[:12]
+    if values["node_id"] in {other["node_id"].value() for other in others}:
+        # A copy may be fed with another plate: what is left of the first one's result would be a lie.
+        changes.update(NO_RESULT, homes="")
+        host.put_choices(node, "version_shown", [NO_VERSION], NO_VERSION)
+    elif values["node_id"]:
+        host.put(node, changes)
+        return  # being loaded: its inputs are not connected yet
+    changes["node_id"] = uuid.uuid4().hex[:12]
     host.put(node, changes)
-    if not values["node_id"] or "node_id" in changes:
-        refresh(node)
+    refresh(node)
 
 
 def changed(node: Any, name: str) -> None:
@@ -382,9 +390,7 @@ def _choose(node: Any) -> None:
             _show_version(node, version)
             break
     else:
-        host.put(
-            node, {"result_files": "", "plate_files": "", "result_first": 0, "result_last": -1}
-        )
+        host.put(node, NO_RESULT)
     refresh(node)
 
 

@@ -1,0 +1,65 @@
+"""A stand-in for Nuke under the name `nuke`, with the plug-in installed as a user has it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from voidbridge_backend.install import install_nuke
+
+HERE = Path(__file__).parent
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """A module of the tests, which are no package, under a name that others import it by."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec
+        assert spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+stage = load("voidbridge_stage", HERE.parent / "end_to_end/stage.py")
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `voidbridge install nuke` writes, with a space and an umlaut in its name."""
+    folder = tmp_path_factory.mktemp("host") / "Plug-ins für Nuke"
+    install_nuke(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[Any]:
+    with stage.daemon() as made:
+        made.wait_for_worker()
+        yield made
+
+
+@pytest.fixture
+def host(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Nuke with a GUI that has just started and read the plug-in's init.py and menu.py."""
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] in ("nuke", "voidbridge_nuke")
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    nuke = load("nuke", HERE / "stand_in.py")
+    nuke.stage.start(plugin, tmp_path)
+    yield nuke
+    assert nuke.stage.undo_level == 0
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] in ("nuke", "voidbridge_nuke")
+    ]:
+        del sys.modules[name]
