@@ -137,6 +137,11 @@ def _shot_options(made: Any) -> None:
     shot.add_argument(
         "--color-space", default="", metavar="NAME", help="what the plate's pixels are"
     )
+    shot.add_argument(
+        "--result-layer",
+        action="store_true",
+        help="leave the plate's picture and put the result beside it, as the layer voidbridge",
+    )
     matte = made.add_argument_group("the matte")
     matte.add_argument("--matte-kind", choices=MATTE_KINDS, default=default.matte_kind)
     matte.add_argument(
@@ -364,6 +369,7 @@ def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
             region=options.region,
             grain=options.grain,
             grain_amount=options.grain_amount,
+            result_layer=options.result_layer,
         ),
         priority=options.priority,
         again=options.again,

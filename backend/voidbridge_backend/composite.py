@@ -18,6 +18,7 @@ from .plate import exr
 from .plate.color import sanitize
 from .plate.grain import Grain, Sample
 from .plate.merge import merge
+from .plate.part import LAYER
 from .plate.quadmask import Weights
 from .plate.region import Region
 from .plate.seam import margin, membrane
@@ -122,6 +123,26 @@ def _only(alpha: Weights, where: Region | None) -> Weights:
     if where is not None:
         where.paste(visible, where.cut(alpha))
     return visible
+
+
+def layer_of(source: exr.Frame, made: Replaced | None) -> dict[str, exr.Samples]:
+    """The result alone, as channels of the layer `voidbridge`: not premultiplied, 0 where nothing is replaced.
+
+    R, G and B have the types of the picture's, the matte A is half. For artists who merge themselves.
+    """
+    size = source.window.height, source.window.width
+    layer: dict[str, exr.Samples] = {f"{LAYER}.A": np.zeros(size, np.float16)}
+    for plane, (name, own) in enumerate(zip("RGB", source.rgb_names, strict=True)):
+        samples = np.zeros(size, source.channels[own].dtype)
+        if made is not None:
+            part = made.box.cut(samples)
+            alone = np.ascontiguousarray(made.result[..., plane])
+            whole = (made.alpha > 0).astype(np.float32)
+            part[...] = merge(np.zeros_like(part), alone, whole)
+        layer[f"{LAYER}.{name}"] = samples
+    if made is not None:
+        made.box.paste(layer[f"{LAYER}.A"], made.alpha.astype(np.float16))
+    return layer
 
 
 def grain_of(view: View, most: int = 5) -> Grain | None:

@@ -21,7 +21,7 @@ from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.messages import Request, ResultFile
 
-from .composite import Composite, grain_of
+from .composite import Composite, Replaced, grain_of, layer_of
 from .engine.base import Engine, Pixels, Sight, Watch
 from .footage import Mattes, Plates, Source, canvas_of, model_space
 from .inspection import Glimpse, Inspection
@@ -198,11 +198,20 @@ class _Results:
         with _about(frame):
             source = self._plates.frame(frame)
             made = None if pixels is None else self._composite.frame(source, frame, pixels)
-            data = exr.encode(source, made.words if made else {}, self._header)
+            data = self._encoded(source, made)
             write_whole(self._order.folder / f"{frame}.exr", data)
         digest = hashlib.sha256(data).hexdigest()
         self._announce(ResultFile(frame, digest, len(data)))
         return None if made is None else self._composite.seen(source, frame, made)
+
+    def _encoded(self, source: exr.Frame, made: Replaced | None) -> bytes:
+        if not self._order.request.settings.result_layer:
+            return exr.encode(source, made.words if made else {}, self._header)
+        layer = layer_of(source, made)
+        again = {name for name in layer if name in source.channels}
+        words = {name: layer[name].astype(source.channels[name].dtype) for name in again}
+        added = {name: samples for name, samples in layer.items() if name not in again}
+        return exr.encode(source, words, self._header, added)
 
 
 @contextmanager

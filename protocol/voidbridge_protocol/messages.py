@@ -62,6 +62,8 @@ class Settings:
     """Whether the plate's grain is put on generated pixels that lack it."""
     grain_amount: float = 1.0
     """How much of what is missing."""
+    result_layer: bool = False
+    """Leave the plate's picture as it is, and put the result beside it as the layer `voidbridge` with its matte."""
 
     def __post_init__(self) -> None:
         for name, value, known in (

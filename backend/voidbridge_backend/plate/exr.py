@@ -42,6 +42,7 @@ from .header import (
     plate_part,
     rgb_names,
 )
+from .layer import with_channels
 
 Samples = NDArray[Any]
 """[height, width], float16, float32 or uint32: one channel as the file has it."""
@@ -128,13 +129,18 @@ def decode(
 
 
 def encode(
-    frame: Frame, words: Mapping[str, Samples], attributes: Mapping[str, str] | None = None
+    frame: Frame,
+    words: Mapping[str, Samples],
+    attributes: Mapping[str, str] | None = None,
+    added: Mapping[str, Samples] | None = None,
 ) -> bytes:
     """The frame's file with these channels instead of its own, and these strings added to its header.
 
     `words`       channels by name, each of the shape and type it has in `frame.channels`; a channel that
                   is not named stays as it is. Not one bit of them is altered.
     `attributes`  string attributes for the part; one that is there already is replaced in its place.
+    `added`       channels that the frame does not have, of its shape, float16 or float32; they make every
+                  block a new one.
 
     The compression stays when it is lossless and becomes ZIP when not. The same arguments give the same
     bytes.
@@ -142,9 +148,18 @@ def encode(
     part = frame.part
     channels = _replaced(frame, words)
     rows = _changed_rows(frame.channels, channels)
+    if added:
+        part = with_channels(part, {name: _type_of(samples) for name, samples in added.items()})
+        channels |= added
+        rows[:] = True
     chunks = _all_chunks(frame)
     listed = [list(p.attributes) for p in frame.header.parts]
-    if part.lossless:
+    if not part.lossless and rows.any():
+        part, rows = _zipped(part), np.ones_like(rows)
+        chunks = _swapped(
+            chunks, frame.index, _encoded(part, channels, _blocks_of(part, rows)), part
+        )
+    elif rows.any():
         renewed = _encoded(part, channels, _blocks_of(part, rows))
         chunks = [
             Chunk(c.part, c.number, c.offset, renewed.get(c.number, c.payload))
@@ -152,17 +167,13 @@ def encode(
             else c
             for c in chunks
         ]
-    elif rows.any():
-        part = _zipped(part)
-        listed[frame.index] = list(part.attributes)
-        chunks = _swapped(
-            chunks,
-            frame.index,
-            _encoded(part, channels, _blocks_of(part, np.ones_like(rows))),
-            part,
-        )
+    listed[frame.index] = list(part.attributes)
     _put_strings(listed[frame.index], attributes or {})
     return file_of(frame.header.version, listed, chunks, multipart=frame.header.multipart)
+
+
+def _type_of(samples: Samples) -> PixelType:
+    return next(type_ for type_, dtype in DTYPES.items() if samples.dtype == dtype)
 
 
 def bits(samples: Samples) -> Samples:

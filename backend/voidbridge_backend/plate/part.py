@@ -15,6 +15,10 @@ from typing import Any
 from .compression import Codec
 
 
+LAYER = "voidbridge"
+"""The layer that holds a result alone: `voidbridge.R`, `.G`, `.B`, and its matte `.A`. Never the picture."""
+
+
 class PixelType(IntEnum):
     UINT = 0
     HALF = 1
@@ -189,6 +193,8 @@ def rgb_names(part: Part) -> tuple[str, str, str] | None:
     prefixes = [""]
     for channel in part.channels:
         layer, dot, last = channel.name.rpartition(".")
+        if layer == LAYER:
+            continue
         if dot and last in ("R", "r", "red") and layer + dot not in prefixes:
             prefixes.append(layer + dot)
     for prefix in prefixes:
