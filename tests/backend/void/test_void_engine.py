@@ -124,9 +124,9 @@ def test_the_second_pass_s_mask_and_noise_can_be_the_published_ones(
         assert not np.array_equal(ours, theirs)
 
 
-def test_plate_and_mask_are_encoded_once_for_both_passes(void: Void, small_clip: type) -> None:
+def test_plate_and_mask_are_encoded_once_for_both_passes(tiny: Path, small_clip: type) -> None:
     clip, watcher = small_clip(21), Watcher()
-    list(void.remove(clip, PASS[2], watcher))
+    list(Void(tiny, "cpu", SMALL).remove(clip, PASS[2], watcher))
     assert clip.asked == list(clip.frames)
     assert watcher.stages == [
         "loading the model",
@@ -138,6 +138,16 @@ def test_plate_and_mask_are_encoded_once_for_both_passes(void: Void, small_clip:
         "refining",
         "finishing",
     ]
+
+
+def test_only_what_is_not_there_yet_is_loaded(tiny: Path, small_clip: type) -> None:
+    engine, clip = Void(tiny, "cpu", SMALL), small_clip(1)
+    loaded = []
+    for passes in (1, 1, 2, 1, 2):
+        watcher = Watcher()
+        list(engine.remove(clip, replace(PASS[passes], steps=1), watcher))
+        loaded.append([of for stage, _, of in watcher.steps if stage == "loading the model"])
+    assert loaded == [[2, 2], [], [1], [], []]
 
 
 def test_each_stage_is_counted_to_its_end(void: Void, small_clip: type) -> None:

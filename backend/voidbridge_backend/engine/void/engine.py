@@ -84,10 +84,11 @@ class Void:
         wanted = {clip.frames[index] for index in holes}
         last = holes[-1] + 1 - begin
         given, failed = 0, None
+        frames: Iterator[Pixels] = iter(())
         while True:
             try:
-                job = Job(self, footage, settings, watch, failed)
-                for index, pixels in enumerate(job.frames(last)):
+                frames = Job(self, footage, settings, watch, failed).frames(last)
+                for index, pixels in enumerate(frames):
                     if index < given:
                         continue  # A plan that failed got as far as this.
                     given = index + 1
@@ -102,9 +103,21 @@ class Void:
                     raise self._out_of_plans(footage, settings, failed, said) from error
                 failed = self._plan
             # Out of the clause, where the error no longer holds on to what filled the memory.
-            del job
+            frames = iter(())
             self._let_go()
+            self._plan = None
             watch.warn(f"memory ran out with the plan {failed.name} ({said}); trying a smaller one")
+
+    def load(self, passes: int, watch: Watch) -> None:
+        """Read the networks that a job needs and that are not here yet; says so only when there are any."""
+        lacking = [number for number in range(1, passes + 1) if number not in self._denoisers]
+        of = len(lacking) + (self._vae is None)
+        for done, number in enumerate(lacking):
+            watch.step("loading the model", done, of)
+            self.denoiser(number)
+        if self._vae is None:
+            watch.step("loading the model", of - 1, of)
+            self.vae()
 
     def vae(self) -> Vae:
         if self._vae is None:

@@ -46,8 +46,9 @@ class Job:
         self.options = engine.options
         self.watch = watch
         self.is_short = failed is not None
-        watch.step("loading the model", 0, 1)
+        engine.load(settings.passes, watch)
         self.plan = engine.plan(footage, settings, watch, failed)
+        engine.load(settings.passes, watch)  # Where the plan is another than the last job's.
         if self.plan.tiles:
             watch.warn(
                 "device memory is short: pictures are coded in tiles, which can show slightly"
