@@ -103,6 +103,11 @@ KNOBS = (
         "auto", choices=("auto", "matte", "quadmask"), option="--matte-kind", makes_result=True,
     ),
     Knob(
+        "matte_color", CHOICE, "color managed",
+        "When a quadmask went through a color transform: refuse it, or undo what was done to it.",
+        "refuse", choices=("refuse", "undo"), option="--matte-color", makes_result=True, same_line=True,
+    ),
+    Knob(
         "threshold", FLOAT, "threshold", "A plain matte counts from this value on, above 0 and at most 1.",
         0.1, option="--threshold", makes_result=True,
     ),

@@ -1,0 +1,59 @@
+"""docs/nuke.md says what the node is."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree
+from pathlib import Path
+
+from voidbridge_nuke.knobs import BUTTON, KNOBS, TAB, TEXT
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/nuke.md").read_text(encoding="utf-8")
+
+
+def section(heading: str) -> str:
+    return PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    found = [
+        [c.strip() for c in line[1:-1].split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+    return [row for row in found if row[0] != "knob"]
+
+
+def test_every_knob_is_described_as_its_tooltip_says_in_the_order_of_the_panel() -> None:
+    wanted = []
+    for knob in KNOBS:
+        if knob.kind == TAB or knob.hidden:
+            continue
+        default = "" if knob.kind in (BUTTON, TEXT) or knob.default == "" else f"`{knob.default}`"
+        default = {"`False`": "off", "`True`": "on"}.get(default, default)
+        wanted.append([knob.label, default, knob.tooltip])
+    assert rows(section("The knobs")) == wanted
+
+
+def test_every_tab_has_its_heading() -> None:
+    tabs = [knob.label for knob in KNOBS if knob.kind == TAB]
+    assert re.findall(r"^\*\*(\w+)\*\*$", section("The knobs"), re.M) == tabs
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert len(named) > 30
+    assert named <= there
+
+
+def test_the_picture_is_a_picture() -> None:
+    tree = xml.etree.ElementTree.parse(ROOT / "docs/nuke.svg").getroot()
+    words = " ".join("".join(item.itertext()) for item in tree.iter())
+    for name in ("plate", "matte", "affected", "Voidbridge1"):
+        assert name in words
