@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .plate.sequence import compact
-from .quality import encode
+from .quality import MU, PEAK
 
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -101,7 +101,7 @@ def glimpse(
     differing: int,
 ) -> Glimpse:
     """`corner` is the rectangle's upper left (row, column) in the frame; `differing` was counted by the caller."""
-    luma = encode(_luminance(result))
+    luma = _code(_luminance(result))
     seam, around, rim = _seam(luma, alpha)
     coarse, place = _coarse(luma, corner, step)
     covered, _ = _coarse((alpha > 0).astype(np.float32), corner, step)
@@ -121,6 +121,12 @@ def glimpse(
 
 def _luminance(light: Pixels) -> Pixels:
     return np.asarray(cv2.transform(light, np.array([[0.25, 0.5, 0.25]], np.float32)), np.float32)
+
+
+def _code(light: Pixels) -> Pixels:
+    """`quality.encode`, several times as fast and to six digits."""
+    curve = cv2.log(1 + np.abs(light) * np.float32(MU / PEAK)) / np.float32(math.log1p(MU))
+    return np.asarray(np.copysign(curve, light), np.float32)
 
 
 @dataclass

@@ -14,7 +14,6 @@ from typing import Any
 
 from .compression import Codec
 
-
 LAYER = "voidbridge"
 """The layer that holds a result alone: `voidbridge.R`, `.G`, `.B`, and its matte `.A`. Never the picture."""
 

@@ -106,6 +106,25 @@ def test_what_goes_in_comes_back_in_place_for_every_region(run_shot: RunShot, re
     assert done.provenance["region"]["seen_at"] == list(size[::-1])
 
 
+@pytest.mark.parametrize("region", ["union", "full"])
+@pytest.mark.parametrize("name", ["checkerboard", "fine lines"])
+def test_sharp_patterns_do_not_move_either(run_shot: RunShot, name: str, region: str) -> None:
+    """Squares of 7 pixels, lines of one; after a blur of both, as aliases of a shrunk line are no shift."""
+    y, x = np.mgrid[:288, :480].astype(np.float32)
+    light = {
+        "checkerboard": 0.2 + 0.2 * ((x // 7 + y // 7) % 2),
+        "fine lines": 0.2 + 0.2 * ((x % 11 == 3) | (y % 11 == 7)),
+    }[name]
+    hole = np.zeros(light.shape, bool)
+    hole[6:282, 10:470] = True
+    plate, matte = files(np.repeat(light[..., None], 3, axis=-1), hole)
+    done = run_shot({1: plate}, {1: matte}, Dreamer((190, 317)), grow=0, soften=0, region=region)
+    result = exr.decode(done.results[1]).rgb()[..., 0]
+    soft = [cv2.GaussianBlur(one.astype(np.float64), (0, 0), 2) for one in (light, result)]
+    inner = cv2.erode(hole.astype(np.uint8), np.ones((17, 17), np.uint8)) > 0
+    assert shift(soft[0], soft[1], inner) == pytest.approx((0, 0), abs=0.02)
+
+
 def shift(before: NDArray[Any], after: NDArray[Any], hole: NDArray[np.bool_]) -> tuple[float, ...]:
     """(x, y) that best explains `after` as a moved `before` inside the hole: Lucas and Kanade."""
     down, across = np.gradient(before.astype(np.float64))
