@@ -135,7 +135,7 @@ def discard(version: Version) -> bool:
     """Deletes an attempt that has no single result frame, and says whether it did."""
     try:
         names = os.listdir(version.folder)
-        ours = re.compile(rf"^(?:(?:plate|matte|affected)\..+\.exr(?:\.tmp)?|{re.escape(RECORD)})$")
+        ours = re.compile(rf"^(?:(?:plate|matte|affected)\..+\.exr|.+\.tmp|{re.escape(RECORD)})$")
         if not all(ours.match(name) for name in names):
             return False
         for name in names:

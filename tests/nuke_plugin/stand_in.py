@@ -647,6 +647,8 @@ class Stage:
         self.before_render: list[Any] = []
         self.this: list[Any] = []
         self.undo_level = 0
+        self.telling = False
+        self.made: list[Node] = []
         self.cancel_progress = False
         self.cancel_render_at: int | None = None
         self.clear()
@@ -671,6 +673,7 @@ class Stage:
             number, kind, body, fed = tcl.splitlist(item)
             if kind == "end_group":
                 done, parent = parent, parent._parent
+                self.made.append(done)
                 self.call(done["onCreate"].value(), done, None)
                 continue
             node = made[number] = Node(kind, parent)
@@ -718,12 +721,20 @@ class Stage:
             self.this.pop()
 
     def wrote(self, knob: Knob) -> None:
+        """Tells the node, whoever set the knob, but not while it is being told already."""
         self.written.append((knob._name, knob._value, self.undo_level))
-
-    def turn(self, knob_name: str, value: Any, node: Node) -> None:
-        """The artist changes a knob."""
-        node[knob_name].setValue(value)
-        self.call(node["knobChanged"].value(), node, node[knob_name])
+        node = knob._node
+        if (
+            node is not None
+            and "knobChanged" in node._knobs
+            and not self.telling
+            and node in self.made
+        ):
+            self.telling = True
+            try:
+                self.call(node["knobChanged"]._value, node, knob)
+            finally:
+                self.telling = False
 
     def press(self, button: str, node: Node) -> None:
         node[button].execute()

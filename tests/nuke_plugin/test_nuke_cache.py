@@ -83,6 +83,14 @@ def test_an_attempt_with_a_result_frame_or_a_foreign_file_is_kept(home: str) -> 
         assert Path(version.folder, "plate.main.1001.exr").exists()
 
 
+def test_an_attempt_with_half_a_frame_goes(home: str) -> None:
+    version = cache.begin(home, [home], REQUEST)
+    Path(version.folder, "plate.main.1001.exr").write_bytes(b"x")
+    Path(version.folder, "result.main.1001.exr.tmp").write_bytes(b"x")
+    assert cache.discard(version)
+    assert not Path(version.folder).exists()
+
+
 @pytest.mark.parametrize("record", ["", "[]", '{"frames": [1]}', '{"frames": [1, 2], "views": 3}'])
 def test_a_damaged_record_is_no_version(home: str, record: str) -> None:
     version = cache.begin(home, [home], REQUEST)

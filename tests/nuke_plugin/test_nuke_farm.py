@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -240,3 +242,15 @@ def test_a_node_in_a_group_is_guarded_too(headless: Any, script: Path) -> None:
     headless.scriptOpen(str(script))
     with pytest.raises(RuntimeError, match=r"Outer\.Voidbridge1 is not rendered"):
         headless.execute(headless.toNode("Comp"), 1001, 1001)
+
+
+def test_a_real_nuke_does_the_same(plugin: Path, script: Path, shot: Any) -> None:
+    nuke = os.environ.get("NUKE_EXE")
+    if not nuke:
+        pytest.skip("no Nuke here: set NUKE_EXE to the path of one")
+    environment = {**os.environ, "NUKE_PATH": str(plugin)}
+    task = [nuke, "-t", str(plugin / "voidbridge_farm.py"), str(script), "--node=Voidbridge1"]
+    for words in (task, [nuke, "-x", str(script), "1001,1003"]):
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    check_comp(shot, script.parent / "out")
