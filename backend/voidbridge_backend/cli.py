@@ -193,6 +193,13 @@ def _shot_options(made: Any) -> None:
     engine.add_argument(
         "--region", choices=REGIONS, default=default.region, help="what void is shown of the plate"
     )
+    engine.add_argument(
+        "--detail",
+        type=float,
+        default=default.detail,
+        metavar="X",
+        help="work void's result over at the plate's resolution, so strongly (default %(default)g)",
+    )
     queue = made.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
     queue.add_argument("--again", action="store_true", help="run it although its result is there")
@@ -367,6 +374,7 @@ def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
             soften=options.soften,
             color_space=options.color_space,
             region=options.region,
+            detail=options.detail,
             grain=options.grain,
             grain_amount=options.grain_amount,
             result_layer=options.result_layer,

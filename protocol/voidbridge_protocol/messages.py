@@ -64,8 +64,12 @@ class Settings:
     """How much of what is missing."""
     result_layer: bool = False
     """Leave the plate's picture as it is, and put the result beside it as the layer `voidbridge` with its matte."""
+    detail: float = 0.0
+    """How strongly void works the enlarged result over at the plate's resolution; 0: not at all."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.detail < 1:
+            raise BadSetting(f"the detail {self.detail:g} is not in [0, 1[")
         for name, value, known in (
             ("matte kind", self.matte_kind, MATTE_KINDS),
             ("matte color", self.matte_color, MATTE_COLORS),

@@ -38,6 +38,7 @@ def test_an_untouched_option_is_the_protocols_default() -> None:
         (["--prompt", "an empty street", "--seed", "5"], Settings(prompt="an empty street", seed=5)),
         (["--matte-kind", "quadmask"], Settings(matte_kind="quadmask")),
         (["--threshold", "0.5", "--grow", "0", "--soften", "3"], Settings(threshold=0.5, grow=0, soften=3)),
+        (["--detail", "0.3"], Settings(detail=0.3)),
         (["--color-space", "ARRI LogC4"], Settings(color_space="ARRI LogC4")),
     ],
 )  # fmt: skip

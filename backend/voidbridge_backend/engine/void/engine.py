@@ -16,6 +16,7 @@ from voidbridge_protocol.messages import Settings
 
 from . import flow, memory, networks, weights
 from .denoiser import Denoiser
+from .detail import Smaller, enlargement
 from .footage import Footage
 from .job import Job
 from .memory import Demand, Plan
@@ -49,9 +50,22 @@ class Void:
         self._plan: Plan | None = None
 
     def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        """The model's own size, upright for an upright region."""
+        """The model's own size, upright for an upright region; a whole multiple of it where detail is wanted."""
+        high, wide = self._size(height, width)
+        times = enlargement((height, width), (high, wide)) if settings.detail else 1
+        return Sight("model", (high * times, wide * times))
+
+    def seen(self, footage: Footage, settings: Settings) -> Footage:
+        """What the model's passes see of `footage`: without detail, that itself."""
+        times = footage.height // self._size(footage.height, footage.width)[0]
+        if not settings.detail or times <= 1:
+            return footage
+        return Footage(Smaller(footage.clip, times), footage.frames, self.options.window)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """The model's size for a picture of these proportions."""
         size = (self.options.height, self.options.width)
-        return Sight("model", size if (height > width) == (size[0] > size[1]) else size[::-1])
+        return size if (height > width) == (size[0] > size[1]) else size[::-1]
 
     def describe(self) -> dict[str, Any]:
         """Fingerprints of the weights, options, device and versions. Reads samples of every file once.

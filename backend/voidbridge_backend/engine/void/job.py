@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,12 +16,14 @@ from voidbridge_protocol.errors import EngineFailed
 from voidbridge_protocol.messages import Settings
 
 from . import memory, networks, picture_noise, pipeline, sampling
+from .conditioning import Levels
 from .denoiser import Conditions, Text
+from .detail import Tiling, enlarged
 from .footage import Footage, grain, pictures
 from .memory import Plan
 from .pipeline import Method
 from .pulse import pulsing
-from .vae import Vae
+from .vae import Tiles, Vae
 
 if TYPE_CHECKING:
     from .engine import Void
@@ -42,12 +44,15 @@ class Job:
         failed: Plan | None = None,
     ) -> None:
         """`failed` is the memory plan that this job ran out of memory with before."""
-        self.engine, self.footage, self.settings = engine, footage, settings
+        self.engine, self.settings = engine, settings
+        self.large = footage
+        """In the size of the result; what the passes see of it is `footage`."""
+        self.footage = engine.seen(footage, settings)
         self.options = engine.options
         self.watch = watch
         self.is_short = failed is not None
         engine.load(settings.passes, watch)
-        self.plan = engine.plan(footage, settings, watch, failed)
+        self.plan = engine.plan(self.footage, settings, watch, failed)
         engine.load(settings.passes, watch)  # Where the plan is another than the last job's.
         if self.plan.tiles:
             watch.warn(
@@ -62,7 +67,10 @@ class Job:
         if self.settings.passes == 2:
             noise = self._moving_noise(latents)
             latents = self._second_pass(known, noise, text)
-        yield from self._decoded(latents, count, "finishing")
+        if self.settings.detail:
+            yield from self._detailed(latents, count, text)
+        else:
+            yield from self._decoded(latents, count, "finishing")
 
     def _text(self) -> Text:
         self.watch.step("reading the prompt", 0, 1)
@@ -81,18 +89,18 @@ class Job:
 
     def _conditions(self) -> Conditions:
         mask = self._mask("tri")
-        footage, seed = self.footage, self.settings.seed
+        return Conditions(mask, self._plate(self.footage, self.plan.tiles))
 
+    def _plate(self, footage: Footage, tiles: Tiles | None) -> Tensor:
         def noise(span: slice) -> Tensor:
-            return grain(seed, span, footage.height, footage.width)
+            return grain(self.settings.seed, span, footage.height, footage.width)
 
         with self._coding("encoding the plate") as (vae, report):
-            plate = pipeline.encoded_plate(
-                vae, footage.plate, noise, footage.length, self.plan.tiles, report.on_step
+            return pipeline.encoded_plate(
+                vae, footage.plate, noise, footage.length, tiles, report.on_step
             )
-        return Conditions(mask, plate)
 
-    def _mask(self, levels: Any) -> Tensor:
+    def _mask(self, levels: Levels) -> Tensor:
         with self._coding("encoding the mask") as (vae, report):
             return pipeline.encoded_mask(
                 vae,
@@ -102,6 +110,30 @@ class Job:
                 self.plan.tiles,
                 report.on_step,
             )
+
+    def _detailed(self, latents: Tensor, count: int, text: Text) -> Iterator[Pixels]:
+        """The result so far, enlarged, its last steps done again in tiles of the size that the model knows."""
+        large, small = self.large, self.footage
+        size = (large.height, large.width)
+        tiles = self.plan.tiles or Tiles(small.height // 8, small.width // 8)
+        tiling = Tiling((size[0] // 8, size[1] // 8), (small.height // 8, small.width // 8))
+        with self._coding("enlarging") as (vae, report):
+            mask = pipeline.encoded_mask(
+                vae, large.quadmask, large.length, "tri", tiles, report.again_at
+            )
+            frames = pipeline.decoded(vae, latents, large.length, self.plan.tiles, report.again_at)
+            start = pipeline.encoded_frames(
+                vae, enlarged(frames, size), large.length, tiles, report.on_step
+            )
+        known = Conditions(mask, self._plate(large, tiles))
+        noise = sampling.noise(self.settings.seed, large.latents, *tiling.size)
+        method = replace(
+            pipeline.FIRST, guidance=self.options.guidance, strength=self.settings.detail
+        )
+        latents = self._denoised(
+            1, "adding detail", known, noise, text, method, start=start, tiling=tiling
+        )
+        yield from self._decoded(latents, count, "finishing", tiles)
 
     def _first_pass(self, known: Conditions, text: Text) -> Tensor:
         footage = self.footage
@@ -135,7 +167,16 @@ class Job:
         return self._denoised(2, "refining", known, noise, text, method)
 
     def _denoised(
-        self, number: int, stage: str, known: Conditions, noise: Tensor, text: Text, method: Method
+        self,
+        number: int,
+        stage: str,
+        known: Conditions,
+        noise: Tensor,
+        text: Text,
+        method: Method,
+        *,
+        start: Tensor | None = None,
+        tiling: Tiling | None = None,
     ) -> Tensor:
         method = replace(
             method,
@@ -147,11 +188,24 @@ class Job:
         at_work = self.engine.residence.working(denoiser.network, self.plan, in_blocks=True)
         with at_work, pulsing(denoiser.parts(), report.again):
             config = networks.scheduler_config(self.engine.models)
-            return pipeline.denoised(denoiser, config, known, noise, text, method, report.on_step)
+            return pipeline.denoised(
+                denoiser,
+                config,
+                known,
+                noise,
+                text,
+                method,
+                report.on_step,
+                start=start,
+                tiling=tiling,
+            )
 
-    def _decoded(self, latents: Tensor, count: int, stage: str) -> Iterator[Pixels]:
+    def _decoded(
+        self, latents: Tensor, count: int, stage: str, tiles: Tiles | None = None
+    ) -> Iterator[Pixels]:
+        tiles = tiles or self.plan.tiles
         with self._coding(stage) as (vae, report):
-            for frame in pipeline.decoded(vae, latents, count, self.plan.tiles, report.on_step):
+            for frame in pipeline.decoded(vae, latents, count, tiles, report.on_step):
                 if not torch.isfinite(frame).all():
                     raise EngineFailed(f"a frame came out not finite while {stage}")
                 report.again()
@@ -178,6 +232,10 @@ class Report:
         self._where = (done, of)
         self._watch.step(self._stage, done, of)
         self._told = time.monotonic()
+
+    def again_at(self, done: int, of: int) -> None:
+        """For a part of a stage that is counted by another part."""
+        self.again()
 
     def again(self) -> None:
         if time.monotonic() - self._told > AGAIN_S:

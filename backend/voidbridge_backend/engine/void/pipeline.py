@@ -17,6 +17,7 @@ from torch import Tensor
 from . import sampling
 from .conditioning import Levels, augmented, mask_levels, without_removed
 from .denoiser import Conditions, Denoiser, Text
+from .detail import Place, Tiling
 from .sampling import Kind
 from .timeline import OVERLAP, WINDOW, latents_for, latents_of, windows
 from .vae import Tiles, Vae, decode_chunks
@@ -85,6 +86,17 @@ def encoded_plate(
     return _gathered(vae.encode(read, frames, tiles), frames, on_step)
 
 
+def encoded_frames(
+    vae: Vae, frames: Iterator[Tensor], count: int, tiles: Tiles | None, on_step: OnStep
+) -> Tensor:
+    """The latents of `count` decoded frames [1, 3, 1, h, w], which are taken as they are needed."""
+
+    def read(span: slice) -> Tensor:
+        return torch.cat([next(frames) for _ in range(span.stop - span.start)], dim=2)
+
+    return _gathered(vae.encode(read, count, tiles), count, on_step)
+
+
 def denoised(
     denoiser: Denoiser,
     config: Mapping[str, Any],
@@ -93,22 +105,33 @@ def denoised(
     text: Text,
     method: Method,
     on_step: OnStep,
+    *,
+    start: Tensor | None = None,
+    tiling: Tiling | None = None,
 ) -> Tensor:
     """One pass: from `noise` to the latents of a clip without the object. `config` is the scheduler's file.
+
+    `start` is what a strength below 1 begins with, the plate where it is not given. With `tiling` the network
+    is asked for one tile at a time.
 
     The second pass differs from the first in its transformer, its scheduler, its guidance, and in that its
     noise moves with the first pass's picture.
     """
     scheduler = sampling.scheduler(method.scheduler, config)
     steps = sampling.timesteps(scheduler, method.steps, method.strength)
-    latents = sampling.begun(scheduler, noise, conditions.plate, steps[0], method.strength)
+    latents = sampling.begun(
+        scheduler, noise, conditions.plate if start is None else start, steps[0], method.strength
+    )
     runs = windows(conditions.latents, method.window, method.overlap)
     whole = conditions.in_run(runs.runs[0]) if len(runs.runs) == 1 else None
 
-    def predict(seen: Tensor, run: slice, timestep: int) -> Tensor:
+    def predict_tile(seen: Tensor, run: slice, place: Place, timestep: int) -> Tensor:
         known = conditions.in_run(run) if whole is None else whole
+        known = known[..., place[0], place[1]]
         return denoiser.velocity(seen, known, text, timestep, method.guidance)
 
+    size = (noise.shape[-2], noise.shape[-1])
+    predict = (tiling or Tiling(size, size)).tiled(predict_tile)
     return sampling.denoise(latents, predict, scheduler, steps, runs, on_step=on_step)
 
 
