@@ -1,0 +1,143 @@
+"""The engine `void` behind the command line: a tiny model, real frames, one daemon for two jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import voidbridge_stage as stage
+from numpy.typing import NDArray
+
+from voidbridge_backend.engine.void.tiny import make_tiny
+
+FRAMES = range(1001, 1006)
+GROW, SOFTEN = 8, 8
+OPTIONS = {"height": 48, "width": 80, "window": 21, "steps": 2, "fineness": 2}
+
+
+def frames_of(clip: Path, pixels: str) -> Iterator[NDArray[np.uint8]]:
+    with av.open(str(clip)) as video:
+        for frame in video.decode(video=0):
+            yield frame.to_ndarray(format=pixels)
+
+
+@dataclass(frozen=True)
+class Lime:
+    """Five frames of the sample in HD as a shot on disk, as light: codes raised to 2.2, halves."""
+
+    folder: Path
+    plate: str
+    matte: str
+    holes: dict[int, NDArray[np.bool_]]
+
+
+@pytest.fixture(scope="module")
+def lime(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Lime:
+    folder = tmp_path_factory.mktemp("lime")
+    clip = samples / "lime"
+    holes = {}
+    pictures = frames_of(clip / "input_video.mp4", "rgb24")
+    masks = frames_of(clip / "quadmask_0.mp4", "gray")
+    levels = np.array([0, 63, 127, 255], np.int16)
+    for frame, picture, mask in zip(FRAMES, pictures, masks, strict=False):
+        picture, mask = picture[::2, ::2], mask[::2, ::2]
+        light = ((picture / np.float32(255)) ** np.float32(2.2)).astype(np.float16)
+        planes = {name: np.ascontiguousarray(light[..., i]) for i, name in enumerate("RGB")}
+        (folder / f"plate.{frame}.exr").write_bytes(stage.exr_bytes(planes))
+        codes = levels[np.abs(mask.astype(np.int16)[..., None] - levels).argmin(-1)]
+        matte = {"Y": (codes / np.float32(255)).astype(np.float16)}
+        (folder / f"matte.{frame}.exr").write_bytes(stage.exr_bytes(matte))
+        holes[frame] = codes != 255
+    return Lime(folder, str(folder / "plate.%04d.exr"), str(folder / "matte.%04d.exr"), holes)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_tiny(tmp_path_factory.mktemp("models"))
+    (folder / "voidbridge.json").write_text(json.dumps(OPTIONS))
+    return folder
+
+
+def stages(done: Any) -> list[str]:
+    """What the job was doing, each stage once in a row."""
+    told = [event["stage"] for event in done.events if event["event"] == "status"]
+    return [name for name, _ in groupby(told) if name]
+
+
+def away_from(hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels that the growth and the softness of the hole do not reach."""
+    import cv2
+
+    distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance > GROW + SOFTEN
+
+
+def test_two_jobs_on_one_daemon_give_exact_frames_and_the_second_loads_nothing(
+    lime: Lime, models: Path, tmp_path: Path
+) -> None:
+    done = []
+    with stage.daemon("--devices", "cpu", "--models", models) as daemon:
+        for seed in (0, 1):
+            result = tmp_path / str(seed) / "result.%04d.exr"
+            finished = stage.voidbridge(
+                "run", lime.plate, lime.matte, "-o", result, "--engine", "void",
+                "--matte-kind", "quadmask",
+                "--grow", GROW, "--soften", SOFTEN, "--seed", seed,
+                "--daemon", daemon.address, "--json",
+            )  # fmt: skip
+            assert finished.code == 0, finished.err
+            done.append(finished)
+        assert len(daemon.worker_pids()) == 1
+        assert daemon.log.count("engine void loaded in") == 1
+
+    first, second = map(stages, done)
+    assert "loading the engine" in first
+    assert not [name for name in second if "loading" in name]
+    # Short stages may pass between two reports; some cannot.
+    assert {"encoding the plate", "finishing"} & set(second)
+
+    plates = {frame: stage.channels_of(lime.folder / f"plate.{frame}.exr") for frame in FRAMES}
+    for seed in (0, 1):
+        folder = tmp_path / str(seed)
+        assert sorted(folder.glob("*.exr")) == [folder / f"result.{f}.exr" for f in FRAMES]
+    for frame in FRAMES:
+        results = [
+            stage.channels_of(tmp_path / str(seed) / f"result.{frame}.exr") for seed in (0, 1)
+        ]
+        outside, hole = away_from(lime.holes[frame]), lime.holes[frame]
+        for result in results:
+            for name, pixels in plates[frame].items():
+                assert np.array_equal(
+                    result[name].view(np.uint16)[outside], pixels.view(np.uint16)[outside]
+                )
+                assert np.isfinite(result[name]).all()
+                assert (result[name] != pixels)[hole].mean() > 0.9
+        # Another seed is another invention, and no other frame of the plate is as near.
+        assert (results[0]["G"] != results[1]["G"])[hole].mean() > 0.9
+        assert shift(results[0]["G"], {f: p["G"] for f, p in plates.items()}, outside) == frame
+
+    record = json.loads((tmp_path / "0" / "result.voidbridge.json").read_text())
+    assert set(record["engine"]["models"]) == {"vae", "text encoder", "pass 1", "pass 2"}
+    assert record["notes"]
+
+
+def shift(
+    result: NDArray[np.float16], plates: dict[int, NDArray[np.float16]], outside: NDArray[np.bool_]
+) -> int:
+    """The frame of the plate that correlates best with a result outside the hole."""
+
+    def correlation(plate: NDArray[np.float16]) -> float:
+        one, other = result[outside].astype(np.float64), plate[outside].astype(np.float64)
+        return float(np.corrcoef(one, other)[0, 1])
+
+    found = {frame: correlation(plate) for frame, plate in plates.items()}
+    best = max(found, key=lambda frame: found[frame])
+    assert found[best] > max(value for frame, value in found.items() if frame != best)
+    return best
