@@ -173,7 +173,17 @@ def scene(node: Any) -> Scene:
         has_affected=connected["affected"] is not None,
         views=tuple(str(view) for view in nuke.views()),
         working_space=str(space),
+        plate_file=_file_of(plate, plate),
+        matte_file=_file_of(connected["matte"], plate),
     )
+
+
+def _file_of(node: Any, plate: Any) -> str:
+    """The file of a picture at the plate's first frame, without its folder, which differs between machines."""
+    if node is None or plate is None:
+        return ""
+    name = node.metadata("input/filename", int(plate.firstFrame()))
+    return str(name or "").replace("\\", "/").rpartition("/")[2]
 
 
 def upstream(node: Any) -> list[Any]:

@@ -139,7 +139,7 @@ KNOBS = (
         0, option="--steps", makes_result=True,
     ),
     Knob(
-        "region", CHOICE, "detail",
+        "region", CHOICE, "region",
         "What void is shown: one rectangle around all that is removed (union), one that follows it (track; the "
         "most detail), or the whole frame (full).",
         "union", choices=("union", "track", "full"), option="--region", makes_result=True,

@@ -34,6 +34,9 @@ class Scene:
     views: tuple[str, ...]
     working_space: str
     """As the script names it; empty where it says nothing."""
+    plate_file: str = ""
+    """Name of the file of the plate's first frame, without its folder; empty where there is none."""
+    matte_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Request:
     """Values of every knob that makes the result, by name, with the color space filled in."""
     daemon: str
     priority: int
+    plate_file: str
+    matte_file: str
 
 
 def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
@@ -92,6 +97,8 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
         settings=settings,
         daemon=str(values["daemon"]).strip(),
         priority=int(values["priority"]),
+        plate_file=scene.plate_file,
+        matte_file=scene.matte_file,
     )
 
 
@@ -113,6 +120,8 @@ def described(request: Request) -> dict[str, Value]:
     found["frames"] = _spelled(request.wanted)
     found["rendered"] = _spelled(request.rendered)
     found["affected"] = request.has_affected
+    found["plate"] = request.plate_file
+    found["matte"] = request.matte_file
     return found
 
 

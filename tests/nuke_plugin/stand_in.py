@@ -269,6 +269,11 @@ class Node:
     def nodes(self) -> list[Node]:
         return list(self._nodes)
 
+    def metadata(self, key: str, time: int) -> str | None:
+        assert key == "input/filename"
+        node = source(self)
+        return place(str(node["file"]._value), time, "main") if node else None
+
     def firstFrame(self) -> int:
         return (
             int(self._knobs["first"]._value)
@@ -476,11 +481,17 @@ def write(node: Node, frame: int, view: str) -> None:
 
 
 def header(node: Node | None, frame: int, view: str) -> dict[str, Any]:
-    """Attributes of the file that a picture comes from, along input 0."""
-    while node is not None and node._kind != "Read":
-        node = feeding(node)[0] if feeding(node) else None
+    """Attributes of the file that a picture comes from."""
+    node = source(node)
     found = header_of(Path(place(node["file"].value(), frame, view))) if node else {}
     return {name: found[name] for name in ("timeCode", "owner") if name in found}
+
+
+def source(node: Node | None) -> Node | None:
+    """The Read that a picture comes from, along input 0."""
+    while node is not None and node._kind != "Read":
+        node = feeding(node)[0] if feeding(node) else None
+    return node
 
 
 def place(pattern: str, frame: int, view: str) -> str:

@@ -444,6 +444,21 @@ def test_a_changed_setting_shows_as_stale_and_going_back_as_done(
     assert node["tile_color"].value() == ready
 
 
+def test_another_plate_or_matte_makes_the_result_stale(host: Any, shot: Any, daemon: Any) -> None:
+    """As after a new version of the plate, or in a script that was copied for another shot."""
+    node = with_echo(node_of(host, shot), daemon)
+    remove(host, node)
+    for number, role in enumerate(("plate", "matte")):
+        read = node.input(number)
+        old = read["file"].value()
+        read["file"].setValue(old.replace(role, f"{role}_v002"))
+        host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
+        assert node["status"].value() == f"stale: other than in v001: {role}"
+        read["file"].setValue(old.replace("plates", "elsewhere"))  # another machine
+        host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
+        assert node["status"].value() == "done: v001, frames 1001-1003"
+
+
 def test_earlier_results_are_kept_and_can_be_shown_again(host: Any, shot: Any, daemon: Any) -> None:
     node = with_echo(node_of(host, shot), daemon)
     remove(host, node)
