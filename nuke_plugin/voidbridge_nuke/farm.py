@@ -11,6 +11,7 @@ from typing import Any, Sequence
 
 from . import host, node
 from .request import Refused
+from .standing import standing
 from .startup import folder
 from .status import CANCELLED, DONE, line
 
@@ -51,7 +52,7 @@ def guard() -> None:
         values = host.values(found)
         if host.is_disabled(found) or values["output"] in ("plate", "quadmask"):
             continue
-        text, _, color = node.standing(found)
+        text, _, color = standing(found)
         if color != "ready" or text == "not rendered":
             command = task(host.script(), found.fullName())
             raise RuntimeError(

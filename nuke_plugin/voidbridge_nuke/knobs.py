@@ -145,6 +145,11 @@ KNOBS = (
         "union", choices=("union", "track", "full"), option="--region", makes_result=True,
     ),
     Knob(
+        "detail", FLOAT, "detail",
+        "How strongly void works its result over at the plate's resolution, 0 to below 1; 0: not at all.",
+        0.0, option="--detail", makes_result=True,
+    ),
+    Knob(
         "grain", CHOICE, "grain", "Put the plate's grain on generated pixels that lack it.",
         "auto", choices=("auto", "off"), option="--grain", makes_result=True,
     ),

@@ -13,12 +13,11 @@ from typing import Any, Callable
 from . import cache, host, job, migrate
 from .group import COLORS
 from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
-from .request import Refused, Request, command, described, differences, files, key, resolve
+from .request import Refused, Request, command, files, resolve
+from .standing import fitting, homes, shown_version, standing
 from .startup import executable
 from .status import CANCELLED, DONE, FAILED, Status, line
 
-SEVERAL = 3
-"""Names of changed knobs that the status line lists."""
 NO_RESULT: dict[str, Value] = {
     name: BY_NAME[name].default
     for name in ("result_files", "plate_files", "result_first", "result_last")
@@ -113,7 +112,7 @@ def changed(node: Any, name: str) -> None:
 def adopt_all() -> None:
     """After a script is loaded: shows results that came while it was closed."""
     for node in host.ours():
-        version = _fitting(node)
+        version = fitting(node)
         if version is not None:
             _show_version(node, version)
         refresh(node)
@@ -126,61 +125,6 @@ def refresh(node: Any) -> None:
         return
     text, state, color = standing(node)
     _say(node, text, state, color)
-
-
-def standing(node: Any) -> tuple[str, str, str]:
-    """The status line, its few words, and the color, from the knobs and from what is on disk."""
-    values = host.values(node)
-    shown = shown_version(values)
-    if shown is None:
-        if values["result_files"]:
-            return (
-                "the result is not where it was: {}".format(values["result_files"]),
-                "missing",
-                "failed",
-            )
-        return "not rendered", "not rendered", "ready"
-    lost = cache.missing(shown)
-    if lost:
-        return (
-            f"{shown.name} lacks {len(lost)} files, {lost[0]} first",
-            "incomplete",
-            "failed",
-        )
-    try:
-        asked = described(resolve(values, host.scene(node)))
-    except Refused as refused:
-        return f"{shown.name}, but now: {refused}", shown.name, "stale"
-    changes = differences(asked, shown.made_with)
-    if changes:
-        names = ", ".join(changes[:SEVERAL]) + (", ..." if len(changes) > SEVERAL else "")
-        return f"stale: other than in {shown.name}: {names}", "stale " + shown.name, "stale"
-    first, last = shown.frames
-    return f"done: {shown.name}, frames {first}-{last}", shown.name, "ready"
-
-
-def shown_version(values: dict[str, Value]) -> cache.Version | None:
-    """The version whose frames the node reads, wherever it lies."""
-    folder = str(values["result_files"]).rpartition("/")[0]
-    return cache.read(folder) if folder else None
-
-
-def _fitting(node: Any) -> cache.Version | None:
-    """The newest complete version that is what the knobs ask for, unless such a one is shown."""
-    values = host.values(node)
-    try:
-        wanted = key(described(resolve(values, host.scene(node))))
-    except Refused:
-        return None
-    shown = shown_version(values)
-    if shown is not None and shown.key == wanted and cache.is_complete(shown):
-        return None
-    fitting = [
-        version
-        for version in cache.versions(_homes(values))
-        if version.key == wanted and cache.is_complete(version)
-    ]
-    return fitting[-1] if fitting else None
 
 
 # -- buttons ------------------------------------------------------------------------------------------
@@ -199,9 +143,9 @@ def start(node: Any) -> Work:
         raise Refused("This node is at work already.", "Wait for it, or press Cancel.")
     request = resolve(values, host.scene(node))
     executable()
-    homes = _homes(values)
-    version = cache.begin(homes[-1], homes, request)
-    host.put(node, {"homes": "\n".join(homes)})
+    folders = homes(values)
+    version = cache.begin(folders[-1], folders, request)
+    host.put(node, {"homes": "\n".join(folders)})
     first, last = request.rendered
     _say(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
     roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
@@ -367,8 +311,9 @@ def _finished(work: Work) -> None:
 
 
 def _show_version(node: Any, version: cache.Version) -> None:
-    homes = _homes(host.values(node))
-    names = [found.name for found in cache.versions(homes) if cache.is_complete(found)]
+    names = [
+        found.name for found in cache.versions(homes(host.values(node))) if cache.is_complete(found)
+    ]
     host.put_choices(node, "version_shown", [NO_VERSION, *names], version.name)
     host.put(
         node,
@@ -385,20 +330,13 @@ def _show_version(node: Any, version: cache.Version) -> None:
 def _choose(node: Any) -> None:
     """The version that the artist chose in the menu."""
     values = host.values(node)
-    for version in cache.versions(_homes(values)):
+    for version in cache.versions(homes(values)):
         if version.name == values["version_shown"]:
             _show_version(node, version)
             break
     else:
         host.put(node, NO_RESULT)
     refresh(node)
-
-
-def _homes(values: dict[str, Value]) -> list[str]:
-    """Every folder with versions of this node; the one for the next version is last."""
-    now = cache.home(str(values["cache"]), host.script(), host.temporary(), str(values["node_id"]))
-    before = [home for home in str(values["homes"]).split("\n") if home and home != now]
-    return [*before, now]
 
 
 def _say(node: Any, text: str, state: str, color: str) -> None:

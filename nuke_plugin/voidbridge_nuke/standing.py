@@ -1,0 +1,74 @@
+"""How a node stands: what it shows, whether that is whole and as the knobs ask, and where its versions are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import cache, host
+from .knobs import Value
+from .request import Refused, described, differences, key, resolve
+
+SEVERAL = 3
+"""Names of changed knobs that the status line lists."""
+
+
+def standing(node: Any) -> tuple[str, str, str]:
+    """The status line, its few words, and the color, from the knobs and from what is on disk."""
+    values = host.values(node)
+    shown = shown_version(values)
+    if shown is None:
+        if values["result_files"]:
+            return (
+                "the result is not where it was: {}".format(values["result_files"]),
+                "missing",
+                "failed",
+            )
+        return "not rendered", "not rendered", "ready"
+    lost = cache.missing(shown)
+    if lost:
+        return (
+            f"{shown.name} lacks {len(lost)} files, {lost[0]} first",
+            "incomplete",
+            "failed",
+        )
+    try:
+        asked = described(resolve(values, host.scene(node)))
+    except Refused as refused:
+        return f"{shown.name}, but now: {refused}", shown.name, "stale"
+    changes = differences(asked, shown.made_with)
+    if changes:
+        names = ", ".join(changes[:SEVERAL]) + (", ..." if len(changes) > SEVERAL else "")
+        return f"stale: other than in {shown.name}: {names}", "stale " + shown.name, "stale"
+    first, last = shown.frames
+    return f"done: {shown.name}, frames {first}-{last}", shown.name, "ready"
+
+
+def shown_version(values: dict[str, Value]) -> cache.Version | None:
+    """The version whose frames the node reads, wherever it lies."""
+    folder = str(values["result_files"]).rpartition("/")[0]
+    return cache.read(folder) if folder else None
+
+
+def fitting(node: Any) -> cache.Version | None:
+    """The newest complete version that is what the knobs ask for, unless such a one is shown."""
+    values = host.values(node)
+    try:
+        wanted = key(described(resolve(values, host.scene(node))))
+    except Refused:
+        return None
+    shown = shown_version(values)
+    if shown is not None and shown.key == wanted and cache.is_complete(shown):
+        return None
+    fitting = [
+        version
+        for version in cache.versions(homes(values))
+        if version.key == wanted and cache.is_complete(version)
+    ]
+    return fitting[-1] if fitting else None
+
+
+def homes(values: dict[str, Value]) -> list[str]:
+    """Every folder with versions of this node; the one for the next version is last."""
+    now = cache.home(str(values["cache"]), host.script(), host.temporary(), str(values["node_id"]))
+    before = [home for home in str(values["homes"]).split("\n") if home and home != now]
+    return [*before, now]
