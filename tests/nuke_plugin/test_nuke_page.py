@@ -57,3 +57,10 @@ def test_the_picture_is_a_picture() -> None:
     words = " ".join("".join(item.itertext()) for item in tree.iter())
     for name in ("plate", "matte", "affected", "Voidbridge1"):
         assert name in words
+
+
+def test_every_module_of_the_node_has_its_place_among_the_rooms() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = page.partition("### The node for Nuke\n")[2].partition("\n## ")[0]
+    modules = {path.stem for path in (ROOT / "nuke_plugin/voidbridge_nuke").glob("*.py")}
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == modules - {"__init__"}
