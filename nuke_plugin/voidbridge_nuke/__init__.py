@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
 
-
-def on_create(node: Any) -> None:
+def on_create(node: object) -> None:
     """A node has been made, pasted or loaded."""
     from . import node as conduct
 
     conduct.created(node)
 
 
-def knob_changed(node: Any, knob: Any) -> None:
+def knob_changed(node: object, knob: object) -> None:
     """The artist has changed a knob, an input, or opened the panel."""
     from . import node as conduct
 
-    conduct.changed(node, knob.name())
+    conduct.changed(node, knob)
 
 
-def press(button: str, node: Any) -> None:
+def press(button: str, node: object) -> None:
     """The artist has pressed a button."""
     from . import node as conduct
 

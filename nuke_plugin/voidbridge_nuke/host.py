@@ -356,13 +356,5 @@ def copy(text: str) -> bool:
 # -- starting -----------------------------------------------------------------------------------------
 
 
-def on_script_load(call: Callable[[], None]) -> None:
-    nuke.addOnScriptLoad(call)
-
-
-def before_render(call: Callable[[], None]) -> None:
-    nuke.addBeforeRender(call)
-
-
 def add_to_menu(label: str, command: str, icon: str) -> None:
     nuke.menu("Nodes").addMenu("Voidbridge", icon=icon).addCommand(label, command, icon=icon)

@@ -98,8 +98,9 @@ def created(node: Any) -> None:
     refresh(node)
 
 
-def changed(node: Any, name: str) -> None:
+def changed(node: Any, changed_knob: Any) -> None:
     """After a knob, an input (`inputChange`) or the panel (`showPanel`)."""
+    name = changed_knob.name()
     knob = BY_NAME.get(name)
     if name == "version_shown":
         _choose(node)

@@ -1,11 +1,12 @@
-"""What Nuke's startup files call, and where the plug-in is installed. Light: every farm task pays for it.
+"""What Nuke's startup files call, and where the plug-in is installed.
 
-FOLDER/init.py menu.py Voidbridge.nk voidbridge.json icons/ python/voidbridge_nuke/
+Imports wait until they are needed: every farm task pays for what this module imports.
+
+    FOLDER/init.py menu.py Voidbridge.nk voidbridge.json icons/ python/voidbridge_nuke/
 """
 
 from __future__ import annotations
 
-import json
 import os
 
 CONFIG = "voidbridge.json"
@@ -20,6 +21,8 @@ def folder() -> str:
 
 def executable() -> list[str]:
     """The command `voidbridge`, as the installation wrote it down. Raises `Refused`."""
+    import json
+
     from .request import Refused
 
     path = os.path.join(folder(), CONFIG)
@@ -32,14 +35,6 @@ def executable() -> list[str]:
             "Install the node again with: voidbridge install nuke",
         ) from error
     return [str(word) for word in words]
-
-
-def init() -> None:
-    """For `init.py`, in every session. What it needs is imported when it is needed."""
-    from . import host
-
-    host.on_script_load(_loaded)
-    host.before_render(_before_render)
 
 
 def menu() -> None:
@@ -56,13 +51,15 @@ def paste() -> None:
     host.paste(os.path.join(folder(), GROUP).replace("\\", "/"))
 
 
-def _loaded() -> None:
+def loaded() -> None:
+    """After a script is loaded, in every session."""
     from . import node
 
     node.adopt_all()
 
 
-def _before_render() -> None:
+def before_render() -> None:
+    """Before a Write renders, in every session. Raises RuntimeError, which stops the render."""
     from . import farm
 
     farm.guard()

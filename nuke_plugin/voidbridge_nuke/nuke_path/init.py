@@ -7,4 +7,5 @@ nuke.pluginAddPath("./icons")
 
 import voidbridge_nuke.startup  # noqa: E402
 
-voidbridge_nuke.startup.init()
+nuke.addOnScriptLoad(voidbridge_nuke.startup.loaded)
+nuke.addBeforeRender(voidbridge_nuke.startup.before_render)
