@@ -9,8 +9,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     shared = ROOT.parent / "shared"
-    parser.addoption("--golden", type=Path, default=shared / "golden", help="stored reference outputs")
-    parser.addoption("--samples", type=Path, default=shared / "samples", help="4K clips with quadmasks")
+    parser.addoption(
+        "--golden", type=Path, default=shared / "golden", help="stored reference outputs"
+    )
+    parser.addoption(
+        "--samples", type=Path, default=shared / "samples", help="4K clips with quadmasks"
+    )
     parser.addoption("--exr", type=Path, default=shared / "exr", help="EXR files from the wild")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import OpenEXR
 import OpenImageIO as oiio
 import pytest
+
 from voidbridge_backend.plate import exr
 
 
