@@ -8,6 +8,7 @@ is missing travels.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class Listener:
 _ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code})
 
 
-class Conversation:
+class Conversation(ABC):
     """What `Run` and `Fetch` share: one job watched and fetched, over as many connections as it takes."""
 
     def __init__(self, wire: Wire, target: Callable[[int], Path], listener: Listener) -> None:
@@ -117,12 +118,13 @@ class Conversation:
         self._cancel_said = False
         self._from_store = False
 
+    @abstractmethod
     def begin(self, welcome: Welcome) -> None:
         """Says what starts the conversation on a new connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_over(self) -> bool:
-        raise NotImplementedError
+        """Whether everything that was wanted has been heard."""
 
     def carry_out(self) -> Outcome:
         """Raises the job's error, or `JobCancelled`; finished frames stay, nothing half-written does."""
