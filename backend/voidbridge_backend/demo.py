@@ -25,7 +25,7 @@ from .plate.matte import matte_part
 from .plate.quadmask import Hole, from_mattes
 from .plate.sequence import Sequence
 from .present import Screen
-from .quality import Quality, Report
+from .quality import Floats, Quality, Report
 
 SPACE = "lin_ap1_scene"
 """What the Color Interop Forum calls ACEScg; the files say so themselves."""
@@ -109,17 +109,17 @@ def _measure(shot: DemoShot, folder: Folder, settings: Settings, to: Screen) -> 
     moments = []
     every = np.linspace(0, len(shot.frames) - 1, min(SHOWN + 2, len(shot.frames))).round()
     shown = {shot.frames[int(i)] for i in every[1:-1]}
-    for number, frame in enumerate(shot.frames, 1):
-        plate, result, truth = (
-            exr.read(folder.sequence(name).path(frame)).rgb()
-            for name in ("plate", "result", "truth")
-        )
-        hole = hole_of(folder, frame, settings)
-        motion = shot.motion(frame - 1, frame) if frame > shot.first else None
-        quality.add(result, truth, plate, hole.alpha > 0, motion)
-        if frame in shown:
-            moments.append(moment(frame, plate, hole.codes, result, truth))
-        to.stage("measuring", number, len(shot.frames))
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(_read, folder, shot.first, settings)
+        for number, frame in enumerate(shot.frames, 1):
+            plate, result, truth, hole = ahead.result()
+            if number < len(shot.frames):
+                ahead = reader.submit(_read, folder, frame + 1, settings)
+            motion = shot.motion(frame - 1, frame) if frame > shot.first else None
+            quality.add(result, truth, plate, hole.alpha > 0, motion)
+            if frame in shown:
+                moments.append(moment(frame, plate, hole.codes, result, truth))
+            to.stage("measuring", number, len(shot.frames))
     report = quality.report()
     write_png(
         folder.sheet,
@@ -134,6 +134,13 @@ def _summary(report: Report) -> str:
         f"{report.frames} frames, {report.hole_psnr_db:.1f} dB in the hole, "
         f"flicker {report.flicker_ratio:.2f} of the truth's, outside {outside}"
     )
+
+
+def _read(folder: Folder, frame: int, settings: Settings) -> tuple[Floats, Floats, Floats, Hole]:
+    plate, result, truth = (
+        exr.read(folder.sequence(name).path(frame)).rgb() for name in ("plate", "result", "truth")
+    )
+    return plate, result, truth, hole_of(folder, frame, settings)
 
 
 def hole_of(folder: Folder, frame: int, settings: Settings) -> Hole:

@@ -71,7 +71,13 @@ def _rgb(red: float, green: float, blue: float) -> Floats:
 
 
 def _paint(light: Floats, color: Floats | tuple[float, ...], cover: Floats) -> None:
-    light += cover[..., None] * (np.asarray(color, np.float32) - light)
+    rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
+    if not rows.size:
+        return
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    tone = np.asarray(color, np.float32)
+    part = light[box]
+    part += cover[box][..., None] * ((tone[box] if tone.ndim == 3 else tone) - part)
 
 
 def _step(distance: Floats, scale: int, soft: float = 0.7) -> Floats:
@@ -175,7 +181,13 @@ def _paving(light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Gene
 
 def _lamps(light: Floats, x: Floats, y: Floats, scale: int) -> None:
     """Posts with a bulb of 26 to 42 each, and the light that they throw on the stones."""
+    whole_light, whole_x, whole_y = light, x, y
     for index, (place, foot) in enumerate(LAMPS):
+        # Further away than this a lamp gives less than a millionth of its light.
+        near = slice(max(int((place - 0.45) * scale), 0), max(int((place + 0.45) * scale), 0))
+        light, x, y = whole_light[:, near], whole_x[:, near], whole_y[:, near]
+        if not light.size:
+            continue
         warm = _rgb(1.0, 0.70, 0.36) * np.float32(26 + 2 * index)
         tall, thick = (0.095, 0.007) if foot > NEAR else (0.155, 0.008)
         pool = np.exp(-(((x - place) / 0.11) ** 2) - ((y - foot - 0.008) / 0.022) ** 2)
