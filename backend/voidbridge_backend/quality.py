@@ -75,7 +75,7 @@ class Quality:
         self._error = 0.0
         self._change = _Change(1), _Change(1)
         self._coarse = _Change(COARSE), _Change(COARSE)
-        self._before: tuple[Floats, Floats, Hole] | None = None
+        self._before: _Seen | None = None
 
     def add(
         self,
@@ -86,20 +86,24 @@ class Quality:
         motion: NDArray[np.float64] | None = None,
     ) -> None:
         """One more frame. `motion` [3, 3] takes pixels (x, y, 1) of the frame before to this one; None: at rest."""
-        seen, true = encode(result), encode(truth)
         differing = result.view(np.uint32) != plate.view(np.uint32)
         self._frames += 1
         self._pixels += int(hole.sum())
         self._differing += int((differing.any(-1) & ~hole).sum())
-        self._error += float(np.square(seen - true, dtype=np.float64)[hole].sum())
-        if self._before is not None:
-            seen_before, true_before, hole_before = self._before
-            both = np.logical_and(hole, _moved(hole_before.astype(np.float32), motion) > 0.999)
-            for index, (now, before) in enumerate(((seen, seen_before), (true, true_before))):
-                change = now - _moved(before, motion)
+        now = _Seen.of(result, truth, hole)
+        self._error += float(np.square(now.result - now.truth, dtype=np.float64)[now.hole].sum())
+        if self._before is not None and now.hole.size:
+            before = self._before
+            motion = now.to_box(np.eye(3) if motion is None else motion, before)
+            both = now.hole & (
+                _moved(before.hole.astype(np.float32), motion, now.hole.shape) > 0.999
+            )
+            pairs = (now.result, before.result), (now.truth, before.truth)
+            for index, (here, there) in enumerate(pairs):
+                change = here - _moved(there, motion, now.hole.shape)
                 self._change[index].add(change, both)
                 self._coarse[index].add(change, both)
-        self._before = seen, true, hole
+        self._before = now if now.hole.size else None
 
     def report(self) -> Report:
         squared = self._error / (3 * self._pixels) if self._pixels else math.nan
@@ -113,6 +117,36 @@ class Quality:
             truth_pumping=self._coarse[1].rms,
             outside_differing=self._differing,
         )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Encoded light in the box around a hole: nothing outside of it is measured."""
+
+    left: int
+    top: int
+    result: Floats
+    truth: Floats
+    hole: Hole
+
+    @classmethod
+    def of(cls, result: Floats, truth: Floats, hole: Hole) -> _Seen:
+        rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
+        top = left = bottom = right = 0
+        if rows.size:
+            # Whole blocks, and room for the taps of the filter that brings it to the next frame.
+            top, left = (max(int(e[0]) - 4, 0) // COARSE * COARSE for e in (rows, columns))
+            bottom, right = (-(-(int(e[-1]) + 5) // COARSE) * COARSE for e in (rows, columns))
+        box = np.s_[top:bottom, left:right]
+        return cls(left, top, encode(result[box]), encode(truth[box]), hole[box])
+
+    def to_box(self, motion: NDArray[np.float64], before: _Seen) -> NDArray[np.float64]:
+        """`motion` between whole frames, between the box of the frame before and this one."""
+        return _shift(-self.left, -self.top) @ motion @ _shift(before.left, before.top)
+
+
+def _shift(x: int, y: int) -> NDArray[np.float64]:
+    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
 
 
 class _Change:
@@ -137,9 +171,9 @@ class _Change:
         self._count += 3 * int(where.sum())
 
 
-def _moved(picture: Floats, motion: NDArray[np.float64] | None) -> Floats:
-    if motion is None:
+def _moved(picture: Floats, motion: NDArray[np.float64], shape: tuple[int, ...]) -> Floats:
+    size = shape[1], shape[0]
+    if np.array_equal(motion, np.eye(3)) and picture.shape[:2] == shape[:2]:
         return picture
-    size = picture.shape[1], picture.shape[0]
     moved = cv2.warpPerspective(picture, motion, size, flags=cv2.INTER_CUBIC)
     return np.asarray(moved, np.float32)
