@@ -258,7 +258,7 @@ class Ledger:
             request.last,
             request.settings.engine,
         )
-        self.store.add(row, request.canonical())
+        self.store.add(row, request.canonical(), _names(request))
         self._rows[job] = row
         self.scheduler.known(Job(job, user, priority, row.number, row.state))
         log.info("submitted", extra={"job": job, "user": user, "frames": row.frames})
@@ -269,7 +269,7 @@ class Ledger:
         self._number += 1
         self.spool.drop_job(row.id)
         fresh = replace(row.fresh(self._number), priority=priority)
-        self.store.add(fresh, request.canonical())
+        self.store.add(fresh, request.canonical(), _names(request))
         self._rows[row.id] = fresh
         log.info("submitted again", extra={"job": row.id, "user": row.user})
         self._obey(self.scheduler.submitted_again(row.id, priority, fresh.number))
@@ -351,3 +351,7 @@ class Ledger:
             request, priority = self._wanted_again.pop(job)
             if self._rows[job].state is JobState.CANCELLED:
                 self._begin_again(self._rows[job], request, priority)
+
+
+def _names(request: Request) -> list[str]:
+    return sorted({file.sha256 for file in request.files})

@@ -1,47 +1,32 @@
 """The job table: what was accepted, how it stands, which results it has. SQLite, one file, WAL.
 
-A row that `add` or `save` has returned from survives kill -9 and a power cut. Used by the daemon's own
-thread only.
+What `add` has returned from, or any other change while nothing is `behind`, survives kill -9 and a power cut.
+Used by the daemon's own thread only.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from voidbridge_protocol.errors import RequestError, SpoolFull
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
-SCHEMA = 1
+from . import schema
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY,
-    number INTEGER NOT NULL,
-    user TEXT NOT NULL,
-    priority INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    request BLOB NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    engine TEXT NOT NULL,
-    attempts INTEGER NOT NULL,
-    warnings TEXT NOT NULL,
-    code TEXT NOT NULL,
-    text TEXT NOT NULL,
-    hint TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS results (
-    job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-    frame INTEGER NOT NULL,
-    sha256 TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    PRIMARY KEY (job, frame)
-) STRICT;
-"""
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "id, number, user, priority, state, first, last, engine, "
+    "attempts, warnings, code, text, hint, used, fetched"
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +47,10 @@ class Row:
     code: str = ""
     text: str = ""
     hint: str = ""
+    used: float = 0.0
+    """When somebody last asked for it, in seconds since 1970."""
+    fetched: bool = False
+    """A client has said that every result is on its disk."""
     results: dict[int, ResultFile] = field(default_factory=dict)
 
     @property
@@ -80,37 +69,34 @@ class Row:
             code="",
             text="",
             hint="",
+            fetched=False,
             results={},
         )
 
 
 class Store:
-    """The table in the file `path`, made where it is missing. Raises `RequestError` when it is in use."""
+    """The table in the file `path`, made where it is missing, brought up to date where it is older.
+
+    Raises `RequestError` when it is in use, later than this release, or cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+        self._behind: deque[tuple[str, Sequence[object]]] = deque()
         try:
             self._prepare()
-        except sqlite3.OperationalError as error:
+            if (found := schema.version(self._db)) > schema.NEWEST:
+                raise RequestError(
+                    f"the job table {path} has version {found}; this release knows {schema.NEWEST}",
+                    "A later release used this spool; run that one, or choose another with --spool.",
+                )
+            schema.bring_up_to_date(self._db, path)
+        except RequestError:
             self._db.close()
-            raise RequestError(
-                f"the job table {path} cannot be opened: {error}",
-                "Another daemon uses this spool; stop it, or choose another with --spool.",
-            ) from error
-        except sqlite3.DatabaseError as error:
+            raise
+        except sqlite3.Error as error:
             self._db.close()
-            raise RequestError(
-                f"the job table {path} cannot be read: {error}",
-                "Move that file away, or choose another spool with --spool; its jobs are lost.",
-            ) from error
-        if (version := self._version()) > SCHEMA:
-            self._db.close()
-            raise RequestError(
-                f"the job table {path} has version {version}; this release knows {SCHEMA}",
-                "A later release used this spool; run that one, or choose another with --spool.",
-            )
-        self._db.executescript(TABLES)
-        self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+            raise _unusable(path, error) from error
 
     def _prepare(self) -> None:
         # Two daemons on one spool would tear each other's files apart; the second is refused.
@@ -120,9 +106,6 @@ class Store:
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("BEGIN IMMEDIATE")  # takes the lock, which is then never given back
         self._db.execute("COMMIT")
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def close(self) -> None:
         self._db.close()
@@ -134,95 +117,100 @@ class Store:
             "SELECT job, frame, sha256, size FROM results"
         ):
             results.setdefault(job, {})[frame] = ResultFile(frame, sha256, size)
-        columns = (
-            "id, number, user, priority, state, first, last, engine, "
-            "attempts, warnings, code, text, hint"
-        )
-        found = []
-        for row in self._db.execute(f"SELECT {columns} FROM jobs ORDER BY number"):
-            id_, number, user, priority, state, first, last, engine, attempts, warnings = row[:10]
-            code, text, hint = row[10:]
-            found.append(
-                Row(
-                    id_,
-                    number,
-                    user,
-                    priority,
-                    JobState(state),
-                    first,
-                    last,
-                    engine,
-                    attempts,
-                    tuple(json.loads(warnings)),
-                    code,
-                    text,
-                    hint,
-                    results.get(id_, {}),
-                )
-            )
-        return found
+        return [
+            _row(values, results)
+            for values in self._db.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY number")
+        ]
 
-    def add(self, row: Row, request: bytes) -> None:
-        """A new job, or one that is submitted again: its results are forgotten.
+    def add(self, row: Row, request: bytes, files: Sequence[str]) -> None:
+        """A new job with the hashes of its files, or one that is submitted again: its results are forgotten.
 
         Raises `SpoolFull`; the table is as it was then.
         """
+        if not self.catch_up():
+            raise SpoolFull("the job table cannot be written: the daemon's disk is full")
         try:
-            self._add(row, request)
+            self._add(row, request, files)
         except sqlite3.OperationalError as error:
             raise SpoolFull(f"the job table cannot be written: {error}") from error
 
-    def _add(self, row: Row, request: bytes) -> None:
+    def _add(self, row: Row, request: bytes, files: Sequence[str]) -> None:
+        values = (
+            *(row.id, row.number, row.user, row.priority, row.state.value, request),
+            *(row.first, row.last, row.engine, row.attempts, json.dumps(row.warnings)),
+            *(row.code, row.text, row.hint, row.used, row.fetched),
+        )
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:
             self._db.execute("DELETE FROM results WHERE job = ?", (row.id,))
-            self._db.execute(
-                "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    row.id,
-                    row.number,
-                    row.user,
-                    row.priority,
-                    row.state.value,
-                    request,
-                    row.first,
-                    row.last,
-                    row.engine,
-                    row.attempts,
-                    json.dumps(row.warnings),
-                    row.code,
-                    row.text,
-                    row.hint,
-                ),
+            marks = ", ".join("?" * len(values))
+            self._db.execute(f"INSERT OR REPLACE INTO jobs VALUES ({marks})", values)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO files VALUES (?, ?)", [(row.id, name) for name in files]
             )
 
     def save(self, row: Row) -> None:
-        """How a job stands now; results have a method of their own.
-
-        A disk that is full here ends the daemon, with `sqlite3.OperationalError`: it must not go on telling
-        of states that are written nowhere. At its next start it takes up what the table says.
-        """
-        self._db.execute(
+        """How a job stands now; its results have a method of their own."""
+        self._write(
             "UPDATE jobs SET state = ?, attempts = ?, warnings = ?, code = ?, text = ?, hint = ?, "
-            "priority = ?, number = ? WHERE id = ?",
+            "priority = ?, number = ?, used = ?, fetched = ? WHERE id = ?",
             (
-                row.state.value,
-                row.attempts,
-                json.dumps(row.warnings),
-                row.code,
-                row.text,
-                row.hint,
-                row.priority,
-                row.number,
-                row.id,
+                *(row.state.value, row.attempts, json.dumps(row.warnings)),
+                *(row.code, row.text, row.hint, row.priority, row.number),
+                *(row.used, row.fetched, row.id),
             ),
         )
 
     def add_result(self, job: str, result: ResultFile) -> None:
-        self._db.execute(
+        self._write(
             "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
             (job, result.frame, result.sha256, result.size),
         )
+
+    def forget(self, job: str) -> None:
+        """The job, its results and its claim on its files."""
+        self._write("DELETE FROM jobs WHERE id = ?", (job,))
+
+    # -- a full disk --------------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> bool:
+        """Whether changes wait for room on the disk. Until they are written nobody must be told of them."""
+        return bool(self._behind)
+
+    def catch_up(self) -> bool:
+        """Writes the changes that wait, in their order; whether none is left. Call it now and then."""
+        while self._behind:
+            try:
+                self._db.execute(*self._behind[0])
+            except sqlite3.OperationalError as error:
+                if not _is_full(error):
+                    raise
+                return False
+            self._behind.popleft()
+            if not self._behind:
+                log.info("the job table is written again")
+        return True
+
+    def _write(self, statement: str, values: Sequence[object]) -> None:
+        if self.catch_up():
+            try:
+                self._db.execute(statement, values)
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_full(error):
+                    raise
+                log.error("the job table cannot be written: %s; nobody is told until it can", error)
+        self._behind.append((statement, values))
+
+    # -- questions ----------------------------------------------------------------------------------
+
+    def jobs_of_file(self, sha256: str) -> list[tuple[str, str]]:
+        """(user, state) of every job that has a file of this content."""
+        return self._db.execute(
+            "SELECT DISTINCT user, state FROM files JOIN jobs ON id = job WHERE sha256 = ?",
+            (sha256,),
+        ).fetchall()
 
     def request(self, job: str) -> bytes:
         """The canonical request. Raises `KeyError`."""
@@ -230,3 +218,35 @@ class Store:
         if row is None:
             raise KeyError(job)
         return bytes(row[0])
+
+
+def _row(values: Sequence[Any], results: dict[str, dict[int, ResultFile]]) -> Row:
+    id_, number, user, priority, state, first, last, engine, attempts, warnings, *rest = values
+    code, text, hint, used, fetched = rest
+    return Row(
+        *(id_, number, user, priority, JobState(state), first, last, engine, attempts),
+        *(tuple(json.loads(warnings)), code, text, hint, used, bool(fetched)),
+        results.get(id_, {}),
+    )
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    """Whether the disk has no room or cannot be written; any other such error is a fault of ours."""
+    return any(words in str(error) for words in ("is full", "disk I/O error"))
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> RequestError:
+    if isinstance(error, sqlite3.OperationalError) and _is_full(error):
+        return RequestError(
+            f"the job table {path} cannot be written: {error}",
+            "Free space on that disk and start the daemon again; nothing is lost.",
+        )
+    if isinstance(error, sqlite3.OperationalError):
+        return RequestError(
+            f"the job table {path} cannot be opened: {error}",
+            "Another daemon uses this spool; stop it, or choose another with --spool.",
+        )
+    return RequestError(
+        f"the job table {path} cannot be read: {error}",
+        "Move that file away, or choose another spool with --spool; its jobs are lost.",
+    )

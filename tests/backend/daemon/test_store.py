@@ -9,12 +9,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from voidbridge_stage import command, daemon, environment
 
+from voidbridge_backend import schema
 from voidbridge_backend.store import Row, Store
 from voidbridge_protocol.errors import RequestError, SpoolFull
 from voidbridge_protocol.lifecycle import JobState
@@ -23,7 +27,7 @@ from voidbridge_protocol.messages import ResultFile
 ROW = Row("j1", 1, "Ana Müller", 3, JobState.RECEIVING, 1001, 1003, "echo")
 FULL = replace(
     ROW, id="j2", number=2, state=JobState.FAILED, attempts=3, warnings=("one", "zwei “drei”"),
-    code="job.engine", text="no\nlight", hint="Switch it on.",
+    code="job.engine", text="no\nlight", hint="Switch it on.", used=1790000000.5, fetched=True,
 )  # fmt: skip
 
 
@@ -34,8 +38,8 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
     store = Store(path)
-    store.add(FULL, b"request 2")
-    store.add(ROW, b"request 1")
+    store.add(FULL, b"request 2", ["f1", "f2"])
+    store.add(ROW, b"request 1", ["f1", "f3"])
     store.add_result("j1", ResultFile(1002, "b" * 64, 7))
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     store.close()
@@ -43,6 +47,9 @@ def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
     results = {1001: ResultFile(1001, "a" * 64, 5), 1002: ResultFile(1002, "b" * 64, 7)}
     assert again.rows() == [replace(ROW, results=results), FULL]
     assert (again.request("j1"), again.request("j2")) == (b"request 1", b"request 2")
+    ana = [("Ana Müller", "failed"), ("Ana Müller", "receiving")]
+    assert sorted(again.jobs_of_file("f1")) == ana
+    assert (again.jobs_of_file("f2"), again.jobs_of_file("f3")) == (ana[:1], ana[1:])
     with pytest.raises(KeyError):
         again.request("j3")
     again.close()
@@ -51,7 +58,7 @@ def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
 @pytest.mark.parametrize("state", list(JobState))
 def test_every_change_is_kept(path: Path, state: JobState) -> None:
     store = Store(path)
-    store.add(ROW, b"request")
+    store.add(ROW, b"request", ["f1"])
     changed = replace(FULL, id="j1", number=9, state=state, priority=-4)
     store.save(changed)
     store.close()
@@ -62,10 +69,10 @@ def test_every_change_is_kept(path: Path, state: JobState) -> None:
 
 def test_a_job_added_again_has_no_results_yet(path: Path) -> None:
     store = Store(path)
-    store.add(ROW, b"request")
+    store.add(ROW, b"request", ["f1"])
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     fresh = replace(ROW, results={1001: ResultFile(1001, "a" * 64, 5)}).fresh(4)
-    store.add(fresh, b"request")
+    store.add(fresh, b"request", ["f1"])
     assert store.rows() == [replace(ROW, number=4)]
     store.close()
 
@@ -73,6 +80,9 @@ def test_a_job_added_again_has_no_results_yet(path: Path) -> None:
 def test_a_row_that_was_acknowledged_survives_kill_9(path: Path) -> None:
     script = f"""
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from voidbridge_backend.store import Row, Store
@@ -81,7 +91,7 @@ from voidbridge_protocol.messages import ResultFile
 store = Store(Path({str(path)!r}))
 for number in range(1, 10_000):
     row = Row(f"j{{number}}", number, "ana", 0, JobState.RECEIVING, 1, 2, "echo")
-    store.add(row, b"request %d" % number)
+    store.add(row, b"request %d" % number, ["a", "b"])
     store.save(replace(row, state=JobState.QUEUED))
     store.add_result(row.id, ResultFile(1, "a" * 64, 5))
     print(number, flush=True)
@@ -143,22 +153,131 @@ def test_a_table_from_a_later_release_is_left_alone(path: Path) -> None:
         Store(path)
 
 
-def test_a_job_that_the_full_disk_cannot_note_down_is_refused_and_not_half_there(
-    path: Path,
-) -> None:
-    """A limit on the size of files stands for the full disk."""
+OLD = """
+CREATE TABLE jobs (id TEXT PRIMARY KEY, number INTEGER NOT NULL, user TEXT NOT NULL, priority INTEGER NOT NULL,
+    state TEXT NOT NULL, request BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, engine TEXT NOT NULL,
+    attempts INTEGER NOT NULL, warnings TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, hint TEXT NOT NULL
+) STRICT;
+CREATE TABLE results (job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, frame INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (job, frame)) STRICT;
+INSERT INTO jobs VALUES ('j1', 1, 'ana', 0, 'done', CAST('{"files": [{"sha256": "f1"}, {"sha256": "f2"}]}' AS BLOB),
+    1001, 1002, 'echo', 1, '["dark"]', '', '', '');
+INSERT INTO jobs VALUES ('j2', 2, 'ben', 5, 'queued', CAST('{"files": [{"sha256": "f2"}]}' AS BLOB),
+    7, 7, 'void', 0, '[]', '', '', '');
+INSERT INTO results VALUES ('j1', 1001, '%s', 5);
+PRAGMA user_version = 1;
+""" % ("a" * 64)
+"""A table as the first release wrote it."""
+
+
+def old_table(path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.executescript(OLD)
+    db.close()
+
+
+def test_a_table_of_the_first_release_is_brought_up_to_date_and_a_copy_kept(path: Path) -> None:
+    old_table(path)
+    before = time.time()
     store = Store(path)
-    store.add(ROW, b"request")
+    one, two = store.rows()
+    assert (one.id, one.user, one.state, one.warnings) == ("j1", "ana", JobState.DONE, ("dark",))
+    assert one.results == {1001: ResultFile(1001, "a" * 64, 5)}
+    assert (two.id, two.state, two.priority) == ("j2", JobState.QUEUED, 5)
+    assert before <= one.used <= time.time()
+    assert not one.fetched
+    assert store.jobs_of_file("f2") == [("ana", "done"), ("ben", "queued")]
+    store.add(ROW, b"request", ["f1"])
+    store.close()
+    Store(path).close()  # nothing is left to do
+    assert sorted(p.name for p in path.parent.glob("*.v*")) == ["jobs.db.v1"]
+    copy = sqlite3.connect(path.with_name("jobs.db.v1"))
+    assert copy.execute("PRAGMA user_version").fetchone() == (1,)
+    assert copy.execute("SELECT id FROM jobs ORDER BY number").fetchall() == [("j1",), ("j2",)]
+    copy.close()
+
+
+def test_an_update_that_is_broken_off_has_changed_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_table(path)
+
+    def breaks(db: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(schema, "STEPS", (*schema.STEPS, breaks))
+        broken.setattr(schema, "NEWEST", schema.NEWEST + 1)
+        with pytest.raises(RequestError, match="cannot be written"):
+            Store(path)
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert len(db.execute("PRAGMA table_info(jobs)").fetchall()) == 14
+    db.close()
+    store = Store(path)
+    assert len(store.rows()) == 2
+    store.close()
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """A limit on the size of files stands for the full disk."""
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with pytest.raises(SpoolFull, match="job table"):
-            store.add(replace(ROW, id="j2"), bytes(1_000_000))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
+
+
+def test_changes_on_a_full_disk_wait_in_their_order_and_are_written_when_there_is_room(
+    path: Path,
+) -> None:
+    store = Store(path)
+    store.add(ROW, b"request", ["f1"])
+    wal = path.with_name("jobs.db-wal").stat().st_size
+    states = (JobState.QUEUED, JobState.RUNNING, JobState.DONE)
+    with full_disk(wal + 4096):
+        for state in states:
+            store.save(replace(ROW, state=state, text="long" * 5000))
+        store.add_result("j1", ResultFile(1001, "a" * 64, 5))
+        assert store.behind
+        assert not store.catch_up()
+        with pytest.raises(SpoolFull, match="disk is full"):
+            store.add(replace(ROW, id="j2"), b"request", [])
+        assert [row.state for row in store.rows()] == [JobState.RECEIVING]
+    assert store.catch_up()
+    assert not store.behind
+    (row,) = store.rows()
+    assert (row.state, sorted(row.results)) == (JobState.DONE, [1001])
+    store.add(replace(ROW, id="j2", number=2), b"request", [])
+    store.close()
+
+
+def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
+    store = Store(path)
+    store.add(ROW, b"request", ["f1"])
+    store.add(FULL, b"request", ["f1", "f2"])
+    store.add_result("j1", ResultFile(1001, "a" * 64, 5))
+    store.forget("j1")
+    assert store.rows() == [FULL]
+    assert store.jobs_of_file("f1") == [("Ana Müller", "failed")]
+    store.close()
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM results").fetchone() == (0,)
+    db.close()
+
+
+def test_a_job_that_the_full_disk_cannot_note_down_is_refused_and_not_half_there(
+    path: Path,
+) -> None:
+    store = Store(path)
+    store.add(ROW, b"request", ["f1"])
+    with full_disk(100_000), pytest.raises(SpoolFull, match="job table"):
+        store.add(replace(ROW, id="j2"), bytes(1_000_000), [])
     assert store.rows() == [ROW]
-    store.add(replace(ROW, id="j2", number=2), bytes(1_000_000))
+    store.add(replace(ROW, id="j2", number=2), bytes(1_000_000), [])
     assert len(store.rows()) == 2
     store.close()
