@@ -65,7 +65,7 @@ from .disk import Disk
 from .ledger import Ledger
 from .scheduler import Start
 from .sessions import Session, Sessions
-from .spool import Spool
+from .spool import Owned, Spool
 from .supervisor import Died, Said, Supervisor
 
 log = logging.getLogger(__name__)
@@ -361,20 +361,23 @@ class Daemon:
             raise BadMessage(f"{len(payload)} bytes beyond the credit of {self._limits.window}")
         if put.size > self._limits.file:
             raise BadMessage(f"a file of {put.size} bytes; {self._limits.file} at most")
-        if not self._ledger.is_wanted(put.sha256):
+        file = Owned(session.user, put.sha256)
+        if not self._ledger.is_wanted(file):
             # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
             self._send(self._bulk, session.bulk, Credit(len(payload)))
             return
         length = len(payload)
         session.spent += length
-        session.receiving.add(put.sha256)
-        self._disk.take(put, payload, lambda reply: self._stored(session, put, length, reply))
+        session.receiving.add(file)
+        self._disk.take(
+            file.user, put, payload, lambda reply: self._stored(session, file, length, reply)
+        )
 
-    def _stored(self, session: Session, put: Put, length: int, reply: Message | None) -> None:
+    def _stored(self, session: Session, file: Owned, length: int, reply: Message | None) -> None:
         session.spent -= length
         if isinstance(reply, Got):
-            session.receiving.discard(put.sha256)
-            self._ledger.file_arrived(put.sha256)
+            session.receiving.discard(file)
+            self._ledger.file_arrived(file)
         if session.bulk:
             self._send(self._bulk, session.bulk, Credit(length))
             if reply:
@@ -448,7 +451,7 @@ class Daemon:
             {
                 "job": job,
                 "request": str(request),
-                "objects": str(self._spool.objects),
+                "objects": str(self._spool.drawer(self._ledger.user_of(job))),
                 "folder": str(folder),
             },
         )

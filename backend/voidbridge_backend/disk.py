@@ -15,7 +15,7 @@ from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import RequestError, VoidbridgeError
 from voidbridge_protocol.messages import Chunk, Get, Got, Message, Nack, Put, Refused
 
-from .spool import Gap, Spool
+from .spool import Gap, Owned, Spool
 
 
 class Disk:
@@ -27,27 +27,31 @@ class Disk:
         self._writing = ThreadPoolExecutor(1, "writes")
         self._reading = ThreadPoolExecutor(1, "reads")
 
-    def take(self, put: Put, payload: Frame, then: Callable[[Message | None], None]) -> None:
-        """Stores a piece; `then` gets the `Got` or `Nack` to answer with, or None for a piece among others."""
-        self._writing.submit(self._take, put, payload, then)
+    def take(
+        self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
+    ) -> None:
+        """Stores a piece of a user's file; `then` gets what to answer with, or None for a piece among others."""
+        self._writing.submit(self._take, user, put, payload, then)
 
     def give(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
         """Reads a piece of a result; `then` gets what to answer with."""
         self._reading.submit(self._give, get, path, then)
 
-    def pause(self, files: Iterable[str]) -> None:
+    def pause(self, files: Iterable[Owned]) -> None:
         """Nobody sends these files at the moment."""
-        for sha256 in files:
-            self._writing.submit(self._spool.pause, sha256)
+        for file in files:
+            self._writing.submit(self._spool.pause, file)
 
     def close(self) -> None:
         self._writing.shutdown(cancel_futures=True)
         self._reading.shutdown(cancel_futures=True)
 
-    def _take(self, put: Put, payload: Frame, then: Callable[[Message | None], None]) -> None:
+    def _take(
+        self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
+    ) -> None:
         reply: Message | None = None
         try:
-            if self._spool.receive(put.sha256, put.size, put.offset, payload):
+            if self._spool.receive(Owned(user, put.sha256), put.size, put.offset, payload):
                 reply = Got(put.sha256)
         except VoidbridgeError as error:
             offset = error.have if isinstance(error, Gap) else 0

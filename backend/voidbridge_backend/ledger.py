@@ -21,7 +21,7 @@ from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Request, ResultFile, Status
 
 from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Scheduler, Start
-from .spool import Spool
+from .spool import Owned, Spool
 from .store import Row, Store
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ class Ledger:
         self.scheduler = Scheduler()
         self._rows: dict[str, Row] = {}
         self._stages: dict[str, _Stage] = {}
-        self._lacks: dict[str, set[str]] = {}
-        self._wanted_by: dict[str, set[str]] = {}
+        self._lacks: dict[str, set[Owned]] = {}
+        self._wanted_by: dict[Owned, set[str]] = {}
         self._wanted_again: dict[str, tuple[Request, int]] = {}
         """Jobs that were submitted once more while the worker had not let go of them yet."""
         self._number = 0
@@ -96,7 +96,7 @@ class Ledger:
             )
             if state is JobState.RECEIVING:
                 request = self._request(row.id)
-                self._watch_for(row.id, {file.sha256 for file in request.files})
+                self._watch_for(row.id, _files_of(row.user, request))
         for job in [row.id for row in self._rows.values() if row.state is JobState.RECEIVING]:
             self._queue_if_complete(job)
         if self._rows:
@@ -171,17 +171,20 @@ class Ledger:
     def waiting(self) -> list[str]:
         return self.scheduler.waiting()
 
+    def user_of(self, job: str) -> str:
+        return self._row(job).user
+
     # -- what happens -------------------------------------------------------------------------------
 
-    def file_arrived(self, sha256: str) -> None:
+    def file_arrived(self, file: Owned) -> None:
         """A file is whole in the spool."""
-        for job in self._wanted_by.pop(sha256, set()):
-            self._lacks[job].discard(sha256)
+        for job in self._wanted_by.pop(file, set()):
+            self._lacks[job].discard(file)
             self._queue_if_complete(job)
 
-    def is_wanted(self, sha256: str) -> bool:
-        """Whether a job waits for this file, or it is there already."""
-        return sha256 in self._wanted_by or self.spool.has(sha256)
+    def is_wanted(self, file: Owned) -> bool:
+        """Whether a job of its user waits for this file, or it is there already."""
+        return file in self._wanted_by or self.spool.has(file)
 
     def device_ready(self, device: str) -> None:
         self._obey(self.scheduler.device_ready(device))
@@ -246,7 +249,7 @@ class Ledger:
         )
 
     def _begin(self, job: str, user: str, request: Request, priority: int) -> None:
-        self._check_room(request)
+        self._check_room(user, request)
         self._number += 1
         row = Row(
             job,
@@ -265,7 +268,7 @@ class Ledger:
         self._collect(job, request)
 
     def _begin_again(self, row: Row, request: Request, priority: int) -> None:
-        self._check_room(request)
+        self._check_room(row.user, request)
         self._number += 1
         self.spool.drop_job(row.id)
         fresh = replace(row.fresh(self._number), priority=priority)
@@ -277,12 +280,14 @@ class Ledger:
 
     def _collect(self, job: str, request: Request) -> None:
         self.changed[job] = None
-        self._watch_for(job, {file.sha256 for file in request.files})
+        self._watch_for(job, _files_of(self._rows[job].user, request))
         self._queue_if_complete(job)
 
-    def _check_room(self, request: Request) -> None:
+    def _check_room(self, user: str, request: Request) -> None:
         missing = {
-            file.sha256: file.size for file in request.files if not self.spool.has(file.sha256)
+            file.sha256: file.size
+            for file in request.files
+            if not self.spool.has(Owned(user, file.sha256))
         }
         need, free = sum(missing.values()) + KEEP_FREE, self.spool.free_bytes()
         if need > free:
@@ -291,17 +296,17 @@ class Ledger:
                 f"({self.spool.folder}), {free / 2**30:.1f} GB are free"
             )
 
-    def _watch_for(self, job: str, files: set[str]) -> None:
-        lacks = self._lacks[job] = {sha256 for sha256 in files if not self.spool.has(sha256)}
-        for sha256 in lacks:
-            self._wanted_by.setdefault(sha256, set()).add(job)
+    def _watch_for(self, job: str, files: set[Owned]) -> None:
+        lacks = self._lacks[job] = {file for file in files if not self.spool.has(file)}
+        for file in lacks:
+            self._wanted_by.setdefault(file, set()).add(job)
 
     def _stop_waiting(self, job: str) -> None:
-        for sha256 in self._lacks.pop(job, set()):
-            others = self._wanted_by[sha256]
+        for file in self._lacks.pop(job, set()):
+            others = self._wanted_by[file]
             others.discard(job)
             if not others:
-                del self._wanted_by[sha256]
+                del self._wanted_by[file]
 
     def _queue_if_complete(self, job: str) -> None:
         if self._rows[job].state is JobState.RECEIVING and not self._lacks[job]:
@@ -310,9 +315,10 @@ class Ledger:
     def _need(self, job: str, request: Request) -> tuple[list[int], list[tuple[int, int]]]:
         if self._rows[job].state is not JobState.RECEIVING:
             return [], []
-        lacks = self._lacks[job]
-        need = [i for i, file in enumerate(request.files) if file.sha256 in lacks]
-        partial = [(i, self.spool.partial(request.files[i].sha256)) for i in need]
+        lacks, user = self._lacks[job], self._rows[job].user
+        files = [Owned(user, file.sha256) for file in request.files]
+        need = [i for i, file in enumerate(files) if file in lacks]
+        partial = [(i, self.spool.partial(files[i])) for i in need]
         return need, [(i, offset) for i, offset in partial if offset][:MOST_PARTIAL]
 
     def _blame(self, job: str, error: VoidbridgeError) -> None:
@@ -351,6 +357,10 @@ class Ledger:
             request, priority = self._wanted_again.pop(job)
             if self._rows[job].state is JobState.CANCELLED:
                 self._begin_again(self._rows[job], request, priority)
+
+
+def _files_of(user: str, request: Request) -> set[Owned]:
+    return {Owned(user, file.sha256) for file in request.files}
 
 
 def _names(request: Request) -> list[str]:

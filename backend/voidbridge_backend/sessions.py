@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from voidbridge_protocol.errors import UnknownSession
 from voidbridge_protocol.messages import Hello
 
+from .spool import Owned
+
 
 @dataclass
 class Session:
@@ -21,8 +23,8 @@ class Session:
     """Payload bytes on their way to the disk: never above the window."""
     watching: set[str] = field(default_factory=set)
     """Jobs whose news this client wants."""
-    receiving: set[str] = field(default_factory=set)
-    """Files that this client is sending, by hash."""
+    receiving: set[Owned] = field(default_factory=set)
+    """Files that this client is sending."""
 
 
 class Sessions:
@@ -32,9 +34,9 @@ class Sessions:
         self._named: dict[str, Session] = {}
         self._routes: dict[bytes, str] = {}
 
-    def hello(self, hello: Hello, route: bytes, now: float) -> set[str]:
+    def hello(self, hello: Hello, route: bytes, now: float) -> set[Owned]:
         """A client introduces itself, perhaps once more, on new sockets. Returns as `gone` does."""
-        left: set[str] = set()
+        left: set[Owned] = set()
         if old := self._named.get(hello.session):
             left = self.gone(old.control)
         self._named[hello.session] = Session(hello.user, route, now)
@@ -66,7 +68,7 @@ class Sessions:
     def watching(self, job: str) -> list[Session]:
         return [session for session in self._named.values() if job in session.watching]
 
-    def gone(self, route: bytes) -> set[str]:
+    def gone(self, route: bytes) -> set[Owned]:
         """The client behind this route has left. Returns the files that nobody sends any more."""
         name = self._routes.pop(route, None)
         session = self._named.get(name) if name else None
@@ -77,7 +79,7 @@ class Sessions:
             self._routes.pop(session.bulk, None)
         left, session.receiving = session.receiving, set()
         return {
-            sha256
-            for sha256 in left
-            if not any(sha256 in other.receiving for other in self._named.values())
+            file
+            for file in left
+            if not any(file in other.receiving for other in self._named.values())
         }

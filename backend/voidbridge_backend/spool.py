@@ -1,8 +1,11 @@
-"""The daemon's files: what clients sent, by the hash of its content, and what jobs made.
+"""The daemon's files: what clients sent, by user and the hash of its content, and what jobs made.
 
-    SPOOL/objects/ab/abcd...      a received file, whole, verified, fsynced
-    SPOOL/parts/abcd...           one on its way in
+    SPOOL/objects/DRAWER/abcd...  a received file, whole, verified, fsynced; a user has one drawer
+    SPOOL/parts/DRAWER.abcd...    one on its way in
     SPOOL/jobs/JOB/               results, provenance and scratch of a job
+
+Users share no file, though its content be the same: who only knows the hash of another's frame must neither
+learn whether it is here nor have a job work on it.
 
 What `receive` reports as complete survives kill -9 and a power cut. Not thread-safe: one thread writes.
 """
@@ -10,15 +13,24 @@ What `receive` reports as complete survives kill -9 and a power cut. Not thread-
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from voidbridge_protocol.digest import Digest
 from voidbridge_protocol.errors import SpoolFull, TransferFailed, WrongOffset
 
 READ_SIZE = 1024 * 1024
+
+
+class Owned(NamedTuple):
+    """A file that a user sent or is to send, by the hash of its content."""
+
+    user: str
+    sha256: str
 
 
 @dataclass
@@ -48,39 +60,46 @@ class Spool:
         self._jobs = folder / "jobs"
         for path in (self.objects, self._parts_folder, self._jobs):
             path.mkdir(parents=True, exist_ok=True)
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[Owned, _Part] = {}
 
-    def object_path(self, sha256: str) -> Path:
-        return self.objects / sha256[:2] / sha256
+    def drawer(self, user: str) -> Path:
+        """The folder with a user's files. A name of a person is never one of a folder."""
+        return self.objects / hashlib.sha256(user.encode()).hexdigest()[:16]
 
-    def has(self, sha256: str) -> bool:
-        return self.object_path(sha256).is_file()
+    def object_path(self, file: Owned) -> Path:
+        return self.drawer(file.user) / file.sha256
 
-    def partial(self, sha256: str) -> int:
+    def part_path(self, file: Owned) -> Path:
+        return self._parts_folder / f"{self.drawer(file.user).name}.{file.sha256}"
+
+    def has(self, file: Owned) -> bool:
+        return self.object_path(file).is_file()
+
+    def partial(self, file: Owned) -> int:
         """How many bytes of a file that is not whole yet are there; 0 for none."""
-        part = self._parts.get(sha256)
+        part = self._parts.get(file)
         if part:
             return part.length
         try:
-            return (self._parts_folder / sha256).stat().st_size
+            return self.part_path(file).stat().st_size
         except FileNotFoundError:
             return 0
 
-    def receive(self, sha256: str, size: int, offset: int, piece: bytes | memoryview) -> bool:
+    def receive(self, file: Owned, size: int, offset: int, piece: bytes | memoryview) -> bool:
         """Takes a piece of a file; whether the file is whole now, on disk.
 
         Bytes that are there already are skipped. Raises `Gap`, `TransferFailed` when the whole is not what
         its name says (the part is dropped), `SpoolFull`.
         """
-        if self.has(sha256):
+        if self.has(file):
             return offset + len(piece) == size
         try:
-            part = self._parts.get(sha256) or self._open_part(sha256)
+            part = self._parts.get(file) or self._open_part(file)
             if offset > part.length:
                 raise Gap(part.length, offset)
             fresh = memoryview(piece)[part.length - offset :]
             if part.length + len(fresh) > size:
-                raise self._dropped(sha256, f"more than the {size} bytes that were announced")
+                raise self._dropped(file, f"more than the {size} bytes that were announced")
             part.digest.update(fresh)
             while fresh:
                 written = os.write(part.fd, fresh)
@@ -88,15 +107,15 @@ class Spool:
                 fresh = fresh[written:]
             if part.length < size:
                 return False
-            self._finish(sha256, part)
+            self._finish(file, part)
             return True
         except OSError as error:
-            self.pause(sha256)  # its digest may be ahead of its bytes: it is hashed again
+            self.pause(file)  # its digest may be ahead of its bytes: it is hashed again
             raise _spool_error(self.folder, error) from error
 
-    def pause(self, sha256: str) -> None:
+    def pause(self, file: Owned) -> None:
         """Nobody sends this file at the moment; what is there stays."""
-        if part := self._parts.pop(sha256, None):
+        if part := self._parts.pop(file, None):
             os.close(part.fd)
 
     def job_folder(self, job: str) -> Path:
@@ -117,8 +136,8 @@ class Spool:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
 
-    def _open_part(self, sha256: str) -> _Part:
-        path = self._parts_folder / sha256
+    def _open_part(self, file: Owned) -> _Part:
+        path = self.part_path(file)
         digest = Digest()
         length = 0
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -126,25 +145,25 @@ class Spool:
         while block := os.read(fd, READ_SIZE):
             digest.update(block)
             length += len(block)
-        part = self._parts[sha256] = _Part(fd, digest, length)
+        part = self._parts[file] = _Part(fd, digest, length)
         return part
 
-    def _finish(self, sha256: str, part: _Part) -> None:
-        if part.digest.hexdigest() != sha256:
-            raise self._dropped(sha256, f"the {part.length} bytes have another hash")
+    def _finish(self, file: Owned, part: _Part) -> None:
+        if part.digest.hexdigest() != file.sha256:
+            raise self._dropped(file, f"the {part.length} bytes have another hash")
         os.fsync(part.fd)
-        self.pause(sha256)
-        target = self.object_path(sha256)
+        self.pause(file)
+        target = self.object_path(file)
         if not target.parent.is_dir():
             target.parent.mkdir(exist_ok=True)
             _fsync_folder(self.objects)
-        os.replace(self._parts_folder / sha256, target)
+        os.replace(self.part_path(file), target)
         _fsync_folder(target.parent)
 
-    def _dropped(self, sha256: str, what: str) -> TransferFailed:
-        self.pause(sha256)
-        (self._parts_folder / sha256).unlink(missing_ok=True)
-        return TransferFailed(f"{sha256[:12]}: {what}")
+    def _dropped(self, file: Owned, what: str) -> TransferFailed:
+        self.pause(file)
+        self.part_path(file).unlink(missing_ok=True)
+        return TransferFailed(f"{file.sha256[:12]}: {what}")
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -136,7 +136,7 @@ class Worker:
             shot.Order(
                 job=job,
                 request=request,
-                source=lambda sha256: objects / sha256[:2] / sha256,
+                source=lambda sha256: objects / sha256,
                 folder=Path(order["folder"]),
                 ocio=self._setup.get("ocio", ""),
             ),

@@ -10,7 +10,7 @@ import pytest
 
 from voidbridge_backend.ledger import MOST_PARTIAL, Ledger
 from voidbridge_backend.scheduler import Interrupt, Start
-from voidbridge_backend.spool import Spool
+from voidbridge_backend.spool import Owned, Spool
 from voidbridge_backend.store import Store
 from voidbridge_protocol.errors import BadSetting, EngineFailed, SpoolFull, UnknownJob
 from voidbridge_protocol.lifecycle import JobState
@@ -48,11 +48,12 @@ class Box:
         self.store.close()
         self.open()
 
-    def send(self, made: Request, *indices: int) -> None:
+    def send(self, made: Request, *indices: int, user: str = "ana") -> None:
         for index in indices or range(len(made.files)):
             file = made.files[index]
-            assert self.spool.receive(file.sha256, file.size, 0, content(file.role, file.frame))
-            self.ledger.file_arrived(file.sha256)
+            name = Owned(user, file.sha256)
+            assert self.spool.receive(name, file.size, 0, content(file.role, file.frame))
+            self.ledger.file_arrived(name)
 
     def submit(self, made: Request, user: str = "ana", again: bool = False) -> str:
         return self.ledger.submit(user, made, 0, again).job
@@ -92,7 +93,7 @@ def test_half_a_file_is_not_asked_for_twice(box: Box) -> None:
     made = request()
     box.submit(made)
     file = made.files[2]
-    box.spool.receive(file.sha256, file.size, 0, content(file.role, file.frame)[:5])
+    box.spool.receive(Owned("ana", file.sha256), file.size, 0, content(file.role, file.frame)[:5])
     assert box.ledger.submit("ana", made, 0, False).partial == [(2, 5)]
 
 
@@ -111,12 +112,20 @@ def test_a_done_job_is_answered_again_without_running(box: Box) -> None:
     assert box.ledger.results_of(job) == []
 
 
-def test_one_request_of_two_users_is_two_jobs_and_one_upload(box: Box) -> None:
+def test_one_request_of_two_users_is_two_jobs_and_two_uploads(box: Box) -> None:
+    """Who knows the hashes of another's frames has neither them nor the news that they are here."""
     made = request()
-    ana, ben = box.submit(made, "ana"), box.submit(made, "ben")
-    assert ana != ben
-    box.send(made)
-    assert (box.state(ana), box.state(ben)) == (JobState.QUEUED, JobState.QUEUED)
+    ana = box.submit(made, "ana")
+    box.send(made, 0, 1, 2)
+    box.spool.receive(Owned("ana", made.files[3].sha256), made.files[3].size, 0, b"the")
+    found = box.ledger.submit("ben", made, 0, False)
+    assert found.job != ana
+    assert (found.need, found.partial) == (list(range(6)), [])
+    assert not box.ledger.is_wanted(Owned("cat", made.files[0].sha256))
+    box.send(made, 3, 4, 5)
+    assert (box.state(ana), box.state(found.job)) == (JobState.QUEUED, JobState.RECEIVING)
+    box.send(made, user="ben")
+    assert box.state(found.job) is JobState.QUEUED
 
 
 @pytest.mark.parametrize("when", ["receiving", "queued", "running", "done"])
@@ -155,12 +164,13 @@ def test_a_restart_finishes_a_cancel(box: Box) -> None:
 def test_a_file_that_arrives_after_a_cancel_disturbs_nobody(box: Box) -> None:
     made = request()
     job = box.submit(made)
-    other = box.submit(made, "ben")
-    box.send(made, 0)
+    longer = request(1001, 1004)
+    other = box.submit(longer)
+    box.send(longer, 0)
     box.ledger.cancel(job)
-    box.send(made, 1, 2, 3, 4, 5)
+    box.send(longer, *range(1, 8))
     assert (box.state(job), box.state(other)) == (JobState.CANCELLED, JobState.QUEUED)
-    assert not box.ledger.is_wanted("0" * 64)
+    assert not box.ledger.is_wanted(Owned("ana", "0" * 64))
 
 
 def test_pressing_the_button_while_a_cancel_is_under_way_runs_the_job_afterwards(box: Box) -> None:
@@ -257,8 +267,10 @@ def test_the_list_of_half_files_stays_small(box: Box) -> None:
     made = request(1, MOST_PARTIAL // 2 + 10)
     box.submit(made)
     for file in made.files:
-        box.spool.receive(file.sha256, file.size, 0, content(file.role, file.frame)[:3])
-        box.spool.pause(file.sha256)
+        box.spool.receive(
+            Owned("ana", file.sha256), file.size, 0, content(file.role, file.frame)[:3]
+        )
+        box.spool.pause(Owned("ana", file.sha256))
     found = box.ledger.submit("ana", made, 0, False)
     assert len(found.need) == len(made.files)
     assert found.partial == [(index, 3) for index in range(MOST_PARTIAL)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from voidbridge_backend.sessions import Sessions
+from voidbridge_backend.spool import Owned
 from voidbridge_protocol.errors import UnknownSession
 from voidbridge_protocol.messages import OLDEST, PROTOCOL, Hello
 
 CONTROL, BULK, CONTROL2, BULK2 = b"c1", b"b1", b"c2", b"b2"
+F1, F2 = Owned("ana", "f1"), Owned("ana", "f2")
 
 
 def hello(session: str, user: str = "ana") -> Hello:
@@ -38,8 +40,8 @@ def test_a_stranger_is_nobody(sessions: Sessions) -> None:
 def test_a_client_on_new_sockets_is_the_same_and_its_old_ones_lead_nowhere(
     sessions: Sessions,
 ) -> None:
-    sessions.of(CONTROL, 0.0).receiving = {"f1", "f2"}
-    assert sessions.hello(hello("one"), CONTROL2, 1.0) == {"f1", "f2"}
+    sessions.of(CONTROL, 0.0).receiving = {F1, F2}
+    assert sessions.hello(hello("one"), CONTROL2, 1.0) == {F1, F2}
     sessions.attach("one", BULK2)
     assert sessions.of(CONTROL2, 1.0) is sessions.of(BULK2, 1.0)
     for old in (CONTROL, BULK):
@@ -51,10 +53,10 @@ def test_a_client_on_new_sockets_is_the_same_and_its_old_ones_lead_nowhere(
 
 def test_a_file_that_another_client_sends_too_goes_on(sessions: Sessions) -> None:
     sessions.hello(hello("two", "ben"), CONTROL2, 0.0)
-    sessions.of(CONTROL, 0.0).receiving = {"f1", "f2"}
-    sessions.of(CONTROL2, 0.0).receiving = {"f2"}
-    assert sessions.gone(CONTROL) == {"f1"}
-    assert sessions.gone(CONTROL2) == {"f2"}
+    sessions.of(CONTROL, 0.0).receiving = {F1, F2}
+    sessions.of(CONTROL2, 0.0).receiving = {F2}
+    assert sessions.gone(CONTROL) == {F1}
+    assert sessions.gone(CONTROL2) == {F2}
     assert sessions.gone(CONTROL2) == set()
 
 
@@ -75,6 +77,6 @@ def test_only_who_watches_a_job_hears_of_it(sessions: Sessions) -> None:
 
 
 def test_a_lost_bulk_line_leaves_the_client_its_control_line(sessions: Sessions) -> None:
-    sessions.of(CONTROL, 0.0).receiving = {"f1"}
-    assert sessions.gone(BULK) == {"f1"}
+    sessions.of(CONTROL, 0.0).receiving = {F1}
+    assert sessions.gone(BULK) == {F1}
     assert sessions.of(CONTROL, 0.0).receiving == set()

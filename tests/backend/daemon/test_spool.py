@@ -18,18 +18,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voidbridge_stage import environment
 
-from voidbridge_backend.spool import Gap, Spool
+from voidbridge_backend.spool import Gap, Owned, Spool
 from voidbridge_protocol.errors import SpoolFull, TransferFailed
 
 CONTENT = random.Random(1).randbytes(10_000)
 NAME = hashlib.sha256(CONTENT).hexdigest()
+FILE = Owned("ana", NAME)
+DRAWER = hashlib.sha256(b"ana").hexdigest()[:16]
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
     made = Spool(tmp_path)
     yield made
-    made.pause(NAME)
+    made.pause(FILE)
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -39,13 +41,13 @@ def files_in(folder: Path) -> dict[str, bytes]:
 def test_a_file_is_there_when_its_last_piece_is(spool: Spool) -> None:
     for offset in range(0, 9_000, 1_000):
         piece = CONTENT[offset : offset + 1_000]
-        assert not spool.receive(NAME, len(CONTENT), offset, piece)
-        assert not spool.has(NAME)
-        assert spool.partial(NAME) == offset + 1_000
-    assert spool.receive(NAME, len(CONTENT), 9_000, CONTENT[9_000:])
-    assert spool.has(NAME)
-    assert spool.partial(NAME) == 0
-    assert files_in(spool.folder) == {f"objects/{NAME[:2]}/{NAME}": CONTENT}
+        assert not spool.receive(FILE, len(CONTENT), offset, piece)
+        assert not spool.has(FILE)
+        assert spool.partial(FILE) == offset + 1_000
+    assert spool.receive(FILE, len(CONTENT), 9_000, CONTENT[9_000:])
+    assert spool.has(FILE)
+    assert spool.partial(FILE) == 0
+    assert files_in(spool.folder) == {f"objects/{DRAWER}/{NAME}": CONTENT}
 
 
 pieces = st.lists(
@@ -62,53 +64,53 @@ def test_pieces_may_come_twice_and_overlap_but_leave_no_gap(
     have = 0
     for turn, (offset, length) in enumerate(pieces):
         if turn in restarts:  # of the daemon: what it had taken is there
-            spool.pause(NAME)
+            spool.pause(FILE)
             spool = Spool(spool.folder)
         piece = CONTENT[offset : offset + length]
         if have < len(CONTENT) and offset > have:
             with pytest.raises(Gap) as gap:
-                spool.receive(NAME, len(CONTENT), offset, piece)
+                spool.receive(FILE, len(CONTENT), offset, piece)
             assert gap.value.have == have
         else:
-            spool.receive(NAME, len(CONTENT), offset, piece)
+            spool.receive(FILE, len(CONTENT), offset, piece)
             have = max(have, offset + len(piece))
-        assert spool.has(NAME) == (have == len(CONTENT))
-    assert spool.receive(NAME, len(CONTENT), 0, CONTENT)
-    assert files_in(spool.folder) == {f"objects/{NAME[:2]}/{NAME}": CONTENT}
+        assert spool.has(FILE) == (have == len(CONTENT))
+    assert spool.receive(FILE, len(CONTENT), 0, CONTENT)
+    assert files_in(spool.folder) == {f"objects/{DRAWER}/{NAME}": CONTENT}
 
 
 def test_bytes_of_another_name_are_dropped_and_can_be_sent_again(spool: Spool) -> None:
     wrong = bytes(len(CONTENT))
     with pytest.raises(TransferFailed, match="another hash"):
-        spool.receive(NAME, len(CONTENT), 0, wrong)
-    assert (spool.has(NAME), spool.partial(NAME)) == (False, 0)
+        spool.receive(FILE, len(CONTENT), 0, wrong)
+    assert (spool.has(FILE), spool.partial(FILE)) == (False, 0)
     assert files_in(spool.folder) == {}
-    assert spool.receive(NAME, len(CONTENT), 0, CONTENT)
+    assert spool.receive(FILE, len(CONTENT), 0, CONTENT)
 
 
 def test_more_bytes_than_were_announced_are_dropped(spool: Spool) -> None:
     with pytest.raises(TransferFailed, match="more than the 5000 bytes"):
-        spool.receive(NAME, 5_000, 0, CONTENT)
+        spool.receive(FILE, 5_000, 0, CONTENT)
     assert files_in(spool.folder) == {}
 
 
 def test_a_part_that_was_damaged_on_the_disk_is_found_out(spool: Spool) -> None:
-    spool.receive(NAME, len(CONTENT), 0, CONTENT[:4_000])
-    spool.pause(NAME)
-    part = spool.folder / "parts" / NAME
+    spool.receive(FILE, len(CONTENT), 0, CONTENT[:4_000])
+    spool.pause(FILE)
+    part = spool.part_path(FILE)
     part.write_bytes(b"?" + part.read_bytes()[1:])
     reopened = Spool(spool.folder)
     with pytest.raises(TransferFailed):
-        reopened.receive(NAME, len(CONTENT), 4_000, CONTENT[4_000:])
-    assert reopened.receive(NAME, len(CONTENT), 0, CONTENT)
+        reopened.receive(FILE, len(CONTENT), 4_000, CONTENT[4_000:])
+    assert reopened.receive(FILE, len(CONTENT), 0, CONTENT)
 
 
 def test_a_part_with_every_byte_is_finished_by_an_empty_piece(spool: Spool) -> None:
     """What a daemon leaves that was killed between the last write and the rename."""
-    (spool.folder / "parts" / NAME).write_bytes(CONTENT)
-    assert spool.partial(NAME) == len(CONTENT)
-    assert spool.receive(NAME, len(CONTENT), len(CONTENT), b"")
-    assert files_in(spool.folder) == {f"objects/{NAME[:2]}/{NAME}": CONTENT}
+    (spool.part_path(FILE)).write_bytes(CONTENT)
+    assert spool.partial(FILE) == len(CONTENT)
+    assert spool.receive(FILE, len(CONTENT), len(CONTENT), b"")
+    assert files_in(spool.folder) == {f"objects/{DRAWER}/{NAME}": CONTENT}
 
 
 def test_the_name_is_given_only_after_the_content_is_on_the_disk(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_the_name_is_given_only_after_the_content_is_on_the_disk(tmp_path: Path)
     trace = tmp_path / "calls"
     script = f"""
 import os, sys
-from voidbridge_backend.spool import Spool
+from voidbridge_backend.spool import Owned, Spool
 spool = Spool(__import__("pathlib").Path({str(tmp_path / "spool")!r}))
 calls = []
 def heard(event, arguments):
@@ -129,33 +131,33 @@ def spoken(fd):
     fsync(fd)
 os.fsync = spoken
 data = bytes.fromhex({CONTENT.hex()!r})
-assert spool.receive({NAME!r}, len(data), 0, data)
+assert spool.receive(Owned({FILE.user!r}, {NAME!r}), len(data), 0, data)
 open({str(trace)!r}, "w").write("\\n".join(calls))
 """
     subprocess.run([sys.executable, "-c", script], check=True, env=environment(), timeout=30)
     said = trace.read_text().splitlines()
     assert sorted(said) == sorted(
-        [f"fsync {NAME}", "fsync objects", f"rename {NAME[:2]}", f"fsync {NAME[:2]}"]
+        [f"fsync {DRAWER}.{NAME}", "fsync objects", f"rename {DRAWER}", f"fsync {DRAWER}"]
     )
-    assert said[-2:] == [f"rename {NAME[:2]}", f"fsync {NAME[:2]}"]
+    assert said[-2:] == [f"rename {DRAWER}", f"fsync {DRAWER}"]
 
 
 def test_a_full_disk_is_said_with_its_room_and_loses_nothing(spool: Spool) -> None:
     """A limit on the size of files stands for the full disk: the system refuses the write as it would."""
-    spool.receive(NAME, len(CONTENT), 0, CONTENT[:1_000])
+    spool.receive(FILE, len(CONTENT), 0, CONTENT[:1_000])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
     try:
         with pytest.raises(SpoolFull, match="cannot be written") as full:
-            spool.receive(NAME, len(CONTENT), 1_000, CONTENT[1_000:])
+            spool.receive(FILE, len(CONTENT), 1_000, CONTENT[1_000:])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert isinstance(full.value.__cause__, OSError)
     assert full.value.__cause__.errno == errno.EFBIG
-    assert spool.partial(NAME) == 4_096
-    assert spool.receive(NAME, len(CONTENT), 4_096, CONTENT[4_096:])
+    assert spool.partial(FILE) == 4_096
+    assert spool.receive(FILE, len(CONTENT), 4_096, CONTENT[4_096:])
 
 
 def test_what_a_job_made_goes_with_the_job(spool: Spool) -> None:

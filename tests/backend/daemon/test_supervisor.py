@@ -56,7 +56,7 @@ class Crew:
         task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
         objects = self.folder / f"{name} objects"
         for file, path in zip(task.request.files, task.sources, strict=True):
-            place = objects / file.sha256[:2] / file.sha256
+            place = objects / file.sha256
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(path.read_bytes())
         folder = self.folder / f"{name} job"
