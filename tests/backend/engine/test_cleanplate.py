@@ -85,12 +85,12 @@ class Shot:
 
 
 class Watch:
-    def __init__(self, stop_after: int = 10**9) -> None:
+    def __init__(self, stop: tuple[str, int, int] | None = None) -> None:
         self.steps: list[tuple[str, int, int]] = []
-        self.stop_after = stop_after
+        self.stop = stop
 
     def step(self, stage: str, done: int, of: int) -> None:
-        if len(self.steps) == self.stop_after:
+        if (stage, done, of) == self.stop:
             raise JobCancelled("stopped by the artist")
         self.steps.append((stage, done, of))
 
@@ -312,9 +312,9 @@ def test_progress_is_told_and_cancelling_ends_the_work() -> None:
     list(Cleanplate().remove(Shot(4, pan, across), Settings(), watch))
     assert {stage for stage, _, _ in watch.steps} == {"camera", "removing"}
     assert watch.steps[-1] == ("removing", 4, 4)
-    for stop_after in (0, 3, len(watch.steps) // 2, len(watch.steps) - 1):
+    for stop in (watch.steps[0], ("camera", 3, 4), ("removing", 0, 4), watch.steps[-1]):
         with pytest.raises(JobCancelled):
-            list(Cleanplate().remove(Shot(4, pan, across), Settings(), Watch(stop_after)))
+            list(Cleanplate().remove(Shot(4, pan, across), Settings(), Watch(stop)))
 
 
 def test_few_frames_are_held_at_once() -> None:

@@ -7,17 +7,19 @@ one source's is put back, another source's on each frame, so that the hole lives
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from .align import Laid, warp_grey
 from .geometry import Box, Mask, mapped, shift, warp
+from .pool import Pool
 from .tone import WEIGHTS, Floats, Tone
 
-TILE = 512
-"""Side of the tiles that are combined at once, in pixels."""
+TILE = 256
+"""Side of the tiles that are combined apart from each other, in pixels."""
 AGREE = 0.02
 """Encoded difference within which two sources show the same thing, besides what grain and misfit explain."""
 HARSH = 2.0
@@ -30,47 +32,75 @@ RECENT = 10.0
 """Frames after which a source counts half."""
 
 
+@dataclass(frozen=True)
+class _Voted:
+    """What came of a tile: where its pixels go; of each its light [n, 3], grain [n, 3], whether it is known [n]."""
+
+    inside: tuple[slice, slice]
+    light: Floats
+    grain: Floats
+    known: Mask
+
+
 def combined(
     laid: Sequence[Laid],
     target: int,
     box: Box,
     wanted: Mask,
     tone: Tone,
-    pulse: Callable[[], None],
+    pool: Pool,
     recent: float = RECENT,
 ) -> tuple[Floats, Mask]:
     """(light [height, width, 3], where it is known) of `box`, for the pixels that are `wanted` in it."""
     light = np.zeros((box.height, box.width, 3), np.float32)
     grain = np.zeros_like(light)
     known = np.zeros((box.height, box.width), bool)
-    for tile in _tiles(box, wanted):
+    weights = [_weight(one, target, laid, recent) for one in laid]
+
+    def voted(tile: Box) -> _Voted | None:
         inside = np.s_[
             tile.top - box.top : tile.bottom - box.top, tile.left - box.left : tile.right - box.left
         ]
-        where = np.asarray(wanted[inside])
-        layers: list[Floats] = []
-        valid: list[Mask] = []
-        weights: list[float] = []
-        turns: list[int] = []
-        for number, one in enumerate(laid):
-            pulse()
-            shown = _shown(one, tile) & where
-            if shown.any():
-                layers.append(_fetched(one, tile, tone)[where])
-                valid.append(shown[where])
-                weights.append(_weight(one, target, laid, recent))
-                turns.append((number - target) % len(laid))
-        pulse()
-        if layers:
-            misfit = min(one.misfit for one in laid)
-            spread = AGREE + 2 * min(misfit if np.isfinite(misfit) else 0.0, 0.03)
-            stack = np.stack(layers)
-            mean, away = _vote(stack, np.stack(valid), weights, spread, tone)
-            light[inside][where] = mean
-            grain[inside][where] = _grain(stack, mean, away, turns)
-            known[inside][where] = np.logical_or.reduce(valid)
+        return _voted(laid, weights, target, tile, inside, np.asarray(wanted[inside]), tone)
+
+    for tile in pool.each(voted, _tiles(box, wanted)):
+        if tile is not None:
+            where = wanted[tile.inside]
+            light[tile.inside][where] = tile.light
+            grain[tile.inside][where] = tile.grain
+            known[tile.inside][where] = tile.known
     # What is left of a source at lower frequencies is no grain but its exposure and its misfit.
     return light + grain - cv2.GaussianBlur(grain, (0, 0), GRAIN_PX), known
+
+
+def _voted(
+    laid: Sequence[Laid],
+    weights: Sequence[float],
+    target: int,
+    tile: Box,
+    inside: tuple[slice, slice],
+    where: Mask,
+    tone: Tone,
+) -> _Voted | None:
+    """None where no source shows anything of the tile."""
+    layers: list[Floats] = []
+    valid: list[Mask] = []
+    voices: list[float] = []
+    turns: list[int] = []
+    for number, one in enumerate(laid):
+        shown = _shown(one, tile) & where
+        if shown.any():
+            layers.append(_fetched(one, tile, tone)[where])
+            valid.append(shown[where])
+            voices.append(weights[number])
+            turns.append((number - target) % len(laid))
+    if not layers:
+        return None
+    misfit = min(one.misfit for one in laid)
+    spread = AGREE + 2 * min(misfit if np.isfinite(misfit) else 0.0, 0.03)
+    stack = np.stack(layers)
+    mean, away = _vote(stack, np.stack(valid), voices, spread, tone)
+    return _Voted(inside, mean, _grain(stack, mean, away, turns), np.logical_or.reduce(valid))
 
 
 def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:

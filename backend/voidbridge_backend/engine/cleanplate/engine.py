@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from voidbridge_backend.engine.base import Clip, Pixels, Sight, Watch
 from voidbridge_protocol.messages import Settings
@@ -24,6 +25,7 @@ from .combine import combined
 from .fill import joined, smooth
 from .geometry import Box, Mask, around, inverse, mapped, union
 from .invent import invented
+from .pool import Pool
 from .sources import Source, Sources, piece
 from .tone import Tone, exposed
 
@@ -59,21 +61,22 @@ class Cleanplate:
             return
         shot = _explored(clip, watch)
         progress = _Progress(watch, len(holes))
-        sources = Sources(clip, shot.tone, plan.MOST + 1, progress.pulse)
-        inventions: list[Source] = []
-        scene = shot.camera.scene(holes[0])
-        for block in plan.blocks(holes, shot.camera):
-            if shot.camera.scene(block[0]) != scene:
-                inventions.clear()
-                scene = shot.camera.scene(block[0])
-            chosen = plan.sources(block, shot.holes, clip.frames, shot.camera)
-            around_holes = _Surroundings(clip, shot, block)
-            for frame in block:
-                progress.pulse()
-                task = _Task(clip, shot, frame, around_holes, sources, progress)
-                yield frame, task.removed(chosen, inventions)
-                progress.done += 1
-        progress.pulse()
+        with Pool(progress.pulse) as pool:
+            sources = Sources(clip, shot.tone, plan.MOST + 1, pool.pulse)
+            inventions: list[Source] = []
+            scene = shot.camera.scene(holes[0])
+            targets = pool.ahead(lambda frame: _Target(frame, clip), holes)
+            for block in plan.blocks(holes, shot.camera):
+                if shot.camera.scene(block[0]) != scene:
+                    inventions.clear()
+                    scene = shot.camera.scene(block[0])
+                chosen = plan.sources(block, shot.holes, clip.frames, shot.camera)
+                around_holes = _Surroundings(clip, shot, block)
+                for _ in block:
+                    task = _Task(clip, shot, next(targets), around_holes, sources, pool)
+                    yield task.frame, task.removed(chosen, inventions)
+                    progress.done += 1
+            pool.pulse()
 
 
 @dataclass(frozen=True)
@@ -100,22 +103,34 @@ def _explored(clip: Clip, watch: Watch) -> _Shot:
     """One pass over all frames for the camera's motion and for what is hidden where."""
     frames = clip.frames
     camera = Camera(clip.height, clip.width)
-    samples = []
-    for frame in sorted({frames[0], frames[len(frames) // 2], frames[-1]}):
-        watch.step("camera", 0, len(frames))
-        samples.append(_small(clip.plate(frame), camera.size))
-    tone = exposed(samples)
     holes: dict[int, Mask] = {}
-    for done, frame in enumerate(frames):
-        watch.step("camera", done, len(frames))
-        hole = clip.quadmask(frame) != 255
-        holes[frame] = plan.reduced(hole)
-        grey = tone.grey8(_small(clip.plate(frame), camera.size))
-        share = cv2.resize((~hole).astype(np.float32), camera.size, interpolation=cv2.INTER_AREA)
-        free = np.where(share >= 0.999, 255, 0).astype(np.uint8)
-        camera.add(frame, grey, cv2.erode(free, np.ones((5, 5), np.uint8), borderValue=255))
-    watch.step("camera", len(frames), len(frames))
+    with Pool(lambda: watch.step("camera", len(holes), len(frames))) as pool:
+        spread = sorted({frames[0], frames[len(frames) // 2], frames[-1]})
+        tone = exposed(list(pool.each(lambda at: _small(clip.plate(at), camera.size), spread)))
+        looks = pool.each(lambda frame: _look(clip, frame, camera.size, tone), frames)
+        for frame, look in zip(frames, looks, strict=True):
+            camera.add(frame, look.grey, look.free)
+            holes[frame] = look.hole
+        pool.pulse()
     return _Shot(tone, camera, holes)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A frame at the camera's size, `free` is 255 where nothing is hidden; and its hole at the planning size."""
+
+    grey: NDArray[np.uint8]
+    free: NDArray[np.uint8]
+    hole: Mask
+
+
+def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
+    hole = clip.quadmask(frame) != 255
+    grey = tone.grey8(_small(clip.plate(frame), size))
+    share = cv2.resize((~hole).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    free = np.where(share >= 0.999, 255, 0).astype(np.uint8)
+    safe = cv2.erode(free, np.ones((5, 5), np.uint8), borderValue=255)
+    return _Look(grey, np.asarray(safe, np.uint8), plan.reduced(hole))
 
 
 def _small(light: Pixels, size: tuple[int, int]) -> Pixels:
@@ -163,34 +178,43 @@ class _Surroundings:
         )
 
 
+class _Target:
+    """A frame that has a hole, decoded."""
+
+    def __init__(self, frame: int, clip: Clip) -> None:
+        self.frame = frame
+        self.plate = clip.plate(frame)
+        self.hole = clip.quadmask(frame) != 255
+
+
 @dataclass
 class _Task:
-    """One frame."""
+    """The work on one frame."""
 
     clip: Clip
     shot: _Shot
-    frame: int
+    target: _Target
     surroundings: _Surroundings
     sources: Sources
-    progress: _Progress
+    pool: Pool
+    frame: int = field(init=False)
     _block_px: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.frame = self.target.frame
         self._block_px = max(2, round(self.clip.width / 480))
 
     def removed(self, chosen: list[int], inventions: list[Source]) -> Pixels:
-        plate = self.clip.plate(self.frame)
-        hole = self.clip.quadmask(self.frame) != 255
+        plate, hole = self.target.plate, self.target.hole
         box = self.surroundings.box(self.frame)
         reach = self.surroundings.reach(self.frame)
         target = surrounding(box, plate[box.slices], hole[box.slices], reach, self.shot.tone)
         wanted = self._with_band(target.hole)
         laid = self._laid(target, chosen)
-        self.progress.pulse()
-        fill, known = combined(laid, self.frame, box, wanted, self.shot.tone, self.progress.pulse)
+        fill, known = combined(laid, self.frame, box, wanted, self.shot.tone, self.pool)
         self._complete(plate, hole, target, (fill, known), inventions)
         known |= target.hole
-        self.progress.pulse()
+        self.pool.pulse()
         joint = joined(
             fill, known & wanted, target.light, target.hole, self._block_px, self.shot.tone
         )
@@ -204,16 +228,14 @@ class _Task:
         return np.asarray(cv2.dilate(hole.astype(np.uint8), kernel) > 0)
 
     def _laid(self, target: Surrounding, chosen: list[int]) -> list[Laid]:
-        laid = []
-        for frame in chosen:
-            needed = None if frame == self.frame else self.surroundings.needed(frame)
-            if needed is None:
-                continue
-            source = self.sources.get(frame, needed)
-            self.progress.pulse()
-            motion = self.shot.camera.between(frame, self.frame)
-            laid.append(lay(target, source, motion, self.shot.tone))
-        return laid
+        needed = {frame: self.surroundings.needed(frame) for frame in chosen if frame != self.frame}
+        seen = ((frame, box) for frame, box in needed.items() if box is not None)
+        sources = (self.sources.get(frame, box) for frame, box in seen)
+        return list(self.pool.each(lambda source: self._lay(target, source), sources))
+
+    def _lay(self, target: Surrounding, source: Source) -> Laid:
+        motion = self.shot.camera.between(source.frame, self.frame)
+        return lay(target, source, motion, self.shot.tone)
 
     def _complete(
         self,
@@ -230,11 +252,10 @@ class _Task:
             missing = target.hole & ~known
             if missing.sum() <= SLIVER * area:
                 break
-            self.progress.pulse()
-            motion = self.shot.camera.between(source.frame, self.frame)
-            one = lay(target, source, motion, self.shot.tone)
+            self.pool.pulse()
+            one = self._lay(target, source)
             more, shown = combined(
-                [one], self.frame, target.box, missing, self.shot.tone, self.progress.pulse
+                [one], self.frame, target.box, missing, self.shot.tone, self.pool
             )
             fill[shown], known[shown] = more[shown], True
         missing = target.hole & ~known
@@ -266,9 +287,8 @@ class _Task:
         light = self._lasting(wide, plate[wide.slices], hole[wide.slices])
         filled = hole[box.slices] & ~missing
         light[inside][filled] = fill[filled]
-        self.progress.pulse()
-        new = invented(light, gap, self.shot.tone, self.progress.pulse)
-        self.progress.pulse()
+        new = invented(light, gap, self.shot.tone, self.pool.pulse)
+        self.pool.pulse()
         return piece(self.frame, wide, new, np.zeros_like(gap), self.shot.tone)
 
     def _lasting(self, box: Box, light: Pixels, hole: Mask) -> Pixels:
@@ -276,23 +296,24 @@ class _Task:
 
         The frame's own pixels, grain and all, wherever other frames agree with them.
         """
-        tone, pulse = self.shot.tone, self.progress.pulse
-        pulse()
+        tone = self.shot.tone
         target = surrounding(box, light, hole, self.surroundings.reach(self.frame), tone)
-        laid = []
-        for frame in plan.witnesses(self.frame, self.clip.frames, self.shot.camera):
-            motion = self.shot.camera.between(frame, self.frame)
-            seen = mapped(inverse(motion), box, self.clip.height, self.clip.width)
-            if seen is not None:
-                pulse()
-                laid.append(lay(target, self.sources.get(frame, seen), motion, tone))
+        sources = self._witnesses(box)
+        laid = list(self.pool.each(lambda source: self._lay(target, source), sources))
         if not laid:
             return light.copy()
         misfit = min(one.misfit for one in laid)
         own = piece(self.frame, box, light, hole, tone)
         laid.append(Laid(own, np.eye(3), np.ones(3, np.float32), misfit))
-        voted, seen_by_some = combined(laid, self.frame, box, ~hole, tone, pulse, RECENT)
-        pulse()
+        voted, seen_by_some = combined(laid, self.frame, box, ~hole, tone, self.pool, RECENT)
+        self.pool.pulse()
         apart = np.abs(tone.encode(voted) - tone.encode(light)).max(-1)
         passing = cv2.blur((seen_by_some & (apart > PASSING)).astype(np.float32), (9, 9)) > 0.25
         return np.asarray(np.where(passing[..., None], voted, light), np.float32)
+
+    def _witnesses(self, box: Box) -> Iterator[Source]:
+        for frame in plan.witnesses(self.frame, self.clip.frames, self.shot.camera):
+            motion = self.shot.camera.between(frame, self.frame)
+            seen = mapped(inverse(motion), box, self.clip.height, self.clip.width)
+            if seen is not None:
+                yield self.sources.get(frame, seen)

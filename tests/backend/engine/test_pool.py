@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from voidbridge_backend.engine.cleanplate.pool import THREADS, Pool
+
+
+def test_results_come_in_order_and_few_are_begun_at_once() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    with Pool(lambda: None) as pool:
+        taken = []
+        for number, result in enumerate(pool.each(work, range(40))):
+            taken.append(result)
+            assert len(begun) <= number + THREADS + 1
+    assert taken == [n * n for n in range(40)]
+
+
+def test_reading_ahead_is_never_more_than_one_further() -> None:
+    begun: list[int] = []
+    with Pool(lambda: None) as pool:
+        for number, item in enumerate(pool.ahead(lambda n: begun.append(n) or n, range(9))):
+            assert item == number
+            time.sleep(0.005)
+            assert len(begun) <= number + 2
+
+
+def test_what_work_raises_is_raised_where_it_is_taken() -> None:
+    def work(item: int) -> int:
+        if item == 3:
+            raise TimeoutError("the disk took too long")
+        return item
+
+    with Pool(lambda: None) as pool, pytest.raises(TimeoutError, match="the disk"):
+        list(pool.each(work, range(9)))
+
+
+def test_the_pulse_goes_on_while_work_takes_long_and_can_end_it() -> None:
+    class Stopped(Exception):
+        pass
+
+    pulses: list[str] = []
+    release = threading.Event()
+
+    def pulse() -> None:
+        pulses.append(threading.current_thread().name)
+        if len(pulses) > 2:
+            release.set()
+            raise Stopped
+
+    with Pool(pulse) as pool, pytest.raises(Stopped):
+        list(pool.each(lambda _: release.wait(5), range(2)))
+    assert set(pulses) == {threading.current_thread().name}
