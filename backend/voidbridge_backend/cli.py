@@ -77,7 +77,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="voidbridge",
         description="Removes an object, and what it caused, from a film plate.",
-        epilog="`voidbridge COMMAND --help` says more. " + EXITS,
+        epilog="`voidbridge COMMAND --help` says more. `voidbridge @FILE` takes its words from a file, "
+        "one a line. " + EXITS,
+        fromfile_prefix_chars="@",
     )
     top.add_argument("--version", action="version", version=__version__)
     found = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
@@ -105,12 +107,17 @@ def _run_command(found: Any) -> None:
         found,
         "run",
         "remove an object from a shot and wait for the result",
-        lambda o: commands.run(assignment_options(o), client_options(o), o.output, o.json),
+        lambda o: commands.run(
+            assignment_options(o), client_options(o), o.output, o.json, o.status_file
+        ),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
     _shot_options(run)
     run.add_argument(
         "-o", "--output", required=True, metavar="RESULT", help="where the results go, or a folder"
+    )
+    run.add_argument(
+        "--status-file", type=Path, metavar="FILE", help="keep how it stands in FILE, as JSON"
     )
     _daemon_options(run, embedded=True)
     submit = _command(

@@ -24,7 +24,7 @@ from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Settings, Status
 
-from . import embedded
+from . import embedded, status_file
 from .assignment import Assignment, result_sequence, sidecar
 from .config import Config, Setting, count_cards, devices
 from .plate.sequence import FrameRange, Sequence
@@ -86,12 +86,17 @@ class ReviewOptions:
     """Only what was chosen; the rest is what the result was made with."""
 
 
-def run(shot: ShotOptions, who: ClientOptions, output: str, as_json: bool) -> None:
-    """Removes, waits, writes the results and their sidecar."""
-    assignment = shot.assignment()
-    others = [assignment.matte, *([assignment.affected] if assignment.affected else [])]
-    result = result_sequence(output, assignment.plate, others)
-    with _watched(as_json) as (to, cancelled):
+def run(
+    shot: ShotOptions, who: ClientOptions, output: str, as_json: bool, status: Path | None = None
+) -> None:
+    """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date."""
+    with (
+        _watched(as_json) as (shown, cancelled),
+        status_file.kept(status, shown, cancelled) as to,
+    ):
+        assignment = shot.assignment()
+        others = [assignment.matte, *([assignment.affected] if assignment.affected else [])]
+        result = result_sequence(output, assignment.plate, others)
         remove(assignment, result, who, to, cancelled)
 
 
