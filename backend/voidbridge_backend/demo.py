@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from .plate.header import TimeCode
 from .plate.matte import matte_part
 from .plate.quadmask import Hole, from_mattes
 from .plate.sequence import Sequence
+from .pool import Pool
 from .present import Screen
 from .quality import Floats, Quality, Report
 
@@ -82,8 +82,8 @@ def _render(shot: DemoShot, folder: Folder, to: Screen) -> None:
     missing = [frame for frame in shot.frames if not _there(folder, frame)]
     for name in ("plate", "truth", "matte", "affected"):
         folder.sequence(name).folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(2) as threads:
-        done = threads.map(lambda frame: _write(folder, shot.render(frame), shot.first), missing)
+    with Pool() as pool:
+        done = pool.each(lambda frame: _write(folder, shot.render(frame), shot.first), missing)
         for number, _ in enumerate(done, 1):
             to.stage("rendering the demo shot", number, len(missing))
 
@@ -109,12 +109,10 @@ def _measure(shot: DemoShot, folder: Folder, settings: Settings, to: Screen) -> 
     moments = []
     every = np.linspace(0, len(shot.frames) - 1, min(SHOWN + 2, len(shot.frames))).round()
     shown = {shot.frames[int(i)] for i in every[1:-1]}
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(_read, folder, shot.first, settings)
+    with Pool() as pool:
+        read = pool.each(lambda frame: _read(folder, frame, settings), shot.frames)
         for number, frame in enumerate(shot.frames, 1):
-            plate, result, truth, hole = ahead.result()
-            if number < len(shot.frames):
-                ahead = reader.submit(_read, folder, frame + 1, settings)
+            plate, result, truth, hole = next(read)
             motion = shot.motion(frame - 1, frame) if frame > shot.first else None
             quality.add(result, truth, plate, hole.alpha > 0, motion)
             if frame in shown:

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +37,7 @@ from .plate.matte import (
     undone,
 )
 from .plate.quadmask import AFFECTED, KEEP, Hole, on_window
+from .pool import Pool
 
 Value = TypeVar("Value")
 
@@ -126,17 +128,30 @@ class Mattes:
     def _survey(self, role: str, on_frame: Callable[[], None]) -> Verdict:
         asked = self._settings.matte_kind if role == "matte" else "matte"
         seen: dict[str, Evidence] = {}
-        for frame in self._source.frames:
-            on_frame()
-            decoded = self._source.read(role, frame, matte_part)
-            _, names = matte_channels(decoded.header)
-            for name in names:
-                values = decoded.channels[name]
-                evidence = seen.setdefault(name, Evidence(name))
-                evidence.add(values, f"{role} frame {frame}")
-                self._extremes[role, name, frame] = float(values.min()), float(values.max())
+        frames = self._source.frames
+        with Pool() as pool:
+            for frame, found in zip(
+                frames, pool.each(partial(self._found, role), frames), strict=True
+            ):
+                on_frame()
+                for evidence, extremes in found:
+                    name = evidence.channel
+                    seen.setdefault(name, Evidence(name)).merge(evidence)
+                    self._extremes[role, name, frame] = extremes
         undo = self._settings.matte_color == "undo"
         return kind_of(choose_channel(seen), asked, self._settings.threshold, undo)
+
+    def _found(self, role: str, frame: int) -> list[tuple[Evidence, tuple[float, float]]]:
+        """What each channel of a matte's frame holds, with its least and its greatest value."""
+        decoded = self._source.read(role, frame, matte_part)
+        _, names = matte_channels(decoded.header)
+        found = []
+        for name in names:
+            values = decoded.channels[name]
+            evidence = Evidence(name)
+            evidence.add(values, f"{role} frame {frame}")
+            found.append((evidence, (float(values.min()), float(values.max()))))
+        return found
 
     def _values(self, role: str, frame: int) -> NDArray[Any]:
         verdict = self._verdicts[role]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from voidbridge_backend.pool import Pool
+
 from .align import Laid, warp_grey
 from .geometry import Box, Mask, mapped, shift, warp
-from .pool import Pool
 from .tone import WEIGHTS, Floats, Tone
 
 TILE = 256

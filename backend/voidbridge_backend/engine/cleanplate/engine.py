@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voidbridge_backend.engine.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.pool import Pool
 from voidbridge_protocol.messages import Settings
 
 from . import plan
@@ -25,7 +26,6 @@ from .combine import combined
 from .fill import joined, smooth
 from .geometry import Box, Mask, around, inverse, mapped, union
 from .invent import invented
-from .pool import Pool
 from .sources import Source, Sources, piece
 from .tone import Tone, exposed
 

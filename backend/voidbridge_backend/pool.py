@@ -24,10 +24,10 @@ PULSE_S = 0.2
 class Pool:
     """A context. `pulse` is only called by the thread that waits; what it raises ends the work."""
 
-    def __init__(self, pulse: Callable[[], None]) -> None:
+    def __init__(self, pulse: Callable[[], None] = lambda: None) -> None:
         self.pulse = pulse
-        self._threads = ThreadPoolExecutor(THREADS, "cleanplate")
-        self._reader = ThreadPoolExecutor(1, "cleanplate-reads")
+        self._threads = ThreadPoolExecutor(THREADS, "works")
+        self._reader = ThreadPoolExecutor(1, "reads")
 
     def __enter__(self) -> Pool:
         return self

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from voidbridge_backend.engine.cleanplate.pool import THREADS, Pool
+from voidbridge_backend.pool import THREADS, Pool
 
 
 def test_results_come_in_order_and_few_are_begun_at_once() -> None:
@@ -16,7 +16,7 @@ def test_results_come_in_order_and_few_are_begun_at_once() -> None:
         time.sleep(0.002 * (item % 3))
         return item * item
 
-    with Pool(lambda: None) as pool:
+    with Pool() as pool:
         taken = []
         for number, result in enumerate(pool.each(work, range(40))):
             taken.append(result)
@@ -26,7 +26,7 @@ def test_results_come_in_order_and_few_are_begun_at_once() -> None:
 
 def test_reading_ahead_is_never_more_than_one_further() -> None:
     begun: list[int] = []
-    with Pool(lambda: None) as pool:
+    with Pool() as pool:
         for number, item in enumerate(pool.ahead(lambda n: begun.append(n) or n, range(9))):
             assert item == number
             time.sleep(0.005)
@@ -39,7 +39,7 @@ def test_what_work_raises_is_raised_where_it_is_taken() -> None:
             raise TimeoutError("the disk took too long")
         return item
 
-    with Pool(lambda: None) as pool, pytest.raises(TimeoutError, match="the disk"):
+    with Pool() as pool, pytest.raises(TimeoutError, match="the disk"):
         list(pool.each(work, range(9)))
 
 
