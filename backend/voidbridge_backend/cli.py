@@ -248,6 +248,8 @@ def _serve_command(found: Any) -> None:
     serve.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
     serve.add_argument("--max-frames", metavar="N", help="frames of one job")
     serve.add_argument("--max-file-mb", metavar="N", help="megabytes of one file")
+    serve.add_argument("--stall-s", metavar="N", help="seconds that one step may take")
+    serve.add_argument("--load-s", metavar="N", help="seconds that loading may take")
     serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     _config_options(serve)
 

@@ -36,6 +36,10 @@ class Config:
     """Frames of one job."""
     max_file_mb: int = 2048
     """Megabytes of one frame's file."""
+    stall_s: int = 300
+    """Seconds that an engine may take for one step."""
+    load_s: int = 1800
+    """Seconds that an engine may take to load its model."""
 
 
 @dataclass(frozen=True)

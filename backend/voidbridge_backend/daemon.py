@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import zmq
 
@@ -27,9 +26,7 @@ from voidbridge_protocol.errors import (
     RequestError,
     VersionMismatch,
     VoidbridgeError,
-    from_code,
 )
-from voidbridge_protocol.files import disk_error
 from voidbridge_protocol.messages import (
     MAX_CHUNK,
     OLDEST,
@@ -53,7 +50,6 @@ from voidbridge_protocol.messages import (
     Query,
     Ready,
     Refused,
-    ResultFile,
     Status,
     Submit,
     Watch,
@@ -61,12 +57,11 @@ from voidbridge_protocol.messages import (
 )
 
 from .addresses import Addresses
+from .crew import Crew
 from .disk import Disk
 from .ledger import Ledger
-from .scheduler import Start
 from .sessions import Session, Sessions
 from .spool import Owned, Spool
-from .supervisor import Died, Said, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +85,7 @@ class Daemon:
         addresses: Addresses,
         ledger: Ledger,
         spool: Spool,
-        supervisor: Callable[[Callable[[Said | Died], None]], Supervisor],
+        crew: Callable[[Callable[[Callable[[], None]], None]], Crew],
         limits: Limits,
         software: str,
     ) -> None:
@@ -108,11 +103,10 @@ class Daemon:
         self._bell.setblocking(False)
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._disk = Disk(spool, self._tell)
-        self._supervisor = supervisor(lambda event: self._tell(lambda: self._worker_said(event)))
+        self._crew = crew(self._tell)
         self._sessions = Sessions()
         self._strikes: dict[bytes, int] = {}
         self._told: dict[str, float] = {}
-        self._job_on: dict[str, str] = {}
         self._stopping = False
 
     def stop(self) -> None:
@@ -134,9 +128,9 @@ class Daemon:
                     self._take(self._control, CONTROL_TURN, self._on_control)
                 if self._bulk in ready:
                     self._take(self._bulk, BULK_TURN, self._on_bulk)
-                self._obey()
+                self._crew.obey()
                 now = time.monotonic()
-                self._supervisor.tick(now)
+                self._crew.tick(now)
                 self._forget_the_silent(now)
                 self._spread_news()
         finally:
@@ -144,7 +138,7 @@ class Daemon:
 
     def _close(self) -> None:
         log.info("stopping")
-        self._supervisor.stop(patience_s=10.0)
+        self._crew.stop()
         self._disk.close()
         self._context.destroy(linger=200)
 
@@ -259,7 +253,7 @@ class Daemon:
             case Cancel(job):
                 self._sessions.of(peer, time.monotonic())
                 self._ledger.cancel(job)
-                self._obey()
+                self._crew.obey()
                 answer(self._ledger.status(job))
             case ListJobs():
                 self._sessions.of(peer, time.monotonic())
@@ -311,7 +305,7 @@ class Daemon:
             session.control,
             Accepted(made.job, made.state, as_ranges(made.need), tuple(made.partial)),
         )
-        self._obey()
+        self._crew.obey()
         self._tell_all(session.control, made.job)
 
     def _watch(self, session: Session, job: str) -> None:
@@ -389,72 +383,6 @@ class Daemon:
         self._ledger.result(get.job, get.frame)
         path = self._spool.result_path(get.job, get.frame)
         self._disk.give(get, path, lambda m, piece: self._send(self._bulk, peer, m, piece))
-
-    # -- workers ------------------------------------------------------------------------------------
-
-    def _worker_said(self, event: Said | Died) -> None:
-        device = event.device
-        job = self._job_on.get(device, "")
-        if isinstance(event, Died):
-            log.warning("worker died", extra={"device": device, "code": event.code, "job": job})
-            self._job_on.pop(device, None)
-            self._supervisor.lost(device, time.monotonic())
-            if not self._stopping:
-                self._ledger.device_lost(device)
-            return
-        self._heed(device, job, event.what)
-
-    def _heed(self, device: str, job: str, what: dict[str, Any]) -> None:
-        match what:
-            case {"event": "ready"}:
-                log.info("worker ready", extra={"device": device})
-                self._ledger.device_ready(device)
-            case {"event": "progress", "stage": str(stage)} if job:
-                self._ledger.progress(job, stage, what["step"], what["of"], what["seconds_left"])
-            case {"event": "warning", "text": str(text)} if job:
-                self._ledger.warned(job, text)
-            case {"event": "result"} if job:
-                result = ResultFile(what["frame"], what["sha256"], what["size"])
-                self._ledger.finished_frame(job, result)
-            case {"event": "done" | "failed" | "cancelled"} if job:
-                del self._job_on[device]
-                self._supervisor.let_go(device)
-                if what["event"] == "done":
-                    self._ledger.done(job)
-                elif what["event"] == "cancelled":
-                    self._ledger.cancelled(job)
-                else:
-                    error = from_code(what["code"], what["text"], what["hint"])
-                    log.warning("failed: %s", error.text, extra={"job": job, "code": error.code})
-                    self._ledger.failed(job, error)
-
-    def _obey(self) -> None:
-        orders, self._ledger.orders = self._ledger.orders, []
-        for order in orders:
-            if isinstance(order, Start):
-                self._start(order.job, order.device)
-            else:
-                self._supervisor.interrupt(order.device, order.job, time.monotonic())
-
-    def _start(self, job: str, device: str) -> None:
-        try:
-            folder = self._spool.job_folder(job)
-            request = folder / "request.json"
-            request.write_bytes(self._ledger.store.request(job))
-        except OSError as error:
-            self._ledger.failed(job, disk_error(self._spool.folder, error))
-            return
-        self._job_on[device] = job
-        log.info("started", extra={"job": job, "device": device})
-        self._supervisor.run(
-            device,
-            {
-                "job": job,
-                "request": str(request),
-                "objects": str(self._spool.drawer(self._ledger.user_of(job))),
-                "folder": str(folder),
-            },
-        )
 
     # -- what watchers hear -------------------------------------------------------------------------
 

@@ -76,6 +76,7 @@ class Ledger:
         self._wanted_by: dict[Owned, set[str]] = {}
         self._wanted_again: dict[str, tuple[Request, int]] = {}
         """Jobs that were submitted once more while the worker had not let go of them yet."""
+        self._obstacles: dict[str, VoidbridgeError] = {}
         self._number = 0
 
     def recover(self) -> None:
@@ -135,6 +136,8 @@ class Ledger:
             stage = _Stage("receiving frames")
         elif row.state is JobState.QUEUED:
             stage = _Stage("waiting")
+            if why := next(iter(self._obstacles.values()), None):
+                row = replace(row, code=why.code, text=why.text, hint=why.hint)
         return Status(
             job=job,
             state=row.state,
@@ -189,8 +192,26 @@ class Ledger:
     def device_ready(self, device: str) -> None:
         self._obey(self.scheduler.device_ready(device))
 
-    def device_lost(self, device: str) -> None:
-        self._obey(self.scheduler.device_lost(device))
+    def device_lost(self, device: str, cause: VoidbridgeError) -> None:
+        for job in self.scheduler.jobs.values():
+            if job.device == device and job.state is JobState.RUNNING:
+                self.warned(job.id, f"attempt {job.attempts} was broken off: {cause.text}")
+        self._obey(self.scheduler.device_lost(device), cause)
+
+    def obstruct(self, what: str, why: VoidbridgeError | None) -> None:
+        """Nothing is started because of `why`, and queued jobs say so; None: not because of that any more."""
+        before = self._obstacles.get(what)
+        if (before and before.text) == (why and why.text):
+            return
+        self._obstacles.pop(what, None)
+        if why:
+            log.warning("nothing is started: %s", why.text, extra={"code": why.code})
+            self._obstacles[what] = why
+            self.scheduler.hold()
+        elif not self._obstacles:
+            log.info("jobs are started again")
+            self._obey(self.scheduler.release())
+        self.changed |= dict.fromkeys(self.waiting())
 
     def progress(self, job: str, stage: str, step: int, of: int, seconds_left: float) -> None:
         self._stages[job] = _Stage(stage, step, of, seconds_left)
@@ -331,7 +352,7 @@ class Ledger:
         self._rows[row.id] = row
         self.changed[row.id] = None
 
-    def _obey(self, commands: list[Command]) -> None:
+    def _obey(self, commands: list[Command], cause: VoidbridgeError | None = None) -> None:
         for command in commands:
             match command:
                 case Moved(job, state):
@@ -344,9 +365,9 @@ class Ledger:
                     if state.is_final:
                         self._stop_waiting(job)
                 case GaveUp(job, attempts):
-                    self._blame(
-                        job, WorkerDied(f"the worker died {attempts} times while it ran this job")
-                    )
+                    died = cause or WorkerDied("the worker ended")
+                    text = f"tried {attempts} times; the last time {died.text}"
+                    self._blame(job, type(died)(text, died.hint))
                 case Start() | Interrupt():
                     self.orders.append(command)
         self._begin_what_was_cancelled_too_early()

@@ -74,6 +74,7 @@ class Scheduler:
         self._idle: dict[str, None] = {}
         self._turn: dict[str, int] = {}
         self._starts = 0
+        self._held = False
 
     # -- facts --------------------------------------------------------------------------------------
 
@@ -131,6 +132,15 @@ class Scheduler:
             return [moved, Interrupt(job.id, job.device)]
         return [self._move(job, JobState.CANCELLED)]
 
+    def hold(self) -> None:
+        """From now on nothing is started; what runs goes on."""
+        self._held = True
+
+    def release(self) -> list[Command]:
+        """Jobs are started again."""
+        self._held = False
+        return self._fill()
+
     # -- questions ----------------------------------------------------------------------------------
 
     def ahead_of(self, job_id: str) -> int:
@@ -151,7 +161,7 @@ class Scheduler:
 
     def _fill(self) -> list[Command]:
         commands: list[Command] = []
-        while self._idle and (order := self._order(1)):
+        while not self._held and self._idle and (order := self._order(1)):
             job = order[0]
             device = next(iter(self._idle))
             del self._idle[device]

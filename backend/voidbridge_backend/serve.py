@@ -14,12 +14,13 @@ from . import config as settings
 from . import logs
 from .addresses import Addresses
 from .config import Config
+from .crew import Crew
 from .daemon import Daemon
 from .engine import NAMES
+from .health import Patience
 from .ledger import Ledger
 from .spool import Spool
 from .store import Store
-from .supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +37,13 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     store = Store(config.spool / "jobs.db")
     ledger = Ledger(store, spool, NAMES)
     ledger.recover()
-    setup = {"models": str(config.models), "ocio": config.ocio}
+    setup = {"models": str(config.models), "ocio": config.ocio, "probe": not until_stdin_closes}
+    patience = Patience(load=config.load_s, step=config.stall_s)
     daemon = Daemon(
         addresses,
         ledger,
         spool,
-        lambda notify: Supervisor(devices, setup, notify),
+        lambda tell: Crew(devices, setup, patience, ledger, spool, tell),
         Limits(
             chunk=min(MAX_CHUNK, config.window_mb << 20),
             window=config.window_mb << 20,

@@ -22,6 +22,7 @@ from typing import Any
 
 from voidbridge_protocol.codec import decode_request
 from voidbridge_protocol.errors import (
+    DeviceFailed,
     DiskFull,
     EngineFailed,
     JobCancelled,
@@ -38,6 +39,8 @@ SAY_EVERY_S = 0.1
 PR_SET_PDEATHSIG = 1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGE = 1 << 30
+EXIT_UNUSABLE = 75
+"""The device cannot be used from this process any more."""
 
 
 class Progress:
@@ -93,38 +96,48 @@ class Worker:
     def obey(self) -> None:
         while order := self._orders.get():
             if order["do"] == "setup":
-                self._setup = order
-                from . import shot  # noqa: F401 - what is slow to import belongs to starting
-
-                self._say("ready", device=order["device"])
+                self._begin(order)
             elif order["do"] == "run":
                 logs.job.set(order["job"])
                 self._run(order)
                 logs.job.set("")
+
+    def _begin(self, setup: dict[str, Any]) -> None:
+        from . import shot  # noqa: F401 - what is slow to import belongs to starting
+        from .engine import device
+
+        self._setup = setup
+        if setup.get("probe"):
+            try:
+                device.check(setup["device"])
+            except DeviceFailed as error:
+                self._give_up(error)
+        self._say("ready", device=setup["device"])
 
     def _run(self, order: dict[str, Any]) -> None:
         try:
             self._shot(order)
         except JobCancelled:
             self._say("cancelled")
-        except VoidbridgeError as error:
-            log.error("failed: %s", error.text, exc_info=True)
-            self._say("failed", code=error.code, text=error.text, hint=error.hint)
-        except MemoryError:
-            self._fail(OutOfMemory("the worker ran out of memory"))
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._fail(DiskFull(f"no space is left for {error.filename or 'the results'}"))
-            else:
-                self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
         except Exception as error:  # whatever it is, the next job has a worker
-            self._fail(EngineFailed(f"{type(error).__name__}: {error}"))
+            log.exception("failed")
+            if lost := self._lost(error):
+                self._give_up(lost)
+            failed = _translated(error)
+            self._say("failed", code=failed.code, text=failed.text, hint=failed.hint)
         else:
             self._say("done")
 
-    def _fail(self, error: VoidbridgeError) -> None:
-        log.exception("failed: %s", error.text)
-        self._say("failed", code=error.code, text=error.text, hint=error.hint)
+    def _lost(self, error: Exception) -> DeviceFailed | None:
+        from .engine import device
+
+        return device.lost(error, self._setup["device"])
+
+    def _give_up(self, error: DeviceFailed) -> None:
+        """This process is of no more use; another takes its place."""
+        log.error("%s; this process ends", error.text)
+        self._say("unusable", text=error.text)
+        os._exit(EXIT_UNUSABLE)  # what would be tidied up on the device hangs or fails as well
 
     def _shot(self, order: dict[str, Any]) -> None:
         from . import shot
@@ -158,6 +171,17 @@ class Worker:
             )
             log.info("engine %s loaded in %.1f s", name, time.monotonic() - began)
         return self._engines[name]
+
+
+def _translated(error: Exception) -> VoidbridgeError:
+    """What a job failed of, for the artist."""
+    if isinstance(error, VoidbridgeError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemory("the worker ran out of memory")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space is left for {error.filename or 'the results'}")
+    return EngineFailed(f"{type(error).__name__}: {error}")
 
 
 def main() -> None:

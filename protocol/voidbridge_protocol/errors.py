@@ -12,6 +12,7 @@
     + DaemonUnavailable      nobody answered
     + DaemonDraining
     + SpoolFull
+    + NoDevice               no device works
   x RequestError             what was asked for cannot be done as asked
     + BadSetting
     + BadPattern
@@ -25,10 +26,12 @@
   x JobError                 the request is fine, this run of it is not
     + JobCancelled
     + EngineFailed
+    + DeviceFailed           the device, or its driver, gave up
     + ModelMissing
     + OutOfMemory
     + DiskFull
     + WorkerDied
+      - WorkerHung           it lived and did nothing
 
 Every class has a dotted `code`, which is part of the protocol, and a `hint`, which is shown to the artist as
 it stands. `docs/errors.md` has a heading for each code.
@@ -109,6 +112,11 @@ class SpoolFull(DaemonError):
     hint = "Free space on the daemon's disk, or point its setting `spool` to a larger one."
 
 
+class NoDevice(DaemonError):
+    code = "daemon.no-device"
+    hint = "The job keeps its place; the daemon tries its devices again every five minutes."
+
+
 class RequestError(VoidbridgeError):
     code = "request"
     hint = "Change the request and try again."
@@ -173,6 +181,11 @@ class EngineFailed(JobError):
     code = "job.engine"
 
 
+class DeviceFailed(JobError):
+    code = "job.device"
+    hint = "The log of the daemon has the driver's words; on NVIDIA `nvidia-smi` and `dmesg` say more."
+
+
 class ModelMissing(JobError):
     code = "job.model-missing"
     hint = "`voidbridge models` lists what is needed and how to get it."
@@ -191,6 +204,11 @@ class DiskFull(JobError):
 class WorkerDied(JobError):
     code = "job.worker-died"
     hint = "The job was tried several times; the log of the daemon says how the worker ended."
+
+
+class WorkerHung(WorkerDied):
+    code = "job.worker-died.hung"
+    hint = "Where single steps take that long, raise the daemon's setting `stall_s`."
 
 
 def _tree(root: type[VoidbridgeError]) -> dict[str, type[VoidbridgeError]]:

@@ -12,7 +12,16 @@ from voidbridge_backend.ledger import MOST_PARTIAL, Ledger
 from voidbridge_backend.scheduler import Interrupt, Start
 from voidbridge_backend.spool import Owned, Spool
 from voidbridge_backend.store import Store
-from voidbridge_protocol.errors import BadSetting, EngineFailed, SpoolFull, UnknownJob
+from voidbridge_protocol.errors import (
+    BadSetting,
+    DeviceFailed,
+    EngineFailed,
+    NoDevice,
+    SpoolFull,
+    UnknownJob,
+    WorkerDied,
+    WorkerHung,
+)
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings
 
@@ -234,12 +243,48 @@ def test_a_second_attempt_announces_only_what_differs(box: Box) -> None:
     box.ledger.device_ready("cpu")
     first = ResultFile(1001, "a" * 64, 5)
     box.ledger.finished_frame(job, first)
-    box.ledger.device_lost("cpu")
+    box.ledger.device_lost("cpu", WorkerDied("it ended"))
     box.ledger.device_ready("cpu")
     box.ledger.finished_frame(job, first)
     assert box.ledger.results == [(job, first)]
     box.ledger.finished_frame(job, replace(first, sha256="b" * 64))
     assert len(box.ledger.results) == 2
+
+
+def test_a_job_that_is_tried_too_often_fails_of_what_it_died_of_last(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    for cause in (WorkerDied("a crash"), WorkerHung("no step for 9 s"), DeviceFailed("gone")):
+        box.ledger.device_ready("cpu")
+        box.ledger.device_lost("cpu", cause)
+    status = box.ledger.status(job)
+    assert (status.state, status.code) == (JobState.FAILED, "job.device")
+    assert status.text == "tried 3 times; the last time gone"
+    assert status.warnings == (
+        "attempt 1 was broken off: a crash",
+        "attempt 2 was broken off: no step for 9 s",
+        "attempt 3 was broken off: gone",
+    )
+
+
+def test_a_queued_job_says_why_nothing_is_started(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.changed.clear()
+    box.ledger.obstruct("devices", NoDevice("cpu is in quarantine: fire", "Put it out."))
+    status = box.ledger.status(job)
+    assert (status.state, status.code, status.text, status.hint) == (
+        JobState.QUEUED, "daemon.no-device", "cpu is in quarantine: fire", "Put it out.",
+    )  # fmt: skip
+    assert job in box.ledger.changed
+    box.ledger.device_ready("cpu")
+    box.ledger.obstruct("disk", SpoolFull("no room"))
+    box.ledger.obstruct("devices", None)
+    assert (box.state(job), box.ledger.status(job).code) == (JobState.QUEUED, "daemon.spool-full")
+    box.ledger.obstruct("disk", None)
+    assert (box.state(job), box.ledger.status(job).code) == (JobState.RUNNING, "")
 
 
 def test_an_engine_that_is_not_here_is_refused_with_those_that_are(box: Box) -> None:

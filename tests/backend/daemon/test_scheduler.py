@@ -50,6 +50,15 @@ def queue() -> Queue:
     return Queue()
 
 
+def test_while_it_is_held_nothing_is_started_and_what_runs_goes_on(queue: Queue) -> None:
+    queue.device_ready("cpu")
+    queue.submitted("a")
+    queue.hold()
+    assert queue.submitted("b") == [Moved("b", JobState.QUEUED)]
+    assert queue.ended("a", JobState.DONE) == [Moved("a", JobState.DONE)]
+    assert queue.release() == [Moved("b", JobState.RUNNING), Start("b", "cpu")]
+
+
 def test_a_job_starts_as_soon_as_there_is_a_device(queue: Queue) -> None:
     assert queue.submitted("a") == [Moved("a", JobState.QUEUED)]
     assert queue.device_ready("cpu") == [Moved("a", JobState.RUNNING), Start("a", "cpu")]

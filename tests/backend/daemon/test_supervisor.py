@@ -14,8 +14,10 @@ import pytest
 from voidbridge_stage import check_echo, is_alive, make_shot
 
 from voidbridge_backend.assignment import Assignment
+from voidbridge_backend.health import BACKOFF_S, PROBE_S, Patience
 from voidbridge_backend.plate.sequence import Sequence
-from voidbridge_backend.supervisor import ASKED_TO_STOP_S, BACKOFF_S, Died, Said, Supervisor
+from voidbridge_backend.supervisor import ASKED_TO_STOP_S, AWAY_S, Died, Said, Supervisor
+from voidbridge_protocol.errors import VoidbridgeError, WorkerDied, WorkerHung
 from voidbridge_protocol.messages import Settings
 
 SECONDS = 30.0
@@ -25,12 +27,13 @@ ENDS = {"done", "failed", "cancelled", "died"}
 class Crew:
     """One worker and what it said; time is what the test says it is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: Patience | None = None) -> None:
         self.folder = folder
         self.news: queue.SimpleQueue[Said | Died] = queue.SimpleQueue()
         setup = {"models": str(folder), "ocio": ""}
-        self.supervisor = Supervisor(("cpu",), setup, self.news.put)
-        self.supervisor.tick(0.0)
+        self.supervisor = Supervisor(("cpu",), setup, self.news.put, patience or Patience())
+        self.now = 0.0
+        self.supervisor.tick(self.now)
         self.until("ready")
 
     def until(self, event: str) -> list[dict[str, Any]]:
@@ -38,7 +41,11 @@ class Crew:
         heard: list[dict[str, Any]] = []
         while not heard or heard[-1]["event"] != event:
             news = self.news.get(timeout=SECONDS)
-            heard.append({"event": "died"} if isinstance(news, Died) else news.what)
+            if isinstance(news, Said):
+                self.supervisor.heard(news.device, news.what, self.now)
+            heard.append(
+                {"event": "died", "code": news.code} if isinstance(news, Died) else news.what
+            )
             assert heard[-1]["event"] == event or heard[-1]["event"] not in ENDS, heard[-1]
         return heard
 
@@ -70,6 +77,20 @@ class Crew:
         }
         return order, shot
 
+    def run(self, order: dict[str, str]) -> None:
+        self.supervisor.run("cpu", order["job"], order, self.now)
+
+    def lost(self) -> VoidbridgeError:
+        """The worker dies, if it has not; what of."""
+        return self.supervisor.lost("cpu", self.until("died")[-1]["code"], self.now)
+
+    def pass_by(self, seconds: float) -> None:
+        """Time passes, under the eyes of the supervisor."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(self.now + AWAY_S / 2, until)
+            self.supervisor.tick(self.now)
+
     def pid(self) -> int:
         return self.supervisor.pids()["cpu"]
 
@@ -87,7 +108,7 @@ def results(heard: list[dict[str, Any]]) -> list[int]:
 
 def test_a_job_is_run_and_each_result_announced(crew: Crew) -> None:
     order, shot = crew.order("plain")
-    crew.supervisor.run("cpu", order)
+    crew.run(order)
     assert results(crew.until("done")) == [1001, 1002, 1003]
     folder = Path(order["folder"])
     assert {path.name for path in folder.iterdir()} == {
@@ -101,11 +122,11 @@ def test_a_job_is_run_and_each_result_announced(crew: Crew) -> None:
 def test_a_cancel_is_heard_in_the_middle_of_a_job(crew: Crew) -> None:
     order, _ = crew.order("long", steps=500)
     worker = crew.pid()
-    crew.supervisor.run("cpu", order)
+    crew.run(order)
     crew.until("progress")
     crew.supervisor.interrupt("cpu", "long", 0.0)
     crew.until("cancelled")
-    crew.supervisor.let_go("cpu")
+    crew.supervisor.let_go("cpu", 0.0)
     crew.supervisor.tick(2 * ASKED_TO_STOP_S)  # it stopped by itself: nothing to kill it for
     assert crew.pid() == worker
     assert is_alive(worker)
@@ -114,11 +135,11 @@ def test_a_cancel_is_heard_in_the_middle_of_a_job(crew: Crew) -> None:
 def test_a_cancel_that_came_too_late_is_not_meant_for_the_next_run(crew: Crew) -> None:
     late, between = crew.order("late")[0], crew.order("between")[0]
     for order in (late, between):  # after the second the first is over for the worker too
-        crew.supervisor.run("cpu", order)
+        crew.run(order)
         crew.until("done")
     crew.supervisor.interrupt("cpu", "late", 0.0)
-    crew.supervisor.let_go("cpu")
-    crew.supervisor.run("cpu", late)
+    crew.supervisor.let_go("cpu", 0.0)
+    crew.run(late)
     assert crew.until("done")[-1]["event"] == "done"
 
 
@@ -128,13 +149,13 @@ def test_a_bad_file_is_one_jobs_failure_and_names_the_frame(crew: Crew) -> None:
     for path in Path(order["objects"]).rglob("*"):
         if path.is_file() and path.read_bytes() == shot.file("plate", 1002).read_bytes():
             path.write_bytes(b"noise" * 100)
-    crew.supervisor.run("cpu", order)
+    crew.run(order)
     failed = crew.until("failed")[-1]
     assert failed["code"] == "request.unreadable"
     assert "plate frame 1002" in failed["text"]
     assert failed["hint"]
     good, _ = crew.order("good")
-    crew.supervisor.run("cpu", good)
+    crew.run(good)
     crew.until("done")
     assert crew.pid() == worker
 
@@ -142,44 +163,91 @@ def test_a_bad_file_is_one_jobs_failure_and_names_the_frame(crew: Crew) -> None:
 def test_a_worker_that_does_not_stop_in_time_is_killed(tmp_path: Path) -> None:
     crew = Crew(tmp_path)
     order, _ = crew.order("hung", steps=500)
-    crew.supervisor.run("cpu", order)
+    crew.run(order)
     crew.until("progress")
     os.kill(crew.pid(), signal.SIGSTOP)
     crew.supervisor.interrupt("cpu", "hung", 100.0)
-    crew.supervisor.tick(100.0 + ASKED_TO_STOP_S - 0.1)
+    crew.now = 100.0
+    crew.pass_by(ASKED_TO_STOP_S - 0.1)
     assert is_alive(crew.pid())
-    crew.supervisor.tick(100.0 + ASKED_TO_STOP_S + 0.1)
-    crew.until("died")
-    crew.supervisor.lost("cpu", 200.0)
+    crew.pass_by(0.2)
+    assert isinstance(crew.lost(), WorkerDied)
+    (post,) = crew.supervisor.posts(crew.now)
+    assert post.state == "resting"  # it was told to go: nobody is to blame
     crew.supervisor.stop(patience_s=1.0)
 
 
-def test_each_death_in_a_row_makes_the_next_start_later(tmp_path: Path) -> None:
+def test_each_death_in_a_row_makes_the_next_start_later_and_the_third_is_one_too_many(
+    tmp_path: Path,
+) -> None:
     crew = Crew(tmp_path)
-    now = 1000.0
     for pause in BACKOFF_S[:2]:
         os.kill(crew.pid(), signal.SIGKILL)
-        crew.until("died")
-        crew.supervisor.lost("cpu", now)
-        crew.supervisor.tick(now + pause - 0.01)
+        assert "SIGKILL" in crew.lost().text
+        crew.pass_by(pause - 0.01)
         assert crew.supervisor.pids() == {}
-        now += pause
-        crew.supervisor.tick(now)
+        crew.pass_by(0.02)
         crew.until("ready")
-    crew.supervisor.let_go("cpu")  # a job ended well: all is forgiven
     os.kill(crew.pid(), signal.SIGKILL)
-    crew.until("died")
-    crew.supervisor.lost("cpu", now)
-    crew.supervisor.tick(now + BACKOFF_S[0])
+    crew.lost()
+    crew.pass_by(PROBE_S - 1)
+    assert crew.supervisor.pids() == {}
+    (post,) = crew.supervisor.posts(crew.now)
+    assert (post.state, post.why) == ("quarantined", "the worker ended by SIGKILL")
+    crew.pass_by(2)
+    crew.until("ready")
+    assert crew.supervisor.posts(crew.now)[0].state == "ready"
+    os.kill(crew.pid(), signal.SIGKILL)  # on probation: once is enough
+    crew.lost()
+    assert crew.supervisor.posts(crew.now)[0].state == "quarantined"
+    crew.supervisor.pardon()
+    crew.pass_by(0.1)
+    crew.until("ready")
+    assert crew.supervisor.starts == 5
     worker = crew.pid()
     crew.supervisor.stop(patience_s=5.0)
     assert not is_alive(worker)
 
 
+def test_a_worker_whose_engine_takes_no_step_is_killed_though_its_process_lives(
+    tmp_path: Path,
+) -> None:
+    crew = Crew(tmp_path, Patience(step=30))
+    crew.pass_by(1000)  # it has nothing to do: no silence is too long
+    order, _ = crew.order("stuck", steps=500)
+    crew.run(order)
+    while crew.until("progress")[-1]["stage"] != "removing":
+        continue  # it loads, which may take longer
+    os.kill(crew.pid(), signal.SIGSTOP)
+    while not crew.news.empty():
+        crew.until("progress")
+    crew.pass_by(29.9)
+    (post,) = crew.supervisor.posts(crew.now)
+    assert (post.state, round(post.silence)) == ("busy", 30)
+    crew.pass_by(0.2)
+    cause = crew.lost()
+    assert isinstance(cause, WorkerHung)
+    assert "no step for 30 s while removing" in cause.text
+    crew.supervisor.stop(patience_s=1.0)
+
+
+def test_a_daemon_that_was_stopped_itself_does_not_blame_its_worker(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, Patience(step=30))
+    order, _ = crew.order("long", steps=500)
+    crew.run(order)
+    crew.until("progress")
+    crew.now += 3600
+    crew.supervisor.tick(crew.now)
+    assert is_alive(crew.pid())
+    (post,) = crew.supervisor.posts(crew.now)
+    assert post.silence == 0
+    crew.supervisor.stop(patience_s=5.0)
+
+
 def test_stopping_ends_a_job_at_its_next_step(crew: Crew, tmp_path: Path) -> None:
     crew = Crew(tmp_path)
     order, _ = crew.order("last", steps=500)
-    crew.supervisor.run("cpu", order)
+    crew.run(order)
     crew.until("progress")
     worker, began = crew.pid(), time.monotonic()
     crew.supervisor.stop(patience_s=SECONDS)

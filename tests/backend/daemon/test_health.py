@@ -1,0 +1,104 @@
+"""When a worker hangs, when it is started again, and when its device is given up for a while."""
+
+from __future__ import annotations
+
+import pytest
+
+from voidbridge_backend.health import BACKOFF_S, IDLE, PROBE_S, STRIKES_S, Patience, Pulse, Standing
+
+PATIENCE = Patience(start=10, load=100, step=5)
+
+
+@pytest.mark.parametrize(
+    ("stage", "patience"),
+    [
+        ("starting", 10),
+        ("loading the engine", 100),
+        ("loading the model", 100),
+        ("reading the prompt", 100),
+        ("removing", 5),
+        ("a stage that nobody has named", 5),
+    ],
+)
+def test_the_limit_is_that_of_the_stage(stage: str, patience: float) -> None:
+    pulse = Pulse(PATIENCE, 1000.0)
+    pulse.beat(2000.0, stage)
+    assert not pulse.hangs(2000.0 + patience)
+    assert pulse.hangs(2000.1 + patience)
+    pulse.beat(2000.0 + patience)  # in the same stage
+    assert not pulse.hangs(2000.1 + patience)
+    assert pulse.silence(2001.0 + patience) == 1
+
+
+def test_a_worker_that_never_gets_ready_hangs_and_an_idle_one_never() -> None:
+    pulse = Pulse(PATIENCE, 0.0)
+    assert pulse.hangs(10.1)
+    pulse.beat(10.2, IDLE)
+    assert not pulse.hangs(1e9)
+
+
+def test_three_failures_of_the_device_within_ten_minutes_are_quarantine() -> None:
+    device = Standing()
+    for now in (0.0, 299.0):
+        device.failed(now, "a bus error")
+        assert not device.why
+    device.failed(STRIKES_S - 1, "a bus error")
+    assert device.why == "a bus error"
+    assert not device.may_start(STRIKES_S - 2 + PROBE_S)
+    assert device.may_start(STRIKES_S - 1 + PROBE_S)
+
+
+def test_three_failures_over_a_day_are_not() -> None:
+    device = Standing()
+    for hour in range(24):
+        device.failed(3600.0 * hour, "a power cut")
+        device.ended_well()
+        assert not device.why
+
+
+def test_one_job_that_kills_every_worker_is_not_the_fault_of_the_device() -> None:
+    device = Standing()
+    for now in range(6):
+        device.failed(float(now), "a crash", job="poison")
+    assert not device.why
+    device.failed(6.0, "a crash", job="another")
+    assert not device.why
+    device.failed(7.0, "a crash", job="a third")
+    assert device.why
+
+
+def test_pauses_grow_until_a_job_ends_well() -> None:
+    device = Standing()
+    now = 0.0
+    for pause in (*BACKOFF_S, BACKOFF_S[-1]):
+        now += STRIKES_S
+        device.failed(now, "a crash", job="poison")
+        assert not device.may_start(now + pause - 0.01)
+        assert device.may_start(now + pause)
+    device.ended_well()
+    device.failed(now + STRIKES_S, "a crash", job="poison")
+    assert device.may_start(now + STRIKES_S + BACKOFF_S[0])
+
+
+def test_the_way_back_is_a_start_that_succeeds_and_then_probation() -> None:
+    device = Standing()
+    for _ in range(3):
+        device.failed(0.0, "gone")
+    device.failed(PROBE_S, "still gone")  # the probe failed
+    assert device.why == "gone"
+    assert not device.may_start(2 * PROBE_S - 1)
+    device.is_ready()
+    assert not device.why
+    device.failed(2 * PROBE_S - 1, "gone again")
+    assert device.why == "gone again"
+
+
+def test_a_pardon_forgets_everything() -> None:
+    device = Standing()
+    for _ in range(5):
+        device.failed(0.0, "gone")
+    device.pardon()
+    assert device.may_start(0.0)
+    device.failed(1.0, "gone")
+    assert not device.why
+    assert device.may_start(1.0 + BACKOFF_S[0])
