@@ -64,16 +64,21 @@ class DemoShot:
         """Draw one frame. Raises `ValueError` outside `frames`."""
         if frame not in self.frames:
             raise ValueError(f"the demo shot has {self.frames[0]}-{self.frames[-1]}, not {frame}")
-        clean = self._seen(self._panorama, frame)
-        color, alpha, shade = self._rover(frame)
-        lit = clean * (1 - SHADOW_DEPTH * shade)[..., None]
-        covered = lit * (1 - alpha)[..., None] + color
-        grain = self._grain(frame)
+        clean, grain = self._seen(self._panorama, frame), self._grain(frame)
         truth = _grainy(clean, grain)
-        # Where nothing covers or shades the square, plate and truth are the same bits.
-        touched = (alpha > 0) | (shade > 0)
-        plate = np.where(touched[..., None], _grainy(covered, grain), truth)
-        return DemoFrame(frame, plate, truth, alpha, (shade > 0).astype(np.float32))
+        plate = truth.copy()
+        alpha, shaded = (np.zeros(truth.shape[:2], np.float32) for _ in range(2))
+        drawn = self._rover(frame)
+        if drawn is not None:
+            box = drawn.box
+            lit = clean[box] * (1 - SHADOW_DEPTH * drawn.shadow)[..., None]
+            covered = lit * (1 - drawn.alpha)[..., None] + drawn.color
+            # Where nothing covers or shades the square, plate and truth are the same bits.
+            touched = (drawn.alpha > 0) | (drawn.shadow > 0)
+            plate[box] = np.where(touched[..., None], _grainy(covered, grain[box]), truth[box])
+            alpha[box] = drawn.alpha
+            shaded[box] = drawn.shadow > 0
+        return DemoFrame(frame, plate, truth, alpha, shaded)
 
     def motion(self, source: int, target: int) -> NDArray[np.float64]:
         """The true homography [3, 3] from pixels (x, y, 1) of frame `source` to those of `target`."""
@@ -118,22 +123,22 @@ class DemoShot:
         # A cubic kernel undershoots beside a lamp, and there is no negative light.
         return np.asarray(np.maximum(seen, 0), np.float32)
 
-    def _rover(self, frame: int) -> tuple[Floats, Floats, Floats]:
-        """(color times coverage, coverage, shadow) of the rover over one shutter, in the frame's pixels."""
+    def _rover(self, frame: int) -> _Drawn | None:
+        """The rover over one shutter, or None where it is out of the picture."""
         travel = self.width / self.height + 0.5
         travelled = travel * self._time(frame)
         place = MARGIN - 0.25 + travelled, GROUND
         x, y, box = self._around(self._camera(frame), place)
-        drawn = np.zeros((self.height, self.width, 5), np.float32)
-        if x.size:
-            blur = _shutter(SHUTTER * travel / max(self.length - 1, 1) * self.height)
-            color, alpha, shade = demo_scene.rover(x, y, travelled, self.height)
-            layers = np.dstack([color, alpha, shade])
-            drawn[box] = cv2.filter2D(layers, -1, blur, borderType=cv2.BORDER_REPLICATE)
+        if not x.size:
+            return None
+        blur = _shutter(SHUTTER * travel / max(self.length - 1, 1) * self.height)
+        layers = np.dstack(demo_scene.rover(x, y, travelled, self.height))
+        drawn = cv2.filter2D(layers, -1, blur, borderType=cv2.BORDER_REPLICATE)
         # A filter's rounding must not leave a coverage of 1e-9 far from the rover.
         drawn[drawn[..., 3] < 1e-3, :4] = 0
         drawn[drawn[..., 4] < 4e-3, 4] = 0
-        return drawn[..., :3], np.minimum(drawn[..., 3], 1), np.minimum(drawn[..., 4], 1)
+        alpha, shadow = (np.minimum(drawn[..., layer], 1) for layer in (3, 4))
+        return _Drawn(box, drawn[..., :3], alpha, shadow)
 
     def _around(
         self, camera: NDArray[np.float64], place: tuple[float, float]
@@ -157,6 +162,16 @@ class DemoShot:
         soft = cv2.GaussianBlur(white, (0, 0), 0.55)
         # 0.55 px of blur leaves about 0.65 of the deviation: what this gain gives back.
         return np.asarray(soft * np.float32(1.53), np.float32)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The rover in its box of the frame: color times coverage, coverage, shadow."""
+
+    box: tuple[slice, slice]
+    color: Floats
+    alpha: Floats
+    shadow: Floats
 
 
 def _shutter(length: float) -> Floats:
