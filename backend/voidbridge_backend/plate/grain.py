@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 BLOCK = 24
 """Side in pixels of the blocks; grain that is coarser than half of it is taken for picture."""
-BLOCKS = 1500
+BLOCKS = 800
 """Blocks of one frame that are looked at, at most."""
 FEWEST = 60
 """Blocks without which nothing can be said."""
