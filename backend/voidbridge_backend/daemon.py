@@ -28,6 +28,7 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 from voidbridge_protocol.messages import (
+    CAPABILITIES,
     MAX_CHUNK,
     OLDEST,
     PROTOCOL,
@@ -35,9 +36,12 @@ from voidbridge_protocol.messages import (
     Attach,
     Cancel,
     Credit,
+    Fetched,
     Get,
+    GetHealth,
     GetProvenance,
     Got,
+    Health,
     Hello,
     Limits,
     Listed,
@@ -56,6 +60,7 @@ from voidbridge_protocol.messages import (
     Welcome,
 )
 
+from . import vitals
 from .addresses import Addresses
 from .crew import Crew
 from .disk import Disk
@@ -264,6 +269,13 @@ class Daemon:
             case GetProvenance(job):
                 self._sessions.of(peer, time.monotonic())
                 answer(Provenance(job), self._provenance(job))
+            case Fetched(job):
+                self._sessions.of(peer, time.monotonic())
+                self._ledger.fetched(job)
+                answer(message)
+            case GetHealth():
+                self._sessions.of(peer, time.monotonic())
+                answer(self._health())
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the control socket by a client")
 
@@ -282,7 +294,17 @@ class Daemon:
             self._epoch,
             self._addresses.announced,
             self._limits,
+            CAPABILITIES,
             engines=self._ledger.engines,
+        )
+
+    def _health(self) -> Health:
+        return vitals.health(
+            self._crew.posts(time.monotonic()),
+            self._ledger.obstacle,
+            len(self._ledger.waiting()),
+            len(list(self._ledger.scheduler.running())),
+            self._spool.free_bytes(),
         )
 
     def _submit(self, session: Session, message: Submit, payload: Frame) -> None:
@@ -310,6 +332,7 @@ class Daemon:
 
     def _watch(self, session: Session, job: str) -> None:
         self._tell_all(session.control, job)
+        self._ledger.use(job)
         session.watching.add(job)
 
     def _tell_all(self, peer: bytes, job: str) -> None:

@@ -7,6 +7,7 @@ what has to be said or started is left in `changed`, `results` and `orders` for 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field, replace
 
 from voidbridge_protocol.errors import (
@@ -30,6 +31,8 @@ KEEP_FREE = 1 << 30
 """Bytes of disk below which nothing new is taken in: results of what runs need room."""
 
 
+USED_EVERY_S = 60.0
+"""A use of a job is written down so often at most."""
 MOST_PARTIAL = 1000
 """Unfinished files that are listed to a client; it begins any further one anew, which is only slower."""
 
@@ -121,6 +124,7 @@ class Ledger:
             self._begin_again(row, request, priority)
         elif row.state is JobState.CANCELLING:
             self._wanted_again[job] = request, priority
+        self.use(job)
         need, partial = self._need(job, request)
         return Submission(job, self._rows[job].state, need, partial)
 
@@ -136,7 +140,7 @@ class Ledger:
             stage = _Stage("receiving frames")
         elif row.state is JobState.QUEUED:
             stage = _Stage("waiting")
-            if why := next(iter(self._obstacles.values()), None):
+            if why := self.obstacle:
                 row = replace(row, code=why.code, text=why.text, hint=why.hint)
         return Status(
             job=job,
@@ -158,6 +162,11 @@ class Ledger:
             engine=row.engine,
         )
 
+    @property
+    def obstacle(self) -> VoidbridgeError | None:
+        """Why nothing is started at the moment."""
+        return next(iter(self._obstacles.values()), None)
+
     def jobs(self) -> list[str]:
         """Every job, oldest first."""
         return [row.id for row in sorted(self._rows.values(), key=lambda row: row.number)]
@@ -170,6 +179,21 @@ class Ledger:
         if found is None:
             raise RequestError(f"job {job} has no result for frame {frame}")
         return found
+
+    def fetched(self, job: str) -> None:
+        """A client has every result of a done job on its disk. Raises `RequestError`."""
+        row = self._row(job)
+        if row.state is not JobState.DONE:
+            raise RequestError(
+                f"job {job} is {row.state.value}: not all of it can have been fetched"
+            )
+        self._write(replace(row, fetched=True, used=time.time()))
+
+    def use(self, job: str) -> None:
+        """Somebody asked for this job: the spool keeps longest what was used last."""
+        row = self._row(job)
+        if time.time() - row.used > USED_EVERY_S:
+            self._write(replace(row, used=time.time()))
 
     def waiting(self) -> list[str]:
         return self.scheduler.waiting()
@@ -281,6 +305,7 @@ class Ledger:
             request.first,
             request.last,
             request.settings.engine,
+            used=time.time(),
         )
         self.store.add(row, request.canonical(), _names(request))
         self._rows[job] = row
@@ -292,7 +317,7 @@ class Ledger:
         self._check_room(row.user, request)
         self._number += 1
         self.spool.drop_job(row.id)
-        fresh = replace(row.fresh(self._number), priority=priority)
+        fresh = replace(row.fresh(self._number), priority=priority, used=time.time())
         self.store.add(fresh, request.canonical(), _names(request))
         self._rows[row.id] = fresh
         log.info("submitted again", extra={"job": row.id, "user": row.user})
@@ -347,9 +372,12 @@ class Ledger:
             self._rows[job], code=error.code, text=error.text, hint=error.hint
         )
 
-    def _save(self, row: Row) -> None:
+    def _write(self, row: Row) -> None:
         self.store.save(row)
         self._rows[row.id] = row
+
+    def _save(self, row: Row) -> None:
+        self._write(row)
         self.changed[row.id] = None
 
     def _obey(self, commands: list[Command], cause: VoidbridgeError | None = None) -> None:

@@ -14,6 +14,8 @@ from .messages import (
     OLDEST,
     PROTOCOL,
     Cancel,
+    GetHealth,
+    Health,
     Hello,
     Listed,
     ListJobs,
@@ -78,6 +80,10 @@ class Client:
         """Every job that the daemon knows, oldest first."""
         return self._ask(_jobs)
 
+    def health(self) -> Health | None:
+        """How the daemon does; None from one that does not know the question."""
+        return self._ask(_health)
+
     def run(self, task: Task, listener: Listener | None = None, *, wait: bool = True) -> Outcome:
         """Submits, uploads, and unless `wait` is off watches and fetches. Raises the job's error.
 
@@ -133,3 +139,13 @@ def _jobs(wire: Wire) -> list[Status]:
         elif isinstance(message, Listed):
             break
     return found
+
+
+def _health(wire: Wire) -> Health | None:
+    if Health.kind not in wire.welcome.capabilities:
+        return None
+    wire.say(GetHealth())
+    for message, _ in wire.answers():
+        if isinstance(message, Health):
+            return message
+    raise AssertionError("answers() ends by raising")

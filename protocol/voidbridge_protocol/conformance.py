@@ -36,10 +36,13 @@ from .messages import (
     Attach,
     Cancel,
     Credit,
+    Fetched,
     FrameFile,
     Get,
+    GetHealth,
     GetProvenance,
     Got,
+    Health,
     Hello,
     Listed,
     ListJobs,
@@ -233,6 +236,17 @@ def _refuses_unknown_jobs(visitor: _Visitor) -> None:
     visitor.expect_refusal(UnknownJob.code, visitor.bulk)
 
 
+def _does_what_it_promised(visitor: _Visitor) -> None:
+    capabilities = visitor.introduced().capabilities
+    if Health.kind in capabilities:
+        visitor.say(GetHealth())
+        health = visitor.expect(Health)
+        _require(health.ready or bool(health.code and health.text), "is not ready and says not why")
+    if Fetched.kind in capabilities:
+        visitor.say(Fetched(uuid.uuid4().hex[:24]))
+        visitor.expect_refusal(UnknownJob.code)
+
+
 def _refuses_unknown_settings(visitor: _Visitor) -> None:
     welcome = visitor.introduced()
     request, _ = _shot(welcome)
@@ -328,6 +342,7 @@ CHECKS: dict[str, Callable[[_Visitor], None]] = {
     "another version is refused, and both are named": _refuses_other_versions,
     "another framing is refused": _refuses_other_framings,
     "unknown fields are ignored": _ignores_unknown_fields,
+    "capabilities are kept": _does_what_it_promised,
     "what is no message is refused, and the connection goes on": _refuses_what_is_no_message,
     "who has not said hello is refused": _refuses_strangers,
     "unknown jobs are refused": _refuses_unknown_jobs,

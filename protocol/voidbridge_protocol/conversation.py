@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .errors import (
     JobCancelled,
     TransferFailed,
     UnknownSession,
+    VoidbridgeError,
     WrongOffset,
     from_code,
 )
@@ -30,6 +32,7 @@ from .messages import (
     Cancel,
     Chunk,
     Credit,
+    Fetched,
     Get,
     GetProvenance,
     Got,
@@ -50,6 +53,7 @@ from .wire import ConnectionLost, Wire
 
 POLL_MS = 50
 RECONNECT_PATIENCE_S = 2.0
+ACKNOWLEDGE_PATIENCE_S = 2.0
 CANCEL_PATIENCE_S = 0.8
 """Whoever cancels is free after so long at the latest; the daemon sees to the rest."""
 
@@ -132,6 +136,7 @@ class Conversation(ABC):
             while True:
                 try:
                     self._converse()
+                    self._acknowledge()
                     return self._outcome()
                 except (ConnectionLost, UnknownSession) as error:
                     self._listener.trouble(f"{error.text}; trying again")
@@ -155,6 +160,16 @@ class Conversation(ABC):
             for message, payload in self._wire.listen(0 if busy else POLL_MS):
                 self._take(message, payload)
             self._look_for_cancel()
+
+    def _acknowledge(self) -> None:
+        """Tells the daemon that it may let go of the results. If it does not hear of it, it keeps them longer."""
+        if self._download is None or Fetched.kind not in self._wire.welcome.capabilities:
+            return
+        with suppress(VoidbridgeError):
+            self._wire.say(Fetched(self._job))
+            for message, _ in self._wire.answers(ACKNOWLEDGE_PATIENCE_S):
+                if isinstance(message, Fetched):
+                    return
 
     def _reconnect(self) -> None:
         """Again and again until the daemon answers, the artist gives up, or the patience is over."""

@@ -183,7 +183,9 @@ class EngineFailed(JobError):
 
 class DeviceFailed(JobError):
     code = "job.device"
-    hint = "The log of the daemon has the driver's words; on NVIDIA `nvidia-smi` and `dmesg` say more."
+    hint = (
+        "The log of the daemon has the driver's words; on NVIDIA `nvidia-smi` and `dmesg` say more."
+    )
 
 
 class ModelMissing(JobError):

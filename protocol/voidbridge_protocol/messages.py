@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from .errors import BadMessage, BadSetting
@@ -24,6 +24,9 @@ MAX_UNANSWERED = 32
 """`Put`s, and as many `Get`s, on their way at once: what answers them always fits into the sockets' queues."""
 MAX_CHUNK = 2 * 1024 * 1024
 """Bytes of one payload at most. libzmq is fastest with 1 to 2 MiB, and its heartbeats fail behind larger frames."""
+
+CAPABILITIES = ("fetched", "health")
+"""What a daemon of this version can do that version 1 did not have from its beginning."""
 
 ROLES = ("plate", "matte", "affected")
 MATTE_KINDS = ("auto", "matte", "quadmask")
@@ -180,6 +183,18 @@ class Limits:
     """Bytes of one frame's file."""
     frames: int = 20_000
     """Frames of one job."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of the daemon: `starting`, `ready`, `busy`, `resting` between two starts, or `quarantined`."""
+
+    name: str
+    state: str
+    stage: str = ""
+    silence: float = 0.0
+    """Seconds since its engine was last heard of, while it has something to do."""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -371,6 +386,37 @@ class Provenance(Message):
 
 
 @dataclass(frozen=True)
+class Fetched(Message):
+    """Client to daemon: every result of this done job is on my disk, verified. Answered with the same."""
+
+    kind = "fetched"
+    job: str
+
+
+@dataclass(frozen=True)
+class GetHealth(Message):
+    """Client to daemon. Answered by `Health`."""
+
+    kind = "get-health"
+
+
+@dataclass(frozen=True)
+class Health(Message):
+    """Daemon to client. That it comes at all says that the daemon lives; `ready`, that a job would be run."""
+
+    kind = "health"
+    ready: bool
+    devices: tuple[Device, ...] = ()
+    queued: int = 0
+    running: int = 0
+    free: int = 0
+    """Bytes that are free on the disk of the spool."""
+    code: str = ""
+    text: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class Put(Message):
     """Client to daemon, bulk. The payload is the file's bytes from `offset` on. Spends credit.
 
@@ -452,8 +498,3 @@ KINDS: dict[str, type[Message]] = {cls.kind: cls for cls in Message.__subclasses
 """Every message by the word that names it on the wire."""
 
 CARRIES_PAYLOAD: frozenset[type[Message]] = frozenset({Submit, Put, Chunk, Provenance})
-
-
-def knows_setting(name: str) -> bool:
-    """Whether this version has a setting of that name."""
-    return name in {field.name for field in fields(Settings)}

@@ -29,6 +29,7 @@ from .errors import (
 )
 from .lifecycle import JobState, advance
 from .messages import (
+    CAPABILITIES,
     OLDEST,
     PROTOCOL,
     Accepted,
@@ -36,9 +37,13 @@ from .messages import (
     Cancel,
     Chunk,
     Credit,
+    Device,
+    Fetched,
     Get,
+    GetHealth,
     GetProvenance,
     Got,
+    Health,
     Hello,
     Limits,
     Listed,
@@ -87,6 +92,7 @@ class Script:
     spoilt_chunks: int = 0
     """So many chunks of results arrive with other bytes."""
     limits: Limits = field(default_factory=Limits)
+    capabilities: tuple[str, ...] = CAPABILITIES
 
 
 @dataclass
@@ -209,6 +215,11 @@ class FakeDaemon:
             case GetProvenance(job):
                 self._job(job)
                 self._tell(route, Provenance(job), json.dumps({"job": job}).encode())
+            case Fetched(job):
+                self._job(job)
+                self._tell(route, message)
+            case GetHealth():
+                self._tell(route, Health(True, (Device("cpu", "ready"),)))
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the control socket")
 
@@ -231,7 +242,8 @@ class FakeDaemon:
             self._epoch,
             str(self._ports[1]),
             self.script.limits,
-            engines=ENGINES,
+            self.script.capabilities,
+            ENGINES,
         )
 
     def _submit(self, route: bytes, request: Request, again: bool) -> None:

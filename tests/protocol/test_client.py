@@ -1,6 +1,5 @@
 """A client and a daemon on real sockets: what arrives, what fails, what is survived."""
 
-import hashlib
 import json
 import socket
 import threading
@@ -10,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from voidbridge_artist import client_of, plates, results, shot
 
 from voidbridge_protocol import wire
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.conversation import Listener, Task
+from voidbridge_protocol.conversation import Listener
 from voidbridge_protocol.errors import (
     DaemonUnavailable,
     JobCancelled,
@@ -31,50 +31,13 @@ from voidbridge_protocol.messages import (
     Message,
     Ping,
     Put,
-    Request,
-    Settings,
     Status,
     Submit,
     Watch,
 )
 from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
-from voidbridge_protocol.transfer import hash_file
 
 SMALL = Limits(chunk=1000, window=4000)
-
-
-def client_of(daemon: FakeDaemon, patience: float = 5.0, reconnect: float = 5.0) -> Client:
-    return Client(
-        daemon.address, user="ana", software="tests", patience=patience, reconnect=reconnect
-    )
-
-
-def noise(seed: str, size: int) -> bytes:
-    return hashlib.shake_128(seed.encode()).digest(size)
-
-
-def shot(folder: Path, frames: int = 2, size: int = 2500) -> Task:
-    """Plates and mattes of noise, frames from 1001; results go to `out`."""
-    files, paths = [], []
-    for role in ("matte", "plate"):
-        for frame in range(1001, 1001 + frames):
-            path = folder / f"{role}.{frame}.exr"
-            path.write_bytes(noise(path.name, size))
-            files.append(hash_file(path, role, frame))
-            paths.append(path)
-    request = Request(1001, 1000 + frames, Settings(engine="echo"), tuple(files))
-    return Task(request, paths, lambda frame: folder / "out" / f"result.{frame}.exr")
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "out").iterdir())}
-
-
-def plates(folder: Path) -> dict[str, bytes]:
-    return {
-        path.name.replace("plate", "result"): path.read_bytes()
-        for path in sorted(folder.glob("plate.*.exr"))
-    }
 
 
 # -- a job that ends well ---------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from voidbridge_protocol.messages import (
     CARRIES_PAYLOAD,
     KINDS,
     PROTOCOL,
+    Device,
     FrameFile,
     Limits,
     Message,
@@ -25,7 +26,7 @@ from voidbridge_protocol.messages import (
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
-VALUES: tuple[type, ...] = (Request, Settings, FrameFile, ResultFile, Limits)
+VALUES: tuple[type, ...] = (Request, Settings, FrameFile, ResultFile, Limits, Device)
 TYPES = {
     "int": "integer",
     "float": "number",
@@ -35,6 +36,7 @@ TYPES = {
     "tuple[tuple[int, int], ...]": "list of pairs of integers",
     "tuple[ResultFile, ...]": "list of `ResultFile`",
     "tuple[FrameFile, ...]": "list of `FrameFile`",
+    "tuple[Device, ...]": "list of `Device`",
     "Limits": "`Limits`",
     "Settings": "`Settings`",
     "JobState": "state",

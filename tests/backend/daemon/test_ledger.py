@@ -17,6 +17,7 @@ from voidbridge_protocol.errors import (
     DeviceFailed,
     EngineFailed,
     NoDevice,
+    RequestError,
     SpoolFull,
     UnknownJob,
     WorkerDied,
@@ -205,6 +206,22 @@ def test_a_cancel_after_that_button_is_the_last_word(box: Box) -> None:
     box.ledger.cancel(job)
     box.ledger.cancelled(job)
     assert box.state(job) is JobState.CANCELLED
+
+
+def test_only_a_done_job_can_have_been_fetched_and_that_is_written_down(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    with pytest.raises(RequestError, match="receiving"):
+        box.ledger.fetched(job)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    box.finish(job)
+    assert not box.store.rows()[0].fetched
+    box.ledger.fetched(job)
+    box.ledger.fetched(job)
+    assert box.store.rows()[0].fetched
+    box.submit(made, again=True)
+    assert not box.store.rows()[0].fetched
 
 
 def test_a_job_that_was_done_before_its_cancel_arrived_is_done(box: Box) -> None:
