@@ -237,7 +237,7 @@ def models(action: str, folder: Path | None, config: Config, whole: bool, as_jso
         weights.make_tiny(where)
     elif action == "fetch":
         weights.fetch(where, (Json() if as_json else Lines()).say)
-    elif action == "prepare":
+    if action != "list":
         weights.prepare(where, device)
     weights.show(where, device, whole=whole, as_json=as_json)
 

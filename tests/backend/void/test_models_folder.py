@@ -152,7 +152,7 @@ def test_a_tiny_model_is_written_where_nothing_is_and_nowhere_else(
 ) -> None:
     code, parts, _ = listed(capsys, "make-tiny", tmp_path / "tiny")
     assert code == 0
-    assert parts["pass 2"]["state"] == "ok"
+    assert parts["pass 2"]["state"] == parts["prompts"]["state"] == "ok"
     before = sha256(tmp_path / "tiny" / PASSES[1])
     assert listed(capsys, "make-tiny", tmp_path)[0] == 4
     assert sha256(tmp_path / "tiny" / PASSES[1]) == before
@@ -275,6 +275,15 @@ def test_what_is_missing_is_fetched_and_nothing_else(folder: Path, tmp_path: Pat
         models.fetch(here, said.append, api)
     assert sent == [PASSES[2]]
     assert "void_pass2.safetensors" in said[-1]
+
+
+def test_what_was_fetched_is_prepared(
+    folder: Path, tmp_path: Path, capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hub(folder) as (api, _):
+        monkeypatch.setattr(models, "HfApi", lambda: api)
+        code, parts, _ = listed(capsys, "fetch", tmp_path / "here")
+    assert (code, parts["prompts"]["state"]) == (0, "ok")
 
 
 def test_bytes_that_were_not_announced_are_not_kept(folder: Path, tmp_path: Path) -> None:
