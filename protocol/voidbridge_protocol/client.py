@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from .conversation import Fetch, Listener, Outcome, Run, Task
 from .errors import DaemonUnavailable, UnknownSession
+from .keys import Keys
 from .messages import (
     OLDEST,
     PROTOCOL,
@@ -35,7 +36,8 @@ Answer = TypeVar("Answer")
 class Client:
     """A client of the daemon at `address`. Use it as a context, on one thread.
 
-    `user` is whom the jobs belong to. Raises `DaemonUnavailable` when nobody answers.
+    `user` is whom the jobs belong to, where the daemon does not ask for `keys`: there it is the user of the key.
+    Raises `DaemonUnavailable` when nobody answers.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class Client:
         software: str,
         patience: float = PATIENCE_S,
         reconnect: float = RECONNECT_S,
+        keys: Keys | None = None,
     ) -> None:
         hello = Hello(OLDEST, PROTOCOL, uuid.uuid4().hex, user, software)
-        self._peer = Peer(address, hello, patience, reconnect)
+        self._peer = Peer(address, hello, patience, reconnect, keys)
         self._wire: Wire | None = None
 
     def __enter__(self) -> Client:

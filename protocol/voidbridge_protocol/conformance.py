@@ -268,9 +268,11 @@ def _refuses_names_that_are_no_hashes(visitor: _Visitor) -> None:
 
 
 def _takes_up_where_it_was(visitor: _Visitor) -> None:
-    request, (matte, plate) = _shot(visitor.introduced(attach=True))
+    welcome = visitor.introduced(attach=True)
+    request, (matte, plate) = _shot(welcome)
     job = _submitted(visitor, request, [0, 1], ())
-    _require(job == request.key(visitor.user), f"the job is {job}, not {request.key(visitor.user)}")
+    key = request.key(welcome.user or visitor.user)
+    _require(job == key, f"the job is {job}, not {key}")
     _require(_submitted(visitor, request, [0, 1], ()) == job, "the same request is another job")
     name = request.files[1].sha256
 

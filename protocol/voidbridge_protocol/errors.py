@@ -12,6 +12,10 @@
     + DaemonUnavailable      nobody answered
     + DaemonDraining
     + SpoolFull
+    + UnknownKey             the daemon does not let this client's key in
+    + WrongDaemon            what answers has another key than the daemon that was named
+    + KeysDiffer             one side talks with keys, the other without
+    + TooMany                a limit of the daemon's on how much one user, or all, may have
     + NoDevice               no device works
   x RequestError             what was asked for cannot be done as asked
     + BadSetting
@@ -23,6 +27,7 @@
     + BadMatte
     + BadColorSpace
     + UnknownJob
+    + BadKey                 a file with a key, or a key as it was typed
   x JobError                 the request is fine, this run of it is not
     + JobCancelled
     + EngineFailed
@@ -117,6 +122,32 @@ class NoDevice(DaemonError):
     hint = "The job keeps its place; the daemon tries its devices again every five minutes."
 
 
+class UnknownKey(DaemonError):
+    code = "daemon.unknown-key"
+    hint = (
+        "Show your public key with `voidbridge keys show` and have the daemon's owner allow it: "
+        "voidbridge keys allow USER KEY"
+    )
+
+
+class WrongDaemon(DaemonError):
+    code = "daemon.wrong-key"
+    hint = (
+        "Ask the daemon's owner for the output of `voidbridge keys show daemon`. If that is the key "
+        "you named, somebody else answers at this address."
+    )
+
+
+class KeysDiffer(DaemonError):
+    code = "daemon.keys"
+    hint = "Make a key with `voidbridge keys make`, and name the daemon's with --server-key."
+
+
+class TooMany(DaemonError):
+    code = "daemon.too-many"
+    hint = "Wait until some of it is done, and try again."
+
+
 class RequestError(VoidbridgeError):
     code = "request"
     hint = "Change the request and try again."
@@ -165,6 +196,11 @@ class BadColorSpace(RequestError):
 class UnknownJob(RequestError):
     code = "request.unknown-job"
     hint = "`voidbridge status` lists the jobs that the daemon knows."
+
+
+class BadKey(RequestError):
+    code = "request.key"
+    hint = "`voidbridge keys --help` says how keys are made, shown and allowed."
 
 
 class JobError(VoidbridgeError):

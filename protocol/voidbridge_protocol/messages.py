@@ -232,6 +232,8 @@ class Welcome(Message):
     limits: Limits
     capabilities: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
+    user: str = ""
+    """Whom the client's jobs belong to; empty: whom `Hello` named."""
 
 
 @dataclass(frozen=True)

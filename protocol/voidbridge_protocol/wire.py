@@ -12,8 +12,18 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from . import greeting, keys
 from .codec import Frame, decode, encode
-from .errors import DaemonUnavailable, VersionMismatch, from_code
+from .errors import (
+    DaemonUnavailable,
+    KeysDiffer,
+    UnknownKey,
+    VersionMismatch,
+    VoidbridgeError,
+    WrongDaemon,
+    from_code,
+)
+from .keys import Keys
 from .messages import MAX_CHUNK, Hello, Message, Ping, Pong, Refused, Welcome
 
 PING_EVERY_S = 2.0
@@ -24,8 +34,14 @@ TURN = 64
 """Messages taken from one socket before the other has its turn."""
 HIGH_WATER = 64
 """Messages that libzmq queues; credit is far below, so that it is never what holds us back."""
+HANDSHAKES = 3
+"""A handshake that breaks off so often in a row did not do so because of the network."""
 EVENTS = (
-    zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
 
 
@@ -45,17 +61,25 @@ class Peer:
     """Seconds to wait for an answer. An artist learns within five seconds that nobody is there."""
     reconnect: float
     """Seconds to wait for a daemon that went away in the middle of a job."""
+    keys: Keys | None = None
+    """For every daemon but those on Unix sockets and, where they ask for none, on this machine."""
 
 
 class Wire:
-    """An open connection. Raises `DaemonUnavailable` when nobody answers, or the daemon's own refusal."""
+    """An open connection. Raises `DaemonUnavailable` when nobody answers, `UnknownKey`, `WrongDaemon` or
+    `KeysDiffer` when the keys do not fit, or the daemon's own refusal."""
 
     def __init__(self, peer: Peer, patience: float | None = None) -> None:
         self.peer = peer
+        if keys.are_needed(peer.address) and peer.keys is None:
+            raise KeysDiffer(
+                f"{peer.address} is reached over a network, and no key of that daemon is named"
+            )
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         self._bulk: zmq.Socket[bytes] | None = None
         self._attached = False
+        self._handshakes_failed = 0
         self._heard = self._pinged = self._polled = time.monotonic()
         try:
             self._control = self._socket(peer.address)
@@ -123,7 +147,7 @@ class Wire:
                     case _:
                         yield message, payload
         if self._monitor in ready:
-            self._heed(recv_monitor_message(self._monitor)["event"])
+            self._heed(recv_monitor_message(self._monitor)["event"])  # one a turn is enough
         self._keep_alive()
 
     def answers(self, patience: float | None = None) -> Iterator[tuple[Message, Frame | None]]:
@@ -155,15 +179,43 @@ class Wire:
         return welcome
 
     def _heed(self, event: int) -> None:
-        if event == zmq.EVENT_DISCONNECTED:
-            raise ConnectionLost(f"the daemon at {self.peer.address} closed the connection")
-        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            raise DaemonUnavailable(
-                f"{self.peer.address} refused the connection",
-                "The daemon asks for keys that this client does not have.",
+        address = self.peer.address
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._handshakes_failed = 0
+        elif event == zmq.EVENT_DISCONNECTED:
+            if not self._handshakes_failed:  # else libzmq tries again by itself
+                raise ConnectionLost(f"the daemon at {address} closed the connection")
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            raise UnknownKey(f"{address} does not know the key of this client")
+        else:
+            self._handshakes_failed += 1
+            cut = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            if error := self._diagnosis(cut and self._handshakes_failed < HANDSHAKES):
+                raise error
+
+    def _diagnosis(self, may_be_the_network: bool) -> VoidbridgeError | None:
+        """Why a handshake failed; None when another try may tell."""
+        address = self.peer.address
+        asks = greeting.mechanism(address) if address.startswith("tcp://") else ""
+        if asks is None:
+            return ConnectionLost(f"the daemon at {address} closed the connection")
+        if asks == "CURVE" and not self.peer.keys:
+            return KeysDiffer(
+                f"the daemon at {address} asks for keys, and this client came without"
             )
-        raise DaemonUnavailable(
-            f"what listens at {self.peer.address} is no Voidbridge daemon",
+        if asks == "NULL" and self.peer.keys:
+            return KeysDiffer(
+                f"the daemon at {address} has no keys, and this client expects one",
+                "Leave --server-key out for a daemon on this machine or behind a tunnel.",
+            )
+        if may_be_the_network:
+            return None
+        if asks == "CURVE":
+            return WrongDaemon(
+                f"what listens at {address} does not have the key that you named for it"
+            )
+        return DaemonUnavailable(
+            f"what listens at {address} is no Voidbridge daemon",
             "Check the address and the port; the usual one is 5577.",
         )
 
@@ -186,6 +238,13 @@ class Wire:
         socket.ipv6 = "[" in address
         socket.sndhwm = socket.rcvhwm = HIGH_WATER
         socket.maxmsgsize = MAX_CHUNK
+        if self.peer.keys and address.startswith("tcp://"):
+            own = self.peer.keys.own
+            socket.curve_serverkey = self.peer.keys.daemon.encode()
+            socket.curve_publickey, socket.curve_secretkey = (
+                own.public.encode(),
+                own.secret.encode(),
+            )
         socket.reconnect_ivl, socket.reconnect_ivl_max = 200, 5000
         try:
             socket.connect(address)
