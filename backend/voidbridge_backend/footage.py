@@ -134,23 +134,22 @@ class Mattes:
                 frames, pool.each(partial(self._found, role), frames), strict=True
             ):
                 on_frame()
-                for evidence, extremes in found:
+                for evidence in found:
                     name = evidence.channel
                     seen.setdefault(name, Evidence(name)).merge(evidence)
-                    self._extremes[role, name, frame] = extremes
+                    self._extremes[role, name, frame] = evidence.least, evidence.most
         undo = self._settings.matte_color == "undo"
         return kind_of(choose_channel(seen), asked, self._settings.threshold, undo)
 
-    def _found(self, role: str, frame: int) -> list[tuple[Evidence, tuple[float, float]]]:
-        """What each channel of a matte's frame holds, with its least and its greatest value."""
+    def _found(self, role: str, frame: int) -> list[Evidence]:
+        """What each channel of a matte's frame holds."""
         decoded = self._source.read(role, frame, matte_part)
         _, names = matte_channels(decoded.header)
         found = []
         for name in names:
-            values = decoded.channels[name]
             evidence = Evidence(name)
-            evidence.add(values, f"{role} frame {frame}")
-            found.append((evidence, (float(values.min()), float(values.max()))))
+            evidence.add(decoded.channels[name], f"{role} frame {frame}")
+            found.append(evidence)
         return found
 
     def _values(self, role: str, frame: int) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from voidbridge_backend.pool import Pool
 from voidbridge_protocol.messages import Settings
 
 from .base import Clip, Pixels, Quadmask, Sight, Watch
@@ -35,14 +36,20 @@ class Echo:
         frames = [frame for frame in clip.frames if clip.has_hole(frame)]
         of = len(frames) * max(settings.steps, 1)
         done = 0
-        for frame in frames:
-            for _ in range(max(settings.steps, 1)):
-                watch.step("removing", done, of)
-                if settings.steps:
-                    time.sleep(PACE_S)
-                done += 1
-            yield frame, echo(clip.plate(frame), clip.quadmask(frame), settings.seed)
+        with Pool() as pool:
+            echoes = pool.each(lambda frame: _echo(clip, frame, settings.seed), frames)
+            for frame in frames:
+                for _ in range(max(settings.steps, 1)):
+                    watch.step("removing", done, of)
+                    if settings.steps:
+                        time.sleep(PACE_S)
+                    done += 1
+                yield frame, next(echoes)
         watch.step("removing", of, of)
+
+
+def _echo(clip: Clip, frame: int, seed: int) -> Pixels:
+    return echo(clip.plate(frame), clip.quadmask(frame), seed)
 
 
 def echo(plate: Pixels, quadmask: Quadmask, seed: int) -> Pixels:
@@ -51,7 +58,8 @@ def echo(plate: Pixels, quadmask: Quadmask, seed: int) -> Pixels:
     Every step of that is exact in float32 for plates of half precision up to 1024.
     """
     lift = np.float32(0.25 + seed % 16 / 64)
-    result = plate.copy()
-    hole = quadmask != 255
-    result[hole] = plate[hole] * np.float32(0.5) + lift
+    result, hole = plate.copy(), quadmask != 255
+    rows = hole.any(axis=1)
+    lifted = plate[rows] * np.float32(0.5) + lift
+    result[rows] = np.where(hole[rows, :, None], lifted, plate[rows])
     return result

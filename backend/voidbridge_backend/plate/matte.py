@@ -62,20 +62,35 @@ class Evidence:
 
     channel: str = ""
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LEVELS, np.int64))
+    least: float = np.inf
+    most: float = -np.inf
+    """The extremes, in the values' own precision."""
 
     def add(self, values: NDArray[Any], name: str = "the matte") -> None:
         """Counts one frame, [height, width]. `BadMatte` names it when it holds a NaN or an infinity."""
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            wrong = int(np.count_nonzero(~np.isfinite(values)))
-            raise BadMatte(f"{name} has {wrong} pixels that are not a number or infinite")
         halves = values
         if values.dtype != np.float16:
+            wrong = 0 if values.dtype.kind != "f" else np.count_nonzero(~np.isfinite(values))
             # Beyond the halves there are only values that are white, whatever the unit.
             halves = np.clip(values.astype(np.float32), -60_000, 60_000).astype(np.float16)
-        self.counts += np.bincount(np.ravel(halves).view(np.uint16), minlength=LEVELS)
+            extremes = values.min(), values.max()
+        counts = np.bincount(np.ravel(halves).view(np.uint16), minlength=LEVELS)
+        if values.dtype == np.float16:
+            # One pass over the pixels tells everything; NumPy is slow with halves.
+            wrong = counts[~_FINITE].sum()
+            held = _VALUES[(counts > 0) & _FINITE]
+            extremes = held.min(initial=np.inf), held.max(initial=-np.inf)
+        if wrong:
+            raise BadMatte(f"{name} has {wrong} pixels that are not a number or infinite")
+        self.counts += counts
+        self._widen(*map(float, extremes))
 
     def merge(self, other: Evidence) -> None:
         self.counts += other.counts
+        self._widen(other.least, other.most)
+
+    def _widen(self, least: float, most: float) -> None:
+        self.least, self.most = min(self.least, least), max(self.most, most)
 
     @property
     def pixels(self) -> int:
@@ -288,3 +303,4 @@ _VALUES = np.nan_to_num(
     np.arange(LEVELS, dtype=np.uint16).view(np.float16), nan=np.inf, posinf=np.inf, neginf=-np.inf
 ).astype(np.float32)
 """The value of each half float; what is no number is never counted."""
+_FINITE = np.isfinite(np.arange(LEVELS, dtype=np.uint16).view(np.float16))

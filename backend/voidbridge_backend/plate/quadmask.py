@@ -24,6 +24,7 @@ Weights = NDArray[np.float32]
 
 REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255
 CODES = np.array([REMOVE, OVERLAP, AFFECTED, KEEP], np.float32)
+_HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 SNAP = 1.0
 """Codes that a value of a quadmask may be off without being counted: rounding of an 8-bit or lossy file."""
@@ -129,14 +130,22 @@ def on_window(values: NDArray[Any], have: Window, want: Window, outside: float) 
 
 
 def _set(values: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+    if values.dtype == np.float16:
+        # NumPy is slow with halves: each of their 65536 is compared once.
+        kinds = np.where(np.isfinite(_HALVES), _HALVES >= np.float32(threshold), 2)
+        found = kinds.astype(np.uint8)[np.ascontiguousarray(values).view(np.uint16)]
+        _refuse(int(np.count_nonzero(found == 2)))
+        return np.asarray(found == 1)
     _refuse_infinite(values)
-    # Against a half, numpy would round the threshold to a half first.
     inside: NDArray[np.bool_] = values.astype(np.float32, copy=False) >= np.float32(threshold)
     return inside
 
 
 def _refuse_infinite(values: NDArray[Any]) -> None:
-    wrong = 0 if values.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(values)))
+    _refuse(0 if values.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(values))))
+
+
+def _refuse(wrong: int) -> None:
     if wrong:
         raise BadMatte(f"the matte has {wrong} pixels that are not a number or infinite")
 

@@ -118,8 +118,8 @@ class Region:
         return resampled(self.cut(pixels), size)
 
     def from_engine(self, pixels: Pixels) -> Pixels:
-        """What an engine gave back, at this region's own size."""
-        return resampled(pixels, self.size)
+        """What an engine gave back, at this region's own size: the same array where it has that already."""
+        return pixels if pixels.shape[:2] == self.size else resampled(pixels, self.size)
 
     def classes_to_engine(
         self, codes: NDArray[np.uint8], size: tuple[int, int]
@@ -163,6 +163,8 @@ def resampled_classes(codes: NDArray[np.uint8], size: tuple[int, int]) -> NDArra
     Growing takes the nearest pixel. Where it shrinks, a pixel takes the strongest code of the area that it
     stands for, as the engine has to replace all that it touches: remove, overlap, affected, keep.
     """
+    if codes.shape == size:
+        return codes.copy()
     for axis in (0, 1):
         edges = np.arange(size[axis] + 1) * codes.shape[axis] / size[axis]
         if size[axis] < codes.shape[axis]:
