@@ -36,6 +36,14 @@ class Config:
     """Frames of one job."""
     max_file_mb: int = 2048
     """Megabytes of one frame's file."""
+    keep_days: int = 14
+    """Days without use after which fetched results and received frames are deleted."""
+    unfetched_days: int = 0
+    """Days after which results are deleted that nobody has fetched; 0: never."""
+    spool_gb: int = 0
+    """Gigabytes that the spool may take before what nobody needs is deleted sooner; 0: the whole disk."""
+    keep_free_mb: int = 1024
+    """Megabytes of the spool's disk that stay free; with less nothing new is taken in."""
     stall_s: int = 300
     """Seconds that an engine may take for one step."""
     load_s: int = 1800
@@ -103,8 +111,9 @@ def _parsed(name: str, default: object, value: object) -> object:
                     raise ValueError("say true or false")
                 return str(value).lower() in ("true", "1")
             case int():
-                if int(str(value)) < 1:
-                    raise ValueError("it has to be 1 or more")
+                least = min(default, 1)  # 0 is "not at all", where that is the default
+                if int(str(value)) < least:
+                    raise ValueError(f"it has to be {least} or more")
                 return int(str(value))
             case Path():
                 return Path(str(value)).expanduser()

@@ -24,6 +24,7 @@ from voidbridge_protocol.errors import (
     BadMessage,
     DaemonDraining,
     RequestError,
+    SpoolFull,
     VersionMismatch,
     VoidbridgeError,
 )
@@ -47,6 +48,7 @@ from voidbridge_protocol.messages import (
     Listed,
     ListJobs,
     Message,
+    Nack,
     Ping,
     Pong,
     Provenance,
@@ -64,7 +66,9 @@ from . import vitals
 from .addresses import Addresses
 from .crew import Crew
 from .disk import Disk
+from .janitor import Janitor
 from .ledger import Ledger
+from .retention import Policy
 from .sessions import Session, Sessions
 from .spool import Owned, Spool
 
@@ -73,6 +77,8 @@ log = logging.getLogger(__name__)
 POLL_MS = 200
 CONTROL_TURN, BULK_TURN = 64, 8
 """Messages taken from a socket before the other has its turn: control is never behind more than 16 MiB."""
+NEEDS_NO_TABLE = (Hello, Ping, Pong, GetHealth)
+"""What is answered although the table of jobs cannot be written; all else might tell of what is written nowhere."""
 STATUS_EVERY_S = 0.1
 """A job's progress is told to its watchers so often at most; changes of state at once."""
 RESULTS_A_MESSAGE = 1000
@@ -91,6 +97,7 @@ class Daemon:
         ledger: Ledger,
         spool: Spool,
         crew: Callable[[Callable[[Callable[[], None]], None]], Crew],
+        policy: Policy,
         limits: Limits,
         software: str,
     ) -> None:
@@ -110,6 +117,9 @@ class Daemon:
         self._disk = Disk(spool, self._tell)
         self._crew = crew(self._tell)
         self._sessions = Sessions()
+        self._janitor = Janitor(
+            ledger, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
+        )
         self._strikes: dict[bytes, int] = {}
         self._told: dict[str, float] = {}
         self._stopping = False
@@ -136,6 +146,7 @@ class Daemon:
                 self._crew.obey()
                 now = time.monotonic()
                 self._crew.tick(now)
+                self._janitor.tick(now)
                 self._forget_the_silent(now)
                 self._spread_news()
         finally:
@@ -236,6 +247,9 @@ class Daemon:
             self._strikes.clear()
 
     def _on_control(self, peer: bytes, message: Message, payload: Frame | None) -> None:
+        if self._ledger.store.behind and not isinstance(message, NEEDS_NO_TABLE):
+            raise SpoolFull("the daemon's disk is full: it cannot write down how its jobs stand")
+
         def answer(reply: Message, payload: Frame | None = None) -> None:
             self._send(self._control, peer, reply, payload)
 
@@ -307,7 +321,16 @@ class Daemon:
             self._spool.free_bytes(),
         )
 
-    def _submit(self, session: Session, message: Submit, payload: Frame) -> None:
+    def _submit_late(self, session: Session, message: Submit, payload: Frame) -> None:
+        """Once more, now that there is all the room that can be made."""
+        try:
+            self._submit(session, message, payload, may_wait=False)
+        except VoidbridgeError as error:
+            self._send(self._control, session.control, Refused(error.code, error.text, error.hint))
+
+    def _submit(
+        self, session: Session, message: Submit, payload: Frame, may_wait: bool = True
+    ) -> None:
         if self._stopping:
             raise DaemonDraining("the daemon is stopping")
         request = decode_request(payload)
@@ -320,7 +343,14 @@ class Daemon:
                 f"{largest.role} frame {largest.frame} has {largest.size / 2**20:.0f} MB; "
                 f"this daemon takes {self._limits.file / 2**20:.0f} MB a file"
             )
-        made = self._ledger.submit(session.user, request, message.priority, message.again)
+        try:
+            made = self._ledger.submit(session.user, request, message.priority, message.again)
+        except SpoolFull:
+            short = self._ledger.shortage(session.user, request)
+            if not short or not may_wait:
+                raise
+            self._janitor.make_room(short, lambda: self._submit_late(session, message, payload))
+            return
         session.watching.add(made.job)
         self._send(
             self._control,
@@ -384,6 +414,10 @@ class Daemon:
             self._send(self._bulk, session.bulk, Credit(len(payload)))
             return
         length = len(payload)
+        if full := self._janitor.full:  # what is left of the disk is for what runs
+            self._send(self._bulk, session.bulk, Credit(length))
+            self._send(self._bulk, session.bulk, Nack(put.sha256, put.offset, full.code, full.text))
+            return
         session.spent += length
         session.receiving.add(file)
         self._disk.take(
@@ -410,6 +444,8 @@ class Daemon:
     # -- what watchers hear -------------------------------------------------------------------------
 
     def _spread_news(self) -> None:
+        if self._ledger.store.behind:
+            return
         results, self._ledger.results = self._ledger.results, []
         for job, result in results:
             for session in self._sessions.watching(job):

@@ -1,7 +1,7 @@
 """The spool's files, written and read on threads of their own, so that a slow disk keeps nobody waiting.
 
-One thread writes, which keeps the pieces of a file in order; one reads. What they have to say is handed to
-`tell`, which has it done on the daemon's own thread.
+One thread writes, which keeps the pieces of a file in order; one reads; one looks through the spool and deletes.
+What they have to say is handed to `tell`, which has it done on the daemon's own thread.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import RequestError, VoidbridgeError
 from voidbridge_protocol.messages import Chunk, Get, Got, Message, Nack, Put, Refused
 
+from .retention import Survey
 from .spool import Gap, Owned, Spool
 
 
 class Disk:
-    """Both threads."""
+    """All three threads."""
 
     def __init__(self, spool: Spool, tell: Callable[[Callable[[], None]], None]) -> None:
         self._spool = spool
         self._tell = tell
         self._writing = ThreadPoolExecutor(1, "writes")
         self._reading = ThreadPoolExecutor(1, "reads")
+        self._clearing = ThreadPoolExecutor(1, "clears")
 
     def take(
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
@@ -42,9 +44,32 @@ class Disk:
         for file in files:
             self._writing.submit(self._spool.pause, file)
 
+    def drop_part(self, name: str) -> None:
+        """Deletes a file that is not whole, after what is to be written before."""
+        self._writing.submit(self._spool.drop_part, name)
+
+    def survey(self, then: Callable[[Survey], None]) -> None:
+        """`then` gets what lies in the spool."""
+        self._clearing.submit(self._survey, then)
+
+    def empty_trash(self, then: Callable[[], None]) -> None:
+        """`then` is called when everything that was discarded before is gone from the disk."""
+        self._clearing.submit(self._empty_trash, then)
+
     def close(self) -> None:
         self._writing.shutdown(cancel_futures=True)
         self._reading.shutdown(cancel_futures=True)
+        self._clearing.shutdown(cancel_futures=True)
+
+    def _survey(self, then: Callable[[Survey], None]) -> None:
+        found = self._spool.survey()
+        self._tell(lambda: then(found))
+
+    def _empty_trash(self, then: Callable[[], None]) -> None:
+        try:
+            self._spool.empty_trash()
+        finally:
+            self._tell(then)
 
     def _take(
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]

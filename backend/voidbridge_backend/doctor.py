@@ -29,7 +29,6 @@ from voidbridge_protocol.messages import Status
 
 from . import probe_shot
 from .config import Config, count_cards, devices
-from .ledger import KEEP_FREE
 from .plate.sequence import Sequence as Frames
 from .present import Json
 
@@ -90,7 +89,7 @@ def checks(config: Config, client: Callable[[], AbstractContextManager[Client]])
         yield from packages(extra, names)
     for name in devices(config, count_cards()):
         yield device(name)
-    yield spool(config.spool)
+    yield spool(config.spool, config.keep_free_mb << 20)
     yield models(config.models)
     yield color(config.ocio)
     yield from daemon(client)
@@ -114,7 +113,7 @@ def packages(extra: str, names: Sequence[str]) -> Iterator[Check]:
         )
 
 
-def spool(folder: Path) -> Check:
+def spool(folder: Path, keep_free: int) -> Check:
     """Whether frames can be kept there, and for how many there is room."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,8 +128,8 @@ def spool(folder: Path) -> Check:
             "Give this user the right to write there, or name another folder with --spool.",
         )
     text = f"{folder}: {free / 2**30:.1f} GB free"
-    if free < KEEP_FREE:
-        least = f"at least {KEEP_FREE / 2**30:.0f} GB must be free before a job is taken"
+    if free < keep_free:
+        least = f"at least {keep_free / 2**30:.1f} GB must be free before a job is taken"
         return Check("spool", "failed", text, f"{least}; name a larger disk with --spool.")
     return Check("spool", "ok", text)
 

@@ -24,13 +24,11 @@ from voidbridge_protocol.messages import Request, ResultFile, Status
 from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Scheduler, Start
 from .spool import Owned, Spool
 from .store import Row, Store
+from .wanted import Wanted
 
 log = logging.getLogger(__name__)
 
-KEEP_FREE = 1 << 30
-"""Bytes of disk below which nothing new is taken in: results of what runs need room."""
-
-
+ACTIVE = tuple(state for state in JobState if not state.is_final)
 USED_EVERY_S = 60.0
 """A use of a job is written down so often at most."""
 MOST_PARTIAL = 1000
@@ -64,6 +62,8 @@ class Ledger:
     store: Store
     spool: Spool
     engines: tuple[str, ...]
+    keep_free: int = 0
+    """Bytes of disk below which nothing new is taken in: results of what runs need room."""
     changed: dict[str, None] = field(default_factory=dict)
     """Jobs whose status is news."""
     results: list[tuple[str, ResultFile]] = field(default_factory=list)
@@ -75,8 +75,7 @@ class Ledger:
         self.scheduler = Scheduler()
         self._rows: dict[str, Row] = {}
         self._stages: dict[str, _Stage] = {}
-        self._lacks: dict[str, set[Owned]] = {}
-        self._wanted_by: dict[Owned, set[str]] = {}
+        self._wanted = Wanted(self.spool)
         self._wanted_again: dict[str, tuple[Request, int]] = {}
         """Jobs that were submitted once more while the worker had not let go of them yet."""
         self._obstacles: dict[str, VoidbridgeError] = {}
@@ -84,6 +83,7 @@ class Ledger:
 
     def recover(self) -> None:
         """Takes up what an earlier daemon left: running jobs are queued again, receiving ones wait on."""
+        self.spool.adopt(Owned(user, sha256) for user, sha256, *_ in self.store.claims(()))
         for row in self.store.rows():
             state = row.state
             if state is JobState.RUNNING:
@@ -100,9 +100,11 @@ class Ledger:
             )
             if state is JobState.RECEIVING:
                 request = self._request(row.id)
-                self._watch_for(row.id, _files_of(row.user, request))
+                self._wanted.add(row.id, _files_of(row.user, request))
         for job in [row.id for row in self._rows.values() if row.state is JobState.RECEIVING]:
             self._queue_if_complete(job)
+        for job in set(self.spool.job_folders()) - set(self._rows):
+            self.spool.drop_job(job)  # of one that was forgotten when the daemon was killed
         if self._rows:
             log.info("%d jobs taken up, %d of them waiting", len(self._rows), len(self.waiting()))
 
@@ -205,13 +207,14 @@ class Ledger:
 
     def file_arrived(self, file: Owned) -> None:
         """A file is whole in the spool."""
-        for job in self._wanted_by.pop(file, set()):
-            self._lacks[job].discard(file)
+        if not self.spool.has(file):
+            return  # deleted again, before anybody had asked for it
+        for job in self._wanted.arrived(file):
             self._queue_if_complete(job)
 
     def is_wanted(self, file: Owned) -> bool:
         """Whether a job of its user waits for this file, or it is there already."""
-        return file in self._wanted_by or self.spool.has(file)
+        return file in self._wanted or self.spool.has(file)
 
     def device_ready(self, device: str) -> None:
         self._obey(self.scheduler.device_ready(device))
@@ -273,6 +276,43 @@ class Ledger:
         self._blame(job, error)
         self._obey(self.scheduler.ended(job, JobState.FAILED))
 
+    # -- what the spool may let go ------------------------------------------------------------------
+
+    def claims(self) -> dict[str, tuple[float, bool]]:
+        """When a job last used a file, and whether one still needs it, by the file's place below `objects`."""
+        return {
+            f"{self.spool.drawer(user).name}/{sha256}": (used, needed)
+            for user, sha256, used, needed in self.store.claims(ACTIVE)
+        }
+
+    def wanted_parts(self) -> set[str]:
+        return self._wanted.parts()
+
+    def over(self, now: float, keep: float, unfetched: float) -> list[Row]:
+        """Jobs that are over for everybody: fetched, failed, cancelled, or left alone too long.
+
+        Results that nobody has fetched stay for `unfetched` seconds, for ever if that is 0; a job whose client
+        never came back with its files is given up after `keep`.
+        """
+
+        def is_over(row: Row) -> bool:
+            age = now - row.used
+            if row.state is JobState.DONE:
+                return row.fetched or 0 < unfetched < age
+            return row.state.is_final or (row.state is JobState.RECEIVING and age > keep)
+
+        return [row for row in self._rows.values() if is_over(row)]
+
+    def forget(self, job: str) -> None:
+        """The job was never there. Only for one that is `over`."""
+        self.store.forget(job)
+        self._wanted.drop(job)
+        self.spool.drop_job(job)
+        del self._rows[job], self.scheduler.jobs[job]
+        for other in (self._stages, self.changed, self._wanted_again):
+            other.pop(job, None)
+        log.info("forgotten", extra={"job": job})
+
     # -- inside -------------------------------------------------------------------------------------
 
     def _row(self, job: str) -> Row:
@@ -316,9 +356,9 @@ class Ledger:
     def _begin_again(self, row: Row, request: Request, priority: int) -> None:
         self._check_room(row.user, request)
         self._number += 1
-        self.spool.drop_job(row.id)
         fresh = replace(row.fresh(self._number), priority=priority, used=time.time())
         self.store.add(fresh, request.canonical(), _names(request))
+        self.spool.drop_job(row.id)
         self._rows[row.id] = fresh
         log.info("submitted again", extra={"job": row.id, "user": row.user})
         self._obey(self.scheduler.submitted_again(row.id, priority, fresh.number))
@@ -326,42 +366,30 @@ class Ledger:
 
     def _collect(self, job: str, request: Request) -> None:
         self.changed[job] = None
-        self._watch_for(job, _files_of(self._rows[job].user, request))
+        self._wanted.add(job, _files_of(self._rows[job].user, request))
         self._queue_if_complete(job)
 
+    def shortage(self, user: str, request: Request) -> int:
+        """Bytes that the spool lacks for the files of this job, those of jobs accepted before included."""
+        need = self._wanted.room(_files_of(user, request)) + self.keep_free
+        return max(need - self.spool.free_bytes(), 0)
+
     def _check_room(self, user: str, request: Request) -> None:
-        missing = {
-            file.sha256: file.size
-            for file in request.files
-            if not self.spool.has(Owned(user, file.sha256))
-        }
-        need, free = sum(missing.values()) + KEEP_FREE, self.spool.free_bytes()
-        if need > free:
+        if short := self.shortage(user, request):
+            free = self.spool.free_bytes()
             raise SpoolFull(
-                f"the job needs {need / 2**30:.1f} GB in the daemon's spool "
-                f"({self.spool.folder}), {free / 2**30:.1f} GB are free"
+                f"the job needs {_gb(free + short)} in the daemon's spool ({self.spool.folder}), with what "
+                f"is promised to others and kept free; {_gb(free)} are free"
             )
 
-    def _watch_for(self, job: str, files: set[Owned]) -> None:
-        lacks = self._lacks[job] = {file for file in files if not self.spool.has(file)}
-        for file in lacks:
-            self._wanted_by.setdefault(file, set()).add(job)
-
-    def _stop_waiting(self, job: str) -> None:
-        for file in self._lacks.pop(job, set()):
-            others = self._wanted_by[file]
-            others.discard(job)
-            if not others:
-                del self._wanted_by[file]
-
     def _queue_if_complete(self, job: str) -> None:
-        if self._rows[job].state is JobState.RECEIVING and not self._lacks[job]:
+        if self._rows[job].state is JobState.RECEIVING and not self._wanted.lacks(job):
             self._obey(self.scheduler.received(job))
 
     def _need(self, job: str, request: Request) -> tuple[list[int], list[tuple[int, int]]]:
         if self._rows[job].state is not JobState.RECEIVING:
             return [], []
-        lacks, user = self._lacks[job], self._rows[job].user
+        lacks, user = self._wanted.lacks(job), self._rows[job].user
         files = [Owned(user, file.sha256) for file in request.files]
         need = [i for i, file in enumerate(files) if file in lacks]
         partial = [(i, self.spool.partial(files[i])) for i in need]
@@ -391,7 +419,7 @@ class Ledger:
                     if state in (JobState.QUEUED, JobState.RUNNING) or state.is_final:
                         self.changed |= dict.fromkeys(self.waiting())  # everybody moves up
                     if state.is_final:
-                        self._stop_waiting(job)
+                        self._wanted.drop(job)
                 case GaveUp(job, attempts):
                     died = cause or WorkerDied("the worker ended")
                     text = f"tried {attempts} times; the last time {died.text}"
@@ -408,8 +436,12 @@ class Ledger:
                 self._begin_again(self._rows[job], request, priority)
 
 
-def _files_of(user: str, request: Request) -> set[Owned]:
-    return {Owned(user, file.sha256) for file in request.files}
+def _files_of(user: str, request: Request) -> dict[Owned, int]:
+    return {Owned(user, file.sha256): file.size for file in request.files}
+
+
+def _gb(size: int) -> str:
+    return f"{size / 2**30:.1f} GB"
 
 
 def _names(request: Request) -> list[str]:

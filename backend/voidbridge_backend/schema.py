@@ -48,7 +48,6 @@ CREATE TABLE files (
     sha256 TEXT NOT NULL,
     PRIMARY KEY (job, sha256)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX jobs_of_a_file ON files (sha256);
 """
 
 

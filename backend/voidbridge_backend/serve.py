@@ -19,6 +19,7 @@ from .daemon import Daemon
 from .engine import NAMES
 from .health import Patience
 from .ledger import Ledger
+from .retention import DAY_S, Policy
 from .spool import Spool
 from .store import Store
 
@@ -33,9 +34,15 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     logs.setup(sys.stderr)
     addresses = Addresses.of(config.listen)
     devices = settings.devices(config, settings.count_cards())
+    policy = Policy(
+        keep=config.keep_days * DAY_S,
+        unfetched=config.unfetched_days * DAY_S,
+        quota=config.spool_gb << 30,
+        keep_free=config.keep_free_mb << 20,
+    )
     spool = Spool(config.spool)
     store = Store(config.spool / "jobs.db")
-    ledger = Ledger(store, spool, NAMES)
+    ledger = Ledger(store, spool, NAMES, policy.keep_free)
     ledger.recover()
     setup = {"models": str(config.models), "ocio": config.ocio, "probe": not until_stdin_closes}
     patience = Patience(load=config.load_s, step=config.stall_s)
@@ -44,6 +51,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         ledger,
         spool,
         lambda tell: Crew(devices, setup, patience, ledger, spool, tell),
+        policy,
         Limits(
             chunk=min(MAX_CHUNK, config.window_mb << 20),
             window=config.window_mb << 20,

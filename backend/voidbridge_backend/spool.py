@@ -3,6 +3,7 @@
     SPOOL/objects/DRAWER/abcd...  a received file, whole, verified, fsynced; a user has one drawer
     SPOOL/parts/DRAWER.abcd...    one on its way in
     SPOOL/jobs/JOB/               results, provenance and scratch of a job
+    SPOOL/trash/                  what is being deleted
 
 Users share no file, though its content be the same: who only knows the hash of another's frame must neither
 learn whether it is here nor have a job work on it.
@@ -16,12 +17,17 @@ import errno
 import hashlib
 import os
 import shutil
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from voidbridge_protocol.digest import Digest
 from voidbridge_protocol.errors import SpoolFull, TransferFailed, WrongOffset
+
+from .retention import Survey
 
 READ_SIZE = 1024 * 1024
 
@@ -58,7 +64,8 @@ class Spool:
         self.objects = folder / "objects"
         self._parts_folder = folder / "parts"
         self._jobs = folder / "jobs"
-        for path in (self.objects, self._parts_folder, self._jobs):
+        self._trash = folder / "trash"
+        for path in (self.objects, self._parts_folder, self._jobs, self._trash):
             path.mkdir(parents=True, exist_ok=True)
         self._parts: dict[Owned, _Part] = {}
 
@@ -84,6 +91,21 @@ class Spool:
             return self.part_path(file).stat().st_size
         except FileNotFoundError:
             return 0
+
+    def adopt(self, files: Iterable[Owned]) -> None:
+        """Gives users what the first release kept for all of them together, under objects/ab/abcd...."""
+        old = [entry.name for entry in _entries(self.objects) if len(entry.name) == 2]
+        if not old:
+            return
+        for file in files:
+            source, target = self.objects / file.sha256[:2] / file.sha256, self.object_path(file)
+            if source.is_file() and not target.exists():
+                target.parent.mkdir(exist_ok=True)
+                os.link(source, target)
+        for drawer in _entries(self.objects):
+            _fsync_folder(Path(drawer))
+        for name in old:
+            self.discard(f"objects/{name}")
 
     def receive(self, file: Owned, size: int, offset: int, piece: bytes | memoryview) -> bool:
         """Takes a piece of a file; whether the file is whole now, on disk.
@@ -131,7 +153,44 @@ class Spool:
 
     def drop_job(self, job: str) -> None:
         """Deletes what a job made."""
-        shutil.rmtree(self._jobs / job, ignore_errors=True)
+        self.discard(f"jobs/{job}")
+
+    def discard(self, name: str) -> None:
+        """What lies at `name`, below the spool's folder, is not there any more; `empty_trash` frees its room.
+
+        A rename, so that it takes no time and is never half done.
+        """
+        with suppress(FileNotFoundError):
+            os.rename(self.folder / name, self._trash / uuid.uuid4().hex)
+
+    def drop_part(self, name: str) -> None:
+        """Deletes a file that is not whole, by its name in the folder of parts."""
+        for file in [file for file in self._parts if self.part_path(file).name == name]:
+            self.pause(file)
+        (self._parts_folder / name).unlink(missing_ok=True)
+
+    def empty_trash(self) -> None:
+        """On any thread."""
+        for path in self._trash.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def survey(self) -> Survey:
+        """Goes through everything. On any thread: what comes and goes meanwhile is seen or not."""
+        objects, jobs = {}, {}
+        for drawer in _entries(self.objects):
+            for entry in _entries(drawer):
+                objects[f"{drawer.name}/{entry.name}"] = _size_and_time(entry)
+        for job in _entries(self._jobs):
+            jobs[job.name] = sum(_size_and_time(entry)[0] for entry in _entries(job))
+        parts = {entry.name: _size_and_time(entry) for entry in _entries(self._parts_folder)}
+        return Survey(objects, parts, jobs, self.free_bytes())
+
+    def job_folders(self) -> list[str]:
+        """Jobs that have made something."""
+        return [entry.name for entry in _entries(self._jobs)]
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
@@ -164,6 +223,22 @@ class Spool:
         self.pause(file)
         self.part_path(file).unlink(missing_ok=True)
         return TransferFailed(f"{file.sha256[:12]}: {what}")
+
+
+def _entries(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, float]:
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return 0, 0.0
+    return found.st_size, found.st_mtime
 
 
 def _fsync_folder(folder: Path) -> None:

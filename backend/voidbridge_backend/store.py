@@ -205,12 +205,15 @@ class Store:
 
     # -- questions ----------------------------------------------------------------------------------
 
-    def jobs_of_file(self, sha256: str) -> list[tuple[str, str]]:
-        """(user, state) of every job that has a file of this content."""
-        return self._db.execute(
-            "SELECT DISTINCT user, state FROM files JOIN jobs ON id = job WHERE sha256 = ?",
-            (sha256,),
-        ).fetchall()
+    def claims(self, states: Sequence[JobState]) -> list[tuple[str, str, float, bool]]:
+        """(user, hash, when last used, whether a job in one of `states` has it) of every file of every job."""
+        marks = ", ".join("?" * len(states))
+        found = self._db.execute(
+            f"SELECT user, sha256, MAX(used), MAX(state IN ({marks})) "
+            "FROM files JOIN jobs ON id = job GROUP BY user, sha256",
+            [state.value for state in states],
+        )
+        return [(user, name, used, bool(needed)) for user, name, used, needed in found]
 
     def request(self, job: str) -> bytes:
         """The canonical request. Raises `KeyError`."""

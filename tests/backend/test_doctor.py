@@ -126,17 +126,14 @@ def test_what_is_not_installed_is_named_in_one_line_with_its_purpose() -> None:
 
 def test_a_spool_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert doctor.spool(tmp_path / "spool").verdict == "ok"
-    check = doctor.spool(tmp_path / "file" / "spool")
+    assert doctor.spool(tmp_path / "spool", 1).verdict == "ok"
+    check = doctor.spool(tmp_path / "file" / "spool", 1)
     assert check.verdict == "failed"
     assert "--spool" in check.advice
 
 
-def test_a_disk_that_is_nearly_full_is_a_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(doctor, "KEEP_FREE", 1 << 62)
-    check = doctor.spool(tmp_path)
+def test_a_disk_that_is_nearly_full_is_a_failure(tmp_path: Path) -> None:
+    check = doctor.spool(tmp_path, 1 << 62)
     assert check.verdict == "failed"
     assert "must be free" in check.advice
 

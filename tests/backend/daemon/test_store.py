@@ -47,9 +47,11 @@ def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
     results = {1001: ResultFile(1001, "a" * 64, 5), 1002: ResultFile(1002, "b" * 64, 7)}
     assert again.rows() == [replace(ROW, results=results), FULL]
     assert (again.request("j1"), again.request("j2")) == (b"request 1", b"request 2")
-    ana = [("Ana Müller", "failed"), ("Ana Müller", "receiving")]
-    assert sorted(again.jobs_of_file("f1")) == ana
-    assert (again.jobs_of_file("f2"), again.jobs_of_file("f3")) == (ana[:1], ana[1:])
+    assert sorted(again.claims((JobState.RECEIVING, JobState.RUNNING))) == [
+        ("Ana Müller", "f1", FULL.used, True),
+        ("Ana Müller", "f2", FULL.used, False),
+        ("Ana Müller", "f3", ROW.used, True),
+    ]
     with pytest.raises(KeyError):
         again.request("j3")
     again.close()
@@ -186,7 +188,8 @@ def test_a_table_of_the_first_release_is_brought_up_to_date_and_a_copy_kept(path
     assert (two.id, two.state, two.priority) == ("j2", JobState.QUEUED, 5)
     assert before <= one.used <= time.time()
     assert not one.fetched
-    assert store.jobs_of_file("f2") == [("ana", "done"), ("ben", "queued")]
+    claims = [(user, name, needed) for user, name, _, needed in store.claims((JobState.QUEUED,))]
+    assert sorted(claims) == [("ana", "f1", False), ("ana", "f2", False), ("ben", "f2", True)]
     store.add(ROW, b"request", ["f1"])
     store.close()
     Store(path).close()  # nothing is left to do
@@ -263,7 +266,7 @@ def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     store.forget("j1")
     assert store.rows() == [FULL]
-    assert store.jobs_of_file("f1") == [("Ana Müller", "failed")]
+    assert [name for _, name, *_ in store.claims(())] == ["f1", "f2"]
     store.close()
     db = sqlite3.connect(path)
     assert db.execute("SELECT count(*) FROM results").fetchone() == (0,)

@@ -1,0 +1,247 @@
+"""What the spool lets go of, on real files: never what somebody needs or has not fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from voidbridge_backend.disk import Disk
+from voidbridge_backend.janitor import SWEEP_S, Janitor
+from voidbridge_backend.ledger import Ledger
+from voidbridge_backend.retention import DAY_S, Policy
+from voidbridge_backend.spool import Owned, Spool
+from voidbridge_backend.store import Store
+from voidbridge_protocol.errors import UnknownJob
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings
+
+POLICY = Policy(keep=7 * DAY_S, unfetched=0, quota=0, keep_free=0)
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class House:
+    """A ledger, a spool and a janitor; the daemon's thread is the test's."""
+
+    def __init__(self, folder: Path, policy: Policy) -> None:
+        self.folder = folder
+        self.news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.spool = Spool(folder)
+        self.store = Store(folder / "jobs.db")
+        self.ledger = Ledger(self.store, self.spool, ("echo",), policy.keep_free)
+        self.ledger.recover()
+        self.disk = Disk(self.spool, self.news.put)
+        self.watched: set[str] = set()
+        self.janitor = Janitor(
+            self.ledger, self.spool, self.disk, policy, lambda job: job in self.watched
+        )
+        self.now = 0.0
+
+    def close(self) -> None:
+        self.disk.close()
+        self.store.close()
+
+    def sweep(self) -> None:
+        """One sweep, to its end."""
+        self.now += SWEEP_S + 1
+        self.janitor.tick(self.now)
+        self.news.get(timeout=10)()
+        self.news.get(timeout=10)()
+
+    def submit(self, name: str, user: str = "ana", frames: int = 2) -> tuple[str, Request]:
+        files = []
+        for role in ("matte", "plate"):
+            for frame in range(1, frames + 1):
+                data = self.content(name, role, frame)
+                files.append(FrameFile(role, frame, sha(data), len(data)))
+        made = Request(1, frames, Settings(engine="echo"), tuple(files))
+        return self.ledger.submit(user, made, 0, False).job, made
+
+    @staticmethod
+    def content(name: str, role: str, frame: int) -> bytes:
+        return f"{name} {role} {frame}".encode() * 100
+
+    def send(self, name: str, user: str = "ana", frames: int = 2) -> None:
+        for role in ("matte", "plate"):
+            for frame in range(1, frames + 1):
+                data = self.content(name, role, frame)
+                file = Owned(user, sha(data))
+                self.spool.receive(file, len(data), 0, data)
+                self.ledger.file_arrived(file)
+
+    def done(self, name: str, user: str = "ana", fetched: bool = True) -> str:
+        job, _ = self.submit(name, user)
+        self.send(name, user)
+        self.ledger.device_ready("cpu")
+        for frame in (1, 2):
+            self.spool.job_folder(job)
+            self.spool.result_path(job, frame).write_bytes(b"result" * 100)
+            self.ledger.finished_frame(job, ResultFile(frame, sha(b"result" * 100), 600))
+        self.ledger.done(job)
+        self.ledger.scheduler.device_lost("cpu")
+        if fetched:
+            self.ledger.fetched(job)
+        return job
+
+    def age(self, days: float) -> None:
+        """Everything that is there was used so many days ago."""
+        when = time.time() - days * DAY_S
+        for path in self.folder.rglob("*"):
+            if path.is_file() and "jobs.db" not in path.name:
+                os.utime(path, (when, when))
+        for job in self.ledger.jobs():
+            self.ledger._write(replace(self.ledger._row(job), used=when))
+
+    def files(self, *kinds: str) -> int:
+        folders = [self.folder / kind for kind in kinds or ("objects", "parts", "jobs", "trash")]
+        return sum(path.is_file() for folder in folders for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path, POLICY)
+    yield made
+    made.close()  # once more is harmless
+
+
+def test_what_was_fetched_goes_after_its_days_with_its_frames_and_its_row(house: House) -> None:
+    job = house.done("one")
+    house.age(6)
+    house.sweep()
+    assert house.ledger.status(job).state is JobState.DONE
+    assert house.files() == 6
+    house.age(8)
+    house.sweep()
+    assert house.files() == 0
+    with pytest.raises(UnknownJob):
+        house.ledger.status(job)
+    assert house.store.rows() == []
+    assert house.janitor.swept == house.janitor.used + 2 * 600 + sum(
+        len(house.content("one", role, frame)) for role in ("matte", "plate") for frame in (1, 2)
+    )
+
+
+def test_results_that_nobody_fetched_stay_though_their_frames_go(house: House) -> None:
+    job = house.done("one", fetched=False)
+    house.age(1000)
+    house.sweep()
+    assert house.files("jobs") == 2
+    assert house.files("objects") == 0
+    assert house.ledger.status(job).state is JobState.DONE
+
+
+def test_unless_the_owner_gives_them_a_time(tmp_path: Path) -> None:
+    house = House(tmp_path, replace(POLICY, unfetched=30 * DAY_S))
+    house.done("one", fetched=False)
+    house.age(29)
+    house.sweep()
+    assert house.files("jobs") == 2
+    house.age(31)
+    house.sweep()
+    assert house.files() == 0
+    house.close()
+
+
+def test_nothing_goes_that_a_job_needs_or_a_client_waits_for(house: House) -> None:
+    watched = house.done("watched")
+    house.watched.add(watched)
+    running, _ = house.submit("running")
+    house.send("running")
+    house.ledger.device_ready("cpu")
+    queued, _ = house.submit("queued")
+    house.send("queued")
+    house.age(1000)
+    house.sweep()
+    assert (house.files("objects"), house.files("jobs")) == (8, 2)  # the frames of the watched go
+    for job in (running, queued, watched):
+        house.ledger.status(job)
+
+
+def test_a_file_of_two_users_stays_with_the_one_who_needs_it(house: House) -> None:
+    house.done("shot", "ana")
+    house.submit("shot", "ben")
+    house.send("shot", "ben")
+    house.age(1000)
+    house.sweep()
+    assert house.files("objects") == 4
+    assert all(house.spool.has(Owned("ben", file)) for _, file, *_ in house.store.claims(()))
+
+
+def test_a_full_disk_lets_the_oldest_go_first(tmp_path: Path) -> None:
+    house = House(tmp_path, replace(POLICY, quota=1))
+    house.done("one", fetched=False)
+    house.done("two")
+    house.age(3)
+    house.sweep()
+    assert (house.files("jobs"), house.files("objects")) == (2, 0)
+    assert len(house.ledger.jobs()) == 1
+    house.close()
+
+
+def test_room_is_made_when_it_is_asked_for(house: House) -> None:
+    house.done("one")
+    house.sweep()
+    assert house.files() == 6
+    called: list[int] = []
+    house.janitor.make_room(1 << 60, lambda: called.append(house.files()))
+    house.news.get(timeout=10)()
+    house.news.get(timeout=10)()
+    assert called == [0]
+
+
+def test_an_upload_that_nobody_goes_on_with_is_given_up_after_its_days(house: House) -> None:
+    job, made = house.submit("left")
+    name = Owned("ana", made.files[0].sha256)
+    house.spool.receive(name, made.files[0].size, 0, b"left")
+    house.spool.pause(name)
+    house.age(6)
+    house.sweep()
+    assert (house.files("parts"), len(house.ledger.jobs())) == (1, 1)
+    house.age(8)
+    house.sweep()
+    house.age(8)
+    house.sweep()  # the part is nobody's only now
+    assert (house.files(), house.ledger.jobs()) == (0, [])
+    with pytest.raises(UnknownJob):
+        house.ledger.status(job)
+
+
+def test_what_a_killed_daemon_had_forgotten_half_is_gone_at_the_next_start(house: House) -> None:
+    job = house.done("one")
+    house.store.forget(job)  # and then the power went
+    house.close()
+    again = House(house.folder, POLICY)
+    assert again.ledger.jobs() == []
+    assert again.files("jobs") == 0
+    again.sweep()
+    assert again.files("trash") == 0
+    again.close()
+
+
+def test_frames_of_the_first_release_are_found_by_their_owners(house: House) -> None:
+    job, made = house.submit("old")
+    house.send("old")
+    other, _ = house.submit("old", "ben")
+    for drawer in list(house.spool.objects.iterdir()):
+        for path in list(drawer.iterdir()):
+            place = house.spool.objects / path.name[:2] / path.name
+            place.parent.mkdir(exist_ok=True)
+            path.rename(place)
+        drawer.rmdir()
+    house.close()
+    again = House(house.folder, POLICY)
+    assert again.ledger.status(job).state is JobState.QUEUED
+    assert again.ledger.status(other).state is JobState.QUEUED
+    assert all(again.spool.has(Owned("ana", file.sha256)) for file in made.files)
+    again.sweep()
+    assert again.files() == 8
+    again.close()
