@@ -284,8 +284,9 @@ class Daemon:
                 self._sessions.of(peer, time.monotonic())
                 answer(Provenance(job), self._provenance(job))
             case Fetched(job):
-                self._sessions.of(peer, time.monotonic())
+                session = self._sessions.of(peer, time.monotonic())
                 self._ledger.fetched(job)
+                session.watching.discard(job)  # it has all that there is to hear
                 answer(message)
             case GetHealth():
                 self._sessions.of(peer, time.monotonic())
@@ -346,10 +347,10 @@ class Daemon:
         try:
             made = self._ledger.submit(session.user, request, message.priority, message.again)
         except SpoolFull:
-            short = self._ledger.shortage(session.user, request)
-            if not short or not may_wait:
+            if not may_wait:
                 raise
-            self._janitor.make_room(short, lambda: self._submit_late(session, message, payload))
+            room = self._ledger.room_for(session.user, request)
+            self._janitor.make_room(room, lambda: self._submit_late(session, message, payload))
             return
         session.watching.add(made.job)
         self._send(

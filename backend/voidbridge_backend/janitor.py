@@ -97,6 +97,7 @@ class Janitor:
 
     def _swept(self, then: list[Callable[[], None]]) -> None:
         self._sweeping = False
+        self._mind_the_door()
         for call in then:
             call()
         if self._then:  # asked for while this sweep was under way

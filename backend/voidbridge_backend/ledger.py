@@ -369,17 +369,16 @@ class Ledger:
         self._wanted.add(job, _files_of(self._rows[job].user, request))
         self._queue_if_complete(job)
 
-    def shortage(self, user: str, request: Request) -> int:
-        """Bytes that the spool lacks for the files of this job, those of jobs accepted before included."""
-        need = self._wanted.room(_files_of(user, request)) + self.keep_free
-        return max(need - self.spool.free_bytes(), 0)
+    def room_for(self, user: str, request: Request) -> int:
+        """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
+        return self._wanted.room(_files_of(user, request))
 
     def _check_room(self, user: str, request: Request) -> None:
-        if short := self.shortage(user, request):
-            free = self.spool.free_bytes()
+        need, free = self.room_for(user, request) + self.keep_free, self.spool.free_bytes()
+        if need > free:
             raise SpoolFull(
-                f"the job needs {_gb(free + short)} in the daemon's spool ({self.spool.folder}), with what "
-                f"is promised to others and kept free; {_gb(free)} are free"
+                f"the job needs {_shown(need)} in the daemon's spool ({self.spool.folder}), with what "
+                f"is promised to others and kept free; {_shown(free)} are free"
             )
 
     def _queue_if_complete(self, job: str) -> None:
@@ -440,8 +439,8 @@ def _files_of(user: str, request: Request) -> dict[Owned, int]:
     return {Owned(user, file.sha256): file.size for file in request.files}
 
 
-def _gb(size: int) -> str:
-    return f"{size / 2**30:.1f} GB"
+def _shown(size: int) -> str:
+    return f"{size / 2**30:.1f} GB" if size >= 1 << 30 else f"{size / 2**20:.1f} MB"
 
 
 def _names(request: Request) -> list[str]:
