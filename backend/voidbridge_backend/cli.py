@@ -19,7 +19,7 @@ from voidbridge_protocol.errors import (
     RequestError,
     VoidbridgeError,
 )
-from voidbridge_protocol.messages import GRAINS, MATTE_COLORS, MATTE_KINDS, REGIONS, Settings
+from voidbridge_protocol.request import GRAINS, MATTE_COLORS, MATTE_KINDS, REGIONS, Settings
 
 from . import commands
 from .config import Config, Setting, resolve

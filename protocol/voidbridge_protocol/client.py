@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from .ahead import Ahead, More
 from .conversation import Fetch, Listener, Outcome, Run, Task
 from .errors import DaemonUnavailable, UnknownSession
 from .keys import Keys
@@ -93,6 +94,14 @@ class Client:
         Cancelling (`Listener.should_cancel`) raises `JobCancelled`; finished frames stay.
         """
         return Run(self._give_away(), task, listener or Listener(), wait).carry_out()
+
+    def send_ahead(self, more: More, listener: Listener | None = None) -> int:
+        """Sends files of a request that is still to come, as they come. The payload bytes that were sent.
+
+        Ends when there are no more, though not all of them are with the daemon: `run` goes on where this was.
+        Raises what `more` raises, and `JobCancelled`.
+        """
+        return Ahead(self._give_away(), more, listener or Listener()).carry_out().uploaded
 
     def fetch(
         self, job: str, target: Callable[[int], Path], listener: Listener | None = None

@@ -44,10 +44,12 @@ from .messages import (
     Got,
     Health,
     Hello,
+    Lacking,
     Listed,
     ListJobs,
     Message,
     Nack,
+    Offer,
     Ping,
     Pong,
     Put,
@@ -247,6 +249,24 @@ def _does_what_it_promised(visitor: _Visitor) -> None:
         visitor.expect_refusal(UnknownJob.code)
 
 
+def _takes_files_ahead(visitor: _Visitor) -> None:
+    welcome = visitor.introduced(attach=True)
+    if Lacking.kind not in welcome.capabilities:
+        return
+    request, (_, plate) = _shot(welcome)
+    visitor.say(Offer(request.files))
+    lacking = visitor.expect(Lacking)
+    if not lacking.need:
+        return  # short of room, as it may be
+    _require(lacking == Lacking("0-1"), f"lacks {lacking} of two new files")
+    visitor.say_bulk(Put(request.files[1].sha256, SIZE, 0), plate)
+    visitor.expect(Got, visitor.bulk)
+    visitor.say(Offer(request.files))
+    _require(visitor.expect(Lacking).need == "0", "lacks what it has got")
+    job = _submitted(visitor, request, [0], ())
+    visitor.say(Cancel(job))
+
+
 def _refuses_unknown_settings(visitor: _Visitor) -> None:
     welcome = visitor.introduced()
     request, _ = _shot(welcome)
@@ -345,6 +365,7 @@ CHECKS: dict[str, Callable[[_Visitor], None]] = {
     "another framing is refused": _refuses_other_framings,
     "unknown fields are ignored": _ignores_unknown_fields,
     "capabilities are kept": _does_what_it_promised,
+    "files are taken before their job": _takes_files_ahead,
     "what is no message is refused, and the connection goes on": _refuses_what_is_no_message,
     "who has not said hello is refused": _refuses_strangers,
     "unknown jobs are refused": _refuses_unknown_jobs,

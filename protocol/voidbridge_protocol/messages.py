@@ -7,13 +7,15 @@ of `Put` and `Chunk`.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
-from .errors import BadMessage, BadSetting
+from .errors import BadMessage
 from .lifecycle import JobState
+from .request import FrameFile as FrameFile
+from .request import Request as Request
+from .request import Settings as Settings
+from .request import check_file
 
 PROTOCOL = 1
 """The version of the protocol that this package speaks (`docs/protocol.md`)."""
@@ -25,138 +27,11 @@ MAX_UNANSWERED = 32
 MAX_CHUNK = 2 * 1024 * 1024
 """Bytes of one payload at most. libzmq is fastest with 1 to 2 MiB, and its heartbeats fail behind larger frames."""
 
-CAPABILITIES = ("fetched", "health")
+MAX_OFFERED = 1000
+"""Files in one `Offer`; a header has room for so many."""
+
+CAPABILITIES = ("fetched", "health", "lacking")
 """What a daemon of this version can do that version 1 did not have from its beginning."""
-
-ROLES = ("plate", "matte", "affected")
-MATTE_KINDS = ("auto", "matte", "quadmask")
-MATTE_COLORS = ("refuse", "undo")
-REGIONS = ("union", "track", "full")
-GRAINS = ("auto", "off")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the artist chose. A field that a daemon does not know is refused, never ignored.
-
-    Distances are in pixels of the plate.
-    """
-
-    engine: str = "cleanplate"
-    prompt: str = ""
-    seed: int = 0
-    steps: int = 0
-    """Denoising steps; 0 leaves the choice to the engine."""
-    passes: int = 1
-    matte_kind: str = "auto"
-    threshold: float = 0.1
-    """A plain matte counts as set from this value on; soft edges and motion blur are inside."""
-    grow: int = 8
-    """The matte is grown by this much before anything is removed."""
-    soften: int = 8
-    """Behind the growth the result fades into the plate over this much."""
-    color_space: str = ""
-    """An OpenColorIO name of what the plate's pixels are; empty: what the file says, else ACEScg."""
-    matte_color: str = "refuse"
-    """What to do with a quadmask that went through a color transform on its way."""
-    region: str = "union"
-    """What an engine of a fixed size is shown: all that is removed in the shot, a crop that follows it, or all."""
-    grain: str = "auto"
-    """Whether the plate's grain is put on generated pixels that lack it."""
-    grain_amount: float = 1.0
-    """How much of what is missing."""
-    result_layer: bool = False
-    """Leave the plate's picture as it is, and put the result beside it as the layer `voidbridge` with its matte."""
-    detail: float = 0.0
-    """How strongly void works the enlarged result over at the plate's resolution; 0: not at all."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.detail < 1:
-            raise BadSetting(f"the detail {self.detail:g} is not in [0, 1[")
-        for name, value, known in (
-            ("matte kind", self.matte_kind, MATTE_KINDS),
-            ("matte color", self.matte_color, MATTE_COLORS),
-            ("region", self.region, REGIONS),
-            ("grain", self.grain, GRAINS),
-        ):
-            if value not in known:
-                raise BadSetting(f"{name} {value!r} is none of {', '.join(known)}")
-        if not 0 <= self.grain_amount <= 4:
-            raise BadSetting(f"the grain amount {self.grain_amount:g} is not in [0, 4]")
-        if not 0 < self.threshold <= 1:
-            raise BadSetting(f"the matte threshold {self.threshold:g} is not in ]0, 1]")
-        for name, low, high in (
-            ("grow", 0, 4096),
-            ("soften", 0, 4096),
-            ("seed", 0, 2**63 - 1),
-            ("steps", 0, 1000),
-            ("passes", 1, 2),
-        ):
-            number = getattr(self, name)
-            if not low <= number <= high:
-                raise BadSetting(f"{name} is {number}; it goes from {low} to {high}")
-
-
-def _check_file(sha256: str, size: int) -> None:
-    """The daemon and the client make file names of hashes: nothing else may pass for one."""
-    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
-        raise BadMessage(f"{sha256[:80]!r} is no SHA-256 in hexadecimal")
-    if size < 1:
-        raise BadMessage(f"a file of {size} bytes")
-
-
-@dataclass(frozen=True)
-class FrameFile:
-    """One file of the shot: what it is for, which frame it shows, and its content's name."""
-
-    role: str
-    frame: int
-    sha256: str
-    size: int
-
-    def __post_init__(self) -> None:
-        if self.role not in ROLES:
-            raise BadMessage(f"a file for {self.role!r}; the roles are {', '.join(ROLES)}")
-        _check_file(self.sha256, self.size)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One shot to work on: the result is wanted from `first` to `last`, both included.
-
-    The files may reach further on both sides: those frames are handles, seen and not returned.
-    """
-
-    first: int
-    last: int
-    settings: Settings
-    files: tuple[FrameFile, ...]
-
-    def __post_init__(self) -> None:
-        if self.last < self.first:
-            raise BadMessage(f"the frame range {self.first}-{self.last} runs backwards")
-        order = [(file.role, file.frame) for file in self.files]
-        seen = set(order)
-        if len(seen) != len(order) or order != sorted(order):
-            raise BadMessage("the files are not sorted by role and frame, one for each")
-        plate = {frame for role, frame in seen if role == "plate"}
-        matte = {frame for role, frame in seen if role == "matte"}
-        affected = {frame for role, frame in seen if role == "affected"}
-        # Counted, not listed: two frames a billion apart must not fill the memory.
-        if not plate or max(plate) - min(plate) + 1 != len(plate):
-            raise BadMessage("the plate's frames are not one run without gaps")
-        if matte != plate or (affected and affected != plate):
-            raise BadMessage("the matte covers other frames than the plate")
-        if not (min(plate) <= self.first and self.last <= max(plate)):
-            raise BadMessage(f"no plate for all of {self.first}-{self.last}")
-
-    def canonical(self) -> bytes:
-        """The request as bytes that are the same for the same request: what its key is the hash of."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
-
-    def key(self, user: str) -> str:
-        """The id of this job: the same request of the same user is the same job."""
-        return hashlib.sha256(user.encode() + b"\0" + self.canonical()).hexdigest()[:24]
 
 
 @dataclass(frozen=True)
@@ -168,7 +43,7 @@ class ResultFile:
     size: int
 
     def __post_init__(self) -> None:
-        _check_file(self.sha256, self.size)
+        check_file(self.sha256, self.size)
 
 
 @dataclass(frozen=True)
@@ -281,6 +156,28 @@ class Accepted(Message):
     """Indices into the request's files, sorted by role and frame, as ranges: "0-99,105"."""
     partial: tuple[tuple[int, int], ...] = ()
     """(index, offset): the daemon has this file's first `offset` bytes."""
+
+
+@dataclass(frozen=True)
+class Offer(Message):
+    """Client to daemon: these files are for a job that I am going to submit. Answered by `Lacking`."""
+
+    kind = "offer"
+    files: tuple[FrameFile, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.files) > MAX_OFFERED:
+            raise BadMessage(f"{len(self.files)} files are offered at once; {MAX_OFFERED} at most")
+
+
+@dataclass(frozen=True)
+class Lacking(Message):
+    """Daemon to client: send these ahead. Ranges are indices into `Offer.files`, as "0-99,105"."""
+
+    kind = "lacking"
+    need: str = ""
+    partial: tuple[tuple[int, int], ...] = ()
+    """(index, offset): of this needed file the daemon has the first `offset` bytes."""
 
 
 @dataclass(frozen=True)
@@ -431,7 +328,7 @@ class Put(Message):
     offset: int
 
     def __post_init__(self) -> None:
-        _check_file(self.sha256, self.size)
+        check_file(self.sha256, self.size)
         if not 0 <= self.offset <= self.size:
             raise BadMessage(f"a piece at {self.offset} of a file of {self.size} bytes")
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -39,17 +39,20 @@ from .messages import (
     Credit,
     Device,
     Fetched,
+    FrameFile,
     Get,
     GetHealth,
     GetProvenance,
     Got,
     Health,
     Hello,
+    Lacking,
     Limits,
     Listed,
     ListJobs,
     Message,
     Nack,
+    Offer,
     Ping,
     Pong,
     Provenance,
@@ -200,6 +203,8 @@ class FakeDaemon:
                 self._tell(route, Pong())
             case Submit() if payload is not None:
                 self._submit(route, decode_request(payload), message.again)
+            case Offer(files):
+                self._tell(route, self._lacking(files))
             case Query(job):
                 self._tell_all(route, job)
             case Watch(job):
@@ -253,10 +258,10 @@ class FakeDaemon:
         job = self._jobs.setdefault(name, _Job(request, self._users[route]))
         if job.state.is_final and (again or job.state is not JobState.DONE):
             job.state, job.step, job.results = advance(job.state, JobState.RECEIVING), 0, {}
-        need = self._lacks(job) if job.state is JobState.RECEIVING else []
-        parts = [(i, len(self._parts.get(request.files[i].sha256, b""))) for i in need]
-        partial = tuple((i, have) for i, have in parts if have)
-        self._tell(route, Accepted(name, job.state, ranges(need), partial))
+        lacks = Lacking()
+        if job.state is JobState.RECEIVING:
+            lacks = self._lacking(request.files)
+        self._tell(route, Accepted(name, job.state, lacks.need, lacks.partial))
         self._watched.add((route, name))
         self._proceed()
         self._tell_all(route, name)
@@ -266,8 +271,10 @@ class FakeDaemon:
             raise UnknownJob(f"this daemon knows no job {name[:60]!r}")
         return self._jobs[name]
 
-    def _lacks(self, job: _Job) -> list[int]:
-        return [i for i, file in enumerate(job.request.files) if file.sha256 not in self.objects]
+    def _lacking(self, files: Sequence[FrameFile]) -> Lacking:
+        need = [i for i, file in enumerate(files) if file.sha256 not in self.objects]
+        parts = [(i, len(self._parts.get(files[i].sha256, b""))) for i in need]
+        return Lacking(ranges(need), tuple((i, have) for i, have in parts if have))
 
     def _cancel(self, name: str) -> None:
         job = self._job(name)
@@ -306,7 +313,7 @@ class FakeDaemon:
     def _proceed(self) -> None:
         """Runs what can run, and tells everybody of every step."""
         for name, job in self._jobs.items():
-            if job.state is not JobState.RECEIVING or self._lacks(job):
+            if job.state is not JobState.RECEIVING or self._lacking(job.request.files).need:
                 continue
             job.state = JobState.RUNNING
             for step in range(self.script.steps + 1):

@@ -47,9 +47,9 @@ class Upload:
 
     def __init__(self, files: Sequence[FrameFile], sources: Sequence[Path], chunk: int) -> None:
         """`files` in the order of `Request.files`; `sources` beside them."""
-        self._files = files
-        self._source = {file.sha256: path for file, path in zip(files, sources, strict=True)}
-        self._size = {file.sha256: file.size for file in files}
+        self._files: list[FrameFile] = []
+        self._source: dict[str, Path] = {}
+        self._size: dict[str, int] = {}
         self._chunk = chunk
         self._credit = 0
         self._unanswered = 0
@@ -60,6 +60,14 @@ class Upload:
         self.total = 0
         self.sent = 0
         """Payload bytes sent since the start, over all connections."""
+        self.add(zip(files, sources, strict=True))
+
+    def add(self, files: Iterable[tuple[FrameFile, Path]]) -> None:
+        """More files, behind those that are known."""
+        for file, source in files:
+            self._files.append(file)
+            self._source[file.sha256] = source
+            self._size[file.sha256] = file.size
 
     def reconnected(self) -> None:
         """A new connection: no credit yet, and nothing to send until the daemon says what it lacks."""
@@ -67,13 +75,21 @@ class Upload:
         self._to_send.clear()
 
     def wanted(self, indices: Iterable[int], partial: Iterable[tuple[int, int]]) -> None:
-        """The daemon needs these files, some from an offset on."""
+        """The daemon needs these files and no others, some from an offset on."""
+        self._to_send.clear()
+        self._unconfirmed.clear()
+        self.total = self.sent
+        self.also_wanted(indices, partial)
+
+    def also_wanted(self, indices: Iterable[int], partial: Iterable[tuple[int, int]]) -> None:
+        """The daemon needs these files too."""
         offsets = {self._files[index].sha256: offset for index, offset in partial}
-        needed = dict.fromkeys(self._files[index].sha256 for index in indices)
-        self._to_send = deque((sha256, offsets.get(sha256, 0)) for sha256 in needed)
-        self._unconfirmed = set(needed)
-        missing = sum(self._size[sha256] - offsets.get(sha256, 0) for sha256 in needed)
-        self.total = self.sent + missing
+        for sha256 in dict.fromkeys(self._files[index].sha256 for index in indices):
+            if sha256 not in self._unconfirmed:
+                offset = offsets.get(sha256, 0)
+                self._to_send.append((sha256, offset))
+                self._unconfirmed.add(sha256)
+                self.total += self._size[sha256] - offset
 
     def granted(self, amount: int) -> None:
         """Each piece that the daemon has dealt with is answered by its bytes; the first grant is the window."""

@@ -105,6 +105,7 @@ def test_every_state_is_explained() -> None:
         ("Request", codec.MAX_REQUEST, "at most {} bytes"),
         ("submit", codec.MAX_REQUEST, "at most {} bytes"),
         ("get", messages.MAX_CHUNK, "1 to {}"),
+        ("offer", messages.MAX_OFFERED, "at most {} of them"),
         ("Life", wire.PING_EVERY_S, "every {:g} seconds"),
         ("Life", wire.SILENCE_S, "for {:g} seconds"),
         ("Files in", messages.MAX_UNANSWERED, "more than {} `put`s"),
