@@ -44,6 +44,8 @@ class Config:
     """Gigabytes that the spool may take before what nobody needs is deleted sooner; 0: the whole disk."""
     keep_free_mb: int = 1024
     """Megabytes of the spool's disk that stay free; with less nothing new is taken in."""
+    drain_s: int = 30
+    """Seconds that running jobs may go on after SIGTERM."""
     stall_s: int = 300
     """Seconds that an engine may take for one step."""
     load_s: int = 1800

@@ -38,7 +38,7 @@ class Crew:
         self._ledger = ledger
         self._spool = spool
         self._job_on: dict[str, str] = {}
-        self._stopping = False
+        self._asked_at: float | None = None
         self._supervisor = Supervisor(
             devices, setup, lambda event: tell(lambda: self._heard(event)), patience
         )
@@ -77,15 +77,21 @@ class Crew:
         """Tries every device again at once, those in quarantine too."""
         self._supervisor.pardon()
 
-    def ask_to_stop(self) -> None:
+    def ask_to_stop(self, now: float) -> None:
         """All jobs are to stop at their next step; those that did go back to the queue."""
-        self._stopping = True
-        self._supervisor.ask_to_stop()
+        if self._asked_at is None:
+            self._asked_at = now
+            self._supervisor.ask_to_stop()
+
+    def has_stopped(self, now: float) -> bool:
+        """Whether all workers have ended that were asked to, or will never."""
+        asked = self._asked_at if self._asked_at is not None else now
+        return not self._supervisor.pids() or now - asked > STOP_S
 
     def stop(self) -> None:
-        """Waits for the end of all workers, or sees to it."""
-        self.ask_to_stop()
-        self._supervisor.stop(STOP_S)
+        """Ends whatever worker is left."""
+        patience, self._asked_at = (STOP_S if self._asked_at is None else 0.0), 0.0
+        self._supervisor.stop(patience)
 
     # -- inside -------------------------------------------------------------------------------------
 
@@ -115,7 +121,7 @@ class Crew:
         job = self._job_on.pop(device, "")
         cause = self._supervisor.lost(device, event.code, now)
         log.warning("worker died: %s", cause.text, extra={"device": device, "job": job})
-        if not self._stopping:
+        if self._asked_at is None:
             self._ledger.device_lost(device, cause)
 
     def _heed(self, device: str, job: str, what: Mapping[str, Any]) -> None:

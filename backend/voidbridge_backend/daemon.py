@@ -123,10 +123,19 @@ class Daemon:
         self._strikes: dict[bytes, int] = {}
         self._told: dict[str, float] = {}
         self._stopping = False
+        self._drain_s = 0.0
+        self._stopped_at: float | None = None
 
-    def stop(self) -> None:
-        """Ends `serve` soon: no new jobs, workers stop at their next step, the queue stays as it is."""
+    def stop(self, drain_s: float = 0.0) -> None:
+        """Ends `serve`: no new jobs from now on; what runs may go on for `drain_s` seconds, then stops at its
+        next step. The queue stays as it is. Said once more, it does not wait.
+        """
+        self._drain_s = 0.0 if self._stopping else drain_s
         self._stopping = True
+
+    def pardon(self) -> None:
+        """Tries every device again at once, those in quarantine too. As `stop`, from anywhere."""
+        self._tell(self._crew.pardon)
 
     def serve(self) -> None:
         """The poll loop."""
@@ -135,7 +144,7 @@ class Daemon:
             poller.register(end, zmq.POLLIN)
         log.info("listening on %s", self._addresses.control)
         try:
-            while not self._stopping:
+            while not self._is_over(time.monotonic()):
                 ready = dict(poller.poll(POLL_MS))
                 if self._wake_end.fileno() in ready:
                     self._take_news()
@@ -152,8 +161,20 @@ class Daemon:
         finally:
             self._close()
 
+    def _is_over(self, now: float) -> bool:
+        """First what runs may come to its end, then it is asked to stop; questions are answered meanwhile."""
+        if not self._stopping:
+            return False
+        if self._stopped_at is None:
+            log.info("stopping", extra={"drain_s": self._drain_s})
+            self._ledger.obstruct("drain", DaemonDraining("the daemon is stopping"))
+            self._stopped_at = now
+        if self._crew.busy and now - self._stopped_at < self._drain_s:
+            return False
+        self._crew.ask_to_stop(now)
+        return self._crew.has_stopped(now)
+
     def _close(self) -> None:
-        log.info("stopping")
         self._crew.stop()
         self._disk.close()
         self._context.destroy(linger=200)

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
-    """Returns after SIGTERM or SIGINT, or when standard input ends if that was asked for.
+    """Returns after SIGTERM, SIGINT, or when standard input ends if that was asked for. SIGHUP ends quarantines.
 
     Raises `RequestError` when the address or the spool is in use.
     """
@@ -60,8 +60,10 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         ),
         f"voidbridge {__version__}",
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: daemon.stop())
+    signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))
+    signal.signal(signal.SIGINT, lambda *_: daemon.stop())
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: daemon.pardon())
     if until_stdin_closes:
         threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
     log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)

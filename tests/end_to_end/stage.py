@@ -325,7 +325,9 @@ class Daemon:
         words = ("serve", "--listen", self.address, "--spool", self.spool, *self.options)
         with (self.folder / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command(*words), stderr=log, env={**environment(), **self.extra}
+                command(*words),
+                stderr=log,
+                env={**environment(), "VOIDBRIDGE_DRAIN_S": "1", **self.extra},
             )
         eventually(self._answers, f"a daemon at {self.address}")
 

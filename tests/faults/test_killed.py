@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from voidbridge_relay import Net, relayed_daemon
 from voidbridge_stage import (
+    SECONDS,
     Daemon,
     Going,
     check_echo,
@@ -176,7 +177,7 @@ def test_an_upload_goes_on_where_the_killed_daemon_stopped(
 
 
 def test_sigterm_ends_the_daemon_and_keeps_the_queue(tmp_path: Path) -> None:
-    shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=20 + i) for i in range(3)]
+    shots = [make_shot(tmp_path / f"in{i}", range(1001, 1005), seed=20 + i) for i in range(3)]
     with daemon() as made:
         worker = made.wait_for_worker()
         jobs = [made.submit(shot, steps=50) for shot in shots]
@@ -190,6 +191,26 @@ def test_sigterm_ends_the_daemon_and_keeps_the_queue(tmp_path: Path) -> None:
             made.wait_for_state(job, "done")
         started = [line for line in made.log.splitlines() if " started job=" in line]
         assert [line.split("job=")[1].split()[0] for line in started] == [jobs[0], *jobs]
+
+
+def test_sigterm_lets_the_running_job_end_and_nobody_in(tmp_path: Path) -> None:
+    shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=30 + i) for i in range(3)]
+    with daemon(extra={"VOIDBRIDGE_DRAIN_S": "60"}) as made:
+        made.wait_for_worker()
+        running, queued = (made.submit(shot, steps=100) for shot in shots[:2])
+        made.wait_for_state(running, "running")
+        assert made.process
+        made.process.terminate()
+        eventually(lambda: made.status(queued).code == "daemon.draining")
+        words = run_words(shots[2], tmp_path / "out", made.address)
+        refused = voidbridge(*words, "--json")
+        assert (refused.code, refused.event("error")["code"]) == (3, "daemon.draining")
+        assert made.process.wait(SECONDS) == 0, made.log
+        made.start()
+        assert next(job.state.value for job in made.jobs()) == "done"
+        made.wait_for_state(queued, "done")
+        started = [line for line in made.log.splitlines() if " started job=" in line]
+        assert [line.split("job=")[1].split()[0] for line in started] == [running, queued]
 
 
 # -- the client -------------------------------------------------------------------------------------
