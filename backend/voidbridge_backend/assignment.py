@@ -42,11 +42,17 @@ class Assignment:
     priority: int = 0
     again: bool = False
 
+    def roles(self) -> dict[str, Sequence]:
+        """The sequences by what they are for."""
+        found = {"plate": self.plate, "matte": self.matte}
+        return {**found, "affected": self.affected} if self.affected else found
+
     def task(
         self,
         target: Callable[[int], Path],
         on_file: Callable[[int, int], None],
         should_cancel: Callable[[], bool],
+        hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
     ) -> Task:
         """Checks the files, hashes them and makes the request. Raises `RequestError`.
 
@@ -54,9 +60,7 @@ class Assignment:
         """
         frames = frames_for(self.plate, self.frames, self.handles)
         wanted = self.frames or FrameRange(frames[0], frames[-1])
-        roles = {"plate": self.plate, "matte": self.matte}
-        if self.affected:
-            roles["affected"] = self.affected
+        roles = self.roles()
         for role, sequence in roles.items():
             if role != "plate":
                 _covers(role, sequence, frames)
@@ -68,7 +72,7 @@ class Assignment:
         paths = [
             (role, frame, roles[role].path(frame)) for role in sorted(roles) for frame in frames
         ]
-        files = _hashed(paths, on_file, should_cancel)
+        files = _hashed(paths, hash_of, on_file, should_cancel)
         request = Request(wanted.first, wanted.last, self.settings, tuple(files))
         return Task(request, [path for _, _, path in paths], target, self.priority, self.again)
 
@@ -130,12 +134,13 @@ def _header(role: str, sequence: Sequence, frame: int) -> Header:
 
 def _hashed(
     paths: list[tuple[str, int, Path]],
+    hash_of: Callable[[Path, str, int], FrameFile],
     on_file: Callable[[int, int], None],
     should_cancel: Callable[[], bool],
 ) -> list[FrameFile]:
     files = []
     with ThreadPoolExecutor(HASHERS) as threads:
-        for file in threads.map(lambda item: hash_file(item[2], item[0], item[1]), paths):
+        for file in threads.map(lambda item: hash_of(item[2], item[0], item[1]), paths):
             if should_cancel():
                 threads.shutdown(cancel_futures=True)
                 raise JobCancelled("cancelled while the frames were being read")

@@ -108,7 +108,7 @@ def _run_command(found: Any) -> None:
         "run",
         "remove an object from a shot and wait for the result",
         lambda o: commands.run(
-            assignment_options(o), client_options(o), o.output, o.json, o.status_file
+            assignment_options(o), client_options(o), o.output, o.json, o.status_file, o.growing
         ),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
@@ -118,6 +118,11 @@ def _run_command(found: Any) -> None:
     )
     run.add_argument(
         "--status-file", type=Path, metavar="FILE", help="keep how it stands in FILE, as JSON"
+    )
+    run.add_argument(
+        "--growing",
+        action="store_true",
+        help="frames are still being rendered: standard input says which are there",
     )
     _daemon_options(run, embedded=True)
     submit = _command(

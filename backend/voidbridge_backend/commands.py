@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ from rich.table import Table
 
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.conversation import Listener, Outcome
+from voidbridge_protocol.conversation import Listener, Outcome, Task
 from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Settings, Status
+from voidbridge_protocol.messages import FrameFile, Settings, Status
+from voidbridge_protocol.transfer import hash_file
 
 from . import embedded, status_file
 from .assignment import Assignment, result_sequence, sidecar
 from .config import Config, Setting, count_cards, devices
+from .growing import Growing
 from .plate.sequence import FrameRange, Sequence
 from .present import Json, Lines, Screen, count, left, screen, show_status
 
@@ -87,9 +89,17 @@ class ReviewOptions:
 
 
 def run(
-    shot: ShotOptions, who: ClientOptions, output: str, as_json: bool, status: Path | None = None
+    shot: ShotOptions,
+    who: ClientOptions,
+    output: str,
+    as_json: bool,
+    status: Path | None = None,
+    growing: bool = False,
 ) -> None:
-    """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date."""
+    """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date.
+
+    With `growing` the frames are still being made, and standard input says which are there.
+    """
     with (
         _watched(as_json) as (shown, cancelled),
         status_file.kept(status, shown, cancelled) as to,
@@ -97,7 +107,30 @@ def run(
         assignment = shot.assignment()
         others = [assignment.matte, *([assignment.affected] if assignment.affected else [])]
         result = result_sequence(output, assignment.plate, others)
-        remove(assignment, result, who, to, cancelled)
+        if growing:
+            remove_growing(assignment, result, who, to, cancelled)
+        else:
+            remove(assignment, result, who, to, cancelled)
+
+
+def remove_growing(
+    assignment: Assignment,
+    result: Sequence,
+    who: ClientOptions,
+    to: Screen,
+    cancelled: threading.Event,
+) -> Outcome:
+    """As `remove`, sending frames while a host renders others."""
+    listener = _listener(to, result, cancelled)
+    with _client(who) as client, Growing(assignment, open(0, "rb", 0, closefd=False)) as growing:
+        began = time.monotonic()
+        ahead = client.send_ahead(growing.more, listener)
+        to.event("rendered", sent=ahead)
+        task = _task(assignment, result, to, cancelled, growing.hash_of)
+        outcome = client.run(task, listener)
+    outcome.uploaded += ahead
+    _finish(outcome, result, to, began)
+    return outcome
 
 
 def remove(
@@ -109,14 +142,26 @@ def remove(
 ) -> Outcome:
     """A shot from files to files, with everything said on `to`."""
     began = time.monotonic()
-    task = assignment.task(
-        result.path, lambda done, of: to.stage("reading frames", done, of), cancelled.is_set
-    )
-    to.event("request", frames=[task.request.first, task.request.last], files=len(task.sources))
+    task = _task(assignment, result, to, cancelled)
     with _client(who) as client:
         outcome = client.run(task, _listener(to, result, cancelled))
     _finish(outcome, result, to, began)
     return outcome
+
+
+def _task(
+    assignment: Assignment,
+    result: Sequence,
+    to: Screen,
+    cancelled: threading.Event,
+    hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
+) -> Task:
+    def on_file(done: int, of: int) -> None:
+        to.stage("reading frames", done, of)
+
+    task = assignment.task(result.path, on_file, cancelled.is_set, hash_of)
+    to.event("request", frames=[task.request.first, task.request.last], files=len(task.sources))
+    return task
 
 
 def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
