@@ -1,10 +1,16 @@
-"""Writes the folder that puts the node into Nuke. It imports nothing of the node: it copies its files."""
+"""Puts the tools into their hosts, and takes them away again. It imports nothing of them: it copies their files.
+
+Nuke gets a folder of its own. Fusion has one folder for everybody's macros and scripts; a list there says which are
+ours.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
+import os
 import shutil
 import struct
 import sys
@@ -17,6 +23,9 @@ from voidbridge_protocol.files import disk_error, write_whole
 MARK = "voidbridge.json"
 """Says that a folder is ours, and where the command is."""
 NUKE_FOLDER = Path("~/.nuke/voidbridge")
+LUA = Path("Modules/Lua/voidbridge")
+"""Of the module, in Fusion's folder."""
+LIST = LUA / "installed.txt"
 SIZE = 24
 """Pixels of an icon, as Nuke's menus have them."""
 SAMPLES = 4
@@ -51,6 +60,85 @@ def install_nuke(to: Path) -> list[Path]:
     for path, data in files.items():
         write_whole(path, data)
     return sorted(files)
+
+
+def fusion_folder(platform: str, home: Path, appdata: str) -> Path:
+    """Where Resolve looks for a user's macros and scripts. `platform` as `sys.platform`; `appdata`: of Windows."""
+    if platform == "win32":
+        within = Path(appdata) if appdata else home / "AppData/Roaming"
+        return within / "Blackmagic Design/DaVinci Resolve/Support/Fusion"
+    if platform == "darwin":
+        return home / "Library/Application Support/Blackmagic Design/DaVinci Resolve/Fusion"
+    return home / ".local/share/DaVinciResolve/Fusion"
+
+
+def install_resolve(to: Path) -> list[Path]:
+    """Macro, module and scripts in Fusion's folder `to`, among the files of others.
+
+    What an earlier installation wrote is replaced. Raises `BadSetting` where a file of somebody else is in the way,
+    `DiskFull`.
+    """
+    package = _package("voidbridge_resolve")
+    files = {to / LUA / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
+    for path in sorted(package.rglob("*")):
+        if path.suffix in (".lua", ".setting"):
+            files[to / path.relative_to(package)] = path.read_bytes()
+    ours = set(installed(to))
+    for path in files:
+        if path.exists() and path not in ours:
+            raise BadSetting(
+                f"{path} is there already and is none of Voidbridge's",
+                "Move it away, or name another folder with --to.",
+            )
+    uninstall_resolve(to)
+    names = sorted(path.relative_to(to).as_posix() for path in [*files, to / LIST])
+    write_whole(to / LIST, "".join(f"{name}\n" for name in names).encode())
+    for path, data in files.items():
+        write_whole(path, data)
+    return [to / name for name in names]
+
+
+def installed(to: Path) -> list[Path]:
+    """The files in Fusion's folder that are ours."""
+    try:
+        names = (to / LIST).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{to / LIST} cannot be read: {error}") from error
+    return [to / name for name in names if ".." not in Path(name).parts and not os.path.isabs(name)]
+
+
+def uninstall_resolve(to: Path) -> list[Path]:
+    """Deletes our files in Fusion's folder, and folders that are empty then. What was deleted."""
+    gone = [path for path in installed(to) if path.exists()]
+    for path in gone:
+        _delete(path)
+        for folder in path.relative_to(to).parents:
+            with contextlib.suppress(OSError):  # others have files there
+                (to / folder).rmdir()
+    return gone
+
+
+def uninstall_nuke(to: Path) -> list[Path]:
+    """Deletes our folder. Raises `BadSetting` where it is none of ours."""
+    if not to.exists():
+        return []
+    if not (to / MARK).is_file():
+        raise BadSetting(f"{to} is no folder of Voidbridge", "Name the right one with --to.")
+    gone = [path for path in to.rglob("*") if path.is_file()]
+    try:
+        shutil.rmtree(to)
+    except OSError as error:
+        raise disk_error(to, error) from error
+    return gone
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise disk_error(path, error) from error
 
 
 def command() -> list[str]:

@@ -1,0 +1,68 @@
+-- What the buttons of the macro and the scripts call. An error of ours never reaches Fusion: it is said, in the
+-- status line for the artist and in the Console with where it happened.
+
+local config = require("voidbridge.config")
+local host = require("voidbridge.host")
+local refused = require("voidbridge.refused")
+local work = require("voidbridge.work")
+
+local M = {}
+
+local ACTIONS = {
+    remove = work.remove,
+    fetch = work.fetch,
+    cancel = work.cancel,
+    check = work.check,
+    report = work.report,
+    changed = work.changed,
+}
+
+local function traced(problem)
+    return refused.is(problem) and problem or debug.traceback(tostring(problem), 2)
+end
+
+local function done(inside, action)
+    local ok, problem = xpcall(function()
+        action(inside)
+    end, traced)
+    if not ok then
+        host.print(tostring(problem))
+        pcall(host.say, inside, refused.is(problem) and tostring(problem)
+            or "failed in Voidbridge itself; the Console says where: " .. tostring(problem):match("[^\n]*"), "failed")
+    end
+    return ok
+end
+
+-- A button of the macro. `tool` is the inner tool that has the button, or the macro.
+function M.press(tool, name)
+    local inside = host.inside(tool)
+    if not inside then
+        host.print("the inside of this tool was changed. Make a new one.")
+        return false
+    end
+    return done(inside, ACTIONS[name])
+end
+
+-- After a control was changed. Fusion calls this while a comp is being loaded too, when not every tool is there.
+function M.changed(tool)
+    local inside = host.inside(tool)
+    if inside then
+        done(inside, work.changed)
+    end
+end
+
+-- The script for a selected tool: puts a Voidbridge behind it, or fetches where it is one.
+function M.add(comp, tool)
+    local inside = tool and host.inside(tool)
+    if inside then
+        return done(inside, work.fetch)
+    end
+    local settings = bmd.readfile(config.macro())
+    if not settings then
+        host.print(config.macro() .. " cannot be read. Install it again with: voidbridge install resolve")
+        return false
+    end
+    return host.add(comp, settings, tool) ~= nil
+end
+
+return M

@@ -1,0 +1,153 @@
+-- Plates and results on disk: the folders of a tool, and its versions.
+--
+--    CACHE/TOOL-ID/v003/plate.1001.exr matte.1001.exr result.1001.exr
+--                       version.json    what was asked for
+--                       status.json     how the job stands; the rest is of launch.lua
+--
+-- A version is never written twice, and never deleted when it holds a result.
+
+local frames = require("voidbridge.frames")
+local json = require("voidbridge.json")
+local launch = require("voidbridge.launch")
+local refused = require("voidbridge.refused")
+local system = require("voidbridge.system")
+
+local M = {}
+
+M.RECORD = "version.json"
+
+function M.name(number)
+    return ("v%03d"):format(number)
+end
+
+-- The folder of a tool's versions. `comp_file` is empty where the comp is no file.
+function M.home(cache, comp_file, id)
+    local base = cache
+    if base == "" and comp_file ~= "" then
+        base = (system.slashes(comp_file):match("^(.*)/[^/]*$") or ".") .. "/voidbridge"
+    elseif base == "" then
+        base = (system.home() or ".") .. "/Voidbridge"
+    end
+    return system.slashes(base):gsub("/+$", "") .. "/" .. id
+end
+
+local function in_home(home, number)
+    return home .. "/" .. M.name(number)
+end
+
+-- A new version behind `last`, the highest number that is known. Raises a refusal.
+function M.begin(home, last, request, described)
+    system.make_folders(home)
+    local number = last + 1
+    while system.exists(in_home(home, number) .. "/" .. M.RECORD) do
+        number = number + 1
+    end
+    local version = {
+        number = number,
+        home = home,
+        folder = in_home(home, number),
+        wanted = request.wanted,
+        rendered = request.rendered,
+        offset = request.offset,
+        has_affected = request.has_affected,
+        made_with = described,
+    }
+    system.make_folder(version.folder)
+    if not system.write(version.folder .. "/" .. M.RECORD, json.encode(version) .. "\n") then
+        refused.because(("The folder %s cannot be written."):format(version.folder),
+            "Choose another cache folder on the page Setup.")
+    end
+    return version
+end
+
+-- The version of a number; nil where there is no record that can be read. Its folder may have moved with its home.
+function M.read(home, number)
+    local version = json.decode(system.read(in_home(home, number) .. "/" .. M.RECORD))
+    if not (version and version.wanted and version.made_with) then
+        return nil
+    end
+    version.home, version.folder = home, in_home(home, number)
+    return version
+end
+
+-- Every one up to `last`, by number.
+function M.versions(home, last)
+    local found = {}
+    for number = 1, last do
+        found[#found + 1] = M.read(home, number)
+    end
+    return found
+end
+
+-- The numbers of a version's files.
+function M.numbers(version, range)
+    return frames.shifted(range, version.offset)
+end
+
+-- Names of the result's files that are not there, the record of the command included: it is written last.
+function M.missing(version)
+    local found = {}
+    local numbers = M.numbers(version, version.wanted)
+    for number = numbers[1], numbers[2] do
+        local name = frames.file("result", number)
+        if not system.exists(version.folder .. "/" .. name) then
+            found[#found + 1] = name
+        end
+    end
+    if not system.exists(version.folder .. "/result.voidbridge.json") then
+        found[#found + 1] = "result.voidbridge.json"
+    end
+    return found
+end
+
+function M.is_complete(version)
+    return #M.missing(version) == 0
+end
+
+function M.result(version)
+    return version.folder .. "/" .. frames.file("result", version.wanted[1] + version.offset)
+end
+
+function M.plate(version)
+    return version.folder .. "/" .. frames.file("plate", version.wanted[1] + version.offset)
+end
+
+-- What the child left there, for `status.judged`.
+function M.seen(version, now)
+    return {
+        status = system.read(version.folder .. "/status.json"),
+        said = launch.said(version.folder),
+        started = launch.has_started(version.folder),
+        code = launch.exit_code(version.folder),
+        now = now,
+    }
+end
+
+-- Asks its child to stop.
+function M.cancel(version)
+    return system.write(version.folder .. "/status.json.cancel", "")
+end
+
+-- Deletes an attempt that has no single frame of a result, and says whether it did.
+function M.discard(version)
+    local numbers = M.numbers(version, version.wanted)
+    for number = numbers[1], numbers[2] do
+        if system.exists(version.folder .. "/" .. frames.file("result", number)) then
+            return false
+        end
+    end
+    numbers = M.numbers(version, version.rendered)
+    for _, role in ipairs({ "plate", "matte", "affected" }) do
+        for number = numbers[1], numbers[2] do
+            system.remove(version.folder .. "/" .. frames.file(role, number))
+        end
+    end
+    for _, name in ipairs({ "status.json", "status.json.cancel", M.RECORD }) do
+        system.remove(version.folder .. "/" .. name)
+    end
+    system.remove_folder(version.folder .. "/rendered")
+    launch.clean(version.folder)
+    return true
+end
+
+return M

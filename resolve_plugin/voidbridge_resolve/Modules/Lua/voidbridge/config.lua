@@ -1,0 +1,29 @@
+-- Where the module lies, and what the installation wrote beside it.
+--
+--    FUSION/Modules/Lua/voidbridge.lua
+--                       voidbridge/*.lua
+--                       voidbridge/voidbridge.json       the command, as a list of words
+--           Macros/Voidbridge/Voidbridge.setting
+
+local json = require("voidbridge.json")
+local system = require("voidbridge.system")
+
+local M = {}
+
+-- The folder of this file.
+function M.folder()
+    local source = debug.getinfo(1, "S").source
+    return (system.slashes(source):match("^@(.*)/[^/]*$"))
+end
+
+-- The command `voidbridge`: as the installation wrote it down, else the one on the path.
+function M.command()
+    local written = json.decode(system.read(M.folder() .. "/voidbridge.json")) or {}
+    return written.command or { "voidbridge" }
+end
+
+function M.macro()
+    return M.folder():gsub("/Modules/Lua/voidbridge$", "") .. "/Macros/Voidbridge/Voidbridge.setting"
+end
+
+return M

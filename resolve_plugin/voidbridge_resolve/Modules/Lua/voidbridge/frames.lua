@@ -1,0 +1,55 @@
+-- Frames as the comp counts them and as files are numbered. A range is {first, last}, both included. Pure.
+
+local M = {}
+
+-- Fusion's number for a render range that nobody set.
+M.UNSET = -1000000000
+
+-- A frame rate that is no whole number leaves times a hair beside the frame.
+function M.whole(time)
+    return math.floor(time + 0.5)
+end
+
+-- The render range of a comp, from its attributes; the global one where none is set.
+function M.of_comp(attributes)
+    local first, last = attributes.COMPN_RenderStart, attributes.COMPN_RenderEnd
+    if first == nil or first <= M.UNSET then
+        first = attributes.COMPN_GlobalStart
+    end
+    if last == nil or last <= M.UNSET then
+        last = attributes.COMPN_GlobalEnd
+    end
+    return { M.whole(first), M.whole(last) }
+end
+
+-- All that a comp has.
+function M.bounds(attributes)
+    return { M.whole(attributes.COMPN_GlobalStart), M.whole(attributes.COMPN_GlobalEnd) }
+end
+
+-- With handles, which end where the bounds do.
+function M.with_handles(range, handles, bounds)
+    return {
+        math.min(range[1], math.max(range[1] - handles, bounds[1])),
+        math.max(range[2], math.min(range[2] + handles, bounds[2])),
+    }
+end
+
+function M.shifted(range, offset)
+    return { range[1] + offset, range[2] + offset }
+end
+
+function M.count(range)
+    return range[2] - range[1] + 1
+end
+
+function M.spelled(range)
+    return ("%d-%d"):format(range[1], range[2])
+end
+
+-- As plate.1001.exr. `role` never ends in a digit: a Saver would take that for a part of the number.
+function M.file(role, number)
+    return ("%s.%04d.exr"):format(role, number)
+end
+
+return M

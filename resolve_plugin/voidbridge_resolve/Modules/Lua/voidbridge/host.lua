@@ -1,0 +1,296 @@
+-- Fusion itself: the only room that knows compositions, tools and their inputs. It translates and decides nothing.
+--
+-- What is set while a comp is locked, Resolve's render may not see: everything here is set unlocked and inside an Undo.
+
+local controls = require("voidbridge.controls")
+local frames = require("voidbridge.frames")
+local refused = require("voidbridge.refused")
+local system = require("voidbridge.system")
+
+local M = {}
+
+M.COLORS = {
+    ready = { R = 0.25, G = 0.37, B = 0.5 },
+    stale = { R = 0.62, G = 0.5, B = 0.18 },
+    failed = { R = 0.56, G = 0.18, B = 0.18 },
+}
+local INPUTS = { "plate", "matte", "affected" } -- in the order of the macro's
+local ROLE = "Voidbridge" -- the name of the data that says what an inner tool is for
+local STATE = "VoidbridgeState"
+local QUIET = 524288 -- a render flag: no dialog at its end
+local LOCKS = 64 -- no comp is locked so deep
+
+-- A Loader forgets these when its clip changes.
+local FORGOTTEN = { "HoldFirstFrame", "HoldLastFrame", "Reverse", "Loop", "Depth", "KeyCode", "TimeCodeOffset" }
+
+-- -- a tool and its inside ---------------------------------------------------------------------------
+
+local function is_group(tool)
+    return tool.ID == "GroupOperator" or tool.ID == "MacroOperator"
+end
+
+-- The inside of a Voidbridge from any of its tools: its inner tools by their roles, and `group`, `comp`. nil where
+-- the tool is none of ours.
+function M.inside(tool)
+    local group = is_group(tool) and tool or tool.ParentTool
+    if not group then
+        return nil
+    end
+    local found = { group = group, comp = group:Comp() }
+    for _, child in pairs(group:GetChildrenList(false)) do
+        local role = child:GetData(ROLE)
+        if role then
+            found[role] = child
+        end
+    end
+    return found.plate and found.result and found or nil
+end
+
+-- Every Voidbridge of a comp.
+function M.all(comp)
+    local found = {}
+    for _, tool in pairs(comp:GetToolList(false)) do
+        local inside = is_group(tool) and M.inside(tool)
+        if inside then
+            found[#found + 1] = inside
+        end
+    end
+    return found
+end
+
+-- What is kept in the comp: id, name, homes, last, job, shown.
+function M.state(inside)
+    return inside.plate:GetData(STATE) or { id = "", name = "", homes = "", last = 0, job = 0, shown = 0 }
+end
+
+function M.keep(inside, state)
+    inside.plate:SetData(STATE, state)
+end
+
+function M.values(inside)
+    local found = {}
+    for _, control in ipairs(controls.ALL) do
+        local tool = inside[control.on]
+        if controls.holds_value(control) then
+            found[control.name] = controls.meaning(control, tool and tool:GetInput(control.id))
+        end
+    end
+    return found
+end
+
+-- Does something to a comp that is not locked, as one step of its Undo; whatever happens, both are as they were.
+local function changing(comp, what, change)
+    local locks = 0
+    while comp:IsLocked() and locks < LOCKS do
+        comp:Unlock()
+        locks = locks + 1
+    end
+    comp:StartUndo("Voidbridge: " .. what)
+    local ok, problem = pcall(change)
+    comp:EndUndo(true)
+    for _ = 1, locks do
+        comp:Lock()
+    end
+    if not ok then
+        error(problem, 0)
+    end
+end
+
+function M.put(inside, name, value)
+    local control = controls.BY_NAME[name]
+    local tool, held = inside[control.on], controls.held(control, value)
+    if tool:GetInput(control.id) ~= held then
+        changing(inside.comp, control.label, function()
+            tool:SetInput(control.id, held)
+        end)
+    end
+end
+
+-- The status line and the color of the tile.
+function M.say(inside, text, color)
+    M.put(inside, "status", text)
+    inside.group.TileColor = M.COLORS[color]
+end
+
+function M.print(text)
+    print("Voidbridge: " .. text)
+end
+
+-- -- the comp around it -------------------------------------------------------------------------------
+
+-- The path of the comp; empty in Resolve, and before it is saved.
+function M.file(inside)
+    return inside.comp:GetAttrs().COMPS_FileName or ""
+end
+
+-- What feeds an input, as a name: of the file of a Loader, else of the tool.
+local function source(output)
+    local tool = output:GetTool()
+    local clip = tool.ID == "Loader" and tool:GetInput("Clip") or ""
+    return tool.Name .. (clip ~= "" and " " .. system.slashes(clip):match("[^/]*$") or "")
+end
+
+function M.scene(inside)
+    local attributes = inside.comp:GetAttrs()
+    local found = { range = frames.of_comp(attributes), bounds = frames.bounds(attributes) }
+    for i, role in ipairs(INPUTS) do
+        local input = inside.group:FindMainInput(i)
+        local output = input and input:GetConnectedOutput()
+        found[role] = output and source(output)
+    end
+    return found
+end
+
+-- -- rendering ----------------------------------------------------------------------------------------
+
+local function set_saver(inside, saver, clip, depth, passed)
+    changing(inside.comp, "render", function()
+        saver:SetInput("Clip", clip)
+        saver:SetInput("OpenEXRFormat.Depth", depth)
+        saver:SetAttrs({ TOOLB_PassThrough = passed })
+    end)
+end
+
+local function render(inside, role, version, depth)
+    local saver = inside["save_" .. role]
+    if not saver then
+        refused.because(("The inside of this tool was changed: there is no Saver for the %s."):format(role),
+            "Make a new one and connect it in the place of this one.")
+    end
+    local folder = version.folder .. "/rendered"
+    local range = version.rendered
+    system.make_folder(folder)
+    set_saver(inside, saver, system.native(folder .. "/" .. role .. ".0000.exr"), depth, false)
+    local ok, done = pcall(function()
+        return inside.comp:Render({
+            Tool = saver, Start = range[1], End = range[2], Step = 1, Wait = true, HiQ = true, MotionBlur = true,
+            RenderFlags = QUIET,
+        })
+    end)
+    set_saver(inside, saver, "", depth, true)
+    for frame = range[1], range[2] do
+        local name = frames.file(role, frame)
+        local there = system.rename(folder .. "/" .. name,
+            version.folder .. "/" .. frames.file(role, frame + version.offset))
+        if not there then
+            local why = ok and done and "it says that it did" or ok and "it was stopped, or failed" or tostring(done)
+            refused.because(("Fusion did not write frame %d of the %s: %s."):format(frame, role, why),
+                "Look at what feeds this tool; the Console says more.")
+        end
+    end
+    system.remove_folder(folder)
+end
+
+-- The inputs as files of a version, each frame looked for, under the numbers of files. Raises a refusal.
+function M.render(inside, version, depth)
+    for _, role in ipairs(INPUTS) do
+        if role ~= "affected" or version.has_affected then
+            render(inside, role, version, depth == "32 bit float" and 2 or 1)
+        end
+    end
+end
+
+-- -- showing ------------------------------------------------------------------------------------------
+
+local function length(loader)
+    local lengths = loader:GetAttrs().TOOLIT_Clip_Length
+    return lengths and lengths[1] or 0
+end
+
+-- How much an artist trimmed a Loader, as frames from its start and its end.
+function M.trim(loader)
+    local count = length(loader)
+    if count == 0 then
+        return { 0, 0 }
+    end
+    return { loader:GetInput("ClipTimeStart"), count - 1 - loader:GetInput("ClipTimeEnd") }
+end
+
+-- A sequence in a Loader. `range`: frames of the comp; `skip`: frames of the files before them; `trim` as of `trim`.
+-- Neither of GlobalIn and GlobalOut can pass the other, and setting them moves the clip's own times: those come last.
+local function load(comp, loader, first_file, range, skip, trim)
+    local kept = {}
+    for _, name in ipairs(FORGOTTEN) do
+        kept[name] = loader:GetInput(name)
+    end
+    loader:SetInput("Clip", comp:ReverseMapPath(system.native(first_file)))
+    local count = frames.count(range)
+    if length(loader) < skip + count then
+        refused.because(("Fusion sees %d of the %d files from %s on."):format(length(loader), skip + count, first_file),
+            "Look whether they are there.")
+    end
+    local from = math.min(trim[1], count - 1)
+    local till = math.max(count - 1 - trim[2], from)
+    local first, last = range[1] + from, range[1] + till
+    if first > loader:GetInput("GlobalOut") then
+        loader:SetInput("GlobalOut", last)
+        loader:SetInput("GlobalIn", first)
+    else
+        loader:SetInput("GlobalIn", first)
+        loader:SetInput("GlobalOut", last)
+    end
+    loader:SetInput("ClipTimeStart", skip + from)
+    loader:SetInput("ClipTimeEnd", skip + till)
+    for name, value in pairs(kept) do
+        loader:SetInput(name, value)
+    end
+end
+
+-- result, plate: the first files, both of the frames `range`; the plate's begin `skip` frames before.
+function M.show(inside, result, plate, range, skip)
+    changing(inside.comp, "show a result", function()
+        local trim = M.trim(inside.load_result)
+        load(inside.comp, inside.load_result, result, range, 0, trim)
+        load(inside.comp, inside.load_plate, plate, range, skip, trim)
+        inside.result:SetAttrs({ TOOLB_PassThrough = false })
+    end)
+end
+
+-- The plate, as without a result.
+function M.hide(inside)
+    changing(inside.comp, "show the plate", function()
+        inside.result:SetAttrs({ TOOLB_PassThrough = true })
+    end)
+end
+
+function M.is_shown(inside)
+    return not inside.result:GetAttrs().TOOLB_PassThrough
+end
+
+-- -- the application ----------------------------------------------------------------------------------
+
+local function application()
+    return rawget(_G, "fusion") or rawget(_G, "fu")
+end
+
+function M.version()
+    return tostring(application().Version)
+end
+
+-- Onto the clipboard. False where that does not work.
+function M.copy(text)
+    return (pcall(function()
+        application():SetClipboard(text)
+    end))
+end
+
+-- A new tool behind `tool`, from the text of a macro.
+function M.add(comp, settings, tool)
+    local before = {}
+    for _, inside in ipairs(M.all(comp)) do
+        before[inside.group.Name] = true
+    end
+    local made
+    changing(comp, "add", function()
+        comp:Paste(settings)
+        for _, inside in ipairs(M.all(comp)) do
+            made = not before[inside.group.Name] and inside or made
+        end
+        if made and tool then
+            made.group:FindMainInput(1):ConnectTo(tool:FindMainOutput(1))
+        end
+    end)
+    return made
+end
+
+return M

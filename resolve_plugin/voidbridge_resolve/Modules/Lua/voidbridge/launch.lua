@@ -1,0 +1,139 @@
+-- Starts a child process that outlives the script that started it, by the first route that works on this host.
+--
+-- Which routes work differs between editions and systems and cannot be asked. So the child is a small script in a folder
+-- of its own, whose first act is to leave a mark there: a route works when the mark appears. The script runs once, however
+-- often it is started. Where no route works, it is what the artist can start by hand.
+--
+--    FOLDER/arguments.txt   the words of the command, one a line
+--           start.sh        or start.cmd
+--           started.txt     the mark
+--           said.txt        all that the child said
+--           ended.txt       its exit code, at the end
+
+local system = require("voidbridge.system")
+
+local M = {}
+
+M.PATIENCE_S = 3 -- until the mark of a route that works has appeared
+local LOOK_S = 0.1
+
+local SH = [[
+#!/bin/sh
+# One job of Voidbridge. It may be started by hand, and runs only once.
+cd "$(dirname "$0")" || exit 2
+mkdir started 2>/dev/null || exit 0
+for name in $(env | sed -n 's/^\(PYTHON[A-Za-z0-9_]*\)=.*/\1/p'); do unset "$name"; done
+export PYTHONIOENCODING=utf-8
+trap '' HUP
+: > started.txt
+%s @arguments.txt > said.txt 2>&1 < /dev/null
+echo $? > ended.txt
+]]
+
+local CMD = [[
+@echo off
+rem One job of Voidbridge. It may be started by hand, and runs only once.
+chcp 65001 > nul
+cd /d "%%~dp0" || exit /b 2
+mkdir started 2> nul || exit /b 0
+for /f "delims==" %%%%n in ('set PYTHON 2^> nul') do set "%%%%n="
+set PYTHONIOENCODING=utf-8
+type nul > started.txt
+%s @arguments.txt > said.txt 2>&1 < nul
+> ended.txt echo %%errorlevel%%
+]]
+
+function M.name(windows)
+    return windows and "start.cmd" or "start.sh"
+end
+
+-- The text of the script for a command.
+function M.script(command, windows)
+    local words = {}
+    for i, word in ipairs(command) do
+        words[i] = windows and '"' .. word:gsub("/", "\\"):gsub("%%", "%%%%") .. '"' or M.quoted(word)
+    end
+    local text = (windows and CMD or SH):format((table.concat(words, " ")))
+    return windows and text:gsub("\n", "\r\n") or text
+end
+
+-- As one word for a POSIX shell.
+function M.quoted(word)
+    return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+-- What starts the script, as one would type it.
+function M.by_hand(folder)
+    local path = folder .. "/" .. M.name(system.windows)
+    return system.windows and '"' .. system.native(path) .. '"' or "sh " .. M.quoted(path)
+end
+
+-- In the order in which they are tried. Each may raise.
+M.ROUTES = {
+    { name = "ffi", start = function(folder)
+        local C = system.ffi.C
+        if system.windows then
+            local shell, wide = system.ffi.load("Shell32"), system.wide
+            shell.ShellExecuteW(nil, wide("open"), wide(system.native(folder .. "/start.cmd")), nil,
+                wide(system.native(folder)), 0)
+        else
+            C.system(M.by_hand(folder) .. " > /dev/null 2>&1 < /dev/null &")
+        end
+    end },
+    { name = "executebg", start = function(folder)
+        local command = M.by_hand(folder)
+        bmd.executebg(system.windows and "cmd /c " .. command or command, false)
+    end },
+    { name = "popen", start = function(folder)
+        local command = M.by_hand(folder)
+        local pipe = io.popen(system.windows and 'start "" /b cmd /c ' .. command
+            or command .. " > /dev/null 2>&1 < /dev/null &")
+        pipe:close()
+    end },
+}
+
+-- Writes the folder's script. False where it cannot be written.
+function M.prepare(folder, command, words)
+    return system.write(folder .. "/arguments.txt", table.concat(words, "\n") .. "\n")
+        and system.write(folder .. "/" .. M.name(system.windows), M.script(command, system.windows))
+end
+
+-- Starts what was prepared. The name of the route, or nil where none works.
+function M.start(folder)
+    for _, route in ipairs(M.ROUTES) do
+        if pcall(route.start, folder) then
+            for _ = 1, M.PATIENCE_S / LOOK_S do
+                if M.has_started(folder) then
+                    return route.name
+                end
+                system.sleep(LOOK_S)
+            end
+        end
+    end
+    return nil
+end
+
+function M.has_started(folder)
+    return system.exists(folder .. "/started.txt")
+end
+
+-- The exit code; nil while it runs, or where it was killed with its shell.
+function M.exit_code(folder)
+    return tonumber((system.read(folder .. "/ended.txt") or ""):match("%-?%d+"))
+end
+
+-- Takes the folder away with all that is ours in it; other files keep it.
+function M.clean(folder)
+    for _, name in ipairs({ "arguments.txt", "start.sh", "start.cmd", "started.txt", "said.txt", "ended.txt" }) do
+        system.remove(folder .. "/" .. name)
+    end
+    system.remove_folder(folder .. "/started")
+    system.remove_folder(folder)
+end
+
+-- All that it said.
+function M.said(folder)
+    return system.read(folder .. "/said.txt") or ""
+end
+
+return M

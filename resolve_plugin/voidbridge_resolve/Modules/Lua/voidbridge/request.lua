@@ -1,0 +1,142 @@
+-- What the artist asked for: values and the comp around the tool in, a checked request and the words of a command
+-- out. Touches nothing.
+
+local controls = require("voidbridge.controls")
+local frames = require("voidbridge.frames")
+local refused = require("voidbridge.refused")
+
+local M = {}
+
+-- values  by the names of the controls
+-- scene   range, bounds: as the comp counts; plate, matte, affected: what is connected, as a name, or nil
+--
+-- The request: wanted and rendered frames as the comp counts, offset, has_affected, settings (every value that makes
+-- the result), daemon, priority, sources. Raises a refusal before anything is rendered.
+function M.resolve(values, scene)
+    if not scene.plate then
+        refused.because("Nothing is connected to the input plate.", "Connect the plate.")
+    end
+    if not scene.matte then
+        refused.because("Nothing is connected to the input matte.", "Connect a matte that is 1 on the object.")
+    end
+    local wanted = scene.range
+    if values.frame_range == "custom" then
+        wanted = { values.first, values.last }
+    end
+    if wanted[1] > wanted[2] then
+        refused.because(("The frame range %s is empty."):format(frames.spelled(wanted)),
+            "Set first to a frame that is not behind last.")
+    end
+    if wanted[1] < scene.bounds[1] or wanted[2] > scene.bounds[2] then
+        refused.because(("The frames %s are asked for, the comp has %s."):format(
+            frames.spelled(wanted), frames.spelled(scene.bounds)), "Choose a range within the comp.")
+    end
+    if values.handles < 0 then
+        refused.because(("Handles are %d."):format(values.handles), "Set them to 0 or more.")
+    end
+    local rendered = frames.with_handles(wanted, values.handles, scene.bounds)
+    if rendered[1] < 0 then
+        refused.because(("The frames %s begin below 0, where a Saver has no numbers for its files."):format(
+            frames.spelled(rendered)), "Let the comp begin at 0 or later.")
+    end
+    if rendered[1] + values.frame_offset < 0 then
+        refused.because(("With the frame offset %d the files begin at %d."):format(
+            values.frame_offset, rendered[1] + values.frame_offset), "File names have no negative numbers: change the offset.")
+    end
+    local settings = {}
+    for _, control in ipairs(controls.ALL) do
+        if control.result then
+            settings[control.name] = values[control.name]
+        end
+    end
+    settings.color_space, settings.color_space_name = M.space(values), nil
+    return {
+        wanted = wanted,
+        rendered = rendered,
+        offset = values.frame_offset,
+        has_affected = scene.affected ~= nil,
+        settings = settings,
+        daemon = (values.daemon:match("^%s*(.-)%s*$")),
+        priority = values.priority,
+        sources = { plate = scene.plate, matte = scene.matte, affected = scene.affected },
+    }
+end
+
+-- The name of the color space. Raises a refusal where none was chosen: a guess would be seen only in the final picture.
+function M.space(values)
+    if values.color_space == controls.SPACE_OTHER then
+        local name = values.color_space_name:match("^%s*(.-)%s*$")
+        if name == "" then
+            refused.because("The color space is another one, and has no name.", "Write it into 'another space'.")
+        end
+        return name
+    end
+    if values.color_space == controls.SPACE_UNSAID then
+        refused.because("Nobody has said what the pixels are.",
+            "Choose in 'pixels at this point are'. On Resolve's Fusion page it is the timeline color space.")
+    end
+    return values.color_space
+end
+
+local function plain(value)
+    if type(value) == "number" then
+        return value == math.floor(value) and ("%d"):format(value) or ("%.6g"):format(value)
+    elseif type(value) == "boolean" then
+        return value and "yes" or "no"
+    end
+    return (tostring(value):gsub("%c+", " "))
+end
+
+-- Everything that decides the result, as texts by name: what is written beside it and compared later.
+function M.described(request)
+    local found = {}
+    for name, value in pairs(request.settings) do
+        found[name] = plain(value)
+    end
+    for role, source in pairs(request.sources) do
+        found[role] = source
+    end
+    found.frames = frames.spelled(request.wanted)
+    found.rendered = frames.spelled(request.rendered)
+    return found
+end
+
+-- The names whose values differ, sorted.
+function M.differences(one, other)
+    local found, seen = {}, {}
+    for _, side in ipairs({ one, other }) do
+        for name in pairs(side) do
+            if one[name] ~= other[name] and not seen[name] then
+                seen[name] = true
+                found[#found + 1] = name
+            end
+        end
+    end
+    table.sort(found)
+    return found
+end
+
+-- The words of the child process, which works in the version's folder: no path is among them. Values are bound with
+-- `=`, so that none is taken for an option.
+function M.words(request)
+    local words = {
+        "run", "plate.%04d.exr", "matte.%04d.exr", "--output=result.%04d.exr", "--status-file=status.json", "--json",
+        "--frames=" .. frames.spelled(frames.shifted(request.wanted, request.offset)),
+        "--color-space=" .. request.settings.color_space,
+        "--priority=" .. plain(request.priority),
+    }
+    if request.has_affected then
+        words[#words + 1] = "--affected=affected.%04d.exr"
+    end
+    for _, control in ipairs(controls.ALL) do
+        if control.option and control.result then
+            words[#words + 1] = control.option .. "=" .. plain(request.settings[control.name])
+        end
+    end
+    if request.daemon ~= "" then
+        words[#words + 1] = "--daemon=" .. request.daemon
+    end
+    return words
+end
+
+return M

@@ -1,0 +1,64 @@
+-- How a job stands, from what its child process left in its folder. Pure: texts in, words out.
+
+local json = require("voidbridge.json")
+
+local M = {}
+
+-- A child writes its status every two seconds. After this it is gone, with the machine or by a kill.
+M.LOST_S = 60
+
+local function last_line(text)
+    local found
+    for line in text:gmatch("[^\r\n]+") do
+        if line:find("%S") then
+            found = line
+        end
+    end
+    return found or "it said nothing"
+end
+
+local function sentence(text)
+    return text:find("[.!?]$") and text or text .. "."
+end
+
+-- seen: status, said (texts of files or nil), started (boolean), code (exit code or nil), now (seconds since 1970).
+-- Returns phase (waiting, working, lost, done, failed, cancelled), the line for the artist, and the whole status or {}.
+function M.judged(seen)
+    local status = json.decode(seen.status) or {}
+    if status.phase == "done" then
+        return "done", "done", status
+    elseif status.phase == "cancelled" then
+        return "cancelled", "cancelled", status
+    elseif status.phase == "failed" then
+        return "failed", "failed: " .. (sentence(status.text) .. " " .. status.hint):match("^(.-)%s*$"), status
+    elseif seen.code then
+        return "failed", ("failed: voidbridge ended with %d: %s"):format(seen.code, last_line(seen.said or "")), status
+    elseif status.alive and seen.now - status.alive > M.LOST_S then
+        return "lost", ("lost: the last word of voidbridge is %d s old: %s. Press Remove again; what a daemon has is kept."):format(
+            seen.now - status.alive, status.text), status
+    elseif status.phase == "working" then
+        return "working", status.text, status
+    elseif seen.started then
+        return "working", "starting", status
+    end
+    return "waiting", "not started yet", status
+end
+
+-- What `voidbridge doctor --json` found, for the artist: nil while it is not over.
+function M.diagnosis(said, code)
+    if not code then
+        return nil
+    elseif code == 0 then
+        return "The connection is good: a tiny shot went there and came back right."
+    end
+    local found = {}
+    for line in said:gmatch("[^\r\n]+") do
+        local event = json.decode(line)
+        if type(event) == "table" and event.event == "check" and event.verdict == "failed" then
+            found[#found + 1] = ("%s: %s %s"):format(event.check, event.text, event.advice)
+        end
+    end
+    return #found > 0 and table.concat(found, "\n") or last_line(said)
+end
+
+return M

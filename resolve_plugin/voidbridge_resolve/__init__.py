@@ -1,0 +1,1 @@
+"""The tool for Fusion: a macro, a Lua module, scripts. Copied to where Fusion looks; nothing is imported."""

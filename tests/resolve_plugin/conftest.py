@@ -1,0 +1,57 @@
+"""A stand-in for Fusion, with the tool installed as a user has it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from voidbridge_backend.install import install_resolve
+
+HERE = Path(__file__).parent
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """A module of the tests, which are no package, under a name that others import it by."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec
+        assert spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+stage = load("voidbridge_stage", HERE.parent / "end_to_end/stage.py")
+load("voidbridge_fusion_tools", HERE / "stand_in_tools.py")
+fusion = load("voidbridge_fusion", HERE / "stand_in.py")
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fusion's folder after `voidbridge install resolve`, with a space, an umlaut and an apostrophe in its name."""
+    folder = tmp_path_factory.mktemp("host") / "Sam's Füsion"
+    install_resolve(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[Any]:
+    with stage.daemon() as made:
+        made.wait_for_worker()
+        yield made
+
+
+@pytest.fixture
+def host(plugin: Path, tmp_path: Path) -> Iterator[Any]:
+    """A Fusion that has just started."""
+    made = fusion.Stage(plugin, tmp_path)
+    yield made
+    assert made.mistakes == []
+    assert made.locked_writes == []
+    assert made.loose_writes == []

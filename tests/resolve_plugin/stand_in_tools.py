@@ -1,0 +1,281 @@
+"""Tools of a small Fusion for tests: inputs, links, pictures. What Lua may see of them is in `NAMES`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lupa.luajit21 import lua_type
+from voidbridge_stage import channels_of
+
+from voidbridge_backend.plate.fresh import new_file
+
+# Those that we use. Checked by hand against the public listing of Fusion's class browser (build of November 2025);
+# GetAttrs and SetAttrs stand in no class there, and in every script.
+NAMES = {
+    "Composition": {
+        *("GetAttrs", "GetToolList", "StartUndo", "EndUndo", "Lock", "Unlock", "IsLocked", "Render"),
+        *("ReverseMapPath", "Paste"),
+    },
+    "Operator": {
+        *("ID", "Name", "ParentTool", "TileColor", "Comp", "GetAttrs", "SetAttrs", "GetChildrenList"),
+        *("GetData", "SetData", "GetInput", "SetInput", "FindMainInput", "FindMainOutput"),
+    },
+    "PlainInput": {"GetConnectedOutput", "ConnectTo"},
+    "Output": {"GetTool"},
+    "Fusion": {"GetEnv", "SetClipboard", "Version"},
+}  # fmt: skip
+BMD = {"wait", "readfile", "createdir", "executebg"}
+"""Of the library that scripts have; it stands in no class."""
+
+Image = dict[str, Any]
+"""Channels R, G, B and A, [height, width] each, in the depth of the image."""
+
+
+def plain(value: Any) -> Any:
+    """A table of Lua as a dict, or a list where its keys are 1, 2, 3."""
+    if lua_type(value) != "table":
+        return value
+    found = {key: plain(item) for key, item in value.items()}
+    if found and set(found) == set(range(1, len(found) + 1)):
+        return [found[i] for i in range(1, len(found) + 1)]
+    return found
+
+
+class Thing:
+    """Something of Fusion's: `kind` names its class."""
+
+    kind = ""
+    stage: Any
+    proxy: Any = None
+
+
+class Tool(Thing):
+    kind = "Operator"
+
+    def __init__(self, stage: Any, comp: Any, id: str, name: str) -> None:
+        self.stage, self.comp, self.ID, self.Name = stage, comp, id, name
+        self.ParentTool: Tool | None = None
+        self.TileColor: Any = None
+        self.children: list[Tool] = []
+        self.inputs: dict[str, Any] = {}
+        self.seen: dict[str, Any] = {}
+        """What a render sees of the inputs."""
+        self.links: dict[str, Tool] = {}
+        self.published: dict[str, tuple[Tool, str]] = {}
+        self.outputs: dict[int, Tool] = {}
+        self.controls: dict[str, Any] = {}
+        self.data: dict[str, Any] = {}
+        self.passed = False
+
+    def Comp(self) -> Any:
+        return self.comp
+
+    def GetAttrs(self) -> Any:
+        found: dict[str, Any] = {"TOOLB_PassThrough": self.passed, "TOOLS_Name": self.Name}
+        if self.ID == "Loader" and self.inputs.get("Clip"):
+            found["TOOLIT_Clip_Length"] = {1: float(len(self.sequence()))}
+        return found
+
+    def SetAttrs(self, attributes: Any) -> None:
+        for name, value in plain(attributes).items():
+            assert name == "TOOLB_PassThrough", name
+            self.stage.wrote(self, name)
+            self.passed = value
+
+    def GetChildrenList(self, selected: bool) -> Any:
+        assert selected is False
+        return dict(enumerate(self.children, 1))
+
+    def GetData(self, name: str) -> Any:
+        return self.data.get(name)
+
+    def SetData(self, name: str, value: Any) -> None:
+        self.data[name] = plain(value)
+
+    def GetInput(self, id: str) -> Any:
+        tool, inner = self.published.get(id, (self, id))
+        return tool.inputs.get(inner)
+
+    def SetInput(self, id: str, value: Any) -> None:
+        tool, inner = self.published.get(id, (self, id))
+        if inner not in tool.inputs:
+            raise KeyError(f"{tool.Name} has no input {inner}")
+        tool.stage.wrote(tool, inner)
+        tool.set(inner, value)
+        tool.changed(inner)
+
+    def set(self, id: str, value: Any) -> None:
+        if self.ID == "Loader" and id == "Clip":
+            self.forget(value)
+        elif id == "GlobalIn" and value > self.inputs["GlobalOut"]:
+            return
+        elif id == "GlobalOut" and value < self.inputs["GlobalIn"]:
+            return
+        elif id == "GlobalIn":  # moving the start of a clip trims it
+            moved = self.inputs["ClipTimeStart"] + value - self.inputs["GlobalIn"]
+            self.store("ClipTimeStart", max(moved, 0.0))
+            self.store("HoldFirstFrame", max(-moved, 0.0))
+        self.store(id, value)
+
+    def store(self, id: str, value: Any) -> None:
+        if type(value) is int:
+            value = float(value)  # as every number of Lua
+        self.inputs[id] = value
+        if not self.comp.locks or self.comp.undo:
+            self.seen[id] = value
+
+    def changed(self, id: str) -> None:
+        script = self.controls.get(id, {}).get("INPS_ExecuteOnChange")
+        if script:
+            self.stage.run(script, self)
+
+    def FindMainInput(self, number: int) -> Input | None:
+        if self.ID == "GroupOperator":
+            found = self.published.get(f"MainInput{number:.0f}")
+            return Input(*found) if found else None
+        first = {"Custom": "Image1"}.get(self.ID, "Input")
+        return Input(self, first) if number == 1 else None
+
+    def FindMainOutput(self, number: int) -> Output:
+        return Output(self.outputs.get(int(number), self))
+
+    # -- pictures -----------------------------------------------------------------------------------
+
+    def image(self, frame: int) -> Image | None:
+        """What the tool gives at a frame of the comp; None where that is nothing."""
+        if self.ID == "Loader":
+            return self.loaded(frame)
+        main = self.links.get({"Custom": "Image1"}.get(self.ID, "Input"))
+        below = main.image(frame) if main else None
+        if self.passed or self.ID == "Saver":
+            return below
+        if self.ID == "ChangeDepth":
+            assert self.seen["Depth"] == 4
+            return {n: p.astype(np.float32) for n, p in below.items()} if below else None
+        assert self.ID == "Custom", self.ID
+        return self.computed(below, frame)
+
+    def computed(self, first: Image | None, frame: int) -> Image | None:
+        images = [first, *(self.links[f"Image{i}"].image(frame) if f"Image{i}" in self.links else None
+                           for i in (2, 3))]  # fmt: skip
+        if first is None:
+            return None
+        names: dict[str, Any] = {f"n{i}": self.seen.get(f"NumberIn{i}", 0.0) for i in range(1, 5)}
+        for i, image in enumerate(images, 1):
+            for channel in "RGBA":
+                plane = image[channel] if image else np.zeros_like(first["R"])
+                names[f"{channel.lower()}{i}"] = plane.astype(np.float32)
+        colors = ("Red", "Green", "Blue", "Alpha")
+        return {
+            channel: np.broadcast_to(
+                value_of(self.seen[f"{color}Expression"], names), first["R"].shape
+            ).astype(first["R"].dtype)
+            for channel, color in zip("RGBA", colors, strict=True)
+        }
+
+    # -- Loader ---------------------------------------------------------------------------------------
+
+    def sequence(self) -> list[Path]:
+        """The files of a Loader, from the one that it names on."""
+        path = Path(self.comp.mapped(self.inputs["Clip"]))
+        found = re.fullmatch(r"(.*?)(\d+)(\.\w+)", path.name)
+        if not found:
+            return [path] if path.is_file() else []
+        files = []
+        number, width = int(found[2]), len(found[2])
+        while (file := path.with_name(f"{found[1]}{number:0{width}d}{found[3]}")).is_file():
+            files.append(file)
+            number += 1
+        return files
+
+    def forget(self, clip: str) -> None:
+        """As Fusion does when a clip is changed."""
+        self.store("Clip", clip)
+        count = len(self.sequence())
+        for id, value in {
+            "ClipTimeStart": 0.0, "ClipTimeEnd": count - 1.0, "HoldFirstFrame": 0.0, "HoldLastFrame": 0.0,
+            "Reverse": 0.0, "Loop": 0.0, "Depth": 0.0, "KeyCode": "", "TimeCodeOffset": 0.0,
+            "GlobalIn": float(self.comp.first), "GlobalOut": float(self.comp.first + count - 1),
+        }.items():  # fmt: skip
+            self.store(id, value)
+
+    def loaded(self, frame: int) -> Image | None:
+        if (
+            not self.seen.get("Clip")
+            or not self.seen["GlobalIn"] <= frame <= self.seen["GlobalOut"]
+        ):
+            return None
+        number = frame - self.seen["GlobalIn"] + self.seen["ClipTimeStart"]
+        assert number <= self.seen["ClipTimeEnd"], f"{self.Name} shows frames behind its clip's end"
+        files = self.sequence()
+        if number >= len(files):
+            assert self.seen.get("MissingFrames", 0) == 0
+            raise RuntimeError(f"{self.Name}: frame {number:.0f} of the clip is not there")
+        planes = channels_of(files[int(number)])
+        some = next(iter(planes.values()))
+        absent = {"A": np.ones_like(some)}
+        return {n: planes.get(n, absent.get(n, np.zeros_like(some))) for n in "RGBA"}
+
+    # -- Saver ------------------------------------------------------------------------------------------
+
+    def write(self, frame: int) -> None:
+        seen = self.seen
+        assert seen["OutputFormat"] == "OpenEXRFormat"
+        kind = {1: np.float16, 2: np.float32}[int(seen["OpenEXRFormat.Depth"])]
+        image = self.image(frame)
+        if image is None:
+            raise RuntimeError(f"{self.Name} failed at time {frame}")
+        colors = {"R": "Red", "G": "Green", "B": "Blue", "A": "Alpha"}
+        planes = {
+            n: p.astype(kind)
+            for n, p in image.items()
+            if seen.get(f"OpenEXRFormat.{colors[n]}Enable", 1) == 1
+        }
+        path = saved_as(seen["Clip"], frame)
+        if seen["CreateDir"] == 1:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(new_file(planes))
+
+
+def saved_as(clip: str, frame: int) -> Path:
+    """A Saver's number replaces digits at the end of the name, else it comes behind: four digits at least."""
+    path = Path(clip)
+    stem = re.sub(r"\d+$", "", path.stem)
+    return path.with_name(f"{stem}{frame:04d}{path.suffix}")
+
+
+class Input(Thing):
+    kind = "PlainInput"
+
+    def __init__(self, tool: Tool, id: str) -> None:
+        self.stage, self.tool, self.id = tool.stage, tool, id
+
+    def GetConnectedOutput(self) -> Output | None:
+        found = self.tool.links.get(self.id)
+        return Output(found) if found else None
+
+    def ConnectTo(self, output: Output) -> bool:
+        self.tool.links[self.id] = output.tool
+        return True
+
+
+class Output(Thing):
+    kind = "Output"
+
+    def __init__(self, tool: Tool) -> None:
+        self.stage, self.tool = tool.stage, tool
+
+    def GetTool(self) -> Tool:
+        return self.tool
+
+
+def value_of(text: str, names: dict[str, Any]) -> Any:
+    """A Custom tool's expression: if(condition, one, other), arithmetic, comparisons, && and ||."""
+    for found in re.findall(r"[A-Za-z_]\w*", text):
+        assert found in names or found in ("if", "abs", "e"), f"{found} in {text}"
+    python = re.sub(r"\bif\(", "where(", text).replace("&&", "&").replace("||", "|")
+    with np.errstate(invalid="ignore"):
+        return eval(python, {"where": np.where, "abs": np.abs, "__builtins__": {}}, names)

@@ -1,0 +1,331 @@
+"""Jobs of the tool for Fusion that end otherwise, meet each other, or outlive their comp."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import voidbridge_fusion as fusion
+import voidbridge_stage as stage
+from voidbridge_stage import channels_of, make_shot
+
+FILES = range(1001, 1004)
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Any:
+    """Other pictures for every test: the daemon, which they share, answers what it knows from its store."""
+    return make_shot(tmp_path / "s", FILES, seed=zlib.crc32(tmp_path.name.encode()) % 9000)
+
+
+def tool_of(host: Any, comp: Any, shot: Any, address: str, **values: Any) -> Any:
+    sources = {r: host.loader(comp, r, shot.file(r, FILES[0])) for r in ("plate", "matte")}
+    group = host.new_tool(comp, **sources)
+    host.module("voidbridge.controls")["BY_NAME"]["engine"]["choices"][3] = "echo"
+    host.choose(
+        group,
+        **{
+            "color_space": "ACEScg", "frame_offset": 1001, "engine": "echo", "grow": 0, "soften": 0,
+            "daemon": address, **values,
+        },
+    )  # fmt: skip
+    return group
+
+
+def is_removed(host: Any, group: Any, shot: Any) -> bool:
+    hole = channels_of(shot.file("matte", 1002))["A"] > 0
+    own = channels_of(shot.file("plate", 1002))["R"].astype(np.float32)
+    return bool(np.array_equal(host.shown(group, 1)["R"] != own, hole))
+
+
+def versions(host: Any) -> list[str]:
+    return sorted(path.name for path in host.folder.glob("Voidbridge/*/v*"))
+
+
+def test_a_cancelled_job_leaves_nothing_half_and_the_earlier_result(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: s.startswith("done"))
+    host.choose(group, steps=1000)
+    assert host.status(group) == "stale: other than in v001: steps"
+    host.press(group, "Remove")
+    host.until(group, lambda s: s.startswith("removing"))
+    host.press(group, "Cancel")
+    if "cancelled" not in host.status(group):
+        host.until(group, lambda s: "cancelled" in s)
+    assert host.status(group) == "cancelled; stale: other than in v001: steps"
+    assert versions(host) == ["v001"]
+    assert is_removed(host, group, shot)
+    host.press(group, "Cancel")
+    assert "not at work" in host.status(group)
+
+
+def test_a_missing_daemon_is_said_within_seconds_with_address_and_command(
+    host: Any, shot: Any
+) -> None:
+    group = tool_of(host, host.comp(), shot, "tcp://127.0.0.1:9")
+    host.press(group, "Remove")
+    text = host.until(group, lambda s: s.startswith("failed"), seconds=20)
+    assert "127.0.0.1:9" in text
+    assert "voidbridge serve" in text
+    assert versions(host) == []
+    assert group.TileColor == {"R": 0.56, "G": 0.18, "B": 0.18}
+
+
+def test_a_job_that_fails_says_why_and_what_to_do(host: Any, shot: Any, daemon: Any) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address, color_space="another, named below",
+                    color_space_name="No Such Space")  # fmt: skip
+    host.press(group, "Remove")
+    text = host.until(group, lambda s: s.startswith("failed"))
+    assert "No Such Space" in text
+    host.choose(group, color_space="ACEScg")
+    host.press(group, "Remove")
+    assert host.until(group, lambda s: s.startswith("done")).startswith("done: v00")
+
+
+def test_a_command_that_is_not_there_is_said(host: Any, shot: Any, tmp_path: Path) -> None:
+    host.lua.execute(
+        "require('voidbridge.config').command = function() return {'/nowhere/voidbridge'} end"
+    )
+    group = tool_of(host, host.comp(), shot, "")
+    host.press(group, "Remove")
+    text = host.until(group, lambda s: s.startswith("failed"))
+    assert "ended with 127" in text
+    assert "/nowhere/voidbridge" in text
+
+
+def test_a_killed_daemon_is_waited_for_and_the_job_goes_on(host: Any, shot: Any) -> None:
+    with stage.daemon() as own:
+        own.wait_for_worker()
+        group = tool_of(host, host.comp(), shot, own.address, steps=60)
+        host.press(group, "Remove")
+        host.until(group, lambda s: s.startswith("removing"))
+        own.kill()
+        own.start()
+        assert (
+            host.until(group, lambda s: "done" in s) == "done: v001, frames 0-2 (files 1001-1003)"
+        )
+        assert is_removed(host, group, shot)
+
+
+def test_a_killed_child_is_told_apart_and_the_same_request_goes_on(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address, steps=40)
+    host.press(group, "Remove")
+    host.until(group, lambda s: s.startswith("removing"))
+    (status,) = host.folder.glob("Voidbridge/*/v001/status.json")
+    pid = stage.json.loads(status.read_text())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert "ended with 137" in host.until(group, lambda s: s.startswith("failed"))
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    assert is_removed(host, group, shot)
+
+
+def test_the_same_again_is_answered_from_the_store(host: Any, shot: Any, daemon: Any) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    host.press(group, "Remove")
+    text = host.until(group, lambda s: "done" in s)
+    assert text == "from the store, done: v002, frames 0-2 (files 1001-1003)"
+
+
+def test_two_comps_at_once_do_not_touch_each_other(host: Any, shot: Any, daemon: Any) -> None:
+    one = tool_of(host, host.comp(), shot, daemon.address, steps=40)
+    other = tool_of(host, host.comp(), shot, daemon.address, steps=41)
+    host.press(one, "Remove")
+    host.press(other, "Remove")
+    host.press(one, "Cancel")
+    if "cancelled" not in host.status(one):
+        host.until(one, lambda s: "cancelled" in s)
+    assert "done" in host.until(other, lambda s: "done" in s)
+    assert is_removed(host, other, shot)
+    assert not is_removed(host, one, shot)
+
+
+def test_a_copy_is_a_tool_of_its_own(host: Any, shot: Any, daemon: Any) -> None:
+    comp = host.comp()
+    group = tool_of(host, comp, shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    copy = tool_of(host, comp, shot, daemon.address)
+    for mine, theirs in zip(copy.children, group.children, strict=True):
+        mine.inputs, mine.seen = dict(theirs.inputs), dict(theirs.seen)
+        mine.data, mine.passed = dict(theirs.data), theirs.passed
+    assert copy.Name == "Voidbridge_1"
+    assert copy.children[0].Name != group.children[0].Name
+    host.press(copy, "Fetch")
+    assert host.status(copy) == "not rendered"
+    assert not is_removed(host, copy, shot)
+    host.press(copy, "Remove")
+    host.until(copy, lambda s: "done" in s)
+    assert host.status(copy).endswith("v001, frames 0-2 (files 1001-1003)")
+    assert len(list(host.folder.glob("Voidbridge/*"))) == 2
+    host.press(group, "Fetch")
+    assert host.status(group).startswith("done: v001")
+
+
+def test_earlier_results_are_kept_and_can_be_shown_again(host: Any, shot: Any, daemon: Any) -> None:
+    comp = host.comp(file=str(host.folder / "shot.comp"))
+    group = tool_of(host, comp, shot, daemon.address)
+    for seed in (0, 1):
+        host.choose(group, seed=seed)
+        host.press(group, "Remove")
+        host.until(group, lambda s: "done" in s)
+    newer = host.shown(group, 1)["R"]
+    assert group.GetInput("VbVersionShown") == 2
+    host.choose(group, version_shown=1)
+    assert host.status(group) == "stale: other than in v001: seed"
+    assert not np.array_equal(host.shown(group, 1)["R"], newer)
+    host.choose(group, version_shown=0)
+    assert not is_removed(host, group, shot)
+    assert host.status(group) == "not rendered"
+    host.choose(group, version_shown=7)
+    assert host.status(group) == "there is no result v007"
+    host.choose(group, version_shown=2)
+    assert host.status(group) == "done: v002, frames 0-2 (files 1001-1003)"
+    (result,) = (t for t in group.children if t.data["Voidbridge"] == "load_result")
+    assert result.inputs["Clip"].startswith("Comp:/voidbridge/")
+
+
+def test_a_result_keeps_its_trim_when_a_newer_one_is_shown(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    (result,) = (t for t in group.children if t.data["Voidbridge"] == "load_result")
+    for id, value in {
+        "GlobalIn": 1.0,
+        "ClipTimeStart": 1.0,
+        "HoldFirstFrame": 0.0,
+        "Depth": 4.0,
+    }.items():
+        result.store(id, value)
+    host.choose(group, seed=3)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    assert {n: result.inputs[n] for n in ("GlobalIn", "GlobalOut", "ClipTimeStart", "ClipTimeEnd", "Depth")} == {
+        "GlobalIn": 1, "GlobalOut": 2, "ClipTimeStart": 1, "ClipTimeEnd": 2, "Depth": 4,
+    }  # fmt: skip
+    assert is_removed(host, group, shot)
+    own = channels_of(shot.file("plate", 1001))["R"].astype(np.float32)
+    assert np.array_equal(host.shown(group, 0)["R"], own)
+
+
+def test_a_comp_that_was_closed_finds_its_job_again(
+    host: Any, plugin: Path, shot: Any, daemon: Any, tmp_path: Path
+) -> None:
+    """The comp is opened in another Fusion, which knows only what the comp holds."""
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    again = fusion.Stage(plugin, tmp_path)
+    opened = tool_of(again, again.comp(), shot, daemon.address)
+    for mine, theirs in zip(opened.children, group.children, strict=True):
+        mine.inputs, mine.seen, mine.data = dict(theirs.inputs), dict(theirs.seen), theirs.data
+    assert again.until(opened, lambda s: "done" in s).startswith("done: v001")
+    assert is_removed(again, opened, shot)
+    assert again.mistakes == []
+
+
+def test_a_result_that_is_gone_is_said(host: Any, shot: Any, daemon: Any) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    (file,) = host.folder.glob("Voidbridge/*/v001/result.1002.exr")
+    file.unlink()
+    host.press(group, "Fetch")
+    assert host.status(group) == "v001 lacks 1 files, result.1002.exr first"
+    with pytest.raises(RuntimeError, match="not there"):
+        host.shown(group, 1)
+
+
+@pytest.mark.parametrize(
+    ("without", "route"),
+    [((), "ffi"), (("ffi",), "executebg"), (("ffi", "executebg"), "popen")],
+    ids=["ffi", "executebg", "popen"],
+)
+def test_the_first_route_that_works_starts_the_child(
+    plugin: Path, tmp_path: Path, shot: Any, daemon: Any, without: tuple[str, ...], route: str
+) -> None:
+    host = fusion.Stage(plugin, tmp_path, without=without)
+    host.lua.execute("""
+        local launch = require('voidbridge.launch')
+        local start = launch.start
+        launch.start = function(folder) routed = start(folder) return routed end
+    """)
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    assert host.lua.eval("routed") == route
+    host.until(group, lambda s: "done" in s)
+    assert is_removed(host, group, shot)
+    assert host.mistakes == []
+
+
+def test_where_no_route_works_the_command_is_said_and_works_by_hand(
+    plugin: Path, tmp_path: Path, shot: Any, daemon: Any
+) -> None:
+    host = fusion.Stage(plugin, tmp_path, without=("ffi", "executebg", "popen"))
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    assert host.status(group).startswith("start it by hand, then press Fetch: sh '")
+    command = host.console[-1].splitlines()[-1]
+    host.press(group, "Fetch")
+    assert "not started yet" in host.status(group)
+    for _ in range(2):  # the second does nothing
+        subprocess.run(command, shell=True, check=True)
+    host.press(group, "Fetch")
+    assert host.status(group) == "done: v001, frames 0-2 (files 1001-1003)"
+    host.press(group, "Remove")
+    host.press(group, "Cancel")
+    assert host.status(group).startswith("cancelled; done: v001")
+    assert versions(host) == ["v001"]
+
+
+def test_remove_stays_until_the_end_where_that_is_asked_for(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address, wait=True, steps=20)
+    host.press(group, "Remove")
+    assert host.status(group) == "done: v001, frames 0-2 (files 1001-1003)"
+
+
+def test_check_connection_tells_what_it_found(host: Any, shot: Any, daemon: Any) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Check")
+    assert host.status(group).startswith("The connection is good")
+    host.choose(group, daemon="tcp://127.0.0.1:9")
+    host.press(group, "Check")
+    assert "127.0.0.1:9" in host.status(group)
+    assert not list(host.folder.glob("Voidbridge/*/check*"))
+
+
+def test_the_report_has_the_controls_and_the_last_job(host: Any, shot: Any, daemon: Any) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address, seed=77)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    host.press(group, "Report")
+    for words in ("seed = 77", "Fusion 19.1", "Voidbridge macro version 1", '"event": "done"'):
+        assert words in host.clipboard
+
+
+def test_the_script_for_a_selected_tool_adds_one_and_then_fetches(host: Any, shot: Any) -> None:
+    comp = host.comp()
+    plate = host.loader(comp, "plate", shot.file("plate", 1001))
+    script = (host.plugin / "Scripts/Tool/Voidbridge.lua").read_text()
+    host.run(script, plate)
+    (group,) = (tool for tool in comp.tools if tool.ID == "GroupOperator")
+    own = channels_of(shot.file("plate", 1001))["G"].astype(np.float32)
+    assert np.array_equal(host.shown(group, 0)["G"], own)
+    host.run(script, group)
+    assert host.status(group) == "not rendered"
