@@ -7,7 +7,8 @@ Everything is measured in one run, limits beside what is held against them:
 * `upload_vs_limit`, `download_vs_limit`: bytes a second of a 4K half ZIP shot into and out of a daemon, over the
   slower of bare chunked ZeroMQ on loopback and bare fsynced writing of the same files.
 * `shot_echo_vs_codec`: frames a second of the whole shot with the engine `echo`, over decoding and encoding the
-  same frames with OpenEXR and doing nothing else, one frame a thread on every core.
+  same frames with OpenEXR and doing nothing else, one frame a thread on every core. The two take turns, and the
+  best of each counts, so that what else the machine does matters less.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from voidbridge_protocol.messages import MAX_CHUNK, Settings
 
 FIRST = 1001
 WINDOW = 16 << 20
+TURNS = 3
 
 
 def draw(folder: Path, frames: int, width: int, height: int) -> None:
@@ -168,10 +170,9 @@ class Quiet:
     def warn(self, text: str) -> None: ...
 
 
-def shot_rate(work: Path, task: Task) -> float:
-    """Frames a second of the whole shot with `echo`."""
+def shot_rate(folder: Path, task: Task) -> float:
+    """Frames a second of the whole shot with `echo`; the results are in `folder`, which is made."""
     paths = {file.sha256: path for file, path in zip(task.request.files, task.sources, strict=True)}
-    folder = work / "shot"
     folder.mkdir()
     echo = engine.make("echo")
     order = shot.Order("benchmark", task.request, lambda sha256: paths[sha256], folder)
@@ -220,8 +221,10 @@ def measure(work: Path, frames: int, width: int, height: int) -> dict[str, Any]:
     disk = disk_limit(work, files)
     limit = min(loopback, disk)
     upload, download = transfers(work, task)
-    codec = codec_rate(plates)
-    whole = shot_rate(work, task)
+    codec = whole = 0.0
+    for turn in range(TURNS):
+        codec = max(codec, codec_rate(plates))
+        whole = max(whole, shot_rate(work / f"shot{turn}", task))
     return {
         "frames": frames,
         "frame_mb": round(len(files[0]) / 2**20, 1),

@@ -34,8 +34,8 @@ from .view import View, crop_for
 
 log = logging.getLogger(__name__)
 
-ENCODERS = max(2, min(8, (os.cpu_count() or 2)))
-"""Frames encoded at once: encoding costs as much as everything else together."""
+ENCODERS = max(2, min(8, (os.cpu_count() or 2))) + 1
+"""Frames encoded at once: encoding costs as much as everything else together, and one waits for the disk."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ Weights = NDArray[np.float32]
 
 REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255
 CODES = np.array([REMOVE, OVERLAP, AFFECTED, KEEP], np.float32)
-_HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 SNAP = 1.0
 """Codes that a value of a quadmask may be off without being counted: rounding of an 8-bit or lossy file."""
@@ -130,15 +129,22 @@ def on_window(values: NDArray[Any], have: Window, want: Window, outside: float) 
 
 
 def _set(values: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
-    if values.dtype == np.float16:
-        # NumPy is slow with halves: each of their 65536 is compared once.
-        kinds = np.where(np.isfinite(_HALVES), _HALVES >= np.float32(threshold), 2)
-        found = kinds.astype(np.uint8)[np.ascontiguousarray(values).view(np.uint16)]
-        _refuse(int(np.count_nonzero(found == 2)))
-        return np.asarray(found == 1)
+    if values.dtype == np.float16 and threshold > 0:
+        return _set_halves(np.ascontiguousarray(values), threshold)
     _refuse_infinite(values)
+    # Against a half, numpy would round the threshold to a half first.
     inside: NDArray[np.bool_] = values.astype(np.float32, copy=False) >= np.float32(threshold)
     return inside
+
+
+def _set_halves(values: NDArray[np.float16], threshold: float) -> NDArray[np.bool_]:
+    """As words: NumPy is slow with halves, and those above 0 are in the order of their words."""
+    least = np.float16(threshold)
+    if np.float32(least) < np.float32(threshold):
+        least = np.nextafter(least, np.float16(np.inf))
+    words = values.view(np.int16)
+    _refuse(int(np.count_nonzero((words & 0x7FFF) >= 0x7C00)))
+    return np.asarray(words >= least.view(np.int16))
 
 
 def _refuse_infinite(values: NDArray[Any]) -> None:

@@ -181,3 +181,12 @@ def test_a_matte_over_its_own_window_lands_in_its_place(
 ) -> None:
     moved = on_window(row(1, 2), have, Window(0, 0, 3, 2), 9)
     assert moved.tolist() == expected
+
+
+@pytest.mark.parametrize("threshold", [1e-8, 0.1, 0.3, 0.5, 1 - 1e-7, 1.0, 255.0])
+def test_halves_are_compared_with_the_threshold_itself(threshold: float) -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)][None]
+    hole = from_mattes(finite, None, threshold, 0, 0)
+    expected = finite.astype(np.float32) >= np.float32(threshold)
+    np.testing.assert_array_equal(hole.codes == REMOVE, expected)
