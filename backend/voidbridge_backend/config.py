@@ -44,6 +44,8 @@ class Config:
     """Gigabytes that the spool may take before what nobody needs is deleted sooner; 0: the whole disk."""
     keep_free_mb: int = 1024
     """Megabytes of the spool's disk that stay free; with less nothing new is taken in."""
+    http_port: int = 0
+    """Port on 127.0.0.1 for /health/live, /health/ready and /metrics; 0: none."""
     drain_s: int = 30
     """Seconds that running jobs may go on after SIGTERM."""
     stall_s: int = 300

@@ -71,6 +71,7 @@ from .ledger import Ledger
 from .retention import Policy
 from .sessions import Session, Sessions
 from .spool import Owned, Spool
+from .vitals import Vitals
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ CONTROL_TURN, BULK_TURN = 64, 8
 """Messages taken from a socket before the other has its turn: control is never behind more than 16 MiB."""
 NEEDS_NO_TABLE = (Hello, Ping, Pong, GetHealth)
 """What is answered although the table of jobs cannot be written; all else might tell of what is written nowhere."""
+REPORT_S = 1.0
 STATUS_EVERY_S = 0.1
 """A job's progress is told to its watchers so often at most; changes of state at once."""
 RESULTS_A_MESSAGE = 1000
@@ -122,6 +124,9 @@ class Daemon:
         )
         self._strikes: dict[bytes, int] = {}
         self._told: dict[str, float] = {}
+        self.report: Callable[[Vitals], None] = lambda vitals: None
+        """Whom to tell every second how the daemon does."""
+        self._reported = 0.0
         self._stopping = False
         self._drain_s = 0.0
         self._stopped_at: float | None = None
@@ -156,6 +161,7 @@ class Daemon:
                 now = time.monotonic()
                 self._crew.tick(now)
                 self._janitor.tick(now)
+                self._report(now)
                 self._forget_the_silent(now)
                 self._spread_news()
         finally:
@@ -335,13 +341,29 @@ class Daemon:
         )
 
     def _health(self) -> Health:
+        counts = self._ledger.counts()
         return vitals.health(
             self._crew.posts(time.monotonic()),
             self._ledger.obstacle,
-            len(self._ledger.waiting()),
-            len(list(self._ledger.scheduler.running())),
+            counts["queued"],
+            counts["running"] + counts["cancelling"],
             self._spool.free_bytes(),
         )
+
+    def _report(self, now: float) -> None:
+        if now - self._reported > REPORT_S:
+            self._reported = now
+            self.report(
+                Vitals(
+                    self._health(),
+                    self._ledger.counts(),
+                    dict(self._ledger.ended),
+                    self._janitor.used,
+                    self._janitor.swept,
+                    self._crew.starts,
+                    len(self._sessions),
+                )
+            )
 
     def _submit_late(self, session: Session, message: Submit, payload: Frame) -> None:
         """Once more, now that there is all the room that can be made."""

@@ -120,11 +120,11 @@ class Janitor:
 
     def _jobs(self, survey: Survey) -> list[Item]:
         now = time.time()
-        rows = self.ledger.over(now, self.policy.keep, self.policy.unfetched)
         return [
             Item(f"jobs/{row.id}", survey.jobs.get(row.id, 0), row.used)
-            for row in rows
-            if not self.watched(row.id)
+            for row in self.ledger.rows()
+            if retention.is_over(row.state, row.fetched, now - row.used, self.policy)
+            and not self.watched(row.id)
         ]
 
     def _let_go(self, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from voidbridge_protocol.errors import (
@@ -79,6 +80,8 @@ class Ledger:
         self._wanted_again: dict[str, tuple[Request, int]] = {}
         """Jobs that were submitted once more while the worker had not let go of them yet."""
         self._obstacles: dict[str, VoidbridgeError] = {}
+        self.ended: Counter[tuple[str, str]] = Counter()
+        """Jobs that came to an end since the start, by state and code."""
         self._number = 0
 
     def recover(self) -> None:
@@ -172,6 +175,11 @@ class Ledger:
     def jobs(self) -> list[str]:
         """Every job, oldest first."""
         return [row.id for row in sorted(self._rows.values(), key=lambda row: row.number)]
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by their state; every state is named."""
+        found = Counter(row.state for row in self._rows.values())
+        return {state.value: found[state] for state in JobState}
 
     def results_of(self, job: str) -> list[ResultFile]:
         return [result for _, result in sorted(self._row(job).results.items())]
@@ -288,23 +296,11 @@ class Ledger:
     def wanted_parts(self) -> set[str]:
         return self._wanted.parts()
 
-    def over(self, now: float, keep: float, unfetched: float) -> list[Row]:
-        """Jobs that are over for everybody: fetched, failed, cancelled, or left alone too long.
-
-        Results that nobody has fetched stay for `unfetched` seconds, for ever if that is 0; a job whose client
-        never came back with its files is given up after `keep`.
-        """
-
-        def is_over(row: Row) -> bool:
-            age = now - row.used
-            if row.state is JobState.DONE:
-                return row.fetched or 0 < unfetched < age
-            return row.state.is_final or (row.state is JobState.RECEIVING and age > keep)
-
-        return [row for row in self._rows.values() if is_over(row)]
+    def rows(self) -> list[Row]:
+        return list(self._rows.values())
 
     def forget(self, job: str) -> None:
-        """The job was never there. Only for one that is `over`."""
+        """The job was never there. Only for one that is over."""
         self.store.forget(job)
         self._wanted.drop(job)
         self.spool.drop_job(job)
@@ -418,6 +414,7 @@ class Ledger:
                     if state in (JobState.QUEUED, JobState.RUNNING) or state.is_final:
                         self.changed |= dict.fromkeys(self.waiting())  # everybody moves up
                     if state.is_final:
+                        self.ended[state.value, self._rows[job].code] += 1
                         self._wanted.drop(job)
                 case GaveUp(job, attempts):
                     died = cause or WorkerDied("the worker ended")

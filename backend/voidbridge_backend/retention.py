@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from voidbridge_protocol.lifecycle import JobState
+
 DAY_S = 86_400.0
 
 
@@ -55,6 +57,16 @@ class Survey:
         """Bytes of all of it."""
         files = (*self.objects.values(), *self.parts.values())
         return sum(size for size, _ in files) + sum(self.jobs.values())
+
+
+def is_over(state: JobState, fetched: bool, age: float, policy: Policy) -> bool:
+    """Whether a job that was last used `age` seconds ago may go, with its results.
+
+    Results that nobody has fetched stay; a job whose client never came back with its files is given up.
+    """
+    if state is JobState.DONE:
+        return fetched or 0 < policy.unfetched < age
+    return state.is_final or (state is JobState.RECEIVING and age > policy.keep)
 
 
 def going(

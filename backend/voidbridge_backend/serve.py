@@ -6,6 +6,8 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from voidbridge_protocol import __version__
 from voidbridge_protocol.messages import MAX_CHUNK, Limits
@@ -24,6 +26,8 @@ from .spool import Spool
 from .store import Store
 
 log = logging.getLogger(__name__)
+
+SOFTWARE = f"voidbridge {__version__}"
 
 
 def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
@@ -58,7 +62,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
             file=config.max_file_mb << 20,
             frames=config.max_frames,
         ),
-        f"voidbridge {__version__}",
+        SOFTWARE,
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))
     signal.signal(signal.SIGINT, lambda *_: daemon.stop())
@@ -67,9 +71,24 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     if until_stdin_closes:
         threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
     log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)
-    daemon.serve()
+    with _watched(daemon, config.http_port):
+        daemon.serve()
     store.close()
     log.info("stopped")
+
+
+@contextmanager
+def _watched(daemon: Daemon, port: int) -> Iterator[None]:
+    """With a port for machines that watch, if one is wanted."""
+    if not port:
+        yield
+        return
+    from .monitor import Monitor  # only who wants it needs prometheus-client
+
+    with Monitor(port, SOFTWARE) as monitor:
+        daemon.report = monitor.publish
+        log.info("health and metrics on http://127.0.0.1:%d", monitor.port)
+        yield
 
 
 def _stop_at_end_of_input(daemon: Daemon) -> None:

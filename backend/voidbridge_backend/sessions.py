@@ -65,6 +65,10 @@ class Sessions:
         """The control routes of clients that have said nothing since then."""
         return [session.control for session in self._named.values() if session.heard < since]
 
+    def __len__(self) -> int:
+        """Clients that are here."""
+        return len(self._named)
+
     def watching(self, job: str) -> list[Session]:
         return [session for session in self._named.values() if job in session.watching]
 

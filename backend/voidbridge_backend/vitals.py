@@ -1,15 +1,36 @@
-"""How the daemon does, in one value: what `health` answers, what the readiness of its HTTP port is made of."""
+"""How the daemon does, in one value: what `health` answers, and what its HTTP port tells."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from voidbridge_protocol.errors import NoDevice, VoidbridgeError
 from voidbridge_protocol.messages import Device, Health
 
 from .supervisor import Post
 
+STATES = ("starting", "ready", "busy", "resting", "quarantined")
+"""What a device can be."""
 USABLE = frozenset({"ready", "busy"})
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """Everything that is counted, at one moment."""
+
+    health: Health
+    jobs: Mapping[str, int]
+    """Jobs in the table by their state."""
+    ended: Mapping[tuple[str, str], int]
+    """Jobs that came to an end since the start, by state and code of the error."""
+    spool: int
+    """Bytes in the spool, when it was last gone through."""
+    deleted: int
+    """Bytes that were deleted from it since the start."""
+    starts: int
+    """Workers that were started since the start of the daemon."""
+    clients: int
 
 
 def health(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voidbridge_backend.retention import DAY_S, Item, Policy, going
+from voidbridge_backend.retention import DAY_S, Item, Policy, going, is_over
+from voidbridge_protocol.lifecycle import JobState
 
 NOW = 1_000 * DAY_S
 ROOMY = Policy(keep=14 * DAY_S, unfetched=0, quota=0, keep_free=100)
@@ -42,6 +46,34 @@ def test_a_quota_is_kept_though_the_disk_has_room() -> None:
     assert names(going(young, NOW, used=30, free=10**9, want=0, policy=narrow)) == ["a"]
     # What jobs still need counts too, though it cannot go.
     assert names(going(young, NOW, used=40, free=10**9, want=0, policy=narrow)) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("state", "fetched", "days", "over"),
+    [
+        (JobState.DONE, True, 0, True),
+        (JobState.DONE, False, 1000, False),
+        (JobState.FAILED, False, 0, True),
+        (JobState.CANCELLED, False, 0, True),
+        (JobState.RECEIVING, False, 13, False),
+        (JobState.RECEIVING, False, 15, True),
+        *(
+            (state, False, 1000, False)
+            for state in JobState
+            if state in (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
+        ),
+    ],
+)
+def test_a_job_is_over_when_nobody_can_want_anything_of_it(
+    state: JobState, fetched: bool, days: float, over: bool
+) -> None:
+    assert is_over(state, fetched, days * DAY_S, ROOMY) == over
+
+
+def test_unfetched_results_go_when_the_owner_says_so() -> None:
+    policy = replace(ROOMY, unfetched=30 * DAY_S)
+    assert not is_over(JobState.DONE, False, 29 * DAY_S, policy)
+    assert is_over(JobState.DONE, False, 31 * DAY_S, policy)
 
 
 def test_a_clock_that_was_set_back_deletes_nothing_early() -> None:

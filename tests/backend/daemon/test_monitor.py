@@ -1,0 +1,104 @@
+"""The port for machines that watch: what it answers, and to whom."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from voidbridge_backend import monitor as monitoring
+from voidbridge_backend.monitor import Monitor
+from voidbridge_backend.vitals import Vitals
+from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.messages import Device, Health
+
+READY = Health(True, (Device("cpu", "busy", "removing", 1.5),), 3, 1, 2**30)
+GONE = Health(False, (), code="daemon.no-device", text="cpu is in quarantine: fire")
+PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
+
+
+def vitals(health: Health) -> Vitals:
+    ended = {("failed", "job.engine"): 2, ("done", ""): 7}
+    return Vitals(health, {"queued": 3, "running": 1}, ended, 1000, 500, 4, 2)
+
+
+@pytest.fixture
+def monitor() -> Iterator[Monitor]:
+    with Monitor(0, "voidbridge test") as made:
+        yield made
+
+
+def get(monitor: Monitor, path: str, **headers: str) -> tuple[int, str]:
+    url = f"http://127.0.0.1:{monitor.port}{path}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_it_is_alive_while_the_daemon_tells_how_it_does(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert get(monitor, "/health/live")[0] == 503
+    monitor.publish(vitals(READY))
+    assert get(monitor, "/health/live")[0] == 200
+    monkeypatch.setattr(monitoring, "ALIVE_S", 0.0)  # a daemon whose thread hangs
+    assert get(monitor, "/health/live")[0] == 503
+    assert get(monitor, "/health/ready")[0] == 503
+
+
+def test_alive_is_not_ready(monitor: Monitor) -> None:
+    monitor.publish(vitals(GONE))
+    code, said = get(monitor, "/health/ready")
+    assert (code, json.loads(said)["code"]) == (503, "daemon.no-device")
+    assert get(monitor, "/health/live")[0] == 200
+    monitor.publish(vitals(READY))
+    assert get(monitor, "/health/ready")[0] == 200
+
+
+def test_what_is_counted_can_be_read_by_prometheus_and_is_described(monitor: Monitor) -> None:
+    monitor.publish(vitals(READY))
+    code, said = get(monitor, "/metrics")
+    assert code == 200
+    values = dict(line.rsplit(" ", 1) for line in said.splitlines() if line[:1] != "#")
+    assert values["voidbridge_ready"] == values["voidbridge_alive"] == "1.0"
+    assert values['voidbridge_jobs{state="queued"}'] == "3.0"
+    assert values['voidbridge_jobs_ended_total{code="job.engine",state="failed"}'] == "2.0"
+    assert values['voidbridge_device{device="cpu",state="busy"}'] == "1.0"
+    assert values['voidbridge_device{device="cpu",state="ready"}'] == "0.0"
+    assert values['voidbridge_device_silence_seconds{device="cpu"}'] == "1.5"
+    assert values["voidbridge_worker_starts_total"] == "4.0"
+    page = PAGE.read_text()
+    assert {name.partition("{")[0] for name in values} <= {
+        word.strip("`,") for word in page.split() if word.startswith("`voidbridge_")
+    }
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/metrics/../etc/passwd", "/health/live?x=1"])
+def test_there_is_nothing_else(monitor: Monitor, path: str) -> None:
+    assert get(monitor, path)[0] == 404
+
+
+def test_a_browser_that_was_sent_here_by_another_name_is_turned_away(monitor: Monitor) -> None:
+    monitor.publish(vitals(READY))
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        assert get(monitor, path, Host="films.example:80")[0] == 403
+
+
+@pytest.mark.parametrize("verb", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD", "CONNECT"])
+def test_there_is_nothing_to_be_done_here(monitor: Monitor, verb: str) -> None:
+    with socket.create_connection(("127.0.0.1", monitor.port)) as end:
+        end.sendall(f"{verb} /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert b" 501 " in end.recv(200)
+
+
+def test_a_port_that_is_taken_is_named(monitor: Monitor) -> None:
+    with pytest.raises(RequestError, match=f"127.0.0.1:{monitor.port}"):
+        Monitor(monitor.port, "another")
