@@ -28,8 +28,9 @@ format: .venv/.all ## put every file into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.all ## measure the data plane against the limits of this machine
+bench: .venv/.all ## measure the data plane and the shot against the limits of this machine
 	$(BIN)/python benchmarks/data_plane.py
+	$(BIN)/python benchmarks/pixels.py
 
 clean: ## remove the environment, the caches and the demo
 	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

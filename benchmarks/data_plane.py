@@ -1,4 +1,4 @@
-"""How close frames come to the machine's own limits on their way to a daemon, through it, and back.
+"""How close frames come to the machine's own limits on their way to a daemon and back.
 
     python benchmarks/data_plane.py [--frames 24] [--size 3840x2160] [--json]
 
@@ -6,15 +6,11 @@ Everything is measured in one run, limits beside what is held against them:
 
 * `upload_vs_limit`, `download_vs_limit`: bytes a second of a 4K half ZIP shot into and out of a daemon, over the
   slower of bare chunked ZeroMQ on loopback and bare fsynced writing of the same files.
-* `shot_echo_vs_codec`: frames a second of the whole shot with the engine `echo`, over decoding and encoding the
-  same frames with OpenEXR and doing nothing else, one frame a thread on every core. The two take turns, and the
-  best of each counts, so that what else the machine does matters less.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import multiprocessing
 import os
@@ -23,41 +19,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import OpenEXR
 import zmq
+from pixels import draw, task_of
 
-from voidbridge_backend import engine, shot
-from voidbridge_backend.assignment import Assignment
-from voidbridge_backend.plate.fresh import new_file
-from voidbridge_backend.plate.sequence import Sequence
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener, Task
-from voidbridge_protocol.messages import MAX_CHUNK, Settings
+from voidbridge_protocol.messages import MAX_CHUNK
 
-FIRST = 1001
 WINDOW = 16 << 20
-TURNS = 3
-
-
-def draw(folder: Path, frames: int, width: int, height: int) -> None:
-    """A grainy plate, of which ZIP takes off a third as of a real one, and a matte on a quarter of the rows."""
-    rng = np.random.default_rng(5)
-    base = cv2.resize(rng.random((height // 24, width // 24, 3), np.float32), (width, height)) ** 2
-    mask = np.zeros((height, width), np.float16)
-    mask[height * 3 // 8 : height * 5 // 8, width * 3 // 8 : width * 5 // 8] = 1
-    for frame in range(FIRST, FIRST + frames):
-        grain = rng.standard_normal((height, width, 3), np.float32)
-        half = (base + grain * (0.0025 + 0.018 * np.sqrt(base))).astype(np.float16)
-        planes = {name: half[..., i] for i, name in enumerate("RGB")}
-        (folder / f"plate.{frame}.exr").write_bytes(new_file(planes))
-        (folder / f"matte.{frame}.exr").write_bytes(new_file({"A": mask}))
 
 
 def _swallow(address: str, total: int) -> None:
@@ -162,69 +135,16 @@ def transfers(work: Path, task: Task) -> tuple[float, float]:
     return outcome.uploaded / up.seconds, total / down
 
 
-class Quiet:
-    """A watch that hears nothing."""
-
-    def step(self, stage: str, done: int, of: int) -> None: ...
-
-    def warn(self, text: str) -> None: ...
-
-
-def shot_rate(folder: Path, task: Task) -> float:
-    """Frames a second of the whole shot with `echo`; the results are in `folder`, which is made."""
-    paths = {file.sha256: path for file, path in zip(task.request.files, task.sources, strict=True)}
-    folder.mkdir()
-    echo = engine.make("echo")
-    order = shot.Order("benchmark", task.request, lambda sha256: paths[sha256], folder)
-    began = time.perf_counter()
-    shot.run(order, echo, Quiet(), lambda result: None)
-    frames = task.request.last - task.request.first + 1
-    return frames / (time.perf_counter() - began)
-
-
-def codec_rate(plates: list[Path]) -> float:
-    """Frames a second of OpenEXR's decoding and encoding, one frame a thread, and nothing else."""
-
-    def through(path: Path) -> int:
-        file = OpenEXR.File(str(path), separate_channels=True, num_threads=0)
-        header = {
-            "compression": OpenEXR.ZIP_COMPRESSION,
-            "type": OpenEXR.scanlineimage,
-        }
-        planes = {name: channel.pixels for name, channel in file.channels().items()}
-        out = io.BytesIO()
-        OpenEXR.File(header, planes, num_threads=0).write(out)
-        return len(out.getvalue())
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(through, plates))
-    return len(plates) / (time.perf_counter() - began)
-
-
 def measure(work: Path, frames: int, width: int, height: int) -> dict[str, Any]:
     source = work / "source"
     source.mkdir()
     draw(source, frames, width, height)
-    assignment = Assignment(
-        plate=Sequence.parse(source / "plate.####.exr"),
-        matte=Sequence.parse(source / "matte.####.exr"),
-        affected=None,
-        frames=None,
-        handles=0,
-        settings=Settings(engine="echo", color_space="ACEScg"),
-    )
-    task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
-    plates = sorted(source.glob("plate.*.exr"))
-    files = [path.read_bytes() for path in plates]
+    task = task_of(source, "echo")
+    files = [path.read_bytes() for path in sorted(source.glob("plate.*.exr"))]
     loopback = loopback_limit(sum(map(len, files)))
     disk = disk_limit(work, files)
     limit = min(loopback, disk)
     upload, download = transfers(work, task)
-    codec = whole = 0.0
-    for turn in range(TURNS):
-        codec = max(codec, codec_rate(plates))
-        whole = max(whole, shot_rate(work / f"shot{turn}", task))
     return {
         "frames": frames,
         "frame_mb": round(len(files[0]) / 2**20, 1),
@@ -232,11 +152,8 @@ def measure(work: Path, frames: int, width: int, height: int) -> dict[str, Any]:
         "disk_mb_s": round(disk / 2**20),
         "upload_mb_s": round(upload / 2**20),
         "download_mb_s": round(download / 2**20),
-        "codec_frames_s": round(codec, 2),
-        "shot_echo_frames_s": round(whole, 2),
         "upload_vs_limit": round(upload / limit, 3),
         "download_vs_limit": round(download / limit, 3),
-        "shot_echo_vs_codec": round(whole / codec, 3),
     }
 
 
