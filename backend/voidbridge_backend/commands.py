@@ -19,7 +19,7 @@ from rich.table import Table
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener, Outcome, Task
-from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled
+from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled, from_code
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Settings, Status
@@ -30,7 +30,7 @@ from .assignment import Assignment, result_sequence, sidecar
 from .config import Config, Setting, count_cards, devices
 from .growing import Growing
 from .plate.sequence import FrameRange, Sequence
-from .present import Json, Lines, Screen, count, left, screen, show_status
+from .present import Json, Lines, Screen, count, left, screen, show_health, show_status
 
 DEFAULT_DAEMON = Config().listen
 MODEL_ACTIONS = ("list", "fetch", "prepare", "make-tiny")
@@ -46,6 +46,11 @@ class ClientOptions:
     """Empty: an embedded one where there is a `config` for it, else the usual address."""
     user: str
     config: Config | None = None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the daemon is one of our own."""
+        return not self.address and self.config is not None
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ def remove(
     began = time.monotonic()
     task = _task(assignment, result, to, cancelled)
     with _client(who) as client:
-        outcome = client.run(task, _listener(to, result, cancelled))
+        outcome = client.run(task, _listener(to, result, cancelled, own=who.is_embedded))
     _finish(outcome, result, to, began)
     return outcome
 
@@ -192,9 +197,12 @@ def fetch(who: ClientOptions, job: str, output: str, as_json: bool) -> None:
 
 
 def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
-    """One job, or all of them as a table."""
+    """One job, or all of them as a table; above it what is wrong with the daemon, if anything is."""
     with _client(who) as client:
+        health = client.health()
         found = [client.status(job)] if job else client.jobs()
+    if health:
+        show_health(health)
     if as_json:
         for item in found:
             print(json.dumps(asdict(item)))
@@ -346,7 +354,10 @@ def _watched(as_json: bool) -> Iterator[tuple[Screen, threading.Event]]:
             signal.signal(number, handler)
 
 
-def _listener(to: Screen, result: Sequence | None, cancelled: threading.Event) -> Listener:
+def _listener(
+    to: Screen, result: Sequence | None, cancelled: threading.Event, own: bool = False
+) -> Listener:
+    """`own` is a daemon that nobody will repair while we wait."""
     warned: set[str] = set()
     fetched: set[int] = set()
 
@@ -360,6 +371,12 @@ def _listener(to: Screen, result: Sequence | None, cancelled: threading.Event) -
             warned.add(text)
             to.say(f"note: the run was broken off by a crash or a restart; this is {text}")
         show_status(to, status)
+        if status.state is JobState.QUEUED and status.code:
+            if own:
+                raise from_code(status.code, status.text, status.hint)
+            if status.text not in warned:
+                warned.add(status.text)
+                to.say(f"note: waiting: {status.text} [{status.code}]")
 
     def on_sent(sent: int, total: int) -> None:
         to.stage("uploading MB", sent >> 20, max(total >> 20, 1))
@@ -413,7 +430,8 @@ def _where(status: Status) -> str:
     if status.state is JobState.FAILED:
         return f"{status.text} [{status.code}]"
     if status.state is JobState.QUEUED:
-        return f"{status.ahead} ahead" if status.ahead else "next"
+        place = f"{status.ahead} ahead" if status.ahead else "next"
+        return f"{place}: {status.text} [{status.code}]" if status.code else place
     if status.state in (JobState.RUNNING, JobState.RECEIVING):
         return status.stage + count(status.step, status.of) + left(status.seconds_left)
     return ""

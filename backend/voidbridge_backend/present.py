@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Status
+from voidbridge_protocol.messages import Health, Status
 
 LINE_EVERY_S = 5.0
 """A log gets a line for every stage, and within a long one so often."""
@@ -148,6 +148,15 @@ def show_status(to: Screen, status: Status) -> None:
         to.stage(f"waiting, {status.ahead} ahead" if status.ahead else "waiting", 0, 0)
     elif status.state is JobState.RUNNING and status.stage:
         to.stage(status.stage, status.step, status.of, status.seconds_left)
+
+
+def show_health(health: Health) -> None:
+    """What is wrong with the daemon and its devices; nothing when all is well."""
+    for device in health.devices:
+        if device.why:
+            sys.stderr.write(f"{device.name} is {device.state}: {device.why}\n")
+    if not health.ready:
+        sys.stderr.write(f"not ready: {health.text}\n  {health.hint}\n  [{health.code}]\n")
 
 
 def show_error(as_json: bool, error: VoidbridgeError, exit_code: int) -> None:

@@ -1,0 +1,195 @@
+"""Engines that hang, devices that fail, workers that cannot start: what becomes of the job, and what is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from voidbridge_stage import (
+    Daemon,
+    Going,
+    check_echo,
+    daemon,
+    environment,
+    eventually,
+    is_alive,
+    make_shot,
+    run_words,
+    voidbridge,
+)
+
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.messages import Health
+
+SABOTAGE = """
+import sys
+from pathlib import Path
+
+LEFT = Path({left!r})
+if "voidbridge_backend.worker" in sys.orig_argv:
+    from voidbridge_backend.engine.echo import Echo
+
+    whole = Echo.remove
+
+    def remove(self, clip, settings, watch):
+        if left := int(LEFT.read_text()):
+            LEFT.write_text(str(left - 1))
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return whole(self, clip, settings, watch)
+
+    Echo.remove = remove
+"""
+"""Python imports a module of the name `sitecustomize` whenever it starts."""
+
+
+@dataclass
+class Card:
+    """A device that fails as often as it is told to, and the daemon that has it."""
+
+    daemon: Daemon
+    left: Path
+
+    def fails(self, times: int) -> None:
+        self.left.write_text(str(times))
+
+
+@contextmanager
+def card(folder: Path, *options: object) -> Iterator[Card]:
+    left = folder / "left"
+    left.write_text("0")
+    (folder / "sitecustomize.py").write_text(SABOTAGE.format(left=str(left)))
+    path = os.pathsep.join([str(folder), environment()["PYTHONPATH"]])
+    with daemon(*options, extra={"PYTHONPATH": path}) as made:
+        made.wait_for_worker()
+        yield Card(made, left)
+
+
+def health(on: Daemon) -> Health:
+    with Client(on.address, user="probe", software="test") as client:
+        found = client.health()
+    assert found
+    return found
+
+
+def test_an_engine_that_hangs_is_killed_and_its_job_tried_again(tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1004), seed=500)
+    with daemon("--stall-s", 2) as made:
+        worker = made.wait_for_worker()
+        going = Going(*run_words(shot, tmp_path / "out", made.address, "--steps", 40))
+        going.until(lambda event: event.get("stage") == "removing")
+        os.kill(worker, signal.SIGSTOP)
+        eventually(lambda: health(made).devices[0].silence > 1, "the silence to be seen")
+        going.until(lambda event: event.get("attempt") == 2)
+        done = going.end()
+        assert done.code == 0, done.err
+        assert not is_alive(worker)
+        warnings = done.event("done")["warnings"]
+        assert any("no step for 2 s while removing" in warning for warning in warnings), warnings
+        check_echo(shot, tmp_path / "out")
+        assert health(made).ready
+
+
+def test_a_process_is_never_used_again_after_its_device_failed(tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=510)
+    (tmp_path / "card").mkdir()
+    with card(tmp_path / "card") as box:
+        box.fails(1)
+        done = voidbridge(*run_words(shot, tmp_path / "out", box.daemon.address, "--json"))
+        assert done.code == 0, done.err
+        assert any("illegal memory" in text for text in done.event("done")["warnings"])
+        assert len(box.daemon.worker_pids()) == 2
+        check_echo(shot, tmp_path / "out")
+
+
+def test_a_device_that_fails_three_times_is_in_quarantine_and_sighup_ends_it(
+    tmp_path: Path,
+) -> None:
+    shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=520 + i) for i in range(2)]
+    (tmp_path / "card").mkdir()
+    with card(tmp_path / "card") as box:
+        box.fails(3)
+        failed = voidbridge(*run_words(shots[0], tmp_path / "out", box.daemon.address, "--json"))
+        assert (failed.code, failed.event("error")["code"]) == (4, "job.device")
+        assert "3 times" in failed.event("error")["text"]
+        going = Going(*run_words(shots[1], tmp_path / "out", box.daemon.address))
+        waits = going.until(lambda event: event.get("code") == "daemon.no-device")
+        assert waits["state"] == "queued"
+        assert "illegal memory access" in waits["text"]
+        assert not health(box.daemon).ready
+        shown = voidbridge("status", "--daemon", box.daemon.address)
+        assert "cpu is quarantined: cpu: CUDA error" in shown.err
+        assert "daemon.no-device" in shown.out
+        assert box.daemon.process
+        box.daemon.process.send_signal(signal.SIGHUP)
+        done = going.end()
+        assert done.code == 0, done.err
+        check_echo(shots[1], tmp_path / "out")
+        eventually(lambda: health(box.daemon).ready)
+
+
+def broken(folder: Path) -> str:
+    """A path on which OpenEXR cannot be imported."""
+    package = folder / "broken" / "OpenEXR"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('broken here')")
+    return os.pathsep.join([str(package.parent), environment()["PYTHONPATH"]])
+
+
+def test_workers_that_cannot_start_leave_the_job_waiting_with_the_reason(tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=530)
+    with daemon(extra={"PYTHONPATH": broken(tmp_path)}) as made:
+        job = made.submit(shot)
+        eventually(lambda: made.status(job).code == "daemon.no-device")
+        assert made.status(job).state.value == "queued"
+        assert "before it was ready" in made.status(job).text
+        assert len(made.worker_pids()) == 3  # and then no more for a while
+
+
+def test_a_command_with_a_daemon_of_its_own_does_not_wait_for_a_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=540)
+    custom = tmp_path / "custom"
+    custom.mkdir()
+    (custom / "sitecustomize.py").write_text(
+        "import os, sys\nif 'voidbridge_backend.worker' in sys.orig_argv: os._exit(9)\n"
+    )
+    words = [word for word in run_words(shot, tmp_path / "out", "") if word not in ("--daemon", "")]
+    path = os.pathsep.join([str(custom), environment()["PYTHONPATH"]])
+    monkeypatch.setattr(
+        "voidbridge_stage.environment", lambda: {**environment(), "PYTHONPATH": path}
+    )
+    done = voidbridge(*words, "--spool", tmp_path / "spool", "--devices", "cpu", "--json")
+    assert (done.code, done.event("error")["code"]) == (3, "daemon.no-device"), done.err
+    assert "code 9" in done.event("error")["text"]
+
+
+def test_the_port_for_machines_that_watch_tells_alive_from_ready(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def code(path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/{path}") as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    extra = {"PYTHONPATH": broken(tmp_path), "VOIDBRIDGE_HTTP_PORT": str(port)}
+    with daemon(extra=extra) as made:
+        eventually(lambda: not health(made).ready)
+        assert (code("live"), code("ready")) == (200, 503)
+        made.extra.pop("PYTHONPATH")
+        made.terminate()
+        made.start()
+        eventually(lambda: code("ready") == 200, "readiness")
+        assert code("live") == 200
