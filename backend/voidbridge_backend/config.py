@@ -44,6 +44,16 @@ class Config:
     """Gigabytes that the spool may take before what nobody needs is deleted sooner; 0: the whole disk."""
     keep_free_mb: int = 1024
     """Megabytes of the spool's disk that stay free; with less nothing new is taken in."""
+    keys: Path = Path("~/.config/voidbridge/keys")
+    """The folder with secret keys, and with the list of keys that the daemon allows."""
+    server_key: str = ""
+    """For clients: the public key of the daemon that they ask; empty: of one that asks for no keys."""
+    require_keys: bool = False
+    """Ask for keys on an address of this machine too."""
+    max_clients: int = 64
+    """Clients of one user at once."""
+    max_jobs: int = 1000
+    """Unfinished jobs of one user."""
     http_port: int = 0
     """Port on 127.0.0.1 for /health/live, /health/ready and /metrics; 0: none."""
     drain_s: int = 30

@@ -6,9 +6,7 @@ that a slow disk never keeps a cancel waiting; what they and the workers have to
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import queue
 import socket
 import time
@@ -18,7 +16,7 @@ from contextlib import suppress
 
 import zmq
 
-from voidbridge_protocol.codec import MAX_HEADER, MAX_REQUEST, Frame, decode, decode_request, encode
+from voidbridge_protocol.codec import Frame, decode_request
 from voidbridge_protocol.codec import ranges as as_ranges
 from voidbridge_protocol.errors import (
     BadMessage,
@@ -30,7 +28,6 @@ from voidbridge_protocol.errors import (
 )
 from voidbridge_protocol.messages import (
     CAPABILITIES,
-    MAX_CHUNK,
     OLDEST,
     PROTOCOL,
     Accepted,
@@ -44,11 +41,13 @@ from voidbridge_protocol.messages import (
     Got,
     Health,
     Hello,
+    Lacking,
     Limits,
     Listed,
     ListJobs,
     Message,
     Nack,
+    Offer,
     Ping,
     Pong,
     Provenance,
@@ -61,11 +60,13 @@ from voidbridge_protocol.messages import (
     Watch,
     Welcome,
 )
+from voidbridge_protocol.request import ROLES
 
 from . import vitals
-from .addresses import Addresses
+from .access import Guest
 from .crew import Crew
 from .disk import Disk
+from .gate import Gate, Heard, Line
 from .janitor import Janitor
 from .ledger import Ledger
 from .retention import Policy
@@ -76,16 +77,12 @@ from .vitals import Vitals
 log = logging.getLogger(__name__)
 
 POLL_MS = 200
-CONTROL_TURN, BULK_TURN = 64, 8
-"""Messages taken from a socket before the other has its turn: control is never behind more than 16 MiB."""
 NEEDS_NO_TABLE = (Hello, Ping, Pong, GetHealth)
 """What is answered although the table of jobs cannot be written; all else might tell of what is written nowhere."""
 REPORT_S = 1.0
 STATUS_EVERY_S = 0.1
 """A job's progress is told to its watchers so often at most; changes of state at once."""
 RESULTS_A_MESSAGE = 1000
-STRIKES, MOST_STRUCK = 8, 4096
-"""Malformed messages after which a peer is not answered any more, and how many such are remembered."""
 FORGET_S = 60.0
 """A client that says nothing for so long, where it should ping every two seconds, is gone."""
 
@@ -95,34 +92,31 @@ class Daemon:
 
     def __init__(
         self,
-        addresses: Addresses,
+        gate: Gate,
         ledger: Ledger,
         spool: Spool,
         crew: Callable[[Callable[[Callable[[], None]], None]], Crew],
         policy: Policy,
         limits: Limits,
+        most_clients: int,
         software: str,
     ) -> None:
         self._ledger = ledger
         self._spool = spool
         self._limits = limits
         self._software = software
-        self._addresses = addresses
+        self._gate = gate
         self._epoch = uuid.uuid4().hex
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._control = self._router(addresses.control, MAX_REQUEST)
-        self._bulk = self._router(addresses.bulk, MAX_CHUNK)
         self._bell, self._wake_end = socket.socketpair()
         self._wake_end.setblocking(False)
         self._bell.setblocking(False)
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._disk = Disk(spool, self._tell)
         self._crew = crew(self._tell)
-        self._sessions = Sessions()
+        self._sessions = Sessions(most_clients)
         self._janitor = Janitor(
             ledger, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
         )
-        self._strikes: dict[bytes, int] = {}
         self._told: dict[str, float] = {}
         self.report: Callable[[Vitals], None] = lambda vitals: None
         """Whom to tell every second how the daemon does."""
@@ -145,24 +139,20 @@ class Daemon:
     def serve(self) -> None:
         """The poll loop."""
         poller = zmq.Poller()
-        for end in (self._control, self._bulk, self._wake_end):
-            poller.register(end, zmq.POLLIN)
-        log.info("listening on %s", self._addresses.control)
+        self._gate.register(poller)
+        poller.register(self._wake_end, zmq.POLLIN)
         try:
             while not self._is_over(time.monotonic()):
                 ready = dict(poller.poll(POLL_MS))
                 if self._wake_end.fileno() in ready:
                     self._take_news()
-                if self._control in ready:
-                    self._take(self._control, CONTROL_TURN, self._on_control)
-                if self._bulk in ready:
-                    self._take(self._bulk, BULK_TURN, self._on_bulk)
+                self._listen()
                 self._crew.obey()
                 now = time.monotonic()
                 self._crew.tick(now)
                 self._janitor.tick(now)
                 self._report(now)
-                self._forget_the_silent(now)
+                self._forget(now)
                 self._spread_news()
         finally:
             self._close()
@@ -183,28 +173,7 @@ class Daemon:
     def _close(self) -> None:
         self._crew.stop()
         self._disk.close()
-        self._context.destroy(linger=200)
-
-    def _router(self, address: str, largest: int) -> zmq.Socket[bytes]:
-        router = self._context.socket(zmq.ROUTER)
-        router.linger = 0
-        router.ipv6 = "[" in address
-        router.router_mandatory = True  # else what does not fit is dropped in silence
-        router.maxmsgsize = max(largest, MAX_HEADER)
-        router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
-        router.handshake_ivl = 5000
-        try:
-            if address.startswith("ipc://") and _is_served(address.removeprefix("ipc://")):
-                raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take it from its daemon
-            router.bind(address)
-        except zmq.ZMQError as error:
-            raise RequestError(
-                f"cannot listen on {address}: {error}",
-                "Stop the daemon that has this address, or choose another with --listen.",
-            ) from error
-        if address.startswith("ipc://"):
-            os.chmod(address.removeprefix("ipc://"), 0o600)
-        return router
+        self._gate.close()
 
     # -- news from other threads --------------------------------------------------------------------
 
@@ -221,123 +190,111 @@ class Daemon:
         while not self._news.empty():
             self._news.get()()
 
-    # -- the sockets --------------------------------------------------------------------------------
+    # -- what clients say ---------------------------------------------------------------------------
 
-    def _take(
-        self,
-        router: zmq.Socket[bytes],
-        turn: int,
-        handle: Callable[[bytes, Message, Frame | None], None],
-    ) -> None:
-        for _ in range(turn):
+    def _listen(self) -> None:
+        for heard in self._gate.heard():
             try:
-                route, *frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            peer = route.bytes
-            if self._strikes.get(peer, 0) >= STRIKES:
-                continue
-            try:
-                handle(peer, *decode([frame.buffer for frame in frames]))
+                self._heed(heard)
             except VoidbridgeError as error:
-                if isinstance(error, BadMessage):
-                    self._strikes[peer] = self._strikes.get(peer, 0) + 1
-                log.info("refused: %s", error.text, extra={"code": error.code})
-                self._send(router, peer, Refused(error.code, error.text, error.hint))
+                if not self._gate.refuse(heard.line, error):
+                    self._lose(heard.line)
 
-    def _send(
-        self,
-        router: zmq.Socket[bytes],
-        peer: bytes,
-        message: Message,
-        payload: Frame | None = None,
-    ) -> None:
-        try:
-            router.send_multipart([peer, *encode(message, payload)], zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            if router is self._bulk:  # nothing said here is said twice: have the client begin anew
-                self._lose(peer)
-            return  # control is absolute, and `query` has the whole truth: a slow client misses little
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            self._lose(peer)
+    def _heed(self, heard: Heard) -> None:
+        line, guest, message, payload = heard
+        if isinstance(message, Hello):
+            self._send(line, self._welcome(line, guest, message))
+        elif isinstance(message, Attach):
+            session = self._sessions.attach(message.session, line, guest)
+            self._send(line, Credit(self._limits.window - session.spent))
+        else:
+            session = self._sessions.of(line, guest, time.monotonic())
+            if job := getattr(message, "job", ""):  # whatever is asked of it, and on either socket
+                self._ledger.must_see(job, session.sees)
+            (self._on_bulk if line.bulk else self._on_control)(session, message, payload)
 
-    def _lose(self, peer: bytes) -> None:
+    def _send(self, line: Line, message: Message, payload: Frame | None = None) -> None:
+        if not self._gate.send(line, message, payload):
+            self._lose(line)
+
+    def _bulk(self, session: Session, message: Message, payload: Frame | None = None) -> None:
+        if session.bulk:  # else that line was lost meanwhile, and nobody waits there
+            self._send(session.bulk, message, payload)
+
+    def _lose(self, line: Line) -> None:
         """This client is gone, or has to say hello again; its files stay where they are."""
-        self._disk.pause(self._sessions.gone(peer))
+        self._disk.pause(self._sessions.gone(line))
 
-    def _forget_the_silent(self, now: float) -> None:
-        for peer in self._sessions.silent(now - FORGET_S):
-            self._lose(peer)
-        if len(self._strikes) > MOST_STRUCK:
-            self._strikes.clear()
+    def _forget(self, now: float) -> None:
+        """Who has fallen silent, and whose key is not allowed any more."""
+        for line in self._sessions.leaving(now - FORGET_S, self._gate.lets_in):
+            self._lose(line)
 
-    def _on_control(self, peer: bytes, message: Message, payload: Frame | None) -> None:
+    def _on_control(self, session: Session, message: Message, payload: Frame | None) -> None:
         if self._ledger.store.behind and not isinstance(message, NEEDS_NO_TABLE):
             raise SpoolFull("the daemon's disk is full: it cannot write down how its jobs stand")
 
         def answer(reply: Message, payload: Frame | None = None) -> None:
-            self._send(self._control, peer, reply, payload)
+            self._send(session.control, reply, payload)
 
         match message:
-            case Hello():
-                answer(self._welcome(peer, message))
             case Ping():
-                self._sessions.of(peer, time.monotonic())
                 answer(Pong())
             case Pong():
                 pass
             case Submit():
                 assert payload is not None
-                self._submit(self._sessions.of(peer, time.monotonic()), message, payload)
+                self._submit(session, message, payload)
+            case Offer():
+                answer(self._offered(session, message))
             case Watch(job):
-                self._watch(self._sessions.of(peer, time.monotonic()), job)
+                self._watch(session, job)
             case Query(job):
-                self._sessions.of(peer, time.monotonic())
-                self._tell_all(peer, job)
+                self._tell_all(session.control, job)
             case Cancel(job):
-                self._sessions.of(peer, time.monotonic())
                 self._ledger.cancel(job)
                 self._crew.obey()
                 answer(self._ledger.status(job))
             case ListJobs():
-                self._sessions.of(peer, time.monotonic())
-                jobs = self._ledger.jobs()
+                jobs = self._ledger.jobs(session.sees)
                 for job in jobs:
                     answer(self._ledger.status(job))
                 answer(Listed(len(jobs)))
             case GetProvenance(job):
-                self._sessions.of(peer, time.monotonic())
                 answer(Provenance(job), self._provenance(job))
             case Fetched(job):
-                session = self._sessions.of(peer, time.monotonic())
                 self._ledger.fetched(job)
                 session.watching.discard(job)  # it has all that there is to hear
                 answer(message)
             case GetHealth():
-                self._sessions.of(peer, time.monotonic())
                 answer(self._health())
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the control socket by a client")
 
-    def _welcome(self, peer: bytes, hello: Hello) -> Welcome:
+    def _welcome(self, line: Line, guest: Guest, hello: Hello) -> Welcome:
+        if line.bulk:
+            raise BadMessage("'hello' is not said on the bulk socket")
         version = min(hello.newest, PROTOCOL)
         if version < max(hello.oldest, OLDEST):
             raise VersionMismatch(
                 f"the client ({hello.software}) speaks protocol {hello.oldest} to {hello.newest}; "
                 f"this daemon ({self._software}) speaks {OLDEST} to {PROTOCOL}"
             )
-        self._disk.pause(self._sessions.hello(hello, peer, time.monotonic()))
-        log.info("hello", extra={"user": hello.user, "software": hello.software})
+        user = guest.user or hello.user
+        if self._sessions.is_full(user):
+            for old in self._sessions.of_user(user):
+                self._send(old, Ping())  # who has hung up is found out by that
+        self._disk.pause(self._sessions.hello(hello.session, user, guest, line, time.monotonic()))
+        log.info("hello", extra={"user": user, "software": hello.software})
         return Welcome(
             version,
             self._software,
             self._epoch,
-            self._addresses.announced,
+            self._gate.announced,
             self._limits,
             CAPABILITIES,
             engines=self._ledger.engines,
+            user=user,
         )
 
     def _health(self) -> Health:
@@ -370,7 +327,7 @@ class Daemon:
         try:
             self._submit(session, message, payload, may_wait=False)
         except VoidbridgeError as error:
-            self._send(self._control, session.control, Refused(error.code, error.text, error.hint))
+            self._send(session.control, Refused(error.code, error.text, error.hint))
 
     def _submit(
         self, session: Session, message: Submit, payload: Frame, may_wait: bool = True
@@ -397,25 +354,32 @@ class Daemon:
             return
         session.watching.add(made.job)
         self._send(
-            self._control,
             session.control,
             Accepted(made.job, made.state, as_ranges(made.need), tuple(made.partial)),
         )
         self._crew.obey()
         self._tell_all(session.control, made.job)
 
+    def _offered(self, session: Session, offer: Offer) -> Lacking:
+        most = len(ROLES) * self._limits.frames
+        if len(session.offered) + len(offer.files) > most:
+            raise RequestError(f"{most} files are offered; no job of this daemon has more")
+        need, partial = self._ledger.lacking(session.user, offer.files)
+        session.offered |= {Owned(session.user, offer.files[index].sha256) for index in need}
+        return Lacking(as_ranges(need), tuple(partial))
+
     def _watch(self, session: Session, job: str) -> None:
         self._tell_all(session.control, job)
         self._ledger.use(job)
         session.watching.add(job)
 
-    def _tell_all(self, peer: bytes, job: str) -> None:
+    def _tell_all(self, line: Line, job: str) -> None:
         """The whole truth of a job."""
         results = self._ledger.results_of(job)
-        self._send(self._control, peer, self._ledger.status(job))
+        self._send(line, self._ledger.status(job))
         for i in range(0, len(results), RESULTS_A_MESSAGE):
             part = tuple(results[i : i + RESULTS_A_MESSAGE])
-            self._send(self._control, peer, Ready(job, part))
+            self._send(line, Ready(job, part))
 
     def _provenance(self, job: str) -> bytes:
         self._ledger.status(job)
@@ -426,22 +390,17 @@ class Daemon:
             )
         return path.read_bytes()
 
-    def _on_bulk(self, peer: bytes, message: Message, payload: Frame | None) -> None:
+    def _on_bulk(self, session: Session, message: Message, payload: Frame | None) -> None:
         match message:
-            case Attach(name):
-                session = self._sessions.attach(name, peer)
-                self._send(self._bulk, peer, Credit(self._limits.window - session.spent))
             case Ping():
-                self._sessions.of(peer, time.monotonic())
-                self._send(self._bulk, peer, Pong())
+                self._bulk(session, Pong())
             case Pong():
                 pass
             case Put():
                 assert payload is not None
-                self._put(self._sessions.of(peer, time.monotonic()), message, payload)
+                self._put(session, message, payload)
             case Get():
-                self._sessions.of(peer, time.monotonic())
-                self._get(peer, message)
+                self._get(session, message)
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the bulk socket by a client")
 
@@ -453,14 +412,14 @@ class Daemon:
         if put.size > self._limits.file:
             raise BadMessage(f"a file of {put.size} bytes; {self._limits.file} at most")
         file = Owned(session.user, put.sha256)
-        if not self._ledger.is_wanted(file):
+        if file not in session.offered and not self._ledger.is_wanted(file):
             # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
-            self._send(self._bulk, session.bulk, Credit(len(payload)))
+            self._bulk(session, Credit(len(payload)))
             return
         length = len(payload)
         if full := self._janitor.full:  # what is left of the disk is for what runs
-            self._send(self._bulk, session.bulk, Credit(length))
-            self._send(self._bulk, session.bulk, Nack(put.sha256, put.offset, full.code, full.text))
+            self._bulk(session, Credit(length))
+            self._bulk(session, Nack(put.sha256, put.offset, full.code, full.text))
             return
         session.spent += length
         session.receiving.add(file)
@@ -473,17 +432,16 @@ class Daemon:
         if isinstance(reply, Got):
             session.receiving.discard(file)
             self._ledger.file_arrived(file)
-        if session.bulk:
-            self._send(self._bulk, session.bulk, Credit(length))
-            if reply:
-                self._send(self._bulk, session.bulk, reply)
+        self._bulk(session, Credit(length))
+        if reply:
+            self._bulk(session, reply)
 
     # -- files out ----------------------------------------------------------------------------------
 
-    def _get(self, peer: bytes, get: Get) -> None:
+    def _get(self, session: Session, get: Get) -> None:
         self._ledger.result(get.job, get.frame)
         path = self._spool.result_path(get.job, get.frame)
-        self._disk.give(get, path, lambda m, piece: self._send(self._bulk, peer, m, piece))
+        self._disk.give(get, path, lambda m, piece: self._bulk(session, m, piece))
 
     # -- what watchers hear -------------------------------------------------------------------------
 
@@ -493,7 +451,7 @@ class Daemon:
         results, self._ledger.results = self._ledger.results, []
         for job, result in results:
             for session in self._sessions.watching(job):
-                self._send(self._control, session.control, Ready(job, (result,)))
+                self._send(session.control, Ready(job, (result,)))
         now = time.monotonic()
         for job in list(self._ledger.changed):
             status = self._ledger.status(job)
@@ -502,15 +460,9 @@ class Daemon:
             del self._ledger.changed[job]
             self._told[job] = now
             for session in self._sessions.watching(job):
-                self._send(self._control, session.control, status)
+                self._send(session.control, status)
             if status.state.is_final:
                 self._told.pop(job, None)
 
     def _is_news(self, status: Status) -> bool:
         return status.state.is_final or not status.of
-
-
-def _is_served(path: str) -> bool:
-    """Whether somebody listens on this Unix socket; one that a killed daemon left is nobody's."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(path) == 0

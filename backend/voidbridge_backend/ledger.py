@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from voidbridge_protocol.errors import (
     BadSetting,
+    DaemonError,
     RequestError,
     SpoolFull,
+    TooMany,
     UnknownJob,
     VoidbridgeError,
     WorkerDied,
 )
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Request, ResultFile, Status
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Status
 
 from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Scheduler, Start
 from .spool import Owned, Spool
@@ -65,6 +68,8 @@ class Ledger:
     engines: tuple[str, ...]
     keep_free: int = 0
     """Bytes of disk below which nothing new is taken in: results of what runs need room."""
+    most_jobs: int = 1000
+    """Unfinished jobs of one user."""
     changed: dict[str, None] = field(default_factory=dict)
     """Jobs whose status is news."""
     results: list[tuple[str, ResultFile]] = field(default_factory=list)
@@ -103,7 +108,7 @@ class Ledger:
             )
             if state is JobState.RECEIVING:
                 request = self._request(row.id)
-                self._wanted.add(row.id, _files_of(row.user, request))
+                self._wanted.add(row.id, _files_of(row.user, request.files))
         for job in [row.id for row in self._rows.values() if row.state is JobState.RECEIVING]:
             self._queue_if_complete(job)
         for job in set(self.spool.job_folders()) - set(self._rows):
@@ -172,9 +177,16 @@ class Ledger:
         """Why nothing is started at the moment."""
         return next(iter(self._obstacles.values()), None)
 
-    def jobs(self) -> list[str]:
-        """Every job, oldest first."""
-        return [row.id for row in sorted(self._rows.values(), key=lambda row: row.number)]
+    def jobs(self, viewer: str | None = None) -> list[str]:
+        """Every job that this user sees, oldest first; None sees everybody's."""
+        rows = sorted(self._rows.values(), key=lambda row: row.number)
+        return [row.id for row in rows if viewer in (None, row.user)]
+
+    def must_see(self, job: str, viewer: str | None) -> None:
+        """Raises `UnknownJob`: for another user's job in the very words as for one that does not exist."""
+        row = self._rows.get(job)
+        if row is None or viewer not in (None, row.user):
+            raise _unknown(job)
 
     def counts(self) -> dict[str, int]:
         """Jobs by their state; every state is named."""
@@ -314,7 +326,7 @@ class Ledger:
     def _row(self, job: str) -> Row:
         row = self._rows.get(job)
         if row is None:
-            raise UnknownJob(f"this daemon knows no job {job[:60]!r}")
+            raise _unknown(job)
         return row
 
     def _request(self, job: str) -> Request:
@@ -362,14 +374,29 @@ class Ledger:
 
     def _collect(self, job: str, request: Request) -> None:
         self.changed[job] = None
-        self._wanted.add(job, _files_of(self._rows[job].user, request))
+        self._wanted.add(job, _files_of(self._rows[job].user, request.files))
         self._queue_if_complete(job)
 
     def room_for(self, user: str, request: Request) -> int:
         """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
-        return self._wanted.room(_files_of(user, request))
+        return self._wanted.room(_files_of(user, request.files))
+
+    def lacking(
+        self, user: str, files: Sequence[FrameFile]
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Which of these files are to come ahead of their job; none where there is no room for all of them."""
+        if self._wanted.room(_files_of(user, files)) + self.keep_free > self.spool.free_bytes():
+            return [], []
+        return self._standing(
+            (i, file) for i, file in enumerate(_owned(user, files)) if not self.spool.has(file)
+        )
 
     def _check_room(self, user: str, request: Request) -> None:
+        unfinished = sum(row.user == user and not row.state.is_final for row in self._rows.values())
+        if unfinished >= self.most_jobs:
+            raise TooMany(
+                f"{user} has {unfinished} unfinished jobs; this daemon takes {self.most_jobs} of one user"
+            )
         need, free = self.room_for(user, request) + self.keep_free, self.spool.free_bytes()
         if need > free:
             raise SpoolFull(
@@ -384,11 +411,15 @@ class Ledger:
     def _need(self, job: str, request: Request) -> tuple[list[int], list[tuple[int, int]]]:
         if self._rows[job].state is not JobState.RECEIVING:
             return [], []
-        lacks, user = self._wanted.lacks(job), self._rows[job].user
-        files = [Owned(user, file.sha256) for file in request.files]
-        need = [i for i, file in enumerate(files) if file in lacks]
-        partial = [(i, self.spool.partial(files[i])) for i in need]
-        return need, [(i, offset) for i, offset in partial if offset][:MOST_PARTIAL]
+        lacks, files = self._wanted.lacks(job), _owned(self._rows[job].user, request.files)
+        return self._standing((i, file) for i, file in enumerate(files) if file in lacks)
+
+    def _standing(
+        self, lacks: Iterable[tuple[int, Owned]]
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """The numbers of these files, and with them how much of those that are not whole is there."""
+        partial = [(i, self.spool.partial(file)) for i, file in lacks]
+        return [i for i, _ in partial], [part for part in partial if part[1]][:MOST_PARTIAL]
 
     def _blame(self, job: str, error: VoidbridgeError) -> None:
         self._rows[job] = replace(
@@ -429,11 +460,20 @@ class Ledger:
         for job in [job for job in self._wanted_again if self._rows[job].state.is_final]:
             request, priority = self._wanted_again.pop(job)
             if self._rows[job].state is JobState.CANCELLED:
-                self._begin_again(self._rows[job], request, priority)
+                try:
+                    self._begin_again(self._rows[job], request, priority)
+                except (
+                    DaemonError
+                ) as error:  # the room was given to others meanwhile: it stays cancelled
+                    log.warning("not begun again: %s", error.text, extra={"job": job})
 
 
-def _files_of(user: str, request: Request) -> dict[Owned, int]:
-    return {Owned(user, file.sha256): file.size for file in request.files}
+def _owned(user: str, files: Sequence[FrameFile]) -> list[Owned]:
+    return [Owned(user, file.sha256) for file in files]
+
+
+def _files_of(user: str, files: Sequence[FrameFile]) -> dict[Owned, int]:
+    return {Owned(user, file.sha256): file.size for file in files}
 
 
 def _shown(size: int) -> str:
@@ -442,3 +482,7 @@ def _shown(size: int) -> str:
 
 def _names(request: Request) -> list[str]:
     return sorted({file.sha256 for file in request.files})
+
+
+def _unknown(job: str) -> UnknownJob:
+    return UnknownJob(f"this daemon knows no job {job[:60]!r}")

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from voidbridge_protocol import __version__
 from voidbridge_protocol.messages import MAX_CHUNK, Limits
 
+from . import access, logs
 from . import config as settings
-from . import logs
 from .addresses import Addresses
 from .config import Config
 from .crew import Crew
 from .daemon import Daemon
 from .engine import NAMES
+from .gate import Gate
 from .health import Patience
 from .ledger import Ledger
 from .retention import DAY_S, Policy
@@ -33,10 +34,11 @@ SOFTWARE = f"voidbridge {__version__}"
 def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     """Returns after SIGTERM, SIGINT, or when standard input ends if that was asked for. SIGHUP ends quarantines.
 
-    Raises `RequestError` when the address or the spool is in use.
+    Raises `RequestError` when the address or the spool is in use, `BadKey` when the address needs keys.
     """
     logs.setup(sys.stderr)
     addresses = Addresses.of(config.listen)
+    guard = access.guard_of(addresses, config.keys, config.require_keys)
     devices = settings.devices(config, settings.count_cards())
     policy = Policy(
         keep=config.keep_days * DAY_S,
@@ -46,12 +48,12 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     )
     spool = Spool(config.spool)
     store = Store(config.spool / "jobs.db")
-    ledger = Ledger(store, spool, NAMES, policy.keep_free)
+    ledger = Ledger(store, spool, NAMES, policy.keep_free, config.max_jobs)
     ledger.recover()
     setup = {"models": str(config.models), "ocio": config.ocio, "probe": not until_stdin_closes}
     patience = Patience(load=config.load_s, step=config.stall_s)
     daemon = Daemon(
-        addresses,
+        Gate(addresses, guard),
         ledger,
         spool,
         lambda tell: Crew(devices, setup, patience, ledger, spool, tell),
@@ -62,6 +64,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
             file=config.max_file_mb << 20,
             frames=config.max_frames,
         ),
+        config.max_clients,
         SOFTWARE,
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))

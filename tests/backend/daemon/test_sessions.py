@@ -1,82 +1,136 @@
-"""Which routes belong to whom, and which files nobody sends any more when a client leaves."""
+"""Which lines belong to whom, and which files nobody sends any more when a client leaves."""
 
 from __future__ import annotations
 
 import pytest
 
+from voidbridge_backend.access import OURSELVES, Guest
+from voidbridge_backend.gate import Line
 from voidbridge_backend.sessions import Sessions
 from voidbridge_backend.spool import Owned
-from voidbridge_protocol.errors import UnknownSession
-from voidbridge_protocol.messages import OLDEST, PROTOCOL, Hello
+from voidbridge_protocol.errors import TooMany, UnknownSession
 
-CONTROL, BULK, CONTROL2, BULK2 = b"c1", b"b1", b"c2", b"b2"
+CONTROL, CONTROL2 = Line(False, b"1"), Line(False, b"2")
+BULK, BULK2 = Line(True, b"3"), Line(True, b"4")
+WHO = Line(False, b"who")
 F1, F2 = Owned("ana", "f1"), Owned("ana", "f2")
-
-
-def hello(session: str, user: str = "ana") -> Hello:
-    return Hello(OLDEST, PROTOCOL, session, user, "test")
+ANA, BEN = Guest("ana", "key of ana"), Guest("ben", "key of ben")
 
 
 @pytest.fixture
 def sessions() -> Sessions:
-    made = Sessions()
-    made.hello(hello("one"), CONTROL, 0.0)
-    made.attach("one", BULK)
+    made = Sessions(3)
+    made.hello("one", "ana", ANA, CONTROL, 0.0)
+    made.attach("one", BULK, ANA)
     return made
 
 
 def test_both_sockets_lead_to_one_client(sessions: Sessions) -> None:
-    assert sessions.of(CONTROL, 1.0) is sessions.of(BULK, 1.0)
-    assert sessions.of(BULK, 1.0).user == "ana"
+    assert sessions.of(CONTROL, ANA, 1.0) is sessions.of(BULK, ANA, 1.0)
+    assert sessions.of(BULK, ANA, 1.0).user == "ana"
 
 
 def test_a_stranger_is_nobody(sessions: Sessions) -> None:
     with pytest.raises(UnknownSession):
-        sessions.of(b"who", 0.0)
+        sessions.of(WHO, ANA, 0.0)
     with pytest.raises(UnknownSession):
-        sessions.attach("nobody", b"who")
+        sessions.attach("nobody", Line(True, b"who"), ANA)
+
+
+def test_a_session_is_its_keys_alone(sessions: Sessions) -> None:
+    """Its name and its routing ids, guessed or seen, are worth nothing with another key."""
+    with pytest.raises(UnknownSession):
+        sessions.attach("one", BULK2, BEN)
+    with pytest.raises(UnknownSession):
+        sessions.hello("one", "ben", BEN, CONTROL2, 0.0)
+    for line in (CONTROL, BULK):
+        with pytest.raises(UnknownSession):
+            sessions.of(line, BEN, 0.0)
+    assert sessions.of(CONTROL, ANA, 1.0).bulk == BULK
+
+
+def test_a_route_of_one_socket_is_none_of_the_other(sessions: Sessions) -> None:
+    """A peer may choose its routing id: that of another's control line, on the bulk socket."""
+    with pytest.raises(UnknownSession):
+        sessions.of(Line(True, CONTROL.route), ANA, 0.0)
+    with pytest.raises(UnknownSession):
+        sessions.attach("one", CONTROL2, ANA)
+
+
+def test_who_is_no_admin_sees_the_own_jobs() -> None:
+    sessions = Sessions(3)
+    sessions.hello("one", "ana", ANA, CONTROL, 0.0)
+    sessions.hello("two", "root", Guest("root", "key", admin=True), CONTROL2, 0.0)
+    assert sessions.of(CONTROL, ANA, 0.0).sees == "ana"
+    assert sessions.of(CONTROL2, Guest("root", "key", admin=True), 0.0).sees is None
+
+
+def test_without_keys_everybody_is_who_they_say_and_sees_all() -> None:
+    sessions = Sessions(3)
+    sessions.hello("one", "ana", OURSELVES, CONTROL, 0.0)
+    found = sessions.of(CONTROL, OURSELVES, 0.0)
+    assert (found.user, found.sees) == ("ana", None)
+
+
+def test_one_user_has_so_many_clients_and_others_have_theirs(sessions: Sessions) -> None:
+    for name in ("two", "three"):
+        sessions.hello(name, "ana", ANA, Line(False, name.encode()), 0.0)
+    with pytest.raises(TooMany, match="3 clients of ana"):
+        sessions.hello("four", "ana", ANA, CONTROL2, 0.0)
+    sessions.hello("four", "ben", BEN, CONTROL2, 0.0)
+    sessions.hello("one", "ana", ANA, Line(False, b"new"), 0.0)  # the same once more is no more
+    sessions.gone(Line(False, b"two"))
+    sessions.hello("five", "ana", ANA, Line(False, b"5"), 0.0)
 
 
 def test_a_client_on_new_sockets_is_the_same_and_its_old_ones_lead_nowhere(
     sessions: Sessions,
 ) -> None:
-    sessions.of(CONTROL, 0.0).receiving = {F1, F2}
-    assert sessions.hello(hello("one"), CONTROL2, 1.0) == {F1, F2}
-    sessions.attach("one", BULK2)
-    assert sessions.of(CONTROL2, 1.0) is sessions.of(BULK2, 1.0)
+    sessions.of(CONTROL, ANA, 0.0).receiving = {F1, F2}
+    assert sessions.hello("one", "ana", ANA, CONTROL2, 1.0) == {F1, F2}
+    sessions.attach("one", BULK2, ANA)
+    assert sessions.of(CONTROL2, ANA, 1.0) is sessions.of(BULK2, ANA, 1.0)
     for old in (CONTROL, BULK):
         with pytest.raises(UnknownSession):
-            sessions.of(old, 1.0)
+            sessions.of(old, ANA, 1.0)
     assert sessions.gone(CONTROL) == set()  # news of the old line say nothing of the new one
-    assert sessions.of(CONTROL2, 1.0)
+    assert sessions.of(CONTROL2, ANA, 1.0)
 
 
 def test_a_file_that_another_client_sends_too_goes_on(sessions: Sessions) -> None:
-    sessions.hello(hello("two", "ben"), CONTROL2, 0.0)
-    sessions.of(CONTROL, 0.0).receiving = {F1, F2}
-    sessions.of(CONTROL2, 0.0).receiving = {F2}
+    sessions.hello("two", "ana", ANA, CONTROL2, 0.0)
+    sessions.of(CONTROL, ANA, 0.0).receiving = {F1, F2}
+    sessions.of(CONTROL2, ANA, 0.0).receiving = {F2}
     assert sessions.gone(CONTROL) == {F1}
     assert sessions.gone(CONTROL2) == {F2}
     assert sessions.gone(CONTROL2) == set()
 
 
 def test_who_says_nothing_is_silent_and_any_word_counts(sessions: Sessions) -> None:
-    sessions.hello(hello("two"), CONTROL2, 5.0)
-    assert sessions.silent(since=5.0) == [CONTROL]
-    sessions.of(BULK, 6.0)
-    assert sessions.silent(since=5.0) == []
-    assert sorted(sessions.silent(since=7.0)) == [CONTROL, CONTROL2]
+    def leaving(since: float) -> list[Line]:
+        return sorted(sessions.leaving(since, lambda guest: True))
+
+    sessions.hello("two", "ana", ANA, CONTROL2, 5.0)
+    assert leaving(5.0) == [CONTROL]
+    sessions.of(BULK, ANA, 6.0)
+    assert leaving(5.0) == []
+    assert leaving(7.0) == [CONTROL, CONTROL2]
+
+
+def test_who_may_not_stay_leaves_whatever_it_said_last(sessions: Sessions) -> None:
+    sessions.hello("two", "ben", BEN, CONTROL2, 0.0)
+    assert sessions.leaving(0.0, lambda guest: guest != BEN) == [CONTROL2]
 
 
 def test_only_who_watches_a_job_hears_of_it(sessions: Sessions) -> None:
-    sessions.hello(hello("two"), CONTROL2, 0.0)
-    sessions.of(CONTROL, 0.0).watching.add("job")
+    sessions.hello("two", "ana", ANA, CONTROL2, 0.0)
+    sessions.of(CONTROL, ANA, 0.0).watching.add("job")
     assert [session.control for session in sessions.watching("job")] == [CONTROL]
     sessions.gone(CONTROL)
     assert sessions.watching("job") == []
 
 
 def test_a_lost_bulk_line_leaves_the_client_its_control_line(sessions: Sessions) -> None:
-    sessions.of(CONTROL, 0.0).receiving = {F1}
+    sessions.of(CONTROL, ANA, 0.0).receiving = {F1}
     assert sessions.gone(BULK) == {F1}
-    assert sessions.of(CONTROL, 0.0).receiving == set()
+    assert sessions.of(CONTROL, ANA, 0.0).receiving == set()

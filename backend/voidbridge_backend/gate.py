@@ -1,0 +1,232 @@
+"""The daemon's two sockets and who comes in through them: bound, guarded by keys, read and written.
+
+Knows nothing of jobs. Used on the daemon's own thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+from zmq.utils import z85
+
+from voidbridge_protocol.codec import MAX_HEADER, MAX_REQUEST, Frame, decode, encode
+from voidbridge_protocol.errors import (
+    BadMessage,
+    RequestError,
+    UnknownKey,
+    VoidbridgeError,
+)
+from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
+
+from .access import OURSELVES, Guard, Guest
+from .addresses import Addresses
+
+log = logging.getLogger(__name__)
+
+TURN = {False: 64, True: 8}
+"""Messages taken from control and bulk before the other has its turn: control is never behind more than 16 MiB."""
+STRIKES, MOST_STRUCK = 8, 4096
+"""Malformed messages after which a peer is not answered any more, and how many such are remembered."""
+ZAP, DOMAIN = "inproc://zeromq.zap.01", b"voidbridge"
+KEY = "User-Id"
+"""The property of a message under which libzmq gives back what a knock was answered with: here the key."""
+
+
+class Line(NamedTuple):
+    """A connection. The routing id alone is not enough: a peer may choose that of another socket's."""
+
+    bulk: bool
+    route: bytes
+
+
+class Heard(NamedTuple):
+    """What somebody said, and who that is."""
+
+    line: Line
+    guest: Guest
+    message: Message
+    payload: Frame | None
+
+
+class Gate:
+    """Both sockets. Without a guard whoever reaches them is let in."""
+
+    def __init__(self, addresses: Addresses, guard: Guard | None) -> None:
+        """Raises `RequestError` when an address is in use or cannot be had."""
+        self._guard = guard
+        self.announced = addresses.announced
+        """How clients are told of the bulk socket."""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._strikes: dict[Line, int] = {}
+        self._knocked: set[tuple[bytes, str]] = set()
+        if guard:  # before the sockets: without it libzmq would let every key in
+            self._knocks = self._context.socket(zmq.REP)
+            self._knocks.linger = 0
+            self._knocks.bind(ZAP)
+        self._sockets = {
+            False: self._router(addresses.control, MAX_REQUEST),
+            True: self._router(addresses.bulk, MAX_CHUNK),
+        }
+        with_keys = " with keys" if guard else ""
+        log.info("listening on %s%s", addresses.control, with_keys)
+
+    def close(self) -> None:
+        self._context.destroy(linger=200)
+
+    def register(self, poller: zmq.Poller) -> None:
+        for end in (*self._sockets.values(), *([self._knocks] if self._guard else [])):
+            poller.register(end, zmq.POLLIN)
+
+    def heard(self) -> Iterator[Heard]:
+        """What was said on both sockets, a bounded number of messages; who may not speak is refused here."""
+        self._answer_knocks()
+        for bulk, end in self._sockets.items():
+            for _ in range(TURN[bulk]):
+                try:
+                    route, *frames = end.recv_multipart(zmq.NOBLOCK, copy=False)
+                except zmq.Again:
+                    break
+                line = Line(bulk, route.bytes)
+                if self._strikes.get(line, 0) >= STRIKES:
+                    continue
+                try:
+                    guest = self._guest(route)
+                    yield Heard(line, guest, *decode([frame.buffer for frame in frames]))
+                except VoidbridgeError as error:
+                    self.refuse(line, error)
+
+    def refuse(self, line: Line, error: VoidbridgeError) -> bool:
+        """As `send`."""
+        if isinstance(error, BadMessage):
+            if len(self._strikes) > MOST_STRUCK:
+                self._strikes.clear()
+            self._strikes[line] = self._strikes.get(line, 0) + 1
+        log.info("refused: %s", error.text, extra={"code": error.code})
+        return self.send(line, Refused(error.code, error.text, error.hint))
+
+    def send(self, line: Line, message: Message, payload: Frame | None = None) -> bool:
+        """Whether this client is still there, and may go on."""
+        frames = [line.route, *encode(message, payload)]
+        try:
+            self._sockets[line.bulk].send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            # Control is absolute, and `query` has the whole truth: a slow client misses little. But nothing
+            # said on bulk is said twice: there the client has to begin anew.
+            return not line.bulk
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    def lets_in(self, guest: Guest) -> bool:
+        """Whether somebody who came in may stay."""
+        return not self._guard or self._guard.allowed.guest(guest.key) == guest
+
+    # -- who is let in ------------------------------------------------------------------------------
+
+    def _guest(self, frame: zmq.Frame) -> Guest:
+        """Whose key this message came with. Raises `UnknownKey` for one that was allowed once."""
+        if not self._guard:
+            return OURSELVES
+        guest = self._guard.allowed.guest(str(frame.get(KEY)))
+        if guest is None:
+            raise UnknownKey("the key of this client is not allowed any more")
+        return guest
+
+    def _answer_knocks(self) -> None:
+        """ZAP (RFC 27): libzmq asks here about everybody who came through the CURVE handshake."""
+        while self._guard:
+            try:
+                version, number, _, address, _, mechanism, *credentials = (
+                    self._knocks.recv_multipart(zmq.NOBLOCK)
+                )
+            except zmq.Again:
+                return
+            key = ""
+            if mechanism == b"CURVE" and len(credentials) == 1 and len(credentials[0]) == 32:
+                key = z85.encode(credentials[0]).decode()
+            if self._guard.allowed.guest(key):
+                answer = [b"200", b"OK", key.encode(), b""]
+            else:
+                answer = [b"400", b"this key is not allowed", b"", b""]
+                self._note(address, key)
+            self._knocks.send_multipart([version, number, *answer])
+
+    def _note(self, address: bytes, key: str) -> None:
+        """Each stranger once: nobody fills the log by knocking."""
+        if (address, key) not in self._knocked:
+            if len(self._knocked) >= MOST_STRUCK:
+                self._knocked.clear()
+            self._knocked.add((address, key))
+            log.warning("not let in: %s with the key %s", address.decode("ascii", "replace"), key)
+
+    # -- binding ------------------------------------------------------------------------------------
+
+    def _router(self, address: str, largest: int) -> zmq.Socket[bytes]:
+        router = self._context.socket(zmq.ROUTER)
+        router.linger = 0
+        router.ipv6 = "[" in address
+        router.router_mandatory = True  # else what does not fit is dropped in silence
+        router.maxmsgsize = max(largest, MAX_HEADER)
+        router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
+        router.handshake_ivl = 5000
+        if self._guard:
+            router.curve_server = True
+            router.curve_secretkey = self._guard.own.secret.encode()
+            router.zap_domain = DOMAIN
+        try:
+            if address.startswith("ipc://"):
+                _bind_privately(router, Path(address.removeprefix("ipc://")))
+            else:
+                router.bind(address)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise RequestError(
+                f"cannot listen on {address}: {error}",
+                "Stop the daemon that has this address, or choose another with --listen.",
+            ) from error
+        return router
+
+
+def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:
+    """A Unix socket that only its user can open, from its first moment on, in a folder of the same kind."""
+    if str(path).startswith("@"):
+        raise RequestError(
+            "an abstract Unix socket has no rights: every user of the machine could open it",
+            "Name a path, as ipc:///run/user/1000/voidbridge/ctl.",
+        )
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = path.parent.stat()
+    except OSError as error:
+        raise RequestError(
+            f"cannot listen on ipc://{path}: {error.strerror}", "Choose another folder."
+        ) from error
+    if folder.st_uid != os.geteuid() or stat.S_IMODE(folder.st_mode) & 0o077:
+        raise RequestError(
+            f"{path.parent} can be entered by other users of this machine, and a daemon without keys "
+            "lets in whoever reaches its socket",
+            f"Run: chmod 700 {path.parent}, or choose a folder of your own.",
+        )
+    if _is_served(path):
+        raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take it from its daemon
+    before = os.umask(0o177)
+    try:
+        router.bind(f"ipc://{path}")
+    finally:
+        os.umask(before)
+
+
+def _is_served(path: Path) -> bool:
+    """Whether somebody listens on this Unix socket; one that a killed daemon left is nobody's."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
