@@ -325,10 +325,11 @@ actions: list (default)  what is needed, what is there and right
         found,
         "install",
         "write the plug-in of a host",
-        lambda o: commands.install(o.host, o.to),
+        lambda o: commands.install(o.host, o.to, os.environ.get("APPDATA", ""), o.remove),
     )
-    install.add_argument("host", metavar="HOST", help="nuke")
+    install.add_argument("host", metavar="HOST", help="nuke, resolve")
     install.add_argument("--to", metavar="FOLDER", help="where the plug-in goes")
+    install.add_argument("--remove", action="store_true", help="take it away again")
     settings = _command(
         found,
         "config",

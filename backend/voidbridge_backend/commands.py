@@ -295,19 +295,26 @@ def models(action: str, folder: Path | None, config: Config, whole: bool, as_jso
     weights.show(where, device, whole=whole, as_json=as_json)
 
 
-def install(host: str, to: str | None) -> None:
-    """Writes the plug-in of a host into a folder of its own, and says what is left to do."""
+def install(host: str, to: str | None, appdata: str, remove: bool) -> None:
+    """Writes the plug-in of a host, and says what is left to do; or takes it away again.
+
+    `appdata` is the folder that Windows has for a user's settings.
+    """
     from . import install as installing
 
-    if host != "nuke":
-        raise BadSetting(f"there is no plug-in for {host!r}", "There is one for: nuke")
-    folder = Path(to or installing.NUKE_FOLDER).expanduser().absolute()
-    files = installing.install_nuke(folder)
-    print(f"{len(files)} files are in {folder}")
+    if host not in installing.HOSTS:
+        raise BadSetting(
+            f"there is no plug-in for {host!r}", f"There is one for: {', '.join(installing.HOSTS)}"
+        )
+    plugin = installing.HOSTS[host]
+    default = plugin.folder(sys.platform, Path.home(), appdata)
+    folder = Path(to).expanduser().absolute() if to else default
+    if remove:
+        print(f"{len(plugin.remove(folder))} files are gone from {folder}")
+        return
+    print(f"{len(plugin.install(folder))} files are in {folder}")
     print(f"It starts: {' '.join(installing.command())}")
-    print(f"Tell Nuke with the variable NUKE_PATH={folder}")
-    print("or with one line in ~/.nuke/init.py:")
-    print(f"    nuke.pluginAddPath({folder.as_posix()!r})")
+    print(plugin.next_step(folder))
 
 
 def show_config(settings: list[Setting], as_json: bool) -> None:

@@ -15,6 +15,8 @@ import shutil
 import struct
 import sys
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from voidbridge_protocol.errors import BadSetting
@@ -22,10 +24,10 @@ from voidbridge_protocol.files import disk_error, write_whole
 
 MARK = "voidbridge.json"
 """Says that a folder is ours, and where the command is."""
-NUKE_FOLDER = Path("~/.nuke/voidbridge")
 LUA = Path("Modules/Lua/voidbridge")
 """Of the module, in Fusion's folder."""
 LIST = LUA / "installed.txt"
+TIMELINE = Path("Scripts/Edit/Voidbridge timeline (Studio).py")
 SIZE = 24
 """Pixels of an icon, as Nuke's menus have them."""
 SAMPLES = 4
@@ -83,6 +85,7 @@ def install_resolve(to: Path) -> list[Path]:
     for path in sorted(package.rglob("*")):
         if path.suffix in (".lua", ".setting"):
             files[to / path.relative_to(package)] = path.read_bytes()
+    files[to / TIMELINE] = (package / "timeline.py").read_bytes()
     ours = set(installed(to))
     for path in files:
         if path.exists() and path not in ours:
@@ -139,6 +142,37 @@ def _delete(path: Path) -> None:
         path.unlink()
     except OSError as error:
         raise disk_error(path, error) from error
+
+
+@dataclass(frozen=True)
+class Host:
+    """What can be done for one host."""
+
+    folder: Callable[[str, Path, str], Path]
+    """Where its plug-in goes unless one says otherwise: from the platform, the home folder and Windows' APPDATA."""
+    install: Callable[[Path], list[Path]]
+    remove: Callable[[Path], list[Path]]
+    next_step: Callable[[Path], str]
+    """What is left to do for a person."""
+
+
+def _nuke_folder(platform: str, home: Path, appdata: str) -> Path:
+    return home / ".nuke/voidbridge"
+
+
+def _nuke_next(to: Path) -> str:
+    line = f"    nuke.pluginAddPath({to.as_posix()!r})"
+    return f"Tell Nuke with the variable NUKE_PATH={to}\nor with one line in ~/.nuke/init.py:\n{line}"
+
+
+def _resolve_next(to: Path) -> str:
+    return "Start Resolve or Fusion again; the macro is Voidbridge, under Tools > Macros > Voidbridge."
+
+
+HOSTS = {
+    "nuke": Host(_nuke_folder, install_nuke, uninstall_nuke, _nuke_next),
+    "resolve": Host(fusion_folder, install_resolve, uninstall_resolve, _resolve_next),
+}
 
 
 def command() -> list[str]:

@@ -329,3 +329,12 @@ def test_the_script_for_a_selected_tool_adds_one_and_then_fetches(host: Any, sho
     assert np.array_equal(host.shown(group, 0)["G"], own)
     host.run(script, group)
     assert host.status(group) == "not rendered"
+
+
+def test_a_mistake_of_ours_is_said_and_traced(host: Any, shot: Any) -> None:
+    host.lua.execute("require('voidbridge.host').scene = function() local x = nil; return x.y end")
+    group = tool_of(host, host.comp(), shot, "")
+    host.press(group, "Remove")
+    assert host.status(group).startswith("failed in Voidbridge itself; the Console says where: ")
+    assert "stack traceback" in host.console[-1]
+    assert "stack traceback" not in host.status(group)

@@ -1,0 +1,265 @@
+"""DaVinci Resolve STUDIO only: removes an object from the clip under the playhead, and puts the result above it.
+
+The clip is the plate, an OpenEXR sequence. The matte is the OpenEXR sequence on the next track above it that has a
+clip there. Disable every clip above the plate: the playhead's clip is the topmost one that is seen. What is used of
+it, with handles, goes through `voidbridge run`; the result comes back as a new version on the first free track
+above both. Nothing is replaced.
+
+Workspace > Scripts > Edit. The free edition runs no Python: there, use the macro on the Fusion page. The files are
+read as they are on disk, so their color space is the files' own, not the timeline's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+if TYPE_CHECKING:
+    from fusionscript import MediaPool, Resolve, Timeline, TimelineItem
+    from fusionscript.fusionscript import MediaPoolClipInfo
+
+HANDLES = 12
+"""Frames before and after what is used that help and are not returned, as far as there are files."""
+OPTIONS: tuple[str, ...] = ()
+"""More options of `voidbridge run`, as `"--engine=void"`, `"--color-space=ACEScg"`, `"--daemon=tcp://127.0.0.1:5577"`."""
+COMMAND = "Modules/Lua/voidbridge/voidbridge.json"
+"""Where the installation wrote the command, in Fusion's folder."""
+
+
+class Refused(Exception):
+    """This cannot be done as asked; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip on the timeline that shows an OpenEXR sequence at its own speed."""
+
+    pattern: str
+    """As /shots/plate.%04d.exr."""
+    first: int
+    """Number of the file that it shows first."""
+    start: int
+    """Frame of the timeline where it begins."""
+    frames: int
+
+    @property
+    def last(self) -> int:
+        return self.first + self.frames - 1
+
+    @property
+    def end(self) -> int:
+        """The frame of the timeline behind it."""
+        return self.start + self.frames
+
+    def number_at(self, frame: int) -> int:
+        return self.first + frame - self.start
+
+
+def sequence(path: str) -> tuple[str, int, int]:
+    """Pattern, first and last number of a sequence as the media pool writes it: plate.[1001-1100].exr."""
+    found = re.fullmatch(r"(.*)\[(\d+)-(\d+)\](\.exr)", path, re.IGNORECASE)
+    if not found:
+        raise Refused(
+            f"{path or 'The clip'} is no OpenEXR sequence. Render the clip to OpenEXR first, or use the macro "
+            "Voidbridge on the Fusion page."
+        )
+    head, first, last, tail = found.groups()
+    return f"{head}%0{len(first)}d{tail}", int(first), int(last)
+
+
+def clip_of(item: TimelineItem) -> Clip:
+    """Raises `Refused` where the clip is no sequence, or is retimed."""
+    media = item.GetMediaPoolItem()
+    path = str(media.GetClipProperty("File Path")) if media else ""
+    pattern, first, last = sequence(path)
+    left, frames, right = (
+        round(item.GetLeftOffset(False)),
+        round(item.GetDuration(False)),
+        round(item.GetRightOffset(False)),
+    )
+    if left + frames + right != last - first + 1:
+        raise Refused(
+            f"{item.GetName()} has {last - first + 1} files and shows {left + frames + right} frames: it is "
+            "retimed. Remove the object before the retime."
+        )
+    return Clip(pattern, first + left, round(item.GetStart(False)), frames)
+
+
+def check_matte(plate: Clip, matte: Clip) -> None:
+    """Whether it covers the plate, with the same numbers. Raises `Refused`."""
+    if matte.start > plate.start or matte.end < plate.end:
+        raise Refused(
+            f"The matte covers {matte.start}-{matte.end - 1} of the timeline, the plate "
+            f"{plate.start}-{plate.end - 1}."
+        )
+    if matte.number_at(plate.start) != plate.first:
+        raise Refused(
+            f"Over the first frame of the plate, file {plate.first}, lies file {matte.number_at(plate.start)} of "
+            "the matte. Both need the same frame numbers."
+        )
+
+
+def free_track(
+    tracks: Sequence[Sequence[tuple[int, int]]], above: int, start: int, end: int
+) -> int:
+    """The lowest track above `above` with nothing in start to end; a new one where each has something.
+
+    Tracks count from 1; their clips are given as (start, end), the end not included.
+    """
+    for number, clips in enumerate(tracks, 1):
+        if number > above and all(begin >= end or stop <= start for begin, stop in clips):
+            return number
+    return len(tracks) + 1
+
+
+def new_folder(pattern: str, exists: Callable[[str], bool] = os.path.exists) -> str:
+    """For a new version of a result, beside the plate."""
+    folder, name = os.path.split(pattern)
+    stem = re.sub(r"[._]?%0\d+d\.exr$", "", name, flags=re.IGNORECASE)
+    for number in itertools.count(1):
+        made = os.path.join(folder, "voidbridge", f"{stem}_v{number:03d}")
+        if not exists(made):
+            break
+    return made
+
+
+def words(command: Sequence[str], plate: Clip, matte: Clip, result: str) -> list[str]:
+    return [
+        *command, "run", plate.pattern, matte.pattern, "--output", result,
+        f"--frames={plate.first}-{plate.last}", f"--handles={HANDLES}", "--json", *OPTIONS,
+    ]  # fmt: skip
+
+
+def run(command: Sequence[str], tell: Callable[[str], None]) -> None:
+    """Waits for the child, telling how it stands. Raises `Refused` with what went wrong."""
+    theirs = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    child = subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**theirs, "PYTHONIOENCODING": "utf-8"},
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+    assert child.stdout
+    problem, last = "it said nothing", ""
+    with child.stdout as lines:
+        for line in lines:
+            event = json.loads(line.decode("utf-8"))
+            said = _said(event)
+            if said and said != last:
+                tell(said)
+                last = said
+            if event["event"] == "error":
+                problem = f"{event['text']} {event['hint']}"
+    if child.wait() != 0:
+        raise Refused(f"voidbridge ended with {child.returncode}: {problem}")
+
+
+def _said(event: dict[str, Any]) -> str:
+    if event["event"] == "status" and event["state"] == "running":
+        return str(event["stage"])
+    return str(event["text"]) if event["event"] in ("warning", "trouble") else ""
+
+
+def remove(app: Resolve, command: Sequence[str], tell: Callable[[str], None]) -> str:
+    """Does it all, and returns the result's pattern. Raises `Refused`."""
+    project = app.GetProjectManager().GetCurrentProject()
+    timeline = project.GetCurrentTimeline() if project else None
+    item = timeline.GetCurrentVideoItem() if timeline else None
+    if project is None or timeline is None or item is None:
+        raise Refused("There is no clip under the playhead.")
+    plate = clip_of(item)
+    track = _track_of(timeline, item)
+    above = _item_above(timeline, track, plate)
+    if above is None:
+        raise Refused(
+            f"There is no matte above {item.GetName()}. Put its OpenEXR sequence on the next track; where the "
+            "clip is no plate, disable it."
+        )
+    matte = clip_of(above)
+    check_matte(plate, matte)
+    result = os.path.join(new_folder(plate.pattern), os.path.basename(plate.pattern))
+    run(words(command, plate, matte, result), tell)
+    _append(timeline, project.GetMediaPool(), plate, result, track)
+    return result
+
+
+def _track_of(timeline: Timeline, item: TimelineItem) -> int:
+    """The lowest track with a clip of that name that begins there."""
+    for number in range(1, timeline.GetTrackCount("video") + 1):
+        for other in timeline.GetItemListInTrack("video", number):
+            if other.GetStart(False) == item.GetStart(False) and other.GetName() == item.GetName():
+                return number
+    raise Refused(f"{item.GetName()} lies on no video track.")
+
+
+def _item_above(timeline: Timeline, track: int, plate: Clip) -> TimelineItem | None:
+    """The lowest one over the plate."""
+    for number in range(track + 1, timeline.GetTrackCount("video") + 1):
+        for item in timeline.GetItemListInTrack("video", number):
+            if (
+                item.GetStart(False) < plate.end
+                and item.GetStart(False) + item.GetDuration(False) > plate.start
+            ):
+                return item
+    return None
+
+
+def _append(timeline: Timeline, pool: MediaPool, plate: Clip, result: str, above: int) -> None:
+    tracks = [
+        [
+            (round(item.GetStart(False)), round(item.GetStart(False) + item.GetDuration(False)))
+            for item in timeline.GetItemListInTrack("video", number)
+        ]
+        for number in range(1, timeline.GetTrackCount("video") + 1)
+    ]
+    number = free_track(tracks, above + 1, plate.start, plate.end)
+    if number > len(tracks) and not timeline.AddTrack("video", {}):
+        raise Refused(f"The result is {result}; Resolve made no new track for it.")
+    imported = pool.ImportMedia(
+        [{"FilePath": result, "StartIndex": plate.first, "EndIndex": plate.last}]
+    )
+    if not imported:
+        raise Refused(f"The result is {result}; Resolve did not import it.")
+    where: MediaPoolClipInfo = {
+        "mediaPoolItem": imported[0],
+        "startFrame": 0,
+        "endFrame": plate.frames - 1,
+        "recordFrame": plate.start,
+        "trackIndex": number,
+        "mediaType": 1,
+    }
+    append: Any = pool.AppendToTimeline  # the stubs lack the overload for positions
+    if not append([where]):
+        raise Refused(f"The result is {result}; Resolve did not put it onto the timeline.")
+
+
+def command_of(script: str) -> list[str]:
+    """The command `voidbridge`: as the installation wrote it down, else the one on the path."""
+    fusion = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(script))))
+    try:
+        with open(os.path.join(fusion, COMMAND), encoding="utf-8") as file:
+            return [str(word) for word in json.load(file)["command"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["voidbridge"]
+
+
+def main(app: Resolve, script: str) -> bool:
+    """What the menu runs: whatever is wrong is said, and nothing is raised into Resolve."""
+    try:
+        result = remove(app, command_of(script), lambda text: print(f"Voidbridge: {text}"))
+    except (Refused, OSError) as error:
+        print(f"Voidbridge: {error}")
+        return False
+    print(f"Voidbridge: done, {result}")
+    return True
+
+
+if "resolve" in globals():  # Resolve puts itself there before it runs a script
+    main(globals()["resolve"], globals().get("__file__", ""))

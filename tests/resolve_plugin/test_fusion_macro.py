@@ -1,0 +1,180 @@
+"""The macro's text: that of the controls, whole without the module, and made of names that Fusion has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from voidbridge_fusion_tools import BMD, NAMES
+from voidbridge_stage import channels_of, make_shot
+
+from voidbridge_nuke.knobs import BY_NAME as KNOBS
+from voidbridge_protocol.messages import Settings
+
+ROOT = Path(__file__).resolve().parents[2] / "resolve_plugin/voidbridge_resolve"
+SETTING = ROOT / "Macros/Voidbridge/Voidbridge.setting"
+RENAMED = {
+    "color_space": "pixels at this point are",
+    "version_shown": "version",
+}
+"""Controls whose label is not that of the knob in Nuke."""
+
+
+@pytest.fixture
+def controls(host: Any) -> list[Any]:
+    return list(host.module("voidbridge.controls")["ALL"].values())
+
+
+@pytest.fixture
+def setting(host: Any) -> Any:
+    return host._read_setting(SETTING.read_text(encoding="utf-8"))
+
+
+def test_the_stored_macro_is_what_the_module_makes(host: Any) -> None:
+    assert SETTING.read_text(encoding="utf-8") == host.module("voidbridge.setting").text()
+
+
+def test_every_script_in_it_compiles_is_one_line_and_is_guarded(host: Any) -> None:
+    compiles = host.lua.eval("function(text) return loadstring(text) ~= nil end")
+    group = host.new_tool(host.comp())
+    scripts = [
+        value
+        for tool in group.children
+        for control in tool.controls.values()
+        for name, value in control.items()
+        if name in ("BTNCS_Execute", "INPS_ExecuteOnChange")
+    ]
+    assert len(scripts) > 25
+    for script in scripts:
+        assert compiles(script)
+        assert script.startswith("local ok, voidbridge = pcall(require, 'voidbridge') if ok then ")
+        assert "\n" not in script
+        assert "]]" not in script
+
+
+def test_without_the_module_the_comp_opens_plays_and_says_so(host: Any, tmp_path: Path) -> None:
+    """A result that was made elsewhere is shown by Fusion's own tools."""
+    shot = make_shot(tmp_path / "s", range(1, 3))
+    made = make_shot(tmp_path / "made", range(1, 3), seed=5)
+    host.lua.globals().package.path = ""
+    comp = host.comp(0, 1)
+    group = host.new_tool(comp, plate=host.loader(comp, "p", shot.file("plate", 1)))
+    for child in group.children:
+        if child.data["Voidbridge"] == "load_result":
+            child.forget(str(made.file("plate", 1)))
+        elif child.data["Voidbridge"] == "load_plate":
+            child.forget(str(shot.file("plate", 1)))
+        elif child.data["Voidbridge"] == "result":
+            child.passed = False
+    assert host.shown(group, 1)["R"].tobytes() == (
+        channels_of(made.file("plate", 2))["R"].astype("f4").tobytes()
+    )
+    for button in ("Remove", "Fetch", "Cancel", "Check", "Report"):
+        host.press(group, button)
+        assert host.console[-1].startswith("Voidbridge is not installed here")
+    tool, id = group.published["VbGrow"]
+    tool.changed(id)
+
+
+def test_savers_fire_for_nobody_else_and_write_exact_files(host: Any) -> None:
+    group = host.new_tool(host.comp())
+    savers = [tool for tool in group.children if tool.ID == "Saver"]
+    assert len(savers) == 3
+    for saver in savers:
+        assert saver.passed
+        assert saver.inputs["OutputFormat"] == "OpenEXRFormat"
+        assert saver.inputs["OpenEXRFormat.Depth"] == 1
+        assert saver.inputs["OpenEXRFormat.Compression"] == 2  # ZIP on single lines
+
+
+def test_a_missing_frame_of_a_result_is_an_error(host: Any) -> None:
+    group = host.new_tool(host.comp())
+    loaders = [tool for tool in group.children if tool.ID == "Loader"]
+    assert [loader.inputs["MissingFrames"] for loader in loaders] == [0, 0]
+
+
+def test_three_inputs_and_four_outputs_are_published(setting: Any) -> None:
+    text = setting["Tools"]["Voidbridge"]
+    inputs = {id: item["Name"] for id, item in text["Inputs"].items() if id.startswith("Main")}
+    assert inputs == {"MainInput1": "plate", "MainInput2": "matte", "MainInput3": "affected"}
+    outputs = {id: item["Name"] for id, item in text["Outputs"].items()}
+    assert outputs == {
+        "MainOutput1": "result", "MainOutput2": "quadmask",
+        "MainOutput3": "layer", "MainOutput4": "difference",
+    }  # fmt: skip
+
+
+def test_every_control_is_published_and_there_under_its_source(
+    setting: Any, controls: list[Any]
+) -> None:
+    text = setting["Tools"]["Voidbridge"]
+    published = {id for id in text["Inputs"] if not id.startswith("Main")}
+    assert len(published) == len(controls)
+    for id in published:
+        item = text["Inputs"][id]
+        control = text["Tools"][item["SourceOp"]]["UserControls"][item["Source"]]
+        assert control["LINKS_Name"] == item["Name"]
+        assert control["INPS_StatusText"]
+        assert control["ICS_ControlPage"] == item["Page"]
+
+
+def test_names_and_defaults_are_those_of_the_node_for_nuke(controls: list[Any]) -> None:
+    shared = 0
+    for control in controls:
+        knob = KNOBS.get(control["name"])
+        if knob is None or control["kind"] == "button":
+            continue
+        shared += 1
+        assert control["label"] == RENAMED.get(control["name"], knob.label)
+        if control["name"] in ("color_space", "frame_range", "first", "last", "version_shown"):
+            continue  # a choice that has to be made; the frames of a comp
+        assert control["default"] == knob.default, control["name"]
+        if knob.choices:
+            assert list(control["choices"].values()) == list(knob.choices)
+    assert shared >= 28
+
+
+def test_defaults_are_those_of_the_command(controls: list[Any]) -> None:
+    default = Settings()
+    for control in controls:
+        name = control["name"]
+        if control["option"] and hasattr(default, name):
+            assert str(control["default"]) == str(getattr(default, name)) or (
+                float(control["default"]) == getattr(default, name)
+            )
+
+
+def test_every_color_space_of_the_menu_is_known(controls: list[Any]) -> None:
+    from voidbridge_backend.plate.color import ColorPlan
+
+    (control,) = (c for c in controls if c["name"] == "color_space")
+    names = list(control["choices"].values())
+    assert (names[0], names[-1]) == ("not said yet", "another, named below")
+    for name in names[1:-1]:
+        assert ColorPlan.choose(name, None).space == name
+
+
+CALL = re.compile(r"[\w\])]:([A-Z]\w*)\(")
+PROPERTY = re.compile(r"(?:tool|group|inside\.group|application\(\)|other\.group)\.([A-Z]\w*)")
+
+
+def test_no_name_of_fusion_is_used_that_it_does_not_have() -> None:
+    """The stand-in raises for them too, but only where a test comes by."""
+    known = set().union(*NAMES.values())
+    used = set()
+    for path in sorted(ROOT.rglob("*.lua")):
+        text = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
+        used |= set(CALL.findall(text)) | set(PROPERTY.findall(text))
+        assert set(re.findall(r"\bbmd\.(\w+)", text)) <= BMD, path
+    assert used == known
+
+
+def test_only_one_room_knows_fusion_and_one_knows_windows() -> None:
+    for path in sorted(ROOT.rglob("*.lua")):
+        text = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
+        if path.name not in ("host.lua", "system.lua"):
+            assert not CALL.search(text), path
+        if path.name not in ("system.lua", "launch.lua"):
+            assert "ffi" not in text, path
