@@ -301,6 +301,19 @@ def _other_commands(found: Any) -> None:
         lambda o: commands.doctor(client_options(o), o.json),
     )
     _daemon_options(doctor, embedded=True)
+    bundle = _command(
+        found,
+        "support-bundle",
+        "write versions, settings, health, jobs and log into one file, without names and paths",
+        lambda o: commands.support_bundle(
+            Path(o.output), config(o)[1], o.log, client_options(o), o.json
+        ),
+    )
+    bundle.add_argument(
+        "-o", "--output", default="voidbridge-support.zip", metavar="FILE", help="the file"
+    )
+    bundle.add_argument("--log", type=Path, metavar="FILE", help="default: the service's journal")
+    _daemon_options(bundle, embedded=True)
     models = _command(
         found,
         "models",

@@ -271,6 +271,22 @@ def doctor(who: ClientOptions, as_json: bool) -> int:
     return examine(who.config or Config(), lambda: _client(who), as_json)
 
 
+def support_bundle(
+    target: Path, settings: list[Setting], log: Path | None, who: ClientOptions, as_json: bool
+) -> None:
+    """Writes what helps whoever helps into one file."""
+    from . import support
+
+    config = who.config or Config()
+    who = replace(who, address=who.address or config.listen)
+    support.bundle(target, config, settings, log, lambda: _client(who))
+    if as_json:
+        Json().event("bundle", path=str(target))
+    else:
+        print(target)
+        Lines().say("Paths, names and keys were taken out. Look through it before you send it.")
+
+
 def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
     """Does one of `MODEL_ACTIONS` to a models folder, then says what is in it.
 

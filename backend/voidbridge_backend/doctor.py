@@ -23,9 +23,15 @@ from rich.text import Text
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener
-from voidbridge_protocol.errors import EngineFailed, JobCancelled, VoidbridgeError
+from voidbridge_protocol.errors import (
+    EngineFailed,
+    JobCancelled,
+    NoDevice,
+    VoidbridgeError,
+    from_code,
+)
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Status
+from voidbridge_protocol.messages import Health, Status
 
 from . import probe_shot
 from .config import Config, count_cards, devices
@@ -42,7 +48,10 @@ PATIENCE_S = 60.0
 
 PACKAGES = {
     "": ("pyzmq", "rich"),
-    "backend": ("numpy", "OpenEXR", "opencolorio", "opencv-python-headless"),
+    "backend": (
+        *("numpy", "OpenEXR", "opencolorio", "opencv-python-headless"),
+        "prometheus-client",
+    ),
     "void": (
         *("torch", "diffusers", "transformers", "accelerate"),
         *("safetensors", "sentencepiece", "protobuf", "huggingface_hub"),
@@ -178,10 +187,26 @@ def daemon(client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Che
             yield Check(
                 name, "ok", f"{welcome.software}, protocol {welcome.version}; engines: {engines}"
             )
+            name = "health"
+            if health := connected.health():
+                yield condition(health)
             name = "round trip"
             yield round_trip(connected)
     except VoidbridgeError as error:
         yield Check(name, "failed", error.text, error.hint, error)
+
+
+def condition(health: Health) -> Check:
+    """How the daemon does. Raises what stands in the way of every job."""
+    devices = ", ".join(f"{device.name} {device.state}" for device in health.devices)
+    text = f"{devices}; {health.queued} waiting; {health.free / 2**30:.1f} GB free"
+    lost = [device for device in health.devices if device.why]
+    if not health.ready and (lost or health.code != NoDevice.code):
+        raise from_code(health.code, health.text, health.hint)
+    if lost:
+        why = "; ".join(f"{device.name}: {device.why}" for device in lost)
+        return Check("health", "missing", text, f"In quarantine: {why}")
+    return Check("health", "ok", text)
 
 
 def round_trip(client: Client, patience: float = PATIENCE_S) -> Check:

@@ -18,8 +18,14 @@ from voidbridge_backend.config import Config
 from voidbridge_backend.plate.header import parse_header
 from voidbridge_backend.plate.sequence import Sequence
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.errors import DaemonUnavailable, EngineFailed, UnreadableFrame
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.errors import (
+    DaemonUnavailable,
+    EngineFailed,
+    NoDevice,
+    SpoolFull,
+    UnreadableFrame,
+)
+from voidbridge_protocol.messages import Device, Health, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 Connect = Callable[[], AbstractContextManager[Client]]
@@ -39,10 +45,23 @@ def verdicts(checks: Iterator[doctor.Check]) -> dict[str, str]:
 
 
 def test_a_daemon_that_works_is_found_well(connect: Connect) -> None:
-    daemon, trip = doctor.daemon(connect)
-    assert (daemon.verdict, trip.verdict) == ("ok", "ok")
+    daemon, health, trip = doctor.daemon(connect)
+    assert (daemon.verdict, health.verdict, trip.verdict) == ("ok", "ok", "ok")
+    assert re.fullmatch(r"cpu \w+; 0 waiting; [\d.]+ GB free", health.text)
     assert "cleanplate, void, echo" in daemon.text
     assert "1001-1003" in trip.text
+
+
+def test_a_device_in_quarantine_is_named_and_all_of_them_are_the_end_of_it() -> None:
+    gone = Device("cuda:1", "quarantined", why="a bus error")
+    check = doctor.condition(Health(True, (Device("cuda:0", "ready"), gone)))
+    assert (check.verdict, check.advice) == ("missing", "In quarantine: cuda:1: a bus error")
+    with pytest.raises(NoDevice, match="fire"):
+        doctor.condition(Health(False, (gone,), code="daemon.no-device", text="fire"))
+    with pytest.raises(SpoolFull):
+        doctor.condition(Health(False, (), code="daemon.spool-full", text="no room"))
+    starting = Health(False, (Device("cpu", "starting"),), code="daemon.no-device", text="soon")
+    assert doctor.condition(starting).verdict == "ok"  # the round trip waits for it
 
 
 def test_every_look_runs_the_shot_anew(connect: Connect) -> None:
