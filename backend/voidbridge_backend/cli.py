@@ -21,7 +21,7 @@ from voidbridge_protocol.errors import (
 )
 from voidbridge_protocol.request import GRAINS, MATTE_COLORS, MATTE_KINDS, REGIONS, Settings
 
-from . import commands
+from . import commands, keyring
 from .config import Config, Setting, resolve
 from .present import show_error
 
@@ -225,6 +225,8 @@ def _daemon_options(made: Any, *, embedded: bool = False) -> None:
         help="as tcp://HOST:5577"
         + ("; default: one of its own, for this command" if embedded else ""),
     )
+    group.add_argument("--server-key", metavar="KEY", help="the daemon's public key, if it has one")
+    group.add_argument("--keys", metavar="FOLDER", help="where your own key is")
     group.add_argument("--user", default=None, metavar="NAME", help="whose jobs these are")
     group.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
     if embedded:
@@ -251,6 +253,10 @@ def _serve_command(found: Any) -> None:
         lambda o: commands.serve(config(o)[0], o.until_stdin_closes),
     )
     serve.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
+    serve.add_argument("--keys", metavar="FOLDER", help="the daemon's key, and whom it lets in")
+    serve.add_argument(
+        "--require-keys", action="store_true", default=None, help="on this machine's address too"
+    )
     serve.add_argument("--max-frames", metavar="N", help="frames of one job")
     serve.add_argument("--max-file-mb", metavar="N", help="megabytes of one file")
     serve.add_argument("--stall-s", metavar="N", help="seconds that one step may take")
@@ -334,6 +340,7 @@ actions: list (default)  what is needed, what is there and right
     models.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
     models.add_argument("--config", metavar="FILE", help=f"settings, TOML (default {CONFIG_FILE})")
     models.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    _keys_command(found)
     install = _command(
         found,
         "install",
@@ -351,6 +358,25 @@ actions: list (default)  what is needed, what is there and right
     )
     settings.add_argument("--json", action="store_true", help="as one JSON object")
     _config_options(settings)
+
+
+def _keys_command(found: Any) -> None:
+    made = _command(
+        found,
+        "keys",
+        "make and show keys, and say which of them a daemon lets in",
+        lambda o: keyring.obey(keyring.typed(o), config(o)[0].keys, o.json),
+        epilog=keyring.ACTIONS_HELP,
+    )
+    made.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
+    made.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="daemon, a user, or a key"
+    )
+    made.add_argument("key", nargs="?", default="", metavar="KEY", help="a public key")
+    made.add_argument("--admin", action="store_true", help="sees and cancels everybody's jobs")
+    made.add_argument("--replace", action="store_true", help="make another key instead")
+    made.add_argument("--keys", metavar="FOLDER", help="where keys are")
+    made.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
 
 
 def _report_command(found: Any) -> None:
@@ -413,19 +439,22 @@ def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
 
 
 def client_options(options: argparse.Namespace) -> commands.ClientOptions:
-    embedded = hasattr(options, "spool")
+    found, embedded = config(options)[0], hasattr(options, "spool")
+    address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
     return commands.ClientOptions(
-        address=options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", ""),
+        address=address,
         user=options.user or getpass.getuser(),
-        config=config(options)[0] if embedded else None,
+        config=found if embedded else None,
+        keys=keyring.client_keys(found, address or ("" if embedded else commands.DEFAULT_DAEMON)),
     )
 
 
 def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
     """The settings: defaults, the file, VOIDBRIDGE_* variables, the command line."""
     file: dict[str, Any] = {}
-    path = Path(options.config) if options.config else CONFIG_FILE.expanduser()
-    if options.config or path.is_file():
+    named = getattr(options, "config", None)
+    path = Path(named) if named else CONFIG_FILE.expanduser()
+    if named or path.is_file():
         file = _toml(path)
     environ = {name: value for name, value in os.environ.items() if name != "VOIDBRIDGE_DAEMON"}
     names = Config.__dataclass_fields__

@@ -21,6 +21,7 @@ from voidbridge_protocol.client import Client
 from voidbridge_protocol.conversation import Listener, Outcome, Task
 from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled, from_code
 from voidbridge_protocol.files import write_whole
+from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Settings, Status
 from voidbridge_protocol.transfer import hash_file
@@ -46,6 +47,7 @@ class ClientOptions:
     """Empty: an embedded one where there is a `config` for it, else the usual address."""
     user: str
     config: Config | None = None
+    keys: Keys | None = None
 
     @property
     def is_embedded(self) -> bool:
@@ -348,7 +350,7 @@ def _client(who: ClientOptions) -> Iterator[Client]:
     software = f"voidbridge {__version__}"
     if who.address or who.config is None:
         address = who.address or DEFAULT_DAEMON
-        with Client(address, user=who.user, software=software) as client:
+        with Client(address, user=who.user, software=software, keys=who.keys) as client:
             yield client
         return
     with (

@@ -81,10 +81,15 @@ def read(path: Path) -> Pair:
     return Pair(zmq.curve_public(secret.encode()).decode(), secret)
 
 
-def write(path: Path, pair: Pair) -> None:
-    """A new file for a pair, 0600 in a folder that is made 0700. Raises `BadKey` where one is already."""
+def write(path: Path, pair: Pair, *, replace: bool = False) -> None:
+    """A new file for a pair, 0600 in a folder that is made 0700.
+
+    Raises `BadKey` where one is already, unless it is to `replace` that.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if replace:
+            path.unlink(missing_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(file, "w", encoding="ascii") as text:
             text.write(TEXT.format(secret=pair.secret))
