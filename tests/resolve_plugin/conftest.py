@@ -6,7 +6,6 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,20 +15,17 @@ from voidbridge_backend.install import install_resolve
 HERE = Path(__file__).parent
 
 
-def load(name: str, path: Path) -> ModuleType:
-    """A module of the tests, which are no package, under a name that others import it by."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec
-        assert spec.loader
+MODULES = {
+    "voidbridge_stage": HERE.parent / "end_to_end/stage.py",
+    "voidbridge_fusion_tools": HERE / "stand_in_tools.py",
+    "voidbridge_fusion": HERE / "stand_in.py",
+}
+"""Of the tests, which are no package, under the names that they import each other by."""
+for name, path in MODULES.items():
+    if name not in sys.modules and (spec := importlib.util.spec_from_file_location(name, path)):
         sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-stage = load("voidbridge_stage", HERE.parent / "end_to_end/stage.py")
-load("voidbridge_fusion_tools", HERE / "stand_in_tools.py")
-fusion = load("voidbridge_fusion", HERE / "stand_in.py")
+        spec.loader.exec_module(sys.modules[name])  # type: ignore[union-attr]
+stage, fusion = sys.modules["voidbridge_stage"], sys.modules["voidbridge_fusion"]
 
 
 @pytest.fixture(scope="session")

@@ -160,7 +160,6 @@ def test_the_installed_script_finds_its_command_and_runs_where_resolve_is(
         "__file__": str(script),
         "__name__": "__main__",
     }
-    monkey_free = timeline.command_of(str(script))
     exec(code, scope)
     assert "There is no matte" in capsys.readouterr().out
-    assert monkey_free == command()
+    assert timeline.command_of(str(script)) == command()

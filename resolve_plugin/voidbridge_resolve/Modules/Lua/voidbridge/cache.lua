@@ -70,15 +70,6 @@ function M.read(home, number)
     return version
 end
 
--- Every one up to `last`, by number.
-function M.versions(home, last)
-    local found = {}
-    for number = 1, last do
-        found[#found + 1] = M.read(home, number)
-    end
-    return found
-end
-
 -- The numbers of a version's files.
 function M.numbers(version, range)
     return frames.shifted(range, version.offset)

@@ -11,8 +11,6 @@ M.VERSION = 1
 -- Of the color spaces; the first says nothing yet, the last names one in the text beside it.
 M.SPACE_UNSAID, M.SPACE_OTHER = "not said yet", "another, named below"
 
-M.PAGES = { "Voidbridge", "Matte", "Engine", "Setup" }
-
 -- kind    text, status, file, button, int, float, check, choice
 -- id      of the input in Fusion
 -- on      the inner tool that has it

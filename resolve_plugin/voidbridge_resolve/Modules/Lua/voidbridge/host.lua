@@ -253,10 +253,6 @@ function M.hide(inside)
     end)
 end
 
-function M.is_shown(inside)
-    return not inside.result:GetAttrs().TOOLB_PassThrough
-end
-
 -- -- the application ----------------------------------------------------------------------------------
 
 local function application()
