@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from .knobs import Value
-from .request import Refused, Request, described, files, key
+from .request import Refused, Request, described, files
 
 RECORD = "version.json"
 
@@ -35,10 +35,6 @@ class Version:
     @property
     def name(self) -> str:
         return name_of(self.number)
-
-    @property
-    def key(self) -> str:
-        return key(self.made_with)
 
 
 def name_of(number: int) -> str:

@@ -16,10 +16,13 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import nuke
 
+from . import tree
 from .group import INPUTS, READS, WRITES
-from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, STRING, Knob, Value, with_values
+from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, KNOBS, STRING, Knob, Value, with_values
 from .request import Refused, Scene, files
 
+SHOWN = frozenset(["output", "result_files", "result_first", "result_last", "disable"])
+"""Knobs of a node of ours that decide what it gives, beside those that make its result."""
 MISSING_TIMES = 5
 """Missing files that are named one by one."""
 
@@ -175,6 +178,7 @@ def scene(node: Any) -> Scene:
         working_space=str(space),
         plate_file=_file_of(plate, plate),
         matte_file=_file_of(connected["matte"], plate),
+        trees={role: _tree_of(other) for role, other in connected.items()},
     )
 
 
@@ -184,6 +188,37 @@ def _file_of(node: Any, plate: Any) -> str:
         return ""
     name = node.metadata("input/filename", int(plate.firstFrame()))
     return str(name or "").replace("\\", "/").rpartition("/")[2]
+
+
+def _tree_of(node: Any) -> str:
+    """What feeds an input, as `tree` compares it; empty where nothing does."""
+    return (
+        tree.marked(version(), tree.digest(node, _sources, _described)) if node is not None else ""
+    )
+
+
+def _sources(node: Any) -> list[Any]:
+    """Whatever a node's picture is made from: inputs, the inside of a group, and nodes in its expressions."""
+    if is_ours(node):
+        return _feeding(node)  # its inside follows from its knobs
+    inside = node.nodes() if node.Class() == "Group" else []
+    ends = [inner for inner in inside if inner.Class() == "Output"]
+    named = sorted(node.dependencies(nuke.EXPRESSIONS), key=lambda other: str(other.fullName()))
+    return [*_feeding(node), *ends, *named]
+
+
+def _described(node: Any) -> tree.Described:
+    names = str(node.writeKnobs(nuke.WRITE_NON_DEFAULT_ONLY)).split()
+    if is_ours(node):
+        counts = {knob.name for knob in KNOBS if knob.makes_result} | SHOWN
+        names = [name for name in names if name in counts]
+    there = node.knobs()
+    return node.Class(), [(name, _spelled(there[name])) for name in names if name in there]
+
+
+def _spelled(knob: Any) -> str:
+    text = str(knob.toScript())
+    return text.replace("\\", "/").rpartition("/")[2] if knob.Class() == "File_Knob" else text
 
 
 def upstream(node: Any) -> list[Any]:
@@ -224,15 +259,14 @@ def this_node() -> Any:
 # -- rendering ------------------------------------------------------------------------------------
 
 
-def render(
-    node: Any,
-    roles: Sequence[str],
-    frames: tuple[int, int],
-    views: Sequence[str],
-    folder: str,
-    depth: str,
-) -> None:
-    """The inputs as files, whole and at full size. Raises `Stopped`, `Refused`."""
+@contextlib.contextmanager
+def writing(
+    node: Any, roles: Sequence[str], views: Sequence[str], folder: str, depth: str
+) -> Iterator[Callable[[int, int], None]]:
+    """Gives what renders a run of frames of the inputs as files, whole and at full size. Raises `Refused`.
+
+    What it gives raises `Stopped` and `Refused`.
+    """
     writes = [node.node(WRITES[role]) for role in roles]
     if None in writes:
         raise Refused(
@@ -241,29 +275,35 @@ def render(
             ),
             "Make a new node and connect it in the place of this one.",
         )
-    with no_undo(), _full_size():
-        for role, write in zip(roles, writes):
-            write["file"].setValue(files(folder, role))
-            write["datatype"].setValue(depth)
-            write["views"].fromScript(" ".join(views))
-            write["disable"].setValue(False)
+
+    def render(first: int, last: int) -> None:
         try:
-            nuke.executeMultiple(tuple(writes), ((frames[0], frames[1], 1),), list(views))
+            nuke.executeMultiple(tuple(writes), ((first, last, 1),), list(views))
         except RuntimeError as error:
             if "cancel" in str(error).lower():
                 raise Stopped() from error
             raise Refused(
                 f"The plate cannot be rendered: {error}.", "Look at what feeds this node."
             ) from error
+        wanted = _expected(folder, roles, (first, last), views)
+        missing = [name for name in wanted if not os.path.exists(name)]
+        if missing:
+            raise Refused(
+                "Nuke did not write {}.".format(", ".join(missing[:MISSING_TIMES])),
+                "Look at what feeds this node, and whether the disk is full.",
+            )
+
+    with no_undo(), _full_size():
+        try:
+            for role, write in zip(roles, writes):
+                write["file"].setValue(files(folder, role))
+                write["datatype"].setValue(depth)
+                write["views"].fromScript(" ".join(views))
+                write["disable"].setValue(False)
+            yield render
         finally:
             for write in writes:
                 write["disable"].setValue(True)
-    missing = [name for name in _expected(folder, roles, frames, views) if not os.path.exists(name)]
-    if missing:
-        raise Refused(
-            "Nuke did not write {}.".format(", ".join(missing[:MISSING_TIMES])),
-            "Look at what feeds this node.",
-        )
 
 
 def _expected(

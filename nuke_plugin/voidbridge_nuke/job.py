@@ -1,4 +1,4 @@
-"""One `voidbridge run --json` as a child process: starts it, reads its lines, stops it."""
+"""One `voidbridge` command as a child process: starts it, feeds it, reads its lines, stops it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,95 @@ POLL_S = 0.15
 """How often a cancel is looked for."""
 GRACE_S = 15.0
 """After this a child that was asked to stop is killed."""
+HURRY_S = 3.0
+"""The same while the host waits for it."""
 ERRORS_KEPT = 200
+
+Cancel = Callable[[], bool]
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+class Child:
+    """Starts `command`; its lines are kept until `follow` takes them. Raises OSError where it cannot be started."""
+
+    def __init__(self, command: Sequence[str], fed: bool = False) -> None:
+        """`fed` where it is to be told something on its standard input."""
+        self._process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(os.environ),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        self._errors: list[str] = []
+        process = self._process
+        self._readers = [
+            threading.Thread(target=_read_lines, args=(process.stdout, self._lines), daemon=True),
+            threading.Thread(target=_read_errors, args=(process.stderr, self._errors), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def say(self, line: str) -> bool:
+        """A line on its standard input. False where nobody listens any more."""
+        if self._process.stdin is None or self._process.poll() is not None:
+            return False
+        try:
+            self._process.stdin.write(line.encode("ascii") + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            return False
+        return True
+
+    def follow(self, should_cancel: Cancel, on_event: OnEvent) -> tuple[int, str]:
+        """Waits for its end, telling its events as they come. The exit code, and the end of its words."""
+        try:
+            self._follow(should_cancel, on_event)
+        finally:
+            self._end()
+        return self._process.returncode, "".join(self._errors)
+
+    def stop(self) -> None:
+        """Ends it: gently, and by force when that takes too long for whoever waits."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(HURRY_S)
+        self._end()
+
+    def _follow(self, should_cancel: Cancel, on_event: OnEvent) -> None:
+        asked: float | None = None
+        while True:
+            if asked is None and should_cancel():
+                asked = time.monotonic()
+                self._process.terminate()
+            if asked is not None and time.monotonic() - asked > GRACE_S:
+                return
+            try:
+                line = self._lines.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+            if line is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(GRACE_S)
+                return
+            try:
+                event = json.loads(line.decode("utf-8"))
+            except ValueError:
+                continue  # half a line of a child that was killed
+            if isinstance(event, dict):
+                on_event(event)
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for reader in self._readers:
+            reader.join(GRACE_S)
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # what was not read when it ended
+                self._process.stdin.close()
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
@@ -27,91 +115,31 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
     return theirs
 
 
-def run(
-    command: Sequence[str],
-    should_cancel: Callable[[], bool],
-    on_event: Callable[[dict[str, Any]], None],
-) -> tuple[int, str]:
-    """Waits for the child, telling its events as they come. The exit code, and the end of what it said in words.
-
-    Raises OSError where it cannot be started.
-    """
-    child = subprocess.Popen(
-        list(command),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(os.environ),
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
-    lines: queue.Queue[bytes | None] = queue.Queue()
-    errors: list[str] = []
-    readers = [
-        threading.Thread(target=_read_lines, args=(child.stdout, lines), daemon=True),
-        threading.Thread(target=_read_errors, args=(child.stderr, errors), daemon=True),
-    ]
-    for reader in readers:
-        reader.start()
-    try:
-        _follow(child, lines, should_cancel, on_event)
-    finally:
-        if child.poll() is None:
-            child.kill()
-        child.wait()
-        for reader in readers:
-            reader.join(GRACE_S)
-    return child.returncode, "".join(errors)
-
-
 def follow(
-    command: Sequence[str], should_cancel: Callable[[], bool], on_status: Callable[[Status], None]
+    child: Child, should_cancel: Cancel, on_status: Callable[[Status], None]
 ) -> tuple[Status, str]:
-    """`run`, as a status line: each change is told, and the last one returned with the words for a report."""
+    """Its end as a status line: each change is told, and the last one returned with the words for a report."""
     status = Status()
 
-    def on_event(event: dict[str, Any]) -> None:
+    def on_event(event: Mapping[str, Any]) -> None:
         nonlocal status
         after = advanced(status, event)
         if after != status:
             status = after
             on_status(status)
 
-    try:
-        code, errors = run(command, should_cancel, on_event)
-    except OSError as error:
-        text = f"{command[0]} cannot be started: {error.strerror or error}."
-        hint = "Install the node again with: voidbridge install nuke"
-        return Status(phase=FAILED, text=text, code="node.no-command", hint=hint), str(error)
+    code, errors = child.follow(should_cancel, on_event)
     return ended(status, code, errors), errors
 
 
-def _follow(
-    child: subprocess.Popen[bytes],
-    lines: queue.Queue[bytes | None],
-    should_cancel: Callable[[], bool],
-    on_event: Callable[[dict[str, Any]], None],
-) -> None:
-    asked: float | None = None
-    while True:
-        if asked is None and should_cancel():
-            asked = time.monotonic()
-            child.terminate()
-        if asked is not None and time.monotonic() - asked > GRACE_S:
-            return
-        try:
-            line = lines.get(timeout=POLL_S)
-        except queue.Empty:
-            continue
-        if line is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(GRACE_S)
-            return
-        try:
-            event = json.loads(line.decode("utf-8"))
-        except ValueError:
-            continue  # half a line of a child that was killed
-        if isinstance(event, dict):
-            on_event(event)
+def failed_to_start(command: Sequence[str], error: OSError) -> Status:
+    """For a child that there is none of."""
+    return Status(
+        phase=FAILED,
+        text=f"{command[0]} cannot be started: {error.strerror or error}.",
+        code="node.no-command",
+        hint="Install the node again with: voidbridge install nuke",
+    )
 
 
 def _read_lines(stream: Any, lines: queue.Queue[bytes | None]) -> None:

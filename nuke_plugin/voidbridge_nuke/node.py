@@ -8,12 +8,12 @@ from __future__ import annotations
 import platform
 import threading
 import uuid
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from . import cache, host, job, migrate
 from .group import COLORS
 from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
-from .request import Refused, Request, command, files, resolve
+from .request import Refused, Request, command, files, pieces, resolve
 from .standing import fitting, homes, shown_version, standing
 from .startup import executable
 from .status import CANCELLED, DONE, FAILED, Status, line
@@ -33,14 +33,40 @@ class Work:
         self.request = request
         self.version = version
         self.commands = [
-            command(executable(), request, version.folder, view) for view in request.views
+            command(executable(), request, version.folder, view, growing=view == request.views[0])
+            for view in request.views
         ]
         self.status = Status()
         self.said = ""
         self._cancelled = threading.Event()
+        self._first: job.Child | None = None
+
+    def begin(self) -> None:
+        """Starts the first child, which sends what is rendered while the rest is. Raises `Refused`."""
+        try:
+            self._first = job.Child(self.commands[0], fed=True)
+        except OSError as error:
+            failed = job.failed_to_start(self.commands[0], error)
+            raise Refused(failed.text, failed.hint) from error
+
+    def rendered(self, first: int, last: int) -> bool:
+        """These frames are whole. False where that helps nobody any more: the child has ended, and says why."""
+        return self._first is not None and self._first.say(f"{first}-{last}")
+
+    def rendered_all(self) -> None:
+        if self._first is not None:
+            self._first.say("end")
+
+    def give_up(self) -> None:
+        """The rest will never be rendered."""
+        if self._first is not None:
+            self._first.stop()
 
     def cancel(self) -> None:
         self._cancelled.set()
+
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
 
     def run(self) -> None:
         """Waits for one child after the other. On any thread."""
@@ -58,10 +84,13 @@ class Work:
 
         try:
             for words in self.commands:
-                self.status, said = job.follow(words, should_cancel, on_status)
+                child, self._first = self._first or job.Child(words), None
+                self.status, said = job.follow(child, should_cancel, on_status)
                 self.said += said
                 if self.status.phase != DONE:
                     break
+        except OSError as error:
+            self.status = job.failed_to_start(self.commands[0], error)
         finally:
             progress.close()
             host.later(_finished, self)
@@ -147,29 +176,39 @@ def start(node: Any) -> Work:
     folders = homes(values)
     version = cache.begin(folders[-1], folders, request)
     host.put(node, {"homes": "\n".join(folders)})
-    first, last = request.rendered
-    _say(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
-    roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
+    work = Work(node_id, node.name(), request, version)
+    RUNNING[node_id] = work  # from here on: what Nuke does while it renders may call us once more
     try:
-        host.render(
-            node,
-            roles,
-            request.rendered,
-            request.views,
-            version.folder,
-            str(request.settings["depth"]),
-        )
-    except (Refused, host.Stopped):
+        work.begin()
+        _render(node, work)
+    except BaseException:  # whatever it is, the child would wait for frames that never come
+        del RUNNING[node_id]
+        work.give_up()
         cache.discard(version)
         refresh(node)
         raise
-    work = Work(node_id, node.name(), request, version)
-    RUNNING[node_id] = work
+    work.rendered_all()
     if host.has_gui():
         threading.Thread(target=work.run, name=f"voidbridge {work.name}", daemon=True).start()
     else:
         work.run()
     return work
+
+
+def _render(node: Any, work: Work) -> None:
+    """Renders in pieces, so that one is sent while the next is made. Raises `Refused`, `host.Stopped`."""
+    request = work.request
+    first, last = request.rendered
+    _say(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
+    roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
+    depth = str(request.settings["depth"])
+    with host.writing(node, roles, request.views, work.version.folder, depth) as render:
+        for begin, end in pieces(request.rendered):
+            render(begin, end)
+            if work.is_cancelled():
+                raise host.Stopped()
+            if not work.rendered(begin, end):
+                break
 
 
 def cancel(node: Any) -> None:
@@ -258,7 +297,7 @@ def _check(node: Any) -> None:
 def _examine(words: list[str]) -> None:
     found: list[str] = []
 
-    def on_event(event: dict[str, Any]) -> None:
+    def on_event(event: Mapping[str, Any]) -> None:
         if event.get("event") == "check" and event.get("verdict") != "ok":
             found.append(
                 "{}: {} {}".format(event.get("check"), event.get("text"), event.get("advice"))
@@ -267,7 +306,7 @@ def _examine(words: list[str]) -> None:
             found.append("{} {}".format(event.get("text"), event.get("hint")))
 
     try:
-        code, errors = job.run(words, lambda: False, on_event)
+        code, errors = job.Child(words).follow(lambda: False, on_event)
     except OSError as error:
         code, errors = 1, f"{words[0]} cannot be started: {error.strerror or error}"
     good = "The connection is good: a tiny shot went there and came back right."

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Mapping, Sequence, Tuple
 
+from . import tree
 from .knobs import KNOBS, Value
 
 Range = Tuple[int, int]
+
+UPSTREAM = "upstream of "
+"""What feeds an input is written down under this and its name."""
+PIECE = 20
+"""Frames that are rendered at once: the next ones are rendered while these are sent."""
 
 
 class Refused(Exception):
@@ -37,6 +41,8 @@ class Scene:
     plate_file: str = ""
     """Name of the file of the plate's first frame, without its folder; empty where there is none."""
     matte_file: str = ""
+    trees: Mapping[str, str] = field(default_factory=dict)
+    """What feeds plate, matte and affected, as `tree.marked` has it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Request:
     priority: int
     plate_file: str
     matte_file: str
+    trees: Mapping[str, str]
 
 
 def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
@@ -99,6 +106,7 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
         priority=int(values["priority"]),
         plate_file=scene.plate_file,
         matte_file=scene.matte_file,
+        trees=scene.trees,
     )
 
 
@@ -122,18 +130,27 @@ def described(request: Request) -> dict[str, Value]:
     found["affected"] = request.has_affected
     found["plate"] = request.plate_file
     found["matte"] = request.matte_file
+    for role, text in request.trees.items():
+        found[UPSTREAM + role] = text
     return found
 
 
-def key(made_with: Mapping[str, Value]) -> str:
-    """A hash of `described`: equal for requests with equal results from equal inputs."""
-    text = json.dumps(made_with, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
 def differences(one: Mapping[str, Value], other: Mapping[str, Value]) -> list[str]:
-    """The names whose values differ, sorted."""
-    return sorted(name for name in set(one) | set(other) if one.get(name) != other.get(name))
+    """The names whose values differ, sorted: none for requests with equal results from equal inputs.
+
+    What feeds an input and cannot be compared does not count as different.
+    """
+    return sorted(
+        name
+        for name in set(one) | set(other)
+        if one.get(name) != other.get(name) and _is_comparable(name, one, other)
+    )
+
+
+def _is_comparable(name: str, one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
+    if not name.startswith(UPSTREAM):
+        return True
+    return tree.is_known(str(one.get(name, "")), str(other.get(name, "")))
 
 
 def files(folder: str, role: str, view: str = "%V") -> str:
@@ -141,8 +158,19 @@ def files(folder: str, role: str, view: str = "%V") -> str:
     return posixpath.join(folder.replace("\\", "/"), f"{role}.{view}.%04d.exr")
 
 
-def command(executable: Sequence[str], request: Request, folder: str, view: str) -> list[str]:
-    """The child process of one view. Values are bound with `=`, so that none is taken for an option."""
+def pieces(frames: Range) -> list[Range]:
+    """The runs of frames in which a plate is rendered."""
+    first, last = frames
+    return [(begin, min(begin + PIECE - 1, last)) for begin in range(first, last + 1, PIECE)]
+
+
+def command(
+    executable: Sequence[str], request: Request, folder: str, view: str, growing: bool = False
+) -> list[str]:
+    """The child process of one view. Values are bound with `=`, so that none is taken for an option.
+
+    `growing` where it is to begin before all frames are rendered.
+    """
     words = [*list(executable), "run", files(folder, "plate", view), files(folder, "matte", view)]
     words += [
         "--output",
@@ -160,7 +188,7 @@ def command(executable: Sequence[str], request: Request, folder: str, view: str)
     words.append(f"--priority={request.priority}")
     if request.daemon:
         words.append(f"--daemon={request.daemon}")
-    return words
+    return [*words, "--growing"] if growing else words
 
 
 def shown(command_line: Sequence[str]) -> str:

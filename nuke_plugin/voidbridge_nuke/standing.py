@@ -6,7 +6,7 @@ from typing import Any
 
 from . import cache, host
 from .knobs import Value
-from .request import Refused, described, differences, key, resolve
+from .request import Refused, described, differences, resolve
 
 SEVERAL = 3
 """Names of changed knobs that the status line lists."""
@@ -53,18 +53,20 @@ def fitting(node: Any) -> cache.Version | None:
     """The newest complete version that is what the knobs ask for, unless such a one is shown."""
     values = host.values(node)
     try:
-        wanted = key(described(resolve(values, host.scene(node))))
+        asked = described(resolve(values, host.scene(node)))
     except Refused:
         return None
-    shown = shown_version(values)
-    if shown is not None and shown.key == wanted and cache.is_complete(shown):
+
+    def fits(version: cache.Version | None) -> bool:
+        return (
+            version is not None
+            and not differences(asked, version.made_with)
+            and cache.is_complete(version)
+        )
+
+    if fits(shown_version(values)):
         return None
-    fitting = [
-        version
-        for version in cache.versions(homes(values))
-        if version.key == wanted and cache.is_complete(version)
-    ]
-    return fitting[-1] if fitting else None
+    return next(filter(fits, reversed(cache.versions(homes(values)))), None)
 
 
 def homes(values: dict[str, Value]) -> list[str]:

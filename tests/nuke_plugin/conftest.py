@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def load(name: str, path: Path) -> ModuleType:
 
 
 stage = load("voidbridge_stage", HERE.parent / "end_to_end/stage.py")
+scripts = load("voidbridge_scripts", HERE / "scripts.py")
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +57,8 @@ def host(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    nuke = load("nuke", HERE / "stand_in.py")
+    sys.path.insert(0, str(HERE / "stand_in"))
+    nuke = importlib.import_module("nuke")
     nuke.stage.start(plugin, tmp_path)
     yield nuke
     assert nuke.stage.undo_level == 0
@@ -63,3 +66,8 @@ def host(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         name for name in sys.modules if name.partition(".")[0] in ("nuke", "voidbridge_nuke")
     ]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Any:
+    return stage.make_shot(tmp_path / "plates of März", scripts.FRAMES)

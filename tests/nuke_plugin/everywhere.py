@@ -34,11 +34,13 @@ asked = request.resolve(values, scene)
 version = cache.begin(FOLDER + "/é 1", [FOLDER + "/é 1"], asked)
 said = []
 status, errors = job.follow(
-    [sys.executable, "-c", CHILD], lambda: False, lambda status: said.append(line(status))
+    job.Child([sys.executable, "-c", CHILD], fed=True),
+    lambda: False,
+    lambda status: said.append(line(status)),
 )
 answers = {
     "command": request.command(["voidbridge"], asked, "/c", "main"),
-    "key": request.key(request.described(asked)),
+    "differences": request.differences(request.described(asked), {}),
     "same": cache.read(version.folder) == version,
     "missing": len(cache.missing(version)),
     "discarded": cache.discard(version),

@@ -8,7 +8,7 @@ import pytest
 
 from voidbridge_nuke import cache
 from voidbridge_nuke.knobs import with_values
-from voidbridge_nuke.request import Refused, Request, Scene, resolve
+from voidbridge_nuke.request import Refused, Request, Scene, differences, resolve
 
 REQUEST = resolve(
     {knob.name: knob.default for knob in with_values()},
@@ -105,6 +105,7 @@ def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None
         cache.begin(f"{file.as_posix()}/n1", [], REQUEST)
 
 
-def test_another_request_has_another_key(home: str) -> None:
+def test_another_request_is_another_version(home: str) -> None:
     other = Request(**{**REQUEST.__dict__, "wanted": (1002, 1003)})
-    assert cache.begin(home, [home], REQUEST).key != cache.begin(home, [home], other).key
+    one, two = cache.begin(home, [home], REQUEST), cache.begin(home, [home], other)
+    assert differences(one.made_with, two.made_with) == ["frames"]

@@ -15,7 +15,7 @@ from voidbridge_nuke.request import (
     described,
     differences,
     files,
-    key,
+    pieces,
     resolve,
 )
 from voidbridge_protocol.messages import Settings
@@ -119,13 +119,12 @@ def changed_value(knob: Any) -> Any:
 
 
 @pytest.mark.parametrize("knob", with_values(), ids=lambda knob: knob.name)
-def test_the_key_changes_exactly_with_what_makes_the_result(knob: Any) -> None:
+def test_exactly_what_makes_the_result_makes_a_difference(knob: Any) -> None:
     before = described(resolve(values(), SCENE))
     after = described(resolve(values(**{knob.name: changed_value(knob)}), SCENE))
     alters = knob.makes_result or knob.name == "frame_range"
     if knob.name == "frame_range":
         after = described(resolve(values(frame_range="custom", last=1099), SCENE))
-    assert (key(before) != key(after)) is alters
     assert (differences(before, after) != []) is alters
 
 
@@ -133,7 +132,38 @@ def test_an_affected_matte_that_is_connected_is_sent_and_counts() -> None:
     without = Scene(**{**SCENE.__dict__, "has_affected": False})
     assert "--affected" in command(["v"], resolve(values(), SCENE), "/c", "left")
     assert "--affected" not in command(["v"], resolve(values(), without), "/c", "left")
-    assert key(described(resolve(values(), SCENE))) != key(described(resolve(values(), without)))
+    before, after = (described(resolve(values(), scene)) for scene in (SCENE, without))
+    assert differences(before, after) == ["affected"]
+
+
+def fed_by(text: str) -> dict[str, Any]:
+    return described(resolve(values(), Scene(**{**SCENE.__dict__, "trees": {"plate": text}})))
+
+
+def test_what_feeds_an_input_counts_where_it_can_be_compared() -> None:
+    one, other = fed_by("17.0 aa"), fed_by("17.0 bb")
+    assert differences(one, other) == ["upstream of plate"]
+    assert differences(one, fed_by("17.0 aa")) == []
+    assert (
+        differences(one, fed_by("17.1 bb")) == []
+    )  # another Nuke may spell the same tree otherwise
+    assert (
+        differences(one, described(resolve(values(), SCENE))) == []
+    )  # made before it was looked at
+
+
+@pytest.mark.parametrize(
+    ("frames", "runs"),
+    [
+        ((1001, 1001), [(1001, 1001)]),
+        ((1001, 1020), [(1001, 1020)]),
+        ((1001, 1045), [(1001, 1020), (1021, 1040), (1041, 1045)]),
+    ],
+)
+def test_a_plate_is_rendered_in_pieces(
+    frames: tuple[int, int], runs: list[tuple[int, int]]
+) -> None:
+    assert pieces(frames) == runs
 
 
 def test_windows_paths_become_slashes() -> None:

@@ -1,0 +1,110 @@
+"""Nodes and what feeds them."""
+
+from __future__ import annotations
+
+import re
+
+from .surface import as_nuke
+from .values import Knob
+
+WRITE_NON_DEFAULT_ONLY, EXPRESSIONS = 4, 1
+
+
+@as_nuke("Group")
+class Node:
+    def __init__(self, kind: str, parent: Node | None) -> None:
+        self._kind, self._parent = kind, parent
+        self._inputs: list[Node | None] = []
+        self._nodes: list[Node] = []
+        self._knobs: dict[str, Knob] = {}
+
+    def __getitem__(self, name: str) -> Knob:
+        if name not in self._knobs:
+            raise NameError(f"knob {name} does not exist")
+        return self._knobs[name]
+
+    def Class(self) -> str:
+        return self._kind
+
+    def name(self) -> str:
+        return str(self._knobs["name"]._value)
+
+    def fullName(self) -> str:
+        outer = self._parent
+        return (
+            self.name()
+            if outer is None or outer._kind == "Root"
+            else f"{outer.fullName()}.{self.name()}"
+        )
+
+    def knobs(self) -> dict[str, Knob]:
+        return dict(self._knobs)
+
+    def addKnob(self, knob: Knob) -> None:
+        knob._node = self
+        self._knobs[knob._name] = knob
+
+    def input(self, number: int) -> Node | None:
+        return self._inputs[number] if number < len(self._inputs) else None
+
+    def inputs(self) -> int:
+        return len(self._inputs)
+
+    def setInput(self, number: int, node: Node | None) -> bool:
+        self._inputs += [None] * (number + 1 - len(self._inputs))
+        self._inputs[number] = node
+        return True
+
+    def node(self, name: str) -> Node | None:
+        return next((node for node in self._nodes if node.name() == name), None)
+
+    def nodes(self) -> list[Node]:
+        return list(self._nodes)
+
+    def writeKnobs(self, flags: int) -> str:
+        assert flags == WRITE_NON_DEFAULT_ONLY
+        return " ".join(n for n, k in self._knobs.items() if k._value != k._default)
+
+    def dependencies(self, mask: int) -> list[Node]:
+        assert mask == EXPRESSIONS
+        texts = [k._value for k in self._knobs.values() if str(k._value).startswith("{")]
+        named = {name for text in texts for name in re.findall(r"(\w+)\.\w+", text)}
+        return [node for node in self._parent._nodes if node.name() in named]
+
+    def metadata(self, key: str, time: int) -> str | None:
+        assert key == "input/filename"
+        node = source(self)
+        return place(str(node["file"]._value), time, "main") if node else None
+
+    def firstFrame(self) -> int:
+        return (
+            int(self._knobs["first"]._value)
+            if self._kind == "Read"
+            else self._inputs[0].firstFrame()
+        )
+
+    def lastFrame(self) -> int:
+        return (
+            int(self._knobs["last"]._value) if self._kind == "Read" else self._inputs[0].lastFrame()
+        )
+
+
+def source(node: Node | None) -> Node | None:
+    """The Read that a picture comes from, along input 0."""
+    while node is not None and node._kind != "Read":
+        node = feeding(node)[0] if feeding(node) else None
+    return node
+
+
+def place(pattern: str, frame: int, view: str) -> str:
+    return pattern.replace("%V", view) % frame
+
+
+def feeding(node: Node) -> list[Node | None]:
+    """Inputs, through the walls of a group."""
+    if node._kind == "Input":
+        return [node._parent.input(int(node["number"].value()))]
+    if node._kind == "Group":
+        inside = next(inner for inner in node._nodes if inner._kind == "Output")
+        return [node.input(0) if node["disable"].value() else inside]
+    return list(node._inputs)

@@ -1,0 +1,97 @@
+"""The hand that holds this Nuke: it belongs to the tests and is nothing of Nuke's."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # knobs and nodes tell this module what happens to them: they come after it
+    from .graph import Node
+    from .values import Knob
+
+SECONDS = 40.0
+
+
+class Stage:
+    """Everything that a test does to this Nuke, and everything that it heard."""
+
+    def start(self, plugin: Path, folder: Path) -> None:
+        """As a Nuke does that has `plugin` on NUKE_PATH."""
+        self.plugin, self.folder = plugin, folder
+        self.views = ["main"]
+        self.waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.messages: list[str] = []
+        self.said: list[str] = []
+        self.commands: dict[str, str] = {}
+        self.reloads: list[str] = []
+        self.written: list[tuple[str, Any, int]] = []
+        self.on_load: list[Any] = []
+        self.before_render: list[Any] = []
+        self.this: list[Any] = []
+        self.undo_level = 0
+        self.telling = False
+        self.made: list[Node] = []
+        self.cancel_progress = False
+        self.cancel_render_at: int | None = None
+        self.before_frame: Callable[[int], None] = lambda frame: None
+        """Called before each frame that a Write renders."""
+        self.clear()
+        for name in ("init.py", "menu.py") if sys.modules["nuke"].GUI else ("init.py",):
+            exec(compile((plugin / name).read_text(), name, "exec"), {})
+
+    def clear(self) -> None:
+        """Closes the script."""
+        from .script import empty
+
+        self.root = empty()
+
+    def load(self, text: str) -> list[Node]:
+        """The nodes of a script's text, added to the script."""
+        from .script import load
+
+        return load(text)
+
+    def call(self, text: str, node: Node, knob: Any) -> None:
+        """A callback of a node, as Nuke runs it."""
+        self.this.append((node, knob))
+        try:
+            exec(text, {"nuke": sys.modules["nuke"]})
+        finally:
+            self.this.pop()
+
+    def wrote(self, knob: Knob) -> None:
+        """Tells the node, whoever set the knob, but not while it is being told already."""
+        self.written.append((knob._name, knob._value, self.undo_level))
+        node = knob._node
+        if (
+            node is not None
+            and "knobChanged" in node._knobs
+            and not self.telling
+            and node in self.made
+        ):
+            self.telling = True
+            try:
+                self.call(node["knobChanged"]._value, node, knob)
+            finally:
+                self.telling = False
+
+    def press(self, button: str, node: Node) -> None:
+        node[button].execute()
+
+    def until(self, question: Callable[[], Any], what: str = "") -> None:
+        """Turns the event loop."""
+        deadline = time.monotonic() + SECONDS
+        while not question():
+            assert time.monotonic() < deadline, f"waited in vain for {what}; {self.said[-5:]}"
+            try:
+                call, args = self.waiting.get(timeout=0.02)
+            except queue.Empty:
+                continue
+            call(*args)
+
+
+stage = Stage()

@@ -1,0 +1,156 @@
+"""What nodes give: channels by name, float32 [height, width]; what is not there is black."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenEXR
+from voidbridge_stage import channels_of, exr_bytes, header_of
+
+from .graph import Node, feeding, place, source
+from .hand import stage
+from .values import Enumeration_Knob
+
+Picture = dict[str, Any]
+
+
+def write(node: Node, frame: int, view: str) -> None:
+    assert node["raw"].value() is True
+    assert view in str(node["views"].value()).split(), "the view is none of the Write's"
+    kind = np.float16 if node["datatype"].value() == "16 bit half" else np.float32
+    seen = picture(node._inputs[0], frame, view)
+    names = {"rgb": "RGB", "alpha": "A"}[node["channels"].value()]
+    step = 2 if stage.root["proxy"].value() else 1
+    shape = np.broadcast_shapes(*(np.shape(plane) for plane in seen.values()))
+    planes = {
+        n: np.broadcast_to(seen.get(n, 0.0), shape)[::step, ::step].astype(kind) for n in names
+    }
+    path = Path(place(node["file"].value(), frame, view))
+    if node["create_directories"].value():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = (
+        header(node._inputs[0], frame, view) if node["metadata"].value() == "all metadata" else {}
+    )
+    data = exr_bytes(planes, **{**metadata, "compression": OpenEXR.ZIPS_COMPRESSION})
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise RuntimeError(f"{node.fullName()}: {error.strerror}") from error
+
+
+def header(node: Node | None, frame: int, view: str) -> dict[str, Any]:
+    """Attributes of the file that a picture comes from."""
+    node = source(node)
+    found = header_of(Path(place(node["file"].value(), frame, view))) if node else {}
+    return {name: found[name] for name in ("timeCode", "owner") if name in found}
+
+
+def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
+    """What a node gives at a frame."""
+    if node is None:
+        return {}
+    if node._kind == "Read":
+        return read(node, frame, view)
+    fed = feeding(node)
+    if node._kind == "Switch":
+        chosen = int(np.asarray(value_of(node, node["which"].value(), {"frame": frame})))
+        return picture(fed[chosen], frame, view)
+    if node._kind == "Remove":
+        return {name: plane * 0 for name, plane in picture(fed[0], frame, view).items()}
+    if node._kind == "Expression":
+        below = picture(fed[0], frame, view)
+        names = {short: below.get(long, 0.0) for short, long in zip("rgba", "RGBA", strict=True)}
+        return {**below, **expressions(node, {**names, "frame": frame})}
+    if node._kind == "MergeExpression":
+        sides = {"B": picture(fed[0], frame, view), "A": picture(fed[1], frame, view)}
+        names = {s + c.lower(): sides[s].get(c, 0.0) for s in sides for c in "RGBA"}
+        return {**sides["B"], **expressions(node, {**names, "frame": frame})}
+    assert node._kind in ("CopyMetaData", "Dot", "Write", "Input", "Output", "Group"), node._kind
+    return picture(fed[0], frame, view) if fed else {}
+
+
+def expressions(node: Node, names: dict[str, Any]) -> Picture:
+    return {
+        channel: np.asarray(value_of(node, node[f"expr{i}"].value(), names), np.float32)
+        for i, channel in enumerate("RGBA")
+        if node[f"expr{i}"].value()
+    }
+
+
+def read(node: Node, frame: int, view: str) -> Picture:
+    first, last = (int(value_of(node, str(node[k].value()), {})) for k in ("first", "last"))
+    if not first <= frame <= last:
+        assert node["before"].value() == node["after"].value() == "black"
+        return {}
+    path = Path(place(node["file"].getEvaluatedValue(), frame, view))
+    if not path.is_file():
+        raise RuntimeError(f"{node.fullName()}: {path} does not exist")
+    return {name: plane.astype(np.float32) for name, plane in channels_of(path).items()}
+
+
+TOKEN = re.compile(r"\s*(\d+\.?\d*(?:e-?\d+)?|[A-Za-z_][\w.]*|&&|\|\||[=!<>]=|[-+*/()?:<>])")
+OPERATORS: list[dict[str, Callable[[Any, Any], Any]]] = [
+    {"||": np.logical_or},
+    {"&&": np.logical_and},
+    {"==": np.equal, "!=": np.not_equal, ">=": np.greater_equal, "<=": np.less_equal,
+     ">": np.greater, "<": np.less},
+    {"+": np.add, "-": np.subtract},
+    {"*": np.multiply, "/": np.divide},
+]  # fmt: skip
+"""Those of Nuke's expressions that a Group of ours has, the loosest first."""
+
+
+def value_of(node: Node, text: str, names: dict[str, Any]) -> Any:
+    """An expression's value; `parent.x` is a knob of the group, `Name.x` of a neighbor, a choice its number."""
+    words = TOKEN.findall(text.strip("{}"))
+    assert "".join(words) == re.sub(r"[\s{}]", "", text), text
+
+    def knob(name: str) -> Any:
+        head, dot, tail = name.partition(".")
+        if not dot:
+            return names[name]
+        found = (node._parent if head == "parent" else node._parent.node(head))[tail]
+        if isinstance(found, Enumeration_Knob):
+            return found._choices.index(found._value)
+        return float(found._value)
+
+    def take() -> str:
+        return words.pop(0)
+
+    def ternary() -> Any:
+        test = level(0)
+        if not words or words[0] != "?":
+            return test
+        take()
+        yes = ternary()
+        assert take() == ":"
+        return np.where(test, yes, ternary())
+
+    def level(i: int) -> Any:
+        if i == len(OPERATORS):
+            return atom()
+        left = level(i + 1)
+        while words and words[0] in OPERATORS[i]:
+            left = OPERATORS[i][take()](left, level(i + 1))
+        return left
+
+    def atom() -> Any:
+        word = take()
+        if word == "-":
+            return -atom()
+        if word in ("(", "fabs"):
+            if word == "fabs":
+                assert take() == "("
+            inner = ternary()
+            assert take() == ")"
+            return np.abs(inner) if word == "fabs" else inner
+        return float(word) if word[0].isdigit() else knob(word)
+
+    with np.errstate(invalid="ignore"):
+        result = ternary()
+    assert not words, text
+    return result

@@ -1,0 +1,102 @@
+"""A script's text, which real Tcl reads, as nodes."""
+
+from __future__ import annotations
+
+import re
+import tkinter
+from typing import Any
+
+from .graph import Node
+from .hand import stage
+from .values import (
+    BUILT_IN,
+    EVERY_NODE,
+    USER_KNOBS,
+    Boolean_Knob,
+    Enumeration_Knob,
+    File_Knob,
+    Knob,
+    PyScript_Knob,
+    Reload,
+    String_Knob,
+    typed,
+)
+
+PRELUDE = """
+set nodes {}; set stack {}; set saved {}; set count 0
+proc stack {i} { lindex $::stack $i }
+proc push {node} { set ::stack [linsert $::stack 0 $node] }
+proc end_group {} {
+    lappend ::nodes [list 0 end_group {} {}]
+    set ::stack [lindex $::saved end]; set ::saved [lrange $::saved 0 end-1]
+}
+proc unknown {class body} {
+    set inputs 1
+    foreach {knob value} $body { if {$knob eq "inputs"} { set inputs $value } }
+    set id [incr ::count]
+    lappend ::nodes [list $id $class $body [lrange $::stack 0 [expr {$inputs - 1}]]]
+    set ::stack [linsert [lrange $::stack $inputs end] 0 $id]
+    if {$class eq "Group"} { lappend ::saved $::stack; set ::stack {} }
+}
+"""
+
+
+def empty() -> Node:
+    """The root of a script that nobody has saved."""
+    root = Node("Root", None)
+    for knob in (
+        String_Knob("name", "", ""), Boolean_Knob("proxy"), String_Knob("workingSpaceLUT", "", "linear"),
+    ):  # fmt: skip
+        root.addKnob(knob)
+    return root
+
+
+def load(text: str) -> list[Node]:
+    """Adds the nodes of a text to the script; those of its top."""
+    tcl = tkinter.Tcl()
+    tcl.eval(PRELUDE)
+    tcl.eval(text)
+    made: dict[str, Node] = {}
+    parent, top = stage.root, []
+    for item in tcl.splitlist(tcl.eval("set nodes")):
+        number, kind, body, fed = tcl.splitlist(item)
+        if kind == "end_group":
+            done, parent = parent, parent._parent
+            stage.made.append(done)
+            stage.call(done["onCreate"].value(), done, None)
+            continue
+        node = made[number] = Node(kind, parent)
+        node._inputs = [made.get(other) for other in tcl.splitlist(fed)]
+        words = tcl.splitlist(body)
+        _fill(node, list(zip(words[::2], words[1::2], strict=True)), tcl)
+        parent._nodes.append(node)
+        top += [node] if parent is stage.root else []
+        parent = node if kind == "Group" else parent
+    return top
+
+
+def _fill(node: Node, pairs: list[tuple[str, str]], tcl: Any) -> None:
+    for name, default in {**EVERY_NODE, **BUILT_IN[node._kind]}.items():
+        node.addKnob(File_Knob(name, "", default) if name == "file" else Knob(name, "", default))
+    if node._kind == "Read":
+        node.addKnob(Reload("reload"))
+    for name, word in pairs:
+        if name == "addUserKnob":
+            node.addKnob(_user_knob(tcl.splitlist(word)))
+        elif name != "inputs":
+            knob = node[name]
+            knob._value = typed(knob._value, word)
+    taken = {other.name() for other in node._parent._nodes}
+    while node.name() in taken:
+        stem, number = re.fullmatch(r"(.*?)(\d*)", node.name()).groups()
+        node["name"]._value = f"{stem}{int(number or 0) + 1}"
+
+
+def _user_knob(words: Any) -> Knob:
+    kind, name, *rest = [word for word in words if not re.fullmatch(r"[+-][A-Z]+", word)]
+    options = dict(zip(rest[::2], rest[1::2], strict=True))
+    if kind == "4":
+        return Enumeration_Knob(name, options["l"], list(tkinter.Tcl().splitlist(options["M"])))
+    if kind == "22":
+        return PyScript_Knob(name, options["l"], options["T"])
+    return USER_KNOBS.get(kind, String_Knob)(name, options["l"])

@@ -1,0 +1,142 @@
+"""Knobs: those of Nuke's own classes with their defaults, and those that a node is given."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .hand import stage
+from .surface import as_nuke
+
+
+@as_nuke("Knob")
+class Knob:
+    def __init__(self, name: str, label: str = "", value: Any = "") -> None:
+        self._name, self._label, self._value, self._default = name, label, value, value
+        self._node: Any = None
+        self._tooltip = ""
+
+    def name(self) -> str:
+        return self._name
+
+    def Class(self) -> str:
+        return type(self).__name__
+
+    def value(self) -> Any:
+        return self._value
+
+    def toScript(self) -> str:
+        return str(self._value)
+
+    def setValue(self, value: Any) -> bool:
+        if isinstance(self._value, (bool, int, float)) and not isinstance(
+            value, (bool, int, float)
+        ):
+            raise TypeError(f"{self._name} takes a number, not {value!r}")
+        self._value = type(self._value)(value) if self._value != "" else value
+        stage.wrote(self)
+        return True
+
+    def setTooltip(self, text: str) -> None:
+        self._tooltip = text
+
+    def fromScript(self, text: str) -> None:
+        self._value = text
+        stage.wrote(self)
+
+
+class Int_Knob(Knob):
+    def __init__(self, name: str, label: str = "") -> None:
+        super().__init__(name, label, 0)
+
+
+class Double_Knob(Knob):
+    def __init__(self, name: str, label: str = "") -> None:
+        super().__init__(name, label, 0.0)
+
+
+class Boolean_Knob(Knob):
+    def __init__(self, name: str, label: str = "") -> None:
+        super().__init__(name, label, False)
+
+
+class String_Knob(Knob):
+    pass
+
+
+@as_nuke("File_Knob")
+class File_Knob(Knob):
+    def getEvaluatedValue(self) -> str:
+        return re.sub(
+            r"\[value parent\.(\w+)\]", lambda m: self._node._parent[m[1]].value(), self._value
+        )
+
+
+@as_nuke("Enumeration_Knob")
+class Enumeration_Knob(Knob):
+    def __init__(self, name: str, label: str, choices: list[str]) -> None:
+        super().__init__(name, label, choices[0])
+        self._choices = choices
+
+    def values(self) -> list[str]:
+        return list(self._choices)
+
+    def setValues(self, choices: list[str]) -> None:
+        self._choices = list(choices)
+        if self._value not in choices:
+            self._value = choices[0]
+
+    def setValue(self, value: str) -> bool:
+        if value not in self._choices:
+            raise TypeError(f"{self._name} has no {value!r}")
+        self._value = value
+        stage.wrote(self)
+        return True
+
+
+@as_nuke("PyScript_Knob")
+class PyScript_Knob(Knob):
+    def execute(self) -> None:
+        stage.call(self._value, self._node, self)
+
+
+class Reload(Knob):
+    """The button of a Read."""
+
+    def execute(self) -> None:
+        stage.reloads.append(self._node.fullName())
+
+
+BUILT_IN: dict[str, dict[str, Any]] = {
+    "Write": {
+        "channels": "rgb", "file": "", "file_type": "", "raw": False, "create_directories": False,
+        "checkHashOnRead": True, "datatype": "16 bit half", "compression": "", "metadata": "",
+        "on_error": "error", "views": "main", "disable": False,
+    },
+    "Read": {
+        "file": "", "file_type": "", "first": 1, "last": 1, "origfirst": 1, "origlast": 1,
+        "origset": False, "before": "hold", "after": "hold", "localizationPolicy": "on",
+        "on_error": "error", "raw": False,
+    },
+    "Expression": {f"expr{i}": "" for i in range(4)},
+    "MergeExpression": {f"expr{i}": "" for i in range(4)},
+    "CopyMetaData": {"mergeMode": "Image+Meta"},
+    "Switch": {"which": "0"},
+    "Dot": {},
+    "Remove": {"operation": "remove", "channels": "all"},
+    "Group": {"disable": False, "onCreate": "", "knobChanged": "", "tile_color": 0},
+    "Input": {"number": 0},
+    "Output": {},
+}  # fmt: skip
+"""Knobs by class with their defaults; a name that is not here is a mistake."""
+EVERY_NODE = {"name": "", "xpos": 0, "ypos": 0, "label": ""}
+USER_KNOBS = {"1": String_Knob, "2": File_Knob, "3": Int_Knob, "6": Boolean_Knob, "7": Double_Knob}
+
+
+def typed(default: Any, word: str) -> Any:
+    """A word of a script as a value like the default."""
+    if isinstance(default, bool):
+        return word == "true"
+    if isinstance(default, (int, float)) and not word.startswith("{"):
+        return type(default)(int(word, 0) if isinstance(default, int) else float(word))
+    return word

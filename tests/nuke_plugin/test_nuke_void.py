@@ -1,0 +1,57 @@
+"""The engine void through the node: a tiny model of the real layout, made by the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from voidbridge_scripts import FRAMES, given, node_of, plate, remove
+from voidbridge_stage import channels_of, voidbridge
+from voidbridge_stage import daemon as daemon_of_ones_own
+
+pytest.importorskip("torch", reason="the engine void needs PyTorch")
+
+OPTIONS = {"height": 48, "width": 80, "window": 21, "steps": 2, "fineness": 2}
+
+
+@pytest.fixture(scope="module")
+def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A daemon with a tiny model."""
+    models = tmp_path_factory.mktemp("models")
+    made = voidbridge("models", "make-tiny", models)
+    assert made.code == 0, made.err
+    (models / "voidbridge.json").write_text(json.dumps(OPTIONS))
+    with daemon_of_ones_own("--models", models) as started:
+        started.wait_for_worker()
+        yield started
+
+
+def test_void_removes_under_the_matte_and_nowhere_else(host: Any, shot: Any, thinker: Any) -> None:
+    from voidbridge_nuke import node as conduct
+
+    node = node_of(host, shot)
+    for name, value in {
+        "engine": "void", "daemon": thinker.address, "prompt": "an empty wall", "steps": 2,
+        "passes": "1", "grow": 2, "soften": 2, "grain": "off",
+    }.items():  # fmt: skip
+        node[name].setValue(value)
+    assert remove(host, node) == "done: v001, frames 1001-1003"
+    assert any("encoding the" in said for said in host.stage.said), host.stage.said
+    for frame in FRAMES:
+        hole = channels_of(shot.file("matte", frame))["A"] > 0
+        rows, columns = np.nonzero(hole)
+        near = np.zeros_like(hole)
+        near[rows.min() - 4 : rows.max() + 5, columns.min() - 4 : columns.max() + 5] = True
+        own, shown = plate(shot, frame), given(host, node, frame)
+        for name in "RGB":
+            assert shown[name][~near].tobytes() == own[name][~near].tobytes()
+            assert np.isfinite(shown[name]).all()
+            assert (shown[name] != own[name])[hole].mean() > 0.5
+    sidecar = Path(node["result_files"].value()).parent / "result.main.voidbridge.json"
+    made_with = json.loads(sidecar.read_text())
+    assert "void" in json.dumps(made_with)
+    assert not conduct.RUNNING
