@@ -93,7 +93,7 @@ class Spool:
             return 0
 
     def adopt(self, files: Iterable[Owned]) -> None:
-        """Gives users what the first release kept for all of them together, under objects/ab/abcd...."""
+        """Gives users what version 1 kept for all of them together, under objects/ab/abcd...."""
         old = [entry.name for entry in _entries(self.objects) if len(entry.name) == 2]
         if not old:
             return

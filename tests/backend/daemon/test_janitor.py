@@ -227,7 +227,7 @@ def test_what_a_killed_daemon_had_forgotten_half_is_gone_at_the_next_start(house
     again.close()
 
 
-def test_frames_of_the_first_release_are_found_by_their_owners(house: House) -> None:
+def test_frames_of_a_spool_of_version_1_are_found_by_their_owners(house: House) -> None:
     job, made = house.submit("old")
     house.send("old")
     other, _ = house.submit("old", "ben")

@@ -169,7 +169,7 @@ INSERT INTO jobs VALUES ('j2', 2, 'ben', 5, 'queued', CAST('{"files": [{"sha256"
 INSERT INTO results VALUES ('j1', 1001, '%s', 5);
 PRAGMA user_version = 1;
 """ % ("a" * 64)
-"""A table as the first release wrote it."""
+"""A table of version 1."""
 
 
 def old_table(path: Path) -> None:
@@ -178,7 +178,7 @@ def old_table(path: Path) -> None:
     db.close()
 
 
-def test_a_table_of_the_first_release_is_brought_up_to_date_and_a_copy_kept(path: Path) -> None:
+def test_a_table_of_version_1_is_brought_up_to_date_and_a_copy_kept(path: Path) -> None:
     old_table(path)
     before = time.time()
     store = Store(path)

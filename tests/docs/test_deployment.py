@@ -1,0 +1,78 @@
+"""The files in deploy/: understood by the programs that read them, and in step with the code."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from voidbridge_backend.cli import _toml
+from voidbridge_backend.config import Config, resolve
+from voidbridge_backend.crew import STOP_S
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+UNIT = (DEPLOY / "voidbridge.service").read_text()
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that is there; systemd looks for it."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not here")
+    path = tmp_path / "voidbridge.service"
+    path.write_text(UNIT.replace("/opt/voidbridge/bin/voidbridge", sys.executable))
+    return path
+
+
+def test_systemd_understands_every_line(unit: Path) -> None:
+    words = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    # A key that it does not know is a note and no error.
+    assert "voidbridge.service" not in said
+
+
+def test_the_service_can_do_little_beside_its_work(unit: Path) -> None:
+    words = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_service_manager_waits_longer_than_the_daemon_drains() -> None:
+    found = re.search(r"^TimeoutStopSec=(\d+)$", UNIT, re.M)
+    assert found
+    assert int(found[1]) > Config().drain_s + STOP_S
+
+
+def test_the_settings_are_settings() -> None:
+    config, _ = resolve(_toml(DEPLOY / "config.toml"), {}, {})
+    state = re.search(r"^StateDirectory=(.+)$", UNIT, re.M)
+    assert state
+    assert config.spool == Path("/var/lib") / state[1] / "spool"
+    assert "--config /etc/voidbridge/config.toml" in UNIT
+
+
+def test_the_image_is_built_of_what_there_is_and_its_settings_are_settings() -> None:
+    copied = [
+        word
+        for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.M)
+        for word in line.split()[:-1]
+    ]
+    assert {"pyproject.toml", "protocol", "backend"} <= set(copied)
+    kept = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    for word in copied:
+        assert (ROOT / word).exists(), word
+        assert f"!{word}" in kept
+    environ = dict(re.findall(r"(VOIDBRIDGE_\w+)=(\S+)", DOCKERFILE))
+    config, _ = resolve({}, environ, {})
+    assert f"http://127.0.0.1:{config.http_port}/health/live" in DOCKERFILE
+    torch = re.search(r'ARG TORCH="(torch==[\d.]+)"', DOCKERFILE)
+    assert torch
+    assert f"TORCH ?= {torch[1]}" in (ROOT / "Makefile").read_text()
