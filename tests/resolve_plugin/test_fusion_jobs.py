@@ -137,7 +137,7 @@ def test_the_same_again_is_answered_from_the_store(host: Any, shot: Any, daemon:
     host.until(group, lambda s: "done" in s)
     host.press(group, "Remove")
     text = host.until(group, lambda s: "done" in s)
-    assert text == "from the store, done: v002, frames 0-2 (files 1001-1003)"
+    assert text == "done: v002, frames 0-2 (files 1001-1003), from the daemon's store"
 
 
 def test_two_comps_at_once_do_not_touch_each_other(host: Any, shot: Any, daemon: Any) -> None:
@@ -169,7 +169,7 @@ def test_a_copy_is_a_tool_of_its_own(host: Any, shot: Any, daemon: Any) -> None:
     assert not is_removed(host, copy, shot)
     host.press(copy, "Remove")
     host.until(copy, lambda s: "done" in s)
-    assert host.status(copy).endswith("v001, frames 0-2 (files 1001-1003)")
+    assert host.status(copy).startswith("done: v001, frames 0-2 (files 1001-1003)")
     assert len(list(host.folder.glob("Voidbridge/*"))) == 2
     host.press(group, "Fetch")
     assert host.status(group).startswith("done: v001")
@@ -338,3 +338,47 @@ def test_a_mistake_of_ours_is_said_and_traced(host: Any, shot: Any) -> None:
     assert host.status(group).startswith("failed in Voidbridge itself; the Console says where: ")
     assert "stack traceback" in host.console[-1]
     assert "stack traceback" not in host.status(group)
+
+
+def test_a_tool_of_a_later_release_is_left_alone(host: Any, shot: Any) -> None:
+    group = tool_of(host, host.comp(), shot, "")
+    group.children[0].data["VoidbridgeVersion"] = 2
+    host.press(group, "Remove")
+    assert "made by a later release" in host.status(group)
+    assert versions(host) == []
+
+
+def test_a_tool_that_lacks_a_control_behaves_as_by_default(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    """Macros that are in a comp keep the controls that they were saved with."""
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    del group.children[0].inputs["VbHandles"], group.children[0].inputs["VbPrompt"]
+    host.press(group, "Remove")
+    assert host.until(group, lambda s: "done" in s).startswith("done: v001")
+
+
+def test_names_that_end_in_a_digit_are_no_part_of_a_frame_number(
+    host: Any, tmp_path: Path, daemon: Any
+) -> None:
+    """A Saver takes digits at the end of a name for its number."""
+    shot = make_shot(tmp_path / "shot_010", FILES, seed=4711)
+    for role in ("plate", "matte"):
+        for number in FILES:
+            shot.file(role, number).rename(shot.folder / f"{role}_v02.{number}.exr")
+    comp = host.comp(file=str(tmp_path / "comp_v007"))
+    sources = {
+        r: host.loader(comp, r, shot.folder / f"{r}_v02.1001.exr") for r in ("plate", "matte")
+    }
+    group = host.new_tool(comp, **sources)
+    host.module("voidbridge.controls")["BY_NAME"]["engine"]["choices"][3] = "echo"
+    host.choose(group, color_space="ACEScg", engine="echo", daemon=daemon.address,
+                cache=str(tmp_path / "cache_2"), frame_range="custom", first=2, last=2)  # fmt: skip
+    host.press(group, "Remove")
+    assert host.until(group, lambda s: "done" in s) == "done: v001, frames 2-2"
+    (version,) = (tmp_path / "cache_2").glob("*/v001")
+    assert sorted(path.name for path in version.glob("*.exr")) == [
+        "matte.0002.exr", "plate.0002.exr", "result.0002.exr",
+    ]  # fmt: skip
+    record = (version / "version.json").read_text()
+    assert '"plate plate_v02.1001.exr"' in record

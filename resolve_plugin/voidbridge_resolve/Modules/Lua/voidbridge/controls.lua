@@ -91,7 +91,8 @@ M.ALL = {
     control("Engine", "steps", "int", "steps", "Denoising steps of void; 0 leaves it to the engine.",
         { result = true, option = "--steps", default = 0, least = 0, most = 1000, scale = 100 }),
     control("Engine", "region", "choice", "region",
-        "What void is shown: one rectangle around all that is removed (union), one that follows it (track; the most detail), or the whole frame (full).",
+        "What void is shown: one rectangle around all that is removed (union), one that follows it (track; the "
+            .. "most detail), or the whole frame (full).",
         { result = true, option = "--region", default = "union", choices = { "union", "track", "full" } }),
     control("Engine", "detail", "float", "detail",
         "How strongly void works its result over at the plate's resolution, 0 to below 1; 0: not at all.",
@@ -113,7 +114,8 @@ M.ALL = {
         "Remove stays until the job has ended; Fusion does nothing else meanwhile. Otherwise press Fetch.",
         { default = false }),
     control("Setup", "cache", "file", "cache folder",
-        "Where plates and results go. Empty: beside the comp; in Resolve, whose comps are no files, Voidbridge in your home folder.",
+        "Where plates and results go. Empty: beside the comp; in Resolve, whose comps are no files, Voidbridge in "
+            .. "your home folder.",
         { default = "" }),
     control("Setup", "report", "button", "Copy report",
         "Versions, settings and how the last job went, for whoever helps."),

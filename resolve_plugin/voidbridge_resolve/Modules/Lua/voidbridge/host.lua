@@ -58,6 +58,11 @@ function M.all(comp)
     return found
 end
 
+-- The version of the macro that this tool was made from.
+function M.made_with(inside)
+    return inside.plate:GetData(ROLE .. "Version") or controls.VERSION
+end
+
 -- What is kept in the comp: id, name, homes, last, job, shown.
 function M.state(inside)
     return inside.plate:GetData(STATE) or { id = "", name = "", homes = "", last = 0, job = 0, shown = 0 }

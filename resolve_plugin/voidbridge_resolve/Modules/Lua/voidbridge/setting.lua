@@ -215,7 +215,8 @@ local function tool_text(tool, line)
     if tool.passed then
         line(4, "PassThrough = true,")
     end
-    line(4, ('CustomData = { Voidbridge = "%s", },'):format(tool.role))
+    local version = tool.role == "plate" and (" VoidbridgeVersion = %d,"):format(controls.VERSION) or ""
+    line(4, ('CustomData = { Voidbridge = "%s",%s },'):format(tool.role, version))
     line(4, "Inputs = {")
     for _, input in ipairs(tool.inputs) do
         line(5, input_line(input))
@@ -238,7 +239,6 @@ function M.text(name)
     line(0, "{")
     line(1, "Tools = ordered() {")
     line(2, (name or "Voidbridge") .. " = GroupOperator {")
-    line(3, ("CustomData = { VoidbridgeVersion = %d, },"):format(controls.VERSION))
     line(3, "Inputs = ordered() {")
     for i, main in ipairs({ { "plate", "Input" }, { "matte", "Image1" }, { "affected", "Image1" } }) do
         line(4, ('MainInput%d = InstanceInput { SourceOp = "%s", Source = "%s", Name = "%s", },'):format(

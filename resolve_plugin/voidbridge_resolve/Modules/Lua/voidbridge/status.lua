@@ -34,8 +34,8 @@ function M.judged(seen)
     elseif seen.code then
         return "failed", ("failed: voidbridge ended with %d: %s"):format(seen.code, last_line(seen.said or "")), status
     elseif status.alive and seen.now - status.alive > M.LOST_S then
-        return "lost", ("lost: the last word of voidbridge is %d s old: %s. Press Remove again; what a daemon has is kept."):format(
-            seen.now - status.alive, status.text), status
+        local line = "lost: the last word of voidbridge is %d s old: %s. Press Remove again; what a daemon has is kept."
+        return "lost", line:format(seen.now - status.alive, status.text), status
     elseif status.phase == "working" then
         return "working", status.text, status
     elseif seen.started then

@@ -107,9 +107,10 @@ local function standing(inside, state, values, thorough)
     return "done: " .. spelled(shown), "ready"
 end
 
-local function say_standing(inside, before)
+local function say_standing(inside, before, after)
     local text, color = standing(inside, host.state(inside), host.values(inside), true)
-    host.say(inside, (before or "") .. text, color)
+    text = (before or "") .. text .. (after or "")
+    host.say(inside, text, color)
     return text
 end
 
@@ -144,7 +145,7 @@ local function look(inside, state, version)
         for _, warning in ipairs(last.warnings or {}) do
             host.print("note: " .. warning)
         end
-        host.print(say_standing(inside, last.from_store and "from the store, " or nil))
+        host.print(say_standing(inside, nil, last.from_store and ", from the daemon's store" or nil))
     else
         cache.discard(version)
         if phase == "cancelled" then
@@ -168,6 +169,9 @@ local function stay(inside, state, version, seconds, until_phase)
 end
 
 function M.remove(inside)
+    if host.made_with(inside) > controls.VERSION then
+        refused.because("This tool was made by a later release of Voidbridge.", "Install that one: voidbridge install resolve")
+    end
     local state = own(inside)
     local values = host.values(inside)
     local before = find(inside, state, values, state.job)
@@ -248,7 +252,8 @@ function M.check(inside)
     end
     system.make_folders(folder)
     if not launch.prepare(folder, config.command(), words) then
-        refused.because(("The folder %s cannot be written."):format(folder), "Choose another cache folder on the page Setup.")
+        refused.because(("The folder %s cannot be written."):format(folder),
+            "Choose another cache folder on the page Setup.")
     end
     host.say(inside, "checking the connection", "ready")
     if not launch.start(folder) then
@@ -272,7 +277,8 @@ end
 function M.report_text(inside)
     local state, values = own(inside), host.values(inside)
     local lines = {
-        ("Voidbridge macro version %d, Fusion %s, %s"):format(controls.VERSION, host.version(), jit and jit.version or _VERSION),
+        ("Voidbridge macro version %d, Fusion %s, %s"):format(
+            host.made_with(inside), host.version(), jit and jit.version or _VERSION),
         ("system: %s %s"):format(jit and jit.os or "unknown", jit and jit.arch or ""),
         "command: " .. table.concat(config.command(), " "),
         "comp: " .. (host.file(inside) == "" and "no file" or host.file(inside)),
