@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 for _name, _path in (
     ("voidbridge_stage", HERE.parent / "end_to_end" / "stage.py"),
     ("voidbridge_relay", HERE / "relay.py"),
+    ("voidbridge_guarded", HERE / "guarded.py"),
 ):
     if _name not in sys.modules:  # the tests import them by name; no folder of tests is a package
         _spec = importlib.util.spec_from_file_location(_name, _path)
