@@ -31,6 +31,9 @@ INPUTS = {"plate": 0, "matte": 1, "affected": 2}
 COLORS = {"ready": 0x3F5F7FFF, "stale": 0x9F7F2FFF, "failed": 0x8F2F2FFF}
 """Of the tile: a result, or none asked for; one that no longer fits the knobs; a job that failed."""
 
+ROUND = ((0.945, 0.524), (0.764, 0.764), (0.524, 0.945))
+"""Three boxes whose union is a circle of radius 1 to 8 %: Nuke grows by boxes, the engines by distance."""
+
 DIFFERS = "(Ar!=Br||Ag!=Bg||Ab!=Bb)"
 """Where the result is not the plate that was sent. A NaN differs from itself: the result has it too."""
 
@@ -101,8 +104,6 @@ def _declared(knob: Knob) -> str:
 
 def _body() -> list[str]:
     """Nodes are pushed on a stack: the last one becomes input 0 (B) of the next, the one before it input 1 (A)."""
-    code = "parent.matte_kind==2?Ba:(Ba>=parent.threshold?(Aa>=parent.threshold?%r:0):(Aa>=parent.threshold?%r:1))"
-    code = code % (63 / 255.0, 127 / 255.0)
     in_range = "{{frame>=parent.result_first&&frame<=parent.result_last}}"
     return [
         *_input("affected", 400),
@@ -135,9 +136,7 @@ def _body() -> list[str]:
         *_node("Remove", name="Nothing", operation="remove", channels="all"),
         *_node("Switch", inputs=2, name="LayerInRange", which=in_range),
         "set Nlayershown [stack 0]",
-        "push $Naffected",
-        "push $Nmatte",
-        *_merge("Quadmask", [code, code, code, "1"]),
+        *_quadmask(),
         "set Nquadmask [stack 0]",
         "push $Nshown",
         "push $Nplate",
@@ -149,6 +148,30 @@ def _body() -> list[str]:
         *_node("Switch", inputs=5, name="Shown", which="{{parent.output}}"),
         *_node("Output", name="Output1"),
     ]  # fmt: skip
+
+
+def _quadmask() -> list[str]:
+    """Object and affected as red and green, both grown, as codes. The growth of one stops at the other's object."""
+    is_code, is_set = "parent.matte_kind==2?", ">=parent.threshold"
+    removed = f"{is_code}Ba<{95 / 255:.4f}:Ba{is_set}"
+    affected = f"{is_code}(Ba>{31.5 / 255:.4f}&&Ba<{191 / 255:.4f}):Aa{is_set}"
+    lines = [
+        "push $Naffected",
+        "push $Nmatte",
+        *_merge("Classes", [removed, affected, "0", "0"]),
+        "set Nclasses [stack 0]",
+    ]
+    for i, box in enumerate(ROUND):
+        size = " ".join(f"{{-{part}*(parent.grow+parent.soften)}}" for part in box)
+        lines += ["push $Nclasses"] if i else []
+        lines += _node(
+            "FilterErode", channels="rgba", filter="box", size=f"{{{size}}}", name=f"Reach{i}"
+        )
+        if i:
+            lines += _merge(f"Round{i}", [f"A{c}>B{c}?A{c}:B{c}" for c in "rg"])
+    wider = "(Bg>0||(Ag>0&&Br<=0))"
+    code = f"Ar>0?({wider}?{63 / 255:.6f}:0):({wider}?{127 / 255:.6f}:1)"
+    return [*lines, "push $Nclasses", *_merge("Quadmask", [code, code, code, "1"])]
 
 
 def _node(kind: str, **knobs: Value) -> list[str]:

@@ -58,13 +58,14 @@ KNOBS = (
     Knob("cancel", BUTTON, "Cancel", "Stop the job of this node.", same_line=True),
     Knob(
         "output", CHOICE, "output",
-        "What the node gives: the result, the untouched plate, the quadmask without its growth, only what was "
+        "What the node gives: the result, the untouched plate, the quadmask as far as it reaches, only what was "
         "generated (its alpha says where), or how much result and plate differ.",
         "result", choices=OUTPUTS,
     ),
     Knob(
         "preview", BUTTON, "Quadmask preview",
-        "Look at what would be removed (black), is affected (gray) and is kept (white); press again to go back.",
+        "Look at what would be removed (black), is affected (gray) and is kept (white), growth and softness "
+        "included; press again to go back.",
         same_line=True,
     ),
     Knob(

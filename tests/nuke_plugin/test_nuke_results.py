@@ -28,6 +28,8 @@ from voidbridge_stage import (
     square,
 )
 
+from voidbridge_backend.plate import quadmask
+
 
 def test_a_shot_is_removed_and_shown_through_the_read(host: Any, shot: Any) -> None:
     """Nothing but the defaults: engine cleanplate, a daemon of its own, a script that was never saved."""
@@ -132,12 +134,39 @@ def test_the_quadmask_preview_shows_all_four_codes(host: Any, shot: Any, daemon:
     for frame in FRAMES:
         shot.write("affected", frame, {"A": square(at=(10 + frame % 5, 25))})
     node = node_of(host, shot, affected=True)
+    for reach in ("grow", "soften"):
+        node[reach].setValue(0)
     host.stage.press("preview", node)
     matte, affected = (channels_of(shot.file(r, 1001))["A"] > 0 for r in ("matte", "affected"))
     codes = np.rint(given(host, node, 1001)["R"] * 255)
     assert np.array_equal(codes, np.select([matte & affected, matte, affected], [63, 0, 127], 255))
     host.stage.press("preview", node)
     assert node["output"].value() == "result"
+
+
+@pytest.mark.parametrize(("grow", "soften"), [(8, 8), (3, 0), (20, 11)])
+@pytest.mark.parametrize("kind", ["matte", "quadmask"])
+def test_the_preview_reaches_as_far_as_the_engines_mask_does(
+    host: Any, tmp_path: Path, kind: str, grow: int, soften: int
+) -> None:
+    """Where it is drawn otherwise, a circle of 8 % less or more and a pixel is drawn otherwise too."""
+    shot = make_shot(tmp_path / "s", range(1, 2), height=120, width=160)
+    matte, affected = square(120, 160, at=(50, 60)), square(120, 160, at=(54, 66))
+    codes = quadmask.classes(matte > 0, affected > 0)
+    shot.write("matte", 1, {"A": matte if kind == "matte" else (codes / 255).astype(np.float16)})
+    shot.write("affected", 1, {"A": affected})
+    node = node_of(host, shot, range(1, 2), affected=True)
+    for name, value in {"matte_kind": kind, "grow": grow, "soften": soften}.items():
+        node[name].setValue(value)
+    host.stage.press("preview", node)
+    shown = np.rint(given(host, node, 1)["R"] * 255)
+    reach = grow + soften
+    nearer, wanted, further = (
+        quadmask.hole(codes, part, 0).codes for part in (0.92 * reach - 1, reach, 1.08 * reach + 1)
+    )
+    assert set(np.unique(shown)) <= {0, 63, 127, 255}
+    assert (shown != wanted).mean() < 0.04
+    assert (nearer != further)[shown != wanted].all()
 
 
 @pytest.mark.parametrize("channel", ["red", "green", "blue", "alpha"])

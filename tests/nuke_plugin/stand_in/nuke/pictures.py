@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import OpenEXR
 from voidbridge_stage import channels_of, exr_bytes, header_of
@@ -61,6 +62,8 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
         return picture(fed[chosen], frame, view)
     if node._kind == "Remove":
         return {name: plane * 0 for name, plane in picture(fed[0], frame, view).items()}
+    if node._kind == "FilterErode":
+        return grown(node, picture(fed[0], frame, view))
     if node._kind == "Expression":
         below = picture(fed[0], frame, view)
         names = {short: below.get(long, 0.0) for short, long in zip("rgba", "RGBA", strict=True)}
@@ -71,6 +74,16 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
         return {**sides["B"], **expressions(node, {**names, "frame": frame})}
     assert node._kind in ("CopyMetaData", "Dot", "Write", "Input", "Output", "Group"), node._kind
     return picture(fed[0], frame, view) if fed else {}
+
+
+def grown(node: Node, seen: Picture) -> Picture:
+    """The largest value in a box of so many pixels to each side; the size is negative to grow."""
+    assert (node["channels"].value(), node["filter"].value()) == ("rgba", "box")
+    reach = [-float(value_of(node, part, {})) for part in node["size"].value()[1:-1].split("} {")]
+    width, height = (2 * round(part) + 1 for part in reach)
+    assert min(width, height) >= 1
+    box = np.ones((height, width), np.uint8)
+    return {n: cv2.dilate(p, box) if np.ndim(p) else p for n, p in seen.items()}
 
 
 def expressions(node: Node, names: dict[str, Any]) -> Picture:

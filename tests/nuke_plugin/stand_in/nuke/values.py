@@ -123,6 +123,7 @@ BUILT_IN: dict[str, dict[str, Any]] = {
     "CopyMetaData": {"mergeMode": "Image+Meta"},
     "Switch": {"which": "0"},
     "Dot": {},
+    "FilterErode": {"channels": "alpha", "filter": "box", "size": "1"},
     "Remove": {"operation": "remove", "channels": "all"},
     "Group": {"disable": False, "onCreate": "", "knobChanged": "", "tile_color": 0},
     "Input": {"number": 0},
