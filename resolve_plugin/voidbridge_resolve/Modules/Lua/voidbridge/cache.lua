@@ -105,11 +105,12 @@ end
 
 -- What the child left there, for `status.judged`.
 function M.seen(version, now)
+    local code = launch.exit_code(version.folder)
     return {
+        code = code, -- read before the status: a child writes its last word and then ends
         status = system.read(version.folder .. "/status.json"),
-        said = launch.said(version.folder),
+        said = code and launch.said(version.folder),
         started = launch.has_started(version.folder),
-        code = launch.exit_code(version.folder),
         now = now,
     }
 end

@@ -16,6 +16,7 @@ local M = {}
 
 M.PATIENCE_S = 3 -- until the mark of a route that works has appeared
 local LOOK_S = 0.1
+local KEPT = 20000 -- bytes of what a child said: enough for a report
 
 local SH = [[
 #!/bin/sh
@@ -131,9 +132,9 @@ function M.clean(folder)
     system.remove_folder(folder)
 end
 
--- All that it said.
+-- The end of what it said.
 function M.said(folder)
-    return system.read(folder .. "/said.txt") or ""
+    return (system.read(folder .. "/said.txt") or ""):sub(-KEPT)
 end
 
 return M

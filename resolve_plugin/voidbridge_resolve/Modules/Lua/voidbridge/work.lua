@@ -127,7 +127,6 @@ end
 -- Looks what became of the job, and does what is to be done when it has ended. Returns its phase.
 local function look(inside, state, version)
     local phase, line, last = status.judged(cache.seen(version, os.time()))
-    LAST[state.id] = line .. "\n" .. launch.said(version.folder)
     if phase == "working" then
         host.say(inside, line, "ready")
         return phase
@@ -138,6 +137,7 @@ local function look(inside, state, version)
         host.say(inside, line, "failed")
         return phase
     end
+    LAST[state.id] = line .. "\n" .. launch.said(version.folder)
     state.job = 0
     host.keep(inside, state)
     if phase == "done" then
