@@ -284,3 +284,24 @@ def test_a_comp_that_begins_below_zero_is_refused_with_what_to_do(host: Any, sho
     group = tool_of(host, comp, shot)
     host.press(group, "Remove")
     assert "-2-2 begin below 0" in host.status(group)
+
+
+def test_with_nothing_but_the_defaults_a_daemon_of_its_own_does_it(
+    host: Any, shot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engine cleanplate, no address, and what a host sets for a Python of its own."""
+    monkeypatch.setenv("PYTHONHOME", "/of/the/host")
+    group = tool_of(host, host.comp(0, 2), shot)
+    host.press(group, "Remove")
+    text = host.until(group, lambda s: s.startswith(("done", "failed")))
+    assert text == "done: v001, frames 0-2 (files 1001-1003)"
+    matte = channels_of(shot.file("matte", 1002))["A"] > 0
+    rows, columns = np.nonzero(matte)
+    near = np.zeros_like(matte)
+    near[
+        max(rows.min() - 17, 0) : rows.max() + 18, max(columns.min() - 17, 0) : columns.max() + 18
+    ] = True
+    shown, own = host.shown(group, 1), channels_of(shot.file("plate", 1002))
+    for name in RGB:
+        assert same_bits(shown[name][~near], own[name].astype(np.float32)[~near])
+        assert (shown[name] != own[name])[matte].mean() > 0.5
