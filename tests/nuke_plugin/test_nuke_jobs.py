@@ -102,7 +102,7 @@ def test_a_daemon_that_is_killed_on_the_way_is_waited_for(host: Any, shot: Any) 
     check_removed(host, node, shot, FRAMES)
 
 
-@pytest.mark.parametrize("what", ["renamed", "deleted", "another script"])
+@pytest.mark.parametrize("what", ["renamed", "deleted", "saved as", "another script"])
 def test_a_node_may_change_its_fate_while_it_is_at_work(
     host: Any, shot: Any, daemon: Any, what: str
 ) -> None:
@@ -116,13 +116,15 @@ def test_a_node_may_change_its_fate_while_it_is_at_work(
         node["name"].setValue("Elsewhere")
     elif what == "deleted":
         host.delete(node)
+    elif what == "saved as":
+        host.root()["name"].setValue(f"{host.stage.folder.as_posix()}/later.nk")
     else:
         host.stage.clear()
     host.stage.until(lambda: not conduct.RUNNING, "the job to end")
     assert host.stage.messages == []
     (version,) = cache.versions([f"{host.stage.folder.as_posix()}/{node['node_id'].value()}"])
     assert cache.is_complete(version)
-    if what == "renamed":
+    if what in ("renamed", "saved as"):
         assert node["status"].value() == "done: v001, frames 1001-1003"
 
 

@@ -85,6 +85,18 @@ def box(tmp_path: Path) -> Box:
     return Box(tmp_path)
 
 
+def test_files_are_taken_ahead_of_their_job_unless_there_is_no_room(box: Box) -> None:
+    asked = request()
+    partly = Owned("ana", asked.files[1].sha256)
+    box.spool.receive(partly, asked.files[1].size, 0, content("matte", 1002)[:5])
+    box.send(asked, 0)
+    assert box.ledger.lacking("ana", asked.files) == ([1, 2, 3, 4, 5], [(1, 5)])
+    assert box.ledger.lacking("ben", asked.files[:2]) == ([0, 1], [])
+    assert not box.ledger.is_wanted(partly)
+    box.ledger.keep_free = 1 << 60
+    assert box.ledger.lacking("ana", asked.files) == ([], [])
+
+
 def test_a_job_waits_for_its_files_and_then_for_a_device(box: Box) -> None:
     made = request()
     found = box.ledger.submit("ana", made, 0, False)
