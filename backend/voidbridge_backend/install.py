@@ -162,11 +162,15 @@ def _nuke_folder(platform: str, home: Path, appdata: str) -> Path:
 
 def _nuke_next(to: Path) -> str:
     line = f"    nuke.pluginAddPath({to.as_posix()!r})"
-    return f"Tell Nuke with the variable NUKE_PATH={to}\nor with one line in ~/.nuke/init.py:\n{line}"
+    return (
+        f"Tell Nuke with the variable NUKE_PATH={to}\nor with one line in ~/.nuke/init.py:\n{line}"
+    )
 
 
 def _resolve_next(to: Path) -> str:
-    return "Start Resolve or Fusion again; the macro is Voidbridge, under Tools > Macros > Voidbridge."
+    return (
+        "Start Resolve or Fusion again; the macro is Voidbridge, under Tools > Macros > Voidbridge."
+    )
 
 
 HOSTS = {

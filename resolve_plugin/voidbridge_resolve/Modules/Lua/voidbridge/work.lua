@@ -289,7 +289,7 @@ function M.report_text(inside)
             lines[#lines + 1] = ("%s = %s"):format(control.name, tostring(values[control.name]))
         end
     end
-    lines[#lines + 1] = "last job: " .. (LAST[state.id] or "none in this session")
+    lines[#lines + 1] = "last job: " .. (LAST[state.id] or "none since Fusion was started")
     return table.concat(lines, "\n")
 end
 
