@@ -6,10 +6,11 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from .status import FAILED, Status, advanced, ended
 
@@ -49,12 +50,13 @@ class Child:
             reader.start()
 
     def say(self, line: str) -> bool:
-        """A line on its standard input. False where nobody listens any more."""
+        """A line on its standard input, from the main thread. False where nobody listens any more."""
         if self._process.stdin is None or self._process.poll() is not None:
             return False
         try:
-            self._process.stdin.write(line.encode("ascii") + b"\n")
-            self._process.stdin.flush()
+            with _unharmed():
+                # Not through the buffer, which would keep what fails and fail again on another thread.
+                os.write(self._process.stdin.fileno(), line.encode("ascii") + b"\n")
         except OSError:
             return False
         return True
@@ -104,8 +106,21 @@ class Child:
         for reader in self._readers:
             reader.join(GRACE_S)
         if self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # what was not read when it ended
-                self._process.stdin.close()
+            self._process.stdin.close()
+
+
+@contextlib.contextmanager
+def _unharmed() -> Iterator[None]:
+    """While we write to a pipe: Python ignores SIGPIPE, but a host may not, and would end as its child did."""
+    deadly = getattr(signal, "SIGPIPE", None)
+    if deadly is None or signal.getsignal(deadly) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(deadly, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(deadly, signal.SIG_DFL)
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
