@@ -454,12 +454,15 @@ class Daemon:
                 self._send(session.control, Ready(job, (result,)))
         now = time.monotonic()
         for job in list(self._ledger.changed):
+            if not (watching := self._sessions.watching(job)):
+                del self._ledger.changed[job]
+                continue
             status = self._ledger.status(job)
             if now - self._told.get(job, 0.0) < STATUS_EVERY_S and not self._is_news(status):
                 continue
             del self._ledger.changed[job]
             self._told[job] = now
-            for session in self._sessions.watching(job):
+            for session in watching:
                 self._send(session.control, status)
             if status.state.is_final:
                 self._told.pop(job, None)

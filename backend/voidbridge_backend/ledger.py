@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 
 from voidbridge_protocol.errors import (
     BadSetting,
@@ -32,7 +34,6 @@ from .wanted import Wanted
 
 log = logging.getLogger(__name__)
 
-ACTIVE = tuple(state for state in JobState if not state.is_final)
 USED_EVERY_S = 60.0
 """A use of a job is written down so often at most."""
 MOST_PARTIAL = 1000
@@ -91,8 +92,10 @@ class Ledger:
 
     def recover(self) -> None:
         """Takes up what an earlier daemon left: running jobs are queued again, receiving ones wait on."""
-        self.spool.adopt(Owned(user, sha256) for user, sha256, *_ in self.store.claims(()))
-        for row in self.store.rows():
+        rows = self.store.rows()
+        users = {row.id: row.user for row in rows}
+        self.spool.adopt(Owned(users[job], sha256) for job, sha256 in self.store.claims())
+        for row in rows:
             state = row.state
             if state is JobState.RUNNING:
                 state = JobState.QUEUED
@@ -300,10 +303,17 @@ class Ledger:
 
     def claims(self) -> dict[str, tuple[float, bool]]:
         """When a job last used a file, and whether one still needs it, by the file's place below `objects`."""
-        return {
-            f"{self.spool.drawer(user).name}/{sha256}": (used, needed)
-            for user, sha256, used, needed in self.store.claims(ACTIVE)
-        }
+        found: dict[str, tuple[float, bool]] = {}
+        for job, files in groupby(self.store.claims(), key=itemgetter(0)):
+            row = self._rows.get(job)
+            if row is None:
+                continue  # forgotten, which the full disk could not note down yet
+            needed, drawer = not row.state.is_final, self.spool.drawer(row.user).name
+            for _, sha256 in files:
+                place = f"{drawer}/{sha256}"
+                used, still = found.get(place, (0.0, False))
+                found[place] = max(used, row.used), still or needed
+        return found
 
     def wanted_parts(self) -> set[str]:
         return self._wanted.parts()

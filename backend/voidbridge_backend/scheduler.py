@@ -9,8 +9,10 @@ running job of somebody with a hundred, not for a hundred.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
 
 from voidbridge_protocol.lifecycle import JobState, advance
 
@@ -75,12 +77,15 @@ class Scheduler:
         self._turn: dict[str, int] = {}
         self._starts = 0
         self._held = False
+        self._running = 0
+        self._served: dict[str, int] | None = None
 
     # -- facts --------------------------------------------------------------------------------------
 
     def known(self, job: Job) -> None:
         """A job from the store, at the start of the daemon, or a new one that still receives its files."""
         self.jobs[job.id] = job
+        self._served = None
 
     def received(self, job_id: str) -> list[Command]:
         """Every file of the job is in the spool."""
@@ -147,12 +152,12 @@ class Scheduler:
         """Jobs that run before this one starts, those running now included."""
         if self.jobs[job_id].state is not JobState.QUEUED:
             return 0
-        order = [job.id for job in self._order()]
-        return sum(1 for job in self.jobs.values() if job.device) + order.index(job_id)
+        order = self._order()
+        return self._running + order[job_id]
 
     def waiting(self) -> list[str]:
         """Ids of the queued jobs, next first."""
-        return [job.id for job in self._order()]
+        return list(self._order())
 
     def running(self) -> Iterable[str]:
         return [job.id for job in self.jobs.values() if job.device]
@@ -161,8 +166,8 @@ class Scheduler:
 
     def _fill(self) -> list[Command]:
         commands: list[Command] = []
-        while not self._held and self._idle and (order := self._order(1)):
-            job = order[0]
+        while not self._held and self._idle and (order := self._order()):
+            job = self.jobs[next(iter(order))]
             device = next(iter(self._idle))
             del self._idle[device]
             self._starts += 1
@@ -172,23 +177,36 @@ class Scheduler:
             commands += [self._move(job, JobState.RUNNING), Start(job.id, device)]
         return commands
 
-    def _order(self, most: int | None = None) -> list[Job]:
-        """The queue as it will be served if nothing else comes in."""
-        waiting = sorted(
-            (job for job in self.jobs.values() if job.state is JobState.QUEUED),
-            key=lambda job: job.number,
-        )
-        turn, starts = dict(self._turn), self._starts
-        order: list[Job] = []
-        while waiting and (most is None or len(order) < most):
-            job = min(waiting, key=lambda j: (-j.priority, turn.get(j.user, 0), j.number))
-            waiting.remove(job)
-            starts += 1
-            turn[job.user] = starts
-            order.append(job)
-        return order
+    def _order(self) -> dict[str, int]:
+        """The queue as it will be served if nothing else comes in: ids, next first, with their places.
 
-    @staticmethod
-    def _move(job: Job, state: JobState) -> Moved:
+        Worked out once after each change, for all who ask.
+        """
+        if self._served is None:
+            self._served = {id_: place for place, id_ in enumerate(self._line())}
+            self._running = sum(1 for job in self.jobs.values() if job.device)
+        return self._served
+
+    def _line(self) -> Iterator[str]:
+        waiting: dict[int, dict[str, deque[Job]]] = {}
+        queued = (job for job in self.jobs.values() if job.state is JobState.QUEUED)
+        for job in sorted(queued, key=lambda job: job.number):
+            waiting.setdefault(job.priority, {}).setdefault(job.user, deque()).append(job)
+        turn, starts = dict(self._turn), self._starts
+        for _, users in sorted(waiting.items(), reverse=True):
+            heap = [(turn.get(user, 0), jobs[0].number, user) for user, jobs in users.items()]
+            heapify(heap)
+            while heap:
+                user = heap[0][2]
+                yield users[user].popleft().id
+                starts += 1
+                turn[user] = starts
+                if users[user]:
+                    heapreplace(heap, (starts, users[user][0].number, user))
+                else:
+                    heappop(heap)
+
+    def _move(self, job: Job, state: JobState) -> Moved:
         job.state = advance(job.state, state)
+        self._served = None
         return Moved(job.id, state)

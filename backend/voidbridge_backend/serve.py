@@ -69,8 +69,9 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))
     signal.signal(signal.SIGINT, lambda *_: daemon.stop())
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: daemon.pardon())
+    if hasattr(signal, "SIGHUP"):  # in a terminal it says that the terminal is gone
+        hang_up = daemon.stop if sys.stdin.isatty() else daemon.pardon
+        signal.signal(signal.SIGHUP, lambda *_: hang_up())
     if until_stdin_closes:
         threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
     log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)

@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -205,15 +205,9 @@ class Store:
 
     # -- questions ----------------------------------------------------------------------------------
 
-    def claims(self, states: Sequence[JobState]) -> list[tuple[str, str, float, bool]]:
-        """(user, hash, when last used, whether a job in one of `states` has it) of every file of every job."""
-        marks = ", ".join("?" * len(states))
-        found = self._db.execute(
-            f"SELECT user, sha256, MAX(used), MAX(state IN ({marks})) "
-            "FROM files JOIN jobs ON id = job GROUP BY user, sha256",
-            [state.value for state in states],
-        )
-        return [(user, name, used, bool(needed)) for user, name, used, needed in found]
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """(job, hash) for every file of every job, a job's files one after the other."""
+        yield from self._db.execute("SELECT job, sha256 FROM files ORDER BY job")
 
     def request(self, job: str) -> bytes:
         """The canonical request. Raises `KeyError`."""

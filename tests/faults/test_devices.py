@@ -153,6 +153,52 @@ def test_workers_that_cannot_start_leave_the_job_waiting_with_the_reason(tmp_pat
         assert len(made.worker_pids()) == 3  # and then no more for a while
 
 
+TORCH = """
+from pathlib import Path
+
+
+class version:
+    cuda = "12.8"
+
+
+class Tensor:
+    def sum(self):
+        return self
+
+    def item(self):
+        return 2.0
+
+
+def ones(size, device):
+    if Path({gone!r}).exists():
+        raise RuntimeError("CUDA error: no CUDA-capable device is detected")
+    return Tensor()
+"""
+"""As much of torch as the check of a card asks for, on a machine without cards."""
+
+
+def test_a_card_that_is_gone_is_noticed_and_used_again_when_it_is_back(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.touch()
+    package = tmp_path / "torch"
+    package.mkdir()
+    (package / "__init__.py").write_text(TORCH.format(gone=str(gone)))
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=550)
+    with daemon("--devices", "cuda:0", extra={"PYTHONPATH": path}) as made:
+        job = made.submit(shot)
+        eventually(lambda: made.status(job).code == "daemon.no-device")
+        assert "no CUDA-capable device" in made.status(job).text
+        assert not health(made).ready
+        starts = len(made.worker_pids())
+        gone.unlink()
+        assert made.process
+        made.process.send_signal(signal.SIGHUP)
+        made.wait_for_state(job, "done")
+        assert len(made.worker_pids()) == starts + 1
+        assert health(made).devices[0].state in ("ready", "busy")
+
+
 def test_a_command_with_a_daemon_of_its_own_does_not_wait_for_a_repair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

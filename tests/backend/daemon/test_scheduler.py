@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -43,6 +45,48 @@ class Queue(Scheduler):
             order += started
             commands = self.ended(started[-1], JobState.DONE)
         return order
+
+
+def order_by_the_rule(queue: Queue) -> list[str]:
+    """One after the other by the rule, as slowly as it reads: priority, then whose turn it is, then number."""
+    waiting = [job for job in queue.jobs.values() if job.state is JobState.QUEUED]
+    turn, starts, order = dict(queue._turn), queue._starts, []
+    while waiting:
+        job = min(waiting, key=lambda j: (-j.priority, turn.get(j.user, 0), j.number))
+        waiting.remove(job)
+        starts += 1
+        turn[job.user] = starts
+        order.append(job.id)
+    return order
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from((ANA, BEN, CAT)), st.integers(-1, 1)), max_size=14),
+    st.integers(0, 5),
+)
+def test_the_line_is_that_of_the_rule(jobs: list[tuple[str, int]], started: int) -> None:
+    queue = Queue()
+    for n, (user, priority) in enumerate(jobs):
+        queue.submitted(str(n), user, priority)
+        if n < started:
+            queue.device_ready(f"gpu{n}")
+    order = order_by_the_rule(queue)
+    assert queue.waiting() == order
+    running = len(list(queue.running()))
+    assert [queue.ahead_of(job) for job in order] == [running + n for n in range(len(order))]
+
+
+def test_ten_thousand_jobs_are_in_line_in_no_time() -> None:
+    queue = Queue()
+    for n in range(10_000):
+        queue.submitted(str(n), f"user {n % 7}")
+    began = time.process_time()
+    for device in ("a", "b"):
+        queue.device_ready(device)
+        assert sum(queue.ahead_of(job) for job in queue.waiting()) > 0
+    assert (
+        time.process_time() - began < 5
+    )  # a tenth of a second, and minutes if each place cost a search
 
 
 @pytest.fixture
