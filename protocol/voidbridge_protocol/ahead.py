@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .codec import Frame, indices
-from .conversation import Conversation, Listener
+from .conversation import ABOUT_A_FILE, Conversation, Listener
 from .errors import BadMessage, JobCancelled
-from .messages import MAX_OFFERED, FrameFile, Lacking, Message, Offer, Welcome
+from .messages import MAX_OFFERED, FrameFile, Lacking, Message, Nack, Offer, Welcome
 from .transfer import Upload
 from .wire import Wire
 
@@ -24,7 +24,7 @@ More = Callable[[], "Sequence[tuple[FrameFile, Path]] | None"]
 class Ahead(Conversation):
     """Offers files as they come and sends what the daemon lacks, until there are no more.
 
-    A daemon that cannot take files ahead is only kept company. Raises what `more` raises.
+    A daemon that takes no files ahead, or has no room for them, is only kept company. Raises what `more` raises.
     """
 
     def __init__(self, wire: Wire, more: More, listener: Listener) -> None:
@@ -35,6 +35,7 @@ class Ahead(Conversation):
         self._offered: deque[tuple[int, int]] = deque()
         """Where the files of offers that are not answered yet begin, and behind them."""
         self._ended = False
+        self._is_taking = True
 
     def begin(self, welcome: Welcome) -> None:
         if self._upload is None:
@@ -65,7 +66,7 @@ class Ahead(Conversation):
             self._offer(behind)
 
     def _offer(self, start: int) -> None:
-        if Lacking.kind not in self._wire.welcome.capabilities:
+        if not self._is_taking or Lacking.kind not in self._wire.welcome.capabilities:
             return
         for first in range(start, len(self._files), MAX_OFFERED):
             part = self._files[first : first + MAX_OFFERED]
@@ -73,16 +74,25 @@ class Ahead(Conversation):
             self._wire.say(Offer(tuple(part)))
 
     def _take(self, message: Message, payload: Frame | None) -> None:
-        if not isinstance(message, Lacking):
+        if isinstance(message, Lacking):
+            self._lacking(message)
+        elif isinstance(message, Nack) and message.code not in ABOUT_A_FILE:
+            # It cannot write what is sent. Whether that ends the job is for its request to find out.
+            self._is_taking = False
+            if self._upload:
+                self._upload.wanted((), ())
+        else:
             super()._take(message, payload)
-            return
+
+    def _lacking(self, message: Lacking) -> None:
         if not self._offered:
             raise BadMessage("the daemon lacks files that nobody offered")
         assert self._upload is not None
         first, behind = self._offered.popleft()
         need = [first + index for index in indices(message.need, behind - first)]
         partial = [(first + index, offset) for index, offset in message.partial]
-        self._upload.also_wanted(need, partial)
+        if self._is_taking:
+            self._upload.also_wanted(need, partial)
 
     def _look_for_cancel(self) -> None:
         if self._listener.should_cancel():

@@ -98,7 +98,8 @@ class Listener:
     should_cancel: Callable[[], bool] = lambda: False
 
 
-_ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code})
+ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code})
+"""Codes after which a file is sent again; any other ends the upload."""
 
 
 class Conversation(ABC):
@@ -220,7 +221,7 @@ class Conversation(ABC):
                 upload.granted(message.amount)
             case Got() if upload:
                 upload.confirmed(message.sha256)
-            case Nack() if upload and message.code in _ABOUT_A_FILE:
+            case Nack() if upload and message.code in ABOUT_A_FILE:
                 upload.refused(message)
             case Nack():
                 raise from_code(message.code, message.text)

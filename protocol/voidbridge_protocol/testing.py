@@ -20,6 +20,7 @@ from .errors import (
     BadMessage,
     BadSetting,
     RequestError,
+    SpoolFull,
     TransferFailed,
     UnknownJob,
     UnknownSession,
@@ -96,6 +97,8 @@ class Script:
     """So many chunks of results arrive with other bytes."""
     limits: Limits = field(default_factory=Limits)
     capabilities: tuple[str, ...] = CAPABILITIES
+    has_no_room: bool = False
+    """Nothing that is sent can be written."""
 
 
 @dataclass
@@ -375,6 +378,8 @@ class FakeDaemon:
             self._dying = True
 
     def _store(self, put: Put, piece: bytes) -> Message | None:
+        if self.script.has_no_room:
+            return Nack(put.sha256, put.offset, SpoolFull.code, "the disk is full")
         if put.sha256 in self.objects:
             return Got(put.sha256) if put.offset + len(piece) == put.size else None
         part = self._parts.setdefault(put.sha256, bytearray())

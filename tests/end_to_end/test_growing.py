@@ -117,6 +117,24 @@ def test_what_is_named_wrongly_ends_it(
     assert said in done.event("error")["text"]
 
 
+def test_a_daemon_that_is_killed_meanwhile_is_told_again(shot: Any, tmp_path: Path) -> None:
+    with stage.daemon() as daemon:
+        words = stage.run_words(shot, tmp_path / "r", daemon.address, "--growing", "--json")
+        child = Child(*words)
+        child.say("1001-1003")
+        stage.eventually(lambda: arrived(daemon, shot, range(1001, 1004)), "the first frames")
+        daemon.kill()
+        child.say("1004")
+        daemon.start()
+        stage.eventually(lambda: arrived(daemon, shot, range(1001, 1005)), "the next frame")
+        render_the_rest(shot)
+        child.say("end")
+        done = child.end()
+    assert done.code == 0, done.err
+    assert done.event("done")["uploaded"] < 2 * shot.size()
+    stage.check_echo(shot, tmp_path / "r")
+
+
 def test_frames_that_are_written_again_are_read_again(
     shot: Any, child: Child, tmp_path: Path, daemon: Any
 ) -> None:

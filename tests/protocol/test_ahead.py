@@ -9,7 +9,7 @@ from voidbridge_artist import client_of, noise, plates, results, shot
 
 from voidbridge_protocol.ahead import More
 from voidbridge_protocol.conversation import Listener, Task
-from voidbridge_protocol.errors import JobCancelled, UnreadableFrame
+from voidbridge_protocol.errors import JobCancelled, SpoolFull, UnreadableFrame
 from voidbridge_protocol.messages import MAX_OFFERED, FrameFile, Limits, Offer, Put, Submit
 from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
 
@@ -81,6 +81,21 @@ def test_a_daemon_that_takes_nothing_ahead_is_kept_until_there_is_a_request(tmp_
         assert daemon.taken == 0
         client.run(task)
     assert results(tmp_path) == plates(tmp_path)
+
+
+def test_a_disk_that_is_full_is_the_requests_affair(tmp_path: Path) -> None:
+    task = shot(tmp_path)
+    files = list(zip(task.request.files, task.sources, strict=True))
+    with fake_daemon(Script(has_no_room=True)) as daemon, client_of(daemon) as client:
+
+        def more() -> list[tuple[FrameFile, Path]] | None:
+            if files:
+                return [files.pop(0)]
+            return [] if not daemon.taken else None
+
+        client.send_ahead(more)
+        with pytest.raises(SpoolFull):
+            client.run(task)
 
 
 def test_what_goes_wrong_while_files_are_made_ends_it(tmp_path: Path) -> None:
