@@ -50,6 +50,10 @@ class Config:
     """For clients: the public key of the daemon that they ask; empty: of one that asks for no keys."""
     require_keys: bool = False
     """Ask for keys on an address of this machine too."""
+    max_megapixels: int = 300
+    """Pixels of one picture, in millions."""
+    decode_memory_mb: int = 8192
+    """Megabytes that a worker may grow by while it decodes a file."""
     max_clients: int = 64
     """Clients of one user at once."""
     max_jobs: int = 1000

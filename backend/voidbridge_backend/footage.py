@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.messages import Request, Settings
 
+from .allowance import UNBOUNDED, Allowance
 from .engine.base import Pixels
 from .plate import exr
 from .plate.agreement import agree
@@ -73,24 +74,38 @@ class Source:
     """Where the files of a request are, by role and frame."""
 
     paths: Mapping[str, Mapping[int, Path]]
+    allowance: Allowance = UNBOUNDED
 
     @classmethod
-    def of(cls, request: Request, locate: Callable[[str], Path]) -> Source:
+    def of(
+        cls,
+        request: Request,
+        locate: Callable[[str], Path],
+        allowance: Allowance = UNBOUNDED,
+    ) -> Source:
         """`locate` finds a file by the hash of its content."""
         paths: dict[str, dict[int, Path]] = {}
         for file in request.files:
             paths.setdefault(file.role, {})[file.frame] = locate(file.sha256)
-        return cls(paths)
+        return cls(paths, allowance)
 
     @property
     def frames(self) -> list[int]:
         return sorted(self.paths["plate"])
 
     def header(self, role: str, frame: int) -> Header:
-        return _named(role, frame, lambda: read_header(self.paths[role][frame]))
+        return _named(
+            role, frame, lambda: self.allowance.checked(read_header(self.paths[role][frame]))
+        )
 
     def read(self, role: str, frame: int, choose: Callable[[Header], int]) -> exr.Frame:
-        return _named(role, frame, lambda: exr.read(self.paths[role][frame], choose))
+        def read() -> exr.Frame:
+            with self.allowance.decoding():
+                return exr.read(
+                    self.paths[role][frame], lambda header: choose(self.allowance.checked(header))
+                )
+
+        return _named(role, frame, read)
 
 
 class Mattes:

@@ -50,7 +50,13 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     store = Store(config.spool / "jobs.db")
     ledger = Ledger(store, spool, NAMES, policy.keep_free, config.max_jobs)
     ledger.recover()
-    setup = {"models": str(config.models), "ocio": config.ocio, "probe": not until_stdin_closes}
+    setup = {
+        "models": str(config.models),
+        "ocio": config.ocio,
+        "probe": not until_stdin_closes,
+        "pixels": config.max_megapixels * 1_000_000,
+        "growth": config.decode_memory_mb << 20,
+    }
     patience = Patience(load=config.load_s, step=config.stall_s)
     daemon = Daemon(
         Gate(addresses, guard),

@@ -21,6 +21,7 @@ from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.messages import Request, ResultFile
 
+from .allowance import UNBOUNDED, Allowance
 from .composite import Composite, Replaced, grain_of, layer_of
 from .engine.base import Engine, Pixels, Sight, Watch
 from .footage import Mattes, Plates, Source, canvas_of, model_space
@@ -47,6 +48,7 @@ class Order:
     source: Callable[[str], Path]
     folder: Path
     ocio: str = ""
+    allowance: Allowance = UNBOUNDED
 
 
 def run(
@@ -59,7 +61,7 @@ def run(
     """
     settings = order.request.settings
     watch = noted = _Noted(watch)
-    source = Source.of(order.request, order.source)
+    source = Source.of(order.request, order.source, order.allowance)
     watch.step("reading headers", 0, 0)
     canvas = canvas_of(source)
     first = source.header("plate", order.request.first)

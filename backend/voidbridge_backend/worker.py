@@ -141,6 +141,7 @@ class Worker:
 
     def _shot(self, order: dict[str, Any]) -> None:
         from . import shot
+        from .allowance import Allowance
 
         job = order["job"]
         request = decode_request(Path(order["request"]).read_bytes())
@@ -152,6 +153,7 @@ class Worker:
                 source=lambda sha256: objects / sha256,
                 folder=Path(order["folder"]),
                 ocio=self._setup.get("ocio", ""),
+                allowance=Allowance(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
             ),
             self._engine(request.settings.engine),
             Progress(self._say, lambda: job in self._unwanted or self._no_more.is_set()),

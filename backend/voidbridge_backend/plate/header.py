@@ -56,6 +56,8 @@ TILED, LONG_NAMES, DEEP, MULTIPART = 0x200, 0x400, 0x800, 0x1000
 
 MAX_EDGE = 65536
 """Pixels of the longest edge that is believed; a fuzzed window is mostly far beyond."""
+MAX_HEADER = 64 << 20
+"""Bytes of a header that are read; large ones carry previews and manifests of some megabytes."""
 MAX_BYTES = 8 << 30
 """Decoded bytes of one part that are believed."""
 
@@ -89,7 +91,7 @@ def read_header(path: Path) -> Header:
             except UnreadableFrame:
                 if size <= len(begin):
                     raise
-                header = parse_header(begin + file.read(), path.name)
+                header = parse_header(begin + file.read(MAX_HEADER), path.name)
     except OSError as error:
         raise UnreadableFrame(f"{path}: {error.strerror or error}", _HINT_OPEN) from error
     check(header, size, path.name)
@@ -213,6 +215,8 @@ def _attributes(cursor: _Cursor, limit: int) -> tuple[Attribute, ...]:
     while name := cursor.word(limit):
         kind = cursor.word(limit)
         (size,) = cursor.unpack("<i")
+        if cursor.at + size > MAX_HEADER:
+            raise UnreadableFrame(f"{cursor.name} has a header of more than {MAX_HEADER >> 20} MB")
         found.append(Attribute(name, kind, cursor.take(size)))
     return tuple(found)
 
