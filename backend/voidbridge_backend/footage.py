@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.errors import BadMatte, VoidbridgeError
 from voidbridge_protocol.messages import Request, Settings
 
 from .allowance import UNBOUNDED, Allowance
@@ -154,7 +154,14 @@ class Mattes:
                     seen.setdefault(name, Evidence(name)).merge(evidence)
                     self._extremes[role, name, frame] = evidence.least, evidence.most
         undo = self._settings.matte_color == "undo"
-        return kind_of(choose_channel(seen), asked, self._settings.threshold, undo)
+        verdict = kind_of(choose_channel(seen), asked, self._settings.threshold, undo)
+        for frame in frames:
+            if (role, verdict.channel, frame) not in self._extremes:
+                raise BadMatte(
+                    f"{role} frame {frame} has no channel {verdict.channel}, as others of this clip have",
+                    "Write every frame of a matte with the same channels.",
+                )
+        return verdict
 
     def _found(self, role: str, frame: int) -> list[Evidence]:
         """What each channel of a matte's frame holds."""

@@ -120,7 +120,7 @@ def parse_header(data: bytes | mmap.mmap, name: str = "the file") -> Header:
         part = _part(attributes, version, f"{name}, part {number}" if len(listed) > 1 else name)
         count = chunk_count(part, bool(version & MULTIPART))
         if count is not None:
-            if count * 8 > len(data) - cursor.at:
+            if not 0 <= count * 8 <= len(data) - cursor.at:  # below 0: of a window inside out
                 raise UnreadableFrame(f"{name} ends within its table of {count} chunks")
             part = replace(part, offsets=cursor.unpack(f"<{count}Q"))
         parts.append(part)

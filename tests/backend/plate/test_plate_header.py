@@ -199,6 +199,7 @@ def test_what_cannot_be_worked_on_is_refused_with_its_reason(
         Attribute("lineOrder", "lineOrder", b"\x03"),
         box("dataWindow", 0, 0, 0x7FFFFFFF, 1),
         box("dataWindow", 3, 0, 0, 1),
+        box("dataWindow", 0, 99, 3, 0),
         box("displayWindow", 0, 0, -1, 1),
         box("dataWindow", 0, 0, 60000, 60000),
         channel_list("R", "R", "G"),
