@@ -16,6 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--samples", type=Path, default=shared / "samples", help="4K clips with quadmasks"
     )
     parser.addoption("--exr", type=Path, default=shared / "exr", help="EXR files from the wild")
+    parser.addoption(
+        "--full", action="store_true", help="faults in the numbers of docs/reliability.md: hours"
+    )
 
 
 def _folder(request: pytest.FixtureRequest, option: str) -> Path:
@@ -38,3 +41,9 @@ def samples(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def wild_exr(request: pytest.FixtureRequest) -> Path:
     return _folder(request, "--exr")
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether tests that break things do so as often as the page says that they did."""
+    return bool(request.config.getoption("--full"))

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.assignment import Assignment
 from voidbridge_backend.plate.sequence import Sequence
-from voidbridge_protocol.client import Client
+from voidbridge_protocol.client import Client, Listener
 from voidbridge_protocol.errors import DaemonUnavailable
-from voidbridge_protocol.messages import Settings, Status
+from voidbridge_protocol.messages import Health, Settings, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 40.0
@@ -200,12 +200,12 @@ def voidbridge(*words: object, cwd: Path | None = None) -> Finished:
 class Going:
     """A command that runs, its JSON events as they come."""
 
-    def __init__(self, *words: object) -> None:
+    def __init__(self, *words: object, extra: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             command(*words, "--json"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(),
+            env={**environment(), **(extra or {})},
             start_new_session=True,
         )
         self.events: list[Event] = []
@@ -377,7 +377,14 @@ class Daemon:
         with Client(self.address, user="probe", software="test") as client:
             return client.status(job)
 
-    def submit(self, shot: Shot, user: str = "somebody", steps: int = 0, priority: int = 0) -> str:
+    def submit(
+        self,
+        shot: Shot,
+        user: str = "somebody",
+        steps: int = 0,
+        priority: int = 0,
+        listener: Listener | None = None,
+    ) -> str:
         """As the command `submit` does, without the start of a process; the engine is `echo`."""
         assignment = Assignment(
             Sequence.parse(shot.plate),
@@ -390,7 +397,7 @@ class Daemon:
         )
         task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
         with Client(self.address, user=user, software="test") as client:
-            return client.run(task, wait=False).job
+            return client.run(task, listener, wait=False).job
 
     def fetch(self, job: str, folder: Path) -> None:
         """As the command `fetch`, to r.FRAME.exr in `folder`."""

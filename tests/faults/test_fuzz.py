@@ -1,0 +1,384 @@
+"""What nobody should send: every message, request, plate and matte of it is answered by an error that has a name.
+
+10,000 cases of each kind with --full. The daemon and its next job are none the wiser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import random
+import resource
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from voidbridge_figures import Note
+from voidbridge_mutations import mutated, odd
+from voidbridge_stage import Daemon, check_echo, daemon, environment, eventually, make_shot
+
+from voidbridge_protocol import errors
+from voidbridge_protocol.codec import MAGIC, decode, decode_request, encode
+from voidbridge_protocol.errors import DaemonError, ProtocolError, RequestError, VoidbridgeError
+from voidbridge_protocol.messages import (
+    CARRIES_PAYLOAD,
+    OLDEST,
+    PROTOCOL,
+    Attach,
+    FrameFile,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Refused,
+    Request,
+    Settings,
+    Submit,
+)
+
+HERE = Path(__file__).parent
+EVERY_KIND = HERE.parent / "protocol" / "protocol_1.jsonl"
+HANG_S = 10.0
+A_CLIENT = 6
+"""Messages of one client: after eight that are malformed it is not answered any more."""
+
+
+def everything() -> list[tuple[dict[str, Any], bytes | None]]:
+    """A message of every kind as it stood on the wire of the first release: header and payload."""
+    carrying = {kind.kind for kind in CARRIES_PAYLOAD}
+    headers = [json.loads(line) for line in EVERY_KIND.read_text().splitlines()]
+    return [(header, b"payload" if header["kind"] in carrying else None) for header in headers]
+
+
+def tree(root: type[VoidbridgeError]) -> set[str]:
+    return {root.code}.union(*(tree(branch) for branch in root.__subclasses__()))
+
+
+def a_request(chance: random.Random) -> dict[str, Any]:
+    files = tuple(
+        FrameFile(role, frame, chance.randbytes(32).hex(), chance.randint(1, 1 << 30))
+        for role in ("matte", "plate")
+        for frame in (1001, 1002, 1003)
+    )
+    made: dict[str, Any] = json.loads(
+        Request(1001, 1003, Settings(engine="echo"), files).canonical()
+    )
+    return made
+
+
+# -- the codec ------------------------------------------------------------------------------------
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def test_whatever_arrives_is_a_message_or_a_typed_error(full: bool, note: Note) -> None:
+    kinds = [header["kind"] for header, _ in everything()]
+    known = [json.dumps(header).encode() for header, _ in everything()]
+    outcomes: Counter[str] = Counter()
+
+    def try_it(frames: list[bytes]) -> None:
+        try:
+            message, payload = decode(frames)
+            if isinstance(message, Submit):
+                decode_request(payload or b"")
+            outcomes["read"] += 1
+        except (ProtocolError, RequestError):
+            outcomes["refused"] += 1
+
+    @settings(
+        max_examples=5000 if full else 150,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        st.lists(st.binary(max_size=200), max_size=4),
+        st.dictionaries(st.text(max_size=8), JSON, max_size=6),
+        st.sampled_from(kinds),
+        st.sampled_from(known),
+        st.integers(0, 1 << 32),
+    )
+    def arrives(
+        frames: list[bytes], fields: dict[str, Any], kind: str, header: bytes, seed: int
+    ) -> None:
+        chance = random.Random(seed)
+        payload = [] if chance.random() < 0.6 else [chance.randbytes(20)]
+        try_it(frames)
+        try_it([MAGIC, json.dumps({**fields, "kind": kind}).encode(), *payload])
+        try_it([MAGIC, json.dumps(odd(json.loads(header), chance)).encode(), *payload])
+        try_it([MAGIC, mutated(header, chance, known), *payload])
+
+    arrives()
+    for number in range(10_000 if full else 500):
+        chance = random.Random(number)
+        try_it([MAGIC, b'{"kind": "submit"}', json.dumps(odd(a_request(chance), chance)).encode()])
+    note(10, what="codec", **outcomes)
+    assert min(outcomes["read"], outcomes["refused"]) > 50
+
+
+def test_a_fuzzer_that_sees_the_branches_finds_nothing(
+    tmp_path: Path, full: bool, note: Note
+) -> None:
+    if not full:
+        pytest.skip("with --full only")
+    pytest.importorskip("atheris", reason="atheris is not installed: pip install atheris")
+    runs = 300_000
+    for number, (header, _) in enumerate(everything()):
+        (tmp_path / str(number)).write_bytes(b"h" + json.dumps(header).encode())
+    (tmp_path / "request").write_bytes(b"r" + json.dumps(a_request(random.Random(0))).encode())
+    words = [f"-runs={runs}", "-max_len=4096", "-timeout=10", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, HERE / "codec_atheris.py", *words],
+        env={**environment(), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    note(10, what="codec, atheris", runs=runs)
+
+
+# -- a daemon -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def victim() -> Iterator[Daemon]:
+    with daemon() as made:
+        made.wait_for_worker()
+        yield made
+
+
+class Stranger:
+    """A client that says what it likes on both sockets of a daemon."""
+
+    def __init__(self, context: zmq.Context[Any], on: Daemon, name: str) -> None:
+        self._context = context
+        with on_socket(context, on.address) as probe:
+            probe.send_multipart(
+                [bytes(f) for f in encode(Hello(OLDEST, PROTOCOL, name, name, "fuzz"))]
+            )
+            assert probe.poll(HANG_S * 1000)
+            welcome = decode(probe.recv_multipart())[0]
+        bulk = getattr(welcome, "bulk", "")
+        self.control, self.bulk = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
+        for end, address in ((self.control, on.address), (self.bulk, bulk)):
+            end.linger = 0
+            end.connect(address)
+        self.say(self.control, encode(Hello(OLDEST, PROTOCOL, name, name, "fuzz")))
+        self.say(self.bulk, encode(Attach(name)))
+
+    def say(self, end: zmq.Socket[Any], frames: Any) -> None:
+        end.send_multipart([bytes(frame) for frame in frames])
+
+    def answers(self, end: zmq.Socket[Any]) -> list[Message]:
+        """All until the pong to a ping that is sent now."""
+        self.say(end, encode(Ping()))
+        found = []
+        while True:
+            assert end.poll(HANG_S * 1000), (
+                "no answer: the daemon hangs, or has stopped listening to us"
+            )
+            message, _ = decode(end.recv_multipart())
+            if isinstance(message, Pong):
+                return found
+            found.append(message)
+
+    def close(self) -> None:
+        self.control.close()
+        self.bulk.close()
+
+
+@contextmanager
+def on_socket(context: zmq.Context[Any], address: str) -> Iterator[zmq.Socket[Any]]:
+    with context.socket(zmq.DEALER) as made:
+        made.linger = 0
+        made.connect(address)
+        yield made
+
+
+def test_every_message_that_is_not_as_it_should_be_is_answered(
+    victim: Daemon, tmp_path: Path, full: bool, note: Note
+) -> None:
+    known = everything()
+    codes = tree(errors.VoidbridgeError)
+    seen: Counter[str] = Counter()
+    process, before = victim.process, victim.resident_mb()
+    count = 10_000 if full else 300
+    with zmq.Context() as context:
+        for client in range(0, count, A_CLIENT):
+            stranger = Stranger(context, victim, f"stranger {client}")
+            for number in range(client, min(client + A_CLIENT, count)):
+                chance = random.Random(number)
+                end = chance.choice((stranger.control, stranger.bulk))
+                stranger.say(end, damaged(known, chance))
+                # A second pong answers a ping that is still right after all.
+                for answer in stranger.answers(end):
+                    assert not isinstance(answer, Refused) or answer.code in codes
+                    seen[getattr(answer, "code", "") or answer.kind] += 1
+            stranger.close()
+    note(
+        10,
+        what="messages to a daemon",
+        cases=count,
+        answers=dict(seen.most_common()),
+        daemon_mb=(round(before, 1), round(victim.resident_mb(), 1)),
+    )
+    assert victim.process is process
+    still_works(victim, tmp_path, 900)
+
+
+def damaged(known: list[tuple[dict[str, Any], bytes | None]], chance: random.Random) -> list[bytes]:
+    header, payload = chance.choice(known)
+    if header["kind"] == "submit" and chance.random() < 0.8:
+        payload = json.dumps(odd(a_request(chance), chance)).encode()
+        return [MAGIC, json.dumps(header).encode(), payload]
+    raw = json.dumps(header).encode()
+    frames = [MAGIC, raw, *([payload] if payload is not None else [])]
+    match chance.randrange(5):
+        case 0:
+            frames[1] = mutated(raw, chance)
+        case 1:
+            return [mutated(MAGIC, chance), *frames[1:]]
+        case 2:
+            return [*frames, chance.randbytes(chance.randrange(5000))]
+        case _:
+            frames[1] = json.dumps(odd(header, chance)).encode()
+    return frames
+
+
+def still_works(on: Daemon, tmp_path: Path, seed: int) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=seed)
+    on.fetch(on.submit(shot), tmp_path / "out")
+    check_echo(shot, tmp_path / "out")
+
+
+def test_a_shot_with_a_broken_file_fails_alone(
+    victim: Daemon, tmp_path: Path, full: bool, note: Note
+) -> None:
+    outcomes: Counter[str] = Counter()
+    starts = len(victim.worker_pids())
+    count = 300 if full else 20
+    for number in range(count):
+        chance = random.Random(number)
+        shot = make_shot(tmp_path / str(number), range(1001, 1003), seed=1000 + number)
+        path = shot.file(chance.choice(["plate", "matte"]), 1002)
+        path.write_bytes(mutated(path.read_bytes(), chance) or b"\0")
+        try:
+            job = victim.submit(shot)
+        except (RequestError, DaemonError) as error:  # found before anything was sent
+            outcomes[error.code] += 1
+            continue
+        status = eventually(
+            lambda job=job: found if (found := victim.status(job)).state.is_final else None
+        )
+        assert status.state.value == "done" or status.code in tree(errors.VoidbridgeError)
+        assert status.code != errors.EngineFailed.code, status.text
+        outcomes[status.code or status.state.value] += 1
+    note(
+        10,
+        what="broken files through a daemon",
+        cases=count,
+        **outcomes,
+        workers_lost=len(victim.worker_pids()) - starts,
+    )
+    still_works(victim, tmp_path, 901)
+
+
+# -- plates and mattes ----------------------------------------------------------------------------
+
+
+class Cases:
+    """A process that works on shots, and another in its place whenever it crashes or hangs."""
+
+    def __init__(self, kind: str, folder: Path, wild: list[Path]) -> None:
+        self._kind, self._folder, self._wild = kind, folder, wild
+        self.outcomes: Counter[str] = Counter()
+        self.slowest = 0.0
+        self.bad: list[str] = []
+        """Cases that ended otherwise than in a result or an error that has a name."""
+
+    def run(self, count: int) -> None:
+        first = 0
+        while first < count:
+            first = self._some(first, count)
+
+    def _some(self, first: int, end: int) -> int:
+        """Cases from `first` on, until one takes its process along; the next one to try."""
+        words = [sys.executable, HERE / "exr_cases.py", self._kind, first, end, self._folder]
+        process = subprocess.Popen(
+            [str(word) for word in (*words, *self._wild)],
+            stdout=subprocess.PIPE,
+            env=environment(),
+            text=True,
+        )
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+        def listen() -> None:
+            assert process.stdout
+            with process.stdout as stream:
+                for line in stream:
+                    lines.put(line)
+            lines.put("")
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        assert lines.get(timeout=60) == "ready\n"
+        number = first
+        while number < end:
+            try:
+                line = lines.get(timeout=HANG_S)
+            except queue.Empty:
+                process.kill()
+                self.bad.append(f"{number} hangs")
+                line = ""
+            if not line:
+                break
+            _, seconds, outcome = line.split(maxsplit=2)
+            self.slowest = max(self.slowest, float(seconds))
+            self.outcomes[outcome.split()[0]] += 1
+            if outcome.startswith("untyped"):
+                self.bad.append(line)
+            number += 1
+        code = process.wait(HANG_S)
+        listener.join()
+        if number < end:
+            self.outcomes["process lost"] += 1
+            self.bad.append(f"{number} ended its process with {code}")
+            number += 1
+        return number
+
+
+@pytest.mark.parametrize("kind", ["plate", "matte", "quadmask"])
+def test_a_file_of_any_bytes_is_a_frame_or_an_error_that_has_a_name(
+    kind: str, tmp_path: Path, full: bool, note: Note, request: pytest.FixtureRequest
+) -> None:
+    wild = Path(request.config.getoption("--exr"))
+    small = sorted(path for path in wild.rglob("*.exr") if path.stat().st_size < 150_000)
+    cases = Cases(kind, tmp_path, small if kind == "plate" else [])
+    count = {"plate": 10_000, "matte": 5000, "quadmask": 5000}[kind] if full else 150
+    cases.run(count)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    note(
+        10,
+        what=f"{kind} files, {len(small)} from the wild among them" if kind == "plate" else kind,
+        cases=count,
+        **cases.outcomes,
+        slowest_s=cases.slowest,
+        peak_mb=round(peak),
+    )
+    assert cases.bad == []
+    assert cases.outcomes["done"]
