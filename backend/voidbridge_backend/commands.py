@@ -114,30 +114,7 @@ def run(
         assignment = shot.assignment()
         others = [assignment.matte, *([assignment.affected] if assignment.affected else [])]
         result = result_sequence(output, assignment.plate, others)
-        if growing:
-            remove_growing(assignment, result, who, to, cancelled)
-        else:
-            remove(assignment, result, who, to, cancelled)
-
-
-def remove_growing(
-    assignment: Assignment,
-    result: Sequence,
-    who: ClientOptions,
-    to: Screen,
-    cancelled: threading.Event,
-) -> Outcome:
-    """As `remove`, sending frames while a host renders others."""
-    listener = _listener(to, result, cancelled)
-    with _client(who) as client, Growing(assignment, open(0, "rb", 0, closefd=False)) as growing:
-        began = time.monotonic()
-        ahead = client.send_ahead(growing.more, listener)
-        to.event("rendered", sent=ahead)
-        task = _task(assignment, result, to, cancelled, growing.hash_of)
-        outcome = client.run(task, listener)
-    outcome.uploaded += ahead
-    _finish(outcome, result, to, began)
-    return outcome
+        remove(assignment, result, who, to, cancelled, growing)
 
 
 def remove(
@@ -146,13 +123,29 @@ def remove(
     who: ClientOptions,
     to: Screen,
     cancelled: threading.Event,
+    growing: bool = False,
 ) -> Outcome:
     """A shot from files to files, with everything said on `to`."""
     began = time.monotonic()
-    task = _task(assignment, result, to, cancelled)
-    with _client(who) as client:
-        outcome = client.run(task, _listener(to, result, cancelled, own=who.is_embedded))
+    listener = _listener(to, result, cancelled)
+    if growing:
+        outcome = _run_growing(assignment, result, who, to, listener)
+    else:
+        task = _task(assignment, result, to, listener)
+        with _client(who) as client:
+            outcome = client.run(task, listener)
     _finish(outcome, result, to, began)
+    return outcome
+
+
+def _run_growing(
+    assignment: Assignment, result: Sequence, who: ClientOptions, to: Screen, listener: Listener
+) -> Outcome:
+    with _client(who) as client, Growing(assignment, open(0, "rb", 0, closefd=False)) as growing:
+        ahead = client.send_ahead(growing.more, listener)
+        to.event("rendered", sent=ahead)
+        outcome = client.run(_task(assignment, result, to, listener, growing.hash_of), listener)
+    outcome.uploaded += ahead
     return outcome
 
 
@@ -160,13 +153,13 @@ def _task(
     assignment: Assignment,
     result: Sequence,
     to: Screen,
-    cancelled: threading.Event,
+    listener: Listener,
     hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
 ) -> Task:
     def on_file(done: int, of: int) -> None:
         to.stage("reading frames", done, of)
 
-    task = assignment.task(result.path, on_file, cancelled.is_set, hash_of)
+    task = assignment.task(result.path, on_file, listener.should_cancel, hash_of)
     to.event("request", frames=[task.request.first, task.request.last], files=len(task.sources))
     return task
 
