@@ -50,6 +50,8 @@ class Config:
     """For clients: the public key of the daemon that they ask; empty: of one that asks for no keys."""
     require_keys: bool = False
     """Ask for keys on an address of this machine too."""
+    max_upload_mb_s: int = 0
+    """Megabytes a second that one user may send; 0: as fast as they come."""
     max_megapixels: int = 300
     """Pixels of one picture, in millions."""
     decode_memory_mb: int = 8192

@@ -69,6 +69,7 @@ from .disk import Disk
 from .gate import Gate, Heard, Line
 from .janitor import Janitor
 from .ledger import Ledger
+from .pace import Pace
 from .retention import Policy
 from .sessions import Session, Sessions
 from .spool import Owned, Spool
@@ -99,6 +100,7 @@ class Daemon:
         policy: Policy,
         limits: Limits,
         most_clients: int,
+        pace: Pace,
         software: str,
     ) -> None:
         self._ledger = ledger
@@ -114,6 +116,7 @@ class Daemon:
         self._disk = Disk(spool, self._tell)
         self._crew = crew(self._tell)
         self._sessions = Sessions(most_clients)
+        self._pace = pace
         self._janitor = Janitor(
             ledger, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
         )
@@ -143,7 +146,8 @@ class Daemon:
         poller.register(self._wake_end, zmq.POLLIN)
         try:
             while not self._is_over(time.monotonic()):
-                ready = dict(poller.poll(POLL_MS))
+                wait = self._pace.next_in(time.monotonic(), POLL_MS / 1000)
+                ready = dict(poller.poll(int(wait * 1000) + 1))
                 if self._wake_end.fileno() in ready:
                     self._take_news()
                 self._listen()
@@ -153,6 +157,8 @@ class Daemon:
                 self._janitor.tick(now)
                 self._report(now)
                 self._forget(now)
+                for give_back in self._pace.due(now):
+                    give_back()
                 self._spread_news()
         finally:
             self._close()
@@ -428,13 +434,17 @@ class Daemon:
         )
 
     def _stored(self, session: Session, file: Owned, length: int, reply: Message | None) -> None:
-        session.spent -= length
         if isinstance(reply, Got):
             session.receiving.discard(file)
             self._ledger.file_arrived(file)
-        self._bulk(session, Credit(length))
-        if reply:
-            self._bulk(session, reply)
+
+        def answer() -> None:
+            session.spent -= length
+            self._bulk(session, Credit(length))
+            if reply:
+                self._bulk(session, reply)
+
+        self._pace.after(file.user, length, time.monotonic(), answer)
 
     # -- files out ----------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from .engine import NAMES
 from .gate import Gate
 from .health import Patience
 from .ledger import Ledger
+from .pace import Pace
 from .retention import DAY_S, Policy
 from .spool import Spool
 from .store import Store
@@ -71,6 +72,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
             frames=config.max_frames,
         ),
         config.max_clients,
+        Pace(config.max_upload_mb_s * 1_000_000),
         SOFTWARE,
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from voidbridge_stage import (
     Daemon,
     Going,
     check_echo,
+    daemon,
     eventually,
     make_shot,
     run_words,
@@ -150,6 +152,19 @@ def test_control_is_quick_while_files_pass(net: Net, tmp_path: Path) -> None:
         assert client.jobs()  # answered while the other one's upload stands still
     net.relay.release()
     assert going.end().code == 0
+    check_echo(shot, tmp_path / "out")
+
+
+def test_a_user_sends_no_faster_than_allowed_and_loses_nothing(tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1005), 540, 960, seed=235)
+    with daemon(extra={"VOIDBRIDGE_MAX_UPLOAD_MB_S": "3"}) as slow:
+        began = time.monotonic()
+        job = slow.submit(shot)
+        # The first second's worth may come at once, and the last piece's credit is not waited for.
+        assert time.monotonic() - began > shot.size() / 3e6 - 2.0
+        slow.wait_for_state(job, "done")
+        slow.fetch(job, tmp_path / "out")
+    assert shot.size() > 9e6
     check_echo(shot, tmp_path / "out")
 
 
