@@ -284,9 +284,9 @@ class Going:
 # -- the daemon -------------------------------------------------------------------------------------
 
 
-def eventually(question: Callable[[], Any], what: str = "") -> Any:
+def eventually(question: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> Any:
     """The first true answer."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not (answer := question()):
         assert time.monotonic() < deadline, f"waited in vain for {what or question}"
         threading.Event().wait(0.02)
@@ -376,6 +376,12 @@ class Daemon:
     def status(self, job: str) -> Status:
         with Client(self.address, user="probe", software="test") as client:
             return client.status(job)
+
+    def health(self) -> Health:
+        with Client(self.address, user="probe", software="test") as client:
+            found = client.health()
+        assert found
+        return found
 
     def submit(
         self,

@@ -16,6 +16,7 @@ for _name, _path in (
     ("voidbridge_guarded", HERE / "guarded.py"),
     ("voidbridge_figures", HERE / "figures.py"),
     ("voidbridge_mutations", HERE / "mutations.py"),
+    ("voidbridge_line", HERE / "line.py"),
 ):
     if _name not in sys.modules:  # the tests import them by name; no folder of tests is a package
         _spec = importlib.util.spec_from_file_location(_name, _path)

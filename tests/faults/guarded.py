@@ -87,11 +87,11 @@ class Guarded(Daemon):
 
 
 @contextmanager
-def guarded_daemon(*options: object) -> Iterator[Guarded]:
+def guarded_daemon(*options: object, address: str = "") -> Iterator[Guarded]:
     folder = Path(tempfile.mkdtemp(prefix="vbg-"))
     made = Guarded(
         folder,
-        f"tcp://127.0.0.1:{_two_free_ports()}",
+        address or f"tcp://127.0.0.1:{_two_free_ports()}",
         ("--devices", "cpu", "--require-keys", "--keys", folder / "keys", *options),
     )
     try:

@@ -1,0 +1,64 @@
+"""What must not stand anywhere in the code: bytes of others that become code, and shells."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("protocol", "backend", "nuke_plugin", "resolve_plugin")
+MODULES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
+CALLS = (
+    "eval", "exec", "torch.load", "yaml.load", "numpy.load", "np.load", "os.system", "os.popen",
+)  # fmt: skip
+ENDINGS = ("recv_pyobj", "send_pyobj", "recv_serialized")
+
+
+def findings(source: str) -> list[str]:
+    """What of it stands in a module, with its line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name.partition(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [(node.module or "").partition(".")[0]]
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            risky = called in CALLS or called.rpartition(".")[2] in ENDINGS
+            names = [called] if risky else []
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords if word.arg}
+            if given.get("shell", "False") != "False":
+                names.append("shell")
+            if given.get("trust_remote_code", "False") != "False":
+                names.append("trust_remote_code")
+            found += [f"{node.lineno}: {name}" for name in names]
+            continue
+        else:
+            continue
+        found += [f"{node.lineno}: {name}" for name in names if name in MODULES]
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_that_comes_in_becomes_code(room: str) -> None:
+    paths = sorted((ROOT / room).rglob("*.py"))
+    assert paths
+    assert {str(path): bad for path in paths if (bad := findings(path.read_text()))} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from shelve import open",
+        "eval(text)",
+        "torch.load(path)",
+        "socket.recv_pyobj()",
+        "subprocess.run(words, shell=True)",
+        "Model.from_pretrained(name, trust_remote_code=True)",
+    ],
+)
+def test_it_would_be_found(line: str) -> None:
+    assert len(findings(line)) == 1
