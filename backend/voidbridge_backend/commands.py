@@ -127,7 +127,7 @@ def remove(
 ) -> Outcome:
     """A shot from files to files, with everything said on `to`."""
     began = time.monotonic()
-    listener = _listener(to, result, cancelled)
+    listener = _listener(to, result, cancelled, own=who.is_embedded)
     if growing:
         outcome = _run_growing(assignment, result, who, to, listener)
     else:

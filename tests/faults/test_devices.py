@@ -26,9 +26,6 @@ from voidbridge_stage import (
     voidbridge,
 )
 
-from voidbridge_protocol.client import Client
-from voidbridge_protocol.messages import Health
-
 SABOTAGE = """
 import sys
 from pathlib import Path
@@ -72,13 +69,6 @@ def card(folder: Path, *options: object) -> Iterator[Card]:
         yield Card(made, left)
 
 
-def health(on: Daemon) -> Health:
-    with Client(on.address, user="probe", software="test") as client:
-        found = client.health()
-    assert found
-    return found
-
-
 def test_an_engine_that_hangs_is_killed_and_its_job_tried_again(tmp_path: Path) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1004), seed=500)
     with daemon("--stall-s", 2) as made:
@@ -86,7 +76,7 @@ def test_an_engine_that_hangs_is_killed_and_its_job_tried_again(tmp_path: Path) 
         going = Going(*run_words(shot, tmp_path / "out", made.address, "--steps", 40))
         going.until(lambda event: event.get("stage") == "removing")
         os.kill(worker, signal.SIGSTOP)
-        eventually(lambda: health(made).devices[0].silence > 1, "the silence to be seen")
+        eventually(lambda: made.health().devices[0].silence > 1, "the silence to be seen")
         going.until(lambda event: event.get("attempt") == 2)
         done = going.end()
         assert done.code == 0, done.err
@@ -94,7 +84,7 @@ def test_an_engine_that_hangs_is_killed_and_its_job_tried_again(tmp_path: Path) 
         warnings = done.event("done")["warnings"]
         assert any("no step for 2 s while removing" in warning for warning in warnings), warnings
         check_echo(shot, tmp_path / "out")
-        assert health(made).ready
+        assert made.health().ready
 
 
 def test_a_process_is_never_used_again_after_its_device_failed(tmp_path: Path) -> None:
@@ -123,7 +113,7 @@ def test_a_device_that_fails_three_times_is_in_quarantine_and_sighup_ends_it(
         waits = going.until(lambda event: event.get("code") == "daemon.no-device")
         assert waits["state"] == "queued"
         assert "illegal memory access" in waits["text"]
-        assert not health(box.daemon).ready
+        assert not box.daemon.health().ready
         shown = voidbridge("status", "--daemon", box.daemon.address)
         assert "cpu is quarantined: cpu: CUDA error" in shown.err
         assert "daemon.no-device" in shown.out
@@ -132,7 +122,7 @@ def test_a_device_that_fails_three_times_is_in_quarantine_and_sighup_ends_it(
         done = going.end()
         assert done.code == 0, done.err
         check_echo(shots[1], tmp_path / "out")
-        eventually(lambda: health(box.daemon).ready)
+        eventually(lambda: box.daemon.health().ready)
 
 
 def broken(folder: Path) -> str:
@@ -150,7 +140,10 @@ def test_workers_that_cannot_start_leave_the_job_waiting_with_the_reason(tmp_pat
         eventually(lambda: made.status(job).code == "daemon.no-device")
         assert made.status(job).state.value == "queued"
         assert "before it was ready" in made.status(job).text
+        assert "broken here" in made.log
         assert len(made.worker_pids()) == 3  # and then no more for a while
+        told = voidbridge("cancel", job, "--daemon", made.address, "--json").events[0]
+        assert told["state"] == "cancelled"
 
 
 TORCH = """
@@ -189,14 +182,14 @@ def test_a_card_that_is_gone_is_noticed_and_used_again_when_it_is_back(tmp_path:
         job = made.submit(shot)
         eventually(lambda: made.status(job).code == "daemon.no-device")
         assert "no CUDA-capable device" in made.status(job).text
-        assert not health(made).ready
+        assert not made.health().ready
         starts = len(made.worker_pids())
         gone.unlink()
         assert made.process
         made.process.send_signal(signal.SIGHUP)
         made.wait_for_state(job, "done")
         assert len(made.worker_pids()) == starts + 1
-        assert health(made).devices[0].state in ("ready", "busy")
+        assert made.health().devices[0].state in ("ready", "busy")
 
 
 def test_a_command_with_a_daemon_of_its_own_does_not_wait_for_a_repair(
@@ -232,7 +225,7 @@ def test_the_port_for_machines_that_watch_tells_alive_from_ready(tmp_path: Path)
 
     extra = {"PYTHONPATH": broken(tmp_path), "VOIDBRIDGE_HTTP_PORT": str(port)}
     with daemon(extra=extra) as made:
-        eventually(lambda: not health(made).ready)
+        eventually(lambda: not made.health().ready)
         assert (code("live"), code("ready")) == (200, 503)
         made.extra.pop("PYTHONPATH")
         made.terminate()

@@ -81,14 +81,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
 def emptied(small: Box) -> Iterator[Box]:
     yield small
     small.ballast.unlink(missing_ok=True)
-    eventually(lambda: healthy(small.daemon), "the door to open")
-
-
-def healthy(on: Daemon) -> bool:
-    with Client(on.address, user="probe", software="test") as client:
-        health = client.health()
-    assert health
-    return health.ready
+    eventually(lambda: small.daemon.health().ready, "the door to open")
 
 
 def test_a_full_disk_closes_the_door_and_room_opens_it_again(emptied: Box, tmp_path: Path) -> None:
@@ -98,7 +91,7 @@ def test_a_full_disk_closes_the_door_and_room_opens_it_again(emptied: Box, tmp_p
     queued = made.submit(make_shot(tmp_path / "q", range(1001, 1003), seed=402))
     made.wait_for_state(waiting, "running")
     emptied.fill(but=1 << 20)
-    eventually(lambda: not healthy(made), "the door to close")
+    eventually(lambda: not made.health().ready, "the door to close")
     refused = voidbridge(*run_words(shot, tmp_path / "out", made.address, "--json"))
     assert (refused.code, refused.event("error")["code"]) == (3, "daemon.spool-full"), refused.err
     made.wait_for_state(waiting, "done")  # what runs goes on
@@ -119,13 +112,13 @@ def test_an_upload_stops_with_the_reason_and_goes_on_where_it_was(
     going.until_event("uploading")
     going.process.send_signal(signal.SIGSTOP)
     emptied.fill(but=1 << 18)
-    eventually(lambda: not healthy(made), "the door to close")
+    eventually(lambda: not made.health().ready, "the door to close")
     going.process.send_signal(signal.SIGCONT)
     done = going.end()
     if done.code != 0:  # it may have been through before
         assert (done.code, done.event("error")["code"]) == (3, "daemon.spool-full"), done.err
     emptied.empty()
-    eventually(lambda: healthy(made))
+    eventually(lambda: made.health().ready)
     again = voidbridge(*run_words(shot, tmp_path / "two", made.address, "--json"))
     assert again.code == 0, again.err
     assert again.event("done")["uploaded"] < shot.size()
@@ -144,20 +137,26 @@ def test_a_result_that_finds_no_room_fails_its_job_and_leaves_nothing_half(
     assert failed.code == "job.disk-full"
     assert leftovers(emptied.disk / "spool") == []
     emptied.empty()
-    eventually(lambda: healthy(made), "the door to open")
+    eventually(lambda: made.health().ready, "the door to open")
     done = voidbridge(*run_words(shot, tmp_path / "out", made.address, "--steps", 40))
     assert done.code == 0, done.err
     check_echo(shot, tmp_path / "out")
 
 
 def test_a_table_that_cannot_be_written_ends_nothing_and_tells_nothing_wrong(
-    emptied: Box, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    made = emptied.daemon
+    # A daemon of its own: what the table of another wrote before leaves room in SQLite's log.
+    with box(tmp_path / "small") as made:
+        check_a_full_table(made, tmp_path)
+
+
+def check_a_full_table(small: Box, tmp_path: Path) -> None:
+    made = small.daemon
     shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=425 + i) for i in range(12)]
     jobs = [made.submit(shot, steps=500 if i == 0 else 0) for i, shot in enumerate(shots)]
     made.wait_for_state(jobs[0], "running")
-    emptied.fill()
+    small.fill()
 
     def is_refused() -> bool:
         """Cancels one after the other, until that cannot be written down."""
@@ -170,9 +169,9 @@ def test_a_table_that_cannot_be_written_ends_nothing_and_tells_nothing_wrong(
         return False
 
     eventually(is_refused, "a table without room")
-    eventually(lambda: not healthy(made), "the door to close")
-    emptied.empty()
-    eventually(lambda: healthy(made), "the door to open")
+    eventually(lambda: not made.health().ready, "the door to close")
+    small.empty()
+    eventually(lambda: made.health().ready, "the door to open")
     voidbridge("cancel", jobs[0], "--daemon", made.address)
     for job in jobs:
         eventually(lambda job=job: made.status(job).state.is_final)
