@@ -22,7 +22,7 @@ class KeyValues(logging.Formatter):
         fields = {key: value for key, value in vars(record).items() if key not in _USUAL}
         if "job" not in fields and job.get():
             fields["job"] = job.get()
-        return " ".join([super().formatMessage(record), *map(_pair, fields.items())])
+        return _one_line(" ".join([super().formatMessage(record), *map(_pair, fields.items())]))
 
 
 def setup(stream: TextIO, level: int = logging.INFO) -> None:
@@ -30,6 +30,11 @@ def setup(stream: TextIO, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(KeyValues())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _one_line(text: str) -> str:
+    """What clients say of themselves is logged too: it makes no lines of its own and moves no cursor."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _pair(item: tuple[str, object]) -> str:
