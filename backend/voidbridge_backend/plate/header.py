@@ -58,6 +58,8 @@ MAX_EDGE = 65536
 """Pixels of the longest edge that is believed; a fuzzed window is mostly far beyond."""
 MAX_HEADER = 64 << 20
 """Bytes of a header that are read; large ones carry previews and manifests of some megabytes."""
+MAX_NAMES = 20_000
+"""Names of attributes, of their types, or of channels: each costs time. A file with 200 parts has 12,000."""
 MAX_BYTES = 8 << 30
 """Decoded bytes of one part that are believed."""
 
@@ -192,6 +194,7 @@ class _Cursor:
 
     def __init__(self, data: bytes | mmap.mmap, name: str) -> None:
         self.data, self.name, self.at = data, name, 0
+        self._names = 0
 
     def take(self, count: int) -> bytes:
         if count < 0 or self.at + count > len(self.data):
@@ -204,6 +207,9 @@ class _Cursor:
 
     def word(self, limit: int) -> str:
         """A zero-terminated name of at most `limit` bytes."""
+        self._names += 1
+        if self._names > MAX_NAMES:
+            raise UnreadableFrame(f"{self.name} has more than {MAX_NAMES} names in its header")
         end = self.data.find(b"\0", self.at, self.at + limit + 1)
         if end < 0:
             raise UnreadableFrame(f"{self.name} has a name in its header without an end")
