@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import uuid
@@ -28,6 +29,8 @@ from voidbridge_protocol.digest import Digest
 from voidbridge_protocol.errors import SpoolFull, TransferFailed, WrongOffset
 
 from .retention import Survey
+
+log = logging.getLogger(__name__)
 
 READ_SIZE = 1024 * 1024
 
@@ -67,6 +70,10 @@ class Spool:
         self._trash = folder / "trash"
         for path in (self.objects, self._parts_folder, self._jobs, self._trash):
             path.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.chmod(0o700)  # frames, prompts, results: nobody else's business on this machine
+        except PermissionError:
+            log.warning("the spool %s is another user's: who can read it is up to them", folder)
         self._parts: dict[Owned, _Part] = {}
 
     def drawer(self, user: str) -> Path:

@@ -79,6 +79,13 @@ def test_pieces_may_come_twice_and_overlap_but_leave_no_gap(
     assert files_in(spool.folder) == {f"objects/{DRAWER}/{NAME}": CONTENT}
 
 
+def test_nobody_else_on_the_machine_can_look_into_it(tmp_path: Path) -> None:
+    for folder in (tmp_path / "new", tmp_path / "old"):
+        (tmp_path / "old").mkdir(mode=0o755, exist_ok=True)
+        Spool(folder)
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_bytes_of_another_name_are_dropped_and_can_be_sent_again(spool: Spool) -> None:
     wrong = bytes(len(CONTENT))
     with pytest.raises(TransferFailed, match="another hash"):
