@@ -28,6 +28,7 @@ from pathlib import Path
 
 ENDS = ("10.77.0.1", "10.77.0.2")
 """The daemon's address and the clients'."""
+ANOTHER = "10.77.0.3"
 CLONE_NEWNET = 0x40000000
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 BUFFER_S = 0.25
@@ -87,6 +88,12 @@ class Line:
 
     def mend(self) -> tuple[int, int]:
         return self._say("mend")
+
+    def change_client(self) -> None:
+        """The clients' machine is gone, without a word, and another is at that end of the line."""
+        _ip("-n", self.client, "addr", "del", ENDS[1], "peer", ENDS[0], "dev", "line")
+        _ip("-n", self.client, "addr", "add", ANOTHER, "peer", ENDS[0], "dev", "line")
+        _ip("-n", self.daemon, "route", "add", ANOTHER, "dev", "line")
 
     def carried(self) -> tuple[int, int]:
         """Bytes of packets that arrived so far: at the client, at the daemon."""
