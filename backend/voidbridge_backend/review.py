@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
 from voidbridge_protocol.messages import Settings
 
+from . import perception
 from .assignment import sidecar
 from .contact_sheet import Moment, moment, sheet, write_png
 from .footage import Mattes, Source, canvas_of
@@ -36,6 +37,8 @@ SHOWN = 5
 """Frames in the picture."""
 SMALL = 120
 """Lines of the pictures in which a shift of frames is looked for."""
+RATE = 24
+"""Frames a second of a plate that does not say."""
 REACH = 2
 """Frames that a result may be off to be noticed; such errors are of one or two."""
 
@@ -58,11 +61,13 @@ class Verdict(Findings):
     `frame_shift`   frames that the result is late by, judged outside of the hole: 0.
     `hole_psnr_db`  against the truth, in the hole, after `quality.encode`; NaN without a truth, as is
     `hole_ssim`     the mean of SSIM there.
+    `jod`           ColorVideoVDP of the rectangle around all holes; NaN too where it is not installed.
     """
 
     frame_shift: int
     hole_psnr_db: float
     hole_ssim: float
+    jod: float
 
     def lines(self) -> Iterator[str]:
         """A line a number, for people."""
@@ -102,6 +107,7 @@ def review(
     shown = {frames[int(i)] for i in np.linspace(0, len(frames) - 1, SHOWN + 2).round()[1:-1]}
     inspection, quality, late, moments = Inspection(), Quality(), _Shift(), list[Moment]()
     likeness: list[float] = []
+    box: Region | None = None
     for number, frame in enumerate(frames, 1):
         seen = _Seen.of(source, frame, mattes.hole(frame), canvas, color)
         inspection.add(seen.glimpse(frame, canvas))
@@ -109,6 +115,7 @@ def review(
         if seen.truth is not None:
             quality.add(seen.result, seen.truth, seen.plate, seen.alpha > 0)
             likeness.append(_ssim(seen.result, seen.truth, seen.alpha > 0))
+            box = _union(box, Region.of(mattes.hole(frame).alpha > 0))
         if picture is not None and frame in shown:
             moments.append(moment(frame, seen.plate, seen.codes, seen.result, seen.truth))
         on_frame(number, len(frames))
@@ -118,7 +125,10 @@ def review(
         found = Findings(**{**asdict(found), "warnings": (said, *found.warnings)})
     true = quality.report().hole_psnr_db if likeness else math.nan
     ssim = float(np.nanmean(likeness)) if np.isfinite(likeness).any() else math.nan
-    verdict = Verdict(**asdict(found), frame_shift=late.frames, hole_psnr_db=true, hole_ssim=ssim)
+    visible = _jod(source, frames, box, canvas, color) if box else math.nan
+    verdict = Verdict(
+        **asdict(found), frame_shift=late.frames, hole_psnr_db=true, hole_ssim=ssim, jod=visible
+    )
     if picture is not None:
         write_png(picture, sheet(moments, f"Voidbridge: {files.result}", _subtitle(verdict)))
     return verdict
@@ -265,6 +275,44 @@ def _ssim(result: Pixels, truth: Pixels, hole: NDArray[np.bool_]) -> float:
     alike = (2 * mean_a * mean_b + c1) * (2 * both + c2)
     alike /= (mean_a**2 + mean_b**2 + c1) * (spread_a + spread_b + c2)
     return float(alike[wider.cut(hole)].mean())
+
+
+def _union(one: Region | None, other: Region | None) -> Region | None:
+    return one.union(other) if one and other else one or other
+
+
+def _jod(
+    source: Source, frames: list[int], holes: Region, canvas: Window, color: ColorPlan
+) -> float:
+    """Reads the frames once more, one at a time, as far as ColorVideoVDP is to be had."""
+    if not perception.is_installed():
+        return math.nan
+    around = holes.wider(MARGIN).overlap(Region.whole((canvas.height, canvas.width)))
+    assert around is not None, "the holes lie on the canvas"
+    to_rec709 = color.to_rec709.T.astype(np.float32)
+
+    def light(role: str, frame: int) -> Pixels:
+        read = source.read(role, frame, plate_part)
+        pixels = sanitize(color.to_scene(read.rgb()))
+        window = read.window
+        own = Region(
+            window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height
+        )
+        shown = np.zeros((*around.size, 3), np.float32)
+        part = own.overlap(around)
+        if part is not None:
+            part.within(around).paste(shown, part.within(own).cut(pixels))
+        return shown @ to_rec709
+
+    first = source.header("plate", frames[0])
+    rate = first.parts[plate_part(first)].frames_per_second or RATE
+    pairs = perception.Pairs(
+        len(frames),
+        *around.size,
+        float(rate),
+        lambda index: (light("result", frames[index]), light("truth", frames[index])),
+    )
+    return perception.jod(pairs)
 
 
 def _subtitle(verdict: Verdict) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend import cli
+from voidbridge_backend import cli, perception
+from voidbridge_backend.inspection import MARGIN
+from voidbridge_backend.plate.color import ColorPlan
 from voidbridge_backend.plate.fresh import new_file
 from voidbridge_backend.plate.sequence import Sequence
 from voidbridge_backend.review import Files, Verdict, review, settings_of
@@ -157,3 +160,56 @@ def test_the_command_says_numbers_and_words(
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["event"] == "quality"
     assert told["hole_psnr_db"] < 20
+
+
+def test_without_colorvideovdp_there_is_no_jod(
+    files: Callable[..., Files], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perception, "is_installed", lambda: False)
+    found = reviewed(files(truth))
+    assert math.isnan(found.jod)
+    assert found.described()["jod"] is None
+
+
+def test_colorvideovdp_is_given_result_and_truth_around_the_holes(
+    files: Callable[..., Files], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[perception.Pairs] = []
+
+    def jod(pairs: perception.Pairs) -> float:
+        given.append(pairs)
+        return 9.25
+
+    monkeypatch.setattr(perception, "is_installed", lambda: True)
+    monkeypatch.setattr(perception, "jod", jod)
+    assert reviewed(files(other_grain)).jod == 9.25
+    (pairs,) = given
+    assert (pairs.count, pairs.rate) == (len(FRAMES), 24)
+    result, expected = pairs.pair(2)
+    assert result.shape == expected.shape == (pairs.height, pairs.width, 3)
+    ys, xs = np.flatnonzero(HOLE.any(1)), np.flatnonzero(HOLE.any(0))
+    assert pairs.height >= len(ys)
+    assert pairs.width >= len(xs)
+    top, left = max(ys[0] - MARGIN, 0), max(xs[0] - MARGIN, 0)
+    to_rec709 = ColorPlan.choose("ACEScg", None).to_rec709.T
+    for light, drawn in ((result, other_grain), (expected, truth)):
+        stored = drawn(FRAMES[2]).astype(np.float16).astype(np.float64)
+        cut = (stored @ to_rec709)[top : top + pairs.height, left : left + pairs.width]
+        np.testing.assert_allclose(light, cut, atol=1e-5)
+
+
+def test_colorvideovdp_sees_more_grain_as_worse() -> None:
+    pytest.importorskip(
+        "pycvvdp", reason="ColorVideoVDP is not installed: pip install 'voidbridge[jod]'"
+    )
+    rng = np.random.default_rng(0)
+    light = rng.random((4, 96, 128, 3), np.float32) * np.float32(0.3)
+    noise = rng.standard_normal(light.shape).astype(np.float32)
+    scores = [
+        perception.jod(
+            perception.Pairs(4, 96, 128, 24.0, lambda i, s=s: (light[i] + s * noise[i], light[i]))
+        )
+        for s in (0.0, 0.02, 0.2)
+    ]
+    assert scores[0] > scores[1] > scores[2]
+    assert scores[0] == pytest.approx(10, abs=0.01)

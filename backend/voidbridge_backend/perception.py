@@ -1,0 +1,81 @@
+"""How visible the difference between a result and its truth is: ColorVideoVDP, where it is installed.
+
+R. K. Mantiuk et al., "ColorVideoVDP: A visual difference predictor for image, video and display distortions", 2024.
+It is no dependency, as it brings packages that have to match PyTorch's build: pip install 'voidbridge[jod]'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+DISPLAY = "standard_hdr_linear"
+"""Its own model of a 4K monitor of 1500 cd/m2, seen from two picture heights; takes linear Rec.709 in cd/m2."""
+WHITE = 100.0
+"""The cd/m2 that light of 1 is shown at."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What is compared.
+
+    `pair`  the frame at an index from 0 as (result, truth): [height, width, 3], scene-linear Rec.709, finite.
+    `rate`  frames a second.
+    """
+
+    count: int
+    height: int
+    width: int
+    rate: float
+    pair: Callable[[int], tuple[Floats, Floats]]
+
+
+def is_installed() -> bool:
+    return find_spec("pycvvdp") is not None
+
+
+def jod(pairs: Pairs) -> float:
+    """Just-objectionable differences: 10 is alike, at 9 three in four viewers tell which one is worse.
+
+    `ImportError` where ColorVideoVDP is not installed, or not whole.
+    """
+    import torch
+    from pycvvdp import cvvdp
+    from pycvvdp.video_source import video_source_dm
+
+    class Source(video_source_dm):  # type: ignore[misc]  # the package has no types
+        """Frames as it asks for them: one after the other, each for itself."""
+
+        def __init__(self) -> None:
+            super().__init__(display_photometry=DISPLAY)
+            self._at, self._held = -1, pairs.pair(0)
+
+        def get_video_size(self) -> tuple[int, int, int]:
+            return pairs.height, pairs.width, pairs.count
+
+        def get_frames_per_second(self) -> float:
+            return pairs.rate
+
+        def get_test_frame(self, frame: int, device: Any, colorspace: str) -> Any:
+            return self._shown(frame, 0, device, colorspace)
+
+        def get_reference_frame(self, frame: int, device: Any, colorspace: str) -> Any:
+            return self._shown(frame, 1, device, colorspace)
+
+        def _shown(self, frame: int, which: int, device: Any, colorspace: str) -> Any:
+            if frame != self._at:
+                self._at, self._held = frame, pairs.pair(frame)
+            light = np.maximum(self._held[which], 0) * np.float32(WHITE)
+            planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(light, -1, 0)))
+            return self.apply_dm_and_color_transform(planes[None, :, None].to(device), colorspace)
+
+    with torch.no_grad():
+        score, _ = cvvdp(display_name=DISPLAY, quiet=True).predict_video_source(Source())
+    return float(score)
