@@ -115,7 +115,7 @@ def differences(folder: Path, frame: int) -> dict[str, int]:
     }
 
 
-def run(clip: Path, folder: Path, most: int, engine: str) -> dict[str, Any]:
+def run(clip: Path, folder: Path, most: int, engine: str, passes: int) -> dict[str, Any]:
     count = prepare(clip, folder, most)
     prompt = json.loads((clip / "prompt.json").read_text())
     command = [
@@ -130,6 +130,7 @@ def run(clip: Path, folder: Path, most: int, engine: str) -> dict[str, Any]:
             "quadmask",
         ),
         *("--grow", str(GROW), "--soften", str(SOFTEN), "--engine", engine),
+        *("--passes", str(passes)),
         *("--prompt", next(iter(prompt.values()), ""), "--json"),
     ]
     began = time.monotonic()
@@ -157,13 +158,16 @@ def main() -> None:
     options.add_argument("--clips", nargs="*", default=["lime", "moving_ball", "pillow"])
     options.add_argument("--frames", type=int, default=1000, help="at most so many of each clip")
     options.add_argument("--engine", default="cleanplate")
+    options.add_argument("--passes", type=int, default=1, help="of the engine void")
     options.add_argument("--work", type=Path, default=None, help="keep everything here")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = chosen.work or Path(temporary)
         for clip in chosen.clips:
-            report = run(chosen.folder / clip, work / clip, chosen.frames, chosen.engine)
+            report = run(
+                chosen.folder / clip, work / clip, chosen.frames, chosen.engine, chosen.passes
+            )
             if chosen.json:
                 print(json.dumps(report))
             else:
