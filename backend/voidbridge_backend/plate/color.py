@@ -228,7 +228,8 @@ def _unknown(config: Any, wanted: str, how: How) -> tuple[str, str]:
     near = difflib.get_close_matches(wanted.lower(), names, n=6, cutoff=0.4)
     near += [name for name in names if wanted.lower() in name]
     listed = ", ".join(list(dict.fromkeys(names[name] for name in near))[:4])
-    hint = f"Near it are: {listed}." if listed else "`voidbridge doctor` lists the config's spaces."
+    every = ", ".join(sorted(set(names.values()), key=str.lower))
+    hint = f"Near it are: {listed}." if listed else f"It has: {every}."
     return f"{config.getName() or 'the config'} has no color space {wanted!r} ({how})", hint
 
 
