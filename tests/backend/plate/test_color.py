@@ -103,7 +103,7 @@ def test_agreement_is_no_warning() -> None:
     [
         ("ACESgc", "no color space 'ACESgc'", "ACEScg"),
         ("LogC", "no color space 'LogC'", "ARRI LogC"),
-        ("qqqq", "no color space 'qqqq'", "doctor"),
+        ("qqqq", "no color space 'qqqq'", "It has: ACES2065-1"),
         ("Raw", "no color", "--color-space"),
     ],
 )
