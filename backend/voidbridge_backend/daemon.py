@@ -11,8 +11,9 @@ import queue
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 
 import zmq
 
@@ -23,6 +24,7 @@ from voidbridge_protocol.errors import (
     DaemonDraining,
     RequestError,
     SpoolFull,
+    UnknownJob,
     VersionMismatch,
     VoidbridgeError,
 )
@@ -262,10 +264,7 @@ class Daemon:
                 self._crew.obey()
                 answer(self._ledger.status(job))
             case ListJobs():
-                jobs = self._ledger.jobs(session.sees)
-                for job in jobs:
-                    answer(self._ledger.status(job))
-                answer(Listed(len(jobs)))
+                session.rest = chain(session.rest or (), self._list(session))
             case GetProvenance(job):
                 answer(Provenance(job), self._provenance(job))
             case Fetched(job):
@@ -366,6 +365,14 @@ class Daemon:
         self._crew.obey()
         self._tell_all(session.control, made.job)
 
+    def _list(self, session: Session) -> Iterator[Message]:
+        told = 0
+        for job in self._ledger.jobs(session.sees):
+            with suppress(UnknownJob):  # forgotten since the list was begun
+                yield self._ledger.status(job)
+                told += 1
+        yield Listed(told)
+
     def _offered(self, session: Session, offer: Offer) -> Lacking:
         most = len(ROLES) * self._limits.frames
         if len(session.offered) + len(offer.files) > most:
@@ -458,6 +465,9 @@ class Daemon:
     def _spread_news(self) -> None:
         if self._ledger.store.behind:
             return
+        for session in self._sessions.listening():
+            assert session.rest
+            session.rest = self._gate.send_what_fits(session.control, session.rest)
         results, self._ledger.results = self._ledger.results, []
         for job, result in results:
             for session in self._sessions.watching(job):

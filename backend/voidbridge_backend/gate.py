@@ -11,6 +11,8 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +40,16 @@ STRIKES, MOST_STRUCK = 8, 4096
 ZAP, DOMAIN = "inproc://zeromq.zap.01", b"voidbridge"
 KEY = "User-Id"
 """The property of a message under which libzmq gives back what a knock was answered with: here the key."""
+
+
+class Sent(Enum):
+    """What became of a message."""
+
+    ON_ITS_WAY = "on its way"
+    NO_ROOM = "no room"
+    """The client is slow; nothing was said."""
+    NOBODY = "nobody"
+    """The client is gone."""
 
 
 class Line(NamedTuple):
@@ -114,18 +126,32 @@ class Gate:
 
     def send(self, line: Line, message: Message, payload: Frame | None = None) -> bool:
         """Whether this client is still there, and may go on."""
+        sent = self._sent(line, message, payload)
+        # Control is absolute, and `query` has the whole truth: a slow client misses little. But nothing
+        # said on bulk is said twice: there the client has to begin anew.
+        return sent is Sent.ON_ITS_WAY or (sent is Sent.NO_ROOM and not line.bulk)
+
+    def send_what_fits(self, line: Line, messages: Iterator[Message]) -> Iterator[Message] | None:
+        """As many as there is room for now. What is left of them; None when nothing is, or nobody is there."""
+        for message in messages:
+            sent = self._sent(line, message)
+            if sent is Sent.NO_ROOM:
+                return chain([message], messages)
+            if sent is Sent.NOBODY:
+                break
+        return None
+
+    def _sent(self, line: Line, message: Message, payload: Frame | None = None) -> Sent:
         frames = [line.route, *encode(message, payload)]
         try:
             self._sockets[line.bulk].send_multipart(frames, zmq.NOBLOCK, copy=False)
         except zmq.Again:
-            # Control is absolute, and `query` has the whole truth: a slow client misses little. But nothing
-            # said on bulk is said twice: there the client has to begin anew.
-            return not line.bulk
+            return Sent.NO_ROOM
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            return False
-        return True
+            return Sent.NOBODY
+        return Sent.ON_ITS_WAY
 
     def lets_in(self, guest: Guest) -> bool:
         """Whether somebody who came in may stay."""
@@ -179,6 +205,7 @@ class Gate:
         router.maxmsgsize = max(largest, MAX_HEADER)
         router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
         router.handshake_ivl = 5000
+        _notice_the_vanished(router)
         if self._guard:
             router.curve_server = True
             router.curve_secretkey = self._guard.own.secret.encode()
@@ -195,6 +222,16 @@ class Gate:
                 "Stop the daemon that has this address, or choose another with --listen.",
             ) from error
         return router
+
+
+def _notice_the_vanished(router: zmq.Socket[bytes]) -> None:
+    """A machine that lost its power says no goodbye: its connections would be held for ever.
+
+    The system's own probes, not those of ZMTP, which fail behind a long frame.
+    """
+    router.tcp_keepalive = 1
+    router.tcp_keepalive_idle, router.tcp_keepalive_intvl, router.tcp_keepalive_cnt = 30, 10, 3
+    router.tcp_maxrt = 60_000
 
 
 def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:

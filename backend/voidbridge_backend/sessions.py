@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from voidbridge_protocol.errors import TooMany, UnknownSession
+from voidbridge_protocol.messages import Message
 
 from .access import Guest
 from .gate import Line
@@ -31,6 +32,8 @@ class Session:
     """Files that this client is sending."""
     offered: set[Owned] = field(default_factory=set)
     """Files for a job that this client is going to submit."""
+    rest: Iterator[Message] | None = None
+    """What is still to be said of a list that the client asked for."""
 
     @property
     def sees(self) -> str | None:
@@ -102,6 +105,10 @@ class Sessions:
     def __len__(self) -> int:
         """Clients that are here."""
         return len(self._named)
+
+    def listening(self) -> list[Session]:
+        """Who waits for the rest of a list."""
+        return [session for session in self._named.values() if session.rest]
 
     def watching(self, job: str) -> list[Session]:
         return [session for session in self._named.values() if job in session.watching]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from .ahead import Ahead, More
 from .conversation import Fetch, Listener, Outcome, Run, Task
-from .errors import DaemonUnavailable, UnknownSession
+from .errors import BadMessage, DaemonUnavailable, UnknownSession
 from .keys import Keys
 from .messages import (
     OLDEST,
@@ -149,6 +149,8 @@ def _jobs(wire: Wire) -> list[Status]:
         if isinstance(message, Status):
             found.append(message)
         elif isinstance(message, Listed):
+            if len(found) < message.jobs:
+                raise BadMessage(f"the daemon has {message.jobs} jobs and told of {len(found)}")
             break
     return found
 
