@@ -6,14 +6,19 @@ the mask, 16 of the plate. Tensors are [1, frames, channels, height, width] in l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from torch import Tensor
+from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
 from voidbridge_protocol.errors import EngineFailed
+
+from . import kernels
+from .kernels import Attention
 
 PIXELS_PER_PATCH = 16
 """The transformer's tokens are squares of this many pixels; frames have to be whole multiples of it."""
@@ -29,6 +34,11 @@ class Text:
     prompt: Tensor
     negative: Tensor | None = None
 
+    def on(self, device: torch.device) -> Text:
+        return Text(
+            self.prompt.to(device), None if self.negative is None else self.negative.to(device)
+        )
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -41,6 +51,9 @@ class Conditions:
     def latents(self) -> int:
         return self.plate.shape[1]
 
+    def on(self, device: torch.device) -> Conditions:
+        return Conditions(self.mask.to(device), self.plate.to(device))
+
     def in_run(self, run: slice) -> Tensor:
         """[1, run, 32, h/8, w/8]: what is concatenated to the noisy latents."""
         return torch.cat([self.mask[:, run], self.plate[:, run]], dim=2)
@@ -49,9 +62,22 @@ class Conditions:
 class Denoiser:
     """The transformer, wherever it is at the time, with its positions cached. (diffusers has no types.)"""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, attention: Attention = "torch") -> None:
         self.network = network
+        self.attention = attention
+        self.is_compiled = False
+        self._trouble = ""
+        self._warn: Callable[[str], None] = lambda text: None
         self._positions: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
+
+    def compile(self, warn: Callable[[str], None], backend: str = "inductor") -> None:
+        """Compile the blocks when they are next run. Where that fails `warn` is told, and they run as they are."""
+        self._warn = warn
+        if self._trouble:
+            warn(self._trouble)
+        elif not self.is_compiled:
+            kernels.compile_blocks(self.network.transformer_blocks, backend)
+            self.is_compiled = True
 
     def velocity(
         self, latents: Tensor, known: Tensor, text: Text, timestep: int, guidance: float
@@ -70,17 +96,34 @@ class Denoiser:
                     f"guidance {guidance:g} needs the embedding of a negative prompt"
                 )
             said = [text.negative, text.prompt]
-        with torch.inference_mode():
-            answer = network(
-                hidden_states=seen.to(network.dtype).expand(len(said), -1, -1, -1, -1),
-                encoder_hidden_states=torch.cat(said).to(network.device, network.dtype),
-                timestep=torch.full((len(said),), timestep, device=network.device),
-                image_rotary_emb=self.positions(
+        with torch.inference_mode(), kernels.attending(self.attention):
+            asked: dict[str, Any] = {
+                "hidden_states": seen.to(network.dtype).expand(len(said), -1, -1, -1, -1),
+                "encoder_hidden_states": torch.cat(said).to(network.device, network.dtype),
+                "timestep": torch.full((len(said),), timestep, device=network.device),
+                "image_rotary_emb": self.positions(
                     latents.shape[1], latents.shape[3], latents.shape[4]
                 ),
-                return_dict=False,
-            )[0]
+                "return_dict": False,
+            }
+            try:
+                answer = network(**asked)[0]
+            except (TorchDynamoException, FailOnRecompileLimitHit) as error:
+                self._go_on_uncompiled(error)
+                answer = network(**asked)[0]
         return guided(answer.float(), guidance).to(latents.device)
+
+    def _go_on_uncompiled(self, error: Exception) -> None:
+        if not self.is_compiled:
+            raise error
+        kernels.uncompile_blocks(self.network.transformer_blocks)
+        self.is_compiled = False
+        said = " ".join(str(error).split())
+        self._trouble = (
+            f"the transformer could not be compiled and runs slower ({said[:200]}); "
+            'set "compile": "off" in voidbridge.json to leave it out'
+        )
+        self._warn(self._trouble)
 
     @property
     def blocks(self) -> int:
@@ -88,10 +131,11 @@ class Denoiser:
         return len(self.network.transformer_blocks)
 
     def parts(self) -> list[Any]:
-        """What a step consists of, in small pieces."""
-        return [
-            part for block in self.network.transformer_blocks for part in (block.attn1, block.ff)
-        ]
+        """What a step consists of, in small pieces; within a compiled block nothing can be called back."""
+        blocks = self.network.transformer_blocks
+        if self.is_compiled:
+            return list(blocks)
+        return [part for block in blocks for part in (block.attn1, block.ff)]
 
     def positions(self, frames: int, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Rotary cosines and sines [tokens, head size] of a window of latents; time starts at 0 in each."""

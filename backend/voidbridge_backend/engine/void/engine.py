@@ -14,7 +14,7 @@ from voidbridge_backend.engine.base import Clip, Pixels, Sight, Watch
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.messages import Settings
 
-from . import flow, memory, networks, weights
+from . import flow, kernels, memory, networks, weights
 from .denoiser import Denoiser
 from .detail import Smaller, enlargement
 from .footage import Footage
@@ -136,11 +136,14 @@ class Void:
     def vae(self) -> Vae:
         if self._vae is None:
             self._vae = networks.vae(self.models, self.dtype)
+            kernels.lay_out(self._vae.network, self.options.vae_layout)
         return self._vae
 
     def denoiser(self, number: int) -> Denoiser:
         if number not in self._denoisers:
-            self._denoisers[number] = networks.denoiser(self.models, number, self.dtype)
+            made = networks.denoiser(self.models, number, self.dtype)
+            made.attention = kernels.attention(self.options.attention, self.residence.device)
+            self._denoisers[number] = made
         return self._denoisers[number]
 
     def plan(

@@ -15,7 +15,7 @@ from voidbridge_backend.engine.base import Pixels, Watch
 from voidbridge_protocol.errors import EngineFailed
 from voidbridge_protocol.messages import Settings
 
-from . import memory, networks, picture_noise, pipeline, sampling
+from . import kernels, memory, networks, picture_noise, pipeline, sampling
 from .conditioning import Levels
 from .denoiser import Conditions, Text
 from .detail import Tiling, enlarged
@@ -185,6 +185,8 @@ class Job:
             overlap=self.options.overlap,
         )
         denoiser, report = self.engine.denoiser(number), Report(self.watch, stage)
+        if kernels.compiles(self.options.compile, self.engine.residence.device, self.plan):
+            denoiser.compile(self.watch.warn)
         at_work = self.engine.residence.working(denoiser.network, self.plan, in_blocks=True)
         with at_work, pulsing(denoiser.parts(), report.again):
             config = networks.scheduler_config(self.engine.models)

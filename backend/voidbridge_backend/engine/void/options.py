@@ -13,6 +13,7 @@ from voidbridge_protocol.errors import BadSetting
 
 from .conditioning import Levels
 from .denoiser import PIXELS_PER_PATCH
+from .kernels import Attention, Compile, Layout
 from .memory import Name
 from .timeline import OVERLAP, SMALLEST_WINDOW, WINDOW
 from .weights import read_json
@@ -50,6 +51,12 @@ class Options:
     """"float32", "bfloat16", or "auto": the first on a CPU, the second elsewhere."""
     plan: Name | None = None
     """How memory is used (`memory.py`); None chooses by what is free."""
+    attention: Attention = "auto"
+    """Which kernels compute attention (`kernels.py`); "auto" chooses by the device."""
+    compile: Compile = "auto"
+    """Whether the transformer's blocks are compiled; "auto": on a card, where Triton is installed."""
+    vae_layout: Layout = "contiguous"
+    """How the weights of the autoencoder's convolutions lie in memory."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
@@ -70,6 +77,9 @@ class Options:
         self._check_choice("noise", ("aligned", "reference"))
         self._check_choice("precision", ("auto", "float32", "bfloat16"))
         self._check_choice("plan", (None, *get_args(Name)))
+        self._check_choice("attention", get_args(Attention))
+        self._check_choice("compile", get_args(Compile))
+        self._check_choice("vae_layout", get_args(Layout))
 
     def _check_choice(self, name: str, choices: tuple[str | None, ...]) -> None:
         value = getattr(self, name)

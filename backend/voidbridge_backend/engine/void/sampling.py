@@ -1,7 +1,8 @@
 """From noise to latents: the steps, the windows of each step, and how these are blended.
 
-Tensors are [1, frames, channels, height, width] in latents, float32, on the CPU: what grows with the clip's
-length does not sit on the device, which sees one window at a time.
+Tensors are [1, frames, channels, height, width] in latents, float32, all on one device, whichever it is. The host
+waits for it once in each window's step, to see that the answer is finite: so what is told of the progress is
+true, and a cancelled job ends within a step.
 """
 
 from __future__ import annotations
@@ -101,10 +102,13 @@ def denoise(
     """
     of = len(steps) * len(windows.runs)
     done = 0
+    total = latents.new_zeros(latents.shape[1], 1, 1, 1)
+    weights = [windows.weights(run).to(latents.device)[:, None, None, None] for run in windows.runs]
+    for run, weight in zip(windows.runs, weights, strict=True):
+        total[run] += weight
     for number, timestep in enumerate(steps):
         canvas = torch.zeros_like(latents)
-        total = torch.zeros(latents.shape[1])
-        for run in windows.runs:
+        for run, weight in zip(windows.runs, weights, strict=True):
             on_step(done, of)
             velocity = predict(latents[:, run], run, timestep)
             stepped = scheduler.step(velocity, timestep, latents[:, run], return_dict=False)[0]
@@ -112,10 +116,8 @@ def denoise(
                 raise EngineFailed(
                     f"the model's answer at step {number + 1} of {len(steps)} is not finite"
                 )
-            weights = windows.weights(run)
-            canvas[:, run] += stepped.to(canvas.dtype) * weights[None, :, None, None, None]
-            total[run] += weights
+            canvas[:, run] += stepped.to(canvas.dtype) * weight
             done += 1
-        latents = canvas / total[None, :, None, None, None]
+        latents = canvas / total
     on_step(of, of)
     return latents

@@ -1,0 +1,84 @@
+"""Which of torch's kernels the networks are computed with: how attention is, and whether blocks are compiled.
+
+None of it changes what is computed, only its rounding. `docs/model.md` says what each is chosen for.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .memory import Plan
+
+Attention = Literal["auto", "torch", "cudnn", "flash", "math"]
+"""Whose attention is tried first; "torch" leaves it to torch, "math" is the formula with all scores in memory."""
+Compile = Literal["auto", "on", "off"]
+Layout = Literal["contiguous", "channels-last"]
+"""In which order the autoencoder's convolutions have their weights in memory."""
+
+_ANY = (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+ORDERS = {
+    "cudnn": (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, *_ANY),
+    "flash": (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, *_ANY),
+    "math": (SDPBackend.MATH,),
+}
+"""The kernels to try, in order. One that cannot do it is passed over, so a choice never fails a job."""
+
+HOPPER = (9, 0)
+"""The first compute capability that cuDNN's attention is faster on than the flash attention that torch prefers."""
+
+
+def attention(choice: Attention, device: torch.device) -> Attention:
+    """What "auto" is on this device: cuDNN's on a card from Hopper on, torch's own choice elsewhere."""
+    if choice != "auto":
+        return choice
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= HOPPER:
+        return "cudnn"
+    return "torch"
+
+
+def attending(choice: Attention) -> AbstractContextManager[Any]:
+    """Within it, `scaled_dot_product_attention` tries the kernels of `choice` in order."""
+    if choice not in ORDERS:
+        return nullcontext()
+    return sdpa_kernel(list(ORDERS[choice]), set_priority=True)
+
+
+def compiles(choice: Compile, device: torch.device, plan: Plan) -> bool:
+    """Whether the transformer's blocks are compiled: with "auto" on a card that has Triton.
+
+    Never while they are streamed: what brings a block to the device runs within its forward.
+    """
+    if choice == "off" or plan.streams:
+        return False
+    return choice == "on" or (device.type == "cuda" and find_spec("triton") is not None)
+
+
+def lay_out(network: nn.Module, choice: Layout) -> None:
+    """Put the weights of three-dimensional convolutions into `choice`; files hold them contiguous.
+
+    Group normalisation on CUDA brings everything back to contiguous, so whether the faster convolutions
+    are worth it is for the machine to say.
+    """
+    if choice == "channels-last":
+        nn.utils.convert_conv3d_weight_memory_format(network, torch.channels_last_3d)
+
+
+def compile_blocks(blocks: nn.ModuleList, backend: str) -> None:
+    """Compile each block's `forward`, without breaks, for any length of window.
+
+    Not the module: its hooks, by which work is watched and stopped, stay outside of what is compiled.
+    All blocks are one piece of code and share what is compiled for it.
+    """
+    for block in blocks:
+        block.forward = torch.compile(block.forward, fullgraph=True, dynamic=True, backend=backend)
+
+
+def uncompile_blocks(blocks: nn.ModuleList) -> None:
+    for block in blocks:
+        block.__dict__.pop("forward", None)
