@@ -19,6 +19,7 @@ from typing import NamedTuple
 import zmq
 from zmq.utils import z85
 
+from voidbridge_protocol import keys
 from voidbridge_protocol.codec import MAX_HEADER, MAX_REQUEST, Frame, decode, encode
 from voidbridge_protocol.errors import (
     BadMessage,
@@ -202,7 +203,7 @@ class Gate:
         router.linger = 0
         router.ipv6 = "[" in address
         router.router_mandatory = True  # else what does not fit is dropped in silence
-        router.maxmsgsize = max(largest, MAX_HEADER)
+        router.maxmsgsize = max(largest, MAX_HEADER) + keys.ADDED
         router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
         router.handshake_ivl = 5000
         _notice_the_vanished(router)

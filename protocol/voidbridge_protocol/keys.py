@@ -21,6 +21,9 @@ CLIENT, DAEMON = "client", "daemon"
 KEY_FILES = {CLIENT: "client.key", DAEMON: "daemon.key"}
 """The names of secret keys below a folder of keys."""
 
+ADDED = 33
+"""Bytes by which CURVE makes each frame longer (RFC 26, the command MESSAGE): sockets have to let them pass."""
+
 Z85 = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 LINE = re.compile(r'secret-key = "(.*)"')
 TEXT = """\

@@ -237,7 +237,7 @@ class Wire:
         socket.linger = 0
         socket.ipv6 = "[" in address
         socket.sndhwm = socket.rcvhwm = HIGH_WATER
-        socket.maxmsgsize = MAX_CHUNK
+        socket.maxmsgsize = MAX_CHUNK + keys.ADDED
         if self.peer.keys and address.startswith("tcp://"):
             own = self.peer.keys.own
             socket.curve_serverkey = self.peer.keys.daemon.encode()

@@ -37,6 +37,7 @@ from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.messages import (
     CARRIES_PAYLOAD,
     KINDS,
+    MAX_CHUNK,
     Hello,
     Refused,
     Status,
@@ -266,6 +267,17 @@ def test_each_sees_the_own_jobs_and_an_admin_all(scene: Scene, tmp_path: Path) -
     fetched = scene.daemon.command("root", "fetch", scene.job, "-o", tmp_path / "r.%04d.exr")
     assert fetched.code == 0, fetched.err
     check_echo(scene.shot, tmp_path)
+
+
+def test_files_longer_than_a_piece_travel_encrypted(scene: Scene, tmp_path: Path) -> None:
+    """Each frame on the wire is then longer than what is in it."""
+    shot = make_shot(tmp_path / "in", range(1001, 1002), 640, 960, seed=301)
+    assert shot.file("plate", 1001).stat().st_size > MAX_CHUNK
+    done = scene.daemon.command(
+        "ana", *run_words(shot, tmp_path / "out", scene.daemon.address)[:-2], "--json"
+    )
+    assert done.code == 0, done.err
+    check_echo(shot, tmp_path / "out")
 
 
 def test_a_key_is_revoked_and_allowed_again_while_the_daemon_runs(scene: Scene) -> None:
