@@ -378,7 +378,8 @@ def test_a_file_of_any_bytes_is_a_frame_or_an_error_that_has_a_name(
     wild = Path(request.config.getoption("--exr"))
     small = sorted(path for path in wild.rglob("*.exr") if path.stat().st_size < 150_000)
     cases = Cases(kind, tmp_path, small if kind == "plate" else [])
-    count = {"plate": 10_000, "matte": 5000, "quadmask": 5000}[kind] if full else 150
+    often, seldom = {"plate": (10_000, 150), "matte": (5000, 100), "quadmask": (5000, 40)}[kind]
+    count = often if full else seldom
     cases.run(count)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     note(

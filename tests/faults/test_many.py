@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -197,32 +199,43 @@ def test_one_request_from_a_hundred_at_once_is_one_job_and_the_same_bytes_after_
 # -- test 20 ----------------------------------------------------------------------------------------
 
 
+ASK = """
+import sys, threading, time
+from voidbridge_protocol.client import Client
+
+over = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), over.set())).start()
+with Client(sys.argv[1], user="probe", software="test") as client:
+    while not over.wait(0.01):
+        began = time.monotonic()
+        client.status(sys.argv[2])
+        print(time.monotonic() - began)
+"""
+"""How long a question takes, asked from a process of its own until its input ends."""
+
+
 def test_a_queue_of_a_thousand_is_kept_in_order_and_answers_stay_quick(
     tmp_path: Path, full: bool, note: Note
 ) -> None:
     count, clients = 1000 if full else 40, 8
-    latencies: list[float] = []
-    over = threading.Event()
     with daemon(extra={"VOIDBRIDGE_MAX_JOBS": str(count)}) as made:
         made.wait_for_worker()
         blocker = made.submit(make_shot(tmp_path / "b", FRAMES, seed=1), user="other", steps=1000)
         made.wait_for_state(blocker, "running")
 
-        def ask() -> None:
-            with Client(made.address, user="probe", software="test") as client:
-                while not over.wait(0.01):
-                    began = time.monotonic()
-                    client.status(blocker)
-                    latencies.append(time.monotonic() - began)
-
-        prober = threading.Thread(target=ask)
-        prober.start()
+        asking = subprocess.Popen(
+            [sys.executable, "-c", ASK, made.address, blocker],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         try:
             with ThreadPoolExecutor(clients) as artists:
                 list(artists.map(lambda n: submitted(made, tmp_path, n), range(count)))
         finally:
-            over.set()
-            prober.join()
+            told, _ = asking.communicate("", 60)
+        latencies = [float(line) for line in told.split()]
         extra = make_shot(tmp_path / "extra", FRAMES, seed=2)
         with pytest.raises(TooMany, match=f"crowd has {count} unfinished jobs"):
             made.submit(extra, user="crowd")
