@@ -30,6 +30,8 @@ format: .venv/.all ## put every file into the project's format
 
 bench: .venv/.all ## measure the data plane and the shot against the limits of this machine
 	$(BIN)/python benchmarks/data_plane.py
+	$(BIN)/python benchmarks/control.py
+	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/pixels.py
 
 clean: ## remove the environment, the caches and the demo

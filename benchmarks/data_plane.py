@@ -1,166 +1,164 @@
 """How close frames come to the machine's own limits on their way to a daemon and back.
 
-    python benchmarks/data_plane.py [--frames 24] [--size 3840x2160] [--json]
+    python benchmarks/data_plane.py [--frames 24] [--size 3840x2160] [--turns 3] [--work FOLDER] [--json]
 
-Everything is measured in one run, limits beside what is held against them:
+Everything is measured in one run, limits beside what is held against them, in turns of which the best counts, so
+that what else the machine does matters less:
 
 * `upload_vs_limit`, `download_vs_limit`: bytes a second of a 4K half ZIP shot into and out of a daemon, over the
   slower of bare chunked ZeroMQ on loopback and bare fsynced writing of the same files.
+* `upload_curve_vs_limit`, `download_curve_vs_limit`: the same with keys, over the slower of bare CURVE and disk.
+* `shot_echo_vs_codec`: frames a second of a whole shot, hashed, sent, run by `echo` and fetched, over those of
+  decoding and encoding every frame with OpenEXR alone, one frame a thread on every core.
+* `shot_echo_vs_ceiling`: the same over the cores divided by the processor time that a frame took in client,
+  daemon and worker: what is missing to 1 is time in which a core had nothing to do, or others had it.
+
+Processor time is given in seconds a gigabyte (2^30 bytes) that went through, for each end.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import zmq
-from pixels import draw, task_of
+import limits
+import pixels
+from served import Served, serving
 
-from voidbridge_protocol.client import Client
-from voidbridge_protocol.conversation import Listener, Task
-from voidbridge_protocol.messages import MAX_CHUNK
+from voidbridge_protocol.conversation import Listener
 
-WINDOW = 16 << 20
-
-
-def _swallow(address: str, total: int) -> None:
-    context = zmq.Context()
-    router = context.socket(zmq.ROUTER)
-    router.rcvhwm = 256
-    router.bind(address)
-    taken = 0
-    while taken < total:
-        peer, piece = router.recv_multipart(copy=False)
-        taken += len(piece.buffer)
-        router.send_multipart([peer.bytes, str(len(piece.buffer)).encode()])
-    time.sleep(0.2)
-    context.destroy(linger=0)
+GIB = 2**30
 
 
-def loopback_limit(total: int) -> float:
-    """Bytes a second of 2 MiB chunks on 16 MiB of credit between two processes, and nothing else done."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = f"ipc://{folder}/bare"
-        other = multiprocessing.get_context("spawn").Process(target=_swallow, args=(address, total))
-        other.start()
-        while not Path(f"{folder}/bare").exists():
-            time.sleep(0.01)
-        context = zmq.Context()
-        dealer = context.socket(zmq.DEALER)
-        dealer.sndhwm = 256
-        dealer.connect(address)
-        piece = bytes(os.urandom(MAX_CHUNK))
-        began, sent, back = time.perf_counter(), 0, 0
-        while back < total:
-            while sent < total and sent - back + len(piece) <= WINDOW:
-                dealer.send(piece, copy=False)
-                sent += len(piece)
-            back += int(dealer.recv())
-        seconds = time.perf_counter() - began
-        other.join()
-        context.destroy(linger=0)
-    return total / seconds
-
-
-def disk_limit(folder: Path, files: list[bytes]) -> float:
-    """Bytes a second of writing these files, each fsynced."""
-    target = folder / "bare"
-    target.mkdir()
-    began = time.perf_counter()
-    for number, data in enumerate(files):
-        with (target / str(number)).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    seconds = time.perf_counter() - began
-    for path in target.iterdir():
-        path.unlink()
-    return sum(map(len, files)) / seconds
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """A daemon with a worker that is ready."""
-    address = f"ipc://{folder}/ctl"
-    command = [sys.executable, "-m", "voidbridge_backend", "serve", "--listen", address]
-    log = (folder / "log").open("w+")
-    with subprocess.Popen([*command, "--spool", str(folder / "spool")], stderr=log) as daemon:
-        while "worker ready" not in (folder / "log").read_text():
-            time.sleep(0.05)
-        yield address
-        daemon.terminate()
-
-
-class Stopwatch:
-    """When bytes began and ended to move."""
+class Best:
+    """The best figure of all turns, by its name: the highest rate, the lowest cost."""
 
     def __init__(self) -> None:
-        self.began = self.ended = 0.0
+        self.figures: dict[str, float] = {}
 
-    def tick(self, *_: object) -> None:
-        self.ended = time.perf_counter()
-        self.began = self.began or self.ended
+    def rate(self, name: str, value: float) -> None:
+        self.figures[name] = max(value, self.figures.get(name, 0.0))
 
-    @property
-    def seconds(self) -> float:
-        return self.ended - self.began
+    def cost(self, name: str, value: float) -> None:
+        self.figures[name] = min(value, self.figures.get(name, value))
 
 
-def transfers(work: Path, task: Task) -> tuple[float, float]:
-    """(upload, download): bytes a second through a daemon."""
-    with serving(work) as address:
-        who = {"user": "benchmark", "software": "benchmark"}
-        up = Stopwatch()
-        with Client(address, **who) as client:
-            listener = Listener(sent=up.tick)
-            outcome = client.run(task, listener, wait=False)
-            up.tick()
-        with Client(address, **who) as client:
-            client.fetch(outcome.job, lambda frame: work / "first" / f"{frame}.exr")
-        down = time.perf_counter()
-        with Client(address, **who) as client:
-            client.fetch(outcome.job, lambda frame: work / "again" / f"{frame}.exr")
-        down = time.perf_counter() - down
-    total = sum(path.stat().st_size for path in (work / "again").iterdir())
-    return outcome.uploaded / up.seconds, total / down
+class Meter:
+    """Wall and processor seconds of both ends, from its making on."""
+
+    def __init__(self, daemon: Served) -> None:
+        self._daemon = daemon
+        self._before = self._now()
+
+    def seconds(self) -> tuple[float, float, float]:
+        """(wall, client, daemon)"""
+        wall, client, daemon = (b - a for a, b in zip(self._before, self._now(), strict=True))
+        return wall, client, daemon
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.perf_counter(), time.process_time(), self._daemon.cpu_seconds()
 
 
-def measure(work: Path, frames: int, width: int, height: int) -> dict[str, Any]:
+def transfers(work: Path, source: Path, suffix: str, best: Best) -> None:
+    """A shot up to a new daemon, and its results down. Only bytes moving is timed: no hashing before, no job."""
+    task = pixels.task_of(source, "echo")
+    with tempfile.TemporaryDirectory(dir=work) as name:
+        folder = Path(name)
+        with serving(folder / "daemon", encrypted=bool(suffix)) as daemon:
+            started: list[Meter] = []
+            listener = Listener(sent=lambda *_: started or started.append(Meter(daemon)))
+            with daemon.client() as client:
+                outcome = client.run(task, listener, wait=False)
+            _note(best, f"upload{suffix}", outcome.uploaded, started[0])
+            with daemon.client() as client:
+                client.fetch(outcome.job, lambda frame: folder / "first" / f"{frame}.exr")
+            with daemon.client() as client:
+                meter = Meter(daemon)
+                client.fetch(outcome.job, lambda frame: folder / "again" / f"{frame}.exr")
+            total = sum(path.stat().st_size for path in (folder / "again").iterdir())
+            _note(best, f"download{suffix}", total, meter)
+
+
+def _note(best: Best, what: str, total: int, meter: Meter) -> None:
+    wall, client, daemon = meter.seconds()
+    best.rate(f"{what}_bytes_s", total / wall)
+    best.cost(f"{what}_client_cpu_s_gb", client / total * GIB)
+    best.cost(f"{what}_daemon_cpu_s_gb", daemon / total * GIB)
+
+
+def whole_shot(work: Path, source: Path, frames: int, best: Best) -> None:
+    """From files to files through a daemon."""
+    with tempfile.TemporaryDirectory(dir=work) as name:
+        folder = Path(name)
+        with serving(folder / "daemon") as daemon:
+            before, meter = daemon.cpu_seconds_of_workers(), Meter(daemon)
+            with daemon.client() as client:
+                client.run(pixels.task_of(source, "echo", folder))
+            wall, *used = meter.seconds()
+            busy = sum(used) + daemon.cpu_seconds_of_workers() - before
+    best.rate("shot_echo_frames_s", frames / wall)
+    best.rate("shot_echo_vs_ceiling", busy / wall / (os.cpu_count() or 1))
+
+
+def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[str, Any]:
     source = work / "source"
     source.mkdir()
-    draw(source, frames, width, height)
-    task = task_of(source, "echo")
-    files = [path.read_bytes() for path in sorted(source.glob("plate.*.exr"))]
-    loopback = loopback_limit(sum(map(len, files)))
-    disk = disk_limit(work, files)
-    limit = min(loopback, disk)
-    upload, download = transfers(work, task)
+    pixels.draw(source, frames, *size)
+    plates = sorted(source.glob("plate.*.exr"))
+    total = sum(path.stat().st_size for path in plates)
+    best = Best()
+    steps: list[Callable[[], None]] = [
+        lambda: best.rate("loopback_bytes_s", limits.loopback(total, work)),
+        lambda: best.rate("loopback_curve_bytes_s", limits.encrypted_loopback(total)),
+        lambda: best.rate("disk_bytes_s", limits.disk(work, plates)),
+        lambda: transfers(work, source, "", best),
+        lambda: transfers(work, source, "_curve", best),
+        lambda: best.rate("codec_frames_s", pixels.apart(pixels.codec, source)[0]),
+        lambda: whole_shot(work, source, frames, best),
+    ]
+    for _ in range(turns):
+        for step in steps:
+            step()
     return {
         "frames": frames,
-        "frame_mb": round(len(files[0]) / 2**20, 1),
-        "loopback_mb_s": round(loopback / 2**20),
-        "disk_mb_s": round(disk / 2**20),
-        "upload_mb_s": round(upload / 2**20),
-        "download_mb_s": round(download / 2**20),
-        "upload_vs_limit": round(upload / limit, 3),
-        "download_vs_limit": round(download / limit, 3),
+        "frame_mb": round(total / frames / 2**20, 1),
+        "turns": turns,
+        **_shown(best.figures),
+        **_ratios(best.figures),
     }
 
 
+def _shown(figures: dict[str, float]) -> dict[str, float]:
+    return {
+        name.replace("_bytes_s", "_mb_s"): round(value / 2**20)
+        if name.endswith("_bytes_s")
+        else round(value, 3)
+        for name, value in figures.items()
+    }
+
+
+def _ratios(figures: dict[str, float]) -> dict[str, float]:
+    ratios = {
+        "shot_echo_vs_codec": figures["shot_echo_frames_s"] / figures["codec_frames_s"],
+    }
+    for suffix in ("", "_curve"):
+        limit = min(figures["disk_bytes_s"], figures[f"loopback{suffix}_bytes_s"])
+        for way in ("upload", "download"):
+            ratios[f"{way}{suffix}_vs_limit"] = figures[f"{way}{suffix}_bytes_s"] / limit
+    return {name: round(value, 3) for name, value in ratios.items()}
+
+
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--frames", type=int, default=24)
     options.add_argument("--size", default="3840x2160")
+    options.add_argument("--turns", type=int, default=3)
     options.add_argument("--work", type=Path, default=None, help="on the disk to be measured")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
@@ -168,11 +166,11 @@ def main() -> None:
     if chosen.work:
         chosen.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=chosen.work) as folder:
-        report = measure(Path(folder), chosen.frames, width, height)
+        report = measure(Path(folder), chosen.frames, (width, height), chosen.turns)
     if chosen.json:
         print(json.dumps(report))
     else:
-        print("\n".join(f"{key:22} {value}" for key, value in report.items()))
+        print("\n".join(f"{key:30} {value}" for key, value in report.items()))
 
 
 if __name__ == "__main__":

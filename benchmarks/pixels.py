@@ -69,8 +69,8 @@ def draw(folder: Path, frames: int, width: int, height: int) -> None:
         (folder / f"matte.{FIRST + number}.exr").write_bytes(new_file({"A": mask}))
 
 
-def task_of(folder: Path, engine: str) -> Task:
-    """The request for what `draw` wrote."""
+def task_of(folder: Path, engine: str, results: Path = Path()) -> Task:
+    """The request for what `draw` wrote; its results go into the folder `results`."""
     assignment = Assignment(
         plate=Sequence.parse(folder / "plate.####.exr"),
         matte=Sequence.parse(folder / "matte.####.exr"),
@@ -79,7 +79,9 @@ def task_of(folder: Path, engine: str) -> Task:
         handles=0,
         settings=Settings(engine=engine, color_space=SPACE),
     )
-    return assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
+    return assignment.task(
+        lambda frame: results / f"{frame}.exr", lambda done, of: None, lambda: False
+    )
 
 
 class Quiet:

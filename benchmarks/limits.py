@@ -1,0 +1,95 @@
+"""What this machine can do at best with nothing but the one thing done: the limits that others are held against."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import zmq
+
+from voidbridge_protocol import keys
+from voidbridge_protocol.keys import Pair
+from voidbridge_protocol.messages import MAX_CHUNK
+
+WINDOW = 16 << 20
+"""Bytes on their way at once."""
+
+
+def loopback(total: int, folder: Path) -> float:
+    """Bytes a second of 2 MiB chunks on credit between two processes, over a Unix socket."""
+    return _chunks(total, f"ipc://{folder}/bare", None)
+
+
+def encrypted_loopback(total: int) -> float:
+    """The same with CURVE, over TCP."""
+    return _chunks(total, "tcp://127.0.0.1:*", keys.make())
+
+
+def disk(folder: Path, files: Iterable[Path]) -> float:
+    """Bytes a second of writing copies of these files, each fsynced."""
+    target = folder / "copies"
+    target.mkdir()
+    total, seconds = 0, 0.0
+    for number, source in enumerate(files):
+        data = source.read_bytes()
+        began = time.perf_counter()
+        with (target / str(number)).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        seconds += time.perf_counter() - began
+        total += len(data)
+    shutil.rmtree(target)
+    return total / seconds
+
+
+def _chunks(total: int, address: str, daemon: Pair | None) -> float:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    other = spawn.Process(target=_swallow, args=(address, daemon, total, theirs))
+    other.start()
+    context = zmq.Context()
+    dealer = context.socket(zmq.DEALER)
+    dealer.sndhwm = 256
+    if daemon:
+        own = keys.make()
+        dealer.curve_serverkey = daemon.public.encode()
+        dealer.curve_publickey, dealer.curve_secretkey = own.public.encode(), own.secret.encode()
+    dealer.connect(ours.recv())
+    piece = os.urandom(MAX_CHUNK)
+    dealer.send(piece)  # once the answer is here, both sides know each other
+    dealer.recv()
+    began, sent, back = time.perf_counter(), 0, 0
+    while back < total:
+        while sent < total and sent - back + len(piece) <= WINDOW:
+            dealer.send(piece, copy=False)
+            sent += len(piece)
+        back += int(dealer.recv())
+    seconds = time.perf_counter() - began
+    ours.send(None)
+    other.join()
+    context.destroy(linger=0)
+    return total / seconds
+
+
+def _swallow(address: str, own: Pair | None, total: int, say: Connection) -> None:
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.rcvhwm = 256
+    if own:
+        router.curve_server = True
+        router.curve_secretkey = own.secret.encode()
+    router.bind(address)
+    say.send(router.last_endpoint.decode().rstrip("\0"))
+    taken = -MAX_CHUNK  # the first is the greeting
+    while taken < total:
+        peer, piece = router.recv_multipart(copy=False)
+        taken += len(piece.buffer)
+        router.send_multipart([peer.bytes, str(len(piece.buffer)).encode()])
+    say.recv()
+    context.destroy(linger=0)
