@@ -194,9 +194,7 @@ def test_there_are_fifty_points_and_each_has_its_own_name() -> None:
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_kill_9(
-    theater: Theater, tmp_path: Path, line: str, full: bool, request: pytest.FixtureRequest
-) -> None:
+def test_kill_9(theater: Theater, tmp_path: Path, line: str, full: bool) -> None:
     number = LINES.index(line)
     if not full and number % IN_SHORT:
         pytest.skip("one in eight without --full")

@@ -70,7 +70,7 @@ def mark(when: str, what: str) -> None:
         end()
 
 
-def around(owner, name, label, result_too=False):
+def around(owner, name, label):
     """Makes `owner.name` two points; `label` says what its arguments are, or "" for what is none of ours."""
     real = getattr(owner, name)
 
