@@ -155,7 +155,7 @@ class Void:
         elif self.options.plan is not None and failed is None:
             found = Plan(self.options.plan)
         else:
-            free, demand = self.residence.free(), self._demand(footage, settings)
+            free, demand = self.residence.free(), self.demand(footage, settings)
             found = memory.chosen(free, demand, failed)
             watch.warn(f"memory plan {found.name}: {memory.table(free, demand)[found.name]}")
         if self._plan not in (None, found):
@@ -179,12 +179,13 @@ class Void:
         size = f"{footage.width} x {footage.height} pixels, {footage.length} frames"
         numbers = ""
         if not self.residence.is_cpu:
-            free, demand = self.residence.free(), self._demand(footage, settings)
+            free, demand = self.residence.free(), self.demand(footage, settings)
             plans = memory.table(free, demand).items()
             numbers = "; " + ", ".join(f"{name} needs {needs}" for name, needs in plans)
         return OutOfMemory(f"memory ran out at {size}, with the plans {tried}: {said}{numbers}")
 
-    def _demand(self, footage: Footage, settings: Settings) -> Demand:
+    def demand(self, footage: Footage, settings: Settings) -> Demand:
+        """What a job on `footage`, as the passes see it, asks of the device's memory."""
         vae, denoiser = self.vae(), self.denoiser(1)
         guided = self.options.guidance != 1 or (
             settings.passes == 2 and self.options.second_guidance != 1
