@@ -221,6 +221,19 @@ def test_a_changed_frame_is_another_job_and_only_it_travels(run: Run, tmp_path: 
     assert is_echo(shot, tmp_path / "two")
 
 
+@pytest.mark.parametrize(
+    "other", [("--seed", "7"), ("--prompt", "an empty street"), ("--grow", "3")]
+)
+def test_another_setting_on_the_same_plate_is_another_job_and_nothing_travels(
+    run: Run, tmp_path: Path, other: tuple[str, str]
+) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1003))
+    first = run(shot, tmp_path / "one" / "r.%04d.exr").event("done")
+    second = run(shot, tmp_path / "two" / "r.%04d.exr", *other).event("done")
+    assert second["job"] != first["job"]
+    assert (second["from_store"], second["uploaded"]) == (False, 0)
+
+
 def test_the_same_shot_of_two_users_is_two_jobs_of_one_upload(
     daemon: Daemon, tmp_path: Path, user: str
 ) -> None:
