@@ -54,7 +54,8 @@ class Disk:
 
     def empty_trash(self, then: Callable[[], None]) -> None:
         """`then` is called when everything that was discarded before is gone from the disk."""
-        self._clearing.submit(self._empty_trash, then)
+        # By way of the thread that writes: what `drop_part` was told before has to be gone too.
+        self._writing.submit(self._clearing.submit, self._empty_trash, then)
 
     def close(self) -> None:
         self._writing.shutdown(cancel_futures=True)
