@@ -1,0 +1,58 @@
+"""The benchmarks still run and say what they promise. Their figures are no business of a test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from voidbridge_stage import environment
+
+ROOT = Path(__file__).parents[2]
+
+
+def report(name: str, *words: object) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / name, "--json", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_data_plane_is_held_against_limits_of_the_same_run(tmp_path: Path) -> None:
+    found = report(
+        "data_plane.py", "--frames", 2, "--size", "128x96", "--turns", 1, "--work", tmp_path
+    )
+    for way in ("upload", "download", "upload_curve", "download_curve"):
+        curve = "_curve" if way.endswith("_curve") else ""
+        limit = min(found["disk_mb_s"], found[f"loopback{curve}_mb_s"])
+        assert found[f"{way}_vs_limit"] > 0
+        assert abs(found[f"{way}_mb_s"] - found[f"{way}_vs_limit"] * limit) < limit * 0.5 + 1
+    assert found["shot_echo_vs_codec"] > 0
+    assert 0 < found["shot_echo_vs_ceiling"] <= 1.2  # the clock of a process ticks every 10 ms
+    assert not list(tmp_path.iterdir())
+
+
+def test_control_is_asked_alone_and_beside_senders(tmp_path: Path) -> None:
+    found = report("control.py", "--megabytes", 64, "--alone", 5, "--work", tmp_path)
+    assert found["quiet"]["questions"] == 5
+    assert found["busy"]["questions"] > 0
+    for when in ("quiet", "busy"):
+        for name in ("status", "cancel"):
+            p50, p99, most = (found[when][f"{name}_{label}_ms"] for label in ("p50", "p99", "most"))
+            assert 0 < p50 <= p99 <= most
+    assert found["bare"]["commit_p50_ms"] > 0
+
+
+def test_blocks_without_a_changed_row_are_the_plates_own() -> None:
+    found = report("encode.py", "--size", "256x512", "--turns", 1)
+    assert (found["blocks"], found["blocks_kept"]) == (32, 24)  # 512 rows, 16 a block, 128 changed
+    assert found["speedup"] > 0
