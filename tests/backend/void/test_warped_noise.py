@@ -199,6 +199,11 @@ def test_the_search_gives_the_same_again_whatever_it_was_asked_before() -> None:
     search = Dis()
     found = search(one, two)
     search(two, three)
+    small, after = (
+        picture[:24, :40] for picture in (one, two)
+    )  # Too small for its usual settings.
+    smaller = search(small, after)
+    assert torch.equal(search(small, after), smaller)
     assert torch.equal(search(one, two), found)
 
 

@@ -32,16 +32,14 @@ class Dis:
 
     name = "dis"
 
-    def __init__(self) -> None:
-        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-
     def __call__(self, earlier: Picture, later: Picture) -> Tensor:
+        # A search keeps what it found, and for pictures below some 45 pixels its settings too: a new one for each
+        # pair makes the flow a function of its two pictures.
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         one, two = (
             cv2.cvtColor(np.ascontiguousarray(p), cv2.COLOR_RGB2GRAY) for p in (earlier, later)
         )
-        # The search keeps what it found and begins there; zeros make it a function of its two pictures.
-        start = np.zeros((*one.shape, 2), np.float32)
-        found = self._search.calc(one, two, start)
+        found = search.calc(one, two, np.zeros((*one.shape, 2), np.float32))
         return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
 
 
