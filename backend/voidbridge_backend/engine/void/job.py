@@ -51,6 +51,11 @@ class Job:
         self.options = engine.options
         self.watch = watch
         self.is_short = failed is not None
+        if self.options.is_preview(settings.steps) and not self.is_short:
+            watch.warn(
+                f"preview quality: {settings.steps} steps instead of {self.options.steps}; "
+                "leave the number of steps open for the final result"
+            )
         engine.load(settings.passes, watch)
         self.plan = engine.plan(self.footage, settings, watch, failed)
         engine.load(settings.passes, watch)  # Where the plan is another than the last job's.

@@ -81,6 +81,10 @@ class Options:
         self._check_choice("compile", get_args(Compile))
         self._check_choice("vae_layout", get_args(Layout))
 
+    def is_preview(self, steps: int) -> bool:
+        """Whether a job of `steps` (0: it leaves them open) is one to look at, in half the time or less."""
+        return 0 < steps * 2 <= self.steps
+
     def _check_choice(self, name: str, choices: tuple[str | None, ...]) -> None:
         value = getattr(self, name)
         if value not in choices:
