@@ -1,6 +1,7 @@
 """The spool's files, written and read on threads of their own, so that a slow disk keeps nobody waiting.
 
-One thread writes, which keeps the pieces of a file in order; one reads; one looks through the spool and deletes.
+One thread writes, which keeps the pieces of a file in order, and one sees to it that what was written is on the
+disk; one reads; one looks through the spool and deletes.
 What they have to say is handed to `tell`, which has it done on the daemon's own thread.
 """
 
@@ -20,12 +21,13 @@ from .spool import Gap, Owned, Spool
 
 
 class Disk:
-    """All three threads."""
+    """All of the threads."""
 
     def __init__(self, spool: Spool, tell: Callable[[Callable[[], None]], None]) -> None:
         self._spool = spool
         self._tell = tell
         self._writing = ThreadPoolExecutor(1, "writes")
+        self._settling = ThreadPoolExecutor(1, "settles")
         self._reading = ThreadPoolExecutor(1, "reads")
         self._clearing = ThreadPoolExecutor(1, "clears")
 
@@ -59,6 +61,7 @@ class Disk:
 
     def close(self) -> None:
         self._writing.shutdown(cancel_futures=True)
+        self._settling.shutdown(cancel_futures=True)
         self._reading.shutdown(cancel_futures=True)
         self._clearing.shutdown(cancel_futures=True)
 
@@ -75,14 +78,29 @@ class Disk:
     def _take(
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
     ) -> None:
-        reply: Message | None = None
+        file = Owned(user, put.sha256)
         try:
-            if self._spool.receive(Owned(user, put.sha256), put.size, put.offset, payload):
-                reply = Got(put.sha256)
+            if self._spool.receive(file, put.size, put.offset, payload):
+                self._settling.submit(self._settle, file, then)
+                return
         except VoidbridgeError as error:
-            offset = error.have if isinstance(error, Gap) else 0
-            reply = Nack(put.sha256, offset, error.code, error.text)
-        self._tell(lambda: then(reply))
+            self._answer(put.sha256, error, then)
+        else:
+            self._tell(lambda: then(None))
+
+    def _settle(self, file: Owned, then: Callable[[Message | None], None]) -> None:
+        try:
+            self._spool.settle(file)
+        except VoidbridgeError as error:
+            self._answer(file.sha256, error, then)
+        else:
+            self._tell(lambda: then(Got(file.sha256)))
+
+    def _answer(
+        self, sha256: str, error: VoidbridgeError, then: Callable[[Message | None], None]
+    ) -> None:
+        offset = error.have if isinstance(error, Gap) else 0
+        self._tell(lambda: then(Nack(sha256, offset, error.code, error.text)))
 
     def _give(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
         reply: Message

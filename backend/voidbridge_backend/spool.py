@@ -8,7 +8,8 @@
 Users share no file, though its content be the same: who only knows the hash of another's frame must neither
 learn whether it is here nor have a job work on it.
 
-What `receive` reports as complete survives kill -9 and a power cut. Not thread-safe: one thread writes.
+What `settle` has returned from survives kill -9 and a power cut. One thread receives and one settles, so that the
+next file is written while the disk is still busy with the one before.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Spool:
         except PermissionError:
             log.warning("the spool %s is another user's: who can read it is up to them", folder)
         self._parts: dict[Owned, _Part] = {}
+        self._settling: dict[Owned, _Part] = {}
 
     def drawer(self, user: str) -> Path:
         """The folder with a user's files. A name of a person is never one of a folder."""
@@ -115,12 +117,13 @@ class Spool:
             self.discard(f"objects/{name}")
 
     def receive(self, file: Owned, size: int, offset: int, piece: bytes | memoryview) -> bool:
-        """Takes a piece of a file; whether the file is whole now, on disk.
+        """Takes a piece of a file; whether all of its bytes are here now, for `settle` to make it whole.
 
-        Bytes that are there already are skipped. Raises `Gap`, `TransferFailed` when the whole is not what
-        its name says (the part is dropped), `SpoolFull`.
+        Bytes that are there already are skipped. Raises `Gap`, `TransferFailed` when they are more than `size`
+        (the part is dropped), `SpoolFull`.
         """
-        if self.has(file):
+        # In this order: a file that is settled meanwhile is found by the second look.
+        if file in self._settling or self.has(file):
             return offset + len(piece) == size
         try:
             part = self._parts.get(file) or self._open_part(file)
@@ -128,19 +131,46 @@ class Spool:
                 raise Gap(part.length, offset)
             fresh = memoryview(piece)[part.length - offset :]
             if part.length + len(fresh) > size:
+                self.pause(file)
                 raise self._dropped(file, f"more than the {size} bytes that were announced")
             part.digest.update(fresh)
             while fresh:
                 written = os.write(part.fd, fresh)
                 part.length += written
                 fresh = fresh[written:]
-            if part.length < size:
-                return False
-            self._finish(file, part)
-            return True
         except OSError as error:
             self.pause(file)  # its digest may be ahead of its bytes: it is hashed again
             raise _spool_error(self.folder, error) from error
+        if part.length < size:
+            return False
+        self._settling[file] = self._parts.pop(file)
+        return True
+
+    def settle(self, file: Owned) -> None:
+        """Makes a file whole whose bytes have all been received: verified, on disk, under its own name.
+
+        Raises `TransferFailed` when it is not what its name says (the part is dropped), `SpoolFull`.
+        """
+        part = self._settling.get(file)
+        if part is None:  # by somebody else, a moment ago
+            if not self.has(file):
+                raise TransferFailed(f"{file.sha256[:12]}: it had to be dropped")
+            return
+        try:
+            if part.digest.hexdigest() != file.sha256:
+                raise self._dropped(file, f"the {part.length} bytes have another hash")
+            os.fsync(part.fd)
+            target = self.object_path(file)
+            if not target.parent.is_dir():
+                target.parent.mkdir(exist_ok=True)
+                _fsync_folder(self.objects)
+            os.replace(self.part_path(file), target)
+            _fsync_folder(target.parent)
+        except OSError as error:
+            raise _spool_error(self.folder, error) from error
+        finally:
+            os.close(part.fd)
+            del self._settling[file]
 
     def pause(self, file: Owned) -> None:
         """Nobody sends this file at the moment; what is there stays."""
@@ -214,20 +244,7 @@ class Spool:
         part = self._parts[file] = _Part(fd, digest, length)
         return part
 
-    def _finish(self, file: Owned, part: _Part) -> None:
-        if part.digest.hexdigest() != file.sha256:
-            raise self._dropped(file, f"the {part.length} bytes have another hash")
-        os.fsync(part.fd)
-        self.pause(file)
-        target = self.object_path(file)
-        if not target.parent.is_dir():
-            target.parent.mkdir(exist_ok=True)
-            _fsync_folder(self.objects)
-        os.replace(self.part_path(file), target)
-        _fsync_folder(target.parent)
-
     def _dropped(self, file: Owned, what: str) -> TransferFailed:
-        self.pause(file)
         self.part_path(file).unlink(missing_ok=True)
         return TransferFailed(f"{file.sha256[:12]}: {what}")
 

@@ -52,6 +52,8 @@ from .transfer import Download, Upload
 from .wire import ConnectionLost, Wire
 
 POLL_MS = 50
+SETTLING_MS = 2
+"""The same while a result is being put into its place, which no message tells of."""
 RECONNECT_PATIENCE_S = 2.0
 ACKNOWLEDGE_PATIENCE_S = 2.0
 CANCEL_PATIENCE_S = 0.8
@@ -158,8 +160,10 @@ class Conversation(ABC):
         self._wire.say_bulk(Attach(self._wire.peer.hello.session))
         while not self.is_over():
             busy = self._push()
-            for message, payload in self._wire.listen(0 if busy else POLL_MS):
+            for message, payload in self._wire.listen(0 if busy else self._patience_ms()):
                 self._take(message, payload)
+            for frame in self._download.settled() if self._download else ():
+                self._listener.fetched(frame)
             self._look_for_cancel()
 
     def _acknowledge(self) -> None:
@@ -205,6 +209,9 @@ class Conversation(ABC):
                     break
         return False
 
+    def _patience_ms(self) -> int:
+        return SETTLING_MS if self._download and self._download.is_settling else POLL_MS
+
     def _take(self, message: Message, payload: Frame | None) -> None:
         upload, download = self._upload, self._download
         match message:
@@ -226,9 +233,7 @@ class Conversation(ABC):
             case Nack():
                 raise from_code(message.code, message.text)
             case Chunk() if download and payload is not None:
-                frame_done = download.arrived(message, payload)
-                if frame_done is not None:
-                    self._listener.fetched(frame_done)
+                download.arrived(message, payload)
 
     def _accepted(self, message: Accepted) -> None:
         raise BadMessage("the daemon accepted what nobody submitted")

@@ -1,7 +1,8 @@
 """Files in and files out, as state without sockets: what to send next, what to ask for next, what is done.
 
 `Upload` cuts source files into chunks as far as the daemon's credit reaches; `Download` asks for results in
-ranges, as many bytes at once as the window allows, and writes each as NAME.tmp, verified, fsynced, renamed.
+ranges, as many bytes at once as the window allows, and writes each as NAME.tmp, verified, fsynced, renamed: the
+last three on a thread of its own, so that the next result arrives while the disk is still busy with this one.
 Both survive a broken connection: they are told so and go on where the other side says it stands.
 """
 
@@ -11,6 +12,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +189,8 @@ class Download:
         self._known: dict[int, ResultFile] = {}
         self._waiting: deque[ResultFile] = deque()
         self._incoming: dict[int, _Incoming] = {}
+        self._settling: deque[tuple[_Incoming, Future[bool]]] = deque()
+        self._settler = ThreadPoolExecutor(1, "settles")
         self.finished: dict[int, ResultFile] = {}
         self.received = 0
         """Payload bytes received since the start, over all connections."""
@@ -231,17 +235,17 @@ class Download:
         self._asked[get.frame, get.offset] = length
         return get
 
-    def arrived(self, chunk: Chunk, payload: bytes | memoryview) -> int | None:
-        """Writes the piece; returns the frame when it is complete and in place."""
+    def arrived(self, chunk: Chunk, payload: bytes | memoryview) -> None:
+        """Writes the piece. It must not change before `settled` has told of its frame."""
         length = self._asked.pop((chunk.frame, chunk.offset), None)
         incoming = self._incoming.get(chunk.frame)
         if chunk.job != self._job or length is None or incoming is None:
-            return None
+            return
         if chunk.offset != incoming.written:
-            return None  # asked for before this frame was announced anew
+            return  # asked for before this frame was announced anew
         if len(payload) != length:
             self._try_again(incoming, f"{len(payload)} bytes arrived instead of {length}")
-            return None
+            return
         self.received += length
         incoming.digest.update(payload)
         try:
@@ -249,18 +253,33 @@ class Download:
         except OSError as error:
             raise disk_error(incoming.target, error) from error
         incoming.written += len(payload)
-        if incoming.written < incoming.result.size:
-            return None
-        if incoming.digest.hexdigest() != incoming.result.sha256:
-            self._try_again(incoming, "other bytes arrived than the daemon announced")
-            return None
-        _publish(incoming)
-        del self._incoming[chunk.frame]
-        self.finished[chunk.frame] = incoming.result
-        return chunk.frame
+        if incoming.written == incoming.result.size:
+            del self._incoming[chunk.frame]
+            self._settling.append((incoming, self._settler.submit(_settle, incoming)))
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether `settled` will soon have something to tell."""
+        return bool(self._settling)
+
+    def settled(self) -> list[int]:
+        """The frames that came into their place since this was last asked. Raises `DiskFull`, `TransferFailed`."""
+        frames = []
+        while self._settling and self._settling[0][1].done():
+            incoming, is_right = self._settling.popleft()
+            frame = incoming.result.frame
+            if self._known[frame] != incoming.result:
+                continue  # announced anew meanwhile
+            if is_right.result():
+                self.finished[frame] = incoming.result
+                frames.append(frame)
+            else:
+                self._try_again(incoming, "other bytes arrived than the daemon announced")
+        return frames
 
     def abandon(self) -> None:
         """Leaves nothing half-written behind; what is finished stays."""
+        self._settler.shutdown()
         for frame in list(self._incoming):
             self._drop(frame)
 
@@ -285,6 +304,9 @@ class Download:
         self._waiting.appendleft(incoming.result)
 
     def _drop(self, frame: int) -> None:
+        for settling, future in self._settling:
+            if settling.result.frame == frame:
+                wait([future])  # else it would take the next one's bytes for its own
         if incoming := self._incoming.pop(frame, None):
             with suppress(
                 OSError
@@ -293,14 +315,20 @@ class Download:
             temporary(incoming.target).unlink(missing_ok=True)
 
 
-def _publish(incoming: _Incoming) -> None:
+def _settle(incoming: _Incoming) -> bool:
+    """Puts a file whose bytes are all written into its place; False, and it is gone, where they are wrong."""
     try:
-        incoming.file.flush()
-        os.fsync(incoming.file.fileno())
-        incoming.file.close()
+        with incoming.file:
+            if incoming.digest.hexdigest() != incoming.result.sha256:
+                temporary(incoming.target).unlink(missing_ok=True)
+                return False
+            incoming.file.flush()
+            os.fsync(incoming.file.fileno())
     except OSError as error:
+        temporary(incoming.target).unlink(missing_ok=True)
         raise disk_error(incoming.target, error) from error
     publish(incoming.target)
+    return True
 
 
 def _is_there(path: Path, result: ResultFile) -> bool:

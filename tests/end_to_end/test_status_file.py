@@ -69,6 +69,8 @@ def test_an_old_file_means_that_its_writer_is_gone(shot: Any, tmp_path: Path, da
     stage.eventually(lambda: status(folder)["alive"] > first, "a sign of life")
     going.kill()
     assert status(folder)["phase"] == "working"
+    cancel = ("cancel", status(folder)["job"], "--daemon", daemon.address)
+    assert stage.voidbridge(*cancel).code == 0  # it would go on for a minute
 
 
 def test_words_come_from_a_file_as_they_are(shot: Any, tmp_path: Path, daemon: Any) -> None:

@@ -247,8 +247,16 @@ class Shelf:
         return gets
 
     def answer(self, get: Get) -> int | None:
+        """The frame that came into its place by that."""
         piece = self.data[get.frame][get.offset : get.offset + get.length]
-        return self.download.arrived(Chunk("job", get.frame, get.offset), piece)
+        self.download.arrived(Chunk("job", get.frame, get.offset), piece)
+        return next(iter(self.settled()), None)
+
+    def settled(self) -> list[int]:
+        frames = []
+        while self.download.is_settling:
+            frames += self.download.settled()
+        return frames
 
     def answer_all(self) -> list[int]:
         done = []
@@ -400,14 +408,29 @@ def test_a_result_that_is_announced_anew_is_fetched_anew_in_a_whole_window(
     assert shelf.target(1001).read_bytes() == bytes(range(100))
 
 
+def test_a_result_that_is_announced_anew_while_it_is_put_in_place_is_fetched_anew(
+    shelf_of: Shelves,
+) -> None:
+    shelf = shelf_of(bytes(8))
+    shelf.download.announced(shelf.results())
+    [get] = shelf.asked()
+    shelf.download.arrived(Chunk("job", 1001, 0), shelf.data[1001][: get.length])
+    shelf.data[1001] = bytes(range(8))
+    shelf.download.announced(shelf.results())
+    assert shelf.settled() == []
+    assert shelf.answer_all() == [1001]
+    assert shelf.target(1001).read_bytes() == bytes(range(8))
+
+
 def test_what_nobody_asked_for_is_not_written(shelf_of: Shelves) -> None:
     shelf = shelf_of(bytes(25))
     shelf.download.announced(shelf.results())
     shelf.asked()
-    assert shelf.download.arrived(Chunk("other job", 1001, 0), bytes(10)) is None
-    assert shelf.download.arrived(Chunk("job", 7, 0), bytes(10)) is None
-    assert shelf.download.arrived(Chunk("job", 1001, 999), bytes(10)) is None
+    shelf.download.arrived(Chunk("other job", 1001, 0), bytes(10))
+    shelf.download.arrived(Chunk("job", 7, 0), bytes(10))
+    shelf.download.arrived(Chunk("job", 1001, 999), bytes(10))
     assert shelf.download.received == 0
+    assert not shelf.download.is_settling
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, shelf_of: Shelves) -> None:

@@ -76,6 +76,7 @@ class House:
                 data = self.content(name, role, frame)
                 file = Owned(user, sha(data))
                 self.spool.receive(file, len(data), 0, data)
+                self.spool.settle(file)
                 self.ledger.file_arrived(file)
 
     def done(self, name: str, user: str = "ana", fetched: bool = True) -> str:

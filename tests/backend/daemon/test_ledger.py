@@ -63,6 +63,7 @@ class Box:
             file = made.files[index]
             name = Owned(user, file.sha256)
             assert self.spool.receive(name, file.size, 0, content(file.role, file.frame))
+            self.spool.settle(name)
             self.ledger.file_arrived(name)
 
     def submit(self, made: Request, user: str = "ana", again: bool = False) -> str:

@@ -34,6 +34,14 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     made.pause(FILE)
 
 
+def taken(spool: Spool, size: int, offset: int, piece: bytes) -> bool:
+    """Whether the file is whole by this piece."""
+    if not spool.receive(FILE, size, offset, piece):
+        return False
+    spool.settle(FILE)
+    return True
+
+
 def files_in(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -41,10 +49,10 @@ def files_in(folder: Path) -> dict[str, bytes]:
 def test_a_file_is_there_when_its_last_piece_is(spool: Spool) -> None:
     for offset in range(0, 9_000, 1_000):
         piece = CONTENT[offset : offset + 1_000]
-        assert not spool.receive(FILE, len(CONTENT), offset, piece)
+        assert not taken(spool, len(CONTENT), offset, piece)
         assert not spool.has(FILE)
         assert spool.partial(FILE) == offset + 1_000
-    assert spool.receive(FILE, len(CONTENT), 9_000, CONTENT[9_000:])
+    assert taken(spool, len(CONTENT), 9_000, CONTENT[9_000:])
     assert spool.has(FILE)
     assert spool.partial(FILE) == 0
     assert files_in(spool.folder) == {f"objects/{DRAWER}/{NAME}": CONTENT}
@@ -69,14 +77,35 @@ def test_pieces_may_come_twice_and_overlap_but_leave_no_gap(
         piece = CONTENT[offset : offset + length]
         if have < len(CONTENT) and offset > have:
             with pytest.raises(Gap) as gap:
-                spool.receive(FILE, len(CONTENT), offset, piece)
+                taken(spool, len(CONTENT), offset, piece)
             assert gap.value.have == have
         else:
-            spool.receive(FILE, len(CONTENT), offset, piece)
+            taken(spool, len(CONTENT), offset, piece)
             have = max(have, offset + len(piece))
         assert spool.has(FILE) == (have == len(CONTENT))
-    assert spool.receive(FILE, len(CONTENT), 0, CONTENT)
+    assert taken(spool, len(CONTENT), 0, CONTENT)
     assert files_in(spool.folder) == {f"objects/{DRAWER}/{NAME}": CONTENT}
+
+
+def test_the_next_file_is_received_while_one_is_settled(spool: Spool) -> None:
+    other = Owned(FILE.user, hashlib.sha256(b"other").hexdigest())
+    assert spool.receive(FILE, len(CONTENT), 0, CONTENT)
+    assert not spool.has(FILE)
+    assert spool.receive(
+        FILE, len(CONTENT), 9_000, CONTENT[9_000:]
+    )  # its sender was cut off, and came back
+    assert spool.receive(other, 5, 0, b"other")
+    for file in (FILE, FILE, other):
+        spool.settle(file)
+        assert spool.has(file)
+    assert {path.name for path in spool.drawer(FILE.user).iterdir()} == {NAME, other.sha256}
+
+
+def test_what_was_dropped_is_not_settled_by_the_next_who_asks(spool: Spool) -> None:
+    assert spool.receive(FILE, len(CONTENT), 0, bytes(len(CONTENT)))
+    for what in ("another hash", "had to be dropped"):
+        with pytest.raises(TransferFailed, match=what):
+            spool.settle(FILE)
 
 
 def test_nobody_else_on_the_machine_can_look_into_it(tmp_path: Path) -> None:
@@ -89,34 +118,34 @@ def test_nobody_else_on_the_machine_can_look_into_it(tmp_path: Path) -> None:
 def test_bytes_of_another_name_are_dropped_and_can_be_sent_again(spool: Spool) -> None:
     wrong = bytes(len(CONTENT))
     with pytest.raises(TransferFailed, match="another hash"):
-        spool.receive(FILE, len(CONTENT), 0, wrong)
+        taken(spool, len(CONTENT), 0, wrong)
     assert (spool.has(FILE), spool.partial(FILE)) == (False, 0)
     assert files_in(spool.folder) == {}
-    assert spool.receive(FILE, len(CONTENT), 0, CONTENT)
+    assert taken(spool, len(CONTENT), 0, CONTENT)
 
 
 def test_more_bytes_than_were_announced_are_dropped(spool: Spool) -> None:
     with pytest.raises(TransferFailed, match="more than the 5000 bytes"):
-        spool.receive(FILE, 5_000, 0, CONTENT)
+        taken(spool, 5_000, 0, CONTENT)
     assert files_in(spool.folder) == {}
 
 
 def test_a_part_that_was_damaged_on_the_disk_is_found_out(spool: Spool) -> None:
-    spool.receive(FILE, len(CONTENT), 0, CONTENT[:4_000])
+    taken(spool, len(CONTENT), 0, CONTENT[:4_000])
     spool.pause(FILE)
     part = spool.part_path(FILE)
     part.write_bytes(b"?" + part.read_bytes()[1:])
     reopened = Spool(spool.folder)
     with pytest.raises(TransferFailed):
-        reopened.receive(FILE, len(CONTENT), 4_000, CONTENT[4_000:])
-    assert reopened.receive(FILE, len(CONTENT), 0, CONTENT)
+        taken(reopened, len(CONTENT), 4_000, CONTENT[4_000:])
+    assert taken(reopened, len(CONTENT), 0, CONTENT)
 
 
 def test_a_part_with_every_byte_is_finished_by_an_empty_piece(spool: Spool) -> None:
     """What a daemon leaves that was killed between the last write and the rename."""
     (spool.part_path(FILE)).write_bytes(CONTENT)
     assert spool.partial(FILE) == len(CONTENT)
-    assert spool.receive(FILE, len(CONTENT), len(CONTENT), b"")
+    assert taken(spool, len(CONTENT), len(CONTENT), b"")
     assert files_in(spool.folder) == {f"objects/{DRAWER}/{NAME}": CONTENT}
 
 
@@ -138,7 +167,9 @@ def spoken(fd):
     fsync(fd)
 os.fsync = spoken
 data = bytes.fromhex({CONTENT.hex()!r})
-assert spool.receive(Owned({FILE.user!r}, {NAME!r}), len(data), 0, data)
+file = Owned({FILE.user!r}, {NAME!r})
+assert spool.receive(file, len(data), 0, data)
+spool.settle(file)
 open({str(trace)!r}, "w").write("\\n".join(calls))
 """
     subprocess.run([sys.executable, "-c", script], check=True, env=environment(), timeout=30)
@@ -151,20 +182,20 @@ open({str(trace)!r}, "w").write("\\n".join(calls))
 
 def test_a_full_disk_is_said_with_its_room_and_loses_nothing(spool: Spool) -> None:
     """A limit on the size of files stands for the full disk: the system refuses the write as it would."""
-    spool.receive(FILE, len(CONTENT), 0, CONTENT[:1_000])
+    taken(spool, len(CONTENT), 0, CONTENT[:1_000])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
     try:
         with pytest.raises(SpoolFull, match="cannot be written") as full:
-            spool.receive(FILE, len(CONTENT), 1_000, CONTENT[1_000:])
+            taken(spool, len(CONTENT), 1_000, CONTENT[1_000:])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert isinstance(full.value.__cause__, OSError)
     assert full.value.__cause__.errno == errno.EFBIG
     assert spool.partial(FILE) == 4_096
-    assert spool.receive(FILE, len(CONTENT), 4_096, CONTENT[4_096:])
+    assert taken(spool, len(CONTENT), 4_096, CONTENT[4_096:])
 
 
 def test_what_a_job_made_goes_with_the_job(spool: Spool) -> None:
