@@ -40,7 +40,6 @@ from voidbridge_protocol.messages import (
     Get,
     GetHealth,
     GetProvenance,
-    Got,
     Health,
     Hello,
     Lacking,
@@ -48,7 +47,6 @@ from voidbridge_protocol.messages import (
     Listed,
     ListJobs,
     Message,
-    Nack,
     Offer,
     Ping,
     Pong,
@@ -69,6 +67,7 @@ from .access import Guest
 from .crew import Crew
 from .disk import Disk
 from .gate import Gate, Heard, Line
+from .intake import Intake
 from .janitor import Janitor
 from .ledger import Ledger
 from .pace import Pace
@@ -122,6 +121,7 @@ class Daemon:
         self._janitor = Janitor(
             ledger, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
         )
+        self._intake = Intake(ledger, self._disk, self._janitor, limits, pace, self._bulk)
         self._told: dict[str, float] = {}
         self.report: Callable[[Vitals], None] = lambda vitals: None
         """Whom to tell every second how the daemon does."""
@@ -411,47 +411,11 @@ class Daemon:
                 pass
             case Put():
                 assert payload is not None
-                self._put(session, message, payload)
+                self._intake.put(session, message, payload)
             case Get():
                 self._get(session, message)
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the bulk socket by a client")
-
-    # -- files in -----------------------------------------------------------------------------------
-
-    def _put(self, session: Session, put: Put, payload: Frame) -> None:
-        if session.spent + len(payload) > self._limits.window:
-            raise BadMessage(f"{len(payload)} bytes beyond the credit of {self._limits.window}")
-        if put.size > self._limits.file:
-            raise BadMessage(f"a file of {put.size} bytes; {self._limits.file} at most")
-        file = Owned(session.user, put.sha256)
-        if file not in session.offered and not self._ledger.is_wanted(file):
-            # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
-            self._bulk(session, Credit(len(payload)))
-            return
-        length = len(payload)
-        if full := self._janitor.full:  # what is left of the disk is for what runs
-            self._bulk(session, Credit(length))
-            self._bulk(session, Nack(put.sha256, put.offset, full.code, full.text))
-            return
-        session.spent += length
-        session.receiving.add(file)
-        self._disk.take(
-            file.user, put, payload, lambda reply: self._stored(session, file, length, reply)
-        )
-
-    def _stored(self, session: Session, file: Owned, length: int, reply: Message | None) -> None:
-        if isinstance(reply, Got):
-            session.receiving.discard(file)
-            self._ledger.file_arrived(file)
-
-        def answer() -> None:
-            session.spent -= length
-            self._bulk(session, Credit(length))
-            if reply:
-                self._bulk(session, reply)
-
-        self._pace.after(file.user, length, time.monotonic(), answer)
 
     # -- files out ----------------------------------------------------------------------------------
 
