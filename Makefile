@@ -16,7 +16,7 @@ demo: .venv/.demo ## remove the object of a small rendered shot; writes demo/ wi
 	$(BIN)/voidbridge demo demo
 
 test: lint ## every check: format, types, imports between rooms, tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 lint: .venv/.all ## the checks without the tests
 	$(BIN)/ruff check .

@@ -1,6 +1,10 @@
 """How well and how fast `cleanplate` removes the object of the demo shot, beside per-frame inpainting.
 
     python benchmarks/cleanplate.py [--height 1152] [--frames 48] [--json] [--picture sheet.png]
+                                    [--against CHECKOUT]
+
+`--against` names a checkout of another release of this project: what its `cleanplate` takes for the same
+clip is measured in the same run, each in a process of its own. The first one is at 62005c8.
 
 The other side is Telea's inpainting of OpenCV on each frame for itself, on the same encoding in 8 bit, which
 is what it takes. Both see the same quadmask: the demo's mattes, grown by as much as a job grows them.
@@ -24,7 +28,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+import removal
 from numpy.typing import NDArray
+from removal import INDEX, DiskClip
 
 from voidbridge_backend import contact_sheet
 from voidbridge_backend.demo_shot import DemoShot
@@ -34,28 +40,14 @@ from voidbridge_backend.quality import MU, PEAK, Quality, encode
 from voidbridge_protocol.messages import Settings
 
 
-class DiskClip:
-    """The demo shot, drawn once and kept in files: what is measured is the engine, not the drawing."""
-
-    def __init__(self, shot: DemoShot, folder: Path, grow_px: int) -> None:
-        self.height, self.width = shot.height, shot.width
-        self.frames: Sequence[int] = shot.frames
-        self._folder = folder
-        # In a process of its own: the memory that drawing takes is not the engine's.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
-            self._holes = other.submit(drawn, shot, folder, grow_px).result()
-
-    def plate(self, frame: int) -> Pixels:
-        return np.asarray(np.load(self._folder / f"plate.{frame}.npy"), np.float32)
-
-    def truth(self, frame: int) -> Pixels:
-        return np.asarray(np.load(self._folder / f"truth.{frame}.npy"), np.float32)
-
-    def quadmask(self, frame: int) -> Quadmask:
-        return np.asarray(np.load(self._folder / f"mask.{frame}.npy"), np.uint8)
-
-    def has_hole(self, frame: int) -> bool:
-        return frame in self._holes
+def on_disk(shot: DemoShot, folder: Path, grow_px: int) -> DiskClip:
+    """The demo shot, drawn once."""
+    # In a process of its own: the memory that drawing takes is not the engine's.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        holes = other.submit(drawn, shot, folder, grow_px).result()
+    index = {"height": shot.height, "width": shot.width, "frames": list(shot.frames)}
+    (folder / INDEX).write_text(json.dumps(index | {"holes": sorted(holes)}))
+    return DiskClip(folder)
 
 
 def drawn(shot: DemoShot, folder: Path, grow_px: int) -> set[int]:
@@ -133,18 +125,25 @@ def measured(
     return {**asdict(report), "flicker_ratio": report.flicker_ratio}, seconds, moments
 
 
+def beside(clip: Path, checkout: Path) -> dict[str, Any]:
+    """This release and another, on the same clip."""
+    ours, theirs = removal.apart(clip, Path(__file__).parents[1]), removal.apart(clip, checkout)
+    return {"now": ours, "then": theirs, "faster": theirs["seconds"] / ours["seconds"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--height", type=int, default=1152)
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another release of this")
     parser.add_argument("--picture", type=Path, help="write a contact sheet there")
     chosen = parser.parse_args()
 
     shot = DemoShot(chosen.height, round(chosen.height * 16 / 9), chosen.frames)
     grow_px = max(1, round(16 * chosen.height / 1152))
     with tempfile.TemporaryDirectory() as folder:
-        clip = DiskClip(shot, Path(folder), grow_px)
+        clip = on_disk(shot, Path(folder), grow_px)
         shown = [
             clip.frames[round((len(clip.frames) - 1) * part)] for part in (0.1, 0.3, 0.5, 0.7, 0.9)
         ]
@@ -159,6 +158,7 @@ def main() -> None:
             (frame, telea(clip.plate(frame), clip.quadmask(frame) != 255)) for frame in frames
         )
         theirs, telea_seconds, _ = measured(shot, clip, painted)
+        rival = beside(Path(folder), chosen.against) if chosen.against else {}
 
     report = {
         "height": shot.height,
@@ -174,6 +174,7 @@ def main() -> None:
         "longest_silence_s": pulse.longest_s,
         "peak_mb": peak_mb,
         "peak_before_mb": before_mb,
+        **rival,
     }
     if chosen.picture:
         title = "Voidbridge: a rover and its shadow, removed"
@@ -203,6 +204,9 @@ def _told(report: dict[str, Any]) -> str:
         f"{'outside, differing':24}{ours['outside_differing']:12d}{theirs['outside_differing']:12d}",
         f"longest silence {report['longest_silence_s']:.2f} s, peak memory {report['peak_mb']:.0f} MB",
     ]
+    if "faster" in report:
+        now, then = (report[which]["seconds"] / report["frames"] for which in ("now", "then"))
+        lines.append(f"{report['faster']:.2f} times as fast as {then:.2f} s: {now:.2f} s a frame")
     return "\n".join(lines)
 
 
