@@ -12,8 +12,7 @@ from voidbridge_stage import channels_of
 
 from voidbridge_backend.plate.fresh import new_file
 
-# Those that we use. Checked by hand against the public listing of Fusion's class browser (build of November 2025);
-# GetAttrs and SetAttrs stand in no class there, and in every script.
+# Those that we use; test_fusion_oracle.py holds them against the public listing of Fusion's class browser.
 NAMES = {
     "Composition": {
         *("GetAttrs", "GetToolList", "StartUndo", "EndUndo", "Lock", "Unlock", "IsLocked", "Render"),
