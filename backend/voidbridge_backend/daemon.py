@@ -55,7 +55,6 @@ from voidbridge_protocol.messages import (
     Query,
     Ready,
     Refused,
-    Status,
     Submit,
     Watch,
     Welcome,
@@ -64,12 +63,14 @@ from voidbridge_protocol.request import ROLES
 
 from . import vitals
 from .access import Guest
+from .bulletin import Bulletin
 from .crew import Crew
 from .disk import Disk
-from .gate import Gate, Heard, Line
+from .gate import Garbled, Gate, Heard, Line
 from .intake import Intake
 from .janitor import Janitor
 from .ledger import Ledger
+from .outbox import TABLE_FULL, Outbox
 from .pace import Pace
 from .retention import Policy
 from .sessions import Session, Sessions
@@ -82,8 +83,6 @@ POLL_MS = 200
 NEEDS_NO_TABLE = (Hello, Ping, Pong, GetHealth)
 """What is answered although the table of jobs cannot be written; all else might tell of what is written nowhere."""
 REPORT_S = 1.0
-STATUS_EVERY_S = 0.1
-"""A job's progress is told to its watchers so often at most; changes of state at once."""
 RESULTS_A_MESSAGE = 1000
 FORGET_S = 60.0
 """A client that says nothing for so long, where it should ping every two seconds, is gone."""
@@ -116,13 +115,14 @@ class Daemon:
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._disk = Disk(spool, self._tell)
         self._crew = crew(self._tell)
+        self._outbox = Outbox(self._say, ledger.store.is_settled)
         self._sessions = Sessions(most_clients)
         self._pace = pace
         self._janitor = Janitor(
             ledger, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
         )
         self._intake = Intake(ledger, self._disk, self._janitor, limits, pace, self._bulk)
-        self._told: dict[str, float] = {}
+        self._bulletin = Bulletin(gate, ledger, self._sessions, self._say)
         self.report: Callable[[Vitals], None] = lambda vitals: None
         """Whom to tell every second how the daemon does."""
         self._reported = 0.0
@@ -161,7 +161,7 @@ class Daemon:
                 self._forget(now)
                 for give_back in self._pace.due(now):
                     give_back()
-                self._spread_news()
+                self._speak()
         finally:
             self._close()
 
@@ -203,10 +203,11 @@ class Daemon:
     def _listen(self) -> None:
         for heard in self._gate.heard():
             try:
+                if isinstance(heard, Garbled):
+                    raise heard.error
                 self._heed(heard)
             except VoidbridgeError as error:
-                if not self._gate.refuse(heard.line, error):
-                    self._lose(heard.line)
+                self._send(heard.line, self._gate.refusal(heard.line, error))
 
     def _heed(self, heard: Heard) -> None:
         line, guest, message, payload = heard
@@ -222,6 +223,10 @@ class Daemon:
             (self._on_bulk if line.bulk else self._on_control)(session, message, payload)
 
     def _send(self, line: Line, message: Message, payload: Frame | None = None) -> None:
+        """On control not before it is on disk; on the bulk socket, where nothing of that is said, at once."""
+        (self._say if line.bulk else self._outbox.say)(line, message, payload)
+
+    def _say(self, line: Line, message: Message, payload: Frame | None = None) -> None:
         if not self._gate.send(line, message, payload):
             self._lose(line)
 
@@ -240,7 +245,7 @@ class Daemon:
 
     def _on_control(self, session: Session, message: Message, payload: Frame | None) -> None:
         if self._ledger.store.behind and not isinstance(message, NEEDS_NO_TABLE):
-            raise SpoolFull("the daemon's disk is full: it cannot write down how its jobs stand")
+            raise TABLE_FULL
 
         def answer(reply: Message, payload: Frame | None = None) -> None:
             self._send(session.control, reply, payload)
@@ -424,32 +429,11 @@ class Daemon:
         path = self._spool.result_path(get.job, get.frame)
         self._disk.give(get, path, lambda m, piece: self._bulk(session, m, piece))
 
-    # -- what watchers hear -------------------------------------------------------------------------
+    # -- what clients hear --------------------------------------------------------------------------
 
-    def _spread_news(self) -> None:
-        if self._ledger.store.behind:
-            return
-        for session in self._sessions.listening():
-            assert session.rest
-            session.rest = self._gate.send_what_fits(session.control, session.rest)
-        results, self._ledger.results = self._ledger.results, []
-        for job, result in results:
-            for session in self._sessions.watching(job):
-                self._send(session.control, Ready(job, (result,)))
-        now = time.monotonic()
-        for job in list(self._ledger.changed):
-            if not (watching := self._sessions.watching(job)):
-                del self._ledger.changed[job]
-                continue
-            status = self._ledger.status(job)
-            if now - self._told.get(job, 0.0) < STATUS_EVERY_S and not self._is_news(status):
-                continue
-            del self._ledger.changed[job]
-            self._told[job] = now
-            for session in watching:
-                self._send(session.control, status)
-            if status.state.is_final:
-                self._told.pop(job, None)
-
-    def _is_news(self, status: Status) -> bool:
-        return status.state.is_final or not status.of
+    def _speak(self) -> None:
+        """Answers and news of this turn, now that what they tell of is on disk."""
+        settled = self._ledger.settle()
+        self._outbox.release(settled)
+        if settled:
+            self._bulletin.spread(time.monotonic())

@@ -69,6 +69,13 @@ class Heard(NamedTuple):
     payload: Frame | None
 
 
+class Garbled(NamedTuple):
+    """What somebody said that is no message, or who may not speak."""
+
+    line: Line
+    error: VoidbridgeError
+
+
 class Gate:
     """Both sockets. Without a guard whoever reaches them is let in."""
 
@@ -98,8 +105,8 @@ class Gate:
         for end in (*self._sockets.values(), *([self._knocks] if self._guard else [])):
             poller.register(end, zmq.POLLIN)
 
-    def heard(self) -> Iterator[Heard]:
-        """What was said on both sockets, a bounded number of messages; who may not speak is refused here."""
+    def heard(self) -> Iterator[Heard | Garbled]:
+        """What was said on both sockets, a bounded number of messages."""
         self._answer_knocks()
         for bulk, end in self._sockets.items():
             for _ in range(TURN[bulk]):
@@ -114,16 +121,16 @@ class Gate:
                     guest = self._guest(route)
                     yield Heard(line, guest, *decode([frame.buffer for frame in frames]))
                 except VoidbridgeError as error:
-                    self.refuse(line, error)
+                    yield Garbled(line, error)
 
-    def refuse(self, line: Line, error: VoidbridgeError) -> bool:
-        """As `send`."""
+    def refusal(self, line: Line, error: VoidbridgeError) -> Refused:
+        """What to answer; who says too much that is no message is not heard any more."""
         if isinstance(error, BadMessage):
             if len(self._strikes) > MOST_STRUCK:
                 self._strikes.clear()
             self._strikes[line] = self._strikes.get(line, 0) + 1
         log.info("refused: %s", error.text, extra={"code": error.code})
-        return self.send(line, Refused(error.code, error.text, error.hint))
+        return Refused(error.code, error.text, error.hint)
 
     def send(self, line: Line, message: Message, payload: Frame | None = None) -> bool:
         """Whether this client is still there, and may go on."""

@@ -68,7 +68,7 @@ class Janitor:
         """It closes when half of the reserve is gone, and opens when all of it is there again."""
         free = self.spool.free_bytes()
         least = self.policy.keep_free if self.full else self.policy.keep_free // 2
-        if free < least or not self.ledger.store.catch_up():
+        if free < least or not self.ledger.settle():
             self.full = SpoolFull(
                 f"the daemon's disk {self.spool.folder} is full; it goes on when "
                 f"{self.policy.keep_free / 2**20:.0f} MB are free"
@@ -87,8 +87,7 @@ class Janitor:
         then, self._then = self._then, []
         items = [*self._files(survey), *self._jobs(survey)]
         goes = retention.going(items, time.time(), survey.size, survey.free, want, self.policy)
-        for item in goes:
-            self._let_go(item.name)
+        self._let_go([item.name for item in goes])
         freed = sum(item.size for item in goes)
         self.used, self.swept = survey.size - freed, self.swept + freed
         if goes:
@@ -127,11 +126,11 @@ class Janitor:
             and not self.watched(row.id)
         ]
 
-    def _let_go(self, name: str) -> None:
-        kind, _, rest = name.partition("/")
-        if kind == "jobs":
-            self.ledger.forget(rest)
-        elif kind == "parts":
-            self.disk.drop_part(rest)
-        else:
-            self.spool.discard(name)
+    def _let_go(self, names: list[str]) -> None:
+        split = [name.split("/", 1) for name in names]
+        self.ledger.forget([rest for kind, rest in split if kind == "jobs"])
+        for kind, rest in split:
+            if kind == "parts":
+                self.disk.drop_part(rest)
+            elif kind == "objects":
+                self.spool.discard(f"{kind}/{rest}")

@@ -1,7 +1,7 @@
 """The daemon's jobs: the table, the scheduler, and what each job still lacks, kept in step.
 
-Every change of state goes through `_obey`, which writes it down before anybody is told. Knows no sockets:
-what has to be said or started is left in `changed`, `results` and `orders` for the daemon to pick up.
+Every change of state goes through `_obey`, which notes it down; `settle` has it on disk before anybody is told.
+Knows no sockets: what has to be said or started is left in `news`, `results` and `orders` for the daemon.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
+from voidbridge_protocol.codec import decode_request
 from voidbridge_protocol.errors import (
     BadSetting,
     DaemonError,
@@ -27,27 +28,19 @@ from voidbridge_protocol.errors import (
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Status
 
+from . import stage
+from .roll import Roll
 from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Scheduler, Start
 from .spool import Owned, Spool
+from .stage import Stage
 from .store import Row, Store
-from .wanted import Wanted
+from .wanted import Standing, Wanted, sizes_of
 
 log = logging.getLogger(__name__)
 
 USED_EVERY_S = 60.0
 """A use of a job is written down so often at most."""
-MOST_PARTIAL = 1000
-"""Unfinished files that are listed to a client; it begins any further one anew, which is only slower."""
-
-
-@dataclass
-class _Stage:
-    """Where a running job is."""
-
-    stage: str = ""
-    step: int = 0
-    of: int = 0
-    seconds_left: float = -1.0
+NOT_WRITTEN = "the job table cannot be written: the daemon's disk is full"
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ class Ledger:
     most_jobs: int = 1000
     """Unfinished jobs of one user."""
     changed: dict[str, None] = field(default_factory=dict)
-    """Jobs whose status is news."""
+    """Jobs whose own status is news; `news` has those as well that only moved up."""
     results: list[tuple[str, ResultFile]] = field(default_factory=list)
     """Results that are news."""
     orders: list[Start | Interrupt] = field(default_factory=list)
@@ -80,8 +73,10 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler()
-        self._rows: dict[str, Row] = {}
-        self._stages: dict[str, _Stage] = {}
+        self._rows = Roll()
+        self._begun: list[str] = []
+        """Jobs that are not in the table yet."""
+        self._stages: dict[str, Stage] = {}
         self._wanted = Wanted(self.spool)
         self._wanted_again: dict[str, tuple[Request, int]] = {}
         """Jobs that were submitted once more while the worker had not let go of them yet."""
@@ -89,6 +84,8 @@ class Ledger:
         self.ended: Counter[tuple[str, str]] = Counter()
         """Jobs that came to an end since the start, by state and code."""
         self._number = 0
+        self._moved_up = False
+        """Whether those who wait have another place than they were told, or another reason."""
 
     def recover(self) -> None:
         """Takes up what an earlier daemon left: running jobs are queued again, receiving ones wait on."""
@@ -104,19 +101,20 @@ class Ledger:
             if state is not row.state:
                 row = replace(row, state=state)
                 self.store.save(row)
-            self._rows[row.id] = row
+            self._rows.put(row)
             self._number = max(self._number, row.number)
             self.scheduler.known(
                 Job(row.id, row.user, row.priority, row.number, state, row.attempts)
             )
             if state is JobState.RECEIVING:
-                request = self._request(row.id)
-                self._wanted.add(row.id, _files_of(row.user, request.files))
-        for job in [row.id for row in self._rows.values() if row.state is JobState.RECEIVING]:
+                request = decode_request(self.store.request(row.id))
+                self._wanted.add(row.id, sizes_of(row.user, request.files))
+        for job in [row.id for row in self._rows if row.state is JobState.RECEIVING]:
             self._queue_if_complete(job)
-        for job in set(self.spool.job_folders()) - set(self._rows):
+        self.settle()
+        for job in set(self.spool.job_folders()) - set(users):
             self.spool.drop_job(job)  # of one that was forgotten when the daemon was killed
-        if self._rows:
+        if len(self._rows):
             log.info("%d jobs taken up, %d of them waiting", len(self._rows), len(self.waiting()))
 
     # -- what clients ask ---------------------------------------------------------------------------
@@ -138,8 +136,10 @@ class Ledger:
         elif row.state is JobState.CANCELLING:
             self._wanted_again[job] = request, priority
         self.use(job)
-        need, partial = self._need(job, request)
-        return Submission(job, self._rows[job].state, need, partial)
+        row = self._rows[job]
+        is_waiting = row.state is JobState.RECEIVING
+        need, partial = self._wanted.of_job(job, user, request.files) if is_waiting else ([], [])
+        return Submission(job, row.state, need, partial)
 
     def cancel(self, job: str) -> None:
         self._row(job)
@@ -148,32 +148,8 @@ class Ledger:
 
     def status(self, job: str) -> Status:
         row = self._row(job)
-        stage = self._stages.get(job, _Stage())
-        if row.state is JobState.RECEIVING:
-            stage = _Stage("receiving frames")
-        elif row.state is JobState.QUEUED:
-            stage = _Stage("waiting")
-            if why := self.obstacle:
-                row = replace(row, code=why.code, text=why.text, hint=why.hint)
-        return Status(
-            job=job,
-            state=row.state,
-            stage=stage.stage,
-            step=stage.step,
-            of=stage.of,
-            seconds_left=stage.seconds_left,
-            ahead=self.scheduler.ahead_of(job),
-            ready=len(row.results),
-            frames=row.frames,
-            first=row.first,
-            attempt=row.attempts,
-            warnings=row.warnings,
-            code=row.code,
-            text=row.text,
-            hint=row.hint,
-            user=row.user,
-            engine=row.engine,
-        )
+        ahead = self.scheduler.ahead_of(job)
+        return stage.status(row, self._stages.get(job, stage.NOWHERE), ahead, self.obstacle)
 
     @property
     def obstacle(self) -> VoidbridgeError | None:
@@ -182,7 +158,7 @@ class Ledger:
 
     def jobs(self, viewer: str | None = None) -> list[str]:
         """Every job that this user sees, oldest first; None sees everybody's."""
-        rows = sorted(self._rows.values(), key=lambda row: row.number)
+        rows = sorted(self._rows, key=lambda row: row.number)
         return [row.id for row in rows if viewer in (None, row.user)]
 
     def must_see(self, job: str, viewer: str | None) -> None:
@@ -193,8 +169,7 @@ class Ledger:
 
     def counts(self) -> dict[str, int]:
         """Jobs by their state; every state is named."""
-        found = Counter(row.state for row in self._rows.values())
-        return {state.value: found[state] for state in JobState}
+        return self._rows.counts()
 
     def results_of(self, job: str) -> list[ResultFile]:
         return [result for _, result in sorted(self._row(job).results.items())]
@@ -261,10 +236,10 @@ class Ledger:
         elif not self._obstacles:
             log.info("jobs are started again")
             self._obey(self.scheduler.release())
-        self.changed |= dict.fromkeys(self.waiting())
+        self._moved_up = True
 
-    def progress(self, job: str, stage: str, step: int, of: int, seconds_left: float) -> None:
-        self._stages[job] = _Stage(stage, step, of, seconds_left)
+    def progress(self, job: str, name: str, step: int, of: int, seconds_left: float) -> None:
+        self._stages[job] = Stage(name, step, of, seconds_left)
         self.changed[job] = None
 
     def warned(self, job: str, text: str) -> None:
@@ -299,6 +274,31 @@ class Ledger:
         self._blame(job, error)
         self._obey(self.scheduler.ended(job, JobState.FAILED))
 
+    def settle(self) -> bool:
+        """Has every change on disk, which is when others may be told of it; False while there is no room.
+
+        New jobs that cannot be noted down are gone again, unless they run already.
+        """
+        settled = self.store.settle()
+        begun, self._begun = self._begun, []
+        for job in begun if not settled else ():
+            row = self._rows.get(job)
+            if row and row.state in (JobState.RECEIVING, JobState.QUEUED):
+                self.store.take_back(job)
+                self._drop(job)
+        return settled
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self.changed) or self._moved_up
+
+    def news(self, watched: Iterable[str]) -> list[str]:
+        """Of these jobs those whose status is another than when this was last asked."""
+        changed, self.changed = self.changed, {}
+        moved_up, self._moved_up = self._moved_up, False
+        moved = self.scheduler.places() if moved_up else {}
+        return [job for job in watched if job in changed or job in moved]
+
     # -- what the spool may let go ------------------------------------------------------------------
 
     def claims(self) -> dict[str, tuple[float, bool]]:
@@ -319,17 +319,24 @@ class Ledger:
         return self._wanted.parts()
 
     def rows(self) -> list[Row]:
-        return list(self._rows.values())
+        return list(self._rows)
 
-    def forget(self, job: str) -> None:
-        """The job was never there. Only for one that is over."""
-        self.store.forget(job)
+    def forget(self, jobs: Sequence[str]) -> None:
+        """These jobs were never there. Only for those that are over."""
+        for job in jobs:
+            self.store.forget(job)
+            self._drop(job)
+            log.info("forgotten", extra={"job": job})
+        self.settle()  # a done job is not to be without its results after a crash, if that can be helped
+        for job in jobs:
+            self.spool.drop_job(job)
+
+    def _drop(self, job: str) -> None:
         self._wanted.drop(job)
-        self.spool.drop_job(job)
-        del self._rows[job], self.scheduler.jobs[job]
+        self._rows.drop(job)
+        self.scheduler.forget(job)
         for other in (self._stages, self.changed, self._wanted_again):
             other.pop(job, None)
-        log.info("forgotten", extra={"job": job})
 
     # -- inside -------------------------------------------------------------------------------------
 
@@ -338,11 +345,6 @@ class Ledger:
         if row is None:
             raise _unknown(job)
         return row
-
-    def _request(self, job: str) -> Request:
-        from voidbridge_protocol.codec import decode_request
-
-        return decode_request(self.store.request(job))
 
     def _still_answers(self, row: Row) -> bool:
         """Whether a done job can be answered from the store."""
@@ -366,79 +368,63 @@ class Ledger:
             used=time.time(),
         )
         self.store.add(row, request.canonical(), _names(request))
-        self._rows[job] = row
+        self._begun.append(job)
+        self._rows.put(row)
         self.scheduler.known(Job(job, user, priority, row.number, row.state))
         log.info("submitted", extra={"job": job, "user": user, "frames": row.frames})
         self._collect(job, request)
 
     def _begin_again(self, row: Row, request: Request, priority: int) -> None:
         self._check_room(row.user, request)
+        if not self.settle():
+            raise SpoolFull(NOT_WRITTEN)
         self._number += 1
         fresh = replace(row.fresh(self._number), priority=priority, used=time.time())
         self.store.add(fresh, request.canonical(), _names(request))
+        if not self.settle():  # before the results are gone
+            self.store.take_back(row.id)
+            raise SpoolFull(NOT_WRITTEN)
         self.spool.drop_job(row.id)
-        self._rows[row.id] = fresh
+        self._rows.put(fresh)
         log.info("submitted again", extra={"job": row.id, "user": row.user})
         self._obey(self.scheduler.submitted_again(row.id, priority, fresh.number))
         self._collect(row.id, request)
 
     def _collect(self, job: str, request: Request) -> None:
         self.changed[job] = None
-        self._wanted.add(job, _files_of(self._rows[job].user, request.files))
+        self._wanted.add(job, sizes_of(self._rows[job].user, request.files))
         self._queue_if_complete(job)
 
     def room_for(self, user: str, request: Request) -> int:
         """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
-        return self._wanted.room(_files_of(user, request.files))
+        return self._wanted.room(user, request.files)
 
-    def lacking(
-        self, user: str, files: Sequence[FrameFile]
-    ) -> tuple[list[int], list[tuple[int, int]]]:
+    def lacking(self, user: str, files: Sequence[FrameFile]) -> Standing:
         """Which of these files are to come ahead of their job; none where there is no room for all of them."""
-        if self._wanted.room(_files_of(user, files)) + self.keep_free > self.spool.free_bytes():
+        try:
+            self._wanted.must_fit(user, files, self.keep_free)
+        except SpoolFull:
             return [], []
-        return self._standing(
-            (i, file) for i, file in enumerate(_owned(user, files)) if not self.spool.has(file)
-        )
+        return self._wanted.of_files(user, files)
 
     def _check_room(self, user: str, request: Request) -> None:
-        unfinished = sum(row.user == user and not row.state.is_final for row in self._rows.values())
-        if unfinished >= self.most_jobs:
+        if (unfinished := self._rows.unfinished(user)) >= self.most_jobs:
             raise TooMany(
                 f"{user} has {unfinished} unfinished jobs; this daemon takes {self.most_jobs} of one user"
             )
-        need, free = self.room_for(user, request) + self.keep_free, self.spool.free_bytes()
-        if need > free:
-            raise SpoolFull(
-                f"the job needs {_shown(need)} in the daemon's spool ({self.spool.folder}), with what "
-                f"is promised to others and kept free; {_shown(free)} are free"
-            )
+        self._wanted.must_fit(user, request.files, self.keep_free)
 
     def _queue_if_complete(self, job: str) -> None:
         if self._rows[job].state is JobState.RECEIVING and not self._wanted.lacks(job):
             self._obey(self.scheduler.received(job))
 
-    def _need(self, job: str, request: Request) -> tuple[list[int], list[tuple[int, int]]]:
-        if self._rows[job].state is not JobState.RECEIVING:
-            return [], []
-        lacks, files = self._wanted.lacks(job), _owned(self._rows[job].user, request.files)
-        return self._standing((i, file) for i, file in enumerate(files) if file in lacks)
-
-    def _standing(
-        self, lacks: Iterable[tuple[int, Owned]]
-    ) -> tuple[list[int], list[tuple[int, int]]]:
-        """The numbers of these files, and with them how much of those that are not whole is there."""
-        partial = [(i, self.spool.partial(file)) for i, file in lacks]
-        return [i for i, _ in partial], [part for part in partial if part[1]][:MOST_PARTIAL]
-
     def _blame(self, job: str, error: VoidbridgeError) -> None:
-        self._rows[job] = replace(
-            self._rows[job], code=error.code, text=error.text, hint=error.hint
-        )
+        row = self._rows[job]
+        self._rows.put(replace(row, code=error.code, text=error.text, hint=error.hint))
 
     def _write(self, row: Row) -> None:
         self.store.save(row)
-        self._rows[row.id] = row
+        self._rows.put(row)
 
     def _save(self, row: Row) -> None:
         self._write(row)
@@ -453,7 +439,7 @@ class Ledger:
                     self._save(replace(self._rows[job], state=state, attempts=attempts))
                     log.info(state.value, extra={"job": job})
                     if state in (JobState.QUEUED, JobState.RUNNING) or state.is_final:
-                        self.changed |= dict.fromkeys(self.waiting())  # everybody moves up
+                        self._moved_up = True
                     if state.is_final:
                         self.ended[state.value, self._rows[job].code] += 1
                         self._wanted.drop(job)
@@ -476,18 +462,6 @@ class Ledger:
                     DaemonError
                 ) as error:  # the room was given to others meanwhile: it stays cancelled
                     log.warning("not begun again: %s", error.text, extra={"job": job})
-
-
-def _owned(user: str, files: Sequence[FrameFile]) -> list[Owned]:
-    return [Owned(user, file.sha256) for file in files]
-
-
-def _files_of(user: str, files: Sequence[FrameFile]) -> dict[Owned, int]:
-    return {Owned(user, file.sha256): file.size for file in files}
-
-
-def _shown(size: int) -> str:
-    return f"{size / 2**30:.1f} GB" if size >= 1 << 30 else f"{size / 2**20:.1f} MB"
 
 
 def _names(request: Request) -> list[str]:

@@ -87,6 +87,11 @@ class Scheduler:
         self.jobs[job.id] = job
         self._served = None
 
+    def forget(self, job_id: str) -> None:
+        """The job was never there. Only for one that does not run."""
+        del self.jobs[job_id]
+        self._served = None
+
     def received(self, job_id: str) -> list[Command]:
         """Every file of the job is in the spool."""
         return [self._move(self.jobs[job_id], JobState.QUEUED), *self._fill()]
@@ -152,12 +157,22 @@ class Scheduler:
         """Jobs that run before this one starts, those running now included."""
         if self.jobs[job_id].state is not JobState.QUEUED:
             return 0
-        order = self._order()
+        order = self.places()
         return self._running + order[job_id]
 
     def waiting(self) -> list[str]:
         """Ids of the queued jobs, next first."""
-        return list(self._order())
+        return list(self.places())
+
+    def places(self) -> dict[str, int]:
+        """The queue as it will be served if nothing else comes in: ids, next first, with their places.
+
+        Worked out once after each change, for all who ask.
+        """
+        if self._served is None:
+            self._served = {id_: place for place, id_ in enumerate(self._line())}
+            self._running = sum(1 for job in self.jobs.values() if job.device)
+        return self._served
 
     def running(self) -> Iterable[str]:
         return [job.id for job in self.jobs.values() if job.device]
@@ -166,7 +181,7 @@ class Scheduler:
 
     def _fill(self) -> list[Command]:
         commands: list[Command] = []
-        while not self._held and self._idle and (order := self._order()):
+        while not self._held and self._idle and (order := self.places()):
             job = self.jobs[next(iter(order))]
             device = next(iter(self._idle))
             del self._idle[device]
@@ -176,16 +191,6 @@ class Scheduler:
             job.attempts += 1
             commands += [self._move(job, JobState.RUNNING), Start(job.id, device)]
         return commands
-
-    def _order(self) -> dict[str, int]:
-        """The queue as it will be served if nothing else comes in: ids, next first, with their places.
-
-        Worked out once after each change, for all who ask.
-        """
-        if self._served is None:
-            self._served = {id_: place for place, id_ in enumerate(self._line())}
-            self._running = sum(1 for job in self.jobs.values() if job.device)
-        return self._served
 
     def _line(self) -> Iterator[str]:
         waiting: dict[int, dict[str, deque[Job]]] = {}

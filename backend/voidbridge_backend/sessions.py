@@ -113,6 +113,14 @@ class Sessions:
     def watching(self, job: str) -> list[Session]:
         return [session for session in self._named.values() if job in session.watching]
 
+    def watched(self) -> dict[str, list[Session]]:
+        """Every job that somebody watches, with who does."""
+        found: dict[str, list[Session]] = {}
+        for session in self._named.values():
+            for job in session.watching:
+                found.setdefault(job, []).append(session)
+        return found
+
     def gone(self, line: Line) -> set[Owned]:
         """The client behind this line has left. Returns the files that nobody sends any more."""
         name = self._lines.pop(line, None)

@@ -1,7 +1,7 @@
 """The job table: what was accepted, how it stands, which results it has. SQLite, one file, WAL.
 
-What `add` has returned from, or any other change while nothing is `behind`, survives kill -9 and a power cut.
-Used by the daemon's own thread only.
+Changes are gathered and written by `settle`, all of them or none, with one fsync for as many as there are: what it
+has returned True for survives kill -9 and a power cut. Used by the daemon's own thread only.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from voidbridge_protocol.errors import RequestError, SpoolFull
+from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
@@ -74,6 +73,14 @@ class Row:
         )
 
 
+class _Change(NamedTuple):
+    """One that is not written yet."""
+
+    job: str
+    statement: str
+    values: Sequence[object]
+
+
 class Store:
     """The table in the file `path`, made where it is missing, brought up to date where it is older.
 
@@ -82,7 +89,13 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
-        self._behind: deque[tuple[str, Sequence[object]]] = deque()
+        self._changes: list[_Change] = []
+        self._unsettled: set[str] = set()
+        """Jobs that they are about."""
+        self._added: dict[str, tuple[bytes, Sequence[str]]] = {}
+        """Request and files of the jobs that are not in the table yet."""
+        self.behind = False
+        """Whether changes wait for room on the disk. Until they are written nobody must be told of them."""
         try:
             self._prepare()
             if (found := schema.version(self._db)) > schema.NEWEST:
@@ -123,35 +136,23 @@ class Store:
         ]
 
     def add(self, row: Row, request: bytes, files: Sequence[str]) -> None:
-        """A new job with the hashes of its files, or one that is submitted again: its results are forgotten.
-
-        Raises `SpoolFull`; the table is as it was then.
-        """
-        if not self.catch_up():
-            raise SpoolFull("the job table cannot be written: the daemon's disk is full")
-        try:
-            self._add(row, request, files)
-        except sqlite3.OperationalError as error:
-            raise SpoolFull(f"the job table cannot be written: {error}") from error
-
-    def _add(self, row: Row, request: bytes, files: Sequence[str]) -> None:
+        """A new job with the hashes of its files, or one that is submitted again: its results are forgotten."""
         values = (
             *(row.id, row.number, row.user, row.priority, row.state.value, request),
             *(row.first, row.last, row.engine, row.attempts, json.dumps(row.warnings)),
             *(row.code, row.text, row.hint, row.used, row.fetched),
         )
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
-            self._db.execute("DELETE FROM results WHERE job = ?", (row.id,))
-            marks = ", ".join("?" * len(values))
-            self._db.execute(f"INSERT OR REPLACE INTO jobs VALUES ({marks})", values)
-            self._db.executemany(
-                "INSERT OR IGNORE INTO files VALUES (?, ?)", [(row.id, name) for name in files]
-            )
+        marks = ", ".join("?" * len(values))
+        self._note(row.id, "DELETE FROM results WHERE job = ?", (row.id,))
+        self._note(row.id, f"INSERT OR REPLACE INTO jobs VALUES ({marks})", values)
+        for name in files:
+            self._note(row.id, "INSERT OR IGNORE INTO files VALUES (?, ?)", (row.id, name))
+        self._added[row.id] = request, files
 
     def save(self, row: Row) -> None:
         """How a job stands now; its results have a method of their own."""
-        self._write(
+        self._note(
+            row.id,
             "UPDATE jobs SET state = ?, attempts = ?, warnings = ?, code = ?, text = ?, hint = ?, "
             "priority = ?, number = ?, used = ?, fetched = ? WHERE id = ?",
             (
@@ -162,55 +163,66 @@ class Store:
         )
 
     def add_result(self, job: str, result: ResultFile) -> None:
-        self._write(
+        self._note(
+            job,
             "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
             (job, result.frame, result.sha256, result.size),
         )
 
     def forget(self, job: str) -> None:
         """The job, its results and its claim on its files."""
-        self._write("DELETE FROM jobs WHERE id = ?", (job,))
+        self._note(job, "DELETE FROM jobs WHERE id = ?", (job,))
 
-    # -- a full disk --------------------------------------------------------------------------------
+    def take_back(self, job: str) -> None:
+        """A job that was added since the last `settle` was not."""
+        del self._added[job]
+        self._changes = [change for change in self._changes if change.job != job]
+        self._unsettled.discard(job)
+        self.behind = self.behind and bool(self._changes)
 
-    @property
-    def behind(self) -> bool:
-        """Whether changes wait for room on the disk. Until they are written nobody must be told of them."""
-        return bool(self._behind)
+    def is_settled(self, job: str) -> bool:
+        """Whether everything about this job is on disk."""
+        return job not in self._unsettled
 
-    def catch_up(self) -> bool:
-        """Writes the changes that wait, in their order; whether none is left. Call it now and then."""
-        while self._behind:
-            try:
-                self._db.execute(*self._behind[0])
-            except sqlite3.OperationalError as error:
-                if not _is_full(error):
-                    raise
-                return False
-            self._behind.popleft()
-            if not self._behind:
-                log.info("the job table is written again")
+    def settle(self) -> bool:
+        """Writes all changes in their order; whether they are on disk now. If not, the disk is full: call again."""
+        if not self._changes:
+            return True
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            with self._db:
+                for _, statement, values in self._changes:
+                    self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+            if not self.behind:
+                log.error("the job table cannot be written: %s; nobody is told until it can", error)
+            self.behind = True
+            return False
+        if self.behind:
+            log.info("the job table is written again")
+        self.behind = False
+        for waiting in (self._changes, self._unsettled, self._added):
+            waiting.clear()
         return True
 
-    def _write(self, statement: str, values: Sequence[object]) -> None:
-        if self.catch_up():
-            try:
-                self._db.execute(statement, values)
-                return
-            except sqlite3.OperationalError as error:
-                if not _is_full(error):
-                    raise
-                log.error("the job table cannot be written: %s; nobody is told until it can", error)
-        self._behind.append((statement, values))
+    def _note(self, job: str, statement: str, values: Sequence[object]) -> None:
+        self._changes.append(_Change(job, statement, values))
+        self._unsettled.add(job)
 
     # -- questions ----------------------------------------------------------------------------------
 
     def claims(self) -> Iterator[tuple[str, str]]:
         """(job, hash) for every file of every job, a job's files one after the other."""
         yield from self._db.execute("SELECT job, sha256 FROM files ORDER BY job")
+        for job, (_, files) in self._added.items():
+            yield from ((job, name) for name in files)
 
     def request(self, job: str) -> bytes:
         """The canonical request. Raises `KeyError`."""
+        if job in self._added:
+            return self._added[job][0]
         row = self._db.execute("SELECT request FROM jobs WHERE id = ?", (job,)).fetchone()
         if row is None:
             raise KeyError(job)

@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -279,6 +280,19 @@ class Going:
         assert self.process.stderr
         with self.process.stderr as stream:
             self._errors = stream.read()
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """For this process: a limit on the size of files stands for the full disk."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
 # -- the daemon -------------------------------------------------------------------------------------

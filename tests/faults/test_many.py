@@ -114,6 +114,7 @@ def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -
             if done:
                 store.add_result(row.id, ResultFile(1001, "0" * 64, 1000))
                 store.save(replace(row, state=JobState.DONE))
+        store.settle()
         store.close()
         filled = measured_start(made)
         assert len(made.jobs()) == count

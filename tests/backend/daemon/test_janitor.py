@@ -45,10 +45,14 @@ class House:
             self.ledger, self.spool, self.disk, policy, lambda job: job in self.watched
         )
         self.now = 0.0
+        self.closed = False
 
     def close(self) -> None:
-        self.disk.close()
-        self.store.close()
+        if not self.closed:
+            self.closed = True
+            self.ledger.settle()
+            self.disk.close()
+            self.store.close()
 
     def sweep(self) -> None:
         """One sweep, to its end."""

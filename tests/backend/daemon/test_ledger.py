@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from voidbridge_stage import full_disk
 
-from voidbridge_backend.ledger import MOST_PARTIAL, Ledger
+from voidbridge_backend.ledger import Ledger
 from voidbridge_backend.scheduler import Interrupt, Start
 from voidbridge_backend.spool import Owned, Spool
-from voidbridge_backend.store import Store
+from voidbridge_backend.store import Row, Store
+from voidbridge_backend.wanted import MOST_PARTIAL
 from voidbridge_protocol.errors import (
     BadSetting,
     DeviceFailed,
@@ -54,7 +56,8 @@ class Box:
         self.ledger.recover()
 
     def reopen(self) -> None:
-        """What kill -9 leaves: nothing is closed in order, only the lock goes with the process."""
+        """What kill -9 leaves after a turn: nothing is closed in order, only the lock goes with the process."""
+        assert self.ledger.settle()
         self.store.close()
         self.open()
 
@@ -76,6 +79,11 @@ class Box:
             self.spool.result_path(job, frame).write_bytes(b"result %d" % frame)
             self.ledger.finished_frame(job, ResultFile(frame, f"{frame:064x}", 11))
         self.ledger.done(job)
+
+    def written(self) -> list[Row]:
+        """What the table holds after a turn."""
+        assert self.ledger.settle()
+        return self.store.rows()
 
     def state(self, job: str) -> JobState:
         return self.ledger.status(job).state
@@ -229,12 +237,12 @@ def test_only_a_done_job_can_have_been_fetched_and_that_is_written_down(box: Box
     box.send(made)
     box.ledger.device_ready("cpu")
     box.finish(job)
-    assert not box.store.rows()[0].fetched
+    assert not box.written()[0].fetched
     box.ledger.fetched(job)
     box.ledger.fetched(job)
-    assert box.store.rows()[0].fetched
+    assert box.written()[0].fetched
     box.submit(made, again=True)
-    assert not box.store.rows()[0].fetched
+    assert not box.written()[0].fetched
 
 
 def test_a_job_that_was_done_before_its_cancel_arrived_is_done(box: Box) -> None:
@@ -302,13 +310,14 @@ def test_a_queued_job_says_why_nothing_is_started(box: Box) -> None:
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.changed.clear()
+    assert box.ledger.news([job]) == [job]
+    assert box.ledger.news([job]) == []
     box.ledger.obstruct("devices", NoDevice("cpu is in quarantine: fire", "Put it out."))
     status = box.ledger.status(job)
     assert (status.state, status.code, status.text, status.hint) == (
         JobState.QUEUED, "daemon.no-device", "cpu is in quarantine: fire", "Put it out.",
     )  # fmt: skip
-    assert job in box.ledger.changed
+    assert box.ledger.news([job]) == [job]
     box.ledger.device_ready("cpu")
     box.ledger.obstruct("disk", SpoolFull("no room"))
     box.ledger.obstruct("devices", None)
@@ -330,6 +339,37 @@ def test_a_job_that_the_disk_cannot_take_is_refused_with_the_numbers(box: Box) -
     with pytest.raises(SpoolFull, match="GB"):
         box.submit(replace(made, files=(huge, *made.files[1:])))
     assert box.ledger.jobs() == []
+
+
+def test_a_job_that_the_table_cannot_take_is_gone_again(box: Box) -> None:
+    made, other = request(), request(1, 2000)
+    box.submit(other, user="ben")
+    box.written()
+    job = box.submit(made)
+    with full_disk(0):
+        assert not box.ledger.settle()
+    assert [box.ledger.user_of(each) for each in box.ledger.jobs()] == ["ben"]
+    with pytest.raises(UnknownJob):
+        box.ledger.status(job)
+    assert not box.ledger.is_wanted(Owned("ana", made.files[0].sha256))
+    assert box.submit(made) == job
+    assert sorted(row.user for row in box.written()) == ["ana", "ben"]
+
+
+def test_results_stay_when_the_table_cannot_take_the_job_once_more(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    box.finish(job)
+    before = box.written()
+    with full_disk(0), pytest.raises(SpoolFull, match="table"):
+        box.submit(made, again=True)
+    assert box.state(job) is JobState.DONE
+    assert box.spool.result_path(job, 1001).is_file()
+    assert box.written() == before
+    assert box.submit(made, again=True) == job
+    assert box.state(job) is JobState.RUNNING
 
 
 def test_an_unknown_job_is_said_to_be_unknown(box: Box) -> None:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from voidbridge_stage import command, daemon, environment
+from voidbridge_stage import command, daemon, environment, full_disk
 
 from voidbridge_backend import schema
 from voidbridge_backend.store import Row, Store
-from voidbridge_protocol.errors import RequestError, SpoolFull
+from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
@@ -42,6 +39,7 @@ def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
     store.add(ROW, b"request 1", ["f1", "f3"])
     store.add_result("j1", ResultFile(1002, "b" * 64, 7))
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
+    assert store.settle()
     store.close()
     again = Store(path)
     results = {1001: ResultFile(1001, "a" * 64, 5), 1002: ResultFile(1002, "b" * 64, 7)}
@@ -60,6 +58,7 @@ def test_every_change_is_kept(path: Path, state: JobState) -> None:
     store.add(ROW, b"request", ["f1"])
     changed = replace(FULL, id="j1", number=9, state=state, priority=-4)
     store.save(changed)
+    assert store.settle()
     store.close()
     again = Store(path)
     assert again.rows() == [changed]
@@ -72,6 +71,7 @@ def test_a_job_added_again_has_no_results_yet(path: Path) -> None:
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     fresh = replace(ROW, results={1001: ResultFile(1001, "a" * 64, 5)}).fresh(4)
     store.add(fresh, b"request", ["f1"])
+    assert store.settle()
     assert store.rows() == [replace(ROW, number=4)]
     store.close()
 
@@ -93,6 +93,7 @@ for number in range(1, 10_000):
     store.add(row, b"request %d" % number, ["a", "b"])
     store.save(replace(row, state=JobState.QUEUED))
     store.add_result(row.id, ResultFile(1, "a" * 64, 5))
+    store.settle()
     print(number, flush=True)
 """
     process = subprocess.Popen(
@@ -187,6 +188,7 @@ def test_a_table_of_version_1_is_brought_up_to_date_and_a_copy_kept(path: Path) 
     assert not one.fetched
     assert list(store.claims()) == [("j1", "f1"), ("j1", "f2"), ("j2", "f2")]
     store.add(ROW, b"request", ["f1"])
+    assert store.settle()
     store.close()
     Store(path).close()  # nothing is left to do
     assert sorted(p.name for p in path.parent.glob("*.v*")) == ["jobs.db.v1"]
@@ -218,40 +220,28 @@ def test_an_update_that_is_broken_off_has_changed_nothing(
     store.close()
 
 
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """A limit on the size of files stands for the full disk."""
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-
-
 def test_changes_on_a_full_disk_wait_in_their_order_and_are_written_when_there_is_room(
     path: Path,
 ) -> None:
     store = Store(path)
     store.add(ROW, b"request", ["f1"])
+    assert store.settle()
     wal = path.with_name("jobs.db-wal").stat().st_size
     states = (JobState.QUEUED, JobState.RUNNING, JobState.DONE)
     with full_disk(wal + 4096):
         for state in states:
             store.save(replace(ROW, state=state, text="long" * 5000))
+            assert not store.settle()
         store.add_result("j1", ResultFile(1001, "a" * 64, 5))
+        assert not store.settle()
         assert store.behind
-        assert not store.catch_up()
-        with pytest.raises(SpoolFull, match="disk is full"):
-            store.add(replace(ROW, id="j2"), b"request", [])
         assert [row.state for row in store.rows()] == [JobState.RECEIVING]
-    assert store.catch_up()
+    assert store.settle()
     assert not store.behind
     (row,) = store.rows()
     assert (row.state, sorted(row.results)) == (JobState.DONE, [1001])
     store.add(replace(ROW, id="j2", number=2), b"request", [])
+    assert store.settle()
     store.close()
 
 
@@ -260,7 +250,9 @@ def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
     store.add(ROW, b"request", ["f1"])
     store.add(FULL, b"request", ["f1", "f2"])
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
+    assert store.settle()
     store.forget("j1")
+    assert store.settle()
     assert store.rows() == [FULL]
     assert list(store.claims()) == [("j2", "f1"), ("j2", "f2")]
     store.close()
@@ -269,14 +261,61 @@ def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
     db.close()
 
 
-def test_a_job_that_the_full_disk_cannot_note_down_is_refused_and_not_half_there(
-    path: Path,
-) -> None:
+def test_a_job_that_the_full_disk_cannot_note_down_can_be_taken_back(path: Path) -> None:
     store = Store(path)
     store.add(ROW, b"request", ["f1"])
-    with full_disk(100_000), pytest.raises(SpoolFull, match="job table"):
+    assert store.settle()
+    with full_disk(100_000):
         store.add(replace(ROW, id="j2"), bytes(1_000_000), [])
+        assert not store.settle()
+        store.take_back("j2")
+    assert not store.behind
+    assert store.settle()
     assert store.rows() == [ROW]
     store.add(replace(ROW, id="j2", number=2), bytes(1_000_000), [])
+    assert store.settle()
     assert len(store.rows()) == 2
     store.close()
+
+
+def test_what_was_added_is_known_before_it_is_written(path: Path) -> None:
+    """Whoever asks between two turns finds it: a worker that starts it, the janitor that spares its files."""
+    store = Store(path)
+    store.add(ROW, b"request", ["f1", "f2"])
+    for _ in range(2):
+        assert store.request("j1") == b"request"
+        assert list(store.claims()) == [("j1", "f1"), ("j1", "f2")]
+        store.settle()
+    assert store.rows() == [ROW]
+    store.close()
+
+
+def test_whatever_a_turn_changes_is_one_transaction(path: Path) -> None:
+    store = Store(path)
+    said: list[str] = []
+    store._db.set_trace_callback(said.append)
+    for number in range(50):
+        row = replace(ROW, id=f"j{number}", number=number)
+        store.add(row, b"request", ["f1"])
+        store.save(replace(row, state=JobState.QUEUED))
+        assert not store.is_settled(row.id)
+    assert store.settle()
+    assert said.count("COMMIT") == 1
+    assert store.is_settled("j0")
+    assert store.settle()
+    assert said.count("COMMIT") == 1, "nothing is written when there is nothing to write"
+    assert [row.state for row in store.rows()] == [JobState.QUEUED] * 50
+    store.close()
+
+
+def test_all_or_nothing_of_a_turn_is_written(path: Path) -> None:
+    store = Store(path)
+    with full_disk(60_000):
+        store.add(ROW, b"request", ["f1"])
+        store.save(replace(ROW, text="long" * 50_000))
+        assert not store.settle()
+        assert store.rows() == []
+    store.close()
+    again = Store(path)
+    assert again.rows() == []
+    again.close()

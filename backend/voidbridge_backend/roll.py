@@ -1,0 +1,59 @@
+"""Every job's row by its id, counted as they change: with thousands of jobs nobody goes through all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from voidbridge_protocol.lifecycle import JobState
+
+from .store import Row
+
+
+class Roll:
+    """What the job table holds, in memory."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
+        self._states: Counter[JobState] = Counter()
+        self._unfinished: Counter[str] = Counter()
+
+    def __getitem__(self, job: str) -> Row:
+        return self._rows[job]
+
+    def __contains__(self, job: str) -> bool:
+        return job in self._rows
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, job: str) -> Row | None:
+        return self._rows.get(job)
+
+    def put(self, row: Row) -> None:
+        """A new row, or the job's as it is now."""
+        if row.id in self._rows:
+            self._count(self._rows[row.id], -1)
+        self._rows[row.id] = row
+        self._count(row, 1)
+
+    def drop(self, job: str) -> None:
+        self._count(self._rows.pop(job), -1)
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by their state; every state is named."""
+        return {state.value: self._states[state] for state in JobState}
+
+    def unfinished(self, user: str) -> int:
+        """Jobs of a user that have not come to their end."""
+        return self._unfinished[user]
+
+    def _count(self, row: Row, by: int) -> None:
+        self._states[row.state] += by
+        if not row.state.is_final:
+            self._unfinished[row.user] += by
+            if not self._unfinished[row.user]:
+                del self._unfinished[row.user]

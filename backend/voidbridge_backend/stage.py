@@ -1,0 +1,53 @@
+"""How a job stands, as it is told: what the table has of it, and what only the moment knows. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import Status
+
+from .store import Row
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a running job is."""
+
+    name: str = ""
+    step: int = 0
+    of: int = 0
+    seconds_left: float = -1.0
+
+
+NOWHERE = Stage()
+
+
+def status(row: Row, stage: Stage, ahead: int, obstacle: VoidbridgeError | None) -> Status:
+    """`ahead` jobs run before this one; `obstacle` is why nothing is started at the moment."""
+    if row.state is JobState.RECEIVING:
+        stage = Stage("receiving frames")
+    elif row.state is JobState.QUEUED:
+        stage = Stage("waiting")
+        if obstacle:
+            row = replace(row, code=obstacle.code, text=obstacle.text, hint=obstacle.hint)
+    return Status(
+        job=row.id,
+        state=row.state,
+        stage=stage.name,
+        step=stage.step,
+        of=stage.of,
+        seconds_left=stage.seconds_left,
+        ahead=ahead,
+        ready=len(row.results),
+        frames=row.frames,
+        first=row.first,
+        attempt=row.attempts,
+        warnings=row.warnings,
+        code=row.code,
+        text=row.text,
+        hint=row.hint,
+        user=row.user,
+        engine=row.engine,
+    )
