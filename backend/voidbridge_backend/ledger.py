@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
-from voidbridge_protocol.codec import decode_request
 from voidbridge_protocol.errors import (
     BadSetting,
     DaemonError,
@@ -106,10 +105,13 @@ class Ledger:
             self.scheduler.known(
                 Job(row.id, row.user, row.priority, row.number, state, row.attempts)
             )
-            if state is JobState.RECEIVING:
-                request = decode_request(self.store.request(row.id))
-                self._wanted.add(row.id, sizes_of(row.user, request.files))
-        for job in [row.id for row in self._rows if row.state is JobState.RECEIVING]:
+        there: dict[str, set[Owned]] = {}
+        for job, files in groupby(self.store.files(JobState.RECEIVING), key=itemgetter(0)):
+            user = self._rows[job].user
+            if user not in there:
+                there[user] = self.spool.all_of(user)
+            sizes = {Owned(user, sha256): size for _, sha256, size in files}
+            self._wanted.add(job, sizes, sizes.keys() & there[user])
             self._queue_if_complete(job)
         self.settle()
         for job in set(self.spool.job_folders()) - set(users):

@@ -91,6 +91,10 @@ class Spool:
     def has(self, file: Owned) -> bool:
         return self.object_path(file).is_file()
 
+    def all_of(self, user: str) -> set[Owned]:
+        """Every whole file of a user: for many questions at once, each of which would ask the disk."""
+        return {Owned(user, entry.name) for entry in _entries(self.drawer(user))}
+
     def partial(self, file: Owned) -> int:
         """How many bytes of a file that is not whole yet are there; 0 for none."""
         part = self._parts.get(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from voidbridge_protocol.errors import SpoolFull
 from voidbridge_protocol.messages import FrameFile
@@ -29,9 +29,11 @@ class Wanted:
     def __contains__(self, file: Owned) -> bool:
         return file in self._by
 
-    def add(self, job: str, files: Mapping[Owned, int]) -> None:
-        """A job of these files, with their sizes."""
-        lacks = self._lacks[job] = {file for file in files if not self._spool.has(file)}
+    def add(self, job: str, files: Mapping[Owned, int], there: Set[Owned] | None = None) -> None:
+        """A job of these files, with their sizes. `there` are those in the spool, for who knows that already."""
+        if there is None:
+            there = {file for file in files if self._spool.has(file)}
+        lacks = self._lacks[job] = files.keys() - there
         for file in lacks:
             if file not in self._by:
                 self._by[file] = set()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -88,14 +89,20 @@ def test_every_killed_worker_is_replaced_and_its_job_ends_once(
 # -- test 3 -----------------------------------------------------------------------------------------
 
 
+OTHERS = [state for state in JobState if state is not JobState.RECEIVING]
+STATES = [JobState.RECEIVING] * len(OTHERS) + OTHERS
+
+
 def a_request(number: int) -> Request:
-    name = f"{number:064x}"
-    files = tuple(FrameFile(role, 1001, name, 1000) for role in ("matte", "plate"))
+    files = tuple(
+        FrameFile(role, 1001, f"{2 * number + i:064x}", 1000)
+        for i, role in enumerate(("matte", "plate"))
+    )
     return Request(1001, 1001, Settings(engine="echo"), files)
 
 
 def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -> None:
-    """One job in ten waits for its files, the others are done."""
+    """Half of the jobs wait for their files, the others have come to one of the ends."""
     count = 10_000 if full else 2000  # more than a socket's queue holds
     with daemon() as made:
         worker = made.wait_for_worker()
@@ -105,19 +112,26 @@ def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -
         made.kill()
         store = Store(made.spool / "jobs.db")
         for number in range(count):
-            request, done = a_request(number), number % 10 != 0
+            request, state = a_request(number), STATES[number % len(STATES)]
             row = Row(
                 f"{number:024x}", number + 1, "ana", 0, JobState.RECEIVING, 1001, 1001, "echo",
                 used=time.time(),
             )  # fmt: skip
-            store.add(row, request.canonical(), [request.files[0].sha256])
-            if done:
+            store.add(row, request.canonical(), [file.sha256 for file in request.files])
+            if state is JobState.DONE:
                 store.add_result(row.id, ResultFile(1001, "0" * 64, 1000))
-                store.save(replace(row, state=JobState.DONE))
+            if state is not row.state:
+                store.save(replace(row, state=state))
         store.settle()
         store.close()
         filled = measured_start(made)
-        assert len(made.jobs()) == count
+        found = Counter(job.state for job in made.jobs())
+    were = Counter(STATES[number % len(STATES)] for number in range(count))
+    # What was being cancelled is now. What ran is queued again; without its files it soon fails.
+    assert found[JobState.CANCELLED] == were[JobState.CANCELLED] + were[JobState.CANCELLING]
+    for state in (JobState.RECEIVING, JobState.DONE):
+        assert found[state] == were[state]
+    assert found.total() == count
     note(
         3,
         jobs=count,
@@ -126,7 +140,7 @@ def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -
         orphan_gone_s=round(orphan, 2),
     )
     assert orphan < 5
-    assert filled - empty < 4  # two on a machine that has nothing else to do
+    assert filled - empty < 2
 
 
 def measured_start(on: Daemon) -> float:

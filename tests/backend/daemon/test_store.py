@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -319,3 +320,14 @@ def test_all_or_nothing_of_a_turn_is_written(path: Path) -> None:
     again = Store(path)
     assert again.rows() == []
     again.close()
+
+
+def test_the_files_of_jobs_in_a_state_are_found_without_reading_their_requests(path: Path) -> None:
+    store = Store(path)
+    files = [{"role": "plate", "frame": n, "sha256": f"f{n}", "size": n} for n in (1, 2)]
+    store.add(ROW, json.dumps({"files": files}).encode(), ["f1", "f2"])
+    store.add(FULL, json.dumps({"files": files[:1]}).encode(), ["f1"])
+    assert store.settle()
+    assert list(store.files(JobState.RECEIVING)) == [("j1", "f1", 1), ("j1", "f2", 2)]
+    assert list(store.files(JobState.QUEUED)) == []
+    store.close()
