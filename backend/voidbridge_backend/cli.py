@@ -19,7 +19,14 @@ from voidbridge_protocol.errors import (
     RequestError,
     VoidbridgeError,
 )
-from voidbridge_protocol.request import GRAINS, MATTE_COLORS, MATTE_KINDS, REGIONS, Settings
+from voidbridge_protocol.request import (
+    GRAINS,
+    MATTE_COLORS,
+    MATTE_KINDS,
+    QUALITIES,
+    REGIONS,
+    Settings,
+)
 
 from . import commands, keyring
 from .config import Config, Setting, resolve
@@ -200,6 +207,12 @@ def _shot_options(made: Any) -> None:
     )
     engine.add_argument("--prompt", default="", metavar="TEXT", help="the scene without the object")
     engine.add_argument("--seed", type=int, default=0, metavar="N")
+    engine.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        default=default.quality,
+        help="preview: void in half the time or less, to look at",
+    )
     engine.add_argument("--steps", type=int, default=0, metavar="N", help="0: the engine's own")
     engine.add_argument("--passes", type=int, choices=(1, 2), default=default.passes)
     engine.add_argument(
@@ -419,6 +432,7 @@ def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
             engine=options.engine,
             prompt=options.prompt,
             seed=options.seed,
+            quality=options.quality,
             steps=options.steps,
             passes=options.passes,
             matte_kind=options.matte_kind,

@@ -417,8 +417,9 @@ def _listener(
 
 
 def _finish(outcome: Outcome, result: Sequence, to: Screen, began: float) -> None:
-    beside = sidecar(result)
-    write_whole(beside, json.dumps(json.loads(outcome.provenance), indent=1).encode() + b"\n")
+    beside, provenance = sidecar(result), json.loads(outcome.provenance)
+    write_whole(beside, json.dumps(provenance, indent=1).encode() + b"\n")
+    is_preview = bool(provenance.get("preview"))
     seconds = time.monotonic() - began
     frames = FrameRange(outcome.frames[0], outcome.frames[-1])
     to.event(
@@ -428,12 +429,13 @@ def _finish(outcome: Outcome, result: Sequence, to: Screen, began: float) -> Non
         result=str(result),
         sidecar=str(beside),
         from_store=outcome.from_store,
+        preview=is_preview,
         uploaded=outcome.uploaded,
         warnings=list(outcome.warnings),
         seconds=round(seconds, 2),
     )
     how = "from the store" if outcome.from_store else f"in {seconds:.1f} s"
-    to.say(f"done {how}: {result} {frames}")
+    to.say(f"done {how}: {result} {frames}" + (", PREVIEW QUALITY" if is_preview else ""))
 
 
 def _only_frame(client: Client, job: str, result: Sequence) -> int | None:

@@ -241,6 +241,7 @@ def _provenance(
         "frames": [request.first, request.last],
         "engine": engine.describe(),
         "settings": asdict(request.settings),
+        "preview": request.settings.is_preview,
         "matte": {"kind": verdict.kind, "decided": verdict.text},
         "color": color.describe(),
         "region": {

@@ -16,10 +16,12 @@ import re
 from dataclasses import dataclass
 from typing import Sequence
 
-from .knobs import Value
+from .knobs import KNOBS, Value
 from .request import Refused, Request, described, files
 
 RECORD = "version.json"
+BEFORE = {knob.name: knob.default for knob in KNOBS if knob.makes_result and knob.since > 1}
+"""What a version was made with whose record is older than these knobs."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ class Version:
     @property
     def name(self) -> str:
         return name_of(self.number)
+
+    @property
+    def called(self) -> str:
+        """Its name for the artist, who is told what is not to be delivered."""
+        made_with = self.made_with
+        is_preview = made_with.get("engine") == "void" and made_with.get("quality") == "preview"
+        return self.name + " (preview)" if is_preview else self.name
 
 
 def name_of(number: int) -> str:
@@ -103,7 +112,7 @@ def read(folder: str) -> Version | None:
             folder,
             (int(first), int(last)),
             tuple(record["views"]),
-            dict(record["made_with"]),
+            {**BEFORE, **record["made_with"]},
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Union
 
-NODE_VERSION = 1
+NODE_VERSION = 2
 """Of the Group's text and its knobs. A saved node carries the one it was made with, and is migrated."""
 
 Value = Union[str, int, float, bool]
@@ -134,6 +134,11 @@ KNOBS = (
     Knob(
         "passes", CHOICE, "passes", "Passes of void: two are steadier in time and take twice as long.",
         "1", choices=("1", "2"), option="--passes", makes_result=True,
+    ),
+    Knob(
+        "quality", CHOICE, "quality",
+        "Of void: preview takes half the time or less and is for looking; deliver full.",
+        "full", since=2, choices=("full", "preview"), option="--quality", makes_result=True,
     ),
     Knob(
         "steps", INT, "steps", "Denoising steps of void; 0 leaves it to the engine.",

@@ -27,20 +27,20 @@ def standing(node: Any) -> tuple[str, str, str]:
     lost = cache.missing(shown)
     if lost:
         return (
-            f"{shown.name} lacks {len(lost)} files, {lost[0]} first",
+            f"{shown.called} lacks {len(lost)} files, {lost[0]} first",
             "incomplete",
             "failed",
         )
     try:
         asked = described(resolve(values, host.scene(node)))
     except Refused as refused:
-        return f"{shown.name}, but now: {refused}", shown.name, "stale"
+        return f"{shown.called}, but now: {refused}", shown.called, "stale"
     changes = differences(asked, shown.made_with)
     if changes:
         names = ", ".join(changes[:SEVERAL]) + (", ..." if len(changes) > SEVERAL else "")
-        return f"stale: other than in {shown.name}: {names}", "stale " + shown.name, "stale"
+        return f"stale: other than in {shown.called}: {names}", "stale " + shown.called, "stale"
     first, last = shown.frames
-    return f"done: {shown.name}, frames {first}-{last}", shown.name, "ready"
+    return f"done: {shown.called}, frames {first}-{last}", shown.called, "ready"
 
 
 def shown_version(values: dict[str, Value]) -> cache.Version | None:

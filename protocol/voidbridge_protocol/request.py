@@ -16,6 +16,7 @@ MATTE_KINDS = ("auto", "matte", "quadmask")
 MATTE_COLORS = ("refuse", "undo")
 REGIONS = ("union", "track", "full")
 GRAINS = ("auto", "off")
+QUALITIES = ("full", "preview")
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,15 @@ class Settings:
     """How much of what is missing."""
     result_layer: bool = False
     """Leave the plate's picture as it is, and put the result beside it as the layer `voidbridge` with its matte."""
+    quality: str = "full"
+    """Whether void works for the final picture or for a quick look; other engines know no difference."""
     detail: float = 0.0
     """How strongly void works the enlarged result over at the plate's resolution; 0: not at all."""
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether the result is one to look at and not one to deliver."""
+        return self.engine == "void" and self.quality == "preview"
 
     def __post_init__(self) -> None:
         if not 0 <= self.detail < 1:
@@ -61,6 +69,7 @@ class Settings:
             ("matte color", self.matte_color, MATTE_COLORS),
             ("region", self.region, REGIONS),
             ("grain", self.grain, GRAINS),
+            ("quality", self.quality, QUALITIES),
         ):
             if value not in known:
                 raise BadSetting(f"{name} {value!r} is none of {', '.join(known)}")

@@ -39,6 +39,7 @@ def test_an_untouched_option_is_the_protocols_default() -> None:
         (["--matte-kind", "quadmask"], Settings(matte_kind="quadmask")),
         (["--threshold", "0.5", "--grow", "0", "--soften", "3"], Settings(threshold=0.5, grow=0, soften=3)),
         (["--detail", "0.3"], Settings(detail=0.3)),
+        (["--quality", "preview"], Settings(quality="preview")),
         (["--color-space", "ARRI LogC4"], Settings(color_space="ARRI LogC4")),
     ],
 )  # fmt: skip

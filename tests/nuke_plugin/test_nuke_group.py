@@ -208,5 +208,10 @@ def test_an_older_node_gets_what_it_lacks_and_a_newer_one_is_left_alone() -> Non
     assert migrate.plan(NODE_VERSION + 1, set()) == migrate.Plan((), True)
 
 
+def test_a_node_of_the_first_version_gets_the_quality() -> None:
+    names = {knob.name for knob in KNOBS if knob.since == 1}
+    assert [knob.name for knob in migrate.plan(1, names).add] == ["quality"]
+
+
 def test_the_version_of_the_table_is_that_of_its_newest_knob() -> None:
     assert max(knob.since for knob in KNOBS) == NODE_VERSION

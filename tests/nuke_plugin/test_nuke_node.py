@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from voidbridge_scripts import (
     script,
     with_echo,
 )
+
+from voidbridge_nuke.knobs import NODE_VERSION
 
 
 @pytest.mark.parametrize(
@@ -54,8 +58,12 @@ def test_the_report_has_the_knobs_and_the_last_job(host: Any, shot: Any, daemon:
         assert words in report
 
 
+def made_with(version: int, text: str) -> str:
+    return text.replace(f"\n node_version {NODE_VERSION}\n", f"\n node_version {version}\n")
+
+
 def test_a_node_of_a_later_release_is_left_as_it_is(host: Any, shot: Any) -> None:
-    text = script(shot).replace("\n node_version 1\n", "\n node_version 99\n")
+    text = made_with(99, script(shot))
     node = host.stage.load(text)[-1]
     assert (node["node_version"].value(), node["node_id"].value()) == (99, "")
     assert "later release" in node["status"].value()
@@ -63,9 +71,27 @@ def test_a_node_of_a_later_release_is_left_as_it_is(host: Any, shot: Any) -> Non
 
 def test_a_node_that_lacks_a_knob_gets_it_with_its_default(host: Any, shot: Any) -> None:
     text = re.sub(r" addUserKnob \{7 grain_amount .*\n grain_amount .*\n", "", script(shot))
-    node = host.stage.load(text.replace("\n node_version 1\n", "\n node_version 0\n"))[-1]
+    node = host.stage.load(made_with(0, text))[-1]
     assert node["grain_amount"].value() == 1.0
-    assert node["node_version"].value() == 1
+    assert node["node_version"].value() == NODE_VERSION
+
+
+def test_a_node_and_a_result_of_the_first_version_go_on_with_full_quality(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    text = re.sub(r" addUserKnob \{4 quality .*\n quality .*\n", "", script(shot))
+    node = with_echo(host.stage.load(made_with(1, text))[-1], daemon)
+    assert node["quality"].values() == ["full", "preview"]
+    assert (node["quality"].value(), node["node_version"].value()) == ("full", NODE_VERSION)
+    assert remove(host, node) == "done: v001, frames 1001-1003"
+    record = Path(node["result_files"].value()).parent / "version.json"
+    written = json.loads(record.read_text())
+    assert written["made_with"].pop("quality") == "full"
+    record.write_text(json.dumps(written))
+    host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
+    assert node["status"].value() == "done: v001, frames 1001-1003"
+    node["quality"].setValue("preview")
+    assert node["status"].value() == "stale: other than in v001: quality"
 
 
 def test_the_menu_makes_a_node(host: Any) -> None:

@@ -55,3 +55,20 @@ def test_void_removes_under_the_matte_and_nowhere_else(host: Any, shot: Any, thi
     made_with = json.loads(sidecar.read_text())
     assert "void" in json.dumps(made_with)
     assert not conduct.RUNNING
+
+
+def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, thinker: Any) -> None:
+    node = node_of(host, shot)
+    for name, value in {
+        "engine": "void", "daemon": thinker.address, "quality": "preview", "steps": 1,
+    }.items():  # fmt: skip
+        node[name].setValue(value)
+    assert remove(host, node) == "done: v001 (preview), frames 1001-1003"
+    assert node["state"].value() == "v001 (preview)"
+    sidecar = Path(node["result_files"].value()).parent / "result.main.voidbridge.json"
+    made_with = json.loads(sidecar.read_text())
+    assert made_with["preview"] is True
+    assert [note for note in made_with["notes"] if note.startswith("preview quality: 1 steps")]
+    node["quality"].setValue("full")
+    assert node["status"].value() == "stale: other than in v001 (preview): quality"
+    assert node["state"].value() == "stale v001 (preview)"

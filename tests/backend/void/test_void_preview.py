@@ -1,14 +1,25 @@
-"""A job with far fewer steps than the model's own is quick, and says that it is a preview."""
+"""A preview asks the network half as much or less, tells windows apart, and says what it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
+from voidbridge_backend.engine.void import kernels, memory, networks
+from voidbridge_backend.engine.void.denoiser import Denoiser, Text
 from voidbridge_backend.engine.void.engine import Void
+from voidbridge_backend.engine.void.memory import Demand, Plan
 from voidbridge_backend.engine.void.options import Options
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.messages import Settings
+
+SMALL = Options(height=32, width=48, window=21, overlap=8, steps=6, fineness=1)
+PREVIEW = Settings(engine="void", quality="preview")
 
 
 class Heard:
@@ -21,35 +32,156 @@ class Heard:
         self.warnings.append(text)
 
 
-def test_a_preview_asks_the_network_at_most_half_as_often_and_says_so(
-    tiny: Path, small_clip: type
-) -> None:
-    engine = Void(tiny, "cpu", Options(height=32, width=48, window=21, steps=5, fineness=1))
-    asked = 0
+class Blocks:
+    """Counts how often blocks of a transformer compute, behind whatever is hung before them."""
 
-    def count(*_: object) -> None:
-        nonlocal asked
-        asked += 1
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.asked = [0] * denoiser.blocks
+        for index, block in enumerate(denoiser.network.transformer_blocks):
+            block.ff.register_forward_pre_hook(self._counter(index))
 
-    for number in (1, 2):
-        engine.denoiser(number).network.register_forward_pre_hook(count)
+    def _counter(self, index: int) -> Any:
+        def count(*_: object) -> None:
+            self.asked[index] += 1
 
-    def done(steps: int) -> tuple[int, list[str]]:
-        nonlocal asked
-        asked, heard = 0, Heard()
-        settings = Settings(engine="void", passes=2, steps=steps)
-        assert len(list(engine.remove(small_clip(21), settings, heard))) == 21
-        return asked, heard.warnings
+        return count
 
-    final, said = done(0)
-    assert (final, said) == (10, [])
-    preview, said = done(2)
-    assert 2 * preview <= final
-    assert [line for line in said if line.startswith("preview quality: 2 steps instead of 5")]
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def answer(denoiser: Denoiser, part: str, seed: int, step: int, guidance: float = 1.0) -> Tensor:
+    text = Text(drawn(1, 226, 16, seed=1), drawn(1, 226, 16, seed=2))
+    seen, known = drawn(1, 4, 16, 4, 6, seed=seed), drawn(1, 4, 32, 4, 6, seed=4)
+    return denoiser.velocity(seen, known, text, step, guidance, part)
+
+
+@pytest.fixture
+def denoiser(tiny: Path) -> Denoiser:
+    return networks.denoiser(tiny, 1, torch.float32)
+
+
+def test_a_preview_asks_half_as_much_or_less_and_says_so(tiny: Path, small_clip: type) -> None:
+    engine = Void(tiny, "cpu", SMALL)
+    counts = [Blocks(engine.denoiser(number)) for number in (1, 2)]
+
+    def done(settings: Settings) -> tuple[int, list[str], dict[int, Any]]:
+        before, heard = sum(sum(count.asked) for count in counts), Heard()
+        frames = dict(engine.remove(small_clip(21), settings, heard))
+        return sum(sum(count.asked) for count in counts) - before, heard.warnings, frames
+
+    full, said, final = done(Settings(engine="void", passes=2))
+    assert (full, said) == (2 * 6 * 2, [])
+    asked, said, looked_at = done(Settings(engine="void", passes=2, quality="preview"))
+    assert asked * 2 <= full
+    assert said == [
+        "preview quality: 3 steps instead of 6, and blocks that are left out; "
+        "the final result wants the quality full"
+    ]
+    assert list(looked_at) == list(final)
+    assert all(np.isfinite(looked_at[frame]).all() for frame in final)
+    _, said, again = done(Settings(engine="void", passes=2))  # Nothing of it stays.
+    assert said == []
+    assert all(np.array_equal(again[frame], final[frame]) for frame in final)
+
+
+def test_a_preview_is_repeatable_to_the_bit(tiny: Path, small_clip: type) -> None:
+    engine = Void(tiny, "cpu", SMALL)
+    once, again = (dict(engine.remove(small_clip(37), PREVIEW, Heard())) for _ in range(2))
+    assert all(np.array_equal(once[frame], again[frame]) for frame in once)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 6.0])
+def test_an_answer_that_hardly_changes_is_used_again(denoiser: Denoiser, guidance: float) -> None:
+    blocks = Blocks(denoiser)
+    with denoiser.reusing(0.9):
+        first = answer(denoiser, "a", 3, 499, guidance)
+        again = answer(denoiser, "a", 3, 499, guidance)
+    assert blocks.asked == [2, 1]
+    assert torch.allclose(first, again, atol=1e-6)
+
+
+def test_without_it_and_behind_it_every_block_is_asked(denoiser: Denoiser) -> None:
+    blocks = Blocks(denoiser)
+    expected = answer(denoiser, "a", 3, 499)
+    with denoiser.reusing(0.0):
+        answer(denoiser, "a", 3, 499)
+    with denoiser.reusing(0.9):
+        answer(denoiser, "a", 3, 499)
+    assert torch.equal(answer(denoiser, "a", 3, 499), expected)
+    assert blocks.asked == [4, 4]
+
+
+def test_each_window_has_answers_of_its_own(denoiser: Denoiser) -> None:
+    """They come in turns; the other's last answer would be another picture."""
+    blocks = Blocks(denoiser)
+    with denoiser.reusing(0.9):
+        alone = [answer(denoiser, "a", 3, step) for step in (499, 498)]
+    with denoiser.reusing(0.9):
+        turns = []
+        for step in (499, 498):
+            turns.append(answer(denoiser, "a", 3, step))
+            answer(denoiser, "b", 5, step)
+    assert blocks.asked == [2 + 4, 1 + 2]
+    assert all(torch.equal(one, other) for one, other in zip(alone, turns, strict=True))
+
+
+def test_a_compiler_that_fails_halfway_leaves_nothing_half(denoiser: Denoiser) -> None:
+    torch.compiler.reset()
+    compiled = []
+
+    def broken(graph: Any, inputs: Any) -> Any:
+        compiled.append(graph)
+        if len(compiled) > 1:  # The first block is one graph, the others are another.
+            raise RuntimeError("no more of this")
+        return graph
+
+    expected = [answer(denoiser, "a", 3, step) for step in (499, 498)]
+    said: list[str] = []
+    denoiser.compile(said.append, backend=broken)  # type: ignore[arg-type]
+    with denoiser.reusing(1e-9):
+        found = [answer(denoiser, "a", 3, step) for step in (499, 498)]
+    assert len(said) == 1
+    assert all(torch.allclose(one, other) for one, other in zip(found, expected, strict=True))
+    torch.compiler.reset()
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"), [(0, False), (1, True), (25, True), (26, False), (50, False)]
+    ("options", "settings", "expected"),
+    [
+        (Options(), PREVIEW, 20),
+        (Options(steps=30), PREVIEW, 15),
+        (Options(steps=1), PREVIEW, 1),
+        (Options(), Settings(engine="void", quality="preview", steps=8), 8),
+        (Options(), Settings(engine="void"), 50),
+        (Options(), Settings(engine="void", steps=8), 8),
+    ],
 )
-def test_half_the_steps_are_a_preview(steps: int, expected: bool) -> None:
-    assert Options(steps=50).is_preview(steps) is expected
+def test_a_preview_makes_half_the_steps_or_fewer(
+    options: Options, settings: Settings, expected: int
+) -> None:
+    assert options.steps_of(settings) == expected
+
+
+def test_what_a_preview_keeps_is_counted_but_where_blocks_are_streamed() -> None:
+    demand = Demand(
+        transformer=1, vae=1, passes=1, blocks=42, pixels=384 * 672, latents=22, batch=1
+    )
+    more = {
+        name: memory.needed(Plan(name), Demand(**(vars(demand) | {"reused": 50})))
+        - memory.needed(Plan(name), demand)
+        for name in ("swapped-tiled", "streamed-tiled")
+    }
+    assert more["streamed-tiled"] == 0
+    assert more["swapped-tiled"] > 4 * memory.GIB  # 208 MB each, over the peak of coding
+    assert kernels.reuse(0.1, Plan("swapped-tiled")) == 0.1
+    assert kernels.reuse(0.1, Plan("streamed-tiled")) == 0.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"preview_reuse": 1.5}, {"preview_steps": 0}, {"preview_steps": 1001}]
+)
+def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match=next(iter(wrong))):
+        Options(**wrong)

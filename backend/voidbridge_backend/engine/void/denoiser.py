@@ -6,11 +6,13 @@ the mask, 16 of the plate. Tensors are [1, frames, channels, height, width] in l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers import FirstBlockCacheConfig
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from torch import Tensor
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
@@ -79,13 +81,38 @@ class Denoiser:
             kernels.compile_blocks(self.network.transformer_blocks, backend)
             self.is_compiled = True
 
+    @contextmanager
+    def reusing(self, change: float) -> Iterator[None]:
+        """Within it, the first block's answer decides at each step whether the others are asked.
+
+        Where it differs by less than `change`, as a part of itself, from the last time that all were asked, what
+        they added then is added again (first-block cache, of ParaAttention). This is not lossless, and the host
+        waits once more in a step. 0 always asks all. For each part of a clip, three answers of a block are kept.
+        """
+        if not change:
+            yield
+            return
+        config: Any = FirstBlockCacheConfig
+        self.network.enable_cache(config(threshold=change))
+        try:
+            yield
+        finally:
+            self.network.disable_cache()
+
     def velocity(
-        self, latents: Tensor, known: Tensor, text: Text, timestep: int, guidance: float
+        self,
+        latents: Tensor,
+        known: Tensor,
+        text: Text,
+        timestep: int,
+        guidance: float,
+        part: str = "",
     ) -> Tensor:
         """The velocity of `latents` [1, t, 16, h, w] at `timestep`, float32, on the latents' own device.
 
         `known` is `Conditions.in_run` of the same frames, an even number of them. With a guidance of 1
-        the network is asked once, otherwise once for a batch of two: [negative, prompt].
+        the network is asked once, otherwise once for a batch of two: [negative, prompt]. `part` tells windows
+        and tiles from each other, whose answers are not to be used for another (`reusing`).
         """
         network = self.network
         seen = torch.cat([latents.to(network.device), known.to(network.device)], dim=2)
@@ -107,16 +134,26 @@ class Denoiser:
                 "return_dict": False,
             }
             try:
-                answer = network(**asked)[0]
+                answer = self._answer(asked, part)
             except (TorchDynamoException, FailOnRecompileLimitHit) as error:
                 self._go_on_uncompiled(error)
-                answer = network(**asked)[0]
+                answer = self._answer(asked, part)
         return guided(answer.float(), guidance).to(latents.device)
+
+    def _answer(self, asked: dict[str, Any], part: str) -> Tensor:
+        network = self.network
+        with (
+            network.cache_context(part) if network.is_cache_enabled else nullcontext(),
+            torch.compiler.set_stance("force_eager") if self._trouble else nullcontext(),
+        ):
+            answer: Tensor = network(**asked)[0]
+            return answer
 
     def _go_on_uncompiled(self, error: Exception) -> None:
         if not self.is_compiled:
             raise error
-        kernels.uncompile_blocks(self.network.transformer_blocks)
+        if self.network.is_cache_enabled:  # What is kept is half of an answer that broke off.
+            self.network._reset_stateful_cache()
         self.is_compiled = False
         said = " ".join(str(error).split())
         self._trouble = (

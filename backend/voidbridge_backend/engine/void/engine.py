@@ -23,7 +23,7 @@ from .memory import Demand, Plan
 from .options import Options
 from .prompts import Prompts
 from .residence import Residence
-from .timeline import latents_of, stretch
+from .timeline import latents_of, stretch, windows
 from .vae import Vae
 
 VERSION = 1
@@ -172,6 +172,9 @@ class Void:
         if not self.residence.is_cpu:
             torch.cuda.empty_cache()
 
+    def _windows(self, footage: Footage) -> int:
+        return len(windows(footage.latents, self.options.window, self.options.overlap).runs)
+
     def _out_of_plans(
         self, footage: Footage, settings: Settings, failed: Plan | None, said: str
     ) -> OutOfMemory:
@@ -202,6 +205,9 @@ class Void:
             width=vae.network.config.block_out_channels[0],
             tokens_width=config.num_attention_heads * config.attention_head_dim,
             number=self.dtype.itemsize,
+            reused=self._windows(footage)
+            if settings.is_preview and self.options.preview_reuse
+            else 0,
         )
 
 

@@ -51,14 +51,17 @@ class Job:
         self.options = engine.options
         self.watch = watch
         self.is_short = failed is not None
-        if self.options.is_preview(settings.steps) and not self.is_short:
-            watch.warn(
-                f"preview quality: {settings.steps} steps instead of {self.options.steps}; "
-                "leave the number of steps open for the final result"
-            )
         engine.load(settings.passes, watch)
         self.plan = engine.plan(self.footage, settings, watch, failed)
         engine.load(settings.passes, watch)  # Where the plan is another than the last job's.
+        self.steps = self.options.steps_of(settings)
+        self.reuse = kernels.reuse(self.options.preview_reuse, self.plan) * settings.is_preview
+        if settings.is_preview and not self.is_short:
+            watch.warn(
+                f"preview quality: {self.steps} steps instead of {self.options.steps}"
+                + (", and blocks that are left out" if self.reuse else "")
+                + "; the final result wants the quality full"
+            )
         if self.plan.tiles:
             watch.warn(
                 "device memory is short: pictures are coded in tiles, which can show slightly"
@@ -146,7 +149,10 @@ class Job:
             self.settings.seed, footage.latents, footage.height // 8, footage.width // 8
         )
         method = replace(
-            pipeline.FIRST, guidance=self.options.guidance, strength=self.options.strength
+            pipeline.FIRST,
+            guidance=self.options.guidance,
+            strength=self.options.strength,
+            reuse=self.reuse,
         )
         return self._denoised(1, "removing", known, noise, text, method)
 
@@ -168,7 +174,7 @@ class Job:
     def _second_pass(self, known: Conditions, noise: Tensor, text: Text) -> Tensor:
         if self.options.pass2_mask == "reference":
             known = replace(known, mask=self._mask("reference"))
-        method = replace(pipeline.SECOND, guidance=self.options.second_guidance)
+        method = replace(pipeline.SECOND, guidance=self.options.second_guidance, reuse=self.reuse)
         return self._denoised(2, "refining", known, noise, text, method)
 
     def _denoised(
@@ -185,7 +191,7 @@ class Job:
     ) -> Tensor:
         method = replace(
             method,
-            steps=self.settings.steps or self.options.steps,
+            steps=self.steps,
             window=self.options.window,
             overlap=self.options.overlap,
         )

@@ -59,6 +59,14 @@ def compiles(choice: Compile, device: torch.device, plan: Plan) -> bool:
     return choice == "on" or (device.type == "cuda" and find_spec("triton") is not None)
 
 
+def reuse(wanted: float, plan: Plan) -> float:
+    """By how much a preview may use the blocks' last answers again: not at all while they are streamed.
+
+    What brings a block to the device counts on the one before having been asked.
+    """
+    return 0.0 if plan.streams else wanted
+
+
 def lay_out(network: nn.Module, choice: Layout) -> None:
     """Put the weights of three-dimensional convolutions into `choice`; files hold them contiguous.
 
@@ -77,8 +85,3 @@ def compile_blocks(blocks: nn.ModuleList, backend: str) -> None:
     """
     for block in blocks:
         block.forward = torch.compile(block.forward, fullgraph=True, dynamic=True, backend=backend)
-
-
-def uncompile_blocks(blocks: nn.ModuleList) -> None:
-    for block in blocks:
-        block.__dict__.pop("forward", None)

@@ -14,6 +14,9 @@ GIB = 1 << 30
 MARGIN = GIB
 """Left free: what the driver and the libraries take, and what fragments."""
 
+ANSWERS_KEPT = 3
+"""Of a block, for each window of a preview: the first one's, what it added, and what all others did."""
+
 Name = Literal["resident", "swapped", "streamed", "swapped-tiled", "streamed-tiled"]
 
 
@@ -61,6 +64,7 @@ class Demand:
     `width`               channels of the autoencoder's outermost layer, 128 in the published one
     `tokens_width`        channels of the transformer, 3072 in the published one
     `number`              size of a number
+    `reused`              windows whose blocks' answers are kept from step to step, for a preview
     """
 
     transformer: int
@@ -73,6 +77,7 @@ class Demand:
     width: int = 128
     tokens_width: int = 3072
     number: int = 2
+    reused: int = 0
 
 
 def needed(plan: Plan, demand: Demand) -> int:
@@ -94,6 +99,10 @@ def needed(plan: Plan, demand: Demand) -> int:
         / 3072
         * GIB
     )
+    if not plan.streams:
+        tokens = demand.pixels / 256 * demand.latents / 2
+        kept = ANSWERS_KEPT * demand.batch * tokens * demand.tokens_width * demand.number
+        denoising += kept * demand.reused
     if plan.tiles:
         tiled = demand.number / 2 * breadth
         # What each convolution carries from chunk to chunk is kept for every tile.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.messages import Settings
 
 from .conditioning import Levels
 from .denoiser import PIXELS_PER_PATCH
@@ -33,6 +34,11 @@ class Options:
     """Frames; a multiple of 8, so that every window has an even number of latents."""
     steps: int = 50
     """Of each pass, for a job that leaves it open."""
+    preview_steps: int = 20
+    """Of each pass of a preview that leaves it open, but never more than half of `steps`."""
+    preview_reuse: float = 0.1
+    """Of a preview: by how much the transformer's first block may answer otherwise than before, as a part of its
+    answer, for the other blocks' last answer to be used again; 0 asks all blocks at every step."""
     guidance: float = 1.0
     """Of the first pass."""
     second_guidance: float = 6.0
@@ -69,6 +75,11 @@ class Options:
             )
         if not 0 <= self.overlap <= self.window - 5 or self.overlap % 8:
             raise BadSetting(f"windows of {self.window} frames cannot overlap by {self.overlap}")
+        for name in ("steps", "preview_steps"):
+            if not 1 <= getattr(self, name) <= 1000:
+                raise BadSetting(f"{name} is {getattr(self, name)}; it goes from 1 to 1000")
+        if not 0 <= self.preview_reuse <= 1:
+            raise BadSetting(f"preview_reuse is {self.preview_reuse:g}; it goes from 0 to 1")
         if not 0 <= self.degradation <= 1:
             raise BadSetting(f"degradation is {self.degradation:g}; it goes from 0 to 1")
         if self.fineness not in (1, 2, 4, 8):
@@ -81,9 +92,10 @@ class Options:
         self._check_choice("compile", get_args(Compile))
         self._check_choice("vae_layout", get_args(Layout))
 
-    def is_preview(self, steps: int) -> bool:
-        """Whether a job of `steps` (0: it leaves them open) is one to look at, in half the time or less."""
-        return 0 < steps * 2 <= self.steps
+    def steps_of(self, settings: Settings) -> int:
+        """Steps of each pass of a job."""
+        fewer = min(self.preview_steps, max(self.steps // 2, 1))
+        return settings.steps or (fewer if settings.is_preview else self.steps)
 
     def _check_choice(self, name: str, choices: tuple[str | None, ...]) -> None:
         value = getattr(self, name)

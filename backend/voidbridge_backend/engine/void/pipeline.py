@@ -31,7 +31,8 @@ class Method:
     """How one pass is done. Frames, not latents, for `window` and `overlap`.
 
     `guidance` 1 asks the network once a step, anything else twice. `strength` below 1 starts from the plate
-    with noise on it and goes through the last part of the steps only.
+    with noise on it and goes through the last part of the steps only. `reuse` above 0 is for previews, see
+    `Denoiser.reusing`.
     """
 
     scheduler: Kind
@@ -40,6 +41,7 @@ class Method:
     window: int = WINDOW
     overlap: int = OVERLAP
     strength: float = 1.0
+    reuse: float = 0.0
 
 
 ON_DEVICE = 1 << 28
@@ -140,11 +142,13 @@ def denoised(
     def predict_tile(seen: Tensor, run: slice, place: Place, timestep: int) -> Tensor:
         known = conditions.in_run(run) if whole is None else whole
         known = known[..., place[0], place[1]]
-        return denoiser.velocity(seen, known, text, timestep, method.guidance)
+        part = f"{run} {place}"
+        return denoiser.velocity(seen, known, text, timestep, method.guidance, part)
 
     size = (noise.shape[-2], noise.shape[-1])
     predict = (tiling or Tiling(size, size)).tiled(predict_tile)
-    return sampling.denoise(latents, predict, scheduler, steps, runs, on_step=on_step).cpu()
+    with denoiser.reusing(method.reuse):
+        return sampling.denoise(latents, predict, scheduler, steps, runs, on_step=on_step).cpu()
 
 
 def decoded(

@@ -10,6 +10,7 @@ local frames = require("voidbridge.frames")
 local json = require("voidbridge.json")
 local launch = require("voidbridge.launch")
 local refused = require("voidbridge.refused")
+local request = require("voidbridge.request")
 local system = require("voidbridge.system")
 
 local M = {}
@@ -18,6 +19,12 @@ M.RECORD = "version.json"
 
 function M.name(number)
     return ("v%03d"):format(number)
+end
+
+-- A version's name for the artist, who is told what is not to be delivered.
+function M.called(version)
+    local is_preview = version.made_with.engine == "void" and version.made_with.quality == "preview"
+    return M.name(version.number) .. (is_preview and " (preview)" or "")
 end
 
 -- The folder of a tool's versions. `comp_file` is empty where the comp is no file.
@@ -36,7 +43,7 @@ local function in_home(home, number)
 end
 
 -- A new version behind `last`, the highest number that is known. Raises a refusal.
-function M.begin(home, last, request, described)
+function M.begin(home, last, wanted, described)
     system.make_folders(home)
     local number = last + 1
     while system.exists(in_home(home, number) .. "/" .. M.RECORD) do
@@ -46,10 +53,10 @@ function M.begin(home, last, request, described)
         number = number,
         home = home,
         folder = in_home(home, number),
-        wanted = request.wanted,
-        rendered = request.rendered,
-        offset = request.offset,
-        has_affected = request.has_affected,
+        wanted = wanted.wanted,
+        rendered = wanted.rendered,
+        offset = wanted.offset,
+        has_affected = wanted.has_affected,
         made_with = described,
     }
     system.make_folder(version.folder)
@@ -67,6 +74,7 @@ function M.read(home, number)
         return nil
     end
     version.home, version.folder = home, in_home(home, number)
+    version.made_with = request.completed(version.made_with)
     return version
 end
 

@@ -6,7 +6,7 @@
 local M = {}
 
 -- Of the macro. A saved one carries the number it was made with; what it lacks has the default.
-M.VERSION = 1
+M.VERSION = 2
 
 -- Of the color spaces; the first says nothing yet, the last names one in the text beside it.
 M.SPACE_UNSAID, M.SPACE_OTHER = "not said yet", "another, named below"
@@ -15,6 +15,7 @@ M.SPACE_UNSAID, M.SPACE_OTHER = "not said yet", "another, named below"
 -- id      of the input in Fusion
 -- on      the inner tool that has it
 -- option  of `voidbridge run`, where the value becomes one as it is
+-- since   the first version of the macro that has it, if not the first of all
 -- result  whether another value makes another result, so that the one at hand is stale
 local function control(page, name, kind, label, tip, more)
     local made = { page = page, name = name, kind = kind, label = label, tip = tip, on = "plate" }
@@ -88,6 +89,9 @@ M.ALL = {
     control("Engine", "passes", "choice", "passes",
         "Passes of void: two are steadier in time and take twice as long.",
         { result = true, option = "--passes", default = "1", choices = { "1", "2" } }),
+    control("Engine", "quality", "choice", "quality",
+        "Of void: preview takes half the time or less and is for looking; deliver full.",
+        { since = 2, result = true, option = "--quality", default = "full", choices = { "full", "preview" } }),
     control("Engine", "steps", "int", "steps", "Denoising steps of void; 0 leaves it to the engine.",
         { result = true, option = "--steps", default = 0, least = 0, most = 1000, scale = 100 }),
     control("Engine", "region", "choice", "region",

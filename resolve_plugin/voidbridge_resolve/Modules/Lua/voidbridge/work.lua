@@ -78,7 +78,7 @@ end
 local function spelled(version)
     local files = version.offset == 0 and "" or
         (" (files %s)"):format(frames.spelled(frames.shifted(version.wanted, version.offset)))
-    return ("%s, frames %s%s"):format(cache.name(version.number), frames.spelled(version.wanted), files)
+    return ("%s, frames %s%s"):format(cache.called(version), frames.spelled(version.wanted), files)
 end
 
 -- -- how it stands ------------------------------------------------------------------------------------
@@ -93,16 +93,16 @@ local function standing(inside, state, values, thorough)
     end
     local lost = thorough and cache.missing(shown) or {}
     if #lost > 0 then
-        return ("%s lacks %d files, %s first"):format(cache.name(shown.number), #lost, lost[1]), "failed"
+        return ("%s lacks %d files, %s first"):format(cache.called(shown), #lost, lost[1]), "failed"
     end
     local ok, asked = pcall(request.resolve, values, host.scene(inside))
     if not ok then
-        return ("%s, but now: %s"):format(cache.name(shown.number), tostring(asked)), "stale"
+        return ("%s, but now: %s"):format(cache.called(shown), tostring(asked)), "stale"
     end
     local changes = request.differences(request.described(asked), shown.made_with)
     if #changes > 0 then
         local names = table.concat(changes, ", ", 1, math.min(#changes, SEVERAL)) .. (#changes > SEVERAL and ", ..." or "")
-        return ("stale: other than in %s: %s"):format(cache.name(shown.number), names), "stale"
+        return ("stale: other than in %s: %s"):format(cache.called(shown), names), "stale"
     end
     return "done: " .. spelled(shown), "ready"
 end
