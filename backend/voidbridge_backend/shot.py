@@ -10,14 +10,14 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from voidbridge_protocol import __version__
-from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
 from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.messages import Request, ResultFile
 
@@ -49,6 +49,13 @@ class Order:
     folder: Path
     ocio: str = ""
     allowance: Allowance = UNBOUNDED
+    unwanted: Future[None] = field(default_factory=Future)
+    """Done when the job is to stop: what waits for something else can wait for this as well."""
+
+    def must_be_wanted(self) -> None:
+        """Raises `JobCancelled`."""
+        if self.unwanted.done():
+            raise JobCancelled("stopped while results were written")
 
 
 def run(
@@ -181,17 +188,23 @@ class _Results:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=kind is not None)
-        if kind is None:
-            self._collect(0)
+        try:
+            if kind is None:
+                self._collect(0)
+        finally:
+            self._threads.shutdown(wait=True, cancel_futures=True)
 
     def put(self, frame: int, pixels: Pixels | None) -> None:
         """`pixels` are the engine's; None gives the plate back. Waits while too many are pending."""
+        self._order.must_be_wanted()
         self._collect(ENCODERS)
         self._pending.append(self._threads.submit(self._finish, frame, pixels))
 
     def _collect(self, most: int) -> None:
         while len(self._pending) > most:
+            either: tuple[Future[Any], ...] = (self._pending[0], self._order.unwanted)
+            wait(either, return_when=FIRST_COMPLETED)
+            self._order.must_be_wanted()
             seen = self._pending.pop(0).result()
             if seen is not None:
                 self.inspection.add(seen)
@@ -199,8 +212,11 @@ class _Results:
     def _finish(self, frame: int, pixels: Pixels | None) -> Glimpse | None:
         with _about(frame):
             source = self._plates.frame(frame)
+            self._order.must_be_wanted()
             made = None if pixels is None else self._composite.frame(source, frame, pixels)
+            self._order.must_be_wanted()
             data = self._encoded(source, made)
+            self._order.must_be_wanted()
             write_whole(self._order.folder / f"{frame}.exr", data)
         digest = hashlib.sha256(data).hexdigest()
         self._announce(ResultFile(frame, digest, len(data)))

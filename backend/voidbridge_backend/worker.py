@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,14 @@ EXIT_UNUSABLE = 75
 class Progress:
     """The engine's `Watch`: says where the job is, and stops it when it was cancelled."""
 
-    def __init__(self, say: Callable[..., None], should_stop: Callable[[], bool]) -> None:
+    def __init__(self, say: Callable[..., None], unwanted: Future[None]) -> None:
         self._say = say
-        self._should_stop = should_stop
+        self._unwanted = unwanted
         self._stage = ""
         self._began = self._said = 0.0
 
     def step(self, stage: str, done: int, of: int) -> None:
-        if self._should_stop():
+        if self._unwanted.done():
             raise JobCancelled(f"stopped while {stage}")
         now = time.monotonic()
         if stage != self._stage:
@@ -69,14 +70,54 @@ class Progress:
         self._say("warning", text=text)
 
 
+class Unwanted:
+    """The jobs that are to stop. Told of on one thread, heeded on another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Future[None]] = {}
+        self._all = False
+
+    def of(self, job: str) -> Future[None]:
+        """Done as soon as this job is to stop."""
+        with self._lock:
+            return self._of(job)
+
+    def stop(self, job: str) -> None:
+        with self._lock:
+            _complete(self._of(job))
+
+    def stop_all(self) -> None:
+        """Those that are still to come too."""
+        with self._lock:
+            self._all = True
+            for future in self._jobs.values():
+                _complete(future)
+
+    def forget(self, job: str) -> None:
+        """What was said of an earlier run of this job is not meant for the next."""
+        with self._lock:
+            self._jobs.pop(job, None)
+
+    def _of(self, job: str) -> Future[None]:
+        future = self._jobs.setdefault(job, Future())
+        if self._all:
+            _complete(future)
+        return future
+
+
+def _complete(future: Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 class Worker:
     """Obeys orders until there are no more."""
 
     def __init__(self, say: Callable[..., None]) -> None:
         self._say = say
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._unwanted: set[str] = set()
-        self._no_more = threading.Event()
+        self._unwanted = Unwanted()
         self._setup: dict[str, Any] = {}
         self._engines: dict[str, Any] = {}
 
@@ -85,12 +126,12 @@ class Worker:
         for line in lines:
             order = json.loads(line)
             if order["do"] == "cancel":
-                self._unwanted.add(order["job"])
+                self._unwanted.stop(order["job"])
             else:
                 # A cancel that crossed the end of its job is not meant for the next run of the same.
-                self._unwanted.discard(order.get("job", ""))
+                self._unwanted.forget(order.get("job", ""))
                 self._orders.put(order)
-        self._no_more.set()
+        self._unwanted.stop_all()
         self._orders.put(None)
 
     def obey(self) -> None:
@@ -116,7 +157,10 @@ class Worker:
 
     def _run(self, order: dict[str, Any]) -> None:
         try:
-            self._shot(order)
+            try:
+                self._shot(order)
+            finally:
+                self._unwanted.forget(order["job"])
         except JobCancelled:
             self._say("cancelled")
         except Exception as error:  # whatever it is, the next job has a worker
@@ -144,6 +188,7 @@ class Worker:
         from .allowance import Allowance
 
         job = order["job"]
+        unwanted = self._unwanted.of(job)
         request = decode_request(Path(order["request"]).read_bytes())
         objects = Path(order["objects"])
         shot.run(
@@ -154,9 +199,10 @@ class Worker:
                 folder=Path(order["folder"]),
                 ocio=self._setup.get("ocio", ""),
                 allowance=Allowance(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
+                unwanted=unwanted,
             ),
             self._engine(request.settings.engine),
-            Progress(self._say, lambda: job in self._unwanted or self._no_more.is_set()),
+            Progress(self._say, unwanted),
             lambda result: self._say(
                 "result", frame=result.frame, sha256=result.sha256, size=result.size
             ),
