@@ -93,6 +93,7 @@ class Ahead(Conversation):
         partial = [(first + index, offset) for index, offset in message.partial]
         if self._is_taking:
             self._upload.also_wanted(need, partial)
+            self._lacked = self._upload.total - self._upload.sent
 
     def _look_for_cancel(self) -> None:
         if self._listener.should_cancel():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from .errors import (
     from_code,
 )
 from .lifecycle import JobState
+from .losses import Losses
 from .messages import (
     Accepted,
     Attach,
@@ -124,6 +125,7 @@ class Conversation(ABC):
         self._cancelled_at = 0.0
         self._cancel_said = False
         self._from_store = False
+        self._confirmed = self._lacked = 0
 
     @abstractmethod
     def begin(self, welcome: Welcome) -> None:
@@ -134,7 +136,11 @@ class Conversation(ABC):
         """Whether everything that was wanted has been heard."""
 
     def carry_out(self) -> Outcome:
-        """Raises the job's error, or `JobCancelled`; finished frames stay, nothing half-written does."""
+        """Raises the job's error, `JobCancelled`, or `NoProgress` when the daemon is lost again and again.
+
+        Finished frames stay, nothing half-written does.
+        """
+        losses = Losses(self._wire.peer.address, time.monotonic())
         try:
             while True:
                 try:
@@ -142,8 +148,10 @@ class Conversation(ABC):
                     self._acknowledge()
                     return self._outcome()
                 except (ConnectionLost, UnknownSession) as error:
+                    pause = losses.lost(error, self._reached(), time.monotonic())
                     self._listener.trouble(f"{error.text}; trying again")
-                    self._reconnect()
+                    self._reconnect(pause)
+                    losses.connected(time.monotonic())
         finally:
             self._wire.close()
             if self._download:
@@ -176,23 +184,39 @@ class Conversation(ABC):
                 if isinstance(message, Fetched):
                     return
 
-    def _reconnect(self) -> None:
-        """Again and again until the daemon answers, the artist gives up, or the patience is over."""
+    def _reached(self) -> Hashable:
+        """How far the job has come: files in the spool, bytes fetched, what was last said of it."""
+        said = self._last
+        return (
+            *(self._job, self._confirmed, self._lacked),
+            *((said.state, said.stage, said.step, said.ahead, said.attempt) if said else ()),
+            *((self._download.received, len(self._download.finished)) if self._download else ()),
+        )
+
+    def _reconnect(self, pause: float) -> None:
+        """After a pause, until the daemon answers, the artist gives up, or the patience is over."""
         since = time.monotonic()
-        pause = 0.1
         peer = self._wire.peer
         self._wire.close()
         while True:
-            if self._listener.should_cancel():
-                raise JobCancelled("cancelled while the daemon was away")
+            self._rest(pause)
             try:
                 self._wire = Wire(peer, min(RECONNECT_PATIENCE_S, peer.patience))
                 return
             except DaemonUnavailable:
                 if time.monotonic() - since > peer.reconnect:
                     raise
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
+            pause = min(max(2 * pause, 0.1), 1.0)
+
+    def _rest(self, seconds: float) -> None:
+        """Raises `JobCancelled` when the artist gives up meanwhile."""
+        until = time.monotonic() + seconds
+        while not self._listener.should_cancel():
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, POLL_MS / 1000))
+        raise JobCancelled("cancelled while the daemon was away")
 
     def _push(self) -> bool:
         """Sends what may be sent; whether there may be more at once."""
@@ -227,6 +251,7 @@ class Conversation(ABC):
             case Credit() if upload:
                 upload.granted(message.amount)
             case Got() if upload:
+                self._confirmed += 1
                 upload.confirmed(message.sha256)
             case Nack() if upload and message.code in ABOUT_A_FILE:
                 upload.refused(message)
@@ -323,6 +348,7 @@ class Run(Conversation):
         self._state = message.state
         need = indices(message.need, len(self._task.request.files))
         self._upload.wanted(need, message.partial)
+        self._lacked = self._upload.total - self._upload.sent
 
 
 class Fetch(Conversation):

@@ -10,6 +10,7 @@
     + TransferFailed         bytes arrived other than they were announced
   x DaemonError              the daemon as a whole cannot help now
     + DaemonUnavailable      nobody answered
+    + NoProgress             it answers, and is lost again before anything comes of it
     + DaemonDraining
     + SpoolFull
     + UnknownKey             the daemon does not let this client's key in
@@ -105,6 +106,14 @@ class DaemonError(VoidbridgeError):
 class DaemonUnavailable(DaemonError):
     code = "daemon.unavailable"
     hint = "Start it there with: voidbridge serve"
+
+
+class NoProgress(DaemonError):
+    code = "daemon.no-progress"
+    hint = (
+        "The log of the daemon says whether it dies of this job; else look at the network. "
+        "What has arrived is kept: the same command goes on from there."
+    )
 
 
 class DaemonDraining(DaemonError):

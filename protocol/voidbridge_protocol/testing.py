@@ -91,6 +91,8 @@ class Script:
     """It dies when so many payload bytes have come in, and is back at once."""
     dies_giving: tuple[int, ...] = ()
     """It dies when it has sent so many chunks, and is back at once."""
+    dies_of: frozenset[type[Message]] = frozenset()
+    """Messages at each of which it dies, and is back at once."""
     spoilt_uploads: int = 0
     """So many whole files are said to have another hash."""
     spoilt_chunks: int = 0
@@ -184,6 +186,9 @@ class FakeDaemon:
             message, payload = decode(frames)
             self.heard.append(message)
             if {Message, type(message)} & self.script.deaf_to:
+                return
+            if type(message) in self.script.dies_of:
+                self._dying = True
                 return
             if router is self._routers[0]:
                 self._on_control(route, message, payload)
