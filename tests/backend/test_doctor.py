@@ -26,6 +26,7 @@ from voidbridge_protocol.errors import (
     UnreadableFrame,
 )
 from voidbridge_protocol.messages import Device, Health, Settings
+from voidbridge_protocol.testing import Script, fake_daemon
 
 ROOT = Path(__file__).resolve().parents[2]
 Connect = Callable[[], AbstractContextManager[Client]]
@@ -84,9 +85,11 @@ def test_a_busy_daemon_is_not_waited_for(connect: Connect, tmp_path: Path) -> No
     assert check.text.startswith("not tried: 1 jobs are ahead")
 
 
-def test_a_result_that_does_not_come_is_a_failure(connect: Connect) -> None:
-    with connect() as client, pytest.raises(EngineFailed, match="no result within 0 s"):
-        doctor.round_trip(client, patience=0.0)
+def test_a_result_that_does_not_come_is_a_failure() -> None:
+    with fake_daemon(Script(holds=True)) as never:
+        with Client(never.address, user="doctor", software="test", patience=20) as client:
+            with pytest.raises(EngineFailed, match="no result within 0 s"):
+                doctor.round_trip(client, patience=0.0)
 
 
 def test_nobody_there_is_the_last_line_and_what_is_raised(
