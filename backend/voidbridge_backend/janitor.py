@@ -70,7 +70,7 @@ class Janitor:
         least = self.policy.keep_free if self.full else self.policy.keep_free // 2
         if free < least or not self.ledger.settle():
             self.full = SpoolFull(
-                f"the daemon's disk {self.spool.folder} is full; it goes on when "
+                "the disk of the daemon's spool is full; it goes on when "
                 f"{self.policy.keep_free / 2**20:.0f} MB are free"
             )
         else:

@@ -245,7 +245,7 @@ class Ledger:
         self.changed[job] = None
 
     def warned(self, job: str, text: str) -> None:
-        row = self._rows[job]
+        row, text = self._rows[job], self.spool.hidden(text)
         if text not in row.warnings:
             self._save(replace(row, warnings=(*row.warnings, text)))
 
@@ -422,7 +422,8 @@ class Ledger:
 
     def _blame(self, job: str, error: VoidbridgeError) -> None:
         row = self._rows[job]
-        self._rows.put(replace(row, code=error.code, text=error.text, hint=error.hint))
+        text = self.spool.hidden(error.text)
+        self._rows.put(replace(row, code=error.code, text=text, hint=error.hint))
 
     def _write(self, row: Row) -> None:
         self.store.save(row)

@@ -64,7 +64,7 @@ class Spool:
     """The spool in `folder`, which is made where it is missing."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder = folder.absolute()
         self.objects = folder / "objects"
         self._parts_folder = folder / "parts"
         self._jobs = folder / "jobs"
@@ -233,6 +233,10 @@ class Spool:
         """Jobs that have made something."""
         return [entry.name for entry in _entries(self._jobs)]
 
+    def hidden(self, text: str) -> str:
+        """The text without the spool's place on this machine, which is no business of a client's."""
+        return text.replace(str(self.folder), "SPOOL")
+
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
 
@@ -284,5 +288,6 @@ def _fsync_folder(folder: Path) -> None:
 def _spool_error(folder: Path, error: OSError) -> SpoolFull:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(folder).free
-        return SpoolFull(f"the daemon's spool {folder} is full: {free / 2**20:.0f} MB are free")
-    return SpoolFull(f"the daemon's spool {folder} cannot be written: {error.strerror}")
+        return SpoolFull(f"the daemon's spool is full: {free / 2**20:.0f} MB are free")
+    log.error("the spool %s cannot be written: %s", folder, error)
+    return SpoolFull(f"the daemon's spool cannot be written: {error.strerror}")

@@ -76,8 +76,8 @@ class Wanted:
         need, free = self.room(user, files) + keep_free, self._spool.free_bytes()
         if need > free:
             raise SpoolFull(
-                f"the job needs {_shown(need)} in the daemon's spool ({self._spool.folder}), with what "
-                f"is promised to others and kept free; {_shown(free)} are free"
+                f"the job needs {_shown(need)} in the daemon's spool, with what is promised to others "
+                f"and kept free; {_shown(free)} are free"
             )
 
     def parts(self) -> set[str]:

@@ -94,9 +94,11 @@ def test_a_full_disk_closes_the_door_and_room_opens_it_again(emptied: Box, tmp_p
     eventually(lambda: not made.health().ready, "the door to close")
     refused = voidbridge(*run_words(shot, tmp_path / "out", made.address, "--json"))
     assert (refused.code, refused.event("error")["code"]) == (3, "daemon.spool-full"), refused.err
+    assert str(emptied.disk) not in refused.out + refused.err
     made.wait_for_state(waiting, "done")  # what runs goes on
     status = made.status(queued)
     assert (status.state.value, status.code) == ("queued", "daemon.spool-full")
+    assert str(emptied.disk) not in status.text
     emptied.empty()
     made.wait_for_state(queued, "done")
     assert voidbridge(*run_words(shot, tmp_path / "out", made.address)).code == 0
@@ -135,6 +137,8 @@ def test_a_result_that_finds_no_room_fails_its_job_and_leaves_nothing_half(
     emptied.fill(but=128 << 10)  # a result has 300 kB, a row of the table has less than one
     failed = made.wait_for_state(job, "failed")
     assert failed.code == "job.disk-full"
+    assert " SPOOL/jobs/" in failed.text
+    assert str(emptied.disk) not in failed.text
     assert leftovers(emptied.disk / "spool") == []
     emptied.empty()
     eventually(lambda: made.health().ready, "the door to open")

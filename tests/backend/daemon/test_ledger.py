@@ -17,6 +17,7 @@ from voidbridge_backend.wanted import MOST_PARTIAL
 from voidbridge_protocol.errors import (
     BadSetting,
     DeviceFailed,
+    DiskFull,
     EngineFailed,
     NoDevice,
     RequestError,
@@ -370,6 +371,19 @@ def test_results_stay_when_the_table_cannot_take_the_job_once_more(box: Box) -> 
     assert box.written() == before
     assert box.submit(made, again=True) == job
     assert box.state(job) is JobState.RUNNING
+
+
+def test_nobody_is_told_where_the_spool_lies(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.ledger.device_ready("cpu")
+    place = box.spool.result_path(job, 1001)
+    box.ledger.warned(job, f"{place} was slow")
+    box.ledger.failed(job, DiskFull(f"{place} cannot be written: 0 MB are free"))
+    status = box.ledger.status(job)
+    assert status.text == f"SPOOL/jobs/{job}/1001.exr cannot be written: 0 MB are free"
+    assert status.warnings == (f"SPOOL/jobs/{job}/1001.exr was slow",)
 
 
 def test_an_unknown_job_is_said_to_be_unknown(box: Box) -> None:
