@@ -114,7 +114,7 @@ def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[
     total = sum(path.stat().st_size for path in plates)
     best = Best()
     steps: list[Callable[[], None]] = [
-        lambda: best.rate("loopback_bytes_s", limits.loopback(total, work)),
+        lambda: best.rate("loopback_bytes_s", limits.loopback(total)),
         lambda: best.rate("loopback_curve_bytes_s", limits.encrypted_loopback(total)),
         lambda: best.rate("disk_bytes_s", limits.disk(work, plates)),
         lambda: transfers(work, source, "", best),

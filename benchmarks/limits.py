@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
@@ -20,9 +21,10 @@ WINDOW = 16 << 20
 """Bytes on their way at once."""
 
 
-def loopback(total: int, folder: Path) -> float:
+def loopback(total: int) -> float:
     """Bytes a second of 2 MiB chunks on credit between two processes, over a Unix socket."""
-    return _chunks(total, f"ipc://{folder}/bare", None)
+    with tempfile.TemporaryDirectory(prefix="voidbridge-") as folder:
+        return _chunks(total, f"ipc://{folder}/bare", None)
 
 
 def encrypted_loopback(total: int) -> float:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,13 +47,16 @@ class Served:
 def serving(folder: Path, *, encrypted: bool = False) -> Iterator[Served]:
     """A daemon with a worker that is ready: on a Unix socket, or `encrypted` on TCP. Its spool is in `folder`."""
     folder.mkdir(mode=0o700)
-    address = f"tcp://127.0.0.1:{_two_free_ports()}" if encrypted else f"ipc://{folder}/ctl"
+    # Not in `folder`: the path of a Unix socket has a hundred characters at most.
+    sockets = tempfile.TemporaryDirectory(prefix="voidbridge-")
+    address = f"tcp://127.0.0.1:{_two_free_ports()}" if encrypted else f"ipc://{sockets.name}/ctl"
     words = ["serve", "--listen", address, "--spool", str(folder / "spool")]
     known = _keys(folder / "keys") if encrypted else None
     if known:
         words += ["--keys", str(folder / "keys"), "--require-keys"]
     log = folder / "log"
     with (
+        sockets,
         log.open("wb") as errors,
         subprocess.Popen([sys.executable, "-m", "voidbridge_backend", *words], stderr=errors) as it,
     ):

@@ -29,7 +29,7 @@ from .invent import invented
 from .sources import Source, Sources, piece
 from .tone import Tone, exposed
 
-VERSION = 1
+VERSION = 2
 KEPT = 3
 """Inventions that are remembered, to be brought along to later frames."""
 SLIVER = 0.004
@@ -218,7 +218,7 @@ class _Task:
         joint = joined(
             fill, known & wanted, target.light, target.hole, self._block_px, self.shot.tone
         )
-        plate[box.slices] = np.where(target.hole[..., None], joint, target.light)
+        np.copyto(plate[box.slices], joint, where=target.hole[..., None])
         return plate
 
     def _with_band(self, hole: Mask) -> Mask:

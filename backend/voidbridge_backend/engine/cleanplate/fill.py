@@ -48,7 +48,7 @@ def _planes(picture: Floats) -> Floats:
 
 
 def joined(fill: Floats, known: Mask, plate: Floats, hole: Mask, block: int, tone: Tone) -> Floats:
-    """`fill` with a smooth gain that makes it meet the plate around the hole.
+    """`fill` with a smooth gain that makes it meet the plate around the hole; of use in the hole only.
 
     All of one box, [height, width(, 3)]. `known` is where `fill` holds something, which has to include a
     band around the hole; there the ratio of plate to fill is measured over blocks of `block` pixels and
@@ -72,8 +72,7 @@ def joined(fill: Floats, known: Mask, plate: Floats, hole: Mask, block: int, ton
     gain = spread(ratio, weight)
     gain = cv2.GaussianBlur(gain, (0, 0), 0.8, borderType=cv2.BORDER_REPLICATE)
     full = cv2.resize(gain, (size[0] * block, size[1] * block), interpolation=cv2.INTER_LINEAR)
-    corrected = (fill + floor) * np.exp(full[:height, :width]) - floor
-    return np.asarray(np.where(hole[..., None], corrected, fill), np.float32)
+    return np.asarray((fill + floor) * np.exp(full[:height, :width]) - floor, np.float32)
 
 
 def _means(picture: Floats, block: int) -> Floats:

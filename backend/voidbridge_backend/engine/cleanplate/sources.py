@@ -39,10 +39,10 @@ class Source:
 
 def piece(frame: int, box: Box, light: Floats, hidden: NDArray[np.bool_], tone: Tone) -> Source:
     """`light` and `hidden` are of the box. What half floats hold well enough is kept as such."""
-    free = np.where(hidden, 0, 255).astype(np.uint8)
+    free = (~hidden).view(np.uint8) * np.uint8(255)
     size = 2 * KERNEL + 1
     safe = cv2.erode(free, np.ones((size, size), np.uint8), borderValue=255)
-    fits = light.size == 0 or float(np.abs(light).max()) <= HALF_MAX
+    fits = light.size == 0 or float(max(light.max(), -light.min())) <= HALF_MAX
     kept = light.astype(np.float16) if fits else light.copy()
     return Source(frame, box, kept, tone.grey8(light), np.asarray(safe, np.uint8))
 

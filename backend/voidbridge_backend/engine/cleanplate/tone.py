@@ -33,6 +33,21 @@ class Tone:
         code *= np.float32(1 / math.log1p(STEEP * WHITE))
         return code
 
+    def apart(self, layers: Floats, one: Floats) -> Floats:
+        """[layer, pixel]: how far `encode` of each layer [layer, pixel, 3] is from that of `one` [pixel, 3], in the
+        channel that differs most. One logarithm instead of three.
+        """
+        lifted, base = (
+            np.maximum(light, 0) * np.float32(STEEP * self.exposure) + np.float32(1)
+            for light in (layers, one)
+        )
+        lifted /= base
+        # Three maxima of whole planes are several times faster than one along an axis of three.
+        most = np.maximum(np.maximum(lifted[..., 0], lifted[..., 1]), lifted[..., 2])
+        least = np.minimum(np.minimum(lifted[..., 0], lifted[..., 1]), lifted[..., 2])
+        ratio = np.maximum(most, 1 / least)
+        return np.asarray(np.log(ratio) * np.float32(1 / math.log1p(STEEP * WHITE)), np.float32)
+
     def compress(self, light: Floats) -> Floats:
         """Like `encode`, odd about zero: nothing is lost, and `expand` brings it back."""
         steep = np.float32(STEEP * self.exposure)
