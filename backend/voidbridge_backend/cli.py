@@ -270,6 +270,7 @@ def _serve_command(found: Any) -> None:
     serve.add_argument(
         "--require-keys", action="store_true", default=None, help="on this machine's address too"
     )
+    serve.add_argument("--shares", metavar="LIST", help="folders whose files need not be sent")
     serve.add_argument("--max-frames", metavar="N", help="frames of one job")
     serve.add_argument("--max-file-mb", metavar="N", help="megabytes of one file")
     serve.add_argument("--stall-s", metavar="N", help="seconds that one step may take")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,16 @@ class ClientOptions:
     def is_embedded(self) -> bool:
         """Whether the daemon is one of our own."""
         return not self.address and self.config is not None
+
+    def sharing(self, folders: Iterable[Path]) -> ClientOptions:
+        """A daemon of our own may open what lies in these: it can do no more than we can."""
+        if self.config is None or not self.is_embedded or os.name != "posix":
+            return self
+        paths = (os.path.abspath(folder) for folder in folders)
+        ours = (path for path in paths if "=" not in path)
+        shares = dict.fromkeys((*self.config.shares, *ours))
+        said = tuple(share for share in shares if "," not in share)  # else it is no list of them
+        return replace(self, config=replace(self.config, shares=said))
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,7 @@ def remove(
 ) -> Outcome:
     """A shot from files to files, with everything said on `to`."""
     began = time.monotonic()
+    who = who.sharing(sequence.folder for sequence in assignment.roles().values())
     listener = _listener(to, result, cancelled, own=who.is_embedded)
     if growing:
         outcome = _run_growing(assignment, result, who, to, listener)
@@ -143,9 +155,10 @@ def _run_growing(
 ) -> Outcome:
     with _client(who) as client, Growing(assignment, open(0, "rb", 0, closefd=False)) as growing:
         ahead = client.send_ahead(growing.more, listener)
-        to.event("rendered", sent=ahead)
+        to.event("rendered", sent=ahead.uploaded)
         outcome = client.run(_task(assignment, result, to, listener, growing.hash_of), listener)
-    outcome.uploaded += ahead
+    outcome.uploaded += ahead.uploaded
+    outcome.handed_over += ahead.handed_over
     return outcome
 
 
@@ -400,6 +413,10 @@ def _listener(
         to.stage("uploading MB", sent >> 20, max(total >> 20, 1))
         to.event("uploading", sent=sent, total=total)
 
+    def on_handed_over(done: int, of: int) -> None:
+        to.stage("handing over", done, of)
+        to.event("handed-over", files=done, of=of)
+
     def on_frame(frame: int) -> None:
         fetched.add(frame)
         if result is not None:
@@ -413,7 +430,9 @@ def _listener(
         to.say(f"note: {text}")
         to.event("trouble", text=text)
 
-    return Listener(on_status, on_sent, on_frame, on_trouble, on_accepted, cancelled.is_set)
+    return Listener(
+        on_status, on_sent, on_frame, on_trouble, on_accepted, cancelled.is_set, on_handed_over
+    )
 
 
 def _finish(outcome: Outcome, result: Sequence, to: Screen, began: float) -> None:
@@ -431,6 +450,7 @@ def _finish(outcome: Outcome, result: Sequence, to: Screen, began: float) -> Non
         from_store=outcome.from_store,
         preview=is_preview,
         uploaded=outcome.uploaded,
+        handed_over=outcome.handed_over,
         warnings=list(outcome.warnings),
         seconds=round(seconds, 2),
     )

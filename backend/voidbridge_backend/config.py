@@ -44,6 +44,8 @@ class Config:
     """Gigabytes that the spool may take before what nobody needs is deleted sooner; 0: the whole disk."""
     keep_free_mb: int = 1024
     """Megabytes of the spool's disk that stay free; with less nothing new is taken in."""
+    shares: tuple[str, ...] = ()
+    """Folders of which clients may hand files over by their paths: "FOLDER", or "PREFIX=FOLDER"."""
     keys: Path = Path("~/.config/voidbridge/keys")
     """The folder with secret keys, and with the list of keys that the daemon allows."""
     server_key: str = ""

@@ -40,6 +40,7 @@ from voidbridge_protocol.messages import (
     Get,
     GetHealth,
     GetProvenance,
+    HandOver,
     Health,
     Hello,
     Lacking,
@@ -74,7 +75,9 @@ from .outbox import TABLE_FULL, Outbox
 from .pace import Pace
 from .retention import Policy
 from .sessions import Session, Sessions
+from .shares import Shares
 from .spool import Owned, Spool
+from .takeover import Takeover
 from .vitals import Vitals
 
 log = logging.getLogger(__name__)
@@ -101,6 +104,7 @@ class Daemon:
         limits: Limits,
         most_clients: int,
         pace: Pace,
+        shares: Shares,
         software: str,
     ) -> None:
         self._ledger = ledger
@@ -121,7 +125,10 @@ class Daemon:
         self._janitor = Janitor(
             ledger, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
         )
-        self._intake = Intake(ledger, self._disk, self._janitor, limits, pace, self._bulk)
+        self._takeover = Takeover(shares, spool, self._disk, self._epoch, self._tell)
+        self._intake = Intake(
+            ledger, self._disk, self._janitor, limits, pace, self._takeover, self._bulk
+        )
         self._bulletin = Bulletin(gate, ledger, self._sessions, self._say)
         self.report: Callable[[Vitals], None] = lambda vitals: None
         """Whom to tell every second how the daemon does."""
@@ -157,6 +164,7 @@ class Daemon:
                 now = time.monotonic()
                 self._crew.tick(now)
                 self._janitor.tick(now)
+                self._takeover.tick(now)
                 self._report(now)
                 self._forget(now)
                 for give_back in self._pace.due(now):
@@ -236,7 +244,7 @@ class Daemon:
 
     def _lose(self, line: Line) -> None:
         """This client is gone, or has to say hello again; its files stay where they are."""
-        self._disk.pause(self._sessions.gone(line))
+        self._intake.leave(self._sessions.gone(line))
 
     def _forget(self, now: float) -> None:
         """Who has fallen silent, and whose key is not allowed any more."""
@@ -294,7 +302,7 @@ class Daemon:
         if self._sessions.is_full(user):
             for old in self._sessions.of_user(user):
                 self._send(old, Ping())  # who has hung up is found out by that
-        self._disk.pause(self._sessions.hello(hello.session, user, guest, line, time.monotonic()))
+        self._intake.leave(self._sessions.hello(hello.session, user, guest, line, time.monotonic()))
         log.info("hello", extra={"user": user, "software": hello.software})
         return Welcome(
             version,
@@ -305,6 +313,7 @@ class Daemon:
             CAPABILITIES,
             engines=self._ledger.engines,
             user=user,
+            shares=self._takeover.prefixes,
         )
 
     def _health(self) -> Health:
@@ -417,6 +426,8 @@ class Daemon:
             case Put():
                 assert payload is not None
                 self._intake.put(session, message, payload)
+            case HandOver():
+                self._intake.hand_over(session, message)
             case Get():
                 self._get(session, message)
             case _:

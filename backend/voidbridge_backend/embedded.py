@@ -65,6 +65,7 @@ def _command(config: Config, address: str, spool: Path) -> list[str]:
         "--models": str(config.models),
         "--ocio": config.ocio,
         "--window-mb": str(config.window_mb),
+        "--shares": ",".join(config.shares),
     }
     return [*command, *(word for flag in flags.items() for word in flag if flag[1])]
 

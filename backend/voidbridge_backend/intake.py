@@ -1,14 +1,23 @@
-"""Files in: what becomes of each piece that a client sends, and of the credit that it spent."""
+"""Files in: what becomes of each piece that a client sends, and of each file that it hands over."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import BadMessage
-from voidbridge_protocol.messages import Credit, Got, Limits, Message, Nack, Put
+from voidbridge_protocol.messages import (
+    MAX_HANDED,
+    Credit,
+    Got,
+    HandOver,
+    Limits,
+    Message,
+    Nack,
+    Put,
+)
 
 from .disk import Disk
 from .janitor import Janitor
@@ -16,6 +25,7 @@ from .ledger import Ledger
 from .pace import Pace
 from .sessions import Session
 from .spool import Owned
+from .takeover import Takeover
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class Intake:
     janitor: Janitor
     limits: Limits
     pace: Pace
+    takeover: Takeover
     say: Callable[[Session, Message], None]
     """Says something on a client's bulk socket."""
 
@@ -51,6 +62,40 @@ class Intake:
         self.disk.take(
             file.user, put, payload, lambda reply: self._stored(session, file, length, reply)
         )
+
+    def hand_over(self, session: Session, asked: HandOver) -> None:
+        """Answered by one `Got` or `Nack`. Raises `BadMessage` for what is beyond the limits."""
+        if session.handed >= MAX_HANDED:
+            raise BadMessage(f"more than {MAX_HANDED} files are handed over at once")
+        if asked.size > self.limits.file:
+            raise BadMessage(f"a file of {asked.size} bytes; {self.limits.file} at most")
+        file = Owned(session.user, asked.sha256)
+        session.handed += 1
+        if self.ledger.spool.has(file):
+            self._handed(session, file, Got(asked.sha256), 0)
+        elif file not in session.offered and not self.ledger.is_wanted(file):
+            self._handed(session, file, self.takeover.refusal(file), 0)
+        elif full := self.janitor.full:
+            self._handed(session, file, Nack(asked.sha256, 0, full.code, full.text), 0)
+        else:
+            session.receiving.add(file)
+            self.takeover.begin(file, asked, lambda *told: self._handed(session, file, *told))
+
+    def leave(self, files: Iterable[Owned]) -> None:
+        """Nobody brings these at the moment."""
+        self.takeover.leave(files)
+        self.disk.pause(files)
+
+    def _handed(self, session: Session, file: Owned, reply: Message, copied: int) -> None:
+        if isinstance(reply, Got):
+            session.receiving.discard(file)
+            self.ledger.file_arrived(file)
+
+        def answer() -> None:
+            session.handed -= 1
+            self.say(session, reply)
+
+        self.pace.after(file.user, copied, time.monotonic(), answer)
 
     def _stored(self, session: Session, file: Owned, length: int, reply: Message | None) -> None:
         if isinstance(reply, Got):

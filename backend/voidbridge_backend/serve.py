@@ -24,6 +24,7 @@ from .health import Patience
 from .ledger import Ledger
 from .pace import Pace
 from .retention import DAY_S, Policy
+from .shares import Shares
 from .spool import Spool
 from .store import Store
 
@@ -47,6 +48,9 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         quota=config.spool_gb << 30,
         keep_free=config.keep_free_mb << 20,
     )
+    shares = Shares(config.shares, closed=(config.spool, config.keys))
+    for folder in shares.missing:
+        log.warning("the shared folder %s is not there: files are sent until it is", folder)
     spool = Spool(config.spool)
     store = Store(config.spool / "jobs.db")
     ledger = Ledger(store, spool, NAMES, policy.keep_free, config.max_jobs)
@@ -73,6 +77,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         ),
         config.max_clients,
         Pace(config.max_upload_mb_s * 1_000_000),
+        shares,
         SOFTWARE,
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))

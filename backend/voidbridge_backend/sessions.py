@@ -26,6 +26,8 @@ class Session:
     bulk: Line | None = None
     spent: int = 0
     """Payload bytes on their way to the disk: never above the window."""
+    handed: int = 0
+    """Files that it handed over and has heard nothing of."""
     watching: set[str] = field(default_factory=set)
     """Jobs whose news this client wants."""
     receiving: set[Owned] = field(default_factory=set)

@@ -40,7 +40,7 @@ class Ahead(Conversation):
     def begin(self, welcome: Welcome) -> None:
         if self._upload is None:
             self._upload = Upload((), (), welcome.limits.chunk)
-        self._upload.reconnected()
+        self._upload.reconnected(welcome.epoch, welcome.shares)
         self._upload.wanted((), ())
         self._offered.clear()
         self._offer(0)

@@ -95,13 +95,13 @@ class Client:
         """
         return Run(self._give_away(), task, listener or Listener(), wait).carry_out()
 
-    def send_ahead(self, more: More, listener: Listener | None = None) -> int:
-        """Sends files of a request that is still to come, as they come. The payload bytes that were sent.
+    def send_ahead(self, more: More, listener: Listener | None = None) -> Outcome:
+        """Sends files of a request that is still to come, as they come. What that came to, without a job.
 
         Ends when there are no more, though not all of them are with the daemon: `run` goes on where this was.
         Raises what `more` raises, and `JobCancelled`.
         """
-        return Ahead(self._give_away(), more, listener or Listener()).carry_out().uploaded
+        return Ahead(self._give_away(), more, listener or Listener()).carry_out()
 
     def fetch(
         self, job: str, target: Callable[[int], Path], listener: Listener | None = None

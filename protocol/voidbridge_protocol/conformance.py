@@ -21,6 +21,7 @@ from .codec import MAGIC, PREFIX, Frame, decode, encode, indices
 from .errors import (
     BadMessage,
     BadSetting,
+    NotHere,
     ProtocolError,
     TransferFailed,
     UnknownJob,
@@ -42,6 +43,7 @@ from .messages import (
     GetHealth,
     GetProvenance,
     Got,
+    HandOver,
     Health,
     Hello,
     Lacking,
@@ -267,6 +269,22 @@ def _takes_files_ahead(visitor: _Visitor) -> None:
     visitor.say(Cancel(job))
 
 
+def _opens_nothing_that_is_not_shared(visitor: _Visitor) -> None:
+    welcome = visitor.introduced(attach=True)
+    if not welcome.shares:
+        return
+    request, _ = _shot(welcome)
+    job = _submitted(visitor, request, [0, 1], ())
+    said = set()
+    for path in ("/etc/passwd", "", f"{welcome.shares[0]}/../passwd", welcome.shares[0]):
+        visitor.say_bulk(HandOver(request.files[0].sha256, SIZE, path, "0" * 64))
+        nack = visitor.expect(Nack, visitor.bulk)
+        said.add((nack.code, nack.offset, nack.text))
+    _require(len(said) == 1, f"tells one path that it does not open from another: {said}")
+    _require(nack.code == NotHere.code, f"says {nack.code} to a path that it does not open")
+    visitor.say(Cancel(job))
+
+
 def _refuses_unknown_settings(visitor: _Visitor) -> None:
     welcome = visitor.introduced()
     request, _ = _shot(welcome)
@@ -366,6 +384,7 @@ CHECKS: dict[str, Callable[[_Visitor], None]] = {
     "unknown fields are ignored": _ignores_unknown_fields,
     "capabilities are kept": _does_what_it_promised,
     "files are taken before their job": _takes_files_ahead,
+    "no path is opened that is not shared": _opens_nothing_that_is_not_shared,
     "what is no message is refused, and the connection goes on": _refuses_what_is_no_message,
     "who has not said hello is refused": _refuses_strangers,
     "unknown jobs are refused": _refuses_unknown_jobs,

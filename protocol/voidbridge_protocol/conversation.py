@@ -19,6 +19,7 @@ from .errors import (
     BadMessage,
     DaemonUnavailable,
     JobCancelled,
+    NotHere,
     TransferFailed,
     UnknownSession,
     VoidbridgeError,
@@ -74,6 +75,8 @@ class Outcome:
     uploaded: int
     """Payload bytes that had to be sent."""
     warnings: tuple[str, ...] = ()
+    handed_over: int = 0
+    """Files that the daemon took from a disk that both see; nothing of them was sent."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,10 @@ class Listener:
     trouble: Callable[[str], None] = lambda text: None
     accepted: Callable[[str], None] = lambda job: None
     should_cancel: Callable[[], bool] = lambda: False
+    handed_over: Callable[[int, int], None] = lambda done, of: None
 
 
-ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code})
+ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code, NotHere.code})
 """Codes after which a file is sent again; any other ends the upload."""
 
 
@@ -118,7 +122,7 @@ class Conversation(ABC):
         self._last: Status | None = None
         self._download: Download | None = None
         self._upload: Upload | None = None
-        self._held: tuple[Put, bytes] | None = None
+        self._held: tuple[Message, Frame | None] | None = None
         self._held_get: Get | None = None
         self._provenance: bytes | None = None
         self._asked_for_end = False
@@ -221,10 +225,12 @@ class Conversation(ABC):
     def _push(self) -> bool:
         """Sends what may be sent; whether there may be more at once."""
         if self._upload:
-            self._held = self._held or self._upload.next_chunk()
+            upload = self._upload
+            self._held = self._held or upload.next_hand_over() or upload.next_chunk()
             if self._held and self._wire.say_bulk(*self._held):
+                if isinstance(self._held[0], Put):
+                    self._listener.sent(upload.sent, upload.total)
                 self._held = None
-                self._listener.sent(self._upload.sent, self._upload.total)
                 return True
         if self._download:
             while get := self._held_get or self._download.next_get():
@@ -252,7 +258,8 @@ class Conversation(ABC):
                 upload.granted(message.amount)
             case Got() if upload:
                 self._confirmed += 1
-                upload.confirmed(message.sha256)
+                if upload.confirmed(message.sha256):
+                    self._listener.handed_over(upload.handed_over, upload.to_hand_over)
             case Nack() if upload and message.code in ABOUT_A_FILE:
                 upload.refused(message)
             case Nack():
@@ -298,6 +305,7 @@ class Conversation(ABC):
             self._from_store,
             self._upload.sent if self._upload else 0,
             self._last.warnings if self._last else (),
+            self._upload.handed_over if self._upload else 0,
         )
 
     def _fetched_all(self) -> bool:
@@ -327,7 +335,7 @@ class Run(Conversation):
             # Submitted once more, a job that failed meanwhile would start anew behind the artist's back.
             self._wire.say(Watch(self._job))
             return
-        self._upload.reconnected()
+        self._upload.reconnected(welcome.epoch, welcome.shares)
         self._wire.say(Submit(self._task.priority, self._again), self._task.request.canonical())
 
     def is_over(self) -> bool:

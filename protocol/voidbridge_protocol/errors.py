@@ -8,6 +8,7 @@
     + IllegalTransition
     + WrongOffset            a piece of a file that does not continue what is there
     + TransferFailed         bytes arrived other than they were announced
+    + NotHere                a file that was handed over by its path has to be sent
   x DaemonError              the daemon as a whole cannot help now
     + DaemonUnavailable      nobody answered
     + NoProgress             it answers, and is lost again before anything comes of it
@@ -96,6 +97,11 @@ class WrongOffset(ProtocolError):
 class TransferFailed(ProtocolError):
     code = "protocol.transfer"
     hint = "The file changed while it was sent, or the network damages data; run the job again."
+
+
+class NotHere(ProtocolError):
+    code = "protocol.not-here"
+    hint = "The client sends the file by itself; nothing is to be done."
 
 
 class DaemonError(VoidbridgeError):

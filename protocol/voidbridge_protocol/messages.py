@@ -27,6 +27,11 @@ MAX_UNANSWERED = 32
 MAX_CHUNK = 2 * 1024 * 1024
 """Bytes of one payload at most. libzmq is fastest with 1 to 2 MiB, and its heartbeats fail behind larger frames."""
 
+MAX_HANDED = 4
+"""`HandOver`s that are not answered yet: a daemon copies one file after the other."""
+MAX_PATH = 4096
+"""Characters of a path, as Linux has them."""
+
 MAX_OFFERED = 1000
 """Files in one `Offer`; a header has room for so many."""
 
@@ -109,6 +114,8 @@ class Welcome(Message):
     engines: tuple[str, ...] = ()
     user: str = ""
     """Whom the client's jobs belong to; empty: whom `Hello` named."""
+    shares: tuple[str, ...] = ()
+    """Folders of which the daemon sees the files too, as clients call them; none: nothing is to be handed over."""
 
 
 @dataclass(frozen=True)
@@ -334,6 +341,24 @@ class Put(Message):
 
 
 @dataclass(frozen=True)
+class HandOver(Message):
+    """Client to daemon, bulk: this file lies there, take it yourself. Answered by `Got` or `Nack`."""
+
+    kind = "hand-over"
+    sha256: str
+    size: int
+    path: str
+    """Absolute, as clients call it, below one of `Welcome.shares`."""
+    proof: str
+    """What `handover.proof` makes of the file: it shows that the client can read it."""
+
+    def __post_init__(self) -> None:
+        check_file(self.sha256, self.size)
+        if len(self.path) > MAX_PATH:
+            raise BadMessage(f"a path of {len(self.path)} characters; {MAX_PATH} at most")
+
+
+@dataclass(frozen=True)
 class Credit(Message):
     """Daemon to client, bulk: this many more payload bytes may be sent."""
 
@@ -355,7 +380,7 @@ class Got(Message):
 
 @dataclass(frozen=True)
 class Nack(Message):
-    """Daemon to client, bulk: this file was not taken. Send it again from `offset`, or give up."""
+    """Daemon to client, bulk: this file was not taken. Send it from `offset` on, or give up."""
 
     kind = "nack"
     sha256: str

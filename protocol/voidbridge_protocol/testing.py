@@ -10,7 +10,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import zmq
@@ -19,6 +19,7 @@ from .codec import Frame, decode, decode_request, encode, ranges
 from .errors import (
     BadMessage,
     BadSetting,
+    NotHere,
     RequestError,
     SpoolFull,
     TransferFailed,
@@ -28,6 +29,7 @@ from .errors import (
     VoidbridgeError,
     WrongOffset,
 )
+from .handover import below, proof
 from .lifecycle import JobState, advance
 from .messages import (
     CAPABILITIES,
@@ -45,6 +47,7 @@ from .messages import (
     GetHealth,
     GetProvenance,
     Got,
+    HandOver,
     Health,
     Hello,
     Lacking,
@@ -99,6 +102,8 @@ class Script:
     """So many chunks of results arrive with other bytes."""
     limits: Limits = field(default_factory=Limits)
     capabilities: tuple[str, ...] = CAPABILITIES
+    shares: tuple[str, ...] = ()
+    """Folders whose files it opens itself."""
     has_no_room: bool = False
     """Nothing that is sent can be written."""
 
@@ -257,6 +262,7 @@ class FakeDaemon:
             self.script.limits,
             self.script.capabilities,
             ENGINES,
+            shares=self.script.shares,
         )
 
     def _submit(self, route: bytes, request: Request, again: bool) -> None:
@@ -363,6 +369,9 @@ class FakeDaemon:
                 self._give(route, Pong())
             case Put() if payload is not None:
                 self._put(route, message, bytes(payload))
+            case HandOver():
+                self._give(route, self._took(message))
+                self._proceed()
             case Get():
                 self._get(route, message)
             case _:
@@ -381,6 +390,20 @@ class FakeDaemon:
         if self._deaths and self.taken >= self._deaths[0]:
             self._deaths.pop(0)
             self._dying = True
+
+    def _took(self, asked: HandOver) -> Message:
+        """Whether the file is there, shown to be the client's, and what it was announced as."""
+        with suppress(OSError):
+            if any(below(share, asked.path) for share in self.script.shares):
+                with open(asked.path, "rb", buffering=0) as file:
+                    shown = proof(self._epoch, asked.sha256, asked.size, file)
+                    file.seek(0)
+                    data = file.read()
+                if shown == asked.proof and hashlib.sha256(data).hexdigest() == asked.sha256:
+                    self.objects[asked.sha256] = data
+                    return Got(asked.sha256)
+        have = len(self._parts.get(asked.sha256, b""))
+        return Nack(asked.sha256, have, NotHere.code, "this file has to be sent")
 
     def _store(self, put: Put, piece: bytes) -> Message | None:
         if self.script.has_no_room:

@@ -1,6 +1,7 @@
 """Files in and files out, as state without sockets: what to send next, what to ask for next, what is done.
 
-`Upload` cuts source files into chunks as far as the daemon's credit reaches; `Download` asks for results in
+`Upload` names files that lie on a disk of the daemon's too, and cuts the others into chunks as far as the
+daemon's credit reaches; `Download` asks for results in
 ranges, as many bytes at once as the window allows, and writes each as NAME.tmp, verified, fsynced, renamed: the
 last three on a thread of its own, so that the next result arrives while the disk is still busy with this one.
 Both survive a broken connection: they are told so and go on where the other side says it stands.
@@ -19,9 +20,20 @@ from pathlib import Path
 from typing import IO
 
 from .digest import Digest
-from .errors import TransferFailed, UnreadableFrame
+from .errors import NotHere, TransferFailed, UnreadableFrame
 from .files import disk_error, publish, temporary
-from .messages import MAX_UNANSWERED, Chunk, FrameFile, Get, Nack, Put, ResultFile
+from .handover import name_of, proof
+from .messages import (
+    MAX_HANDED,
+    MAX_UNANSWERED,
+    Chunk,
+    FrameFile,
+    Get,
+    HandOver,
+    Nack,
+    Put,
+    ResultFile,
+)
 
 READ_SIZE = 1024 * 1024
 TRIES = 3
@@ -59,6 +71,14 @@ class Upload:
         self._unconfirmed: set[str] = set()
         self._tries: dict[str, int] = {}
         self._open: tuple[str, IO[bytes]] | None = None
+        self._epoch = ""
+        self._shares: tuple[str, ...] = ()
+        self._to_hand: deque[tuple[str, int]] = deque()
+        self._handed: set[str] = set()
+        self._not_there: set[str] = set()
+        self.to_hand_over = 0
+        self.handed_over = 0
+        """Files that the daemon took from where they lie, over all connections."""
         self.total = 0
         self.sent = 0
         """Payload bytes sent since the start, over all connections."""
@@ -71,14 +91,18 @@ class Upload:
             self._source[file.sha256] = source
             self._size[file.sha256] = file.size
 
-    def reconnected(self) -> None:
-        """A new connection: no credit yet, and nothing to send until the daemon says what it lacks."""
+    def reconnected(self, epoch: str = "", shares: Sequence[str] = ()) -> None:
+        """A new connection: no credit yet, and nothing to send until the daemon says what it lacks.
+
+        What lies in its `shares` is not sent but handed over.
+        """
         self._credit = self._unanswered = 0
-        self._to_send.clear()
+        self._epoch, self._shares = epoch, tuple(shares)
+        self._forget_the_rest()
 
     def wanted(self, indices: Iterable[int], partial: Iterable[tuple[int, int]]) -> None:
         """The daemon needs these files and no others, some from an offset on."""
-        self._to_send.clear()
+        self._forget_the_rest()
         self._unconfirmed.clear()
         self.total = self.sent
         self.also_wanted(indices, partial)
@@ -89,21 +113,33 @@ class Upload:
         for sha256 in dict.fromkeys(self._files[index].sha256 for index in indices):
             if sha256 not in self._unconfirmed:
                 offset = offsets.get(sha256, 0)
-                self._to_send.append((sha256, offset))
                 self._unconfirmed.add(sha256)
-                self.total += self._size[sha256] - offset
+                if self._name_there(sha256):
+                    self._to_hand.append((sha256, offset))
+                    self.to_hand_over += 1
+                else:
+                    self._send(sha256, offset)
 
     def granted(self, amount: int) -> None:
         """Each piece that the daemon has dealt with is answered by its bytes; the first grant is the window."""
         self._credit += amount
         self._unanswered = max(self._unanswered - 1, 0)
 
-    def confirmed(self, sha256: str) -> None:
+    def confirmed(self, sha256: str) -> bool:
+        """Whether it was handed over."""
         self._unconfirmed.discard(sha256)
+        was_handed = sha256 in self._handed
+        self._handed.discard(sha256)
+        self.handed_over += was_handed
+        return was_handed
 
     def refused(self, nack: Nack) -> None:
         """The daemon stands elsewhere, or the bytes were wrong: send again from where it says."""
         if nack.sha256 not in self._unconfirmed:
+            return
+        if nack.code == NotHere.code and nack.sha256 in self._handed:
+            self._handed.discard(nack.sha256)
+            self._not_here(nack.sha256, nack.offset)
             return
         if nack.code == TransferFailed.code:
             tries = self._tries[nack.sha256] = self._tries.get(nack.sha256, 0) + 1
@@ -111,6 +147,22 @@ class Upload:
                 raise TransferFailed(f"{self._source[nack.sha256]}: {nack.text}")
         self._to_send = deque(item for item in self._to_send if item[0] != nack.sha256)
         self._to_send.appendleft((nack.sha256, nack.offset))
+
+    def next_hand_over(self) -> tuple[HandOver, None] | None:
+        """The next file that the daemon is to take itself, or None for now."""
+        while self._to_hand and len(self._handed) < MAX_HANDED:
+            sha256, offset = self._to_hand.popleft()
+            name, size = self._name_there(sha256), self._size[sha256]
+            try:
+                with self._source[sha256].open("rb", buffering=0) as file:
+                    shown = proof(self._epoch, sha256, size, file)
+            except OSError:  # sending it will say what is wrong
+                name = None
+            if name:
+                self._handed.add(sha256)
+                return HandOver(sha256, size, name, shown), None
+            self._not_here(sha256, offset)
+        return None
 
     def next_chunk(self) -> tuple[Put, bytes] | None:
         """The next piece, or None while there is nothing to send or no credit to send it."""
@@ -143,6 +195,27 @@ class Upload:
         if self._open:
             self._open[1].close()
             self._open = None
+
+    def _name_there(self, sha256: str) -> str | None:
+        if sha256 in self._not_there:
+            return None
+        return name_of(self._source[sha256], self._shares)
+
+    def _not_here(self, sha256: str, offset: int) -> None:
+        self._not_there.add(sha256)
+        self.to_hand_over -= 1
+        self._send(sha256, offset)
+
+    def _send(self, sha256: str, offset: int) -> None:
+        self._to_send.append((sha256, offset))
+        self.total += self._size[sha256] - offset
+
+    def _forget_the_rest(self) -> None:
+        """The daemon says anew what it lacks."""
+        self.to_hand_over -= len(self._to_hand) + len(self._handed)
+        self._to_send.clear()
+        self._to_hand.clear()
+        self._handed.clear()
 
     def _read(self, sha256: str, offset: int, length: int) -> bytes:
         path = self._source[sha256]

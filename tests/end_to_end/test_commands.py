@@ -69,8 +69,8 @@ def test_standard_output_is_one_object_a_line_and_nothing_else(run: Run, tmp_pat
     assert all(Path(e["path"]).is_file() for e in events if e["event"] == "frame")
     assert done.states()[-1] == "done"
     assert set(events[-1]) == {
-        "event", "job", "frames", "result", "sidecar", "from_store", "uploaded", "warnings",
-        "seconds",
+        "event", "job", "frames", "result", "sidecar", "from_store", "uploaded", "handed_over", "warnings",
+        "seconds", "preview",
     }  # fmt: skip
 
 

@@ -136,6 +136,26 @@ client before rename record
 client after rename record
 """
 
+HANDED_OVER = """
+client before say hand-over
+client after say hand-over
+client after say hand-over 2
+daemon after hear hand-over
+daemon after hear hand-over 3
+daemon half write part
+daemon half write part 2
+daemon before fsync part
+daemon after fsync part 1
+daemon before rename object
+daemon after rename object
+daemon after rename object 3
+daemon before say got
+daemon after say got
+client after hear got
+client after hear got 2
+"""
+"""Where the frames lie on a disk that the daemon sees as well."""
+
 NOT_YET_THERE = ("hear hello", "say welcome")
 """A client that was never let in is told so at once, and nothing was promised to it: it is started again."""
 IN_SHORT = 8
@@ -163,7 +183,8 @@ class Point:
         fresh.rename(path)
 
 
-LINES = POINTS.strip().splitlines()
+CASES = [("sent", line) for line in POINTS.strip().splitlines()]
+CASES += [("handed over", line) for line in HANDED_OVER.strip().splitlines()]
 
 
 @dataclass
@@ -181,21 +202,27 @@ class Theater:
 
 
 @pytest.fixture(scope="module")
-def theater(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theater]:
+def theater(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Theater]:
+    shared = tmp_path_factory.getbasetemp() if request.param == "handed over" else ""
     plan = tmp_path_factory.mktemp("plan") / "plan"
     path = os.pathsep.join([str(ENDING), environment()["PYTHONPATH"]])
     words = {"CRASH_PLAN": str(plan), "PYTHONPATH": path}
-    with daemon(extra=words) as made:
+    with daemon("--shares", shared, extra=words) as made:
         yield Theater(made, plan, words)
 
 
 def test_there_are_fifty_points_and_each_has_its_own_name() -> None:
-    assert len(set(LINES)) == len(LINES) >= 50
+    assert len(set(CASES)) == len(CASES) >= 50
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_kill_9(theater: Theater, tmp_path: Path, line: str, full: bool) -> None:
-    number = LINES.index(line)
+@pytest.mark.parametrize(("theater", "line"), CASES, indirect=["theater"])
+def test_kill_9(
+    theater: Theater, tmp_path: Path, line: str, full: bool, request: pytest.FixtureRequest
+) -> None:
+    way = request.node.callspec.params["theater"]
+    number = CASES.index((way, line))
     if not full and number % IN_SHORT:
         pytest.skip("one in eight without --full")
     point = Point.of(line)
@@ -248,6 +275,8 @@ def test_kill_9(theater: Theater, tmp_path: Path, line: str, full: bool) -> None
         drawer = made.spool / "objects" / hashlib.sha256(f"user {number}".encode()).hexdigest()[:16]
         lacked = shot.size() - sum(path.stat().st_size for path in whole if path.parent == drawer)
         assert done.event("done")["uploaded"] <= lacked
+    if way == "handed over":
+        assert done.event("done")["uploaded"] == 0
     assert made.submit(shot, user=f"user {number}") == job
     assert len([t for t in made.log.splitlines() if f" started job={job}" in t]) == len(started)
 

@@ -40,14 +40,14 @@ def test_what_is_made_is_sent_before_the_rest_is_there_and_never_again(tmp_path:
         assert not any(isinstance(said, Submit) for said in daemon.heard)
         outcome = client.run(task)
     assert results(tmp_path) == plates(tmp_path)
-    assert ahead + outcome.uploaded == daemon.taken == 6 * 2500
+    assert ahead.uploaded + outcome.uploaded == daemon.taken == 6 * 2500
 
 
 def test_only_what_the_daemon_lacks_is_sent_ahead(tmp_path: Path) -> None:
     task = shot(tmp_path)
     with fake_daemon() as daemon, client_of(daemon) as client:
         client.run(task)
-        assert client.send_ahead(one_by_one(task, daemon, until_got=4)) == 0
+        assert client.send_ahead(one_by_one(task, daemon, until_got=4)).uploaded == 0
 
 
 def test_a_daemon_that_dies_meanwhile_is_told_everything_again(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_daemon_that_takes_nothing_ahead_is_kept_until_there_is_a_request(tmp_
     task = shot(tmp_path)
     calls = iter([list(zip(task.request.files, task.sources, strict=True)), [], None])
     with fake_daemon(Script(capabilities=())) as daemon, client_of(daemon) as client:
-        assert client.send_ahead(lambda: next(calls)) == 0
+        assert client.send_ahead(lambda: next(calls)).uploaded == 0
         assert daemon.taken == 0
         client.run(task)
     assert results(tmp_path) == plates(tmp_path)

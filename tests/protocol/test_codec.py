@@ -42,6 +42,7 @@ from voidbridge_protocol.messages import (
     GetHealth,
     GetProvenance,
     Got,
+    HandOver,
     Health,
     Hello,
     Lacking,
@@ -74,7 +75,10 @@ GOLDEN = Path(__file__).with_name("protocol_1.jsonl")
 
 ONE_OF_EACH: list[Message] = [
     Hello(1, 1, "5e55", "ana", "voidbridge 0.1.0", ("htj2k",)),
-    Welcome(1, "voidbridge 0.1.0", "e9", "5578", Limits(), ("store",), ("echo", "void")),
+    Welcome(
+        *(1, "voidbridge 0.1.0", "e9", "5578", Limits(), ("store",), ("echo", "void"), "ana"),
+        shares=("/mnt/shows", "Z:"),
+    ),
     Attach("5e55"),
     Ping(),
     Pong(),
@@ -128,6 +132,7 @@ ONE_OF_EACH: list[Message] = [
     Put(A, 5000, 4096),
     Credit(2097152),
     Got(A),
+    HandOver(A, 5000, "Z:/shows/plate 1001.exr", B),
     Nack(A, 4096, "protocol.offset", "the next byte should be 4096, not 8192"),
     Get(JOB, 1001, 0, 2097152),
     Chunk(JOB, 1001, 0),
