@@ -230,7 +230,7 @@ class Bench:
             method = replace(base, window=self.options.window, overlap=self.options.overlap)
             denoiser = engine.denoiser(number)
             if kernels.compiles(self.options.compile, engine.residence.device, RESIDENT):
-                denoiser.compile(Quiet().warn)
+                denoiser.compiled.begin(Quiet().warn)
             for count in frames:
                 runs = windows(latents_of(count), method.window, method.overlap).runs
                 batch = 1 if method.guidance == 1 else 2
@@ -243,7 +243,7 @@ class Bench:
                     {"pass": number, "frames": count, "seconds_a_step": round(a_step, 4)}
                     | {"tflop_a_step": round(work * batch / 1e12, 6)}
                     | {"of_matmul": round(reached / 1e12 / tflop_s, 3)}
-                    | {"compiled": denoiser.is_compiled, "attention": denoiser.attention}
+                    | {"compiled": denoiser.compiled.is_on, "attention": denoiser.attention}
                     | peak
                 )
             engine.residence.clear()
@@ -310,7 +310,7 @@ class Bench:
         engine = self.engine(**more)
         denoiser = engine.denoiser(1)
         if more.get("compile") == "on":
-            denoiser.compile(Quiet().warn)
+            denoiser.compiled.begin(Quiet().warn)
         latents = latents_of(self.options.window) // 2 * 2
         seen = sampling.noise(1, latents, *self.size)
         known = torch.cat([sampling.noise(seed, latents, *self.size) for seed in (2, 3)], dim=2)

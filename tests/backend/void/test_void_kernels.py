@@ -84,6 +84,56 @@ def test_attention_follows_the_card(
 
 
 @pytest.mark.parametrize(
+    ("capability", "is_installed", "expected"),
+    [
+        ((9, 0), True, "flash-3"),
+        ((9, 0), False, "cudnn"),
+        ((8, 0), True, "torch"),
+        ((10, 0), True, "cudnn"),
+    ],
+)
+def test_flash_attention_3_is_used_on_its_cards_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    is_installed: bool,
+    expected: str,
+) -> None:
+    activated: list[str] = []
+
+    def activate(name: str) -> None:
+        if not is_installed:
+            raise ModuleNotFoundError("No module named 'flash_attn_interface'")
+        activated.append(name)
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(kernels, "activate_flash_attention_impl", activate)
+    assert kernels.attention("flash-3", CARD) == expected
+    assert activated == (["FA3"] if expected == "flash-3" else [])
+
+
+def test_torch_knows_flash_attention_3_by_the_name_that_it_is_asked_for() -> None:
+    assert "FA3" in torch.nn.attention.list_flash_attention_impls()
+
+
+def test_an_attention_that_is_not_to_be_had_is_said_and_recorded(
+    tiny: Path, small_clip: type
+) -> None:
+    said: list[str] = []
+
+    class Watch:
+        def step(self, stage: str, done: int, of: int) -> None: ...
+
+        def warn(self, text: str) -> None:
+            said.append(text)
+
+    engine = Void(tiny, "cpu", Options(**SMALL, attention="flash-3"))
+    list(engine.remove(small_clip(5), Settings(engine="void"), Watch()))
+    assert said == ["the attention flash-3 is not to be had here; torch is used"]
+    assert engine.describe()["attention"] == "torch"
+    assert engine.describe()["options"]["attention"] == "flash-3"
+
+
+@pytest.mark.parametrize(
     ("choice", "device", "triton", "plan", "expected"),
     [
         ("auto", CPU, True, "resident", False),
@@ -113,7 +163,7 @@ def test_compiled_blocks_give_the_same_numbers_at_every_length(denoiser: Denoise
     cases = [(6, 1.0), (4, 1.0), (2, 6.0), (4, 6.0)]
     expected = [answer(denoiser, *case) for case in cases]
     counter: Any = CompileCounterWithBackend("eager")
-    denoiser.compile(pytest.fail, backend=counter)
+    denoiser.compiled.begin(pytest.fail, backend=counter)
     for case, wanted in zip(cases, expected, strict=True):
         assert (answer(denoiser, *case) - wanted).abs().max() <= 1e-5 * wanted.abs().max()
     # For each size of the batch one for the first block, whose text lies otherwise, and one for those behind
@@ -123,7 +173,7 @@ def test_compiled_blocks_give_the_same_numbers_at_every_length(denoiser: Denoise
 
 @pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_blocks_can_still_be_stopped(denoiser: Denoiser) -> None:
-    denoiser.compile(pytest.fail, backend="eager")
+    denoiser.compiled.begin(pytest.fail, backend="eager")
     answer(denoiser, 4)
     called = []
 
@@ -135,7 +185,7 @@ def test_compiled_blocks_can_still_be_stopped(denoiser: Denoiser) -> None:
     with pytest.raises(JobCancelled), pulsing(denoiser.parts(), pulse):
         answer(denoiser, 4)
     assert len(called) == 2
-    assert denoiser.is_compiled
+    assert denoiser.compiled.is_on
 
 
 @pytest.mark.usefixtures("fresh_compiler")
@@ -145,13 +195,15 @@ def test_a_compiler_that_fails_costs_time_and_no_job(denoiser: Denoiser) -> None
 
     expected = answer(denoiser, 4)
     said: list[str] = []
-    denoiser.compile(said.append, backend=broken)  # type: ignore[arg-type]
+    denoiser.compiled.begin(said.append, backend=broken)  # type: ignore[arg-type]
     assert torch.equal(answer(denoiser, 4), expected)
     assert len(said) == 1
     assert "no compiler on this machine" in said[0]
     assert '"compile": "off"' in said[0]
 
-    denoiser.compile(said.append)  # The next job is told as well, and nothing is tried again.
+    denoiser.compiled.begin(
+        said.append
+    )  # The next job is told as well, and nothing is tried again.
     assert torch.equal(answer(denoiser, 4), expected)
     assert said == [said[0]] * 2
 
@@ -184,7 +236,7 @@ def test_a_job_is_computed_as_the_options_say(tiny: Path, small_clip: type) -> N
 
     plain, expected = removed()
     assert plain.denoiser(1).attention == "torch"
-    assert not plain.denoiser(1).is_compiled
+    assert not plain.denoiser(1).compiled.is_on
     chosen, found = removed(attention="math", vae_layout="channels-last")
     assert chosen.denoiser(1).attention == "math"
     assert chosen.describe()["options"]["attention"] == "math"

@@ -139,7 +139,7 @@ def test_a_compiler_that_fails_halfway_leaves_nothing_half(denoiser: Denoiser) -
 
     expected = [answer(denoiser, "a", 3, step) for step in (499, 498)]
     said: list[str] = []
-    denoiser.compile(said.append, backend=broken)  # type: ignore[arg-type]
+    denoiser.compiled.begin(said.append, backend=broken)  # type: ignore[arg-type]
     with denoiser.reusing(1e-9):
         found = [answer(denoiser, "a", 3, step) for step in (499, 498)]
     assert len(said) == 1

@@ -6,7 +6,7 @@ the mask, 16 of the plate. Tensors are [1, frames, channels, height, width] in l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,11 @@ import torch
 from diffusers import FirstBlockCacheConfig
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from torch import Tensor
-from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
 from voidbridge_protocol.errors import EngineFailed
 
 from . import kernels
+from .compiled import Compiled
 from .kernels import Attention
 
 PIXELS_PER_PATCH = 16
@@ -67,19 +67,8 @@ class Denoiser:
     def __init__(self, network: Any, attention: Attention = "torch") -> None:
         self.network = network
         self.attention = attention
-        self.is_compiled = False
-        self._trouble = ""
-        self._warn: Callable[[str], None] = lambda text: None
+        self.compiled = Compiled("the transformer", "compile", network.transformer_blocks)
         self._positions: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
-
-    def compile(self, warn: Callable[[str], None], backend: str = "inductor") -> None:
-        """Compile the blocks when they are next run. Where that fails `warn` is told, and they run as they are."""
-        self._warn = warn
-        if self._trouble:
-            warn(self._trouble)
-        elif not self.is_compiled:
-            kernels.compile_blocks(self.network.transformer_blocks, backend)
-            self.is_compiled = True
 
     @contextmanager
     def reusing(self, change: float) -> Iterator[None]:
@@ -133,34 +122,19 @@ class Denoiser:
                 ),
                 "return_dict": False,
             }
-            try:
-                answer = self._answer(asked, part)
-            except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-                self._go_on_uncompiled(error)
-                answer = self._answer(asked, part)
+            answer = self.compiled.run(lambda: self._answer(asked, part), self._forget)
         return guided(answer.float(), guidance).to(latents.device)
 
     def _answer(self, asked: dict[str, Any], part: str) -> Tensor:
         network = self.network
-        with (
-            network.cache_context(part) if network.is_cache_enabled else nullcontext(),
-            torch.compiler.set_stance("force_eager") if self._trouble else nullcontext(),
-        ):
+        with network.cache_context(part) if network.is_cache_enabled else nullcontext():
             answer: Tensor = network(**asked)[0]
             return answer
 
-    def _go_on_uncompiled(self, error: Exception) -> None:
-        if not self.is_compiled:
-            raise error
-        if self.network.is_cache_enabled:  # What is kept is half of an answer that broke off.
+    def _forget(self) -> None:
+        """What is kept for another step may be half of an answer that broke off."""
+        if self.network.is_cache_enabled:
             self.network._reset_stateful_cache()
-        self.is_compiled = False
-        said = " ".join(str(error).split())
-        self._trouble = (
-            f"the transformer could not be compiled and runs slower ({said[:200]}); "
-            'set "compile": "off" in voidbridge.json to leave it out'
-        )
-        self._warn(self._trouble)
 
     @property
     def blocks(self) -> int:
@@ -170,7 +144,7 @@ class Denoiser:
     def parts(self) -> list[Any]:
         """What a step consists of, in small pieces; within a compiled block nothing can be called back."""
         blocks = self.network.transformer_blocks
-        if self.is_compiled:
+        if self.compiled.is_on:
             return list(blocks)
         return [part for block in blocks for part in (block.attn1, block.ff)]
 

@@ -14,7 +14,7 @@ from voidbridge_backend.engine.base import Clip, Pixels, Sight, Watch
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.messages import Settings
 
-from . import flow, kernels, memory, networks, weights
+from . import eight_bit, flow, kernels, memory, networks, weights
 from .denoiser import Denoiser
 from .detail import Smaller, enlargement
 from .footage import Footage
@@ -42,6 +42,9 @@ class Void:
         self.options = options or Options()
         self.residence = Residence(device)
         self.dtype = _type(self.options.precision, self.residence.is_cpu)
+        self.attention = kernels.attention(self.options.attention, self.residence.device)
+        if self.options.linears == "fp8":
+            eight_bit.require(self.residence.device)
         self.prompts = Prompts(models, self.dtype, models / CACHE)
         self.flow = flow.best(models, device)
         self._vae: Vae | None = None
@@ -82,6 +85,7 @@ class Void:
             },
             "device": str(self.residence.device),
             "precision": str(self.dtype).removeprefix("torch."),
+            "attention": self.attention,
             "flow": self.flow.name,
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
@@ -142,7 +146,9 @@ class Void:
     def denoiser(self, number: int) -> Denoiser:
         if number not in self._denoisers:
             made = networks.denoiser(self.models, number, self.dtype)
-            made.attention = kernels.attention(self.options.attention, self.residence.device)
+            made.attention = self.attention
+            if self.options.linears == "fp8":
+                eight_bit.replace_linears(made.network.transformer_blocks, self.residence.device)
             self._denoisers[number] = made
         return self._denoisers[number]
 

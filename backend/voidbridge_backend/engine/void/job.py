@@ -54,6 +54,12 @@ class Job:
         engine.load(settings.passes, watch)
         self.plan = engine.plan(self.footage, settings, watch, failed)
         engine.load(settings.passes, watch)  # Where the plan is another than the last job's.
+        if self.options.attention not in ("auto", engine.attention) and not self.is_short:
+            watch.warn(
+                f"the attention {self.options.attention} is not to be had here; {engine.attention} is used"
+            )
+        if self.options.linears == "fp8" and not self.is_short:
+            watch.warn("the model multiplies in 8 bits, which is not lossless (the option linears)")
         self.steps = self.options.steps_of(settings)
         self.reuse = kernels.reuse(self.options.preview_reuse, self.plan) * settings.is_preview
         if settings.is_preview and not self.is_short:
@@ -197,7 +203,7 @@ class Job:
         )
         denoiser, report = self.engine.denoiser(number), Report(self.watch, stage)
         if kernels.compiles(self.options.compile, self.engine.residence.device, self.plan):
-            denoiser.compile(self.watch.warn)
+            denoiser.compiled.begin(self.watch.warn)
         at_work = self.engine.residence.working(denoiser.network, self.plan, in_blocks=True)
         with at_work, pulsing(denoiser.parts(), report.again):
             config = networks.scheduler_config(self.engine.models)
@@ -227,6 +233,8 @@ class Job:
     @contextmanager
     def _coding(self, stage: str) -> Iterator[tuple[Vae, Report]]:
         vae, report = self.engine.vae(), Report(self.watch, stage)
+        if self.options.vae_compile == "on":
+            vae.compiled.begin(self.watch.warn)
         with (
             self.engine.residence.working(vae.network, self.plan),
             pulsing(vae.parts(), report.again),

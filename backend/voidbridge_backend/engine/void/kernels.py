@@ -5,19 +5,27 @@ None of it changes what is computed, only its rounding. `docs/model.md` says wha
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend, activate_flash_attention_impl, sdpa_kernel
 
 from .memory import Plan
 
-Attention = Literal["auto", "torch", "cudnn", "flash", "math"]
-"""Whose attention is tried first; "torch" leaves it to torch, "math" is the formula with all scores in memory."""
+log = logging.getLogger(__name__)
+
+Attention = Literal["auto", "torch", "cudnn", "flash", "flash-3", "math"]
+"""Whose attention is tried first; "torch" leaves it to torch, "math" is the formula with all scores in memory.
+
+"flash-3" is FlashAttention-3 (arXiv 2407.08608), from its own package, in the place of torch's flash attention.
+"""
 Compile = Literal["auto", "on", "off"]
+Linears = Literal["full", "fp8"]
+"""In which numbers the transformer's large products are; 8 bits are not lossless (`eight_bit.py`)."""
 Layout = Literal["contiguous", "channels-last"]
 """In which order the autoencoder's convolutions have their weights in memory."""
 
@@ -25,6 +33,7 @@ _ANY = (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 ORDERS = {
     "cudnn": (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, *_ANY),
     "flash": (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, *_ANY),
+    "flash-3": (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, *_ANY),
     "math": (SDPBackend.MATH,),
 }
 """The kernels to try, in order. One that cannot do it is passed over, so a choice never fails a job."""
@@ -34,12 +43,21 @@ HOPPER = (9, 0)
 
 
 def attention(choice: Attention, device: torch.device) -> Attention:
-    """What "auto" is on this device: cuDNN's on a card from Hopper on, torch's own choice elsewhere."""
-    if choice != "auto":
+    """What is used on this device: for "auto" cuDNN's on a card from Hopper on, torch's own choice elsewhere.
+
+    "flash-3" puts that package into this process, for good. Where it cannot be had, "auto" is used instead.
+    """
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+    if choice == "flash-3" and capability[0] == HOPPER[0]:  # It knows no other cards.
+        try:
+            activate_flash_attention_impl("FA3")
+        except (ImportError, RuntimeError, ValueError) as error:
+            log.warning("no FlashAttention-3 here: %s", error)
+        else:
+            return choice
+    if choice not in ("auto", "flash-3"):
         return choice
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= HOPPER:
-        return "cudnn"
-    return "torch"
+    return "cudnn" if capability >= HOPPER else "torch"
 
 
 def attending(choice: Attention) -> AbstractContextManager[Any]:
@@ -75,13 +93,3 @@ def lay_out(network: nn.Module, choice: Layout) -> None:
     """
     if choice == "channels-last":
         nn.utils.convert_conv3d_weight_memory_format(network, torch.channels_last_3d)
-
-
-def compile_blocks(blocks: nn.ModuleList, backend: str) -> None:
-    """Compile each block's `forward`, without breaks, for any length of window.
-
-    Not the module: its hooks, by which work is watched and stopped, stay outside of what is compiled.
-    All blocks are one piece of code and share what is compiled for it.
-    """
-    for block in blocks:
-        block.forward = torch.compile(block.forward, fullgraph=True, dynamic=True, backend=backend)

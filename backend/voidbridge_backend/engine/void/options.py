@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.messages import Settings
 
 from .conditioning import Levels
 from .denoiser import PIXELS_PER_PATCH
-from .kernels import Attention, Compile, Layout
+from .kernels import Attention, Compile, Layout, Linears
 from .memory import Name
 from .timeline import OVERLAP, SMALLEST_WINDOW, WINDOW
 from .weights import read_json
@@ -61,6 +61,10 @@ class Options:
     """Which kernels compute attention (`kernels.py`); "auto" chooses by the device."""
     compile: Compile = "auto"
     """Whether the transformer's blocks are compiled; "auto": on a card, where Triton is installed."""
+    linears: Linears = "full"
+    """"fp8": the transformer's large products in 8 bits, which is not lossless."""
+    vae_compile: Literal["on", "off"] = "off"
+    """Whether the autoencoder's blocks are compiled."""
     vae_layout: Layout = "contiguous"
     """How the weights of the autoencoder's convolutions lie in memory."""
 
@@ -90,6 +94,8 @@ class Options:
         self._check_choice("plan", (None, *get_args(Name)))
         self._check_choice("attention", get_args(Attention))
         self._check_choice("compile", get_args(Compile))
+        self._check_choice("linears", get_args(Linears))
+        self._check_choice("vae_compile", ("on", "off"))
         self._check_choice("vae_layout", get_args(Layout))
 
     def steps_of(self, settings: Settings) -> int:

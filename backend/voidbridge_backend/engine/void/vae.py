@@ -17,7 +17,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXResnetBlock3D
 from torch import Tensor, nn
+
+from .compiled import Compiled
 
 ENCODED_AT_ONCE = 8
 """Frames of one chunk into the encoder, but for the first, which also takes what is left over."""
@@ -68,10 +71,17 @@ class Vae:
         self.scale = float(network.config.scaling_factor)
         self.channels = int(network.config.latent_channels)
         self._upsamplers = _with_carried_time(network)
+        blocks = [part for part in network.modules() if isinstance(part, CogVideoXResnetBlock3D)]
+        self.compiled = Compiled("the autoencoder", "vae_compile", blocks)
 
     def parts(self) -> list[Any]:
-        """What coding a chunk consists of, in small pieces."""
-        return [part for part in self.network.modules() if isinstance(part, nn.Conv2d | nn.Conv3d)]
+        """What coding a chunk consists of, in small pieces; within a compiled block nothing can be called back."""
+        within = self.compiled.blocks if self.compiled.is_on else []
+        inner = {id(part) for block in within for part in block.modules()}
+        convolutions = (
+            part for part in self.network.modules() if isinstance(part, nn.Conv2d | nn.Conv3d)
+        )
+        return within + [part for part in convolutions if id(part) not in inner]
 
     def encode(
         self, read: Callable[[slice], Tensor], frames: int, tiles: Tiles | None = None
@@ -106,12 +116,13 @@ class Vae:
 
     @torch.inference_mode()
     def _encode_chunk(self, pixels: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        moments, cache = self.network.encoder(pixels, conv_cache=cache)
+        moments, cache = self.compiled.run(lambda: self.network.encoder(pixels, conv_cache=cache))
         return moments[:, : self.channels] * self.scale, cache
 
     @torch.inference_mode()
     def _decode_chunk(self, latents: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        pixels, cache = self.network.decoder(latents / self.scale, conv_cache=cache)
+        latents = latents / self.scale
+        pixels, cache = self.compiled.run(lambda: self.network.decoder(latents, conv_cache=cache))
         return pixels, cache
 
     def _here(self, tensor: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+"""The autoencoder compiled: the same chunks, the same numbers, and a failure that costs no job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from voidbridge_backend.engine.void import kernels, networks, tiny
+from voidbridge_backend.engine.void.compiled import GRAPHS
+from voidbridge_backend.engine.void.engine import Void
+from voidbridge_backend.engine.void.options import Options
+from voidbridge_backend.engine.void.pulse import pulsing
+from voidbridge_backend.engine.void.vae import Vae
+from voidbridge_protocol.errors import BadSetting, JobCancelled
+from voidbridge_protocol.messages import Settings
+
+SMALL = tiny.VAE | {
+    "block_out_channels": [4, 4],
+    "down_block_types": ["CogVideoXDownBlock3D"] * 2,
+    "up_block_types": ["CogVideoXUpBlock3D"] * 2,
+    "temporal_compression_ratio": 2,
+}
+"""Tracing takes seconds for each width and kind of input; this has half as many."""
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def made() -> Vae:
+    kind: Any = networks.AutoencoderKLCogVideoX
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Vae(kind.from_config(SMALL).eval().requires_grad_(False))
+
+
+def coded(vae: Vae, frames: int) -> tuple[Tensor, Tensor]:
+    pixels = drawn(1, 3, frames, 16, 24).clamp(-1, 1)
+    latents = torch.cat(list(vae.encode(lambda span: pixels[:, :, span], frames)), dim=2)
+    return latents, decoded(vae, 4)
+
+
+def decoded(vae: Vae, latents: int) -> Tensor:
+    return torch.cat(list(vae.decode(drawn(1, 16, latents, 8, 12))), dim=2)
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_compiled_blocks_give_the_same_numbers_chunk_by_chunk() -> None:
+    plain, vae = made(), made()
+    expected = [decoded(plain, latents) for latents in (4, 7)]
+    counter: Any = CompileCounterWithBackend("eager")
+    vae.compiled.begin(pytest.fail, backend=counter)
+    found = [decoded(vae, latents) for latents in (4, 7)]
+    assert 8 < counter.frame_count < GRAPHS // 2  # torch stops at 8 of a kind.
+    for one, wanted in zip(found, expected, strict=True):
+        assert (one - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert vae.compiled.is_on
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_compiled_autoencoder_can_still_be_stopped_between_blocks() -> None:
+    vae = made()
+    vae.compiled.begin(pytest.fail, backend="eager")
+    called = []
+
+    def pulse() -> None:
+        called.append(1)
+        if len(called) == 3:
+            raise JobCancelled("stopped")
+
+    with pytest.raises(JobCancelled), pulsing(vae.parts(), pulse):
+        next(vae.decode(drawn(1, 16, 1, 8, 12)))
+    assert len(called) == 3
+    blocks = [part for part in vae.parts() if part in vae.compiled.blocks]
+    assert blocks == vae.compiled.blocks
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_compiler_that_fails_costs_time_and_no_job(tiny: Path, small_clip: type) -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.warnings: list[str] = []
+
+        def step(self, stage: str, done: int, of: int) -> None: ...
+
+        def warn(self, text: str) -> None:
+            self.warnings.append(text)
+
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no compiler on this machine")
+
+    small = {"height": 32, "width": 48, "window": 21, "steps": 1}
+    plain = Void(tiny, "cpu", Options(**small))
+    engine = Void(tiny, "cpu", Options(**small, vae_compile="on"))
+    engine.vae().compiled.begin(lambda text: None, backend=broken)  # type: ignore[arg-type]
+    heard, settings = Heard(), Settings(engine="void")
+    found = dict(engine.remove(small_clip(5), settings, heard))
+    expected = dict(plain.remove(small_clip(5), settings, Heard()))
+    assert all((found[frame] == expected[frame]).all() for frame in expected)
+    assert set(heard.warnings) == {heard.warnings[0]}
+    for words in ("the autoencoder could not be compiled", '"vae_compile": "off"'):
+        assert words in heard.warnings[0]
+
+
+def test_the_other_layout_gives_the_same_numbers() -> None:
+    plain, other = made(), made()
+    kernels.lay_out(other.network, "channels-last")
+    for found, expected in zip(coded(other, 13), coded(plain, 13), strict=True):
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_a_choice_that_there_is_not_is_refused() -> None:
+    with pytest.raises(BadSetting, match="vae_compile is 'auto'"):
+        Options(vae_compile="auto")  # type: ignore[arg-type]
