@@ -215,12 +215,12 @@ class Daemon:
                     raise heard.error
                 self._heed(heard)
             except VoidbridgeError as error:
-                self._send(heard.line, self._gate.refusal(heard.line, error))
+                self._send(heard.line, self._gate.refusal(heard.line, heard.peer, error))
 
     def _heed(self, heard: Heard) -> None:
-        line, guest, message, payload = heard
+        line, peer, guest, message, payload = heard
         if isinstance(message, Hello):
-            self._send(line, self._welcome(line, guest, message))
+            self._send(line, self._welcome(line, peer, guest, message))
         elif isinstance(message, Attach):
             session = self._sessions.attach(message.session, line, guest)
             self._send(line, Credit(self._limits.window - session.spent))
@@ -248,6 +248,7 @@ class Daemon:
 
     def _forget(self, now: float) -> None:
         """Who has fallen silent, and whose key is not allowed any more."""
+        self._gate.tick(now)
         for line in self._sessions.leaving(now - FORGET_S, self._gate.lets_in):
             self._lose(line)
 
@@ -289,7 +290,7 @@ class Daemon:
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the control socket by a client")
 
-    def _welcome(self, line: Line, guest: Guest, hello: Hello) -> Welcome:
+    def _welcome(self, line: Line, peer: str, guest: Guest, hello: Hello) -> Welcome:
         if line.bulk:
             raise BadMessage("'hello' is not said on the bulk socket")
         version = min(hello.newest, PROTOCOL)
@@ -303,7 +304,7 @@ class Daemon:
             for old in self._sessions.of_user(user):
                 self._send(old, Ping())  # who has hung up is found out by that
         self._intake.leave(self._sessions.hello(hello.session, user, guest, line, time.monotonic()))
-        log.info("hello", extra={"user": user, "software": hello.software})
+        self._gate.note(peer, "hello", user=user, software=hello.software)
         return Welcome(
             version,
             self._software,

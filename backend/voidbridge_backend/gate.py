@@ -31,6 +31,7 @@ from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
 
 from .access import OURSELVES, Guard, Guest
 from .addresses import Addresses
+from .ration import Ration
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class Heard(NamedTuple):
     """What somebody said, and who that is."""
 
     line: Line
+    peer: str
+    """Where it came from, for the log."""
     guest: Guest
     message: Message
     payload: Frame | None
@@ -73,6 +76,7 @@ class Garbled(NamedTuple):
     """What somebody said that is no message, or who may not speak."""
 
     line: Line
+    peer: str
     error: VoidbridgeError
 
 
@@ -87,6 +91,7 @@ class Gate:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._strikes: dict[Line, int] = {}
         self._knocked: set[tuple[bytes, str]] = set()
+        self._ration = Ration()
         if guard:  # before the sockets: without it libzmq would let every key in
             self._knocks = self._context.socket(zmq.REP)
             self._knocks.linger = 0
@@ -114,22 +119,23 @@ class Gate:
                     route, *frames = end.recv_multipart(zmq.NOBLOCK, copy=False)
                 except zmq.Again:
                     break
-                line = Line(bulk, route.bytes)
+                line, peer = Line(bulk, route.bytes), _address(route)
                 if self._strikes.get(line, 0) >= STRIKES:
                     continue
                 try:
                     guest = self._guest(route)
-                    yield Heard(line, guest, *decode([frame.buffer for frame in frames]))
+                    peer = f"{guest.user}@{peer}" if guest.user else peer
+                    yield Heard(line, peer, guest, *decode([frame.buffer for frame in frames]))
                 except VoidbridgeError as error:
-                    yield Garbled(line, error)
+                    yield Garbled(line, peer, error)
 
-    def refusal(self, line: Line, error: VoidbridgeError) -> Refused:
+    def refusal(self, line: Line, peer: str, error: VoidbridgeError) -> Refused:
         """What to answer; who says too much that is no message is not heard any more."""
         if isinstance(error, BadMessage):
             if len(self._strikes) > MOST_STRUCK:
                 self._strikes.clear()
             self._strikes[line] = self._strikes.get(line, 0) + 1
-        log.info("refused: %s", error.text, extra={"code": error.code})
+        self.note(peer, f"refused: {error.text}", code=error.code)
         return Refused(error.code, error.text, error.hint)
 
     def send(self, line: Line, message: Message, payload: Frame | None = None) -> bool:
@@ -165,6 +171,16 @@ class Gate:
         """Whether somebody who came in may stay."""
         return not self._guard or self._guard.allowed.guest(guest.key) == guest
 
+    def note(self, peer: str, text: str, level: int = logging.INFO, **fields: object) -> None:
+        """A line of the log that somebody outside causes; of one who causes many most are only counted."""
+        if self._ration.allows(peer):
+            log.log(level, "%s", text, extra={**fields, "peer": peer})
+
+    def tick(self, now: float) -> None:
+        """Call it often."""
+        for peer, lines in self._ration.left_out(now):
+            log.warning("%d lines were not written", lines, extra={"peer": peer})
+
     # -- who is let in ------------------------------------------------------------------------------
 
     def _guest(self, frame: zmq.Frame) -> Guest:
@@ -196,12 +212,13 @@ class Gate:
             self._knocks.send_multipart([version, number, *answer])
 
     def _note(self, address: bytes, key: str) -> None:
-        """Each stranger once: nobody fills the log by knocking."""
+        """Each stranger once."""
         if (address, key) not in self._knocked:
             if len(self._knocked) >= MOST_STRUCK:
                 self._knocked.clear()
             self._knocked.add((address, key))
-            log.warning("not let in: %s with the key %s", address.decode("ascii", "replace"), key)
+            peer = address.decode("ascii", "replace")
+            self.note(peer, f"not let in: the key {key}", logging.WARNING)
 
     # -- binding ------------------------------------------------------------------------------------
 
@@ -230,6 +247,14 @@ class Gate:
                 "Stop the daemon that has this address, or choose another with --listen.",
             ) from error
         return router
+
+
+def _address(frame: zmq.Frame) -> str:
+    """Where a message came from; a Unix socket has no address."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return "local"
 
 
 def _notice_the_vanished(router: zmq.Socket[bytes]) -> None:
