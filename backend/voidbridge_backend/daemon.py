@@ -214,11 +214,12 @@ class Daemon:
                 if isinstance(heard, Garbled):
                     raise heard.error
                 self._heed(heard)
+                self._gate.knows(heard)
             except VoidbridgeError as error:
                 self._send(heard.line, self._gate.refusal(heard.line, heard.peer, error))
 
     def _heed(self, heard: Heard) -> None:
-        line, peer, guest, message, payload = heard
+        line, peer, _, guest, message, payload = heard
         if isinstance(message, Hello):
             self._send(line, self._welcome(line, peer, guest, message))
         elif isinstance(message, Attach):

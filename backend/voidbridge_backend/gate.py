@@ -10,7 +10,9 @@ import logging
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 from itertools import chain
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import NamedTuple
 
 import zmq
 from zmq.utils import z85
+from zmq.utils.monitor import recv_monitor_message
 
 from voidbridge_protocol import keys
 from voidbridge_protocol.codec import MAX_HEADER, MAX_REQUEST, Frame, decode, encode
@@ -31,6 +34,7 @@ from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
 
 from .access import OURSELVES, Guard, Guest
 from .addresses import Addresses
+from .lobby import Lobby, Visitor
 from .ration import Ration
 
 log = logging.getLogger(__name__)
@@ -39,6 +43,9 @@ TURN = {False: 64, True: 8}
 """Messages taken from control and bulk before the other has its turn: control is never behind more than 16 MiB."""
 STRIKES, MOST_STRUCK = 8, 4096
 """Malformed messages after which a peer is not answered any more, and how many such are remembered."""
+EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+LOOK_S = 1.0
+"""Silent connections are looked for so often."""
 ZAP, DOMAIN = "inproc://zeromq.zap.01", b"voidbridge"
 KEY = "User-Id"
 """The property of a message under which libzmq gives back what a knock was answered with: here the key."""
@@ -67,6 +74,7 @@ class Heard(NamedTuple):
     line: Line
     peer: str
     """Where it came from, for the log."""
+    connection: int
     guest: Guest
     message: Message
     payload: Frame | None
@@ -83,7 +91,7 @@ class Garbled(NamedTuple):
 class Gate:
     """Both sockets. Without a guard whoever reaches them is let in."""
 
-    def __init__(self, addresses: Addresses, guard: Guard | None) -> None:
+    def __init__(self, addresses: Addresses, guard: Guard | None, most_strangers: int) -> None:
         """Raises `RequestError` when an address is in use or cannot be had."""
         self._guard = guard
         self.announced = addresses.announced
@@ -92,6 +100,8 @@ class Gate:
         self._strikes: dict[Line, int] = {}
         self._knocked: set[tuple[bytes, str]] = set()
         self._ration = Ration()
+        self._lobby = Lobby(most_strangers)
+        self._looked = 0.0
         if guard:  # before the sockets: without it libzmq would let every key in
             self._knocks = self._context.socket(zmq.REP)
             self._knocks.linger = 0
@@ -100,19 +110,24 @@ class Gate:
             False: self._router(addresses.control, MAX_REQUEST),
             True: self._router(addresses.bulk, MAX_CHUNK),
         }
+        self._doorbells = [end.get_monitor_socket(EVENTS) for end in self._sockets.values()]
         with_keys = " with keys" if guard else ""
         log.info("listening on %s%s", addresses.control, with_keys)
 
     def close(self) -> None:
+        for end in self._sockets.values():
+            end.disable_monitor()  # else the context waits for ever
         self._context.destroy(linger=200)
 
     def register(self, poller: zmq.Poller) -> None:
-        for end in (*self._sockets.values(), *([self._knocks] if self._guard else [])):
+        knocks = [self._knocks] if self._guard else []
+        for end in (*self._sockets.values(), *self._doorbells, *knocks):
             poller.register(end, zmq.POLLIN)
 
     def heard(self) -> Iterator[Heard | Garbled]:
         """What was said on both sockets, a bounded number of messages."""
         self._answer_knocks()
+        self._see_who_comes()
         for bulk, end in self._sockets.items():
             for _ in range(TURN[bulk]):
                 try:
@@ -125,9 +140,14 @@ class Gate:
                 try:
                     guest = self._guest(route)
                     peer = f"{guest.user}@{peer}" if guest.user else peer
-                    yield Heard(line, peer, guest, *decode([frame.buffer for frame in frames]))
+                    said = decode([frame.buffer for frame in frames])
+                    yield Heard(line, peer, int(route.get(zmq.SRCFD)), guest, *said)
                 except VoidbridgeError as error:
                     yield Garbled(line, peer, error)
+
+    def knows(self, heard: Heard) -> None:
+        """What was said is what a client says: it may stay."""
+        self._lobby.spoke(heard.connection, time.monotonic())
 
     def refusal(self, line: Line, peer: str, error: VoidbridgeError) -> Refused:
         """What to answer; who says too much that is no message is not heard any more."""
@@ -180,6 +200,32 @@ class Gate:
         """Call it often."""
         for peer, lines in self._ration.left_out(now):
             log.warning("%d lines were not written", lines, extra={"peer": peer})
+        if now - self._looked > LOOK_S:
+            self._looked = now
+            for visitor in self._lobby.overdue(now):
+                _hang_up(visitor)
+
+    # -- who is there -------------------------------------------------------------------------------
+
+    def _see_who_comes(self) -> None:
+        for bell in self._doorbells:
+            while bell.poll(0):
+                event = recv_monitor_message(bell)
+                if event["event"] == zmq.EVENT_ACCEPTED:
+                    self._greet(int(event["value"]))
+                else:
+                    self._lobby.left(int(event["value"]))
+
+    def _greet(self, connection: int) -> None:
+        try:
+            with socket.socket(fileno=os.dup(connection)) as end:
+                address = str(end.getpeername()[0]) if end.family != socket.AF_UNIX else ""
+                mark = os.fstat(end.fileno()).st_ino
+        except OSError:
+            return  # gone already; on Windows a connection is no descriptor, and stays
+        for visitor in self._lobby.came(Visitor(connection, mark, address, time.monotonic())):
+            self.note(visitor.address, "too many connections before a hello: the oldest is closed")
+            _hang_up(visitor)
 
     # -- who is let in ------------------------------------------------------------------------------
 
@@ -247,6 +293,13 @@ class Gate:
                 "Stop the daemon that has this address, or choose another with --listen.",
             ) from error
         return router
+
+
+def _hang_up(visitor: Visitor) -> None:
+    """Ends a connection of libzmq's: it finds that out itself, and closes it."""
+    with suppress(OSError), socket.socket(fileno=os.dup(visitor.number)) as end:
+        if os.fstat(end.fileno()).st_ino == visitor.mark:  # else the descriptor is another's by now
+            end.shutdown(socket.SHUT_RDWR)
 
 
 def _address(frame: zmq.Frame) -> str:

@@ -28,8 +28,13 @@ from .shares import Shares
 from .spool import Spool
 from .store import Store
 
+if sys.platform != "win32":
+    import resource
+
 log = logging.getLogger(__name__)
 
+MOST_FILES = 16_384
+"""Descriptors: those of thousands of clients."""
 SOFTWARE = f"voidbridge {__version__}"
 
 
@@ -64,7 +69,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     }
     patience = Patience(load=config.load_s, step=config.stall_s)
     daemon = Daemon(
-        Gate(addresses, guard),
+        Gate(addresses, guard, most_strangers=_open_files() // 4),
         ledger,
         spool,
         lambda tell: Crew(devices, setup, patience, ledger, spool, tell),
@@ -92,6 +97,21 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         daemon.serve()
     store.close()
     log.info("stopped")
+
+
+def _open_files() -> int:
+    """As many descriptors as the system lets us have; each client takes two."""
+    if sys.platform == "win32":
+        return MOST_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # macOS has limits beside this one
+        return soft
+    return wanted
 
 
 @contextmanager

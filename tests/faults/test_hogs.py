@@ -18,6 +18,7 @@ import zmq
 from voidbridge_figures import Note
 from voidbridge_stage import Daemon, check_echo, daemon, eventually, make_shot
 
+from voidbridge_backend.lobby import STRANGERS
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import MAX_REQUEST, decode, encode
 from voidbridge_protocol.messages import (
@@ -40,7 +41,7 @@ from voidbridge_protocol.messages import (
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
 """ZMTP 3.0, without security."""
-READY = b"\x04\x26\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
+READY = b"\x04\x29\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
 WAIT_S = 30
 
 
@@ -147,6 +148,30 @@ def test_connections_that_never_finish_a_word_are_in_nobodys_way(
         box.fetch(box.submit(shot), tmp_path / "out")
     check_echo(shot, tmp_path / "out")
     others.check(note, "slow greetings", connections=count)
+
+
+def test_connections_that_say_nothing_after_the_handshake_make_room(
+    box: Daemon, tmp_path: Path, full: bool, note: Note
+) -> None:
+    """libzmq keeps them for ever: the daemon itself ends the oldest, and clients are let in all the time."""
+    count, port = 600 if full else 3 * STRANGERS, int(box.address.rpartition(":")[2])
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=141)
+    with ExitStack() as held, Others(box) as others:
+        before = descriptors(box)
+        for i in range(count):
+            end = held.enter_context(socket.create_connection(("127.0.0.1", port + i % 2)))
+            end.sendall(GREETING + READY)
+        eventually(lambda: descriptors(box) < before + STRANGERS + 20, "room")
+        box.fetch(box.submit(shot), tmp_path / "out")
+        most = descriptors(box) - before
+    check_echo(shot, tmp_path / "out")
+    assert most > STRANGERS // 2, "they were held at first"
+    others.check(note, "silent after the handshake", connections=count, held=most)
+
+
+def descriptors(on: Daemon) -> int:
+    assert on.process
+    return len(list(Path(f"/proc/{on.process.pid}/fd").iterdir()))
 
 
 def test_a_hundred_thousand_pieces_are_as_good_as_one(box: Daemon, full: bool, note: Note) -> None:

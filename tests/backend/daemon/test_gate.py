@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 import zmq
-from voidbridge_stage import SECONDS
+from voidbridge_stage import SECONDS, eventually
+from zmq.utils.monitor import recv_monitor_message
 
 from voidbridge_backend.addresses import Addresses
-from voidbridge_backend.gate import Garbled, Gate
+from voidbridge_backend.gate import Garbled, Gate, Heard
+from voidbridge_backend.lobby import HELLO_S, SILENT_S
 from voidbridge_backend.ration import LINES, MINUTE_S
+from voidbridge_protocol.codec import encode
+from voidbridge_protocol.messages import Ping
 
 Socket = zmq.Socket[Any]
 
@@ -28,7 +32,7 @@ def place() -> Iterator[str]:
 
 @pytest.fixture
 def gate(place: str) -> Iterator[Gate]:
-    made = Gate(Addresses.of(place), None)
+    made = Gate(Addresses.of(place), None, most_strangers=2)
     yield made
     made.close()
 
@@ -64,3 +68,70 @@ def test_who_is_refused_all_the_time_does_not_fill_the_log(
     assert caplog.text.count("refused:") == LINES
     gate.tick(time.monotonic() + 3 * MINUTE_S)
     assert f"{300 - LINES} lines were not written" in caplog.text
+
+
+class Person:
+    """Somebody who has finished the handshake. One connection is all: ZeroMQ is not to try again."""
+
+    def __init__(self, place: str, gate: Gate) -> None:
+        self._context = zmq.Context()
+        self.end = self._context.socket(zmq.DEALER)
+        self.end.linger, self.end.reconnect_ivl = 0, -1
+        self._bell = self.end.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
+        self.end.connect(place)
+        assert eventually(lambda: list(gate.heard()) or self._bell.poll(0))
+        assert recv_monitor_message(self._bell)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        list(gate.heard())
+
+    def say(self) -> None:
+        self.end.send_multipart([bytes(frame) for frame in encode(Ping())])
+
+    def is_hung_up_on(self, gate: Gate, seconds: float = SECONDS) -> bool:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            list(gate.heard())
+            if self._bell.poll(10):
+                return True
+        return False
+
+    def close(self) -> None:
+        self.end.disable_monitor()
+        self._context.destroy(linger=0)
+
+
+@pytest.fixture
+def people(place: str, gate: Gate) -> Iterator[list[Person]]:
+    made = [Person(place, gate) for _ in range(2)]
+    yield made
+    for each in made:
+        each.close()
+
+
+def test_who_finishes_the_handshake_and_says_nothing_is_hung_up_on(
+    gate: Gate, people: list[Person]
+) -> None:
+    silent, talking = people
+    talking.say()
+    (heard,) = eventually(lambda: list(gate.heard()))
+    assert isinstance(heard, Heard)
+    gate.knows(heard)
+    gate.tick(time.monotonic() + HELLO_S - 5)
+    assert not silent.is_hung_up_on(gate, 0.1)
+    gate.tick(time.monotonic() + HELLO_S + 5)
+    assert silent.is_hung_up_on(gate)
+    assert not talking.is_hung_up_on(gate, 0.1)
+    gate.tick(time.monotonic() + SILENT_S + 5)
+    assert talking.is_hung_up_on(gate)
+
+
+def test_a_newcomer_is_let_in_and_the_oldest_who_said_nothing_goes(
+    gate: Gate, place: str, people: list[Person]
+) -> None:
+    first, second = people
+    people.append(Person(place, gate))
+    assert first.is_hung_up_on(gate)
+    assert not second.is_hung_up_on(gate, 0.1)
+    people[-1].say()
+    assert eventually(lambda: list(gate.heard()))
