@@ -14,6 +14,7 @@ for _name, _path in (
     ("voidbridge_stage", HERE.parent / "end_to_end" / "stage.py"),
     ("voidbridge_relay", HERE / "relay.py"),
     ("voidbridge_guarded", HERE / "guarded.py"),
+    ("voidbridge_traces", HERE / "traces.py"),
     ("voidbridge_figures", HERE / "figures.py"),
     ("voidbridge_mutations", HERE / "mutations.py"),
     ("voidbridge_line", HERE / "line.py"),

@@ -27,6 +27,7 @@ from voidbridge_stage import (
     run_words,
     voidbridge,
 )
+from voidbridge_traces import Traces
 
 from voidbridge_backend import access
 from voidbridge_protocol import keys
@@ -321,7 +322,6 @@ def test_who_is_revoked_hears_no_more_news(scene: Scene, tmp_path: Path) -> None
 def test_no_secret_is_anywhere_but_in_its_file(scene: Scene, tmp_path: Path) -> None:
     """Command lines, environments, logs, output, a support bundle, what the hosts are given."""
     daemon = scene.daemon
-    secrets = [pair.secret for pair in (daemon.pair, *daemon.people.values())]
     shot = make_shot(tmp_path / "in", range(1001, 1004), seed=320)
     words = run_words(shot, tmp_path / "out", daemon.address, "--steps", 40)
     going = Going(*words[: words.index("--daemon")], *daemon.words("ana"), "--steps", 40)
@@ -359,7 +359,9 @@ def test_no_secret_is_anywhere_but_in_its_file(scene: Scene, tmp_path: Path) -> 
         text += path.read_text("utf-8", "replace")
     text += "".join(p.read_text() for p in daemon.spool.rglob("*.json"))
     assert len(text) > 10_000
-    assert not [secret for secret in secrets if secret in text]
+    traces = Traces.of(daemon)
+    traces.text("somewhere", text)
+    assert traces.found == []
     assert not re.search(r'secret-key = "', text)
 
 

@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 
 MODULES = {
     "voidbridge_stage": HERE.parent / "end_to_end/stage.py",
+    "voidbridge_guarded": HERE.parent / "faults/guarded.py",
+    "voidbridge_traces": HERE.parent / "faults/traces.py",
     "voidbridge_fusion_tools": HERE / "stand_in_tools.py",
     "voidbridge_fusion": HERE / "stand_in.py",
 }
