@@ -70,6 +70,8 @@ def test_the_image_is_built_of_what_there_is_and_its_settings_are_settings() -> 
     for word in copied:
         assert (ROOT / word).exists(), word
         assert f"!{word}" in kept
+    assert re.search(r"^USER 10001$", DOCKERFILE, re.M)
+    assert "--uid 10001 " in DOCKERFILE
     environ = dict(re.findall(r"(VOIDBRIDGE_\w+)=(\S+)", DOCKERFILE))
     config, _ = resolve({}, environ, {})
     assert f"http://127.0.0.1:{config.http_port}/health/live" in DOCKERFILE
