@@ -10,24 +10,28 @@ import os
 import queue
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import OpenEXR
 import pytest
 import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from voidbridge_figures import Note
 from voidbridge_mutations import mutated, odd
-from voidbridge_stage import Daemon, check_echo, daemon, environment, eventually, make_shot
+from voidbridge_stage import Daemon, Shot, check_echo, daemon, environment, eventually, make_shot
 
 from voidbridge_protocol import errors
+from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import MAGIC, decode, decode_request, encode
 from voidbridge_protocol.errors import (
     DaemonError,
@@ -55,6 +59,10 @@ from voidbridge_protocol.messages import (
 HERE = Path(__file__).parent
 EVERY_KIND = HERE.parent / "protocol" / "protocol_1.jsonl"
 HANG_S = 10.0
+ARTISTS = 4
+COMPRESSIONS = [
+    value for name, value in sorted(vars(OpenEXR).items()) if name.endswith("_COMPRESSION")
+]
 A_CLIENT = 6
 """Messages of one client: after eight that are malformed it is not answered any more."""
 
@@ -278,25 +286,18 @@ def still_works(on: Daemon, tmp_path: Path, seed: int) -> None:
 def test_a_shot_with_a_broken_file_fails_alone(
     victim: Daemon, tmp_path: Path, full: bool, note: Note
 ) -> None:
-    outcomes: Counter[str] = Counter()
-    starts = len(victim.worker_pids())
-    count = 300 if full else 20
-    for number in range(count):
-        chance = random.Random(number)
-        shot = make_shot(tmp_path / str(number), range(1001, 1003), seed=1000 + number)
-        path = shot.file(chance.choice(["plate", "matte"]), 1002)
-        path.write_bytes(mutated(path.read_bytes(), chance) or b"\0")
+    """Some artists at once, each with one shot after the other."""
+    starts, count = len(victim.worker_pids()), 10_000 if full else 20
+
+    def ended(number: int) -> str:
+        folder = tmp_path / str(number)
         try:
-            job = victim.submit(shot)
-        except (RequestError, DaemonError) as error:  # found before anything was sent
-            outcomes[error.code] += 1
-            continue
-        status = eventually(
-            lambda job=job: found if (found := victim.status(job)).state.is_final else None
-        )
-        assert status.state.value == "done" or status.code in tree(errors.VoidbridgeError)
-        assert status.code != errors.EngineFailed.code, status.text
-        outcomes[status.code or status.state.value] += 1
+            return ending_of(victim, broken_shot(folder, number))
+        finally:
+            shutil.rmtree(folder)
+
+    with ThreadPoolExecutor(ARTISTS) as artists:
+        outcomes = Counter(artists.map(ended, range(count)))
     note(
         10,
         what="broken files through a daemon",
@@ -304,7 +305,32 @@ def test_a_shot_with_a_broken_file_fails_alone(
         **outcomes,
         workers_lost=len(victim.worker_pids()) - starts,
     )
+    assert set(outcomes) <= tree(errors.VoidbridgeError) - {errors.EngineFailed.code} | {"done"}
     still_works(victim, tmp_path, 901)
+
+
+def broken_shot(folder: Path, number: int) -> Shot:
+    """One file of it is damaged: any byte of either kind, in a file of any compression."""
+    chance = random.Random(number)
+    shot = make_shot(
+        folder,
+        range(1001, 1003),
+        seed=1000 + number,
+        compression=chance.choice(COMPRESSIONS),
+    )
+    path = shot.file(chance.choice(["plate", "matte"]), 1002)
+    path.write_bytes(mutated(path.read_bytes(), chance) or b"\0")
+    return shot
+
+
+def ending_of(on: Daemon, shot: Shot) -> str:
+    try:
+        job = on.submit(shot)
+    except (RequestError, DaemonError) as error:  # found before anything was sent
+        return error.code
+    with Client(on.address, user="somebody", software="test") as client:
+        status = eventually(lambda: found if (found := client.status(job)).state.is_final else None)
+    return status.code or str(status.state.value)
 
 
 # -- plates and mattes ----------------------------------------------------------------------------
