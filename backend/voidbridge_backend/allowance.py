@@ -2,7 +2,8 @@
 
 The first is checked before a decoder sees a byte. The second is the system's own limit on private memory
 (RLIMIT_DATA), set anew whenever a decode begins and taken away when none is going on: a limit for good would
-have to count the weights of a model, and one on addresses what the driver of a card reserves.
+have to count the weights of a model, and one on addresses (RLIMIT_AS) what the driver of a card reserves: that is
+not private memory until it is used.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from voidbridge_stage import check_echo, daemon, environment, make_shot
+import pytest
+from voidbridge_stage import check_echo, daemon, environment, make_shot, run_words, voidbridge
 
 DEADLY = """
 import os, sys
@@ -15,6 +16,25 @@ def hook(event, arguments):
             os.abort()
 sys.addaudithook(hook)
 """
+
+
+@pytest.mark.parametrize("engine", ["echo", "cleanplate"])
+def test_a_worker_that_needs_no_card_never_loads_its_driver(tmp_path: Path, engine: str) -> None:
+    """So nothing else takes memory in the process that decodes files of others."""
+    shot = make_shot(tmp_path / "in", range(1001, 1003), seed=402)
+    with daemon() as box:
+        worker = box.wait_for_worker()
+        words = [
+            engine if word == "echo" else word
+            for word in run_words(shot, tmp_path / "out", box.address)
+        ]
+        done = voidbridge(*words)
+        assert done.code == 0, done.err
+        assert box.worker_pids() == [worker]
+        loaded = Path(f"/proc/{worker}/maps").read_text()
+    assert "OpenEXR" in loaded, "it has decoded"
+    for library in ("libtorch", "libcuda", "libnvidia"):
+        assert library not in loaded
 
 
 def test_a_file_that_kills_its_decoder_fails_its_job_after_three_tries(tmp_path: Path) -> None:

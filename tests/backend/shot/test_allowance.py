@@ -95,6 +95,56 @@ def test_a_decode_that_takes_too_much_memory_is_stopped_and_nothing_else_is() ->
     assert done.returncode == 0, done.stderr
 
 
+RESERVES = """
+import ctypes, mmap, resource
+import numpy as np
+from voidbridge_backend.allowance import Allowance, _data_bytes
+from voidbridge_protocol.errors import UnreadableFrame
+
+MB = 1 << 20
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+RESERVED = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+before = _data_bytes()
+assert libc.mmap(None, 1 << 40, 0, RESERVED, -1, 0) not in (None, ctypes.c_void_p(-1).value)
+assert _data_bytes() - before < MB, "what is only reserved was counted"
+
+allowance = Allowance(growth=100 * MB)
+with allowance.decoding():
+    fits = np.ones(50 * MB, np.uint8)
+try:
+    with allowance.decoding():
+        np.ones(200 * MB, np.uint8)
+except UnreadableFrame:
+    pass
+else:
+    raise SystemExit("it could grow by 200 MB")
+
+# The other limit would count it: nothing at all could be decoded.
+resource.setrlimit(resource.RLIMIT_AS, (4096 * MB, resource.RLIM_INFINITY))
+try:
+    np.ones(50 * MB, np.uint8)
+except MemoryError:
+    pass
+else:
+    raise SystemExit("RLIMIT_AS did not mind")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_addresses_that_a_driver_reserves_do_not_count() -> None:
+    """CUDA reserves as many as all cards and the machine have memory, and uses few: here a terabyte."""
+    done = subprocess.run(
+        [sys.executable, "-c", RESERVES],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_header_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "endless.exr"
     attribute = b"a" * 20 + b"\0string\0" + struct.pack("<i", 1 << 20) + bytes(1 << 20)
