@@ -93,10 +93,12 @@ def a_request(chance: random.Random) -> dict[str, Any]:
 # -- the codec ------------------------------------------------------------------------------------
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=8,
+JSON = st.deferred(
+    lambda: (
+        (st.none() | st.booleans() | st.integers() | st.floats() | st.text())
+        | st.lists(JSON, max_size=3)
+        | st.dictionaries(st.text(), JSON, max_size=3)
+    )
 )
 
 

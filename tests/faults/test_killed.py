@@ -163,7 +163,9 @@ def test_sigterm_ends_the_daemon_and_keeps_the_queue(tmp_path: Path) -> None:
     shots = [make_shot(tmp_path / f"in{i}", range(1001, 1005), seed=20 + i) for i in range(3)]
     with daemon() as made:
         worker = made.wait_for_worker()
-        jobs = [made.submit(shot, steps=50) for shot in shots]
+        jobs = [
+            made.submit(shot, steps=steps) for shot, steps in zip(shots, (50, 1, 1), strict=True)
+        ]
         made.wait_for_state(jobs[0], "running")
         code, seconds = made.terminate()
         assert code == 0, made.log
@@ -180,7 +182,7 @@ def test_sigterm_lets_the_running_job_end_and_nobody_in(tmp_path: Path) -> None:
     shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=30 + i) for i in range(3)]
     with daemon(extra={"VOIDBRIDGE_DRAIN_S": "60"}) as made:
         made.wait_for_worker()
-        running, queued = (made.submit(shot, steps=100) for shot in shots[:2])
+        running, queued = made.submit(shots[0], steps=100), made.submit(shots[1])
         made.wait_for_state(running, "running")
         assert made.process
         made.process.terminate()

@@ -304,7 +304,7 @@ def test_a_clock_that_jumps_ends_nothing_and_changes_no_order(tmp_path: Path, ju
     shots = [make_shot(tmp_path / f"in{i}", FRAMES, seed=100 * i + jump % 97) for i in range(4)]
     with daemon(extra={"PYTHONPATH": path}) as made:
         made.wait_for_worker()
-        jobs = [made.submit(shot, steps=30) for shot in shots[:2]]
+        jobs = [made.submit(shot, steps=15) for shot in shots[:2]]
         made.wait_for_state(jobs[0], "running")
         (fresh := tmp_path / "fresh").write_text(str(jump))
         fresh.rename(offset)

@@ -123,8 +123,10 @@ def test_a_line_that_is_cut_is_sat_out(
     far.line.cut()
     # What was whole on either side stays as it is.
     kept = files_of(far.daemon.spool / "objects") | files_of(tmp_path / "out")
-    cut_s = 30 if full else 13
-    paused(cut_s)
+    was_cut = time.monotonic()
+    going.until_event("trouble")
+    if full:
+        paused(30 - (time.monotonic() - was_cut))
     far.line.mend()
     mended = time.monotonic()
     done = going.end()
@@ -137,7 +139,7 @@ def test_a_line_that_is_cut_is_sat_out(
     assert far.attempts(done.event("done")["job"]) == 1
     note(
         24,
-        what=f"cut of {cut_s} s in the {when}",
+        what=f"cut of {mended - was_cut:.0f} s in the {when}",
         sent_again_kb=again // 1000,
         whole_files_kept=len(kept),
         seconds_after=round(time.monotonic() - mended, 1),
