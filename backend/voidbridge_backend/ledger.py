@@ -298,8 +298,11 @@ class Ledger:
         """Of these jobs those whose status is another than when this was last asked."""
         changed, self.changed = self.changed, {}
         moved_up, self._moved_up = self._moved_up, False
-        moved = self.scheduler.places() if moved_up else {}
-        return [job for job in watched if job in changed or job in moved]
+        return [job for job in watched if job in changed or (moved_up and self._waits(job))]
+
+    def _waits(self, job: str) -> bool:
+        row = self._rows.get(job)
+        return row is not None and row.state is JobState.QUEUED
 
     # -- what the spool may let go ------------------------------------------------------------------
 
