@@ -8,6 +8,9 @@ that what else the machine does matters less:
 * `upload_vs_limit`, `download_vs_limit`: bytes a second of a 4K half ZIP shot into and out of a daemon, over the
   slower of bare chunked ZeroMQ on loopback and bare fsynced writing of the same files.
 * `upload_curve_vs_limit`, `download_curve_vs_limit`: the same with keys, over the slower of bare CURVE and disk.
+* `hand_over_vs_limit`: the same files taken by the daemon from where they lie, over the slower of the same writing
+  and of SHA-256 on one core. `hand_over_vs_upload`: so many times as fast as sending them. `hand_over_sent_bytes`:
+  what of them was sent all the same.
 * `shot_echo_vs_codec`: frames a second of a whole shot, hashed, sent, run by `echo` and fetched, over those of
   decoding and encoding every frame with OpenEXR alone, one frame a thread on every core.
 * `shot_echo_vs_ceiling`: the same over the cores divided by the processor time that a frame took in client,
@@ -85,6 +88,21 @@ def transfers(work: Path, source: Path, suffix: str, best: Best) -> None:
             _note(best, f"download{suffix}", total, meter)
 
 
+def handing_over(work: Path, source: Path, best: Best) -> None:
+    """A shot to a new daemon that sees its folder. Timed from the moment when it says what it lacks."""
+    task = pixels.task_of(source, "echo")
+    total = sum({file.sha256: file.size for file in task.request.files}.values())
+    with tempfile.TemporaryDirectory(dir=work) as name:
+        folder = Path(name)
+        with serving(folder / "daemon", shares=str(source)) as daemon:
+            started: list[Meter] = []
+            listener = Listener(accepted=lambda job: started.append(Meter(daemon)))
+            with daemon.client() as client:
+                outcome = client.run(task, listener, wait=False)
+            _note(best, "hand_over", total, started[0])
+    best.cost("hand_over_sent_bytes", outcome.uploaded)
+
+
 def _note(best: Best, what: str, total: int, meter: Meter) -> None:
     wall, client, daemon = meter.seconds()
     best.rate(f"{what}_bytes_s", total / wall)
@@ -117,7 +135,9 @@ def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[
         lambda: best.rate("loopback_bytes_s", limits.loopback(total)),
         lambda: best.rate("loopback_curve_bytes_s", limits.encrypted_loopback(total)),
         lambda: best.rate("disk_bytes_s", limits.disk(work, plates)),
+        lambda: best.rate("hash_bytes_s", limits.hashing(plates)),
         lambda: transfers(work, source, "", best),
+        lambda: handing_over(work, source, best),
         lambda: transfers(work, source, "_curve", best),
         lambda: best.rate("codec_frames_s", pixels.apart(pixels.codec, source)[0]),
         lambda: whole_shot(work, source, frames, best),
@@ -144,8 +164,11 @@ def _shown(figures: dict[str, float]) -> dict[str, float]:
 
 
 def _ratios(figures: dict[str, float]) -> dict[str, float]:
+    handed = figures["hand_over_bytes_s"]
     ratios = {
         "shot_echo_vs_codec": figures["shot_echo_frames_s"] / figures["codec_frames_s"],
+        "hand_over_vs_limit": handed / min(figures["disk_bytes_s"], figures["hash_bytes_s"]),
+        "hand_over_vs_upload": handed / figures["upload_bytes_s"],
     }
     for suffix in ("", "_curve"):
         limit = min(figures["disk_bytes_s"], figures[f"loopback{suffix}_bytes_s"])

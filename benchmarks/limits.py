@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import shutil
@@ -48,6 +49,18 @@ def disk(folder: Path, files: Iterable[Path]) -> float:
         total += len(data)
     shutil.rmtree(target)
     return total / seconds
+
+
+def hashing(files: Iterable[Path]) -> float:
+    """Bytes a second of SHA-256 on one core, of files that the system has read before."""
+    total, began = 0, time.perf_counter()
+    for source in files:
+        digest = hashlib.sha256()
+        with source.open("rb", buffering=0) as file:
+            while piece := file.read(MAX_CHUNK):
+                digest.update(piece)
+                total += len(piece)
+    return total / (time.perf_counter() - began)
 
 
 def _chunks(total: int, address: str, daemon: Pair | None) -> float:

@@ -44,13 +44,13 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *, encrypted: bool = False) -> Iterator[Served]:
+def serving(folder: Path, *, encrypted: bool = False, shares: str = "") -> Iterator[Served]:
     """A daemon with a worker that is ready: on a Unix socket, or `encrypted` on TCP. Its spool is in `folder`."""
     folder.mkdir(mode=0o700)
     # Not in `folder`: the path of a Unix socket has a hundred characters at most.
     sockets = tempfile.TemporaryDirectory(prefix="voidbridge-")
     address = f"tcp://127.0.0.1:{_two_free_ports()}" if encrypted else f"ipc://{sockets.name}/ctl"
-    words = ["serve", "--listen", address, "--spool", str(folder / "spool")]
+    words = ["serve", "--listen", address, "--spool", str(folder / "spool"), "--shares", shares]
     known = _keys(folder / "keys") if encrypted else None
     if known:
         words += ["--keys", str(folder / "keys"), "--require-keys"]
