@@ -1,12 +1,13 @@
 """How long `status` and `cancel` take to be answered while others send at full rate.
 
-    python benchmarks/control.py [--clients 2] [--megabytes 1024] [--work FOLDER] [--json]
+    python benchmarks/control.py [--clients 2] [--megabytes 1024] [--shared] [--work FOLDER] [--json]
 
-Clients, each a process, send files of noise of 32 MB to one daemon. Meanwhile, on a connection of its own, somebody
-asks for the status of a job and cancels one, again and again; each is timed from the question to the answer. The
-same is asked of the daemon before, when nobody sends. `cancel` is that of a job that waits for its files: it writes
-to the job table, and its answer comes when that is on disk. `commit` is what that alone takes without any daemon:
-one row into a table of SQLite, while another process writes files of noise, each fsynced.
+Clients, each a process, send files of noise of 32 MB to one daemon, or hand them over where they are `--shared`
+with it. Meanwhile, on a connection of its own, somebody asks for the status of a job and cancels one, again and
+again; each is timed from the question to the answer. The same is asked of the daemon before, when nobody sends.
+`cancel` is that of a job that waits for its files: it writes to the job table, and its answer comes when that is
+on disk. `commit` is what that alone takes without any daemon: one row into a table of SQLite, while another
+process writes files of noise, each fsynced.
 """
 
 from __future__ import annotations
@@ -55,21 +56,25 @@ def send(
         path = folder / f"{number}.{frame}"
         path.write_bytes(os.urandom(FILE))
         found.append((hash_file(path, "plate", frame), path))
-    sent = 0
+    sent = handed = 0
 
     def more() -> Sequence[tuple[FrameFile, Path]] | None:
         nonlocal found
         now, found = found, []
-        return now or (() if sent < total else None)
+        return now or (() if sent + handed * FILE < total else None)
 
     def note(bytes_sent: int, _: int) -> None:
         nonlocal sent
         sent = bytes_sent
 
+    def note_handed(files: int, _: int) -> None:
+        nonlocal handed
+        handed = files
+
     ready.set()
     go.wait()
     with Client(address, user=f"sender {number}", software="benchmark") as client:
-        client.send_ahead(more, Listener(sent=note))
+        client.send_ahead(more, Listener(sent=note, handed_over=note_handed))
     done.set()
 
 
@@ -156,10 +161,12 @@ class Asker:
         raise AssertionError("answers() ends by raising")
 
 
-def measure(work: Path, clients: int, megabytes: int, alone: int) -> dict[str, Any]:
+def measure(
+    work: Path, clients: int, megabytes: int, alone: int, shared: bool = False
+) -> dict[str, Any]:
     bare = commits(work, alone)
     spawn = multiprocessing.get_context("spawn")
-    with serving(work / "daemon") as daemon:
+    with serving(work / "daemon", shares=str(work) if shared else "") as daemon:
         go, each = spawn.Event(), [(spawn.Event(), spawn.Event()) for _ in range(clients)]
         total = max((megabytes << 20) // FILE, 1) * FILE
         senders = [
@@ -196,13 +203,16 @@ def main() -> None:
     options.add_argument("--clients", type=int, default=2)
     options.add_argument("--megabytes", type=int, default=1024, help="that each of them sends")
     options.add_argument("--alone", type=int, default=200, help="questions before anybody sends")
+    options.add_argument("--shared", action="store_true", help="hand over instead of sending")
     options.add_argument("--work", type=Path, default=None, help="on the disk to be measured")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
     if chosen.work:
         chosen.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=chosen.work) as folder:
-        report = measure(Path(folder), chosen.clients, chosen.megabytes, chosen.alone)
+        report = measure(
+            Path(folder), chosen.clients, chosen.megabytes, chosen.alone, chosen.shared
+        )
     if chosen.json:
         print(json.dumps(report))
         return
