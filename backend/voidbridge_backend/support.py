@@ -28,7 +28,7 @@ from voidbridge_protocol.messages import Status
 
 from . import doctor
 from .config import Config, Setting
-from .redaction import Redactor
+from .redaction import PATH, Redactor
 
 MOST_JOBS, MOST_LINES = 200, 5000
 JOURNAL = ("journalctl", "--unit", "voidbridge", "--no-pager", "--output", "cat")
@@ -100,7 +100,11 @@ def _versions() -> Iterator[tuple[str, str]]:
 def _plain(setting: Setting) -> object:
     if isinstance(setting.value, Path):
         return str(setting.value.absolute())  # a relative one would not be known for a path
-    return list(setting.value) if isinstance(setting.value, tuple) else setting.value
+    if isinstance(
+        setting.value, tuple
+    ):  # two names of a folder in one text may not look like paths
+        return [PATH if setting.name == "shares" else item for item in setting.value]
+    return setting.value
 
 
 def _daemon(connect: Connect) -> tuple[object, list[Status], str]:

@@ -54,6 +54,7 @@ class _Going:
     reading_since: float = inf
     """When the shared disk was last asked for something; never, while it is not waited for."""
     copied: int = 0
+    is_left: bool = False
     is_over: bool = False
 
 
@@ -97,11 +98,12 @@ class Takeover:
         return Nack(file.sha256, self._spool.partial(file), NotHere.code, SAID)
 
     def leave(self, files: Iterable[Owned]) -> None:
-        """Nobody waits for these any more."""
+        """Nobody waits for these any more. What is whole by then is told all the same."""
         left = set(files)
-        for going in [*self._waiting, *self._busy]:
-            if going.file in left:
-                self._end(going, None)
+        for going in self._busy:
+            going.is_left |= going.file in left
+        for going in [going for going in self._waiting if going.file in left]:
+            self._end(going, None)
 
     def tick(self, now: float) -> None:
         """Call it often."""
@@ -168,7 +170,7 @@ class Takeover:
         answers: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         open_ = 0
         for put, piece in _pieces(going, file):
-            if going.is_over:
+            if going.is_left or going.is_over:
                 return None
             going.reading_since = inf
             try:

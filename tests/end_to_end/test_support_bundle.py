@@ -35,7 +35,9 @@ def test_it_holds_what_helps_and_nothing_that_names_a_film_or_a_person(tmp_path:
         log = tmp_path / "daemon.log"
         log.write_text(made.log + f"INFO hello key={KEY}\n")
         words = ("support-bundle", "-o", target, "--log", log, "--daemon", made.address)
-        done = voidbridge(*words, "--spool", made.spool, "--json")
+        config = tmp_path / "settings.toml"
+        config.write_text("shares = ['Z:/Big One=/mnt/Big One', '/mnt/bigone']")
+        done = voidbridge(*words, "--spool", made.spool, "--config", config, "--json")
         assert done.code == 0, done.err
         assert done.event("bundle")["path"] == str(target)
         again = voidbridge(*words)
