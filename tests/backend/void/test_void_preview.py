@@ -150,8 +150,8 @@ def test_a_compiler_that_fails_halfway_leaves_nothing_half(denoiser: Denoiser) -
 @pytest.mark.parametrize(
     ("options", "settings", "expected"),
     [
-        (Options(), PREVIEW, 20),
-        (Options(steps=30), PREVIEW, 15),
+        (Options(), PREVIEW, 15),
+        (Options(steps=20), PREVIEW, 10),
         (Options(steps=1), PREVIEW, 1),
         (Options(), Settings(engine="void", quality="preview", steps=8), 8),
         (Options(), Settings(engine="void"), 50),

@@ -34,7 +34,7 @@ class Options:
     """Frames; a multiple of 8, so that every window has an even number of latents."""
     steps: int = 50
     """Of each pass, for a job that leaves it open."""
-    preview_steps: int = 20
+    preview_steps: int = 15
     """Of each pass of a preview that leaves it open, but never more than half of `steps`."""
     preview_reuse: float = 0.1
     """Of a preview: by how much the transformer's first block may answer otherwise than before, as a part of its
