@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from voidbridge_backend import access
-from voidbridge_backend.access import Guest
+from voidbridge_backend.daemon import access
+from voidbridge_backend.daemon.access import Guest
 from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.keys import DAEMON, KEY_FILES, Keys

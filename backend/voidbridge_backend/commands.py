@@ -237,7 +237,7 @@ def cancel(who: ClientOptions, job: str, as_json: bool) -> None:
 
 def serve(config: Config, until_stdin_closes: bool) -> None:
     """Runs the daemon."""
-    from .serve import serve as serve_until_stopped
+    from .daemon.serve import serve as serve_until_stopped
 
     serve_until_stopped(config, until_stdin_closes=until_stdin_closes)
 

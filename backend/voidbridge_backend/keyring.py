@@ -13,9 +13,9 @@ from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadKey
 from voidbridge_protocol.keys import CLIENT, DAEMON, KEY_FILES, Keys
 
-from . import access
-from .access import Guest
 from .config import Config
+from .daemon import access
+from .daemon.access import Guest
 
 ACTIONS_HELP = """\
 actions: list (default)     whom this machine's daemon lets in

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend import access
-from voidbridge_backend.access import AllowList, Guest
-from voidbridge_backend.addresses import Addresses
+from voidbridge_backend.daemon import access
+from voidbridge_backend.daemon.access import AllowList, Guest
+from voidbridge_backend.daemon.addresses import Addresses
 from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadKey
 

@@ -12,7 +12,7 @@ import pytest
 
 from voidbridge_backend.cli import _toml
 from voidbridge_backend.config import Config, resolve
-from voidbridge_backend.crew import STOP_S
+from voidbridge_backend.daemon.crew import STOP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -19,8 +19,8 @@ from typing import Any, get_origin, get_type_hints
 import zmq
 from voidbridge_stage import SECONDS, Daemon, Finished, voidbridge
 
-from voidbridge_backend import access
-from voidbridge_backend.access import Guest
+from voidbridge_backend.daemon import access
+from voidbridge_backend.daemon.access import Guest
 from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import decode, encode

@@ -29,7 +29,7 @@ from voidbridge_stage import (
 )
 from voidbridge_traces import Traces
 
-from voidbridge_backend import access
+from voidbridge_backend.daemon import access
 from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import MAGIC, PREFIX, decode_request, encode
@@ -425,7 +425,7 @@ def test_no_field_of_any_message_is_used_as_a_path(tmp_path: Path) -> None:
 def test_the_daemons_process_decodes_no_picture() -> None:
     """OpenEXR is the worker's business: the daemon does not so much as load it."""
     script = (
-        "import sys, voidbridge_backend.serve; "
+        "import sys, voidbridge_backend.daemon.serve; "
         "found = {'OpenEXR', 'numpy', 'cv2', 'PyOpenColorIO', 'torch'} & set(sys.modules); "
         "assert not found, found"
     )

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from voidbridge_stage import SECONDS, daemon
 
-from voidbridge_backend.shares import Shares
+from voidbridge_backend.daemon.shares import Shares
 from voidbridge_protocol.errors import NotHere
 from voidbridge_protocol.handover import proof
 from voidbridge_protocol.messages import (

@@ -185,7 +185,7 @@ def test_a_long_day_leaves_no_trace(tmp_path: Path, full: bool, note: Note) -> N
 
         in_batches(count, soak.job, read)
         assert sum(soak.outcomes.values()) == count == len(made.jobs())
-        assert "daemon.py" not in made.log  # a worker may say where it failed
+        assert "loop.py" not in made.log  # a worker may say where it failed
         assert not list((made.spool / "parts").iterdir())
     settled = readings[len(readings) // 4 :] if full else readings[1:]
     a_hundred = slope([reading.memory for reading in settled]) * 100 / BATCH

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from voidbridge_backend.health import BACKOFF_S, IDLE, PROBE_S, STRIKES_S, Patience, Pulse, Standing
+from voidbridge_backend.daemon.health import (
+    BACKOFF_S,
+    IDLE,
+    PROBE_S,
+    STRIKES_S,
+    Patience,
+    Pulse,
+    Standing,
+)
 
 PATIENCE = Patience(start=10, load=100, step=5)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from voidbridge_backend.lobby import HELLO_S, SILENT_S, STRANGERS, Lobby, Visitor
+from voidbridge_backend.daemon.lobby import HELLO_S, SILENT_S, STRANGERS, Lobby, Visitor
 
 
 def came(lobby: Lobby, number: int, address: str = "ana", now: float = 0.0) -> list[int]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend import monitor as monitoring
-from voidbridge_backend.monitor import Monitor
-from voidbridge_backend.vitals import Vitals
+from voidbridge_backend.daemon import monitor as monitoring
+from voidbridge_backend.daemon.monitor import Monitor
+from voidbridge_backend.daemon.vitals import Vitals
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.messages import Device, Health
 

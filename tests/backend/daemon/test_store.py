@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import command, daemon, environment, full_disk
 
-from voidbridge_backend import schema
-from voidbridge_backend.store import Row, Store
+from voidbridge_backend.daemon import schema
+from voidbridge_backend.daemon.store import Row, Store
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
@@ -85,7 +85,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from voidbridge_backend.store import Row, Store
+from voidbridge_backend.daemon.store import Row, Store
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 store = Store(Path({str(path)!r}))

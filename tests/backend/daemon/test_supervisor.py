@@ -14,9 +14,9 @@ import pytest
 from voidbridge_stage import check_echo, is_alive, make_shot
 
 from voidbridge_backend.assignment import Assignment
-from voidbridge_backend.health import BACKOFF_S, PROBE_S, Patience
+from voidbridge_backend.daemon.health import BACKOFF_S, PROBE_S, Patience
+from voidbridge_backend.daemon.supervisor import ASKED_TO_STOP_S, AWAY_S, Died, Said, Supervisor
 from voidbridge_backend.plate.sequence import Sequence
-from voidbridge_backend.supervisor import ASKED_TO_STOP_S, AWAY_S, Died, Said, Supervisor
 from voidbridge_protocol.errors import VoidbridgeError, WorkerDied, WorkerHung
 from voidbridge_protocol.messages import Settings
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend import takeover
-from voidbridge_backend.disk import Disk
-from voidbridge_backend.shares import Shares
-from voidbridge_backend.spool import Owned, Spool
-from voidbridge_backend.takeover import PATIENCE_S, READERS, Takeover
+from voidbridge_backend.daemon import takeover
+from voidbridge_backend.daemon.disk import Disk
+from voidbridge_backend.daemon.shares import Shares
+from voidbridge_backend.daemon.spool import Owned, Spool
+from voidbridge_backend.daemon.takeover import PATIENCE_S, READERS, Takeover
 from voidbridge_protocol.errors import NotHere, SpoolFull
 from voidbridge_protocol.handover import proof
 from voidbridge_protocol.messages import MAX_CHUNK, Got, HandOver, Message, Nack

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from voidbridge_backend.supervisor import Post
-from voidbridge_backend.vitals import health
+from voidbridge_backend.daemon.supervisor import Post
+from voidbridge_backend.daemon.vitals import health
 from voidbridge_protocol.errors import SpoolFull
 
 

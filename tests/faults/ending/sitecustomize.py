@@ -212,8 +212,8 @@ def wire() -> None:
 
 def orders() -> None:
     """The daemon's end of the pipes to its workers."""
-    from voidbridge_backend.crew import Crew
-    from voidbridge_backend.supervisor import Supervisor
+    from voidbridge_backend.daemon.crew import Crew
+    from voidbridge_backend.daemon.supervisor import Supervisor
 
     around(Supervisor, "_tell", lambda self, device, what: f"order {what['do']}")
     around(Crew, "_heed", lambda self, device, job, what: f"heed {what['event']}")

@@ -9,19 +9,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from voidbridge_backend import config as settings
+from voidbridge_backend import logs
+from voidbridge_backend.config import Config
+from voidbridge_backend.engine import NAMES
 from voidbridge_protocol import __version__
 from voidbridge_protocol.messages import MAX_CHUNK, Limits
 
-from . import access, logs
-from . import config as settings
+from . import access
 from .addresses import Addresses
-from .config import Config
 from .crew import Crew
-from .daemon import Daemon
-from .engine import NAMES
 from .gate import Gate
 from .health import Patience
 from .ledger import Ledger
+from .loop import Daemon
 from .pace import Pace
 from .retention import DAY_S, Policy
 from .shares import Shares
@@ -120,7 +121,7 @@ def _watched(daemon: Daemon, port: int) -> Iterator[None]:
     if not port:
         yield
         return
-    from .monitor import Monitor  # only who wants it needs prometheus-client
+    from .monitor import Monitor
 
     with Monitor(port, SOFTWARE) as monitor:
         daemon.report = monitor.publish
