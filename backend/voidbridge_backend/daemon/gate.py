@@ -44,8 +44,9 @@ TURN = {False: 64, True: 8}
 STRIKES, MOST_STRUCK = 8, 4096
 """Malformed messages after which a peer is not answered any more, and how many such are remembered."""
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
-LOOK_S = 1.0
-"""Silent connections are looked for so often."""
+LOOK_S, AWAY_S = 1.0, 5.0
+"""Silent connections are looked for so often. A daemon that did not for so long was stopped itself: what was said
+lies unread."""
 ZAP, DOMAIN = "inproc://zeromq.zap.01", b"voidbridge"
 KEY = "User-Id"
 """The property of a message under which libzmq gives back what a knock was answered with: here the key."""
@@ -201,6 +202,8 @@ class Gate:
         for peer, lines in self._ration.left_out(now):
             log.warning("%d lines were not written", lines, extra={"peer": peer})
         if now - self._looked > LOOK_S:
+            if now - self._looked > AWAY_S:
+                self._lobby.excuse(now)
             self._looked = now
             for visitor in self._lobby.overdue(now):
                 _hang_up(visitor)

@@ -59,6 +59,11 @@ class Lobby:
                 visitor.known = True
                 self._no_stranger(visitor)
 
+    def excuse(self, now: float) -> None:
+        """Nobody listened for a while: that nothing was heard says nothing."""
+        for visitor in self._all.values():
+            visitor.heard = now
+
     def left(self, number: int) -> None:
         """A connection is gone. Once more is harmless."""
         if number in self._all:

@@ -48,6 +48,14 @@ def test_of_strangers_from_everywhere_the_largest_crowd_makes_room() -> None:
     assert came(lobby, 21, "later") == [1]
 
 
+def test_who_was_not_listened_to_was_not_silent() -> None:
+    lobby = Lobby(10)
+    came(lobby, 1)
+    lobby.excuse(500.0)
+    assert lobby.overdue(500.0 + HELLO_S) == []
+    assert len(lobby.overdue(501.0 + HELLO_S)) == 1
+
+
 def test_a_descriptor_that_is_used_again_is_another_connection() -> None:
     lobby = Lobby(10)
     came(lobby, 7)
