@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +102,26 @@ def test_wrong_arithmetic_is_named(
     monkeypatch.setattr(F, function, wrong(getattr(F, function)))
     with pytest.raises(EngineFailed, match=f"{said} {str(dtype).removeprefix('torch.')} on cpu"):
         selftest.check("cpu", dtype)
+
+
+def test_products_in_8_bits_are_looked_at_where_they_are_asked_for(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selftest.check("cpu", torch.float32, "fp8")
+    product = F.scaled_mm
+
+    def unscaled_rows(
+        seen: Tensor, weight: Tensor, scale: Tensor, *rest: Any, **more: Any
+    ) -> Tensor:
+        return product(seen, weight, torch.ones_like(scale), *rest, **more)
+
+    monkeypatch.setattr(F, "scaled_mm", unscaled_rows)
+    selftest.check("cpu", torch.float32)
+    models = Path(shutil.copytree(tiny, tmp_path / "models"))
+    options = json.loads((models / "voidbridge.json").read_text())
+    (models / "voidbridge.json").write_text(json.dumps(options | {"linears": "fp8"}))
+    with pytest.raises(EngineFailed, match="the product in 8 bits on cpu is off by"):
+        make("cpu", models)
 
 
 @pytest.mark.parametrize("kind", [DDIMScheduler, CogVideoXDDIMScheduler])

@@ -42,6 +42,7 @@ class EightBitLinear(nn.Module):
             self.scale.t(),
             F.ScalingType.RowWise,
             output_dtype=torch.bfloat16,
+            use_fast_accum=True,  # As torchao's dynamic 8 bits for inference.
         ).to(inputs.dtype)
         if self.bias is not None:
             answer = answer + self.bias

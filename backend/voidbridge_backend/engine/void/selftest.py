@@ -20,11 +20,16 @@ from voidbridge_protocol.errors import EngineFailed
 
 from . import pipeline, sampling, tiny, weights
 from .denoiser import Conditions, Denoiser, Text
+from .eight_bit import EightBitLinear
+from .kernels import Linears
 from .vae import Vae
 from .weights import CHANNELS
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1e-2}
 """Of an operation, relative to its norm. Cards multiply float32 with 10 bits where cuDNN may (TF32)."""
+
+EIGHT_BIT_TOLERANCE = 6e-2
+"""Of one product, relative to its norm: 3 bits of fraction are half of that."""
 
 STEP_TOLERANCE = 1e-5
 ANSWER_TOLERANCE = 1e-3
@@ -37,8 +42,10 @@ ANSWERS = {
 """`measures` of what the tiny model makes of `_wave`s, computed by this code with torch 2.13 on a CPU."""
 
 
-def check(device: str, dtype: torch.dtype) -> None:
+def check(device: str, dtype: torch.dtype, linears: Linears = "full") -> None:
     """Raises `EngineFailed` naming the first thing that comes out wrong. Takes about a second on a CPU."""
+    if linears == "fp8":
+        _hold(f"the product in 8 bits on {device}", *_product(device), EIGHT_BIT_TOLERANCE)
     for name, (found, expected) in {
         "the convolution": _convolution(device, dtype),
         "attention": _attention(device, dtype),
@@ -94,6 +101,13 @@ def _attention(device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     found = F.scaled_dot_product_attention(query.to(device), key.to(device), value.to(device))
     scores = query.double() @ key.double().transpose(-1, -2) / 8
     return found, scores.softmax(-1) @ value.double()
+
+
+def _product(device: str) -> tuple[Tensor, Tensor]:
+    seen, linear = _wave(300, 256).to(torch.bfloat16), torch.nn.Linear(256, 64, bias=False)
+    linear.weight = torch.nn.Parameter(_wave(64, 256, phase=1).to(torch.bfloat16), False)
+    found = EightBitLinear(linear, torch.device(device)).to(device)(seen.to(device))
+    return found, seen.double() @ linear.weight.double().t()
 
 
 def _steps(kind: sampling.Kind) -> tuple[Tensor, Tensor]:
