@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from voidbridge_stage import (
     run_words,
     voidbridge,
 )
+
+from voidbridge_protocol.conversation import Listener
 
 FRAMES = range(1001, 1005)
 HELD = 1 << 40
@@ -172,6 +175,21 @@ def test_a_daemon_of_ones_own_takes_everything_from_where_it_lies(tmp_path: Path
     assert done.code == 0, done.err
     check_echo(shot, tmp_path / "out")
     assert came(done) == (0, len(hashes(shot)))
+
+
+def test_what_is_handed_over_counts_as_sent(tmp_path: Path) -> None:
+    """Of the megabytes a second that a user may send: what is handed over next has to wait for them."""
+    shot = make_shot(tmp_path / "in", FRAMES, 360, 640, seed=908)
+    size = sum({path.read_bytes(): path.stat().st_size for path in shot.folder.iterdir()}.values())
+    told: list[tuple[int, int]] = []
+    listener = Listener(handed_over=lambda done, of: told.append((done, of)))
+    with daemon("--shares", shot.folder, extra={"VOIDBRIDGE_MAX_UPLOAD_MB_S": "2"}) as made:
+        began = time.monotonic()
+        made.submit(shot, listener=listener)
+        seconds = time.monotonic() - began
+    assert told[-1][0] == len(hashes(shot))
+    assert size > 4_000_000
+    assert seconds > size / 2e6 - 1.1, "but for the burst of a second"
 
 
 def test_a_share_that_is_no_folder_is_a_setting_that_cannot_be() -> None:

@@ -164,7 +164,7 @@ class Daemon:
                 now = time.monotonic()
                 self._crew.tick(now)
                 self._janitor.tick(now)
-                self._takeover.tick(now)
+                self._takeover.tick(now, is_full=self._janitor.full is not None)
                 self._report(now)
                 self._forget(now)
                 for give_back in self._pace.due(now):

@@ -105,13 +105,14 @@ class Takeover:
         for going in [going for going in self._waiting if going.file in left]:
             self._end(going, None)
 
-    def tick(self, now: float) -> None:
-        """Call it often."""
+    def tick(self, now: float, is_full: bool = False) -> None:
+        """Call it often. What is left of a disk that is full is not for what is handed over."""
         for going in self._busy:
+            going.is_left |= is_full
             if not going.is_over and now - going.reading_since > PATIENCE_S:
                 log.warning("a shared disk does not answer: its files are sent")
                 self._end(going, None)
-        if self._waiting and self._is_stuck():
+        if self._waiting and (is_full or self._is_stuck()):
             for going in list(self._waiting):
                 self._end(going, None)
 

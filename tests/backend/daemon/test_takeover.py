@@ -219,6 +219,29 @@ def test_a_disk_that_does_not_answer_is_given_up_until_it_does(tmp_path: Path) -
         stage.disk.close()
 
 
+def test_nothing_more_is_copied_to_a_disk_that_is_full(tmp_path: Path) -> None:
+    shares: list[Hanging] = []
+
+    def made(show: Path) -> Shares:
+        shares.append(Hanging([str(show)]))
+        return shares[0]
+
+    stage = Stage(tmp_path, made)
+    try:
+        files = [stage.begin(stage.file(f"{number}.exr")) for number in range(READERS + 1)]
+        stage.takeover.tick(time.monotonic(), is_full=True)
+        assert len(stage.told) == 1, "who waits is told at once"
+        shares[0].back.set()
+        stage.until_told(READERS + 1)
+        assert {reply for _, reply, _ in stage.told} == {
+            stage.takeover.refusal(file) for file in files
+        }
+        assert not list((stage.spool.folder / "parts").iterdir())
+    finally:
+        shares[0].back.set()
+        stage.disk.close()
+
+
 def test_nobody_waits_behind_everything_of_somebody_else(tmp_path: Path) -> None:
     shares: list[Hanging] = []
 
