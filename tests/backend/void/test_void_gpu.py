@@ -45,6 +45,42 @@ def test_a_device_computes_what_the_cpu_computes(tiny: Path, small_clip: type, p
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"attention": "cudnn"},
+        {"attention": "flash-3"},
+        {"compile": "on"},
+        {"vae_compile": "on"},
+        {"vae_layout": "channels-last"},
+        {"vae_compile": "on", "vae_layout": "channels-last"},
+    ],
+    ids=str,
+)
+def test_every_lossless_way_computes_the_same(
+    tiny: Path, small_clip: type, way: dict[str, Any]
+) -> None:
+    clip, plain = small_clip(26), replace(SMALL, precision="bfloat16", compile="off")
+    expected = removed(tiny, "cuda:0", plain, clip, 1)
+    found = removed(tiny, "cuda:0", replace(plain, **way), clip, 1)
+    error = np.mean([np.square(found[frame] - expected[frame]).mean() for frame in expected])
+    assert error < 1e-4  # 40 dB
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("quality", ["full", "preview"])
+def test_products_in_8_bits_and_previews_come_to_an_end(
+    tiny: Path, small_clip: type, quality: str
+) -> None:
+    if torch.cuda.get_device_capability() < (8, 9):
+        pytest.skip("8 bits need compute capability 8.9")
+    options = replace(SMALL, precision="bfloat16", linears="fp8")
+    settings = Settings(engine="void", quality=quality)
+    found = dict(Void(tiny, "cuda:0", options).remove(small_clip(26), settings, Quiet()))
+    assert all(np.isfinite(found[frame]).all() for frame in found)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_device_gives_the_same_bits_again_with_both_passes(tiny: Path, small_clip: type) -> None:
     clip = small_clip(26)
     once, again = (removed(tiny, "cuda:0", SMALL, clip, 2) for _ in range(2))
