@@ -25,6 +25,7 @@ from voidbridge_stage import (
     voidbridge,
 )
 
+from voidbridge_protocol.conformance import conformance
 from voidbridge_protocol.conversation import Listener
 
 FRAMES = range(1001, 1005)
@@ -107,6 +108,10 @@ def test_what_was_handed_over_is_kept_like_what_was_sent(
     made.start()
     again = run(made, shot, tmp_path / "out", "--again")
     assert came(again) == (0, 0)
+
+
+def test_a_daemon_with_shared_folders_keeps_to_the_protocol(made: Daemon) -> None:
+    assert conformance(made.address) == []
 
 
 def test_a_disk_may_have_another_name_on_each_side(

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from voidbridge_protocol.conformance import CHECKS, conformance
+from voidbridge_protocol.errors import NotHere
 from voidbridge_protocol.messages import (
     PROTOCOL,
     Accepted,
     Attach,
     Cancel,
+    Got,
+    HandOver,
     Hello,
     Message,
     Nack,
@@ -53,6 +56,35 @@ def test_silence_breaks_every_rule() -> None:
         findings = conformance(daemon.address, patience=0.05)
     # What no message is cannot be passed over in silence by a fake that has not read it.
     assert {finding.rule for finding in findings} >= set(CHECKS) - {"another framing is refused"}
+
+
+PATHS = "no path is opened that is not shared"
+
+
+def test_a_daemon_with_shared_folders_keeps_to_it_too() -> None:
+    with fake_daemon(Script(shares=("/no/such/folder",))) as daemon:
+        assert conformance(daemon.address) == []
+
+
+class TellsPathsApart(FakeDaemon):
+    def _took(self, asked: HandOver) -> Message:
+        return Nack(asked.sha256, 0, NotHere.code, f"{asked.path} cannot be opened")
+
+
+class OpensEverything(FakeDaemon):
+    def _took(self, asked: HandOver) -> Message:
+        return Got(asked.sha256)
+
+
+@pytest.mark.parametrize("kind", [TellsPathsApart, OpensEverything])
+def test_a_daemon_that_opens_or_tells_too_much_is_found_out(kind: type[FakeDaemon]) -> None:
+    daemon = kind(Script(shares=("/no/such/folder",)))
+    daemon.start()
+    try:
+        findings = conformance(daemon.address, patience=0.2)
+    finally:
+        daemon.stop()
+    assert [finding.rule for finding in findings] == [PATHS]
 
 
 class TakesAnyVersion(FakeDaemon):
