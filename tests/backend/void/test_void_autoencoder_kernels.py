@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from voidbridge_backend.engine.void import kernels, networks, tiny
-from voidbridge_backend.engine.void.compiled import GRAPHS
+from voidbridge_backend.engine.void.compiled import GRAPHS, Compiled
 from voidbridge_backend.engine.void.engine import Void
 from voidbridge_backend.engine.void.options import Options
 from voidbridge_backend.engine.void.pulse import pulsing
@@ -68,6 +70,27 @@ def test_compiled_blocks_give_the_same_numbers_chunk_by_chunk() -> None:
     for one, wanted in zip(found, expected, strict=True):
         assert (one - wanted).abs().max() <= 1e-5 * wanted.abs().max()
     assert vae.compiled.is_on
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")  # torch's compiler is made of some.
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++")
+@pytest.mark.usefixtures("fresh_compiler")
+def test_torchs_own_compiler_gives_the_same_numbers_for_a_block_of_the_decoder() -> None:
+    vae = made()
+    kernels.lay_out(vae.network, "channels-last")
+    block = vae.network.decoder.up_blocks[0].resnets[0]
+    compiled = Compiled("a block", "none", [block])
+
+    def answer() -> Tensor:
+        seen, latents = drawn(1, block.in_channels, 4, 12, 16), drawn(1, 16, 2, 6, 8)
+        with torch.inference_mode():
+            found: Tensor = compiled.run(partial(block, seen, None, latents, None))[0]
+        return found
+
+    expected = answer()
+    compiled.begin(pytest.fail)
+    assert (answer() - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert compiled.is_on
 
 
 @pytest.mark.usefixtures("fresh_compiler")
