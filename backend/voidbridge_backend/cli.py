@@ -1,11 +1,9 @@
-"""The command `voidbridge`: parses, calls one function, prints. The one place that reads the environment."""
+"""The command `voidbridge`: parses, calls one function, prints."""
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,12 +26,11 @@ from voidbridge_protocol.request import (
     Settings,
 )
 
-from . import commands, keyring
-from .config import Config, Setting, resolve
+from . import commands, keyring, typed
+from .config import Config
 from .present import show_error
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
-CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
 
 SHAPE = """\
 PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
@@ -115,7 +112,7 @@ def _run_command(found: Any) -> None:
         "run",
         "remove an object from a shot and wait for the result",
         lambda o: commands.run(
-            assignment_options(o), client_options(o), o.output, o.json, o.status_file, o.growing
+            typed.shot(o), typed.client(o), o.output, o.json, o.status_file, o.growing
         ),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
@@ -136,7 +133,7 @@ def _run_command(found: Any) -> None:
         found,
         "submit",
         "send a shot to a daemon and print the job's id",
-        lambda o: commands.submit(assignment_options(o), client_options(o), o.json),
+        lambda o: commands.submit(typed.shot(o), typed.client(o), o.json),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
     _shot_options(submit)
@@ -247,7 +244,9 @@ def _daemon_options(made: Any, *, embedded: bool = False) -> None:
 
 
 def _config_options(group: Any) -> None:
-    group.add_argument("--config", metavar="FILE", help=f"settings, TOML (default {CONFIG_FILE})")
+    group.add_argument(
+        "--config", metavar="FILE", help=f"settings, TOML (default {typed.CONFIG_FILE})"
+    )
     for name, metavar, what in (
         ("models", "FOLDER", "the weights of the engine void"),
         ("spool", "FOLDER", "where received frames and results are kept"),
@@ -263,7 +262,7 @@ def _serve_command(found: Any) -> None:
         found,
         "serve",
         "run the daemon",
-        lambda o: commands.serve(config(o)[0], o.until_stdin_closes),
+        lambda o: commands.serve(typed.config(o)[0], o.until_stdin_closes),
     )
     serve.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
     serve.add_argument("--keys", metavar="FOLDER", help="the daemon's key, and whom it lets in")
@@ -284,7 +283,7 @@ def _job_commands(found: Any) -> None:
         found,
         "status",
         "show the jobs of a daemon, or one of them",
-        lambda o: commands.status(client_options(o), o.job, o.json),
+        lambda o: commands.status(typed.client(o), o.job, o.json),
     )
     status.add_argument("job", nargs="?", metavar="JOB")
     _daemon_options(status)
@@ -292,13 +291,13 @@ def _job_commands(found: Any) -> None:
         found,
         "fetch",
         "wait for a job and write its results",
-        lambda o: commands.fetch(client_options(o), o.job, o.output, o.json),
+        lambda o: commands.fetch(typed.client(o), o.job, o.output, o.json),
     )
     fetch.add_argument("job", metavar="JOB")
     fetch.add_argument("-o", "--output", required=True, metavar="RESULT", help="a sequence")
     _daemon_options(fetch)
     cancel = _command(
-        found, "cancel", "stop a job", lambda o: commands.cancel(client_options(o), o.job, o.json)
+        found, "cancel", "stop a job", lambda o: commands.cancel(typed.client(o), o.job, o.json)
     )
     cancel.add_argument("job", metavar="JOB")
     _daemon_options(cancel)
@@ -309,7 +308,7 @@ def _other_commands(found: Any) -> None:
         found,
         "demo",
         "render a small shot with known truth, remove its object, report and draw a picture",
-        lambda o: commands.demo(client_options(o), o.folder, o.json),
+        lambda o: commands.demo(typed.client(o), o.folder, o.json),
     )
     demo.add_argument("folder", nargs="?", default="demo", metavar="FOLDER", help="default: demo")
     _daemon_options(demo, embedded=True)
@@ -318,7 +317,7 @@ def _other_commands(found: Any) -> None:
         found,
         "doctor",
         "say what works here and what is missing, with a tiny round trip",
-        lambda o: commands.doctor(client_options(o), o.json),
+        lambda o: commands.doctor(typed.client(o), o.json),
     )
     _daemon_options(doctor, embedded=True)
     bundle = _command(
@@ -326,7 +325,7 @@ def _other_commands(found: Any) -> None:
         "support-bundle",
         "write versions, settings, health, jobs and log into one file, without names and paths",
         lambda o: commands.support_bundle(
-            Path(o.output), config(o)[1], o.log, client_options(o), o.json
+            Path(o.output), typed.config(o)[1], o.log, typed.client(o), o.json
         ),
     )
     bundle.add_argument(
@@ -352,14 +351,16 @@ actions: list (default)  what is needed, what is there and right
         "--sha256", action="store_true", help="read every byte of what has a known SHA-256"
     )
     models.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
-    models.add_argument("--config", metavar="FILE", help=f"settings, TOML (default {CONFIG_FILE})")
+    models.add_argument(
+        "--config", metavar="FILE", help=f"settings, TOML (default {typed.CONFIG_FILE})"
+    )
     models.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
     _keys_command(found)
     install = _command(
         found,
         "install",
         "write the plug-in of a host",
-        lambda o: commands.install(o.host, o.to, os.environ.get("APPDATA", ""), o.remove),
+        lambda o: commands.install(o.host, o.to, typed.environ("APPDATA"), o.remove),
     )
     install.add_argument("host", metavar="HOST", help="nuke, resolve")
     install.add_argument("--to", metavar="FOLDER", help="where the plug-in goes")
@@ -379,7 +380,7 @@ def _keys_command(found: Any) -> None:
         found,
         "keys",
         "make and show keys, and say which of them a daemon lets in",
-        lambda o: keyring.obey(keyring.typed(o), config(o)[0].keys, o.json),
+        lambda o: keyring.obey(keyring.typed(o), typed.config(o)[0].keys, o.json),
         epilog=keyring.ACTIONS_HELP,
     )
     made.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
@@ -398,7 +399,7 @@ def _report_command(found: Any) -> None:
         found,
         "report",
         "measure a result around its hole, and against a truth, from its files",
-        lambda o: commands.report(_review_options(o), o.output or "", o.json),
+        lambda o: commands.report(typed.review(o), o.output or "", o.json),
     )
     report.add_argument("result", metavar="RESULT")
     report.add_argument("plate", metavar="PLATE")
@@ -414,76 +415,8 @@ def _report_command(found: Any) -> None:
     report.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
 
 
-def _review_options(options: argparse.Namespace) -> commands.ReviewOptions:
-    names = ("color_space", "matte_kind", "threshold", "grow", "soften")
-    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return commands.ReviewOptions(
-        options.result, options.plate, options.matte, options.affected, options.truth, chosen
-    )
-
-
-def assignment_options(options: argparse.Namespace) -> commands.ShotOptions:
-    return commands.ShotOptions(
-        plate=options.plate,
-        matte=options.matte,
-        affected=options.affected,
-        frames=options.frames,
-        handles=options.handles,
-        settings=Settings(
-            engine=options.engine,
-            prompt=options.prompt,
-            seed=options.seed,
-            quality=options.quality,
-            steps=options.steps,
-            passes=options.passes,
-            matte_kind=options.matte_kind,
-            matte_color=options.matte_color,
-            threshold=options.threshold,
-            grow=options.grow,
-            soften=options.soften,
-            color_space=options.color_space,
-            region=options.region,
-            detail=options.detail,
-            grain=options.grain,
-            grain_amount=options.grain_amount,
-            result_layer=options.result_layer,
-        ),
-        priority=options.priority,
-        again=options.again,
-    )
-
-
-def client_options(options: argparse.Namespace) -> commands.ClientOptions:
-    found, embedded = config(options)[0], hasattr(options, "spool")
-    address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
-    return commands.ClientOptions(
-        address=address,
-        user=options.user or getpass.getuser(),
-        config=found if embedded else None,
-        keys=keyring.client_keys(found, address or ("" if embedded else commands.DEFAULT_DAEMON)),
-    )
-
-
-def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
-    """The settings: defaults, the file, VOIDBRIDGE_* variables, the command line."""
-    file: dict[str, Any] = {}
-    named = getattr(options, "config", None)
-    path = Path(named) if named else CONFIG_FILE.expanduser()
-    if named or path.is_file():
-        file = _toml(path)
-    environ = {name: value for name, value in os.environ.items() if name != "VOIDBRIDGE_DAEMON"}
-    names = Config.__dataclass_fields__
-    flags = {
-        name: value for name, value in vars(options).items() if name in names and value is not None
-    }
-    found, listed = resolve(file, environ, flags)
-    if not found.ocio and os.environ.get("OCIO"):
-        return resolve({**file, "ocio": os.environ["OCIO"]}, environ, flags)
-    return found, listed
-
-
 def _show_config(options: argparse.Namespace) -> None:
-    commands.show_config(config(options)[1], options.json)
+    commands.show_config(typed.config(options)[1], options.json)
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -496,19 +429,6 @@ def _models(options: argparse.Namespace) -> None:
                 "`voidbridge models --help` says what each does.",
             )
         action, folder = "list", action
-    found = config(options)[0]
+    found = typed.config(options)[0]
     where = Path(folder).expanduser() if folder else None
     commands.models(action, where, found, options.sha256, options.json)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise BadSetting(f"the settings in {path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"the settings in {path} are no TOML: {error}") from error

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.cli import _toml
 from voidbridge_backend.config import Config, resolve
 from voidbridge_backend.daemon.crew import STOP_S
+from voidbridge_backend.typed import toml
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -52,7 +52,7 @@ def test_the_service_manager_waits_longer_than_the_daemon_drains() -> None:
 
 
 def test_the_settings_are_settings() -> None:
-    config, _ = resolve(_toml(DEPLOY / "config.toml"), {}, {})
+    config, _ = resolve(toml(DEPLOY / "config.toml"), {}, {})
     state = re.search(r"^StateDirectory=(.+)$", UNIT, re.M)
     assert state
     assert config.spool == Path("/var/lib") / state[1] / "spool"
