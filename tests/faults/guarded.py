@@ -155,15 +155,21 @@ class Knocker:
         return decode(end.recv_multipart())[0]
 
     def said(self, end: Any, frames: list[bytes]) -> list[list[bytes]]:
-        """Everything that the daemon answers, up to its answer to a `ping` that follows."""
+        """Everything that the daemon answers, up to its answer to a `ping` that follows; a list may come later."""
         self.say_raw(end, frames)
         self.say_raw(end, [bytes(frame) for frame in encode(PING)])
         heard = []
         while True:
             assert end.poll(SECONDS * 1000), f"no answer to a ping after {frames[1][:60]!r}"
             heard.append(end.recv_multipart())
-            if b'"pong"' in heard[-1][1] or b"unknown-session" in heard[-1][1]:
+            kinds = [words[1].partition(b",")[0] for words in heard]
+            if any(b"unknown-session" in words[1] for words in heard):
                 return heard
+            if any(b'"pong"' in kind for kind in kinds) and (
+                b'"list-jobs"' not in frames[1]
+                or any(b'"listed"' in kind or b'"refused"' in kind for kind in kinds)
+            ):
+                return sorted(heard, key=lambda words: b'"pong"' in words[1])
 
     def is_held(self, end: Any) -> bool:
         """Whether the handshake failed; nothing was said to us then."""
