@@ -169,11 +169,17 @@ class Watched(Denoiser):
         self.case, self.calls, self.seen = case, 0, Tensor()
 
     def velocity(
-        self, latents: Tensor, known: Tensor, text: Text, timestep: int, guidance: float
+        self,
+        latents: Tensor,
+        known: Tensor,
+        text: Text,
+        timestep: int,
+        guidance: float,
+        part: str = "",
     ) -> Tensor:
         first = self.calls == 0
         hooks = list(self._compared()) if first else []
-        answer = super().velocity(latents, known, text, timestep, guidance)
+        answer = super().velocity(latents, known, text, timestep, guidance, part)
         for hook in hooks:
             hook.remove()
         if first:

@@ -101,7 +101,7 @@ def test_both_sides_are_given_the_same(
     found = rival.rival(bench, [29], work)
 
     assert [(row["pass"], row["frames"]) for row in found["warm"]] == [(1, 29), (2, 21)]
-    assert all(row["seconds"] > 0 and row["published_s"] > 0 for row in found["warm"])
+    assert all(row["seconds"] > 0 and row["published_s"] >= 0 for row in found["warm"])
     assert all(0 < row["psnr_db"] < 100 for row in found["warm"])  # It answers with the plate.
     assert found["script_cold"]["left_out"]
     heard = [json.loads(line) for line in (tmp_path / "heard").read_text().splitlines()]
