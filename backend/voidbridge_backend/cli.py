@@ -26,7 +26,7 @@ from voidbridge_protocol.request import (
     Settings,
 )
 
-from . import commands, keyring, typed
+from . import commands, heap, keyring, typed
 from .config import Config
 from .present import show_error
 
@@ -41,6 +41,7 @@ EXITS = "exit codes: 0 done, 2 bad request, 3 daemon unreachable, 4 job failed, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    heap.keep_large_blocks()
     options = parser().parse_args(arguments)
     try:
         run: Callable[[argparse.Namespace], int | None] = options.run

@@ -31,15 +31,13 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 
-from . import logs
+from . import heap, logs
 
 log = logging.getLogger("voidbridge.worker")
 
 SAY_EVERY_S = 0.1
 """Progress is not news more often than this."""
 PR_SET_PDEATHSIG = 1
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGE = 1 << 30
 EXIT_UNUSABLE = 75
 """The device cannot be used from this process any more."""
 
@@ -235,7 +233,7 @@ def _translated(error: Exception) -> VoidbridgeError:
 def main() -> None:
     """Runs until standard input ends."""
     _die_with_parent()
-    _keep_large_blocks()
+    heap.keep_large_blocks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
     logs.setup(sys.stderr)
     # OpenEXR prints its warnings on standard output; the daemon must hear nothing but us there.
@@ -256,18 +254,6 @@ def _die_with_parent() -> None:
     """A worker whose daemon is killed goes with it, and frees its device at once."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _keep_large_blocks() -> None:
-    """glibc gives every block above 32 MB back to the system and faults its pages in anew the next time.
-
-    A 4K frame is 25 to 100 MB: the faults cost as much as the arithmetic.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(M_MMAP_THRESHOLD, LARGE)
-            libc.mallopt(M_TRIM_THRESHOLD, LARGE)
 
 
 if __name__ == "__main__":
