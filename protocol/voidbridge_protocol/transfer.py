@@ -1,9 +1,9 @@
 """Files in and files out, as state without sockets: what to send next, what to ask for next, what is done.
 
 `Upload` names files that lie on a disk of the daemon's too, and cuts the others into chunks as far as the
-daemon's credit reaches; `Download` asks for results in
-ranges, as many bytes at once as the window allows, and writes each as NAME.tmp, verified, fsynced, renamed: the
-last three on a thread of its own, so that the next result arrives while the disk is still busy with this one.
+daemon's credit reaches. `Download` asks for results in ranges, as many bytes at once as the window allows, and
+writes each as NAME.tmp, verified, fsynced, renamed: the last three on a thread of its own, so that the next result
+arrives while the disk is still busy with this one.
 Both survive a broken connection: they are told so and go on where the other side says it stands.
 """
 

@@ -181,7 +181,11 @@ class Hanging(Shares):
         return super().open(path, size)
 
 
-def test_a_disk_that_does_not_answer_is_given_up_until_it_does(tmp_path: Path) -> None:
+Hung = tuple[Stage, Hanging]
+
+
+@pytest.fixture
+def hung(tmp_path: Path) -> Iterator[Hung]:
     shares: list[Hanging] = []
 
     def made(show: Path) -> Shares:
@@ -189,80 +193,62 @@ def test_a_disk_that_does_not_answer_is_given_up_until_it_does(tmp_path: Path) -
         return shares[0]
 
     stage = Stage(tmp_path, made)
-    try:
-        paths = [stage.file(f"{number}.exr") for number in range(READERS + 2)]
-        for path in paths[:-1]:
-            stage.begin(path)
-        for _ in range(READERS):
-            assert shares[0].asked.acquire(timeout=30)
-        stage.takeover.tick(time.monotonic())
-        assert stage.told == [], "not yet"
-        stage.takeover.tick(time.monotonic() + PATIENCE_S + 1)
-        assert {path for path, _, _ in stage.told} == set(paths[:-1]), "who waits behind it too"
-        stage.begin(paths[-1])
-        assert stage.told[-1][0] == paths[-1], "nobody else is kept waiting for it"
-        assert {type(reply) for _, reply, _ in stage.told} == {Nack}
-        stage.told.clear()
-        shares[0].back.set()
-        # What was given up is not kept in the end, and the threads go on with what comes now.
-        last = stage.file("last.exr")
-        while not stage.told:
-            file = stage.begin(last)
-            stage.until_told(1)
-            if isinstance(stage.told[0][1], Nack):
-                stage.told.clear()
-                stage._news.get(timeout=30)()
-        assert stage.told[0][1] == Got(file.sha256)
-        assert not any(stage.spool.has(Owned("ana", stage.asked(p).sha256)) for p in paths)
-    finally:
-        shares[0].back.set()
-        stage.disk.close()
+    yield stage, shares[0]
+    shares[0].back.set()
+    stage.disk.close()
 
 
-def test_nothing_more_is_copied_to_a_disk_that_is_full(tmp_path: Path) -> None:
-    shares: list[Hanging] = []
+def test_a_disk_that_does_not_answer_is_given_up_until_it_does(hung: Hung) -> None:
+    stage, disk = hung
+    paths = [stage.file(f"{number}.exr") for number in range(READERS + 2)]
+    for path in paths[:-1]:
+        stage.begin(path)
+    for _ in range(READERS):
+        assert disk.asked.acquire(timeout=30)
+    stage.takeover.tick(time.monotonic())
+    assert stage.told == [], "not yet"
+    stage.takeover.tick(time.monotonic() + PATIENCE_S + 1)
+    assert {path for path, _, _ in stage.told} == set(paths[:-1]), "who waits behind it too"
+    stage.begin(paths[-1])
+    assert stage.told[-1][0] == paths[-1], "nobody else is kept waiting for it"
+    assert {type(reply) for _, reply, _ in stage.told} == {Nack}
+    stage.told.clear()
+    disk.back.set()
+    # What was given up is not kept in the end, and the threads go on with what comes now.
+    last = stage.file("last.exr")
+    while not stage.told:
+        file = stage.begin(last)
+        stage.until_told(1)
+        if isinstance(stage.told[0][1], Nack):
+            stage.told.clear()
+            stage._news.get(timeout=30)()
+    assert stage.told[0][1] == Got(file.sha256)
+    assert not any(stage.spool.has(Owned("ana", stage.asked(p).sha256)) for p in paths)
 
-    def made(show: Path) -> Shares:
-        shares.append(Hanging([str(show)]))
-        return shares[0]
 
-    stage = Stage(tmp_path, made)
-    try:
-        files = [stage.begin(stage.file(f"{number}.exr")) for number in range(READERS + 1)]
-        stage.takeover.tick(time.monotonic(), is_full=True)
-        assert len(stage.told) == 1, "who waits is told at once"
-        shares[0].back.set()
-        stage.until_told(READERS + 1)
-        assert {reply for _, reply, _ in stage.told} == {
-            stage.takeover.refusal(file) for file in files
-        }
-        assert not list((stage.spool.folder / "parts").iterdir())
-    finally:
-        shares[0].back.set()
-        stage.disk.close()
+def test_nothing_more_is_copied_to_a_disk_that_is_full(hung: Hung) -> None:
+    stage, disk = hung
+    files = [stage.begin(stage.file(f"{number}.exr")) for number in range(READERS + 1)]
+    stage.takeover.tick(time.monotonic(), is_full=True)
+    assert len(stage.told) == 1, "who waits is told at once"
+    disk.back.set()
+    stage.until_told(READERS + 1)
+    assert {reply for _, reply, _ in stage.told} == {stage.takeover.refusal(file) for file in files}
+    assert not list((stage.spool.folder / "parts").iterdir())
 
 
-def test_nobody_waits_behind_everything_of_somebody_else(tmp_path: Path) -> None:
-    shares: list[Hanging] = []
-
-    def made(show: Path) -> Shares:
-        shares.append(Hanging([str(show)]))
-        return shares[0]
-
-    stage = Stage(tmp_path, made)
-    try:
-        mine = [stage.file(f"{number}.exr") for number in range(READERS + 4)]
-        for path in mine:
-            stage.begin(path)
-        his = stage.file("his.exr")
-        stage.begin(his, user="ben")
-        shares[0].back.set()
-        stage.until_told(len(mine) + 1)
-        order = [path for path, _, _ in stage.told]
-        assert order.index(his) <= 2 * READERS
-        assert {type(reply) for _, reply, _ in stage.told} == {Got}
-    finally:
-        stage.disk.close()
+def test_nobody_waits_behind_everything_of_somebody_else(hung: Hung) -> None:
+    stage, disk = hung
+    mine = [stage.file(f"{number}.exr") for number in range(READERS + 4)]
+    for path in mine:
+        stage.begin(path)
+    his = stage.file("his.exr")
+    stage.begin(his, user="ben")
+    disk.back.set()
+    stage.until_told(len(mine) + 1)
+    order = [path for path, _, _ in stage.told]
+    assert order.index(his) <= 2 * READERS
+    assert {type(reply) for _, reply, _ in stage.told} == {Got}
 
 
 def test_who_leaves_may_come_back_for_the_same_file(stage: Stage) -> None:

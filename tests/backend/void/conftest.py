@@ -26,6 +26,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+class Said:
+    """A watch that remembers what an engine warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def step(self, stage: str, done: int, of: int) -> None: ...
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
 class SmallClip:
     """A textured plate that moves a pixel a frame, with a hole in the frames from `hole` on."""
 

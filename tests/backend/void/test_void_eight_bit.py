@@ -98,20 +98,12 @@ def test_blocks_in_8_bits_can_be_compiled(tiny: Path) -> None:
 
 
 def test_a_job_says_that_it_is_not_lossless_and_its_record_too(
-    tiny: Path, small_clip: type
+    tiny: Path, small_clip: type, said: Any
 ) -> None:
-    said: list[str] = []
-
-    class Watch:
-        def step(self, stage: str, done: int, of: int) -> None: ...
-
-        def warn(self, text: str) -> None:
-            said.append(text)
-
     engine = Void(tiny, "cpu", Options(**SMALL, precision="bfloat16", linears="fp8"))
-    frames = dict(engine.remove(small_clip(5), Settings(engine="void"), Watch()))
+    frames = dict(engine.remove(small_clip(5), Settings(engine="void"), said))
     assert all(np.isfinite(pixels).all() for pixels in frames.values())
-    assert [text for text in said if "8 bits, which is not lossless" in text]
+    assert [text for text in said.warnings if "8 bits, which is not lossless" in text]
     assert engine.describe()["options"]["linears"] == "fp8"
     assert Options().linears == "full"
 

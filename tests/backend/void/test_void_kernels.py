@@ -116,19 +116,11 @@ def test_torch_knows_flash_attention_3_by_the_name_that_it_is_asked_for() -> Non
 
 
 def test_an_attention_that_is_not_to_be_had_is_said_and_recorded(
-    tiny: Path, small_clip: type
+    tiny: Path, small_clip: type, said: Any
 ) -> None:
-    said: list[str] = []
-
-    class Watch:
-        def step(self, stage: str, done: int, of: int) -> None: ...
-
-        def warn(self, text: str) -> None:
-            said.append(text)
-
     engine = Void(tiny, "cpu", Options(**SMALL, attention="flash-3"))
-    list(engine.remove(small_clip(5), Settings(engine="void"), Watch()))
-    assert said == ["the attention flash-3 is not to be had here; torch is used"]
+    list(engine.remove(small_clip(5), Settings(engine="void"), said))
+    assert said.warnings == ["the attention flash-3 is not to be had here; torch is used"]
     assert engine.describe()["attention"] == "torch"
     assert engine.describe()["options"]["attention"] == "flash-3"
 
