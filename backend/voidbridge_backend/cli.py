@@ -361,7 +361,7 @@ actions: list (default)  what is needed, what is there and right
         found,
         "install",
         "write the plug-in of a host",
-        lambda o: commands.install(o.host, o.to, typed.environ("APPDATA"), o.remove),
+        lambda o: commands.install(o.host, o.to, typed.variable("APPDATA"), o.remove),
     )
     install.add_argument("host", metavar="HOST", help="nuke, resolve")
     install.add_argument("--to", metavar="FOLDER", help="where the plug-in goes")

@@ -89,7 +89,7 @@ def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
     return found, listed
 
 
-def environ(name: str) -> str:
+def variable(name: str) -> str:
     """A variable of the environment; empty where it is not set."""
     return os.environ.get(name, "")
 
