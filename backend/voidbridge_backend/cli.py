@@ -273,7 +273,7 @@ def _serve_command(found: Any) -> None:
     serve.add_argument("--shares", metavar="LIST", help="folders whose files need not be sent")
     serve.add_argument("--max-frames", metavar="N", help="frames of one job")
     serve.add_argument("--max-file-mb", metavar="N", help="megabytes of one file")
-    serve.add_argument("--stall-s", metavar="N", help="seconds that one step may take")
+    serve.add_argument("--stall-s", metavar="N", help="seconds without a step, at least")
     serve.add_argument("--load-s", metavar="N", help="seconds that loading may take")
     serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     _config_options(serve)

@@ -66,10 +66,10 @@ class Config:
     """Port on 127.0.0.1 for /health/live, /health/ready and /metrics; 0: none."""
     drain_s: int = 30
     """Seconds that running jobs may go on after SIGTERM."""
-    stall_s: int = 300
-    """Seconds that an engine may take for one step."""
+    stall_s: int = 30
+    """Seconds that an engine may be silent between two steps, unless its steps are long."""
     load_s: int = 1800
-    """Seconds that an engine may take to load its model."""
+    """Seconds that an engine may take to load or compile its model."""
 
 
 @dataclass(frozen=True)

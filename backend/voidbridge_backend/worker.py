@@ -49,6 +49,7 @@ class Progress:
         self._say = say
         self._unwanted = unwanted
         self._stage = ""
+        self._first = 0
         self._began = self._said = 0.0
 
     def step(self, stage: str, done: int, of: int) -> None:
@@ -56,11 +57,12 @@ class Progress:
             raise JobCancelled(f"stopped while {stage}")
         now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._began = stage, now
+            self._stage, self._began, self._first = stage, now, done
         elif now - self._said < SAY_EVERY_S and done != of:
             return
         self._said = now
-        left = (now - self._began) / done * (of - done) if done else -1.0
+        since = done - self._first  # a stage may go on after another, as one that compiles
+        left = (now - self._began) / since * (of - done) if since > 0 else -1.0
         self._say("progress", stage=stage, step=done, of=of, seconds_left=round(left, 1))
 
     def warn(self, text: str) -> None:

@@ -80,7 +80,7 @@ def picture(bench: Bench, **more: Any) -> Tensor:
     engine = bench.engine(**more)
     vae = engine.vae()
     if engine.options.vae_compile == "on":
-        vae.compiled.begin(Quiet().warn)
+        vae.compiled.begin(Quiet())
     latents = sampling.noise(1, 3, *bench.size).permute(0, 2, 1, 3, 4)
     with engine.residence.working(vae.network, RESIDENT):
         found = decoded(vae, latents).double()

@@ -102,7 +102,7 @@ class Bench:
         """The transformer of a pass, compiled where the engine would."""
         denoiser = engine.denoiser(number)
         if kernels.compiles(engine.options.compile, engine.residence.device, RESIDENT):
-            denoiser.compiled.begin(Quiet().warn)
+            denoiser.compiled.begin(Quiet())
         return denoiser
 
     def shot(self, count: int) -> Shot:

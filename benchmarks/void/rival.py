@@ -99,7 +99,7 @@ class Run:
         engine = self.bench.engine(**more)
         denoiser = self.bench.compiled(engine, self.number)
         if engine.options.vae_compile == "on":
-            engine.vae().compiled.begin(Quiet().warn)
+            engine.vae().compiled.begin(Quiet())
         working = engine.residence.working
         with working(engine.vae().network, RESIDENT), working(denoiser.network, RESIDENT):
             seconds = self.bench.timed(lambda: self._once(engine))

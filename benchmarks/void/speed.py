@@ -117,7 +117,7 @@ def vae(bench: Bench, frames: int) -> list[dict[str, Any]]:
             engine = bench.engine(vae_layout=layout, vae_compile=compile)
             made = engine.vae()
             if compile == "on":
-                made.compiled.begin(Quiet().warn)
+                made.compiled.begin(Quiet())
             with engine.residence.working(made.network, RESIDENT), bench.peak() as peak:
                 encode = bench.timed(partial(encoded, made, pixels))
                 decode = bench.timed(partial(decoded, made, latents))

@@ -261,7 +261,10 @@ class WorkerDied(JobError):
 
 class WorkerHung(WorkerDied):
     code = "job.worker-died.hung"
-    hint = "Where single steps take that long, raise the daemon's setting `stall_s`."
+    hint = (
+        "Something hung: the device, a disk or the engine; the daemon's log says more. Where steps are that "
+        "long, raise its setting `stall_s`."
+    )
 
 
 def _tree(root: type[VoidbridgeError]) -> dict[str, type[VoidbridgeError]]:

@@ -67,7 +67,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Device:
-    """A device of the daemon: `starting`, `ready`, `busy`, `resting` between two starts, or `quarantined`."""
+    """A device of the daemon.
+
+    It is `starting`, `ready`, `busy`, `stalled` when its engine was not heard of for too long, `resting`
+    between two starts of its worker, or `quarantined`.
+    """
 
     name: str
     state: str

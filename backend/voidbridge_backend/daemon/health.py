@@ -8,7 +8,10 @@ engine hangs answers every question and finishes nothing.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from statistics import median
 
 BACKOFF_S = (0.2, 1.0, 5.0, 15.0, 60.0)
 """Pauses before a worker that died is started again; a job that ends well forgives all earlier deaths."""
@@ -20,6 +23,19 @@ PROBE_S = 300.0
 STARTING, IDLE = "starting", ""
 LOADING = frozenset({"loading the engine", "loading the model", "reading the prompt"})
 """Stages that read gigabytes, without a step in between."""
+COMPILING = "compiling "
+"""How the names of stages begin that compile: minutes, without a step in between."""
+
+PACE = 3
+"""Steps of one stage from which on its pace is known."""
+RECENT = 64
+"""Steps that its pace is taken from."""
+SLOW = 5.0
+"""A step that takes so many times the median is none any more."""
+HEARTBEAT_S = 5.0
+"""A healthy engine takes a step so often, or once in its median step where that is longer."""
+MISSED = 2.0
+"""So many heartbeats without one, and the worker counts as stalled."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +46,20 @@ class Patience:
     """From its start until it is ready."""
     load: float = 1800.0
     """In a stage that loads."""
-    step: float = 300.0
-    """In any other, between one step of the engine and the next."""
+    first: float = 300.0
+    """In any other, between two steps, until its pace is known: caches are cold and networks move."""
+    step: float = 30.0
+    """The same from then on, or `SLOW` times the median step, whichever is longer."""
 
-    def of(self, stage: str) -> float:
+    def of(self, stage: str, steps: Collection[float]) -> float:
+        """In a stage of this name of which the last `steps` took so long each."""
         if stage == STARTING:
             return self.start
-        return self.load if stage in LOADING else self.step
+        if stage in LOADING or stage.startswith(COMPILING):
+            return self.load
+        if len(steps) < PACE:
+            return max(self.first, self.step)
+        return max(self.step, SLOW * median(steps))
 
 
 @dataclass
@@ -46,18 +69,36 @@ class Pulse:
     patience: Patience
     since: float
     stage: str = STARTING
+    _stepped: float = 0.0
+    _steps: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """Seconds from one step to the next, in this stage."""
 
-    def beat(self, now: float, stage: str | None = None) -> None:
-        """The engine did something; in a stage of this name, if it said one."""
+    def beat(self, now: float) -> None:
+        """A sign of life that is no step."""
         self.since = now
-        self.stage = self.stage if stage is None else stage
+
+    def step(self, now: float, stage: str) -> None:
+        """The engine did a step, or the worker came to something else."""
+        if stage == self.stage:
+            self._steps.append(now - self._stepped)
+        else:
+            self._steps.clear()
+        self.since = self._stepped = now
+        self.stage = stage
 
     def silence(self, now: float) -> float:
         """Seconds since the last sign of life; 0 for a worker that has nothing to do."""
         return now - self.since if self.stage != IDLE else 0.0
 
+    def stalls(self, now: float) -> bool:
+        """Whether the engine should have been heard of again: said long before the worker is killed for it."""
+        if len(self._steps) < PACE:
+            return False
+        return self.silence(now) > MISSED * max(HEARTBEAT_S, median(self._steps))
+
     def hangs(self, now: float) -> bool:
-        return self.silence(now) > self.patience.of(self.stage)
+        """Whether it is of no use to wait any longer."""
+        return self.silence(now) > self.patience.of(self.stage, self._steps)
 
 
 @dataclass

@@ -52,11 +52,11 @@ class Post:
 
     device: str
     state: str
-    """`starting`, `ready`, `busy`, `resting` between two starts, or `quarantined`."""
+    """`starting`, `ready`, `busy`, `stalled`, `resting` between two starts, or `quarantined`."""
     stage: str
-    """Of a busy one: what its engine does."""
+    """Of a busy or stalled one: what its engine does."""
     silence: float
-    """Of a busy or starting one: seconds since it was last heard of."""
+    """Of a busy, stalled or starting one: seconds since it was last heard of."""
     why: str
     """Of one in quarantine."""
 
@@ -123,10 +123,10 @@ class Supervisor:
             return
         match what["event"]:
             case "ready":
-                worker.pulse.beat(now, IDLE)
+                worker.pulse.step(now, IDLE)
                 self._standing[device].is_ready()
             case "progress":
-                worker.pulse.beat(now, what["stage"])
+                worker.pulse.step(now, what["stage"])
             case "unusable":
                 worker.cause = DeviceFailed(what["text"])
             case _:
@@ -135,7 +135,7 @@ class Supervisor:
     def run(self, device: str, job: str, order: Mapping[str, Any], now: float) -> None:
         if worker := self._workers.get(device):
             worker.job = job
-            worker.pulse.beat(now, "beginning")
+            worker.pulse.step(now, "beginning")
             self._tell(device, {"do": "run", "job": job, **order})
 
     def interrupt(self, device: str, job: str, now: float) -> None:
@@ -148,7 +148,7 @@ class Supervisor:
         """The worker ended its job by itself: nothing to kill it for."""
         if worker := self._workers.get(device):
             worker.deadline, worker.job = None, ""
-            worker.pulse.beat(now, IDLE)
+            worker.pulse.step(now, IDLE)
         self._standing[device].ended_well()
 
     def lost(self, device: str, code: int, now: float) -> VoidbridgeError:
@@ -188,6 +188,7 @@ class Supervisor:
         pulse = worker.pulse
         state = {STARTING: "starting", IDLE: "ready"}.get(pulse.stage, "busy")
         stage = pulse.stage if state == "busy" else ""
+        state = "stalled" if pulse.stalls(now) else state
         return Post(device, state, stage, pulse.silence(now), "")
 
     def pids(self) -> dict[str, int]:

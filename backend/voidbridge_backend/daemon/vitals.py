@@ -10,7 +10,7 @@ from voidbridge_protocol.messages import Device, Health
 
 from .supervisor import Post
 
-STATES = ("starting", "ready", "busy", "resting", "quarantined")
+STATES = ("starting", "ready", "busy", "stalled", "resting", "quarantined")
 """What a device can be."""
 USABLE = frozenset({"ready", "busy"})
 

@@ -216,14 +216,14 @@ def test_a_worker_whose_engine_takes_no_step_is_killed_though_its_process_lives(
     crew.pass_by(1000)  # it has nothing to do: no silence is too long
     order, _ = crew.order("stuck", steps=500)
     crew.run(order)
-    while crew.until("progress")[-1]["stage"] != "removing":
-        continue  # it loads, which may take longer
+    while (last := crew.until("progress")[-1])["stage"] != "removing" or last["step"] < 40:
+        continue  # until its pace is known it has longer
     os.kill(crew.pid(), signal.SIGSTOP)
     while not crew.news.empty():
         crew.until("progress")
     crew.pass_by(29.9)
     (post,) = crew.supervisor.posts(crew.now)
-    assert (post.state, round(post.silence)) == ("busy", 30)
+    assert (post.state, round(post.silence)) == ("stalled", 30)
     crew.pass_by(0.2)
     cause = crew.lost()
     assert isinstance(cause, WorkerHung)

@@ -27,12 +27,14 @@ def one_thread() -> Iterator[None]:
 
 
 class Said:
-    """A watch that remembers what an engine warned of."""
+    """A watch that remembers what it was told."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.stages: list[str] = []
 
-    def step(self, stage: str, done: int, of: int) -> None: ...
+    def step(self, stage: str, done: int, of: int) -> None:
+        self.stages.append(stage)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)

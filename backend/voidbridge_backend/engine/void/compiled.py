@@ -5,14 +5,18 @@ It changes how fast they are and the rounding of their numbers, nothing else; so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TypeVar
 
 import torch
 import torch._dynamo.config
 from torch import nn
+from torch._dynamo.callback import callback_handler
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+from voidbridge_backend.engine.base import Watch
+from voidbridge_protocol.errors import JobCancelled
 
 GRAPHS = 64
 """Pieces of code that one kind of block may become, for its widths and kinds of input; torch stops at 8.
@@ -32,18 +36,19 @@ class Compiled:
         self.is_on = False
         self._is_wrapped = False
         self._trouble = ""
-        self._warn: Callable[[str], None] = lambda text: None
+        self._watch: Watch | None = None
 
-    def begin(self, warn: Callable[[str], None], backend: str = "inductor") -> None:
+    def begin(self, watch: Watch, backend: str = "inductor") -> None:
         """Compile each block's `forward` when it is next run, without breaks, for any length.
 
         Not the module: its hooks, by which work is watched and stopped, stay outside of what is compiled.
-        Blocks of one kind are one piece of code and share what is compiled for it. Where it fails `warn` is
-        told, in each job, and the blocks run as they are.
+        Blocks of one kind are one piece of code and share what is compiled for it. Compiling is a
+        stage of its own to `watch`: it takes a minute and more, in which nothing else is heard of. Where it
+        fails `watch` is warned, in each job, and the blocks run as they are.
         """
-        self._warn = warn
+        self._watch = watch
         if self._trouble:
-            warn(self._trouble)
+            watch.warn(self._trouble)
         elif not self.is_on:
             for block in self.blocks:
                 block.forward = torch.compile(
@@ -55,7 +60,7 @@ class Compiled:
         """What `work` answers, which runs the blocks. It is done again, after `give_up`, when compiling fails."""
         if self.is_on:
             try:
-                with torch._dynamo.config.patch(recompile_limit=GRAPHS):
+                with torch._dynamo.config.patch(recompile_limit=GRAPHS), self._announced():
                     return work()
             except (TorchDynamoException, FailOnRecompileLimitHit) as error:
                 self._fail(error)
@@ -64,6 +69,22 @@ class Compiled:
         with torch.compiler.set_stance("force_eager") if self._is_wrapped else nullcontext():
             return work()
 
+    @contextmanager
+    def _announced(self) -> Iterator[None]:
+        """Within it the watch is told whenever torch begins to compile, in the middle of a stage too."""
+
+        def begins(_: object) -> None:
+            # torch would take it for a failure of its own; the next step raises it again.
+            with suppress(JobCancelled):
+                if self._watch:
+                    self._watch.step(f"compiling {self.what}", 0, 0)
+
+        callback_handler.register_start_callback(begins)
+        try:
+            yield
+        finally:
+            callback_handler.remove_start_callback(begins)
+
     def _fail(self, error: Exception) -> None:
         self.is_on = False
         said = " ".join(str(error).split())
@@ -71,4 +92,5 @@ class Compiled:
             f"{self.what} could not be compiled and runs slower ({said[:200]}); "
             f'set "{self.option}": "off" in voidbridge.json to leave it out'
         )
-        self._warn(self._trouble)
+        if self._watch:
+            self._watch.warn(self._trouble)

@@ -202,8 +202,9 @@ class Job:
             overlap=self.options.overlap,
         )
         denoiser, report = self.engine.denoiser(number), Report(self.watch, stage)
+        report.again()
         if kernels.compiles(self.options.compile, self.engine.residence.device, self.plan):
-            denoiser.compiled.begin(self.watch.warn)
+            denoiser.compiled.begin(self.watch)
         at_work = self.engine.residence.working(denoiser.network, self.plan, in_blocks=True)
         with at_work, pulsing(denoiser.parts(), report.again):
             config = networks.scheduler_config(self.engine.models)
@@ -233,8 +234,9 @@ class Job:
     @contextmanager
     def _coding(self, stage: str) -> Iterator[tuple[Vae, Report]]:
         vae, report = self.engine.vae(), Report(self.watch, stage)
+        report.again()
         if self.options.vae_compile == "on":
-            vae.compiled.begin(self.watch.warn)
+            vae.compiled.begin(self.watch)
         with (
             self.engine.residence.working(vae.network, self.plan),
             pulsing(vae.parts(), report.again),
@@ -246,7 +248,7 @@ class Report:
     """Tells the watcher how far one stage is, and tells it again while a step takes long."""
 
     def __init__(self, watch: Watch, stage: str) -> None:
-        self._watch, self._stage, self._where = watch, stage, (0, 1)
+        self._watch, self._stage, self._where = watch, stage, (0, 0)
         self._told = 0.0
 
     def on_step(self, done: int, of: int) -> None:
