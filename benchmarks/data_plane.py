@@ -8,6 +8,8 @@ that what else the machine does matters less:
 * `upload_vs_limit`, `download_vs_limit`: bytes a second of a 4K half ZIP shot into and out of a daemon, over the
   slower of bare chunked ZeroMQ on loopback and bare fsynced writing of the same files.
 * `upload_curve_vs_limit`, `download_curve_vs_limit`: the same with keys, over the slower of bare CURVE and disk.
+* `upload_vs_processors` and so on: the same over what all cores could do if they did nothing but the same sending,
+  hashing and writing, bare, without a moment in which one waits. Where that is the lower limit, it is the bound.
 * `hand_over_vs_limit`: the same files taken by the daemon from where they lie, over the slower of the same writing
   and of SHA-256 on one core. `hand_over_vs_upload`: so many times as fast as sending them. `hand_over_sent_bytes`:
   what of them was sent all the same.
@@ -111,6 +113,11 @@ def _note(best: Best, what: str, total: int, meter: Meter) -> None:
     best.cost(f"{what}_daemon_cpu_s_gb", daemon / total * GIB)
 
 
+def _note_bare(best: Best, what: str, found: limits.Bare) -> None:
+    best.rate(f"{what}_bytes_s", found.rate)
+    best.cost(f"{what}_cpu_s_gb", found.cost * GIB)
+
+
 def whole_shot(work: Path, source: Path, frames: int, best: Best) -> None:
     """From files to files through a daemon."""
     with tempfile.TemporaryDirectory(dir=work) as name:
@@ -133,10 +140,10 @@ def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[
     total = sum(path.stat().st_size for path in plates)
     best = Best()
     steps: list[Callable[[], None]] = [
-        lambda: best.rate("loopback_bytes_s", limits.loopback(total)),
-        lambda: best.rate("loopback_curve_bytes_s", limits.encrypted_loopback(total)),
-        lambda: best.rate("disk_bytes_s", limits.disk(work, plates)),
-        lambda: best.rate("hash_bytes_s", limits.hashing(plates)),
+        lambda: _note_bare(best, "loopback", limits.loopback(total)),
+        lambda: _note_bare(best, "loopback_curve", limits.encrypted_loopback(total)),
+        lambda: _note_bare(best, "disk", limits.disk(work, plates)),
+        lambda: _note_bare(best, "hash", limits.hashing(plates)),
         lambda: transfers(work, source, "", best),
         lambda: handing_over(work, source, best),
         lambda: transfers(work, source, "_curve", best),
@@ -173,8 +180,12 @@ def _ratios(figures: dict[str, float]) -> dict[str, float]:
     }
     for suffix in ("", "_curve"):
         limit = min(figures["disk_bytes_s"], figures[f"loopback{suffix}_bytes_s"])
+        bare = (figures[f"{name}_cpu_s_gb"] for name in (f"loopback{suffix}", "hash", "disk"))
+        processors = (os.cpu_count() or 1) * GIB / sum(bare)
         for way in ("upload", "download"):
-            ratios[f"{way}{suffix}_vs_limit"] = figures[f"{way}{suffix}_bytes_s"] / limit
+            rate = figures[f"{way}{suffix}_bytes_s"]
+            ratios[f"{way}{suffix}_vs_limit"] = rate / limit
+            ratios[f"{way}{suffix}_vs_processors"] = rate / processors
     return {name: round(value, 3) for name, value in ratios.items()}
 
 

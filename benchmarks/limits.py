@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 
@@ -22,48 +23,58 @@ WINDOW = 16 << 20
 """Bytes on their way at once."""
 
 
-def loopback(total: int) -> float:
-    """Bytes a second of 2 MiB chunks on credit between two processes, over a Unix socket."""
+class Bare(NamedTuple):
+    """One thing done and nothing else."""
+
+    rate: float
+    """Bytes a second."""
+    cost: float
+    """Seconds of processor time a byte, of all processes."""
+
+
+def loopback(total: int) -> Bare:
+    """2 MiB chunks on credit between two processes, over a Unix socket."""
     with tempfile.TemporaryDirectory(prefix="voidbridge-") as folder:
         return _chunks(total, f"ipc://{folder}/bare", None)
 
 
-def encrypted_loopback(total: int) -> float:
+def encrypted_loopback(total: int) -> Bare:
     """The same with CURVE, over TCP."""
     return _chunks(total, "tcp://127.0.0.1:*", keys.make())
 
 
-def disk(folder: Path, files: Iterable[Path]) -> float:
-    """Bytes a second of writing copies of these files, each fsynced."""
+def disk(folder: Path, files: Iterable[Path]) -> Bare:
+    """Writing copies of these files, each fsynced."""
     target = folder / "copies"
     target.mkdir()
-    total, seconds = 0, 0.0
+    total, seconds, used = 0, 0.0, 0.0
     for number, source in enumerate(files):
         data = source.read_bytes()
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time()
         with (target / str(number)).open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         seconds += time.perf_counter() - began
+        used += time.process_time() - before
         total += len(data)
     shutil.rmtree(target)
-    return total / seconds
+    return Bare(total / seconds, used / total)
 
 
-def hashing(files: Iterable[Path]) -> float:
-    """Bytes a second of SHA-256 on one core, of files that the system has read before."""
-    total, began = 0, time.perf_counter()
+def hashing(files: Iterable[Path]) -> Bare:
+    """SHA-256 on one core, of files that the system has read before."""
+    total, began, before = 0, time.perf_counter(), time.process_time()
     for source in files:
         digest = hashlib.sha256()
         with source.open("rb", buffering=0) as file:
             while piece := file.read(MAX_CHUNK):
                 digest.update(piece)
                 total += len(piece)
-    return total / (time.perf_counter() - began)
+    return Bare(total / (time.perf_counter() - began), (time.process_time() - before) / total)
 
 
-def _chunks(total: int, address: str, daemon: Pair | None) -> float:
+def _chunks(total: int, address: str, daemon: Pair | None) -> Bare:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     other = spawn.Process(target=_swallow, args=(address, daemon, total, theirs))
@@ -79,17 +90,18 @@ def _chunks(total: int, address: str, daemon: Pair | None) -> float:
     piece = os.urandom(MAX_CHUNK)
     dealer.send(piece)  # once the answer is here, both sides know each other
     dealer.recv()
-    began, sent, back = time.perf_counter(), 0, 0
+    began, before, sent, back = time.perf_counter(), time.process_time(), 0, 0
     while back < total:
         while sent < total and sent - back + len(piece) <= WINDOW:
             dealer.send(piece, copy=False)
             sent += len(piece)
         back += int(dealer.recv())
-    seconds = time.perf_counter() - began
+    seconds, used = time.perf_counter() - began, time.process_time() - before
     ours.send(None)
+    used += ours.recv()
     other.join()
     context.destroy(linger=0)
-    return total / seconds
+    return Bare(total / seconds, used / total)
 
 
 def _swallow(address: str, own: Pair | None, total: int, say: Connection) -> None:
@@ -101,10 +113,13 @@ def _swallow(address: str, own: Pair | None, total: int, say: Connection) -> Non
         router.curve_secretkey = own.secret.encode()
     router.bind(address)
     say.send(router.last_endpoint.decode().rstrip("\0"))
-    taken = -MAX_CHUNK  # the first is the greeting
+    taken, before = -MAX_CHUNK, 0.0  # the first is the greeting
     while taken < total:
         peer, piece = router.recv_multipart(copy=False)
         taken += len(piece.buffer)
+        before = before or time.process_time()
         router.send_multipart([peer.bytes, str(len(piece.buffer)).encode()])
+    used = time.process_time() - before
     say.recv()
+    say.send(used)
     context.destroy(linger=0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from voidbridge_stage import environment
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +37,10 @@ def test_the_data_plane_is_held_against_limits_of_the_same_run(tmp_path: Path) -
         curve = "_curve" if way.endswith("_curve") else ""
         limit = min(found["disk_mb_s"], found[f"loopback{curve}_mb_s"])
         assert found[f"{way}_vs_limit"] > 0
+        bare = sum(found[f"{name}_cpu_s_gb"] for name in (f"loopback{curve}", "hash", "disk"))
+        processors = (os.cpu_count() or 1) * 1024 / bare
+        share = found[f"{way}_mb_s"] / processors
+        assert abs(found[f"{way}_vs_processors"] - share) < 0.5 * share + 0.1
         assert abs(found[f"{way}_mb_s"] - found[f"{way}_vs_limit"] * limit) < limit * 0.5 + 1
     assert found["hand_over_sent_bytes"] == 0
     limit = min(found["disk_mb_s"], found["hash_mb_s"])
@@ -45,8 +51,9 @@ def test_the_data_plane_is_held_against_limits_of_the_same_run(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-def test_control_is_asked_alone_and_beside_senders(tmp_path: Path) -> None:
-    found = report("control.py", "--megabytes", 64, "--alone", 5, "--work", tmp_path)
+@pytest.mark.parametrize("way", [[], ["--shared"]])
+def test_control_is_asked_alone_and_beside_senders(tmp_path: Path, way: list[str]) -> None:
+    found = report("control.py", "--megabytes", 64, "--alone", 5, "--work", tmp_path, *way)
     assert found["quiet"]["questions"] == 5
     assert found["busy"]["questions"] > 0
     for when in ("quiet", "busy"):
