@@ -138,6 +138,8 @@ class Worker:
         while order := self._orders.get():
             if order["do"] == "setup":
                 self._begin(order)
+            elif order["do"] == "prepare":
+                self._prepare(order["engine"])
             elif order["do"] == "run":
                 logs.job.set(order["job"])
                 self._run(order)
@@ -154,6 +156,16 @@ class Worker:
             except DeviceFailed as error:
                 self._give_up(error)
         self._say("ready", device=setup["device"])
+
+    def _prepare(self, engine: str) -> None:
+        """Has an engine ready whose job is still on its way."""
+        try:
+            self._engine(engine)
+        except Exception as error:  # whatever it is, the job meets it again and says so
+            log.info("the engine %s cannot be loaded ahead: %s", engine, error)
+            if lost := self._lost(error):
+                self._give_up(lost)
+        self._say("prepared")
 
     def _run(self, order: dict[str, Any]) -> None:
         try:

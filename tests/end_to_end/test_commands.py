@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import voidbridge_stage as stage
 from voidbridge_stage import (
     Daemon,
     Finished,
@@ -18,10 +19,13 @@ from voidbridge_stage import (
     channels_of,
     echoed,
     environment,
+    eventually,
     make_shot,
     same_bits,
     voidbridge,
 )
+
+from voidbridge_protocol.conversation import Listener
 
 Run = Callable[..., Finished]
 
@@ -182,6 +186,18 @@ def test_a_cancelled_job_can_be_submitted_once_more(
     assert submit(daemon, shot, user, *slow) == job
     assert ask(daemon, "fetch", job, "-o", tmp_path / "out" / "r.%04d.exr").code == 0
     assert is_echo(shot, tmp_path / "out")
+
+
+def test_the_engine_is_loaded_while_frames_are_on_their_way(tmp_path: Path) -> None:
+    def wait(job: str) -> None:
+        """Not a frame is sent before."""
+        eventually(lambda: "engine echo loaded" in made.log, "the engine to be loaded")
+        assert made.status(job).state.value == "receiving"
+
+    shot = make_shot(tmp_path / "in", range(1001, 1003))
+    with stage.daemon() as made:
+        job = made.submit(shot, listener=Listener(accepted=wait))
+        made.wait_for_state(job, "done")
 
 
 def test_a_late_cancel_leaves_a_done_job_done(daemon: Daemon, tmp_path: Path, user: str) -> None:

@@ -27,6 +27,7 @@ from voidbridge_stage import (
     echoed,
     environment,
     eventually,
+    is_alive,
     leftovers,
     make_shot,
     run_words,
@@ -65,6 +66,11 @@ daemon before rename object
 daemon after rename object
 daemon after rename object 3
 daemon after fsync drawer
+daemon before order prepare
+daemon after order prepare
+worker before tell prepared
+worker after tell prepared
+daemon after heed prepared
 daemon before say got
 daemon after say got
 client after hear got
@@ -232,6 +238,11 @@ def test_kill_9(
     made.process.send_signal(signal.SIGHUP)  # no device is given up for all that dies here
     before = {job.job for job in made.jobs()}
     theater.plan.with_name("plan.hit").unlink(missing_ok=True)
+    if "prepare" in point.what:  # once in the life of a worker
+        old = eventually(lambda: next(filter(is_alive, made.worker_pids()[-1:]), 0), "a worker")
+        ready = made.log.count("worker ready")
+        os.kill(old, signal.SIGKILL)
+        eventually(lambda: made.log.count("worker ready") > ready, "another worker")
     # A drawer is made once a user.
     words = run_words(shot, tmp_path / "out", made.address, "--user", f"user {number}")
     point.plan(theater.plan, number)

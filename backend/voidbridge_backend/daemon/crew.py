@@ -13,7 +13,7 @@ from voidbridge_protocol.messages import ResultFile
 
 from .health import Patience
 from .ledger import Ledger
-from .scheduler import Start
+from .scheduler import Interrupt, Prepare, Start
 from .spool import Spool
 from .supervisor import Died, Post, Said, Supervisor
 
@@ -68,10 +68,13 @@ class Crew:
         """Carries out what the ledger has ordered since the last time."""
         orders, self._ledger.orders = self._ledger.orders, []
         for order in orders:
-            if isinstance(order, Start):
-                self._start(order.job, order.device)
-            else:
-                self._supervisor.interrupt(order.device, order.job, time.monotonic())
+            match order:
+                case Start(job, device):
+                    self._start(job, device)
+                case Prepare(job, device):
+                    self._supervisor.prepare(device, self._ledger.engine_of(job))
+                case Interrupt(job, device):
+                    self._supervisor.interrupt(device, job, time.monotonic())
 
     def pardon(self) -> None:
         """Tries every device again at once, those in quarantine too."""

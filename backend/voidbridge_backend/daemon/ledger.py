@@ -29,7 +29,7 @@ from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Status
 
 from . import stage
 from .roll import Roll
-from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Scheduler, Start
+from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Prepare, Scheduler, Start
 from .spool import Owned, Spool
 from .stage import Stage
 from .store import Row, Store
@@ -67,7 +67,7 @@ class Ledger:
     """Jobs whose own status is news; `news` has those as well that only moved up."""
     results: list[tuple[str, ResultFile]] = field(default_factory=list)
     """Results that are news."""
-    orders: list[Start | Interrupt] = field(default_factory=list)
+    orders: list[Start | Prepare | Interrupt] = field(default_factory=list)
     """What the supervisor is to do."""
 
     def __post_init__(self) -> None:
@@ -202,6 +202,9 @@ class Ledger:
 
     def user_of(self, job: str) -> str:
         return self._row(job).user
+
+    def engine_of(self, job: str) -> str:
+        return self._row(job).engine
 
     # -- what happens -------------------------------------------------------------------------------
 
@@ -399,6 +402,8 @@ class Ledger:
         self.changed[job] = None
         self._wanted.add(job, sizes_of(self._rows[job].user, request.files))
         self._queue_if_complete(job)
+        if self._rows[job].state is JobState.RECEIVING:
+            self._obey(self.scheduler.expected(job))
 
     def room_for(self, user: str, request: Request) -> int:
         """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
@@ -453,7 +458,7 @@ class Ledger:
                     died = cause or WorkerDied("the worker ended")
                     text = f"tried {attempts} times; the last time {died.text}"
                     self._blame(job, type(died)(text, died.hint))
-                case Start() | Interrupt():
+                case Start() | Prepare() | Interrupt():
                     self.orders.append(command)
         self._begin_what_was_cancelled_too_early()
 

@@ -42,6 +42,14 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """The worker of this device has nothing to do and will get this job: it may load the engine meanwhile."""
+
+    job: str
+    device: str
+
+
+@dataclass(frozen=True)
 class Interrupt:
     """Tell the worker of this device to stop at its next step."""
 
@@ -65,7 +73,7 @@ class GaveUp:
     attempts: int
 
 
-Command = Start | Interrupt | Moved | GaveUp
+Command = Start | Prepare | Interrupt | Moved | GaveUp
 
 
 class Scheduler:
@@ -79,6 +87,7 @@ class Scheduler:
         self._held = False
         self._running = 0
         self._served: dict[str, int] | None = None
+        self._expected = ""
 
     # -- facts --------------------------------------------------------------------------------------
 
@@ -91,6 +100,11 @@ class Scheduler:
         """The job was never there. Only for one that does not run."""
         del self.jobs[job_id]
         self._served = None
+
+    def expected(self, job_id: str) -> list[Command]:
+        """Files of the job are on their way."""
+        self._expected = job_id
+        return self._prepare()
 
     def received(self, job_id: str) -> list[Command]:
         """Every file of the job is in the spool."""
@@ -105,7 +119,7 @@ class Scheduler:
     def device_ready(self, device: str) -> list[Command]:
         """The worker of this device has its engine and nothing to do."""
         self._idle[device] = None
-        return self._fill()
+        return [*self._fill(), *self._prepare()]
 
     def device_lost(self, device: str) -> list[Command]:
         """The worker of this device died; what it ran is tried again, unless that was the last try."""
@@ -191,6 +205,12 @@ class Scheduler:
             job.attempts += 1
             commands += [self._move(job, JobState.RUNNING), Start(job.id, device)]
         return commands
+
+    def _prepare(self) -> list[Command]:
+        job = self.jobs.get(self._expected)
+        if job is None or job.state is not JobState.RECEIVING or self._held or not self._idle:
+            return []
+        return [Prepare(job.id, next(iter(self._idle)))]
 
     def _line(self) -> Iterator[str]:
         waiting: dict[int, dict[str, deque[Job]]] = {}

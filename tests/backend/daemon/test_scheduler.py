@@ -18,6 +18,7 @@ from voidbridge_backend.daemon.scheduler import (
     Interrupt,
     Job,
     Moved,
+    Prepare,
     Scheduler,
     Start,
 )
@@ -74,6 +75,23 @@ def test_the_line_is_that_of_the_rule(jobs: list[tuple[str, int]], started: int)
     assert queue.waiting() == order
     running = len(list(queue.running()))
     assert [queue.ahead_of(job) for job in order] == [running + n for n in range(len(order))]
+
+
+def test_the_device_that_a_job_will_get_is_made_ready_while_its_files_are_on_their_way() -> None:
+    queue = Queue()
+    queue.known(Job("a", ANA, 0, 1, JobState.RECEIVING))
+    assert queue.expected("a") == []  # there is no device yet
+    assert queue.device_ready("cpu") == [Prepare("a", "cpu")]
+    queue.known(Job("b", BEN, 0, 2, JobState.RECEIVING))
+    assert queue.expected("b") == [Prepare("b", "cpu")]
+    queue.received("a")
+    queue.known(Job("c", CAT, 0, 3, JobState.RECEIVING))
+    assert queue.expected("c") == []  # it runs another job
+    assert queue.ended("a", JobState.DONE)[1:] == [Prepare("c", "cpu")]
+    queue.cancel_requested("c")
+    assert queue.device_ready("cpu") == []  # nobody waits for that one any more
+    queue.hold()
+    assert queue.expected("b") == []
 
 
 def test_ten_thousand_jobs_are_in_line_in_no_time() -> None:

@@ -244,6 +244,34 @@ def test_a_daemon_that_was_stopped_itself_does_not_blame_its_worker(tmp_path: Pa
     crew.supervisor.stop(patience_s=5.0)
 
 
+def test_an_engine_is_loaded_before_its_job_is_there(tmp_path: Path) -> None:
+    crew = Crew(tmp_path)
+    crew.supervisor.prepare("cpu", "echo")
+    assert crew.until("progress")[-1]["stage"] == "loading the engine"
+    (post,) = crew.supervisor.posts(crew.now)
+    assert (post.state, post.stage) == ("busy", "loading the engine")
+    crew.until("prepared")
+    assert crew.supervisor.posts(crew.now)[0].state == "ready"
+    crew.supervisor.prepare("cpu", "echo")  # once is enough
+    order, _ = crew.order("first")
+    crew.run(order)
+    stages = [what["stage"] for what in crew.until("done") if what["event"] == "progress"]
+    assert "loading the engine" not in stages
+    crew.supervisor.stop(patience_s=5.0)
+
+
+def test_what_is_wrong_with_an_engine_is_left_to_its_job(tmp_path: Path) -> None:
+    crew = Crew(tmp_path)
+    crew.supervisor.prepare("cpu", "no such engine")
+    order, _ = crew.order("waits")
+    crew.run(order)  # it has a job by the time that the worker gives up
+    crew.until("prepared")
+    (post,) = crew.supervisor.posts(crew.now)
+    assert (post.state, post.stage) == ("busy", "beginning")
+    crew.until("done")
+    crew.supervisor.stop(patience_s=5.0)
+
+
 def test_stopping_ends_a_job_at_its_next_step(crew: Crew, tmp_path: Path) -> None:
     crew = Crew(tmp_path)
     order, _ = crew.order("last", steps=500)
