@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ from .wire import ConnectionLost, Peer, Wire
 
 PATIENCE_S = 4.0
 """An artist who presses the button learns within five seconds that nobody answers."""
+AGAIN_S = 0.2
+"""Between two tries to come in."""
 RECONNECT_S = 600.0
 
 Answer = TypeVar("Answer")
@@ -56,7 +59,7 @@ class Client:
         self._wire: Wire | None = None
 
     def __enter__(self) -> Client:
-        self._wire = Wire(self._peer)
+        self._open()
         return self
 
     def __exit__(
@@ -121,7 +124,16 @@ class Client:
             raise
 
     def _open(self) -> Wire:
-        self._wire = self._wire or Wire(self._peer)
+        """A daemon that hangs up before its welcome, as one that is crowded does, is asked again meanwhile."""
+        until = time.monotonic() + self._peer.patience
+        while self._wire is None:
+            left = max(until - time.monotonic(), AGAIN_S)
+            try:
+                self._wire = Wire(self._peer, left)
+            except ConnectionLost:
+                if left == AGAIN_S:
+                    raise
+                time.sleep(AGAIN_S)
         return self._wire
 
     def _give_away(self) -> Wire:

@@ -34,7 +34,7 @@ from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
 
 from .access import OURSELVES, Guard, Guest
 from .addresses import Addresses
-from .lobby import Lobby, Visitor
+from .lobby import Lobby, Place, Visitor
 from .ration import Ration
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Heard(NamedTuple):
     line: Line
     peer: str
     """Where it came from, for the log."""
-    connection: int
+    place: Place
     guest: Guest
     message: Message
     payload: Frame | None
@@ -111,7 +111,9 @@ class Gate:
             False: self._router(addresses.control, MAX_REQUEST),
             True: self._router(addresses.bulk, MAX_CHUNK),
         }
-        self._doorbells = [end.get_monitor_socket(EVENTS) for end in self._sockets.values()]
+        self._doorbells = {
+            bulk: end.get_monitor_socket(EVENTS) for bulk, end in self._sockets.items()
+        }
         with_keys = " with keys" if guard else ""
         log.info("listening on %s%s", addresses.control, with_keys)
 
@@ -122,7 +124,7 @@ class Gate:
 
     def register(self, poller: zmq.Poller) -> None:
         knocks = [self._knocks] if self._guard else []
-        for end in (*self._sockets.values(), *self._doorbells, *knocks):
+        for end in (*self._sockets.values(), *self._doorbells.values(), *knocks):
             poller.register(end, zmq.POLLIN)
 
     def heard(self) -> Iterator[Heard | Garbled]:
@@ -142,13 +144,14 @@ class Gate:
                     guest = self._guest(route)
                     peer = f"{guest.user}@{peer}" if guest.user else peer
                     said = decode([frame.buffer for frame in frames])
-                    yield Heard(line, peer, int(route.get(zmq.SRCFD)), guest, *said)
+                    place = Place(bulk, int(route.get(zmq.SRCFD)))
+                    yield Heard(line, peer, place, guest, *said)
                 except VoidbridgeError as error:
                     yield Garbled(line, peer, error)
 
     def knows(self, heard: Heard) -> None:
         """What was said is what a client says: it may stay."""
-        self._lobby.spoke(heard.connection, time.monotonic())
+        self._lobby.spoke(heard.place, time.monotonic())
 
     def refusal(self, line: Line, peer: str, error: VoidbridgeError) -> Refused:
         """What to answer; who says too much that is no message is not heard any more."""
@@ -211,22 +214,23 @@ class Gate:
     # -- who is there -------------------------------------------------------------------------------
 
     def _see_who_comes(self) -> None:
-        for bell in self._doorbells:
+        for bulk, bell in self._doorbells.items():
             while bell.poll(0):
                 event = recv_monitor_message(bell)
+                place = Place(bulk, int(event["value"]))
                 if event["event"] == zmq.EVENT_ACCEPTED:
-                    self._greet(int(event["value"]))
+                    self._greet(place)
                 else:
-                    self._lobby.left(int(event["value"]))
+                    self._lobby.left(place)
 
-    def _greet(self, connection: int) -> None:
+    def _greet(self, place: Place) -> None:
         try:
-            with socket.socket(fileno=os.dup(connection)) as end:
+            with socket.socket(fileno=os.dup(place.descriptor)) as end:
                 address = str(end.getpeername()[0]) if end.family != socket.AF_UNIX else ""
                 mark = os.fstat(end.fileno()).st_ino
         except OSError:
             return  # gone already; on Windows a connection is no descriptor, and stays
-        for visitor in self._lobby.came(Visitor(connection, mark, address, time.monotonic())):
+        for visitor in self._lobby.came(Visitor(place, mark, address, time.monotonic())):
             self.note(visitor.address, "too many connections before a hello: the oldest is closed")
             _hang_up(visitor)
 
@@ -300,7 +304,7 @@ class Gate:
 
 def _hang_up(visitor: Visitor) -> None:
     """Ends a connection of libzmq's: it finds that out itself, and closes it."""
-    with suppress(OSError), socket.socket(fileno=os.dup(visitor.number)) as end:
+    with suppress(OSError), socket.socket(fileno=os.dup(visitor.place.descriptor)) as end:
         if os.fstat(end.fileno()).st_ino == visitor.mark:  # else the descriptor is another's by now
             end.shutdown(socket.SHUT_RDWR)
 
