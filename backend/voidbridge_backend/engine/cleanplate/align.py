@@ -49,7 +49,8 @@ class Surrounding:
 
     box: Box
     light: Floats
-    hole: Mask
+    near: Floats
+    """[height, width]: how far it is to the hole in pixels, 0 in it."""
     seen: camera.View
     reduce: Homography
     samples: NDArray[np.intp]
@@ -80,10 +81,11 @@ def surrounding(box: Box, light: Floats, hole: Mask, reach: int, tone: Tone) -> 
         seen = camera.view(grey, safe, POINTS)
     else:
         seen = camera.view(grey, free, POINTS)
-    near = cv2.distanceTransform(free, cv2.DIST_L2, 3)
-    where = np.argwhere((near > 1.5) & (near <= reach))
+    near = np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, 3), np.float32)
+    where = np.flatnonzero((near > 1.5) & (near <= reach))
     samples = where[:: max(len(where) // SAMPLES, 1)]
-    return Surrounding(box, light, hole, seen, reduce, samples)
+    at = np.column_stack(np.divmod(samples, box.width))
+    return Surrounding(box, light, near, seen, reduce, at)
 
 
 def _aligning_size(box: Box) -> tuple[int, int]:
@@ -178,8 +180,12 @@ def _sampled(source: Source, at: NDArray[np.float64]) -> Floats:
     y = np.clip(at[:, 1], 0, max(height - 1.001, 0))
     left, top = x.astype(int), y.astype(int)
     right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    u, v = (x - left)[:, None], (y - top)[:, None]
-    light = source.light
-    above = light[top, left] * (1 - u) + light[top, right] * u
-    below = light[bottom, left] * (1 - u) + light[bottom, right] * u
+    u, v = (part[:, None].astype(np.float32) for part in (x - left, y - top))
+    pixels = source.light.reshape(-1, 3)
+
+    def corner(row: NDArray[np.intp], column: NDArray[np.intp]) -> Floats:
+        return np.asarray(np.take(pixels, row * width + column, axis=0), np.float32)
+
+    above = corner(top, left) * (1 - u) + corner(top, right) * u
+    below = corner(bottom, left) * (1 - u) + corner(bottom, right) * u
     return np.asarray(above * (1 - v) + below * v, np.float32)

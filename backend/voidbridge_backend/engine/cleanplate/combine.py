@@ -7,6 +7,8 @@ is put back, another source's on each frame, so that the hole lives as the plate
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,12 +41,15 @@ RECENT = 10.0
 
 
 @dataclass(frozen=True)
-class _Voted:
-    """What came of the pixels of a tile: light [n, 3], grain [n, 3], whether it is known [n]."""
+class _Layers:
+    """What a tile's sources show, in the order in which they lend their grain."""
 
     light: Floats
-    grain: Floats
-    known: Mask
+    """[3, source, pixel]."""
+    shown: Mask
+    """[source, pixel]: whether it is background."""
+    weights: Floats
+    """[source]."""
 
 
 def combined(
@@ -60,74 +65,69 @@ def combined(
     light = np.zeros((box.height, box.width, 3), np.float32)
     grain = np.zeros_like(light)
     known = np.zeros((box.height, box.width), bool)
-    weights = [_weight(one, target, laid, recent) for one in laid]
+    turns = [laid[(target + turn) % len(laid)] for turn in range(len(laid))]
+    weights = [_weight(one, target, laid, recent) for one in turns]
+    spread = _spread(laid)
 
     def vote(tile: Box) -> None:
         """Tiles do not overlap, so that each writes what came of it by itself."""
-        inside = np.s_[
-            tile.top - box.top : tile.bottom - box.top, tile.left - box.left : tile.right - box.left
-        ]
-        pixels = np.flatnonzero(wanted[inside])
-        if one := _voted(laid, weights, target, tile, pixels, tone):
-            for whole, part in ((light, one.light), (grain, one.grain), (known, one.known)):
-                filled = np.zeros((tile.height * tile.width, *part.shape[1:]), part.dtype)
-                filled[pixels] = part
-                whole[inside] = filled.reshape(whole[inside].shape)
+        layers = _layers(turns, weights, tile, tone)
+        if layers is not None:
+            inside = tile.within(box)
+            means, grains = _voted(layers, spread, tone)
+            shape = 3, tile.height, tile.width
+            light[inside] = means.reshape(shape).transpose(1, 2, 0)
+            grain[inside] = grains.reshape(shape).transpose(1, 2, 0)
+            known[inside] = layers.shown.any(0).reshape(shape[1:]) & wanted[inside]
 
     for _ in pool.each(vote, _tiles(box, wanted)):
         pass
     # What is left of a source at lower frequencies is no grain but its exposure and its misfit.
-    return light + grain - cv2.GaussianBlur(grain, (0, 0), GRAIN_PX), known
+    grain -= cv2.GaussianBlur(grain, (0, 0), GRAIN_PX)
+    light += grain
+    return light, known
 
 
-def _voted(
-    laid: Sequence[Laid],
-    weights: Sequence[float],
-    target: int,
-    tile: Box,
-    pixels: Indices,
-    tone: Tone,
-) -> _Voted | None:
-    """Of these pixels of a tile, counted row by row; None where no source shows any of them."""
-    stack = np.empty((len(laid), pixels.size, 3), np.float32)
-    valid = np.empty((len(laid), pixels.size), bool)
+def _layers(
+    laid: Sequence[Laid], weights: Sequence[float], tile: Box, tone: Tone
+) -> _Layers | None:
+    """None where no source shows any of the tile."""
+    light = np.empty((3, len(laid), tile.height * tile.width), np.float32)
+    shown = np.empty(light.shape[1:], bool)
     voices: list[float] = []
-    turns: list[int] = []
-    for number, one in enumerate(laid):
-        shown = np.take(_shown(one, tile), pixels)
-        if shown.any():
-            # Ten times as fast as by a mask: it moves whole pixels.
-            light = _fetched(one, tile, tone).reshape(-1, 3)
-            np.take(light, pixels, axis=0, out=stack[len(voices)])
-            valid[len(voices)] = shown
-            voices.append(weights[number])
-            turns.append((number - target) % len(laid))
+    for one, weight in zip(laid, weights, strict=True):
+        free = _shown(one, tile)
+        if free.any():
+            row = len(voices)
+            shown[row] = free.ravel()
+            # One plane for each channel: whatever is computed of them runs in vector instructions.
+            fetched = _fetched(one, tile, tone).reshape(-1, 3)
+            np.multiply(fetched.T, one.gain[:, None], out=light[:, row])
+            voices.append(weight)
     if not voices:
         return None
-    stack, valid = stack[: len(voices)], valid[: len(voices)]
-    misfit = min(one.misfit for one in laid)
-    spread = AGREE + 2 * min(misfit if np.isfinite(misfit) else 0.0, 0.03)
-    voted = _Voted(
-        np.empty((pixels.size, 3), np.float32),
-        np.empty((pixels.size, 3), np.float32),
-        np.logical_or.reduce(valid),
-    )
-    for begin in range(0, pixels.size, AT_ONCE):
-        some = np.s_[begin : begin + AT_ONCE]
-        layers = stack[:, some]
-        mean, away = _vote(layers, valid[:, some], voices, spread, tone)
-        voted.light[some], voted.grain[some] = mean, _grain(layers, mean, away, turns)
-    return voted
+    some = len(voices)
+    return _Layers(light[:, :some], shown[:some], np.array(voices, np.float32))
+
+
+def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats]:
+    """(light [3, pixel], grain [3, pixel]) of a tile."""
+    pixels = layers.shown.shape[1]
+    light, grain = np.empty((3, pixels), np.float32), np.empty((3, pixels), np.float32)
+    for begin in range(0, pixels, AT_ONCE):
+        some = np.s_[..., begin : begin + AT_ONCE]
+        planes = np.ascontiguousarray(layers.light[some])
+        voices = layers.shown[some] * layers.weights[:, None]
+        mean, near = _vote(planes, voices, spread, tone)
+        light[some], grain[some] = mean, _grain(planes, mean, near)
+    return light, grain
 
 
 def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:
     for top in range(box.top, box.bottom, TILE):
         for left in range(box.left, box.right, TILE):
             tile = Box(left, top, min(left + TILE, box.right), min(top + TILE, box.bottom))
-            part = wanted[
-                tile.top - box.top : tile.bottom - box.top,
-                tile.left - box.left : tile.right - box.left,
-            ]
+            part = wanted[tile.within(box)]
             rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
             if rows.size:
                 yield Box(
@@ -145,23 +145,18 @@ def _shown(one: Laid, tile: Box) -> Mask:
 
 
 def _fetched(one: Laid, tile: Box, tone: Tone) -> Floats:
-    """The source's light, with its gain, at the pixels of `tile`."""
+    """The source's light [height, width, 3] at the pixels of `tile`, without its gain."""
     box, source = one.source.box, one.source
     if np.array_equal(one.homography, np.eye(3)) and box.holds(tile):
-        top, left = tile.top - box.top, tile.left - box.left
-        same = source.light[top : top + tile.height, left : left + tile.width]
-        return np.asarray(same * one.gain, np.float32)
+        return np.asarray(source.light[tile.within(box)], np.float32)
     # Only the part of the source that the tile sees is widened to float32.
     seen = _part(one, tile)
-    part = source.light[
-        seen.top - box.top : seen.bottom - box.top, seen.left - box.left : seen.right - box.left
-    ]
+    widened = np.asarray(source.light[seen.within(box)], np.float32)
     motion = one.homography @ shift(seen.left, seen.top)
-    widened = np.asarray(part, np.float32)
     if widened.max() * tone.exposure < HARSH:
-        return warp(widened, motion, tile) * one.gain
+        return warp(widened, motion, tile)
     # Beside a lamp, Lanczos undershoots by a part of the lamp's light, far below black.
-    return tone.expand(warp(tone.compress(widened), motion, tile)) * one.gain
+    return tone.expand(warp(tone.compress(widened), motion, tile))
 
 
 def _part(one: Laid, tile: Box) -> Box:
@@ -170,10 +165,7 @@ def _part(one: Laid, tile: Box) -> Box:
     seen = mapped(shift(-box.left, -box.top) @ to_source, tile, box.height, box.width)
     if seen is None:
         return Box(box.left, box.top, box.left + 1, box.top + 1)
-    seen = seen.grown(8, box.height, box.width)
-    return Box(
-        seen.left + box.left, seen.top + box.top, seen.right + box.left, seen.bottom + box.top
-    )
+    return seen.grown(8, box.height, box.width).moved(box.left, box.top)
 
 
 def _weight(one: Laid, target: int, laid: Sequence[Laid], recent: float) -> float:
@@ -185,51 +177,97 @@ def _weight(one: Laid, target: int, laid: Sequence[Laid], recent: float) -> floa
     return float(near * ((best + 0.003) / (min(one.misfit, 1.0) + 0.003)) ** 2)
 
 
-def _vote(
-    layers: Floats, valid: Mask, weights: Sequence[float], spread: float, tone: Tone
-) -> tuple[Floats, Floats]:
-    """One light [pixel, 3] of `layers` [source, pixel, 3], and how far each layer is from it.
+def _spread(laid: Sequence[Laid]) -> float:
+    """The encoded difference that grain and misfit explain."""
+    best = min((one.misfit for one in laid), default=np.inf)
+    return AGREE + 2 * min(best if np.isfinite(best) else 0.0, 0.03)
 
-    `valid` is [source, pixel]; the light is 0 where none is. The distance [source, pixel] is 1 where a
-    source loses its say and infinite where it is not valid.
+
+def _vote(planes: Floats, voices: Floats, spread: float, tone: Tone) -> tuple[Floats, Mask]:
+    """One light [3, pixel] of `planes` [3, source, pixel], and which sources [source, pixel] are only grain away.
+
+    `voices` [source, pixel] is the weight of each, 0 where it shows nothing; the light is 0 where all are.
     """
-    weight = np.where(valid, np.asarray(weights, np.float32)[:, None], np.float32(0))
-    luma = np.where(valid, layers @ WEIGHTS, np.float32(np.inf))
-    centre = _median(luma, weight)
-    away = tone.apart(layers, _of_each(layers, centre)) / np.float32(2 * spread)
-    agree = np.maximum(1 - away * away, 0)
-    weight *= agree * agree
-    total = weight.sum(0)[:, None]
-    mean = np.einsum("kp,kpc->pc", weight, layers) / np.where(total > 0, total, 1)
-    return np.asarray(mean, np.float32), np.where(valid, away, np.float32(np.inf))
+    luma = np.einsum("c,ckp->kp", WEIGHTS, planes)
+    away = tone.apart(planes, _of_each(planes, _median(luma, voices)))
+    away *= np.float32(1 / (2 * spread))
+    agree = away * away
+    np.subtract(1, agree, out=agree)
+    _, agree = cv2.threshold(agree, 0, 0, cv2.THRESH_TOZERO)
+    agree *= agree
+    agree *= voices
+    total = agree.sum(0)
+    total[total == 0] = 1
+    mean = np.einsum("kp,ckp->cp", agree, planes)
+    mean /= total
+    return mean, (away < GRAIN_ONLY) & (voices > 0)
 
 
 def _median(luma: Floats, weight: Floats) -> Indices:
     """[pixel]: the layer with the weighted median of `luma` [layer, pixel].
 
-    For the dozen layers that there are, comparing each with each is faster than sorting every pixel's.
+    Of numbers whose lowest bits name the layer: a sorting network moves them in vector instructions.
     """
-    half = weight.sum(0) * np.float32(0.5)
-    least = np.full_like(half, np.inf)
-    centre = np.zeros(half.size, np.intp)
-    for number, one in enumerate(luma):
-        below = np.zeros_like(half)
-        for other, heavy in zip(luma, weight, strict=True):
-            below += heavy * (other <= one)
-        nearer = (below >= half) & (one < least)
-        least[nearer], centre[nearer] = one[nearer], number
-    return centre
+    layers, pixels = luma.shape
+    names = np.int32((1 << max(layers - 1, 1).bit_length()) - 1)
+    keys = luma.view(np.int32)
+    # The bits of floats are in order when those below zero are turned round.
+    keys = keys ^ ((keys >> 31) & np.int32(0x7FFFFFFF))
+    keys &= ~names
+    keys |= np.arange(layers, dtype=np.int32)[:, None]
+    _sort(keys)
+    keys &= names
+    which = np.arange(pixels)
+    heavy = np.take(weight, keys * np.intp(pixels) + which)
+    for before, one in itertools.pairwise(heavy):
+        one += before
+    below = heavy < heavy[-1] * np.float32(0.5)
+    rank = below.view(np.uint8).sum(0, dtype=np.uint8)
+    return np.asarray(np.take(keys, rank * np.intp(pixels) + which), np.intp)
 
 
-def _grain(layers: Floats, mean: Floats, away: Floats, turns: Sequence[int]) -> Floats:
-    """What one of the agreeing layers has and the mean [pixel, 3] has not: that of the lowest turn."""
-    order = np.argsort(turns)
-    pick = (away[order] < GRAIN_ONLY).argmax(0)
-    chosen = order[pick]
-    sure = np.take_along_axis(away, chosen[None], 0)[0] < GRAIN_ONLY
-    return np.asarray(np.where(sure[:, None], _of_each(layers, chosen) - mean, 0), np.float32)
+def _sort(rows: NDArray[np.int32]) -> None:
+    """Every column of `rows` [n, pixel] in rising order, in place."""
+    spare = np.empty_like(rows[0])
+    for low, high in _network(len(rows)):
+        np.minimum(rows[low], rows[high], out=spare)
+        np.maximum(rows[low], rows[high], out=rows[high])
+        rows[low] = spare
 
 
-def _of_each(layers: Floats, chosen: Indices) -> Floats:
-    """[pixel, 3]: of each pixel the layer that is `chosen` [pixel] for it."""
-    return layers[chosen, np.arange(chosen.size)]
+@functools.cache
+def _network(size: int) -> list[tuple[int, int]]:
+    """Which pairs are put in order one after the other, so that all are.
+
+    Merge exchange (Knuth, The Art of Computer Programming, volume 3, 5.2.2, algorithm M).
+    """
+    pairs = []
+    first = 1 << max(size - 1, 0).bit_length() - 1 if size > 1 else 0
+    p = first
+    while p > 0:
+        q, r, d = first, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(size - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+    return pairs
+
+
+def _grain(planes: Floats, mean: Floats, near: Mask) -> Floats:
+    """What the first source that is `near` [source, pixel] the mean [3, pixel] has and that has not."""
+    sources = len(near)
+    # The first is the one with the highest number when they are counted down: a maximum beats a search.
+    first = (near * np.arange(sources, 0, -1, dtype=np.uint8)[:, None]).max(0)
+    grain = _of_each(planes, np.minimum(sources - first.astype(np.intp), sources - 1))
+    grain -= mean
+    grain *= first > 0
+    return grain
+
+
+def _of_each(planes: Floats, chosen: Indices) -> Floats:
+    """[3, pixel]: of each pixel the source that is `chosen` [pixel] for it."""
+    pixels = chosen.size
+    flat = planes.reshape(3, -1)
+    return np.take(flat, chosen * pixels + np.arange(pixels), axis=1)

@@ -29,7 +29,7 @@ from .invent import invented
 from .sources import Source, Sources, piece
 from .tone import Tone, exposed
 
-VERSION = 2
+VERSION = 3
 KEPT = 3
 """Inventions that are remembered, to be brought along to later frames."""
 SLIVER = 0.004
@@ -38,6 +38,8 @@ SLIVER = 0.004
 
 CONTEXT = 0.5
 """How much wider the context of an invention is than the frame's box, as a part of the gap's larger side."""
+BAND_BLOCKS = 3
+"""Blocks of the seam's gain that the band around a hole is wide."""
 RECENT = 1000.0
 """Whether a thing lasts is decided without preferring the frames nearby."""
 PASSING = 0.06
@@ -127,9 +129,10 @@ class _Look:
 def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
     hole = clip.quadmask(frame) != 255
     grey = tone.grey8(_small(clip.plate(frame), size))
-    share = cv2.resize((~hole).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    free = np.where(share >= 0.999, 255, 0).astype(np.uint8)
-    safe = cv2.erode(free, np.ones((5, 5), np.uint8), borderValue=255)
+    shows = np.where(hole, np.uint8(0), np.uint8(255))
+    # Of what is left of a pixel's area after rounding to 8 bits, 255 is all of it but a 500th.
+    free = np.where(cv2.resize(shows, size, interpolation=cv2.INTER_AREA) == 255, 255, 0)
+    safe = cv2.erode(free.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=255)
     return _Look(grey, np.asarray(safe, np.uint8), plan.reduced(hole))
 
 
@@ -187,6 +190,17 @@ class _Target:
         self.hole = clip.quadmask(frame) != 255
 
 
+@dataclass(frozen=True)
+class _Gap:
+    """A frame's hole with the band around it on which the seam is measured; all of one box."""
+
+    box: Box
+    light: Pixels
+    """The plate's own, to be written to."""
+    hole: Mask
+    wanted: Mask
+
+
 @dataclass
 class _Task:
     """The work on one frame."""
@@ -209,23 +223,23 @@ class _Task:
         box = self.surroundings.box(self.frame)
         reach = self.surroundings.reach(self.frame)
         target = surrounding(box, plate[box.slices], hole[box.slices], reach, self.shot.tone)
-        wanted = self._with_band(target.hole)
         laid = self._laid(target, chosen)
-        fill, known = combined(laid, self.frame, box, wanted, self.shot.tone, self.pool)
-        self._complete(plate, hole, target, (fill, known), inventions)
-        known |= target.hole
+        gap = self._gap(target)
+        fill, known = combined(laid, self.frame, gap.box, gap.wanted, self.shot.tone, self.pool)
+        self._complete(target, gap, (fill, known), inventions)
+        known |= gap.hole
         self.pool.pulse()
-        joint = joined(
-            fill, known & wanted, target.light, target.hole, self._block_px, self.shot.tone
-        )
-        np.copyto(plate[box.slices], joint, where=target.hole[..., None])
+        joint = joined(fill, known, gap.light, gap.hole, self._block_px, self.shot.tone)
+        cv2.copyTo(gap.light, (~gap.hole).view(np.uint8), joint)
+        gap.light[...] = joint
         return plate
 
-    def _with_band(self, hole: Mask) -> Mask:
-        """The hole and the band around it on which the seam is measured."""
-        size = 2 * 3 * self._block_px + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-        return np.asarray(cv2.dilate(hole.astype(np.uint8), kernel) > 0)
+    def _gap(self, target: Surrounding) -> _Gap:
+        wanted = target.near <= BAND_BLOCKS * self._block_px
+        part = around(wanted) or Box(0, 0, target.box.width, target.box.height)
+        box = part.moved(target.box.left, target.box.top)
+        plate, hole = self.target.plate, self.target.hole
+        return _Gap(box, plate[box.slices], hole[box.slices], wanted[part.slices])
 
     def _laid(self, target: Surrounding, chosen: list[int]) -> list[Laid]:
         needed = {frame: self.surroundings.needed(frame) for frame in chosen if frame != self.frame}
@@ -239,57 +253,51 @@ class _Task:
 
     def _complete(
         self,
-        plate: Pixels,
-        hole: Mask,
         target: Surrounding,
+        gap: _Gap,
         result: tuple[Pixels, Mask],
         inventions: list[Source],
     ) -> None:
         """Fill what no source showed, in place: from earlier inventions, or with a new one."""
         fill, known = result
-        area = int(target.hole.sum())
+        area = int(gap.hole.sum())
         for source in reversed(inventions):
-            missing = target.hole & ~known
+            missing = gap.hole & ~known
             if missing.sum() <= SLIVER * area:
                 break
             self.pool.pulse()
             one = self._lay(target, source)
-            more, shown = combined(
-                [one], self.frame, target.box, missing, self.shot.tone, self.pool
-            )
+            more, shown = combined([one], self.frame, gap.box, missing, self.shot.tone, self.pool)
             fill[shown], known[shown] = more[shown], True
-        missing = target.hole & ~known
+        missing = gap.hole & ~known
         if not missing.any():
             return
         if missing.sum() <= SLIVER * area:
-            light = np.where((known & target.hole)[..., None], fill, target.light)
+            light = np.where((known & gap.hole)[..., None], fill, gap.light)
             fill[missing] = smooth(light, missing)[missing]
             return
-        new = self._invention(plate, hole, target.box, fill, missing)
+        new = self._invention(gap, fill, missing)
         inventions.append(new)
         del inventions[:-KEPT]
-        top, left = target.box.top - new.box.top, target.box.left - new.box.left
-        inside = np.s_[top : top + target.box.height, left : left + target.box.width]
-        fill[missing] = new.pixels()[inside][missing]
+        fill[missing] = new.light[gap.box.within(new.box)][missing]
 
-    def _invention(
-        self, plate: Pixels, hole: Mask, box: Box, fill: Pixels, missing: Mask
-    ) -> Source:
-        """The gap `missing` of `box` completed from a wider context, as a source for later frames."""
-        part = around(missing) or box
+    def _invention(self, gap: _Gap, fill: Pixels, missing: Mask) -> Source:
+        """The part `missing` of `gap` completed from a wider context, as a source for later frames."""
+        part = around(missing) or gap.box
+        box = self.surroundings.box(self.frame)
         wide = box.grown(
             int(CONTEXT * max(part.width, part.height)), self.clip.height, self.clip.width
         )
-        top, left = box.top - wide.top, box.left - wide.left
-        inside = np.s_[top : top + box.height, left : left + box.width]
-        gap = np.zeros((wide.height, wide.width), bool)
-        gap[inside] = missing
+        inside = gap.box.within(wide)
+        unknown = np.zeros((wide.height, wide.width), bool)
+        unknown[inside] = missing
+        plate, hole = self.target.plate, self.target.hole
         light = self._lasting(wide, plate[wide.slices], hole[wide.slices])
-        filled = hole[box.slices] & ~missing
+        filled = gap.hole & ~missing
         light[inside][filled] = fill[filled]
-        new = invented(light, gap, self.shot.tone, self.pool.pulse)
+        new = invented(light, unknown, self.shot.tone, self.pool.pulse)
         self.pool.pulse()
-        return piece(self.frame, wide, new, np.zeros_like(gap), self.shot.tone)
+        return piece(self.frame, wide, new, np.zeros_like(unknown), self.shot.tone)
 
     def _lasting(self, box: Box, light: Pixels, hole: Mask) -> Pixels:
         """The surroundings without what only passes through them, so that none of it is continued.

@@ -54,13 +54,12 @@ def joined(fill: Floats, known: Mask, plate: Floats, hole: Mask, block: int, ton
     band around the hole; there the ratio of plate to fill is measured over blocks of `block` pixels and
     spread into the hole. Parts of the edge where the two show different things are left out.
     """
-    band = known & ~hole
+    band = (known & ~hole).view(np.uint8)
     height, width = hole.shape
     size = -(-width // block), -(-height // block)
     floor = np.float32(SEAM_FLOOR / tone.exposure)
     share = _means(band.astype(np.float32), block)
-    here = _means(np.where(band[..., None], plate, 0), block)
-    there = _means(np.where(band[..., None], fill, 0), block)
+    here, there = (_means(cv2.copyTo(light, band), block) for light in (plate, fill))
     safe = np.where(share > 0, share, 1)[..., None]
     ratio = np.log(
         (np.maximum(here / safe, 0) + floor) / (np.maximum(there / safe, 0) + floor)
@@ -70,9 +69,12 @@ def joined(fill: Floats, known: Mask, plate: Floats, hole: Mask, block: int, ton
     if not weight.any():
         return fill
     gain = spread(ratio, weight)
-    gain = cv2.GaussianBlur(gain, (0, 0), 0.8, borderType=cv2.BORDER_REPLICATE)
+    gain = np.exp(cv2.GaussianBlur(gain, (0, 0), 0.8, borderType=cv2.BORDER_REPLICATE))
     full = cv2.resize(gain, (size[0] * block, size[1] * block), interpolation=cv2.INTER_LINEAR)
-    return np.asarray((fill + floor) * np.exp(full[:height, :width]) - floor, np.float32)
+    lifted = fill + floor
+    lifted *= full[:height, :width]
+    lifted -= floor
+    return lifted
 
 
 def _means(picture: Floats, block: int) -> Floats:

@@ -56,6 +56,13 @@ class Box(NamedTuple):
             and self.bottom >= other.bottom
         )
 
+    def moved(self, x: int, y: int) -> Box:
+        return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
+    def within(self, other: Box) -> tuple[slice, slice]:
+        """Its pixels in an array of `other`, which holds it."""
+        return self.moved(-other.left, -other.top).slices
+
     def corners(self) -> NDArray[np.float64]:
         """[4, 2]: the centres of the corner pixels, around the box."""
         right, bottom = self.right - 1, self.bottom - 1

@@ -261,8 +261,7 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
     rows, columns = field.index.shape
     ys, xs = np.nonzero(gap)
     filled = light.copy()
-    pulse()
-    fallback = smooth(light, gap)
+    lost = np.zeros(gap.shape, bool)
     for start in range(0, len(ys), 1 << 18):
         pulse()
         y, x = ys[start : start + (1 << 18)], xs[start : start + (1 << 18)]
@@ -286,8 +285,10 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
                 total[good] += counted[:, None] * light[from_y[good], from_x[good]]
                 weight[good] += counted
         empty = weight < 1e-3
-        total[empty], weight[empty] = fallback[y[empty], x[empty]], 1
-        filled[y, x] = total / weight[:, None]
+        lost[y[empty], x[empty]] = True
+        filled[y, x] = total / np.where(empty, 1, weight)[:, None]
+    if lost.any():
+        filled[lost] = smooth(light, gap)[lost]
     return filled
 
 

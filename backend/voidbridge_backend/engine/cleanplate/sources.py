@@ -33,9 +33,6 @@ class Source:
     grey: NDArray[np.uint8]
     free: NDArray[np.uint8]
 
-    def pixels(self) -> Floats:
-        return np.asarray(self.light, np.float32)
-
 
 def piece(frame: int, box: Box, light: Floats, hidden: NDArray[np.bool_], tone: Tone) -> Source:
     """`light` and `hidden` are of the box. What half floats hold well enough is kept as such."""
