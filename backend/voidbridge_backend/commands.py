@@ -154,7 +154,7 @@ def _run_growing(
     assignment: Assignment, result: Sequence, who: ClientOptions, to: Screen, listener: Listener
 ) -> Outcome:
     with _client(who) as client, Growing(assignment, open(0, "rb", 0, closefd=False)) as growing:
-        ahead = client.send_ahead(growing.more, listener)
+        ahead = client.send_ahead(growing.more, listener, assignment.settings.engine)
         to.event("rendered", sent=ahead.uploaded)
         outcome = client.run(_task(assignment, result, to, listener, growing.hash_of), listener)
     outcome.uploaded += ahead.uploaded

@@ -27,9 +27,10 @@ class Ahead(Conversation):
     A daemon that takes no files ahead, or has no room for them, is only kept company. Raises what `more` raises.
     """
 
-    def __init__(self, wire: Wire, more: More, listener: Listener) -> None:
+    def __init__(self, wire: Wire, more: More, listener: Listener, engine: str = "") -> None:
         super().__init__(wire, lambda frame: Path(), listener)
         self._more = more
+        self._engine = engine
         self._files: list[FrameFile] = []
         self._sources: list[Path] = []
         self._offered: deque[tuple[int, int]] = deque()
@@ -71,7 +72,7 @@ class Ahead(Conversation):
         for first in range(start, len(self._files), MAX_OFFERED):
             part = self._files[first : first + MAX_OFFERED]
             self._offered.append((first, first + len(part)))
-            self._wire.say(Offer(tuple(part)))
+            self._wire.say(Offer(tuple(part), self._engine))
 
     def _take(self, message: Message, payload: Frame | None) -> None:
         if isinstance(message, Lacking):

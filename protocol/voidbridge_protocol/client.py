@@ -98,13 +98,15 @@ class Client:
         """
         return Run(self._give_away(), task, listener or Listener(), wait).carry_out()
 
-    def send_ahead(self, more: More, listener: Listener | None = None) -> Outcome:
+    def send_ahead(self, more: More, listener: Listener | None = None, engine: str = "") -> Outcome:
         """Sends files of a request that is still to come, as they come. What that came to, without a job.
+
+        The daemon may load `engine` meanwhile.
 
         Ends when there are no more, though not all of them are with the daemon: `run` goes on where this was.
         Raises what `more` raises, and `JobCancelled`.
         """
-        return Ahead(self._give_away(), more, listener or Listener()).carry_out()
+        return Ahead(self._give_away(), more, listener or Listener(), engine).carry_out()
 
     def fetch(
         self, job: str, target: Callable[[int], Path], listener: Listener | None = None

@@ -175,6 +175,8 @@ class Offer(Message):
 
     kind = "offer"
     files: tuple[FrameFile, ...]
+    engine: str = ""
+    """That the job will ask for, so that it is loaded by then."""
 
     def __post_init__(self) -> None:
         if len(self.files) > MAX_OFFERED:

@@ -159,7 +159,7 @@ class Wire:
                 until = time.monotonic() + patience
                 yield item
         raise DaemonUnavailable(
-            f"no answer from a daemon at {self.peer.address} within {patience:g} s"
+            f"no answer from a daemon at {self.peer.address} within {round(patience, 1):g} s"
         )
 
     def _introduce(self, patience: float) -> Welcome:

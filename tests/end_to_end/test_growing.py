@@ -121,8 +121,10 @@ def test_a_daemon_that_is_killed_meanwhile_is_told_again(shot: Any, tmp_path: Pa
     with stage.daemon() as daemon:
         words = stage.run_words(shot, tmp_path / "r", daemon.address, "--growing", "--json")
         child = Child(*words)
+        daemon.wait_for_worker()
         child.say("1001-1003")
         stage.eventually(lambda: arrived(daemon, shot, range(1001, 1004)), "the first frames")
+        stage.eventually(lambda: "engine echo loaded" in daemon.log, "its engine")
         daemon.kill()
         child.say("1004")
         daemon.start()

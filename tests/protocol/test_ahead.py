@@ -67,10 +67,11 @@ def test_many_files_are_offered_in_parts(tmp_path: Path) -> None:
     files = [(FrameFile("plate", i, f"{i:064x}", 100), source) for i in range(count)]
     batches = [files, None]
     with fake_daemon(Script(deaf_to=frozenset({Put}))) as daemon, client_of(daemon) as client:
-        client.send_ahead(lambda: batches.pop(0))
+        client.send_ahead(lambda: batches.pop(0), engine="void")
         client.jobs()  # answered behind the offers
         offers = [said for said in daemon.heard if isinstance(said, Offer)]
     assert [len(said.files) for said in offers] == [MAX_OFFERED, 5]
+    assert {said.engine for said in offers} == {"void"}
 
 
 def test_a_daemon_that_takes_nothing_ahead_is_kept_until_there_is_a_request(tmp_path: Path) -> None:

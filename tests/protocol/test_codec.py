@@ -84,7 +84,7 @@ ONE_OF_EACH: list[Message] = [
     Pong(),
     Submit(priority=3, again=True),
     Accepted(JOB, JobState.RECEIVING, "0-99,105", ((0, 2097152), (105, 7))),
-    Offer((FrameFile("matte", 1001, A, 34), FrameFile("plate", -5, B, 1))),
+    Offer((FrameFile("matte", 1001, A, 34), FrameFile("plate", -5, B, 1)), "void"),
     Lacking("0-99,105", ((0, 2097152), (105, 7))),
     Refused("request.setting", "steps is -1; it goes from 0 to 1000", "Choose another.", JOB),
     Status(

@@ -71,8 +71,8 @@ class Crew:
             match order:
                 case Start(job, device):
                     self._start(job, device)
-                case Prepare(job, device):
-                    self._supervisor.prepare(device, self._ledger.engine_of(job))
+                case Prepare(engine, device):
+                    self._supervisor.prepare(device, engine)
                 case Interrupt(job, device):
                     self._supervisor.interrupt(device, job, time.monotonic())
 

@@ -203,9 +203,6 @@ class Ledger:
     def user_of(self, job: str) -> str:
         return self._row(job).user
 
-    def engine_of(self, job: str) -> str:
-        return self._row(job).engine
-
     # -- what happens -------------------------------------------------------------------------------
 
     def file_arrived(self, file: Owned) -> None:
@@ -403,11 +400,16 @@ class Ledger:
         self._wanted.add(job, sizes_of(self._rows[job].user, request.files))
         self._queue_if_complete(job)
         if self._rows[job].state is JobState.RECEIVING:
-            self._obey(self.scheduler.expected(job))
+            self._obey(self.scheduler.expected(job, request.settings.engine))
 
     def room_for(self, user: str, request: Request) -> int:
         """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
         return self._wanted.room(user, request.files)
+
+    def offered(self, engine: str) -> None:
+        """A job for this engine is about to be submitted, unless there is no such engine."""
+        if engine in self.engines:
+            self._obey(self.scheduler.offered(engine))
 
     def lacking(self, user: str, files: Sequence[FrameFile]) -> Standing:
         """Which of these files are to come ahead of their job; none where there is no room for all of them."""

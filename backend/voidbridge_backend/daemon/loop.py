@@ -393,6 +393,7 @@ class Daemon:
         most = len(ROLES) * self._limits.frames
         if len(session.offered) + len(offer.files) > most:
             raise RequestError(f"{most} files are offered; no job of this daemon has more")
+        self._ledger.offered(offer.engine)
         need, partial = self._ledger.lacking(session.user, offer.files)
         session.offered |= {Owned(session.user, offer.files[index].sha256) for index in need}
         return Lacking(as_ranges(need), tuple(partial))

@@ -43,9 +43,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Prepare:
-    """The worker of this device has nothing to do and will get this job: it may load the engine meanwhile."""
+    """The worker of this device has nothing to do: it may load the engine that the next job asks for."""
 
-    job: str
+    engine: str
     device: str
 
 
@@ -87,7 +87,7 @@ class Scheduler:
         self._held = False
         self._running = 0
         self._served: dict[str, int] | None = None
-        self._expected = ""
+        self._expected = "", ""
 
     # -- facts --------------------------------------------------------------------------------------
 
@@ -101,10 +101,14 @@ class Scheduler:
         del self.jobs[job_id]
         self._served = None
 
-    def expected(self, job_id: str) -> list[Command]:
+    def expected(self, job_id: str, engine: str) -> list[Command]:
         """Files of the job are on their way."""
-        self._expected = job_id
+        self._expected = job_id, engine
         return self._prepare()
+
+    def offered(self, engine: str) -> list[Command]:
+        """Somebody is about to submit a job for this engine."""
+        return [] if self._held else [Prepare(engine, device) for device in list(self._idle)[:1]]
 
     def received(self, job_id: str) -> list[Command]:
         """Every file of the job is in the spool."""
@@ -207,10 +211,9 @@ class Scheduler:
         return commands
 
     def _prepare(self) -> list[Command]:
-        job = self.jobs.get(self._expected)
-        if job is None or job.state is not JobState.RECEIVING or self._held or not self._idle:
-            return []
-        return [Prepare(job.id, next(iter(self._idle)))]
+        id_, engine = self._expected
+        job = self.jobs.get(id_)
+        return self.offered(engine) if job and job.state is JobState.RECEIVING else []
 
     def _line(self) -> Iterator[str]:
         waiting: dict[int, dict[str, deque[Job]]] = {}
