@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -57,6 +58,20 @@ def test_the_settings_are_settings() -> None:
     assert state
     assert config.spool == Path("/var/lib") / state[1] / "spool"
     assert "--config /etc/voidbridge/config.toml" in UNIT
+
+
+@pytest.mark.parametrize("name", ["TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"])
+def test_what_was_compiled_outlives_the_service_and_the_container(name: str) -> None:
+    cache = re.search(r"^CacheDirectory=(.+)$", UNIT, re.M)
+    volumes = re.search(r"^VOLUME (.+)$", DOCKERFILE, re.M)
+    assert cache
+    assert volumes
+    in_unit = re.search(rf"^Environment={name}=(.+)$", UNIT, re.M)
+    in_image = re.search(rf"\b{name}=(\S+)", DOCKERFILE)
+    assert in_unit
+    assert in_image
+    assert in_unit[1].startswith(f"/var/cache/{cache[1]}/")
+    assert any(in_image[1].startswith(f"{path}/") for path in json.loads(volumes[1]))
 
 
 def test_the_image_is_built_of_what_there_is_and_its_settings_are_settings() -> None:
