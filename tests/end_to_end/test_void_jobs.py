@@ -98,7 +98,7 @@ def test_two_jobs_on_one_daemon_give_exact_frames_and_the_second_loads_nothing(
         assert daemon.log.count("engine void loaded in") == 1
 
     first, second = map(stages, done)
-    assert "loading the engine" in first
+    assert "loading the model" in first
     assert not [name for name in second if "loading" in name]
     # Short stages may pass between two reports; some cannot.
     assert {"encoding the plate", "finishing"} & set(second)

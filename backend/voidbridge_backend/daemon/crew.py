@@ -108,6 +108,11 @@ class Crew:
             return
         self._job_on[device] = job
         log.info("started", extra={"job": job, "device": device})
+        for post in self.posts(time.monotonic()):
+            if (
+                post.device == device and post.stage
+            ):  # it loads the engine, which it has said before
+                self._ledger.progress(job, post.stage, 0, 0, -1.0)
         order = {
             "request": str(request),
             "objects": str(self._spool.drawer(self._ledger.user_of(job))),

@@ -139,7 +139,8 @@ class Supervisor:
     def run(self, device: str, job: str, order: Mapping[str, Any], now: float) -> None:
         if worker := self._workers.get(device):
             worker.job = job
-            worker.pulse.step(now, "beginning")
+            if worker.pulse.stage == IDLE:  # else it loads the engine, which takes its time
+                worker.pulse.step(now, "beginning")
             self._tell(device, {"do": "run", "job": job, **order})
 
     def prepare(self, device: str, engine: str) -> None:

@@ -260,6 +260,22 @@ def test_an_engine_is_loaded_before_its_job_is_there(tmp_path: Path) -> None:
     crew.supervisor.stop(patience_s=5.0)
 
 
+def test_a_job_that_finds_its_engine_half_loaded_waits_for_it(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, Patience(load=1800, first=300))
+    crew.supervisor.prepare("cpu", "echo")
+    crew.until("progress")
+    order, _ = crew.order("early")
+    crew.run(order)
+    (post,) = crew.supervisor.posts(crew.now)
+    assert (post.state, post.stage) == ("busy", "loading the engine")
+    crew.pass_by(1000)  # on a slow disk
+    assert is_alive(crew.pid())
+    crew.until("prepared")
+    assert crew.supervisor.posts(crew.now)[0].stage == "beginning"
+    crew.until("done")
+    crew.supervisor.stop(patience_s=5.0)
+
+
 def test_what_is_wrong_with_an_engine_is_left_to_its_job(tmp_path: Path) -> None:
     crew = Crew(tmp_path)
     crew.supervisor.prepare("cpu", "no such engine")
