@@ -12,6 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TypeVar
 
+import cv2
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -22,7 +24,10 @@ PULSE_S = 0.2
 
 
 class Pool:
-    """A context. `pulse` is only called by the thread that waits; what it raises ends the work."""
+    """A context. `pulse` is only called by the thread that waits; what it raises ends the work.
+
+    From the first one on OpenCV has no threads of its own in this process.
+    """
 
     def __init__(self, pulse: Callable[[], None] = lambda: None) -> None:
         self.pulse = pulse
@@ -30,6 +35,8 @@ class Pool:
         self._reader = ThreadPoolExecutor(1, "reads")
 
     def __enter__(self) -> Pool:
+        # OpenCV's own threads would take the same cores, and each of its calls would wait for the slowest.
+        cv2.setNumThreads(1)
         return self
 
     def __exit__(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 
+import cv2
 import pytest
 
 from voidbridge_backend.pool import THREADS, Pool
@@ -59,3 +60,9 @@ def test_the_pulse_goes_on_while_work_takes_long_and_can_end_it() -> None:
     with Pool(pulse) as pool, pytest.raises(Stopped):
         list(pool.each(lambda _: release.wait(5), range(2)))
     assert set(pulses) == {threading.current_thread().name}
+
+
+def test_opencv_has_no_threads_beside_ours() -> None:
+    cv2.setNumThreads(4)
+    with Pool() as pool:
+        assert set(pool.each(lambda _: cv2.getNumThreads(), range(5))) == {1}

@@ -28,7 +28,7 @@ from .geometry import (
 from .sources import Source
 from .tone import Floats, Tone
 
-ALIGN_PIXELS = 1_500_000
+ALIGN_PIXELS = 700_000
 """A larger surrounding is aligned on a reduced picture."""
 POINTS = 260
 """Points of a surrounding that are followed."""
@@ -70,18 +70,11 @@ class Laid:
 
 def surrounding(box: Box, light: Floats, hole: Mask, reach: int, tone: Tone) -> Surrounding:
     """`light` and `hole` are of `box`; samples are taken up to `reach` pixels from the hole."""
-    free = np.where(hole, 0, 255).astype(np.uint8)
     size = _aligning_size(box)
     reduce = scaling(size[0] / box.width, size[1] / box.height)
-    grey = tone.grey8(light)
-    if size != (box.width, box.height):
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        small = cv2.resize(free, size, interpolation=cv2.INTER_AREA)
-        safe = np.where(small == 255, 255, 0).astype(np.uint8)
-        seen = camera.view(grey, safe, POINTS)
-    else:
-        seen = camera.view(grey, free, POINTS)
-    near = np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, 3), np.float32)
+    grey = cv2.resize(tone.grey8(light), size, interpolation=cv2.INTER_AREA)
+    seen = camera.view(np.asarray(grey, np.uint8), camera.shown(hole, size), POINTS)
+    near = np.asarray(cv2.distanceTransform((~hole).view(np.uint8), cv2.DIST_L2, 3), np.float32)
     where = np.flatnonzero((near > 1.5) & (near <= reach))
     samples = where[:: max(len(where) // SAMPLES, 1)]
     at = np.column_stack(np.divmod(samples, box.width))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Box, Homography, apply, inverse, is_sane, mapped, scaling
+from .geometry import Box, Homography, Mask, apply, inverse, is_sane, mapped, scaling
 
 Grey = NDArray[np.uint8]
 
@@ -46,6 +46,15 @@ class View:
     @property
     def box(self) -> Box:
         return Box(0, 0, self.grey.shape[1], self.grey.shape[0])
+
+
+def shown(hidden: Mask, size: tuple[int, int]) -> Grey:
+    """At `size` (width, height): 255 where nothing of a pixel is hidden, up to a 500th of its area; 0 elsewhere."""
+    free = (~hidden).view(np.uint8) * np.uint8(255)
+    if size == free.shape[::-1]:
+        return free
+    share = cv2.resize(free, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.threshold(share, 254, 255, cv2.THRESH_BINARY)[1], np.uint8)
 
 
 def view(grey: Grey, free: Grey, features: int = FEATURES) -> View:

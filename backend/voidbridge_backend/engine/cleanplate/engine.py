@@ -21,11 +21,12 @@ from voidbridge_protocol.messages import Settings
 
 from . import plan
 from .align import Laid, Surrounding, lay, surrounding
-from .camera import Camera
+from .camera import Camera, shown
 from .combine import combined
 from .fill import joined, smooth
-from .geometry import Box, Mask, around, inverse, mapped, union
+from .geometry import Box, Mask, around, mapped, union
 from .invent import invented
+from .lasting import Lasting
 from .sources import Source, Sources, piece
 from .tone import Tone, exposed
 
@@ -40,10 +41,6 @@ CONTEXT = 0.5
 """How much wider the context of an invention is than the frame's box, as a part of the gap's larger side."""
 BAND_BLOCKS = 3
 """Blocks of the seam's gain that the band around a hole is wide."""
-RECENT = 1000.0
-"""Whether a thing lasts is decided without preferring the frames nearby."""
-PASSING = 0.06
-"""Encoded difference to what other frames show in the same place, from which on a pixel is passing through."""
 
 
 class Cleanplate:
@@ -74,9 +71,10 @@ class Cleanplate:
                     scene = shot.camera.scene(block[0])
                 chosen = plan.sources(block, shot.holes, clip.frames, shot.camera)
                 around_holes = _Surroundings(clip, shot, block)
+                needed = {frame: around_holes.needed(frame) for frame in chosen}
                 for _ in block:
                     task = _Task(clip, shot, next(targets), around_holes, sources, pool)
-                    yield task.frame, task.removed(chosen, inventions)
+                    yield task.frame, task.removed(needed, inventions)
                     progress.done += 1
             pool.pulse()
 
@@ -129,11 +127,8 @@ class _Look:
 def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
     hole = clip.quadmask(frame) != 255
     grey = tone.grey8(_small(clip.plate(frame), size))
-    shows = np.where(hole, np.uint8(0), np.uint8(255))
-    # Of what is left of a pixel's area after rounding to 8 bits, 255 is all of it but a 500th.
-    free = np.where(cv2.resize(shows, size, interpolation=cv2.INTER_AREA) == 255, 255, 0)
-    safe = cv2.erode(free.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=255)
-    return _Look(grey, np.asarray(safe, np.uint8), plan.reduced(hole))
+    free = cv2.erode(shown(hole, size), np.ones((5, 5), np.uint8), borderValue=255)
+    return _Look(grey, np.asarray(free, np.uint8), plan.reduced(hole))
 
 
 def _small(light: Pixels, size: tuple[int, int]) -> Pixels:
@@ -218,12 +213,13 @@ class _Task:
         self.frame = self.target.frame
         self._block_px = max(2, round(self.clip.width / 480))
 
-    def removed(self, chosen: list[int], inventions: list[Source]) -> Pixels:
+    def removed(self, needed: dict[int, Box | None], inventions: list[Source]) -> Pixels:
+        """`needed` are the frames to ask, best first, and which part of each."""
         plate, hole = self.target.plate, self.target.hole
         box = self.surroundings.box(self.frame)
         reach = self.surroundings.reach(self.frame)
         target = surrounding(box, plate[box.slices], hole[box.slices], reach, self.shot.tone)
-        laid = self._laid(target, chosen)
+        laid = self._laid(target, needed)
         gap = self._gap(target)
         fill, known = combined(laid, self.frame, gap.box, gap.wanted, self.shot.tone, self.pool)
         self._complete(target, gap, (fill, known), inventions)
@@ -241,10 +237,12 @@ class _Task:
         plate, hole = self.target.plate, self.target.hole
         return _Gap(box, plate[box.slices], hole[box.slices], wanted[part.slices])
 
-    def _laid(self, target: Surrounding, chosen: list[int]) -> list[Laid]:
-        needed = {frame: self.surroundings.needed(frame) for frame in chosen if frame != self.frame}
-        seen = ((frame, box) for frame, box in needed.items() if box is not None)
-        sources = (self.sources.get(frame, box) for frame, box in seen)
+    def _laid(self, target: Surrounding, needed: dict[int, Box | None]) -> list[Laid]:
+        sources = (
+            self.sources.get(frame, box)
+            for frame, box in needed.items()
+            if box is not None and frame != self.frame
+        )
         return list(self.pool.each(lambda source: self._lay(target, source), sources))
 
     def _lay(self, target: Surrounding, source: Source) -> Laid:
@@ -292,36 +290,12 @@ class _Task:
         unknown = np.zeros((wide.height, wide.width), bool)
         unknown[inside] = missing
         plate, hole = self.target.plate, self.target.hole
-        light = self._lasting(wide, plate[wide.slices], hole[wide.slices])
+        shown = Lasting(self.frame, self.clip, self.shot.camera, self.shot.tone, self.pool)
+        reach = self.surroundings.reach(self.frame)
+        light = shown.seen(wide, plate[wide.slices], hole[wide.slices], reach)
+        self.pool.pulse()
         filled = gap.hole & ~missing
         light[inside][filled] = fill[filled]
         new = invented(light, unknown, self.shot.tone, self.pool.pulse)
         self.pool.pulse()
         return piece(self.frame, wide, new, np.zeros_like(unknown), self.shot.tone)
-
-    def _lasting(self, box: Box, light: Pixels, hole: Mask) -> Pixels:
-        """The surroundings without what only passes through them, so that none of it is continued.
-
-        The frame's own pixels, grain and all, wherever other frames agree with them.
-        """
-        tone = self.shot.tone
-        target = surrounding(box, light, hole, self.surroundings.reach(self.frame), tone)
-        sources = self._witnesses(box)
-        laid = list(self.pool.each(lambda source: self._lay(target, source), sources))
-        if not laid:
-            return light.copy()
-        misfit = min(one.misfit for one in laid)
-        own = piece(self.frame, box, light, hole, tone)
-        laid.append(Laid(own, np.eye(3), np.ones(3, np.float32), misfit))
-        voted, seen_by_some = combined(laid, self.frame, box, ~hole, tone, self.pool, RECENT)
-        self.pool.pulse()
-        apart = np.abs(tone.encode(voted) - tone.encode(light)).max(-1)
-        passing = cv2.blur((seen_by_some & (apart > PASSING)).astype(np.float32), (9, 9)) > 0.25
-        return np.asarray(np.where(passing[..., None], voted, light), np.float32)
-
-    def _witnesses(self, box: Box) -> Iterator[Source]:
-        for frame in plan.witnesses(self.frame, self.clip.frames, self.shot.camera):
-            motion = self.shot.camera.between(frame, self.frame)
-            seen = mapped(inverse(motion), box, self.clip.height, self.clip.width)
-            if seen is not None:
-                yield self.sources.get(frame, seen)

@@ -136,7 +136,7 @@ def _matched(
     field = _Field(ys, xs, index, found, picture)
     depth = cv2.distanceTransform(gap.astype(np.uint8), cv2.DIST_L2, 3)
     trust = (INWARD**-depth).astype(np.float32)
-    patches = np.lib.stride_tricks.sliding_window_view(level, (PATCH, PATCH), (0, 1))
+    patches = _patches(level)
     rows = np.ascontiguousarray(patches).reshape(*patches.shape[:2], -1)
     for turn in range(rounds):
         wanted, weight = _wanted(field, trust)
@@ -164,17 +164,24 @@ def _lifted(
     return np.asarray(found, np.intp)
 
 
+def _patches(picture: Floats) -> Floats:
+    """[top, left, PATCH, PATCH, channel] of a picture [height, width, channel].
+
+    A view in which a patch's rows are contiguous, which copies several times faster than channels before rows.
+    """
+    window = np.lib.stride_tricks.sliding_window_view(picture, (PATCH, PATCH), (0, 1))
+    return np.moveaxis(window, 2, -1)
+
+
 def _wanted(field: _Field, trust: Floats) -> tuple[Floats, Floats]:
     """What the patch of each active pixel looks like now [n, 3 * PATCH**2], and what of it counts."""
     pad = [(RADIUS, RADIUS), (RADIUS, RADIUS)]
     padded = np.pad(field.picture, [*pad, (0, 0)], mode="edge")
     # What lies beyond the picture's edge is no part of a patch.
     counts = np.pad(trust, pad, constant_values=0)
-    window = np.lib.stride_tricks.sliding_window_view
-    patch = window(padded, (PATCH, PATCH), (0, 1))[field.ys, field.xs]
-    share = window(counts, (PATCH, PATCH))[field.ys, field.xs]
-    share = np.broadcast_to(share[:, None], patch.shape)
-    share = share.reshape(len(patch), -1)
+    patch = _patches(padded)[field.ys, field.xs]
+    share = _patches(counts[..., None])[field.ys, field.xs]
+    share = np.broadcast_to(share, patch.shape).reshape(len(patch), -1)
     return patch.reshape(len(patch), -1), share / share.sum(1, keepdims=True)
 
 
@@ -308,5 +315,6 @@ def _even(filled: Floats, gap: Mask, size: tuple[int, int], tone: Tone) -> Float
     slight = np.maximum(1 - (np.abs(apart).max(-1, keepdims=True) / SLIGHT) ** 2, 0) ** 2
     change = cv2.GaussianBlur(apart * slight, (0, 0), broad / 2) * (1 - known)[..., None]
     full = cv2.resize(change, gap.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    even = tone.expand(tone.compress(filled) + full)
-    return np.asarray(np.where(gap[..., None], even, filled), np.float32)
+    even = filled.copy()
+    even[gap] = tone.expand(tone.compress(filled[gap]) + full[gap])
+    return even
