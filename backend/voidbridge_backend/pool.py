@@ -6,6 +6,7 @@ OpenCV and NumPy let go of Python's lock while they compute, so threads are enou
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,15 +25,16 @@ PULSE_S = 0.2
 
 
 class Pool:
-    """A context. `pulse` is only called by the thread that waits; what it raises ends the work.
+    """A context. `pulse` is only called by a thread that waits and is none of ours; what it raises ends the work.
 
     From the first one on OpenCV has no threads of its own in this process.
     """
 
     def __init__(self, pulse: Callable[[], None] = lambda: None) -> None:
         self.pulse = pulse
-        self._threads = ThreadPoolExecutor(THREADS, "works")
-        self._reader = ThreadPoolExecutor(1, "reads")
+        self._here = threading.local()
+        self._threads = ThreadPoolExecutor(THREADS, "works", self._mark)
+        self._leader = ThreadPoolExecutor(1, "leads", self._mark)
 
     def __enter__(self) -> Pool:
         # OpenCV's own threads would take the same cores, and each of its calls would wait for the slowest.
@@ -46,15 +48,18 @@ class Pool:
         trace: TracebackType | None,
     ) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
-        self._reader.shutdown(wait=True, cancel_futures=True)
+        self._leader.shutdown(wait=True, cancel_futures=True)
 
     def each(self, work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
         """`work` of every item. As many are begun at once as there are threads; `work` never calls `each`."""
         return self._in_order(self._threads, THREADS, work, items)
 
     def ahead(self, work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-        """Like `each`, but one at a time and never more than one further than what was taken."""
-        return self._in_order(self._reader, 1, work, items)
+        """Like `each`, but one at a time and never more than one further than what was taken.
+
+        `work` may call `each`: it runs on a thread that none of those waits for.
+        """
+        return self._in_order(self._leader, 1, work, items)
 
     def _in_order(
         self,
@@ -72,7 +77,13 @@ class Pool:
             yield self._taken(begun.popleft())
 
     def _taken(self, future: Future[Made]) -> Made:
-        self.pulse()
-        while not wait([future], PULSE_S).done:
-            self.pulse()
-        return future.result()
+        while True:
+            if not getattr(self._here, "ours", False):
+                self.pulse()
+            # Asked of the future itself: to `wait` one that was cancelled by a shutdown never ends.
+            if future.done():
+                return future.result()
+            wait([future], PULSE_S)
+
+    def _mark(self) -> None:
+        self._here.ours = True

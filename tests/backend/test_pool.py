@@ -66,3 +66,29 @@ def test_opencv_has_no_threads_beside_ours() -> None:
     cv2.setNumThreads(4)
     with Pool() as pool:
         assert set(pool.each(lambda _: cv2.getNumThreads(), range(5))) == {1}
+
+
+def test_what_runs_ahead_has_its_parts_done_on_all_cores_and_leaves_the_pulse_to_who_waits() -> (
+    None
+):
+    pulsed: set[str] = set()
+    with Pool(lambda: pulsed.add(threading.current_thread().name)) as pool:
+        sums = pool.ahead(lambda n: sum(pool.each(lambda m: n * m, range(5))), range(4))
+        assert list(sums) == [0, 10, 20, 30]
+    assert pulsed == {threading.current_thread().name}
+
+
+def test_an_end_does_not_wait_for_parts_that_were_never_begun() -> None:
+    begun: list[int] = []
+
+    def part(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.4)
+
+    def pulse() -> None:
+        if len(begun) >= THREADS:
+            raise TimeoutError("the artist does not wait any longer")
+
+    # One more part than there are threads: the last is thrown away, and what runs ahead must not wait for it.
+    with pytest.raises(TimeoutError), Pool(pulse) as pool:
+        list(pool.ahead(lambda _: list(pool.each(part, range(THREADS + 1))), range(1)))

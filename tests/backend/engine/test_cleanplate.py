@@ -362,7 +362,7 @@ def test_no_more_pieces_are_held_than_were_agreed() -> None:
 
     shot = Counted(5, still, across)
     box = Box(10, 10, 60, 60)
-    held = Sources(shot, Tone(), 2, lambda: None)
+    held = Sources(shot, Tone(), 2)
     for frame in (1001, 1002, 1001, 1003, 1001):
         assert held.get(frame, box).frame == frame
     assert shot.asked == 3

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera import Camera
-from .geometry import Homography, Mask, scaling
+from .geometry import Box, Homography, Mask, around, mapped, scaling, union
 
 WIDTH = 256
 BLOCK = 8
@@ -88,6 +88,47 @@ def sources(
         picked.append(best)
         weight[shown[best] > 0] *= 0.5
     return [candidates[index] for index in picked]
+
+
+class Surroundings:
+    """The boxes of a block's holes, known before its frames are worked on."""
+
+    def __init__(self, block: Sequence[int], holes: Mapping[int, Mask], camera: Camera) -> None:
+        self._block, self._holes, self._camera = block, holes, camera
+        self._height, self._width = camera.height, camera.width
+        self._boxes = {frame: self._padded(frame) for frame in block}
+
+    def reach(self, frame: int) -> int:
+        """How far around the hole of `frame` its surroundings are looked at."""
+        hole = self._estimate(frame)
+        return int(np.clip(0.2 * max(hole.width, hole.height), 32, 320))
+
+    def box(self, frame: int) -> Box:
+        return self._boxes[frame]
+
+    def needed(self, source: int) -> Box | None:
+        """The part of `source` that any frame of the block may want."""
+        boxes = []
+        for frame in self._block:
+            motion = self._camera.between(frame, source)
+            seen = mapped(motion, self._boxes[frame], self._height, self._width)
+            if seen is not None:
+                boxes.append(seen.grown(24, self._height, self._width))
+        return union(boxes) if boxes else None
+
+    def _padded(self, frame: int) -> Box:
+        return self._estimate(frame).grown(self.reach(frame), self._height, self._width)
+
+    def _estimate(self, frame: int) -> Box:
+        small = self._holes[frame]
+        box = around(small) or Box(0, 0, small.shape[1], small.shape[0])
+        across, down = self._width / small.shape[1], self._height / small.shape[0]
+        return Box(
+            int(box.left * across),
+            int(box.top * down),
+            min(int(box.right * across) + 1, self._width),
+            min(int(box.bottom * down) + 1, self._height),
+        )
 
 
 def witnesses(frame: int, every: Sequence[int], camera: Camera) -> list[int]:

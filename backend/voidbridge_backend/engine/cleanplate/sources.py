@@ -6,7 +6,6 @@ Memory is bounded by how many pieces are held and by how large the holes are, ne
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -47,8 +46,8 @@ def piece(frame: int, box: Box, light: Floats, hidden: NDArray[np.bool_], tone: 
 class Sources:
     """Pieces by frame, the longest unused thrown away first."""
 
-    def __init__(self, clip: Clip, tone: Tone, most: int, pulse: Callable[[], None]) -> None:
-        self._clip, self._tone, self._most, self._pulse = clip, tone, most, pulse
+    def __init__(self, clip: Clip, tone: Tone, most: int) -> None:
+        self._clip, self._tone, self._most = clip, tone, most
         self._held: OrderedDict[int, Source] = OrderedDict()
 
     def get(self, frame: int, box: Box) -> Source:
@@ -59,7 +58,6 @@ class Sources:
             self._held.pop(frame, None)
             while len(self._held) >= self._most:
                 self._held.popitem(last=False)
-            self._pulse()
             light = self._clip.plate(frame)[box.slices]
             hidden = self._clip.quadmask(frame)[box.slices] != 255
             held = piece(frame, box, light, hidden, self._tone)
