@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from voidbridge_backend import pool
 from voidbridge_backend.engine.base import Pixels, Quadmask
 from voidbridge_backend.engine.cleanplate import Cleanplate
 from voidbridge_backend.engine.cleanplate.geometry import Box
@@ -305,6 +306,16 @@ def test_the_same_shot_gives_the_same_bits() -> None:
     first, again = (removed(Shot(3, by_hand, resting)) for _ in range(2))
     for frame, result in first.items():
         np.testing.assert_array_equal(result.view(np.uint32), again[frame].view(np.uint32))
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    shot = Shot(6, by_hand, lambda n: (60.0 + 6 * n, 48.0))
+    results = []
+    for threads in (1, 5):
+        monkeypatch.setattr(pool, "THREADS", threads)
+        results.append(removed(shot))
+    for frame, result in results[0].items():
+        np.testing.assert_array_equal(result.view(np.uint32), results[1][frame].view(np.uint32))
 
 
 def test_progress_is_told_and_cancelling_ends_the_work() -> None:
