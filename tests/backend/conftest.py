@@ -9,7 +9,7 @@ from pathlib import Path
 NAME = "voidbridge_stage"
 if NAME not in sys.modules:  # the tests import it by this name; no folder of tests is a package
     _spec = importlib.util.spec_from_file_location(
-        NAME, Path(__file__).parents[2] / "end_to_end" / "stage.py"
+        NAME, Path(__file__).parents[1] / "end_to_end" / "stage.py"
     )
     assert _spec
     assert _spec.loader
