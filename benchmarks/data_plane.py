@@ -18,6 +18,8 @@ that what else the machine does matters less:
 * `shot_echo_vs_ceiling`: the same over the cores divided by the processor time that a frame took in client,
   daemon and worker: what is missing to 1 is time in which a core had nothing to do, or others had it.
 
+Before each of them the system is made to have the memory for all of its files.
+
 Processor time is given in seconds a gigabyte (2^30 bytes) that went through, for each end.
 """
 
@@ -40,6 +42,8 @@ from voidbridge_backend import heap
 from voidbridge_protocol.conversation import Listener
 
 GIB = 2**30
+COPIES = 5
+"""Of the shot that one step has on the disk at once, at most."""
 
 
 class Best:
@@ -152,6 +156,7 @@ def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[
     ]
     for _ in range(turns):
         for step in steps:
+            limits.warm(work, COPIES * total)
             step()
     return {
         "frames": frames,

@@ -43,6 +43,19 @@ def encrypted_loopback(total: int) -> Bare:
     return _chunks(total, "tcp://127.0.0.1:*", keys.make())
 
 
+def warm(folder: Path, total: int) -> None:
+    """Has the system own `total` bytes of memory for files.
+
+    A virtual machine may have to ask its host for each page that was not used lately, which makes writing a file up
+    to ten times as dear, now for the limit and now for what is held against it.
+    """
+    path, piece = folder / "warm", bytes(MAX_CHUNK)
+    with path.open("wb") as file:
+        for _ in range(0, total, len(piece)):
+            file.write(piece)
+    path.unlink()
+
+
 def disk(folder: Path, files: Iterable[Path]) -> Bare:
     """Writing copies of these files, each fsynced."""
     target = folder / "copies"
