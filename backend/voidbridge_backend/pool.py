@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,6 +23,8 @@ THREADS = max(2, min(8, os.cpu_count() or 2))
 """At 4K a thread holds a few hundred MB."""
 PULSE_S = 0.2
 """How long a result is waited for between two calls of the pulse."""
+STILL_S = 120.0
+"""So long after something was last finished who waits calls the pulse: work that hangs is not to look alive."""
 
 
 class Pool:
@@ -33,6 +36,7 @@ class Pool:
     def __init__(self, pulse: Callable[[], None] = lambda: None) -> None:
         self.pulse = pulse
         self._here = threading.local()
+        self._moved = time.monotonic()
         self._threads = ThreadPoolExecutor(THREADS, "works", self._mark)
         self._leader = ThreadPoolExecutor(1, "leads", self._mark)
 
@@ -70,15 +74,21 @@ class Pool:
     ) -> Iterator[Made]:
         begun: deque[Future[Made]] = deque()
         for item in items:
-            begun.append(threads.submit(work, item))
+            begun.append(threads.submit(self._done, work, item))
             if len(begun) > most:
                 yield self._taken(begun.popleft())
         while begun:
             yield self._taken(begun.popleft())
 
+    def _done(self, work: Callable[[Item], Made], item: Item) -> Made:
+        self._moved = time.monotonic()
+        made = work(item)
+        self._moved = time.monotonic()
+        return made
+
     def _taken(self, future: Future[Made]) -> Made:
         while True:
-            if not getattr(self._here, "ours", False):
+            if not getattr(self._here, "ours", False) and time.monotonic() - self._moved < STILL_S:
                 self.pulse()
             # Asked of the future itself: to `wait` one that was cancelled by a shutdown never ends.
             if future.done():

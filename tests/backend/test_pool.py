@@ -62,6 +62,21 @@ def test_the_pulse_goes_on_while_work_takes_long_and_can_end_it() -> None:
     assert set(pulses) == {threading.current_thread().name}
 
 
+def test_the_pulse_of_work_that_hangs_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon takes a pulse for life; else a process whose work hangs would be left alone for ever."""
+    monkeypatch.setattr("voidbridge_backend.pool.STILL_S", 0.5)
+    monkeypatch.setattr("voidbridge_backend.pool.PULSE_S", 0.01)
+    pulses: list[float] = []
+    release = threading.Event()
+    with Pool(lambda: pulses.append(time.monotonic())) as pool:
+        results = pool.each(lambda _: release.wait(10), range(1))
+        threading.Timer(2.0, release.set).start()
+        began = time.monotonic()
+        assert list(results) == [True]
+    assert [when for when in pulses if when - began < 0.5]
+    assert not [when for when in pulses if 1.0 < when - began < 1.9]  # at the end it is finished
+
+
 def test_opencv_has_no_threads_beside_ours() -> None:
     cv2.setNumThreads(4)
     with Pool() as pool:
