@@ -63,46 +63,6 @@ def test_results_arrive_and_every_step_is_told(tmp_path: Path) -> None:
     assert told[-1].state is JobState.DONE
 
 
-def test_a_daemon_that_hangs_up_before_its_welcome_is_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one does to whom too many came at once, of whom the oldest had to make room."""
-    tries: list[float] = []
-    real = wire.Wire
-
-    def crowded(peer: wire.Peer, patience: float) -> wire.Wire:
-        tries.append(patience)
-        if len(tries) % 3:
-            raise wire.ConnectionLost("the daemon closed the connection")
-        return real(peer, patience)
-
-    monkeypatch.setattr("voidbridge_protocol.client.Wire", crowded)
-    with fake_daemon() as daemon, client_of(daemon) as client:
-        assert client.jobs() == []
-    assert sorted(tries, reverse=True) == tries
-    assert len(set(tries)) == 3
-
-
-def test_a_daemon_that_always_hangs_up_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries: list[float] = []
-
-    def full(peer: wire.Peer, patience: float) -> wire.Wire:
-        tries.append(patience)
-        raise wire.ConnectionLost("the daemon closed the connection")
-
-    monkeypatch.setattr("voidbridge_protocol.client.Wire", full)
-    began = time.monotonic()
-    with (
-        pytest.raises(DaemonUnavailable, match="closed the connection"),
-        Client("ipc:///nowhere", user="ana", software="test", patience=0.5),
-    ):
-        pass
-    assert time.monotonic() - began < 5
-    assert len(tries) > 1
-
-
 def test_many_small_results_at_once_do_not_jam_the_sockets(tmp_path: Path) -> None:
     trouble: list[str] = []
     task = shot(tmp_path, frames=150, size=40)
