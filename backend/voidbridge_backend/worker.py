@@ -158,31 +158,36 @@ class Worker:
         self._say("ready", device=setup["device"])
 
     def _prepare(self, engine: str) -> None:
-        """Has an engine ready whose job is still on its way."""
-        try:
-            self._engine(engine)
-        except Exception as error:  # whatever it is, the job meets it again and says so
-            log.info("the engine %s cannot be loaded ahead: %s", engine, error)
-            if lost := self._lost(error):
-                self._give_up(lost)
+        """Has an engine ready whose job is on its way. What is wrong with it the job meets again, and says."""
+        self._failure(lambda: self._engine(engine))
         self._say("prepared")
 
     def _run(self, order: dict[str, Any]) -> None:
         try:
             try:
-                self._shot(order)
+                failed = self._failure(lambda: self._shot(order))
             finally:
                 self._unwanted.forget(order["job"])
         except JobCancelled:
             self._say("cancelled")
+        else:
+            if failed:
+                self._say("failed", code=failed.code, text=failed.text, hint=failed.hint)
+            else:
+                self._say("done")
+
+    def _failure(self, work: Callable[[], object]) -> VoidbridgeError | None:
+        """Does the work; what it failed of. A device that is lost ends this process. Raises `JobCancelled`."""
+        try:
+            work()
+        except JobCancelled:
+            raise
         except Exception as error:  # whatever it is, the next job has a worker
             log.exception("failed")
             if lost := self._lost(error):
                 self._give_up(lost)
-            failed = _translated(error)
-            self._say("failed", code=failed.code, text=failed.text, hint=failed.hint)
-        else:
-            self._say("done")
+            return _translated(error)
+        return None
 
     def _lost(self, error: Exception) -> DeviceFailed | None:
         from .engine import device

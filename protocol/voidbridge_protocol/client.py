@@ -129,11 +129,11 @@ class Client:
         """A daemon that hangs up before its welcome, as one that is crowded does, is asked again meanwhile."""
         until = time.monotonic() + self._peer.patience
         while self._wire is None:
-            left = max(until - time.monotonic(), AGAIN_S)
+            left = until - time.monotonic()
             try:
-                self._wire = Wire(self._peer, left)
+                self._wire = Wire(self._peer, max(left, AGAIN_S))
             except ConnectionLost:
-                if left == AGAIN_S:
+                if left <= AGAIN_S:
                     raise
                 time.sleep(AGAIN_S)
         return self._wire

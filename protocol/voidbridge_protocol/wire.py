@@ -88,7 +88,7 @@ class Wire:
             self._poller.register(self._monitor, zmq.POLLIN)
             self.welcome = self._introduce(patience or peer.patience)
             self._bulk = self._socket(bulk_address(peer.address, self.welcome.bulk))
-        except BaseException:
+        except BaseException:  # Ctrl-C too: sockets left open would hold up the end of the process
             self.close()
             raise
 

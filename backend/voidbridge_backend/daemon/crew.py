@@ -109,9 +109,8 @@ class Crew:
         self._job_on[device] = job
         log.info("started", extra={"job": job, "device": device})
         for post in self.posts(time.monotonic()):
-            if (
-                post.device == device and post.stage
-            ):  # it loads the engine, which it has said before
+            # One that loads the engine already has said so when the job was not yet its.
+            if post.device == device and post.stage:
                 self._ledger.progress(job, post.stage, 0, 0, -1.0)
         order = {
             "request": str(request),
