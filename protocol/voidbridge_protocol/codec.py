@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 import types
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from math import isfinite
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -44,11 +44,17 @@ MAX_INT = 2**63 - 1
 
 Frame = bytes | memoryview
 
+Reader = Callable[[Any, str], Any]
+"""Makes what a field holds of a JSON value, or raises `BadMessage` with the field's name, which is the second."""
+
+_to_json = json.JSONEncoder(allow_nan=False, default=vars).encode
+"""A dataclass is an object of its fields. One encoder: `json.dumps` makes a new one each time for such options."""
+
 
 def encode(message: Message, payload: Frame | None = None) -> list[Frame]:
     """The frames that say `message`; a payload belongs to the kinds in `CARRIES_PAYLOAD` and to no other."""
-    header = {"kind": message.kind, **asdict(message)}
-    frames: list[Frame] = [MAGIC, json.dumps(header, allow_nan=False).encode()]
+    header = {"kind": message.kind, **vars(message)}
+    frames: list[Frame] = [MAGIC, _to_json(header).encode()]
     if payload is not None:
         frames.append(payload)
     return frames
@@ -127,19 +133,13 @@ def _json_object(data: Frame, limit: int) -> dict[str, Any]:
     return header
 
 
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
-
-
-def _build(cls: Any, values: Any) -> Any:
+def _build(cls: Any, values: Any, where: str = "") -> Any:
     if not isinstance(values, dict):
         raise BadMessage(f"{cls.__name__} should be an object, not {_shown(values)}")
-    hints = _hints(cls)
     arguments = {
-        field.name: _value(hints[field.name], values[field.name], f"{cls.__name__}.{field.name}")
-        for field in fields(cls)
-        if field.name in values  # else its default, or a TypeError from cls() if it has none
+        name: read(values[name], called)
+        for name, called, read in _readers(cls)
+        if name in values  # else its default, or a TypeError from cls() if it has none
     }
     try:
         return cls(**arguments)
@@ -147,37 +147,68 @@ def _build(cls: Any, values: Any) -> Any:
         raise BadMessage(f"{cls.__name__} is incomplete: {error}") from error
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
+@cache
+def _readers(cls: Any) -> tuple[tuple[str, str, Reader], ...]:
+    """Each field's name, what an error calls it, and how it is read: found out once, not for every message."""
+    hints = get_type_hints(cls)
+    return tuple(
+        (field.name, f"{cls.__name__}.{field.name}", _reader(hints[field.name]))
+        for field in fields(cls)
+    )
+
+
+def _reader(hint: Any) -> Reader:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is tuple and inner[-1] is Ellipsis:
+        return partial(_row, _reader(inner[0]))
     if origin is tuple:
-        inner = get_args(hint)
-        if not isinstance(value, list):
-            raise BadMessage(f"{where} should be a list, not {_shown(value)}")
-        if inner[-1] is Ellipsis:
-            return tuple(_value(inner[0], item, where) for item in value)
-        if len(value) != len(inner):
-            raise BadMessage(f"{where} should have {len(inner)} items, not {len(value)}")
-        return tuple(_value(h, item, where) for h, item in zip(inner, value, strict=True))
+        return partial(_group, tuple(map(_reader, inner)))
     if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        return _value(next(h for h in get_args(hint) if h is not type(None)), value, where)
+        return partial(_optional, _reader(next(arg for arg in inner if arg is not type(None))))
     if is_dataclass(hint):
-        return _build(hint, value)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        try:
-            return hint(value)
-        except ValueError as error:
-            raise BadMessage(f"{where}: {_shown(value)} is unknown") from error
+        return partial(_build, hint)
+    if issubclass(hint, Enum):
+        return partial(_member, hint)
+    return partial(_plain, hint)
+
+
+def _row(read: Reader, value: Any, where: str) -> tuple[Any, ...]:
+    return tuple(read(item, where) for item in _list(value, where))
+
+
+def _group(readers: tuple[Reader, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if len(_list(value, where)) != len(readers):
+        raise BadMessage(f"{where} should have {len(readers)} items, not {len(value)}")
+    return tuple(read(item, where) for read, item in zip(readers, value, strict=True))
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadMessage(f"{where} should be a list, not {_shown(value)}")
+    return value
+
+
+def _optional(read: Reader, value: Any, where: str) -> Any:
+    return None if value is None else read(value, where)
+
+
+def _member(kind: type[Enum], value: Any, where: str) -> Enum:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise BadMessage(f"{where}: {_shown(value)} is unknown") from error
+
+
+def _plain(kind: Any, value: Any, where: str) -> Any:
     if type(value) is int and abs(value) > MAX_INT:
         raise BadMessage(f"{where} is a number of more than 63 bits")
-    if hint is float and type(value) is int:
+    if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not hint:
-        raise BadMessage(f"{where} should be {hint.__name__}, not {_shown(value)}")
-    if hint is float and not isfinite(value):
+    if type(value) is not kind:
+        raise BadMessage(f"{where} should be {kind.__name__}, not {_shown(value)}")
+    if kind is float and not isfinite(value):
         raise BadMessage(f"{where} is not a number")
-    if hint is str and not _is_text(value):
+    if kind is str and not _is_text(value):
         raise BadMessage(f"{where} is no Unicode text")
     return value
 

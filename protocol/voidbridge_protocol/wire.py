@@ -23,6 +23,7 @@ from .errors import (
     WrongDaemon,
     from_code,
 )
+from .frames import receive
 from .keys import Keys
 from .messages import MAX_CHUNK, Hello, Message, Ping, Pong, Refused, Welcome
 
@@ -132,7 +133,7 @@ class Wire:
                 continue
             for _ in range(TURN):
                 try:
-                    frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                    frames = receive(socket)
                 except zmq.Again:
                     break
                 self._heard = time.monotonic()

@@ -30,6 +30,7 @@ from voidbridge_protocol.errors import (
     UnknownKey,
     VoidbridgeError,
 )
+from voidbridge_protocol.frames import receive
 from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
 
 from .access import OURSELVES, Guard, Guest
@@ -134,7 +135,7 @@ class Gate:
         for bulk, end in self._sockets.items():
             for _ in range(TURN[bulk]):
                 try:
-                    route, *frames = end.recv_multipart(zmq.NOBLOCK, copy=False)
+                    route, *frames = receive(end)
                 except zmq.Again:
                     break
                 line, peer = Line(bulk, route.bytes), _address(route)

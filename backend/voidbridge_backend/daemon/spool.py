@@ -126,11 +126,12 @@ class Spool:
         Bytes that are there already are skipped. Raises `Gap`, `TransferFailed` when they are more than `size`
         (the part is dropped), `SpoolFull`.
         """
+        part = self._parts.get(file)
         # In this order: a file that is settled meanwhile is found by the second look.
-        if file in self._settling or self.has(file):
+        if part is None and (file in self._settling or self.has(file)):
             return offset + len(piece) == size
         try:
-            part = self._parts.get(file) or self._open_part(file)
+            part = part or self._open_part(file)
             if offset > part.length:
                 raise Gap(part.length, offset)
             fresh = memoryview(piece)[part.length - offset :]
