@@ -232,12 +232,16 @@ class Conversation(ABC):
                     self._listener.sent(upload.sent, upload.total)
                 self._held = None
                 return True
+        self._ask_for_more()
+        return False
+
+    def _ask_for_more(self) -> None:
+        """For as much of the results as there is room for on the way."""
         if self._download:
             while get := self._held_get or self._download.next_get():
                 self._held_get = None if self._wire.say_bulk(get) else get
                 if self._held_get:
-                    break
-        return False
+                    return
 
     def _patience_ms(self) -> int:
         return SETTLING_MS if self._download and self._download.is_settling else POLL_MS
@@ -266,6 +270,7 @@ class Conversation(ABC):
                 raise from_code(message.code, message.text)
             case Chunk() if download and payload is not None:
                 download.arrived(message, payload)
+                self._ask_for_more()  # not behind all that came with it: the daemon would wait meanwhile
 
     def _accepted(self, message: Accepted) -> None:
         raise BadMessage("the daemon accepted what nobody submitted")
