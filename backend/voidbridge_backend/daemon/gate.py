@@ -35,6 +35,7 @@ from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
 
 from .access import OURSELVES, Guard, Guest
 from .addresses import Addresses
+from .descriptors import borrowed
 from .lobby import Lobby, Place, Visitor
 from .ration import Ration
 
@@ -226,7 +227,7 @@ class Gate:
 
     def _greet(self, place: Place) -> None:
         try:
-            with socket.socket(fileno=os.dup(place.descriptor)) as end:
+            with borrowed(place.descriptor) as end:
                 address = str(end.getpeername()[0]) if end.family != socket.AF_UNIX else ""
                 mark = os.fstat(end.fileno()).st_ino
         except OSError:
@@ -305,7 +306,7 @@ class Gate:
 
 def _hang_up(visitor: Visitor) -> None:
     """Ends a connection of libzmq's: it finds that out itself, and closes it."""
-    with suppress(OSError), socket.socket(fileno=os.dup(visitor.place.descriptor)) as end:
+    with suppress(OSError), borrowed(visitor.place.descriptor) as end:
         if os.fstat(end.fileno()).st_ino == visitor.mark:  # else the descriptor is another's by now
             end.shutdown(socket.SHUT_RDWR)
 
