@@ -133,7 +133,8 @@ def _json_object(data: Frame, limit: int) -> dict[str, Any]:
     return header
 
 
-def _build(cls: Any, values: Any, where: str = "") -> Any:
+def _build(cls: Any, values: Any, _where: str = "") -> Any:
+    """A `Reader` when it is given the class; its errors name that, and not the field."""
     if not isinstance(values, dict):
         raise BadMessage(f"{cls.__name__} should be an object, not {_shown(values)}")
     arguments = {

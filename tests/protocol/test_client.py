@@ -155,7 +155,7 @@ def test_cancelling_ends_the_job_and_frees_the_client_at_once(tmp_path: Path) ->
     with fake_daemon(Script(holds=True)) as daemon, client_of(daemon) as client:
         with pytest.raises(JobCancelled):
             client.run(shot(tmp_path), listener)
-        assert time.monotonic() - running[0] < 3
+        assert time.monotonic() - running[0] < 1.0
         assert [s.state for s in client.jobs()] == [JobState.CANCELLED]
     assert not list(tmp_path.rglob("*.tmp"))
 

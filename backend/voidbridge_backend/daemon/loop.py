@@ -116,7 +116,6 @@ class Daemon:
         self._bell, self._wake_end = socket.socketpair()
         self._wake_end.setblocking(False)
         self._bell.setblocking(False)
-        self._rings = False
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._disk = Disk(spool, self._tell)
         self._crew = crew(self._tell)
@@ -197,16 +196,13 @@ class Daemon:
     def _tell(self, what: Callable[[], None]) -> None:
         """From any thread: have `what` done on the daemon's own."""
         self._news.put(what)
-        if not self._rings:  # asked after the news lie there: who takes them stops the bell first
-            self._rings = True
-            with suppress(OSError):  # full: it rings already; closed: nobody is left to hear it
-                self._bell.send(b"!")
+        with suppress(OSError):  # full: it rings already; closed: nobody is left to hear it
+            self._bell.send(b"!")
 
     def _take_news(self) -> None:
         with suppress(BlockingIOError):
             while self._wake_end.recv(4096):
                 pass
-        self._rings = False
         while not self._news.empty():
             self._news.get()()
 
