@@ -16,9 +16,10 @@ that what else the machine does matters less:
 * `shot_echo_vs_codec`: frames a second of a whole shot, hashed, sent, run by `echo` and fetched, over those of
   decoding and encoding every frame with OpenEXR alone, one frame a thread on every core.
 * `shot_echo_vs_ceiling`: the same over the cores divided by the processor time that a frame took in client,
-  daemon and worker: what is missing to 1 is time in which a core had nothing to do, or others had it.
+  daemon and worker: what is missing to 1 is time in which a core had nothing to do for them. What the host of a
+  virtual machine took away, `shot_echo_stolen` of all, is not counted as theirs to use.
 
-Before each of them the system is made to have the memory for all of its files.
+A moment before each of them the system is made to have the memory for all of its files.
 
 Processor time is given in seconds a gigabyte (2^30 bytes) that went through, for each end.
 """
@@ -42,8 +43,11 @@ from voidbridge_backend import heap
 from voidbridge_protocol.conversation import Listener
 
 GIB = 2**30
-COPIES = 5
-"""Of the shot that one step has on the disk at once, at most."""
+COPIES = 3
+"""Of the shot that what is measured writes, at most: plates in the spool, results there and at the client."""
+
+Warm = Callable[[], None]
+"""Called a moment before each stretch that is measured, see `limits.warm`."""
 
 
 class Best:
@@ -75,7 +79,7 @@ class Meter:
         return time.perf_counter(), time.process_time(), self._daemon.cpu_seconds()
 
 
-def transfers(work: Path, source: Path, suffix: str, best: Best) -> None:
+def transfers(work: Path, source: Path, suffix: str, best: Best, warm: Warm) -> None:
     """A shot up to a new daemon, and its results down. Only bytes moving is timed: no hashing before, no job."""
     task = pixels.task_of(source, "echo")
     with tempfile.TemporaryDirectory(dir=work) as name:
@@ -83,11 +87,13 @@ def transfers(work: Path, source: Path, suffix: str, best: Best) -> None:
         with serving(folder / "daemon", encrypted=bool(suffix)) as daemon:
             started: list[Meter] = []
             listener = Listener(sent=lambda *_: started or started.append(Meter(daemon)))
+            warm()
             with daemon.client() as client:
                 outcome = client.run(task, listener, wait=False)
             _note(best, f"upload{suffix}", outcome.uploaded, started[0])
             with daemon.client() as client:
                 client.fetch(outcome.job, lambda frame: folder / "first" / f"{frame}.exr")
+            warm()
             with daemon.client() as client:
                 meter = Meter(daemon)
                 client.fetch(outcome.job, lambda frame: folder / "again" / f"{frame}.exr")
@@ -95,7 +101,7 @@ def transfers(work: Path, source: Path, suffix: str, best: Best) -> None:
             _note(best, f"download{suffix}", total, meter)
 
 
-def handing_over(work: Path, source: Path, best: Best) -> None:
+def handing_over(work: Path, source: Path, best: Best, warm: Warm) -> None:
     """A shot to a new daemon that sees its folder. Timed from the moment when it says what it lacks."""
     task = pixels.task_of(source, "echo")
     total = sum({file.sha256: file.size for file in task.request.files}.values())
@@ -104,6 +110,7 @@ def handing_over(work: Path, source: Path, best: Best) -> None:
         with serving(folder / "daemon", shares=str(source)) as daemon:
             started: list[Meter] = []
             listener = Listener(accepted=lambda job: started.append(Meter(daemon)))
+            warm()
             with daemon.client() as client:
                 outcome = client.run(task, listener, wait=False)
             _note(best, "hand_over", total, started[0])
@@ -117,23 +124,30 @@ def _note(best: Best, what: str, total: int, meter: Meter) -> None:
     best.cost(f"{what}_daemon_cpu_s_gb", daemon / total * GIB)
 
 
-def _note_bare(best: Best, what: str, found: limits.Bare) -> None:
+def _bare(best: Best, what: str, measured: Callable[[], limits.Bare], warm: Warm) -> None:
+    warm()
+    found = measured()
     best.rate(f"{what}_bytes_s", found.rate)
     best.cost(f"{what}_cpu_s_gb", found.cost * GIB)
 
 
-def whole_shot(work: Path, source: Path, frames: int, best: Best) -> None:
+def whole_shot(work: Path, source: Path, frames: int, best: Best, warm: Warm) -> None:
     """From files to files through a daemon."""
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder = Path(name)
         with serving(folder / "daemon") as daemon:
-            before, meter = daemon.cpu_seconds_of_workers(), Meter(daemon)
+            warm()
+            workers, stolen = daemon.cpu_seconds_of_workers(), limits.stolen_seconds()
+            meter = Meter(daemon)
             with daemon.client() as client:
                 client.run(pixels.task_of(source, "echo", folder))
             wall, *used = meter.seconds()
-            busy = sum(used) + daemon.cpu_seconds_of_workers() - before
+            busy = sum(used) + daemon.cpu_seconds_of_workers() - workers
+            stolen = limits.stolen_seconds() - stolen
+    there = wall * (os.cpu_count() or 1)
     best.rate("shot_echo_frames_s", frames / wall)
-    best.rate("shot_echo_vs_ceiling", busy / wall / (os.cpu_count() or 1))
+    best.rate("shot_echo_vs_ceiling", busy / (there - stolen))
+    best.cost("shot_echo_stolen", stolen / there)
 
 
 def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[str, Any]:
@@ -143,21 +157,21 @@ def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[
     plates = sorted(source.glob("plate.*.exr"))
     total = sum(path.stat().st_size for path in plates)
     best = Best()
-    steps: list[Callable[[], None]] = [
-        lambda: _note_bare(best, "loopback", limits.loopback(total)),
-        lambda: _note_bare(best, "loopback_curve", limits.encrypted_loopback(total)),
-        lambda: _note_bare(best, "disk", limits.disk(work, plates)),
-        lambda: _note_bare(best, "hash", limits.hashing(plates)),
-        lambda: transfers(work, source, "", best),
-        lambda: handing_over(work, source, best),
-        lambda: transfers(work, source, "_curve", best),
-        lambda: best.rate("codec_frames_s", pixels.apart(pixels.codec, source)[0]),
-        lambda: whole_shot(work, source, frames, best),
-    ]
+
+    def warm() -> None:
+        limits.warm(work, COPIES * total)
+
     for _ in range(turns):
-        for step in steps:
-            limits.warm(work, COPIES * total)
-            step()
+        _bare(best, "loopback", lambda: limits.loopback(total), warm)
+        _bare(best, "loopback_curve", lambda: limits.encrypted_loopback(total), warm)
+        _bare(best, "disk", lambda: limits.disk(work, plates), warm)
+        _bare(best, "hash", lambda: limits.hashing(plates), warm)
+        transfers(work, source, "", best, warm)
+        handing_over(work, source, best, warm)
+        transfers(work, source, "_curve", best, warm)
+        warm()
+        best.rate("codec_frames_s", pixels.apart(pixels.codec, source)[0])
+        whole_shot(work, source, frames, best, warm)
     return {
         "frames": frames,
         "frame_mb": round(total / frames / 2**20, 1),

@@ -46,14 +46,24 @@ def encrypted_loopback(total: int) -> Bare:
 def warm(folder: Path, total: int) -> None:
     """Has the system own `total` bytes of memory for files.
 
-    A virtual machine may have to ask its host for each page that was not used lately, which makes writing a file up
-    to ten times as dear, now for the limit and now for what is held against it.
+    A virtual machine may have to ask its host for each page that was not used lately, and gives what is free back
+    after some two seconds. That makes writing a file up to ten times as dear, now for the limit and now for what is
+    held against it: call this a moment before what is measured.
     """
     path, piece = folder / "warm", bytes(MAX_CHUNK)
     with path.open("wb") as file:
         for _ in range(0, total, len(piece)):
             file.write(piece)
     path.unlink()
+
+
+def stolen_seconds() -> float:
+    """Processor time of all cores that the host of this virtual machine gave to others, since its start."""
+    try:
+        words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:  # not Linux
+        return 0.0
+    return int(words[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def disk(folder: Path, files: Iterable[Path]) -> Bare:

@@ -80,7 +80,7 @@ def run(
     for note in (known, *color.warnings, verdict.text, *verdict.warnings):
         watch.warn(note)
     plates = Plates(source, canvas, color)
-    view, sight = _view(order, engine, plates, mattes, source.frames)
+    view, sight = _view(order, engine, plates, mattes, source.frames, part.pixel_aspect)
     if view.crop.note:
         watch.warn(view.crop.note)
     composite = Composite(view, sight, _grain(order, view, sight, watch), settings)
@@ -123,13 +123,17 @@ def _survey(mattes: Mattes, source: Source, watch: Watch) -> Verdict:
 
 
 def _view(
-    order: Order, engine: Engine, plates: Plates, mattes: Mattes, frames: list[int]
+    order: Order,
+    engine: Engine,
+    plates: Plates,
+    mattes: Mattes,
+    frames: list[int],
+    pixel_aspect: float,
 ) -> tuple[View, Sight]:
     settings = order.request.settings
     plate = plates.canvas.height, plates.canvas.width
     sight = engine.sight(*plate, settings)
-    aspect = plates.frame(frames[0]).part.pixel_aspect
-    crop = crop_for(mattes, frames, plate, sight, settings, aspect)
+    crop = crop_for(mattes, frames, plate, sight, settings, pixel_aspect)
     sight = engine.sight(*crop.size, settings)
     model = model_space(plates, frames) if sight.space == "model" else None
     return View(plates, mattes, frames, crop, sight.size or crop.size, model), sight

@@ -6,32 +6,35 @@ Hashing runs at about the speed of a good disk; one after the other they would h
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 Piece = bytes | memoryview
 
+AHEAD = 4
+"""Pieces that are waiting to be hashed at most: so many that neither thread waits for the other after each."""
+
 
 class Digest:
-    """Used by one thread. A piece must not change before the next `update` or `hexdigest` returns."""
+    """Used by one thread. A piece must not change before `hexdigest` returns."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._going: Future[None] | None = None
+        self._going: deque[Future[None]] = deque()
 
     def update(self, piece: Piece) -> None:
-        """Returns when the piece before this one has been taken in."""
-        self._settle()
-        self._going = _thread().submit(self._digest.update, piece)
+        """Returns when no more than `AHEAD` pieces are to be hashed."""
+        self._settle(AHEAD - 1)
+        self._going.append(_thread().submit(self._digest.update, piece))
 
     def hexdigest(self) -> str:
-        self._settle()
+        self._settle(0)
         return self._digest.hexdigest()
 
-    def _settle(self) -> None:
-        if self._going:
-            self._going.result()
-            self._going = None
+    def _settle(self, most: int) -> None:
+        while len(self._going) > most:
+            self._going.popleft().result()
 
 
 @cache

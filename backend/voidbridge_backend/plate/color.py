@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,6 +191,7 @@ def _config(path: Path | str | None) -> Any:
         ) from error
 
 
+@cache
 def _builtin() -> Any:
     return ocio.Config.CreateFromBuiltinConfig(BUILTIN)
 

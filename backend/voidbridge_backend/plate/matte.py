@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,8 @@ MatteKind = Literal["matte", "quadmask"]
 
 LEVELS = 1 << 16
 """Half floats that there are: the count has a place for each."""
+EXACT = 1 << 24
+"""Up to here float32 has every whole number."""
 NEAR = 0.15
 """Codes that a value may be off a level: code/255 as a half is off by 0.03 at most, 0.5 by 0.5."""
 NEAR_TRANSFORMED = 0.02
@@ -74,7 +77,7 @@ class Evidence:
             # Beyond the halves there are only values that are white, whatever the unit.
             halves = np.clip(values.astype(np.float32), -60_000, 60_000).astype(np.float16)
             extremes = values.min(), values.max()
-        counts = np.bincount(np.ravel(halves).view(np.uint16), minlength=LEVELS)
+        counts = _counted(halves.view(np.uint16))
         if values.dtype == np.float16:
             # One pass over the pixels tells everything; NumPy is slow with halves.
             wrong = counts[~_FINITE].sum()
@@ -151,6 +154,21 @@ def kind_of(
         )
     text = f"{where} is a plain matte: white is removed, {covered:.1%} of all pixels"
     return Verdict("matte", unit, evidence.channel, text, tuple(warnings))
+
+
+def _counted(words: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """How often each of the `LEVELS` words occurs; [height, width].
+
+    OpenCV's count, which is five times as fast as NumPy's and lets go of Python's lock. It comes as float32, which
+    has every whole number up to `EXACT` only, so a large picture is counted in bands.
+    """
+    counts = np.zeros(LEVELS, np.int64)
+    height, width = words.shape
+    band = max(1, EXACT // max(1, width))
+    for top in range(0, height if width else 0, band):
+        rows = np.ascontiguousarray(words[top : top + band])
+        counts += cv2.calcHist([rows], [0], None, [LEVELS], [0, LEVELS]).ravel().astype(np.int64)
+    return counts
 
 
 def hole_of(

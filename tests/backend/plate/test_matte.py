@@ -157,6 +157,27 @@ def test_a_matte_that_is_not_finite_is_an_error_that_names_the_frame(wrong: floa
         Evidence().add(frame, "matte.1004.exr")
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (33, 70), (70, 33), (0, 5), (5, 0)])
+def test_values_are_counted_as_numpy_counts_them_whatever_the_picture(
+    shape: tuple[int, int],
+) -> None:
+    values = np.random.default_rng(3).random(shape).astype(np.float16)
+    for frame in values, values[:, ::-1], values.T:
+        evidence = Evidence()
+        evidence.add(frame)
+        expected = np.bincount(np.ravel(frame).view(np.uint16), minlength=evidence.counts.size)
+        np.testing.assert_array_equal(evidence.counts, expected)
+
+
+def test_more_pixels_than_a_float_can_count_are_counted_to_the_last() -> None:
+    frame = np.ones((4097, 4099), np.float16)  # beyond 2^24
+    frame[-1, -1] = 0
+    evidence = Evidence()
+    evidence.add(frame)
+    assert evidence.count_from(1.0) == frame.size - 1
+    assert evidence.pixels == frame.size
+
+
 def test_a_clip_without_a_frame_is_an_error() -> None:
     with pytest.raises(BadMatte, match="no pixels"):
         kind_of(Evidence())
