@@ -16,8 +16,8 @@ that what else the machine does matters less:
 * `shot_echo_vs_codec`: frames a second of a whole shot, hashed, sent, run by `echo` and fetched, over those of
   decoding and encoding every frame with OpenEXR alone, one frame a thread on every core.
 * `shot_echo_vs_ceiling`: the same over the cores divided by the processor time that a frame took in client,
-  daemon and worker: what is missing to 1 is time in which a core had nothing to do for them. What the host of a
-  virtual machine took away, `shot_echo_stolen` of all, is not counted as theirs to use.
+  daemon and worker: what is missing to 1 is time in which a core had nothing to do, or others had it.
+* `shot_echo_vs_given`: the same without the time that the host of a virtual machine gave to others.
 
 A moment before each of them the system is made to have the memory for all of its files.
 
@@ -45,9 +45,6 @@ from voidbridge_protocol.conversation import Listener
 GIB = 2**30
 COPIES = 3
 """Of the shot that what is measured writes, at most: plates in the spool, results there and at the client."""
-
-Warm = Callable[[], None]
-"""Called a moment before each stretch that is measured, see `limits.warm`."""
 
 
 class Best:
@@ -79,7 +76,12 @@ class Meter:
         return time.perf_counter(), time.process_time(), self._daemon.cpu_seconds()
 
 
-def transfers(work: Path, source: Path, suffix: str, best: Best, warm: Warm) -> None:
+def warm(work: Path, source: Path) -> None:
+    """To be called a moment before each stretch that is measured, see `limits.warm`."""
+    limits.warm(work, COPIES * sum(path.stat().st_size for path in source.glob("plate.*.exr")))
+
+
+def transfers(work: Path, source: Path, suffix: str, best: Best) -> None:
     """A shot up to a new daemon, and its results down. Only bytes moving is timed: no hashing before, no job."""
     task = pixels.task_of(source, "echo")
     with tempfile.TemporaryDirectory(dir=work) as name:
@@ -87,13 +89,13 @@ def transfers(work: Path, source: Path, suffix: str, best: Best, warm: Warm) -> 
         with serving(folder / "daemon", encrypted=bool(suffix)) as daemon:
             started: list[Meter] = []
             listener = Listener(sent=lambda *_: started or started.append(Meter(daemon)))
-            warm()
+            warm(work, source)
             with daemon.client() as client:
                 outcome = client.run(task, listener, wait=False)
             _note(best, f"upload{suffix}", outcome.uploaded, started[0])
             with daemon.client() as client:
                 client.fetch(outcome.job, lambda frame: folder / "first" / f"{frame}.exr")
-            warm()
+            warm(work, source)
             with daemon.client() as client:
                 meter = Meter(daemon)
                 client.fetch(outcome.job, lambda frame: folder / "again" / f"{frame}.exr")
@@ -101,7 +103,7 @@ def transfers(work: Path, source: Path, suffix: str, best: Best, warm: Warm) -> 
             _note(best, f"download{suffix}", total, meter)
 
 
-def handing_over(work: Path, source: Path, best: Best, warm: Warm) -> None:
+def handing_over(work: Path, source: Path, best: Best) -> None:
     """A shot to a new daemon that sees its folder. Timed from the moment when it says what it lacks."""
     task = pixels.task_of(source, "echo")
     total = sum({file.sha256: file.size for file in task.request.files}.values())
@@ -110,7 +112,7 @@ def handing_over(work: Path, source: Path, best: Best, warm: Warm) -> None:
         with serving(folder / "daemon", shares=str(source)) as daemon:
             started: list[Meter] = []
             listener = Listener(accepted=lambda job: started.append(Meter(daemon)))
-            warm()
+            warm(work, source)
             with daemon.client() as client:
                 outcome = client.run(task, listener, wait=False)
             _note(best, "hand_over", total, started[0])
@@ -124,19 +126,17 @@ def _note(best: Best, what: str, total: int, meter: Meter) -> None:
     best.cost(f"{what}_daemon_cpu_s_gb", daemon / total * GIB)
 
 
-def _bare(best: Best, what: str, measured: Callable[[], limits.Bare], warm: Warm) -> None:
-    warm()
-    found = measured()
+def _note_bare(best: Best, what: str, found: limits.Bare) -> None:
     best.rate(f"{what}_bytes_s", found.rate)
     best.cost(f"{what}_cpu_s_gb", found.cost * GIB)
 
 
-def whole_shot(work: Path, source: Path, frames: int, best: Best, warm: Warm) -> None:
+def whole_shot(work: Path, source: Path, frames: int, best: Best) -> None:
     """From files to files through a daemon."""
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder = Path(name)
         with serving(folder / "daemon") as daemon:
-            warm()
+            warm(work, source)
             workers, stolen = daemon.cpu_seconds_of_workers(), limits.stolen_seconds()
             meter = Meter(daemon)
             with daemon.client() as client:
@@ -146,8 +146,8 @@ def whole_shot(work: Path, source: Path, frames: int, best: Best, warm: Warm) ->
             stolen = limits.stolen_seconds() - stolen
     there = wall * (os.cpu_count() or 1)
     best.rate("shot_echo_frames_s", frames / wall)
-    best.rate("shot_echo_vs_ceiling", busy / (there - stolen))
-    best.cost("shot_echo_stolen", stolen / there)
+    best.rate("shot_echo_vs_ceiling", busy / there)
+    best.rate("shot_echo_vs_given", busy / (there - stolen))
 
 
 def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[str, Any]:
@@ -157,21 +157,22 @@ def measure(work: Path, frames: int, size: tuple[int, int], turns: int) -> dict[
     plates = sorted(source.glob("plate.*.exr"))
     total = sum(path.stat().st_size for path in plates)
     best = Best()
-
-    def warm() -> None:
-        limits.warm(work, COPIES * total)
-
+    bare: dict[str, Callable[[], limits.Bare]] = {
+        "loopback": lambda: limits.loopback(total),
+        "loopback_curve": lambda: limits.encrypted_loopback(total),
+        "disk": lambda: limits.disk(work, plates),
+        "hash": lambda: limits.hashing(plates),
+    }
     for _ in range(turns):
-        _bare(best, "loopback", lambda: limits.loopback(total), warm)
-        _bare(best, "loopback_curve", lambda: limits.encrypted_loopback(total), warm)
-        _bare(best, "disk", lambda: limits.disk(work, plates), warm)
-        _bare(best, "hash", lambda: limits.hashing(plates), warm)
-        transfers(work, source, "", best, warm)
-        handing_over(work, source, best, warm)
-        transfers(work, source, "_curve", best, warm)
-        warm()
+        for what, measured in bare.items():
+            warm(work, source)
+            _note_bare(best, what, measured())
+        transfers(work, source, "", best)
+        handing_over(work, source, best)
+        transfers(work, source, "_curve", best)
+        warm(work, source)
         best.rate("codec_frames_s", pixels.apart(pixels.codec, source)[0])
-        whole_shot(work, source, frames, best, warm)
+        whole_shot(work, source, frames, best)
     return {
         "frames": frames,
         "frame_mb": round(total / frames / 2**20, 1),
