@@ -32,11 +32,11 @@ import removal
 from numpy.typing import NDArray
 from removal import INDEX, DiskClip
 
-from voidbridge_backend import contact_sheet
-from voidbridge_backend.demo_shot import DemoShot
-from voidbridge_backend.engine.base import Pixels, Quadmask
-from voidbridge_backend.engine.cleanplate import Cleanplate
-from voidbridge_backend.quality import MU, PEAK, Quality, encode
+from voidbridge_backend.engines.base import Pixels, Quadmask
+from voidbridge_backend.engines.cleanplate import Cleanplate
+from voidbridge_backend.quality import contact_sheet
+from voidbridge_backend.quality.reference import MU, PEAK, Quality, encode
+from voidbridge_backend.tools.demo.shot import DemoShot
 from voidbridge_protocol.messages import Settings
 
 

@@ -28,7 +28,8 @@ import numpy as np
 from served import Served, serving
 
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.conversation import Listener
+from voidbridge_protocol.connection import Peer, Wire
+from voidbridge_protocol.job_client import Listener
 from voidbridge_protocol.messages import (
     OLDEST,
     PROTOCOL,
@@ -40,7 +41,6 @@ from voidbridge_protocol.messages import (
     Submit,
 )
 from voidbridge_protocol.transfer import hash_file
-from voidbridge_protocol.wire import Peer, Wire
 
 FILE = 32 << 20
 PAUSE_S = 0.005

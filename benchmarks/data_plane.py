@@ -39,8 +39,8 @@ import limits
 import pixels
 from served import Served, serving
 
-from voidbridge_backend import heap
-from voidbridge_protocol.conversation import Listener
+from voidbridge_backend.worker import malloc
+from voidbridge_protocol.job_client import Listener
 
 GIB = 2**30
 COPIES = 3
@@ -217,7 +217,7 @@ def main() -> None:
     options.add_argument("--work", type=Path, default=None, help="on the disk to be measured")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
-    heap.keep_large_blocks()  # as the command does, whose part this process plays
+    malloc.keep_large_blocks()  # as the command does, whose part this process plays
     width, height = (int(edge) for edge in chosen.size.split("x"))
     if chosen.work:
         chosen.work.mkdir(parents=True, exist_ok=True)

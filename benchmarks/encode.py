@@ -27,10 +27,10 @@ import numpy as np
 import OpenEXR
 import pixels
 
-from voidbridge_backend.plate import exr
-from voidbridge_backend.plate.chunks import chunks_of
-from voidbridge_backend.plate.exr import Frame, Samples
-from voidbridge_backend.plate.header import parse_header
+from voidbridge_backend.exr import reader, writer
+from voidbridge_backend.exr.chunks import chunks_of
+from voidbridge_backend.exr.header import parse_header
+from voidbridge_backend.exr.reader import Frame, Samples
 
 
 def changed(frame: Frame, rows: slice) -> dict[str, Samples]:
@@ -68,13 +68,13 @@ def kept_blocks(frame: Frame, result: bytes, rows: slice) -> tuple[int, int]:
 
 def measure(folder: Path, width: int, height: int, turns: int) -> dict[str, Any]:
     pixels.draw(folder, 1, width, height)
-    frame = exr.read(next(folder.glob("plate.*.exr")))
+    frame = reader.read(next(folder.glob("plate.*.exr")))
     rows = slice(height * 3 // 8, height * 5 // 8)
     quarter, every = changed(frame, rows), changed(frame, slice(0, height))
     ways: dict[str, Callable[[], object]] = {
         "whole": lambda: whole(frame),
-        "quarter": lambda: exr.encode(frame, quarter),
-        "all": lambda: exr.encode(frame, every),
+        "quarter": lambda: writer.encode(frame, quarter),
+        "all": lambda: writer.encode(frame, every),
     }
     seconds: dict[str, float] = {}
     for _ in range(turns):
@@ -83,7 +83,7 @@ def measure(folder: Path, width: int, height: int, turns: int) -> dict[str, Any]
             way()
             took = time.perf_counter() - began
             seconds[name] = min(took, seconds.get(name, took))
-    kept, blocks = kept_blocks(frame, exr.encode(frame, quarter), rows)
+    kept, blocks = kept_blocks(frame, writer.encode(frame, quarter), rows)
     return {
         **{f"{name}_ms": round(took * 1e3) for name, took in seconds.items()},
         "blocks": blocks,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import zmq
 
-from voidbridge_backend import heap
+from voidbridge_backend.worker import malloc
 from voidbridge_protocol import keys
 from voidbridge_protocol.keys import Pair
 from voidbridge_protocol.messages import MAX_CHUNK
@@ -129,7 +129,7 @@ def _chunks(total: int, address: str, daemon: Pair | None) -> Bare:
 
 
 def _swallow(address: str, own: Pair | None, total: int, say: Connection) -> None:
-    heap.keep_large_blocks()  # as a daemon does
+    malloc.keep_large_blocks()  # as a daemon does
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
     router.rcvhwm = 256

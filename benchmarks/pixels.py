@@ -31,17 +31,18 @@ import cv2
 import numpy as np
 import OpenEXR
 
-from voidbridge_backend import engine, shot
-from voidbridge_backend.assignment import Assignment
-from voidbridge_backend.composite import Composite
-from voidbridge_backend.engine.base import Sight
-from voidbridge_backend.footage import Mattes, Plates, Source, canvas_of
-from voidbridge_backend.plate.color import ColorPlan
-from voidbridge_backend.plate.crop import whole
-from voidbridge_backend.plate.fresh import new_file
-from voidbridge_backend.plate.sequence import Sequence
-from voidbridge_backend.view import View
-from voidbridge_protocol.conversation import Task
+from voidbridge_backend import engines
+from voidbridge_backend.cli.submission import Assignment
+from voidbridge_backend.engines.base import Sight
+from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.imaging.color import ColorPlan
+from voidbridge_backend.imaging.crop import whole
+from voidbridge_backend.render import job as render_job
+from voidbridge_backend.render.composite import Composite
+from voidbridge_backend.render.engine_input import View
+from voidbridge_backend.render.inputs import Mattes, Plates, Source, canvas_of
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.job_client import Task
 from voidbridge_protocol.messages import Settings
 
 FIRST = 1001
@@ -141,11 +142,11 @@ def cleanplate(folder: Path) -> float:
 
 def _through(folder: Path, name: str) -> float:
     task = task_of(folder, name)
-    made = engine.make(name)
+    made = engines.make(name)
     with tempfile.TemporaryDirectory(dir=folder) as results:
-        order = shot.Order("benchmark", task.request, _finder(task), Path(results))
+        order = render_job.Order("benchmark", task.request, _finder(task), Path(results))
         began = time.perf_counter()
-        shot.run(order, made, Quiet(), lambda result: None)
+        render_job.run(order, made, Quiet(), lambda result: None)
         seconds = time.perf_counter() - began
     return (task.request.last - task.request.first + 1) / seconds
 

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import OpenEXR
 
-from voidbridge_backend.plate import exr
+from voidbridge_backend.exr import reader
 
 OVERSCAN = 16
 FIRST = 1001
@@ -91,9 +91,9 @@ def prepare(clip: Path, folder: Path, most: int) -> int:
 
 def differences(folder: Path, frame: int) -> dict[str, int]:
     """What is other than it was where it must not be."""
-    source = exr.read(folder / f"plate.{frame}.exr")
-    result = exr.read(folder / "out" / f"result.{frame}.exr")
-    codes = exr.read(folder / f"mask.{frame}.exr", lambda header: 0).channels["Y"]
+    source = reader.read(folder / f"plate.{frame}.exr")
+    result = reader.read(folder / "out" / f"result.{frame}.exr")
+    codes = reader.read(folder / f"mask.{frame}.exr", lambda header: 0).channels["Y"]
     hole = np.zeros((source.window.height, source.window.width), np.uint8)
     hole[OVERSCAN:-OVERSCAN, OVERSCAN:-OVERSCAN] = codes < 0.99
     away = cv2.distanceTransform(1 - hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > GROW + SOFTEN

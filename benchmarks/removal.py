@@ -109,7 +109,7 @@ def apart(clip: Path, checkout: Path) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
-    from voidbridge_backend.engine.cleanplate import Cleanplate, align, combine, sources
+    from voidbridge_backend.engines.cleanplate import Cleanplate, align, combine, sources
     from voidbridge_protocol.messages import Settings
 
     meter = Meter()

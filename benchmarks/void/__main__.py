@@ -45,7 +45,7 @@ import torch
 from rig import Bench, make_true
 from rival import rival
 
-from voidbridge_backend.engine.void import tiny
+from voidbridge_backend.engines.void import tiny
 
 PARTS = tuple("matmul ready denoise vae exact shots preview plans jobs rival".split())
 

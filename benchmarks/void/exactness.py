@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rig import RESIDENT, Bench, Quiet, decoded, words
 from torch import Tensor
 
-from voidbridge_backend.engine.void import kernels, sampling
-from voidbridge_backend.engine.void.options import Options
-from voidbridge_backend.engine.void.timeline import latents_of
+from voidbridge_backend.engines.void import kernels, sampling
+from voidbridge_backend.engines.void.options import Options
+from voidbridge_backend.engines.void.timeline import latents_of
 from voidbridge_protocol.messages import Settings
 
 PLAIN = {"precision": "bfloat16", "attention": "torch", "compile": "off"}

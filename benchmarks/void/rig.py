@@ -19,13 +19,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from voidbridge_backend.engine.void import kernels, networks, tiny
-from voidbridge_backend.engine.void import options as engine_options
-from voidbridge_backend.engine.void.denoiser import Denoiser, Text
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.memory import GIB, Plan
-from voidbridge_backend.engine.void.vae import Vae
-from voidbridge_backend.engine.void.weights import BASE, PASSES, on_meta
+from voidbridge_backend.engines.void import kernels, networks, tiny
+from voidbridge_backend.engines.void import options as engine_options
+from voidbridge_backend.engines.void.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.memory import GIB, Plan
+from voidbridge_backend.engines.void.vae import Vae
+from voidbridge_backend.engines.void.weights import BASE, PASSES, on_meta
 
 TRANSFORMER = tiny.TRANSFORMER | {
     "num_attention_heads": 48,

@@ -23,11 +23,11 @@ from rig import RESIDENT, Bench, Quiet, Shot, words
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from voidbridge_backend.engine.void import networks, pipeline, sampling
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.footage import Footage, grain, pictures
-from voidbridge_backend.engine.void.pipeline import Method
-from voidbridge_backend.engine.void.weights import BASE, PASSES, PATCH, read_json
+from voidbridge_backend.engines.void import networks, pipeline, sampling
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.inputs import Footage, grain, pictures
+from voidbridge_backend.engines.void.pipeline import Method
+from voidbridge_backend.engines.void.weights import BASE, PASSES, PATCH, read_json
 
 VARIABLE, PYTHON = "VOID_REFERENCE", "VOID_REFERENCE_PYTHON"
 SEED = 42

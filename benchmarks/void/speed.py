@@ -15,14 +15,14 @@ import torch
 from rig import RESIDENT, Bench, Quiet, Shot, Stopwatch, decoded, encoded, forward_flops, words
 from torch import Tensor
 
-from voidbridge_backend.engine import void
-from voidbridge_backend.engine.void import memory, networks, pipeline, sampling
-from voidbridge_backend.engine.void.denoiser import Conditions, Denoiser
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.footage import Footage
-from voidbridge_backend.engine.void.memory import GIB, Plan
-from voidbridge_backend.engine.void.timeline import latents_of, windows
-from voidbridge_backend.engine.void.weights import PASSES
+from voidbridge_backend.engines import void
+from voidbridge_backend.engines.void import memory, networks, pipeline, sampling
+from voidbridge_backend.engines.void.denoiser import Conditions, Denoiser
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.inputs import Footage
+from voidbridge_backend.engines.void.memory import GIB, Plan
+from voidbridge_backend.engines.void.timeline import latents_of, windows
+from voidbridge_backend.engines.void.weights import PASSES
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.messages import Settings
 

@@ -9,11 +9,11 @@ import argparse
 import sys
 from typing import Any, Sequence
 
-from . import host, node
+from . import controller, host
+from .job_status import CANCELLED, DONE, line
 from .request import Refused
-from .standing import standing
+from .result_state import standing
 from .startup import folder
-from .status import CANCELLED, DONE, line
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
 """As of the command `voidbridge`."""
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         host.open_script(options.script)
         chosen = _chosen(options.node)
-        work = node.start(chosen)
+        work = controller.start(chosen)
     except Refused as refused:
         return _end(EXIT_REQUEST, f"failed: {refused}")
     except host.Stopped:

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import nuke
 
-from . import tree
+from . import upstream_hash
 from .group import INPUTS, READS, WRITES
 from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, KNOBS, STRING, Knob, Value, with_values
 from .request import Refused, Scene, files
@@ -193,7 +193,9 @@ def _file_of(node: Any, plate: Any) -> str:
 def _tree_of(node: Any) -> str:
     """What feeds an input, as `tree` compares it; empty where nothing does."""
     return (
-        tree.marked(version(), tree.digest(node, _sources, _described)) if node is not None else ""
+        upstream_hash.marked(version(), upstream_hash.digest(node, _sources, _described))
+        if node is not None
+        else ""
     )
 
 
@@ -207,7 +209,7 @@ def _sources(node: Any) -> list[Any]:
     return [*_feeding(node), *ends, *named]
 
 
-def _described(node: Any) -> tree.Described:
+def _described(node: Any) -> upstream_hash.Described:
     names = str(node.writeKnobs(nuke.WRITE_NON_DEFAULT_ONLY)).split()
     if is_ours(node):
         counts = {knob.name for knob in KNOBS if knob.makes_result} | SHOWN

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from .status import FAILED, Status, advanced, ended
+from .job_status import FAILED, Status, advanced, ended
 
 POLL_S = 0.15
 """How often a cancel is looked for."""

@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import Mapping, Sequence, Tuple
 
-from . import tree
+from . import upstream_hash
 from .knobs import KNOBS, Value
 
 Range = Tuple[int, int]
@@ -150,7 +150,7 @@ def differences(one: Mapping[str, Value], other: Mapping[str, Value]) -> list[st
 def _is_comparable(name: str, one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
     if not name.startswith(UPSTREAM):
         return True
-    return tree.is_known(str(one.get(name, "")), str(other.get(name, "")))
+    return upstream_hash.is_known(str(one.get(name, "")), str(other.get(name, "")))
 
 
 def files(folder: str, role: str, view: str = "%V") -> str:

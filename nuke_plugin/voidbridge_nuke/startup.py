@@ -53,9 +53,9 @@ def paste() -> None:
 
 def loaded() -> None:
     """After a script is loaded, in every session."""
-    from . import node
+    from . import controller
 
-    node.adopt_all()
+    controller.adopt_all()
 
 
 def before_render() -> None:

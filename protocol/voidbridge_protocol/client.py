@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from .ahead import Ahead, More
-from .conversation import Fetch, Listener, Outcome, Run, Task
+from .connection import ConnectionLost, Peer, Wire
 from .errors import BadMessage, DaemonUnavailable, UnknownSession
+from .job_client import Fetch, Listener, Outcome, Run, Task
 from .keys import Keys
 from .messages import (
     OLDEST,
@@ -26,7 +26,7 @@ from .messages import (
     Status,
     Welcome,
 )
-from .wire import ConnectionLost, Peer, Wire
+from .prefetch_upload import Ahead, More
 
 PATIENCE_S = 4.0
 """An artist who presses the button learns within five seconds that nobody answers."""

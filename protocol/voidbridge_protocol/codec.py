@@ -18,15 +18,7 @@ from math import isfinite
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from .errors import BadMessage, BadSetting, VersionMismatch
-from .messages import (
-    CARRIES_PAYLOAD,
-    KINDS,
-    MAX_CHUNK,
-    Message,
-    Request,
-    Settings,
-    Submit,
-)
+from .messages import CARRIES_PAYLOAD, KINDS, MAX_CHUNK, Message, Request, Settings, Submit
 
 PREFIX = b"VOIDBRIDGE/"
 MAGIC = PREFIX + b"1"

@@ -18,6 +18,7 @@ from typing import TypeVar
 import zmq
 
 from .codec import MAGIC, PREFIX, Frame, decode, encode, indices
+from .connection import bulk_address
 from .errors import (
     BadMessage,
     BadSetting,
@@ -65,7 +66,6 @@ from .messages import (
     Watch,
     Welcome,
 )
-from .wire import bulk_address
 
 PATIENCE_S = 4.0
 SIZE = 4096

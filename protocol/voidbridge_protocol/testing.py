@@ -29,7 +29,6 @@ from .errors import (
     VoidbridgeError,
     WrongOffset,
 )
-from .handover import below, proof
 from .lifecycle import JobState, advance
 from .messages import (
     CAPABILITIES,
@@ -71,6 +70,7 @@ from .messages import (
     Watch,
     Welcome,
 )
+from .shared_files import below, proof
 
 ENGINES = ("echo", "cleanplate", "void")
 

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .digest import Digest
+from .atomic_files import disk_error, publish, temporary
 from .errors import NotHere, TransferFailed, UnreadableFrame
-from .files import disk_error, publish, temporary
-from .handover import name_of, proof
+from .hashing import Digest
 from .messages import (
     MAX_HANDED,
     MAX_UNANSWERED,
@@ -34,6 +33,7 @@ from .messages import (
     Put,
     ResultFile,
 )
+from .shared_files import name_of, proof
 
 READ_SIZE = 1024 * 1024
 TRIES = 3

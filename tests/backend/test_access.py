@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.daemon import access
-from voidbridge_backend.daemon.access import AllowList, Guest
-from voidbridge_backend.daemon.addresses import Addresses
+from voidbridge_backend.daemon.net import allowed_keys
+from voidbridge_backend.daemon.net.allowed_keys import AllowList, Guest
+from voidbridge_backend.daemon.net.endpoints import Addresses
 from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadKey
 
@@ -25,12 +25,12 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_allowed_is_let_in_and_what_is_revoked_is_not(path: Path) -> None:
     allowed = AllowList(path)
     assert (allowed.guest(ANA), len(allowed)) == (None, 0)
-    access.allow(path, Guest("ana", ANA))
-    access.allow(path, Guest("root", ROOT, admin=True))
+    allowed_keys.allow(path, Guest("ana", ANA))
+    allowed_keys.allow(path, Guest("root", ROOT, admin=True))
     assert allowed.guest(ANA) == Guest("ana", ANA)
     assert allowed.guest(ROOT) == Guest("root", ROOT, admin=True)
     assert allowed.guest(BEN) is None
-    assert access.revoke(path, "ana") == [Guest("ana", ANA)]
+    assert allowed_keys.revoke(path, "ana") == [Guest("ana", ANA)]
     assert allowed.guest(ANA) is None
     assert allowed.guest(ROOT)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -38,24 +38,24 @@ def test_what_is_allowed_is_let_in_and_what_is_revoked_is_not(path: Path) -> Non
 
 def test_a_user_may_have_several_keys_and_loses_one_or_all(path: Path) -> None:
     for key in (ANA, BEN, ROOT):
-        access.allow(path, Guest("ana", key))
-    assert access.revoke(path, BEN) == [Guest("ana", BEN)]
-    assert {guest.key for guest in access.revoke(path, "ana")} == {ANA, ROOT}
+        allowed_keys.allow(path, Guest("ana", key))
+    assert allowed_keys.revoke(path, BEN) == [Guest("ana", BEN)]
+    assert {guest.key for guest in allowed_keys.revoke(path, "ana")} == {ANA, ROOT}
     with pytest.raises(BadKey, match="no key of 'ana'"):
-        access.revoke(path, "ana")
+        allowed_keys.revoke(path, "ana")
 
 
 def test_a_key_belongs_to_one_user(path: Path) -> None:
-    access.allow(path, Guest("ana", ANA))
+    allowed_keys.allow(path, Guest("ana", ANA))
     with pytest.raises(BadKey, match="that of ana"):
-        access.allow(path, Guest("ben", ANA, admin=True))
+        allowed_keys.allow(path, Guest("ben", ANA, admin=True))
     assert AllowList(path).guest(ANA) == Guest("ana", ANA)
 
 
 @pytest.mark.parametrize("user", ["", "a b", "#ana", "../ana", "a" * 65, "ana\nroot", "a/b"])
 def test_what_is_no_name_is_not_allowed(path: Path, user: str) -> None:
     with pytest.raises(BadKey, match="no name"):
-        access.allow(path, Guest(user, ANA))
+        allowed_keys.allow(path, Guest(user, ANA))
     assert not path.exists()
 
 
@@ -77,25 +77,25 @@ def test_a_list_written_by_hand_keeps_its_comments_and_its_good_lines(
     assert [line for line in ("line 4", "line 5", "line 6") if line in caplog.text] == [
         "line 4", "line 5", "line 6",
     ]  # fmt: skip
-    access.revoke(path, "root")
+    allowed_keys.revoke(path, "root")
     assert path.read_text().splitlines() == lines[:-1]
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_list_that_others_can_write_lets_nobody_in(path: Path, mode: int) -> None:
-    access.allow(path, Guest("ana", ANA))
+    allowed_keys.allow(path, Guest("ana", ANA))
     allowed = AllowList(path)
     assert allowed.guest(ANA)
     path.chmod(mode)
     assert allowed.guest(ANA) is None
     with pytest.raises(BadKey, match="can write"):
-        access.allow(path, Guest("ben", BEN))
+        allowed_keys.allow(path, Guest("ben", BEN))
     path.chmod(0o644)  # it holds no secret
     assert allowed.guest(ANA)
 
 
 def test_a_list_that_is_taken_away_lets_nobody_in(path: Path) -> None:
-    access.allow(path, Guest("ana", ANA))
+    allowed_keys.allow(path, Guest("ana", ANA))
     allowed = AllowList(path)
     assert allowed.guest(ANA)
     path.unlink()
@@ -103,11 +103,11 @@ def test_a_list_that_is_taken_away_lets_nobody_in(path: Path) -> None:
 
 
 def test_the_list_is_not_written_through_a_link_that_somebody_laid(path: Path) -> None:
-    access.allow(path, Guest("ana", ANA))
+    allowed_keys.allow(path, Guest("ana", ANA))
     elsewhere = path.parent / "elsewhere"
     elsewhere.write_text("mine")
     (path.parent / "allowed.tmp").symlink_to(elsewhere)
-    access.allow(path, Guest("ben", BEN))
+    allowed_keys.allow(path, Guest("ben", BEN))
     assert elsewhere.read_text() == "mine"
     assert AllowList(path).guest(BEN)
 
@@ -120,7 +120,7 @@ def test_a_daemon_without_a_key_does_not_start_where_others_reach_it(
     tmp_path: Path, host: str
 ) -> None:
     with pytest.raises(BadKey, match="with keys only") as refused:
-        access.guard_of(Addresses.of(f"tcp://{host}:5577"), tmp_path, required=False)
+        allowed_keys.guard_of(Addresses.of(f"tcp://{host}:5577"), tmp_path, required=False)
     assert "voidbridge keys make daemon" in refused.value.hint
     assert "voidbridge keys allow USER KEY" in refused.value.hint
 
@@ -130,28 +130,28 @@ def test_a_daemon_whose_key_or_list_is_open_to_others_does_not_start(tmp_path: P
     keys.write(tmp_path / "daemon.key", keys.make())
     (tmp_path / "daemon.key").chmod(0o640)
     with pytest.raises(BadKey, match="0640") as refused:
-        access.guard_of(addresses, tmp_path, required=False)
+        allowed_keys.guard_of(addresses, tmp_path, required=False)
     assert "chmod 600" in refused.value.hint
     (tmp_path / "daemon.key").chmod(0o600)
     (tmp_path / "allowed").write_text("")
     (tmp_path / "allowed").chmod(0o666)
     with pytest.raises(BadKey, match="can write"):
-        access.guard_of(addresses, tmp_path, required=False)
+        allowed_keys.guard_of(addresses, tmp_path, required=False)
 
 
 def test_a_daemon_with_a_key_starts_and_waits_for_the_first_to_be_allowed(tmp_path: Path) -> None:
     keys.write(tmp_path / "daemon.key", pair := keys.make())
-    guard = access.guard_of(Addresses.of("tcp://0.0.0.0:5577"), tmp_path, required=False)
+    guard = allowed_keys.guard_of(Addresses.of("tcp://0.0.0.0:5577"), tmp_path, required=False)
     assert guard
     assert (guard.own, len(guard.allowed)) == (pair, 0)
 
 
 def test_on_its_own_machine_a_daemon_asks_for_keys_only_if_it_is_told_to(tmp_path: Path) -> None:
     local, unix = Addresses.of("tcp://127.0.0.1:5577"), Addresses.of("ipc:///run/vb/ctl")
-    assert access.guard_of(local, tmp_path, required=False) is None
-    assert access.guard_of(unix, tmp_path, required=True) is None
+    assert allowed_keys.guard_of(local, tmp_path, required=False) is None
+    assert allowed_keys.guard_of(unix, tmp_path, required=True) is None
     with pytest.raises(BadKey):
-        access.guard_of(local, tmp_path, required=True)
+        allowed_keys.guard_of(local, tmp_path, required=True)
 
 
 def test_a_key_that_root_put_there_is_a_key(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from voidbridge_backend.daemon.addresses import Addresses
+from voidbridge_backend.daemon.net.endpoints import Addresses
 from voidbridge_protocol.errors import RequestError
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend import cli, commands, typed
+from voidbridge_backend import cli
+from voidbridge_backend.cli import commands
+from voidbridge_backend.cli import options as cli_options
 from voidbridge_protocol.errors import BY_CODE
 from voidbridge_protocol.messages import Settings
 
@@ -22,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shot(*words: str) -> commands.ShotOptions:
-    return typed.shot(
+    return cli_options.shot(
         cli.parser().parse_args(["submit", "plate.####.exr", "matte.####.exr", *words])
     )
 
@@ -93,9 +95,9 @@ def test_settings_come_from_file_environment_and_options(
 def test_the_address_of_a_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOIDBRIDGE_DAEMON", "tcp://box:5577")
     options = cli.parser().parse_args(["run", "p.exr", "m.exr", "-o", "r.exr"])
-    assert typed.client(options).address == "tcp://box:5577"
+    assert cli_options.client(options).address == "tcp://box:5577"
     options = cli.parser().parse_args(["status", "--daemon", "tcp://other:1"])
-    assert typed.client(options).address == "tcp://other:1"
+    assert cli_options.client(options).address == "tcp://other:1"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_ocio_is_taken_from_the_hosts_variable_unless_it_is_set(
 ) -> None:
     monkeypatch.setenv("OCIO", "/show/config.ocio")
     words = ["config"] + (["--ocio", own] if own else [])
-    config, _ = typed.config(cli.parser().parse_args(words))
+    config, _ = cli_options.config(cli.parser().parse_args(words))
     assert config.ocio == found
 
 

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend import cli, doctor, embedded, probe_shot
+from voidbridge_backend import cli
+from voidbridge_backend.cli import local_daemon
 from voidbridge_backend.config import Config
-from voidbridge_backend.plate.header import parse_header
-from voidbridge_backend.plate.sequence import Sequence
+from voidbridge_backend.exr.header import parse_header
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.tools.doctor import doctor, probe_shot
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import (
     DaemonUnavailable,
@@ -37,7 +39,7 @@ def connect() -> Iterator[Connect]:
     """A way to a daemon with one worker."""
     with tempfile.TemporaryDirectory() as folder:
         config = Config(spool=Path(folder), devices=("cpu",), models=Path(folder) / "none")
-        with embedded.daemon(config) as address:
+        with local_daemon.daemon(config) as address:
             yield lambda: Client(address, user="doctor", software="test", patience=20)
 
 
@@ -162,7 +164,7 @@ def test_a_disk_that_is_nearly_full_is_a_failure(tmp_path: Path) -> None:
 
 def test_the_weights_that_lack_are_named(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from voidbridge_backend.engine.void import tiny
+    from voidbridge_backend.engines.void import tiny
 
     assert doctor.models(tmp_path / "nowhere").verdict == "missing"
     tiny.make_tiny(tmp_path)

@@ -6,7 +6,7 @@ import time
 import cv2
 import pytest
 
-from voidbridge_backend.pool import THREADS, Pool
+from voidbridge_backend.parallel import THREADS, Pool
 
 
 def test_results_come_in_order_and_few_are_begun_at_once() -> None:
@@ -64,8 +64,8 @@ def test_the_pulse_goes_on_while_work_takes_long_and_can_end_it() -> None:
 
 def test_the_pulse_of_work_that_hangs_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon takes a pulse for life; else a process whose work hangs would be left alone for ever."""
-    monkeypatch.setattr("voidbridge_backend.pool.STILL_S", 0.5)
-    monkeypatch.setattr("voidbridge_backend.pool.PULSE_S", 0.01)
+    monkeypatch.setattr("voidbridge_backend.parallel.STILL_S", 0.5)
+    monkeypatch.setattr("voidbridge_backend.parallel.PULSE_S", 0.01)
     pulses: list[float] = []
     release = threading.Event()
     with Pool(lambda: pulses.append(time.monotonic())) as pool:

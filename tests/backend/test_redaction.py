@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voidbridge_backend.redaction import Redactor
+from voidbridge_backend.tools.support_bundle.redaction import Redactor
 
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

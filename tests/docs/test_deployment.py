@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from voidbridge_backend.cli.options import toml
 from voidbridge_backend.config import Config, resolve
-from voidbridge_backend.daemon.crew import STOP_S
-from voidbridge_backend.typed import toml
+from voidbridge_backend.daemon.workers.pool import STOP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -13,8 +13,8 @@ import pytest
 
 from voidbridge_backend import cli
 from voidbridge_backend.config import Config
-from voidbridge_backend.quality import Report
-from voidbridge_backend.review import Verdict
+from voidbridge_backend.quality.reference import Report
+from voidbridge_backend.quality.report import Verdict
 from voidbridge_protocol.messages import Status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,35 +167,44 @@ def modules(folder: str) -> set[str]:
     return {path.stem for path in (ROOT / folder).glob("*.py") if not path.stem.startswith("__")}
 
 
-@pytest.mark.parametrize(
-    ("heading", "folder"),
-    [
-        ("The protocol", "protocol/voidbridge_protocol"),
-        ("The backend", "backend/voidbridge_backend"),
-    ],
-)
-def test_every_module_has_its_place_among_the_rooms(heading: str, folder: str) -> None:
+def named_in(heading: str, column: int = 0) -> set[str]:
     table = rows(sections(ROOT / "docs/architecture.md")[heading])
-    named = {name for row in table for name in re.findall(r"`(\w+)`", row[0])}
-    assert named == modules(folder)
+    return {name for row in table for name in re.findall(r"`([\w/]+)`", row[column])}
 
 
-def test_every_module_about_plates_is_named() -> None:
+def test_every_module_of_the_protocol_has_its_place() -> None:
+    assert named_in("The protocol") == modules("protocol/voidbridge_protocol")
+
+
+def test_every_room_and_module_of_the_backend_has_its_place() -> None:
+    backend = ROOT / "backend/voidbridge_backend"
+    rooms = {f"{path.parent.name}/" for path in backend.glob("*/__init__.py")}
+    assert named_in("The backend") == rooms | modules("backend/voidbridge_backend")
     table = rows(sections(ROOT / "docs/architecture.md")["The backend"])
-    (text,) = (row[1] for row in table if row[0] == "`plate/`")
-    assert set(re.findall(r"`(\w+)`", text)) == modules("backend/voidbridge_backend/plate")
+    for row in table:
+        room = row[0].strip("`")
+        if room.endswith("/") and room != "daemon/":
+            inside = {f"{path.parent.name}/" for path in (backend / room).glob("*/__init__.py")}
+            said = set(re.findall(r"`([\w/]+)`", row[1]))
+            assert said == inside | modules(f"backend/voidbridge_backend/{room}"), room
 
 
-@pytest.mark.parametrize("package", ["protocol", "backend"])
+def test_every_module_of_the_daemon_has_its_place() -> None:
+    daemon = ROOT / "backend/voidbridge_backend/daemon"
+    found = {path.relative_to(daemon).with_suffix("").as_posix() for path in daemon.rglob("*.py")}
+    assert named_in("The daemon") == {name for name in found if not name.endswith("__init__")}
+
+
+@pytest.mark.parametrize("package", ["protocol", "backend", "backend.daemon"])
 def test_the_rooms_are_stacked_as_the_linter_has_them(package: str) -> None:
     config = (ROOT / "pyproject.toml").read_text()
     contract = re.search(
-        rf"containers = \[\"voidbridge_{package}\"\]\nlayers = (\[.*?\])\n", config, re.S
+        rf"containers = \[\"voidbridge_{re.escape(package)}\"\]\nlayers = (\[.*?\])\n", config, re.S
     )
     assert contract
     layers = ast.literal_eval(contract[1])
     page = (ROOT / "docs/architecture.md").read_text()
-    drawn = re.search(rf"^{package}  +(.*?)\n(?:\n|```)", page, re.M | re.S)
+    drawn = re.search(rf"^{package.split('.')[-1]}  +(.*?)\n(?:\n|```)", page, re.M | re.S)
     assert drawn
     assert [line.strip() for line in drawn[1].splitlines()] == layers
 

@@ -28,8 +28,8 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from voidbridge_backend.assignment import Assignment
-from voidbridge_backend.plate.sequence import Sequence
+from voidbridge_backend.cli.submission import Assignment
+from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client, Listener
 from voidbridge_protocol.errors import DaemonUnavailable
 from voidbridge_protocol.messages import Health, Settings, Status

@@ -22,8 +22,8 @@ from voidbridge_stage import (
     window,
 )
 
-from voidbridge_backend.plate.chunks import chunks_of, file_of
-from voidbridge_backend.plate.header import Attribute, parse_header
+from voidbridge_backend.exr.chunks import chunks_of, file_of
+from voidbridge_backend.exr.header import Attribute, parse_header
 
 Run = Callable[..., Finished]
 HOLE = square() > 0

@@ -15,7 +15,7 @@ import pytest
 import voidbridge_stage as stage
 from numpy.typing import NDArray
 
-from voidbridge_backend.engine.void.tiny import make_tiny
+from voidbridge_backend.engines.void.tiny import make_tiny
 
 FRAMES = range(1001, 1006)
 GROW, SOFTEN = 8, 8

@@ -25,7 +25,8 @@ import numpy as np  # noqa: E402
 import OpenEXR  # noqa: E402
 from stage import exr_bytes, picture, square  # noqa: E402
 
-from voidbridge_backend import engine, shot  # noqa: E402
+from voidbridge_backend import engines  # noqa: E402
+from voidbridge_backend.render import job as render_job  # noqa: E402
 from voidbridge_protocol.errors import VoidbridgeError  # noqa: E402
 from voidbridge_protocol.messages import Request, Settings  # noqa: E402
 from voidbridge_protocol.transfer import hash_file  # noqa: E402
@@ -97,14 +98,14 @@ def run(kind: str, number: int, folder: Path, known: list[bytes]) -> str:
             file = hash_file(path, role, frame)
             path.rename(folder / file.sha256)
             files.append(file)
-    order = shot.Order(
+    order = render_job.Order(
         job="fuzz",
         request=Request(1001, 1002, Settings(**settings), tuple(sorted_by_role(files))),
         source=lambda sha256: folder / sha256,
         folder=folder / "out",
     )
     try:
-        shot.run(order, engine.make("echo", "cpu", folder), Quiet(), lambda result: None)
+        render_job.run(order, engines.make("echo", "cpu", folder), Quiet(), lambda result: None)
     except VoidbridgeError as error:
         return error.code
     except MemoryError:

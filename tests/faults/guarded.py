@@ -19,8 +19,8 @@ from typing import Any, get_origin, get_type_hints
 import zmq
 from voidbridge_stage import SECONDS, Daemon, Finished, voidbridge
 
-from voidbridge_backend.daemon import access
-from voidbridge_backend.daemon.access import Guest
+from voidbridge_backend.daemon.net import allowed_keys
+from voidbridge_backend.daemon.net.allowed_keys import Guest
 from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import decode, encode
@@ -41,13 +41,13 @@ class Guarded(Daemon):
 
     @property
     def allowed(self) -> Path:
-        return self.folder / "keys" / access.FILE
+        return self.folder / "keys" / allowed_keys.FILE
 
     def let_in(self, name: str, admin: bool = False) -> Pair:
         """A key for somebody, in a folder of its own, and on the daemon's list."""
         pair = self.people[name] = keys.make()
         keys.write(self.folder / name / "client.key", pair)
-        access.allow(self.allowed, Guest(name, pair.public, admin))
+        allowed_keys.allow(self.allowed, Guest(name, pair.public, admin))
         return pair
 
     def client(self, name: str, **more: Any) -> Client:

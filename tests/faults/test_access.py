@@ -29,7 +29,7 @@ from voidbridge_stage import (
 )
 from voidbridge_traces import Traces
 
-from voidbridge_backend.daemon import access
+from voidbridge_backend.daemon.net import allowed_keys
 from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import MAGIC, PREFIX, decode_request, encode
@@ -288,14 +288,14 @@ def test_a_key_is_revoked_and_allowed_again_while_the_daemon_runs(scene: Scene) 
     pair = scene.daemon.let_in("cat")
     with Knocker(scene.daemon, pair, "cat") as knocker:
         knocker.introduced()
-        access.revoke(scene.daemon.allowed, "cat")
+        allowed_keys.revoke(scene.daemon.allowed, "cat")
         knocker.say(knocker.control, PING)
         answer = knocker.answer(knocker.control)
         assert isinstance(answer, Refused)
         assert answer.code == UnknownKey.code
         with pytest.raises(UnknownKey), scene.daemon.client("cat"):
             pass
-        access.allow(scene.daemon.allowed, access.Guest("cat", pair.public))
+        allowed_keys.allow(scene.daemon.allowed, allowed_keys.Guest("cat", pair.public))
         with scene.daemon.client("cat") as client:
             assert client.jobs() == []
 
@@ -311,7 +311,7 @@ def test_who_is_revoked_hears_no_more_news(scene: Scene, tmp_path: Path) -> None
         job = going.until_event("accepted")["job"]
         knocker.say(knocker.control, Watch(job))
         assert isinstance(knocker.answer(knocker.control), Status)
-        access.revoke(scene.daemon.allowed, "dan")
+        allowed_keys.revoke(scene.daemon.allowed, "dan")
         assert going.end().code == 0
         heard = b""
         while knocker.control.poll(50):
@@ -425,7 +425,7 @@ def test_no_field_of_any_message_is_used_as_a_path(tmp_path: Path) -> None:
 def test_the_daemons_process_decodes_no_picture() -> None:
     """OpenEXR is the worker's business: the daemon does not so much as load it."""
     script = (
-        "import sys, voidbridge_backend.daemon.serve; "
+        "import sys, voidbridge_backend.daemon.main; "
         "found = {'OpenEXR', 'numpy', 'cv2', 'PyOpenColorIO', 'torch'} & set(sys.modules); "
         "assert not found, found"
     )

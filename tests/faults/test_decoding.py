@@ -12,7 +12,7 @@ DEADLY = """
 import os, sys
 def hook(event, arguments):
     if event == "open" and str(arguments[0]).endswith({name!r}) and "objects" in str(arguments[0]):
-        if "voidbridge_backend.worker" in sys.argv[0] or "worker.py" in sys.argv[0]:
+        if "voidbridge_backend.worker.process" in sys.argv[0] or "worker/process.py" in sys.argv[0]:
             os.abort()
 sys.addaudithook(hook)
 """

@@ -33,8 +33,8 @@ import sys
 from pathlib import Path
 
 LEFT = Path({left!r})
-if "voidbridge_backend.worker" in sys.orig_argv:
-    from voidbridge_backend.engine.echo import Echo
+if "voidbridge_backend.worker.process" in sys.orig_argv:
+    from voidbridge_backend.engines.echo import Echo
 
     whole = Echo.remove
 
@@ -213,7 +213,7 @@ def test_a_command_with_a_daemon_of_its_own_does_not_wait_for_a_repair(
     custom = tmp_path / "custom"
     custom.mkdir()
     (custom / "sitecustomize.py").write_text(
-        "import os, sys\nif 'voidbridge_backend.worker' in sys.orig_argv: os._exit(9)\n"
+        "import os, sys\nif 'voidbridge_backend.worker.process' in sys.orig_argv: os._exit(9)\n"
     )
     words = [word for word in run_words(shot, tmp_path / "out", "") if word not in ("--daemon", "")]
     path = os.pathsep.join([str(custom), environment()["PYTHONPATH"]])

@@ -18,7 +18,7 @@ import zmq
 from voidbridge_figures import Note
 from voidbridge_stage import Daemon, check_echo, daemon, eventually, make_shot
 
-from voidbridge_backend.daemon.lobby import STRANGERS
+from voidbridge_backend.daemon.net.connections import STRANGERS
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import MAX_REQUEST, decode, encode
 from voidbridge_protocol.messages import (

@@ -16,8 +16,8 @@ import pytest
 from voidbridge_figures import Note
 from voidbridge_stage import environment, exr_bytes, picture
 
-from voidbridge_backend.plate.chunks import file_of
-from voidbridge_backend.plate.header import Attribute, parse_header
+from voidbridge_backend.exr.chunks import file_of
+from voidbridge_backend.exr.header import Attribute, parse_header
 from voidbridge_protocol.errors import ModelMissing
 
 ALLOCATED_MB, HEADER_S, WEIGHTS_S = 64, 0.1, 5.0
@@ -25,18 +25,18 @@ ALLOCATED_MB, HEADER_S, WEIGHTS_S = 64, 0.1, 5.0
 READ = """
 import json, resource, sys, time
 from pathlib import Path
-from voidbridge_backend.plate import exr
+from voidbridge_backend.exr import reader
 from voidbridge_protocol.errors import VoidbridgeError
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-exr.read(Path(sys.argv[1]))  # what is loaded at the first file
+reader.read(Path(sys.argv[1]))  # what is loaded at the first file
 before = peak()
 for path in sys.argv[2:]:
     began = time.process_time()
     try:
-        exr.read(Path(path))
+        reader.read(Path(path))
         outcome = "read"
     except VoidbridgeError as error:
         outcome = error.code
@@ -143,7 +143,7 @@ LYING = {
 @pytest.mark.parametrize("name", LYING)
 def test_weights_that_lie_are_refused_at_once(tmp_path: Path, name: str) -> None:
     torch = pytest.importorskip("torch")
-    from voidbridge_backend.engine.void.weights import Weights
+    from voidbridge_backend.engines.void.weights import Weights
 
     def opened(path: Path) -> None:
         found = Weights((path,))

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import Finished, command, environment
 
-from voidbridge_backend import cli, keyring
+from voidbridge_backend import cli
+from voidbridge_backend.cli import keys as key_commands
 from voidbridge_backend.config import Config
 from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadKey
@@ -93,12 +94,12 @@ def test_a_client_uses_keys_where_a_daemons_key_is_named(folder: Path) -> None:
     keys.write(folder / "client.key", mine)
     named = Config(keys=folder, server_key=daemon.public)
     for address in ("tcp://127.0.0.1:5577", "tcp://render7:5577"):
-        assert keyring.client_keys(named, address) == keys.Keys(mine, daemon.public)
-    assert keyring.client_keys(named, "ipc:///run/vb/ctl") is None
-    assert keyring.client_keys(named, "") is None, "an embedded daemon asks for none"
-    assert keyring.client_keys(Config(keys=folder), "tcp://render7:5577") is None
+        assert key_commands.client_keys(named, address) == keys.Keys(mine, daemon.public)
+    assert key_commands.client_keys(named, "ipc:///run/vb/ctl") is None
+    assert key_commands.client_keys(named, "") is None, "an embedded daemon asks for none"
+    assert key_commands.client_keys(Config(keys=folder), "tcp://render7:5577") is None
     with pytest.raises(BadKey, match="--server-key"):
-        keyring.client_keys(Config(keys=folder, server_key="short"), "tcp://render7:5577")
+        key_commands.client_keys(Config(keys=folder, server_key="short"), "tcp://render7:5577")
 
 
 def serve(*words: object) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ from voidbridge_stage import (
     make_shot,
 )
 
-from voidbridge_backend.daemon.store import Row, Store
+from voidbridge_backend.daemon.jobs.store import Row, Store
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import TooMany
 from voidbridge_protocol.lifecycle import JobState

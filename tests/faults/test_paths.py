@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 from voidbridge_stage import SECONDS, daemon
 
-from voidbridge_backend.daemon.shares import Shares
+from voidbridge_backend.daemon.files.shares import Shares
+from voidbridge_protocol.connection import Peer, Wire
 from voidbridge_protocol.errors import NotHere
-from voidbridge_protocol.handover import proof
 from voidbridge_protocol.messages import (
     MAX_PATH,
     OLDEST,
@@ -39,7 +39,7 @@ from voidbridge_protocol.messages import (
     Settings,
     Submit,
 )
-from voidbridge_protocol.wire import Peer, Wire
+from voidbridge_protocol.shared_files import proof
 
 SECRET = hashlib.shake_128(b"secret").digest(5000)
 SHA = hashlib.sha256(SECRET).hexdigest()

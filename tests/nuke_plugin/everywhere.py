@@ -13,7 +13,7 @@ sys.path.insert(0, sys.argv[2])
 sys.dont_write_bytecode = True
 
 from voidbridge_nuke import cache, group, job, knobs, migrate, request  # noqa: E402
-from voidbridge_nuke.status import line  # noqa: E402
+from voidbridge_nuke.job_status import line  # noqa: E402
 
 FOLDER = Path(sys.argv[1]).as_posix()
 CHILD = """

@@ -52,7 +52,7 @@ def with_echo(node: Any, daemon: Any, **changes: Any) -> Any:
 
 def remove(host: Any, node: Any) -> str:
     """Presses Remove and waits; the status line at the end."""
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     host.stage.press("remove", node)
     host.stage.until(lambda: not conduct.RUNNING, "the job to end")

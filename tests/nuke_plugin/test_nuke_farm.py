@@ -195,7 +195,7 @@ def test_the_writes_inside_do_not_fire_by_themselves(headless: Any, script: Path
 def test_a_result_that_came_while_the_script_was_closed_is_shown_when_it_is_opened(
     host: Any, script: Path, shot: Any
 ) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     host.scriptOpen(str(script))
     host.stage.press("remove", host.toNode("Voidbridge1"))

@@ -192,7 +192,7 @@ def test_no_callback_holds_logic() -> None:
 
 
 def test_every_button_has_something_that_it_does() -> None:
-    source = Path(group.__file__).with_name("node.py").read_text()
+    source = Path(group.__file__).with_name("controller.py").read_text()
     for knob in KNOBS:
         if knob.kind == BUTTON:
             assert f'    "{knob.name}": {knob.name},' in source

@@ -11,7 +11,8 @@ from pathlib import Path
 import OpenImageIO
 import pytest
 
-from voidbridge_backend import cli, install
+from voidbridge_backend import cli
+from voidbridge_backend.cli import install
 from voidbridge_nuke import group
 
 ROOT = Path(__file__).resolve().parents[2]

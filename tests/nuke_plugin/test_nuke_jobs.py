@@ -44,7 +44,7 @@ def test_a_missing_daemon_is_said_within_seconds_with_address_and_command(
 def test_a_cancelled_job_leaves_nothing_half_and_the_earlier_result(
     host: Any, shot: Any, daemon: Any
 ) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     node = with_echo(node_of(host, shot), daemon)
     node["cache"].setValue(host.stage.folder.as_posix())
@@ -60,7 +60,7 @@ def test_a_cancelled_job_leaves_nothing_half_and_the_earlier_result(
 
 
 def test_the_cancel_of_nukes_own_bar_stops_the_job(host: Any, shot: Any, daemon: Any) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     node = with_echo(node_of(host, shot), daemon, steps=1000)
     host.stage.press("remove", node)
@@ -89,7 +89,7 @@ def test_a_plate_frame_that_is_missing_is_named_and_nothing_is_sent(host: Any, s
 
 
 def test_a_daemon_that_is_killed_on_the_way_is_waited_for(host: Any, shot: Any) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     with daemon_of_ones_own() as daemon:
         node = with_echo(node_of(host, shot), daemon, steps=30)
@@ -107,7 +107,7 @@ def test_a_node_may_change_its_fate_while_it_is_at_work(
     host: Any, shot: Any, daemon: Any, what: str
 ) -> None:
     from voidbridge_nuke import cache
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     node = with_echo(node_of(host, shot), daemon, steps=5)
     node["cache"].setValue(host.stage.folder.as_posix())
@@ -145,7 +145,7 @@ def duplicate(host: Any, node: Any) -> Any:
 
 
 def test_a_copy_made_at_work_is_a_node_of_its_own(host: Any, shot: Any, daemon: Any) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     node = with_echo(node_of(host, shot), daemon, steps=5)
     host.stage.press("remove", node)
@@ -163,7 +163,7 @@ def test_a_copy_made_at_work_is_a_node_of_its_own(host: Any, shot: Any, daemon: 
 
 
 def test_pressing_twice_says_so(host: Any, shot: Any, daemon: Any) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     node = with_echo(node_of(host, shot), daemon, steps=5)
     host.stage.press("remove", node)

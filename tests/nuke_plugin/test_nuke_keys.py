@@ -56,7 +56,7 @@ def saved(host: Any) -> str:
 def test_no_secret_key_is_in_the_script_the_cache_or_a_process(
     host: Any, shot: Any, guarded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     monkeypatch.setenv("VOIDBRIDGE_SERVER_KEY", guarded.pair.public)
     monkeypatch.setenv("VOIDBRIDGE_KEYS", str(guarded.folder / "ana"))
@@ -65,7 +65,7 @@ def test_no_secret_key_is_in_the_script_the_cache_or_a_process(
     host.stage.press("remove", node)
     host.stage.until(lambda: "removing" in str(node["status"].value()), "the engine")
     running = traces.processes()
-    for seen in (guarded.address, guarded.pair.public, "voidbridge_backend.worker"):
+    for seen in (guarded.address, guarded.pair.public, "voidbridge_backend.worker.process"):
         assert seen.encode() in running, "looked at while the job ran"
     host.stage.until(lambda: not conduct.RUNNING, "the job to end")
     check_removed(host, node, shot, FRAMES)

@@ -55,7 +55,7 @@ def test_1001_to_1100_with_handles_is_sent_while_it_is_rendered(
 def test_a_daemon_of_another_version_is_said_with_both_and_ends_the_render(
     host: Any, tmp_path: Path
 ) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     frames = range(1001, 1061)
     shot = make_shot(tmp_path / "s", frames, height=24, width=32)
@@ -80,7 +80,7 @@ def test_a_daemon_of_another_version_is_said_with_both_and_ends_the_render(
 def test_a_render_that_is_cancelled_in_the_middle_has_asked_for_nothing(
     host: Any, tmp_path: Path, daemon: Any
 ) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     frames = range(1001, 1031)
     shot = make_shot(tmp_path / "s", frames, height=24, width=32, seed=32)

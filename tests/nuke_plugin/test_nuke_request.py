@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from voidbridge_backend import cli, typed
+from voidbridge_backend import cli
+from voidbridge_backend.cli import options as cli_options
 from voidbridge_nuke.knobs import BUTTON, CHOICE, KNOBS, TAB, with_values
 from voidbridge_nuke.request import (
     Refused,
@@ -29,7 +30,7 @@ def values(**changes: Any) -> dict[str, Any]:
 
 def test_the_knobs_have_the_defaults_of_the_command() -> None:
     words = command(["voidbridge"], resolve(values(), SCENE), "/c", "left")[1:]
-    settings = typed.shot(cli.parser().parse_args(words)).settings
+    settings = cli_options.shot(cli.parser().parse_args(words)).settings
     assert settings == Settings(color_space="scene_linear (ACES - ACEScg)")
 
 
@@ -49,7 +50,7 @@ def test_what_the_artist_chose_reaches_the_command() -> None:
         frame_range="custom", first=1010, last=1020,
     )  # fmt: skip
     options = cli.parser().parse_args(command(["v"], resolve(chosen, SCENE), "/a b/ü", "right")[1:])
-    shot = typed.shot(options)
+    shot = cli_options.shot(options)
     assert shot.settings == Settings(
         engine="void", prompt="--an empty street", seed=7, passes=2, steps=12, region="track",
         matte_kind="quadmask", threshold=0.25, grow=3, soften=0, grain="off", grain_amount=0.5,

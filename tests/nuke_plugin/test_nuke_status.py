@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from voidbridge_nuke.status import CANCELLED, DONE, FAILED, WORKING, Status, advanced, ended, line
+from voidbridge_nuke.job_status import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    WORKING,
+    Status,
+    advanced,
+    ended,
+    line,
+)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from voidbridge_protocol.errors import DiskFull, SpoolFull
 
 
 def last_code(node: Any) -> str:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     return str(conduct.LAST[node["node_id"].value()].status.code)
 

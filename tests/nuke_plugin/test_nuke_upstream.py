@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from voidbridge_scripts import node_of, remove, with_echo
 
-from voidbridge_nuke import tree
+from voidbridge_nuke import upstream_hash
 
 DONE = "done: v001, frames 1001-1003"
 
@@ -128,7 +128,7 @@ class Plain:
 
 
 def digest(top: Plain) -> str:
-    return tree.digest(top, lambda node: node.fed, lambda node: (node.kind, []))
+    return upstream_hash.digest(top, lambda node: node.fed, lambda node: (node.kind, []))
 
 
 def test_which_input_is_which_counts() -> None:

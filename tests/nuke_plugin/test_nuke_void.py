@@ -31,7 +31,7 @@ def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def test_void_removes_under_the_matte_and_nowhere_else(host: Any, shot: Any, thinker: Any) -> None:
-    from voidbridge_nuke import node as conduct
+    from voidbridge_nuke import controller as conduct
 
     node = node_of(host, shot)
     for name, value in {

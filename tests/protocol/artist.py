@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.conversation import Task
+from voidbridge_protocol.job_client import Task
 from voidbridge_protocol.messages import Request, Settings
 from voidbridge_protocol.testing import FakeDaemon
 from voidbridge_protocol.transfer import hash_file

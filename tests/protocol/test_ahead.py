@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from voidbridge_artist import client_of, noise, plates, results, shot
 
-from voidbridge_protocol.ahead import More
-from voidbridge_protocol.conversation import Listener, Task
 from voidbridge_protocol.errors import JobCancelled, SpoolFull, UnreadableFrame
+from voidbridge_protocol.job_client import Listener, Task
 from voidbridge_protocol.messages import MAX_OFFERED, FrameFile, Limits, Offer, Put, Submit
+from voidbridge_protocol.prefetch_upload import More
 from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
 
 SMALL = Limits(chunk=1000, window=4000)

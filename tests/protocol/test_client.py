@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from voidbridge_artist import client_of, plates, results, shot
 
-from voidbridge_protocol import wire
+from voidbridge_protocol import connection
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.conversation import Listener
 from voidbridge_protocol.errors import (
     DaemonUnavailable,
     JobCancelled,
@@ -22,6 +21,7 @@ from voidbridge_protocol.errors import (
     UnknownJob,
     VersionMismatch,
 )
+from voidbridge_protocol.job_client import Listener
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import (
     PROTOCOL,
@@ -397,8 +397,8 @@ def test_a_daemon_that_takes_nothing_is_not_sent_more_than_the_window(tmp_path: 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds as tenths."""
-    monkeypatch.setattr(wire, "PING_EVERY_S", 0.1)
-    monkeypatch.setattr(wire, "SILENCE_S", 0.5)
+    monkeypatch.setattr(connection, "PING_EVERY_S", 0.1)
+    monkeypatch.setattr(connection, "SILENCE_S", 0.5)
 
 
 def after(seconds: float) -> Callable[[], bool]:
@@ -465,4 +465,4 @@ def test_questions_may_be_far_apart() -> None:
 def test_the_bulk_socket_is_on_the_host_that_we_know(
     control: str, announced: str, bulk: str
 ) -> None:
-    assert wire.bulk_address(control, announced) == bulk
+    assert connection.bulk_address(control, announced) == bulk

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from voidbridge_protocol.conversation import Fetch, Listener
+from voidbridge_protocol.connection import Peer, Wire
+from voidbridge_protocol.job_client import Fetch, Listener
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import (
     PROTOCOL,
@@ -20,7 +21,6 @@ from voidbridge_protocol.messages import (
     Status,
     Welcome,
 )
-from voidbridge_protocol.wire import Peer, Wire
 
 JOB = "a" * 32
 PIECE = 10

@@ -7,7 +7,7 @@ import time
 import pytest
 from voidbridge_artist import client_of
 
-from voidbridge_protocol import wire
+from voidbridge_protocol import connection
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import DaemonUnavailable
 from voidbridge_protocol.testing import fake_daemon
@@ -18,12 +18,12 @@ def test_a_daemon_that_hangs_up_before_its_welcome_is_asked_again(
 ) -> None:
     """As one does to whom too many came at once, of whom the oldest had to make room."""
     tries: list[float] = []
-    real = wire.Wire
+    real = connection.Wire
 
-    def crowded(peer: wire.Peer, patience: float) -> wire.Wire:
+    def crowded(peer: connection.Peer, patience: float) -> connection.Wire:
         tries.append(patience)
         if len(tries) % 3:
-            raise wire.ConnectionLost("the daemon closed the connection")
+            raise connection.ConnectionLost("the daemon closed the connection")
         return real(peer, patience)
 
     monkeypatch.setattr("voidbridge_protocol.client.Wire", crowded)
@@ -38,9 +38,9 @@ def test_a_daemon_that_always_hangs_up_is_given_up(
 ) -> None:
     tries: list[float] = []
 
-    def full(peer: wire.Peer, patience: float) -> wire.Wire:
+    def full(peer: connection.Peer, patience: float) -> connection.Wire:
         tries.append(patience)
-        raise wire.ConnectionLost("the daemon closed the connection")
+        raise connection.ConnectionLost("the daemon closed the connection")
 
     monkeypatch.setattr("voidbridge_protocol.client.Wire", full)
     began = time.monotonic()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 
-from voidbridge_protocol import digest
-from voidbridge_protocol.digest import AHEAD, Digest
+from voidbridge_protocol import hashing
+from voidbridge_protocol.hashing import AHEAD, Digest
 
 PIECE = b"0123456789" * 1000
 
@@ -23,7 +23,7 @@ def test_the_hash_is_that_of_all_pieces_in_order() -> None:
 
 def test_who_writes_waits_for_who_hashes_when_that_is_far_behind() -> None:
     go_on = threading.Event()
-    digest._thread().submit(go_on.wait)
+    hashing._thread().submit(go_on.wait)
     one = Digest()
     for _ in range(AHEAD):
         one.update(PIECE)

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from voidbridge_artist import client_of, noise, plates, results, shot
 
-from voidbridge_protocol.conversation import Listener
 from voidbridge_protocol.errors import NotHere
-from voidbridge_protocol.handover import PROBE, PROBES, below, name_of, proof
+from voidbridge_protocol.job_client import Listener
 from voidbridge_protocol.messages import (
     MAX_HANDED,
     MAX_PATH,
@@ -26,6 +25,7 @@ from voidbridge_protocol.messages import (
     Nack,
     Put,
 )
+from voidbridge_protocol.shared_files import PROBE, PROBES, below, name_of, proof
 from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
 from voidbridge_protocol.transfer import Upload
 

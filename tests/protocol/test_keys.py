@@ -13,7 +13,7 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from voidbridge_protocol import greeting, keys
+from voidbridge_protocol import keys, zmtp_probe
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import (
     BadKey,
@@ -189,10 +189,10 @@ def test_each_way_not_to_fit_has_an_error_of_its_own() -> None:
 
 def test_what_listens_is_told_by_its_greeting() -> None:
     with guarded(keys.make(), set()) as address:
-        assert greeting.mechanism(address) == "CURVE"
+        assert zmtp_probe.mechanism(address) == "CURVE"
     with guarded(None, set()) as address:
-        assert greeting.mechanism(address) == "NULL"
-    assert greeting.mechanism(address) is None
+        assert zmtp_probe.mechanism(address) == "NULL"
+    assert zmtp_probe.mechanism(address) is None
 
 
 def test_a_web_server_is_no_daemon() -> None:
@@ -206,5 +206,5 @@ def test_a_web_server_is_no_daemon() -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert greeting.mechanism(f"tcp://127.0.0.1:{server.getsockname()[1]}") == ""
+        assert zmtp_probe.mechanism(f"tcp://127.0.0.1:{server.getsockname()[1]}") == ""
         thread.join()

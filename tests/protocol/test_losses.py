@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from voidbridge_artist import client_of, plates, results, shot
 
-from voidbridge_protocol import losses
-from voidbridge_protocol.conversation import Listener
+from voidbridge_protocol import retry
+from voidbridge_protocol.connection import ConnectionLost
 from voidbridge_protocol.errors import JobCancelled, NoProgress
-from voidbridge_protocol.losses import LONGEST_PAUSE_S, MOST, STEADY_S, Losses
+from voidbridge_protocol.job_client import Listener
 from voidbridge_protocol.messages import Get, Limits, Message, Put, Submit
+from voidbridge_protocol.retry import LONGEST_PAUSE_S, MOST, STEADY_S, Losses
 from voidbridge_protocol.testing import Script, fake_daemon
-from voidbridge_protocol.wire import ConnectionLost
 
 GONE = ConnectionLost("the daemon closed the connection")
 
@@ -50,7 +50,7 @@ def test_one_good_connection_forgives_all(what: str) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE_S", 0.01)
 
 
 @pytest.mark.usefixtures("quick")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from voidbridge_protocol import codec, handover, messages, transfer, wire
+from voidbridge_protocol import codec, connection, messages, shared_files, transfer
 from voidbridge_protocol.codec import MAGIC, decode
 from voidbridge_protocol.errors import BY_CODE
 from voidbridge_protocol.lifecycle import NEXT, JobState
@@ -106,12 +106,12 @@ def test_every_state_is_explained() -> None:
         ("submit", codec.MAX_REQUEST, "at most {} bytes"),
         ("get", messages.MAX_CHUNK, "1 to {}"),
         ("offer", messages.MAX_OFFERED, "at most {} of them"),
-        ("Life", wire.PING_EVERY_S, "every {:g} seconds"),
-        ("Life", wire.SILENCE_S, "for {:g} seconds"),
+        ("Life", connection.PING_EVERY_S, "every {:g} seconds"),
+        ("Life", connection.SILENCE_S, "for {:g} seconds"),
         ("Files in", messages.MAX_UNANSWERED, "more than {} `put`s"),
         ("A shared disk", messages.MAX_HANDED, "more than {} `hand-over`s"),
-        ("A shared disk", handover.PROBES, "{} pieces of the file"),
-        ("A shared disk", handover.PROBE, "of {} bytes each"),
+        ("A shared disk", shared_files.PROBES, "{} pieces of the file"),
+        ("A shared disk", shared_files.PROBE, "of {} bytes each"),
         ("hand-over", messages.MAX_PATH, "at most {} characters"),
         ("Results out", messages.MAX_UNANSWERED, "{} pieces"),
         ("Results out", {3: "three"}[transfer.TRIES], "{} times at most"),

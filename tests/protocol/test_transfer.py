@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import DiskFull, TransferFailed, UnreadableFrame
-from voidbridge_protocol.files import write_whole
 from voidbridge_protocol.messages import (
     MAX_UNANSWERED,
     Chunk,

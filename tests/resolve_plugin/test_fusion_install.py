@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend import cli, install
+from voidbridge_backend import cli
+from voidbridge_backend.cli import install
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "resolve_plugin/voidbridge_resolve"
@@ -41,10 +42,10 @@ def test_the_folder_holds_everything_and_keeps_what_others_have(tmp_path: Path) 
         "command"
     ]
     assert command == install.command()
-    (tmp_path / "Modules/Lua/voidbridge/work.lua").write_text("broken")
+    (tmp_path / "Modules/Lua/voidbridge/controller.lua").write_text("broken")
     assert cli.main(["install", "resolve", "--to", str(tmp_path)]) == 0
-    assert (tmp_path / "Modules/Lua/voidbridge/work.lua").read_bytes() == (
-        PACKAGE / "Modules/Lua/voidbridge/work.lua"
+    assert (tmp_path / "Modules/Lua/voidbridge/controller.lua").read_bytes() == (
+        PACKAGE / "Modules/Lua/voidbridge/controller.lua"
     ).read_bytes()
 
 

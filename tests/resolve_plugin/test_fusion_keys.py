@@ -49,7 +49,7 @@ def test_no_secret_key_is_in_the_comp_the_cache_or_a_process(
     with guarded.client("ana") as client:
         eventually(lambda: [job for job in client.jobs() if job.stage == "removing"])
     running = traces.processes()
-    for seen in (guarded.address, guarded.pair.public, "voidbridge_backend.worker"):
+    for seen in (guarded.address, guarded.pair.public, "voidbridge_backend.worker.process"):
         assert seen.encode() in running, "looked at while the job ran"
     host.until(group, lambda status: status.startswith("done"))
     hole = channels_of(shot.file("matte", 1002))["A"] > 0

@@ -147,7 +147,7 @@ def test_defaults_are_those_of_the_command(controls: list[Any]) -> None:
 
 
 def test_every_color_space_of_the_menu_is_known(controls: list[Any]) -> None:
-    from voidbridge_backend.plate.color import ColorPlan
+    from voidbridge_backend.imaging.color import ColorPlan
 
     (control,) = (c for c in controls if c["name"] == "color_space")
     names = list(control["choices"].values())

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from voidbridge_fusion_tools import plain
 
-from voidbridge_backend import cli, typed
+from voidbridge_backend import cli
+from voidbridge_backend.cli import options as cli_options
 
 UNSET = -1000000000
 
@@ -116,7 +117,7 @@ def test_the_words_are_understood_by_the_command_as_they_are_meant(host: Any) ->
         detail=0.5, quality="preview", daemon=" tcp://127.0.0.1:5577 ", priority=-3, grain="off", region="track",
     )  # fmt: skip
     options = cli.parser().parse_args(plain(room.words(request)))
-    shot = typed.shot(options)
+    shot = cli_options.shot(options)
     assert (shot.frames, shot.handles, shot.priority) == ("1003-1010", 4, -3)
     settings = shot.settings
     assert settings.prompt == "--a 'quoted' street, 100%"

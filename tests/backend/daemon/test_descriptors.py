@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from voidbridge_backend.daemon.descriptors import borrowed
+from voidbridge_backend.daemon.net.descriptors import borrowed
 
 
 def test_a_socket_is_seen_under_another_descriptor_and_stays_open() -> None:

@@ -14,10 +14,10 @@ import zmq
 from voidbridge_stage import SECONDS, eventually
 from zmq.utils.monitor import recv_monitor_message
 
-from voidbridge_backend.daemon.addresses import Addresses
-from voidbridge_backend.daemon.gate import Garbled, Gate, Heard
-from voidbridge_backend.daemon.lobby import HELLO_S, SILENT_S
-from voidbridge_backend.daemon.ration import LINES, MINUTE_S
+from voidbridge_backend.daemon.net.connections import HELLO_S, SILENT_S
+from voidbridge_backend.daemon.net.endpoints import Addresses
+from voidbridge_backend.daemon.net.log_limit import LINES, MINUTE_S
+from voidbridge_backend.daemon.net.router import Garbled, Gate, Heard
 from voidbridge_protocol.codec import encode
 from voidbridge_protocol.messages import Ping
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voidbridge_backend.daemon.health import (
+from voidbridge_backend.daemon.workers.watchdog import (
     BACKOFF_S,
     HEARTBEAT_S,
     IDLE,

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.daemon.disk import Disk
-from voidbridge_backend.daemon.janitor import SWEEP_S, Janitor
-from voidbridge_backend.daemon.ledger import Ledger
-from voidbridge_backend.daemon.retention import DAY_S, Policy
-from voidbridge_backend.daemon.spool import Owned, Spool
-from voidbridge_backend.daemon.store import Store
+from voidbridge_backend.daemon.files.cleanup import SWEEP_S, Janitor
+from voidbridge_backend.daemon.files.io_threads import Disk
+from voidbridge_backend.daemon.files.retention import DAY_S, Policy
+from voidbridge_backend.daemon.files.spool import Owned, Spool
+from voidbridge_backend.daemon.jobs.service import Ledger
+from voidbridge_backend.daemon.jobs.store import Store
 from voidbridge_protocol.errors import UnknownJob
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import full_disk
 
-from voidbridge_backend.daemon.ledger import Ledger
-from voidbridge_backend.daemon.scheduler import Interrupt, Start
-from voidbridge_backend.daemon.spool import Owned, Spool
-from voidbridge_backend.daemon.store import Row, Store
-from voidbridge_backend.daemon.wanted import MOST_PARTIAL
+from voidbridge_backend.daemon.files.spool import Owned, Spool
+from voidbridge_backend.daemon.jobs.missing_files import MOST_PARTIAL
+from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Start
+from voidbridge_backend.daemon.jobs.service import Ledger
+from voidbridge_backend.daemon.jobs.store import Row, Store
 from voidbridge_protocol.errors import (
     BadSetting,
     DeviceFailed,

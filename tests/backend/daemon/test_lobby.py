@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import random
 
-from voidbridge_backend.daemon.lobby import HELLO_S, SILENT_S, STRANGERS, Lobby, Place, Visitor
+from voidbridge_backend.daemon.net.connections import (
+    HELLO_S,
+    SILENT_S,
+    STRANGERS,
+    Lobby,
+    Place,
+    Visitor,
+)
 
 
 def at(number: int, bulk: bool = False) -> Place:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.daemon import monitor as monitoring
-from voidbridge_backend.daemon.monitor import Monitor
-from voidbridge_backend.daemon.vitals import Vitals
+from voidbridge_backend.daemon.observe import http as monitoring
+from voidbridge_backend.daemon.observe.http import Monitor
+from voidbridge_backend.daemon.observe.metrics import Vitals
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.messages import Device, Health
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voidbridge_backend.daemon.gate import Line
-from voidbridge_backend.daemon.outbox import Outbox
+from voidbridge_backend.daemon.net.replies import Outbox
+from voidbridge_backend.daemon.net.router import Line
 from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Accepted, Message, Pong, Provenance, Refused

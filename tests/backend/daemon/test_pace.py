@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from voidbridge_backend.daemon.pace import BURST_S, Pace
+from voidbridge_backend.daemon.files.rate_limit import BURST_S, Pace
 
 
 def sent(pace: Pace, user: str, pieces: list[int], now: float) -> Callable[[float], int]:

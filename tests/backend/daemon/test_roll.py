@@ -6,8 +6,8 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-from voidbridge_backend.daemon.roll import Roll
-from voidbridge_backend.daemon.store import Row
+from voidbridge_backend.daemon.jobs.index import Roll
+from voidbridge_backend.daemon.jobs.store import Row
 from voidbridge_protocol.lifecycle import JobState
 
 

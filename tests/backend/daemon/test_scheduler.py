@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from voidbridge_backend.daemon.scheduler import (
+from voidbridge_backend.daemon.jobs.scheduler import (
     MAX_ATTEMPTS,
     Command,
     GaveUp,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from voidbridge_backend.daemon.access import OURSELVES, Guest
-from voidbridge_backend.daemon.gate import Line
-from voidbridge_backend.daemon.sessions import Sessions
-from voidbridge_backend.daemon.spool import Owned
+from voidbridge_backend.daemon.files.spool import Owned
+from voidbridge_backend.daemon.net.allowed_keys import OURSELVES, Guest
+from voidbridge_backend.daemon.net.router import Line
+from voidbridge_backend.daemon.net.sessions import Sessions
 from voidbridge_protocol.errors import TooMany, UnknownSession
 
 CONTROL, CONTROL2 = Line(False, b"1"), Line(False, b"2")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.daemon.shares import Share, Shares
+from voidbridge_backend.daemon.files.shares import Share, Shares
 from voidbridge_protocol.errors import BadSetting
 
 

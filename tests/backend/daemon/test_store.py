@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import command, daemon, environment, full_disk
 
-from voidbridge_backend.daemon import schema
-from voidbridge_backend.daemon.store import Row, Store
+from voidbridge_backend.daemon.jobs import migrations
+from voidbridge_backend.daemon.jobs.store import Row, Store
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
@@ -85,7 +85,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from voidbridge_backend.daemon.store import Row, Store
+from voidbridge_backend.daemon.jobs.store import Row, Store
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 store = Store(Path({str(path)!r}))
@@ -208,8 +208,8 @@ def test_an_update_that_is_broken_off_has_changed_nothing(
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr(schema, "STEPS", (*schema.STEPS, breaks))
-        broken.setattr(schema, "NEWEST", schema.NEWEST + 1)
+        broken.setattr(migrations, "STEPS", (*migrations.STEPS, breaks))
+        broken.setattr(migrations, "NEWEST", migrations.NEWEST + 1)
         with pytest.raises(RequestError, match="cannot be written"):
             Store(path)
     db = sqlite3.connect(path)

@@ -13,10 +13,16 @@ from typing import Any
 import pytest
 from voidbridge_stage import check_echo, is_alive, make_shot
 
-from voidbridge_backend.assignment import Assignment
-from voidbridge_backend.daemon.health import BACKOFF_S, PROBE_S, Patience
-from voidbridge_backend.daemon.supervisor import ASKED_TO_STOP_S, AWAY_S, Died, Said, Supervisor
-from voidbridge_backend.plate.sequence import Sequence
+from voidbridge_backend.cli.submission import Assignment
+from voidbridge_backend.daemon.workers.supervisor import (
+    ASKED_TO_STOP_S,
+    AWAY_S,
+    Died,
+    Said,
+    Supervisor,
+)
+from voidbridge_backend.daemon.workers.watchdog import BACKOFF_S, PROBE_S, Patience
+from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import VoidbridgeError, WorkerDied, WorkerHung
 from voidbridge_protocol.messages import Settings
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.daemon import takeover
-from voidbridge_backend.daemon.disk import Disk
-from voidbridge_backend.daemon.shares import Shares
-from voidbridge_backend.daemon.spool import Owned, Spool
-from voidbridge_backend.daemon.takeover import PATIENCE_S, READERS, Takeover
+from voidbridge_backend.daemon.files import file_import
+from voidbridge_backend.daemon.files.file_import import PATIENCE_S, READERS, Takeover
+from voidbridge_backend.daemon.files.io_threads import Disk
+from voidbridge_backend.daemon.files.shares import Shares
+from voidbridge_backend.daemon.files.spool import Owned, Spool
 from voidbridge_protocol.errors import NotHere, SpoolFull
-from voidbridge_protocol.handover import proof
 from voidbridge_protocol.messages import MAX_CHUNK, Got, HandOver, Message, Nack
+from voidbridge_protocol.shared_files import proof
 
 EPOCH = "e1"
 
@@ -111,7 +111,7 @@ def test_whatever_is_wrong_is_answered_in_the_same_words(stage: Stage, tmp_path:
             replace(asked, size=asked.size + 1),
         )
     }
-    assert replies == {(Nack(asked.sha256, 0, NotHere.code, takeover.SAID), 0)}
+    assert replies == {(Nack(asked.sha256, 0, NotHere.code, file_import.SAID), 0)}
     assert not list((stage.spool.folder / "parts").iterdir())
 
 

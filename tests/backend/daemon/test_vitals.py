@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from voidbridge_backend.daemon.supervisor import Post
-from voidbridge_backend.daemon.vitals import health
+from voidbridge_backend.daemon.observe.metrics import health
+from voidbridge_backend.daemon.workers.supervisor import Post
 from voidbridge_protocol.errors import SpoolFull
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import PyOpenColorIO as ocio
 import pytest
 
-from voidbridge_backend.plate.color import PRIMARIES, ColorPlan, sanitize
-from voidbridge_backend.plate.header import CODECS, Attribute, Part, Window
+from voidbridge_backend.exr.header import CODECS, Attribute, Part, Window
+from voidbridge_backend.imaging.color import PRIMARIES, ColorPlan, sanitize
 from voidbridge_protocol.errors import BadColorSpace
 
 AP0 = Attribute("chromaticities", "chromaticities", np.array(PRIMARIES["lin_ap0"], "<f4").tobytes())

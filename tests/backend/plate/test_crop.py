@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voidbridge_backend.plate.crop import Crop, moving, still, whole
-from voidbridge_backend.plate.region import Region
+from voidbridge_backend.imaging.crop import Crop, moving, still, whole
+from voidbridge_backend.imaging.region import Region
 
 PLATE = (540, 960)
 ASPECT = 672 / 384

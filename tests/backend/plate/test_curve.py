@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate.color import ColorPlan
-from voidbridge_backend.plate.curve import (
+from voidbridge_backend.imaging.color import ColorPlan
+from voidbridge_backend.imaging.curve import (
     KNEE_LIGHT,
     Exposure,
     Grade,

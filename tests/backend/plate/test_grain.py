@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate.grain import Grain, Sample
+from voidbridge_backend.imaging.grain import Grain, Sample
 
 Pixels = NDArray[np.float32]
 HEIGHT, WIDTH = 256, 384

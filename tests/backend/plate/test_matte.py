@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate.header import parse_header
-from voidbridge_backend.plate.matte import (
+from voidbridge_backend.exr.header import parse_header
+from voidbridge_backend.imaging.matte import (
     Evidence,
     Verdict,
     choose_channel,

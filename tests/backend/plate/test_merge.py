@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate.merge import merge
+from voidbridge_backend.imaging.merge import merge
 
 HALVES = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256)
 

@@ -14,9 +14,9 @@ import OpenEXR
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate import exr
-from voidbridge_backend.plate.chunks import Chunk, chunks_of, file_of
-from voidbridge_backend.plate.header import Attribute, Header, parse_header
+from voidbridge_backend.exr import reader, writer
+from voidbridge_backend.exr.chunks import Chunk, chunks_of, file_of
+from voidbridge_backend.exr.header import Attribute, Header, parse_header
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
 Words = dict[str, NDArray[Any]]
@@ -60,7 +60,7 @@ def multipart(*files: bytes) -> bytes:
     return file_of(2 | 0x1000, parts, chunks, multipart=True)
 
 
-def holed(frame: exr.Frame, rows: slice = slice(9, 11)) -> Words:
+def holed(frame: reader.Frame, rows: slice = slice(9, 11)) -> Words:
     """The frame's picture with a few of its rows replaced in the middle."""
     words = {name: frame.channels[name].copy() for name in frame.rgb_names}
     for samples in words.values():
@@ -72,9 +72,9 @@ def holed(frame: exr.Frame, rows: slice = slice(9, 11)) -> Words:
 def test_an_unchanged_frame_is_its_own_file(
     make_exr: MakeExr, rgb_words: Words, compression: str
 ) -> None:
-    frame = exr.decode(make_exr(rgb_words, compression))
+    frame = reader.decode(make_exr(rgb_words, compression))
     copies = {name: samples.copy() for name, samples in frame.channels.items()}
-    assert exr.encode(frame, copies) == frame.source
+    assert writer.encode(frame, copies) == frame.source
 
 
 @pytest.mark.parametrize("tiles", [None, (16, 8), (64, 64)], ids=["scanlines", "tiles", "one tile"])
@@ -88,10 +88,10 @@ def test_changed_pixels_and_kept_ones_come_back_to_the_bit(
         "id": rgb_words["R"].astype(np.uint32),
     }
     data = make_exr(channels, compression, origin=(-7, 1003), tiles=tiles)
-    frame = exr.decode(data)
+    frame = reader.decode(data)
     words = holed(frame)
 
-    result = exr.decode(exr.encode(frame, words))
+    result = reader.decode(writer.encode(frame, words))
 
     assert result.part.compression == frame.part.compression
     for name, samples in frame.channels.items():
@@ -103,8 +103,8 @@ def test_every_word_of_every_type_survives(make_exr: MakeExr, compression: str) 
     random = np.random.default_rng(1)
     words = random.integers(0, 2**32, (256, 256), dtype=np.uint32)
     channels = {"R": ALL_HALVES, "G": ALL_HALVES.T.copy(), "B": words.view(np.float32), "id": words}
-    frame = exr.decode(make_exr(channels, compression))
-    again = exr.decode(exr.encode(frame, {"R": np.zeros_like(ALL_HALVES)}))
+    frame = reader.decode(make_exr(channels, compression))
+    again = reader.decode(writer.encode(frame, {"R": np.zeros_like(ALL_HALVES)}))
     for name in "G", "B", "id":
         assert same_bits(frame.channels[name], channels[name])
         assert same_bits(again.channels[name], channels[name])
@@ -113,8 +113,8 @@ def test_every_word_of_every_type_survives(make_exr: MakeExr, compression: str) 
 def test_blocks_that_hold_no_change_are_copied_as_they_are(
     make_exr: MakeExr, rgb_words: Words
 ) -> None:
-    frame = exr.decode(make_exr(rgb_words, "ZIPS"))
-    result = exr.encode(frame, holed(frame, slice(9, 11)))
+    frame = reader.decode(make_exr(rgb_words, "ZIPS"))
+    result = writer.encode(frame, holed(frame, slice(9, 11)))
 
     def payloads(data: bytes) -> list[bytes]:
         return [bytes(c.payload) for c in chunks_of(data, parse_header(data), 0, "test")]
@@ -131,9 +131,9 @@ def test_blocks_that_hold_no_change_are_copied_as_they_are(
 def test_a_lossy_plate_comes_back_as_zip_with_the_pixels_that_it_showed(
     make_exr: MakeExr, rgb_words: Words, compression: str
 ) -> None:
-    frame = exr.decode(make_exr(rgb_words, compression))
+    frame = reader.decode(make_exr(rgb_words, compression))
     words = holed(frame)
-    result = exr.decode(exr.encode(frame, words))
+    result = reader.decode(writer.encode(frame, words))
     assert result.part.compression == "zip"
     for name, samples in words.items():
         assert same_bits(result.channels[name], samples)
@@ -144,8 +144,8 @@ def test_pxr24_becomes_zip_only_where_it_would_round_floats(
 ) -> None:
     for depth, expected in ((np.float32(1) / 3, "zip"), (np.float16(1) / 3, "pxr24")):
         channels = {**rgb_words, "Z": np.full((24, 40), depth)}
-        frame = exr.decode(make_exr(channels, "PXR24"))
-        result = exr.decode(exr.encode(frame, holed(frame)))
+        frame = reader.decode(make_exr(channels, "PXR24"))
+        result = reader.decode(writer.encode(frame, holed(frame)))
         assert result.part.compression == expected
         assert same_bits(result.channels["Z"], frame.channels["Z"])
 
@@ -153,8 +153,8 @@ def test_pxr24_becomes_zip_only_where_it_would_round_floats(
 def test_line_order_is_kept(make_exr: MakeExr, rgb_words: Words) -> None:
     for compression in "ZIPS", "DWAA":
         data = make_exr(rgb_words, compression, lineOrder=OpenEXR.DECREASING_Y)
-        frame = exr.decode(data)
-        result = exr.decode(exr.encode(frame, holed(frame)))
+        frame = reader.decode(data)
+        result = reader.decode(writer.encode(frame, holed(frame)))
         assert frame.part.line_order == result.part.line_order == "decreasing"
         assert list(result.part.offsets) == sorted(result.part.offsets, reverse=True)
 
@@ -178,8 +178,8 @@ def test_every_attribute_comes_back_as_raw_bytes_in_its_place(
 ) -> None:
     """Among them are those for which the library refuses the whole file."""
     plain = with_attributes(make_exr(rgb_words), *ODD[:5])
-    frame = exr.decode(with_attributes(plain, *ODD[5:], where=9))
-    result = parse_header(exr.encode(frame, holed(frame), {"voidbridge/seed": "7"}))
+    frame = reader.decode(with_attributes(plain, *ODD[5:], where=9))
+    result = parse_header(writer.encode(frame, holed(frame), {"voidbridge/seed": "7"}))
     *before, own = result.parts[0].attributes
     assert tuple(before) == frame.part.attributes
     assert set(ODD) <= set(before)
@@ -189,9 +189,11 @@ def test_every_attribute_comes_back_as_raw_bytes_in_its_place(
 def test_an_own_attribute_of_an_earlier_run_is_replaced_in_its_place(
     make_exr: MakeExr, rgb_words: Words
 ) -> None:
-    frame = exr.decode(make_exr(rgb_words))
-    first = exr.decode(exr.encode(frame, {}, {"voidbridge/job": "one", "voidbridge/seed": "1"}))
-    second = exr.decode(exr.encode(first, {}, {"voidbridge/job": "zwölf"}))
+    frame = reader.decode(make_exr(rgb_words))
+    first = reader.decode(
+        writer.encode(frame, {}, {"voidbridge/job": "one", "voidbridge/seed": "1"})
+    )
+    second = reader.decode(writer.encode(first, {}, {"voidbridge/job": "zwölf"}))
     names = [attribute.name for attribute in second.part.attributes]
     assert names == [attribute.name for attribute in first.part.attributes]
     assert (second.part.text("voidbridge/job"), second.part.text("voidbridge/seed")) == (
@@ -205,12 +207,12 @@ def test_other_parts_keep_every_byte_of_their_blocks(make_exr: MakeExr, rgb_word
     data = multipart(
         make_exr(depth, "PIZ"), make_exr(rgb_words, "DWAA"), make_exr(depth, "ZIPS", tiles=(8, 8))
     )
-    frame = exr.decode(data)
+    frame = reader.decode(data)
     assert frame.index == 1
-    assert exr.encode(frame, {}) == data
+    assert writer.encode(frame, {}) == data
 
     words = holed(frame)
-    result = exr.encode(frame, words)
+    result = writer.encode(frame, words)
 
     for index in 0, 2:
         before = chunks_of(data, frame.header, index, "test")
@@ -223,23 +225,23 @@ def test_other_parts_keep_every_byte_of_their_blocks(make_exr: MakeExr, rgb_word
 
 def test_the_same_arguments_give_the_same_bytes(make_exr: MakeExr, rgb_words: Words) -> None:
     results = {
-        exr.encode(frame, holed(frame), {"voidbridge/seed": "1"})
-        for frame in (exr.decode(make_exr(rgb_words, "PIZ")) for _ in range(3))
+        writer.encode(frame, holed(frame), {"voidbridge/seed": "1"})
+        for frame in (reader.decode(make_exr(rgb_words, "PIZ")) for _ in range(3))
     }
     assert len(results) == 1
 
 
 def test_channel_names_that_are_no_utf8_are_kept(make_exr: MakeExr, rgb_words: Words) -> None:
     data = make_exr({**rgb_words, "xyz": rgb_words["R"]}).replace(b"xyz\0", b"x\xe9z\0")
-    frame = exr.decode(data)
-    result = exr.encode(frame, holed(frame))
+    frame = reader.decode(data)
+    result = writer.encode(frame, holed(frame))
     assert b"x\xe9z\0" in result
-    assert same_bits(exr.decode(result).channels["x\xe9z"], rgb_words["R"])
+    assert same_bits(reader.decode(result).channels["x\xe9z"], rgb_words["R"])
 
 
 def test_a_layer_is_a_plate_where_there_is_no_other(make_exr: MakeExr, rgb_words: Words) -> None:
     layer = {f"beauty.{name}": samples for name, samples in rgb_words.items()}
-    frame = exr.decode(make_exr({"depth.Z": rgb_words["R"], **layer}))
+    frame = reader.decode(make_exr({"depth.Z": rgb_words["R"], **layer}))
     assert frame.rgb_names == ("beauty.R", "beauty.G", "beauty.B")
     assert np.array_equal(frame.rgb()[..., 2], rgb_words["B"].astype(np.float32))
 
@@ -258,7 +260,7 @@ def test_what_is_no_plate_is_refused_with_what_was_found(
 ) -> None:
     data = make_exr({name: np.zeros((2, 4), kind) for name, kind in channels.items()})
     with pytest.raises(UnsupportedFrame, match=named):
-        exr.decode(data, "plate.1001.exr")
+        reader.decode(data, "plate.1001.exr")
 
 
 def test_a_mip_mapped_texture_is_refused_with_the_reason(
@@ -268,23 +270,23 @@ def test_a_mip_mapped_texture_is_refused_with_the_reason(
     before = struct.pack("<IIIB", 9, 16, 16, 0)
     assert before in data
     with pytest.raises(UnsupportedFrame, match="mip-mapped"):
-        exr.decode(data.replace(before, struct.pack("<IIIB", 9, 16, 16, 1)))
+        reader.decode(data.replace(before, struct.pack("<IIIB", 9, 16, 16, 1)))
 
 
 def test_a_write_leaves_the_whole_file_and_nothing_else(
     make_exr: MakeExr, rgb_words: Words, tmp_path: Path
 ) -> None:
-    frame = exr.decode(make_exr(rgb_words))
+    frame = reader.decode(make_exr(rgb_words))
     path = tmp_path / "résult 0001.exr"
-    exr.write(path, frame, holed(frame))
+    writer.write(path, frame, holed(frame))
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-    assert same_bits(exr.read(path).channels["G"], holed(frame)["G"])
+    assert same_bits(reader.read(path).channels["G"], holed(frame)["G"])
 
 
 def test_words_of_another_type_are_refused(make_exr: MakeExr, rgb_words: Words) -> None:
-    frame = exr.decode(make_exr(rgb_words))
+    frame = reader.decode(make_exr(rgb_words))
     with pytest.raises(ValueError, match="float32"):
-        exr.encode(frame, {"R": frame.channels["R"].astype(np.float32)})
+        writer.encode(frame, {"R": frame.channels["R"].astype(np.float32)})
 
 
 def chunk_list(data: bytes) -> tuple[Header, list[Chunk]]:
@@ -299,7 +301,7 @@ def test_an_interrupted_render_is_called_that(make_exr: MakeExr, rgb_words: Word
     with pytest.raises(
         UnreadableFrame, match=r"plate\.exr is incomplete: 2 of 24 blocks"
     ) as failure:
-        exr.decode(bytes(data), "plate.exr")
+        reader.decode(bytes(data), "plate.exr")
     assert "interrupted" in failure.value.hint
 
 
@@ -307,7 +309,7 @@ def test_no_cut_off_file_is_read(make_exr: MakeExr, rgb_words: Words) -> None:
     data = make_exr(rgb_words, "PIZ")
     for length in range(0, len(data), 17):
         with pytest.raises(UnreadableFrame, match=r"plate\.exr"):
-            exr.decode(data[:length], "plate.exr")
+            reader.decode(data[:length], "plate.exr")
 
 
 def test_swapped_blocks_are_noticed(make_exr: MakeExr, rgb_words: Words) -> None:
@@ -316,7 +318,7 @@ def test_swapped_blocks_are_noticed(make_exr: MakeExr, rgb_words: Words) -> None
     first, second = struct.unpack_from("<2Q", data, header.size)
     struct.pack_into("<2Q", data, header.size, second, first)
     with pytest.raises(UnreadableFrame, match="claims to be at"):
-        exr.decode(bytes(data))
+        reader.decode(bytes(data))
 
 
 def test_damaged_pixel_data_is_never_taken_for_a_picture(
@@ -328,9 +330,9 @@ def test_damaged_pixel_data_is_never_taken_for_a_picture(
     middle = chunks[0].offset + len(chunks[0].payload) // 2
     data[middle : middle + 40] = bytes(40)
     with pytest.raises(UnreadableFrame, match=r"plate\.exr cannot be decoded"):
-        exr.decode(bytes(data), "plate.exr")
+        reader.decode(bytes(data), "plate.exr")
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFrame, match=r"none\.exr"):
-        exr.read(tmp_path / "none.exr")
+        reader.read(tmp_path / "none.exr")

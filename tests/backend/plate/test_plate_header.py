@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate.chunks import file_of
-from voidbridge_backend.plate.header import (
+from voidbridge_backend.exr.chunks import file_of
+from voidbridge_backend.exr.header import (
     Attribute,
     TimeCode,
     Window,
@@ -259,7 +259,7 @@ def test_random_bytes_are_no_header() -> None:
 def test_headers_and_sequences_need_nothing_but_the_standard_library() -> None:
     script = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "import voidbridge_backend.plate.header, voidbridge_backend.plate.sequence\n"
+        "import voidbridge_backend.exr.header, voidbridge_backend.sequences.patterns\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
         "print(sorted(loaded - sys.stdlib_module_names))"
     )

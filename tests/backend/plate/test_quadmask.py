@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate.header import Window
-from voidbridge_backend.plate.quadmask import (
+from voidbridge_backend.exr.header import Window
+from voidbridge_backend.imaging.quadmask import (
     AFFECTED,
     KEEP,
     OVERLAP,

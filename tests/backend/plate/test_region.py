@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate.region import Region, engine_size, resampled, resampled_classes
+from voidbridge_backend.imaging.region import Region, engine_size, resampled, resampled_classes
 
 SIZES = [(60, 100), (61, 101), (97, 160), (120, 200), (133, 211), (240, 400), (96, 250)]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend.plate.seam import membrane
+from voidbridge_backend.imaging.seam import membrane
 
 Pixels = NDArray[np.float32]
 HEIGHT, WIDTH = 120, 160

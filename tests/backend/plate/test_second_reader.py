@@ -7,7 +7,7 @@ import OpenEXR
 import OpenImageIO as oiio
 import pytest
 
-from voidbridge_backend.plate import exr
+from voidbridge_backend.exr import reader, writer
 
 
 def source(path: Path, compression: object) -> None:
@@ -40,10 +40,10 @@ def test_another_library_reads_the_same_pixels_windows_and_attributes(
     tmp_path: Path, compression: object
 ) -> None:
     source(tmp_path / "plate.exr", compression)
-    plate = exr.read(tmp_path / "plate.exr")
+    plate = reader.read(tmp_path / "plate.exr")
     red = plate.channels["R"].copy()
     red[10:20] *= np.float16(0.5)
-    exr.write(tmp_path / "result.exr", plate, {"R": red}, {"voidbridge/job": "j1"})
+    writer.write(tmp_path / "result.exr", plate, {"R": red}, {"voidbridge/job": "j1"})
 
     result = oiio.ImageBuf(str(tmp_path / "result.exr"))
     spec = result.spec()

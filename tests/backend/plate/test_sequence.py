@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voidbridge_backend.plate.sequence import FrameRange, Sequence, compact, frames_for
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadPattern, BadSetting, MissingFrames
 
 

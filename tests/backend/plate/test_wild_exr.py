@@ -12,10 +12,10 @@ import numpy as np
 import OpenEXR
 import pytest
 
-from voidbridge_backend.plate import exr
-from voidbridge_backend.plate.chunks import chunks_of, file_of
-from voidbridge_backend.plate.header import Attribute, parse_header, read_header
-from voidbridge_backend.plate.matte import matte_part
+from voidbridge_backend.exr import reader, writer
+from voidbridge_backend.exr.chunks import chunks_of, file_of
+from voidbridge_backend.exr.header import Attribute, parse_header, read_header
+from voidbridge_backend.imaging.matte import matte_part
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
 REFUSED = {
@@ -41,14 +41,14 @@ def test_every_healthy_plate_goes_round_with_all_its_samples_and_attributes(wild
     for path in healthy(wild_exr):
         if path.name in REFUSED:
             continue
-        frame = exr.read(path)
-        assert exr.encode(frame, {}) == path.read_bytes(), path.name
+        frame = reader.read(path)
+        assert writer.encode(frame, {}) == path.read_bytes(), path.name
         words = {name: frame.channels[name].copy() for name in frame.rgb_names}
         rows = slice(frame.window.height // 2, frame.window.height // 2 + 20)
         for samples in words.values():
             samples[rows, 5:30] = 0.25
 
-        result = exr.encode(frame, words, {"voidbridge/engine": "test"})
+        result = writer.encode(frame, words, {"voidbridge/engine": "test"})
 
         expected = OpenEXR.File(str(path), separate_channels=True)
         for name, samples in words.items():
@@ -71,13 +71,13 @@ def test_what_is_no_plate_says_why(wild_exr: Path) -> None:
     for path in healthy(wild_exr):
         if path.name in REFUSED:
             with pytest.raises(UnsupportedFrame, match=REFUSED[path.name]):
-                exr.read(path)
+                reader.read(path)
 
 
 def test_nan_and_infinity_arrive_as_they_are(wild_exr: Path) -> None:
-    frame = exr.read(wild_exr / "TestImages" / "BrightRingsNanInf.exr")
+    frame = reader.read(wild_exr / "TestImages" / "BrightRingsNanInf.exr")
     assert not np.isfinite(frame.rgb()).all()
-    halves = exr.read(wild_exr / "TestImages" / "AllHalfValues.exr").channels["R"]
+    halves = reader.read(wild_exr / "TestImages" / "AllHalfValues.exr").channels["R"]
     assert np.unique(halves.view(np.uint16)).size == 65536
 
 
@@ -94,7 +94,7 @@ def test_windows_of_all_kinds_are_read(wild_exr: Path) -> None:
 
 
 def test_a_gray_file_is_a_matte(wild_exr: Path) -> None:
-    frame = exr.read(wild_exr / "TestImages" / "GrayRampsHorizontal.exr", matte_part)
+    frame = reader.read(wild_exr / "TestImages" / "GrayRampsHorizontal.exr", matte_part)
     assert list(frame.channels) == ["Y"]
 
 
@@ -105,7 +105,7 @@ def test_every_damaged_file_is_a_typed_error_within_a_time_limit(
     for path in sorted((wild_exr / "Damaged").iterdir()):
         begun = time.monotonic()
         with pytest.raises((UnreadableFrame, UnsupportedFrame)):
-            exr.read(path)
+            reader.read(path)
         assert time.monotonic() - begun < DAMAGED_LIMIT_S, path.name
         tried += 1
     assert tried > 50
@@ -123,7 +123,7 @@ def test_no_flipped_byte_is_answered_with_anything_but_a_frame_or_a_typed_error(
             for place in random.integers(0, len(data), 3):
                 data[place] = random.integers(0, 256)
             try:
-                frame = exr.decode(bytes(data), name)
+                frame = reader.decode(bytes(data), name)
             except (UnreadableFrame, UnsupportedFrame):
                 outcomes["refused"] += 1
                 continue
@@ -156,12 +156,12 @@ def test_a_deep_part_beside_the_plate_keeps_every_byte(wild_exr: Path) -> None:
         )
         chunks += [replace(c, part=index) for c in chunks_of(data, header, 0, "test")]
     whole = file_of(2 | 0x1800, parts, chunks, multipart=True)
-    frame = exr.decode(whole)
+    frame = reader.decode(whole)
     assert frame.index == 1
-    assert exr.encode(frame, {}) == whole
+    assert writer.encode(frame, {}) == whole
 
     words = {name: np.zeros_like(frame.channels[name]) for name in frame.rgb_names}
-    result = exr.encode(frame, words)
+    result = writer.encode(frame, words)
 
     kept = chunks_of(result, parse_header(result), 0, "test")
     assert [bytes(c.payload) for c in kept] == [bytes(c.payload) for c in chunks if c.part == 0]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from voidbridge_backend.engine.base import Pixels, Quadmask
-from voidbridge_backend.engine.void.tiny import make_tiny
+from voidbridge_backend.engines.base import Pixels, Quadmask
+from voidbridge_backend.engines.void.tiny import make_tiny
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engine.void import pipeline
-from voidbridge_backend.engine.void.denoiser import Conditions, Text
-from voidbridge_backend.engine.void.detail import (
+from voidbridge_backend.engines.void import pipeline
+from voidbridge_backend.engines.void.denoiser import Conditions, Text
+from voidbridge_backend.engines.void.detail import (
     FINEST,
     OVERLAP,
     Place,
@@ -23,9 +23,9 @@ from voidbridge_backend.engine.void.detail import (
     enlarged,
     enlargement,
 )
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.networks import denoiser, scheduler_config
-from voidbridge_backend.engine.void.options import Options
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.networks import denoiser, scheduler_config
+from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.messages import Settings
 

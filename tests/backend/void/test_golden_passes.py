@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from voidbridge_backend.engine.void import networks, pipeline
-from voidbridge_backend.engine.void.conditioning import Levels, mask_levels
-from voidbridge_backend.engine.void.denoiser import Conditions, Denoiser, Text
-from voidbridge_backend.engine.void.prompts import Prompts, Tokenizer
-from voidbridge_backend.engine.void.timeline import mirrored, padded
+from voidbridge_backend.engines.void import networks, pipeline
+from voidbridge_backend.engines.void.conditioning import Levels, mask_levels
+from voidbridge_backend.engines.void.denoiser import Conditions, Denoiser, Text
+from voidbridge_backend.engines.void.prompts import Prompts, Tokenizer
+from voidbridge_backend.engines.void.timeline import mirrored, padded
 
 ATOL = 5e-5
 FIRST, SECOND = "predict_v2v.py", "inference_with_pass1_warped_noise.py"

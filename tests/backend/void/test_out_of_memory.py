@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from voidbridge_backend.engine.base import Pixels
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.options import Options
+from voidbridge_backend.engines.base import Pixels
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import JobCancelled, OutOfMemory
 from voidbridge_protocol.messages import Settings
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from diffusers import CogVideoXDDIMScheduler, DDIMScheduler
 from torch import Tensor
 
-from voidbridge_backend.engine.void import make, selftest
-from voidbridge_backend.engine.void.vae import Vae
+from voidbridge_backend.engines.void import make, selftest
+from voidbridge_backend.engines.void.vae import Vae
 from voidbridge_protocol.errors import EngineFailed
 
 TYPES = (torch.float32, torch.bfloat16)

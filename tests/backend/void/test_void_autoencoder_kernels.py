@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from voidbridge_backend.engine.void import kernels, networks, tiny
-from voidbridge_backend.engine.void.compiled import GRAPHS, Compiled
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.options import Options
-from voidbridge_backend.engine.void.pulse import pulsing
-from voidbridge_backend.engine.void.vae import Vae
+from voidbridge_backend.engines.void import kernels, networks, tiny
+from voidbridge_backend.engines.void.compiled import GRAPHS, Compiled
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.heartbeat import pulsing
+from voidbridge_backend.engines.void.options import Options
+from voidbridge_backend.engines.void.vae import Vae
 from voidbridge_protocol.errors import BadSetting, JobCancelled
 from voidbridge_protocol.messages import Settings
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from voidbridge_backend.engine.void import networks, pipeline
-from voidbridge_backend.engine.void.conditioning import (
+from voidbridge_backend.engines.void import networks, pipeline
+from voidbridge_backend.engines.void.conditioning import (
     AUGMENTATION,
     augmented,
     mask_levels,
     without_removed,
 )
-from voidbridge_backend.engine.void.footage import Footage, grain, pictures
+from voidbridge_backend.engines.void.inputs import Footage, grain, pictures
 from voidbridge_protocol.errors import EngineFailed
 
 CODES = torch.tensor([0, 63, 127, 255])

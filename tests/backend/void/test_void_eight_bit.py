@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from voidbridge_backend.engine.void import eight_bit, networks
-from voidbridge_backend.engine.void.denoiser import Denoiser, Text
-from voidbridge_backend.engine.void.eight_bit import EightBitLinear, rounded
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.options import Options
+from voidbridge_backend.engines.void import fp8, networks
+from voidbridge_backend.engines.void.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.fp8 import EightBitLinear, rounded
+from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.messages import Settings
 
@@ -68,7 +68,7 @@ def test_rounding_keeps_rows_of_zeros_and_large_numbers() -> None:
 def test_only_the_large_products_of_blocks_are_replaced(tiny: Path) -> None:
     plain = networks.denoiser(tiny, 1, torch.bfloat16)
     found = networks.denoiser(tiny, 1, torch.bfloat16)
-    eight_bit.replace_linears(found.network.transformer_blocks, CPU)
+    fp8.replace_linears(found.network.transformer_blocks, CPU)
     replaced = {
         name for name, part in found.network.named_modules() if isinstance(part, EightBitLinear)
     }
@@ -90,7 +90,7 @@ def test_only_the_large_products_of_blocks_are_replaced(tiny: Path) -> None:
 @pytest.mark.usefixtures("fresh_compiler")
 def test_blocks_in_8_bits_can_be_compiled(tiny: Path, said: Any) -> None:
     found = networks.denoiser(tiny, 1, torch.bfloat16)
-    eight_bit.replace_linears(found.network.transformer_blocks, CPU)
+    fp8.replace_linears(found.network.transformer_blocks, CPU)
     expected = answer(found)
     found.compiled.begin(said, backend="eager")
     assert torch.equal(answer(found), expected)
@@ -117,10 +117,10 @@ def test_a_card_that_cannot_is_named(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     if not is_refused:
-        eight_bit.require(CARD)
+        fp8.require(CARD)
         return
     with pytest.raises(BadSetting, match=r"cuda:0 has compute capability 8\.0; 8 bits need 8\.9"):
-        eight_bit.require(CARD)
+        fp8.require(CARD)
 
 
 def test_a_torch_that_cannot_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voidbridge_backend import engine as engines
-from voidbridge_backend.engine.base import Engine, Pixels
-from voidbridge_backend.engine.void import make
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.options import Options, from_folder
-from voidbridge_backend.engine.void.weights import PASSES
+from voidbridge_backend import engines as engines
+from voidbridge_backend.engines.base import Engine, Pixels
+from voidbridge_backend.engines.void import make
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.options import Options, from_folder
+from voidbridge_backend.engines.void.weights import PASSES
 from voidbridge_protocol.errors import BadSetting, JobCancelled, ModelMissing
 from voidbridge_protocol.messages import Settings
 

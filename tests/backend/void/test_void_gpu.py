@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.memory import PLANS, Plan
-from voidbridge_backend.engine.void.options import Options
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.memory import PLANS, Plan
+from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.messages import Settings
 
 pytestmark = pytest.mark.gpu

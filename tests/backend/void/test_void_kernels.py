@@ -13,15 +13,15 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from voidbridge_backend.engine.void import kernels, networks, pipeline, sampling, tiny, weights
-from voidbridge_backend.engine.void.denoiser import Conditions, Denoiser, Text
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.memory import Plan
-from voidbridge_backend.engine.void.options import Options
-from voidbridge_backend.engine.void.pipeline import Method
-from voidbridge_backend.engine.void.pulse import pulsing
-from voidbridge_backend.engine.void.vae import Vae
-from voidbridge_backend.engine.void.weights import CHANNELS
+from voidbridge_backend.engines.void import kernels, networks, pipeline, sampling, tiny, weights
+from voidbridge_backend.engines.void.denoiser import Conditions, Denoiser, Text
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.heartbeat import pulsing
+from voidbridge_backend.engines.void.memory import Plan
+from voidbridge_backend.engines.void.options import Options
+from voidbridge_backend.engines.void.pipeline import Method
+from voidbridge_backend.engines.void.vae import Vae
+from voidbridge_backend.engines.void.weights import CHANNELS
 from voidbridge_protocol.errors import BadSetting, JobCancelled
 from voidbridge_protocol.messages import Settings
 

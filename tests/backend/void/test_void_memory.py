@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from voidbridge_backend.engine.void.memory import (
+from voidbridge_backend.engines.void.memory import (
     GIB,
     MARGIN,
     PLANS,

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engine.void import kernels, memory, networks
-from voidbridge_backend.engine.void.denoiser import Denoiser, Text
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.memory import Demand, Plan
-from voidbridge_backend.engine.void.options import Options
+from voidbridge_backend.engines.void import kernels, memory, networks
+from voidbridge_backend.engines.void.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.memory import Demand, Plan
+from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.messages import Settings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from voidbridge_backend.engine.void.prompts import END, PAD, TOKENS, Prompts, Tokenizer
-from voidbridge_backend.engine.void.weights import BASE
+from voidbridge_backend.engines.void.prompts import END, PAD, TOKENS, Prompts, Tokenizer
+from voidbridge_backend.engines.void.weights import BASE
 from voidbridge_protocol.errors import ModelMissing
 
 

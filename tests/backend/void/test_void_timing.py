@@ -16,10 +16,10 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from voidbridge_backend.engine.base import Pixels
-from voidbridge_backend.engine.void.engine import Void
-from voidbridge_backend.engine.void.options import Options
-from voidbridge_backend.engine.void.weights import BASE
+from voidbridge_backend.engines.base import Pixels
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.options import Options
+from voidbridge_backend.engines.void.weights import BASE
 from voidbridge_protocol.messages import Settings
 
 OPTIONS = Options(height=32, width=48, window=21, steps=1000, strength=0.001)

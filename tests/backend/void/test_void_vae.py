@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engine.void import networks
-from voidbridge_backend.engine.void.timeline import latents_of
-from voidbridge_backend.engine.void.vae import Tiles, Vae, decode_chunks, encode_chunks
+from voidbridge_backend.engines.void import networks
+from voidbridge_backend.engines.void.timeline import latents_of
+from voidbridge_backend.engines.void.vae import Tiles, Vae, decode_chunks, encode_chunks
 
 
 @pytest.fixture(scope="module")

@@ -194,7 +194,7 @@ def wire() -> None:
                 return found[1].decode()
         return ""
 
-    from voidbridge_protocol import frames as door
+    from voidbridge_protocol import receive as door
 
     real_receive = door.receive
 
@@ -214,8 +214,8 @@ def wire() -> None:
 
 def orders() -> None:
     """The daemon's end of the pipes to its workers."""
-    from voidbridge_backend.daemon.crew import Crew
-    from voidbridge_backend.daemon.supervisor import Supervisor
+    from voidbridge_backend.daemon.workers.pool import Crew
+    from voidbridge_backend.daemon.workers.supervisor import Supervisor
 
     around(Supervisor, "_tell", lambda self, device, what: f"order {what['do']}")
     around(Crew, "_heed", lambda self, device, job, what: f"heed {what['event']}")
@@ -249,7 +249,7 @@ class Speaking(io.RawIOBase):
 
 def who() -> str:
     words = sys.orig_argv
-    if "voidbridge_backend.worker" in words:
+    if "voidbridge_backend.worker.process" in words:
         return "worker"
     if "serve" in words:
         return "daemon"

@@ -3,22 +3,22 @@
 
 local config = require("voidbridge.config")
 local host = require("voidbridge.host")
-local refused = require("voidbridge.refused")
-local work = require("voidbridge.work")
+local errors = require("voidbridge.errors")
+local controller = require("voidbridge.controller")
 
 local M = {}
 
 local ACTIONS = {
-    remove = work.remove,
-    fetch = work.fetch,
-    cancel = work.cancel,
-    check = work.check,
-    report = work.report,
-    changed = work.changed,
+    remove = controller.remove,
+    fetch = controller.fetch,
+    cancel = controller.cancel,
+    check = controller.check,
+    report = controller.report,
+    changed = controller.changed,
 }
 
 local function traced(problem)
-    return refused.is(problem) and problem or debug.traceback(tostring(problem), 2)
+    return errors.is(problem) and problem or debug.traceback(tostring(problem), 2)
 end
 
 local function done(inside, action)
@@ -27,7 +27,7 @@ local function done(inside, action)
     end, traced)
     if not ok then
         host.print(tostring(problem))
-        pcall(host.say, inside, refused.is(problem) and tostring(problem)
+        pcall(host.say, inside, errors.is(problem) and tostring(problem)
             or "failed in Voidbridge itself; the Console says where: " .. tostring(problem):match("[^\n]*"), "failed")
     end
     return ok
@@ -47,7 +47,7 @@ end
 function M.changed(tool)
     local inside = host.inside(tool)
     if inside then
-        done(inside, work.changed)
+        done(inside, controller.changed)
     end
 end
 
@@ -55,7 +55,7 @@ end
 function M.add(comp, tool)
     local inside = tool and host.inside(tool)
     if inside then
-        return done(inside, work.fetch)
+        return done(inside, controller.fetch)
     end
     local settings = bmd.readfile(config.macro())
     if not settings then

@@ -9,7 +9,7 @@
 local frames = require("voidbridge.frames")
 local json = require("voidbridge.json")
 local launch = require("voidbridge.launch")
-local refused = require("voidbridge.refused")
+local errors = require("voidbridge.errors")
 local request = require("voidbridge.request")
 local system = require("voidbridge.system")
 
@@ -61,7 +61,7 @@ function M.begin(home, last, wanted, described)
     }
     system.make_folder(version.folder)
     if not system.write(version.folder .. "/" .. M.RECORD, json.encode(version) .. "\n") then
-        refused.because(("The folder %s cannot be written."):format(version.folder),
+        errors.because(("The folder %s cannot be written."):format(version.folder),
             "Choose another cache folder on the page Setup.")
     end
     return version

@@ -4,7 +4,7 @@
 
 local controls = require("voidbridge.controls")
 local frames = require("voidbridge.frames")
-local refused = require("voidbridge.refused")
+local errors = require("voidbridge.errors")
 local system = require("voidbridge.system")
 
 local M = {}
@@ -159,7 +159,7 @@ end
 local function render(inside, role, version, depth)
     local saver = inside["save_" .. role]
     if not saver then
-        refused.because(("The inside of this tool was changed: there is no Saver for the %s."):format(role),
+        errors.because(("The inside of this tool was changed: there is no Saver for the %s."):format(role),
             "Make a new one and connect it in the place of this one.")
     end
     local folder = version.folder .. "/rendered"
@@ -179,7 +179,7 @@ local function render(inside, role, version, depth)
             version.folder .. "/" .. frames.file(role, frame + version.offset))
         if not there then
             local why = ok and done and "it says that it did" or ok and "it was stopped, or failed" or tostring(done)
-            refused.because(("Fusion did not write frame %d of the %s: %s."):format(frame, role, why),
+            errors.because(("Fusion did not write frame %d of the %s: %s."):format(frame, role, why),
                 "Look at what feeds this tool; the Console says more.")
         end
     end
@@ -221,7 +221,7 @@ local function load(comp, loader, first_file, range, skip, trim)
     loader:SetInput("Clip", comp:ReverseMapPath(system.native(first_file)))
     local count = frames.count(range)
     if length(loader) < skip + count then
-        refused.because(("Fusion sees %d of the %d files from %s on."):format(length(loader), skip + count, first_file),
+        errors.because(("Fusion sees %d of the %d files from %s on."):format(length(loader), skip + count, first_file),
             "Look whether they are there.")
     end
     local from = math.min(trim[1], count - 1)

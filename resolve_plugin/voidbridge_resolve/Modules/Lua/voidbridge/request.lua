@@ -3,7 +3,7 @@
 
 local controls = require("voidbridge.controls")
 local frames = require("voidbridge.frames")
-local refused = require("voidbridge.refused")
+local errors = require("voidbridge.errors")
 
 local M = {}
 
@@ -14,33 +14,33 @@ local M = {}
 -- the result), daemon, priority, sources. Raises a refusal before anything is rendered.
 function M.resolve(values, scene)
     if not scene.plate then
-        refused.because("Nothing is connected to the input plate.", "Connect the plate.")
+        errors.because("Nothing is connected to the input plate.", "Connect the plate.")
     end
     if not scene.matte then
-        refused.because("Nothing is connected to the input matte.", "Connect a matte that is 1 on the object.")
+        errors.because("Nothing is connected to the input matte.", "Connect a matte that is 1 on the object.")
     end
     local wanted = scene.range
     if values.frame_range == "custom" then
         wanted = { values.first, values.last }
     end
     if wanted[1] > wanted[2] then
-        refused.because(("The frame range %s is empty."):format(frames.spelled(wanted)),
+        errors.because(("The frame range %s is empty."):format(frames.spelled(wanted)),
             "Set first to a frame that is not behind last.")
     end
     if wanted[1] < scene.bounds[1] or wanted[2] > scene.bounds[2] then
-        refused.because(("The frames %s are asked for, the comp has %s."):format(
+        errors.because(("The frames %s are asked for, the comp has %s."):format(
             frames.spelled(wanted), frames.spelled(scene.bounds)), "Choose a range within the comp.")
     end
     if values.handles < 0 then
-        refused.because(("Handles are %d."):format(values.handles), "Set them to 0 or more.")
+        errors.because(("Handles are %d."):format(values.handles), "Set them to 0 or more.")
     end
     local rendered = frames.with_handles(wanted, values.handles, scene.bounds)
     if rendered[1] < 0 then
-        refused.because(("The frames %s begin below 0, where a Saver has no numbers for its files."):format(
+        errors.because(("The frames %s begin below 0, where a Saver has no numbers for its files."):format(
             frames.spelled(rendered)), "Let the comp begin at 0 or later.")
     end
     if rendered[1] + values.frame_offset < 0 then
-        refused.because(("With the frame offset %d the files begin at %d."):format(
+        errors.because(("With the frame offset %d the files begin at %d."):format(
             values.frame_offset, rendered[1] + values.frame_offset), "File names have no negative numbers: change the offset.")
     end
     local settings = {}
@@ -67,12 +67,12 @@ function M.space(values)
     if values.color_space == controls.SPACE_OTHER then
         local name = values.color_space_name:match("^%s*(.-)%s*$")
         if name == "" then
-            refused.because("The color space is another one, and has no name.", "Write it into 'another space'.")
+            errors.because("The color space is another one, and has no name.", "Write it into 'another space'.")
         end
         return name
     end
     if values.color_space == controls.SPACE_UNSAID then
-        refused.because("Nobody has said what the pixels are.",
+        errors.because("Nobody has said what the pixels are.",
             "Choose in 'pixels at this point are'. On Resolve's Fusion page it is the timeline color space.")
     end
     return values.color_space

@@ -1,0 +1,23 @@
+"""The command line. `main` is its door."""
+
+from .main import (
+    EXIT_CANCELLED,
+    EXIT_DAEMON,
+    EXIT_DONE,
+    EXIT_JOB,
+    EXIT_REQUEST,
+    exit_code,
+    main,
+    parser,
+)
+
+__all__ = [
+    "EXIT_CANCELLED",
+    "EXIT_DAEMON",
+    "EXIT_DONE",
+    "EXIT_JOB",
+    "EXIT_REQUEST",
+    "exit_code",
+    "main",
+    "parser",
+]

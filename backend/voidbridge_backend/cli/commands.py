@@ -1,0 +1,487 @@
+"""What the commands of `voidbridge` do, given what was parsed. One function each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from voidbridge_backend.config import Config, Setting, count_cards, devices
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
+from voidbridge_protocol import __version__
+from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled, from_code
+from voidbridge_protocol.job_client import Listener, Outcome, Task
+from voidbridge_protocol.keys import Keys
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import FrameFile, Settings, Status
+from voidbridge_protocol.transfer import hash_file
+
+from . import local_daemon, status_file
+from .progress import Json, Lines, Screen, count, left, screen, show_health, show_status
+from .stream_input import Growing
+from .submission import Assignment, result_sequence, sidecar
+
+DEFAULT_DAEMON = Config().listen
+MODEL_ACTIONS = ("list", "fetch", "prepare", "make-tiny")
+UNCUT = 10_000
+"""Columns of a table that is read by a program or kept in a file."""
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """Which daemon, and who we are to it."""
+
+    address: str
+    """Empty: an embedded one where there is a `config` for it, else the usual address."""
+    user: str
+    config: Config | None = None
+    keys: Keys | None = None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the daemon is one of our own."""
+        return not self.address and self.config is not None
+
+    def sharing(self, folders: Iterable[Path]) -> ClientOptions:
+        """A daemon of our own may open what lies in these: it can do no more than we can."""
+        if self.config is None or not self.is_embedded or os.name != "posix":
+            return self
+        paths = (os.path.abspath(folder) for folder in folders)
+        ours = (path for path in paths if "=" not in path)
+        shares = dict.fromkeys((*self.config.shares, *ours))
+        said = tuple(share for share in shares if "," not in share)  # else it is no list of them
+        return replace(self, config=replace(self.config, shares=said))
+
+
+@dataclass(frozen=True)
+class ShotOptions:
+    """What the artist typed."""
+
+    plate: str
+    matte: str
+    affected: str | None
+    frames: str | None
+    handles: int
+    settings: Settings
+    priority: int = 0
+    again: bool = False
+
+    def assignment(self) -> Assignment:
+        """Raises `BadPattern`, `BadSetting`."""
+        return Assignment(
+            plate=Sequence.parse(self.plate),
+            matte=Sequence.parse(self.matte),
+            affected=Sequence.parse(self.affected) if self.affected else None,
+            frames=FrameRange.parse(self.frames) if self.frames else None,
+            handles=self.handles,
+            settings=self.settings,
+            priority=self.priority,
+            again=self.again,
+        )
+
+
+@dataclass(frozen=True)
+class ReviewOptions:
+    """What is to be measured, as it was typed."""
+
+    result: str
+    plate: str
+    matte: str
+    affected: str | None
+    truth: str | None
+    settings: dict[str, Any]
+    """Only what was chosen; the rest is what the result was made with."""
+
+
+def run(
+    shot: ShotOptions,
+    who: ClientOptions,
+    output: str,
+    as_json: bool,
+    status: Path | None = None,
+    growing: bool = False,
+) -> None:
+    """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date.
+
+    With `growing` the frames are still being made, and standard input says which are there.
+    """
+    with (
+        _watched(as_json) as (shown, cancelled),
+        status_file.kept(status, shown, cancelled) as to,
+    ):
+        assignment = shot.assignment()
+        others = [assignment.matte, *([assignment.affected] if assignment.affected else [])]
+        result = result_sequence(output, assignment.plate, others)
+        remove(assignment, result, who, to, cancelled, growing)
+
+
+def remove(
+    assignment: Assignment,
+    result: Sequence,
+    who: ClientOptions,
+    to: Screen,
+    cancelled: threading.Event,
+    growing: bool = False,
+) -> Outcome:
+    """A shot from files to files, with everything said on `to`."""
+    began = time.monotonic()
+    who = who.sharing(sequence.folder for sequence in assignment.roles().values())
+    listener = _listener(to, result, cancelled, own=who.is_embedded)
+    if growing:
+        outcome = _run_growing(assignment, result, who, to, listener)
+    else:
+        task = _task(assignment, result, to, listener)
+        with _client(who) as client:
+            outcome = client.run(task, listener)
+    _finish(outcome, result, to, began)
+    return outcome
+
+
+def _run_growing(
+    assignment: Assignment, result: Sequence, who: ClientOptions, to: Screen, listener: Listener
+) -> Outcome:
+    with _client(who) as client, Growing(assignment, open(0, "rb", 0, closefd=False)) as growing:
+        ahead = client.send_ahead(growing.more, listener, assignment.settings.engine)
+        to.event("rendered", sent=ahead.uploaded)
+        outcome = client.run(_task(assignment, result, to, listener, growing.hash_of), listener)
+    outcome.uploaded += ahead.uploaded
+    outcome.handed_over += ahead.handed_over
+    return outcome
+
+
+def _task(
+    assignment: Assignment,
+    result: Sequence,
+    to: Screen,
+    listener: Listener,
+    hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
+) -> Task:
+    def on_file(done: int, of: int) -> None:
+        to.stage("reading frames", done, of)
+
+    task = assignment.task(result.path, on_file, listener.should_cancel, hash_of)
+    to.event("request", frames=[task.request.first, task.request.last], files=len(task.sources))
+    return task
+
+
+def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
+    """Uploads and leaves; the job's id goes to standard output."""
+    with _watched(as_json) as (to, cancelled):
+        task = shot.assignment().task(
+            lambda frame: Path(),
+            lambda done, of: to.stage("reading frames", done, of),
+            cancelled.is_set,
+        )
+        with _client(who) as client:
+            outcome = client.run(task, _listener(to, None, cancelled), wait=False)
+        to.event("submitted", job=outcome.job)
+    if not as_json:
+        print(outcome.job)
+
+
+def fetch(who: ClientOptions, job: str, output: str, as_json: bool) -> None:
+    """Waits for a job and writes its results."""
+    result = Sequence.parse(output)
+    began = time.monotonic()
+    with _watched(as_json) as (to, cancelled):
+        with _client(who) as client:
+            if result.single is not None:
+                result = replace(result, single=_only_frame(client, job, result))
+            outcome = client.fetch(job, result.path, _listener(to, result, cancelled))
+        _finish(outcome, result, to, began)
+
+
+def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
+    """One job, or all of them as a table; above it what is wrong with the daemon, if anything is."""
+    with _client(who) as client:
+        health = client.health()
+        found = [client.status(job)] if job else client.jobs()
+    if health:
+        show_health(health)
+    if as_json:
+        for item in found:
+            print(json.dumps(asdict(item)))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("job", "user", "engine", "state", "frames", "where"):
+        table.add_column(column, no_wrap=column == "job", overflow="fold")
+    for item in found:
+        ready = f"{item.ready} of {item.frames}"
+        table.add_row(item.job, item.user, item.engine, item.state.value, ready, _where(item))
+    width = None if sys.stdout.isatty() else UNCUT
+    Console(highlight=False, markup=False, soft_wrap=True, width=width).print(table)
+
+
+def cancel(who: ClientOptions, job: str, as_json: bool) -> None:
+    """Stops a job; one that has ended stays as it is."""
+    with _client(who) as client:
+        found = client.cancel(job)
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        print(f"job {job} is {found.state.value}")
+
+
+def serve(config: Config, until_stdin_closes: bool) -> None:
+    """Runs the daemon."""
+    from voidbridge_backend.daemon.main import serve as serve_until_stopped
+
+    serve_until_stopped(config, until_stdin_closes=until_stdin_closes)
+
+
+def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
+    """Renders the demo shot, removes its object, measures and draws."""
+    from voidbridge_backend.tools.demo import demo as demonstration
+
+    with _watched(as_json) as (to, cancelled):
+        demonstration.show(Path(folder), to, lambda a, r: remove(a, r, who, to, cancelled))
+
+
+def report(files: ReviewOptions, picture: str, as_json: bool) -> None:
+    """Measures a result from its files; the numbers go to standard output."""
+    from voidbridge_backend.quality import report
+
+    named = {
+        name: Sequence.parse(text) for name, text in asdict(files).items() if isinstance(text, str)
+    }
+    settings = report.settings_of(named["result"], files.settings)
+    with _watched(as_json) as (to, cancelled):
+
+        def on_frame(done: int, of: int) -> None:
+            if cancelled.is_set():
+                raise JobCancelled("cancelled while the frames were being measured")
+            to.stage("measuring", done, of)
+
+        target = Path(picture) if picture else None
+        verdict = report.review(report.Files(**named), settings, target, on_frame)
+        to.event("quality", **verdict.described())
+    if not as_json:
+        print("\n".join(verdict.lines()))
+
+
+def doctor(who: ClientOptions, as_json: bool) -> int:
+    """What works here; 0 when nothing that is needed is missing."""
+    from voidbridge_backend.tools.doctor.doctor import examine
+
+    return examine(who.config or Config(), lambda: _client(who), as_json)
+
+
+def support_bundle(
+    target: Path, settings: list[Setting], log: Path | None, who: ClientOptions, as_json: bool
+) -> None:
+    """Writes what helps whoever helps into one file."""
+    from voidbridge_backend.tools.support_bundle import bundle
+
+    config = who.config or Config()
+    who = replace(who, address=who.address or config.listen)
+    bundle.bundle(target, config, settings, log, lambda: _client(who))
+    if as_json:
+        Json().event("bundle", path=str(target))
+    else:
+        print(target)
+        Lines().say("Paths, names and keys were taken out. Look through it before you send it.")
+
+
+def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
+    """Does one of `MODEL_ACTIONS` to a models folder, then says what is in it.
+
+    `folder` may be left out for all but make-tiny, which never writes into the folder of real weights unasked.
+    """
+    if action == "make-tiny" and folder is None:
+        raise BadSetting("make-tiny needs a folder", "voidbridge models make-tiny FOLDER")
+    try:
+        from voidbridge_backend.tools import models as weights
+    except ImportError as error:
+        raise BadSetting(
+            f"voidbridge models needs the packages of the engine void: {error}",
+            "Install them where the daemon runs, with: pip install 'voidbridge[backend,void]'",
+        ) from error
+    where, device = folder or config.models, devices(config, count_cards())[0]
+    if action == "make-tiny":
+        weights.make_tiny(where)
+    elif action == "fetch":
+        weights.fetch(where, (Json() if as_json else Lines()).say)
+    if action != "list":
+        weights.prepare(where, device)
+    weights.show(where, device, whole=whole, as_json=as_json)
+
+
+def install(host: str, to: str | None, appdata: str, remove: bool) -> None:
+    """Writes the plug-in of a host, and says what is left to do; or takes it away again.
+
+    `appdata` is the folder that Windows has for a user's settings.
+    """
+    from . import install as installing
+
+    if host not in installing.HOSTS:
+        raise BadSetting(
+            f"there is no plug-in for {host!r}", f"There is one for: {', '.join(installing.HOSTS)}"
+        )
+    plugin = installing.HOSTS[host]
+    default = plugin.folder(sys.platform, Path.home(), appdata)
+    folder = Path(to).expanduser().absolute() if to else default
+    if remove:
+        print(f"{len(plugin.remove(folder))} files are gone from {folder}")
+        return
+    print(f"{len(plugin.install(folder))} files are in {folder}")
+    print(f"It starts: {' '.join(installing.command())}")
+    print(plugin.next_step(folder))
+
+
+def show_config(settings: list[Setting], as_json: bool) -> None:
+    """Every setting, its value, and where that came from."""
+    if as_json:
+        shown = {s.name: {"value": _plain(s.value), "from": s.origin} for s in settings}
+        print(json.dumps(shown))
+        return
+    for setting in settings:
+        print(f"{setting.name} = {json.dumps(_plain(setting.value))}  # {setting.origin}")
+
+
+@contextlib.contextmanager
+def _client(who: ClientOptions) -> Iterator[Client]:
+    software = f"voidbridge {__version__}"
+    if who.address or who.config is None:
+        address = who.address or DEFAULT_DAEMON
+        with Client(address, user=who.user, software=software, keys=who.keys) as client:
+            yield client
+        return
+    with (
+        local_daemon.daemon(who.config) as address,
+        Client(address, user=who.user, software=software, reconnect=5.0) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _watched(as_json: bool) -> Iterator[tuple[Screen, threading.Event]]:
+    """A screen, and an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
+    cancelled = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        cancelled.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    to = screen(as_json)
+    try:
+        yield to, cancelled
+    finally:
+        to.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listener(
+    to: Screen, result: Sequence | None, cancelled: threading.Event, own: bool = False
+) -> Listener:
+    """`own` is a daemon that nobody will repair while we wait."""
+    warned: set[str] = set()
+    fetched: set[int] = set()
+
+    def on_status(status: Status) -> None:
+        for warning in status.warnings:
+            if warning not in warned:
+                warned.add(warning)
+                to.say(f"note: {warning}")
+                to.event("warning", text=warning)
+        if status.attempt > 1 and (text := f"attempt {status.attempt}") not in warned:
+            warned.add(text)
+            to.say(f"note: the run was broken off by a crash or a restart; this is {text}")
+        show_status(to, status)
+        if status.state is JobState.QUEUED and status.code:
+            if own:
+                raise from_code(status.code, status.text, status.hint)
+            if status.text not in warned:
+                warned.add(status.text)
+                to.say(f"note: waiting: {status.text} [{status.code}]")
+
+    def on_sent(sent: int, total: int) -> None:
+        to.stage("uploading MB", sent >> 20, max(total >> 20, 1))
+        to.event("uploading", sent=sent, total=total)
+
+    def on_handed_over(done: int, of: int) -> None:
+        to.stage("handing over", done, of)
+        to.event("handed-over", files=done, of=of)
+
+    def on_frame(frame: int) -> None:
+        fetched.add(frame)
+        if result is not None:
+            to.event("frame", frame=frame, path=str(result.path(frame)))
+
+    def on_accepted(job: str) -> None:
+        to.event("accepted", job=job)
+        to.say(f"job {job}")
+
+    def on_trouble(text: str) -> None:
+        to.say(f"note: {text}")
+        to.event("trouble", text=text)
+
+    return Listener(
+        on_status, on_sent, on_frame, on_trouble, on_accepted, cancelled.is_set, on_handed_over
+    )
+
+
+def _finish(outcome: Outcome, result: Sequence, to: Screen, began: float) -> None:
+    beside, provenance = sidecar(result), json.loads(outcome.provenance)
+    write_whole(beside, json.dumps(provenance, indent=1).encode() + b"\n")
+    is_preview = bool(provenance.get("preview"))
+    seconds = time.monotonic() - began
+    frames = FrameRange(outcome.frames[0], outcome.frames[-1])
+    to.event(
+        "done",
+        job=outcome.job,
+        frames=[frames.first, frames.last],
+        result=str(result),
+        sidecar=str(beside),
+        from_store=outcome.from_store,
+        preview=is_preview,
+        uploaded=outcome.uploaded,
+        handed_over=outcome.handed_over,
+        warnings=list(outcome.warnings),
+        seconds=round(seconds, 2),
+    )
+    how = "from the store" if outcome.from_store else f"in {seconds:.1f} s"
+    to.say(f"done {how}: {result} {frames}" + (", PREVIEW QUALITY" if is_preview else ""))
+
+
+def _only_frame(client: Client, job: str, result: Sequence) -> int | None:
+    """The frame of a job that has just one, for a result that is one file."""
+    found = client.status(job)
+    if found.frames != 1:
+        raise BadPattern(f"{result} is one file and job {job} has {found.frames} frames")
+    return found.first
+
+
+def _where(status: Status) -> str:
+    if status.state is JobState.FAILED:
+        return f"{status.text} [{status.code}]"
+    if status.state is JobState.QUEUED:
+        place = f"{status.ahead} ahead" if status.ahead else "next"
+        return f"{place}: {status.text} [{status.code}]" if status.code else place
+    if status.state in (JobState.RUNNING, JobState.RECEIVING):
+        return status.stage + count(status.step, status.of) + left(status.seconds_left)
+    return ""
+
+
+def _plain(value: object) -> object:
+    return (
+        list(value)
+        if isinstance(value, tuple)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+    )

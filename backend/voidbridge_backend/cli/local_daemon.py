@@ -1,0 +1,113 @@
+"""A daemon of one's own for one command: the same code and protocol, a private socket, a spool that is deleted.
+
+It ends when this process does, however that happens: its standard input is a pipe that we hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from voidbridge_backend.config import Config
+from voidbridge_protocol.errors import DaemonUnavailable
+
+START_S = 20.0
+STOP_S = 15.0
+LONGEST_SOCKET_PATH = 90
+"""A Unix socket's path ends at 107 bytes on Linux and 103 on macOS; ours gets a suffix."""
+
+
+@contextlib.contextmanager
+def daemon(config: Config) -> Iterator[str]:
+    """Its address. Raises `DaemonUnavailable` with the end of its log when it does not start."""
+    config.spool.mkdir(parents=True, exist_ok=True)
+    _sweep(config.spool)
+    spool = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=config.spool))
+    sockets = Path(tempfile.mkdtemp(prefix="voidbridge-", dir=_short_folder()))
+    address = f"ipc://{sockets}/ctl" if os.name == "posix" else _free_port()
+    log = spool / "daemon.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            _command(config, address, spool),
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,  # Ctrl-C is for us; the job is cancelled, then we end it
+        )
+    try:
+        _wait(process, Path(f"{sockets}/ctl.bulk") if os.name == "posix" else None, log)
+        yield address
+    finally:
+        assert process.stdin
+        process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(sockets, ignore_errors=True)
+        shutil.rmtree(spool, ignore_errors=True)
+
+
+def _command(config: Config, address: str, spool: Path) -> list[str]:
+    command = [sys.executable, "-m", "voidbridge_backend", "serve", "--until-stdin-closes"]
+    flags = {
+        "--listen": address,
+        "--spool": str(spool),
+        "--devices": ",".join(config.devices),
+        "--models": str(config.models),
+        "--ocio": config.ocio,
+        "--window-mb": str(config.window_mb),
+        "--shares": ",".join(config.shares),
+    }
+    return [*command, *(word for flag in flags.items() for word in flag if flag[1])]
+
+
+def _wait(process: subprocess.Popen[bytes], socket: Path | None, log: Path) -> None:
+    """Until its sockets are there; a client's own patience does the rest where they are no files."""
+    waited = 0.0
+    while socket is not None and not socket.exists():
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            waited += 0.02
+            if waited < START_S:
+                continue
+        tail = log.read_text(errors="replace").strip().splitlines()[-5:]
+        raise DaemonUnavailable(
+            "the embedded daemon did not start: " + " / ".join(tail),
+            "`voidbridge doctor` says what is missing here.",
+        )
+
+
+def _short_folder() -> str | None:
+    usual = tempfile.gettempdir()
+    return usual if len(usual) < LONGEST_SOCKET_PATH - 40 or os.name != "posix" else "/tmp"
+
+
+def _free_port() -> str:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _sweep(folder: Path) -> None:
+    """Spools of commands that were killed."""
+    if os.name != "posix":
+        return
+    for spool in folder.glob("run-*-*"):
+        pid = spool.name.split("-")[1]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(spool, ignore_errors=True)
+        except (PermissionError, ValueError):
+            continue

@@ -1,0 +1,437 @@
+"""The command `voidbridge`: parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.config import Config
+from voidbridge_backend.worker import malloc
+from voidbridge_protocol import __version__
+from voidbridge_protocol.errors import (
+    BadSetting,
+    DaemonError,
+    JobCancelled,
+    ProtocolError,
+    RequestError,
+    VoidbridgeError,
+)
+from voidbridge_protocol.request import (
+    GRAINS,
+    MATTE_COLORS,
+    MATTE_KINDS,
+    QUALITIES,
+    REGIONS,
+    Settings,
+)
+
+from . import commands, options
+from . import keys as key_commands
+from .progress import show_error
+
+EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
+
+SHAPE = """\
+PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
+A matte is 0 outside and 1 on the object, or a quadmask with the codes 0, 63, 127 and 255."""
+
+EXITS = "exit codes: 0 done, 2 bad request, 3 daemon unreachable, 4 job failed, 5 cancelled"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    malloc.keep_large_blocks()
+    options = parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], int | None] = options.run
+        return run(options) or EXIT_DONE
+    except VoidbridgeError as error:
+        code = exit_code(error)
+        show_error(getattr(options, "json", False), error, code)
+        return code
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("voidbridge"):
+            raise
+        missing = BadSetting(
+            f"this needs the package {error.name}, which is not installed",
+            "Install the daemon's packages with: pip install 'voidbridge[backend]'",
+        )
+        show_error(getattr(options, "json", False), missing, EXIT_REQUEST)
+        return EXIT_REQUEST
+    except KeyboardInterrupt:
+        show_error(getattr(options, "json", False), JobCancelled("stopped"), EXIT_CANCELLED)
+        return EXIT_CANCELLED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone
+        return EXIT_DONE
+
+
+def exit_code(error: VoidbridgeError) -> int:
+    """Branches of the error tree say who can do something about it, and so do exit codes."""
+    if isinstance(error, JobCancelled):
+        return EXIT_CANCELLED
+    if isinstance(error, RequestError):
+        return EXIT_REQUEST
+    if isinstance(error, (DaemonError, ProtocolError)):
+        return EXIT_DAEMON
+    return EXIT_JOB
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="voidbridge",
+        description="Removes an object, and what it caused, from a film plate.",
+        epilog="`voidbridge COMMAND --help` says more. `voidbridge @FILE` takes its words from a file, "
+        "one a line. " + EXITS,
+        fromfile_prefix_chars="@",
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    found = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    _run_command(found)
+    _serve_command(found)
+    _job_commands(found)
+    _other_commands(found)
+    return top
+
+
+def _command(found: Any, name: str, what: str, run: Callable[..., Any], **more: Any) -> Any:
+    made = found.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **more,
+    )
+    made.set_defaults(run=run)
+    return made
+
+
+def _run_command(found: Any) -> None:
+    run = _command(
+        found,
+        "run",
+        "remove an object from a shot and wait for the result",
+        lambda o: commands.run(
+            options.shot(o), options.client(o), o.output, o.json, o.status_file, o.growing
+        ),
+        epilog=f"{SHAPE}\n\n{EXITS}",
+    )
+    _shot_options(run)
+    run.add_argument(
+        "-o", "--output", required=True, metavar="RESULT", help="where the results go, or a folder"
+    )
+    run.add_argument(
+        "--status-file", type=Path, metavar="FILE", help="keep how it stands in FILE, as JSON"
+    )
+    run.add_argument(
+        "--growing",
+        action="store_true",
+        help="frames are still being rendered: standard input says which are there",
+    )
+    _daemon_options(run, embedded=True)
+    submit = _command(
+        found,
+        "submit",
+        "send a shot to a daemon and print the job's id",
+        lambda o: commands.submit(options.shot(o), options.client(o), o.json),
+        epilog=f"{SHAPE}\n\n{EXITS}",
+    )
+    _shot_options(submit)
+    _daemon_options(submit)
+
+
+def _shot_options(made: Any) -> None:
+    default = Settings()
+    made.add_argument("plate", metavar="PLATE", help="the plate")
+    made.add_argument("matte", metavar="MATTE", help="what to remove")
+    shot = made.add_argument_group("the shot")
+    shot.add_argument("--affected", metavar="MATTE", help="what the object causes: shadow, ripples")
+    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    shot.add_argument(
+        "--handles", type=int, default=0, metavar="N", help="frames before and after that help"
+    )
+    shot.add_argument(
+        "--color-space", default="", metavar="NAME", help="what the plate's pixels are"
+    )
+    shot.add_argument(
+        "--result-layer",
+        action="store_true",
+        help="leave the plate's picture and put the result beside it, as the layer voidbridge",
+    )
+    matte = made.add_argument_group("the matte")
+    matte.add_argument("--matte-kind", choices=MATTE_KINDS, default=default.matte_kind)
+    matte.add_argument(
+        "--matte-color",
+        choices=MATTE_COLORS,
+        default=default.matte_color,
+        help="when a quadmask went through a color transform",
+    )
+    matte.add_argument(
+        "--threshold",
+        type=float,
+        default=default.threshold,
+        metavar="X",
+        help="a matte counts from this value on (default %(default)g)",
+    )
+    matte.add_argument(
+        "--grow",
+        type=int,
+        default=default.grow,
+        metavar="PX",
+        help="grow the matte by so many pixels of the plate (default %(default)d)",
+    )
+    matte.add_argument(
+        "--soften",
+        type=int,
+        default=default.soften,
+        metavar="PX",
+        help="behind that, fade into the plate over so many (default %(default)d)",
+    )
+    grain = made.add_argument_group("the grain")
+    grain.add_argument(
+        "--grain", choices=GRAINS, default=default.grain, help="put the plate's on what lacks it"
+    )
+    grain.add_argument(
+        "--grain-amount",
+        type=float,
+        default=default.grain_amount,
+        metavar="X",
+        help="how much of what is missing (default %(default)g)",
+    )
+    engine = made.add_argument_group("the engine")
+    engine.add_argument(
+        "--engine", default=default.engine, metavar="NAME", help="cleanplate (default), void, echo"
+    )
+    engine.add_argument("--prompt", default="", metavar="TEXT", help="the scene without the object")
+    engine.add_argument("--seed", type=int, default=0, metavar="N")
+    engine.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        default=default.quality,
+        help="preview: void in half the time or less, to look at",
+    )
+    engine.add_argument("--steps", type=int, default=0, metavar="N", help="0: the engine's own")
+    engine.add_argument("--passes", type=int, choices=(1, 2), default=default.passes)
+    engine.add_argument(
+        "--region", choices=REGIONS, default=default.region, help="what void is shown of the plate"
+    )
+    engine.add_argument(
+        "--detail",
+        type=float,
+        default=default.detail,
+        metavar="X",
+        help="work void's result over at the plate's resolution, so strongly (default %(default)g)",
+    )
+    queue = made.add_argument_group("the queue")
+    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
+    queue.add_argument("--again", action="store_true", help="run it although its result is there")
+
+
+def _daemon_options(made: Any, *, embedded: bool = False) -> None:
+    group = made.add_argument_group("the daemon")
+    group.add_argument(
+        "--daemon",
+        metavar="ADDRESS",
+        help="as tcp://HOST:5577"
+        + ("; default: one of its own, for this command" if embedded else ""),
+    )
+    group.add_argument("--server-key", metavar="KEY", help="the daemon's public key, if it has one")
+    group.add_argument("--keys", metavar="FOLDER", help="where your own key is")
+    group.add_argument("--user", default=None, metavar="NAME", help="whose jobs these are")
+    group.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    if embedded:
+        _config_options(group)
+
+
+def _config_options(group: Any) -> None:
+    group.add_argument(
+        "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
+    )
+    for name, metavar, what in (
+        ("models", "FOLDER", "the weights of the engine void"),
+        ("spool", "FOLDER", "where received frames and results are kept"),
+        ("devices", "LIST", "cpu, cuda:0, ...; auto"),
+        ("ocio", "FILE", "an OpenColorIO config"),
+        ("window-mb", "N", "megabytes on their way at once, for each client"),
+    ):
+        group.add_argument(f"--{name}", metavar=metavar, help=what)
+
+
+def _serve_command(found: Any) -> None:
+    serve = _command(
+        found,
+        "serve",
+        "run the daemon",
+        lambda o: commands.serve(options.config(o)[0], o.until_stdin_closes),
+    )
+    serve.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
+    serve.add_argument("--keys", metavar="FOLDER", help="the daemon's key, and whom it lets in")
+    serve.add_argument(
+        "--require-keys", action="store_true", default=None, help="on this machine's address too"
+    )
+    serve.add_argument("--shares", metavar="LIST", help="folders whose files need not be sent")
+    serve.add_argument("--max-frames", metavar="N", help="frames of one job")
+    serve.add_argument("--max-file-mb", metavar="N", help="megabytes of one file")
+    serve.add_argument("--stall-s", metavar="N", help="seconds without a step, at least")
+    serve.add_argument("--load-s", metavar="N", help="seconds that loading may take")
+    serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    _config_options(serve)
+
+
+def _job_commands(found: Any) -> None:
+    status = _command(
+        found,
+        "status",
+        "show the jobs of a daemon, or one of them",
+        lambda o: commands.status(options.client(o), o.job, o.json),
+    )
+    status.add_argument("job", nargs="?", metavar="JOB")
+    _daemon_options(status)
+    fetch = _command(
+        found,
+        "fetch",
+        "wait for a job and write its results",
+        lambda o: commands.fetch(options.client(o), o.job, o.output, o.json),
+    )
+    fetch.add_argument("job", metavar="JOB")
+    fetch.add_argument("-o", "--output", required=True, metavar="RESULT", help="a sequence")
+    _daemon_options(fetch)
+    cancel = _command(
+        found, "cancel", "stop a job", lambda o: commands.cancel(options.client(o), o.job, o.json)
+    )
+    cancel.add_argument("job", metavar="JOB")
+    _daemon_options(cancel)
+
+
+def _other_commands(found: Any) -> None:
+    demo = _command(
+        found,
+        "demo",
+        "render a small shot with known truth, remove its object, report and draw a picture",
+        lambda o: commands.demo(options.client(o), o.folder, o.json),
+    )
+    demo.add_argument("folder", nargs="?", default="demo", metavar="FOLDER", help="default: demo")
+    _daemon_options(demo, embedded=True)
+    _report_command(found)
+    doctor = _command(
+        found,
+        "doctor",
+        "say what works here and what is missing, with a tiny round trip",
+        lambda o: commands.doctor(options.client(o), o.json),
+    )
+    _daemon_options(doctor, embedded=True)
+    bundle = _command(
+        found,
+        "support-bundle",
+        "write versions, settings, health, jobs and log into one file, without names and paths",
+        lambda o: commands.support_bundle(
+            Path(o.output), options.config(o)[1], o.log, options.client(o), o.json
+        ),
+    )
+    bundle.add_argument(
+        "-o", "--output", default="voidbridge-support.zip", metavar="FILE", help="the file"
+    )
+    bundle.add_argument("--log", type=Path, metavar="FILE", help="default: the service's journal")
+    _daemon_options(bundle, embedded=True)
+    models = _command(
+        found,
+        "models",
+        "say which files the engine void needs, which are there and right, and get them",
+        lambda o: _models(o),
+        epilog="""\
+actions: list (default)  what is needed, what is there and right
+         fetch           what is missing, from huggingface.co
+         prepare         compute what every job needs of the text encoder, once
+         make-tiny       write a tiny model with the same layout, for a try in seconds
+""",
+    )
+    models.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
+    models.add_argument("folder", nargs="?", metavar="FOLDER", help="default: the setting `models`")
+    models.add_argument(
+        "--sha256", action="store_true", help="read every byte of what has a known SHA-256"
+    )
+    models.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
+    models.add_argument(
+        "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
+    )
+    models.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    _keys_command(found)
+    install = _command(
+        found,
+        "install",
+        "write the plug-in of a host",
+        lambda o: commands.install(o.host, o.to, options.variable("APPDATA"), o.remove),
+    )
+    install.add_argument("host", metavar="HOST", help="nuke, resolve")
+    install.add_argument("--to", metavar="FOLDER", help="where the plug-in goes")
+    install.add_argument("--remove", action="store_true", help="take it away again")
+    settings = _command(
+        found,
+        "config",
+        "show every setting, its value and where that came from",
+        lambda o: _show_config(o),
+    )
+    settings.add_argument("--json", action="store_true", help="as one JSON object")
+    _config_options(settings)
+
+
+def _keys_command(found: Any) -> None:
+    made = _command(
+        found,
+        "keys",
+        "make and show keys, and say which of them a daemon lets in",
+        lambda o: key_commands.obey(key_commands.typed(o), options.config(o)[0].keys, o.json),
+        epilog=key_commands.ACTIONS_HELP,
+    )
+    made.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
+    made.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="daemon, a user, or a key"
+    )
+    made.add_argument("key", nargs="?", default="", metavar="KEY", help="a public key")
+    made.add_argument("--admin", action="store_true", help="sees and cancels everybody's jobs")
+    made.add_argument("--replace", action="store_true", help="make another key instead")
+    made.add_argument("--keys", metavar="FOLDER", help="where keys are")
+    made.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def _report_command(found: Any) -> None:
+    report = _command(
+        found,
+        "report",
+        "measure a result around its hole, and against a truth, from its files",
+        lambda o: commands.report(options.review(o), o.output or "", o.json),
+    )
+    report.add_argument("result", metavar="RESULT")
+    report.add_argument("plate", metavar="PLATE")
+    report.add_argument("matte", metavar="MATTE")
+    report.add_argument("--affected", metavar="MATTE", help="what the object causes")
+    report.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
+    report.add_argument("-o", "--output", metavar="PICTURE", help="a PNG with frames of all of it")
+    report.add_argument("--color-space", metavar="NAME", help="what the plate's pixels are")
+    report.add_argument("--matte-kind", choices=MATTE_KINDS)
+    report.add_argument("--threshold", type=float, metavar="X")
+    report.add_argument("--grow", type=int, metavar="PX")
+    report.add_argument("--soften", type=int, metavar="PX")
+    report.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def _show_config(parsed: argparse.Namespace) -> None:
+    commands.show_config(options.config(parsed)[1], parsed.json)
+
+
+def _models(parsed: argparse.Namespace) -> None:
+    """`models FOLDER` means `models list FOLDER`."""
+    action, folder = parsed.action, parsed.folder
+    if action not in commands.MODEL_ACTIONS:
+        if folder is not None:
+            raise BadSetting(
+                f"models can {', '.join(commands.MODEL_ACTIONS)}, not {action!r}",
+                "`voidbridge models --help` says what each does.",
+            )
+        action, folder = "list", action
+    found = options.config(parsed)[0]
+    where = Path(folder).expanduser() if folder else None
+    commands.models(action, where, found, parsed.sha256, parsed.json)

@@ -1,0 +1,111 @@
+"""What was typed, as values: the words of a command, the environment, the file of settings.
+
+The one place that reads the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.config import Config, Setting, resolve
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.request import Settings
+
+from . import commands
+from . import keys as key_commands
+
+CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
+
+
+def review(options: argparse.Namespace) -> commands.ReviewOptions:
+    names = ("color_space", "matte_kind", "threshold", "grow", "soften")
+    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return commands.ReviewOptions(
+        options.result, options.plate, options.matte, options.affected, options.truth, chosen
+    )
+
+
+def shot(options: argparse.Namespace) -> commands.ShotOptions:
+    return commands.ShotOptions(
+        plate=options.plate,
+        matte=options.matte,
+        affected=options.affected,
+        frames=options.frames,
+        handles=options.handles,
+        settings=Settings(
+            engine=options.engine,
+            prompt=options.prompt,
+            seed=options.seed,
+            quality=options.quality,
+            steps=options.steps,
+            passes=options.passes,
+            matte_kind=options.matte_kind,
+            matte_color=options.matte_color,
+            threshold=options.threshold,
+            grow=options.grow,
+            soften=options.soften,
+            color_space=options.color_space,
+            region=options.region,
+            detail=options.detail,
+            grain=options.grain,
+            grain_amount=options.grain_amount,
+            result_layer=options.result_layer,
+        ),
+        priority=options.priority,
+        again=options.again,
+    )
+
+
+def client(options: argparse.Namespace) -> commands.ClientOptions:
+    found, embedded = config(options)[0], hasattr(options, "spool")
+    address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
+    return commands.ClientOptions(
+        address=address,
+        user=options.user or getpass.getuser(),
+        config=found if embedded else None,
+        keys=key_commands.client_keys(
+            found, address or ("" if embedded else commands.DEFAULT_DAEMON)
+        ),
+    )
+
+
+def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
+    """The settings: defaults, the file, VOIDBRIDGE_* variables, the command line."""
+    file: dict[str, Any] = {}
+    named = getattr(options, "config", None)
+    path = Path(named) if named else CONFIG_FILE.expanduser()
+    if named or path.is_file():
+        file = toml(path)
+    environ = {name: value for name, value in os.environ.items() if name != "VOIDBRIDGE_DAEMON"}
+    names = Config.__dataclass_fields__
+    flags = {
+        name: value for name, value in vars(options).items() if name in names and value is not None
+    }
+    found, listed = resolve(file, environ, flags)
+    if not found.ocio and os.environ.get("OCIO"):
+        return resolve({**file, "ocio": os.environ["OCIO"]}, environ, flags)
+    return found, listed
+
+
+def variable(name: str) -> str:
+    """A variable of the environment; empty where it is not set."""
+    return os.environ.get(name, "")
+
+
+def toml(path: Path) -> dict[str, Any]:
+    """A file of settings. Raises `BadSetting`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BadSetting(f"the settings in {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSetting(f"the settings in {path} are no TOML: {error}") from error

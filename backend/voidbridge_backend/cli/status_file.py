@@ -1,0 +1,142 @@
+"""How a job stands, as one small file that is always whole, and a cancel by a file beside it.
+
+For whoever started the command and has no pipe to it: a host that can only start programs and read files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.errors import DiskFull, JobCancelled, VoidbridgeError
+
+from .progress import Screen, count, left
+
+LOOK_S = 0.25
+"""How often the file for a cancel is looked for, and what is new is written."""
+ALIVE_S = 2.0
+"""Without news the file is written so often, so that an old one says that its writer is gone."""
+LAST_TRIES = 40
+"""Of the last word: a reader on Windows may hold the file for a moment."""
+
+
+@dataclass
+class State:
+    """What the file says. docs/cli.md describes every field."""
+
+    phase: str = "working"
+    text: str = "starting"
+    fraction: float = 0.0
+    job: str = ""
+    result: str = ""
+    from_store: bool = False
+    warnings: list[str] = field(default_factory=list)
+    code: str = ""
+    hint: str = ""
+    pid: int = 0
+    alive: float = 0.0
+
+
+class StatusFile:
+    """A screen that says the same to another one, and to a file."""
+
+    def __init__(self, path: Path, to: Screen, cancelled: threading.Event) -> None:
+        self._path = path
+        self._to = to
+        self._cancelled = cancelled
+        self._state = State(pid=os.getpid())
+        self._changed = threading.Event()
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="status file", daemon=True)
+
+    def start(self) -> None:
+        """Raises `DiskFull` where the file cannot be written."""
+        self._write()
+        self._ticker.start()
+
+    def end(self, phase: str, text: str, code: str = "", hint: str = "") -> None:
+        """The last word. What cannot be written now is given up: the exit code says the same."""
+        self._over.set()
+        self._ticker.join()
+        state = self._state
+        state.phase, state.text, state.code, state.hint = phase, text, code, hint
+        state.fraction = 1.0 if phase == "done" else state.fraction
+        for _ in range(LAST_TRIES):
+            with contextlib.suppress(DiskFull):
+                self._write()
+                return
+            time.sleep(LOOK_S / 5)
+
+    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+        self._state.text = text + count(done, of) + left(seconds_left)
+        self._state.fraction = min(done / of, 1.0) if of else 0.0
+        self._changed.set()
+        self._to.stage(text, done, of, seconds_left)
+
+    def say(self, text: str) -> None:
+        self._to.say(text)
+
+    def event(self, name: str, **what: Any) -> None:
+        if name == "accepted":
+            self._state.job = what["job"]
+        elif name == "warning":
+            self._state.warnings.append(what["text"])
+        elif name == "trouble":
+            self._state.text = what["text"]
+        elif name == "done":
+            self._state.result, self._state.from_store = what["result"], what["from_store"]
+        self._changed.set()
+        forward = self._to.event
+        forward(name, **what)
+
+    def close(self) -> None:
+        self._to.close()
+
+    def _tick(self) -> None:
+        written = time.monotonic()
+        while not self._over.wait(LOOK_S):
+            if self._path.with_name(self._path.name + ".cancel").exists():
+                self._state.text = "cancelling"
+                self._cancelled.set()
+            if self._changed.is_set() or time.monotonic() - written > ALIVE_S:
+                self._changed.clear()
+                with contextlib.suppress(DiskFull):  # the job goes on; the next tick tries again
+                    self._write()
+                written = time.monotonic()
+
+    def _write(self) -> None:
+        self._state.alive = time.time()
+        write_whole(self._path, json.dumps(asdict(self._state), indent=1).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def kept(path: Path | None, to: Screen, cancelled: threading.Event) -> Iterator[Screen]:
+    """The screen for a job whose status is kept in `path`; `to` itself where there is none.
+
+    Raises `DiskFull` where the file cannot be written at the start.
+    """
+    if path is None:
+        yield to
+        return
+    made = StatusFile(path, to, cancelled)
+    made.start()
+    try:
+        yield made
+    except JobCancelled as error:
+        made.end("cancelled", error.text, error.code, error.hint)
+        raise
+    except VoidbridgeError as error:
+        made.end("failed", error.text, error.code, error.hint)
+        raise
+    except BaseException as error:  # whoever reads the file must learn that nothing comes any more
+        made.end("failed", f"{type(error).__name__}: {error}")
+        raise
+    made.end("done", "done")

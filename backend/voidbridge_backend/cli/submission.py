@@ -1,0 +1,152 @@
+"""What an artist asks for on the command line, as a request with its files. Nothing is sent here.
+
+Everything that can be found wrong before a byte travels is found here: patterns, gaps, formats that differ.
+Standard library only, so that a workstation needs none of the daemon's packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from voidbridge_backend.exr.header import Header, read_header
+from voidbridge_backend.sequences.consistency import agree
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
+from voidbridge_protocol.errors import (
+    BadPattern,
+    FrameMismatch,
+    JobCancelled,
+    MissingFrames,
+    VoidbridgeError,
+)
+from voidbridge_protocol.job_client import Task
+from voidbridge_protocol.messages import FrameFile, Request, Settings
+from voidbridge_protocol.transfer import hash_file
+
+HASHERS = 4
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The patterns and choices of one `voidbridge run`."""
+
+    plate: Sequence
+    matte: Sequence
+    affected: Sequence | None
+    frames: FrameRange | None
+    handles: int
+    settings: Settings
+    priority: int = 0
+    again: bool = False
+
+    def roles(self) -> dict[str, Sequence]:
+        """The sequences by what they are for."""
+        found = {"plate": self.plate, "matte": self.matte}
+        return {**found, "affected": self.affected} if self.affected else found
+
+    def task(
+        self,
+        target: Callable[[int], Path],
+        on_file: Callable[[int, int], None],
+        should_cancel: Callable[[], bool],
+        hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
+    ) -> Task:
+        """Checks the files, hashes them and makes the request. Raises `RequestError`.
+
+        `on_file` hears how many of how many files have been read.
+        """
+        frames = frames_for(self.plate, self.frames, self.handles)
+        wanted = self.frames or FrameRange(frames[0], frames[-1])
+        roles = self.roles()
+        for role, sequence in roles.items():
+            if role != "plate":
+                _covers(role, sequence, frames)
+        headers = {
+            role: {frame: _header(role, sequence, frame) for frame in frames}
+            for role, sequence in roles.items()
+        }
+        agree(headers.pop("plate"), headers)
+        paths = [
+            (role, frame, roles[role].path(frame)) for role in sorted(roles) for frame in frames
+        ]
+        files = _hashed(paths, hash_of, on_file, should_cancel)
+        request = Request(wanted.first, wanted.last, self.settings, tuple(files))
+        return Task(request, [path for _, _, path in paths], target, self.priority, self.again)
+
+
+def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:
+    """Where results go: a pattern, or a folder, which takes the plate's own names. Raises `BadPattern`."""
+    if text.endswith(("/", "\\")) or Path(text).is_dir():
+        name = Path(str(plate)).name
+        text = str(Path(text) / name)
+    result = Sequence.parse(text)
+    if result.single is not None and plate.single is None:
+        raise BadPattern(
+            f"{text} is one file and the plate is a sequence",
+            "Name the result with a place for the frame, as result.%04d.exr.",
+        )
+    if plate.single is not None and result.single is not None:
+        result = Sequence(result.folder, result.prefix, result.suffix, result.width, plate.single)
+    for other in (plate, *others):
+        if _place(result) == _place(other):
+            raise BadPattern(
+                f"the result {result} would overwrite what it is made from",
+                "Choose another name or folder with -o.",
+            )
+    return result
+
+
+def sidecar(result: Sequence) -> Path:
+    """The JSON file beside the results."""
+    stem = result.prefix.removesuffix(".exr").rstrip("._-%# ") or "result"
+    return result.folder / f"{stem}.voidbridge.json"
+
+
+def _covers(role: str, sequence: Sequence, frames: list[int]) -> None:
+    there = set(sequence.scan())
+    if sequence.single is not None and len(frames) > 1:
+        raise FrameMismatch(
+            f"the {role} {sequence} is one frame and the plate has {len(frames)} "
+            f"({compact(frames)})",
+            "Name the matte as a sequence, and render it for every frame of the plate.",
+        )
+    if not there:
+        frames_for(sequence, None)  # says what is wrong with the pattern
+    missing = [frame for frame in frames if frame not in there]
+    if missing:
+        raise MissingFrames(
+            f"the {role} {sequence} has no {compact(missing)}; "
+            f"the plate's frames are {compact(frames)}, the {role}'s {compact(there)}",
+            "Render the matte for the same range as the plate, or choose a range that both have "
+            "with --frames.",
+        )
+
+
+def _header(role: str, sequence: Sequence, frame: int) -> Header:
+    try:
+        return read_header(sequence.path(frame))
+    except VoidbridgeError as error:
+        raise type(error)(f"{role} frame {frame}: {error.text}", error.hint) from error
+
+
+def _hashed(
+    paths: list[tuple[str, int, Path]],
+    hash_of: Callable[[Path, str, int], FrameFile],
+    on_file: Callable[[int, int], None],
+    should_cancel: Callable[[], bool],
+) -> list[FrameFile]:
+    files = []
+    with ThreadPoolExecutor(HASHERS) as threads:
+        for file in threads.map(lambda item: hash_of(item[2], item[0], item[1]), paths):
+            if should_cancel():
+                threads.shutdown(cancel_futures=True)
+                raise JobCancelled("cancelled while the frames were being read")
+            files.append(file)
+            on_file(len(files), len(paths))
+    return files
+
+
+def _place(sequence: Sequence) -> tuple[Path, str, str]:
+    return sequence.folder.resolve(), sequence.prefix, sequence.suffix

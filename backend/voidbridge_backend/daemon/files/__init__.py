@@ -1,0 +1,1 @@
+"""Files of the spool: received, imported, kept, cleaned up."""

@@ -1,0 +1,205 @@
+"""Files that clients hand over by their paths, copied into the spool as if they had been sent.
+
+Threads of their own open and read them: a shared disk whose server is away holds up neither the daemon nor those
+who send. Each piece goes to the spool the way of a `put`, so whatever is true of a file that was sent is true of
+one that was handed over.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from io import FileIO
+from itertools import count
+from math import inf
+from time import monotonic
+
+from voidbridge_protocol.errors import NotHere, TransferFailed, WrongOffset
+from voidbridge_protocol.messages import MAX_CHUNK, HandOver, Message, Nack, Put
+from voidbridge_protocol.shared_files import proof
+
+from .io_threads import Disk
+from .shares import Shares
+from .spool import Owned, Spool
+
+log = logging.getLogger(__name__)
+
+READERS = 2
+AHEAD = 4
+"""Pieces of a file that wait to be written, at most."""
+PATIENCE_S = 10.0
+"""A shared disk that has not answered for so long is not waited for: the client sends the file."""
+SAID = "this file has to be sent"
+"""Whatever the reason is. Why it cannot be opened is nothing that a client has to know."""
+
+Then = Callable[[Message, int], None]
+"""Gets `Got` or `Nack`, and the bytes that were copied."""
+
+
+@dataclass(eq=False)
+class _Going:
+    """One file on its way. Over is what has been answered, on the daemon's own thread."""
+
+    file: Owned
+    asked: HandOver
+    start: int
+    then: Then
+    reading_since: float = inf
+    """When the shared disk was last asked for something; never, while it is not waited for."""
+    copied: int = 0
+    is_left: bool = False
+    is_over: bool = False
+
+
+class Takeover:
+    """Used on the daemon's own thread; `tell` has things done there."""
+
+    def __init__(
+        self,
+        shares: Shares,
+        spool: Spool,
+        disk: Disk,
+        epoch: str,
+        tell: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self.prefixes = shares.prefixes
+        self._shares, self._spool, self._disk = shares, spool, disk
+        self._epoch = epoch
+        self._tell = tell
+        self._waiting: list[_Going] = []
+        self._busy: set[_Going] = set()
+        """What the threads are at, be it over or not."""
+        self._orders: queue.SimpleQueue[_Going] = queue.SimpleQueue()
+        self._count = count(1)
+        self._turns: Counter[str] = Counter()
+        """When each user last had a turn."""
+        for _ in range(READERS if self.prefixes else 0):
+            # Not of a pool, for whose threads the end of the process would wait, be their disk there or not.
+            threading.Thread(target=self._work, name="takes", daemon=True).start()
+
+    def begin(self, file: Owned, asked: HandOver, then: Then) -> None:
+        """Has the file copied. `then` is called once, whatever happens."""
+        going = _Going(file, asked, self._spool.partial(file), then)
+        if not self.prefixes or self._is_stuck():
+            self._end(going, None)
+        else:
+            self._waiting.append(going)
+            self._dispatch()
+
+    def refusal(self, file: Owned) -> Nack:
+        """The one answer to all that is not taken."""
+        return Nack(file.sha256, self._spool.partial(file), NotHere.code, SAID)
+
+    def leave(self, files: Iterable[Owned]) -> None:
+        """Nobody waits for these any more. What is whole by then is told all the same."""
+        left = set(files)
+        for going in self._busy:
+            going.is_left |= going.file in left
+        for going in [going for going in self._waiting if going.file in left]:
+            self._end(going, None)
+
+    def tick(self, now: float, is_full: bool = False) -> None:
+        """Call it often. What is left of a disk that is full is not for what is handed over."""
+        for going in self._busy:
+            going.is_left |= is_full
+            if not going.is_over and now - going.reading_since > PATIENCE_S:
+                log.warning("a shared disk does not answer: its files are sent")
+                self._end(going, None)
+        if self._waiting and (is_full or self._is_stuck()):
+            for going in list(self._waiting):
+                self._end(going, None)
+
+    def _is_stuck(self) -> bool:
+        """Whether every thread waits for a disk that was given up."""
+        return len(self._busy) == READERS and all(going.is_over for going in self._busy)
+
+    def _dispatch(self) -> None:
+        """Whose last turn is longest ago is next: nobody waits behind all that somebody else hands over."""
+        while self._waiting and len(self._busy) < READERS:
+            going = min(self._waiting, key=lambda going: self._turns[going.file.user])
+            self._waiting.remove(going)
+            self._turns[going.file.user] = next(self._count)
+            self._busy.add(going)
+            self._orders.put(going)
+
+    def _back(self, going: _Going, reply: Message | None) -> None:
+        self._busy.discard(going)
+        self._end(going, reply)
+        self._dispatch()
+
+    def _end(self, going: _Going, reply: Message | None) -> None:
+        if going.is_over:
+            return
+        going.is_over = True
+        if going in self._waiting:
+            self._waiting.remove(going)
+        going.then(reply or self.refusal(going.file), going.copied)
+
+    # -- on the threads that read -------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            going = self._orders.get()
+            self._tell(partial(self._back, going, self._copied(going)))
+
+    def _copied(self, going: _Going) -> Message | None:
+        """What the spool says to the file in the end; None where there is no such file here."""
+        going.reading_since = monotonic()
+        reply = None
+        with suppress(OSError):
+            if file := self._shares.open(going.asked.path, going.asked.size):
+                with file:
+                    reply = self._written(going, file)
+        going.reading_since = inf
+        if isinstance(reply, Nack) and reply.code in (TransferFailed.code, WrongOffset.code):
+            return None  # another file than the client's, or somebody sends it as well
+        return reply
+
+    def _written(self, going: _Going, file: FileIO) -> Message | None:
+        asked = going.asked
+        if not hmac.compare_digest(
+            proof(self._epoch, asked.sha256, asked.size, file).encode(), asked.proof.encode()
+        ):
+            return None
+        answers: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        open_ = 0
+        for put, piece in _pieces(going, file):
+            if going.is_left or going.is_over:
+                return None
+            going.reading_since = inf
+            try:
+                self._disk.take(going.file.user, put, piece, answers.put)
+            except RuntimeError:  # the daemon is stopping
+                return None
+            going.copied += len(piece)
+            open_ += 1
+            if open_ == AHEAD:
+                open_ -= 1
+                if reply := answers.get():
+                    return reply
+            going.reading_since = monotonic()
+        going.reading_since = inf
+        replies = (answers.get() for _ in range(open_))
+        return next((reply for reply in replies if reply), None)
+
+
+def _pieces(going: _Going, file: FileIO) -> Iterator[tuple[Put, bytes]]:
+    """What is missing of the file, in order. Ends early where it has become shorter."""
+    asked, offset = going.asked, going.start
+    file.seek(offset)
+    while True:
+        wanted = min(MAX_CHUNK, asked.size - offset)
+        piece = file.read(wanted)
+        if len(piece) < wanted:
+            return
+        yield Put(asked.sha256, asked.size, offset), piece
+        offset += wanted
+        if offset == asked.size:
+            return

@@ -1,0 +1,294 @@
+"""The daemon's files: what clients sent, by user and the hash of its content, and what jobs made.
+
+    SPOOL/objects/DRAWER/abcd...  a received file, whole, verified, fsynced; a user has one drawer
+    SPOOL/parts/DRAWER.abcd...    one on its way in
+    SPOOL/jobs/JOB/               results, provenance and scratch of a job
+    SPOOL/trash/                  what is being deleted
+
+Users share no file, though its content be the same: who only knows the hash of another's frame must neither
+learn whether it is here nor have a job work on it.
+
+What `settle` has returned from survives kill -9 and a power cut. One thread receives and one settles, so that the
+next file is written while the disk is still busy with the one before.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from voidbridge_protocol.errors import SpoolFull, TransferFailed, WrongOffset
+from voidbridge_protocol.hashing import Digest
+
+from .retention import Survey
+
+log = logging.getLogger(__name__)
+
+READ_SIZE = 1024 * 1024
+
+
+class Owned(NamedTuple):
+    """A file that a user sent or is to send, by the hash of its content."""
+
+    user: str
+    sha256: str
+
+
+@dataclass
+class _Part:
+    """A file on its way in."""
+
+    fd: int
+    digest: Digest
+    length: int
+
+
+class Gap(WrongOffset):
+    """The piece begins behind what is there; the sender should go on at `have`."""
+
+    def __init__(self, have: int, offset: int) -> None:
+        super().__init__(f"the next byte should be {have}, not {offset}")
+        self.have = have
+
+
+class Spool:
+    """The spool in `folder`, which is made where it is missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder = folder.absolute()
+        self.objects = folder / "objects"
+        self._parts_folder = folder / "parts"
+        self._jobs = folder / "jobs"
+        self._trash = folder / "trash"
+        for path in (self.objects, self._parts_folder, self._jobs, self._trash):
+            path.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.chmod(0o700)  # frames, prompts, results: nobody else's business on this machine
+        except PermissionError:
+            log.warning("the spool %s is another user's: who can read it is up to them", folder)
+        self._parts: dict[Owned, _Part] = {}
+        self._settling: dict[Owned, _Part] = {}
+
+    def drawer(self, user: str) -> Path:
+        """The folder with a user's files. A name of a person is never one of a folder."""
+        return self.objects / hashlib.sha256(user.encode()).hexdigest()[:16]
+
+    def object_path(self, file: Owned) -> Path:
+        return self.drawer(file.user) / file.sha256
+
+    def part_path(self, file: Owned) -> Path:
+        return self._parts_folder / f"{self.drawer(file.user).name}.{file.sha256}"
+
+    def has(self, file: Owned) -> bool:
+        return self.object_path(file).is_file()
+
+    def all_of(self, user: str) -> set[Owned]:
+        """Every whole file of a user: for many questions at once, each of which would ask the disk."""
+        return {Owned(user, entry.name) for entry in _entries(self.drawer(user))}
+
+    def partial(self, file: Owned) -> int:
+        """How many bytes of a file that is not whole yet are there; 0 for none."""
+        part = self._parts.get(file)
+        if part:
+            return part.length
+        try:
+            return self.part_path(file).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def adopt(self, files: Iterable[Owned]) -> None:
+        """Gives users what version 1 kept for all of them together, under objects/ab/abcd...."""
+        old = [entry.name for entry in _entries(self.objects) if len(entry.name) == 2]
+        if not old:
+            return
+        for file in files:
+            source, target = self.objects / file.sha256[:2] / file.sha256, self.object_path(file)
+            if source.is_file() and not target.exists():
+                target.parent.mkdir(exist_ok=True)
+                os.link(source, target)
+        for drawer in _entries(self.objects):
+            _fsync_folder(Path(drawer))
+        for name in old:
+            self.discard(f"objects/{name}")
+
+    def receive(self, file: Owned, size: int, offset: int, piece: bytes | memoryview) -> bool:
+        """Takes a piece of a file; whether all of its bytes are here now, for `settle` to make it whole.
+
+        Bytes that are there already are skipped. Raises `Gap`, `TransferFailed` when they are more than `size`
+        (the part is dropped), `SpoolFull`.
+        """
+        part = self._parts.get(file)
+        # In this order: a file that is settled meanwhile is found by the second look.
+        if part is None and (file in self._settling or self.has(file)):
+            return offset + len(piece) == size
+        try:
+            part = part or self._open_part(file)
+            if offset > part.length:
+                raise Gap(part.length, offset)
+            fresh = memoryview(piece)[part.length - offset :]
+            if part.length + len(fresh) > size:
+                self.pause(file)
+                raise self._dropped(file, f"more than the {size} bytes that were announced")
+            part.digest.update(fresh)
+            while fresh:
+                written = os.write(part.fd, fresh)
+                part.length += written
+                fresh = fresh[written:]
+        except OSError as error:
+            self.pause(file)  # its digest may be ahead of its bytes: it is hashed again
+            raise _spool_error(self.folder, error) from error
+        if part.length < size:
+            return False
+        self._settling[file] = self._parts.pop(file)
+        return True
+
+    def settle(self, file: Owned) -> None:
+        """Makes a file whole whose bytes have all been received: verified, on disk, under its own name.
+
+        Raises `TransferFailed` when it is not what its name says (the part is dropped), `SpoolFull`.
+        """
+        part = self._settling.get(file)
+        if part is None:  # by somebody else, a moment ago
+            if not self.has(file):
+                raise TransferFailed(f"{file.sha256[:12]}: it had to be dropped")
+            return
+        try:
+            if part.digest.hexdigest() != file.sha256:
+                raise self._dropped(file, f"the {part.length} bytes have another hash")
+            os.fsync(part.fd)
+            target = self.object_path(file)
+            if not target.parent.is_dir():
+                target.parent.mkdir(exist_ok=True)
+                _fsync_folder(self.objects)
+            os.replace(self.part_path(file), target)
+            _fsync_folder(target.parent)
+        except OSError as error:
+            raise _spool_error(self.folder, error) from error
+        finally:
+            os.close(part.fd)
+            del self._settling[file]
+
+    def pause(self, file: Owned) -> None:
+        """Nobody sends this file at the moment; what is there stays."""
+        if part := self._parts.pop(file, None):
+            os.close(part.fd)
+
+    def job_folder(self, job: str) -> Path:
+        path = self._jobs / job
+        path.mkdir(exist_ok=True)
+        return path
+
+    def result_path(self, job: str, frame: int) -> Path:
+        return self._jobs / job / f"{frame}.exr"
+
+    def provenance_path(self, job: str) -> Path:
+        return self._jobs / job / "provenance.json"
+
+    def drop_job(self, job: str) -> None:
+        """Deletes what a job made."""
+        self.discard(f"jobs/{job}")
+
+    def discard(self, name: str) -> None:
+        """What lies at `name`, below the spool's folder, is not there any more; `empty_trash` frees its room.
+
+        A rename, so that it takes no time and is never half done.
+        """
+        with suppress(FileNotFoundError):
+            os.rename(self.folder / name, self._trash / uuid.uuid4().hex)
+
+    def drop_part(self, name: str) -> None:
+        """Deletes a file that is not whole, by its name in the folder of parts."""
+        for file in [file for file in self._parts if self.part_path(file).name == name]:
+            self.pause(file)
+        (self._parts_folder / name).unlink(missing_ok=True)
+
+    def empty_trash(self) -> None:
+        """On any thread."""
+        for path in self._trash.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def survey(self) -> Survey:
+        """Goes through everything. On any thread: what comes and goes meanwhile is seen or not."""
+        objects, jobs = {}, {}
+        for drawer in _entries(self.objects):
+            for entry in _entries(drawer):
+                objects[f"{drawer.name}/{entry.name}"] = _size_and_time(entry)
+        for job in _entries(self._jobs):
+            jobs[job.name] = sum(_size_and_time(entry)[0] for entry in _entries(job))
+        parts = {entry.name: _size_and_time(entry) for entry in _entries(self._parts_folder)}
+        return Survey(objects, parts, jobs, self.free_bytes())
+
+    def job_folders(self) -> list[str]:
+        """Jobs that have made something."""
+        return [entry.name for entry in _entries(self._jobs)]
+
+    def hidden(self, text: str) -> str:
+        """The text without the spool's place on this machine, which is no business of a client's."""
+        return text.replace(str(self.folder), "SPOOL")
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.folder).free
+
+    def _open_part(self, file: Owned) -> _Part:
+        path = self.part_path(file)
+        digest = Digest()
+        length = 0
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        # What a killed daemon had taken is hashed again, so that the digest can go on.
+        while block := os.read(fd, READ_SIZE):
+            digest.update(block)
+            length += len(block)
+        part = self._parts[file] = _Part(fd, digest, length)
+        return part
+
+    def _dropped(self, file: Owned, what: str) -> TransferFailed:
+        self.part_path(file).unlink(missing_ok=True)
+        return TransferFailed(f"{file.sha256[:12]}: {what}")
+
+
+def _entries(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, float]:
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return 0, 0.0
+    return found.st_size, found.st_mtime
+
+
+def _fsync_folder(folder: Path) -> None:
+    """A rename is on disk only when its folder is; a system that cannot open folders orders it itself."""
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _spool_error(folder: Path, error: OSError) -> SpoolFull:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(folder).free
+        return SpoolFull(f"the daemon's spool is full: {free / 2**20:.0f} MB are free")
+    log.error("the spool %s cannot be written: %s", folder, error)
+    return SpoolFull(f"the daemon's spool cannot be written: {error.strerror}")

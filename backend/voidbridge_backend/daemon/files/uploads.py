@@ -1,0 +1,111 @@
+"""Files in: what becomes of each piece that a client sends, and of each file that it hands over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from voidbridge_backend.daemon.jobs.service import Ledger
+from voidbridge_backend.daemon.net.sessions import Session
+from voidbridge_protocol.codec import Frame
+from voidbridge_protocol.errors import BadMessage
+from voidbridge_protocol.messages import (
+    MAX_HANDED,
+    Credit,
+    Got,
+    HandOver,
+    Limits,
+    Message,
+    Nack,
+    Put,
+)
+
+from .cleanup import Janitor
+from .file_import import Takeover
+from .io_threads import Disk
+from .rate_limit import Pace
+from .spool import Owned
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Used on the daemon's own thread."""
+
+    ledger: Ledger
+    disk: Disk
+    janitor: Janitor
+    limits: Limits
+    pace: Pace
+    takeover: Takeover
+    say: Callable[[Session, Message], None]
+    """Says something on a client's bulk socket."""
+
+    def put(self, session: Session, put: Put, payload: Frame) -> None:
+        """Answered when the piece has been dealt with. Raises `BadMessage` for what is beyond the limits."""
+        length = len(payload)
+        if session.spent + length > self.limits.window:
+            raise BadMessage(f"{length} bytes beyond the credit of {self.limits.window}")
+        if put.size > self.limits.file:
+            raise BadMessage(f"a file of {put.size} bytes; {self.limits.file} at most")
+        file = Owned(session.user, put.sha256)
+        if file not in session.offered and not self.ledger.is_wanted(file):
+            # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
+            self.say(session, Credit(length))
+            return
+        if full := self.janitor.full:  # what is left of the disk is for what runs
+            self.say(session, Credit(length))
+            self.say(session, Nack(put.sha256, put.offset, full.code, full.text))
+            return
+        session.spent += length
+        session.receiving.add(file)
+        self.disk.take(
+            file.user, put, payload, lambda reply: self._stored(session, file, length, reply)
+        )
+
+    def hand_over(self, session: Session, asked: HandOver) -> None:
+        """Answered by one `Got` or `Nack`. Raises `BadMessage` for what is beyond the limits."""
+        if session.handed >= MAX_HANDED:
+            raise BadMessage(f"more than {MAX_HANDED} files are handed over at once")
+        if asked.size > self.limits.file:
+            raise BadMessage(f"a file of {asked.size} bytes; {self.limits.file} at most")
+        file = Owned(session.user, asked.sha256)
+        session.handed += 1
+        if self.ledger.spool.has(file):
+            self._handed(session, file, Got(asked.sha256), 0)
+        elif file not in session.offered and not self.ledger.is_wanted(file):
+            self._handed(session, file, self.takeover.refusal(file), 0)
+        elif full := self.janitor.full:
+            self._handed(session, file, Nack(asked.sha256, 0, full.code, full.text), 0)
+        else:
+            session.receiving.add(file)
+            self.takeover.begin(file, asked, lambda *told: self._handed(session, file, *told))
+
+    def leave(self, files: Iterable[Owned]) -> None:
+        """Nobody brings these at the moment."""
+        self.takeover.leave(files)
+        self.disk.pause(files)
+
+    def _handed(self, session: Session, file: Owned, reply: Message, copied: int) -> None:
+        if isinstance(reply, Got):
+            session.receiving.discard(file)
+            self.ledger.file_arrived(file)
+
+        def answer() -> None:
+            session.handed -= 1
+            self.say(session, reply)
+
+        self.pace.after(file.user, copied, time.monotonic(), answer)
+
+    def _stored(self, session: Session, file: Owned, length: int, reply: Message | None) -> None:
+        if isinstance(reply, Got):
+            session.receiving.discard(file)
+            self.ledger.file_arrived(file)
+
+        def answer() -> None:
+            session.spent -= length
+            self.say(session, Credit(length))
+            if reply:
+                self.say(session, reply)
+
+        self.pace.after(file.user, length, time.monotonic(), answer)

@@ -1,0 +1,487 @@
+"""The daemon's jobs: the table, the scheduler, and what each job still lacks, kept in step.
+
+Every change of state goes through `_obey`, which notes it down; `settle` has it on disk before anybody is told.
+Knows no sockets: what has to be said or started is left in `news`, `results` and `orders` for the daemon.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
+
+from voidbridge_backend.daemon.files.spool import Owned, Spool
+from voidbridge_protocol.errors import (
+    BadSetting,
+    DaemonError,
+    RequestError,
+    SpoolFull,
+    TooMany,
+    UnknownJob,
+    VoidbridgeError,
+    WorkerDied,
+)
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Status
+
+from . import job_status
+from .index import Roll
+from .job_status import Stage
+from .missing_files import Standing, Wanted, sizes_of
+from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Prepare, Scheduler, Start
+from .store import Row, Store
+
+log = logging.getLogger(__name__)
+
+USED_EVERY_S = 60.0
+"""A use of a job is written down so often at most."""
+NOT_WRITTEN = "the job table cannot be written: the daemon's disk is full"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What `Ledger.submit` made of a request."""
+
+    job: str
+    state: JobState
+    need: list[int]
+    partial: list[tuple[int, int]]
+
+
+@dataclass
+class Ledger:
+    """All jobs. `engines` are the names that a request may ask for."""
+
+    store: Store
+    spool: Spool
+    engines: tuple[str, ...]
+    keep_free: int = 0
+    """Bytes of disk below which nothing new is taken in: results of what runs need room."""
+    most_jobs: int = 1000
+    """Unfinished jobs of one user."""
+    changed: dict[str, None] = field(default_factory=dict)
+    """Jobs whose own status is news; `news` has those as well that only moved up."""
+    results: list[tuple[str, ResultFile]] = field(default_factory=list)
+    """Results that are news."""
+    orders: list[Start | Prepare | Interrupt] = field(default_factory=list)
+    """What the supervisor is to do."""
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler()
+        self._rows = Roll()
+        self._begun: list[str] = []
+        """Jobs that are not in the table yet."""
+        self._stages: dict[str, Stage] = {}
+        self._wanted = Wanted(self.spool)
+        self._wanted_again: dict[str, tuple[Request, int]] = {}
+        """Jobs that were submitted once more while the worker had not let go of them yet."""
+        self._obstacles: dict[str, VoidbridgeError] = {}
+        self.ended: Counter[tuple[str, str]] = Counter()
+        """Jobs that came to an end since the start, by state and code."""
+        self._number = 0
+        self._moved_up = False
+        """Whether those who wait have another place than they were told, or another reason."""
+
+    def recover(self) -> None:
+        """Takes up what an earlier daemon left: running jobs are queued again, receiving ones wait on."""
+        rows = self.store.rows()
+        users = {row.id: row.user for row in rows}
+        self.spool.adopt(Owned(users[job], sha256) for job, sha256 in self.store.claims())
+        for row in rows:
+            state = row.state
+            if state is JobState.RUNNING:
+                state = JobState.QUEUED
+            elif state is JobState.CANCELLING:
+                state = JobState.CANCELLED
+            if state is not row.state:
+                row = replace(row, state=state)
+                self.store.save(row)
+            self._rows.put(row)
+            self._number = max(self._number, row.number)
+            self.scheduler.known(
+                Job(row.id, row.user, row.priority, row.number, state, row.attempts)
+            )
+        there: dict[str, set[Owned]] = {}
+        for job, files in groupby(self.store.files(JobState.RECEIVING), key=itemgetter(0)):
+            user = self._rows[job].user
+            if user not in there:
+                there[user] = self.spool.all_of(user)
+            sizes = {Owned(user, sha256): size for _, sha256, size in files}
+            self._wanted.add(job, sizes, sizes.keys() & there[user])
+            self._queue_if_complete(job)
+        self.settle()
+        for job in set(self.spool.job_folders()) - set(users):
+            self.spool.drop_job(job)  # of one that was forgotten when the daemon was killed
+        if len(self._rows):
+            log.info("%d jobs taken up, %d of them waiting", len(self._rows), len(self.waiting()))
+
+    # -- what clients ask ---------------------------------------------------------------------------
+
+    def submit(self, user: str, request: Request, priority: int, again: bool) -> Submission:
+        """The job of this request: a new one, one that goes on, or a done one. Raises `RequestError`."""
+        if request.settings.engine not in self.engines:
+            raise BadSetting(
+                f"this daemon has no engine {request.settings.engine!r}; "
+                f"it has {', '.join(self.engines)}",
+                "Choose another with --engine, or ask for it to be installed on the daemon.",
+            )
+        job = request.key(user)
+        row = self._rows.get(job)
+        if row is None:
+            self._begin(job, user, request, priority)
+        elif row.state.is_final and (again or not self._still_answers(row)):
+            self._begin_again(row, request, priority)
+        elif row.state is JobState.CANCELLING:
+            self._wanted_again[job] = request, priority
+        self.use(job)
+        row = self._rows[job]
+        is_waiting = row.state is JobState.RECEIVING
+        need, partial = self._wanted.of_job(job, user, request.files) if is_waiting else ([], [])
+        return Submission(job, row.state, need, partial)
+
+    def cancel(self, job: str) -> None:
+        self._row(job)
+        self._wanted_again.pop(job, None)
+        self._obey(self.scheduler.cancel_requested(job))
+
+    def status(self, job: str) -> Status:
+        row = self._row(job)
+        ahead = self.scheduler.ahead_of(job)
+        return job_status.status(
+            row, self._stages.get(job, job_status.NOWHERE), ahead, self.obstacle
+        )
+
+    @property
+    def obstacle(self) -> VoidbridgeError | None:
+        """Why nothing is started at the moment."""
+        return next(iter(self._obstacles.values()), None)
+
+    def jobs(self, viewer: str | None = None) -> list[str]:
+        """Every job that this user sees, oldest first; None sees everybody's."""
+        rows = sorted(self._rows, key=lambda row: row.number)
+        return [row.id for row in rows if viewer in (None, row.user)]
+
+    def must_see(self, job: str, viewer: str | None) -> None:
+        """Raises `UnknownJob`: for another user's job in the very words as for one that does not exist."""
+        row = self._rows.get(job)
+        if row is None or viewer not in (None, row.user):
+            raise _unknown(job)
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by their state; every state is named."""
+        return self._rows.counts()
+
+    def results_of(self, job: str) -> list[ResultFile]:
+        return [result for _, result in sorted(self._row(job).results.items())]
+
+    def result(self, job: str, frame: int) -> ResultFile:
+        found = self._row(job).results.get(frame)
+        if found is None:
+            raise RequestError(f"job {job} has no result for frame {frame}")
+        return found
+
+    def fetched(self, job: str) -> None:
+        """A client has every result of a done job on its disk. Raises `RequestError`."""
+        row = self._row(job)
+        if row.state is not JobState.DONE:
+            raise RequestError(
+                f"job {job} is {row.state.value}: not all of it can have been fetched"
+            )
+        self._write(replace(row, fetched=True, used=time.time()))
+
+    def use(self, job: str) -> None:
+        """Somebody asked for this job: the spool keeps longest what was used last."""
+        row = self._row(job)
+        if time.time() - row.used > USED_EVERY_S:
+            self._write(replace(row, used=time.time()))
+
+    def waiting(self) -> list[str]:
+        return self.scheduler.waiting()
+
+    def user_of(self, job: str) -> str:
+        return self._row(job).user
+
+    # -- what happens -------------------------------------------------------------------------------
+
+    def file_arrived(self, file: Owned) -> None:
+        """A file is whole in the spool."""
+        if not self.spool.has(file):
+            return  # deleted again, before anybody had asked for it
+        for job in self._wanted.arrived(file):
+            self._queue_if_complete(job)
+
+    def is_wanted(self, file: Owned) -> bool:
+        """Whether a job of its user waits for this file, or it is there already."""
+        return file in self._wanted or self.spool.has(file)
+
+    def device_ready(self, device: str) -> None:
+        self._obey(self.scheduler.device_ready(device))
+
+    def device_lost(self, device: str, cause: VoidbridgeError) -> None:
+        for job in self.scheduler.jobs.values():
+            if job.device == device and job.state is JobState.RUNNING:
+                self.warned(job.id, f"attempt {job.attempts} was broken off: {cause.text}")
+        self._obey(self.scheduler.device_lost(device), cause)
+
+    def obstruct(self, what: str, why: VoidbridgeError | None) -> None:
+        """Nothing is started because of `why`, and queued jobs say so; None: not because of that any more."""
+        before = self._obstacles.get(what)
+        if (before and before.text) == (why and why.text):
+            return
+        self._obstacles.pop(what, None)
+        if why:
+            log.warning("nothing is started: %s", why.text, extra={"code": why.code})
+            self._obstacles[what] = why
+            self.scheduler.hold()
+        elif not self._obstacles:
+            log.info("jobs are started again")
+            self._obey(self.scheduler.release())
+        self._moved_up = True
+
+    def progress(self, job: str, name: str, step: int, of: int, seconds_left: float) -> None:
+        self._stages[job] = Stage(name, step, of, seconds_left)
+        self.changed[job] = None
+
+    def warned(self, job: str, text: str) -> None:
+        row, text = self._rows[job], self.spool.hidden(text)
+        if text not in row.warnings:
+            self._save(replace(row, warnings=(*row.warnings, text)))
+
+    def finished_frame(self, job: str, result: ResultFile) -> None:
+        row = self._rows[job]
+        if row.results.get(result.frame) == result:
+            return  # a second attempt made the same file again
+        self.store.add_result(job, result)
+        row.results[result.frame] = result
+        self.results.append((job, result))
+        self.changed[job] = None
+
+    def done(self, job: str) -> None:
+        self._obey(self.scheduler.ended(job, JobState.DONE))
+
+    def cancelled(self, job: str) -> None:
+        """The worker stopped where it was. Unasked it does so only because the daemon stops.
+
+        Then the job is as it was before it was started; that try does not count.
+        """
+        row = self._rows[job]
+        if row.state is JobState.CANCELLING:
+            self._obey(self.scheduler.ended(job, JobState.CANCELLED))
+        elif row.state is JobState.RUNNING:
+            self._save(replace(row, attempts=row.attempts - 1))
+
+    def failed(self, job: str, error: VoidbridgeError) -> None:
+        self._blame(job, error)
+        self._obey(self.scheduler.ended(job, JobState.FAILED))
+
+    def settle(self) -> bool:
+        """Has every change on disk, which is when others may be told of it; False while there is no room.
+
+        New jobs that cannot be noted down are gone again, unless they run already.
+        """
+        settled = self.store.settle()
+        begun, self._begun = self._begun, []
+        for job in begun if not settled else ():
+            row = self._rows.get(job)
+            if row and row.state in (JobState.RECEIVING, JobState.QUEUED):
+                self.store.take_back(job)
+                self._drop(job)
+        return settled
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self.changed) or self._moved_up
+
+    def news(self, watched: Iterable[str]) -> list[str]:
+        """Of these jobs those whose status is another than when this was last asked."""
+        changed, self.changed = self.changed, {}
+        moved_up, self._moved_up = self._moved_up, False
+        return [job for job in watched if job in changed or (moved_up and self._waits(job))]
+
+    def _waits(self, job: str) -> bool:
+        row = self._rows.get(job)
+        return row is not None and row.state is JobState.QUEUED
+
+    # -- what the spool may let go ------------------------------------------------------------------
+
+    def claims(self) -> dict[str, tuple[float, bool]]:
+        """When a job last used a file, and whether one still needs it, by the file's place below `objects`."""
+        found: dict[str, tuple[float, bool]] = {}
+        for job, files in groupby(self.store.claims(), key=itemgetter(0)):
+            row = self._rows.get(job)
+            if row is None:
+                continue  # forgotten, which the full disk could not note down yet
+            needed, drawer = not row.state.is_final, self.spool.drawer(row.user).name
+            for _, sha256 in files:
+                place = f"{drawer}/{sha256}"
+                used, still = found.get(place, (0.0, False))
+                found[place] = max(used, row.used), still or needed
+        return found
+
+    def wanted_parts(self) -> set[str]:
+        return self._wanted.parts()
+
+    def rows(self) -> list[Row]:
+        return list(self._rows)
+
+    def forget(self, jobs: Sequence[str]) -> None:
+        """These jobs were never there. Only for those that are over."""
+        for job in jobs:
+            self.store.forget(job)
+            self._drop(job)
+            log.info("forgotten", extra={"job": job})
+        self.settle()  # a done job is not to be without its results after a crash, if that can be helped
+        for job in jobs:
+            self.spool.drop_job(job)
+
+    def _drop(self, job: str) -> None:
+        self._wanted.drop(job)
+        self._rows.drop(job)
+        self.scheduler.forget(job)
+        for other in (self._stages, self.changed, self._wanted_again):
+            other.pop(job, None)
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _row(self, job: str) -> Row:
+        row = self._rows.get(job)
+        if row is None:
+            raise _unknown(job)
+        return row
+
+    def _still_answers(self, row: Row) -> bool:
+        """Whether a done job can be answered from the store."""
+        return row.state is JobState.DONE and all(
+            self.spool.result_path(row.id, frame).is_file()
+            for frame in range(row.first, row.last + 1)
+        )
+
+    def _begin(self, job: str, user: str, request: Request, priority: int) -> None:
+        self._check_room(user, request)
+        self._number += 1
+        row = Row(
+            job,
+            self._number,
+            user,
+            priority,
+            JobState.RECEIVING,
+            request.first,
+            request.last,
+            request.settings.engine,
+            used=time.time(),
+        )
+        self.store.add(row, request.canonical(), _names(request))
+        self._begun.append(job)
+        self._rows.put(row)
+        self.scheduler.known(Job(job, user, priority, row.number, row.state))
+        log.info("submitted", extra={"job": job, "user": user, "frames": row.frames})
+        self._collect(job, request)
+
+    def _begin_again(self, row: Row, request: Request, priority: int) -> None:
+        self._check_room(row.user, request)
+        if not self.settle():
+            raise SpoolFull(NOT_WRITTEN)
+        self._number += 1
+        fresh = replace(row.fresh(self._number), priority=priority, used=time.time())
+        self.store.add(fresh, request.canonical(), _names(request))
+        if not self.settle():  # before the results are gone
+            self.store.take_back(row.id)
+            raise SpoolFull(NOT_WRITTEN)
+        self.spool.drop_job(row.id)
+        self._rows.put(fresh)
+        log.info("submitted again", extra={"job": row.id, "user": row.user})
+        self._obey(self.scheduler.submitted_again(row.id, priority, fresh.number))
+        self._collect(row.id, request)
+
+    def _collect(self, job: str, request: Request) -> None:
+        self.changed[job] = None
+        self._wanted.add(job, sizes_of(self._rows[job].user, request.files))
+        self._queue_if_complete(job)
+        if self._rows[job].state is JobState.RECEIVING:
+            self._obey(self.scheduler.expected(job, request.settings.engine))
+
+    def room_for(self, user: str, request: Request) -> int:
+        """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
+        return self._wanted.room(user, request.files)
+
+    def offered(self, engine: str) -> None:
+        """A job for this engine is about to be submitted, unless there is no such engine."""
+        if engine in self.engines:
+            self._obey(self.scheduler.offered(engine))
+
+    def lacking(self, user: str, files: Sequence[FrameFile]) -> Standing:
+        """Which of these files are to come ahead of their job; none where there is no room for all of them."""
+        try:
+            self._wanted.must_fit(user, files, self.keep_free)
+        except SpoolFull:
+            return [], []
+        return self._wanted.of_files(user, files)
+
+    def _check_room(self, user: str, request: Request) -> None:
+        if (unfinished := self._rows.unfinished(user)) >= self.most_jobs:
+            raise TooMany(
+                f"{user} has {unfinished} unfinished jobs; this daemon takes {self.most_jobs} of one user"
+            )
+        self._wanted.must_fit(user, request.files, self.keep_free)
+
+    def _queue_if_complete(self, job: str) -> None:
+        if self._rows[job].state is JobState.RECEIVING and not self._wanted.lacks(job):
+            self._obey(self.scheduler.received(job))
+
+    def _blame(self, job: str, error: VoidbridgeError) -> None:
+        row = self._rows[job]
+        text = self.spool.hidden(error.text)
+        self._rows.put(replace(row, code=error.code, text=text, hint=error.hint))
+
+    def _write(self, row: Row) -> None:
+        self.store.save(row)
+        self._rows.put(row)
+
+    def _save(self, row: Row) -> None:
+        self._write(row)
+        self.changed[row.id] = None
+
+    def _obey(self, commands: list[Command], cause: VoidbridgeError | None = None) -> None:
+        for command in commands:
+            match command:
+                case Moved(job, state):
+                    attempts = self.scheduler.jobs[job].attempts
+                    self._stages.pop(job, None)
+                    self._save(replace(self._rows[job], state=state, attempts=attempts))
+                    log.info(state.value, extra={"job": job})
+                    if state in (JobState.QUEUED, JobState.RUNNING) or state.is_final:
+                        self._moved_up = True
+                    if state.is_final:
+                        self.ended[state.value, self._rows[job].code] += 1
+                        self._wanted.drop(job)
+                case GaveUp(job, attempts):
+                    died = cause or WorkerDied("the worker ended")
+                    text = f"tried {attempts} times; the last time {died.text}"
+                    self._blame(job, type(died)(text, died.hint))
+                case Start() | Prepare() | Interrupt():
+                    self.orders.append(command)
+        self._begin_what_was_cancelled_too_early()
+
+    def _begin_what_was_cancelled_too_early(self) -> None:
+        """Who cancels and presses the button again means the second."""
+        for job in [job for job in self._wanted_again if self._rows[job].state.is_final]:
+            request, priority = self._wanted_again.pop(job)
+            if self._rows[job].state is JobState.CANCELLED:
+                try:
+                    self._begin_again(self._rows[job], request, priority)
+                except (
+                    DaemonError
+                ) as error:  # the room was given to others meanwhile: it stays cancelled
+                    log.warning("not begun again: %s", error.text, extra={"job": job})
+
+
+def _names(request: Request) -> list[str]:
+    return sorted({file.sha256 for file in request.files})
+
+
+def _unknown(job: str) -> UnknownJob:
+    return UnknownJob(f"this daemon knows no job {job[:60]!r}")

@@ -1,0 +1,272 @@
+"""The job table: what was accepted, how it stands, which results it has. SQLite, one file, WAL.
+
+Changes are gathered and written by `settle`, all of them or none, with one fsync for as many as there are: what it
+has returned True for survives kill -9 and a power cut. Used by the daemon's own thread only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import ResultFile
+
+from . import migrations
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "id, number, user, priority, state, first, last, engine, "
+    "attempts, warnings, code, text, hint, used, fetched"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job as it is written down. The request itself is fetched by `Store.request`: it can be large."""
+
+    id: str
+    number: int
+    """Rises with every submission; the order of the queue."""
+    user: str
+    priority: int
+    state: JobState
+    first: int
+    last: int
+    engine: str
+    attempts: int = 0
+    warnings: tuple[str, ...] = ()
+    code: str = ""
+    text: str = ""
+    hint: str = ""
+    used: float = 0.0
+    """When somebody last asked for it, in seconds since 1970."""
+    fetched: bool = False
+    """A client has said that every result is on its disk."""
+    results: dict[int, ResultFile] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> int:
+        """Results that there will be."""
+        return self.last - self.first + 1
+
+    def fresh(self, number: int) -> Row:
+        """The same job, to be run once more."""
+        return replace(
+            self,
+            number=number,
+            state=JobState.RECEIVING,
+            attempts=0,
+            warnings=(),
+            code="",
+            text="",
+            hint="",
+            fetched=False,
+            results={},
+        )
+
+
+class _Change(NamedTuple):
+    """One that is not written yet."""
+
+    job: str
+    statement: str
+    values: Sequence[object]
+
+
+class Store:
+    """The table in the file `path`, made where it is missing, brought up to date where it is older.
+
+    Raises `RequestError` when it is in use, later than this release, or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+        self._changes: list[_Change] = []
+        self._unsettled: set[str] = set()
+        """Jobs that they are about."""
+        self._added: dict[str, tuple[bytes, Sequence[str]]] = {}
+        """Request and files of the jobs that are not in the table yet."""
+        self.behind = False
+        """Whether changes wait for room on the disk. Until they are written nobody must be told of them."""
+        try:
+            self._prepare()
+            if (found := migrations.version(self._db)) > migrations.NEWEST:
+                raise RequestError(
+                    f"the job table {path} has version {found}; this release knows {migrations.NEWEST}",
+                    "A later release used this spool; run that one, or choose another with --spool.",
+                )
+            migrations.bring_up_to_date(self._db, path)
+        except RequestError:
+            self._db.close()
+            raise
+        except sqlite3.Error as error:
+            self._db.close()
+            raise _unusable(path, error) from error
+
+    def _prepare(self) -> None:
+        # Two daemons on one spool would tear each other's files apart; the second is refused.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.execute("BEGIN IMMEDIATE")  # takes the lock, which is then never given back
+        self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def rows(self) -> list[Row]:
+        """Every job with its results, in the order of submission."""
+        results: dict[str, dict[int, ResultFile]] = {}
+        for job, frame, sha256, size in self._db.execute(
+            "SELECT job, frame, sha256, size FROM results"
+        ):
+            results.setdefault(job, {})[frame] = ResultFile(frame, sha256, size)
+        return [
+            _row(values, results)
+            for values in self._db.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY number")
+        ]
+
+    def add(self, row: Row, request: bytes, files: Sequence[str]) -> None:
+        """A new job with the hashes of its files, or one that is submitted again: its results are forgotten."""
+        values = (
+            *(row.id, row.number, row.user, row.priority, row.state.value, request),
+            *(row.first, row.last, row.engine, row.attempts, json.dumps(row.warnings)),
+            *(row.code, row.text, row.hint, row.used, row.fetched),
+        )
+        marks = ", ".join("?" * len(values))
+        self._note(row.id, "DELETE FROM results WHERE job = ?", (row.id,))
+        self._note(row.id, f"INSERT OR REPLACE INTO jobs VALUES ({marks})", values)
+        for name in files:
+            self._note(row.id, "INSERT OR IGNORE INTO files VALUES (?, ?)", (row.id, name))
+        self._added[row.id] = request, files
+
+    def save(self, row: Row) -> None:
+        """How a job stands now; its results have a method of their own."""
+        self._note(
+            row.id,
+            "UPDATE jobs SET state = ?, attempts = ?, warnings = ?, code = ?, text = ?, hint = ?, "
+            "priority = ?, number = ?, used = ?, fetched = ? WHERE id = ?",
+            (
+                *(row.state.value, row.attempts, json.dumps(row.warnings)),
+                *(row.code, row.text, row.hint, row.priority, row.number),
+                *(row.used, row.fetched, row.id),
+            ),
+        )
+
+    def add_result(self, job: str, result: ResultFile) -> None:
+        self._note(
+            job,
+            "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
+            (job, result.frame, result.sha256, result.size),
+        )
+
+    def forget(self, job: str) -> None:
+        """The job, its results and its claim on its files."""
+        self._note(job, "DELETE FROM jobs WHERE id = ?", (job,))
+
+    def take_back(self, job: str) -> None:
+        """A job that was added since the last `settle` was not."""
+        del self._added[job]
+        self._changes = [change for change in self._changes if change.job != job]
+        self._unsettled.discard(job)
+        self.behind = self.behind and bool(self._changes)
+
+    def is_settled(self, job: str) -> bool:
+        """Whether everything about this job is on disk."""
+        return job not in self._unsettled
+
+    def settle(self) -> bool:
+        """Writes all changes in their order; whether they are on disk now. If not, the disk is full: call again."""
+        if not self._changes:
+            return True
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            with self._db:
+                for _, statement, values in self._changes:
+                    self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+            if not self.behind:
+                log.error("the job table cannot be written: %s; nobody is told until it can", error)
+            self.behind = True
+            return False
+        if self.behind:
+            log.info("the job table is written again")
+        self.behind = False
+        for waiting in (self._changes, self._unsettled, self._added):
+            waiting.clear()
+        return True
+
+    def _note(self, job: str, statement: str, values: Sequence[object]) -> None:
+        self._changes.append(_Change(job, statement, values))
+        self._unsettled.add(job)
+
+    # -- questions ----------------------------------------------------------------------------------
+
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """(job, hash) for every file of every job, a job's files one after the other."""
+        yield from self._db.execute("SELECT job, sha256 FROM files ORDER BY job")
+        for job, (_, files) in self._added.items():
+            yield from ((job, name) for name in files)
+
+    def files(self, state: JobState) -> Iterator[tuple[str, str, int]]:
+        """(job, hash, size) for every file of every job that is in this state on disk, a job's one after the other.
+
+        Taken out of the requests by SQLite: as messages they would be checked all over again, field by field.
+        """
+        yield from self._db.execute(
+            "SELECT jobs.id, json_extract(file.value, '$.sha256'), json_extract(file.value, '$.size') "
+            "FROM jobs, json_each(CAST(jobs.request AS TEXT), '$.files') AS file WHERE jobs.state = ?",
+            (state.value,),
+        )
+
+    def request(self, job: str) -> bytes:
+        """The canonical request. Raises `KeyError`."""
+        if job in self._added:
+            return self._added[job][0]
+        row = self._db.execute("SELECT request FROM jobs WHERE id = ?", (job,)).fetchone()
+        if row is None:
+            raise KeyError(job)
+        return bytes(row[0])
+
+
+def _row(values: Sequence[Any], results: dict[str, dict[int, ResultFile]]) -> Row:
+    id_, number, user, priority, state, first, last, engine, attempts, warnings, *rest = values
+    code, text, hint, used, fetched = rest
+    return Row(
+        *(id_, number, user, priority, JobState(state), first, last, engine, attempts),
+        *(tuple(json.loads(warnings)), code, text, hint, used, bool(fetched)),
+        results.get(id_, {}),
+    )
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    """Whether the disk has no room or cannot be written; any other such error is a fault of ours."""
+    return any(words in str(error) for words in ("is full", "disk I/O error"))
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> RequestError:
+    if isinstance(error, sqlite3.OperationalError) and _is_full(error):
+        return RequestError(
+            f"the job table {path} cannot be written: {error}",
+            "Free space on that disk and start the daemon again; nothing is lost.",
+        )
+    if isinstance(error, sqlite3.OperationalError):
+        return RequestError(
+            f"the job table {path} cannot be opened: {error}",
+            "Another daemon uses this spool; stop it, or choose another with --spool.",
+        )
+    return RequestError(
+        f"the job table {path} cannot be read: {error}",
+        "Move that file away, or choose another spool with --spool; its jobs are lost.",
+    )

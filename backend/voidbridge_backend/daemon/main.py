@@ -1,0 +1,135 @@
+"""Puts a daemon together from its settings and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from voidbridge_backend import config as settings
+from voidbridge_backend import log_format
+from voidbridge_backend.config import Config
+from voidbridge_backend.engines import NAMES
+from voidbridge_protocol import __version__
+from voidbridge_protocol.messages import MAX_CHUNK, Limits
+
+from .files.rate_limit import Pace
+from .files.retention import DAY_S, Policy
+from .files.shares import Shares
+from .files.spool import Spool
+from .jobs.service import Ledger
+from .jobs.store import Store
+from .net import allowed_keys
+from .net.endpoints import Addresses
+from .net.router import Gate
+from .server import Daemon
+from .workers.pool import Crew
+from .workers.watchdog import Patience
+
+if sys.platform != "win32":
+    import resource
+
+log = logging.getLogger(__name__)
+
+MOST_FILES = 16_384
+"""Descriptors: those of thousands of clients."""
+SOFTWARE = f"voidbridge {__version__}"
+
+
+def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
+    """Returns after SIGTERM, SIGINT, or when standard input ends if that was asked for. SIGHUP ends quarantines.
+
+    Raises `RequestError` when the address or the spool is in use, `BadKey` when the address needs keys.
+    """
+    log_format.setup(sys.stderr)
+    addresses = Addresses.of(config.listen)
+    guard = allowed_keys.guard_of(addresses, config.keys, config.require_keys)
+    devices = settings.devices(config, settings.count_cards())
+    policy = Policy(
+        keep=config.keep_days * DAY_S,
+        unfetched=config.unfetched_days * DAY_S,
+        quota=config.spool_gb << 30,
+        keep_free=config.keep_free_mb << 20,
+    )
+    shares = Shares(config.shares, closed=(config.spool, config.keys))
+    for folder in shares.missing:
+        log.warning("the shared folder %s is not there: files are sent until it is", folder)
+    spool = Spool(config.spool)
+    store = Store(config.spool / "jobs.db")
+    ledger = Ledger(store, spool, NAMES, policy.keep_free, config.max_jobs)
+    ledger.recover()
+    setup = {
+        "models": str(config.models),
+        "ocio": config.ocio,
+        "probe": not until_stdin_closes,
+        "pixels": config.max_megapixels * 1_000_000,
+        "growth": config.decode_memory_mb << 20,
+    }
+    patience = Patience(load=config.load_s, step=config.stall_s)
+    daemon = Daemon(
+        Gate(addresses, guard, most_strangers=_open_files() // 4),
+        ledger,
+        spool,
+        lambda tell: Crew(devices, setup, patience, ledger, spool, tell),
+        policy,
+        Limits(
+            chunk=min(MAX_CHUNK, config.window_mb << 20),
+            window=config.window_mb << 20,
+            file=config.max_file_mb << 20,
+            frames=config.max_frames,
+        ),
+        config.max_clients,
+        Pace(config.max_upload_mb_s * 1_000_000),
+        shares,
+        SOFTWARE,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))
+    signal.signal(signal.SIGINT, lambda *_: daemon.stop())
+    if hasattr(signal, "SIGHUP"):  # in a terminal it says that the terminal is gone
+        hang_up = daemon.stop if sys.stdin.isatty() else daemon.pardon
+        signal.signal(signal.SIGHUP, lambda *_: hang_up())
+    if until_stdin_closes:
+        threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
+    log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)
+    with _watched(daemon, config.http_port):
+        daemon.serve()
+    store.close()
+    log.info("stopped")
+
+
+def _open_files() -> int:
+    """As many descriptors as the system lets us have; each client takes two."""
+    if sys.platform == "win32":
+        return MOST_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # macOS has limits beside this one
+        return soft
+    return wanted
+
+
+@contextmanager
+def _watched(daemon: Daemon, port: int) -> Iterator[None]:
+    """With a port for machines that watch, if one is wanted."""
+    if not port:
+        yield
+        return
+    from .observe.http import Monitor
+
+    with Monitor(port, SOFTWARE) as monitor:
+        daemon.report = monitor.publish
+        log.info("health and metrics on http://127.0.0.1:%d", monitor.port)
+        yield
+
+
+def _stop_at_end_of_input(daemon: Daemon) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    daemon.stop()

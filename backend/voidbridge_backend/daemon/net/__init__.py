@@ -1,0 +1,1 @@
+"""Sockets, sessions and keys: who is connected, and who may."""

@@ -1,0 +1,209 @@
+"""Who is let in, and as whom: the daemon's own key and the list of keys that it allows.
+
+The list is a file of lines `USER KEY` or `USER KEY admin`. It is looked at whenever somebody speaks, so that what
+is allowed or revoked there holds from the next message on, on open connections too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from voidbridge_protocol import keys
+from voidbridge_protocol.atomic_files import publish, temporary
+from voidbridge_protocol.errors import BadKey
+from voidbridge_protocol.keys import DAEMON, KEY_FILES, Pair
+
+from .endpoints import Addresses
+
+log = logging.getLogger(__name__)
+
+FILE = "allowed"
+"""The list's name below the folder of keys."""
+USER = re.compile(r"[\w.@+-]{1,64}")
+MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Whose key somebody came with. `admin` sees, fetches and cancels everybody's jobs."""
+
+    user: str
+    key: str
+    admin: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.key}{' admin' if self.admin else ''}"
+
+
+OURSELVES = Guest("", "", admin=True)
+"""Whoever comes where no keys are asked for: it says itself which user it is."""
+
+
+class AllowList:
+    """The list in the file `path`, as it is now."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, ...] | None = None
+        self._guests: dict[str, Guest] = {}
+
+    def guest(self, key: str) -> Guest | None:
+        """Whose key this is; None for one that is not, or not any more, on the list."""
+        self._look()
+        return self._guests.get(key)
+
+    def __len__(self) -> int:
+        self._look()
+        return len(self._guests)
+
+    def _look(self) -> None:
+        try:
+            status = self._path.stat()
+            seen: tuple[int, ...] = (
+                status.st_mtime_ns,
+                status.st_size,
+                status.st_ino,
+                status.st_mode,
+            )
+        except OSError:
+            seen = ()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._guests = {guest.key: guest for guest in guests(self._path)}
+        except BadKey as error:  # nobody, rather than whoever was on a list that is not trusted now
+            self._guests = {}
+            log.error("nobody is let in: %s", error.text)
+        else:
+            log.info("%d keys are allowed by %s", len(self._guests), self._path)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a daemon needs to ask for keys."""
+
+    own: Pair
+    allowed: AllowList
+
+
+def guard_of(addresses: Addresses, folder: Path, required: bool) -> Guard | None:
+    """What stands at the daemon's door; None where only this machine can reach it and no keys are `required`.
+
+    Raises `BadKey` when it has no key for an address that others can reach.
+    """
+    if not (addresses.is_open or (required and addresses.control.startswith("tcp://"))):
+        return None
+    try:
+        own = keys.read(folder / KEY_FILES[DAEMON])
+        allowed = AllowList(folder / FILE)
+        list(guests(folder / FILE))
+    except BadKey as error:
+        raise BadKey(
+            f"{addresses.control} is to be listened on with keys only, and {error.text}",
+            f"{error.hint} Then allow each user's: voidbridge keys allow USER KEY. "
+            "Without keys a daemon listens on 127.0.0.1 or ipc://PATH.",
+        ) from error
+    if not len(allowed):
+        log.warning("no key is allowed yet; do it with: voidbridge keys allow USER KEY")
+    return Guard(own, allowed)
+
+
+def guests(path: Path) -> Iterator[Guest]:
+    """The keys of a list, each once; a list that is not there has none. Lines that are none are logged.
+
+    Raises `BadKey` when the file cannot be read, or others can write it.
+    """
+    seen: set[str] = set()
+    for number, line in enumerate(_lines(path), 1):
+        entry = _entry(line)
+        if entry and entry.key not in seen:
+            seen.add(entry.key)
+            yield entry
+        elif entry or line.split("#")[0].strip():
+            log.warning("%s, line %d is passed over: %s", path, number,
+                        "this key is there already" if entry else "it is not USER KEY")  # fmt: skip
+
+
+def allow(path: Path, guest: Guest) -> None:
+    """Adds a key. Raises `BadKey` for a name that is none, and for a key that is on the list."""
+    if not USER.fullmatch(guest.user):
+        raise BadKey(
+            f"{guest.user[:80]!r} is no name of a user",
+            "Use up to 64 letters, digits, dots, dashes, @ and +.",
+        )
+    for known in guests(path):
+        if known.key == guest.key:
+            raise BadKey(
+                f"this key is allowed already, as that of {known.user}",
+                "To change that, revoke it first: voidbridge keys revoke KEY",
+            )
+    _write(path, [*_lines(path), str(guest)])
+
+
+def revoke(path: Path, who: str) -> list[Guest]:
+    """Takes a key, or all keys of a user, off the list, and returns them. Raises `BadKey` when there is none."""
+    gone, kept = [], []
+    for line in _lines(path):
+        entry = _entry(line)
+        if entry and who in (entry.key, entry.user):
+            gone.append(entry)
+        else:
+            kept.append(line)
+    if not gone:
+        raise BadKey(
+            f"no key of {who[:80]!r} is allowed", "`voidbridge keys list` shows all that are."
+        )
+    _write(path, kept)
+    return gone
+
+
+def _entry(line: str) -> Guest | None:
+    words = line.split()
+    if (len(words) == 3 and words[2] != "admin") or not 2 <= len(words) <= 3:
+        return None
+    if line.startswith("#") or not (USER.fullmatch(words[0]) and keys.Z85.fullmatch(words[1])):
+        return None
+    return Guest(words[0], words[1], len(words) == 3)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            text = file.read(MOST_BYTES + 1).decode()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadKey(f"the list of allowed keys {path} cannot be read: {error}") from error
+    if os.name == "posix" and (
+        stat.S_IMODE(status.st_mode) & 0o022 or status.st_uid not in (os.geteuid(), 0)
+    ):
+        raise BadKey(
+            f"other users of this machine can write the list of allowed keys {path}",
+            f"Look through it, then run: chown {os.geteuid()} {path}; chmod 600 {path}",
+        )
+    if len(text) > MOST_BYTES:
+        raise BadKey(f"the list of allowed keys {path} is longer than {MOST_BYTES} bytes")
+    return text.splitlines()
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    """As a whole: a daemon that looks meanwhile sees the old list or the new one."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary(path).unlink(missing_ok=True)
+        file = os.open(temporary(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(file, "w", encoding="utf-8") as text:
+            text.writelines(f"{line}\n" for line in lines)
+            text.flush()
+            os.fsync(file)
+    except OSError as error:
+        raise BadKey(f"the list of allowed keys {path} cannot be written: {error}") from error
+    publish(path)

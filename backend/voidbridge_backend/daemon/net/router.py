@@ -1,0 +1,359 @@
+"""The daemon's two sockets and who comes in through them: bound, guarded by keys, read and written.
+
+Knows nothing of jobs. Used on the daemon's own thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import Enum
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+from zmq.utils import z85
+from zmq.utils.monitor import recv_monitor_message
+
+from voidbridge_protocol import keys
+from voidbridge_protocol.codec import MAX_HEADER, MAX_REQUEST, Frame, decode, encode
+from voidbridge_protocol.errors import BadMessage, RequestError, UnknownKey, VoidbridgeError
+from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
+from voidbridge_protocol.receive import receive
+
+from .allowed_keys import OURSELVES, Guard, Guest
+from .connections import Lobby, Place, Visitor
+from .descriptors import borrowed
+from .endpoints import Addresses
+from .log_limit import Ration
+
+log = logging.getLogger(__name__)
+
+TURN = {False: 64, True: 8}
+"""Messages taken from control and bulk before the other has its turn: control is never behind more than 16 MiB."""
+STRIKES, MOST_STRUCK = 8, 4096
+"""Malformed messages after which a peer is not answered any more, and how many such are remembered."""
+EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+LOOK_S, AWAY_S = 1.0, 5.0
+"""Silent connections are looked for so often. A daemon that did not for so long was stopped itself: what was said
+lies unread."""
+ZAP, DOMAIN = "inproc://zeromq.zap.01", b"voidbridge"
+KEY = "User-Id"
+"""The property of a message under which libzmq gives back what a knock was answered with: here the key."""
+
+
+class Sent(Enum):
+    """What became of a message."""
+
+    ON_ITS_WAY = "on its way"
+    NO_ROOM = "no room"
+    """The client is slow; nothing was said."""
+    NOBODY = "nobody"
+    """The client is gone."""
+
+
+class Line(NamedTuple):
+    """A connection. The routing id alone is not enough: a peer may choose that of another socket's."""
+
+    bulk: bool
+    route: bytes
+
+
+class Heard(NamedTuple):
+    """What somebody said, and who that is."""
+
+    line: Line
+    peer: str
+    """Where it came from, for the log."""
+    place: Place
+    guest: Guest
+    message: Message
+    payload: Frame | None
+
+
+class Garbled(NamedTuple):
+    """What somebody said that is no message, or who may not speak."""
+
+    line: Line
+    peer: str
+    error: VoidbridgeError
+
+
+class Gate:
+    """Both sockets. Without a guard whoever reaches them is let in."""
+
+    def __init__(self, addresses: Addresses, guard: Guard | None, most_strangers: int) -> None:
+        """Raises `RequestError` when an address is in use or cannot be had."""
+        self._guard = guard
+        self.announced = addresses.announced
+        """How clients are told of the bulk socket."""
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._strikes: dict[Line, int] = {}
+        self._knocked: set[tuple[bytes, str]] = set()
+        self._ration = Ration()
+        self._lobby = Lobby(most_strangers)
+        self._looked = 0.0
+        if guard:  # before the sockets: without it libzmq would let every key in
+            self._knocks = self._context.socket(zmq.REP)
+            self._knocks.linger = 0
+            self._knocks.bind(ZAP)
+        self._sockets = {
+            False: self._router(addresses.control, MAX_REQUEST),
+            True: self._router(addresses.bulk, MAX_CHUNK),
+        }
+        self._doorbells = {
+            bulk: end.get_monitor_socket(EVENTS) for bulk, end in self._sockets.items()
+        }
+        with_keys = " with keys" if guard else ""
+        log.info("listening on %s%s", addresses.control, with_keys)
+
+    def close(self) -> None:
+        for end in self._sockets.values():
+            end.disable_monitor()  # else the context waits for ever
+        self._context.destroy(linger=200)
+
+    def register(self, poller: zmq.Poller) -> None:
+        knocks = [self._knocks] if self._guard else []
+        for end in (*self._sockets.values(), *self._doorbells.values(), *knocks):
+            poller.register(end, zmq.POLLIN)
+
+    def heard(self) -> Iterator[Heard | Garbled]:
+        """What was said on both sockets, a bounded number of messages."""
+        self._answer_knocks()
+        self._see_who_comes()
+        for bulk, end in self._sockets.items():
+            for _ in range(TURN[bulk]):
+                try:
+                    route, *frames = receive(end)
+                except zmq.Again:
+                    break
+                line, peer = Line(bulk, route.bytes), _address(route)
+                if self._strikes.get(line, 0) >= STRIKES:
+                    continue
+                try:
+                    guest = self._guest(route)
+                    peer = f"{guest.user}@{peer}" if guest.user else peer
+                    said = decode([frame.buffer for frame in frames])
+                    place = Place(bulk, int(route.get(zmq.SRCFD)))
+                    yield Heard(line, peer, place, guest, *said)
+                except VoidbridgeError as error:
+                    yield Garbled(line, peer, error)
+
+    def knows(self, heard: Heard) -> None:
+        """What was said is what a client says: it may stay."""
+        self._lobby.spoke(heard.place, time.monotonic())
+
+    def refusal(self, line: Line, peer: str, error: VoidbridgeError) -> Refused:
+        """What to answer; who says too much that is no message is not heard any more."""
+        if isinstance(error, BadMessage):
+            if len(self._strikes) > MOST_STRUCK:
+                self._strikes.clear()
+            self._strikes[line] = self._strikes.get(line, 0) + 1
+        self.note(peer, f"refused: {error.text}", code=error.code)
+        return Refused(error.code, error.text, error.hint)
+
+    def send(self, line: Line, message: Message, payload: Frame | None = None) -> bool:
+        """Whether this client is still there, and may go on."""
+        sent = self._sent(line, message, payload)
+        # Control is absolute, and `query` has the whole truth: a slow client misses little. But nothing
+        # said on bulk is said twice: there the client has to begin anew.
+        return sent is Sent.ON_ITS_WAY or (sent is Sent.NO_ROOM and not line.bulk)
+
+    def send_what_fits(self, line: Line, messages: Iterator[Message]) -> Iterator[Message] | None:
+        """As many as there is room for now. What is left of them; None when nothing is, or nobody is there."""
+        for message in messages:
+            sent = self._sent(line, message)
+            if sent is Sent.NO_ROOM:
+                return chain([message], messages)
+            if sent is Sent.NOBODY:
+                break
+        return None
+
+    def _sent(self, line: Line, message: Message, payload: Frame | None = None) -> Sent:
+        frames = [line.route, *encode(message, payload)]
+        try:
+            self._sockets[line.bulk].send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return Sent.NO_ROOM
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return Sent.NOBODY
+        return Sent.ON_ITS_WAY
+
+    def lets_in(self, guest: Guest) -> bool:
+        """Whether somebody who came in may stay."""
+        return not self._guard or self._guard.allowed.guest(guest.key) == guest
+
+    def note(self, peer: str, text: str, level: int = logging.INFO, **fields: object) -> None:
+        """A line of the log that somebody outside causes; of one who causes many most are only counted."""
+        if self._ration.allows(peer):
+            log.log(level, "%s", text, extra={**fields, "peer": peer})
+
+    def tick(self, now: float) -> None:
+        """Call it often."""
+        for peer, lines in self._ration.left_out(now):
+            log.warning("%d lines were not written", lines, extra={"peer": peer})
+        if now - self._looked > LOOK_S:
+            if now - self._looked > AWAY_S:
+                self._lobby.excuse(now)
+            self._looked = now
+            for visitor in self._lobby.overdue(now):
+                _hang_up(visitor)
+
+    # -- who is there -------------------------------------------------------------------------------
+
+    def _see_who_comes(self) -> None:
+        for bulk, bell in self._doorbells.items():
+            while bell.poll(0):
+                event = recv_monitor_message(bell)
+                place = Place(bulk, int(event["value"]))
+                if event["event"] == zmq.EVENT_ACCEPTED:
+                    self._greet(place)
+                else:
+                    self._lobby.left(place)
+
+    def _greet(self, place: Place) -> None:
+        try:
+            with borrowed(place.descriptor) as end:
+                address = str(end.getpeername()[0]) if end.family != socket.AF_UNIX else ""
+                mark = os.fstat(end.fileno()).st_ino
+        except OSError:
+            return  # gone already; on Windows a connection is no descriptor, and stays
+        for visitor in self._lobby.came(Visitor(place, mark, address, time.monotonic())):
+            self.note(visitor.address, "too many connections before a hello: the oldest is closed")
+            _hang_up(visitor)
+
+    # -- who is let in ------------------------------------------------------------------------------
+
+    def _guest(self, frame: zmq.Frame) -> Guest:
+        """Whose key this message came with. Raises `UnknownKey` for one that was allowed once."""
+        if not self._guard:
+            return OURSELVES
+        guest = self._guard.allowed.guest(str(frame.get(KEY)))
+        if guest is None:
+            raise UnknownKey("the key of this client is not allowed any more")
+        return guest
+
+    def _answer_knocks(self) -> None:
+        """ZAP (RFC 27): libzmq asks here about everybody who came through the CURVE handshake."""
+        while self._guard:
+            try:
+                version, number, _, address, _, mechanism, *credentials = (
+                    self._knocks.recv_multipart(zmq.NOBLOCK)
+                )
+            except zmq.Again:
+                return
+            key = ""
+            if mechanism == b"CURVE" and len(credentials) == 1 and len(credentials[0]) == 32:
+                key = z85.encode(credentials[0]).decode()
+            if self._guard.allowed.guest(key):
+                answer = [b"200", b"OK", key.encode(), b""]
+            else:
+                answer = [b"400", b"this key is not allowed", b"", b""]
+                self._note(address, key)
+            self._knocks.send_multipart([version, number, *answer])
+
+    def _note(self, address: bytes, key: str) -> None:
+        """Each stranger once."""
+        if (address, key) not in self._knocked:
+            if len(self._knocked) >= MOST_STRUCK:
+                self._knocked.clear()
+            self._knocked.add((address, key))
+            peer = address.decode("ascii", "replace")
+            self.note(peer, f"not let in: the key {key}", logging.WARNING)
+
+    # -- binding ------------------------------------------------------------------------------------
+
+    def _router(self, address: str, largest: int) -> zmq.Socket[bytes]:
+        router = self._context.socket(zmq.ROUTER)
+        router.linger = 0
+        router.ipv6 = "[" in address
+        router.router_mandatory = True  # else what does not fit is dropped in silence
+        router.maxmsgsize = max(largest, MAX_HEADER) + keys.ADDED
+        router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
+        router.handshake_ivl = 5000
+        _notice_the_vanished(router)
+        if self._guard:
+            router.curve_server = True
+            router.curve_secretkey = self._guard.own.secret.encode()
+            router.zap_domain = DOMAIN
+        try:
+            if address.startswith("ipc://"):
+                _bind_privately(router, Path(address.removeprefix("ipc://")))
+            else:
+                router.bind(address)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise RequestError(
+                f"cannot listen on {address}: {error}",
+                "Stop the daemon that has this address, or choose another with --listen.",
+            ) from error
+        return router
+
+
+def _hang_up(visitor: Visitor) -> None:
+    """Ends a connection of libzmq's: it finds that out itself, and closes it."""
+    with suppress(OSError), borrowed(visitor.place.descriptor) as end:
+        if os.fstat(end.fileno()).st_ino == visitor.mark:  # else the descriptor is another's by now
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def _address(frame: zmq.Frame) -> str:
+    """Where a message came from; a Unix socket has no address."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return "local"
+
+
+def _notice_the_vanished(router: zmq.Socket[bytes]) -> None:
+    """A machine that lost its power says no goodbye: its connections would be held for ever.
+
+    The system's own probes, not those of ZMTP, which fail behind a long frame.
+    """
+    router.tcp_keepalive = 1
+    router.tcp_keepalive_idle, router.tcp_keepalive_intvl, router.tcp_keepalive_cnt = 30, 10, 3
+    router.tcp_maxrt = 60_000
+
+
+def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:
+    """A Unix socket that only its user can open, from its first moment on, in a folder of the same kind."""
+    if str(path).startswith("@"):
+        raise RequestError(
+            "an abstract Unix socket has no rights: every user of the machine could open it",
+            "Name a path, as ipc:///run/user/1000/voidbridge/ctl.",
+        )
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = path.parent.stat()
+    except OSError as error:
+        raise RequestError(
+            f"cannot listen on ipc://{path}: {error.strerror}", "Choose another folder."
+        ) from error
+    if folder.st_uid != os.geteuid() or stat.S_IMODE(folder.st_mode) & 0o077:
+        raise RequestError(
+            f"{path.parent} can be entered by other users of this machine, and a daemon without keys "
+            "lets in whoever reaches its socket",
+            f"Run: chmod 700 {path.parent}, or choose a folder of your own.",
+        )
+    if _is_served(path):
+        raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take it from its daemon
+    before = os.umask(0o177)
+    try:
+        router.bind(f"ipc://{path}")
+    finally:
+        os.umask(before)
+
+
+def _is_served(path: Path) -> bool:
+    """Whether somebody listens on this Unix socket; one that a killed daemon left is nobody's."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

@@ -1,0 +1,181 @@
+"""An HTTP port for machines that watch: is the daemon alive, is it ready, what does it count.
+
+On 127.0.0.1 only, and off unless a port is set. It knows what the daemon's own thread last told it, so a daemon
+whose thread hangs is not alive, though this port answers. It names no job, no user and no file.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from voidbridge_protocol.errors import RequestError
+
+from .metrics import STATES, Vitals
+
+ALIVE_S = 10.0
+"""The daemon's thread tells how it does every second; after so long without it hangs."""
+HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+"""A page in somebody's browser that made its own name point here says another."""
+
+
+class Monitor:
+    """Serves until it is closed. Raises `RequestError` when the port is taken."""
+
+    def __init__(self, port: int, software: str) -> None:
+        self._latest: tuple[float, Vitals] | None = None
+        registry = CollectorRegistry()
+        registry.register(_Numbers(self, software))
+        try:
+            self._server = _Server(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            raise RequestError(
+                f"cannot listen on 127.0.0.1:{port} for HTTP: {error.strerror or error}",
+                "Choose another port with the setting http_port, or 0 for none.",
+            ) from error
+        self._server.monitor, self._server.registry = self, registry
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def publish(self, vitals: Vitals) -> None:
+        """From the daemon's own thread."""
+        self._latest = time.monotonic(), vitals
+
+    @property
+    def alive(self) -> bool:
+        """Whether the daemon's thread does its work."""
+        return self._latest is not None and time.monotonic() - self._latest[0] < ALIVE_S
+
+    @property
+    def latest(self) -> Vitals | None:
+        """What it told last."""
+        return self._latest[1] if self._latest else None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    monitor: Monitor
+    registry: CollectorRegistry
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    server_version, sys_version = "voidbridge", ""
+    timeout = 5.0
+
+    def do_GET(self) -> None:
+        monitor = self.server.monitor
+        host = self.headers.get("Host", "127.0.0.1").rsplit(":", 1)[0]
+        if host not in HOSTS:
+            self._say(403, {"error": "this port is for its own machine"})
+        elif self.path == "/health/live":
+            self._say(200 if monitor.alive else 503, {"alive": monitor.alive})
+        elif self.path == "/health/ready":
+            self._ready(monitor)
+        elif self.path == "/metrics":
+            self._send(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
+        else:
+            self._say(404, {"error": "there are /health/live, /health/ready and /metrics"})
+
+    def _ready(self, monitor: Monitor) -> None:
+        if not monitor.alive or monitor.latest is None:
+            self._say(503, {"ready": False, "text": "the daemon does not answer"})
+        else:
+            health = monitor.latest.health
+            self._say(200 if health.ready else 503, asdict(health))
+
+    def _say(self, code: int, what: dict[str, Any]) -> None:
+        self._send(code, json.dumps(what).encode() + b"\n", "application/json")
+
+    def _send(self, code: int, body: bytes, kind: str) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """A probe every few seconds is no news."""
+
+
+class _Numbers(Collector):
+    """What Prometheus is told, made anew from the latest vitals at each question."""
+
+    def __init__(self, monitor: Monitor, software: str) -> None:
+        self._monitor = monitor
+        self._software = software
+
+    def collect(self) -> Iterator[Any]:
+        yield InfoMetricFamily("voidbridge", "The daemon", {"software": self._software})
+        yield _gauge("alive", "1 while the daemon's own thread works", self._monitor.alive)
+        vitals = self._monitor.latest
+        if vitals is None:
+            return
+        health = vitals.health
+        yield _gauge("ready", "1 while a job would be run", self._monitor.alive and health.ready)
+        yield _gauge("disk_free_bytes", "Free on the disk of the spool", health.free)
+        yield _gauge("spool_bytes", "In the spool, when it was last gone through", vitals.spool)
+        yield _gauge("clients", "Connected now", vitals.clients)
+        yield _counter("spool_deleted_bytes", "Deleted from the spool", vitals.deleted)
+        yield _counter("worker_starts", "Worker processes started", vitals.starts)
+        jobs = GaugeMetricFamily("voidbridge_jobs", "Jobs in the table", labels=["state"])
+        for state, count in vitals.jobs.items():
+            jobs.add_metric([state], count)
+        yield jobs
+        ended = CounterMetricFamily(
+            "voidbridge_jobs_ended", "Jobs that came to an end", labels=["state", "code"]
+        )
+        for (state, code), count in vitals.ended.items():
+            ended.add_metric([state, code], count)
+        yield ended
+        yield from _devices(vitals)
+
+
+def _devices(vitals: Vitals) -> Iterator[Any]:
+    states = GaugeMetricFamily(
+        "voidbridge_device", "1 for the state of each device", labels=["device", "state"]
+    )
+    silence = GaugeMetricFamily(
+        "voidbridge_device_silence_seconds",
+        "Since the last step of the engine, while it has something to do",
+        labels=["device"],
+    )
+    for device in vitals.health.devices:
+        for state in STATES:
+            states.add_metric([device.name, state], device.state == state)
+        silence.add_metric([device.name], device.silence)
+    yield states
+    yield silence
+
+
+def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"voidbridge_{name}", what, value=value)
+
+
+def _counter(name: str, what: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(f"voidbridge_{name}", what, value=value)

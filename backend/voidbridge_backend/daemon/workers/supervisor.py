@@ -1,0 +1,278 @@
+"""The worker processes, one a device: started, spoken to, watched, and started again when they die.
+
+Decides nothing about jobs, and what `health` decides about workers it carries out. What workers say is handed to
+`notify`, from threads of this module.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from voidbridge_protocol.errors import DeviceFailed, VoidbridgeError, WorkerDied, WorkerHung
+
+from .watchdog import IDLE, STARTING, Patience, Pulse, Standing
+
+log = logging.getLogger(__name__)
+
+ASKED_TO_STOP_S = 5.0
+"""A worker that was told to stop and goes on for so long is killed."""
+AWAY_S = 5.0
+"""A daemon that did not look for so long was stopped itself: the silence of a worker says nothing then."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A worker said something: `what["event"]` names it."""
+
+    device: str
+    what: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Died:
+    """The worker of a device is gone."""
+
+    device: str
+    code: int
+
+
+@dataclass(frozen=True)
+class Post:
+    """A device as others may see it."""
+
+    device: str
+    state: str
+    """`starting`, `ready`, `busy`, `stalled`, `resting` between two starts, or `quarantined`."""
+    stage: str
+    """Of a busy or stalled one: what its engine does."""
+    silence: float
+    """Of a busy, stalled or starting one: seconds since it was last heard of."""
+    why: str
+    """Of one in quarantine."""
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    pulse: Pulse
+    job: str = ""
+    deadline: float | None = None
+    told_to_go: bool = False
+    prepared: set[str] = field(default_factory=set)
+    """Engines that it was told to load before it had a job for them."""
+    cause: VoidbridgeError | None = None
+    """What ended it, where we know better than its exit code."""
+
+
+@dataclass
+class Supervisor:
+    """Workers for `devices`; `setup` is the first thing that each of them is told."""
+
+    devices: Sequence[str]
+    setup: Mapping[str, Any]
+    notify: Callable[[Said | Died], None]
+    patience: Patience = field(default_factory=Patience)
+    starts: int = 0
+    """Workers that were ever started."""
+    _workers: dict[str, _Worker] = field(default_factory=dict)
+    _standing: dict[str, Standing] = field(default_factory=dict)
+    _stopping: bool = False
+    _ticked: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._standing = {device: Standing() for device in self.devices}
+
+    def tick(self, now: float) -> None:
+        """Starts what should run and does not, kills what should have stopped or hangs. Call it often."""
+        was_away, self._ticked = now - self._ticked > AWAY_S, now
+        for device in self.devices:
+            worker = self._workers.get(device)
+            if worker is None:
+                if not self._stopping and self._standing[device].may_start(now):
+                    self._start(device, now)
+            elif was_away:
+                worker.pulse.beat(now)
+            else:
+                self._look_at(device, worker, now)
+
+    def _look_at(self, device: str, worker: _Worker, now: float) -> None:
+        if worker.deadline is not None and now > worker.deadline:
+            log.warning("worker did not stop in time, killing it", extra={"device": device})
+            worker.deadline, worker.told_to_go = None, True
+            worker.process.kill()
+        elif worker.cause is None and worker.pulse.hangs(now):
+            stage = worker.pulse.stage
+            worker.cause = WorkerHung(
+                f"no step for {worker.pulse.silence(now):.0f} s while {stage}"
+            )
+            log.error("%s, killing the worker", worker.cause.text, extra={"device": device})
+            worker.process.kill()
+
+    def heard(self, device: str, what: Mapping[str, Any], now: float) -> None:
+        """Call it for each `Said`: these are the signs of life."""
+        worker = self._workers.get(device)
+        if worker is None:
+            return
+        match what["event"]:
+            case "ready":
+                worker.pulse.step(now, IDLE)
+                self._standing[device].is_ready()
+            case "progress":
+                worker.pulse.step(now, what["stage"])
+            case "prepared":
+                worker.pulse.step(now, "beginning" if worker.job else IDLE)
+            case "unusable":
+                worker.cause = DeviceFailed(what["text"])
+            case _:
+                worker.pulse.beat(now)
+
+    def run(self, device: str, job: str, order: Mapping[str, Any], now: float) -> None:
+        if worker := self._workers.get(device):
+            worker.job = job
+            if worker.pulse.stage == IDLE:  # else it loads the engine, which takes its time
+                worker.pulse.step(now, "beginning")
+            self._tell(device, {"do": "run", "job": job, **order})
+
+    def prepare(self, device: str, engine: str) -> None:
+        """The worker loads this engine, whose first job is on its way. Once is enough."""
+        worker = self._workers.get(device)
+        if worker and engine not in worker.prepared:
+            worker.prepared.add(engine)
+            self._tell(device, {"do": "prepare", "engine": engine})
+
+    def interrupt(self, device: str, job: str, now: float) -> None:
+        """Asks the worker to let go of its job; it is killed if it does not."""
+        if worker := self._workers.get(device):
+            worker.deadline = now + ASKED_TO_STOP_S
+            self._tell(device, {"do": "cancel", "job": job})
+
+    def let_go(self, device: str, now: float) -> None:
+        """The worker ended its job by itself: nothing to kill it for."""
+        if worker := self._workers.get(device):
+            worker.deadline, worker.job = None, ""
+            worker.pulse.step(now, IDLE)
+        self._standing[device].ended_well()
+
+    def lost(self, device: str, code: int, now: float) -> VoidbridgeError:
+        """Call it for each `Died`. What it died of."""
+        worker = self._workers.pop(device, None)
+        if worker is None:
+            return WorkerDied(f"the worker ended with code {code}")
+        if worker.process.stdin:
+            with suppress(OSError):  # what it had not read goes nowhere
+                worker.process.stdin.close()
+        cause = worker.cause or WorkerDied(f"the worker ended {_how(code)}{_when(worker)}")
+        standing = self._standing[device]
+        if worker.told_to_go or self._stopping:
+            standing.rests(now)
+            return cause
+        at_fault = "" if isinstance(cause, DeviceFailed) else worker.job
+        standing.failed(now, cause.text, at_fault)
+        if standing.why:
+            log.error("quarantined: %s", standing.why, extra={"device": device})
+        return cause
+
+    def pardon(self) -> None:
+        """Tries every device again at once."""
+        for standing in self._standing.values():
+            standing.pardon()
+
+    def posts(self, now: float) -> list[Post]:
+        """Every device and how it does."""
+        return [self._post(device, now) for device in self.devices]
+
+    def _post(self, device: str, now: float) -> Post:
+        worker, standing = self._workers.get(device), self._standing[device]
+        if standing.why:
+            return Post(device, "quarantined", "", 0.0, standing.why)
+        if worker is None:
+            return Post(device, "resting", "", 0.0, "")
+        pulse = worker.pulse
+        state = {STARTING: "starting", IDLE: "ready"}.get(pulse.stage, "busy")
+        stage = pulse.stage if state == "busy" else ""
+        state = "stalled" if pulse.stalls(now) else state
+        return Post(device, state, stage, pulse.silence(now), "")
+
+    def pids(self) -> dict[str, int]:
+        return {device: worker.process.pid for device, worker in self._workers.items()}
+
+    def ask_to_stop(self) -> None:
+        """All workers are to end at their next step, and none is started any more."""
+        self._stopping = True
+        for worker in self._workers.values():
+            if worker.process.stdin:
+                with suppress(OSError):
+                    worker.process.stdin.close()
+
+    def stop(self, patience_s: float) -> None:
+        """Ends all workers: at their next step, or after `patience_s` at once."""
+        self.ask_to_stop()
+        until = time.monotonic() + patience_s
+        for device, worker in self._workers.items():
+            try:
+                worker.process.wait(max(until - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                log.warning("worker did not stop in time, killing it", extra={"device": device})
+                worker.process.kill()
+                worker.process.wait()
+
+    def _start(self, device: str, now: float) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "voidbridge_backend.worker.process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._workers[device] = _Worker(process, Pulse(self.patience, now))
+        self.starts += 1
+        log.info("worker started", extra={"device": device, "pid": process.pid})
+        threading.Thread(
+            target=self._listen, args=(device, process), name=f"hears {device}", daemon=True
+        ).start()
+        self._tell(device, {"do": "setup", "device": device, **self.setup})
+
+    def _tell(self, device: str, what: Mapping[str, Any]) -> None:
+        worker = self._workers.get(device)
+        if worker is None or worker.process.stdin is None:
+            return  # it died a moment ago: `Died` is on its way
+        try:
+            worker.process.stdin.write(json.dumps(what).encode() + b"\n")
+            worker.process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            log.info("worker is gone", extra={"device": device})
+
+    def _listen(self, device: str, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout
+        with process.stdout as lines:
+            for line in lines:
+                try:
+                    what = json.loads(line)
+                except ValueError:
+                    continue  # half a line of a worker that was killed while it spoke
+                self.notify(Said(device, what))
+        self.notify(Died(device, process.wait()))
+
+
+def _how(code: int) -> str:
+    """An exit code in words: a negative one is a signal."""
+    if code >= 0:
+        return f"with code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"
+
+
+def _when(worker: _Worker) -> str:
+    if worker.pulse.stage == STARTING:
+        return " before it was ready"
+    return f" while {worker.pulse.stage}" if worker.job else ""

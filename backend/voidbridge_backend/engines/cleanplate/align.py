@@ -1,0 +1,173 @@
+"""Laying a source over the surroundings of a hole: to a fraction of a pixel, and at the same exposure.
+
+The camera's motion was found on small pictures of the whole frame; here the plate's own pixels around the
+hole have the last word, so that a background at its own depth fits too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from . import camera
+from .geometry import SAME_PX, Box, Homography, Mask, apply, inverse, is_sane, moves, scaling, shift
+from .sources import Source
+from .tone import Floats, Tone
+
+ALIGN_PIXELS = 700_000
+"""A larger surrounding is aligned on a reduced picture."""
+POINTS = 260
+"""Points of a surrounding that are followed."""
+FURTHEST = 0.02
+"""Part of the surrounding's width by which the camera's motion is corrected at most."""
+BETTER = 0.98
+"""What the refined motion's misfit must come down to, as a part of the camera's."""
+SAMPLES = 4000
+"""Pixels around the hole that exposures are compared on."""
+FLOOR = 0.003
+"""Light, before exposure, that is added to both sides of a ratio so that darkness compares as equal."""
+GAINS = (0.25, 4.0)
+
+
+@dataclass(frozen=True)
+class Surrounding:
+    """A target's pixels in the box around its hole: light, its reduced view, and samples next to the hole."""
+
+    box: Box
+    light: Floats
+    near: Floats
+    """[height, width]: how far it is to the hole in pixels, 0 in it."""
+    seen: camera.View
+    reduce: Homography
+    samples: NDArray[np.intp]
+    """[n, 2] (y, x) in the box."""
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A source with what takes it to the target: a homography, a gain for each channel, a mean misfit."""
+
+    source: Source
+    homography: Homography
+    gain: NDArray[np.float32]
+    misfit: float
+    """Median difference of encoded luma on the samples; infinite where there was nothing to compare."""
+
+
+def surrounding(box: Box, light: Floats, hole: Mask, reach: int, tone: Tone) -> Surrounding:
+    """`light` and `hole` are of `box`; samples are taken up to `reach` pixels from the hole."""
+    size = _aligning_size(box)
+    reduce = scaling(size[0] / box.width, size[1] / box.height)
+    grey = cv2.resize(tone.grey8(light), size, interpolation=cv2.INTER_AREA)
+    seen = camera.view(np.asarray(grey, np.uint8), camera.shown(hole, size), POINTS)
+    near = np.asarray(cv2.distanceTransform((~hole).view(np.uint8), cv2.DIST_L2, 3), np.float32)
+    where = np.flatnonzero((near > 1.5) & (near <= reach))
+    samples = where[:: max(len(where) // SAMPLES, 1)]
+    at = np.column_stack(np.divmod(samples, box.width))
+    return Surrounding(box, light, near, seen, reduce, at)
+
+
+def _aligning_size(box: Box) -> tuple[int, int]:
+    factor = min(1.0, (ALIGN_PIXELS / (box.width * box.height)) ** 0.5)
+    return max(round(box.width * factor), 1), max(round(box.height * factor), 1)
+
+
+def lay(target: Surrounding, source: Source, motion: Homography, tone: Tone) -> Laid:
+    """Refine `motion`, which takes the source's plate to the target's plate, and match the exposure."""
+    refined = _refined(target, source, motion)
+    ways = [motion] if refined is None else [motion, refined]
+    best = Laid(source, motion, np.ones(3, np.float32), np.inf)
+    for way in ways:
+        if moves(way, target.box) < SAME_PX:
+            way = np.eye(3)
+        gain, misfit = _matched(target, source, way, tone)
+        # Few points around the hole can be worse than many all over the frame.
+        if misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
+            best = Laid(source, way, gain, misfit)
+    return best
+
+
+def _refined(target: Surrounding, source: Source, motion: Homography) -> Homography | None:
+    to_small = target.reduce @ shift(-target.box.left, -target.box.top)
+    to_view = to_small @ motion @ shift(source.box.left, source.box.top)
+    view = target.seen.box
+    grey = warp_grey(source.grey, to_view, view, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+    free = warp_grey(source.free, to_view, view, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    there = camera.View(grey, free, np.zeros((0, 2), np.float32))
+    rest = camera.track(target.seen, there, np.eye(3), levels=1)
+    if rest is None or moves(rest, view) > max(FURTHEST * view.width, 3.0):
+        return None
+    refined = inverse(to_small) @ inverse(rest) @ to_small @ motion
+    refined /= refined[2, 2]
+    return refined if is_sane(refined, target.box) else None
+
+
+def warp_grey(
+    picture: NDArray[np.uint8], homography: Homography, box: Box, flags: int, border: int
+) -> NDArray[np.uint8]:
+    """Like `geometry.warp`, for 8 bit pictures; beyond a constant border lies 0."""
+    to_source = inverse(homography) @ shift(box.left, box.top)
+    fetched = cv2.warpPerspective(
+        picture,
+        to_source,
+        (box.width, box.height),
+        flags=flags | cv2.WARP_INVERSE_MAP,
+        borderMode=border,
+    )
+    return np.asarray(fetched, np.uint8)
+
+
+def _matched(
+    target: Surrounding, source: Source, motion: Homography, tone: Tone
+) -> tuple[NDArray[np.float32], float]:
+    neutral = np.ones(3, np.float32)
+    if not len(target.samples):
+        return neutral, np.inf
+    ys, xs = target.samples.T
+    offset = np.array([target.box.left, target.box.top], np.float64)
+    points = np.asarray(np.column_stack([xs, ys]) + offset, np.float64)
+    at = apply(inverse(motion), points) - np.array([source.box.left, source.box.top])
+    whole = np.rint(np.clip(at, -1e6, 1e6)).astype(int)
+    height, width = source.free.shape
+    inside = (whole >= 0).all(1) & (whole[:, 0] < width) & (whole[:, 1] < height)
+    inside[inside] &= source.free[whole[inside, 1], whole[inside, 0]] > 0
+    if inside.sum() < 30:
+        return neutral, np.inf
+    here = target.light[ys[inside], xs[inside]]
+    there = _sampled(source, at[inside])
+    gain = _gain(here, there, tone)
+    misfit = np.abs(tone.encode(here) - tone.encode(there * gain)).mean(1)
+    return gain, float(np.median(misfit))
+
+
+def _gain(here: Floats, there: Floats, tone: Tone) -> NDArray[np.float32]:
+    """What `there` [n, 3] is multiplied with to be as bright as `here`, for each channel."""
+    floor = np.float32(FLOOR / tone.exposure)
+    lit = np.minimum(here.min(1), there.min(1)) > 4 * floor
+    if lit.sum() >= max(0.2 * len(here), 30):
+        ratio = here[lit] / there[lit]
+    else:
+        # Grain rules the dark: the floor keeps its ratios near 1.
+        ratio = (np.maximum(here, 0) + floor) / (np.maximum(there, 0) + floor)
+    return np.asarray(np.clip(np.median(ratio, axis=0), *GAINS), np.float32)
+
+
+def _sampled(source: Source, at: NDArray[np.float64]) -> Floats:
+    """Bilinear light [n, 3] at the points `at` [n, 2] (x, y) of the source's piece."""
+    height, width = source.free.shape
+    x = np.clip(at[:, 0], 0, max(width - 1.001, 0))
+    y = np.clip(at[:, 1], 0, max(height - 1.001, 0))
+    left, top = x.astype(int), y.astype(int)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    u, v = (part[:, None].astype(np.float32) for part in (x - left, y - top))
+    pixels = source.light.reshape(-1, 3)
+
+    def corner(row: NDArray[np.intp], column: NDArray[np.intp]) -> Floats:
+        return np.asarray(np.take(pixels, row * width + column, axis=0), np.float32)
+
+    above = corner(top, left) * (1 - u) + corner(top, right) * u
+    below = corner(bottom, left) * (1 - u) + corner(bottom, right) * u
+    return np.asarray(above * (1 - v) + below * v, np.float32)

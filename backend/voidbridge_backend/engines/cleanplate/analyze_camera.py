@@ -1,0 +1,63 @@
+"""What one pass over all frames of a shot tells: its tone, how the camera moved, what is hidden where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.engines.base import Clip, Pixels, Watch
+from voidbridge_backend.parallel import Pool
+
+from . import plan
+from .camera import Camera, shown
+from .geometry import Mask
+from .tone import Tone, exposed
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Little for each frame, however many there are."""
+
+    tone: Tone
+    camera: Camera
+    holes: dict[int, Mask]
+    """Which pixels of the planning size are hidden, by frame."""
+
+
+def surveyed(clip: Clip, watch: Watch) -> Shot:
+    """Raises what `watch.step` raises; decodes every frame once, and three of them twice."""
+    frames = clip.frames
+    camera = Camera(clip.height, clip.width)
+    holes: dict[int, Mask] = {}
+    with Pool(lambda: watch.step("camera", len(holes), len(frames))) as pool:
+        spread = sorted({frames[0], frames[len(frames) // 2], frames[-1]})
+        tone = exposed(list(pool.each(lambda at: _small(clip.plate(at), camera.size), spread)))
+        looks = pool.each(lambda frame: _look(clip, frame, camera.size, tone), frames)
+        for frame, look in zip(frames, looks, strict=True):
+            camera.add(frame, look.grey, look.free)
+            holes[frame] = look.hole
+        pool.pulse()
+    return Shot(tone, camera, holes)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A frame at the camera's size, `free` is 255 where nothing is hidden; and its hole at the planning size."""
+
+    grey: NDArray[np.uint8]
+    free: NDArray[np.uint8]
+    hole: Mask
+
+
+def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
+    hole = clip.quadmask(frame) != 255
+    grey = tone.grey8(_small(clip.plate(frame), size))
+    free = cv2.erode(shown(hole, size), np.ones((5, 5), np.uint8), borderValue=255)
+    return _Look(grey, np.asarray(free, np.uint8), plan.reduced(hole))
+
+
+def _small(light: Pixels, size: tuple[int, int]) -> Pixels:
+    return np.asarray(cv2.resize(light, size, interpolation=cv2.INTER_AREA), np.float32)

@@ -1,0 +1,274 @@
+"""One background out of several sources that are laid over each other.
+
+Per pixel the sources vote: the weighted median of their luma is the centre, those near it are averaged in
+linear light, the rest (somebody who walked through) has no say. The mean has hardly any grain; one source's
+is put back, another source's on each frame, so that the hole lives as the plate does.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.parallel import Pool
+
+from .align import Laid, warp_grey
+from .geometry import Box, Mask, mapped, shift, warp
+from .tone import WEIGHTS, Floats, Tone
+
+Indices = NDArray[np.intp]
+
+TILE = 256
+"""Side of the tiles that are combined apart from each other, in pixels."""
+AT_ONCE = 16384
+"""Pixels that vote at once: of fewer a call costs more than its work, of more a dozen sources leave the cache."""
+AGREE = 0.02
+"""Encoded difference within which two sources show the same thing, besides what grain and misfit explain."""
+HARSH = 2.0
+"""Light, after exposure, from which on a piece is resampled logarithmically."""
+GRAIN_PX = 2.5
+"""Deviation in pixels of the blur that tells grain from shading."""
+GRAIN_ONLY = 0.45
+"""Part of the agreement beyond which a source differs by more than its grain."""
+RECENT = 10.0
+"""Frames after which a source counts half."""
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """What a tile's sources show, in the order in which they lend their grain."""
+
+    light: Floats
+    """[3, source, pixel]."""
+    shown: Mask
+    """[source, pixel]: whether it is background."""
+    weights: Floats
+    """[source]."""
+
+
+def combined(
+    laid: Sequence[Laid],
+    target: int,
+    box: Box,
+    wanted: Mask,
+    tone: Tone,
+    pool: Pool,
+    recent: float = RECENT,
+) -> tuple[Floats, Mask]:
+    """(light [height, width, 3], where it is known) of `box`, for the pixels that are `wanted` in it."""
+    light = np.zeros((box.height, box.width, 3), np.float32)
+    grain = np.zeros_like(light)
+    known = np.zeros((box.height, box.width), bool)
+    turns = [laid[(target + turn) % len(laid)] for turn in range(len(laid))]
+    weights = [_weight(one, target, laid, recent) for one in turns]
+    spread = _spread(laid)
+
+    def vote(tile: Box) -> None:
+        """Tiles do not overlap, so that each writes what came of it by itself."""
+        layers = _layers(turns, weights, tile, tone)
+        if layers is not None:
+            inside = tile.within(box)
+            means, grains = _voted(layers, spread, tone)
+            shape = 3, tile.height, tile.width
+            light[inside] = means.reshape(shape).transpose(1, 2, 0)
+            grain[inside] = grains.reshape(shape).transpose(1, 2, 0)
+            known[inside] = layers.shown.any(0).reshape(shape[1:]) & wanted[inside]
+
+    for _ in pool.each(vote, _tiles(box, wanted)):
+        pass
+    if len(laid) > 1:
+        # What is left of a source at lower frequencies is no grain but its exposure and its misfit.
+        grain -= cv2.GaussianBlur(grain, (0, 0), GRAIN_PX)
+        light += grain
+    return light, known
+
+
+def _layers(
+    laid: Sequence[Laid], weights: Sequence[float], tile: Box, tone: Tone
+) -> _Layers | None:
+    """None where no source shows any of the tile."""
+    light = np.empty((3, len(laid), tile.height * tile.width), np.float32)
+    shown = np.empty(light.shape[1:], bool)
+    voices: list[float] = []
+    for one, weight in zip(laid, weights, strict=True):
+        free = _shown(one, tile)
+        if free.any():
+            row = len(voices)
+            shown[row] = free.ravel()
+            # One plane for each channel: whatever is computed of them runs in vector instructions.
+            fetched = _fetched(one, tile, tone).reshape(-1, 3)
+            np.multiply(fetched.T, one.gain[:, None], out=light[:, row])
+            voices.append(weight)
+    if not voices:
+        return None
+    some = len(voices)
+    return _Layers(light[:, :some], shown[:some], np.array(voices, np.float32))
+
+
+def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats]:
+    """(light [3, pixel], grain [3, pixel]) of a tile."""
+    pixels = layers.shown.shape[1]
+    light, grain = np.empty((3, pixels), np.float32), np.empty((3, pixels), np.float32)
+    for begin in range(0, pixels, AT_ONCE):
+        some = np.s_[..., begin : begin + AT_ONCE]
+        planes = np.ascontiguousarray(layers.light[some])
+        voices = layers.shown[some] * layers.weights[:, None]
+        mean, near = _vote(planes, voices, spread, tone)
+        light[some], grain[some] = mean, _grain(planes, mean, near)
+    return light, grain
+
+
+def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:
+    for top in range(box.top, box.bottom, TILE):
+        for left in range(box.left, box.right, TILE):
+            tile = Box(left, top, min(left + TILE, box.right), min(top + TILE, box.bottom))
+            part = wanted[tile.within(box)]
+            rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+            if rows.size:
+                yield Box(
+                    left + int(columns[0]),
+                    top + int(rows[0]),
+                    left + int(columns[-1]) + 1,
+                    top + int(rows[-1]) + 1,
+                )
+
+
+def _shown(one: Laid, tile: Box) -> Mask:
+    motion = one.homography @ shift(one.source.box.left, one.source.box.top)
+    free = warp_grey(one.source.free, motion, tile, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    return np.asarray(free > 0)
+
+
+def _fetched(one: Laid, tile: Box, tone: Tone) -> Floats:
+    """The source's light [height, width, 3] at the pixels of `tile`, without its gain."""
+    box, source = one.source.box, one.source
+    if np.array_equal(one.homography, np.eye(3)) and box.holds(tile):
+        return np.asarray(source.light[tile.within(box)], np.float32)
+    # Only the part of the source that the tile sees is widened to float32.
+    seen = _part(one, tile)
+    widened = np.asarray(source.light[seen.within(box)], np.float32)
+    motion = one.homography @ shift(seen.left, seen.top)
+    if widened.max() * tone.exposure < HARSH:
+        return warp(widened, motion, tile)
+    # Beside a lamp, Lanczos undershoots by a part of the lamp's light, far below black.
+    return tone.expand(warp(tone.compress(widened), motion, tile))
+
+
+def _part(one: Laid, tile: Box) -> Box:
+    to_source = np.linalg.inv(one.homography)
+    box = one.source.box
+    seen = mapped(shift(-box.left, -box.top) @ to_source, tile, box.height, box.width)
+    if seen is None:
+        return Box(box.left, box.top, box.left + 1, box.top + 1)
+    return seen.grown(8, box.height, box.width).moved(box.left, box.top)
+
+
+def _weight(one: Laid, target: int, laid: Sequence[Laid], recent: float) -> float:
+    """Nearer in time and a better fit count more."""
+    near = 1 / (1 + abs(one.source.frame - target) / recent)
+    best = min(other.misfit for other in laid)
+    if not np.isfinite(best):
+        return near
+    return float(near * ((best + 0.003) / (min(one.misfit, 1.0) + 0.003)) ** 2)
+
+
+def _spread(laid: Sequence[Laid]) -> float:
+    """The encoded difference that grain and misfit explain."""
+    best = min((one.misfit for one in laid), default=np.inf)
+    return AGREE + 2 * min(best if np.isfinite(best) else 0.0, 0.03)
+
+
+def _vote(planes: Floats, voices: Floats, spread: float, tone: Tone) -> tuple[Floats, Mask]:
+    """One light [3, pixel] of `planes` [3, source, pixel], and which sources [source, pixel] are only grain away.
+
+    `voices` [source, pixel] is the weight of each, 0 where it shows nothing; the light is 0 where all are.
+    """
+    luma = np.einsum("c,ckp->kp", WEIGHTS, planes)
+    away = tone.apart(planes, _of_each(planes, _median(luma, voices)))
+    away *= np.float32(1 / (2 * spread))
+    agree = away * away
+    np.subtract(1, agree, out=agree)
+    _, agree = cv2.threshold(agree, 0, 0, cv2.THRESH_TOZERO)
+    agree *= agree
+    agree *= voices
+    total = agree.sum(0)
+    total[total == 0] = 1
+    mean = np.einsum("kp,ckp->cp", agree, planes)
+    mean /= total
+    return mean, (away < GRAIN_ONLY) & (voices > 0)
+
+
+def _median(luma: Floats, weight: Floats) -> Indices:
+    """[pixel]: the layer with the weighted median of `luma` [layer, pixel].
+
+    Of numbers whose lowest bits name the layer: a sorting network moves them in vector instructions.
+    """
+    layers, pixels = luma.shape
+    names = np.int32((1 << max(layers - 1, 1).bit_length()) - 1)
+    keys = luma.view(np.int32)
+    # The bits of floats are in order when those below zero are turned round.
+    keys = keys ^ ((keys >> 31) & np.int32(0x7FFFFFFF))
+    keys &= ~names
+    keys |= np.arange(layers, dtype=np.int32)[:, None]
+    _sort(keys)
+    keys &= names
+    which = np.arange(pixels)
+    heavy = np.take(weight, keys * np.intp(pixels) + which)
+    for before, one in itertools.pairwise(heavy):
+        one += before
+    below = heavy < heavy[-1] * np.float32(0.5)
+    rank = below.view(np.uint8).sum(0, dtype=np.uint8)
+    return np.asarray(np.take(keys, rank * np.intp(pixels) + which), np.intp)
+
+
+def _sort(rows: NDArray[np.int32]) -> None:
+    """Every column of `rows` [n, pixel] in rising order, in place."""
+    spare = np.empty_like(rows[0])
+    for low, high in _network(len(rows)):
+        np.minimum(rows[low], rows[high], out=spare)
+        np.maximum(rows[low], rows[high], out=rows[high])
+        rows[low] = spare
+
+
+@functools.cache
+def _network(size: int) -> list[tuple[int, int]]:
+    """Which pairs are put in order one after the other, so that all are.
+
+    Merge exchange (Knuth, The Art of Computer Programming, volume 3, 5.2.2, algorithm M).
+    """
+    pairs = []
+    first = 1 << max(size - 1, 0).bit_length() - 1 if size > 1 else 0
+    p = first
+    while p > 0:
+        q, r, d = first, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(size - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+    return pairs
+
+
+def _grain(planes: Floats, mean: Floats, near: Mask) -> Floats:
+    """What the first source that is `near` [source, pixel] the mean [3, pixel] has and that has not."""
+    sources = len(near)
+    # The first is the one with the highest number when they are counted down: a maximum beats a search.
+    first = (near * np.arange(sources, 0, -1, dtype=np.uint8)[:, None]).max(0)
+    grain = _of_each(planes, np.minimum(sources - first.astype(np.intp), sources - 1))
+    grain -= mean
+    grain *= first > 0
+    return grain
+
+
+def _of_each(planes: Floats, chosen: Indices) -> Floats:
+    """[3, pixel]: of each pixel the source that is `chosen` [pixel] for it."""
+    pixels = chosen.size
+    flat = planes.reshape(3, -1)
+    return np.take(flat, chosen * pixels + np.arange(pixels), axis=1)

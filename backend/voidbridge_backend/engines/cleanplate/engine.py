@@ -1,0 +1,67 @@
+"""The engine `cleanplate`: the background behind the object, fetched from the frames that show it.
+
+No weights and no GPU. In three stages: where the camera looked (`survey`, `camera`), which frames show what is
+hidden (`plan`), and then frame by frame (`frame`) the background itself: laid over the hole (`align`), put to the
+vote (`combine`), completed where no frame shows it (`invent`) and joined with its surroundings (`fill`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.parallel import Pool
+from voidbridge_protocol.messages import Settings
+
+from . import plan
+from .analyze_camera import Shot, surveyed
+from .frame import Removal, Task
+
+VERSION = 3
+
+
+class Cleanplate:
+    """Scene-linear light at the plate's own size in and out, nothing clamped."""
+
+    name = "cleanplate"
+
+    def sight(self, height: int, width: int, settings: Settings) -> Sight:
+        return Sight("scene", joins=True)
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": self.name, "version": VERSION}
+
+    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+        holes = [frame for frame in clip.frames if clip.has_hole(frame)]
+        if not holes:
+            return
+        shot = surveyed(clip, watch)
+        progress = _Progress(watch, len(holes))
+        with Pool(progress.pulse) as pool:
+            removal = Removal(clip, shot, pool)
+            # A frame is completed while the next one's sources vote: alone, neither has work for all cores.
+            for voted in pool.ahead(removal.voted, _tasks(clip, shot, holes)):
+                yield voted.frame, removal.completed(voted)
+                progress.done += 1
+            pool.pulse()
+
+
+@dataclass
+class _Progress:
+    watch: Watch
+    of: int
+    done: int = 0
+
+    def pulse(self) -> None:
+        self.watch.step("removing", self.done, self.of)
+
+
+def _tasks(clip: Clip, shot: Shot, frames: list[int]) -> Iterator[Task]:
+    for block in plan.blocks(frames, shot.camera):
+        chosen = plan.sources(block, shot.holes, clip.frames, shot.camera)
+        surroundings = plan.Surroundings(block, shot.holes, shot.camera)
+        needed = {frame: surroundings.needed(frame) for frame in chosen}
+        for frame in block:
+            yield Task(frame, surroundings, needed)

@@ -1,0 +1,161 @@
+"""The work on one frame: the vote over its hole, which needs no other frame's result, and its completion,
+which does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from voidbridge_backend.engines.base import Clip, Pixels
+from voidbridge_backend.parallel import Pool
+
+from . import plan
+from .align import Laid, Surrounding, lay, surrounding
+from .analyze_camera import Shot
+from .combine import combined
+from .fill import joined, smooth
+from .geometry import Box, Mask, around
+from .sources import Source, Sources, piece
+from .synthesize import invented
+from .transient_removal import Lasting
+
+KEPT = 3
+"""Inventions that are remembered, to be brought along to later frames."""
+SLIVER = 0.004
+"""A gap of less than this part of the hole is closed smoothly; it is not worth an invention."""
+CONTEXT = 0.5
+"""How much wider the context of an invention is than the frame's box, as a part of the gap's larger side."""
+BAND_BLOCKS = 3
+"""Blocks of the seam's gain that the band around a hole is wide."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A frame that has a hole, the boxes of its block, and which part of which other frames to ask, best first."""
+
+    frame: int
+    surroundings: plan.Surroundings
+    needed: dict[int, Box | None]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A frame's hole with the band around it on which the seam is measured; all of one box."""
+
+    box: Box
+    light: Pixels
+    """The plate's own, to be written to."""
+    hole: Mask
+    wanted: Mask
+
+
+@dataclass(frozen=True)
+class Voted:
+    """A frame with what other frames show of its hole: light `fill` where it is `known`, of the gap's box."""
+
+    frame: int
+    plate: Pixels
+    target: Surrounding
+    reach: int
+    gap: Gap
+    fill: Pixels
+    known: Mask
+
+
+class Removal:
+    """Of one shot. `voted` may run ahead on another thread than `completed`; both take the frames in order."""
+
+    def __init__(self, clip: Clip, shot: Shot, pool: Pool) -> None:
+        self._clip, self._shot, self._pool = clip, shot, pool
+        self._sources = Sources(clip, shot.tone, plan.MOST + 1)
+        self._inventions: list[Source] = []
+        self._scene: int | None = None
+        self._block_px = max(2, round(clip.width / 480))
+
+    def voted(self, task: Task) -> Voted:
+        frame = task.frame
+        plate, hole = self._clip.plate(frame), self._clip.quadmask(frame) != 255
+        box, reach = task.surroundings.box(frame), task.surroundings.reach(frame)
+        target = surrounding(box, plate[box.slices], hole[box.slices], reach, self._shot.tone)
+        gap = self._gap(target, plate, hole)
+        sources = (
+            self._sources.get(other, part)
+            for other, part in task.needed.items()
+            if part is not None and other != frame
+        )
+        laid = list(self._pool.each(lambda source: self._lay(frame, target, source), sources))
+        fill, known = combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
+        return Voted(frame, plate, target, reach, gap, fill, known)
+
+    def completed(self, voted: Voted) -> Pixels:
+        """The plate of the frame, without what was in its hole."""
+        scene = self._shot.camera.scene(voted.frame)
+        if scene != self._scene:
+            self._inventions.clear()
+            self._scene = scene
+        self._complete(voted)
+        self._pool.pulse()
+        gap, known = voted.gap, voted.known | voted.gap.hole
+        joint = joined(voted.fill, known, gap.light, gap.hole, self._block_px, self._shot.tone)
+        cv2.copyTo(gap.light, (~gap.hole).view(np.uint8), joint)
+        gap.light[...] = joint
+        return voted.plate
+
+    def _gap(self, target: Surrounding, plate: Pixels, hole: Mask) -> Gap:
+        wanted = target.near <= BAND_BLOCKS * self._block_px
+        part = around(wanted) or Box(0, 0, target.box.width, target.box.height)
+        box = part.moved(target.box.left, target.box.top)
+        return Gap(box, plate[box.slices], hole[box.slices], wanted[part.slices])
+
+    def _lay(self, frame: int, target: Surrounding, source: Source) -> Laid:
+        motion = self._shot.camera.between(source.frame, frame)
+        return lay(target, source, motion, self._shot.tone)
+
+    def _complete(self, voted: Voted) -> None:
+        """Fill what no source showed, in place: from earlier inventions, or with a new one."""
+        gap, fill, known = voted.gap, voted.fill, voted.known
+        sliver = SLIVER * int(gap.hole.sum())
+        for source in reversed(self._inventions):
+            missing = gap.hole & ~known
+            if missing.sum() <= sliver:
+                break
+            self._pool.pulse()
+            one = self._lay(voted.frame, voted.target, source)
+            more, shown = combined(
+                [one], voted.frame, gap.box, missing, self._shot.tone, self._pool
+            )
+            fill[shown], known[shown] = more[shown], True
+        missing = gap.hole & ~known
+        if not missing.any():
+            return
+        if missing.sum() <= sliver:
+            light = np.where((known & gap.hole)[..., None], fill, gap.light)
+            fill[missing] = smooth(light, missing)[missing]
+            return
+        new = self._invention(voted, missing)
+        self._inventions.append(new)
+        del self._inventions[:-KEPT]
+        fill[missing] = new.light[gap.box.within(new.box)][missing]
+
+    def _invention(self, voted: Voted, missing: Mask) -> Source:
+        """The part `missing` of the gap completed from a wider context, as a source for later frames."""
+        gap, frame = voted.gap, voted.frame
+        part = around(missing) or gap.box
+        wide = voted.target.box.grown(
+            int(CONTEXT * max(part.width, part.height)), self._clip.height, self._clip.width
+        )
+        inside = gap.box.within(wide)
+        unknown = np.zeros((wide.height, wide.width), bool)
+        unknown[inside] = missing
+        hidden = self._clip.quadmask(frame)[wide.slices] != 255
+        lasting = Lasting(frame, self._clip, self._shot.camera, self._shot.tone, self._pool)
+        light = lasting.seen(wide, voted.plate[wide.slices], hidden, voted.reach)
+        self._pool.pulse()
+        filled = gap.hole & ~missing
+        light[inside][filled] = voted.fill[filled]
+        new = invented(light, unknown, self._shot.tone, self._pool.pulse)
+        self._pool.pulse()
+        return piece(frame, wide, new, np.zeros_like(unknown), self._shot.tone)

@@ -1,0 +1,66 @@
+"""The few decoded pieces of frames that are held at once.
+
+Memory is bounded by how many pieces are held and by how large the holes are, never by the shot's length.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.engines.base import Clip
+
+from .geometry import Box
+from .tone import Floats, Tone
+
+KERNEL = 3
+"""Lanczos reaches this many pixels beyond the one it stands on; none of them may be hidden."""
+HALF_MAX = 65504.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A piece of a frame: light [height, width, 3], its luma, and 255 where it shows background."""
+
+    frame: int
+    box: Box
+    light: NDArray[np.floating]
+    grey: NDArray[np.uint8]
+    free: NDArray[np.uint8]
+
+
+def piece(frame: int, box: Box, light: Floats, hidden: NDArray[np.bool_], tone: Tone) -> Source:
+    """`light` and `hidden` are of the box. What half floats hold well enough is kept as such."""
+    free = (~hidden).view(np.uint8) * np.uint8(255)
+    size = 2 * KERNEL + 1
+    safe = cv2.erode(free, np.ones((size, size), np.uint8), borderValue=255)
+    fits = light.size == 0 or float(max(light.max(), -light.min())) <= HALF_MAX
+    kept = light.astype(np.float16) if fits else light.copy()
+    return Source(frame, box, kept, tone.grey8(light), np.asarray(safe, np.uint8))
+
+
+class Sources:
+    """Pieces by frame, the longest unused thrown away first."""
+
+    def __init__(self, clip: Clip, tone: Tone, most: int) -> None:
+        self._clip, self._tone, self._most = clip, tone, most
+        self._held: OrderedDict[int, Source] = OrderedDict()
+
+    def get(self, frame: int, box: Box) -> Source:
+        """A piece of `frame` that holds at least `box`."""
+        held = self._held.get(frame)
+        if held is None or not held.box.holds(box):
+            # The old piece goes first: two of a frame are never held at once.
+            self._held.pop(frame, None)
+            while len(self._held) >= self._most:
+                self._held.popitem(last=False)
+            light = self._clip.plate(frame)[box.slices]
+            hidden = self._clip.quadmask(frame)[box.slices] != 255
+            held = piece(frame, box, light, hidden, self._tone)
+            self._held[frame] = held
+        self._held.move_to_end(frame)
+        return held

@@ -1,0 +1,22 @@
+"""The engine `void`: Netflix's VOID on CogVideoX-Fun 1.5, run through diffusers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from voidbridge_backend.engines.base import Engine
+
+from . import options, selftest, weights
+from .engine import Void
+
+
+def make(device: str, models: Path | None) -> Engine:
+    """The engine with the models in `models`, for `device` ("cpu", "cuda:0").
+
+    Raises `ModelMissing` naming every file that is not there, `BadSetting` for options that cannot be,
+    `EngineFailed` when this machine fails the self-test.
+    """
+    folder = weights.require(models, 1)
+    engine = Void(folder, device, options.from_folder(folder))
+    selftest.check(str(engine.residence.device), engine.dtype, engine.options.linears)
+    return engine

@@ -1,0 +1,237 @@
+"""The engine `void`: one job from a clip to frames, with networks that stay loaded between jobs."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_protocol.errors import OutOfMemory
+from voidbridge_protocol.messages import Settings
+
+from . import flow, fp8, kernels, memory, networks, weights
+from .denoiser import Denoiser
+from .detail import Smaller, enlargement
+from .device_placement import Residence
+from .inputs import Footage
+from .memory import Demand, Plan
+from .options import Options
+from .prompts import Prompts
+from .run import Job
+from .timeline import latents_of, stretch, windows
+from .vae import Vae
+
+VERSION = 1
+CACHE = "prompts"
+"""Folder in the models folder that embeddings of prompts are kept in."""
+
+
+class Void:
+    """Netflix's VOID. Loads a network when a job first needs it, and keeps it."""
+
+    name = "void"
+
+    def __init__(self, models: Path, device: str = "cpu", options: Options | None = None) -> None:
+        """Raises `ModelMissing` when `models` lacks anything that one pass needs."""
+        self.models = weights.require(models, 1)
+        self.options = options or Options()
+        self.residence = Residence(device)
+        self.dtype = _type(self.options.precision, self.residence.is_cpu)
+        self.attention = kernels.attention(self.options.attention, self.residence.device)
+        if self.options.linears == "fp8":
+            fp8.require(self.residence.device)
+        self.prompts = Prompts(models, self.dtype, models / CACHE)
+        self.flow = flow.best(models, device)
+        self._vae: Vae | None = None
+        self._denoisers: dict[int, Denoiser] = {}
+        self._prints: dict[str, str] = {}
+        self._plan: Plan | None = None
+
+    def sight(self, height: int, width: int, settings: Settings) -> Sight:
+        """The model's own size, upright for an upright region; a whole multiple of it where detail is wanted."""
+        high, wide = self._size(height, width)
+        times = enlargement((height, width), (high, wide)) if settings.detail else 1
+        return Sight("model", (high * times, wide * times))
+
+    def seen(self, footage: Footage, settings: Settings) -> Footage:
+        """What the model's passes see of `footage`: without detail, that itself."""
+        times = footage.height // self._size(footage.height, footage.width)[0]
+        if not settings.detail or times <= 1:
+            return footage
+        return Footage(Smaller(footage.clip, times), footage.frames, self.options.window)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """The model's size for a picture of these proportions."""
+        size = (self.options.height, self.options.width)
+        return size if (height > width) == (size[0] > size[1]) else size[::-1]
+
+    def describe(self) -> dict[str, Any]:
+        """Fingerprints of the weights, options, device and versions. Reads samples of every file once.
+
+        The same before and after a job: the memory plan depends on the moment and is told to the watcher.
+        """
+        self._prints = self._prints or networks.fingerprints(self.models)
+        return {
+            "engine": self.name,
+            "version": VERSION,
+            "models": dict(self._prints),
+            "options": {
+                name: getattr(self.options, name) for name in self.options.__dataclass_fields__
+            },
+            "device": str(self.residence.device),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "attention": self.attention,
+            "flow": self.flow.name,
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+        }
+
+    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+        """See `Engine.remove`. The model is shown the hole's frames and as many around them as it takes."""
+        holes = [index for index, frame in enumerate(clip.frames) if clip.has_hole(frame)]
+        if not holes:
+            return
+        weights.require(self.models, settings.passes)
+        begin, stop = stretch((holes[0], holes[-1] + 1), len(clip.frames), self.options.window)
+        footage = Footage(clip, clip.frames[begin:stop], self.options.window)
+        wanted = {clip.frames[index] for index in holes}
+        last = holes[-1] + 1 - begin
+        given, failed = 0, None
+        frames: Iterator[Pixels] = iter(())
+        while True:
+            try:
+                frames = Job(self, footage, settings, watch, failed).frames(last)
+                for index, pixels in enumerate(frames):
+                    if index < given:
+                        continue  # A plan that failed got as far as this.
+                    given = index + 1
+                    if footage.frames[index] in wanted:
+                        yield footage.frames[index], pixels
+                return
+            except (MemoryError, RuntimeError) as error:
+                said = _memory_trouble(error)
+                if said is None:
+                    raise
+                if failed is not None or self._plan is None:
+                    raise self._out_of_plans(footage, settings, failed, said) from error
+                failed = self._plan
+            # Out of the clause, where the error no longer holds on to what filled the memory.
+            frames = iter(())
+            self._let_go()
+            self._plan = None
+            watch.warn(f"memory ran out with the plan {failed.name} ({said}); trying a smaller one")
+
+    def load(self, passes: int, watch: Watch) -> None:
+        """Read the networks that a job needs and that are not here yet; says so only when there are any."""
+        lacking = [number for number in range(1, passes + 1) if number not in self._denoisers]
+        of = len(lacking) + (self._vae is None)
+        for done, number in enumerate(lacking):
+            watch.step("loading the model", done, of)
+            self.denoiser(number)
+        if self._vae is None:
+            watch.step("loading the model", of - 1, of)
+            self.vae()
+
+    def vae(self) -> Vae:
+        if self._vae is None:
+            self._vae = networks.vae(self.models, self.dtype)
+            kernels.lay_out(self._vae.network, self.options.vae_layout)
+        return self._vae
+
+    def denoiser(self, number: int) -> Denoiser:
+        if number not in self._denoisers:
+            made = networks.denoiser(self.models, number, self.dtype)
+            made.attention = self.attention
+            if self.options.linears == "fp8":
+                fp8.replace_linears(made.network.transformer_blocks, self.residence.device)
+            self._denoisers[number] = made
+        return self._denoisers[number]
+
+    def plan(
+        self, footage: Footage, settings: Settings, watch: Watch, failed: Plan | None = None
+    ) -> Plan:
+        """How this job uses the device's memory, smaller than `failed`. Raises `OutOfMemory` with the numbers."""
+        if self.residence.is_cpu:
+            found = memory.on_cpu(failed)
+        elif self.options.plan is not None and failed is None:
+            found = Plan(self.options.plan)
+        else:
+            free, demand = self.residence.free(), self.demand(footage, settings)
+            found = memory.chosen(free, demand, failed)
+            watch.warn(f"memory plan {found.name}: {memory.table(free, demand)[found.name]}")
+        if self._plan not in (None, found):
+            self._let_go()
+        self._plan = found
+        return found
+
+    def _let_go(self) -> None:
+        """Drop what was made ready for a plan; reading it again only maps files."""
+        self.residence.clear()
+        self._denoisers.clear()
+        self._vae = None
+        gc.collect()
+        if not self.residence.is_cpu:
+            torch.cuda.empty_cache()
+
+    def _windows(self, footage: Footage) -> int:
+        return len(windows(footage.latents, self.options.window, self.options.overlap).runs)
+
+    def _out_of_plans(
+        self, footage: Footage, settings: Settings, failed: Plan | None, said: str
+    ) -> OutOfMemory:
+        tried = " and then ".join(plan.name for plan in (failed, self._plan) if plan)
+        size = f"{footage.width} x {footage.height} pixels, {footage.length} frames"
+        numbers = ""
+        if not self.residence.is_cpu:
+            free, demand = self.residence.free(), self.demand(footage, settings)
+            plans = memory.table(free, demand).items()
+            numbers = "; " + ", ".join(f"{name} needs {needs}" for name, needs in plans)
+        return OutOfMemory(f"memory ran out at {size}, with the plans {tried}: {said}{numbers}")
+
+    def demand(self, footage: Footage, settings: Settings) -> Demand:
+        """What a job on `footage`, as the passes see it, asks of the device's memory."""
+        vae, denoiser = self.vae(), self.denoiser(1)
+        guided = self.options.guidance != 1 or (
+            settings.passes == 2 and self.options.second_guidance != 1
+        )
+        config = denoiser.network.config
+        return Demand(
+            transformer=_bytes(denoiser.network),
+            vae=_bytes(vae.network),
+            passes=settings.passes,
+            blocks=denoiser.blocks,
+            pixels=footage.height * footage.width,
+            latents=min(latents_of(self.options.window), footage.latents),
+            batch=2 if guided else 1,
+            width=vae.network.config.block_out_channels[0],
+            tokens_width=config.num_attention_heads * config.attention_head_dim,
+            number=self.dtype.itemsize,
+            reused=self._windows(footage)
+            if settings.is_preview and self.options.preview_reuse
+            else 0,
+        )
+
+
+def _type(precision: str, is_cpu: bool) -> torch.dtype:
+    if precision == "auto":
+        return torch.float32 if is_cpu else torch.bfloat16
+    return torch.float32 if precision == "float32" else torch.bfloat16
+
+
+def _memory_trouble(error: Exception) -> str | None:
+    """What an allocator said when it had nothing left; None for any other error."""
+    if isinstance(error, MemoryError):
+        return "the machine's memory"
+    # On a CPU, torch raises no type of its own.
+    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+        return str(error).strip().splitlines()[0]
+    return None
+
+
+def _bytes(network: Any) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())

@@ -1,0 +1,65 @@
+"""A clip as tensors: the stretch that the model is shown, padded to a length that it can take.
+
+Frames are read when they are asked for and not kept. Plates are [1, 3, t, h, w], float32, -1 to 1 for 0 to 1 of
+the clip's model space and not clamped; quadmasks are [1, 1, t, h, w], uint8 codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from voidbridge_backend.engines.base import Clip, Pixels
+from voidbridge_protocol.errors import EngineFailed
+
+from .denoiser import PIXELS_PER_PATCH
+from .seeds import seeded
+from .timeline import latents_of, mirrored, padded
+
+
+class Footage:
+    """`frames` of a clip, in order, forwards and backwards until they are `length` in number."""
+
+    def __init__(self, clip: Clip, frames: Iterable[int], window: int) -> None:
+        self.clip = clip
+        self.frames = list(frames)
+        self.length = padded(len(self.frames), window)
+        self.height, self.width = clip.height, clip.width
+        self._sources = mirrored(len(self.frames), self.length)
+        if self.height % PIXELS_PER_PATCH or self.width % PIXELS_PER_PATCH:
+            raise EngineFailed(
+                f"the model takes whole multiples of {PIXELS_PER_PATCH} pixels, "
+                f"not {self.width} x {self.height}"
+            )
+
+    @property
+    def latents(self) -> int:
+        return latents_of(self.length)
+
+    def plate(self, span: slice) -> Tensor:
+        """The plate of the padded frames in `span`."""
+        pictures = [self.clip.plate(self.frames[index]) for index in self._sources[span]]
+        return torch.from_numpy(np.stack(pictures)).permute(3, 0, 1, 2)[None] * 2 - 1
+
+    def quadmask(self, span: slice) -> Tensor:
+        """The quadmask of the padded frames in `span`."""
+        masks = [self.clip.quadmask(self.frames[index]) for index in self._sources[span]]
+        return torch.from_numpy(np.stack(masks))[None, None]
+
+
+def grain(seed: int, span: slice, height: int, width: int) -> Tensor:
+    """Standard normal noise [1, 3, t, height, width] for the frames in `span`; a frame keeps its own."""
+    drawn = [
+        torch.randn((3, height, width), generator=seeded(seed, "grain", index))
+        for index in range(span.start, span.stop)
+    ]
+    return torch.stack(drawn, dim=1)[None]
+
+
+def pictures(pixels: Tensor) -> list[Pixels]:
+    """The frames [h, w, 3] in the clip's model space of decoded pixels [1, 3, t, h, w]; not clamped."""
+    shown = (pixels[0] / 2 + 0.5).permute(1, 2, 3, 0)
+    return [np.ascontiguousarray(frame.numpy()) for frame in shown]

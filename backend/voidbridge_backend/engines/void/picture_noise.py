@@ -1,0 +1,155 @@
+"""The noise that the second pass starts from: it moves with the first pass's picture.
+
+Pictures come one by one, as float32 [height, width, 3], about 0 to 1 for what a display shows, and are not kept.
+What is returned is [1, latents, 16, h/8, w/8], float32, on the CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from voidbridge_backend.engines.base import Pixels
+
+from .flow import Flow, Picture, Steady
+from .timeline import FRAMES_PER_LATENT, latents_of
+from .vae import PIXELS_PER_LATENT
+from .warped_noise import Warper, blend
+
+FINENESS = 8
+"""Pixels of the noise's grid to one of the flow's, in each direction. 4 costs a quarter and follows coarser."""
+
+REFERENCE_FRAMES = 72
+REFERENCE_SIZE = (480, 720)
+"""What the published script brings every clip to before it looks at its motion."""
+
+
+def aligned(
+    pictures: Iterable[Pixels],
+    size: tuple[int, int],
+    frames: int,
+    seed: int,
+    flow: Flow,
+    *,
+    degradation: float = 0.0,
+    fineness: int = FINENESS,
+    device: str = "cpu",
+) -> Tensor:
+    """Noise for `frames` pictures of `size` (height, width) that lies where the picture lies.
+
+    Motion is looked at in the picture's own proportions at half its size, from each frame to the next, and each
+    latent takes the field of its own frame. Windows share one field, however long the clip. With a
+    `degradation` above 0 as much of the field is replaced by new noise at each latent.
+    """
+    height, width = size
+    warper = Warper(
+        height // PIXELS_PER_LATENT,
+        width // PIXELS_PER_LATENT,
+        seed,
+        box=fineness * PIXELS_PER_LATENT // 2,
+        device=device,
+    )
+    steady = Steady()
+    taken: list[Tensor] = []
+    before: Picture | None = None
+    for index, picture in enumerate(pictures):
+        seen = _displayed(
+            cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        )
+        if before is not None:
+            warper.advance(steady(flow(before, seen)))
+        before = seen
+        if index % FRAMES_PER_LATENT == 0 and len(taken) < latents_of(frames):
+            taken.append(_degraded(warper, degradation))
+    return torch.stack(taken)[None]
+
+
+def reference(
+    pictures: Iterable[Pixels],
+    size: tuple[int, int],
+    frames: int,
+    seed: int,
+    flow: Flow,
+    *,
+    degradation: float = 0.0,
+    fineness: int = FINENESS,
+    device: str = "cpu",
+) -> Tensor:
+    """Noise for `frames` pictures of `size`, made as the published script makes it.
+
+    The clip is brought to 72 frames of 480 x 720, cropped at its sides, and the result is stretched back: the noise
+    moves too far, in steps, and its deviation is about 2/3 instead of 1. The network was shipped with that.
+    """
+    wanted = [
+        round(index * (frames - 1) / (REFERENCE_FRAMES - 1)) for index in range(REFERENCE_FRAMES)
+    ]
+    height, width = REFERENCE_SIZE
+    warper = Warper(
+        height // PIXELS_PER_LATENT,
+        width // PIXELS_PER_LATENT,
+        seed,
+        box=fineness * PIXELS_PER_LATENT // 2,
+        device=device,
+        pool_fresh=True,
+    )
+    noises: list[NDArray[np.float16]] = []
+    before: Picture | None = None
+    for index, picture in enumerate(pictures):
+        for _ in range(wanted.count(index)):
+            covered = _covering(_displayed(picture), height, width)
+            seen = cv2.resize(covered, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+            if before is not None:
+                warper.advance(flow(before, seen))
+            before = seen
+            latent = _degraded(warper, degradation).permute(1, 2, 0)
+            noises.append(latent.numpy().astype(np.float16))
+    return fitted(np.stack(noises), latents_of(frames), size)
+
+
+def fitted(noises: NDArray[np.float16], latents: int, size: tuple[int, int]) -> Tensor:
+    """`noises` [t, h, w, channels] as [1, latents, channels, height/8, width/8]: nearest before in time, bilinear.
+
+    As published. Interpolation averages neighbours, which costs white noise its variance.
+    """
+    height, width = size[0] // PIXELS_PER_LATENT, size[1] // PIXELS_PER_LATENT
+    if noises.shape[:3] == (latents, height, width):
+        return torch.from_numpy(noises.astype(np.float32)).permute(0, 3, 1, 2)[None]
+    chosen = noises[np.linspace(0, len(noises) - 1, latents).astype(int)].astype(np.float32)
+    planes = [
+        [
+            cv2.resize(
+                np.ascontiguousarray(frame[..., c]), (width, height), interpolation=cv2.INTER_LINEAR
+            )
+            for c in range(frame.shape[2])
+        ]
+        for frame in chosen
+    ]
+    return torch.from_numpy(np.array(planes))[None]
+
+
+def _degraded(warper: Warper, amount: float) -> Tensor:
+    latent = warper.latent()
+    return latent if amount == 0 else blend(latent, warper.white(tuple(latent.shape)), amount)
+
+
+def _displayed(picture: Pixels) -> Picture:
+    """8 bits are all that the search for motion looks at; what is shown brighter than white is white to it."""
+    shown: Picture = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return shown
+
+
+def _covering(picture: Picture, height: int, width: int) -> Picture:
+    """`picture` scaled in its proportions until it covers `height` x `width`, and cropped to that at its centre."""
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    rows, columns = math.ceil(picture.shape[0] * scale), math.ceil(picture.shape[1] * scale)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    grown = cv2.resize(picture, (columns, rows), interpolation=how)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    out: Picture = grown[top : top + height, left : left + width]
+    return out

@@ -1,0 +1,265 @@
+"""One clip through one pass or two: what is done, in order, each network where the memory plan has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from voidbridge_backend.engines.base import Pixels, Watch
+from voidbridge_protocol.errors import EngineFailed
+from voidbridge_protocol.messages import Settings
+
+from . import kernels, memory, networks, picture_noise, pipeline, sampling
+from .conditioning import Levels
+from .denoiser import Conditions, Text
+from .detail import Tiling, enlarged
+from .heartbeat import pulsing
+from .inputs import Footage, grain, pictures
+from .memory import Plan
+from .pipeline import Method
+from .vae import Tiles, Vae
+
+if TYPE_CHECKING:
+    from .engine import Void
+
+AGAIN_S = 0.1
+"""While a step takes long, the watcher is told where it is no more often than this."""
+
+
+class Job:
+    """One clip through one pass or two. What both passes are told is encoded once."""
+
+    def __init__(
+        self,
+        engine: Void,
+        footage: Footage,
+        settings: Settings,
+        watch: Watch,
+        failed: Plan | None = None,
+    ) -> None:
+        """`failed` is the memory plan that this job ran out of memory with before."""
+        self.engine, self.settings = engine, settings
+        self.large = footage
+        """In the size of the result; what the passes see of it is `footage`."""
+        self.footage = engine.seen(footage, settings)
+        self.options = engine.options
+        self.watch = watch
+        self.is_short = failed is not None
+        engine.load(settings.passes, watch)
+        self.plan = engine.plan(self.footage, settings, watch, failed)
+        engine.load(settings.passes, watch)  # Where the plan is another than the last job's.
+        if self.options.attention not in ("auto", engine.attention) and not self.is_short:
+            watch.warn(
+                f"the attention {self.options.attention} is not to be had here; {engine.attention} is used"
+            )
+        if self.options.linears == "fp8" and not self.is_short:
+            watch.warn("the model multiplies in 8 bits, which is not lossless (the option linears)")
+        self.steps = self.options.steps_of(settings)
+        self.reuse = kernels.reuse(self.options.preview_reuse, self.plan) * settings.is_preview
+        if settings.is_preview and not self.is_short:
+            watch.warn(
+                f"preview quality: {self.steps} steps instead of {self.options.steps}"
+                + (", and blocks that are left out" if self.reuse else "")
+                + "; the final result wants the quality full"
+            )
+        if self.plan.tiles:
+            watch.warn(
+                "device memory is short: pictures are coded in tiles, which can show slightly"
+            )
+
+    def frames(self, count: int) -> Iterator[Pixels]:
+        """The first `count` frames of the footage without the object, as they are finished."""
+        text = self._text()
+        known = self._conditions()
+        latents = self._first_pass(known, text)
+        if self.settings.passes == 2:
+            noise = self._moving_noise(latents)
+            latents = self._second_pass(known, noise, text)
+        if self.settings.detail:
+            yield from self._detailed(latents, count, text)
+        else:
+            yield from self._decoded(latents, count, "finishing")
+
+    def _text(self) -> Text:
+        self.watch.step("reading the prompt", 0, 1)
+        engine = self.engine
+        needed = [self.settings.prompt, self.options.negative_prompt]
+        # The encoder is asked once and is larger than all else; where it does not fit it works on the CPU.
+        device = str(engine.residence.device)
+        if not engine.residence.is_cpu and (self.is_short or not self._encoder_fits()):
+            device = "cpu"
+        prompt, negative = engine.prompts.embeddings(needed, device)
+        return Text(prompt, negative)
+
+    def _encoder_fits(self) -> bool:
+        size = sum(path.stat().st_size for path in networks.text_weights(self.engine.models).files)
+        return size + 2 * memory.MARGIN < torch.cuda.mem_get_info(self.engine.residence.device)[0]
+
+    def _conditions(self) -> Conditions:
+        mask = self._mask("tri")
+        return Conditions(mask, self._plate(self.footage, self.plan.tiles))
+
+    def _plate(self, footage: Footage, tiles: Tiles | None) -> Tensor:
+        def noise(span: slice) -> Tensor:
+            return grain(self.settings.seed, span, footage.height, footage.width)
+
+        with self._coding("encoding the plate") as (vae, report):
+            return pipeline.encoded_plate(
+                vae, footage.plate, noise, footage.length, tiles, report.on_step
+            )
+
+    def _mask(self, levels: Levels) -> Tensor:
+        with self._coding("encoding the mask") as (vae, report):
+            return pipeline.encoded_mask(
+                vae,
+                self.footage.quadmask,
+                self.footage.length,
+                levels,
+                self.plan.tiles,
+                report.on_step,
+            )
+
+    def _detailed(self, latents: Tensor, count: int, text: Text) -> Iterator[Pixels]:
+        """The result so far, enlarged, its last steps done again in tiles of the size that the model knows."""
+        large, small = self.large, self.footage
+        size = (large.height, large.width)
+        tiles = self.plan.tiles or Tiles(small.height // 8, small.width // 8)
+        tiling = Tiling((size[0] // 8, size[1] // 8), (small.height // 8, small.width // 8))
+        with self._coding("enlarging") as (vae, report):
+            mask = pipeline.encoded_mask(
+                vae, large.quadmask, large.length, "tri", tiles, report.again_at
+            )
+            frames = pipeline.decoded(vae, latents, large.length, self.plan.tiles, report.again_at)
+            start = pipeline.encoded_frames(
+                vae, enlarged(frames, size), large.length, tiles, report.on_step
+            )
+        known = Conditions(mask, self._plate(large, tiles))
+        noise = sampling.noise(self.settings.seed, large.latents, *tiling.size)
+        method = replace(
+            pipeline.FIRST, guidance=self.options.guidance, strength=self.settings.detail
+        )
+        latents = self._denoised(
+            1, "adding detail", known, noise, text, method, start=start, tiling=tiling
+        )
+        yield from self._decoded(latents, count, "finishing", tiles)
+
+    def _first_pass(self, known: Conditions, text: Text) -> Tensor:
+        footage = self.footage
+        noise = sampling.noise(
+            self.settings.seed, footage.latents, footage.height // 8, footage.width // 8
+        )
+        method = replace(
+            pipeline.FIRST,
+            guidance=self.options.guidance,
+            strength=self.options.strength,
+            reuse=self.reuse,
+        )
+        return self._denoised(1, "removing", known, noise, text, method)
+
+    def _moving_noise(self, latents: Tensor) -> Tensor:
+        """Noise that moves with what the first pass made; its frames are looked at as they are decoded."""
+        footage, options = self.footage, self.options
+        make = picture_noise.reference if options.noise == "reference" else picture_noise.aligned
+        return make(
+            self._decoded(latents, footage.length, "following the motion"),
+            (footage.height, footage.width),
+            footage.length,
+            self.settings.seed,
+            self.engine.flow,
+            degradation=options.degradation,
+            fineness=options.fineness,
+            device=str(self.engine.residence.device),
+        )
+
+    def _second_pass(self, known: Conditions, noise: Tensor, text: Text) -> Tensor:
+        if self.options.pass2_mask == "reference":
+            known = replace(known, mask=self._mask("reference"))
+        method = replace(pipeline.SECOND, guidance=self.options.second_guidance, reuse=self.reuse)
+        return self._denoised(2, "refining", known, noise, text, method)
+
+    def _denoised(
+        self,
+        number: int,
+        stage: str,
+        known: Conditions,
+        noise: Tensor,
+        text: Text,
+        method: Method,
+        *,
+        start: Tensor | None = None,
+        tiling: Tiling | None = None,
+    ) -> Tensor:
+        method = replace(
+            method,
+            steps=self.steps,
+            window=self.options.window,
+            overlap=self.options.overlap,
+        )
+        denoiser, report = self.engine.denoiser(number), Report(self.watch, stage)
+        report.again()
+        if kernels.compiles(self.options.compile, self.engine.residence.device, self.plan):
+            denoiser.compiled.begin(self.watch)
+        at_work = self.engine.residence.working(denoiser.network, self.plan, in_blocks=True)
+        with at_work, pulsing(denoiser.parts(), report.again):
+            config = networks.scheduler_config(self.engine.models)
+            return pipeline.denoised(
+                denoiser,
+                config,
+                known,
+                noise,
+                text,
+                method,
+                report.on_step,
+                start=start,
+                tiling=tiling,
+            )
+
+    def _decoded(
+        self, latents: Tensor, count: int, stage: str, tiles: Tiles | None = None
+    ) -> Iterator[Pixels]:
+        tiles = tiles or self.plan.tiles
+        with self._coding(stage) as (vae, report):
+            for frame in pipeline.decoded(vae, latents, count, tiles, report.on_step):
+                if not torch.isfinite(frame).all():
+                    raise EngineFailed(f"a frame came out not finite while {stage}")
+                report.again()
+                yield pictures(frame)[0]
+
+    @contextmanager
+    def _coding(self, stage: str) -> Iterator[tuple[Vae, Report]]:
+        vae, report = self.engine.vae(), Report(self.watch, stage)
+        report.again()
+        if self.options.vae_compile == "on":
+            vae.compiled.begin(self.watch)
+        with (
+            self.engine.residence.working(vae.network, self.plan),
+            pulsing(vae.parts(), report.again),
+        ):
+            yield vae, report
+
+
+class Report:
+    """Tells the watcher how far one stage is, and tells it again while a step takes long."""
+
+    def __init__(self, watch: Watch, stage: str) -> None:
+        self._watch, self._stage, self._where = watch, stage, (0, 0)
+        self._told = 0.0
+
+    def on_step(self, done: int, of: int) -> None:
+        self._where = (done, of)
+        self._watch.step(self._stage, done, of)
+        self._told = time.monotonic()
+
+    def again_at(self, done: int, of: int) -> None:
+        """For a part of a stage that is counted by another part."""
+        self.again()
+
+    def again(self) -> None:
+        if time.monotonic() - self._told > AGAIN_S:
+            self.on_step(*self._where)

@@ -1,0 +1,1 @@
+"""OpenEXR in and out without touching what is kept."""

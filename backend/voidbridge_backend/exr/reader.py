@@ -1,0 +1,170 @@
+"""One OpenEXR frame as arrays. The library OpenEXR lives here, in `writer` and in `new_file`, nowhere else.
+
+Arrays are [height, width] over the data window, one a channel, in the file's own type: float16, float32
+or uint32, bit for bit.
+
+The library reports a failed decode on standard output only and returns nothing, so the arrays are always
+held against the header. It refuses files for an attribute that it cannot represent, so it is only ever
+shown a copy without any.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenEXR
+from numpy.typing import NDArray
+
+from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
+
+from .chunks import Bytes, chunks_of, flat_file
+from .header import (
+    Header,
+    Part,
+    PixelType,
+    Window,
+    check,
+    flat_refusal,
+    parse_header,
+    plate_part,
+    rgb_names,
+)
+
+Samples = NDArray[Any]
+"""[height, width], float16, float32 or uint32: one channel as the file has it."""
+
+DTYPES: dict[PixelType, Any] = {
+    PixelType.UINT: np.uint32,
+    PixelType.HALF: np.float16,
+    PixelType.FLOAT: np.float32,
+}
+BAND = 32
+"""Rows that are interleaved at once: few enough to stay in a core's cache."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded part of a file, and the file itself, which a result is made from."""
+
+    name: str
+    header: Header
+    index: int
+    channels: dict[str, Samples]
+    source: bytes = field(repr=False)
+
+    @property
+    def part(self) -> Part:
+        return self.header.parts[self.index]
+
+    @property
+    def window(self) -> Window:
+        """Where the arrays lie: the data window."""
+        return self.part.data_window
+
+    @property
+    def rgb_names(self) -> tuple[str, str, str]:
+        """The channels that are the picture. `UnsupportedFrame` when the part has none."""
+        names = rgb_names(self.part)
+        if names is None:
+            raise UnsupportedFrame(
+                f"{self.name} has no R, G and B, only {', '.join(self.channels)}"
+            )
+        return names
+
+    def rgb(self) -> NDArray[np.float32]:
+        """[height, width, 3], float32, exactly the file's values."""
+        planes = [self.channels[name] for name in self.rgb_names]
+        pixels = np.empty((self.window.height, self.window.width, 3), np.float32)
+        for top in range(0, self.window.height, BAND):
+            for index, plane in enumerate(planes):
+                pixels[top : top + BAND, :, index] = plane[top : top + BAND]
+        return pixels
+
+
+def read(path: Path, choose: Callable[[Header], int] = plate_part) -> Frame:
+    """The frame in this file; see `decode`. `UnreadableFrame` too for a file that cannot be opened."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableFrame(
+            f"{path}: {error.strerror or error}",
+            "Check that the file exists and that its folder can be read from here.",
+        ) from error
+    return decode(data, path.name, choose)
+
+
+def decode(
+    data: bytes, name: str = "the file", choose: Callable[[Header], int] = plate_part
+) -> Frame:
+    """The part that `choose` picks, decoded. `name` is what errors call the file.
+
+    Raises `UnreadableFrame` for a damaged or incomplete file, `UnsupportedFrame` for one that is deep,
+    mip-mapped, subsampled or has no picture in it.
+    """
+    header = parse_header(data, name)
+    check(header, len(data), name)
+    try:
+        index = choose(header)
+        part = header.parts[index]
+        reason = flat_refusal(part)
+        if reason is not None:
+            raise UnsupportedFrame(f"this cannot be read: {reason}")
+    except UnsupportedFrame as error:
+        raise UnsupportedFrame(f"{name}: {error.text}", error.hint) from error
+    payloads = [chunk.payload for chunk in chunks_of(data, header, index, name)]
+    return Frame(name, header, index, _decoded(part, payloads, name), data)
+
+
+def bits(samples: Samples) -> Samples:
+    """The samples as unsigned words of their size: to compare what NaN and -0.0 hide."""
+    return np.ascontiguousarray(samples).view(np.dtype(f"u{samples.dtype.itemsize}"))
+
+
+def _decoded(part: Part, payloads: list[Bytes], name: str) -> dict[str, Samples]:
+    raw, labels = decoder_channels(part)
+    shape = (part.data_window.height, part.data_window.width)
+    stripped = flat_file(part, raw, payloads)
+    try:
+        file = OpenEXR.File(io.BytesIO(stripped), separate_channels=True, num_threads=0)
+        parts = file.parts
+        found = {} if len(parts) != 1 else parts[0].channels
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise UnreadableFrame(f"{name} cannot be decoded: {error}") from error
+    channels = {}
+    for channel, label in zip(part.channels, labels, strict=True):
+        samples = found[label].pixels if label in found else None
+        if samples is None or samples.shape != shape or samples.dtype != DTYPES[channel.type]:
+            raise UnreadableFrame(
+                f"{name} cannot be decoded: its {part.compression} data for "
+                f"{channel.name} is damaged"
+            )
+        channels[channel.name] = samples
+    return channels
+
+
+def decoder_channels(part: Part) -> tuple[bytes, list[str]]:
+    """The attribute `channels` as the library may see it, and the names that it will use.
+
+    The binding cannot represent names that are no UTF-8; those parts get other names in the same order,
+    which is the order of the bytes. DWA tells colors from data by the names, so there they have to stay.
+    """
+    source = part.find("channels")
+    assert source is not None, "a parsed part has channels"
+    names = [channel.name for channel in part.channels]
+    if all(name.encode() + b"\0" in source.value for name in names):
+        return source.value, names
+    if part.compression.startswith("dwa"):
+        raise UnsupportedFrame("a channel's name is no UTF-8, and DWA cannot be decoded without it")
+    ordered = sorted(part.channels, key=lambda channel: channel.name.encode("latin-1", "replace"))
+    labels = {channel.name: f"c{number:05}" for number, channel in enumerate(ordered)}
+    entries = [
+        labels[channel.name].encode() + b"\0" + struct.pack("<iB3xii", channel.type, 0, 1, 1)
+        for channel in ordered
+    ]
+    return b"".join(entries) + b"\0", [labels[name] for name in names]

@@ -1,0 +1,324 @@
+"""Which channel of a file is the matte, and what kind of matte a clip holds.
+
+The kind is decided for the whole clip from a count of its values, gathered frame by frame: a quadmask is one
+only when the clip really holds the levels 63 or 127, and a soft edge, which passes through every level, is
+none. Pure counting; `quadmask` makes holes of what is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.exr.header import Header, flat_refusal
+from voidbridge_protocol.errors import BadMatte, UnsupportedFrame
+
+from .quadmask import CODES, KEEP, Hole, from_mattes, from_quadmask
+
+MatteKind = Literal["matte", "quadmask"]
+
+LEVELS = 1 << 16
+"""Half floats that there are: the count has a place for each."""
+EXACT = 1 << 24
+"""Up to here float32 has every whole number."""
+NEAR = 0.15
+"""Codes that a value may be off a level: code/255 as a half is off by 0.03 at most, 0.5 by 0.5."""
+NEAR_TRANSFORMED = 0.02
+"""The same for levels after a color transform: a plain matte of 0.05 is not to be taken for a 63 read as sRGB."""
+SHARE = 0.5
+"""A quadmask has at least this share of its pixels between 0 and white on the two middle levels: a resize of
+the host leaves others along edges only."""
+MOST = 0.6
+"""A plain matte that covers more of the clip than this is probably none."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a clip's matte is, in values for `quadmask` and in words for the artist."""
+
+    kind: MatteKind
+    unit: float
+    """What white is in the file: 1, or 255 where the codes are stored as they are."""
+    channel: str
+    text: str
+    warnings: tuple[str, ...] = ()
+    transform: str = ""
+    """What color management did to a quadmask, one of `_TRANSFORMS`; empty for nothing."""
+
+    @property
+    def outside(self) -> float:
+        """What counts where the matte's file has no pixels."""
+        return self.unit if self.kind == "quadmask" else 0.0
+
+
+@dataclass
+class Evidence:
+    """How often each value occurs in a clip's matte. Frames add up in any order; `merge` joins two.
+
+    Floats are counted as halves, which is finer than the levels that have to be told apart.
+    """
+
+    channel: str = ""
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LEVELS, np.int64))
+    least: float = np.inf
+    most: float = -np.inf
+    """The extremes, in the values' own precision."""
+
+    def add(self, values: NDArray[Any], name: str = "the matte") -> None:
+        """Counts one frame, [height, width]. `BadMatte` names it when it holds a NaN or an infinity."""
+        halves = values
+        if values.dtype != np.float16:
+            wrong = 0 if values.dtype.kind != "f" else np.count_nonzero(~np.isfinite(values))
+            # Beyond the halves there are only values that are white, whatever the unit.
+            halves = np.clip(values.astype(np.float32), -60_000, 60_000).astype(np.float16)
+            extremes = values.min(), values.max()
+        counts = _counted(halves.view(np.uint16))
+        if values.dtype == np.float16:
+            # One pass over the pixels tells everything; NumPy is slow with halves.
+            wrong = counts[~_FINITE].sum()
+            held = _VALUES[(counts > 0) & _FINITE]
+            extremes = held.min(initial=np.inf), held.max(initial=-np.inf)
+        if wrong:
+            raise BadMatte(f"{name} has {wrong} pixels that are not a number or infinite")
+        self.counts += counts
+        self._widen(*map(float, extremes))
+
+    def merge(self, other: Evidence) -> None:
+        self.counts += other.counts
+        self._widen(other.least, other.most)
+
+    def _widen(self, least: float, most: float) -> None:
+        self.least, self.most = min(self.least, least), max(self.most, most)
+
+    @property
+    def pixels(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def largest(self) -> float:
+        held = _VALUES[self.counts > 0]
+        return float(held.max()) if held.size else 0.0
+
+    @property
+    def unit(self) -> float:
+        """255 where the values can only be codes; else 1, with room for the overshoot of a filter."""
+        return 255.0 if self.largest > 4 else 1.0
+
+    @property
+    def is_one_everywhere(self) -> bool:
+        """The alpha of a picture that has none: opaque on every pixel of the clip."""
+        return self.pixels > 0 and self.count_near([self.unit]) == self.pixels
+
+    def count_near(self, levels: list[float], near: float = NEAR) -> int:
+        """Pixels within `near` codes of one of these values, and the rounding to a half."""
+        close = np.zeros(LEVELS, bool)
+        for level in levels:
+            close |= np.abs(_VALUES - level) <= near * self.unit / 255 + level * 2.0**-11
+        return int(self.counts[close].sum())
+
+    def count_from(self, value: float) -> int:
+        """Pixels of at least this value."""
+        return int(self.counts[value <= _VALUES].sum())
+
+
+def kind_of(
+    evidence: Evidence, asked: str = "auto", threshold: float = 0.1, undo: bool = False
+) -> Verdict:
+    """What the clip's matte is; `asked` is "auto", "matte" or "quadmask".
+
+    Raises `BadMatte` for a clip without a pixel, and for a quadmask that went through a color transform
+    on its way: its 63 would be read as 0 and its 127 as 63. With `undo` the transform is noted instead,
+    and `undone` takes it back.
+    """
+    if not evidence.pixels:
+        raise BadMatte("the matte has no pixels")
+    unit, where = evidence.unit, f"channel {evidence.channel}" if evidence.channel else "the matte"
+    middle, share = _middle(evidence, lambda code: code / 255)
+    if asked != "matte" and share < SHARE:
+        transformed = _transformed(evidence, where, undo)
+        if transformed is not None:
+            return transformed
+    if asked == "quadmask" or (asked == "auto" and share >= SHARE):
+        return _quadmask(evidence, where, middle, share)
+    covered = evidence.count_from(threshold * unit) / evidence.pixels
+    warnings = []
+    if covered > MOST:
+        warnings.append(
+            f"the matte covers {covered:.0%} of the picture; if it is a quadmask without 63 and 127, "
+            "in which black is removed, say so with --matte-kind quadmask, or invert it"
+        )
+    text = f"{where} is a plain matte: white is removed, {covered:.1%} of all pixels"
+    return Verdict("matte", unit, evidence.channel, text, tuple(warnings))
+
+
+def _counted(words: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """How often each of the `LEVELS` words occurs; [height, width].
+
+    OpenCV's count, which is five times as fast as NumPy's and lets go of Python's lock. It comes as float32, which
+    has every whole number up to `EXACT` only, so a large picture is counted in bands.
+    """
+    counts = np.zeros(LEVELS, np.int64)
+    height, width = words.shape
+    band = max(1, EXACT // max(1, width))
+    for top in range(0, height if width else 0, band):
+        rows = np.ascontiguousarray(words[top : top + band])
+        counts += cv2.calcHist([rows], [0], None, [LEVELS], [0, LEVELS]).ravel().astype(np.int64)
+    return counts
+
+
+def hole_of(
+    values: NDArray[Any],
+    verdict: Verdict,
+    affected: tuple[NDArray[Any], Verdict] | None = None,
+    *,
+    threshold: float,
+    grow: float,
+    soften: float,
+) -> Hole:
+    """One frame's hole, from its matte as the file has it and from what the clip was found to be.
+
+    `values` and the values of `affected` are [height, width] over the plate's data window; `threshold`
+    is in units of white, distances in pixels. Raises `BadMatte` when a quadmask is given together with
+    another matte, which would say the same thing twice.
+    """
+    if verdict.kind == "quadmask":
+        if affected is not None:
+            raise BadMatte(
+                "the matte is a quadmask, which already says what is affected",
+                "Leave the matte for what is affected away, or give a plain matte as the first.",
+            )
+        return from_quadmask(undone(values, verdict), verdict.unit, grow, soften)
+    first = _in_units(values, verdict)
+    second = None if affected is None else _in_units(*affected)
+    return from_mattes(first, second, threshold, grow, soften)
+
+
+def undone(values: NDArray[Any], verdict: Verdict) -> NDArray[Any]:
+    """A quadmask's values before color management: the levels exactly, what lies between them between them."""
+    if not verdict.transform:
+        return values
+    decode = _TRANSFORMS[verdict.transform]
+    found = [decode(code) * verdict.unit for code in CODES.tolist()]
+    return np.asarray(np.interp(values, found, CODES * (verdict.unit / KEEP)), np.float32)
+
+
+def matte_channels(header: Header) -> tuple[int, tuple[str, ...]]:
+    """(part, channels): where a matte may be in this file, the likeliest first.
+
+    A, then a single channel, then R, then Y, in the first part that has one of them. Whether A is a matte
+    or only opaque shows in the values: `choose_channel`. Raises `UnsupportedFrame`.
+    """
+    for index, part in enumerate(header.parts):
+        names = [channel.name for channel in part.channels]
+        found = [name for wanted in ("A", "R", "Y") for name in names if _last(name) == wanted]
+        if len(names) == 1:
+            found = names
+        if found:
+            reason = flat_refusal(part)
+            if reason is not None:
+                raise UnsupportedFrame(f"the matte cannot be read: {reason}")
+            return index, tuple(dict.fromkeys(found))
+    every = ", ".join(channel.name for part in header.parts for channel in part.channels)
+    raise UnsupportedFrame(
+        f"the matte has no channel A, R or Y, and not just one, but: {every or 'none'}",
+        "Write the matte as the alpha or as the only channel.",
+    )
+
+
+def matte_part(header: Header) -> int:
+    """The part of a matte's file that `exr.read` is to decode."""
+    return matte_channels(header)[0]
+
+
+def choose_channel(seen: dict[str, Evidence]) -> Evidence:
+    """The first candidate that says anything: an alpha that is opaque all over the clip is passed over."""
+    for evidence in seen.values():
+        if not evidence.is_one_everywhere:
+            return evidence
+    return next(iter(seen.values()))
+
+
+def _in_units(values: NDArray[Any], verdict: Verdict) -> NDArray[Any]:
+    return values if verdict.unit == 1 else values / np.float32(verdict.unit)
+
+
+def _last(name: str) -> str:
+    last = name.rpartition(".")[2]
+    return {"a": "A", "alpha": "A", "r": "R", "red": "R"}.get(last, last)
+
+
+def _middle(
+    evidence: Evidence, decode: Callable[[float], float], near: float = NEAR
+) -> tuple[int, float]:
+    """Pixels on the two middle levels as `decode` would show them, and their share of all between the ends."""
+    unit = evidence.unit
+    middle = evidence.count_near([decode(63) * unit, decode(127) * unit], near)
+    ends = evidence.count_near([0.0, unit])
+    between = evidence.pixels - ends
+    return middle, middle / between if between else 0.0
+
+
+def _quadmask(evidence: Evidence, where: str, middle: int, share: float) -> Verdict:
+    off = evidence.pixels - middle - evidence.count_near([0.0, evidence.unit])
+    removed = evidence.count_near([0.0]) / evidence.pixels
+    levels = "codes 0 to 255" if evidence.unit > 1 else "values 0 to 1"
+    warnings = []
+    if off:
+        warnings.append(
+            f"{off} pixels of the quadmask ({off / evidence.pixels:.2%}) are on no level: it was "
+            "filtered; each takes the nearest level. Resize a quadmask with the filter Impulse"
+        )
+    if not middle and not removed:
+        warnings.append("the quadmask keeps every pixel: it holds neither 0 nor 63 nor 127")
+    text = f"{where} is a quadmask in {levels}: black is removed, {removed:.1%} of all pixels"
+    return Verdict("quadmask", evidence.unit, evidence.channel, text, tuple(warnings))
+
+
+def _transformed(evidence: Evidence, where: str, undo: bool) -> Verdict | None:
+    """A quadmask that went through color management; None for what is none."""
+    for what, decode in _TRANSFORMS.items():
+        _, share = _middle(evidence, decode, NEAR_TRANSFORMED)
+        if share < SHARE:
+            continue
+        low, high = decode(63) * evidence.unit, decode(127) * evidence.unit
+        said = f"it holds {low:.4g} and {high:.4g} where 63 and 127 should be"
+        if undo:
+            text = f"{where} is a quadmask that was {what}, which is undone: {said}"
+            return Verdict("quadmask", evidence.unit, evidence.channel, text, (text,), what)
+        raise BadMatte(
+            f"{where} looks like a quadmask that was {what}: {said}",
+            "Read it as raw data (in Nuke: raw data; in Resolve: no color space), let "
+            "--matte-color undo take that back, or choose --matte-kind matte if it is meant to "
+            "be a plain matte.",
+        )
+    return None
+
+
+def _from_srgb(value: float) -> float:
+    return value / 12.92 if value <= 0.04045 else float(((value + 0.055) / 1.055) ** 2.4)
+
+
+def _to_srgb(value: float) -> float:
+    return value * 12.92 if value <= 0.0031308 else float(1.055 * value ** (1 / 2.4) - 0.055)
+
+
+_TRANSFORMS: dict[str, Callable[[float], float]] = {
+    "read as sRGB": lambda code: _from_srgb(code / KEEP),
+    "read as sRGB and stored in 8 bits": lambda code: round(_from_srgb(code / KEEP) * KEEP) / KEEP,
+    "read with a gamma of 2.2": lambda code: float((code / KEEP) ** 2.2),
+    "read with a gamma of 2.4": lambda code: float((code / KEEP) ** 2.4),
+    "written as sRGB": lambda code: _to_srgb(code / KEEP),
+    "written with a gamma of 2.2": lambda code: float((code / KEEP) ** (1 / 2.2)),
+}
+"""What color management does to the levels 63 and 127."""
+
+_VALUES = np.nan_to_num(
+    np.arange(LEVELS, dtype=np.uint16).view(np.float16), nan=np.inf, posinf=np.inf, neginf=-np.inf
+).astype(np.float32)
+"""The value of each half float; what is no number is never counted."""
+_FINITE = np.isfinite(np.arange(LEVELS, dtype=np.uint16).view(np.float16))

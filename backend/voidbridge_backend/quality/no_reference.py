@@ -1,0 +1,330 @@
+"""How a removal looks where no truth is known: measured around the hole, frame by frame, said in plain words.
+
+Pictures are scene-linear float32 [height, width, 3], finite, of a rectangle around the hole; weights are
+[height, width]. Measures are of luminance after `quality.encode`, where 0.01 is a step that an eye can just see.
+Memory is bounded: two reduced pictures, and a few numbers a frame.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.sequences.patterns import compact
+
+from .reference import MU, PEAK
+
+Pixels = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MARGIN = 32
+"""Pixels around the hole that a glimpse should show."""
+BAND = 5
+"""Width of the bands whose means are compared across the seam, in pixels of the reduced picture."""
+SEAM_SIDE = 400
+"""The longer side, at most, of the picture in which the seam is measured."""
+COARSE = 270
+"""Lines of the reduced frame in which motion is measured."""
+FLOOR = 0.002
+"""Steps and errors below this much code are no smaller than those of 8 bits: nobody sees them."""
+FINE = 1.0
+"""Standard deviation in pixels of the blur that parts grain from picture."""
+
+SEAM_SHOWS, BOILS, PULSES, DARK_RIM = 2.5, 3.0, 0.01, 0.03
+GRAIN_FITS = 0.6, 1.6
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What is kept of one frame: numbers, and luma on a coarse grid that all frames of the shot share."""
+
+    frame: int
+    corner: tuple[int, int]
+    """Row and column of `luma` on the grid."""
+    luma: Pixels
+    inside: Mask
+    pixels: int
+    differing: int
+    seam: float
+    around: float
+    rim: float
+    grain: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was measured over the frames that have a hole. Ratios are NaN where there was nothing to compare.
+
+    `hole_pixels`         pixels in the hole, over all frames.
+    `outside_differing`   samples outside of the hole with any bit other than the plate's.
+    `seam_energy`         the step of brightness across the edge of the hole, over the same step across a line
+                          outside of it: 1 where nothing shows.
+    `warp_error`, `warp_error_outside`
+                          root mean square of a frame less the one before, brought along the picture's own
+                          motion, in the hole and around it, in code.
+    `flicker`             root mean square of what the mean of the hole jumps by between frames, less what its
+                          surroundings do, in code.
+    `grain_match`         the finest details in the hole over those around it: 1 where grain fits.
+    `warnings`            in plain words, with frames.
+    """
+
+    frames: int
+    hole_pixels: int
+    outside_differing: int
+    seam_energy: float
+    warp_error: float
+    warp_error_outside: float
+    flicker: float
+    grain_match: float
+    warnings: tuple[str, ...]
+
+    def described(self) -> dict[str, Any]:
+        """As JSON has it: five digits, and nothing for what could not be measured."""
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+
+def step_for(height: int, width: int) -> int:
+    """Pixels of a plate to one of the coarse grid."""
+    return max(1, round(min(height, width) / COARSE))
+
+
+def glimpse(
+    frame: int,
+    result: Pixels,
+    alpha: Pixels,
+    corner: tuple[int, int],
+    step: int,
+    differing: int,
+) -> Glimpse:
+    """`corner` is the rectangle's upper left (row, column) in the frame; `differing` was counted by the caller."""
+    luma = _code(_luminance(result))
+    seam, around, rim = _seam(luma, alpha)
+    coarse, place = _coarse(luma, corner, step)
+    covered, _ = _coarse((alpha > 0).astype(np.float32), corner, step)
+    return Glimpse(
+        frame,
+        place,
+        coarse,
+        covered > 0.5,
+        int(np.count_nonzero(alpha > 0)),
+        differing,
+        seam,
+        around,
+        rim,
+        _grain(luma, alpha),
+    )
+
+
+def _luminance(light: Pixels) -> Pixels:
+    return np.asarray(cv2.transform(light, np.array([[0.25, 0.5, 0.25]], np.float32)), np.float32)
+
+
+def _code(light: Pixels) -> Pixels:
+    """`quality.encode`, several times as fast and to six digits."""
+    curve = cv2.log(1 + np.abs(light) * np.float32(MU / PEAK)) / np.float32(math.log1p(MU))
+    return np.asarray(np.copysign(curve, light), np.float32)
+
+
+@dataclass
+class _Sum:
+    """A root mean square."""
+
+    squares: float = 0.0
+    count: int = 0
+
+    def add(self, squares: float, count: int = 1) -> None:
+        self.squares += squares
+        self.count += count
+
+    @property
+    def rms(self) -> float:
+        return math.sqrt(self.squares / self.count) if self.count else math.nan
+
+
+@dataclass
+class Inspection:
+    """Takes glimpses of frames in rising order."""
+
+    _before: Glimpse | None = None
+    _pixels: int = 0
+    _differing: int = 0
+    _frames: int = 0
+    _seam: _Sum = field(default_factory=_Sum)
+    _around: _Sum = field(default_factory=_Sum)
+    _inside: _Sum = field(default_factory=_Sum)
+    _outside: _Sum = field(default_factory=_Sum)
+    _flicker: _Sum = field(default_factory=_Sum)
+    _grain: list[float] = field(default_factory=list)
+    _told: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, now: Glimpse) -> None:
+        self._frames += 1
+        self._pixels += now.pixels
+        self._differing += now.differing
+        self._note(now.differing > 0, "pixels outside of the matte differ from the plate", now)
+        if not math.isnan(now.seam):
+            self._seam.add(now.seam**2)
+            self._around.add(now.around**2)
+            shows = now.seam > SEAM_SHOWS * max(now.around, 2 * FLOOR)
+            self._note(shows, "an edge shows where the result meets the plate", now)
+            dark = shows and now.rim > DARK_RIM
+            self._note(
+                dark,
+                "the plate is darker than the result all along the edge: the object's shadow may reach "
+                "beyond the matte (grow it, or give --affected)",
+                now,
+            )
+        if not math.isnan(now.grain):
+            self._grain.append(now.grain)
+        if self._before is not None and self._before.frame == now.frame - 1:
+            self._compare(self._before, now)
+        self._before = now
+
+    def findings(self) -> Findings:
+        grain = float(np.median(self._grain)) if self._grain else math.nan
+        warnings = [f"{text} in frames {compact(frames)}" for text, frames in self._told.items()]
+        if grain < GRAIN_FITS[0]:
+            warnings.append(
+                f"the result has {grain:.0%} of the plate's grain: it may look painted (--grain auto)"
+            )
+        if grain > GRAIN_FITS[1]:
+            warnings.append(f"the result has {grain:.0%} of the grain around it")
+        return Findings(
+            frames=self._frames,
+            hole_pixels=self._pixels,
+            outside_differing=self._differing,
+            seam_energy=max(self._seam.rms, FLOOR) / max(self._around.rms, FLOOR)
+            if self._seam.count
+            else math.nan,
+            warp_error=self._inside.rms,
+            warp_error_outside=self._outside.rms,
+            flicker=self._flicker.rms,
+            grain_match=grain,
+            warnings=tuple(warnings),
+        )
+
+    def _note(self, is_so: bool, text: str, now: Glimpse) -> None:
+        if is_so:
+            self._told.setdefault(text, []).append(now.frame)
+
+    def _compare(self, before: Glimpse, now: Glimpse) -> None:
+        shared = _shared(before, now)
+        if shared is None:
+            return
+        (old, was_in), (new, is_in) = shared
+        change = new - _moved(old, new)
+        inside, outside = was_in & is_in, ~was_in & ~is_in
+        inside[[0, -1]] = inside[:, [0, -1]] = outside[[0, -1]] = outside[:, [0, -1]] = False
+        if not inside.any() or not outside.any():
+            return
+        squares = np.square(change, dtype=np.float64)
+        self._inside.add(float(squares[inside].sum()), int(inside.sum()))
+        self._outside.add(float(squares[outside].sum()), int(outside.sum()))
+        jump = float(change[inside].mean() - np.median(change[outside]))
+        self._flicker.add(jump**2)
+        self._note(abs(jump) > PULSES, "the result's brightness jumps", now)
+        error, usual = squares[inside].mean() ** 0.5, squares[outside].mean() ** 0.5
+        self._note(
+            error > BOILS * max(usual, 2 * FLOOR), "the result moves otherwise than the plate", now
+        )
+
+
+def plain(value: Any) -> Any:
+    """A number as JSON and people have it: five digits, None for what is none."""
+    if isinstance(value, float):
+        return None if not math.isfinite(value) else float(f"{value:.5g}")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _seam(luma: Pixels, alpha: Pixels) -> tuple[float, float, float]:
+    """(step across the edge, the same outside of it, mean of inside less outside along the edge)."""
+    shrink = -(-max(luma.shape) // SEAM_SIDE)
+    if shrink > 1:
+        size = luma.shape[1] // shrink, luma.shape[0] // shrink
+        luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.float32)
+        alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
+    hole = (alpha >= 0.5).astype(np.uint8)
+    if not hole.any() or hole.all():
+        return math.nan, math.nan, math.nan
+    out = cv2.distanceTransform(1 - hole, cv2.DIST_L2, 5)
+    away = np.asarray(out - cv2.distanceTransform(hole, cv2.DIST_L2, 5), np.float32)
+    edge, line = _steps(luma, away, 0.0), _steps(luma, away, 2.5 * BAND)
+    if not edge.size or not line.size:
+        return math.nan, math.nan, math.nan
+    return _rms(edge), _rms(line), float(edge.mean())
+
+
+def _steps(luma: Pixels, away: Pixels, at: float) -> Pixels:
+    """[n]: along the line `at` pixels outside of the hole, the mean of the band inside less that outside."""
+    means = []
+    for low, high in ((at - BAND, at), (at, at + BAND)):
+        band = ((away > low) & (away <= high)).astype(np.float32)
+        size = (2 * BAND + 1, 2 * BAND + 1)
+        count = cv2.boxFilter(band, -1, size, normalize=False)
+        total = cv2.boxFilter(band * luma, -1, size, normalize=False)
+        means.append((total, count))
+    (inner, inners), (outer, outers) = means
+    on_line = (np.abs(away - at) <= 1) & (inners >= 3 * BAND) & (outers >= 3 * BAND)
+    difference = inner[on_line] / inners[on_line] - outer[on_line] / outers[on_line]
+    return np.asarray(difference, np.float32)
+
+
+def _rms(values: Pixels) -> float:
+    return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
+
+
+def _coarse(picture: Pixels, corner: tuple[int, int], step: int) -> tuple[Pixels, tuple[int, int]]:
+    """Means over the cells of the frame's own grid that lie wholly in the picture, and where they begin."""
+    skip = [-place % step for place in corner]
+    high, wide = ((edge - s) // step for edge, s in zip(picture.shape, skip, strict=True))
+    high, wide = max(high, 0), max(wide, 0)
+    part = picture[skip[0] : skip[0] + high * step, skip[1] : skip[1] + wide * step]
+    cells = part.reshape(high, step, wide, step).mean(axis=(1, 3), dtype=np.float32)
+    return cells, ((corner[0] + skip[0]) // step, (corner[1] + skip[1]) // step)
+
+
+def _shared(one: Glimpse, two: Glimpse) -> tuple[tuple[Pixels, Mask], tuple[Pixels, Mask]] | None:
+    """(luma, inside) of both where they overlap; None where that is too small for a motion."""
+    low = [max(a, b) for a, b in zip(one.corner, two.corner, strict=True)]
+    ends = [[c + n for c, n in zip(g.corner, g.luma.shape, strict=True)] for g in (one, two)]
+    high = [min(a, b) for a, b in zip(*ends, strict=True)]
+    if min(high[0] - low[0], high[1] - low[1]) < 12:
+        return None
+    cut = [
+        tuple(slice(a - c, b - c) for a, b, c in zip(low, high, g.corner, strict=True))
+        for g in (one, two)
+    ]
+    return (one.luma[cut[0]], one.inside[cut[0]]), (two.luma[cut[1]], two.inside[cut[1]])
+
+
+def _moved(before: Pixels, now: Pixels) -> Pixels:
+    """`before`, brought along the motion that is seen between the two (DIS optical flow)."""
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    old, new = (np.clip(picture * 255, 0, 255).astype(np.uint8) for picture in (before, now))
+    motion = flow.calc(np.ascontiguousarray(new), np.ascontiguousarray(old), None)
+    y, x = np.mgrid[: now.shape[0], : now.shape[1]].astype(np.float32)
+    return np.asarray(
+        cv2.remap(
+            np.ascontiguousarray(before),
+            x + motion[..., 0],
+            y + motion[..., 1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        np.float32,
+    )
+
+
+def _grain(luma: Pixels, alpha: Pixels) -> float:
+    """The finest details in the hole over those around it; medians, so that edges do not count."""
+    fine = np.abs(luma - cv2.GaussianBlur(luma, (0, 0), FINE))
+    inside, outside = fine[alpha >= 0.999][::3], fine[alpha == 0][::3]
+    if inside.size < 100 or outside.size < 100:
+        return math.nan
+    usual = float(np.median(outside))
+    return float(np.median(inside)) / usual if usual > 1e-6 else math.nan

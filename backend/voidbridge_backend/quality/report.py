@@ -1,0 +1,332 @@
+"""A finished shot, looked at from its files: what `inspection` measures, and the truth where there is one.
+
+Whoever made the result, and however it got here: only the files count.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.cli.submission import sidecar
+from voidbridge_backend.exr import reader
+from voidbridge_backend.exr.header import Window, plate_part
+from voidbridge_backend.imaging.color import ColorPlan, sanitize
+from voidbridge_backend.imaging.quadmask import Hole
+from voidbridge_backend.imaging.region import Region
+from voidbridge_backend.render.inputs import Mattes, Source, canvas_of
+from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
+from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
+from voidbridge_protocol.messages import Settings
+
+from . import jod as colorvideovdp
+from .contact_sheet import Moment, moment, sheet, write_png
+from .no_reference import MARGIN, Findings, Glimpse, Inspection, Pixels, glimpse, plain, step_for
+from .reference import Quality, encode
+
+SHOWN = 5
+"""Frames in the picture."""
+SMALL = 120
+"""Lines of the pictures in which a shift of frames is looked for."""
+RATE = 24
+"""Frames a second of a plate that does not say."""
+REACH = 2
+"""Frames that a result may be off to be noticed; such errors are of one or two."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is reviewed."""
+
+    result: Sequence
+    plate: Sequence
+    matte: Sequence
+    affected: Sequence | None = None
+    truth: Sequence | None = None
+
+
+@dataclass(frozen=True)
+class Verdict(Findings):
+    """`Findings`, and what only files can show.
+
+    `frame_shift`   frames that the result is late by, judged outside of the hole: 0.
+    `hole_psnr_db`  against the truth, in the hole, after `quality.encode`; NaN without a truth, as is
+    `hole_ssim`     the mean of SSIM there.
+    `jod`           ColorVideoVDP of the rectangle around all holes; NaN too where it is not installed.
+    """
+
+    frame_shift: int
+    hole_psnr_db: float
+    hole_ssim: float
+    jod: float
+
+    def lines(self) -> Iterator[str]:
+        """A line a number, for people."""
+        for name, value in self.described().items():
+            if name != "warnings" and value is not None:
+                yield f"{name.replace('_', ' '):20} {value}"
+        yield from (f"warning: {text}" for text in self.warnings)
+
+
+def settings_of(result: Sequence, chosen: dict[str, Any]) -> Settings:
+    """How the hole was made: as the sidecar of the result says, if it has one, but for what was `chosen`."""
+    said: dict[str, Any] = {}
+    path = sidecar(result)
+    if path.is_file():
+        try:
+            said = json.loads(path.read_bytes())["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadSetting(
+                f"{path} does not say what the result was made with", "Remove that file."
+            ) from error
+    known = {name: value for name, value in said.items() if name in Settings.__dataclass_fields__}
+    return Settings(**{**known, **chosen})
+
+
+def review(
+    files: Files, settings: Settings, picture: Path | None, on_frame: Callable[[int, int], None]
+) -> Verdict:
+    """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`."""
+    frames = frames_for(files.result, None)
+    source = Source(_paths(files, frames))
+    canvas = canvas_of(source)
+    first = source.header("plate", frames[0])
+    part = first.parts[plate_part(first)]
+    color = ColorPlan.choose(settings.color_space, part)
+    mattes = Mattes(source, settings, canvas)
+    mattes.survey(lambda: None)
+    shown = {frames[int(i)] for i in np.linspace(0, len(frames) - 1, SHOWN + 2).round()[1:-1]}
+    inspection, quality, late, moments = Inspection(), Quality(), _Shift(), list[Moment]()
+    likeness: list[float] = []
+    box: Region | None = None
+    for number, frame in enumerate(frames, 1):
+        seen = _Seen.of(source, frame, mattes.hole(frame), canvas, color)
+        inspection.add(seen.glimpse(frame, canvas))
+        late.add(seen.plate, seen.result, seen.alpha > 0)
+        if seen.truth is not None:
+            quality.add(seen.result, seen.truth, seen.plate, seen.alpha > 0)
+            likeness.append(_ssim(seen.result, seen.truth, seen.alpha > 0))
+            box = _union(box, Region.of(mattes.hole(frame).alpha > 0))
+        if picture is not None and frame in shown:
+            moments.append(moment(frame, seen.plate, seen.codes, seen.result, seen.truth))
+        on_frame(number, len(frames))
+    found = inspection.findings()
+    if late.frames:
+        said = f"the result is {abs(late.frames)} frames {'late' if late.frames > 0 else 'early'}"
+        found = Findings(**{**asdict(found), "warnings": (said, *found.warnings)})
+    true = quality.report().hole_psnr_db if likeness else math.nan
+    ssim = float(np.nanmean(likeness)) if np.isfinite(likeness).any() else math.nan
+    visible = _jod(source, frames, box, canvas, color) if box else math.nan
+    verdict = Verdict(
+        **asdict(found), frame_shift=late.frames, hole_psnr_db=true, hole_ssim=ssim, jod=visible
+    )
+    if picture is not None:
+        write_png(picture, sheet(moments, f"Voidbridge: {files.result}", _subtitle(verdict)))
+    return verdict
+
+
+def _paths(files: Files, frames: list[int]) -> dict[str, dict[int, Path]]:
+    paths = {}
+    for role, sequence in _given(files).items():
+        there = set(sequence.scan())
+        missing = [frame for frame in frames if frame not in there]
+        if missing:
+            raise MissingFrames(
+                f"the {role} {sequence} has no {compact(missing)}; the result has {compact(frames)}"
+            )
+        paths[role] = {frame: sequence.path(frame) for frame in frames}
+    return paths
+
+
+def _given(files: Files) -> dict[str, Sequence]:
+    every = {name: getattr(files, name) for name in files.__dataclass_fields__}
+    return {name: sequence for name, sequence in every.items() if sequence is not None}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One frame of everything, as finite scene-linear light over the plate's data window."""
+
+    plate: Pixels
+    result: Pixels
+    truth: Pixels | None
+    alpha: Pixels
+    codes: NDArray[np.uint8]
+    differing: int
+    corner: tuple[int, int]
+
+    @classmethod
+    def of(cls, source: Source, frame: int, hole: Hole, canvas: Window, color: ColorPlan) -> _Seen:
+        roles = ["plate", "result", *(["truth"] if "truth" in source.paths else [])]
+        read = {role: source.read(role, frame, plate_part) for role in roles}
+        window = read["plate"].window
+        for role, other in read.items():
+            if other.window != window:
+                raise FrameMismatch(
+                    f"frame {frame}: the {role} has {other.window}, the plate {window}"
+                )
+        light = {role: sanitize(color.to_scene(one.rgb())) for role, one in read.items()}
+        own = Region(
+            window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height
+        )
+        alpha = own.cut(hole.alpha)
+        return cls(
+            light["plate"],
+            light["result"],
+            light.get("truth"),
+            alpha,
+            own.cut(hole.codes),
+            _differing(read["plate"], read["result"], alpha > 0),
+            (own.top, own.left),
+        )
+
+    def glimpse(self, frame: int, canvas: Window) -> Glimpse:
+        whole = Region.whole((self.alpha.shape[0], self.alpha.shape[1]))
+        box = Region.of(self.alpha > 0)
+        around = whole if box is None else box.wider(MARGIN).overlap(whole) or whole
+        corner = self.corner[0] + around.top, self.corner[1] + around.left
+        return glimpse(
+            frame,
+            np.ascontiguousarray(around.cut(self.result)),
+            np.ascontiguousarray(around.cut(self.alpha)),
+            corner,
+            step_for(canvas.height, canvas.width),
+            self.differing,
+        )
+
+
+def _differing(plate: reader.Frame, result: reader.Frame, hole: NDArray[np.bool_]) -> int:
+    """Samples that the result should have kept and did not: outside the hole, and in all other channels."""
+    wrong = 0
+    for name, before in plate.channels.items():
+        after = result.channels.get(name)
+        if after is None or after.dtype != before.dtype:
+            wrong += before.size
+        else:
+            changed = reader.bits(before) != reader.bits(after)
+            wrong += int(np.count_nonzero(changed & ~hole if name in plate.rgb_names else changed))
+    return wrong
+
+
+class _Shift:
+    """Which of its neighbors a frame resembles most outside of the hole; keeps five small pictures."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[Pixels, Pixels, NDArray[np.bool_]]] = deque(maxlen=2 * REACH + 1)
+        self._errors = np.zeros(2 * REACH + 1)
+
+    def add(self, plate: Pixels, result: Pixels, hole: NDArray[np.bool_]) -> None:
+        shrink = max(1, plate.shape[0] // SMALL)
+        size = max(plate.shape[1] // shrink, 1), max(plate.shape[0] // shrink, 1)
+        small = [
+            np.asarray(
+                cv2.resize(encode(one[..., 1]), size, interpolation=cv2.INTER_AREA), np.float32
+            )
+            for one in (plate, result)
+        ]
+        covered = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        self._recent.append((small[0], small[1], covered))
+        if (
+            len(self._recent) == self._recent.maxlen
+            and len({p.shape for p, *_ in self._recent}) == 1
+        ):
+            _, middle, _ = self._recent[REACH]
+            outside = ~np.logical_or.reduce([covered for *_, covered in self._recent])
+            if outside.any():
+                self._errors += [
+                    float(np.square(middle - near, dtype=np.float64)[outside].mean())
+                    for near, *_ in self._recent
+                ]
+
+    @property
+    def frames(self) -> int:
+        """How late the result is; 0 unless another frame fits clearly better."""
+        best = int(np.argmin(self._errors))
+        if self._errors[best] < 0.5 * self._errors[REACH]:
+            return REACH - best
+        return 0
+
+
+def _ssim(result: Pixels, truth: Pixels, hole: NDArray[np.bool_]) -> float:
+    """The mean over the hole of SSIM of the green channel's code (Wang et al. 2004; Gaussian of 1.5 pixels)."""
+    box = Region.of(hole)
+    if box is None:
+        return math.nan
+    wider = box.wider(8).overlap(Region.whole((hole.shape[0], hole.shape[1])))
+    assert wider is not None, "the hole lies in the frame"
+    a, b = (encode(wider.cut(one)[..., 1]).astype(np.float64) for one in (result, truth))
+
+    def blurred(picture: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(cv2.GaussianBlur(picture, (11, 11), 1.5), np.float64)
+
+    mean_a, mean_b = blurred(a), blurred(b)
+    spread_a, spread_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
+    both = blurred(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    alike = (2 * mean_a * mean_b + c1) * (2 * both + c2)
+    alike /= (mean_a**2 + mean_b**2 + c1) * (spread_a + spread_b + c2)
+    return float(alike[wider.cut(hole)].mean())
+
+
+def _union(one: Region | None, other: Region | None) -> Region | None:
+    return one.union(other) if one and other else one or other
+
+
+def _jod(
+    source: Source, frames: list[int], holes: Region, canvas: Window, color: ColorPlan
+) -> float:
+    """Reads the frames once more, one at a time, as far as ColorVideoVDP is to be had."""
+    if not colorvideovdp.is_installed():
+        return math.nan
+    around = holes.wider(MARGIN).overlap(Region.whole((canvas.height, canvas.width)))
+    assert around is not None, "the holes lie on the canvas"
+    to_rec709 = color.to_rec709.T.astype(np.float32)
+
+    def light(role: str, frame: int) -> Pixels:
+        read = source.read(role, frame, plate_part)
+        pixels = sanitize(color.to_scene(read.rgb()))
+        window = read.window
+        own = Region(
+            window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height
+        )
+        shown = np.zeros((*around.size, 3), np.float32)
+        part = own.overlap(around)
+        if part is not None:
+            part.within(around).paste(shown, part.within(own).cut(pixels))
+        return shown @ to_rec709
+
+    first = source.header("plate", frames[0])
+    rate = first.parts[plate_part(first)].frames_per_second or RATE
+    pairs = colorvideovdp.Pairs(
+        len(frames),
+        *around.size,
+        float(rate),
+        lambda index: (light("result", frames[index]), light("truth", frames[index])),
+    )
+    return colorvideovdp.jod(pairs)
+
+
+def _subtitle(verdict: Verdict) -> str:
+    outside = (
+        "bit-identical"
+        if not verdict.outside_differing
+        else f"{verdict.outside_differing} samples differ"
+    )
+    measured = [
+        f"{name} {plain(getattr(verdict, field))}"
+        for name, field in (
+            ("seam", "seam_energy"),
+            ("grain", "grain_match"),
+            ("flicker", "flicker"),
+        )
+    ]
+    return f"{verdict.frames} frames, outside {outside}, " + ", ".join(measured)

@@ -1,0 +1,1 @@
+"""One job from files to files."""

@@ -1,0 +1,158 @@
+"""What becomes of an engine's pixels in the plate's frame: joined at the seam, grained, merged.
+
+The engine's pixels are only used under the hole, and only there is anything computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.engines.base import Pixels, Sight
+from voidbridge_backend.exr import reader
+from voidbridge_backend.exr.part import LAYER
+from voidbridge_backend.imaging.color import sanitize
+from voidbridge_backend.imaging.grain import Grain, Sample
+from voidbridge_backend.imaging.merge import merge
+from voidbridge_backend.imaging.quadmask import Weights
+from voidbridge_backend.imaging.region import Region
+from voidbridge_backend.imaging.seam import margin, membrane
+from voidbridge_backend.quality.no_reference import MARGIN, Glimpse, glimpse, step_for
+from voidbridge_protocol.messages import Settings
+
+from .engine_input import View
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A frame's new picture, and where it differs from the plate.
+
+    `words`   the picture's channels over the whole data window, in the file's own types.
+    `box`     the rectangle of the frame's arrays that holds the hole.
+    `alpha`   [height, width] of the box: the weight of the result.
+    `result`  [height, width, 3] of the box: the generated picture alone, float32, in the file's values.
+    """
+
+    words: dict[str, reader.Samples]
+    box: Region
+    alpha: Weights
+    result: Pixels
+
+
+class Composite:
+    """One for a shot; frames in any order, from any thread."""
+
+    def __init__(self, view: View, sight: Sight, grain: Grain | None, settings: Settings) -> None:
+        """`grain` is what the plate has, or None when none is to be added."""
+        self._view = view
+        self._sight = sight
+        self._grain = grain
+        self._settings = settings
+
+    def frame(self, source: reader.Frame, frame: int, pixels: Pixels) -> Replaced | None:
+        """`pixels` are the engine's, in the space and size of its `Sight`. None where no pixel is replaced."""
+        own, region = _own(source, self._view), self._view.region(frame)
+        alpha = self._view.mattes.hole(frame).alpha
+        visible = _only(alpha, own.overlap(region))
+        box = Region.of(visible > 0)
+        if box is None:
+            return None
+        light = self._light(frame, pixels, visible > 0, box)
+        result = self._view.plates.color.from_scene(light)
+        place = box.within(own)
+        weights = box.cut(visible)
+        if self._grain is not None:
+            seed, amount = self._settings.seed, self._settings.grain_amount
+            result = self._grain.added(result, weights, seed, frame, amount)
+        words = {}
+        for plane, name in enumerate(source.rgb_names):
+            samples = source.channels[name].copy()
+            part = place.cut(samples)
+            part[...] = merge(
+                np.ascontiguousarray(part), np.ascontiguousarray(result[..., plane]), weights
+            )
+            words[name] = samples
+        return Replaced(words, place, weights, result)
+
+    def seen(self, source: reader.Frame, frame: int, made: Replaced) -> Glimpse:
+        """The result around its hole, for an `Inspection`."""
+        whole = Region.whole((source.window.height, source.window.width))
+        around = made.box.wider(MARGIN).overlap(whole)
+        assert around is not None, "the hole lies in the frame"
+        alpha = np.zeros(around.size, np.float32)
+        made.box.within(around).paste(alpha, made.alpha)
+        own = _own(source, self._view)
+        differing = 0
+        picture = np.empty((*around.size, 3), np.float32)
+        for plane, name in enumerate(source.rgb_names):
+            before, after = around.cut(source.channels[name]), around.cut(made.words[name])
+            differing += int(
+                np.count_nonzero((reader.bits(before) != reader.bits(after)) & (alpha == 0))
+            )
+            picture[..., plane] = after
+        light = sanitize(self._view.plates.color.to_scene(picture))
+        corner = around.top + own.top, around.left + own.left
+        step = step_for(self._view.plates.canvas.height, self._view.plates.canvas.width)
+        return glimpse(frame, light, alpha, corner, step, differing)
+
+    def _light(self, frame: int, pixels: Pixels, hole: NDArray[np.bool_], box: Region) -> Pixels:
+        """The engine's picture over `box` of the canvas, scene-linear, meeting the plate around the hole."""
+        region = self._view.region(frame)
+        code = region.from_engine(pixels)
+        if self._sight.joins:
+            return self._view.from_code(box.within(region).cut(code))
+        high, wide = region.height / pixels.shape[0], region.width / pixels.shape[1]
+        scale = max(high, wide)
+        wider = box.wider(margin(scale)).overlap(region)
+        assert wider is not None, "the hole lies in the region"
+        picture = wider.within(region).cut(code)
+        around = self._view.code(wider.cut(self._view.plates.scene(frame)))
+        joined = picture + membrane(around, picture, wider.cut(hole), scale)
+        return self._view.from_code(box.within(wider).cut(joined))
+
+
+def _own(source: reader.Frame, view: View) -> Region:
+    """Where a frame's arrays lie on the canvas."""
+    canvas, window = view.plates.canvas, source.window
+    return Region(window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height)
+
+
+def _only(alpha: Weights, where: Region | None) -> Weights:
+    """`alpha` of the canvas inside `where`, 0 elsewhere."""
+    visible = np.zeros_like(alpha)
+    if where is not None:
+        where.paste(visible, where.cut(alpha))
+    return visible
+
+
+def layer_of(source: reader.Frame, made: Replaced | None) -> dict[str, reader.Samples]:
+    """The result alone, as channels of the layer `voidbridge`: not premultiplied, 0 where nothing is replaced.
+
+    R, G and B have the types of the picture's, the matte A is half. For artists who merge themselves.
+    """
+    size = source.window.height, source.window.width
+    layer: dict[str, reader.Samples] = {f"{LAYER}.A": np.zeros(size, np.float16)}
+    for plane, (name, own) in enumerate(zip("RGB", source.rgb_names, strict=True)):
+        samples = np.zeros(size, source.channels[own].dtype)
+        if made is not None:
+            part = made.box.cut(samples)
+            alone = np.ascontiguousarray(made.result[..., plane])
+            whole = (made.alpha > 0).astype(np.float32)
+            part[...] = merge(np.zeros_like(part), alone, whole)
+        layer[f"{LAYER}.{name}"] = samples
+    if made is not None:
+        made.box.paste(layer[f"{LAYER}.A"], made.alpha.astype(np.float16))
+    return layer
+
+
+def grain_of(view: View, most: int = 5) -> Grain | None:
+    """The plate's grain, from the kept pixels of frames spread over the shot. None where it shows none."""
+    sample = Sample()
+    frames = view.frames
+    for frame in frames[:: max(1, -(-len(frames) // most))]:
+        source = view.plates.frame(frame)
+        own = _own(source, view)
+        sample.add(source.rgb(), own.cut(view.mattes.hole(frame).alpha) == 0)
+    return sample.measured()

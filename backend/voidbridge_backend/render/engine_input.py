@@ -1,0 +1,83 @@
+"""A shot as an engine sees it: `engines.base.Clip`, cut, resampled and encoded as its `Sight` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from voidbridge_backend.engines.base import Pixels, Quadmask, Sight
+from voidbridge_backend.imaging.crop import Crop, moving, still, whole
+from voidbridge_backend.imaging.curve import ModelSpace
+from voidbridge_backend.imaging.quadmask import KEEP
+from voidbridge_backend.imaging.region import Region, resampled
+from voidbridge_protocol.messages import Settings
+
+from .inputs import Mattes, Plates
+
+
+@dataclass(frozen=True)
+class View:
+    """Frames in the engine's size and code, and the way back onto the canvas."""
+
+    plates: Plates
+    mattes: Mattes
+    frames: Sequence[int]
+    crop: Crop
+    size: tuple[int, int]
+    model: ModelSpace | None
+    """None for an engine that works in scene-linear light."""
+
+    @property
+    def height(self) -> int:
+        return self.size[0]
+
+    @property
+    def width(self) -> int:
+        return self.size[1]
+
+    def region(self, frame: int) -> Region:
+        """The part of the canvas that the engine sees in this frame."""
+        return self.crop.regions[frame]
+
+    def plate(self, frame: int) -> Pixels:
+        region = self.region(frame)
+        pixels = self.code(region.cut(self.plates.scene(frame)))
+        return pixels if self.size == region.size else resampled(pixels, self.size)
+
+    def quadmask(self, frame: int) -> Quadmask:
+        return self.region(frame).classes_to_engine(self.mattes.hole(frame).codes, self.size)
+
+    def has_hole(self, frame: int) -> bool:
+        return self.mattes.has_hole(frame)
+
+    def code(self, scene: Pixels) -> Pixels:
+        """Scene-linear light in the engine's code."""
+        return self.model.to_model(scene) if self.model else scene
+
+    def from_code(self, pixels: Pixels) -> Pixels:
+        """Inverse of `code`."""
+        return self.model.from_model(pixels) if self.model else pixels
+
+
+def crop_for(
+    mattes: Mattes,
+    frames: list[int],
+    plate: tuple[int, int],
+    sight: Sight,
+    settings: Settings,
+    pixel_aspect: float,
+) -> Crop:
+    """What an engine is shown of a canvas of (height, width).
+
+    One of no fixed size sees everything. Others are shown square pixels: `pixel_aspect` is the plate's.
+    """
+    if sight.size is None or settings.region == "full":
+        return whole(frames, plate)
+    holes = {frame: _hole(mattes, frame) for frame in frames}
+    high, wide = sight.size
+    choose = moving if settings.region == "track" else still
+    return choose(holes, plate, wide / high / pixel_aspect)
+
+
+def _hole(mattes: Mattes, frame: int) -> Region | None:
+    return Region.of(mattes.hole(frame).codes != KEEP) if mattes.has_hole(frame) else None

@@ -1,0 +1,289 @@
+"""One job, from files to files. The only module that knows every step.
+
+Bytes become arrays once and arrays become bytes once: in `footage` on the way in, in `_finish` on the way out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.engines.base import Engine, Pixels, Sight, Watch
+from voidbridge_backend.exr import reader, writer
+from voidbridge_backend.exr.header import plate_part
+from voidbridge_backend.imaging.color import ColorPlan
+from voidbridge_backend.imaging.grain import Grain
+from voidbridge_backend.imaging.matte import Verdict
+from voidbridge_backend.quality.no_reference import Glimpse, Inspection
+from voidbridge_protocol import __version__
+from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
+from voidbridge_protocol.messages import Request, ResultFile
+
+from .composite import Composite, Replaced, grain_of, layer_of
+from .decode_limits import UNBOUNDED, Allowance
+from .engine_input import View, crop_for
+from .inputs import Mattes, Plates, Source, canvas_of, model_space
+
+log = logging.getLogger(__name__)
+
+ENCODERS = max(2, min(8, (os.cpu_count() or 2))) + 1
+"""Frames encoded at once: encoding costs as much as everything else together, and one waits for the disk."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do, where the files are by their hash, and where the results go."""
+
+    job: str
+    request: Request
+    source: Callable[[str], Path]
+    folder: Path
+    ocio: str = ""
+    allowance: Allowance = UNBOUNDED
+    unwanted: Future[None] = field(default_factory=Future)
+    """Done when the job is to stop: what waits for something else can wait for this as well."""
+
+    def must_be_wanted(self) -> None:
+        """Raises `JobCancelled`."""
+        if self.unwanted.done():
+            raise JobCancelled("stopped while results were written")
+
+
+def run(
+    order: Order, engine: Engine, watch: Watch, announce: Callable[[ResultFile], None]
+) -> dict[str, Any]:
+    """Removes, and writes FRAME.exr for every frame asked for. Returns the provenance, also written.
+
+    `announce` hears of each result when it is on disk, in any order, from any thread. The same order gives
+    the same bytes. Raises `RequestError` or `JobError`.
+    """
+    settings = order.request.settings
+    watch = noted = _Noted(watch)
+    source = Source.of(order.request, order.source, order.allowance)
+    watch.step("reading headers", 0, 0)
+    canvas = canvas_of(source)
+    first = source.header("plate", order.request.first)
+    part = first.parts[plate_part(first)]
+    color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
+    mattes = Mattes(source, settings, canvas)
+    verdict = _survey(mattes, source, watch)
+    known = f"the plate is {color.space} ({color.how})"
+    for note in (known, *color.warnings, verdict.text, *verdict.warnings):
+        watch.warn(note)
+    plates = Plates(source, canvas, color)
+    view, sight = _view(order, engine, plates, mattes, source.frames, part.pixel_aspect)
+    if view.crop.note:
+        watch.warn(view.crop.note)
+    composite = Composite(view, sight, _grain(order, view, sight, watch), settings)
+    provenance = _provenance(order, engine, color, verdict, view)
+    with _Results(order, composite, plates, provenance, announce) as results:
+        _remove(order, engine, view, watch, results)
+    findings = results.inspection.findings()
+    for warning in findings.warnings:
+        watch.warn(warning)
+    provenance["quality"] = findings.described()
+    provenance["notes"] = noted.notes
+    write_whole(order.folder / "provenance.json", _json(provenance).encode())
+    return provenance
+
+
+class _Noted:
+    """The watch, and what the artist was told through it: a result's record says how it came about."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.step = watch.step
+        self.notes: list[str] = []
+        self._warn = watch.warn
+
+    def warn(self, text: str) -> None:
+        self.notes.append(text)
+        self._warn(text)
+
+
+def _survey(mattes: Mattes, source: Source, watch: Watch) -> Verdict:
+    done, of = 0, len(source.frames) * (len(source.paths) - 1)
+
+    def on_frame() -> None:
+        nonlocal done
+        watch.step("reading mattes", done, of)
+        done += 1
+
+    verdict = mattes.survey(on_frame)
+    log.info("%s", verdict.text)
+    return verdict
+
+
+def _view(
+    order: Order,
+    engine: Engine,
+    plates: Plates,
+    mattes: Mattes,
+    frames: list[int],
+    pixel_aspect: float,
+) -> tuple[View, Sight]:
+    settings = order.request.settings
+    plate = plates.canvas.height, plates.canvas.width
+    sight = engine.sight(*plate, settings)
+    crop = crop_for(mattes, frames, plate, sight, settings, pixel_aspect)
+    sight = engine.sight(*crop.size, settings)
+    model = model_space(plates, frames) if sight.space == "model" else None
+    return View(plates, mattes, frames, crop, sight.size or crop.size, model), sight
+
+
+def _grain(order: Order, view: View, sight: Sight, watch: Watch) -> Grain | None:
+    settings = order.request.settings
+    with_hole = any(view.has_hole(frame) for frame in view.frames)
+    if sight.grained or settings.grain == "off" or not settings.grain_amount or not with_hole:
+        return None
+    watch.step("measuring the grain", 0, 0)
+    grain = grain_of(view)
+    if grain is None:
+        watch.warn("no grain was found on what is kept of the plate: none is added")
+    return grain
+
+
+def _remove(order: Order, engine: Engine, view: View, watch: Watch, results: _Results) -> None:
+    """Frames with a hole go through the engine, the others straight to the results, all in order."""
+    wanted = range(order.request.first, order.request.last + 1)
+    with_hole = [frame for frame in view.frames if view.has_hole(frame)]
+    if not any(frame in wanted for frame in with_hole):
+        watch.warn("the matte is empty in every frame: the plate comes back as it was")
+        with_hole = []
+    for frame in wanted:
+        if frame not in with_hole:
+            watch.step("copying frames without a hole", frame - wanted.start, len(wanted))
+            results.put(frame, None)
+    if with_hole:
+        for frame, pixels in engine.remove(view, order.request.settings, watch):
+            if frame in wanted:
+                results.put(frame, pixels)
+
+
+class _Results:
+    """Finished frames on their way to disk: merged and encoded on threads, a bounded number at once."""
+
+    def __init__(
+        self,
+        order: Order,
+        composite: Composite,
+        plates: Plates,
+        provenance: dict[str, Any],
+        announce: Callable[[ResultFile], None],
+    ) -> None:
+        self._order = order
+        self._plates = plates
+        self._composite = composite
+        self._header = _header(provenance)
+        self._announce = announce
+        self._threads = ThreadPoolExecutor(ENCODERS, "encodes")
+        self._pending: list[Future[Glimpse | None]] = []
+        self.inspection = Inspection()
+
+    def __enter__(self) -> _Results:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if kind is None:
+                self._collect(0)
+        finally:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def put(self, frame: int, pixels: Pixels | None) -> None:
+        """`pixels` are the engine's; None gives the plate back. Waits while too many are pending."""
+        self._order.must_be_wanted()
+        self._collect(ENCODERS)
+        self._pending.append(self._threads.submit(self._finish, frame, pixels))
+
+    def _collect(self, most: int) -> None:
+        while len(self._pending) > most:
+            either: tuple[Future[Any], ...] = (self._pending[0], self._order.unwanted)
+            wait(either, return_when=FIRST_COMPLETED)
+            self._order.must_be_wanted()
+            seen = self._pending.pop(0).result()
+            if seen is not None:
+                self.inspection.add(seen)
+
+    def _finish(self, frame: int, pixels: Pixels | None) -> Glimpse | None:
+        with _about(frame):
+            source = self._plates.frame(frame)
+            self._order.must_be_wanted()
+            made = None if pixels is None else self._composite.frame(source, frame, pixels)
+            self._order.must_be_wanted()
+            data = self._encoded(source, made)
+            self._order.must_be_wanted()
+            write_whole(self._order.folder / f"{frame}.exr", data)
+        digest = hashlib.sha256(data).hexdigest()
+        self._announce(ResultFile(frame, digest, len(data)))
+        return None if made is None else self._composite.seen(source, frame, made)
+
+    def _encoded(self, source: reader.Frame, made: Replaced | None) -> bytes:
+        if not self._order.request.settings.result_layer:
+            return writer.encode(source, made.words if made else {}, self._header)
+        layer = layer_of(source, made)
+        again = {name for name in layer if name in source.channels}
+        words = {name: layer[name].astype(source.channels[name].dtype) for name in again}
+        added = {name: samples for name, samples in layer.items() if name not in again}
+        return writer.encode(source, words, self._header, added)
+
+
+@contextmanager
+def _about(frame: int) -> Iterator[None]:
+    """Says in which frame an error happened, once."""
+    try:
+        yield
+    except VoidbridgeError as error:
+        if f"frame {frame}" in error.text:
+            raise
+        raise type(error)(f"frame {frame}: {error.text}", error.hint) from error
+
+
+def _provenance(
+    order: Order, engine: Engine, color: ColorPlan, verdict: Verdict, view: View
+) -> dict[str, Any]:
+    """What the result was made with. No times and no machine: the same job gives the same bytes."""
+    request = order.request
+    canvas, (height, width) = view.plates.canvas, view.crop.size
+    ways = [view.region(frame) for frame in view.frames]
+    return {
+        "generator": "voidbridge",
+        "version": __version__,
+        "job": order.job,
+        "frames": [request.first, request.last],
+        "engine": engine.describe(),
+        "settings": asdict(request.settings),
+        "preview": request.settings.is_preview,
+        "matte": {"kind": verdict.kind, "decided": verdict.text},
+        "color": color.describe(),
+        "region": {
+            "from": [ways[0].left + canvas.xmin, ways[0].top + canvas.ymin],
+            "to": [ways[-1].left + canvas.xmin, ways[-1].top + canvas.ymin],
+            "width": width,
+            "height": height,
+            "seen_at": [view.width, view.height],
+        },
+        "sources": {file.role + "/" + str(file.frame): file.sha256 for file in request.files},
+    }
+
+
+def _header(provenance: dict[str, Any]) -> dict[str, str]:
+    """The string attributes of a result: enough to tell generated pixels from photographed ones."""
+    short = {key: provenance[key] for key in ("engine", "settings", "matte", "color")}
+    return {
+        "voidbridge/version": provenance["version"],
+        "voidbridge/job": provenance["job"],
+        "voidbridge/provenance": _json(short),
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""File sequences: patterns, frame ranges, consistency."""

@@ -1,0 +1,1 @@
+"""The demo shot with known truth."""

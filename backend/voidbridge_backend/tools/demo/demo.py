@@ -1,0 +1,170 @@
+"""The demonstration: a shot that we draw ourselves goes through a real daemon, and is held against its truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.cli.progress import Screen
+from voidbridge_backend.cli.submission import Assignment
+from voidbridge_backend.exr import reader
+from voidbridge_backend.exr.header import TimeCode
+from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.imaging.matte import matte_part
+from voidbridge_backend.imaging.quadmask import Hole, from_mattes
+from voidbridge_backend.parallel import Pool
+from voidbridge_backend.quality.contact_sheet import moment, sheet, write_png
+from voidbridge_backend.quality.reference import Floats, Quality, Report
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.job_client import Outcome
+from voidbridge_protocol.messages import Settings
+
+from .shot import DemoFrame, DemoShot
+
+SPACE = "lin_ap1_scene"
+"""What the Color Interop Forum calls ACEScg; the files say so themselves."""
+SHOWN = 5
+"""Frames in the contact sheet."""
+RATE = 24
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where the demonstration's files are."""
+
+    path: Path
+
+    def sequence(self, name: str) -> Sequence:
+        return Sequence.parse(self.path / name / f"{name}.%04d.exr")
+
+    @property
+    def sheet(self) -> Path:
+        return self.path / "contact_sheet.png"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+
+def show(
+    path: Path,
+    to: Screen,
+    remove: Callable[[Assignment, Sequence], Outcome],
+    shot: DemoShot | None = None,
+) -> Report:
+    """Renders into `path` what is not there yet, removes the rover, measures, draws a contact sheet."""
+    shot = shot or DemoShot()
+    folder = Folder(path)
+    _render(shot, folder, to)
+    settings = Settings()
+    assignment = Assignment(
+        plate=folder.sequence("plate"),
+        matte=folder.sequence("matte"),
+        affected=folder.sequence("affected"),
+        frames=None,
+        handles=0,
+        settings=settings,
+    )
+    remove(assignment, folder.sequence("result"))
+    report = _measure(shot, folder, settings, to)
+    write_whole(folder.report, json.dumps(asdict(report), indent=1).encode() + b"\n")
+    _tell(report, folder, to)
+    return report
+
+
+def _render(shot: DemoShot, folder: Folder, to: Screen) -> None:
+    missing = [frame for frame in shot.frames if not _there(folder, frame)]
+    for name in ("plate", "truth", "matte", "affected"):
+        folder.sequence(name).folder.mkdir(parents=True, exist_ok=True)
+    with Pool() as pool:
+        done = pool.each(lambda frame: _write(folder, shot.render(frame), shot.first), missing)
+        for number, _ in enumerate(done, 1):
+            to.stage("rendering the demo shot", number, len(missing))
+
+
+def _there(folder: Folder, frame: int) -> bool:
+    return folder.sequence("affected").path(frame).is_file()
+
+
+def _write(folder: Folder, frame: DemoFrame, first: int) -> None:
+    seconds, number = divmod(frame.frame - first, RATE)
+    code = TimeCode(1, 0, seconds, number, False)
+    for name, pixels in (("plate", frame.plate), ("truth", frame.truth)):
+        planes = {channel: pixels[..., i].astype(np.float16) for i, channel in enumerate("RGB")}
+        data = new_file(planes, {"colorInteropID": SPACE}, code)
+        write_whole(folder.sequence(name).path(frame.frame), data)
+    for name, matte in (("matte", frame.primary), ("affected", frame.affected)):
+        data = new_file({"A": matte.astype(np.float16)}, None, code)
+        write_whole(folder.sequence(name).path(frame.frame), data)
+
+
+def _measure(shot: DemoShot, folder: Folder, settings: Settings, to: Screen) -> Report:
+    quality = Quality()
+    moments = []
+    every = np.linspace(0, len(shot.frames) - 1, min(SHOWN + 2, len(shot.frames))).round()
+    shown = {shot.frames[int(i)] for i in every[1:-1]}
+    with Pool() as pool:
+        read = pool.each(lambda frame: _read(folder, frame, settings), shot.frames)
+        for number, frame in enumerate(shot.frames, 1):
+            plate, result, truth, hole = next(read)
+            motion = shot.motion(frame - 1, frame) if frame > shot.first else None
+            quality.add(result, truth, plate, hole.alpha > 0, motion)
+            if frame in shown:
+                moments.append(moment(frame, plate, hole.codes, result, truth))
+            to.stage("measuring", number, len(shot.frames))
+    report = quality.report()
+    write_png(
+        folder.sheet,
+        sheet(moments, "Voidbridge: a rover and its shadow, removed", _summary(report)),
+    )
+    return report
+
+
+def _summary(report: Report) -> str:
+    outside = "bit-identical" if not report.outside_differing else "NOT identical"
+    return (
+        f"{report.frames} frames, {report.hole_psnr_db:.1f} dB in the hole, "
+        f"flicker {report.flicker_ratio:.2f} of the truth's, outside {outside}"
+    )
+
+
+def _read(folder: Folder, frame: int, settings: Settings) -> tuple[Floats, Floats, Floats, Hole]:
+    plate, result, truth = (
+        reader.read(folder.sequence(name).path(frame)).rgb()
+        for name in ("plate", "result", "truth")
+    )
+    return plate, result, truth, hole_of(folder, frame, settings)
+
+
+def hole_of(folder: Folder, frame: int, settings: Settings) -> Hole:
+    """The hole as the daemon makes it from the same mattes."""
+    primary, affected = (
+        _matte(folder.sequence(name).path(frame)) for name in ("matte", "affected")
+    )
+    return from_mattes(primary, affected, settings.threshold, settings.grow, settings.soften)
+
+
+def _matte(path: Path) -> NDArray[np.float16]:
+    return reader.read(path, matte_part).channels["A"]
+
+
+def _tell(report: Report, folder: Folder, to: Screen) -> None:
+    outside = (
+        "bit-identical"
+        if not report.outside_differing
+        else f"{report.outside_differing} pixels differ"
+    )
+    to.event("report", **asdict(report), sheet=str(folder.sheet))
+    to.say(
+        f"\nagainst the true clean plate, {report.frames} frames:\n"
+        f"  PSNR in the hole   {report.hole_psnr_db:.1f} dB\n"
+        f"  flicker            {report.flicker_ratio:.2f} times the truth's own\n"
+        f"  outside the hole   {outside}\n"
+        f"  picture            {folder.sheet}"
+    )

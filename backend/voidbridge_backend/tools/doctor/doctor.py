@@ -1,0 +1,287 @@
+"""What works here and what is missing, with what to do about it; at the end a tiny shot goes there and back.
+
+The daemon and that shot decide whether the doctor is content: what this machine lacks may be on the daemon's.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.text import Text
+
+from voidbridge_backend.cli.progress import Json
+from voidbridge_backend.config import Config, count_cards, devices
+from voidbridge_backend.sequences.patterns import Sequence as Frames
+from voidbridge_protocol import __version__
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.errors import (
+    EngineFailed,
+    JobCancelled,
+    NoDevice,
+    VoidbridgeError,
+    from_code,
+)
+from voidbridge_protocol.job_client import Listener
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.messages import Health, Status
+
+from . import probe_shot
+
+Verdict = Literal["ok", "missing", "failed"]
+STYLES: dict[Verdict, str] = {"ok": "green", "missing": "yellow", "failed": "bold red"}
+INDENT = 38
+"""Where the text of a line begins."""
+
+PATIENCE_S = 60.0
+"""A round trip takes about a second; a daemon with a long queue is not waited for."""
+
+PACKAGES = {
+    "": ("pyzmq", "rich"),
+    "backend": (
+        *("numpy", "OpenEXR", "opencolorio", "opencv-python-headless"),
+        "prometheus-client",
+    ),
+    "void": (
+        *("torch", "diffusers", "transformers", "accelerate"),
+        *("safetensors", "sentencepiece", "protobuf", "huggingface_hub"),
+    ),
+}
+"""What each extra of the installation brings; `tomli` is left out, which only Python 3.10 needs."""
+PURPOSE = {"": "the command itself", "backend": "running the daemon", "void": "the engine void"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    advice: str = ""
+    error: VoidbridgeError | None = None
+    """Why nothing will work, where that is so."""
+
+
+def examine(
+    config: Config, client: Callable[[], AbstractContextManager[Client]], as_json: bool
+) -> int:
+    """Looks at everything and says so line by line; 0 when the daemon works.
+
+    Raises what stands in the way otherwise, after the last line.
+    """
+    show = _show_json if as_json else _show_line
+    wrong = None
+    for check in checks(config, client):
+        show(check)
+        wrong = wrong or check.error
+    if wrong:
+        raise wrong
+    return 0
+
+
+def checks(config: Config, client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Check]:
+    """Every check, in the order in which one needs the other."""
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield Check("voidbridge", "ok", __version__)
+    for extra, names in PACKAGES.items():
+        yield from packages(extra, names)
+    for name in devices(config, count_cards()):
+        yield device(name)
+    yield spool(config.spool, config.keep_free_mb << 20)
+    yield models(config.models)
+    yield color(config.ocio)
+    yield from daemon(client)
+
+
+def packages(extra: str, names: Sequence[str]) -> Iterator[Check]:
+    """The versions of what is installed, then in one line what is not and what it is for."""
+    lacking = []
+    for name in names:
+        try:
+            yield Check(name, "ok", version(name))
+        except PackageNotFoundError:
+            lacking.append(name)
+    if lacking:
+        brings = f"voidbridge[{extra}]" if extra else "voidbridge"
+        yield Check(
+            f"packages of {brings}",
+            "missing",
+            f"{', '.join(lacking)}; for {PURPOSE[extra]}",
+            f"pip install '{brings}'",
+        )
+
+
+def spool(folder: Path, keep_free: int) -> Check:
+    """Whether frames can be kept there, and for how many there is room."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check(
+            "spool",
+            "failed",
+            f"{folder} cannot be written: {error.strerror or error}",
+            "Give this user the right to write there, or name another folder with --spool.",
+        )
+    text = f"{folder}: {free / 2**30:.1f} GB free"
+    if free < keep_free:
+        least = f"at least {keep_free / 2**30:.1f} GB must be free before a job is taken"
+        return Check("spool", "failed", text, f"{least}; name a larger disk with --spool.")
+    return Check("spool", "ok", text)
+
+
+def models(folder: Path) -> Check:
+    """Whether the weights of the engine `void` are there."""
+    if not folder.is_dir():
+        return Check(
+            "models",
+            "missing",
+            f"there is no {folder}; it is for the engine void",
+            "Name the folder with the weights with --models; docs/model.md says what belongs there.",
+        )
+    try:
+        from voidbridge_backend.engines.void import weights
+    except ModuleNotFoundError as error:
+        return Check("models", "missing", f"{folder}: not looked at without {error.name}")
+    lacking = weights.missing(folder)
+    if lacking:
+        return Check(
+            "models", "missing", f"{folder} lacks {', '.join(lacking)}", "docs/model.md lists all."
+        )
+    return Check("models", "ok", str(folder))
+
+
+def color(config: str) -> Check:
+    """Whether the OpenColorIO config can be used."""
+    try:
+        from voidbridge_backend.imaging.color import ColorPlan
+    except ModuleNotFoundError as error:
+        return Check("color", "missing", f"not looked at without {error.name}")
+    try:
+        plan = ColorPlan.choose("", None, config or None)
+    except VoidbridgeError as error:
+        return Check("color", "failed", error.text, error.hint)
+    return Check("color", "ok", f"{plan.config}; a plate that says nothing is {plan.space}")
+
+
+def daemon(client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Check]:
+    """Whether a daemon answers, and whether a shot comes back from it as it should."""
+    name = "daemon"
+    try:
+        with client() as connected:
+            welcome = connected.welcome
+            engines = ", ".join(welcome.engines)
+            yield Check(
+                name, "ok", f"{welcome.software}, protocol {welcome.version}; engines: {engines}"
+            )
+            name = "health"
+            if health := connected.health():
+                yield condition(health)
+            name = "round trip"
+            yield round_trip(connected)
+    except VoidbridgeError as error:
+        yield Check(name, "failed", error.text, error.hint, error)
+
+
+def condition(health: Health) -> Check:
+    """How the daemon does. Raises what stands in the way of every job."""
+    devices = ", ".join(f"{device.name} {device.state}" for device in health.devices)
+    text = f"{devices}; {health.queued} waiting; {health.free / 2**30:.1f} GB free"
+    lost = [device for device in health.devices if device.why]
+    if not health.ready and (lost or health.code != NoDevice.code):
+        raise from_code(health.code, health.text, health.hint)
+    if lost:
+        why = "; ".join(f"{device.name}: {device.why}" for device in lost)
+        return Check("health", "missing", text, f"In quarantine: {why}")
+    return Check("health", "ok", text)
+
+
+def round_trip(client: Client, patience: float = PATIENCE_S) -> Check:
+    """Whether a shot comes back as it should. Raises what it failed with."""
+    began = time.monotonic()
+    last = Status("", JobState.RECEIVING)
+
+    def on_status(status: Status) -> None:
+        nonlocal last
+        if status.state not in (JobState.CANCELLING, JobState.CANCELLED):  # what our giving up did
+            last = status
+
+    def is_late() -> bool:
+        return time.monotonic() - began > patience
+
+    with tempfile.TemporaryDirectory(prefix="voidbridge-doctor-") as folder:
+        assignment = probe_shot.write(Path(folder))
+        result = Frames.parse(Path(folder) / "result.%04d.exr")
+        task = assignment.task(result.path, lambda done, of: None, lambda: False)
+        try:
+            client.run(task, Listener(status=on_status, should_cancel=is_late))
+        except JobCancelled as error:
+            if last.state is JobState.QUEUED and last.ahead:
+                return Check(
+                    "round trip",
+                    "missing",
+                    f"not tried: {last.ahead} jobs are ahead, waited {patience:.0f} s",
+                    "Ask again when the daemon has less to do.",
+                )
+            raise EngineFailed(
+                f"no result within {patience:.0f} s, the job is {last.state.value} {last.stage}"
+            ) from error
+        probe_shot.check(result)
+    took = time.monotonic() - began
+    frames = f"{probe_shot.FRAMES[0]}-{probe_shot.FRAMES[-1]}"
+    return Check("round trip", "ok", f"{frames} in {took:.1f} s, every bit as it should be")
+
+
+def device(name: str) -> Check:
+    """Whether a worker can use this device: `cpu`, `cuda:0`, ..."""
+    title = f"device {name}"
+    if name == "cpu":
+        return Check(title, "ok", f"{os.cpu_count()} cores")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not number.isdigit():
+        return Check(title, "failed", f"{name!r} is no device", "Say cpu or cuda:0 with --devices.")
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        return Check(
+            title,
+            "missing",
+            f"{error.name} is not installed, and only the engine void uses it",
+            "pip install 'voidbridge[void]'",
+        )
+    if int(number) >= torch.cuda.device_count():
+        return Check(
+            title,
+            "failed",
+            f"torch {torch.__version__} sees {torch.cuda.device_count()} cards",
+            "Install NVIDIA's driver and a torch built for CUDA, or say what there is with --devices.",
+        )
+    card = torch.cuda.get_device_properties(int(number))
+    return Check(title, "ok", f"{card.name}, {card.total_memory / 2**30:.0f} GB")
+
+
+def _show_json(check: Check) -> None:
+    Json().event(
+        "check", check=check.name, verdict=check.verdict, text=check.text, advice=check.advice
+    )
+
+
+def _show_line(check: Check) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    verdict = (f"{check.verdict:<9}", STYLES[check.verdict])
+    console.print(Text.assemble(verdict, f"{check.name:<{INDENT - 9}}", check.text))
+    if check.advice and check.verdict != "ok":
+        console.print(Text(" " * INDENT + check.advice, "dim"))

@@ -1,0 +1,235 @@
+"""The folder with the weights of the engine `void`: what is in it, what it lacks, and how it gets there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from rich.console import Console
+from rich.table import Table
+
+from voidbridge_backend.cli.progress import Json
+from voidbridge_backend.engines.void import inventory, options, tiny
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.inventory import REPOSITORIES, SUMS, Part
+from voidbridge_backend.engines.void.prompts import Prompts
+from voidbridge_backend.engines.void.weights import BASE, PASSES
+from voidbridge_protocol.errors import DiskFull, ModelMissing
+
+WANTED = {
+    REPOSITORIES["base"]: (
+        ("scheduler/scheduler_config.json", "tokenizer/spiece.model", "transformer/config.json"),
+        ("text_encoder/", "vae/"),
+    ),
+    REPOSITORIES["passes"]: (tuple(PASSES.values()), ()),
+}
+"""What is fetched of each repository: files by name, and of folders the safetensors, their index, their config."""
+
+KEEP_FREE = 1 << 30
+"""Bytes of the disk that are left when everything is fetched."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One published file: its name in its repository, and what the repository says of it."""
+
+    repository: str
+    revision: str
+    name: str
+    size: int
+    sha256: str
+    """Empty where the repository does not say: small files."""
+
+    def path(self) -> str:
+        """Where it belongs, below the models folder."""
+        return f"{BASE}/{self.name}" if self.repository == REPOSITORIES["base"] else self.name
+
+
+def show(folder: Path, device: str, *, whole: bool, as_json: bool) -> None:
+    """Says of every part of the model whether it is there and right.
+
+    Raises `ModelMissing`, with how to get it, when a job of one pass cannot be run.
+    """
+    parts = [*inventory.inventory(folder, whole=whole)]
+    if all(part.state == "ok" for part in parts if part.passes == 1):
+        parts.append(_prompts(folder, device))
+    (_show_json if as_json else _show_table)(folder, parts)
+    wrong = [part for part in parts if part.passes == 1 and part.state != "ok"]
+    if wrong:
+        raise ModelMissing(
+            f"{folder} is not complete: " + "; ".join(f"{p.name}: {p.text}" for p in wrong),
+            how_to_get(folder),
+        )
+
+
+def make_tiny(folder: Path) -> None:
+    """Writes a tiny model into an empty or new folder. Raises `ModelMissing` where other files are."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelMissing(
+            f"{folder} is not empty, and a tiny model would replace what is in it",
+            "Name a folder that is empty or does not exist yet.",
+        )
+    tiny.make_tiny(folder)
+
+
+def prepare(folder: Path, device: str) -> None:
+    """Computes the embeddings of the prompts that every job may need, so that none waits for the encoder."""
+    _kept(folder, device).embeddings(_usual(folder), device)
+
+
+def fetch(folder: Path, say: Callable[[str], None], hub: HfApi | None = None) -> None:
+    """Fetches what `folder` lacks from huggingface.co, and notes the SHA-256 of what came.
+
+    A file that is there in the published size stays; one that was cut short is gone on with. Raises
+    `ModelMissing` when the site cannot be reached or sends other bytes than it announced, `DiskFull` before
+    anything is fetched.
+    """
+    hub = hub or HfApi()
+    wanted = [remote for name in WANTED for remote in _published(hub, name)]
+    lacking = [remote for remote in wanted if not _is_there(folder, remote)]
+    folder.mkdir(parents=True, exist_ok=True)
+    size, free = sum(remote.size for remote in lacking), shutil.disk_usage(folder).free
+    if size + KEEP_FREE > free:
+        raise DiskFull(f"{folder} needs {_gb(size)}, {_gb(free)} are free")
+    for remote in lacking:
+        say(f"fetching {remote.path()}, {_gb(remote.size)}, from {remote.repository}")
+        _fetched(hub, folder, remote)
+    known = inventory.sums(folder) | {r.path(): r.sha256 for r in wanted if r.sha256}
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def how_to_get(folder: Path) -> str:
+    """The ways to a complete models folder."""
+    return (
+        f"Online: voidbridge models fetch {folder}. Without a network: bring {REPOSITORIES['base']} "
+        f"as {folder / BASE} and the safetensors files of {REPOSITORIES['passes']} into {folder}; "
+        "both are on huggingface.co."
+    )
+
+
+def _prompts(folder: Path, device: str) -> Part:
+    lacking = _kept(folder, device).lacking(_usual(folder))
+    text = f"voidbridge models prepare {folder} computes {len(lacking)} of {len(_usual(folder))}"
+    return Part(
+        "prompts",
+        "prompts",
+        "",
+        0,
+        passes=0,
+        state="missing" if lacking else "ok",
+        text=text if lacking else "the empty and the negative one are prepared",
+    )
+
+
+def _kept(folder: Path, device: str) -> Prompts:
+    """Those of an engine on `device`: the type of its numbers depends on it. Loads nothing."""
+    return Void(folder, device, options.from_folder(folder)).prompts
+
+
+def _usual(folder: Path) -> list[str]:
+    """Prompts that jobs have without anybody typing them."""
+    return list(dict.fromkeys(["", options.from_folder(folder).negative_prompt]))
+
+
+def _published(hub: HfApi, repository: str) -> list[Remote]:
+    """The files of a repository that are wanted."""
+    try:
+        info = hub.model_info(repository, files_metadata=True)
+    except _FAILURES as error:
+        raise _unreachable(repository, error) from error
+    files = [
+        Remote(
+            repository,
+            info.sha or "main",
+            sibling.rfilename,
+            sibling.size or 0,
+            sibling.lfs.sha256 if sibling.lfs else "",
+        )
+        for sibling in info.siblings or []
+        if _is_wanted(repository, sibling.rfilename)
+    ]
+    lacking = set(WANTED[repository][0]) - {file.name for file in files}
+    if lacking:
+        raise ModelMissing(
+            f"{repository} on huggingface.co no longer has {', '.join(sorted(lacking))}"
+        )
+    return files
+
+
+def _is_wanted(repository: str, name: str) -> bool:
+    names, folders = WANTED[repository]
+    ends = (".safetensors", ".safetensors.index.json", "/config.json")
+    return name in names or (name.startswith(folders) and name.endswith(ends))
+
+
+def _is_there(folder: Path, remote: Remote) -> bool:
+    path = folder / remote.path()
+    return path.is_file() and path.stat().st_size == remote.size
+
+
+def _fetched(hub: HfApi, folder: Path, remote: Remote) -> None:
+    into = folder / BASE if remote.repository == REPOSITORIES["base"] else folder
+    try:
+        path = Path(
+            hub.hf_hub_download(
+                remote.repository, remote.name, revision=remote.revision, local_dir=into
+            )
+        )
+    except _FAILURES as error:
+        raise _unreachable(remote.repository, error) from error
+    if remote.sha256 and inventory.sha256(path) != remote.sha256:
+        path.unlink()
+        raise ModelMissing(
+            f"{remote.name} arrived with another SHA-256 than the {remote.sha256} of {remote.repository}",
+            "Fetch it again; what was damaged has been removed.",
+        )
+
+
+_FAILURES = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError)
+
+
+def _unreachable(repository: str, error: Exception) -> ModelMissing:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ModelMissing(
+        f"{repository} cannot be had from huggingface.co: {said}",
+        "This machine may be offline. Fetch it on another one with `voidbridge models fetch FOLDER` "
+        "and copy the folder here; nothing in it depends on the machine.",
+    )
+
+
+def _show_json(folder: Path, parts: list[Part]) -> None:
+    for part in parts:
+        Json().event(
+            "model",
+            part=part.name,
+            path=str(folder / part.path),
+            state=part.state,
+            size=part.size,
+            passes=part.passes,
+            text=part.text,
+            source=part.source,
+            fingerprint=part.print,
+        )
+
+
+def _show_table(folder: Path, parts: list[Part]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("part", "path", "size", "state", "for", "fingerprint", ""):
+        table.add_column(column, overflow="fold")
+    for part in parts:
+        need = {0: "speed", 1: "every job", 2: "--passes 2"}[part.passes]
+        size = _gb(part.size) if part.state != "missing" else f"about {_gb(part.size)}"
+        table.add_row(part.name, part.path, size, part.state, need, part.print[:12], part.text)
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=250)
+    console.print(str(folder))
+    console.print(table)
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e3:.0f} kB"

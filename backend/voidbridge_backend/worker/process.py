@@ -1,0 +1,280 @@
+"""The process that owns a device: it holds its engine between jobs and runs one shot at a time.
+
+It reads orders from standard input and says what happens on standard output, one JSON object a line. A crash
+here is the end of one attempt at one job, and of nothing else. End of input means: stop at the next step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend import log_format
+from voidbridge_protocol.codec import decode_request
+from voidbridge_protocol.errors import (
+    DeviceFailed,
+    DiskFull,
+    EngineFailed,
+    JobCancelled,
+    OutOfMemory,
+    VoidbridgeError,
+)
+
+from . import malloc
+
+log = logging.getLogger("voidbridge.worker")
+
+SAY_EVERY_S = 0.1
+"""Progress is not news more often than this."""
+PR_SET_PDEATHSIG = 1
+EXIT_UNUSABLE = 75
+"""The device cannot be used from this process any more."""
+
+
+class Progress:
+    """The engine's `Watch`: says where the job is, and stops it when it was cancelled."""
+
+    def __init__(self, say: Callable[..., None], unwanted: Future[None]) -> None:
+        self._say = say
+        self._unwanted = unwanted
+        self._stage = ""
+        self._first = 0
+        self._began = self._said = 0.0
+
+    def step(self, stage: str, done: int, of: int) -> None:
+        if self._unwanted.done():
+            raise JobCancelled(f"stopped while {stage}")
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._began, self._first = stage, now, done
+        elif now - self._said < SAY_EVERY_S and done != of:
+            return
+        self._said = now
+        since = done - self._first  # a stage may go on after another, as one that compiles
+        left = (now - self._began) / since * (of - done) if since > 0 else -1.0
+        self._say("progress", stage=stage, step=done, of=of, seconds_left=round(left, 1))
+
+    def warn(self, text: str) -> None:
+        log.warning(text)
+        self._say("warning", text=text)
+
+
+class Unwanted:
+    """The jobs that are to stop. Told of on one thread, heeded on another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Future[None]] = {}
+        self._all = False
+
+    def of(self, job: str) -> Future[None]:
+        """Done as soon as this job is to stop."""
+        with self._lock:
+            return self._of(job)
+
+    def stop(self, job: str) -> None:
+        with self._lock:
+            _complete(self._of(job))
+
+    def stop_all(self) -> None:
+        """Those that are still to come too."""
+        with self._lock:
+            self._all = True
+            for future in self._jobs.values():
+                _complete(future)
+
+    def forget(self, job: str) -> None:
+        """What was said of an earlier run of this job is not meant for the next."""
+        with self._lock:
+            self._jobs.pop(job, None)
+
+    def _of(self, job: str) -> Future[None]:
+        future = self._jobs.setdefault(job, Future())
+        if self._all:
+            _complete(future)
+        return future
+
+
+def _complete(future: Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Worker:
+    """Obeys orders until there are no more."""
+
+    def __init__(self, say: Callable[..., None]) -> None:
+        self._say = say
+        self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._unwanted = Unwanted()
+        self._setup: dict[str, Any] = {}
+        self._engines: dict[str, Any] = {}
+
+    def hear(self, lines: Any) -> None:
+        """Reads orders; runs on a thread of its own, so that a cancel is heard in the middle of a job."""
+        for line in lines:
+            order = json.loads(line)
+            if order["do"] == "cancel":
+                self._unwanted.stop(order["job"])
+            else:
+                # A cancel that crossed the end of its job is not meant for the next run of the same.
+                self._unwanted.forget(order.get("job", ""))
+                self._orders.put(order)
+        self._unwanted.stop_all()
+        self._orders.put(None)
+
+    def obey(self) -> None:
+        while order := self._orders.get():
+            if order["do"] == "setup":
+                self._begin(order)
+            elif order["do"] == "prepare":
+                self._prepare(order["engine"])
+            elif order["do"] == "run":
+                log_format.job.set(order["job"])
+                self._run(order)
+                log_format.job.set("")
+
+    def _begin(self, setup: dict[str, Any]) -> None:
+        from voidbridge_backend.engines import device
+        from voidbridge_backend.render import job as render_job  # noqa: F401 - what is slow to import belongs to starting
+
+        self._setup = setup
+        if setup.get("probe"):
+            try:
+                device.check(setup["device"])
+            except DeviceFailed as error:
+                self._give_up(error)
+        self._say("ready", device=setup["device"])
+
+    def _prepare(self, engine: str) -> None:
+        """Has an engine ready whose job is on its way. What is wrong with it the job meets again, and says."""
+        self._failure(lambda: self._engine(engine))
+        self._say("prepared")
+
+    def _run(self, order: dict[str, Any]) -> None:
+        try:
+            try:
+                failed = self._failure(lambda: self._shot(order))
+            finally:
+                self._unwanted.forget(order["job"])
+        except JobCancelled:
+            self._say("cancelled")
+        else:
+            if failed:
+                self._say("failed", code=failed.code, text=failed.text, hint=failed.hint)
+            else:
+                self._say("done")
+
+    def _failure(self, work: Callable[[], object]) -> VoidbridgeError | None:
+        """Does the work; what it failed of. A device that is lost ends this process. Raises `JobCancelled`."""
+        try:
+            work()
+        except JobCancelled:
+            raise
+        except Exception as error:  # whatever it is, the next job has a worker
+            log.exception("failed")
+            if lost := self._lost(error):
+                self._give_up(lost)
+            return _translated(error)
+        return None
+
+    def _lost(self, error: Exception) -> DeviceFailed | None:
+        from voidbridge_backend.engines import device
+
+        return device.lost(error, self._setup["device"])
+
+    def _give_up(self, error: DeviceFailed) -> None:
+        """This process is of no more use; another takes its place."""
+        log.error("%s; this process ends", error.text)
+        self._say("unusable", text=error.text)
+        os._exit(EXIT_UNUSABLE)  # what would be tidied up on the device hangs or fails as well
+
+    def _shot(self, order: dict[str, Any]) -> None:
+        from voidbridge_backend.render import job as render_job
+        from voidbridge_backend.render.decode_limits import Allowance
+
+        job = order["job"]
+        unwanted = self._unwanted.of(job)
+        request = decode_request(Path(order["request"]).read_bytes())
+        objects = Path(order["objects"])
+        render_job.run(
+            render_job.Order(
+                job=job,
+                request=request,
+                source=lambda sha256: objects / sha256,
+                folder=Path(order["folder"]),
+                ocio=self._setup.get("ocio", ""),
+                allowance=Allowance(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
+                unwanted=unwanted,
+            ),
+            self._engine(request.settings.engine),
+            Progress(self._say, unwanted),
+            lambda result: self._say(
+                "result", frame=result.frame, sha256=result.sha256, size=result.size
+            ),
+        )
+
+    def _engine(self, name: str) -> Any:
+        from voidbridge_backend import engines
+
+        if name not in self._engines:
+            self._say("progress", stage="loading the engine", step=0, of=0, seconds_left=-1.0)
+            began = time.monotonic()
+            self._engines[name] = engines.make(
+                name, self._setup["device"], Path(self._setup["models"])
+            )
+            log.info("engine %s loaded in %.1f s", name, time.monotonic() - began)
+        return self._engines[name]
+
+
+def _translated(error: Exception) -> VoidbridgeError:
+    """What a job failed of, for the artist."""
+    if isinstance(error, VoidbridgeError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemory("the worker ran out of memory")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space is left for {error.filename or 'the results'}")
+    return EngineFailed(f"{type(error).__name__}: {error}")
+
+
+def main() -> None:
+    """Runs until standard input ends."""
+    _die_with_parent()
+    malloc.keep_large_blocks()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
+    log_format.setup(sys.stderr)
+    # OpenEXR prints its warnings on standard output; the daemon must hear nothing but us there.
+    ours = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def say(event: str, **what: Any) -> None:
+        with lock:
+            ours.write(json.dumps({"event": event, **what}).encode() + b"\n")
+
+    worker = Worker(say)
+    threading.Thread(target=worker.hear, args=(sys.stdin.buffer,), daemon=True).start()
+    worker.obey()
+
+
+def _die_with_parent() -> None:
+    """A worker whose daemon is killed goes with it, and frees its device at once."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

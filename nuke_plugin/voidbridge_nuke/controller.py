@@ -1,0 +1,383 @@
+"""What happens when a node is made, changed, or one of its buttons is pressed. Conducts the other modules.
+
+A job runs in a worker thread, which touches nothing of Nuke but its progress bar; without a GUI it runs at once.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import uuid
+from typing import Any, Callable, Mapping
+
+from . import cache, host, job, migrate
+from .group import COLORS
+from .job_status import CANCELLED, DONE, FAILED, Status, line
+from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
+from .request import Refused, Request, command, files, pieces, resolve
+from .result_state import fitting, homes, shown_version, standing
+from .startup import executable
+
+NO_RESULT: dict[str, Value] = {
+    name: BY_NAME[name].default
+    for name in ("result_files", "plate_files", "result_first", "result_last")
+}
+
+
+class Work:
+    """One press of Remove, from rendered plates to results."""
+
+    def __init__(self, node_id: str, name: str, request: Request, version: cache.Version) -> None:
+        self.node_id = node_id
+        self.name = name
+        self.request = request
+        self.version = version
+        self.commands = [
+            command(executable(), request, version.folder, view, growing=view == request.views[0])
+            for view in request.views
+        ]
+        self.status = Status()
+        self.said = ""
+        self._cancelled = threading.Event()
+        self._first: job.Child | None = None
+
+    def begin(self) -> None:
+        """Starts the first child, which sends what is rendered while the rest is. Raises `Refused`."""
+        try:
+            self._first = job.Child(self.commands[0], fed=True)
+        except OSError as error:
+            failed = job.failed_to_start(self.commands[0], error)
+            raise Refused(failed.text, failed.hint) from error
+
+    def rendered(self, first: int, last: int) -> bool:
+        """These frames are whole. False where that helps nobody any more: the child has ended, and says why."""
+        return self._first is not None and self._first.say(f"{first}-{last}")
+
+    def rendered_all(self) -> None:
+        if self._first is not None:
+            self._first.say("end")
+
+    def give_up(self) -> None:
+        """The rest will never be rendered."""
+        if self._first is not None:
+            self._first.stop()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def run(self) -> None:
+        """Waits for one child after the other. On any thread."""
+        progress = host.Progress(f"Voidbridge: {self.name}")
+
+        def should_cancel() -> bool:
+            if progress.is_cancelled():
+                self._cancelled.set()
+            return self._cancelled.is_set()
+
+        def on_status(status: Status) -> None:
+            self.status = status
+            progress.show(line(status), status.fraction)
+            host.later(_show_progress, self)
+
+        try:
+            for words in self.commands:
+                child, self._first = self._first or job.Child(words), None
+                self.status, said = job.follow(child, should_cancel, on_status)
+                self.said += said
+                if self.status.phase != DONE:
+                    break
+        except OSError as error:
+            self.status = job.failed_to_start(self.commands[0], error)
+        finally:
+            progress.close()
+            host.later(_finished, self)
+
+
+RUNNING: dict[str, Work] = {}
+"""By the node's id. Only the main thread changes it."""
+LAST: dict[str, Work] = {}
+"""The last one that ended, for the report."""
+
+
+# -- a node's life -----------------------------------------------------------------------------------
+
+
+def created(node: Any) -> None:
+    """Gives a new node, or a copy, an id of its own; adds knobs that an older one lacks."""
+    values = host.values(node)
+    plan = migrate.plan(int(values["node_version"]), set(node.knobs()))
+    if plan.is_newer:
+        _say(node, "made by a later release of Voidbridge", "newer", "stale")
+        return
+    host.add_knobs(node, plan.add)
+    changes: dict[str, Value] = {"node_version": NODE_VERSION}
+    others = [other for other in host.ours() if other.fullName() != node.fullName()]
+    if values["node_id"] in {other["node_id"].value() for other in others}:
+        # A copy may be fed with another plate: what is left of the first one's result would be a lie.
+        changes.update(NO_RESULT, homes="")
+        host.put_choices(node, "version_shown", [NO_VERSION], NO_VERSION)
+    elif values["node_id"]:
+        host.put(node, changes)
+        return  # being loaded: its inputs are not connected yet
+    changes["node_id"] = uuid.uuid4().hex[:12]
+    host.put(node, changes)
+    refresh(node)
+
+
+def changed(node: Any, changed_knob: Any) -> None:
+    """After a knob, an input (`inputChange`) or the panel (`showPanel`)."""
+    name = changed_knob.name()
+    knob = BY_NAME.get(name)
+    if name == "version_shown":
+        _choose(node)
+    elif name in ("inputChange", "showPanel", "frame_range", "first", "last") or (
+        knob and knob.makes_result
+    ):
+        refresh(node)
+
+
+def adopt_all() -> None:
+    """After a script is loaded: shows results that came while it was closed."""
+    for node in host.ours():
+        version = fitting(node)
+        if version is not None:
+            _show_version(node, version)
+        refresh(node)
+
+
+def refresh(node: Any) -> None:
+    """Says again how the node stands."""
+    values = host.values(node)
+    if values["node_id"] in RUNNING:
+        return
+    text, state, color = standing(node)
+    _say(node, text, state, color)
+
+
+# -- buttons ------------------------------------------------------------------------------------------
+
+
+def remove(node: Any) -> None:
+    """Renders, and starts the job. Says what is in the way in one message; without a GUI it raises `Refused`."""
+    _answering(node, start)
+
+
+def start(node: Any) -> Work:
+    """Raises `Refused`, `host.Stopped`. The work has ended when there is no GUI."""
+    values = host.values(node)
+    node_id = str(values["node_id"])
+    if node_id in RUNNING:
+        raise Refused("This node is at work already.", "Wait for it, or press Cancel.")
+    request = resolve(values, host.scene(node))
+    executable()
+    folders = homes(values)
+    version = cache.begin(folders[-1], folders, request)
+    host.put(node, {"homes": "\n".join(folders)})
+    work = Work(node_id, node.name(), request, version)
+    RUNNING[node_id] = work  # from here on: what Nuke does while it renders may call us once more
+    try:
+        work.begin()
+        _render(node, work)
+    except BaseException:  # whatever it is, the child would wait for frames that never come
+        del RUNNING[node_id]
+        work.give_up()
+        cache.discard(version)
+        refresh(node)
+        raise
+    work.rendered_all()
+    if host.has_gui():
+        threading.Thread(target=work.run, name=f"voidbridge {work.name}", daemon=True).start()
+    else:
+        work.run()
+    return work
+
+
+def _render(node: Any, work: Work) -> None:
+    """Renders in pieces, so that one is sent while the next is made. Raises `Refused`, `host.Stopped`."""
+    request = work.request
+    first, last = request.rendered
+    _say(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
+    roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
+    depth = str(request.settings["depth"])
+    with host.writing(node, roles, request.views, work.version.folder, depth) as render:
+        for begin, end in pieces(request.rendered):
+            render(begin, end)
+            if work.is_cancelled():
+                raise host.Stopped()
+            if not work.rendered(begin, end):
+                break
+
+
+def cancel(node: Any) -> None:
+    work = RUNNING.get(str(host.values(node)["node_id"]))
+    if work is None:
+        host.tell("This node is not at work.")
+    else:
+        work.cancel()
+
+
+def preview(node: Any) -> None:
+    """To the quadmask, and back to the result."""
+    there = host.values(node)["output"] == "quadmask"
+    host.put(node, {"output": OUTPUTS[0] if there else "quadmask"})
+
+
+def check(node: Any) -> None:
+    """A round trip by `voidbridge doctor`, in a thread."""
+    _answering(node, _check)
+
+
+def reveal(node: Any) -> None:
+    _answering(node, _reveal)
+
+
+def report(node: Any) -> None:
+    """Onto the clipboard; where there is none, into the message."""
+    text = report_text(node)
+    if host.copy(text):
+        host.tell("The report is on the clipboard.")
+    else:
+        host.tell(text)
+
+
+BUTTONS: dict[str, Callable[[Any], None]] = {
+    "remove": remove,
+    "cancel": cancel,
+    "preview": preview,
+    "check": check,
+    "reveal": reveal,
+    "report": report,
+}
+
+
+def report_text(node: Any) -> str:
+    """Versions, every knob, and what the last job said. No address carries a secret."""
+    values = host.values(node)
+    lines = [
+        f"Voidbridge node version {NODE_VERSION}, Nuke {host.version()}",
+        f"Python {platform.python_version()}, {platform.platform()}",
+        "command: {}".format(" ".join(executable())),
+        "script: %s" % (host.script() or "not saved"),
+        f"node: {node.fullName()}",
+    ]
+    lines += [f"{name} = {value}" for name, value in sorted(values.items())]
+    work = RUNNING.get(str(values["node_id"])) or LAST.get(str(values["node_id"]))
+    if work is not None:
+        lines += [f"last job: {work.status.job} {line(work.status)}", work.said.strip()]
+        lines += [f"note: {warning}" for warning in work.status.warnings]
+    return "\n".join(lines)
+
+
+def _answering(node: Any, what: Callable[[Any], Any]) -> None:
+    try:
+        what(node)
+    except Refused as refused:
+        if not host.has_gui():
+            raise
+        host.tell(str(refused))
+    except host.Stopped:
+        if not host.has_gui():
+            raise
+
+
+def _check(node: Any) -> None:
+    daemon = str(host.values(node)["daemon"]).strip()
+    words = executable() + ["doctor", "--json"] + ([f"--daemon={daemon}"] if daemon else [])
+    if host.has_gui():
+        threading.Thread(
+            target=_examine, args=(words,), name="voidbridge doctor", daemon=True
+        ).start()
+    else:
+        _examine(words)
+
+
+def _examine(words: list[str]) -> None:
+    found: list[str] = []
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        if event.get("event") == "check" and event.get("verdict") != "ok":
+            found.append(
+                "{}: {} {}".format(event.get("check"), event.get("text"), event.get("advice"))
+            )
+        if event.get("event") == "error":
+            found.append("{} {}".format(event.get("text"), event.get("hint")))
+
+    try:
+        code, errors = job.Child(words).follow(lambda: False, on_event)
+    except OSError as error:
+        code, errors = 1, f"{words[0]} cannot be started: {error.strerror or error}"
+    good = "The connection is good: a tiny shot went there and came back right."
+    text = good if code == 0 else "\n".join(found) or errors
+    host.later(host.tell, text)
+
+
+def _reveal(node: Any) -> None:
+    values = host.values(node)
+    shown = shown_version(values)
+    if shown is None:
+        raise Refused("There is no result yet.", "Press Remove.")
+    host.reveal(shown.folder)
+
+
+# -- what is shown ---------------------------------------------------------------------------------
+
+
+def _show_progress(work: Work) -> None:
+    node = host.find(work.node_id)
+    if node is not None and RUNNING.get(work.node_id) is work:
+        _say(node, line(work.status), "at work", "ready")
+
+
+def _finished(work: Work) -> None:
+    """On the main thread. The node may be gone: then its result stays on disk."""
+    RUNNING.pop(work.node_id, None)
+    LAST[work.node_id] = work
+    if work.status.phase != DONE:
+        cache.discard(work.version)
+    node = host.find(work.node_id)
+    if node is None:
+        return
+    if work.status.phase == DONE:
+        _show_version(node, work.version)
+        refresh(node)
+    elif work.status.phase == CANCELLED:
+        text, state, color = standing(node)
+        _say(node, f"cancelled; {text}", state, color)
+    else:
+        _say(node, line(work.status), FAILED, "failed")
+
+
+def _show_version(node: Any, version: cache.Version) -> None:
+    names = [
+        found.name for found in cache.versions(homes(host.values(node))) if cache.is_complete(found)
+    ]
+    host.put_choices(node, "version_shown", [NO_VERSION, *names], version.name)
+    host.put(
+        node,
+        {
+            "result_files": files(version.folder, "result"),
+            "plate_files": files(version.folder, "plate"),
+            "result_first": version.frames[0],
+            "result_last": version.frames[1],
+        },
+    )
+    host.reload_result(node)
+
+
+def _choose(node: Any) -> None:
+    """The version that the artist chose in the menu."""
+    values = host.values(node)
+    for version in cache.versions(homes(values)):
+        if version.name == values["version_shown"]:
+            _show_version(node, version)
+            break
+    else:
+        host.put(node, NO_RESULT)
+    refresh(node)
+
+
+def _say(node: Any, text: str, state: str, color: str) -> None:
+    host.put(node, {"status": text, "state": state, "tile_color": COLORS[color]})

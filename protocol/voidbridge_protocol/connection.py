@@ -1,0 +1,265 @@
+"""One connection to a daemon: a control and a bulk socket, introduced, kept alive, torn down whole.
+
+Knows sockets and time, nothing of jobs and files. Used on one thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from . import keys, zmtp_probe
+from .codec import Frame, decode, encode
+from .errors import (
+    DaemonUnavailable,
+    KeysDiffer,
+    UnknownKey,
+    VersionMismatch,
+    VoidbridgeError,
+    WrongDaemon,
+    from_code,
+)
+from .keys import Keys
+from .messages import MAX_CHUNK, Hello, Message, Ping, Pong, Refused, Welcome
+from .receive import receive
+
+PING_EVERY_S = 2.0
+SILENCE_S = 10.0
+"""A daemon that says nothing for so long, pings included, is treated as gone."""
+POLL_MS = 50
+TURN = 64
+"""Messages taken from one socket before the other has its turn."""
+HIGH_WATER = 64
+"""Messages that libzmq queues; credit is far below, so that it is never what holds us back."""
+HANDSHAKES = 3
+"""A handshake that breaks off so often in a row did not do so because of the network."""
+EVENTS = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+class ConnectionLost(DaemonUnavailable):
+    """The daemon was there and is not now; `Client.run` tries again by itself."""
+
+    code = DaemonUnavailable.code
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A daemon's address, and who we are to it."""
+
+    address: str
+    hello: Hello
+    patience: float
+    """Seconds to wait for an answer. An artist learns within five seconds that nobody is there."""
+    reconnect: float
+    """Seconds to wait for a daemon that went away in the middle of a job."""
+    keys: Keys | None = None
+    """For every daemon but those on Unix sockets and, where they ask for none, on this machine."""
+
+
+class Wire:
+    """An open connection. Raises `DaemonUnavailable` when nobody answers, `UnknownKey`, `WrongDaemon` or
+    `KeysDiffer` when the keys do not fit, or the daemon's own refusal."""
+
+    def __init__(self, peer: Peer, patience: float | None = None) -> None:
+        self.peer = peer
+        if keys.are_needed(peer.address) and peer.keys is None:
+            raise KeysDiffer(
+                f"{peer.address} is reached over a network, and no key of that daemon is named"
+            )
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
+        self._bulk: zmq.Socket[bytes] | None = None
+        self._attached = False
+        self._handshakes_failed = 0
+        self._heard = self._pinged = self._polled = time.monotonic()
+        try:
+            self._control = self._socket(peer.address)
+            # Without it a killed daemon would be noticed by its silence only.
+            self._monitor = self._control.get_monitor_socket(EVENTS)
+            self._poller.register(self._monitor, zmq.POLLIN)
+            self.welcome = self._introduce(patience or peer.patience)
+            self._bulk = self._socket(bulk_address(peer.address, self.welcome.bulk))
+        except BaseException:  # Ctrl-C too: sockets left open would hold up the end of the process
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """At once; what was not sent is dropped. Once more is harmless."""
+        if self._context.closed:
+            return
+        # A monitor that is still attached makes the context wait for ever.
+        for socket in (self._control,) if hasattr(self, "_control") else ():
+            socket.disable_monitor()
+        self._context.destroy(linger=0)
+
+    def say(self, message: Message, payload: Frame | None = None) -> None:
+        """On the control socket."""
+        try:
+            self._control.send_multipart(encode(message, payload), zmq.NOBLOCK)
+        except zmq.Again as error:
+            raise ConnectionLost(f"the daemon at {self.peer.address} takes no messages") from error
+
+    def say_bulk(self, message: Message, payload: Frame | None = None) -> bool:
+        """On the bulk socket. False when it is full: keep what you have and come again."""
+        assert self._bulk is not None
+        try:
+            self._bulk.send_multipart(encode(message, payload), zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        self._attached = True  # whatever is said there follows an `Attach`
+        return True
+
+    def listen(self, timeout_ms: int) -> Iterator[tuple[Message, Frame | None]]:
+        """What has arrived on either socket; pings are answered here, refusals raised.
+
+        Raises `ConnectionLost` when nobody is there any more.
+        """
+        if time.monotonic() - self._polled > PING_EVERY_S:
+            self._heard = time.monotonic()  # we were away ourselves: its silence says nothing
+        ready = dict(self._poller.poll(timeout_ms))
+        self._polled = time.monotonic()
+        for socket in (self._control, self._bulk):
+            if socket is None or socket not in ready:
+                continue
+            for _ in range(TURN):
+                try:
+                    frames = receive(socket)
+                except zmq.Again:
+                    break
+                self._heard = time.monotonic()
+                message, payload = decode([frame.buffer for frame in frames])
+                match message:
+                    case Ping():
+                        self.say(Pong())
+                    case Pong():
+                        pass
+                    case Refused():
+                        raise from_code(message.code, message.text, message.hint)
+                    case _:
+                        yield message, payload
+        if self._monitor in ready:
+            self._heed(recv_monitor_message(self._monitor)["event"])  # one a turn is enough
+        self._keep_alive()
+
+    def answers(self, patience: float | None = None) -> Iterator[tuple[Message, Frame | None]]:
+        """What arrives, for as long as the caller wants more. Raises `DaemonUnavailable` on silence."""
+        patience = patience or self.peer.patience
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            for item in self.listen(POLL_MS):
+                until = time.monotonic() + patience
+                yield item
+        raise DaemonUnavailable(
+            f"no answer from a daemon at {self.peer.address} within {round(patience, 1):g} s"
+        )
+
+    def _introduce(self, patience: float) -> Welcome:
+        self.say(self.peer.hello)
+        for message, _ in self.answers(patience):
+            if isinstance(message, Welcome):
+                return self._checked(message)
+        raise AssertionError("answers() ends by raising")
+
+    def _checked(self, welcome: Welcome) -> Welcome:
+        hello = self.peer.hello
+        if not hello.oldest <= welcome.version <= hello.newest:
+            raise VersionMismatch(
+                f"the daemon ({welcome.software}) chose protocol {welcome.version}; "
+                f"this client ({hello.software}) speaks {hello.oldest} to {hello.newest}"
+            )
+        return welcome
+
+    def _heed(self, event: int) -> None:
+        address = self.peer.address
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._handshakes_failed = 0
+        elif event == zmq.EVENT_DISCONNECTED:
+            if not self._handshakes_failed:  # else libzmq tries again by itself
+                raise ConnectionLost(f"the daemon at {address} closed the connection")
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            raise UnknownKey(f"{address} does not know the key of this client")
+        else:
+            self._handshakes_failed += 1
+            cut = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            if error := self._diagnosis(cut and self._handshakes_failed < HANDSHAKES):
+                raise error
+
+    def _diagnosis(self, may_be_the_network: bool) -> VoidbridgeError | None:
+        """Why a handshake failed; None when another try may tell."""
+        address = self.peer.address
+        asks = zmtp_probe.mechanism(address) if address.startswith("tcp://") else ""
+        if asks is None:
+            return ConnectionLost(f"the daemon at {address} closed the connection")
+        if asks == "CURVE" and not self.peer.keys:
+            return KeysDiffer(
+                f"the daemon at {address} asks for keys, and this client came without"
+            )
+        if asks == "NULL" and self.peer.keys:
+            return KeysDiffer(
+                f"the daemon at {address} has no keys, and this client expects one",
+                "Leave --server-key out for a daemon on this machine or behind a tunnel.",
+            )
+        if may_be_the_network:
+            return None
+        if asks == "CURVE":
+            return WrongDaemon(
+                f"what listens at {address} does not have the key that you named for it"
+            )
+        return DaemonUnavailable(
+            f"what listens at {address} is no Voidbridge daemon",
+            "Check the address and the port; the usual one is 5577.",
+        )
+
+    def _keep_alive(self) -> None:
+        now = self._polled
+        if now - self._heard > SILENCE_S:
+            raise ConnectionLost(
+                f"the daemon at {self.peer.address} has been silent for {SILENCE_S:g} s"
+            )
+        # Even while the daemon talks: it forgets a client that it does not hear from.
+        if now - self._pinged > PING_EVERY_S:
+            self._pinged = now
+            self.say(Ping())
+            if self._attached:
+                self.say_bulk(Ping())
+
+    def _socket(self, address: str) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.ipv6 = "[" in address
+        socket.sndhwm = socket.rcvhwm = HIGH_WATER
+        socket.maxmsgsize = MAX_CHUNK + keys.ADDED
+        if self.peer.keys and address.startswith("tcp://"):
+            own = self.peer.keys.own
+            socket.curve_serverkey = self.peer.keys.daemon.encode()
+            socket.curve_publickey, socket.curve_secretkey = (
+                own.public.encode(),
+                own.secret.encode(),
+            )
+        socket.reconnect_ivl, socket.reconnect_ivl_max = 200, 5000
+        try:
+            socket.connect(address)
+        except zmq.ZMQError as error:
+            raise DaemonUnavailable(
+                f"{address!r} is no address of a daemon: {error}",
+                "Write it as tcp://HOST:5577.",
+            ) from error
+        self._poller.register(socket, zmq.POLLIN)
+        return socket
+
+
+def bulk_address(control: str, bulk: str) -> str:
+    """The bulk socket's address: its port on the host that we know the daemon by, or its own path."""
+    if control.startswith("tcp://") and bulk.isdigit():
+        return f"{control.rpartition(':')[0]}:{bulk}"
+    return bulk

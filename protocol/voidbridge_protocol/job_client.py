@@ -1,0 +1,383 @@
+"""A job over the wire, from files to files: submit, upload, watch, fetch.
+
+It survives a daemon that dies and comes back, and a network that goes away for a while: the sockets are made
+anew (libzmq's own reconnect would not introduce us again), the same request is submitted again, and only what
+is missing travels.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .codec import Frame, indices
+from .connection import ConnectionLost, Wire
+from .errors import (
+    BadMessage,
+    DaemonUnavailable,
+    JobCancelled,
+    NotHere,
+    TransferFailed,
+    UnknownSession,
+    VoidbridgeError,
+    WrongOffset,
+    from_code,
+)
+from .lifecycle import JobState
+from .messages import (
+    Accepted,
+    Attach,
+    Cancel,
+    Chunk,
+    Credit,
+    Fetched,
+    Get,
+    GetProvenance,
+    Got,
+    Message,
+    Nack,
+    Provenance,
+    Put,
+    Query,
+    Ready,
+    Request,
+    Status,
+    Submit,
+    Watch,
+    Welcome,
+)
+from .retry import Losses
+from .transfer import Download, Upload
+
+POLL_MS = 50
+SETTLING_MS = 2
+"""The same while a result is being put into its place, which no message tells of."""
+RECONNECT_PATIENCE_S = 2.0
+ACKNOWLEDGE_PATIENCE_S = 2.0
+CANCEL_PATIENCE_S = 0.8
+"""Whoever cancels is free after so long at the latest; the daemon sees to the rest."""
+
+
+@dataclass
+class Outcome:
+    """What came of a job."""
+
+    job: str
+    frames: list[int]
+    provenance: bytes
+    """A JSON object: what the results were made with."""
+    from_store: bool
+    """The daemon had the results of this very request already."""
+    uploaded: int
+    """Payload bytes that had to be sent."""
+    warnings: tuple[str, ...] = ()
+    handed_over: int = 0
+    """Files that the daemon took from a disk that both see; nothing of them was sent."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A request with the places of its files."""
+
+    request: Request
+    sources: Sequence[Path]
+    """Beside `request.files`."""
+    target: Callable[[int], Path]
+    """Where the result of a frame goes."""
+    priority: int = 0
+    again: bool = False
+
+
+@dataclass
+class Listener:
+    """Whom `Client.run` tells what; each is called on the thread that runs it."""
+
+    status: Callable[[Status], None] = lambda status: None
+    sent: Callable[[int, int], None] = lambda sent, total: None
+    fetched: Callable[[int], None] = lambda frame: None
+    trouble: Callable[[str], None] = lambda text: None
+    accepted: Callable[[str], None] = lambda job: None
+    should_cancel: Callable[[], bool] = lambda: False
+    handed_over: Callable[[int, int], None] = lambda done, of: None
+
+
+ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code, NotHere.code})
+"""Codes after which a file is sent again; any other ends the upload."""
+
+
+class Conversation(ABC):
+    """What `Run` and `Fetch` share: one job watched and fetched, over as many connections as it takes."""
+
+    def __init__(self, wire: Wire, target: Callable[[int], Path], listener: Listener) -> None:
+        """Takes over `wire`, and closes it."""
+        self._wire = wire
+        self._listener = listener
+        self._target = target
+        self._job = ""
+        self._state = JobState.RECEIVING
+        self._last: Status | None = None
+        self._download: Download | None = None
+        self._upload: Upload | None = None
+        self._held: tuple[Message, Frame | None] | None = None
+        self._held_get: Get | None = None
+        self._provenance: bytes | None = None
+        self._asked_for_end = False
+        self._cancelled_at = 0.0
+        self._cancel_said = False
+        self._from_store = False
+        self._confirmed = self._lacked = 0
+
+    @abstractmethod
+    def begin(self, welcome: Welcome) -> None:
+        """Says what starts the conversation on a new connection."""
+
+    @abstractmethod
+    def is_over(self) -> bool:
+        """Whether everything that was wanted has been heard."""
+
+    def carry_out(self) -> Outcome:
+        """Raises the job's error, `JobCancelled`, or `NoProgress` when the daemon is lost again and again.
+
+        Finished frames stay, nothing half-written does.
+        """
+        losses = Losses(self._wire.peer.address, time.monotonic())
+        try:
+            while True:
+                try:
+                    self._converse()
+                    self._acknowledge()
+                    return self._outcome()
+                except (ConnectionLost, UnknownSession) as error:
+                    pause = losses.lost(error, self._reached(), time.monotonic())
+                    self._listener.trouble(f"{error.text}; trying again")
+                    self._reconnect(pause)
+                    losses.connected(time.monotonic())
+        finally:
+            self._wire.close()
+            if self._download:
+                self._download.abandon()
+            if self._upload:
+                self._upload.close()
+
+    def _converse(self) -> None:
+        self._held = self._held_get = None
+        self._asked_for_end = False
+        self.begin(self._wire.welcome)
+        if self._download:
+            self._download.reconnected()
+        self._wire.say_bulk(Attach(self._wire.peer.hello.session))
+        while not self.is_over():
+            busy = self._push()
+            for message, payload in self._wire.listen(0 if busy else self._patience_ms()):
+                self._take(message, payload)
+            for frame in self._download.settled() if self._download else ():
+                self._listener.fetched(frame)
+            self._look_for_cancel()
+
+    def _acknowledge(self) -> None:
+        """Tells the daemon that it may let go of the results. If it does not hear of it, it keeps them longer."""
+        if self._download is None or Fetched.kind not in self._wire.welcome.capabilities:
+            return
+        with suppress(VoidbridgeError):
+            self._wire.say(Fetched(self._job))
+            for message, _ in self._wire.answers(ACKNOWLEDGE_PATIENCE_S):
+                if isinstance(message, Fetched):
+                    return
+
+    def _reached(self) -> Hashable:
+        """How far the job has come: files in the spool, bytes fetched, what was last said of it."""
+        said = self._last
+        return (
+            *(self._job, self._confirmed, self._lacked),
+            *((said.state, said.stage, said.step, said.ahead, said.attempt) if said else ()),
+            *((self._download.received, len(self._download.finished)) if self._download else ()),
+        )
+
+    def _reconnect(self, pause: float) -> None:
+        """After a pause, until the daemon answers, the artist gives up, or the patience is over."""
+        since = time.monotonic()
+        peer = self._wire.peer
+        self._wire.close()
+        while True:
+            self._rest(pause)
+            try:
+                self._wire = Wire(peer, min(RECONNECT_PATIENCE_S, peer.patience))
+                return
+            except DaemonUnavailable:
+                if time.monotonic() - since > peer.reconnect:
+                    raise
+            pause = min(max(2 * pause, 0.1), 1.0)
+
+    def _rest(self, seconds: float) -> None:
+        """Raises `JobCancelled` when the artist gives up meanwhile."""
+        until = time.monotonic() + seconds
+        while not self._listener.should_cancel():
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, POLL_MS / 1000))
+        raise JobCancelled("cancelled while the daemon was away")
+
+    def _push(self) -> bool:
+        """Sends what may be sent; whether there may be more at once."""
+        if self._upload:
+            upload = self._upload
+            self._held = self._held or upload.next_hand_over() or upload.next_chunk()
+            if self._held and self._wire.say_bulk(*self._held):
+                if isinstance(self._held[0], Put):
+                    self._listener.sent(upload.sent, upload.total)
+                self._held = None
+                return True
+        self._ask_for_more()
+        return False
+
+    def _ask_for_more(self) -> None:
+        """For as much of the results as there is room for on the way."""
+        if self._download:
+            while get := self._held_get or self._download.next_get():
+                self._held_get = None if self._wire.say_bulk(get) else get
+                if self._held_get:
+                    return
+
+    def _patience_ms(self) -> int:
+        return SETTLING_MS if self._download and self._download.is_settling else POLL_MS
+
+    def _take(self, message: Message, payload: Frame | None) -> None:
+        upload, download = self._upload, self._download
+        match message:
+            case Accepted():
+                self._accepted(message)
+            case Status() if message.job == self._job:
+                self._status(message)
+            case Ready() if message.job == self._job and download:
+                for frame in download.announced(message.results):
+                    self._listener.fetched(frame)
+            case Provenance() if message.job == self._job:
+                self._provenance = bytes(payload or b"")
+            case Credit() if upload:
+                upload.granted(message.amount)
+            case Got() if upload:
+                self._confirmed += 1
+                if upload.confirmed(message.sha256):
+                    self._listener.handed_over(upload.handed_over, upload.to_hand_over)
+            case Nack() if upload and message.code in ABOUT_A_FILE:
+                upload.refused(message)
+            case Nack():
+                raise from_code(message.code, message.text)
+            case Chunk() if download and payload is not None:
+                download.arrived(message, payload)
+                self._ask_for_more()  # not behind all that came with it: the daemon would wait meanwhile
+
+    def _accepted(self, message: Accepted) -> None:
+        raise BadMessage("the daemon accepted what nobody submitted")
+
+    def _status(self, message: Status) -> None:
+        self._state, self._last = message.state, message
+        self._listener.status(message)
+        if message.state is JobState.FAILED:
+            raise from_code(message.code, message.text, message.hint)
+        if message.state is JobState.CANCELLED:
+            raise JobCancelled(f"job {message.job} was cancelled")
+        if message.state is JobState.DONE and not self._asked_for_end:
+            # A list of results may have been dropped on its way to a slow client; this one is complete.
+            self._asked_for_end = True
+            self._wire.say(Query(self._job))
+            self._wire.say(GetProvenance(self._job))
+
+    def _look_for_cancel(self) -> None:
+        now = time.monotonic()
+        if not self._cancelled_at:
+            if not self._listener.should_cancel():
+                return
+            self._cancelled_at = now
+        if self._job and not self._cancel_said:  # before `Accepted` the job has no name to us
+            self._cancel_said = True
+            self._wire.say(Cancel(self._job))
+        if not self._job and now - self._cancelled_at > CANCEL_PATIENCE_S:
+            raise JobCancelled("cancelled before the daemon had accepted the job")
+        if self._state is JobState.CANCELLING or now - self._cancelled_at > CANCEL_PATIENCE_S:
+            raise JobCancelled(f"job {self._job} is being cancelled")
+
+    def _outcome(self) -> Outcome:
+        return Outcome(
+            self._job,
+            sorted(self._download.finished) if self._download else [],
+            self._provenance or b"",
+            self._from_store,
+            self._upload.sent if self._upload else 0,
+            self._last.warnings if self._last else (),
+            self._upload.handed_over if self._upload else 0,
+        )
+
+    def _fetched_all(self) -> bool:
+        return (
+            self._state is JobState.DONE
+            and self._download is not None
+            and self._last is not None
+            and self._provenance is not None
+            and len(self._download.finished) == self._last.frames
+        )
+
+
+class Run(Conversation):
+    """Submit, upload, and unless told otherwise watch and fetch."""
+
+    def __init__(self, wire: Wire, task: Task, listener: Listener, wait: bool) -> None:
+        super().__init__(wire, task.target, listener)
+        self._task = task
+        self._wait = wait
+        self._again = task.again
+
+    def begin(self, welcome: Welcome) -> None:
+        if self._upload is None:
+            files = self._task.request.files
+            self._upload = Upload(files, self._task.sources, welcome.limits.chunk)
+        elif self._job and self._upload.done:
+            # Submitted once more, a job that failed meanwhile would start anew behind the artist's back.
+            self._wire.say(Watch(self._job))
+            return
+        self._upload.reconnected(welcome.epoch, welcome.shares)
+        self._wire.say(Submit(self._task.priority, self._again), self._task.request.canonical())
+
+    def is_over(self) -> bool:
+        if not self._wait:
+            return bool(self._job) and self._upload is not None and self._upload.done
+        return self._fetched_all()
+
+    def _accepted(self, message: Accepted) -> None:
+        assert self._upload is not None
+        self._again = False  # a resumed conversation is about the run that has begun
+        if not self._job:
+            self._job = message.job
+            self._from_store = message.state is JobState.DONE
+            if self._wait:
+                limits = self._wire.welcome.limits
+                self._download = Download(message.job, self._target, limits.chunk, limits.window)
+            self._listener.accepted(message.job)
+        self._state = message.state
+        need = indices(message.need, len(self._task.request.files))
+        self._upload.wanted(need, message.partial)
+        self._lacked = self._upload.total - self._upload.sent
+
+
+class Fetch(Conversation):
+    """Watch and fetch."""
+
+    def __init__(
+        self, wire: Wire, job: str, target: Callable[[int], Path], listener: Listener
+    ) -> None:
+        super().__init__(wire, target, listener)
+        self._job = job
+
+    def begin(self, welcome: Welcome) -> None:
+        if self._download is None:
+            limits = welcome.limits
+            self._download = Download(self._job, self._target, limits.chunk, limits.window)
+        self._wire.say(Watch(self._job))
+
+    def is_over(self) -> bool:
+        return self._fetched_all()

@@ -1,0 +1,101 @@
+"""Files on their way before there is a request: what a host has rendered is sent while it renders on.
+
+What arrives lies in the daemon's spool under its hash and belongs to no job. The request that follows is accepted
+with the files that are lacking then, so nothing depends on how far this came.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .codec import Frame, indices
+from .connection import Wire
+from .errors import BadMessage, JobCancelled
+from .job_client import ABOUT_A_FILE, Conversation, Listener
+from .messages import MAX_OFFERED, FrameFile, Lacking, Message, Nack, Offer, Welcome
+from .transfer import Upload
+
+More = Callable[[], "Sequence[tuple[FrameFile, Path]] | None"]
+"""Files that became whole since the last call, without waiting for any; None when there will be no more."""
+
+
+class Ahead(Conversation):
+    """Offers files as they come and sends what the daemon lacks, until there are no more.
+
+    A daemon that takes no files ahead, or has no room for them, is only kept company. Raises what `more` raises.
+    """
+
+    def __init__(self, wire: Wire, more: More, listener: Listener, engine: str = "") -> None:
+        super().__init__(wire, lambda frame: Path(), listener)
+        self._more = more
+        self._engine = engine
+        self._files: list[FrameFile] = []
+        self._sources: list[Path] = []
+        self._offered: deque[tuple[int, int]] = deque()
+        """Where the files of offers that are not answered yet begin, and behind them."""
+        self._ended = False
+        self._is_taking = True
+
+    def begin(self, welcome: Welcome) -> None:
+        if self._upload is None:
+            self._upload = Upload((), (), welcome.limits.chunk)
+        self._upload.reconnected(welcome.epoch, welcome.shares)
+        self._upload.wanted((), ())
+        self._offered.clear()
+        self._offer(0)
+
+    def is_over(self) -> bool:
+        """Though not all of it is sent: the request is not to wait in line behind its own files."""
+        return self._ended
+
+    def _push(self) -> bool:
+        if not self._ended:
+            self._look_for_more()
+        return super()._push()
+
+    def _look_for_more(self) -> None:
+        assert self._upload is not None
+        found = self._more()
+        self._ended = found is None
+        if found:
+            behind = len(self._files)
+            self._files += [file for file, _ in found]
+            self._sources += [path for _, path in found]
+            self._upload.add(found)
+            self._offer(behind)
+
+    def _offer(self, start: int) -> None:
+        if not self._is_taking or Lacking.kind not in self._wire.welcome.capabilities:
+            return
+        for first in range(start, len(self._files), MAX_OFFERED):
+            part = self._files[first : first + MAX_OFFERED]
+            self._offered.append((first, first + len(part)))
+            self._wire.say(Offer(tuple(part), self._engine))
+
+    def _take(self, message: Message, payload: Frame | None) -> None:
+        if isinstance(message, Lacking):
+            self._lacking(message)
+        elif isinstance(message, Nack) and message.code not in ABOUT_A_FILE:
+            # It cannot write what is sent. Whether that ends the job is for its request to find out.
+            self._is_taking = False
+            if self._upload:
+                self._upload.wanted((), ())
+        else:
+            super()._take(message, payload)
+
+    def _lacking(self, message: Lacking) -> None:
+        if not self._offered:
+            raise BadMessage("the daemon lacks files that nobody offered")
+        assert self._upload is not None
+        first, behind = self._offered.popleft()
+        need = [first + index for index in indices(message.need, behind - first)]
+        partial = [(first + index, offset) for index, offset in message.partial]
+        if self._is_taking:
+            self._upload.also_wanted(need, partial)
+            self._lacked = self._upload.total - self._upload.sent
+
+    def _look_for_cancel(self) -> None:
+        if self._listener.should_cancel():
+            raise JobCancelled("cancelled while the plate was being rendered")

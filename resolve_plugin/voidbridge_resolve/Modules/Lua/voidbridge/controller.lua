@@ -1,0 +1,329 @@
+-- What happens when a button is pressed or a control changed. Conducts the other rooms.
+--
+-- Remove starts a child process and returns; the artist goes on in Fusion, and Fetch looks what became of it.
+
+local cache = require("voidbridge.cache")
+local config = require("voidbridge.config")
+local controls = require("voidbridge.controls")
+local frames = require("voidbridge.frames")
+local host = require("voidbridge.host")
+local launch = require("voidbridge.launch")
+local errors = require("voidbridge.errors")
+local request = require("voidbridge.request")
+local status = require("voidbridge.status")
+local system = require("voidbridge.system")
+
+local M = {}
+
+M.CHECK_S = 40 -- a round trip with a daemon of its own takes some seconds
+M.CANCEL_S = 5
+local LOOK_S = 0.2
+local SEVERAL = 3 -- names of changed controls that the status line lists
+
+local LAST = {} -- what the last job of a tool said, by its id, for the report
+
+-- -- what a tool has --------------------------------------------------------------------------------
+
+local function new_id()
+    local seed = os.time() * 1000 + math.floor(os.clock() * 1000) % 1000
+    local address = tonumber((tostring({}):match("0x(%x+)") or "0"):sub(-8), 16) or 0
+    return ("%012x"):format(seed % 2 ^ 40):sub(-10) .. ("%04x"):format(address / 8 % 65536)
+end
+
+-- The state, with an id of its own: a copy that an artist made has that of the first one until it is used.
+local function own(inside)
+    local state = host.state(inside)
+    local name = inside.group.Name
+    local is_copy = false
+    for _, other in ipairs(host.all(inside.comp)) do
+        if other.group.Name ~= name and host.state(other).id == state.id and state.name ~= name then
+            is_copy = true
+        end
+    end
+    if state.id == "" or is_copy then
+        if is_copy then
+            host.hide(inside) -- it may be fed with another plate: the first one's result would be a lie
+            host.put(inside, "version_shown", 0)
+        end
+        state = { id = new_id(), name = name, homes = "", last = 0, job = 0, shown = 0 }
+        host.keep(inside, state)
+    end
+    return state
+end
+
+-- Every folder with versions of this tool; the one for the next version is the last.
+local function homes(inside, state, values)
+    local now = cache.home(values.cache, host.file(inside), state.id)
+    local found = {}
+    for home in state.homes:gmatch("[^\n]+") do
+        if home ~= now then
+            found[#found + 1] = home
+        end
+    end
+    found[#found + 1] = now
+    return found
+end
+
+local function find(inside, state, values, number)
+    local known = homes(inside, state, values)
+    for i = #known, 1, -1 do
+        local version = number > 0 and cache.read(known[i], number)
+        if version then
+            return version
+        end
+    end
+    return nil
+end
+
+local function spelled(version)
+    local files = version.offset == 0 and "" or
+        (" (files %s)"):format(frames.spelled(frames.shifted(version.wanted, version.offset)))
+    return ("%s, frames %s%s"):format(cache.called(version), frames.spelled(version.wanted), files)
+end
+
+-- -- how it stands ------------------------------------------------------------------------------------
+
+-- The status line and its color, from the controls and from what is on disk.
+local function standing(inside, state, values, thorough)
+    local shown = find(inside, state, values, state.shown)
+    if state.shown == 0 then
+        return "not rendered", "ready"
+    elseif not shown then
+        return ("the result %s is not where it was"):format(cache.name(state.shown)), "failed"
+    end
+    local lost = thorough and cache.missing(shown) or {}
+    if #lost > 0 then
+        return ("%s lacks %d files, %s first"):format(cache.called(shown), #lost, lost[1]), "failed"
+    end
+    local ok, asked = pcall(request.resolve, values, host.scene(inside))
+    if not ok then
+        return ("%s, but now: %s"):format(cache.called(shown), tostring(asked)), "stale"
+    end
+    local changes = request.differences(request.described(asked), shown.made_with)
+    if #changes > 0 then
+        local names = table.concat(changes, ", ", 1, math.min(#changes, SEVERAL)) .. (#changes > SEVERAL and ", ..." or "")
+        return ("stale: other than in %s: %s"):format(cache.called(shown), names), "stale"
+    end
+    return "done: " .. spelled(shown), "ready"
+end
+
+local function say_standing(inside, before, after)
+    local text, color = standing(inside, host.state(inside), host.values(inside), true)
+    text = (before or "") .. text .. (after or "")
+    host.say(inside, text, color)
+    return text
+end
+
+local function show(inside, state, version)
+    host.show(inside, cache.result(version), cache.plate(version), version.wanted,
+        version.wanted[1] - version.rendered[1])
+    state.shown = version.number
+    host.keep(inside, state)
+    host.put(inside, "version_shown", version.number)
+end
+
+-- -- a job ----------------------------------------------------------------------------------------------
+
+-- Looks what became of the job, and does what is to be done when it has ended. Returns its phase.
+local function look(inside, state, version)
+    local phase, line, last = status.judged(cache.seen(version, os.time()))
+    if phase == "working" then
+        host.say(inside, line, "ready")
+        return phase
+    elseif phase == "waiting" then
+        host.say(inside, "not started yet; by hand: " .. launch.by_hand(version.folder), "ready")
+        return phase
+    elseif phase == "lost" then
+        host.say(inside, line, "failed")
+        return phase
+    end
+    LAST[state.id] = line .. "\n" .. launch.said(version.folder)
+    state.job = 0
+    host.keep(inside, state)
+    if phase == "done" then
+        show(inside, state, version)
+        for _, warning in ipairs(last.warnings or {}) do
+            host.print("note: " .. warning)
+        end
+        host.print(say_standing(inside, nil, last.from_store and ", from the daemon's store" or nil))
+    else
+        cache.discard(version)
+        if phase == "cancelled" then
+            say_standing(inside, "cancelled; ")
+        else
+            host.say(inside, line, "failed")
+            host.print(line)
+        end
+    end
+    return phase
+end
+
+local function stay(inside, state, version, seconds, until_phase)
+    local till = os.time() + seconds
+    local phase
+    repeat
+        system.sleep(LOOK_S)
+        phase = look(inside, state, version)
+    until (phase ~= "working" and phase ~= until_phase) or os.time() > till
+    return phase
+end
+
+function M.remove(inside)
+    if host.made_with(inside) > controls.VERSION then
+        errors.because("This tool was made by a later release of Voidbridge.", "Install that one: voidbridge install resolve")
+    end
+    local state = own(inside)
+    local values = host.values(inside)
+    local before = find(inside, state, values, state.job)
+    if before then
+        local phase = look(inside, state, before)
+        if phase == "working" then
+            errors.because("This tool is at work already.", "Press Fetch to see how far it is, or Cancel.")
+        elseif phase == "waiting" then
+            cache.discard(before)
+        end
+    end
+    local wanted = request.resolve(values, host.scene(inside))
+    local known = homes(inside, state, values)
+    local version = cache.begin(known[#known], state.last, wanted, request.described(wanted))
+    state.homes, state.last, state.name = table.concat(known, "\n"), version.number, inside.group.Name
+    host.keep(inside, state)
+    host.say(inside, ("rendering the plate, frames %s"):format(frames.spelled(version.rendered)), "ready")
+    local ok, problem = pcall(host.render, inside, version, values.depth)
+    if not ok then
+        cache.discard(version)
+        error(problem, 0)
+    end
+    if not launch.prepare(version.folder, config.command(), request.words(wanted)) then
+        cache.discard(version)
+        errors.because(("The folder %s cannot be written any more."):format(version.folder), "Is its disk full?")
+    end
+    state.job = version.number
+    host.keep(inside, state)
+    if not launch.start(version.folder) then
+        local command = launch.by_hand(version.folder)
+        host.print("this host starts no programs. Type in a terminal, then press Fetch:\n" .. command)
+        host.say(inside, "start it by hand, then press Fetch: " .. command, "stale")
+    elseif values.wait then
+        stay(inside, state, version, math.huge)
+    else
+        host.say(inside, "at work; press Fetch", "ready")
+    end
+end
+
+function M.fetch(inside)
+    local state = own(inside)
+    local version = find(inside, state, host.values(inside), state.job)
+    if version then
+        look(inside, state, version)
+    else
+        host.print(say_standing(inside))
+    end
+end
+
+function M.cancel(inside)
+    local state = own(inside)
+    local version = find(inside, state, host.values(inside), state.job)
+    if not version then
+        errors.because("This tool is not at work.", "Nothing is to be cancelled.")
+    end
+    if not launch.has_started(version.folder) then
+        state.job = 0
+        host.keep(inside, state)
+        cache.discard(version)
+        say_standing(inside, "cancelled; ")
+        return
+    end
+    cache.cancel(version)
+    if stay(inside, state, version, M.CANCEL_S) == "working" then
+        host.say(inside, "cancelling; press Fetch", "ready")
+    end
+end
+
+-- -- the rest ---------------------------------------------------------------------------------------------
+
+function M.check(inside)
+    local state, values = own(inside), host.values(inside)
+    local folder = cache.home(values.cache, host.file(inside), state.id) .. ("/check-%d"):format(os.time())
+    local words = { "doctor", "--json" }
+    local daemon = values.daemon:match("^%s*(.-)%s*$")
+    if daemon ~= "" then
+        words[#words + 1] = "--daemon=" .. daemon
+    end
+    system.make_folders(folder)
+    if not launch.prepare(folder, config.command(), words) then
+        errors.because(("The folder %s cannot be written."):format(folder),
+            "Choose another cache folder on the page Setup.")
+    end
+    host.say(inside, "checking the connection", "ready")
+    if not launch.start(folder) then
+        errors.because("This host starts no programs.", "Type in a terminal: " .. launch.by_hand(folder))
+    end
+    local found
+    local till = os.time() + M.CHECK_S
+    repeat
+        system.sleep(LOOK_S)
+        found = status.diagnosis(launch.said(folder), launch.exit_code(folder))
+    until found or os.time() > till
+    local is_good = launch.exit_code(folder) == 0
+    if found then
+        launch.clean(folder)
+    end
+    found = found or ("No answer in %d s; what it says is in %s/said.txt."):format(M.CHECK_S, folder)
+    host.print(found)
+    host.say(inside, found, is_good and "ready" or "failed")
+end
+
+function M.report_text(inside)
+    local state, values = own(inside), host.values(inside)
+    local lines = {
+        ("Voidbridge macro version %d, Fusion %s, %s"):format(
+            host.made_with(inside), host.version(), jit and jit.version or _VERSION),
+        ("system: %s %s"):format(jit and jit.os or "unknown", jit and jit.arch or ""),
+        "command: " .. table.concat(config.command(), " "),
+        "comp: " .. (host.file(inside) == "" and "no file" or host.file(inside)),
+        ("tool: %s, id %s"):format(inside.group.Name, state.id),
+    }
+    for _, control in ipairs(controls.ALL) do
+        if controls.holds_value(control) then
+            lines[#lines + 1] = ("%s = %s"):format(control.name, tostring(values[control.name]))
+        end
+    end
+    lines[#lines + 1] = "last job: " .. (LAST[state.id] or "none since Fusion was started")
+    return table.concat(lines, "\n")
+end
+
+function M.report(inside)
+    local text = M.report_text(inside)
+    if host.copy(text) then
+        host.print("the report is on the clipboard.")
+    else
+        host.print(text)
+    end
+end
+
+-- After a control: shows the version that is asked for, and says again how the tool stands.
+function M.changed(inside)
+    local state, values = host.state(inside), host.values(inside)
+    if state.id == "" or state.job ~= 0 then
+        return
+    end
+    if values.version_shown ~= state.shown then
+        local version = find(inside, state, values, values.version_shown)
+        if version and cache.is_complete(version) then
+            show(inside, state, version)
+        elseif values.version_shown == 0 then
+            host.hide(inside)
+            state.shown = 0
+            host.keep(inside, state)
+        else
+            host.say(inside, ("there is no result %s"):format(cache.name(values.version_shown)), "failed")
+            return
+        end
+        state = host.state(inside)
+    end
+    local text, color = standing(inside, state, values, false)
+    host.say(inside, text, color)
+end
+
+return M

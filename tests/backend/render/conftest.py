@@ -1,0 +1,80 @@
+"""A whole job in one process: bytes of files in, bytes of files out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voidbridge_backend import engines
+from voidbridge_backend.engines.base import Engine
+from voidbridge_backend.render import job as render_job
+from voidbridge_protocol.messages import FrameFile, Request, Settings
+
+Files = Mapping[int, bytes]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-table", action="store_true", help="into docs/plates.md, as measured")
+
+
+@dataclass
+class Heard:
+    """A watch that remembers what it was told."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def step(self, stage: str, done: int, of: int) -> None: ...
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@dataclass(frozen=True)
+class Finished:
+    results: dict[int, bytes]
+    provenance: dict[str, Any]
+    warnings: list[str]
+
+
+RunShot = Callable[..., Finished]
+
+
+@pytest.fixture
+def run_shot(tmp_path: Path) -> RunShot:
+    """`run(plates, mattes, engine=..., wanted=(first, last), affected=..., **settings)`."""
+
+    def run(
+        plates: Files,
+        mattes: Files,
+        engine_: Engine | None = None,
+        wanted: tuple[int, int] | None = None,
+        affected: Files | None = None,
+        **settings: Any,
+    ) -> Finished:
+        roles = {"plate": plates, "matte": mattes, **({"affected": affected} if affected else {})}
+        files = []
+        for role, frames in sorted(roles.items()):
+            for frame, data in sorted(frames.items()):
+                name = hashlib.sha256(data).hexdigest()
+                (tmp_path / name).write_bytes(data)
+                files.append(FrameFile(role, frame, name, len(data)))
+        first, last = wanted or (min(plates), max(plates))
+        chosen = Settings(**{"engine": "echo", "color_space": "ACEScg", **settings})
+        request = Request(first, last, chosen, tuple(files))
+        folder = tmp_path / "results"
+        folder.mkdir(exist_ok=True)
+        order = render_job.Order("job", request, lambda sha256: tmp_path / sha256, folder)
+        heard = Heard()
+        worker = engine_ or engines.make(chosen.engine)
+        provenance = render_job.run(order, worker, heard, lambda result: None)
+        assert json.loads((folder / "provenance.json").read_text()) == provenance
+        results = {f: (folder / f"{f}.exr").read_bytes() for f in range(first, last + 1)}
+        return Finished(results, provenance, heard.warnings)
+
+    return run

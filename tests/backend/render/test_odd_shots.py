@@ -1,0 +1,98 @@
+"""Handles, long shots, and frame numbers as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.engines.echo import echo
+from voidbridge_backend.exr import reader
+from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.render.inputs import Recent
+from voidbridge_protocol.messages import Settings
+
+RunShot = Callable[..., Any]
+MATTE = np.zeros((6, 8), np.float16)
+MATTE[2:4, 2:5] = 1
+
+
+@dataclass
+class Witness:
+    """Echoes, and remembers which frames it was shown."""
+
+    seen: list[int] = field(default_factory=list)
+    name: str = "witness"
+
+    def sight(self, height: int, width: int, settings: Settings) -> Sight:
+        return Sight("scene", joins=True, grained=True)
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": self.name}
+
+    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+        for frame in clip.frames:
+            self.seen.append(frame)
+            yield frame, echo(clip.plate(frame), clip.quadmask(frame), 0)
+
+
+def files(frames: range) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    plates = {
+        frame: new_file({name: np.full((6, 8), frame % 7 / 8, np.float16) for name in "RGB"})
+        for frame in frames
+    }
+    return plates, dict.fromkeys(frames, new_file({"A": MATTE}))
+
+
+def holds(data: bytes, frame: int) -> bool:
+    result = reader.decode(data).channels["R"]
+    tone = frame % 7 / 8
+    inside, outside = np.unique(result[MATTE > 0]), np.unique(result[MATTE == 0])
+    return inside.tolist() == [tone / 2 + 0.25] and outside.tolist() == [tone]
+
+
+def test_handles_are_seen_and_not_returned(run_shot: RunShot) -> None:
+    witness = Witness()
+    plates, mattes = files(range(1001, 1009))
+    done = run_shot(plates, mattes, witness, wanted=(1003, 1006), grow=0, soften=0)
+    assert witness.seen == list(range(1001, 1009))
+    assert list(done.results) == [1003, 1004, 1005, 1006]
+    assert done.provenance["frames"] == [1003, 1006]
+    assert done.provenance["quality"]["frames"] == 4
+
+
+@pytest.mark.parametrize("first", [-3, 0, 998, 9998, 99998, 1234567])
+def test_frames_keep_their_numbers_whatever_those_are(run_shot: RunShot, first: int) -> None:
+    frames = range(first, first + 4)
+    plates, mattes = files(frames)
+    done = run_shot(plates, mattes, grow=0, soften=0)
+    assert list(done.results) == list(frames)
+    assert all(holds(done.results[frame], frame) for frame in frames)
+
+
+def test_hundreds_of_frames_are_as_right_as_one(run_shot: RunShot) -> None:
+    frames = range(1001, 1301)
+    plates, mattes = files(frames)
+    done = run_shot(plates, mattes, grow=0, soften=0)
+    assert all(holds(done.results[frame], frame) for frame in frames)
+
+
+def test_what_is_kept_of_a_long_shot_is_bounded() -> None:
+    made: list[int] = []
+
+    def make(frame: int) -> bytes:
+        made.append(frame)
+        return bytes(1000)
+
+    recent: Recent[bytes] = Recent(10_000, len)
+    for frame in range(500):
+        recent.get(frame, make)
+    for frame in range(490, 500):
+        recent.get(frame, make)
+    assert made == list(range(500))
+    recent.get(489, make)
+    assert made[-1] == 489
