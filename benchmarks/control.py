@@ -28,7 +28,7 @@ import numpy as np
 from served import Served, serving
 
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.connection import Peer, Wire
+from voidbridge_protocol.connection import Peer, ServerConnection
 from voidbridge_protocol.job_client import Listener
 from voidbridge_protocol.messages import (
     OLDEST,
@@ -74,7 +74,7 @@ def send(
     ready.set()
     go.wait()
     with Client(address, user=f"sender {number}", software="benchmark") as client:
-        client.send_ahead(more, Listener(sent=note, handed_over=note_handed))
+        client.prefetch(more, Listener(sent=note, imported=note_handed))
     done.set()
 
 
@@ -125,7 +125,7 @@ class Asker:
 
     def __init__(self, daemon: Served) -> None:
         hello = Hello(OLDEST, PROTOCOL, os.urandom(16).hex(), "asker", "benchmark")
-        self._wire = Wire(Peer(daemon.address, hello, 10.0, 10.0))
+        self._wire = ServerConnection(Peer(daemon.address, hello, 10.0, 10.0))
         self._client = Client(daemon.address, user="asker", software="benchmark", patience=10.0)
         self._jobs = 0
         self.took: dict[str, list[float]] = {"status": [], "cancel": []}
@@ -154,7 +154,7 @@ class Asker:
             for index, role in enumerate(("matte", "plate"))
         )
         request = Request(1, 1, Settings(engine="echo", seed=self._jobs), files)
-        self._wire.say(Submit(), request.canonical())
+        self._wire.send(Submit(), request.canonical())
         for message, _ in self._wire.answers():
             if isinstance(message, Accepted):
                 return message.job

@@ -102,7 +102,7 @@ def measure(work: Path, length: int, engine: str) -> dict[str, Any]:
             subprocess.run(
                 [
                     *(*voidbridge, "run", f"{work}/plate.####.exr", f"{work}/matte.####.exr"),
-                    *("-o", f"{work}/out/result.####.exr", "--daemon", address, "--again"),
+                    *("-o", f"{work}/out/result.####.exr", "--daemon", address, "--force"),
                     *("--frames", f"{FIRST}-{FIRST + length - 1}", "--engine", engine),
                     *("--color-space", "ACEScg"),
                 ],

@@ -32,17 +32,17 @@ import numpy as np
 import OpenEXR
 
 from voidbridge_backend import engines
-from voidbridge_backend.cli.submission import Assignment
-from voidbridge_backend.engines.base import Sight
+from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.engines.base import InputSpec
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.crop import whole
 from voidbridge_backend.render import job as render_job
 from voidbridge_backend.render.composite import Composite
-from voidbridge_backend.render.engine_input import View
-from voidbridge_backend.render.inputs import Mattes, Plates, Source, canvas_of
+from voidbridge_backend.render.engine_input import EngineInput
+from voidbridge_backend.render.inputs import InputFiles, Mattes, Plates, canvas_of
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.job_client import Task
+from voidbridge_protocol.job_client import JobTask
 from voidbridge_protocol.messages import Settings
 
 FIRST = 1001
@@ -70,9 +70,9 @@ def draw(folder: Path, frames: int, width: int, height: int) -> None:
         (folder / f"matte.{FIRST + number}.exr").write_bytes(new_file({"A": mask}))
 
 
-def task_of(folder: Path, engine: str, results: Path = Path()) -> Task:
+def task_of(folder: Path, engine: str, results: Path = Path()) -> JobTask:
     """The request for what `draw` wrote; its results go into the folder `results`."""
-    assignment = Assignment(
+    assignment = Submission(
         plate=Sequence.parse(folder / "plate.####.exr"),
         matte=Sequence.parse(folder / "matte.####.exr"),
         affected=None,
@@ -120,9 +120,9 @@ def merge(folder: Path) -> float:
     )
     mattes.survey(lambda: None)
     size = canvas.height, canvas.width
-    view = View(plates, mattes, source.frames, whole(source.frames, size), size, None)
+    view = EngineInput(plates, mattes, source.frames, whole(source.frames, size), size, None)
     # An engine whose picture has to be made to meet the plate: with the membrane, the most there is to do.
-    composite = Composite(view, Sight("scene"), None, replace(settings, grain="off"))
+    composite = Composite(view, InputSpec("scene"), None, replace(settings, grain="off"))
     frame = source.frames[0]
     pixels, decoded, turns = view.plate(frame), plates.frame(frame), 4
     mattes.hole(frame)
@@ -144,18 +144,18 @@ def _through(folder: Path, name: str) -> float:
     task = task_of(folder, name)
     made = engines.make(name)
     with tempfile.TemporaryDirectory(dir=folder) as results:
-        order = render_job.Order("benchmark", task.request, _finder(task), Path(results))
+        order = render_job.RenderJob("benchmark", task.request, _finder(task), Path(results))
         began = time.perf_counter()
         render_job.run(order, made, Quiet(), lambda result: None)
         seconds = time.perf_counter() - began
     return (task.request.last - task.request.first + 1) / seconds
 
 
-def _source(task: Task) -> Source:
-    return Source.of(task.request, _finder(task))
+def _source(task: JobTask) -> InputFiles:
+    return InputFiles.of(task.request, _finder(task))
 
 
-def _finder(task: Task) -> Callable[[str], Path]:
+def _finder(task: JobTask) -> Callable[[str], Path]:
     paths = {file.sha256: path for file, path in zip(task.request.files, task.sources, strict=True)}
     return paths.__getitem__
 

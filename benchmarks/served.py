@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voidbridge_backend.daemon.net import allowed_keys
-from voidbridge_backend.daemon.net.allowed_keys import Guest
+from voidbridge_backend.daemon.net.allowed_keys import Identity
 from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.keys import DAEMON, KEY_FILES, Keys
@@ -74,7 +74,7 @@ def _keys(folder: Path) -> Keys:
     """New ones of a client and its daemon, which lets it in."""
     daemon, own = keys.make(), keys.make()
     keys.write(folder / KEY_FILES[DAEMON], daemon)
-    allowed_keys.allow(folder / allowed_keys.FILE, Guest(NAME, own.public))
+    allowed_keys.allow(folder / allowed_keys.FILE, Identity(NAME, own.public))
     return Keys(own, daemon.public)
 
 

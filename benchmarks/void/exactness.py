@@ -69,9 +69,9 @@ def answers(bench: Bench, **more: Any) -> Tensor:
     seen = sampling.noise(1, latents, *bench.size)
     known = torch.cat([sampling.noise(seed, latents, *bench.size) for seed in (2, 3)], dim=2)
     said = words(denoiser)
-    with engine.residence.working(denoiser.network, RESIDENT):
+    with engine.placement.working(denoiser.network, RESIDENT):
         found = [denoiser.velocity(seen, known, said, step, 1.0) for step in range(199, 1000, 200)]
-    engine.residence.clear()
+    engine.placement.clear()
     bench.let_go()
     return torch.stack(found).double()
 
@@ -82,9 +82,9 @@ def picture(bench: Bench, **more: Any) -> Tensor:
     if engine.options.vae_compile == "on":
         vae.compiled.begin(Quiet())
     latents = sampling.noise(1, 3, *bench.size).permute(0, 2, 1, 3, 4)
-    with engine.residence.working(vae.network, RESIDENT):
+    with engine.placement.working(vae.network, RESIDENT):
         found = decoded(vae, latents).double()
-    engine.residence.clear()
+    engine.placement.clear()
     bench.let_go()
     return found
 
@@ -141,7 +141,7 @@ def job(bench: Bench, settings: Settings, **more: Any) -> tuple[Frames, float, i
     began = time.perf_counter()
     frames = dict(engine.remove(shot, settings, Quiet()))
     seconds = round(time.perf_counter() - began, 3)
-    engine.residence.clear()
+    engine.placement.clear()
     del engine
     bench.let_go()
     return frames, seconds, asked

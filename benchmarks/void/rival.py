@@ -49,12 +49,12 @@ def rival(bench: Bench, frames: list[int], work: Path) -> dict[str, Any]:
     ours = [run.ours() for run in runs]
     theirs = published(bench, checkout, python, base, runs, work)
     rows = []
-    for run, mine, eight_bit, their in zip(runs, ours, fp8, theirs, strict=True):
+    for run, mine, quantized, their in zip(runs, ours, fp8, theirs, strict=True):
         rows.append(
             {"pass": run.number, "frames": run.frames, "steps": run.steps}
             | {"seconds": round(mine, 3), "published_s": round(their["seconds"], 3)}
             | {"faster": round(their["seconds"] / mine, 3)}
-            | {"faster_in_fp8": round(their["seconds"] / eight_bit, 3)}
+            | {"faster_in_fp8": round(their["seconds"] / quantized, 3)}
             | {"published_load_s": round(their["load_s"], 2)}
             | {"published_peak_gb": round(their["peak_bytes"] / 2**30, 2)}
             | run.likeness()
@@ -100,10 +100,10 @@ class Run:
         denoiser = self.bench.compiled(engine, self.number)
         if engine.options.vae_compile == "on":
             engine.vae().compiled.begin(Quiet())
-        working = engine.residence.working
+        working = engine.placement.working
         with working(engine.vae().network, RESIDENT), working(denoiser.network, RESIDENT):
             seconds = self.bench.timed(lambda: self._once(engine))
-        engine.residence.clear()
+        engine.placement.clear()
         self.bench.let_go()
         return seconds
 

@@ -60,7 +60,7 @@ def make_ready(models: Path, device: str) -> None:
     passes = 2 if (models / PASSES[2]).is_file() else 1
     engine.load(passes, Quiet())
     for network in (engine.vae().network, *(engine.denoiser(n + 1).network for n in range(passes))):
-        with engine.residence.working(network, RESIDENT):
+        with engine.placement.working(network, RESIDENT):
             pass
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
@@ -81,7 +81,7 @@ def denoise(bench: Bench, frames: list[int], tflop_s: float) -> list[dict[str, A
                 batch = 1 if method.guidance == 1 else 2
                 lengths = [run.stop - run.start for run in runs]
                 work = batch * sum(forward_flops(denoiser, n, bench.size) for n in lengths)
-                with engine.residence.working(denoiser.network, RESIDENT), bench.peak() as peak:
+                with engine.placement.working(denoiser.network, RESIDENT), bench.peak() as peak:
                     seconds = bench.timed(partial(loop, bench, denoiser, count, method))
                 a_step = seconds / bench.steps
                 rows.append(
@@ -91,7 +91,7 @@ def denoise(bench: Bench, frames: list[int], tflop_s: float) -> list[dict[str, A
                     | {"compiled": denoiser.compiled.is_on, "attention": denoiser.attention}
                     | peak
                 )
-            engine.residence.clear()
+            engine.placement.clear()
         del engine
         bench.let_go()
     return rows
@@ -118,7 +118,7 @@ def vae(bench: Bench, frames: int) -> list[dict[str, Any]]:
             made = engine.vae()
             if compile == "on":
                 made.compiled.begin(Quiet())
-            with engine.residence.working(made.network, RESIDENT), bench.peak() as peak:
+            with engine.placement.working(made.network, RESIDENT), bench.peak() as peak:
                 encode = bench.timed(partial(encoded, made, pixels))
                 decode = bench.timed(partial(decoded, made, latents))
             rows.append(
@@ -127,7 +127,7 @@ def vae(bench: Bench, frames: int) -> list[dict[str, Any]]:
                 | {"shot_s": round(2 * encode + decode, 3)}
                 | peak
             )
-            engine.residence.clear()
+            engine.placement.clear()
             bench.let_go()
     return rows
 
@@ -163,7 +163,7 @@ def planned(bench: Bench, shot: Shot, settings: Settings, plan: Plan = RESIDENT)
     engine, watch = bench.engine(plan=plan.name), Stopwatch()
     with bench.peak() as peak:
         list(engine.remove(shot, settings, watch))
-    engine.residence.clear()
+    engine.placement.clear()
     return {"seconds_a_step": round(watch.seconds_a_step(), 4), **peak}
 
 
@@ -186,7 +186,7 @@ def jobs(bench: Bench, frames: list[int]) -> list[dict[str, Any]]:
                 | {"seconds": round(seconds, 2), "same_bits": same}
                 | peak
             )
-            engine.residence.clear()
+            engine.placement.clear()
             del engine
             bench.let_go()
     return rows

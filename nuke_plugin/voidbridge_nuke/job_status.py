@@ -36,7 +36,7 @@ def advanced(status: Status, event: Mapping[str, Any]) -> Status:
         sent, total = float(event.get("sent", 0)), float(event.get("total", 0))
         text = f"sending, {sent / 2**20:.0f} of {total / 2**20:.0f} MB"
         return replace(status, text=text, fraction=_part(sent, total))
-    if name == "handed-over":
+    if name == "imported":
         files, of = float(event.get("files", 0)), float(event.get("of", 0))
         text = f"handing over, {files:.0f} of {of:.0f} files"
         return replace(status, text=text, fraction=_part(files, of))

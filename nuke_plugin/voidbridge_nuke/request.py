@@ -188,7 +188,7 @@ def command(
     words.append(f"--priority={request.priority}")
     if request.daemon:
         words.append(f"--daemon={request.daemon}")
-    return [*words, "--growing"] if growing else words
+    return [*words, "--frames-from-stdin"] if growing else words
 
 
 def shown(command_line: Sequence[str]) -> str:

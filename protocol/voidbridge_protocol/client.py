@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from .connection import ConnectionLost, Peer, Wire
+from .connection import ConnectionLost, Peer, ServerConnection
 from .errors import BadMessage, DaemonUnavailable, UnknownSession
-from .job_client import Fetch, Listener, Outcome, Run, Task
+from .job_client import Fetch, JobTask, Listener, Outcome, Run
 from .keys import Keys
 from .messages import (
     OLDEST,
@@ -26,7 +26,7 @@ from .messages import (
     Status,
     Welcome,
 )
-from .prefetch_upload import Ahead, More
+from .prefetch_upload import More, PrefetchUpload
 
 PATIENCE_S = 4.0
 """An artist who presses the button learns within five seconds that nobody answers."""
@@ -56,7 +56,7 @@ class Client:
     ) -> None:
         hello = Hello(OLDEST, PROTOCOL, uuid.uuid4().hex, user, software)
         self._peer = Peer(address, hello, patience, reconnect, keys)
-        self._wire: Wire | None = None
+        self._wire: ServerConnection | None = None
 
     def __enter__(self) -> Client:
         self._open()
@@ -91,14 +91,14 @@ class Client:
         """How the daemon does; None from one that does not know the question."""
         return self._ask(_health)
 
-    def run(self, task: Task, listener: Listener | None = None, *, wait: bool = True) -> Outcome:
+    def run(self, task: JobTask, listener: Listener | None = None, *, wait: bool = True) -> Outcome:
         """Submits, uploads, and unless `wait` is off watches and fetches. Raises the job's error.
 
         Cancelling (`Listener.should_cancel`) raises `JobCancelled`; finished frames stay.
         """
         return Run(self._give_away(), task, listener or Listener(), wait).carry_out()
 
-    def send_ahead(self, more: More, listener: Listener | None = None, engine: str = "") -> Outcome:
+    def prefetch(self, more: More, listener: Listener | None = None, engine: str = "") -> Outcome:
         """Sends files of a request that is still to come, as they come. What that came to, without a job.
 
         The daemon may load `engine` meanwhile.
@@ -106,7 +106,7 @@ class Client:
         Ends when there are no more, though not all of them are with the daemon: `run` goes on where this was.
         Raises what `more` raises, and `JobCancelled`.
         """
-        return Ahead(self._give_away(), more, listener or Listener(), engine).carry_out()
+        return PrefetchUpload(self._give_away(), more, listener or Listener(), engine).carry_out()
 
     def fetch(
         self, job: str, target: Callable[[int], Path], listener: Listener | None = None
@@ -114,7 +114,7 @@ class Client:
         """Waits for a job that was submitted before and writes its results."""
         return Fetch(self._give_away(), job, target, listener or Listener()).carry_out()
 
-    def _ask(self, ask: Callable[[Wire], Answer]) -> Answer:
+    def _ask(self, ask: Callable[[ServerConnection], Answer]) -> Answer:
         """Once more on a new connection when the daemon has gone or forgotten us since the last question."""
         try:
             return ask(self._open())
@@ -125,20 +125,20 @@ class Client:
             self._hang_up()  # an answer that comes too late would be taken for that of the next question
             raise
 
-    def _open(self) -> Wire:
+    def _open(self) -> ServerConnection:
         """A daemon that hangs up before its welcome, as one that is crowded does, is asked again meanwhile."""
         until = time.monotonic() + self._peer.patience
         while self._wire is None:
             left = until - time.monotonic()
             try:
-                self._wire = Wire(self._peer, max(left, AGAIN_S))
+                self._wire = ServerConnection(self._peer, max(left, AGAIN_S))
             except ConnectionLost:
                 if left <= AGAIN_S:
                     raise
                 time.sleep(AGAIN_S)
         return self._wire
 
-    def _give_away(self) -> Wire:
+    def _give_away(self) -> ServerConnection:
         wire, self._wire = self._open(), None
         return wire
 
@@ -148,16 +148,16 @@ class Client:
         self._wire = None
 
 
-def _status(wire: Wire, question: Query | Cancel) -> Status:
-    wire.say(question)
+def _status(wire: ServerConnection, question: Query | Cancel) -> Status:
+    wire.send(question)
     for message, _ in wire.answers():
         if isinstance(message, Status) and message.job == question.job:
             return message
     raise AssertionError("answers() ends by raising")
 
 
-def _jobs(wire: Wire) -> list[Status]:
-    wire.say(ListJobs())
+def _jobs(wire: ServerConnection) -> list[Status]:
+    wire.send(ListJobs())
     found: list[Status] = []
     for message, _ in wire.answers():
         if isinstance(message, Status):
@@ -169,10 +169,10 @@ def _jobs(wire: Wire) -> list[Status]:
     return found
 
 
-def _health(wire: Wire) -> Health | None:
+def _health(wire: ServerConnection) -> Health | None:
     if Health.kind not in wire.welcome.capabilities:
         return None
-    wire.say(GetHealth())
+    wire.send(GetHealth())
     for message, _ in wire.answers():
         if isinstance(message, Health):
             return message

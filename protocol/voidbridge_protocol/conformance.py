@@ -35,7 +35,6 @@ from .messages import (
     OLDEST,
     PROTOCOL,
     Accepted,
-    Attach,
     Cancel,
     Credit,
     Fetched,
@@ -44,13 +43,14 @@ from .messages import (
     GetHealth,
     GetProvenance,
     Got,
-    HandOver,
     Health,
     Hello,
-    Lacking,
+    ImportFile,
+    JoinBulk,
     Listed,
     ListJobs,
     Message,
+    Missing,
     Nack,
     Offer,
     Ping,
@@ -111,7 +111,7 @@ class _Visitor:
             self.bulk.close()
         self.bulk = self._socket(bulk_address(self._address, welcome.bulk))
         if attach:
-            self.say_bulk(Attach(self.session))
+            self.say_bulk(JoinBulk(self.session))
             self.expect(Credit, self.bulk)
         return welcome
 
@@ -169,43 +169,45 @@ def _require(holds: bool, text: str) -> None:
 # -- the rules --------------------------------------------------------------------------------------
 
 
-def _welcomes(visitor: _Visitor) -> None:
-    welcome = visitor.introduced()
+def _welcomes(connection: _Visitor) -> None:
+    welcome = connection.introduced()
     _require(OLDEST <= welcome.version <= PROTOCOL, f"chose protocol {welcome.version}")
     _require(bool(welcome.software and welcome.epoch), "says no software or no epoch")
     limits = welcome.limits
     _require(0 < limits.chunk <= limits.window, f"a window of {limits.window} for {limits.chunk}")
-    visitor.say_bulk(Attach(visitor.session))
-    credit = visitor.expect(Credit, visitor.bulk)
+    connection.say_bulk(JoinBulk(connection.session))
+    credit = connection.expect(Credit, connection.bulk)
     _require(credit.amount == limits.window, f"{credit.amount} of credit; {limits.window} promised")
 
 
-def _answers_pings(visitor: _Visitor) -> None:
-    visitor.introduced(attach=True)
-    visitor.expect_life()
-    visitor.say_bulk(Ping())
-    visitor.expect(Pong, visitor.bulk)
+def _answers_pings(connection: _Visitor) -> None:
+    connection.introduced(attach=True)
+    connection.expect_life()
+    connection.say_bulk(Ping())
+    connection.expect(Pong, connection.bulk)
 
 
-def _refuses_other_versions(visitor: _Visitor) -> None:
-    visitor.say(visitor.hello(PROTOCOL + 7, PROTOCOL + 8))
-    text = visitor.expect_refusal(VersionMismatch.code).text
+def _refuses_other_versions(connection: _Visitor) -> None:
+    connection.say(connection.hello(PROTOCOL + 7, PROTOCOL + 8))
+    text = connection.expect_refusal(VersionMismatch.code).text
     _require(str(PROTOCOL + 8) in text and str(PROTOCOL) in text, f"names not both: {text}")
 
 
-def _refuses_other_framings(visitor: _Visitor) -> None:
-    visitor.say_raw([PREFIX + b"999", *encode(visitor.hello())[1:]])
-    visitor.expect_refusal(VersionMismatch.code)
+def _refuses_other_framings(connection: _Visitor) -> None:
+    connection.say_raw([PREFIX + b"999", *encode(connection.hello())[1:]])
+    connection.expect_refusal(VersionMismatch.code)
 
 
-def _ignores_unknown_fields(visitor: _Visitor) -> None:
-    magic, header = encode(visitor.hello())
-    visitor.say_raw([magic, json.dumps({**json.loads(bytes(header)), "mood": [1, None]}).encode()])
-    visitor.expect(Welcome)
+def _ignores_unknown_fields(connection: _Visitor) -> None:
+    magic, header = encode(connection.hello())
+    connection.say_raw(
+        [magic, json.dumps({**json.loads(bytes(header)), "mood": [1, None]}).encode()]
+    )
+    connection.expect(Welcome)
 
 
-def _refuses_what_is_no_message(visitor: _Visitor) -> None:
-    visitor.introduced()
+def _refuses_what_is_no_message(connection: _Visitor) -> None:
+    connection.introduced()
     for frames in (
         [MAGIC, b'{"kind": "no-such-kind"}'],
         [MAGIC, b"{", b"payload"],
@@ -214,152 +216,154 @@ def _refuses_what_is_no_message(visitor: _Visitor) -> None:
         [MAGIC, b'{"kind": "query", "job": "\\ud800"}'],
         [b"GET / HTTP/1.1", b"Host: localhost"],
     ):
-        visitor.say_raw(list(frames))
-        visitor.expect_refusal(BadMessage.code)
-    visitor.expect_life()
+        connection.say_raw(list(frames))
+        connection.expect_refusal(BadMessage.code)
+    connection.expect_life()
 
 
-def _refuses_strangers(visitor: _Visitor) -> None:
+def _refuses_strangers(connection: _Visitor) -> None:
     for message in (Ping(), Query("0" * 24), ListJobs(), Cancel("0" * 24)):
-        visitor.say(message)
-        visitor.expect_refusal(UnknownSession.code)
-    visitor.introduced()
-    visitor.say_bulk(Attach(uuid.uuid4().hex))
-    visitor.expect_refusal(UnknownSession.code, visitor.bulk)
-    visitor.say_bulk(Put("0" * 64, 1, 0), b"x")
-    visitor.expect_refusal(UnknownSession.code, visitor.bulk)
+        connection.say(message)
+        connection.expect_refusal(UnknownSession.code)
+    connection.introduced()
+    connection.say_bulk(JoinBulk(uuid.uuid4().hex))
+    connection.expect_refusal(UnknownSession.code, connection.bulk)
+    connection.say_bulk(Put("0" * 64, 1, 0), b"x")
+    connection.expect_refusal(UnknownSession.code, connection.bulk)
 
 
-def _refuses_unknown_jobs(visitor: _Visitor) -> None:
-    visitor.introduced(attach=True)
+def _refuses_unknown_jobs(connection: _Visitor) -> None:
+    connection.introduced(attach=True)
     job = uuid.uuid4().hex[:24]
     for message in (Query(job), Watch(job), Cancel(job), GetProvenance(job)):
-        visitor.say(message)
-        visitor.expect_refusal(UnknownJob.code)
-    visitor.say_bulk(Get(job, 1001, 0, 1))
-    visitor.expect_refusal(UnknownJob.code, visitor.bulk)
+        connection.say(message)
+        connection.expect_refusal(UnknownJob.code)
+    connection.say_bulk(Get(job, 1001, 0, 1))
+    connection.expect_refusal(UnknownJob.code, connection.bulk)
 
 
-def _does_what_it_promised(visitor: _Visitor) -> None:
-    capabilities = visitor.introduced().capabilities
+def _does_what_it_promised(connection: _Visitor) -> None:
+    capabilities = connection.introduced().capabilities
     if Health.kind in capabilities:
-        visitor.say(GetHealth())
-        health = visitor.expect(Health)
+        connection.say(GetHealth())
+        health = connection.expect(Health)
         _require(health.ready or bool(health.code and health.text), "is not ready and says not why")
     if Fetched.kind in capabilities:
-        visitor.say(Fetched(uuid.uuid4().hex[:24]))
-        visitor.expect_refusal(UnknownJob.code)
+        connection.say(Fetched(uuid.uuid4().hex[:24]))
+        connection.expect_refusal(UnknownJob.code)
 
 
-def _takes_files_ahead(visitor: _Visitor) -> None:
-    welcome = visitor.introduced(attach=True)
-    if Lacking.kind not in welcome.capabilities:
+def _takes_files_ahead(connection: _Visitor) -> None:
+    welcome = connection.introduced(attach=True)
+    if Missing.kind not in welcome.capabilities:
         return
     request, (_, plate) = _shot(welcome)
-    visitor.say(Offer(request.files))
-    lacking = visitor.expect(Lacking)
+    connection.say(Offer(request.files))
+    lacking = connection.expect(Missing)
     if not lacking.need:
         return  # short of room, as it may be
-    _require(lacking == Lacking("0-1"), f"lacks {lacking} of two new files")
-    visitor.say_bulk(Put(request.files[1].sha256, SIZE, 0), plate)
-    visitor.expect(Got, visitor.bulk)
-    visitor.say(Offer(request.files))
-    _require(visitor.expect(Lacking).need == "0", "lacks what it has got")
-    job = _submitted(visitor, request, [0], ())
-    visitor.say(Cancel(job))
+    _require(lacking == Missing("0-1"), f"lacks {lacking} of two new files")
+    connection.say_bulk(Put(request.files[1].sha256, SIZE, 0), plate)
+    connection.expect(Got, connection.bulk)
+    connection.say(Offer(request.files))
+    _require(connection.expect(Missing).need == "0", "lacks what it has got")
+    job = _submitted(connection, request, [0], ())
+    connection.say(Cancel(job))
 
 
-def _opens_nothing_that_is_not_shared(visitor: _Visitor) -> None:
-    welcome = visitor.introduced(attach=True)
+def _opens_nothing_that_is_not_shared(connection: _Visitor) -> None:
+    welcome = connection.introduced(attach=True)
     if not welcome.shares:
         return
     request, _ = _shot(welcome)
-    job = _submitted(visitor, request, [0, 1], ())
+    job = _submitted(connection, request, [0, 1], ())
     said = set()
     for path in ("/etc/passwd", "", f"{welcome.shares[0]}/../passwd", welcome.shares[0]):
-        visitor.say_bulk(HandOver(request.files[0].sha256, SIZE, path, "0" * 64))
-        nack = visitor.expect(Nack, visitor.bulk)
+        connection.say_bulk(ImportFile(request.files[0].sha256, SIZE, path, "0" * 64))
+        nack = connection.expect(Nack, connection.bulk)
         said.add((nack.code, nack.offset, nack.text))
     _require(len(said) == 1, f"tells one path that it does not open from another: {said}")
     _require(nack.code == NotHere.code, f"says {nack.code} to a path that it does not open")
-    visitor.say(Cancel(job))
+    connection.say(Cancel(job))
 
 
-def _refuses_unknown_settings(visitor: _Visitor) -> None:
-    welcome = visitor.introduced()
+def _refuses_unknown_settings(connection: _Visitor) -> None:
+    welcome = connection.introduced()
     request, _ = _shot(welcome)
     body = json.loads(request.canonical())
     body["settings"]["make_it_pop"] = True
-    visitor.say(Submit(), json.dumps(body).encode())
-    refused = visitor.expect_refusal(BadSetting.code)
+    connection.say(Submit(), json.dumps(body).encode())
+    refused = connection.expect_refusal(BadSetting.code)
     _require("make_it_pop" in refused.text, f"does not name the setting: {refused.text}")
 
 
-def _refuses_names_that_are_no_hashes(visitor: _Visitor) -> None:
-    visitor.introduced(attach=True)
+def _refuses_names_that_are_no_hashes(connection: _Visitor) -> None:
+    connection.introduced(attach=True)
     _, header, payload = encode(Put("0" * 64, 1, 0), b"x")
     for name in ("../../../../tmp/" + "0" * 49, "/tmp/" + "0" * 59, "0" * 63, "A" * 64):
-        assert visitor.bulk is not None
+        assert connection.bulk is not None
         forged = json.dumps({**json.loads(bytes(header)), "sha256": name}).encode()
-        visitor.bulk.send_multipart([MAGIC, forged, payload])
-        visitor.expect_refusal(BadMessage.code, visitor.bulk)
+        connection.bulk.send_multipart([MAGIC, forged, payload])
+        connection.expect_refusal(BadMessage.code, connection.bulk)
 
 
-def _takes_up_where_it_was(visitor: _Visitor) -> None:
-    welcome = visitor.introduced(attach=True)
+def _takes_up_where_it_was(connection: _Visitor) -> None:
+    welcome = connection.introduced(attach=True)
     request, (matte, plate) = _shot(welcome)
-    job = _submitted(visitor, request, [0, 1], ())
-    key = request.key(welcome.user or visitor.user)
+    job = _submitted(connection, request, [0, 1], ())
+    key = request.key(welcome.user or connection.user)
     _require(job == key, f"the job is {job}, not {key}")
-    _require(_submitted(visitor, request, [0, 1], ()) == job, "the same request is another job")
+    _require(_submitted(connection, request, [0, 1], ()) == job, "the same request is another job")
     name = request.files[1].sha256
 
-    visitor.say_bulk(Put(name, SIZE, 0), plate[:1024])
-    visitor.expect(Credit, visitor.bulk)
-    visitor.say_bulk(Put(name, SIZE, 2048), plate[2048:])
-    nack = visitor.expect(Nack, visitor.bulk)
+    connection.say_bulk(Put(name, SIZE, 0), plate[:1024])
+    connection.expect(Credit, connection.bulk)
+    connection.say_bulk(Put(name, SIZE, 2048), plate[2048:])
+    nack = connection.expect(Nack, connection.bulk)
     _require((nack.code, nack.offset) == (WrongOffset.code, 1024), f"at 1024, says {nack}")
 
-    visitor.introduced(attach=True)  # the same session on another bulk socket
-    _submitted(visitor, request, [0, 1], ((1, 1024),))
-    visitor.say_bulk(Put(name, SIZE, 0), plate[:1024])  # what it has is dropped, the credit is not
-    credit = visitor.expect(Credit, visitor.bulk)
+    connection.introduced(attach=True)  # the same session on another bulk socket
+    _submitted(connection, request, [0, 1], ((1, 1024),))
+    connection.say_bulk(
+        Put(name, SIZE, 0), plate[:1024]
+    )  # what it has is dropped, the credit is not
+    credit = connection.expect(Credit, connection.bulk)
     _require(credit.amount == 1024, f"gives {credit.amount} bytes of credit back for 1024")
-    visitor.say_bulk(Put(name, SIZE, 1024), plate[1024:])
-    got = visitor.expect(Got, visitor.bulk)
+    connection.say_bulk(Put(name, SIZE, 1024), plate[1024:])
+    got = connection.expect(Got, connection.bulk)
     _require(got.sha256 == name, f"got {got.sha256}")
-    visitor.say_bulk(
+    connection.say_bulk(
         Put(name, SIZE, 1024), plate[1024:]
     )  # as a second client might, a moment later
-    visitor.expect(Got, visitor.bulk)
-    _submitted(visitor, request, [0], ())
+    connection.expect(Got, connection.bulk)
+    _submitted(connection, request, [0], ())
 
-    visitor.say_bulk(Put(request.files[0].sha256, SIZE, 0), plate)
-    nack = visitor.expect(Nack, visitor.bulk)
+    connection.say_bulk(Put(request.files[0].sha256, SIZE, 0), plate)
+    nack = connection.expect(Nack, connection.bulk)
     _require((nack.code, nack.offset) == (TransferFailed.code, 0), f"other bytes, says {nack}")
-    _ends(visitor, job, Put(request.files[0].sha256, SIZE, 0), matte)
+    _ends(connection, job, Put(request.files[0].sha256, SIZE, 0), matte)
 
 
-def _ends(visitor: _Visitor, job: str, late: Put, matte: bytes) -> None:
+def _ends(connection: _Visitor, job: str, late: Put, matte: bytes) -> None:
     """Cancelled at once, twice if need be; a file that comes too late harms nobody."""
     for _ in range(2):
-        visitor.say(Cancel(job))
-        status = visitor.expect(Status)
+        connection.say(Cancel(job))
+        status = connection.expect(Status)
         while status.state is JobState.RECEIVING:  # news from before
-            status = visitor.expect(Status)
+            status = connection.expect(Status)
         _require(status.state is JobState.CANCELLED, f"cancelled, the job is {status.state.value}")
-    visitor.say_bulk(late, matte)
-    visitor.expect(Credit, visitor.bulk)
-    visitor.expect_life()
-    visitor.say(ListJobs())
-    _require(visitor.expect(Listed).jobs > 0, "lists no jobs after one was submitted")
+    connection.say_bulk(late, matte)
+    connection.expect(Credit, connection.bulk)
+    connection.expect_life()
+    connection.say(ListJobs())
+    _require(connection.expect(Listed).jobs > 0, "lists no jobs after one was submitted")
 
 
 def _submitted(
-    visitor: _Visitor, request: Request, need: list[int], partial: tuple[tuple[int, int], ...]
+    connection: _Visitor, request: Request, need: list[int], partial: tuple[tuple[int, int], ...]
 ) -> str:
-    visitor.say(Submit(), request.canonical())
-    accepted = visitor.expect(Accepted)
+    connection.say(Submit(), request.canonical())
+    accepted = connection.expect(Accepted)
     found = (accepted.state, indices(accepted.need, len(request.files)), accepted.partial)
     _require(found == (JobState.RECEIVING, need, partial), f"needs {need}, {partial}: {accepted}")
     return accepted.job
@@ -398,11 +402,11 @@ def conformance(address: str, patience: float = PATIENCE_S) -> list[Finding]:
     """Where the daemon at `address` leaves the protocol; nothing, if it does not."""
     findings = []
     for rule, check in CHECKS.items():
-        visitor = _Visitor(address, patience)
+        connection = _Visitor(address, patience)
         try:
-            check(visitor)
+            check(connection)
         except _Broken as broken:
             findings.append(Finding(rule, str(broken)))
         finally:
-            visitor.close()
+            connection.close()
     return findings

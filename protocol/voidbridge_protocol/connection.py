@@ -66,7 +66,7 @@ class Peer:
     """For every daemon but those on Unix sockets and, where they ask for none, on this machine."""
 
 
-class Wire:
+class ServerConnection:
     """An open connection. Raises `DaemonUnavailable` when nobody answers, `UnknownKey`, `WrongDaemon` or
     `KeysDiffer` when the keys do not fit, or the daemon's own refusal."""
 
@@ -102,24 +102,24 @@ class Wire:
             socket.disable_monitor()
         self._context.destroy(linger=0)
 
-    def say(self, message: Message, payload: Frame | None = None) -> None:
+    def send(self, message: Message, payload: Frame | None = None) -> None:
         """On the control socket."""
         try:
             self._control.send_multipart(encode(message, payload), zmq.NOBLOCK)
         except zmq.Again as error:
             raise ConnectionLost(f"the daemon at {self.peer.address} takes no messages") from error
 
-    def say_bulk(self, message: Message, payload: Frame | None = None) -> bool:
+    def send_bulk(self, message: Message, payload: Frame | None = None) -> bool:
         """On the bulk socket. False when it is full: keep what you have and come again."""
         assert self._bulk is not None
         try:
             self._bulk.send_multipart(encode(message, payload), zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return False
-        self._attached = True  # whatever is said there follows an `Attach`
+        self._attached = True  # whatever is said there follows an `JoinBulk`
         return True
 
-    def listen(self, timeout_ms: int) -> Iterator[tuple[Message, Frame | None]]:
+    def receive(self, timeout_ms: int) -> Iterator[tuple[Message, Frame | None]]:
         """What has arrived on either socket; pings are answered here, refusals raised.
 
         Raises `ConnectionLost` when nobody is there any more.
@@ -140,7 +140,7 @@ class Wire:
                 message, payload = decode([frame.buffer for frame in frames])
                 match message:
                     case Ping():
-                        self.say(Pong())
+                        self.send(Pong())
                     case Pong():
                         pass
                     case Refused():
@@ -156,7 +156,7 @@ class Wire:
         patience = patience or self.peer.patience
         until = time.monotonic() + patience
         while time.monotonic() < until:
-            for item in self.listen(POLL_MS):
+            for item in self.receive(POLL_MS):
                 until = time.monotonic() + patience
                 yield item
         raise DaemonUnavailable(
@@ -164,7 +164,7 @@ class Wire:
         )
 
     def _introduce(self, patience: float) -> Welcome:
-        self.say(self.peer.hello)
+        self.send(self.peer.hello)
         for message, _ in self.answers(patience):
             if isinstance(message, Welcome):
                 return self._checked(message)
@@ -229,9 +229,9 @@ class Wire:
         # Even while the daemon talks: it forgets a client that it does not hear from.
         if now - self._pinged > PING_EVERY_S:
             self._pinged = now
-            self.say(Ping())
+            self.send(Ping())
             if self._attached:
-                self.say_bulk(Ping())
+                self.send_bulk(Ping())
 
     def _socket(self, address: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)

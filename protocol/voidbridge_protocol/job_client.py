@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .codec import Frame, indices
-from .connection import ConnectionLost, Wire
+from .connection import ConnectionLost, ServerConnection
 from .errors import (
     BadMessage,
     DaemonUnavailable,
@@ -30,7 +30,6 @@ from .errors import (
 from .lifecycle import JobState
 from .messages import (
     Accepted,
-    Attach,
     Cancel,
     Chunk,
     Credit,
@@ -38,6 +37,7 @@ from .messages import (
     Get,
     GetProvenance,
     Got,
+    JoinBulk,
     Message,
     Nack,
     Provenance,
@@ -50,7 +50,7 @@ from .messages import (
     Watch,
     Welcome,
 )
-from .retry import Losses
+from .retry import RetryPolicy
 from .transfer import Download, Upload
 
 POLL_MS = 50
@@ -75,12 +75,12 @@ class Outcome:
     uploaded: int
     """Payload bytes that had to be sent."""
     warnings: tuple[str, ...] = ()
-    handed_over: int = 0
+    imported: int = 0
     """Files that the daemon took from a disk that both see; nothing of them was sent."""
 
 
 @dataclass(frozen=True)
-class Task:
+class JobTask:
     """A request with the places of its files."""
 
     request: Request
@@ -89,7 +89,7 @@ class Task:
     target: Callable[[int], Path]
     """Where the result of a frame goes."""
     priority: int = 0
-    again: bool = False
+    force: bool = False
 
 
 @dataclass
@@ -102,17 +102,19 @@ class Listener:
     trouble: Callable[[str], None] = lambda text: None
     accepted: Callable[[str], None] = lambda job: None
     should_cancel: Callable[[], bool] = lambda: False
-    handed_over: Callable[[int, int], None] = lambda done, of: None
+    imported: Callable[[int, int], None] = lambda done, of: None
 
 
 ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code, NotHere.code})
 """Codes after which a file is sent again; any other ends the upload."""
 
 
-class Conversation(ABC):
+class JobClient(ABC):
     """What `Run` and `Fetch` share: one job watched and fetched, over as many connections as it takes."""
 
-    def __init__(self, wire: Wire, target: Callable[[int], Path], listener: Listener) -> None:
+    def __init__(
+        self, wire: ServerConnection, target: Callable[[int], Path], listener: Listener
+    ) -> None:
         """Takes over `wire`, and closes it."""
         self._wire = wire
         self._listener = listener
@@ -144,7 +146,7 @@ class Conversation(ABC):
 
         Finished frames stay, nothing half-written does.
         """
-        losses = Losses(self._wire.peer.address, time.monotonic())
+        losses = RetryPolicy(self._wire.peer.address, time.monotonic())
         try:
             while True:
                 try:
@@ -169,10 +171,10 @@ class Conversation(ABC):
         self.begin(self._wire.welcome)
         if self._download:
             self._download.reconnected()
-        self._wire.say_bulk(Attach(self._wire.peer.hello.session))
+        self._wire.send_bulk(JoinBulk(self._wire.peer.hello.session))
         while not self.is_over():
             busy = self._push()
-            for message, payload in self._wire.listen(0 if busy else self._patience_ms()):
+            for message, payload in self._wire.receive(0 if busy else self._patience_ms()):
                 self._take(message, payload)
             for frame in self._download.settled() if self._download else ():
                 self._listener.fetched(frame)
@@ -183,7 +185,7 @@ class Conversation(ABC):
         if self._download is None or Fetched.kind not in self._wire.welcome.capabilities:
             return
         with suppress(VoidbridgeError):
-            self._wire.say(Fetched(self._job))
+            self._wire.send(Fetched(self._job))
             for message, _ in self._wire.answers(ACKNOWLEDGE_PATIENCE_S):
                 if isinstance(message, Fetched):
                     return
@@ -205,7 +207,7 @@ class Conversation(ABC):
         while True:
             self._rest(pause)
             try:
-                self._wire = Wire(peer, min(RECONNECT_PATIENCE_S, peer.patience))
+                self._wire = ServerConnection(peer, min(RECONNECT_PATIENCE_S, peer.patience))
                 return
             except DaemonUnavailable:
                 if time.monotonic() - since > peer.reconnect:
@@ -226,8 +228,8 @@ class Conversation(ABC):
         """Sends what may be sent; whether there may be more at once."""
         if self._upload:
             upload = self._upload
-            self._held = self._held or upload.next_hand_over() or upload.next_chunk()
-            if self._held and self._wire.say_bulk(*self._held):
+            self._held = self._held or upload.next_import() or upload.next_chunk()
+            if self._held and self._wire.send_bulk(*self._held):
                 if isinstance(self._held[0], Put):
                     self._listener.sent(upload.sent, upload.total)
                 self._held = None
@@ -239,7 +241,7 @@ class Conversation(ABC):
         """For as much of the results as there is room for on the way."""
         if self._download:
             while get := self._held_get or self._download.next_get():
-                self._held_get = None if self._wire.say_bulk(get) else get
+                self._held_get = None if self._wire.send_bulk(get) else get
                 if self._held_get:
                     return
 
@@ -263,7 +265,7 @@ class Conversation(ABC):
             case Got() if upload:
                 self._confirmed += 1
                 if upload.confirmed(message.sha256):
-                    self._listener.handed_over(upload.handed_over, upload.to_hand_over)
+                    self._listener.imported(upload.imported, upload.to_hand_over)
             case Nack() if upload and message.code in ABOUT_A_FILE:
                 upload.refused(message)
             case Nack():
@@ -285,8 +287,8 @@ class Conversation(ABC):
         if message.state is JobState.DONE and not self._asked_for_end:
             # A list of results may have been dropped on its way to a slow client; this one is complete.
             self._asked_for_end = True
-            self._wire.say(Query(self._job))
-            self._wire.say(GetProvenance(self._job))
+            self._wire.send(Query(self._job))
+            self._wire.send(GetProvenance(self._job))
 
     def _look_for_cancel(self) -> None:
         now = time.monotonic()
@@ -296,7 +298,7 @@ class Conversation(ABC):
             self._cancelled_at = now
         if self._job and not self._cancel_said:  # before `Accepted` the job has no name to us
             self._cancel_said = True
-            self._wire.say(Cancel(self._job))
+            self._wire.send(Cancel(self._job))
         if not self._job and now - self._cancelled_at > CANCEL_PATIENCE_S:
             raise JobCancelled("cancelled before the daemon had accepted the job")
         if self._state is JobState.CANCELLING or now - self._cancelled_at > CANCEL_PATIENCE_S:
@@ -310,7 +312,7 @@ class Conversation(ABC):
             self._from_store,
             self._upload.sent if self._upload else 0,
             self._last.warnings if self._last else (),
-            self._upload.handed_over if self._upload else 0,
+            self._upload.imported if self._upload else 0,
         )
 
     def _fetched_all(self) -> bool:
@@ -323,14 +325,16 @@ class Conversation(ABC):
         )
 
 
-class Run(Conversation):
+class Run(JobClient):
     """Submit, upload, and unless told otherwise watch and fetch."""
 
-    def __init__(self, wire: Wire, task: Task, listener: Listener, wait: bool) -> None:
+    def __init__(
+        self, wire: ServerConnection, task: JobTask, listener: Listener, wait: bool
+    ) -> None:
         super().__init__(wire, task.target, listener)
         self._task = task
         self._wait = wait
-        self._again = task.again
+        self._again = task.force
 
     def begin(self, welcome: Welcome) -> None:
         if self._upload is None:
@@ -338,10 +342,10 @@ class Run(Conversation):
             self._upload = Upload(files, self._task.sources, welcome.limits.chunk)
         elif self._job and self._upload.done:
             # Submitted once more, a job that failed meanwhile would start anew behind the artist's back.
-            self._wire.say(Watch(self._job))
+            self._wire.send(Watch(self._job))
             return
         self._upload.reconnected(welcome.epoch, welcome.shares)
-        self._wire.say(Submit(self._task.priority, self._again), self._task.request.canonical())
+        self._wire.send(Submit(self._task.priority, self._again), self._task.request.canonical())
 
     def is_over(self) -> bool:
         if not self._wait:
@@ -364,11 +368,11 @@ class Run(Conversation):
         self._lacked = self._upload.total - self._upload.sent
 
 
-class Fetch(Conversation):
+class Fetch(JobClient):
     """Watch and fetch."""
 
     def __init__(
-        self, wire: Wire, job: str, target: Callable[[int], Path], listener: Listener
+        self, wire: ServerConnection, job: str, target: Callable[[int], Path], listener: Listener
     ) -> None:
         super().__init__(wire, target, listener)
         self._job = job
@@ -377,7 +381,7 @@ class Fetch(Conversation):
         if self._download is None:
             limits = welcome.limits
             self._download = Download(self._job, self._target, limits.chunk, limits.window)
-        self._wire.say(Watch(self._job))
+        self._wire.send(Watch(self._job))
 
     def is_over(self) -> bool:
         return self._fetched_all()

@@ -27,15 +27,15 @@ MAX_UNANSWERED = 32
 MAX_CHUNK = 2 * 1024 * 1024
 """Bytes of one payload at most. libzmq is fastest with 1 to 2 MiB, and its heartbeats fail behind larger frames."""
 
-MAX_HANDED = 4
-"""`HandOver`s that are not answered yet: a daemon copies one file after the other."""
+MAX_IMPORTS = 4
+"""`ImportFile`s that are not answered yet: a daemon copies one file after the other."""
 MAX_PATH = 4096
 """Characters of a path, as Linux has them."""
 
 MAX_OFFERED = 1000
 """Files in one `Offer`; a header has room for so many."""
 
-CAPABILITIES = ("fetched", "health", "lacking")
+CAPABILITIES = ("fetched", "health", "missing")
 """What a daemon of this version can do that version 1 did not have from its beginning."""
 
 
@@ -123,10 +123,10 @@ class Welcome(Message):
 
 
 @dataclass(frozen=True)
-class Attach(Message):
+class JoinBulk(Message):
     """Client to daemon, first on the bulk socket. Answered by `Credit`."""
 
-    kind = "attach"
+    kind = "join-bulk"
     session: str
 
 
@@ -152,7 +152,7 @@ class Submit(Message):
     kind = "submit"
     priority: int = 0
     """Higher first; jobs of one priority are shared out fairly between users."""
-    again: bool = False
+    force: bool = False
     """Run a finished job anew."""
 
 
@@ -171,7 +171,7 @@ class Accepted(Message):
 
 @dataclass(frozen=True)
 class Offer(Message):
-    """Client to daemon: these files are for a job that I am going to submit. Answered by `Lacking`."""
+    """Client to daemon: these files are for a job that I am going to submit. Answered by `Missing`."""
 
     kind = "offer"
     files: tuple[FrameFile, ...]
@@ -184,10 +184,10 @@ class Offer(Message):
 
 
 @dataclass(frozen=True)
-class Lacking(Message):
+class Missing(Message):
     """Daemon to client: send these ahead. Ranges are indices into `Offer.files`, as "0-99,105"."""
 
-    kind = "lacking"
+    kind = "missing"
     need: str = ""
     partial: tuple[tuple[int, int], ...] = ()
     """(index, offset): of this needed file the daemon has the first `offset` bytes."""
@@ -347,10 +347,10 @@ class Put(Message):
 
 
 @dataclass(frozen=True)
-class HandOver(Message):
+class ImportFile(Message):
     """Client to daemon, bulk: this file lies there, take it yourself. Answered by `Got` or `Nack`."""
 
-    kind = "hand-over"
+    kind = "import-file"
     sha256: str
     size: int
     path: str

@@ -11,23 +11,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .codec import Frame, indices
-from .connection import Wire
+from .connection import ServerConnection
 from .errors import BadMessage, JobCancelled
-from .job_client import ABOUT_A_FILE, Conversation, Listener
-from .messages import MAX_OFFERED, FrameFile, Lacking, Message, Nack, Offer, Welcome
+from .job_client import ABOUT_A_FILE, JobClient, Listener
+from .messages import MAX_OFFERED, FrameFile, Message, Missing, Nack, Offer, Welcome
 from .transfer import Upload
 
 More = Callable[[], "Sequence[tuple[FrameFile, Path]] | None"]
 """Files that became whole since the last call, without waiting for any; None when there will be no more."""
 
 
-class Ahead(Conversation):
+class PrefetchUpload(JobClient):
     """Offers files as they come and sends what the daemon lacks, until there are no more.
 
     A daemon that takes no files ahead, or has no room for them, is only kept company. Raises what `more` raises.
     """
 
-    def __init__(self, wire: Wire, more: More, listener: Listener, engine: str = "") -> None:
+    def __init__(
+        self, wire: ServerConnection, more: More, listener: Listener, engine: str = ""
+    ) -> None:
         super().__init__(wire, lambda frame: Path(), listener)
         self._more = more
         self._engine = engine
@@ -67,16 +69,16 @@ class Ahead(Conversation):
             self._offer(behind)
 
     def _offer(self, start: int) -> None:
-        if not self._is_taking or Lacking.kind not in self._wire.welcome.capabilities:
+        if not self._is_taking or Missing.kind not in self._wire.welcome.capabilities:
             return
         for first in range(start, len(self._files), MAX_OFFERED):
             part = self._files[first : first + MAX_OFFERED]
             self._offered.append((first, first + len(part)))
-            self._wire.say(Offer(tuple(part), self._engine))
+            self._wire.send(Offer(tuple(part), self._engine))
 
     def _take(self, message: Message, payload: Frame | None) -> None:
-        if isinstance(message, Lacking):
-            self._lacking(message)
+        if isinstance(message, Missing):
+            self._missing(message)
         elif isinstance(message, Nack) and message.code not in ABOUT_A_FILE:
             # It cannot write what is sent. Whether that ends the job is for its request to find out.
             self._is_taking = False
@@ -85,7 +87,7 @@ class Ahead(Conversation):
         else:
             super()._take(message, payload)
 
-    def _lacking(self, message: Lacking) -> None:
+    def _missing(self, message: Missing) -> None:
         if not self._offered:
             raise BadMessage("the daemon lacks files that nobody offered")
         assert self._upload is not None

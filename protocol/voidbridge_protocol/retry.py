@@ -13,7 +13,7 @@ STEADY_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
-class Losses:
+class RetryPolicy:
     """The connections of one conversation that were lost. Times are seconds of a monotonic clock."""
 
     def __init__(self, address: str, now: float) -> None:

@@ -35,7 +35,6 @@ from .messages import (
     OLDEST,
     PROTOCOL,
     Accepted,
-    Attach,
     Cancel,
     Chunk,
     Credit,
@@ -46,14 +45,15 @@ from .messages import (
     GetHealth,
     GetProvenance,
     Got,
-    HandOver,
     Health,
     Hello,
-    Lacking,
+    ImportFile,
+    JoinBulk,
     Limits,
     Listed,
     ListJobs,
     Message,
+    Missing,
     Nack,
     Offer,
     Ping,
@@ -215,7 +215,7 @@ class FakeDaemon:
             case Ping():
                 self._tell(route, Pong())
             case Submit() if payload is not None:
-                self._submit(route, decode_request(payload), message.again)
+                self._submit(route, decode_request(payload), message.force)
             case Offer(files):
                 self._tell(route, self._lacking(files))
             case Query(job):
@@ -272,7 +272,7 @@ class FakeDaemon:
         job = self._jobs.setdefault(name, _Job(request, self._users[route]))
         if job.state.is_final and (again or job.state is not JobState.DONE):
             job.state, job.step, job.results = advance(job.state, JobState.RECEIVING), 0, {}
-        lacks = Lacking()
+        lacks = Missing()
         if job.state is JobState.RECEIVING:
             lacks = self._lacking(request.files)
         self._tell(route, Accepted(name, job.state, lacks.need, lacks.partial))
@@ -285,10 +285,10 @@ class FakeDaemon:
             raise UnknownJob(f"this daemon knows no job {name[:60]!r}")
         return self._jobs[name]
 
-    def _lacking(self, files: Sequence[FrameFile]) -> Lacking:
+    def _lacking(self, files: Sequence[FrameFile]) -> Missing:
         need = [i for i, file in enumerate(files) if file.sha256 not in self.objects]
         parts = [(i, len(self._parts.get(files[i].sha256, b""))) for i in need]
-        return Lacking(ranges(need), tuple((i, have) for i, have in parts if have))
+        return Missing(ranges(need), tuple((i, have) for i, have in parts if have))
 
     def _cancel(self, name: str) -> None:
         job = self._job(name)
@@ -356,7 +356,7 @@ class FakeDaemon:
     # -- bulk ---------------------------------------------------------------------------------------
 
     def _on_bulk(self, route: bytes, message: Message, payload: Frame | None) -> None:
-        if isinstance(message, Attach):
+        if isinstance(message, JoinBulk):
             if message.session not in self._sessions:
                 raise UnknownSession("the daemon does not know this session")
             self._attached.add(route)
@@ -369,7 +369,7 @@ class FakeDaemon:
                 self._give(route, Pong())
             case Put() if payload is not None:
                 self._put(route, message, bytes(payload))
-            case HandOver():
+            case ImportFile():
                 self._give(route, self._took(message))
                 self._proceed()
             case Get():
@@ -391,7 +391,7 @@ class FakeDaemon:
             self._deaths.pop(0)
             self._dying = True
 
-    def _took(self, asked: HandOver) -> Message:
+    def _took(self, asked: ImportFile) -> Message:
         """Whether the file is there, shown to be the client's, and what it was announced as."""
         with suppress(OSError):
             if any(below(share, asked.path) for share in self.script.shares):

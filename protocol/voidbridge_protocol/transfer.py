@@ -23,12 +23,12 @@ from .atomic_files import disk_error, publish, temporary
 from .errors import NotHere, TransferFailed, UnreadableFrame
 from .hashing import Digest
 from .messages import (
-    MAX_HANDED,
+    MAX_IMPORTS,
     MAX_UNANSWERED,
     Chunk,
     FrameFile,
     Get,
-    HandOver,
+    ImportFile,
     Nack,
     Put,
     ResultFile,
@@ -77,7 +77,7 @@ class Upload:
         self._handed: set[str] = set()
         self._not_there: set[str] = set()
         self.to_hand_over = 0
-        self.handed_over = 0
+        self.imported = 0
         """Files that the daemon took from where they lie, over all connections."""
         self.total = 0
         self.sent = 0
@@ -130,7 +130,7 @@ class Upload:
         self._unconfirmed.discard(sha256)
         was_handed = sha256 in self._handed
         self._handed.discard(sha256)
-        self.handed_over += was_handed
+        self.imported += was_handed
         return was_handed
 
     def refused(self, nack: Nack) -> None:
@@ -148,9 +148,9 @@ class Upload:
         self._to_send = deque(item for item in self._to_send if item[0] != nack.sha256)
         self._to_send.appendleft((nack.sha256, nack.offset))
 
-    def next_hand_over(self) -> tuple[HandOver, None] | None:
+    def next_import(self) -> tuple[ImportFile, None] | None:
         """The next file that the daemon is to take itself, or None for now."""
-        while self._to_hand and len(self._handed) < MAX_HANDED:
+        while self._to_hand and len(self._handed) < MAX_IMPORTS:
             sha256, offset = self._to_hand.popleft()
             name, size = self._name_there(sha256), self._size[sha256]
             try:
@@ -160,7 +160,7 @@ class Upload:
                 name = None
             if name:
                 self._handed.add(sha256)
-                return HandOver(sha256, size, name, shown), None
+                return ImportFile(sha256, size, name, shown), None
             self._not_here(sha256, offset)
         return None
 

@@ -13,14 +13,14 @@ import pytest
 
 from voidbridge_backend import cli
 from voidbridge_backend.config import Config
-from voidbridge_backend.quality.reference import Report
-from voidbridge_backend.quality.report import Verdict
+from voidbridge_backend.quality.reference import ReferenceScores
+from voidbridge_backend.quality.report import QualityReport
 from voidbridge_protocol.messages import Status
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 CLI = ROOT / "docs/cli.md"
-SPREAD = {"status": Status, "report": Report, "quality": Verdict}
+SPREAD = {"status": Status, "report": ReferenceScores, "quality": QualityReport}
 """Events whose fields come from a dataclass."""
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from voidbridge_backend.cli.submission import Assignment
+from voidbridge_backend.cli.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client, Listener
 from voidbridge_protocol.errors import DaemonUnavailable
@@ -406,7 +406,7 @@ class Daemon:
         listener: Listener | None = None,
     ) -> str:
         """As the command `submit` does, without the start of a process; the engine is `echo`."""
-        assignment = Assignment(
+        assignment = Submission(
             Sequence.parse(shot.plate),
             Sequence.parse(shot.matte),
             affected=None,

@@ -73,7 +73,7 @@ def test_standard_output_is_one_object_a_line_and_nothing_else(run: Run, tmp_pat
     assert all(Path(e["path"]).is_file() for e in events if e["event"] == "frame")
     assert done.states()[-1] == "done"
     assert set(events[-1]) == {
-        "event", "job", "frames", "result", "sidecar", "from_store", "uploaded", "handed_over", "warnings",
+        "event", "job", "frames", "result", "sidecar", "from_store", "uploaded", "imported", "warnings",
         "seconds", "preview",
     }  # fmt: skip
 
@@ -218,7 +218,7 @@ def test_the_same_shot_is_answered_from_the_store(run: Run, tmp_path: Path) -> N
     assert second.states() == ["done"]
     assert is_echo(shot, tmp_path / "two")
 
-    again = run(shot, tmp_path / "three" / "r.%04d.exr", "--again")
+    again = run(shot, tmp_path / "three" / "r.%04d.exr", "--force")
     assert again.event("done")["from_store"] is False
     assert again.event("done")["uploaded"] == 0
     assert "running" in again.states()

@@ -233,7 +233,7 @@ def test_the_same_shot_twice_gives_the_same_bytes(run: Run, tmp_path: Path) -> N
     shot = make_shot(tmp_path / "in", range(1001, 1004))
     made: list[dict[str, bytes]] = []
     for folder in ("one", "two"):
-        done = run(shot, tmp_path / folder / "r.%04d.exr", "--again")
+        done = run(shot, tmp_path / folder / "r.%04d.exr", "--force")
         assert done.code == 0, done.err
         assert done.event("done")["from_store"] is False
         made.append({path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()})

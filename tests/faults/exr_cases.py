@@ -98,7 +98,7 @@ def run(kind: str, number: int, folder: Path, known: list[bytes]) -> str:
             file = hash_file(path, role, frame)
             path.rename(folder / file.sha256)
             files.append(file)
-    order = render_job.Order(
+    order = render_job.RenderJob(
         job="fuzz",
         request=Request(1001, 1002, Settings(**settings), tuple(sorted_by_role(files))),
         source=lambda sha256: folder / sha256,

@@ -20,13 +20,13 @@ import zmq
 from voidbridge_stage import SECONDS, Daemon, Finished, voidbridge
 
 from voidbridge_backend.daemon.net import allowed_keys
-from voidbridge_backend.daemon.net.allowed_keys import Guest
+from voidbridge_backend.daemon.net.allowed_keys import Identity
 from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import decode, encode
 from voidbridge_protocol.errors import DaemonUnavailable
 from voidbridge_protocol.keys import Keys, Pair
-from voidbridge_protocol.messages import OLDEST, PROTOCOL, Attach, Hello, Message, Welcome
+from voidbridge_protocol.messages import OLDEST, PROTOCOL, Hello, JoinBulk, Message, Welcome
 
 HELD = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 HELD |= zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -47,7 +47,7 @@ class Guarded(Daemon):
         """A key for somebody, in a folder of its own, and on the daemon's list."""
         pair = self.people[name] = keys.make()
         keys.write(self.folder / name / "client.key", pair)
-        allowed_keys.allow(self.allowed, Guest(name, pair.public, admin))
+        allowed_keys.allow(self.allowed, Identity(name, pair.public, admin))
         return pair
 
     def client(self, name: str, **more: Any) -> Client:
@@ -140,7 +140,7 @@ class Knocker:
         self.say(self.control, Hello(OLDEST, PROTOCOL, self.session, "root", "test"))
         welcome = self.answer(self.control)
         assert isinstance(welcome, Welcome), welcome
-        self.say(self.bulk, Attach(self.session))
+        self.say(self.bulk, JoinBulk(self.session))
         self.answer(self.bulk)
         return welcome
 

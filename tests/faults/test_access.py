@@ -188,7 +188,7 @@ def test_what_is_replayed_on_another_line_belongs_to_no_session(scene: Scene, ki
         for pair in (ana, ben):
             with Knocker(scene.daemon, pair) as knocker:
                 for end in (knocker.control, knocker.bulk):
-                    if pair is ana and kind in ("hello", "attach"):
+                    if pair is ana and kind in ("hello", "join-bulk"):
                         continue  # her own client, on a new connection
                     knocker.say_raw(end, words_of(kind, scene))
                     answer = knocker.answer(end)
@@ -295,7 +295,7 @@ def test_a_key_is_revoked_and_allowed_again_while_the_daemon_runs(scene: Scene) 
         assert answer.code == UnknownKey.code
         with pytest.raises(UnknownKey), scene.daemon.client("cat"):
             pass
-        allowed_keys.allow(scene.daemon.allowed, allowed_keys.Guest("cat", pair.public))
+        allowed_keys.allow(scene.daemon.allowed, allowed_keys.Identity("cat", pair.public))
         with scene.daemon.client("cat") as client:
             assert client.jobs() == []
 

@@ -50,8 +50,8 @@ daemon after table job
 daemon after table commit
 daemon after say accepted
 client after hear accepted
-client after say attach
-daemon after hear attach
+client after say join-bulk
+daemon after hear join-bulk
 daemon after say credit
 client before say put
 client after say put
@@ -143,11 +143,11 @@ client after rename record
 """
 
 HANDED_OVER = """
-client before say hand-over
-client after say hand-over
-client after say hand-over 2
-daemon after hear hand-over
-daemon after hear hand-over 3
+client before say import-file
+client after say import-file
+client after say import-file 2
+daemon after hear import-file
+daemon after hear import-file 3
 daemon half write part
 daemon half write part 2
 daemon before fsync part

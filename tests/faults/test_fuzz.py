@@ -44,9 +44,9 @@ from voidbridge_protocol.messages import (
     CARRIES_PAYLOAD,
     OLDEST,
     PROTOCOL,
-    Attach,
     FrameFile,
     Hello,
+    JoinBulk,
     Message,
     Ping,
     Pong,
@@ -196,7 +196,7 @@ class Stranger:
             end.connect(address)
         self.said: list[Any] = []
         self.say(self.control, encode(Hello(OLDEST, PROTOCOL, name, name, "fuzz")))
-        self.say(self.bulk, encode(Attach(name)))
+        self.say(self.bulk, encode(JoinBulk(name)))
 
     def say(self, end: zmq.Socket[Any], frames: Any) -> None:
         self.said.append([bytes(frame)[:200] for frame in frames])

@@ -18,7 +18,7 @@ import zmq
 from voidbridge_figures import Note
 from voidbridge_stage import Daemon, check_echo, daemon, eventually, make_shot
 
-from voidbridge_backend.daemon.net.connections import STRANGERS
+from voidbridge_backend.daemon.net.connections import UNAUTHENTICATED
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import MAX_REQUEST, decode, encode
 from voidbridge_protocol.messages import (
@@ -26,11 +26,11 @@ from voidbridge_protocol.messages import (
     OLDEST,
     PROTOCOL,
     Accepted,
-    Attach,
     Credit,
     FrameFile,
     Got,
     Hello,
+    JoinBulk,
     Message,
     Put,
     Refused,
@@ -106,7 +106,7 @@ class Peer:
         self.bulk = self._socket(context, f"{host}:{int(port) + 1}")
         self.say(self.control, Hello(OLDEST, PROTOCOL, "hog", "hog", "test"))
         self.until(self.control, "welcome")
-        self.say(self.bulk, Attach("hog"))
+        self.say(self.bulk, JoinBulk("hog"))
         self.until(self.bulk, "credit")
 
     def _socket(self, context: zmq.Context[Any], address: str) -> Any:
@@ -154,18 +154,18 @@ def test_connections_that_say_nothing_after_the_handshake_make_room(
     box: Daemon, tmp_path: Path, full: bool, note: Note
 ) -> None:
     """libzmq keeps them for ever: the daemon itself ends the oldest, and clients are let in all the time."""
-    count, port = 600 if full else 3 * STRANGERS, int(box.address.rpartition(":")[2])
+    count, port = 600 if full else 3 * UNAUTHENTICATED, int(box.address.rpartition(":")[2])
     shot = make_shot(tmp_path / "in", range(1001, 1003), seed=141)
     with ExitStack() as held, Others(box) as others:
         before = descriptors(box)
         for i in range(count):
             end = held.enter_context(socket.create_connection(("127.0.0.1", port + i % 2)))
             end.sendall(GREETING + READY)
-        eventually(lambda: descriptors(box) < before + STRANGERS + 20, "room")
+        eventually(lambda: descriptors(box) < before + UNAUTHENTICATED + 20, "room")
         box.fetch(box.submit(shot), tmp_path / "out")
         most = descriptors(box) - before
     check_echo(shot, tmp_path / "out")
-    assert most > STRANGERS // 2, "they were held at first"
+    assert most > UNAUTHENTICATED // 2, "they were held at first"
     others.check(note, "silent after the handshake", connections=count, held=most)
 
 

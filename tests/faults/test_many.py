@@ -122,7 +122,7 @@ def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -
                 store.add_result(row.id, ResultFile(1001, "0" * 64, 1000))
             if state is not row.state:
                 store.save(replace(row, state=state))
-        store.settle()
+        store.commit()
         store.close()
         filled = measured_start(made)
         found = Counter(job.state for job in made.jobs())

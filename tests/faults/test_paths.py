@@ -21,18 +21,18 @@ import pytest
 from voidbridge_stage import SECONDS, daemon
 
 from voidbridge_backend.daemon.files.shares import Shares
-from voidbridge_protocol.connection import Peer, Wire
+from voidbridge_protocol.connection import Peer, ServerConnection
 from voidbridge_protocol.errors import NotHere
 from voidbridge_protocol.messages import (
     MAX_PATH,
     OLDEST,
     PROTOCOL,
     Accepted,
-    Attach,
     FrameFile,
     Got,
-    HandOver,
     Hello,
+    ImportFile,
+    JoinBulk,
     Message,
     Nack,
     Request,
@@ -238,7 +238,7 @@ def test_over_the_wire_all_of_them_get_one_answer(scene: Scene) -> None:
     (scene.closed / "s.exr").write_bytes(PLAIN)  # the spool of this daemon is elsewhere
     with daemon("--shares", f"{scene.show},Z:/shows={scene.show}") as made:
         hello = Hello(OLDEST, PROTOCOL, os.urandom(16).hex(), "mallory", "test")
-        wire = Wire(Peer(made.address, hello, SECONDS, SECONDS))
+        wire = ServerConnection(Peer(made.address, hello, SECONDS, SECONDS))
         try:
             assert wire.welcome.shares == (str(scene.show), "Z:/shows")
             wanted(wire)
@@ -246,29 +246,29 @@ def test_over_the_wire_all_of_them_get_one_answer(scene: Scene) -> None:
                 shown = proof(wire.welcome.epoch, SHA, len(SECRET), file)
             answers = {}
             for path in tried:
-                wire.say_bulk(HandOver(SHA, len(SECRET), path, shown))
+                wire.send_bulk(ImportFile(SHA, len(SECRET), path, shown))
                 answers[path] = answer(wire)
             assert {path for path, said in answers.items() if not isinstance(said, Nack)} == set()
             (only,) = set(answers.values())
             assert (only.sha256, only.offset, only.code) == (SHA, 0, NotHere.code)
             assert not list((made.spool / "objects").glob("*/*"))
             (scene.show / "plates" / "same.exr").write_bytes(SECRET)
-            wire.say_bulk(HandOver(SHA, len(SECRET), "Z:\\shows\\plates\\same.exr", shown))
+            wire.send_bulk(ImportFile(SHA, len(SECRET), "Z:\\shows\\plates\\same.exr", shown))
             assert answer(wire) == Got(SHA)
         finally:
             wire.close()
 
 
-def wanted(wire: Wire) -> None:
+def wanted(wire: ServerConnection) -> None:
     """A job that lacks the secret file."""
     files = tuple(FrameFile(role, 1001, SHA, len(SECRET)) for role in ("matte", "plate"))
     request = Request(1001, 1001, Settings(engine="echo"), files)
-    wire.say(Submit(), request.canonical())
+    wire.send(Submit(), request.canonical())
     assert next(said for said, _ in wire.answers() if isinstance(said, Accepted)).need == "0-1"
-    wire.say_bulk(Attach(wire.peer.hello.session))
+    wire.send_bulk(JoinBulk(wire.peer.hello.session))
 
 
-def answer(wire: Wire) -> Message:
+def answer(wire: ServerConnection) -> Message:
     """What the daemon says to the last hand-over."""
     return next(said for said, _ in wire.answers(SECONDS) if isinstance(said, (Got, Nack)))
 

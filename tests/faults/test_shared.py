@@ -26,7 +26,7 @@ from voidbridge_stage import (
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.codec import encode
-from voidbridge_protocol.messages import OLDEST, PROTOCOL, Attach, Hello, ListJobs, Put
+from voidbridge_protocol.messages import OLDEST, PROTOCOL, Hello, JoinBulk, ListJobs, Put
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def rude_messages(port: int, seed: int) -> None:
             dealer.connect(f"tcp://127.0.0.2:{port + offset}")
             good = [bytes(frame) for frame in encode(hello)]
             dealer.send_multipart(good)
-            dealer.send_multipart([bytes(f) for f in encode(Attach(f"rude {seed}"))])
+            dealer.send_multipart([bytes(f) for f in encode(JoinBulk(f"rude {seed}"))])
             for _ in range(6):
                 damaged = [bytearray(frame) for frame in good]
                 for _ in range(4):

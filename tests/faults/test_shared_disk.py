@@ -66,7 +66,7 @@ def run(made: Daemon, shot: Shot, out: Path, *more: object) -> Finished:
 def came(done: Finished) -> tuple[int, int]:
     """(bytes that were sent, files that were handed over)"""
     event = done.event("done")
-    return event["uploaded"], event["handed_over"]
+    return event["uploaded"], event["imported"]
 
 
 def kept(made: Daemon, user: str) -> set[str]:
@@ -90,7 +90,7 @@ def test_no_byte_of_a_frame_goes_over_the_wire(tmp_path: Path) -> None:
         check_echo(shot, tmp_path / "out")
         files = len(hashes(shot))
         assert came(done) == (0, files)
-        assert done.event("handed-over")["files"] == files
+        assert done.event("imported")["files"] == files
         assert 0 < carried < 1000 * (files + len(FRAMES)) < shot.size() / 10
         assert not [event for event in done.events if event["event"] == "uploading"]
 
@@ -106,7 +106,7 @@ def test_what_was_handed_over_is_kept_like_what_was_sent(
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
     made.kill()
     made.start()
-    again = run(made, shot, tmp_path / "out", "--again")
+    again = run(made, shot, tmp_path / "out", "--force")
     assert came(again) == (0, 0)
 
 
@@ -158,7 +158,7 @@ def test_frames_that_are_being_rendered_are_handed_over_too(
     made: Daemon, disk: Path, tmp_path: Path
 ) -> None:
     shot = make_shot(disk / "growing", FRAMES, seed=906)
-    words = run_words(shot, tmp_path / "out", made.address, "--growing", "--json")
+    words = run_words(shot, tmp_path / "out", made.address, "--frames-from-stdin", "--json")
     done = subprocess.run(
         command(*words, "--user", tmp_path.name),
         input=b"1001-1002\n1003-1004\nend\n",
@@ -187,7 +187,7 @@ def test_what_is_handed_over_counts_as_sent(tmp_path: Path) -> None:
     shot = make_shot(tmp_path / "in", FRAMES, 360, 640, seed=908)
     size = sum({path.read_bytes(): path.stat().st_size for path in shot.folder.iterdir()}.values())
     told: list[tuple[int, int]] = []
-    listener = Listener(handed_over=lambda done, of: told.append((done, of)))
+    listener = Listener(imported=lambda done, of: told.append((done, of)))
     with daemon("--shares", shot.folder, extra={"VOIDBRIDGE_MAX_UPLOAD_MB_S": "2"}) as made:
         began = time.monotonic()
         made.submit(shot, listener=listener)

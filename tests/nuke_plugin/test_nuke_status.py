@@ -24,7 +24,7 @@ from voidbridge_nuke.job_status import (
     ("event", "said"),
     [
         ({"event": "uploading", "sent": 5 << 20, "total": 20 << 20}, "sending, 5 of 20 MB"),
-        ({"event": "handed-over", "files": 3, "of": 20}, "handing over, 3 of 20 files"),
+        ({"event": "imported", "files": 3, "of": 20}, "handing over, 3 of 20 files"),
         ({"event": "status", "state": "queued", "ahead": 2}, "queued, 2 ahead"),
         ({"event": "status", "state": "queued", "ahead": 0}, "queued, next"),
         (
@@ -69,7 +69,7 @@ def test_a_child_that_dies_silently_has_failed_and_its_last_words_are_shown() ->
 
 
 names = some.sampled_from(
-    ["accepted", "uploading", "handed-over", "status", "frame", "warning", "trouble", "", "x"]
+    ["accepted", "uploading", "imported", "status", "frame", "warning", "trouble", "", "x"]
 )
 states = some.sampled_from(["queued", "running", "done", "receiving", "cancelling"])
 numbers = some.integers(-5, 2**40)

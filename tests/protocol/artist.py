@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.job_client import Task
+from voidbridge_protocol.job_client import JobTask
 from voidbridge_protocol.messages import Request, Settings
 from voidbridge_protocol.testing import FakeDaemon
 from voidbridge_protocol.transfer import hash_file
@@ -25,7 +25,7 @@ def noise(seed: str, size: int) -> bytes:
     return hashlib.shake_128(seed.encode()).digest(size)
 
 
-def shot(folder: Path, frames: int = 2, size: int = 2500) -> Task:
+def shot(folder: Path, frames: int = 2, size: int = 2500) -> JobTask:
     """Plates and mattes of noise, frames from 1001; results go to `out`."""
     files, paths = [], []
     for role in ("matte", "plate"):
@@ -35,7 +35,7 @@ def shot(folder: Path, frames: int = 2, size: int = 2500) -> Task:
             files.append(hash_file(path, role, frame))
             paths.append(path)
     request = Request(1001, 1000 + frames, Settings(engine="echo"), tuple(files))
-    return Task(request, paths, lambda frame: folder / "out" / f"result.{frame}.exr")
+    return JobTask(request, paths, lambda frame: folder / "out" / f"result.{frame}.exr")
 
 
 def results(folder: Path) -> dict[str, bytes]:

@@ -10,11 +10,11 @@ from voidbridge_protocol.errors import NotHere
 from voidbridge_protocol.messages import (
     PROTOCOL,
     Accepted,
-    Attach,
     Cancel,
     Got,
-    HandOver,
     Hello,
+    ImportFile,
+    JoinBulk,
     Message,
     Nack,
     Ping,
@@ -37,7 +37,7 @@ UPLOADS = "uploads go on where they were, and a cancel ends the job"
     ("deaf_to", "rule"),
     [
         (Ping, "pings are answered on both sockets"),
-        (Attach, "hello is answered by welcome, attach by the whole window"),
+        (JoinBulk, "hello is answered by welcome, attach by the whole window"),
         (Submit, "unknown settings are refused by name"),
         (Put, UPLOADS),
         (Cancel, UPLOADS),
@@ -67,12 +67,12 @@ def test_a_daemon_with_shared_folders_keeps_to_it_too() -> None:
 
 
 class TellsPathsApart(FakeDaemon):
-    def _took(self, asked: HandOver) -> Message:
+    def _took(self, asked: ImportFile) -> Message:
         return Nack(asked.sha256, 0, NotHere.code, f"{asked.path} cannot be opened")
 
 
 class OpensEverything(FakeDaemon):
-    def _took(self, asked: HandOver) -> Message:
+    def _took(self, asked: ImportFile) -> Message:
         return Got(asked.sha256)
 
 

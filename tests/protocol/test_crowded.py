@@ -18,15 +18,15 @@ def test_a_daemon_that_hangs_up_before_its_welcome_is_asked_again(
 ) -> None:
     """As one does to whom too many came at once, of whom the oldest had to make room."""
     tries: list[float] = []
-    real = connection.Wire
+    real = connection.ServerConnection
 
-    def crowded(peer: connection.Peer, patience: float) -> connection.Wire:
+    def crowded(peer: connection.Peer, patience: float) -> connection.ServerConnection:
         tries.append(patience)
         if len(tries) % 3:
             raise connection.ConnectionLost("the daemon closed the connection")
         return real(peer, patience)
 
-    monkeypatch.setattr("voidbridge_protocol.client.Wire", crowded)
+    monkeypatch.setattr("voidbridge_protocol.client.ServerConnection", crowded)
     with fake_daemon() as daemon, client_of(daemon) as client:
         assert client.jobs() == []
     assert sorted(tries, reverse=True) == tries
@@ -38,11 +38,11 @@ def test_a_daemon_that_always_hangs_up_is_given_up(
 ) -> None:
     tries: list[float] = []
 
-    def full(peer: connection.Peer, patience: float) -> connection.Wire:
+    def full(peer: connection.Peer, patience: float) -> connection.ServerConnection:
         tries.append(patience)
         raise connection.ConnectionLost("the daemon closed the connection")
 
-    monkeypatch.setattr("voidbridge_protocol.client.Wire", full)
+    monkeypatch.setattr("voidbridge_protocol.client.ServerConnection", full)
     began = time.monotonic()
     with (
         pytest.raises(DaemonUnavailable, match="closed the connection"),

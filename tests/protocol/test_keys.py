@@ -139,7 +139,7 @@ def guarded(pair: Pair | None, allowed: set[str]) -> Iterator[str]:
         zap = context.socket(zmq.REP)
         zap.bind("inproc://zeromq.zap.01")
 
-        def guard() -> None:
+        def auth() -> None:
             while not ended.is_set():
                 if zap.poll(20):
                     version, number, *_, key = zap.recv_multipart()
@@ -147,7 +147,7 @@ def guarded(pair: Pair | None, allowed: set[str]) -> Iterator[str]:
                     zap.send_multipart([version, number, code, b"", b"", b""])
             zap.close(0)
 
-        thread = threading.Thread(target=guard)
+        thread = threading.Thread(target=auth)
         thread.start()
         with context.socket(zmq.ROUTER) as router:
             router.linger = 0

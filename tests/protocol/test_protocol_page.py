@@ -109,10 +109,10 @@ def test_every_state_is_explained() -> None:
         ("Life", connection.PING_EVERY_S, "every {:g} seconds"),
         ("Life", connection.SILENCE_S, "for {:g} seconds"),
         ("Files in", messages.MAX_UNANSWERED, "more than {} `put`s"),
-        ("A shared disk", messages.MAX_HANDED, "more than {} `hand-over`s"),
+        ("A shared disk", messages.MAX_IMPORTS, "more than {} `import-file`s"),
         ("A shared disk", shared_files.PROBES, "{} pieces of the file"),
         ("A shared disk", shared_files.PROBE, "of {} bytes each"),
-        ("hand-over", messages.MAX_PATH, "at most {} characters"),
+        ("import-file", messages.MAX_PATH, "at most {} characters"),
         ("Results out", messages.MAX_UNANSWERED, "{} pieces"),
         ("Results out", {3: "three"}[transfer.TRIES], "{} times at most"),
     ],
@@ -154,5 +154,5 @@ NAMES = {"C": "Client to daemon", "D": "Daemon to client"}
 
 def test_the_conversation_has_every_step() -> None:
     spoken = {json.loads(header)["kind"] for _, _, header in EXAMPLE}
-    assert spoken >= {"hello", "welcome", "submit", "accepted", "attach", "credit", "put", "got"}
+    assert spoken >= {"hello", "welcome", "submit", "accepted", "join-bulk", "credit", "put", "got"}
     assert spoken >= {"status", "ready", "get", "chunk", "query", "provenance"}

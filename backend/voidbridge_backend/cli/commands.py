@@ -23,16 +23,25 @@ from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled, from_code
-from voidbridge_protocol.job_client import Listener, Outcome, Task
+from voidbridge_protocol.job_client import JobTask, Listener, Outcome
 from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Settings, Status
 from voidbridge_protocol.transfer import hash_file
 
 from . import local_daemon, status_file
-from .progress import Json, Lines, Screen, count, left, screen, show_health, show_status
-from .stream_input import Growing
-from .submission import Assignment, result_sequence, sidecar
+from .progress import (
+    JsonView,
+    LogView,
+    ProgressView,
+    count,
+    left,
+    progress_view,
+    show_health,
+    show_status,
+)
+from .stream_input import StreamInput
+from .submission import Submission, result_sequence, sidecar
 
 DEFAULT_DAEMON = Config().listen
 MODEL_ACTIONS = ("list", "fetch", "prepare", "make-tiny")
@@ -77,11 +86,11 @@ class ShotOptions:
     handles: int
     settings: Settings
     priority: int = 0
-    again: bool = False
+    force: bool = False
 
-    def assignment(self) -> Assignment:
+    def assignment(self) -> Submission:
         """Raises `BadPattern`, `BadSetting`."""
-        return Assignment(
+        return Submission(
             plate=Sequence.parse(self.plate),
             matte=Sequence.parse(self.matte),
             affected=Sequence.parse(self.affected) if self.affected else None,
@@ -89,12 +98,12 @@ class ShotOptions:
             handles=self.handles,
             settings=self.settings,
             priority=self.priority,
-            again=self.again,
+            force=self.force,
         )
 
 
 @dataclass(frozen=True)
-class ReviewOptions:
+class ReportOptions:
     """What is to be measured, as it was typed."""
 
     result: str
@@ -129,10 +138,10 @@ def run(
 
 
 def remove(
-    assignment: Assignment,
+    assignment: Submission,
     result: Sequence,
     who: ClientOptions,
-    to: Screen,
+    to: ProgressView,
     cancelled: threading.Event,
     growing: bool = False,
 ) -> Outcome:
@@ -151,24 +160,31 @@ def remove(
 
 
 def _run_growing(
-    assignment: Assignment, result: Sequence, who: ClientOptions, to: Screen, listener: Listener
+    assignment: Submission,
+    result: Sequence,
+    who: ClientOptions,
+    to: ProgressView,
+    listener: Listener,
 ) -> Outcome:
-    with _client(who) as client, Growing(assignment, open(0, "rb", 0, closefd=False)) as growing:
-        ahead = client.send_ahead(growing.more, listener, assignment.settings.engine)
+    with (
+        _client(who) as client,
+        StreamInput(assignment, open(0, "rb", 0, closefd=False)) as growing,
+    ):
+        ahead = client.prefetch(growing.more, listener, assignment.settings.engine)
         to.event("rendered", sent=ahead.uploaded)
         outcome = client.run(_task(assignment, result, to, listener, growing.hash_of), listener)
     outcome.uploaded += ahead.uploaded
-    outcome.handed_over += ahead.handed_over
+    outcome.imported += ahead.imported
     return outcome
 
 
 def _task(
-    assignment: Assignment,
+    assignment: Submission,
     result: Sequence,
-    to: Screen,
+    to: ProgressView,
     listener: Listener,
     hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
-) -> Task:
+) -> JobTask:
     def on_file(done: int, of: int) -> None:
         to.stage("reading frames", done, of)
 
@@ -250,7 +266,7 @@ def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
         demonstration.show(Path(folder), to, lambda a, r: remove(a, r, who, to, cancelled))
 
 
-def report(files: ReviewOptions, picture: str, as_json: bool) -> None:
+def report(files: ReportOptions, picture: str, as_json: bool) -> None:
     """Measures a result from its files; the numbers go to standard output."""
     from voidbridge_backend.quality import report
 
@@ -289,10 +305,10 @@ def support_bundle(
     who = replace(who, address=who.address or config.listen)
     bundle.bundle(target, config, settings, log, lambda: _client(who))
     if as_json:
-        Json().event("bundle", path=str(target))
+        JsonView().event("bundle", path=str(target))
     else:
         print(target)
-        Lines().say("Paths, names and keys were taken out. Look through it before you send it.")
+        LogView().say("Paths, names and keys were taken out. Look through it before you send it.")
 
 
 def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
@@ -313,7 +329,7 @@ def models(action: str, folder: Path | None, config: Config, whole: bool, as_jso
     if action == "make-tiny":
         weights.make_tiny(where)
     elif action == "fetch":
-        weights.fetch(where, (Json() if as_json else Lines()).say)
+        weights.fetch(where, (JsonView() if as_json else LogView()).say)
     if action != "list":
         weights.prepare(where, device)
     weights.show(where, device, whole=whole, as_json=as_json)
@@ -367,7 +383,7 @@ def _client(who: ClientOptions) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _watched(as_json: bool) -> Iterator[tuple[Screen, threading.Event]]:
+def _watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
     """A screen, and an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
     cancelled = threading.Event()
 
@@ -376,7 +392,7 @@ def _watched(as_json: bool) -> Iterator[tuple[Screen, threading.Event]]:
         signal.signal(number, signal.SIG_DFL)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    to = screen(as_json)
+    to = progress_view(as_json)
     try:
         yield to, cancelled
     finally:
@@ -386,7 +402,7 @@ def _watched(as_json: bool) -> Iterator[tuple[Screen, threading.Event]]:
 
 
 def _listener(
-    to: Screen, result: Sequence | None, cancelled: threading.Event, own: bool = False
+    to: ProgressView, result: Sequence | None, cancelled: threading.Event, own: bool = False
 ) -> Listener:
     """`own` is a daemon that nobody will repair while we wait."""
     warned: set[str] = set()
@@ -413,9 +429,9 @@ def _listener(
         to.stage("uploading MB", sent >> 20, max(total >> 20, 1))
         to.event("uploading", sent=sent, total=total)
 
-    def on_handed_over(done: int, of: int) -> None:
+    def on_imported(done: int, of: int) -> None:
         to.stage("handing over", done, of)
-        to.event("handed-over", files=done, of=of)
+        to.event("imported", files=done, of=of)
 
     def on_frame(frame: int) -> None:
         fetched.add(frame)
@@ -431,11 +447,11 @@ def _listener(
         to.event("trouble", text=text)
 
     return Listener(
-        on_status, on_sent, on_frame, on_trouble, on_accepted, cancelled.is_set, on_handed_over
+        on_status, on_sent, on_frame, on_trouble, on_accepted, cancelled.is_set, on_imported
     )
 
 
-def _finish(outcome: Outcome, result: Sequence, to: Screen, began: float) -> None:
+def _finish(outcome: Outcome, result: Sequence, to: ProgressView, began: float) -> None:
     beside, provenance = sidecar(result), json.loads(outcome.provenance)
     write_whole(beside, json.dumps(provenance, indent=1).encode() + b"\n")
     is_preview = bool(provenance.get("preview"))
@@ -450,7 +466,7 @@ def _finish(outcome: Outcome, result: Sequence, to: Screen, began: float) -> Non
         from_store=outcome.from_store,
         preview=is_preview,
         uploaded=outcome.uploaded,
-        handed_over=outcome.handed_over,
+        imported=outcome.imported,
         warnings=list(outcome.warnings),
         seconds=round(seconds, 2),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from voidbridge_backend.config import Config
 from voidbridge_backend.daemon.net import allowed_keys
-from voidbridge_backend.daemon.net.allowed_keys import Guest
+from voidbridge_backend.daemon.net.allowed_keys import Identity
 from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadKey
 from voidbridge_protocol.keys import CLIENT, DAEMON, KEY_FILES, Keys
@@ -28,7 +28,7 @@ Public keys may be shown to anybody. Put quotes around them: they have all kinds
 
 
 @dataclass(frozen=True)
-class Order:
+class KeyCommand:
     """What was typed."""
 
     action: str
@@ -38,26 +38,26 @@ class Order:
     replace: bool = False
 
 
-def typed(options: argparse.Namespace) -> Order:
-    return Order(options.action, options.name, options.key, options.admin, options.replace)
+def parsed(options: argparse.Namespace) -> KeyCommand:
+    return KeyCommand(options.action, options.name, options.key, options.admin, options.replace)
 
 
-def obey(order: Order, folder: Path, as_json: bool) -> None:
+def execute(order: KeyCommand, folder: Path, as_json: bool) -> None:
     """Does it to the keys in `folder`; keys go to standard output, words to standard error. Raises `BadKey`."""
     match order:
-        case Order("make", "" | "client" | "daemon" as whose, ""):
+        case KeyCommand("make", "" | "client" | "daemon" as whose, ""):
             _make(whose or CLIENT, folder, order.replace)
             _show(whose or CLIENT, folder, as_json)
-        case Order("show", "" | "client" | "daemon" as whose, ""):
+        case KeyCommand("show", "" | "client" | "daemon" as whose, ""):
             _show(whose or CLIENT, folder, as_json)
-        case Order("allow", user, key) if user and key:
-            guest = Guest(user, keys.checked(key, "KEY"), order.admin)
-            allowed_keys.allow(folder / allowed_keys.FILE, guest)
-            _say(f"{user} is let in with this key{', as an admin' if guest.admin else ''}")
-        case Order("revoke", who, "") if who:
-            for guest in allowed_keys.revoke(folder / allowed_keys.FILE, who):
-                _say(f"{guest.user} is not let in any more with {guest.key}")
-        case Order("list", "", ""):
+        case KeyCommand("allow", user, key) if user and key:
+            identity = Identity(user, keys.checked(key, "KEY"), order.admin)
+            allowed_keys.allow(folder / allowed_keys.FILE, identity)
+            _say(f"{user} is let in with this key{', as an admin' if identity.admin else ''}")
+        case KeyCommand("revoke", who, "") if who:
+            for identity in allowed_keys.revoke(folder / allowed_keys.FILE, who):
+                _say(f"{identity.user} is not let in any more with {identity.key}")
+        case KeyCommand("list", "", ""):
             _list(folder, as_json)
         case _:
             typed = " ".join(word for word in (order.action, order.name, order.key) if word)
@@ -99,10 +99,10 @@ def _show(whose: str, folder: Path, as_json: bool) -> None:
 
 
 def _list(folder: Path, as_json: bool) -> None:
-    found = list(allowed_keys.guests(folder / allowed_keys.FILE))
-    for guest in found:
-        what = {"user": guest.user, "key": guest.key, "admin": guest.admin}
-        print(json.dumps(what) if as_json else guest)
+    found = list(allowed_keys.identities(folder / allowed_keys.FILE))
+    for identity in found:
+        what = {"user": identity.user, "key": identity.key, "admin": identity.admin}
+        print(json.dumps(what) if as_json else identity)
     if not found:
         _say(f"{folder / allowed_keys.FILE} lets nobody in")
 

@@ -115,7 +115,7 @@ def _run_command(found: Any) -> None:
         "run",
         "remove an object from a shot and wait for the result",
         lambda o: commands.run(
-            options.shot(o), options.client(o), o.output, o.json, o.status_file, o.growing
+            options.shot(o), options.client(o), o.output, o.json, o.status_file, o.frames_from_stdin
         ),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
@@ -127,7 +127,7 @@ def _run_command(found: Any) -> None:
         "--status-file", type=Path, metavar="FILE", help="keep how it stands in FILE, as JSON"
     )
     run.add_argument(
-        "--growing",
+        "--frames-from-stdin",
         action="store_true",
         help="frames are still being rendered: standard input says which are there",
     )
@@ -227,7 +227,7 @@ def _shot_options(made: Any) -> None:
     )
     queue = made.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
-    queue.add_argument("--again", action="store_true", help="run it although its result is there")
+    queue.add_argument("--force", action="store_true", help="run it although its result is there")
 
 
 def _daemon_options(made: Any, *, embedded: bool = False) -> None:
@@ -383,7 +383,7 @@ def _keys_command(found: Any) -> None:
         found,
         "keys",
         "make and show keys, and say which of them a daemon lets in",
-        lambda o: key_commands.obey(key_commands.typed(o), options.config(o)[0].keys, o.json),
+        lambda o: key_commands.execute(key_commands.parsed(o), options.config(o)[0].keys, o.json),
         epilog=key_commands.ACTIONS_HELP,
     )
     made.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")

@@ -22,10 +22,10 @@ from . import keys as key_commands
 CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
 
 
-def review(options: argparse.Namespace) -> commands.ReviewOptions:
+def review(options: argparse.Namespace) -> commands.ReportOptions:
     names = ("color_space", "matte_kind", "threshold", "grow", "soften")
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return commands.ReviewOptions(
+    return commands.ReportOptions(
         options.result, options.plate, options.matte, options.affected, options.truth, chosen
     )
 
@@ -57,7 +57,7 @@ def shot(options: argparse.Namespace) -> commands.ShotOptions:
             result_layer=options.result_layer,
         ),
         priority=options.priority,
-        again=options.again,
+        force=options.force,
     )
 
 

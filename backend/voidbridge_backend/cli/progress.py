@@ -22,7 +22,7 @@ LINE_EVERY_S = 5.0
 """A log gets a line for every stage, and within a long one so often."""
 
 
-class Screen(Protocol):
+class ProgressView(Protocol):
     """Whoever watches."""
 
     def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
@@ -37,14 +37,14 @@ class Screen(Protocol):
     def close(self) -> None: ...
 
 
-def screen(as_json: bool) -> Screen:
+def progress_view(as_json: bool) -> ProgressView:
     """The right one for where we write to."""
     if as_json:
-        return Json()
-    return Bars() if sys.stderr.isatty() else Lines()
+        return JsonView()
+    return BarView() if sys.stderr.isatty() else LogView()
 
 
-class Json:
+class JsonView:
     """One object a line on standard output."""
 
     def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
@@ -61,7 +61,7 @@ class Json:
         pass
 
 
-class Lines:
+class LogView:
     """Plain lines on standard error."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Lines:
         pass
 
 
-class Bars:
+class BarView:
     """A bar a stage, on a terminal."""
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ def left(seconds: float) -> str:
     return f", about {text} left"
 
 
-def show_status(to: Screen, status: Status) -> None:
+def show_status(to: ProgressView, status: Status) -> None:
     """A job's status, wherever it came from."""
     to.event("status", **asdict(status))
     if status.state is JobState.QUEUED:
@@ -162,5 +162,5 @@ def show_health(health: Health) -> None:
 def show_error(as_json: bool, error: VoidbridgeError, exit_code: int) -> None:
     """What failed and what to do next, in the same words everywhere."""
     if as_json:
-        Json().event("error", code=error.code, text=error.text, hint=error.hint, exit=exit_code)
+        JsonView().event("error", code=error.code, text=error.text, hint=error.hint, exit=exit_code)
     sys.stderr.write(f"voidbridge: {error.text}\n  {error.hint}\n  [{error.code}]\n")

@@ -18,7 +18,7 @@ from typing import Any
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import DiskFull, JobCancelled, VoidbridgeError
 
-from .progress import Screen, count, left
+from .progress import ProgressView, count, left
 
 LOOK_S = 0.25
 """How often the file for a cancel is looked for, and what is new is written."""
@@ -48,7 +48,7 @@ class State:
 class StatusFile:
     """A screen that says the same to another one, and to a file."""
 
-    def __init__(self, path: Path, to: Screen, cancelled: threading.Event) -> None:
+    def __init__(self, path: Path, to: ProgressView, cancelled: threading.Event) -> None:
         self._path = path
         self._to = to
         self._cancelled = cancelled
@@ -118,7 +118,7 @@ class StatusFile:
 
 
 @contextlib.contextmanager
-def kept(path: Path | None, to: Screen, cancelled: threading.Event) -> Iterator[Screen]:
+def kept(path: Path | None, to: ProgressView, cancelled: threading.Event) -> Iterator[ProgressView]:
     """The screen for a job whose status is kept in `path`; `to` itself where there is none.
 
     Raises `DiskFull` where the file cannot be written at the start.

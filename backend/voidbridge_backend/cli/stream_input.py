@@ -25,10 +25,10 @@ State = tuple[int, int, int]
 """Of a file: inode, bytes, nanoseconds of its last change."""
 
 
-class Growing:
+class StreamInput:
     """Reads `lines` on a thread of its own. Use it as a context."""
 
-    def __init__(self, shot: submission.Assignment, lines: IO[bytes]) -> None:
+    def __init__(self, shot: submission.Submission, lines: IO[bytes]) -> None:
         self._roles = shot.roles()
         self._lines = lines
         self._hashers = ThreadPoolExecutor(submission.HASHERS, "hashes")
@@ -37,7 +37,7 @@ class Growing:
         self._wrong: VoidbridgeError | None = None
         self._known: dict[Path, tuple[State, FrameFile]] = {}
 
-    def __enter__(self) -> Growing:
+    def __enter__(self) -> StreamInput:
         threading.Thread(target=self._read, name="growing", daemon=True).start()
         return self
 

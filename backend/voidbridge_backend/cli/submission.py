@@ -21,7 +21,7 @@ from voidbridge_protocol.errors import (
     MissingFrames,
     VoidbridgeError,
 )
-from voidbridge_protocol.job_client import Task
+from voidbridge_protocol.job_client import JobTask
 from voidbridge_protocol.messages import FrameFile, Request, Settings
 from voidbridge_protocol.transfer import hash_file
 
@@ -29,7 +29,7 @@ HASHERS = 4
 
 
 @dataclass(frozen=True)
-class Assignment:
+class Submission:
     """The patterns and choices of one `voidbridge run`."""
 
     plate: Sequence
@@ -39,7 +39,7 @@ class Assignment:
     handles: int
     settings: Settings
     priority: int = 0
-    again: bool = False
+    force: bool = False
 
     def roles(self) -> dict[str, Sequence]:
         """The sequences by what they are for."""
@@ -52,7 +52,7 @@ class Assignment:
         on_file: Callable[[int, int], None],
         should_cancel: Callable[[], bool],
         hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
-    ) -> Task:
+    ) -> JobTask:
         """Checks the files, hashes them and makes the request. Raises `RequestError`.
 
         `on_file` hears how many of how many files have been read.
@@ -73,7 +73,7 @@ class Assignment:
         ]
         files = _hashed(paths, hash_of, on_file, should_cancel)
         request = Request(wanted.first, wanted.last, self.settings, tuple(files))
-        return Task(request, [path for _, _, path in paths], target, self.priority, self.again)
+        return JobTask(request, [path for _, _, path in paths], target, self.priority, self.force)
 
 
 def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:

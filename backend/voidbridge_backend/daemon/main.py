@@ -16,18 +16,18 @@ from voidbridge_backend.engines import NAMES
 from voidbridge_protocol import __version__
 from voidbridge_protocol.messages import MAX_CHUNK, Limits
 
-from .files.rate_limit import Pace
+from .files.rate_limit import RateLimit
 from .files.retention import DAY_S, Policy
 from .files.shares import Shares
 from .files.spool import Spool
-from .jobs.service import Ledger
+from .jobs.service import JobService
 from .jobs.store import Store
 from .net import allowed_keys
-from .net.endpoints import Addresses
-from .net.router import Gate
+from .net.endpoints import Endpoints
+from .net.router import Router
 from .server import Daemon
-from .workers.pool import Crew
-from .workers.watchdog import Patience
+from .workers.pool import WorkerPool
+from .workers.watchdog import Timeouts
 
 if sys.platform != "win32":
     import resource
@@ -45,8 +45,8 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     Raises `RequestError` when the address or the spool is in use, `BadKey` when the address needs keys.
     """
     log_format.setup(sys.stderr)
-    addresses = Addresses.of(config.listen)
-    guard = allowed_keys.guard_of(addresses, config.keys, config.require_keys)
+    addresses = Endpoints.of(config.listen)
+    auth = allowed_keys.auth_of(addresses, config.keys, config.require_keys)
     devices = settings.devices(config, settings.count_cards())
     policy = Policy(
         keep=config.keep_days * DAY_S,
@@ -59,8 +59,8 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         log.warning("the shared folder %s is not there: files are sent until it is", folder)
     spool = Spool(config.spool)
     store = Store(config.spool / "jobs.db")
-    ledger = Ledger(store, spool, NAMES, policy.keep_free, config.max_jobs)
-    ledger.recover()
+    job_service = JobService(store, spool, NAMES, policy.keep_free, config.max_jobs)
+    job_service.recover()
     setup = {
         "models": str(config.models),
         "ocio": config.ocio,
@@ -68,12 +68,12 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         "pixels": config.max_megapixels * 1_000_000,
         "growth": config.decode_memory_mb << 20,
     }
-    patience = Patience(load=config.load_s, step=config.stall_s)
+    patience = Timeouts(load=config.load_s, step=config.stall_s)
     daemon = Daemon(
-        Gate(addresses, guard, most_strangers=_open_files() // 4),
-        ledger,
+        Router(addresses, auth, max_unauthenticated=_open_files() // 4),
+        job_service,
         spool,
-        lambda tell: Crew(devices, setup, patience, ledger, spool, tell),
+        lambda tell: WorkerPool(devices, setup, patience, job_service, spool, tell),
         policy,
         Limits(
             chunk=min(MAX_CHUNK, config.window_mb << 20),
@@ -82,14 +82,14 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
             frames=config.max_frames,
         ),
         config.max_clients,
-        Pace(config.max_upload_mb_s * 1_000_000),
+        RateLimit(config.max_upload_mb_s * 1_000_000),
         shares,
         SOFTWARE,
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))
     signal.signal(signal.SIGINT, lambda *_: daemon.stop())
     if hasattr(signal, "SIGHUP"):  # in a terminal it says that the terminal is gone
-        hang_up = daemon.stop if sys.stdin.isatty() else daemon.pardon
+        hang_up = daemon.stop if sys.stdin.isatty() else daemon.reset_quarantine
         signal.signal(signal.SIGHUP, lambda *_: hang_up())
     if until_stdin_closes:
         threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
@@ -121,9 +121,9 @@ def _watched(daemon: Daemon, port: int) -> Iterator[None]:
     if not port:
         yield
         return
-    from .observe.http import Monitor
+    from .observe.http import HttpServer
 
-    with Monitor(port, SOFTWARE) as monitor:
+    with HttpServer(port, SOFTWARE) as monitor:
         daemon.report = monitor.publish
         log.info("health and metrics on http://127.0.0.1:%d", monitor.port)
         yield

@@ -33,21 +33,21 @@ from voidbridge_protocol.messages import (
     OLDEST,
     PROTOCOL,
     Accepted,
-    Attach,
     Cancel,
     Credit,
     Fetched,
     Get,
     GetHealth,
     GetProvenance,
-    HandOver,
     Health,
     Hello,
-    Lacking,
+    ImportFile,
+    JoinBulk,
     Limits,
     Listed,
     ListJobs,
     Message,
+    Missing,
     Offer,
     Ping,
     Pong,
@@ -62,23 +62,23 @@ from voidbridge_protocol.messages import (
 )
 from voidbridge_protocol.request import ROLES
 
-from .files.cleanup import Janitor
-from .files.file_import import Takeover
-from .files.io_threads import Disk
-from .files.rate_limit import Pace
+from .files.cleanup import Cleanup
+from .files.file_import import FileImport
+from .files.io_threads import IoThreads
+from .files.rate_limit import RateLimit
 from .files.retention import Policy
 from .files.shares import Shares
-from .files.spool import Owned, Spool
-from .files.uploads import Intake
-from .jobs.service import Ledger
-from .net.allowed_keys import Guest
-from .net.notifications import Bulletin
-from .net.replies import TABLE_FULL, Outbox
-from .net.router import Garbled, Gate, Heard, Line
+from .files.spool import Spool, UserFile
+from .files.uploads import Uploads
+from .jobs.service import JobService
+from .net.allowed_keys import Identity
+from .net.notifications import Notifications
+from .net.replies import TABLE_FULL, Replies
+from .net.router import Malformed, PeerId, Received, Router
 from .net.sessions import Session, Sessions
 from .observe import metrics
-from .observe.metrics import Vitals
-from .workers.pool import Crew
+from .observe.metrics import Metrics
+from .workers.pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -96,41 +96,41 @@ class Daemon:
 
     def __init__(
         self,
-        gate: Gate,
-        ledger: Ledger,
+        router: Router,
+        job_service: JobService,
         spool: Spool,
-        crew: Callable[[Callable[[Callable[[], None]], None]], Crew],
+        worker_pool: Callable[[Callable[[Callable[[], None]], None]], WorkerPool],
         policy: Policy,
         limits: Limits,
         most_clients: int,
-        pace: Pace,
+        pace: RateLimit,
         shares: Shares,
         software: str,
     ) -> None:
-        self._ledger = ledger
+        self._job_service = job_service
         self._spool = spool
         self._limits = limits
         self._software = software
-        self._gate = gate
+        self._router = router
         self._epoch = uuid.uuid4().hex
-        self._bell, self._wake_end = socket.socketpair()
+        self._wakeup, self._wake_end = socket.socketpair()
         self._wake_end.setblocking(False)
-        self._bell.setblocking(False)
-        self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._disk = Disk(spool, self._tell)
-        self._crew = crew(self._tell)
-        self._outbox = Outbox(self._say, ledger.store.is_settled)
+        self._wakeup.setblocking(False)
+        self._mailbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._disk = IoThreads(spool, self._notify)
+        self._worker_pool = worker_pool(self._notify)
+        self._replies = Replies(self._reply, job_service.store.is_committed)
         self._sessions = Sessions(most_clients)
         self._pace = pace
-        self._janitor = Janitor(
-            ledger, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
+        self._cleanup = Cleanup(
+            job_service, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
         )
-        self._takeover = Takeover(shares, spool, self._disk, self._epoch, self._tell)
-        self._intake = Intake(
-            ledger, self._disk, self._janitor, limits, pace, self._takeover, self._bulk
+        self._file_import = FileImport(shares, spool, self._disk, self._epoch, self._notify)
+        self._uploads = Uploads(
+            job_service, self._disk, self._cleanup, limits, pace, self._file_import, self._bulk
         )
-        self._bulletin = Bulletin(gate, ledger, self._sessions, self._say)
-        self.report: Callable[[Vitals], None] = lambda vitals: None
+        self._notifications = Notifications(router, job_service, self._sessions, self._reply)
+        self.report: Callable[[Metrics], None] = lambda metrics: None
         """Whom to tell every second how the daemon does."""
         self._reported = 0.0
         self._stopping = False
@@ -144,32 +144,32 @@ class Daemon:
         self._drain_s = 0.0 if self._stopping else drain_s
         self._stopping = True
 
-    def pardon(self) -> None:
+    def reset_quarantine(self) -> None:
         """Tries every device again at once, those in quarantine too. As `stop`, from anywhere."""
-        self._tell(self._crew.pardon)
+        self._notify(self._worker_pool.reset_quarantine)
 
     def serve(self) -> None:
         """The poll loop."""
         poller = zmq.Poller()
-        self._gate.register(poller)
+        self._router.register(poller)
         poller.register(self._wake_end, zmq.POLLIN)
         try:
             while not self._is_over(time.monotonic()):
                 wait = self._pace.next_in(time.monotonic(), POLL_MS / 1000)
                 ready = dict(poller.poll(int(wait * 1000) + 1))
                 if self._wake_end.fileno() in ready:
-                    self._take_news()
-                self._listen()
-                self._crew.obey()
+                    self._drain_mailbox()
+                self._receive()
+                self._worker_pool.execute()
                 now = time.monotonic()
-                self._crew.tick(now)
-                self._janitor.tick(now)
-                self._takeover.tick(now, is_full=self._janitor.full is not None)
+                self._worker_pool.tick(now)
+                self._cleanup.tick(now)
+                self._file_import.tick(now, is_full=self._cleanup.full is not None)
                 self._report(now)
                 self._forget(now)
                 for give_back in self._pace.due(now):
                     give_back()
-                self._speak()
+                self._flush()
         finally:
             self._close()
 
@@ -179,82 +179,82 @@ class Daemon:
             return False
         if self._stopped_at is None:
             log.info("stopping", extra={"drain_s": self._drain_s})
-            self._ledger.obstruct("drain", DaemonDraining("the daemon is stopping"))
+            self._job_service.set_blocked("drain", DaemonDraining("the daemon is stopping"))
             self._stopped_at = now
-        if self._crew.busy and now - self._stopped_at < self._drain_s:
+        if self._worker_pool.busy and now - self._stopped_at < self._drain_s:
             return False
-        self._crew.ask_to_stop(now)
-        return self._crew.has_stopped(now)
+        self._worker_pool.ask_to_stop(now)
+        return self._worker_pool.has_stopped(now)
 
     def _close(self) -> None:
-        self._crew.stop()
+        self._worker_pool.stop()
         self._disk.close()
-        self._gate.close()
+        self._router.close()
 
     # -- news from other threads --------------------------------------------------------------------
 
-    def _tell(self, what: Callable[[], None]) -> None:
+    def _notify(self, what: Callable[[], None]) -> None:
         """From any thread: have `what` done on the daemon's own."""
-        self._news.put(what)
+        self._mailbox.put(what)
         with suppress(OSError):  # full: it rings already; closed: nobody is left to hear it
-            self._bell.send(b"!")
+            self._wakeup.send(b"!")
 
-    def _take_news(self) -> None:
+    def _drain_mailbox(self) -> None:
         with suppress(BlockingIOError):
             while self._wake_end.recv(4096):
                 pass
-        while not self._news.empty():
-            self._news.get()()
+        while not self._mailbox.empty():
+            self._mailbox.get()()
 
     # -- what clients say ---------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        for heard in self._gate.heard():
+    def _receive(self) -> None:
+        for heard in self._router.receive():
             try:
-                if isinstance(heard, Garbled):
+                if isinstance(heard, Malformed):
                     raise heard.error
-                self._heed(heard)
-                self._gate.knows(heard)
+                self._handle(heard)
+                self._router.mark_authenticated(heard)
             except VoidbridgeError as error:
-                self._send(heard.line, self._gate.refusal(heard.line, heard.peer, error))
+                self._send(heard.line, self._router.refusal(heard.line, heard.peer, error))
 
-    def _heed(self, heard: Heard) -> None:
-        line, peer, _, guest, message, payload = heard
+    def _handle(self, heard: Received) -> None:
+        line, peer, _, identity, message, payload = heard
         if isinstance(message, Hello):
-            self._send(line, self._welcome(line, peer, guest, message))
-        elif isinstance(message, Attach):
-            session = self._sessions.attach(message.session, line, guest)
+            self._send(line, self._welcome(line, peer, identity, message))
+        elif isinstance(message, JoinBulk):
+            session = self._sessions.join_bulk(message.session, line, identity)
             self._send(line, Credit(self._limits.window - session.spent))
         else:
-            session = self._sessions.of(line, guest, time.monotonic())
+            session = self._sessions.of(line, identity, time.monotonic())
             if job := getattr(message, "job", ""):  # whatever is asked of it, and on either socket
-                self._ledger.must_see(job, session.sees)
+                self._job_service.require_visible(job, session.sees)
             (self._on_bulk if line.bulk else self._on_control)(session, message, payload)
 
-    def _send(self, line: Line, message: Message, payload: Frame | None = None) -> None:
+    def _send(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
         """On control not before it is on disk; on the bulk socket, where nothing of that is said, at once."""
-        (self._say if line.bulk else self._outbox.say)(line, message, payload)
+        (self._reply if line.bulk else self._replies.send)(line, message, payload)
 
-    def _say(self, line: Line, message: Message, payload: Frame | None = None) -> None:
-        if not self._gate.send(line, message, payload):
-            self._lose(line)
+    def _reply(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
+        if not self._router.send(line, message, payload):
+            self._disconnect(line)
 
     def _bulk(self, session: Session, message: Message, payload: Frame | None = None) -> None:
         if session.bulk:  # else that line was lost meanwhile, and nobody waits there
             self._send(session.bulk, message, payload)
 
-    def _lose(self, line: Line) -> None:
+    def _disconnect(self, line: PeerId) -> None:
         """This client is gone, or has to say hello again; its files stay where they are."""
-        self._intake.leave(self._sessions.gone(line))
+        self._uploads.leave(self._sessions.disconnected(line))
 
     def _forget(self, now: float) -> None:
         """Who has fallen silent, and whose key is not allowed any more."""
-        self._gate.tick(now)
-        for line in self._sessions.leaving(now - FORGET_S, self._gate.lets_in):
-            self._lose(line)
+        self._router.tick(now)
+        for line in self._sessions.expired(now - FORGET_S, self._router.is_allowed):
+            self._disconnect(line)
 
     def _on_control(self, session: Session, message: Message, payload: Frame | None) -> None:
-        if self._ledger.store.behind and not isinstance(message, NEEDS_NO_TABLE):
+        if self._job_service.store.behind and not isinstance(message, NEEDS_NO_TABLE):
             raise TABLE_FULL
 
         def answer(reply: Message, payload: Frame | None = None) -> None:
@@ -273,17 +273,17 @@ class Daemon:
             case Watch(job):
                 self._watch(session, job)
             case Query(job):
-                self._tell_all(session.control, job)
+                self._send_status(session.control, job)
             case Cancel(job):
-                self._ledger.cancel(job)
-                self._crew.obey()
-                answer(self._ledger.status(job))
+                self._job_service.cancel(job)
+                self._worker_pool.execute()
+                answer(self._job_service.status(job))
             case ListJobs():
                 session.rest = chain(session.rest or (), self._list(session))
             case GetProvenance(job):
                 answer(Provenance(job), self._provenance(job))
             case Fetched(job):
-                self._ledger.fetched(job)
+                self._job_service.fetched(job)
                 session.watching.discard(job)  # it has all that there is to hear
                 answer(message)
             case GetHealth():
@@ -291,7 +291,7 @@ class Daemon:
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the control socket by a client")
 
-    def _welcome(self, line: Line, peer: str, guest: Guest, hello: Hello) -> Welcome:
+    def _welcome(self, line: PeerId, peer: str, identity: Identity, hello: Hello) -> Welcome:
         if line.bulk:
             raise BadMessage("'hello' is not said on the bulk socket")
         version = min(hello.newest, PROTOCOL)
@@ -300,29 +300,31 @@ class Daemon:
                 f"the client ({hello.software}) speaks protocol {hello.oldest} to {hello.newest}; "
                 f"this daemon ({self._software}) speaks {OLDEST} to {PROTOCOL}"
             )
-        user = guest.user or hello.user
+        user = identity.user or hello.user
         if self._sessions.is_full(user):
             for old in self._sessions.of_user(user):
                 self._send(old, Ping())  # who has hung up is found out by that
-        self._intake.leave(self._sessions.hello(hello.session, user, guest, line, time.monotonic()))
-        self._gate.note(peer, "hello", user=user, software=hello.software)
+        self._uploads.leave(
+            self._sessions.hello(hello.session, user, identity, line, time.monotonic())
+        )
+        self._router.log_peer(peer, "hello", user=user, software=hello.software)
         return Welcome(
             version,
             self._software,
             self._epoch,
-            self._gate.announced,
+            self._router.announced,
             self._limits,
             CAPABILITIES,
-            engines=self._ledger.engines,
+            engines=self._job_service.engines,
             user=user,
-            shares=self._takeover.prefixes,
+            shares=self._file_import.prefixes,
         )
 
     def _health(self) -> Health:
-        counts = self._ledger.counts()
+        counts = self._job_service.counts()
         return metrics.health(
-            self._crew.posts(time.monotonic()),
-            self._ledger.obstacle,
+            self._worker_pool.device_statuses(time.monotonic()),
+            self._job_service.blocked_by,
             counts["queued"],
             counts["running"] + counts["cancelling"],
             self._spool.free_bytes(),
@@ -332,13 +334,13 @@ class Daemon:
         if now - self._reported > REPORT_S:
             self._reported = now
             self.report(
-                Vitals(
+                Metrics(
                     self._health(),
-                    self._ledger.counts(),
-                    dict(self._ledger.ended),
-                    self._janitor.used,
-                    self._janitor.swept,
-                    self._crew.starts,
+                    self._job_service.counts(),
+                    dict(self._job_service.ended),
+                    self._cleanup.used,
+                    self._cleanup.swept,
+                    self._worker_pool.starts,
                     len(self._sessions),
                 )
             )
@@ -366,53 +368,53 @@ class Daemon:
                 f"this daemon takes {self._limits.file / 2**20:.0f} MB a file"
             )
         try:
-            made = self._ledger.submit(session.user, request, message.priority, message.again)
+            made = self._job_service.submit(session.user, request, message.priority, message.force)
         except SpoolFull:
             if not may_wait:
                 raise
-            room = self._ledger.room_for(session.user, request)
-            self._janitor.make_room(room, lambda: self._submit_late(session, message, payload))
+            room = self._job_service.room_for(session.user, request)
+            self._cleanup.make_room(room, lambda: self._submit_late(session, message, payload))
             return
         session.watching.add(made.job)
         self._send(
             session.control,
             Accepted(made.job, made.state, as_ranges(made.need), tuple(made.partial)),
         )
-        self._crew.obey()
-        self._tell_all(session.control, made.job)
+        self._worker_pool.execute()
+        self._send_status(session.control, made.job)
 
     def _list(self, session: Session) -> Iterator[Message]:
         told = 0
-        for job in self._ledger.jobs(session.sees):
+        for job in self._job_service.jobs(session.sees):
             with suppress(UnknownJob):  # forgotten since the list was begun
-                yield self._ledger.status(job)
+                yield self._job_service.status(job)
                 told += 1
         yield Listed(told)
 
-    def _offered(self, session: Session, offer: Offer) -> Lacking:
+    def _offered(self, session: Session, offer: Offer) -> Missing:
         most = len(ROLES) * self._limits.frames
         if len(session.offered) + len(offer.files) > most:
             raise RequestError(f"{most} files are offered; no job of this daemon has more")
-        self._ledger.offered(offer.engine)
-        need, partial = self._ledger.lacking(session.user, offer.files)
-        session.offered |= {Owned(session.user, offer.files[index].sha256) for index in need}
-        return Lacking(as_ranges(need), tuple(partial))
+        self._job_service.offered(offer.engine)
+        need, partial = self._job_service.missing(session.user, offer.files)
+        session.offered |= {UserFile(session.user, offer.files[index].sha256) for index in need}
+        return Missing(as_ranges(need), tuple(partial))
 
     def _watch(self, session: Session, job: str) -> None:
-        self._tell_all(session.control, job)
-        self._ledger.use(job)
+        self._send_status(session.control, job)
+        self._job_service.use(job)
         session.watching.add(job)
 
-    def _tell_all(self, line: Line, job: str) -> None:
+    def _send_status(self, line: PeerId, job: str) -> None:
         """The whole truth of a job."""
-        results = self._ledger.results_of(job)
-        self._send(line, self._ledger.status(job))
+        results = self._job_service.results_of(job)
+        self._send(line, self._job_service.status(job))
         for i in range(0, len(results), RESULTS_A_MESSAGE):
             part = tuple(results[i : i + RESULTS_A_MESSAGE])
             self._send(line, Ready(job, part))
 
     def _provenance(self, job: str) -> bytes:
-        self._ledger.status(job)
+        self._job_service.status(job)
         path = self._spool.provenance_path(job)
         if not path.is_file():
             raise RequestError(
@@ -428,9 +430,9 @@ class Daemon:
                 pass
             case Put():
                 assert payload is not None
-                self._intake.put(session, message, payload)
-            case HandOver():
-                self._intake.hand_over(session, message)
+                self._uploads.put(session, message, payload)
+            case ImportFile():
+                self._uploads.import_file(session, message)
             case Get():
                 self._get(session, message)
             case _:
@@ -439,15 +441,15 @@ class Daemon:
     # -- files out ----------------------------------------------------------------------------------
 
     def _get(self, session: Session, get: Get) -> None:
-        self._ledger.result(get.job, get.frame)
+        self._job_service.result(get.job, get.frame)
         path = self._spool.result_path(get.job, get.frame)
-        self._disk.give(get, path, lambda m, piece: self._bulk(session, m, piece))
+        self._disk.read(get, path, lambda m, piece: self._bulk(session, m, piece))
 
     # -- what clients hear --------------------------------------------------------------------------
 
-    def _speak(self) -> None:
+    def _flush(self) -> None:
         """Answers and news of this turn, now that what they tell of is on disk."""
-        settled = self._ledger.settle()
-        self._outbox.release(settled)
+        settled = self._job_service.commit()
+        self._replies.release(settled)
         if settled:
-            self._bulletin.spread(time.monotonic())
+            self._notifications.publish(time.monotonic())

@@ -23,7 +23,7 @@ Quadmask = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Sight:
+class InputSpec:
     """How an engine wants to see a shot.
 
     `space`   "scene": linear light in the plate's own primaries, unbounded; "model": the display-like
@@ -53,7 +53,7 @@ class Clip(Protocol):
     def width(self) -> int: ...
 
     def plate(self, frame: int) -> Pixels:
-        """In the space and size of the engine's `Sight`. A new array at each call; decoding may be repeated."""
+        """In the space and size of the engine's `InputSpec`. A new array at each call; decoding may be repeated."""
 
     def quadmask(self, frame: int) -> Quadmask:
         """Everything that the result will replace is other than 255, growth and softness included."""
@@ -62,7 +62,7 @@ class Clip(Protocol):
         """Whether the frame's quadmask holds anything but 255."""
 
 
-class Watch(Protocol):
+class JobContext(Protocol):
     """How an engine tells where it is, and how it is stopped."""
 
     def step(self, stage: str, done: int, of: int) -> None:
@@ -77,13 +77,15 @@ class Engine(Protocol):
 
     name: str
 
-    def sight(self, height: int, width: int, settings: Settings) -> Sight:
+    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
         """How this engine wants to see a region of this size."""
 
     def describe(self) -> dict[str, Any]:
         """What identifies the engine in the provenance of a result: version, model hashes, options."""
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         """(frame, pixels) in rising order for every frame that has a hole.
 
         Pixels are in the space and size of `sight`; only those under the quadmask are used. The same

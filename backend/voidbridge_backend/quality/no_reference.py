@@ -40,7 +40,7 @@ GRAIN_FITS = 0.6, 1.6
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class FrameStats:
     """What is kept of one frame: numbers, and luma on a coarse grid that all frames of the shot share."""
 
     frame: int
@@ -93,20 +93,20 @@ def step_for(height: int, width: int) -> int:
     return max(1, round(min(height, width) / COARSE))
 
 
-def glimpse(
+def frame_stats(
     frame: int,
     result: Pixels,
     alpha: Pixels,
     corner: tuple[int, int],
     step: int,
     differing: int,
-) -> Glimpse:
+) -> FrameStats:
     """`corner` is the rectangle's upper left (row, column) in the frame; `differing` was counted by the caller."""
     luma = _code(_luminance(result))
     seam, around, rim = _seam(luma, alpha)
     coarse, place = _coarse(luma, corner, step)
     covered, _ = _coarse((alpha > 0).astype(np.float32), corner, step)
-    return Glimpse(
+    return FrameStats(
         frame,
         place,
         coarse,
@@ -150,7 +150,7 @@ class _Sum:
 class Inspection:
     """Takes glimpses of frames in rising order."""
 
-    _before: Glimpse | None = None
+    _before: FrameStats | None = None
     _pixels: int = 0
     _differing: int = 0
     _frames: int = 0
@@ -162,7 +162,7 @@ class Inspection:
     _grain: list[float] = field(default_factory=list)
     _told: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, now: Glimpse) -> None:
+    def add(self, now: FrameStats) -> None:
         self._frames += 1
         self._pixels += now.pixels
         self._differing += now.differing
@@ -208,11 +208,11 @@ class Inspection:
             warnings=tuple(warnings),
         )
 
-    def _note(self, is_so: bool, text: str, now: Glimpse) -> None:
+    def _note(self, is_so: bool, text: str, now: FrameStats) -> None:
         if is_so:
             self._told.setdefault(text, []).append(now.frame)
 
-    def _compare(self, before: Glimpse, now: Glimpse) -> None:
+    def _compare(self, before: FrameStats, now: FrameStats) -> None:
         shared = _shared(before, now)
         if shared is None:
             return
@@ -288,7 +288,9 @@ def _coarse(picture: Pixels, corner: tuple[int, int], step: int) -> tuple[Pixels
     return cells, ((corner[0] + skip[0]) // step, (corner[1] + skip[1]) // step)
 
 
-def _shared(one: Glimpse, two: Glimpse) -> tuple[tuple[Pixels, Mask], tuple[Pixels, Mask]] | None:
+def _shared(
+    one: FrameStats, two: FrameStats
+) -> tuple[tuple[Pixels, Mask], tuple[Pixels, Mask]] | None:
     """(luma, inside) of both where they overlap; None where that is too small for a motion."""
     low = [max(a, b) for a, b in zip(one.corner, two.corner, strict=True)]
     ends = [[c + n for c, n in zip(g.corner, g.luma.shape, strict=True)] for g in (one, two)]

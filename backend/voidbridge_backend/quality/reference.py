@@ -35,7 +35,7 @@ def encode(light: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReferenceScores:
     """What was measured over all frames.
 
     `hole_psnr_db`       10 log10 of 1 / (mean squared error of the encoded light in the hole); infinite
@@ -105,9 +105,9 @@ class Quality:
                 self._coarse[index].add(change, both)
         self._before = now if now.hole.size else None
 
-    def report(self) -> Report:
+    def report(self) -> ReferenceScores:
         squared = self._error / (3 * self._pixels) if self._pixels else math.nan
-        return Report(
+        return ReferenceScores(
             frames=self._frames,
             hole_pixels=self._pixels,
             hole_psnr_db=-10 * math.log10(squared) if squared else math.inf,

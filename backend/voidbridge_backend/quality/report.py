@@ -23,14 +23,23 @@ from voidbridge_backend.exr.header import Window, plate_part
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.quadmask import Hole
 from voidbridge_backend.imaging.region import Region
-from voidbridge_backend.render.inputs import Mattes, Source, canvas_of
+from voidbridge_backend.render.inputs import InputFiles, Mattes, canvas_of
 from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
 from voidbridge_protocol.messages import Settings
 
 from . import jod as colorvideovdp
 from .contact_sheet import Moment, moment, sheet, write_png
-from .no_reference import MARGIN, Findings, Glimpse, Inspection, Pixels, glimpse, plain, step_for
+from .no_reference import (
+    MARGIN,
+    Findings,
+    FrameStats,
+    Inspection,
+    Pixels,
+    frame_stats,
+    plain,
+    step_for,
+)
 from .reference import Quality, encode
 
 SHOWN = 5
@@ -55,7 +64,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Verdict(Findings):
+class QualityReport(Findings):
     """`Findings`, and what only files can show.
 
     `frame_shift`   frames that the result is late by, judged outside of the hole: 0.
@@ -94,10 +103,10 @@ def settings_of(result: Sequence, chosen: dict[str, Any]) -> Settings:
 
 def review(
     files: Files, settings: Settings, picture: Path | None, on_frame: Callable[[int, int], None]
-) -> Verdict:
+) -> QualityReport:
     """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`."""
     frames = frames_for(files.result, None)
-    source = Source(_paths(files, frames))
+    source = InputFiles(_paths(files, frames))
     canvas = canvas_of(source)
     first = source.header("plate", frames[0])
     part = first.parts[plate_part(first)]
@@ -126,7 +135,7 @@ def review(
     true = quality.report().hole_psnr_db if likeness else math.nan
     ssim = float(np.nanmean(likeness)) if np.isfinite(likeness).any() else math.nan
     visible = _jod(source, frames, box, canvas, color) if box else math.nan
-    verdict = Verdict(
+    verdict = QualityReport(
         **asdict(found), frame_shift=late.frames, hole_psnr_db=true, hole_ssim=ssim, jod=visible
     )
     if picture is not None:
@@ -165,7 +174,9 @@ class _Seen:
     corner: tuple[int, int]
 
     @classmethod
-    def of(cls, source: Source, frame: int, hole: Hole, canvas: Window, color: ColorPlan) -> _Seen:
+    def of(
+        cls, source: InputFiles, frame: int, hole: Hole, canvas: Window, color: ColorPlan
+    ) -> _Seen:
         roles = ["plate", "result", *(["truth"] if "truth" in source.paths else [])]
         read = {role: source.read(role, frame, plate_part) for role in roles}
         window = read["plate"].window
@@ -189,12 +200,12 @@ class _Seen:
             (own.top, own.left),
         )
 
-    def glimpse(self, frame: int, canvas: Window) -> Glimpse:
+    def glimpse(self, frame: int, canvas: Window) -> FrameStats:
         whole = Region.whole((self.alpha.shape[0], self.alpha.shape[1]))
         box = Region.of(self.alpha > 0)
         around = whole if box is None else box.wider(MARGIN).overlap(whole) or whole
         corner = self.corner[0] + around.top, self.corner[1] + around.left
-        return glimpse(
+        return frame_stats(
             frame,
             np.ascontiguousarray(around.cut(self.result)),
             np.ascontiguousarray(around.cut(self.alpha)),
@@ -282,7 +293,7 @@ def _union(one: Region | None, other: Region | None) -> Region | None:
 
 
 def _jod(
-    source: Source, frames: list[int], holes: Region, canvas: Window, color: ColorPlan
+    source: InputFiles, frames: list[int], holes: Region, canvas: Window, color: ColorPlan
 ) -> float:
     """Reads the frames once more, one at a time, as far as ColorVideoVDP is to be had."""
     if not colorvideovdp.is_installed():
@@ -315,7 +326,7 @@ def _jod(
     return colorvideovdp.jod(pairs)
 
 
-def _subtitle(verdict: Verdict) -> str:
+def _subtitle(verdict: QualityReport) -> str:
     outside = (
         "bit-identical"
         if not verdict.outside_differing

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.engines.base import Pixels, Sight
+from voidbridge_backend.engines.base import InputSpec, Pixels
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.part import LAYER
 from voidbridge_backend.imaging.color import sanitize
@@ -19,10 +19,10 @@ from voidbridge_backend.imaging.merge import merge
 from voidbridge_backend.imaging.quadmask import Weights
 from voidbridge_backend.imaging.region import Region
 from voidbridge_backend.imaging.seam import margin, membrane
-from voidbridge_backend.quality.no_reference import MARGIN, Glimpse, glimpse, step_for
+from voidbridge_backend.quality.no_reference import MARGIN, FrameStats, frame_stats, step_for
 from voidbridge_protocol.messages import Settings
 
-from .engine_input import View
+from .engine_input import EngineInput
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,17 @@ class Replaced:
 class Composite:
     """One for a shot; frames in any order, from any thread."""
 
-    def __init__(self, view: View, sight: Sight, grain: Grain | None, settings: Settings) -> None:
+    def __init__(
+        self, view: EngineInput, input_spec: InputSpec, grain: Grain | None, settings: Settings
+    ) -> None:
         """`grain` is what the plate has, or None when none is to be added."""
         self._view = view
-        self._sight = sight
+        self._input_spec = input_spec
         self._grain = grain
         self._settings = settings
 
     def frame(self, source: reader.Frame, frame: int, pixels: Pixels) -> Replaced | None:
-        """`pixels` are the engine's, in the space and size of its `Sight`. None where no pixel is replaced."""
+        """`pixels` are the engine's, in the space and size of its `InputSpec`. None where no pixel is replaced."""
         own, region = _own(source, self._view), self._view.region(frame)
         alpha = self._view.mattes.hole(frame).alpha
         visible = _only(alpha, own.overlap(region))
@@ -76,7 +78,7 @@ class Composite:
             words[name] = samples
         return Replaced(words, place, weights, result)
 
-    def seen(self, source: reader.Frame, frame: int, made: Replaced) -> Glimpse:
+    def seen(self, source: reader.Frame, frame: int, made: Replaced) -> FrameStats:
         """The result around its hole, for an `Inspection`."""
         whole = Region.whole((source.window.height, source.window.width))
         around = made.box.wider(MARGIN).overlap(whole)
@@ -95,13 +97,13 @@ class Composite:
         light = sanitize(self._view.plates.color.to_scene(picture))
         corner = around.top + own.top, around.left + own.left
         step = step_for(self._view.plates.canvas.height, self._view.plates.canvas.width)
-        return glimpse(frame, light, alpha, corner, step, differing)
+        return frame_stats(frame, light, alpha, corner, step, differing)
 
     def _light(self, frame: int, pixels: Pixels, hole: NDArray[np.bool_], box: Region) -> Pixels:
         """The engine's picture over `box` of the canvas, scene-linear, meeting the plate around the hole."""
         region = self._view.region(frame)
         code = region.from_engine(pixels)
-        if self._sight.joins:
+        if self._input_spec.joins:
             return self._view.from_code(box.within(region).cut(code))
         high, wide = region.height / pixels.shape[0], region.width / pixels.shape[1]
         scale = max(high, wide)
@@ -113,7 +115,7 @@ class Composite:
         return self._view.from_code(box.within(wider).cut(joined))
 
 
-def _own(source: reader.Frame, view: View) -> Region:
+def _own(source: reader.Frame, view: EngineInput) -> Region:
     """Where a frame's arrays lie on the canvas."""
     canvas, window = view.plates.canvas, source.window
     return Region(window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height)
@@ -147,7 +149,7 @@ def layer_of(source: reader.Frame, made: Replaced | None) -> dict[str, reader.Sa
     return layer
 
 
-def grain_of(view: View, most: int = 5) -> Grain | None:
+def grain_of(view: EngineInput, most: int = 5) -> Grain | None:
     """The plate's grain, from the kept pixels of frames spread over the shot. None where it shows none."""
     sample = Sample()
     frames = view.frames

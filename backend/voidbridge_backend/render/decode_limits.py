@@ -25,7 +25,7 @@ STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
-class Allowance:
+class DecodeLimits:
     """What a file may ask for; 0 is as much as it likes."""
 
     pixels: int = 0
@@ -63,7 +63,7 @@ class Allowance:
             _BOUND.end()
 
 
-UNBOUNDED = Allowance()
+UNBOUNDED = DecodeLimits()
 
 
 class _Bound:

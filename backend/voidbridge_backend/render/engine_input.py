@@ -1,11 +1,11 @@
-"""A shot as an engine sees it: `engines.base.Clip`, cut, resampled and encoded as its `Sight` asks."""
+"""A shot as an engine sees it: `engines.base.Clip`, cut, resampled and encoded as its `InputSpec` asks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voidbridge_backend.engines.base import Pixels, Quadmask, Sight
+from voidbridge_backend.engines.base import InputSpec, Pixels, Quadmask
 from voidbridge_backend.imaging.crop import Crop, moving, still, whole
 from voidbridge_backend.imaging.curve import ModelSpace
 from voidbridge_backend.imaging.quadmask import KEEP
@@ -16,7 +16,7 @@ from .inputs import Mattes, Plates
 
 
 @dataclass(frozen=True)
-class View:
+class EngineInput:
     """Frames in the engine's size and code, and the way back onto the canvas."""
 
     plates: Plates
@@ -63,7 +63,7 @@ def crop_for(
     mattes: Mattes,
     frames: list[int],
     plate: tuple[int, int],
-    sight: Sight,
+    input_spec: InputSpec,
     settings: Settings,
     pixel_aspect: float,
 ) -> Crop:
@@ -71,10 +71,10 @@ def crop_for(
 
     One of no fixed size sees everything. Others are shown square pixels: `pixel_aspect` is the plate's.
     """
-    if sight.size is None or settings.region == "full":
+    if input_spec.size is None or settings.region == "full":
         return whole(frames, plate)
     holes = {frame: _hole(mattes, frame) for frame in frames}
-    high, wide = sight.size
+    high, wide = input_spec.size
     choose = moving if settings.region == "track" else still
     return choose(holes, plate, wide / high / pixel_aspect)
 

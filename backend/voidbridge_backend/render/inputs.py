@@ -38,7 +38,7 @@ from voidbridge_backend.sequences.consistency import agree
 from voidbridge_protocol.errors import BadMatte, VoidbridgeError
 from voidbridge_protocol.messages import Request, Settings
 
-from .decode_limits import UNBOUNDED, Allowance
+from .decode_limits import UNBOUNDED, DecodeLimits
 
 Value = TypeVar("Value")
 
@@ -47,7 +47,7 @@ FRAMES_BYTES = 640 << 20
 HOLES_BYTES = 256 << 20
 
 
-class Recent(Generic[Value]):
+class LruCache(Generic[Value]):
     """The last values by frame, up to a number of bytes; never fewer than two. Safe between threads."""
 
     def __init__(self, most_bytes: int, size: Callable[[Value], int]) -> None:
@@ -70,19 +70,19 @@ class Recent(Generic[Value]):
 
 
 @dataclass(frozen=True)
-class Source:
+class InputFiles:
     """Where the files of a request are, by role and frame."""
 
     paths: Mapping[str, Mapping[int, Path]]
-    allowance: Allowance = UNBOUNDED
+    allowance: DecodeLimits = UNBOUNDED
 
     @classmethod
     def of(
         cls,
         request: Request,
         locate: Callable[[str], Path],
-        allowance: Allowance = UNBOUNDED,
-    ) -> Source:
+        allowance: DecodeLimits = UNBOUNDED,
+    ) -> InputFiles:
         """`locate` finds a file by the hash of its content."""
         paths: dict[str, dict[int, Path]] = {}
         for file in request.files:
@@ -111,13 +111,15 @@ class Source:
 class Mattes:
     """What is to be removed in each frame, from the matte and the optional affected matte."""
 
-    def __init__(self, source: Source, settings: Settings, canvas: Window) -> None:
+    def __init__(self, source: InputFiles, settings: Settings, canvas: Window) -> None:
         self._source = source
         self._settings = settings
         self._canvas = canvas
         self._extremes: dict[tuple[str, str, int], tuple[float, float]] = {}
         self._verdicts: dict[str, Verdict] = {}
-        self._holes: Recent[Hole] = Recent(HOLES_BYTES, lambda h: h.codes.nbytes + h.alpha.nbytes)
+        self._holes: LruCache[Hole] = LruCache(
+            HOLES_BYTES, lambda h: h.codes.nbytes + h.alpha.nbytes
+        )
 
     def survey(self, on_frame: Callable[[], None]) -> Verdict:
         """Looks at every frame once to say what kind of matte this is. Raises `BadMatte`."""
@@ -196,11 +198,11 @@ class Mattes:
 class Plates:
     """The plate's frames as files, and their pixels as scene-linear light on the canvas."""
 
-    def __init__(self, source: Source, canvas: Window, color: ColorPlan) -> None:
+    def __init__(self, source: InputFiles, canvas: Window, color: ColorPlan) -> None:
         self._source = source
         self.canvas = canvas
         self.color = color
-        self._frames: Recent[reader.Frame] = Recent(
+        self._frames: LruCache[reader.Frame] = LruCache(
             FRAMES_BYTES,
             lambda frame: len(frame.source) + sum(c.nbytes for c in frame.channels.values()),
         )
@@ -223,7 +225,7 @@ class Plates:
         return self._source.read("plate", frame, plate_part)
 
 
-def canvas_of(source: Source) -> Window:
+def canvas_of(source: InputFiles) -> Window:
     """The window of a shot whose files fit together. Raises `FrameMismatch`, `UnsupportedFrame`."""
     headers = {
         role: {frame: source.header(role, frame) for frame in frames}

@@ -16,22 +16,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voidbridge_backend.engines.base import Engine, Pixels, Sight, Watch
+from voidbridge_backend.engines.base import Engine, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader, writer
 from voidbridge_backend.exr.header import plate_part
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.grain import Grain
 from voidbridge_backend.imaging.matte import Verdict
-from voidbridge_backend.quality.no_reference import Glimpse, Inspection
+from voidbridge_backend.quality.no_reference import FrameStats, Inspection
 from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
 from voidbridge_protocol.messages import Request, ResultFile
 
 from .composite import Composite, Replaced, grain_of, layer_of
-from .decode_limits import UNBOUNDED, Allowance
-from .engine_input import View, crop_for
-from .inputs import Mattes, Plates, Source, canvas_of, model_space
+from .decode_limits import UNBOUNDED, DecodeLimits
+from .engine_input import EngineInput, crop_for
+from .inputs import InputFiles, Mattes, Plates, canvas_of, model_space
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ ENCODERS = max(2, min(8, (os.cpu_count() or 2))) + 1
 
 
 @dataclass(frozen=True)
-class Order:
+class RenderJob:
     """What to do, where the files are by their hash, and where the results go."""
 
     job: str
@@ -48,18 +48,18 @@ class Order:
     source: Callable[[str], Path]
     folder: Path
     ocio: str = ""
-    allowance: Allowance = UNBOUNDED
-    unwanted: Future[None] = field(default_factory=Future)
+    allowance: DecodeLimits = UNBOUNDED
+    cancelled_future: Future[None] = field(default_factory=Future)
     """Done when the job is to stop: what waits for something else can wait for this as well."""
 
-    def must_be_wanted(self) -> None:
+    def raise_if_cancelled(self) -> None:
         """Raises `JobCancelled`."""
-        if self.unwanted.done():
+        if self.cancelled_future.done():
             raise JobCancelled("stopped while results were written")
 
 
 def run(
-    order: Order, engine: Engine, watch: Watch, announce: Callable[[ResultFile], None]
+    order: RenderJob, engine: Engine, watch: JobContext, announce: Callable[[ResultFile], None]
 ) -> dict[str, Any]:
     """Removes, and writes FRAME.exr for every frame asked for. Returns the provenance, also written.
 
@@ -68,7 +68,7 @@ def run(
     """
     settings = order.request.settings
     watch = noted = _Noted(watch)
-    source = Source.of(order.request, order.source, order.allowance)
+    source = InputFiles.of(order.request, order.source, order.allowance)
     watch.step("reading headers", 0, 0)
     canvas = canvas_of(source)
     first = source.header("plate", order.request.first)
@@ -80,10 +80,10 @@ def run(
     for note in (known, *color.warnings, verdict.text, *verdict.warnings):
         watch.warn(note)
     plates = Plates(source, canvas, color)
-    view, sight = _view(order, engine, plates, mattes, source.frames, part.pixel_aspect)
+    view, input_spec = _view(order, engine, plates, mattes, source.frames, part.pixel_aspect)
     if view.crop.note:
         watch.warn(view.crop.note)
-    composite = Composite(view, sight, _grain(order, view, sight, watch), settings)
+    composite = Composite(view, input_spec, _grain(order, view, input_spec, watch), settings)
     provenance = _provenance(order, engine, color, verdict, view)
     with _Results(order, composite, plates, provenance, announce) as results:
         _remove(order, engine, view, watch, results)
@@ -99,7 +99,7 @@ def run(
 class _Noted:
     """The watch, and what the artist was told through it: a result's record says how it came about."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: JobContext) -> None:
         self.step = watch.step
         self.notes: list[str] = []
         self._warn = watch.warn
@@ -109,7 +109,7 @@ class _Noted:
         self._warn(text)
 
 
-def _survey(mattes: Mattes, source: Source, watch: Watch) -> Verdict:
+def _survey(mattes: Mattes, source: InputFiles, watch: JobContext) -> Verdict:
     done, of = 0, len(source.frames) * (len(source.paths) - 1)
 
     def on_frame() -> None:
@@ -123,26 +123,30 @@ def _survey(mattes: Mattes, source: Source, watch: Watch) -> Verdict:
 
 
 def _view(
-    order: Order,
+    order: RenderJob,
     engine: Engine,
     plates: Plates,
     mattes: Mattes,
     frames: list[int],
     pixel_aspect: float,
-) -> tuple[View, Sight]:
+) -> tuple[EngineInput, InputSpec]:
     settings = order.request.settings
     plate = plates.canvas.height, plates.canvas.width
-    sight = engine.sight(*plate, settings)
-    crop = crop_for(mattes, frames, plate, sight, settings, pixel_aspect)
-    sight = engine.sight(*crop.size, settings)
-    model = model_space(plates, frames) if sight.space == "model" else None
-    return View(plates, mattes, frames, crop, sight.size or crop.size, model), sight
+    input_spec = engine.input_spec(*plate, settings)
+    crop = crop_for(mattes, frames, plate, input_spec, settings, pixel_aspect)
+    input_spec = engine.input_spec(*crop.size, settings)
+    model = model_space(plates, frames) if input_spec.space == "model" else None
+    return EngineInput(
+        plates, mattes, frames, crop, input_spec.size or crop.size, model
+    ), input_spec
 
 
-def _grain(order: Order, view: View, sight: Sight, watch: Watch) -> Grain | None:
+def _grain(
+    order: RenderJob, view: EngineInput, input_spec: InputSpec, watch: JobContext
+) -> Grain | None:
     settings = order.request.settings
     with_hole = any(view.has_hole(frame) for frame in view.frames)
-    if sight.grained or settings.grain == "off" or not settings.grain_amount or not with_hole:
+    if input_spec.grained or settings.grain == "off" or not settings.grain_amount or not with_hole:
         return None
     watch.step("measuring the grain", 0, 0)
     grain = grain_of(view)
@@ -151,7 +155,9 @@ def _grain(order: Order, view: View, sight: Sight, watch: Watch) -> Grain | None
     return grain
 
 
-def _remove(order: Order, engine: Engine, view: View, watch: Watch, results: _Results) -> None:
+def _remove(
+    order: RenderJob, engine: Engine, view: EngineInput, watch: JobContext, results: _Results
+) -> None:
     """Frames with a hole go through the engine, the others straight to the results, all in order."""
     wanted = range(order.request.first, order.request.last + 1)
     with_hole = [frame for frame in view.frames if view.has_hole(frame)]
@@ -173,7 +179,7 @@ class _Results:
 
     def __init__(
         self,
-        order: Order,
+        order: RenderJob,
         composite: Composite,
         plates: Plates,
         provenance: dict[str, Any],
@@ -185,7 +191,7 @@ class _Results:
         self._header = _header(provenance)
         self._announce = announce
         self._threads = ThreadPoolExecutor(ENCODERS, "encodes")
-        self._pending: list[Future[Glimpse | None]] = []
+        self._pending: list[Future[FrameStats | None]] = []
         self.inspection = Inspection()
 
     def __enter__(self) -> _Results:
@@ -200,27 +206,27 @@ class _Results:
 
     def put(self, frame: int, pixels: Pixels | None) -> None:
         """`pixels` are the engine's; None gives the plate back. Waits while too many are pending."""
-        self._order.must_be_wanted()
+        self._order.raise_if_cancelled()
         self._collect(ENCODERS)
         self._pending.append(self._threads.submit(self._finish, frame, pixels))
 
     def _collect(self, most: int) -> None:
         while len(self._pending) > most:
-            either: tuple[Future[Any], ...] = (self._pending[0], self._order.unwanted)
+            either: tuple[Future[Any], ...] = (self._pending[0], self._order.cancelled_future)
             wait(either, return_when=FIRST_COMPLETED)
-            self._order.must_be_wanted()
+            self._order.raise_if_cancelled()
             seen = self._pending.pop(0).result()
             if seen is not None:
                 self.inspection.add(seen)
 
-    def _finish(self, frame: int, pixels: Pixels | None) -> Glimpse | None:
+    def _finish(self, frame: int, pixels: Pixels | None) -> FrameStats | None:
         with _about(frame):
             source = self._plates.frame(frame)
-            self._order.must_be_wanted()
+            self._order.raise_if_cancelled()
             made = None if pixels is None else self._composite.frame(source, frame, pixels)
-            self._order.must_be_wanted()
+            self._order.raise_if_cancelled()
             data = self._encoded(source, made)
-            self._order.must_be_wanted()
+            self._order.raise_if_cancelled()
             write_whole(self._order.folder / f"{frame}.exr", data)
         digest = hashlib.sha256(data).hexdigest()
         self._announce(ResultFile(frame, digest, len(data)))
@@ -248,7 +254,7 @@ def _about(frame: int) -> Iterator[None]:
 
 
 def _provenance(
-    order: Order, engine: Engine, color: ColorPlan, verdict: Verdict, view: View
+    order: RenderJob, engine: Engine, color: ColorPlan, verdict: Verdict, view: EngineInput
 ) -> dict[str, Any]:
     """What the result was made with. No times and no machine: the same job gives the same bytes."""
     request = order.request

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from rich.console import Console
 from rich.table import Table
 
-from voidbridge_backend.cli.progress import Json
+from voidbridge_backend.cli.progress import JsonView
 from voidbridge_backend.engines.void import inventory, options, tiny
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.inventory import REPOSITORIES, SUMS, Part
@@ -205,7 +205,7 @@ def _unreachable(repository: str, error: Exception) -> ModelMissing:
 
 def _show_json(folder: Path, parts: list[Part]) -> None:
     for part in parts:
-        Json().event(
+        JsonView().event(
             "model",
             part=part.name,
             path=str(folder / part.path),

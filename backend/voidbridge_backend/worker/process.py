@@ -36,19 +36,19 @@ from . import malloc
 
 log = logging.getLogger("voidbridge.worker")
 
-SAY_EVERY_S = 0.1
+REPORT_EVERY_S = 0.1
 """Progress is not news more often than this."""
 PR_SET_PDEATHSIG = 1
 EXIT_UNUSABLE = 75
 """The device cannot be used from this process any more."""
 
 
-class Progress:
+class JobProgress:
     """The engine's `Watch`: says where the job is, and stops it when it was cancelled."""
 
-    def __init__(self, say: Callable[..., None], unwanted: Future[None]) -> None:
+    def __init__(self, say: Callable[..., None], cancelled_future: Future[None]) -> None:
         self._say = say
-        self._unwanted = unwanted
+        self._unwanted = cancelled_future
         self._stage = ""
         self._first = 0
         self._began = self._said = 0.0
@@ -59,7 +59,7 @@ class Progress:
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._began, self._first = stage, now, done
-        elif now - self._said < SAY_EVERY_S and done != of:
+        elif now - self._said < REPORT_EVERY_S and done != of:
             return
         self._said = now
         since = done - self._first  # a stage may go on after another, as one that compiles
@@ -71,7 +71,7 @@ class Progress:
         self._say("warning", text=text)
 
 
-class Unwanted:
+class CancelledJobs:
     """The jobs that are to stop. Told of on one thread, heeded on another."""
 
     def __init__(self) -> None:
@@ -118,11 +118,11 @@ class Worker:
     def __init__(self, say: Callable[..., None]) -> None:
         self._say = say
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._unwanted = Unwanted()
+        self._unwanted = CancelledJobs()
         self._setup: dict[str, Any] = {}
         self._engines: dict[str, Any] = {}
 
-    def hear(self, lines: Any) -> None:
+    def receive(self, lines: Any) -> None:
         """Reads orders; runs on a thread of its own, so that a cancel is heard in the middle of a job."""
         for line in lines:
             order = json.loads(line)
@@ -135,7 +135,7 @@ class Worker:
         self._unwanted.stop_all()
         self._orders.put(None)
 
-    def obey(self) -> None:
+    def execute(self) -> None:
         while order := self._orders.get():
             if order["do"] == "setup":
                 self._begin(order)
@@ -203,24 +203,24 @@ class Worker:
 
     def _shot(self, order: dict[str, Any]) -> None:
         from voidbridge_backend.render import job as render_job
-        from voidbridge_backend.render.decode_limits import Allowance
+        from voidbridge_backend.render.decode_limits import DecodeLimits
 
         job = order["job"]
-        unwanted = self._unwanted.of(job)
+        cancelled_future = self._unwanted.of(job)
         request = decode_request(Path(order["request"]).read_bytes())
         objects = Path(order["objects"])
         render_job.run(
-            render_job.Order(
+            render_job.RenderJob(
                 job=job,
                 request=request,
                 source=lambda sha256: objects / sha256,
                 folder=Path(order["folder"]),
                 ocio=self._setup.get("ocio", ""),
-                allowance=Allowance(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
-                unwanted=unwanted,
+                allowance=DecodeLimits(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
+                cancelled_future=cancelled_future,
             ),
             self._engine(request.settings.engine),
-            Progress(self._say, unwanted),
+            JobProgress(self._say, cancelled_future),
             lambda result: self._say(
                 "result", frame=result.frame, sha256=result.sha256, size=result.size
             ),
@@ -266,8 +266,8 @@ def main() -> None:
             ours.write(json.dumps({"event": event, **what}).encode() + b"\n")
 
     worker = Worker(say)
-    threading.Thread(target=worker.hear, args=(sys.stdin.buffer,), daemon=True).start()
-    worker.obey()
+    threading.Thread(target=worker.receive, args=(sys.stdin.buffer,), daemon=True).start()
+    worker.execute()
 
 
 def _die_with_parent() -> None:

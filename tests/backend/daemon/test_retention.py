@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voidbridge_backend.daemon.files.retention import DAY_S, Item, Policy, going, is_over
+from voidbridge_backend.daemon.files.retention import DAY_S, Item, Policy, evictable, is_over
 from voidbridge_protocol.lifecycle import JobState
 
 NOW = 1_000 * DAY_S
@@ -27,25 +27,28 @@ def names(items: list[Item]) -> list[str]:
 
 
 def test_what_was_not_used_for_long_goes_and_the_rest_stays() -> None:
-    assert names(going(THREE, NOW, used=30, free=1000, want=0, policy=ROOMY)) == ["older", "old"]
+    assert names(evictable(THREE, NOW, used=30, free=1000, want=0, policy=ROOMY)) == [
+        "older",
+        "old",
+    ]
 
 
 def test_when_the_disk_is_tight_the_least_recently_used_go_first_and_no_more_than_it_takes() -> (
     None
 ):
     young = [item("a", 3), item("b", 1), item("c", 2)]
-    assert names(going(young, NOW, 30, free=100, want=0, policy=ROOMY)) == []
-    assert names(going(young, NOW, 30, free=99, want=0, policy=ROOMY)) == ["a"]
-    assert names(going(young, NOW, 30, free=105, want=20, policy=ROOMY)) == ["a", "c"]
-    assert names(going(young, NOW, 30, free=0, want=0, policy=ROOMY)) == ["a", "c", "b"]
+    assert names(evictable(young, NOW, 30, free=100, want=0, policy=ROOMY)) == []
+    assert names(evictable(young, NOW, 30, free=99, want=0, policy=ROOMY)) == ["a"]
+    assert names(evictable(young, NOW, 30, free=105, want=20, policy=ROOMY)) == ["a", "c"]
+    assert names(evictable(young, NOW, 30, free=0, want=0, policy=ROOMY)) == ["a", "c", "b"]
 
 
 def test_a_quota_is_kept_though_the_disk_has_room() -> None:
     young = [item("a", 3), item("b", 1), item("c", 2)]
     narrow = Policy(keep=14 * DAY_S, unfetched=0, quota=25, keep_free=0)
-    assert names(going(young, NOW, used=30, free=10**9, want=0, policy=narrow)) == ["a"]
+    assert names(evictable(young, NOW, used=30, free=10**9, want=0, policy=narrow)) == ["a"]
     # What jobs still need counts too, though it cannot go.
-    assert names(going(young, NOW, used=40, free=10**9, want=0, policy=narrow)) == ["a", "c"]
+    assert names(evictable(young, NOW, used=40, free=10**9, want=0, policy=narrow)) == ["a", "c"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_unfetched_results_go_when_the_owner_says_so() -> None:
 
 
 def test_a_clock_that_was_set_back_deletes_nothing_early() -> None:
-    assert going([item("from tomorrow", -1)], NOW, 10, 1000, 0, ROOMY) == []
+    assert evictable([item("from tomorrow", -1)], NOW, 10, 1000, 0, ROOMY) == []
 
 
 @given(
@@ -90,7 +93,7 @@ def test_never_anything_is_kept_that_is_older_than_what_goes_and_never_too_much_
     items = [item(str(n), days, size) for n, (days, size) in enumerate(made)]
     policy = Policy(14 * DAY_S, 0, quota, keep_free)
     used = sum(item.size for item in items)
-    goes = going(items, NOW, used, free, want, policy)
+    goes = evictable(items, NOW, used, free, want, policy)
     stays = [item for item in items if item not in goes]
     assert all(one.used <= other.used for one in goes for other in stays)
 

@@ -16,11 +16,11 @@ from voidbridge_backend.daemon.jobs.scheduler import (
     Command,
     GaveUp,
     Interrupt,
-    Job,
-    Moved,
     Prepare,
+    QueuedJob,
     Scheduler,
     Start,
+    StateChanged,
 )
 from voidbridge_protocol.errors import IllegalTransition
 from voidbridge_protocol.lifecycle import FINAL, NEXT, JobState
@@ -32,7 +32,7 @@ class Queue(Scheduler):
     """A scheduler whose jobs have come in with all their files."""
 
     def submitted(self, job: str, user: str = ANA, priority: int = 0) -> list[Command]:
-        self.known(Job(job, user, priority, len(self.jobs) + 1, JobState.RECEIVING))
+        self.known(QueuedJob(job, user, priority, len(self.jobs) + 1, JobState.RECEIVING))
         return self.received(job)
 
     def state(self, job: str) -> JobState:
@@ -79,14 +79,14 @@ def test_the_line_is_that_of_the_rule(jobs: list[tuple[str, int]], started: int)
 
 def test_the_device_that_a_job_will_get_is_made_ready_while_its_files_are_on_their_way() -> None:
     queue = Queue()
-    queue.known(Job("a", ANA, 0, 1, JobState.RECEIVING))
+    queue.known(QueuedJob("a", ANA, 0, 1, JobState.RECEIVING))
     assert queue.expected("a", "echo") == []  # there is no device yet
     assert queue.device_ready("cpu") == [Prepare("echo", "cpu")]
-    queue.known(Job("b", BEN, 0, 2, JobState.RECEIVING))
+    queue.known(QueuedJob("b", BEN, 0, 2, JobState.RECEIVING))
     assert queue.expected("b", "void") == [Prepare("void", "cpu")]
     assert queue.offered("cleanplate") == [Prepare("cleanplate", "cpu")]
     queue.received("a")
-    queue.known(Job("c", CAT, 0, 3, JobState.RECEIVING))
+    queue.known(QueuedJob("c", CAT, 0, 3, JobState.RECEIVING))
     assert queue.expected("c", "void") == queue.offered("void") == []  # it runs another job
     assert queue.ended("a", JobState.DONE)[1:] == [Prepare("void", "cpu")]
     queue.cancel_requested("c")
@@ -117,17 +117,17 @@ def test_while_it_is_held_nothing_is_started_and_what_runs_goes_on(queue: Queue)
     queue.device_ready("cpu")
     queue.submitted("a")
     queue.hold()
-    assert queue.submitted("b") == [Moved("b", JobState.QUEUED)]
-    assert queue.ended("a", JobState.DONE) == [Moved("a", JobState.DONE)]
-    assert queue.release() == [Moved("b", JobState.RUNNING), Start("b", "cpu")]
+    assert queue.submitted("b") == [StateChanged("b", JobState.QUEUED)]
+    assert queue.ended("a", JobState.DONE) == [StateChanged("a", JobState.DONE)]
+    assert queue.release() == [StateChanged("b", JobState.RUNNING), Start("b", "cpu")]
 
 
 def test_a_job_starts_as_soon_as_there_is_a_device(queue: Queue) -> None:
-    assert queue.submitted("a") == [Moved("a", JobState.QUEUED)]
-    assert queue.device_ready("cpu") == [Moved("a", JobState.RUNNING), Start("a", "cpu")]
-    assert queue.submitted("b") == [Moved("b", JobState.QUEUED)]
+    assert queue.submitted("a") == [StateChanged("a", JobState.QUEUED)]
+    assert queue.device_ready("cpu") == [StateChanged("a", JobState.RUNNING), Start("a", "cpu")]
+    assert queue.submitted("b") == [StateChanged("b", JobState.QUEUED)]
     assert queue.ended("a", JobState.DONE) == [
-        Moved("a", JobState.DONE), Moved("b", JobState.RUNNING), Start("b", "cpu"),
+        StateChanged("a", JobState.DONE), StateChanged("b", JobState.RUNNING), Start("b", "cpu"),
     ]  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def test_the_place_in_the_queue_is_the_number_of_starts_before(queue: Queue) -> 
 
 
 def receiving(queue: Queue) -> None:
-    queue.known(Job("a", ANA, 0, 1, JobState.RECEIVING))
+    queue.known(QueuedJob("a", ANA, 0, 1, JobState.RECEIVING))
 
 
 def queued(queue: Queue) -> None:
@@ -219,7 +219,10 @@ def ended(state: JobState) -> Callable[[Queue], None]:
     return bring
 
 
-CANCELLED, CANCELLING = Moved("a", JobState.CANCELLED), Moved("a", JobState.CANCELLING)
+CANCELLED, CANCELLING = (
+    StateChanged("a", JobState.CANCELLED),
+    StateChanged("a", JobState.CANCELLING),
+)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +258,7 @@ def test_a_cancelled_job_is_cancelled_unless_it_was_done_first(
     cancelling(queue)
     queue.submitted("b")
     assert queue.ended("a", came_to) == [
-        Moved("a", state), Moved("b", JobState.RUNNING), Start("b", "cpu"),
+        StateChanged("a", state), StateChanged("b", JobState.RUNNING), Start("b", "cpu"),
     ]  # fmt: skip
 
 
@@ -266,8 +269,8 @@ def test_a_job_whose_worker_dies_is_tried_three_times_in_all(queue: Queue) -> No
         assert queue.jobs["a"].attempts == attempt
         commands = queue.device_lost("cpu")
         if attempt < MAX_ATTEMPTS:
-            assert commands == [Moved("a", JobState.QUEUED)]
-    assert commands == [GaveUp("a", MAX_ATTEMPTS), Moved("a", JobState.FAILED)]
+            assert commands == [StateChanged("a", JobState.QUEUED)]
+    assert commands == [GaveUp("a", MAX_ATTEMPTS), StateChanged("a", JobState.FAILED)]
     assert queue.device_ready("cpu") == []
 
 
@@ -276,7 +279,7 @@ def test_a_job_that_lost_its_device_goes_to_another(queue: Queue) -> None:
     queue.submitted("a")
     queue.device_ready("cuda:1")
     assert queue.device_lost("cuda:0") == [
-        Moved("a", JobState.QUEUED), Moved("a", JobState.RUNNING), Start("a", "cuda:1"),
+        StateChanged("a", JobState.QUEUED), StateChanged("a", JobState.RUNNING), Start("a", "cuda:1"),
     ]  # fmt: skip
 
 
@@ -288,7 +291,7 @@ def test_a_cancelled_job_that_loses_its_device_is_cancelled(queue: Queue) -> Non
 def test_a_lost_device_gets_nothing_until_it_is_ready_again(queue: Queue) -> None:
     queue.device_ready("cpu")
     assert queue.device_lost("cpu") == []
-    assert queue.submitted("a") == [Moved("a", JobState.QUEUED)]
+    assert queue.submitted("a") == [StateChanged("a", JobState.QUEUED)]
     assert queue.device_ready("cpu")[-1] == Start("a", "cpu")
 
 
@@ -297,7 +300,7 @@ def test_a_job_submitted_again_has_all_its_attempts_before_it(queue: Queue) -> N
     for _ in range(MAX_ATTEMPTS):
         queue.device_ready("cpu")
         queue.device_lost("cpu")
-    assert queue.submitted_again("a", 3, 9) == [Moved("a", JobState.RECEIVING)]
+    assert queue.submitted_again("a", 3, 9) == [StateChanged("a", JobState.RECEIVING)]
     assert (queue.jobs["a"].attempts, queue.jobs["a"].priority) == (0, 3)
 
 
@@ -328,7 +331,7 @@ class AnyFacts(RuleBasedStateMachine):
     def obey(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case Moved(job, state):
+                case StateChanged(job, state):
                     assert state in NEXT[self.states[job]]
                     self.states[job] = state
                 case Start(job, device):
@@ -348,7 +351,7 @@ class AnyFacts(RuleBasedStateMachine):
         job = f"j{len(self.states)}"
         self.states[job] = JobState.RECEIVING
         self.starts[job] = 0
-        self.queue.known(Job(job, user, priority, len(self.states), JobState.RECEIVING))
+        self.queue.known(QueuedJob(job, user, priority, len(self.states), JobState.RECEIVING))
         return job
 
     @rule(job=jobs)

@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voidbridge_stage import environment
 
-from voidbridge_backend.daemon.files.spool import Gap, Owned, Spool
+from voidbridge_backend.daemon.files.spool import OffsetGap, Spool, UserFile
 from voidbridge_protocol.errors import SpoolFull, TransferFailed
 
 CONTENT = random.Random(1).randbytes(10_000)
 NAME = hashlib.sha256(CONTENT).hexdigest()
-FILE = Owned("ana", NAME)
+FILE = UserFile("ana", NAME)
 DRAWER = hashlib.sha256(b"ana").hexdigest()[:16]
 
 
@@ -38,7 +38,7 @@ def taken(spool: Spool, size: int, offset: int, piece: bytes) -> bool:
     """Whether the file is whole by this piece."""
     if not spool.receive(FILE, size, offset, piece):
         return False
-    spool.settle(FILE)
+    spool.finalize(FILE)
     return True
 
 
@@ -76,7 +76,7 @@ def test_pieces_may_come_twice_and_overlap_but_leave_no_gap(
             spool = Spool(spool.folder)
         piece = CONTENT[offset : offset + length]
         if have < len(CONTENT) and offset > have:
-            with pytest.raises(Gap) as gap:
+            with pytest.raises(OffsetGap) as gap:
                 taken(spool, len(CONTENT), offset, piece)
             assert gap.value.have == have
         else:
@@ -88,7 +88,7 @@ def test_pieces_may_come_twice_and_overlap_but_leave_no_gap(
 
 
 def test_the_next_file_is_received_while_one_is_settled(spool: Spool) -> None:
-    other = Owned(FILE.user, hashlib.sha256(b"other").hexdigest())
+    other = UserFile(FILE.user, hashlib.sha256(b"other").hexdigest())
     assert spool.receive(FILE, len(CONTENT), 0, CONTENT)
     assert not spool.has(FILE)
     assert spool.receive(
@@ -96,16 +96,16 @@ def test_the_next_file_is_received_while_one_is_settled(spool: Spool) -> None:
     )  # its sender was cut off, and came back
     assert spool.receive(other, 5, 0, b"other")
     for file in (FILE, FILE, other):
-        spool.settle(file)
+        spool.finalize(file)
         assert spool.has(file)
-    assert {path.name for path in spool.drawer(FILE.user).iterdir()} == {NAME, other.sha256}
+    assert {path.name for path in spool.user_dir(FILE.user).iterdir()} == {NAME, other.sha256}
 
 
 def test_what_was_dropped_is_not_settled_by_the_next_who_asks(spool: Spool) -> None:
     assert spool.receive(FILE, len(CONTENT), 0, bytes(len(CONTENT)))
     for what in ("another hash", "had to be dropped"):
         with pytest.raises(TransferFailed, match=what):
-            spool.settle(FILE)
+            spool.finalize(FILE)
 
 
 def test_nobody_else_on_the_machine_can_look_into_it(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_the_name_is_given_only_after_the_content_is_on_the_disk(tmp_path: Path)
     trace = tmp_path / "calls"
     script = f"""
 import os, sys
-from voidbridge_backend.daemon.files.spool import Owned, Spool
+from voidbridge_backend.daemon.files.spool import UserFile, Spool
 spool = Spool(__import__("pathlib").Path({str(tmp_path / "spool")!r}))
 calls = []
 def heard(event, arguments):
@@ -167,9 +167,9 @@ def spoken(fd):
     fsync(fd)
 os.fsync = spoken
 data = bytes.fromhex({CONTENT.hex()!r})
-file = Owned({FILE.user!r}, {NAME!r})
+file = UserFile({FILE.user!r}, {NAME!r})
 assert spool.receive(file, len(data), 0, data)
-spool.settle(file)
+spool.finalize(file)
 open({str(trace)!r}, "w").write("\\n".join(calls))
 """
     subprocess.run([sys.executable, "-c", script], check=True, env=environment(), timeout=30)

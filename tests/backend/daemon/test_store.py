@@ -40,7 +40,7 @@ def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
     store.add(ROW, b"request 1", ["f1", "f3"])
     store.add_result("j1", ResultFile(1002, "b" * 64, 7))
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
-    assert store.settle()
+    assert store.commit()
     store.close()
     again = Store(path)
     results = {1001: ResultFile(1001, "a" * 64, 5), 1002: ResultFile(1002, "b" * 64, 7)}
@@ -59,7 +59,7 @@ def test_every_change_is_kept(path: Path, state: JobState) -> None:
     store.add(ROW, b"request", ["f1"])
     changed = replace(FULL, id="j1", number=9, state=state, priority=-4)
     store.save(changed)
-    assert store.settle()
+    assert store.commit()
     store.close()
     again = Store(path)
     assert again.rows() == [changed]
@@ -72,7 +72,7 @@ def test_a_job_added_again_has_no_results_yet(path: Path) -> None:
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     fresh = replace(ROW, results={1001: ResultFile(1001, "a" * 64, 5)}).fresh(4)
     store.add(fresh, b"request", ["f1"])
-    assert store.settle()
+    assert store.commit()
     assert store.rows() == [replace(ROW, number=4)]
     store.close()
 
@@ -94,7 +94,7 @@ for number in range(1, 10_000):
     store.add(row, b"request %d" % number, ["a", "b"])
     store.save(replace(row, state=JobState.QUEUED))
     store.add_result(row.id, ResultFile(1, "a" * 64, 5))
-    store.settle()
+    store.commit()
     print(number, flush=True)
 """
     process = subprocess.Popen(
@@ -189,7 +189,7 @@ def test_a_table_of_version_1_is_brought_up_to_date_and_a_copy_kept(path: Path) 
     assert not one.fetched
     assert list(store.claims()) == [("j1", "f1"), ("j1", "f2"), ("j2", "f2")]
     store.add(ROW, b"request", ["f1"])
-    assert store.settle()
+    assert store.commit()
     store.close()
     Store(path).close()  # nothing is left to do
     assert sorted(p.name for p in path.parent.glob("*.v*")) == ["jobs.db.v1"]
@@ -226,23 +226,23 @@ def test_changes_on_a_full_disk_wait_in_their_order_and_are_written_when_there_i
 ) -> None:
     store = Store(path)
     store.add(ROW, b"request", ["f1"])
-    assert store.settle()
+    assert store.commit()
     wal = path.with_name("jobs.db-wal").stat().st_size
     states = (JobState.QUEUED, JobState.RUNNING, JobState.DONE)
     with full_disk(wal + 4096):
         for state in states:
             store.save(replace(ROW, state=state, text="long" * 5000))
-            assert not store.settle()
+            assert not store.commit()
         store.add_result("j1", ResultFile(1001, "a" * 64, 5))
-        assert not store.settle()
+        assert not store.commit()
         assert store.behind
         assert [row.state for row in store.rows()] == [JobState.RECEIVING]
-    assert store.settle()
+    assert store.commit()
     assert not store.behind
     (row,) = store.rows()
     assert (row.state, sorted(row.results)) == (JobState.DONE, [1001])
     store.add(replace(ROW, id="j2", number=2), b"request", [])
-    assert store.settle()
+    assert store.commit()
     store.close()
 
 
@@ -251,9 +251,9 @@ def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
     store.add(ROW, b"request", ["f1"])
     store.add(FULL, b"request", ["f1", "f2"])
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
-    assert store.settle()
+    assert store.commit()
     store.forget("j1")
-    assert store.settle()
+    assert store.commit()
     assert store.rows() == [FULL]
     assert list(store.claims()) == [("j2", "f1"), ("j2", "f2")]
     store.close()
@@ -265,16 +265,16 @@ def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
 def test_a_job_that_the_full_disk_cannot_note_down_can_be_taken_back(path: Path) -> None:
     store = Store(path)
     store.add(ROW, b"request", ["f1"])
-    assert store.settle()
+    assert store.commit()
     with full_disk(100_000):
         store.add(replace(ROW, id="j2"), bytes(1_000_000), [])
-        assert not store.settle()
-        store.take_back("j2")
+        assert not store.commit()
+        store.discard("j2")
     assert not store.behind
-    assert store.settle()
+    assert store.commit()
     assert store.rows() == [ROW]
     store.add(replace(ROW, id="j2", number=2), bytes(1_000_000), [])
-    assert store.settle()
+    assert store.commit()
     assert len(store.rows()) == 2
     store.close()
 
@@ -286,7 +286,7 @@ def test_what_was_added_is_known_before_it_is_written(path: Path) -> None:
     for _ in range(2):
         assert store.request("j1") == b"request"
         assert list(store.claims()) == [("j1", "f1"), ("j1", "f2")]
-        store.settle()
+        store.commit()
     assert store.rows() == [ROW]
     store.close()
 
@@ -299,11 +299,11 @@ def test_whatever_a_turn_changes_is_one_transaction(path: Path) -> None:
         row = replace(ROW, id=f"j{number}", number=number)
         store.add(row, b"request", ["f1"])
         store.save(replace(row, state=JobState.QUEUED))
-        assert not store.is_settled(row.id)
-    assert store.settle()
+        assert not store.is_committed(row.id)
+    assert store.commit()
     assert said.count("COMMIT") == 1
-    assert store.is_settled("j0")
-    assert store.settle()
+    assert store.is_committed("j0")
+    assert store.commit()
     assert said.count("COMMIT") == 1, "nothing is written when there is nothing to write"
     assert [row.state for row in store.rows()] == [JobState.QUEUED] * 50
     store.close()
@@ -314,7 +314,7 @@ def test_all_or_nothing_of_a_turn_is_written(path: Path) -> None:
     with full_disk(60_000):
         store.add(ROW, b"request", ["f1"])
         store.save(replace(ROW, text="long" * 50_000))
-        assert not store.settle()
+        assert not store.commit()
         assert store.rows() == []
     store.close()
     again = Store(path)
@@ -327,7 +327,7 @@ def test_the_files_of_jobs_in_a_state_are_found_without_reading_their_requests(p
     files = [{"role": "plate", "frame": n, "sha256": f"f{n}", "size": n} for n in (1, 2)]
     store.add(ROW, json.dumps({"files": files}).encode(), ["f1", "f2"])
     store.add(FULL, json.dumps({"files": files[:1]}).encode(), ["f1"])
-    assert store.settle()
+    assert store.commit()
     assert list(store.files(JobState.RECEIVING)) == [("j1", "f1", 1), ("j1", "f2", 2)]
     assert list(store.files(JobState.QUEUED)) == []
     store.close()

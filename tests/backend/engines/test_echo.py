@@ -80,7 +80,7 @@ def test_a_cancelled_watch_ends_the_job_before_the_next_frame() -> None:
 def test_an_engine_goes_by_the_name_it_was_asked_for(name: str) -> None:
     made = engines.make(name)
     assert made.name == name == made.describe()["engine"]
-    assert made.sight(1080, 1920, Settings()).space == "scene"
+    assert made.input_spec(1080, 1920, Settings()).space == "scene"
 
 
 def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:

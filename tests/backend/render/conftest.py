@@ -69,7 +69,7 @@ def run_shot(tmp_path: Path) -> RunShot:
         request = Request(first, last, chosen, tuple(files))
         folder = tmp_path / "results"
         folder.mkdir(exist_ok=True)
-        order = render_job.Order("job", request, lambda sha256: tmp_path / sha256, folder)
+        order = render_job.RenderJob("job", request, lambda sha256: tmp_path / sha256, folder)
         heard = Heard()
         worker = engine_ or engines.make(chosen.engine)
         provenance = render_job.run(order, worker, heard, lambda result: None)

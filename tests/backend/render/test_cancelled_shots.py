@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import exr_bytes, picture, square
 
-from voidbridge_backend.engines.base import Clip, Pixels, Watch
+from voidbridge_backend.engines.base import Clip, JobContext, Pixels
 from voidbridge_backend.engines.echo import Echo
 from voidbridge_backend.render import job as render_job
-from voidbridge_backend.worker.process import Unwanted
+from voidbridge_backend.worker.process import CancelledJobs
 from voidbridge_protocol.errors import JobCancelled
 from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings
 
@@ -24,11 +24,13 @@ FRAMES = range(1001, 1041)
 class Deaf(Echo):
     """Looks at its watch never, and is told to stop after so many frames."""
 
-    def __init__(self, unwanted: Future[None], after: int) -> None:
-        self._unwanted, self._after = unwanted, after
+    def __init__(self, cancelled_future: Future[None], after: int) -> None:
+        self._unwanted, self._after = cancelled_future, after
         self.made = 0
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             yield frame, clip.plate(frame)
             self.made += 1
@@ -55,8 +57,8 @@ def test_it_stops_though_its_engine_does_not_look(tmp_path: Path, after: int) ->
     request = Request(FRAMES[0], FRAMES[-1], settings, tuple(sorted(files, key=str)))
     (folder := tmp_path / "results").mkdir()
     announced: list[ResultFile] = []
-    order = render_job.Order("job", request, lambda sha256: tmp_path / sha256, folder)
-    engine = Deaf(order.unwanted, after)
+    order = render_job.RenderJob("job", request, lambda sha256: tmp_path / sha256, folder)
+    engine = Deaf(order.cancelled_future, after)
     with pytest.raises(JobCancelled):
         render_job.run(order, engine, Silent(), announced.append)
     assert engine.made == after
@@ -68,25 +70,25 @@ def test_it_stops_though_its_engine_does_not_look(tmp_path: Path, after: int) ->
 
 
 def test_what_was_said_of_one_run_is_not_meant_for_the_next() -> None:
-    unwanted = Unwanted()
-    first, other = unwanted.of("a"), unwanted.of("b")
-    unwanted.stop("a")
-    unwanted.stop("a")
+    cancelled_future = CancelledJobs()
+    first, other = cancelled_future.of("a"), cancelled_future.of("b")
+    cancelled_future.stop("a")
+    cancelled_future.stop("a")
     assert (first.done(), other.done()) == (True, False)
-    unwanted.forget("a")
-    again = unwanted.of("a")
+    cancelled_future.forget("a")
+    again = cancelled_future.of("a")
     assert not again.done()
-    unwanted.stop("a")
+    cancelled_future.stop("a")
     assert again.done()
-    unwanted.stop_all()
+    cancelled_future.stop_all()
     assert other.done()
-    assert unwanted.of("to come").done()
+    assert cancelled_future.of("to come").done()
 
 
 def test_who_waits_is_woken_at_once() -> None:
-    unwanted = Unwanted()
-    waiting = unwanted.of("a")
-    thread = threading.Thread(target=unwanted.stop, args=("a",))
+    cancelled_future = CancelledJobs()
+    waiting = cancelled_future.of("a")
+    thread = threading.Thread(target=cancelled_future.stop, args=("a",))
     thread.start()
     assert waiting.result(timeout=30) is None
     thread.join()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_backend.tools.demo.shot import DemoShot
 from voidbridge_protocol.messages import Settings
@@ -25,13 +25,15 @@ class TrueCleanPlate:
     truths: dict[int, Pixels]
     name: str = "truth"
 
-    def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        return Sight("scene", joins=True, grained=True)
+    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+        return InputSpec("scene", joins=True, grained=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             if clip.has_hole(frame):
                 yield frame, self.truths[frame]

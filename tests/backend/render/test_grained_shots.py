@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_protocol.messages import Settings
@@ -29,13 +29,15 @@ class Painter:
     tone: float = 0.3
     name: str = "painter"
 
-    def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        return Sight("scene", joins=True)
+    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+        return InputSpec("scene", joins=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             yield frame, np.full((clip.height, clip.width, 3), self.tone, np.float32)
 

@@ -13,7 +13,7 @@ import OpenEXR
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_protocol.messages import Settings
@@ -34,13 +34,15 @@ class Dreamer:
     paint: float | None = None
     name: str = "dreamer"
 
-    def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        return Sight("model", self.size, grained=True)
+    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+        return InputSpec("model", self.size, grained=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             if clip.has_hole(frame):
                 code = np.clip(clip.plate(frame) * np.float32(self.gain), 0, 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from voidbridge_backend.engines.base import Clip, Pixels, Watch
+from voidbridge_backend.engines.base import Clip, JobContext, Pixels
 from voidbridge_backend.engines.echo import Echo
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_protocol.messages import Settings
@@ -20,7 +20,9 @@ class Talkative(Echo):
         super().__init__()
         self.text = text
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         for found in super().remove(clip, settings, watch):
             watch.warn(self.text)
             yield found

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.engines.echo import echo
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new_file import new_file
-from voidbridge_backend.render.inputs import Recent
+from voidbridge_backend.render.inputs import LruCache
 from voidbridge_protocol.messages import Settings
 
 RunShot = Callable[..., Any]
@@ -28,13 +28,15 @@ class Witness:
     seen: list[int] = field(default_factory=list)
     name: str = "witness"
 
-    def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        return Sight("scene", joins=True, grained=True)
+    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+        return InputSpec("scene", joins=True, grained=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             self.seen.append(frame)
             yield frame, echo(clip.plate(frame), clip.quadmask(frame), 0)
@@ -88,7 +90,7 @@ def test_what_is_kept_of_a_long_shot_is_bounded() -> None:
         made.append(frame)
         return bytes(1000)
 
-    recent: Recent[bytes] = Recent(10_000, len)
+    recent: LruCache[bytes] = LruCache(10_000, len)
     for frame in range(500):
         recent.get(frame, make)
     for frame in range(490, 500):

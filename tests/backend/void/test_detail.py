@@ -112,7 +112,7 @@ def test_one_tile_is_no_tile(tiny: Path) -> None:
 
 def test_without_detail_nothing_is_other_than_before(tiny: Path, small_clip: type) -> None:
     engine, heard = Void(tiny, "cpu", SMALL), Heard()
-    assert engine.sight(500, 900, PLAIN).size == (32, 48)
+    assert engine.input_spec(500, 900, PLAIN).size == (32, 48)
     list(engine.remove(small_clip(2), PLAIN, heard))
     assert not {"enlarging", "adding detail"} & set(heard.stages)
 
@@ -121,8 +121,8 @@ def test_detail_is_added_at_a_whole_multiple_of_the_model_s_size(
     tiny: Path, small_clip: type
 ) -> None:
     engine, heard = Void(tiny, "cpu", SMALL), Heard()
-    assert engine.sight(60, 90, FINE).size == (64, 96)
-    assert engine.sight(90, 60, FINE).size == (96, 64)
+    assert engine.input_spec(60, 90, FINE).size == (64, 96)
+    assert engine.input_spec(90, 60, FINE).size == (96, 64)
     clip = small_clip(3, height=64, width=96)
     found = dict(engine.remove(clip, FINE, heard))
     assert list(found) == [1001, 1002, 1003]

@@ -193,10 +193,10 @@ def test_a_job_can_be_stopped_in_every_stage_and_the_engine_goes_on(
 
 
 def test_an_upright_region_is_seen_upright(tiny: Path, void: Void, small_clip: type) -> None:
-    assert void.sight(100, 200, PASS[1]).size == (32, 48)
-    assert void.sight(200, 100, PASS[1]).size == (48, 32)
-    assert Void(tiny).sight(1080, 1920, PASS[1]).size == (384, 672)
-    assert void.sight(100, 200, PASS[1]).space == "model"
+    assert void.input_spec(100, 200, PASS[1]).size == (32, 48)
+    assert void.input_spec(200, 100, PASS[1]).size == (48, 32)
+    assert Void(tiny).input_spec(1080, 1920, PASS[1]).size == (384, 672)
+    assert void.input_spec(100, 200, PASS[1]).space == "model"
     upright = removed(void, small_clip(3, height=48, width=32), PASS[1])
     assert upright[1001].shape == (48, 32, 3)
 
@@ -228,7 +228,7 @@ def test_the_engine_is_made_by_its_name_with_the_folder_s_options(
     tiny: Path, small_clip: type
 ) -> None:
     engine = engines.make("void", "cpu", tiny)
-    size = engine.sight(100, 200, PASS[1]).size
+    size = engine.input_spec(100, 200, PASS[1]).size
     assert size == (48, 80)
     found = removed(engine, small_clip(3, height=48, width=80), PASS[1])
     assert list(found) == [1001, 1002, 1003]

@@ -214,11 +214,11 @@ def wire() -> None:
 
 def orders() -> None:
     """The daemon's end of the pipes to its workers."""
-    from voidbridge_backend.daemon.workers.pool import Crew
+    from voidbridge_backend.daemon.workers.pool import WorkerPool
     from voidbridge_backend.daemon.workers.supervisor import Supervisor
 
     around(Supervisor, "_tell", lambda self, device, what: f"order {what['do']}")
-    around(Crew, "_heed", lambda self, device, job, what: f"heed {what['event']}")
+    around(WorkerPool, "_heed", lambda self, device, job, what: f"heed {what['event']}")
 
 
 def pipe() -> None:

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from voidbridge_backend.daemon.jobs.service import Ledger
+from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_protocol.errors import SpoolFull
 
 from . import retention
-from .io_threads import Disk
+from .io_threads import IoThreads
 from .retention import Item, Policy, Survey
 from .spool import Spool
 
@@ -28,12 +28,12 @@ SWEEP_S, SWEEP_TIGHT_S = 600.0, 15.0
 
 
 @dataclass
-class Janitor:
+class Cleanup:
     """`watched` says whether a client that is here now waits for a job."""
 
-    ledger: Ledger
+    job_service: JobService
     spool: Spool
-    disk: Disk
+    disk: IoThreads
     policy: Policy
     watched: Callable[[str], bool]
     used: int = 0
@@ -53,7 +53,7 @@ class Janitor:
         if now - self._looked < LOOK_S:
             return
         self._looked = now
-        self._mind_the_door()
+        self._watch_free_space()
         tight = self.spool.free_bytes() < self.policy.keep_free
         if now - self._swept_at > (SWEEP_TIGHT_S if tight else SWEEP_S):
             self._sweep(now)
@@ -64,18 +64,18 @@ class Janitor:
         self._then.append(then)
         self._sweep(time.monotonic())
 
-    def _mind_the_door(self) -> None:
+    def _watch_free_space(self) -> None:
         """It closes when half of the reserve is gone, and opens when all of it is there again."""
         free = self.spool.free_bytes()
         least = self.policy.keep_free if self.full else self.policy.keep_free // 2
-        if free < least or not self.ledger.settle():
+        if free < least or not self.job_service.commit():
             self.full = SpoolFull(
                 "the disk of the daemon's spool is full; it goes on when "
                 f"{self.policy.keep_free / 2**20:.0f} MB are free"
             )
         else:
             self.full = None
-        self.ledger.obstruct("disk", self.full)
+        self.job_service.set_blocked("disk", self.full)
 
     def _sweep(self, now: float) -> None:
         if not self._sweeping:
@@ -86,7 +86,7 @@ class Janitor:
         want, self._want = self._want, 0
         then, self._then = self._then, []
         items = [*self._files(survey), *self._jobs(survey)]
-        goes = retention.going(items, time.time(), survey.size, survey.free, want, self.policy)
+        goes = retention.evictable(items, time.time(), survey.size, survey.free, want, self.policy)
         self._let_go([item.name for item in goes])
         freed = sum(item.size for item in goes)
         self.used, self.swept = survey.size - freed, self.swept + freed
@@ -96,7 +96,7 @@ class Janitor:
 
     def _swept(self, then: list[Callable[[], None]]) -> None:
         self._sweeping = False
-        self._mind_the_door()
+        self._watch_free_space()
         for call in then:
             call()
         if self._then:  # asked for while this sweep was under way
@@ -105,13 +105,13 @@ class Janitor:
     # -- what may go --------------------------------------------------------------------------------
 
     def _files(self, survey: Survey) -> list[Item]:
-        claims = self.ledger.claims()
+        claims = self.job_service.claims()
         items = []
         for name, (size, came) in survey.objects.items():
             used, needed = claims.get(name, (0.0, False))
             if not needed:
                 items.append(Item(f"objects/{name}", size, max(came, used)))
-        wanted = self.ledger.wanted_parts()
+        wanted = self.job_service.wanted_parts()
         parts = survey.parts.items()
         return items + [
             Item(f"parts/{name}", size, came) for name, (size, came) in parts if name not in wanted
@@ -121,14 +121,14 @@ class Janitor:
         now = time.time()
         return [
             Item(f"jobs/{row.id}", survey.jobs.get(row.id, 0), row.used)
-            for row in self.ledger.rows()
+            for row in self.job_service.rows()
             if retention.is_over(row.state, row.fetched, now - row.used, self.policy)
             and not self.watched(row.id)
         ]
 
     def _let_go(self, names: list[str]) -> None:
         split = [name.split("/", 1) for name in names]
-        self.ledger.forget([rest for kind, rest in split if kind == "jobs"])
+        self.job_service.forget([rest for kind, rest in split if kind == "jobs"])
         for kind, rest in split:
             if kind == "parts":
                 self.disk.drop_part(rest)

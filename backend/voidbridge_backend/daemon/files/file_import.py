@@ -22,12 +22,12 @@ from math import inf
 from time import monotonic
 
 from voidbridge_protocol.errors import NotHere, TransferFailed, WrongOffset
-from voidbridge_protocol.messages import MAX_CHUNK, HandOver, Message, Nack, Put
+from voidbridge_protocol.messages import MAX_CHUNK, ImportFile, Message, Nack, Put
 from voidbridge_protocol.shared_files import proof
 
-from .io_threads import Disk
+from .io_threads import IoThreads
 from .shares import Shares
-from .spool import Owned, Spool
+from .spool import Spool, UserFile
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ Then = Callable[[Message, int], None]
 
 
 @dataclass(eq=False)
-class _Going:
+class _Running:
     """One file on its way. Over is what has been answered, on the daemon's own thread."""
 
-    file: Owned
-    asked: HandOver
+    file: UserFile
+    asked: ImportFile
     start: int
     then: Then
     reading_since: float = inf
@@ -58,14 +58,14 @@ class _Going:
     is_over: bool = False
 
 
-class Takeover:
+class FileImport:
     """Used on the daemon's own thread; `tell` has things done there."""
 
     def __init__(
         self,
         shares: Shares,
         spool: Spool,
-        disk: Disk,
+        disk: IoThreads,
         epoch: str,
         tell: Callable[[Callable[[], None]], None],
     ) -> None:
@@ -73,10 +73,10 @@ class Takeover:
         self._shares, self._spool, self._disk = shares, spool, disk
         self._epoch = epoch
         self._tell = tell
-        self._waiting: list[_Going] = []
-        self._busy: set[_Going] = set()
+        self._waiting: list[_Running] = []
+        self._busy: set[_Running] = set()
         """What the threads are at, be it over or not."""
-        self._orders: queue.SimpleQueue[_Going] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_Running] = queue.SimpleQueue()
         self._count = count(1)
         self._turns: Counter[str] = Counter()
         """When each user last had a turn."""
@@ -84,20 +84,20 @@ class Takeover:
             # Not of a pool, for whose threads the end of the process would wait, be their disk there or not.
             threading.Thread(target=self._work, name="takes", daemon=True).start()
 
-    def begin(self, file: Owned, asked: HandOver, then: Then) -> None:
+    def begin(self, file: UserFile, asked: ImportFile, then: Then) -> None:
         """Has the file copied. `then` is called once, whatever happens."""
-        going = _Going(file, asked, self._spool.partial(file), then)
+        going = _Running(file, asked, self._spool.partial(file), then)
         if not self.prefixes or self._is_stuck():
             self._end(going, None)
         else:
             self._waiting.append(going)
             self._dispatch()
 
-    def refusal(self, file: Owned) -> Nack:
+    def refusal(self, file: UserFile) -> Nack:
         """The one answer to all that is not taken."""
         return Nack(file.sha256, self._spool.partial(file), NotHere.code, SAID)
 
-    def leave(self, files: Iterable[Owned]) -> None:
+    def leave(self, files: Iterable[UserFile]) -> None:
         """Nobody waits for these any more. What is whole by then is told all the same."""
         left = set(files)
         for going in self._busy:
@@ -129,12 +129,12 @@ class Takeover:
             self._busy.add(going)
             self._orders.put(going)
 
-    def _back(self, going: _Going, reply: Message | None) -> None:
+    def _back(self, going: _Running, reply: Message | None) -> None:
         self._busy.discard(going)
         self._end(going, reply)
         self._dispatch()
 
-    def _end(self, going: _Going, reply: Message | None) -> None:
+    def _end(self, going: _Running, reply: Message | None) -> None:
         if going.is_over:
             return
         going.is_over = True
@@ -149,7 +149,7 @@ class Takeover:
             going = self._orders.get()
             self._tell(partial(self._back, going, self._copied(going)))
 
-    def _copied(self, going: _Going) -> Message | None:
+    def _copied(self, going: _Running) -> Message | None:
         """What the spool says to the file in the end; None where there is no such file here."""
         going.reading_since = monotonic()
         reply = None
@@ -162,7 +162,7 @@ class Takeover:
             return None  # another file than the client's, or somebody sends it as well
         return reply
 
-    def _written(self, going: _Going, file: FileIO) -> Message | None:
+    def _written(self, going: _Running, file: FileIO) -> Message | None:
         asked = going.asked
         if not hmac.compare_digest(
             proof(self._epoch, asked.sha256, asked.size, file).encode(), asked.proof.encode()
@@ -175,7 +175,7 @@ class Takeover:
                 return None
             going.reading_since = inf
             try:
-                self._disk.take(going.file.user, put, piece, answers.put)
+                self._disk.write(going.file.user, put, piece, answers.put)
             except RuntimeError:  # the daemon is stopping
                 return None
             going.copied += len(piece)
@@ -190,7 +190,7 @@ class Takeover:
         return next((reply for reply in replies if reply), None)
 
 
-def _pieces(going: _Going, file: FileIO) -> Iterator[tuple[Put, bytes]]:
+def _pieces(going: _Running, file: FileIO) -> Iterator[tuple[Put, bytes]]:
     """What is missing of the file, in order. Ends early where it has become shorter."""
     asked, offset = going.asked, going.start
     file.seek(offset)

@@ -17,10 +17,10 @@ from voidbridge_protocol.errors import RequestError, VoidbridgeError
 from voidbridge_protocol.messages import Chunk, Get, Got, Message, Nack, Put, Refused
 
 from .retention import Survey
-from .spool import Gap, Owned, Spool
+from .spool import OffsetGap, Spool, UserFile
 
 
-class Disk:
+class IoThreads:
     """All of the threads."""
 
     def __init__(self, spool: Spool, tell: Callable[[Callable[[], None]], None]) -> None:
@@ -31,17 +31,17 @@ class Disk:
         self._reading = ThreadPoolExecutor(1, "reads")
         self._clearing = ThreadPoolExecutor(1, "clears")
 
-    def take(
+    def write(
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
     ) -> None:
         """Stores a piece of a user's file; `then` gets what to answer with, or None for a piece among others."""
         self._writing.submit(self._take, user, put, payload, then)
 
-    def give(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
+    def read(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
         """Reads a piece of a result; `then` gets what to answer with."""
         self._reading.submit(self._give, get, path, then)
 
-    def pause(self, files: Iterable[Owned]) -> None:
+    def pause(self, files: Iterable[UserFile]) -> None:
         """Nobody sends these files at the moment."""
         for file in files:
             self._writing.submit(self._spool.pause, file)
@@ -78,7 +78,7 @@ class Disk:
     def _take(
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
     ) -> None:
-        file = Owned(user, put.sha256)
+        file = UserFile(user, put.sha256)
         try:
             if self._spool.receive(file, put.size, put.offset, payload):
                 self._settling.submit(self._settle, file, then)
@@ -88,9 +88,9 @@ class Disk:
         else:
             self._tell(lambda: then(None))
 
-    def _settle(self, file: Owned, then: Callable[[Message | None], None]) -> None:
+    def _settle(self, file: UserFile, then: Callable[[Message | None], None]) -> None:
         try:
-            self._spool.settle(file)
+            self._spool.finalize(file)
         except VoidbridgeError as error:
             self._answer(file.sha256, error, then)
         else:
@@ -99,7 +99,7 @@ class Disk:
     def _answer(
         self, sha256: str, error: VoidbridgeError, then: Callable[[Message | None], None]
     ) -> None:
-        offset = error.have if isinstance(error, Gap) else 0
+        offset = error.have if isinstance(error, OffsetGap) else 0
         self._tell(lambda: then(Nack(sha256, offset, error.code, error.text)))
 
     def _give(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:

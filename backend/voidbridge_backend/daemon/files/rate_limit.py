@@ -11,7 +11,7 @@ BURST_S = 1.0
 
 
 @dataclass
-class Pace:
+class RateLimit:
     """`rate` bytes a second for each user; 0: as fast as they come. Times are seconds of one clock."""
 
     rate: int

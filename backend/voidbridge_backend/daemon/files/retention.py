@@ -69,7 +69,7 @@ def is_over(state: JobState, fetched: bool, age: float, policy: Policy) -> bool:
     return state.is_final or (state is JobState.RECEIVING and age > policy.keep)
 
 
-def going(
+def evictable(
     items: Iterable[Item], now: float, used: int, free: int, want: int, policy: Policy
 ) -> list[Item]:
     """What goes, oldest first, so that `want` more bytes fit into what the policy allows.

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 READ_SIZE = 1024 * 1024
 
 
-class Owned(NamedTuple):
+class UserFile(NamedTuple):
     """A file that a user sent or is to send, by the hash of its content."""
 
     user: str
@@ -52,7 +52,7 @@ class _Part:
     length: int
 
 
-class Gap(WrongOffset):
+class OffsetGap(WrongOffset):
     """The piece begins behind what is there; the sender should go on at `have`."""
 
     def __init__(self, have: int, offset: int) -> None:
@@ -75,27 +75,27 @@ class Spool:
             folder.chmod(0o700)  # frames, prompts, results: nobody else's business on this machine
         except PermissionError:
             log.warning("the spool %s is another user's: who can read it is up to them", folder)
-        self._parts: dict[Owned, _Part] = {}
-        self._settling: dict[Owned, _Part] = {}
+        self._parts: dict[UserFile, _Part] = {}
+        self._settling: dict[UserFile, _Part] = {}
 
-    def drawer(self, user: str) -> Path:
+    def user_dir(self, user: str) -> Path:
         """The folder with a user's files. A name of a person is never one of a folder."""
         return self.objects / hashlib.sha256(user.encode()).hexdigest()[:16]
 
-    def object_path(self, file: Owned) -> Path:
-        return self.drawer(file.user) / file.sha256
+    def object_path(self, file: UserFile) -> Path:
+        return self.user_dir(file.user) / file.sha256
 
-    def part_path(self, file: Owned) -> Path:
-        return self._parts_folder / f"{self.drawer(file.user).name}.{file.sha256}"
+    def part_path(self, file: UserFile) -> Path:
+        return self._parts_folder / f"{self.user_dir(file.user).name}.{file.sha256}"
 
-    def has(self, file: Owned) -> bool:
+    def has(self, file: UserFile) -> bool:
         return self.object_path(file).is_file()
 
-    def all_of(self, user: str) -> set[Owned]:
+    def all_of(self, user: str) -> set[UserFile]:
         """Every whole file of a user: for many questions at once, each of which would ask the disk."""
-        return {Owned(user, entry.name) for entry in _entries(self.drawer(user))}
+        return {UserFile(user, entry.name) for entry in _entries(self.user_dir(user))}
 
-    def partial(self, file: Owned) -> int:
+    def partial(self, file: UserFile) -> int:
         """How many bytes of a file that is not whole yet are there; 0 for none."""
         part = self._parts.get(file)
         if part:
@@ -105,7 +105,7 @@ class Spool:
         except FileNotFoundError:
             return 0
 
-    def adopt(self, files: Iterable[Owned]) -> None:
+    def adopt(self, files: Iterable[UserFile]) -> None:
         """Gives users what version 1 kept for all of them together, under objects/ab/abcd...."""
         old = [entry.name for entry in _entries(self.objects) if len(entry.name) == 2]
         if not old:
@@ -120,7 +120,7 @@ class Spool:
         for name in old:
             self.discard(f"objects/{name}")
 
-    def receive(self, file: Owned, size: int, offset: int, piece: bytes | memoryview) -> bool:
+    def receive(self, file: UserFile, size: int, offset: int, piece: bytes | memoryview) -> bool:
         """Takes a piece of a file; whether all of its bytes are here now, for `settle` to make it whole.
 
         Bytes that are there already are skipped. Raises `Gap`, `TransferFailed` when they are more than `size`
@@ -133,7 +133,7 @@ class Spool:
         try:
             part = part or self._open_part(file)
             if offset > part.length:
-                raise Gap(part.length, offset)
+                raise OffsetGap(part.length, offset)
             fresh = memoryview(piece)[part.length - offset :]
             if part.length + len(fresh) > size:
                 self.pause(file)
@@ -151,7 +151,7 @@ class Spool:
         self._settling[file] = self._parts.pop(file)
         return True
 
-    def settle(self, file: Owned) -> None:
+    def finalize(self, file: UserFile) -> None:
         """Makes a file whole whose bytes have all been received: verified, on disk, under its own name.
 
         Raises `TransferFailed` when it is not what its name says (the part is dropped), `SpoolFull`.
@@ -177,7 +177,7 @@ class Spool:
             os.close(part.fd)
             del self._settling[file]
 
-    def pause(self, file: Owned) -> None:
+    def pause(self, file: UserFile) -> None:
         """Nobody sends this file at the moment; what is there stays."""
         if part := self._parts.pop(file, None):
             os.close(part.fd)
@@ -241,7 +241,7 @@ class Spool:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
 
-    def _open_part(self, file: Owned) -> _Part:
+    def _open_part(self, file: UserFile) -> _Part:
         path = self.part_path(file)
         digest = Digest()
         length = 0
@@ -253,7 +253,7 @@ class Spool:
         part = self._parts[file] = _Part(fd, digest, length)
         return part
 
-    def _dropped(self, file: Owned, what: str) -> TransferFailed:
+    def _dropped(self, file: UserFile, what: str) -> TransferFailed:
         self.part_path(file).unlink(missing_ok=True)
         return TransferFailed(f"{file.sha256[:12]}: {what}")
 

@@ -6,38 +6,38 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from voidbridge_backend.daemon.jobs.service import Ledger
+from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.net.sessions import Session
 from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import BadMessage
 from voidbridge_protocol.messages import (
-    MAX_HANDED,
+    MAX_IMPORTS,
     Credit,
     Got,
-    HandOver,
+    ImportFile,
     Limits,
     Message,
     Nack,
     Put,
 )
 
-from .cleanup import Janitor
-from .file_import import Takeover
-from .io_threads import Disk
-from .rate_limit import Pace
-from .spool import Owned
+from .cleanup import Cleanup
+from .file_import import FileImport
+from .io_threads import IoThreads
+from .rate_limit import RateLimit
+from .spool import UserFile
 
 
 @dataclass(frozen=True)
-class Intake:
+class Uploads:
     """Used on the daemon's own thread."""
 
-    ledger: Ledger
-    disk: Disk
-    janitor: Janitor
+    job_service: JobService
+    disk: IoThreads
+    cleanup: Cleanup
     limits: Limits
-    pace: Pace
-    takeover: Takeover
+    pace: RateLimit
+    file_import: FileImport
     say: Callable[[Session, Message], None]
     """Says something on a client's bulk socket."""
 
@@ -48,48 +48,48 @@ class Intake:
             raise BadMessage(f"{length} bytes beyond the credit of {self.limits.window}")
         if put.size > self.limits.file:
             raise BadMessage(f"a file of {put.size} bytes; {self.limits.file} at most")
-        file = Owned(session.user, put.sha256)
-        if file not in session.offered and not self.ledger.is_wanted(file):
+        file = UserFile(session.user, put.sha256)
+        if file not in session.offered and not self.job_service.is_wanted(file):
             # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
             self.say(session, Credit(length))
             return
-        if full := self.janitor.full:  # what is left of the disk is for what runs
+        if full := self.cleanup.full:  # what is left of the disk is for what runs
             self.say(session, Credit(length))
             self.say(session, Nack(put.sha256, put.offset, full.code, full.text))
             return
         session.spent += length
         session.receiving.add(file)
-        self.disk.take(
+        self.disk.write(
             file.user, put, payload, lambda reply: self._stored(session, file, length, reply)
         )
 
-    def hand_over(self, session: Session, asked: HandOver) -> None:
+    def import_file(self, session: Session, asked: ImportFile) -> None:
         """Answered by one `Got` or `Nack`. Raises `BadMessage` for what is beyond the limits."""
-        if session.handed >= MAX_HANDED:
-            raise BadMessage(f"more than {MAX_HANDED} files are handed over at once")
+        if session.handed >= MAX_IMPORTS:
+            raise BadMessage(f"more than {MAX_IMPORTS} files are handed over at once")
         if asked.size > self.limits.file:
             raise BadMessage(f"a file of {asked.size} bytes; {self.limits.file} at most")
-        file = Owned(session.user, asked.sha256)
+        file = UserFile(session.user, asked.sha256)
         session.handed += 1
-        if self.ledger.spool.has(file):
+        if self.job_service.spool.has(file):
             self._handed(session, file, Got(asked.sha256), 0)
-        elif file not in session.offered and not self.ledger.is_wanted(file):
-            self._handed(session, file, self.takeover.refusal(file), 0)
-        elif full := self.janitor.full:
+        elif file not in session.offered and not self.job_service.is_wanted(file):
+            self._handed(session, file, self.file_import.refusal(file), 0)
+        elif full := self.cleanup.full:
             self._handed(session, file, Nack(asked.sha256, 0, full.code, full.text), 0)
         else:
             session.receiving.add(file)
-            self.takeover.begin(file, asked, lambda *told: self._handed(session, file, *told))
+            self.file_import.begin(file, asked, lambda *told: self._handed(session, file, *told))
 
-    def leave(self, files: Iterable[Owned]) -> None:
+    def leave(self, files: Iterable[UserFile]) -> None:
         """Nobody brings these at the moment."""
-        self.takeover.leave(files)
+        self.file_import.leave(files)
         self.disk.pause(files)
 
-    def _handed(self, session: Session, file: Owned, reply: Message, copied: int) -> None:
+    def _handed(self, session: Session, file: UserFile, reply: Message, copied: int) -> None:
         if isinstance(reply, Got):
             session.receiving.discard(file)
-            self.ledger.file_arrived(file)
+            self.job_service.file_arrived(file)
 
         def answer() -> None:
             session.handed -= 1
@@ -97,10 +97,10 @@ class Intake:
 
         self.pace.after(file.user, copied, time.monotonic(), answer)
 
-    def _stored(self, session: Session, file: Owned, length: int, reply: Message | None) -> None:
+    def _stored(self, session: Session, file: UserFile, length: int, reply: Message | None) -> None:
         if isinstance(reply, Got):
             session.receiving.discard(file)
-            self.ledger.file_arrived(file)
+            self.job_service.file_arrived(file)
 
         def answer() -> None:
             session.spent -= length

@@ -10,7 +10,7 @@ from voidbridge_protocol.lifecycle import JobState
 from .store import Row
 
 
-class Roll:
+class JobIndex:
     """What the job table holds, in memory."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from .store import Row
 
 
 @dataclass(frozen=True)
-class Stage:
+class LiveStatus:
     """Where a running job is."""
 
     name: str = ""
@@ -21,15 +21,15 @@ class Stage:
     seconds_left: float = -1.0
 
 
-NOWHERE = Stage()
+NOWHERE = LiveStatus()
 
 
-def status(row: Row, stage: Stage, ahead: int, obstacle: VoidbridgeError | None) -> Status:
+def status(row: Row, stage: LiveStatus, ahead: int, obstacle: VoidbridgeError | None) -> Status:
     """`ahead` jobs run before this one; `obstacle` is why nothing is started at the moment."""
     if row.state is JobState.RECEIVING:
-        stage = Stage("receiving frames")
+        stage = LiveStatus("receiving frames")
     elif row.state is JobState.QUEUED:
-        stage = Stage("waiting")
+        stage = LiveStatus("waiting")
         if obstacle:
             row = replace(row, code=obstacle.code, text=obstacle.text, hint=obstacle.hint)
     return Status(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from voidbridge_backend.daemon.files.spool import Owned, Spool
+from voidbridge_backend.daemon.files.spool import Spool, UserFile
 from voidbridge_protocol.errors import SpoolFull
 from voidbridge_protocol.messages import FrameFile
 
@@ -15,20 +15,22 @@ Standing = tuple[list[int], list[tuple[int, int]]]
 """Which files of a list are to come, by their place in it, and how much is there of those that are not whole."""
 
 
-class Wanted:
+class MissingFiles:
     """Grows with each job that is submitted, shrinks with each file that arrives. Asks the spool what is there."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._lacks: dict[str, set[Owned]] = {}
-        self._by: dict[Owned, set[str]] = {}
-        self._sizes: dict[Owned, int] = {}
+        self._lacks: dict[str, set[UserFile]] = {}
+        self._by: dict[UserFile, set[str]] = {}
+        self._sizes: dict[UserFile, int] = {}
         self._to_come = 0
 
-    def __contains__(self, file: Owned) -> bool:
+    def __contains__(self, file: UserFile) -> bool:
         return file in self._by
 
-    def add(self, job: str, files: Mapping[Owned, int], there: Set[Owned] | None = None) -> None:
+    def add(
+        self, job: str, files: Mapping[UserFile, int], there: Set[UserFile] | None = None
+    ) -> None:
         """A job of these files, with their sizes. `there` are those in the spool, for who knows that already."""
         if there is None:
             there = {file for file in files if self._spool.has(file)}
@@ -48,7 +50,7 @@ class Wanted:
             if not others:
                 self._come(file)
 
-    def arrived(self, file: Owned) -> list[str]:
+    def arrived(self, file: UserFile) -> list[str]:
         """Jobs that waited for this file."""
         if file not in self._by:
             return []
@@ -57,7 +59,7 @@ class Wanted:
             self._lacks[job].discard(file)
         return sorted(jobs)
 
-    def lacks(self, job: str) -> set[Owned]:
+    def missing(self, job: str) -> set[UserFile]:
         """What the job still waits for."""
         return self._lacks.get(job, set())
 
@@ -70,7 +72,7 @@ class Wanted:
         )
         return self._to_come + sum(fresh)
 
-    def must_fit(self, user: str, files: Sequence[FrameFile], keep_free: int) -> None:
+    def require_room(self, user: str, files: Sequence[FrameFile], keep_free: int) -> None:
         """Raises `SpoolFull` when these files do not fit beside what is promised and what is to be kept free."""
         need, free = self.room(user, files) + keep_free, self._spool.free_bytes()
         if need > free:
@@ -85,7 +87,7 @@ class Wanted:
 
     def of_job(self, job: str, user: str, files: Sequence[FrameFile]) -> Standing:
         """What is to come of a job that waits."""
-        lacks = self.lacks(job)
+        lacks = self.missing(job)
         return self._standing((i, file) for i, file in _numbered(user, files) if file in lacks)
 
     def of_files(self, user: str, files: Sequence[FrameFile]) -> Standing:
@@ -94,24 +96,24 @@ class Wanted:
             (i, file) for i, file in _numbered(user, files) if not self._spool.has(file)
         )
 
-    def _standing(self, lacks: Iterable[tuple[int, Owned]]) -> Standing:
+    def _standing(self, lacks: Iterable[tuple[int, UserFile]]) -> Standing:
         partial = [(i, self._spool.partial(file)) for i, file in lacks]
         return [i for i, _ in partial], [part for part in partial if part[1]][:MOST_PARTIAL]
 
-    def _come(self, file: Owned) -> set[str]:
+    def _come(self, file: UserFile) -> set[str]:
         """Nobody waits for this file any more. Who did."""
         self._to_come -= self._sizes.pop(file)
         return self._by.pop(file)
 
 
-def sizes_of(user: str, files: Sequence[FrameFile]) -> dict[Owned, int]:
+def sizes_of(user: str, files: Sequence[FrameFile]) -> dict[UserFile, int]:
     """The files of a request, each once, with their sizes."""
-    return {Owned(user, file.sha256): file.size for file in files}
+    return {UserFile(user, file.sha256): file.size for file in files}
 
 
 def _shown(size: int) -> str:
     return f"{size / 2**30:.1f} GB" if size >= 1 << 30 else f"{size / 2**20:.1f} MB"
 
 
-def _numbered(user: str, files: Sequence[FrameFile]) -> Iterable[tuple[int, Owned]]:
-    return enumerate(Owned(user, file.sha256) for file in files)
+def _numbered(user: str, files: Sequence[FrameFile]) -> Iterable[tuple[int, UserFile]]:
+    return enumerate(UserFile(user, file.sha256) for file in files)

@@ -21,7 +21,7 @@ MAX_ATTEMPTS = 3
 
 
 @dataclass
-class Job:
+class QueuedJob:
     """What the scheduler knows of a job."""
 
     id: str
@@ -58,7 +58,7 @@ class Interrupt:
 
 
 @dataclass(frozen=True)
-class Moved:
+class StateChanged:
     """The job has a new state: write it down, tell who watches."""
 
     job: str
@@ -73,14 +73,14 @@ class GaveUp:
     attempts: int
 
 
-Command = Start | Prepare | Interrupt | Moved | GaveUp
+Command = Start | Prepare | Interrupt | StateChanged | GaveUp
 
 
 class Scheduler:
     """One job a device. Devices come and go with their workers."""
 
     def __init__(self) -> None:
-        self.jobs: dict[str, Job] = {}
+        self.jobs: dict[str, QueuedJob] = {}
         self._idle: dict[str, None] = {}
         self._turn: dict[str, int] = {}
         self._starts = 0
@@ -91,7 +91,7 @@ class Scheduler:
 
     # -- facts --------------------------------------------------------------------------------------
 
-    def known(self, job: Job) -> None:
+    def known(self, job: QueuedJob) -> None:
         """A job from the store, at the start of the daemon, or a new one that still receives its files."""
         self.jobs[job.id] = job
         self._served = None
@@ -216,7 +216,7 @@ class Scheduler:
         return self.offered(engine) if job and job.state is JobState.RECEIVING else []
 
     def _line(self) -> Iterator[str]:
-        waiting: dict[int, dict[str, deque[Job]]] = {}
+        waiting: dict[int, dict[str, deque[QueuedJob]]] = {}
         queued = (job for job in self.jobs.values() if job.state is JobState.QUEUED)
         for job in sorted(queued, key=lambda job: job.number):
             waiting.setdefault(job.priority, {}).setdefault(job.user, deque()).append(job)
@@ -234,7 +234,7 @@ class Scheduler:
                 else:
                     heappop(heap)
 
-    def _move(self, job: Job, state: JobState) -> Moved:
+    def _move(self, job: QueuedJob, state: JobState) -> StateChanged:
         job.state = advance(job.state, state)
         self._served = None
-        return Moved(job.id, state)
+        return StateChanged(job.id, state)

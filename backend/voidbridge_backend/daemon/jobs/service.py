@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
-from voidbridge_backend.daemon.files.spool import Owned, Spool
+from voidbridge_backend.daemon.files.spool import Spool, UserFile
 from voidbridge_protocol.errors import (
     BadSetting,
     DaemonError,
@@ -29,10 +29,19 @@ from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Status
 
 from . import job_status
-from .index import Roll
-from .job_status import Stage
-from .missing_files import Standing, Wanted, sizes_of
-from .scheduler import Command, GaveUp, Interrupt, Job, Moved, Prepare, Scheduler, Start
+from .index import JobIndex
+from .job_status import LiveStatus
+from .missing_files import MissingFiles, Standing, sizes_of
+from .scheduler import (
+    Command,
+    GaveUp,
+    Interrupt,
+    Prepare,
+    QueuedJob,
+    Scheduler,
+    Start,
+    StateChanged,
+)
 from .store import Row, Store
 
 log = logging.getLogger(__name__)
@@ -44,7 +53,7 @@ NOT_WRITTEN = "the job table cannot be written: the daemon's disk is full"
 
 @dataclass(frozen=True)
 class Submission:
-    """What `Ledger.submit` made of a request."""
+    """What `JobService.submit` made of a request."""
 
     job: str
     state: JobState
@@ -53,7 +62,7 @@ class Submission:
 
 
 @dataclass
-class Ledger:
+class JobService:
     """All jobs. `engines` are the names that a request may ask for."""
 
     store: Store
@@ -72,11 +81,11 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler()
-        self._rows = Roll()
+        self._rows = JobIndex()
         self._begun: list[str] = []
         """Jobs that are not in the table yet."""
-        self._stages: dict[str, Stage] = {}
-        self._wanted = Wanted(self.spool)
+        self._stages: dict[str, LiveStatus] = {}
+        self._wanted = MissingFiles(self.spool)
         self._wanted_again: dict[str, tuple[Request, int]] = {}
         """Jobs that were submitted once more while the worker had not let go of them yet."""
         self._obstacles: dict[str, VoidbridgeError] = {}
@@ -90,7 +99,7 @@ class Ledger:
         """Takes up what an earlier daemon left: running jobs are queued again, receiving ones wait on."""
         rows = self.store.rows()
         users = {row.id: row.user for row in rows}
-        self.spool.adopt(Owned(users[job], sha256) for job, sha256 in self.store.claims())
+        self.spool.adopt(UserFile(users[job], sha256) for job, sha256 in self.store.claims())
         for row in rows:
             state = row.state
             if state is JobState.RUNNING:
@@ -103,17 +112,17 @@ class Ledger:
             self._rows.put(row)
             self._number = max(self._number, row.number)
             self.scheduler.known(
-                Job(row.id, row.user, row.priority, row.number, state, row.attempts)
+                QueuedJob(row.id, row.user, row.priority, row.number, state, row.attempts)
             )
-        there: dict[str, set[Owned]] = {}
+        there: dict[str, set[UserFile]] = {}
         for job, files in groupby(self.store.files(JobState.RECEIVING), key=itemgetter(0)):
             user = self._rows[job].user
             if user not in there:
                 there[user] = self.spool.all_of(user)
-            sizes = {Owned(user, sha256): size for _, sha256, size in files}
+            sizes = {UserFile(user, sha256): size for _, sha256, size in files}
             self._wanted.add(job, sizes, sizes.keys() & there[user])
             self._queue_if_complete(job)
-        self.settle()
+        self.commit()
         for job in set(self.spool.job_folders()) - set(users):
             self.spool.drop_job(job)  # of one that was forgotten when the daemon was killed
         if len(self._rows):
@@ -121,7 +130,7 @@ class Ledger:
 
     # -- what clients ask ---------------------------------------------------------------------------
 
-    def submit(self, user: str, request: Request, priority: int, again: bool) -> Submission:
+    def submit(self, user: str, request: Request, priority: int, force: bool) -> Submission:
         """The job of this request: a new one, one that goes on, or a done one. Raises `RequestError`."""
         if request.settings.engine not in self.engines:
             raise BadSetting(
@@ -133,7 +142,7 @@ class Ledger:
         row = self._rows.get(job)
         if row is None:
             self._begin(job, user, request, priority)
-        elif row.state.is_final and (again or not self._still_answers(row)):
+        elif row.state.is_final and (force or not self._still_answers(row)):
             self._begin_again(row, request, priority)
         elif row.state is JobState.CANCELLING:
             self._wanted_again[job] = request, priority
@@ -146,17 +155,17 @@ class Ledger:
     def cancel(self, job: str) -> None:
         self._row(job)
         self._wanted_again.pop(job, None)
-        self._obey(self.scheduler.cancel_requested(job))
+        self._execute(self.scheduler.cancel_requested(job))
 
     def status(self, job: str) -> Status:
         row = self._row(job)
         ahead = self.scheduler.ahead_of(job)
         return job_status.status(
-            row, self._stages.get(job, job_status.NOWHERE), ahead, self.obstacle
+            row, self._stages.get(job, job_status.NOWHERE), ahead, self.blocked_by
         )
 
     @property
-    def obstacle(self) -> VoidbridgeError | None:
+    def blocked_by(self) -> VoidbridgeError | None:
         """Why nothing is started at the moment."""
         return next(iter(self._obstacles.values()), None)
 
@@ -165,7 +174,7 @@ class Ledger:
         rows = sorted(self._rows, key=lambda row: row.number)
         return [row.id for row in rows if viewer in (None, row.user)]
 
-    def must_see(self, job: str, viewer: str | None) -> None:
+    def require_visible(self, job: str, viewer: str | None) -> None:
         """Raises `UnknownJob`: for another user's job in the very words as for one that does not exist."""
         row = self._rows.get(job)
         if row is None or viewer not in (None, row.user):
@@ -207,27 +216,27 @@ class Ledger:
 
     # -- what happens -------------------------------------------------------------------------------
 
-    def file_arrived(self, file: Owned) -> None:
+    def file_arrived(self, file: UserFile) -> None:
         """A file is whole in the spool."""
         if not self.spool.has(file):
             return  # deleted again, before anybody had asked for it
         for job in self._wanted.arrived(file):
             self._queue_if_complete(job)
 
-    def is_wanted(self, file: Owned) -> bool:
+    def is_wanted(self, file: UserFile) -> bool:
         """Whether a job of its user waits for this file, or it is there already."""
         return file in self._wanted or self.spool.has(file)
 
     def device_ready(self, device: str) -> None:
-        self._obey(self.scheduler.device_ready(device))
+        self._execute(self.scheduler.device_ready(device))
 
     def device_lost(self, device: str, cause: VoidbridgeError) -> None:
         for job in self.scheduler.jobs.values():
             if job.device == device and job.state is JobState.RUNNING:
                 self.warned(job.id, f"attempt {job.attempts} was broken off: {cause.text}")
-        self._obey(self.scheduler.device_lost(device), cause)
+        self._execute(self.scheduler.device_lost(device), cause)
 
-    def obstruct(self, what: str, why: VoidbridgeError | None) -> None:
+    def set_blocked(self, what: str, why: VoidbridgeError | None) -> None:
         """Nothing is started because of `why`, and queued jobs say so; None: not because of that any more."""
         before = self._obstacles.get(what)
         if (before and before.text) == (why and why.text):
@@ -239,11 +248,11 @@ class Ledger:
             self.scheduler.hold()
         elif not self._obstacles:
             log.info("jobs are started again")
-            self._obey(self.scheduler.release())
+            self._execute(self.scheduler.release())
         self._moved_up = True
 
     def progress(self, job: str, name: str, step: int, of: int, seconds_left: float) -> None:
-        self._stages[job] = Stage(name, step, of, seconds_left)
+        self._stages[job] = LiveStatus(name, step, of, seconds_left)
         self.changed[job] = None
 
     def warned(self, job: str, text: str) -> None:
@@ -261,7 +270,7 @@ class Ledger:
         self.changed[job] = None
 
     def done(self, job: str) -> None:
-        self._obey(self.scheduler.ended(job, JobState.DONE))
+        self._execute(self.scheduler.ended(job, JobState.DONE))
 
     def cancelled(self, job: str) -> None:
         """The worker stopped where it was. Unasked it does so only because the daemon stops.
@@ -270,33 +279,33 @@ class Ledger:
         """
         row = self._rows[job]
         if row.state is JobState.CANCELLING:
-            self._obey(self.scheduler.ended(job, JobState.CANCELLED))
+            self._execute(self.scheduler.ended(job, JobState.CANCELLED))
         elif row.state is JobState.RUNNING:
             self._save(replace(row, attempts=row.attempts - 1))
 
     def failed(self, job: str, error: VoidbridgeError) -> None:
-        self._blame(job, error)
-        self._obey(self.scheduler.ended(job, JobState.FAILED))
+        self._fail(job, error)
+        self._execute(self.scheduler.ended(job, JobState.FAILED))
 
-    def settle(self) -> bool:
+    def commit(self) -> bool:
         """Has every change on disk, which is when others may be told of it; False while there is no room.
 
         New jobs that cannot be noted down are gone again, unless they run already.
         """
-        settled = self.store.settle()
+        settled = self.store.commit()
         begun, self._begun = self._begun, []
         for job in begun if not settled else ():
             row = self._rows.get(job)
             if row and row.state in (JobState.RECEIVING, JobState.QUEUED):
-                self.store.take_back(job)
+                self.store.discard(job)
                 self._drop(job)
         return settled
 
     @property
-    def has_news(self) -> bool:
+    def has_changes(self) -> bool:
         return bool(self.changed) or self._moved_up
 
-    def news(self, watched: Iterable[str]) -> list[str]:
+    def changed_jobs(self, watched: Iterable[str]) -> list[str]:
         """Of these jobs those whose status is another than when this was last asked."""
         changed, self.changed = self.changed, {}
         moved_up, self._moved_up = self._moved_up, False
@@ -315,7 +324,7 @@ class Ledger:
             row = self._rows.get(job)
             if row is None:
                 continue  # forgotten, which the full disk could not note down yet
-            needed, drawer = not row.state.is_final, self.spool.drawer(row.user).name
+            needed, drawer = not row.state.is_final, self.spool.user_dir(row.user).name
             for _, sha256 in files:
                 place = f"{drawer}/{sha256}"
                 used, still = found.get(place, (0.0, False))
@@ -334,7 +343,7 @@ class Ledger:
             self.store.forget(job)
             self._drop(job)
             log.info("forgotten", extra={"job": job})
-        self.settle()  # a done job is not to be without its results after a crash, if that can be helped
+        self.commit()  # a done job is not to be without its results after a crash, if that can be helped
         for job in jobs:
             self.spool.drop_job(job)
 
@@ -377,24 +386,24 @@ class Ledger:
         self.store.add(row, request.canonical(), _names(request))
         self._begun.append(job)
         self._rows.put(row)
-        self.scheduler.known(Job(job, user, priority, row.number, row.state))
+        self.scheduler.known(QueuedJob(job, user, priority, row.number, row.state))
         log.info("submitted", extra={"job": job, "user": user, "frames": row.frames})
         self._collect(job, request)
 
     def _begin_again(self, row: Row, request: Request, priority: int) -> None:
         self._check_room(row.user, request)
-        if not self.settle():
+        if not self.commit():
             raise SpoolFull(NOT_WRITTEN)
         self._number += 1
         fresh = replace(row.fresh(self._number), priority=priority, used=time.time())
         self.store.add(fresh, request.canonical(), _names(request))
-        if not self.settle():  # before the results are gone
-            self.store.take_back(row.id)
+        if not self.commit():  # before the results are gone
+            self.store.discard(row.id)
             raise SpoolFull(NOT_WRITTEN)
         self.spool.drop_job(row.id)
         self._rows.put(fresh)
         log.info("submitted again", extra={"job": row.id, "user": row.user})
-        self._obey(self.scheduler.submitted_again(row.id, priority, fresh.number))
+        self._execute(self.scheduler.submitted_again(row.id, priority, fresh.number))
         self._collect(row.id, request)
 
     def _collect(self, job: str, request: Request) -> None:
@@ -402,7 +411,7 @@ class Ledger:
         self._wanted.add(job, sizes_of(self._rows[job].user, request.files))
         self._queue_if_complete(job)
         if self._rows[job].state is JobState.RECEIVING:
-            self._obey(self.scheduler.expected(job, request.settings.engine))
+            self._execute(self.scheduler.expected(job, request.settings.engine))
 
     def room_for(self, user: str, request: Request) -> int:
         """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
@@ -411,12 +420,12 @@ class Ledger:
     def offered(self, engine: str) -> None:
         """A job for this engine is about to be submitted, unless there is no such engine."""
         if engine in self.engines:
-            self._obey(self.scheduler.offered(engine))
+            self._execute(self.scheduler.offered(engine))
 
-    def lacking(self, user: str, files: Sequence[FrameFile]) -> Standing:
+    def missing(self, user: str, files: Sequence[FrameFile]) -> Standing:
         """Which of these files are to come ahead of their job; none where there is no room for all of them."""
         try:
-            self._wanted.must_fit(user, files, self.keep_free)
+            self._wanted.require_room(user, files, self.keep_free)
         except SpoolFull:
             return [], []
         return self._wanted.of_files(user, files)
@@ -426,13 +435,13 @@ class Ledger:
             raise TooMany(
                 f"{user} has {unfinished} unfinished jobs; this daemon takes {self.most_jobs} of one user"
             )
-        self._wanted.must_fit(user, request.files, self.keep_free)
+        self._wanted.require_room(user, request.files, self.keep_free)
 
     def _queue_if_complete(self, job: str) -> None:
-        if self._rows[job].state is JobState.RECEIVING and not self._wanted.lacks(job):
-            self._obey(self.scheduler.received(job))
+        if self._rows[job].state is JobState.RECEIVING and not self._wanted.missing(job):
+            self._execute(self.scheduler.received(job))
 
-    def _blame(self, job: str, error: VoidbridgeError) -> None:
+    def _fail(self, job: str, error: VoidbridgeError) -> None:
         row = self._rows[job]
         text = self.spool.hidden(error.text)
         self._rows.put(replace(row, code=error.code, text=text, hint=error.hint))
@@ -445,10 +454,10 @@ class Ledger:
         self._write(row)
         self.changed[row.id] = None
 
-    def _obey(self, commands: list[Command], cause: VoidbridgeError | None = None) -> None:
+    def _execute(self, commands: list[Command], cause: VoidbridgeError | None = None) -> None:
         for command in commands:
             match command:
-                case Moved(job, state):
+                case StateChanged(job, state):
                     attempts = self.scheduler.jobs[job].attempts
                     self._stages.pop(job, None)
                     self._save(replace(self._rows[job], state=state, attempts=attempts))
@@ -461,12 +470,12 @@ class Ledger:
                 case GaveUp(job, attempts):
                     died = cause or WorkerDied("the worker ended")
                     text = f"tried {attempts} times; the last time {died.text}"
-                    self._blame(job, type(died)(text, died.hint))
+                    self._fail(job, type(died)(text, died.hint))
                 case Start() | Prepare() | Interrupt():
                     self.orders.append(command)
-        self._begin_what_was_cancelled_too_early()
+        self._resume_requests()
 
-    def _begin_what_was_cancelled_too_early(self) -> None:
+    def _resume_requests(self) -> None:
         """Who cancels and presses the button again means the second."""
         for job in [job for job in self._wanted_again if self._rows[job].state.is_final]:
             request, priority = self._wanted_again.pop(job)

@@ -173,18 +173,18 @@ class Store:
         """The job, its results and its claim on its files."""
         self._note(job, "DELETE FROM jobs WHERE id = ?", (job,))
 
-    def take_back(self, job: str) -> None:
+    def discard(self, job: str) -> None:
         """A job that was added since the last `settle` was not."""
         del self._added[job]
         self._changes = [change for change in self._changes if change.job != job]
         self._unsettled.discard(job)
         self.behind = self.behind and bool(self._changes)
 
-    def is_settled(self, job: str) -> bool:
+    def is_committed(self, job: str) -> bool:
         """Whether everything about this job is on disk."""
         return job not in self._unsettled
 
-    def settle(self) -> bool:
+    def commit(self) -> bool:
         """Writes all changes in their order; whether they are on disk now. If not, the disk is full: call again."""
         if not self._changes:
             return True

@@ -19,7 +19,7 @@ from voidbridge_protocol.atomic_files import publish, temporary
 from voidbridge_protocol.errors import BadKey
 from voidbridge_protocol.keys import DAEMON, KEY_FILES, Pair
 
-from .endpoints import Addresses
+from .endpoints import Endpoints
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Guest:
+class Identity:
     """Whose key somebody came with. `admin` sees, fetches and cancels everybody's jobs."""
 
     user: str
@@ -41,7 +41,7 @@ class Guest:
         return f"{self.user} {self.key}{' admin' if self.admin else ''}"
 
 
-OURSELVES = Guest("", "", admin=True)
+OURSELVES = Identity("", "", admin=True)
 """Whoever comes where no keys are asked for: it says itself which user it is."""
 
 
@@ -51,16 +51,16 @@ class AllowList:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, ...] | None = None
-        self._guests: dict[str, Guest] = {}
+        self._identities: dict[str, Identity] = {}
 
-    def guest(self, key: str) -> Guest | None:
+    def identity(self, key: str) -> Identity | None:
         """Whose key this is; None for one that is not, or not any more, on the list."""
         self._look()
-        return self._guests.get(key)
+        return self._identities.get(key)
 
     def __len__(self) -> int:
         self._look()
-        return len(self._guests)
+        return len(self._identities)
 
     def _look(self) -> None:
         try:
@@ -77,23 +77,23 @@ class AllowList:
             return
         self._seen = seen
         try:
-            self._guests = {guest.key: guest for guest in guests(self._path)}
+            self._identities = {identity.key: identity for identity in identities(self._path)}
         except BadKey as error:  # nobody, rather than whoever was on a list that is not trusted now
-            self._guests = {}
+            self._identities = {}
             log.error("nobody is let in: %s", error.text)
         else:
-            log.info("%d keys are allowed by %s", len(self._guests), self._path)
+            log.info("%d keys are allowed by %s", len(self._identities), self._path)
 
 
 @dataclass(frozen=True)
-class Guard:
+class Auth:
     """What a daemon needs to ask for keys."""
 
     own: Pair
     allowed: AllowList
 
 
-def guard_of(addresses: Addresses, folder: Path, required: bool) -> Guard | None:
+def auth_of(addresses: Endpoints, folder: Path, required: bool) -> Auth | None:
     """What stands at the daemon's door; None where only this machine can reach it and no keys are `required`.
 
     Raises `BadKey` when it has no key for an address that others can reach.
@@ -103,7 +103,7 @@ def guard_of(addresses: Addresses, folder: Path, required: bool) -> Guard | None
     try:
         own = keys.read(folder / KEY_FILES[DAEMON])
         allowed = AllowList(folder / FILE)
-        list(guests(folder / FILE))
+        list(identities(folder / FILE))
     except BadKey as error:
         raise BadKey(
             f"{addresses.control} is to be listened on with keys only, and {error.text}",
@@ -112,10 +112,10 @@ def guard_of(addresses: Addresses, folder: Path, required: bool) -> Guard | None
         ) from error
     if not len(allowed):
         log.warning("no key is allowed yet; do it with: voidbridge keys allow USER KEY")
-    return Guard(own, allowed)
+    return Auth(own, allowed)
 
 
-def guests(path: Path) -> Iterator[Guest]:
+def identities(path: Path) -> Iterator[Identity]:
     """The keys of a list, each once; a list that is not there has none. Lines that are none are logged.
 
     Raises `BadKey` when the file cannot be read, or others can write it.
@@ -131,23 +131,23 @@ def guests(path: Path) -> Iterator[Guest]:
                         "this key is there already" if entry else "it is not USER KEY")  # fmt: skip
 
 
-def allow(path: Path, guest: Guest) -> None:
+def allow(path: Path, identity: Identity) -> None:
     """Adds a key. Raises `BadKey` for a name that is none, and for a key that is on the list."""
-    if not USER.fullmatch(guest.user):
+    if not USER.fullmatch(identity.user):
         raise BadKey(
-            f"{guest.user[:80]!r} is no name of a user",
+            f"{identity.user[:80]!r} is no name of a user",
             "Use up to 64 letters, digits, dots, dashes, @ and +.",
         )
-    for known in guests(path):
-        if known.key == guest.key:
+    for known in identities(path):
+        if known.key == identity.key:
             raise BadKey(
                 f"this key is allowed already, as that of {known.user}",
                 "To change that, revoke it first: voidbridge keys revoke KEY",
             )
-    _write(path, [*_lines(path), str(guest)])
+    _write(path, [*_lines(path), str(identity)])
 
 
-def revoke(path: Path, who: str) -> list[Guest]:
+def revoke(path: Path, who: str) -> list[Identity]:
     """Takes a key, or all keys of a user, off the list, and returns them. Raises `BadKey` when there is none."""
     gone, kept = [], []
     for line in _lines(path):
@@ -164,13 +164,13 @@ def revoke(path: Path, who: str) -> list[Guest]:
     return gone
 
 
-def _entry(line: str) -> Guest | None:
+def _entry(line: str) -> Identity | None:
     words = line.split()
     if (len(words) == 3 and words[2] != "admin") or not 2 <= len(words) <= 3:
         return None
     if line.startswith("#") or not (USER.fullmatch(words[0]) and keys.Z85.fullmatch(words[1])):
         return None
-    return Guest(words[0], words[1], len(words) == 3)
+    return Identity(words[0], words[1], len(words) == 3)
 
 
 def _lines(path: Path) -> list[str]:

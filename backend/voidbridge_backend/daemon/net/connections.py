@@ -12,11 +12,11 @@ HELLO_S = 30.0
 """A connection on which nobody has introduced himself for so long goes."""
 SILENT_S = 90.0
 """One of a client that says nothing more, where it should ping every two seconds. Its session has ended before."""
-STRANGERS = 64
+UNAUTHENTICATED = 64
 """Connections of one address on which nobody has introduced himself yet: the oldest make room for new ones."""
 
 
-class Place(NamedTuple):
+class Descriptor(NamedTuple):
     """Where a connection is. Another may have the same place later.
 
     A descriptor alone is not enough: what the two sockets tell of who comes and who goes is in order for each of
@@ -28,10 +28,10 @@ class Place(NamedTuple):
 
 
 @dataclass
-class Visitor:
+class Connection:
     """A connection."""
 
-    place: Place
+    place: Descriptor
     mark: int
     """What tells it from that other."""
     address: str
@@ -40,62 +40,62 @@ class Visitor:
     known: bool = False
 
 
-class Lobby:
+class Connections:
     """At most `most` connections of strangers in all. Times are seconds of a monotonic clock."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._all: dict[Place, Visitor] = {}
-        self._strangers: dict[str, dict[Place, None]] = {}
+        self._all: dict[Descriptor, Connection] = {}
+        self._unauthenticated: dict[str, dict[Descriptor, None]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def came(self, visitor: Visitor) -> list[Visitor]:
+    def opened(self, connection: Connection) -> list[Connection]:
         """A connection is accepted. Which others have to go for it."""
-        self.left(visitor.place)
-        self._all[visitor.place] = visitor
-        same = self._strangers.setdefault(visitor.address, {})
-        same[visitor.place] = None
-        crowd = same if len(same) > STRANGERS else None
-        if crowd is None and sum(map(len, self._strangers.values())) > self._most:
-            crowd = max(self._strangers.values(), key=len)
+        self.closed(connection.place)
+        self._all[connection.place] = connection
+        same = self._unauthenticated.setdefault(connection.address, {})
+        same[connection.place] = None
+        crowd = same if len(same) > UNAUTHENTICATED else None
+        if crowd is None and sum(map(len, self._unauthenticated.values())) > self._most:
+            crowd = max(self._unauthenticated.values(), key=len)
         return [self._leave(next(iter(crowd)))] if crowd else []
 
-    def spoke(self, place: Place, now: float) -> None:
+    def authenticated(self, place: Descriptor, now: float) -> None:
         """A client that was let in said something."""
-        if visitor := self._all.get(place):
-            visitor.heard = now
-            if not visitor.known:
-                visitor.known = True
-                self._no_stranger(visitor)
+        if connection := self._all.get(place):
+            connection.heard = now
+            if not connection.known:
+                connection.known = True
+                self._no_stranger(connection)
 
-    def excuse(self, now: float) -> None:
+    def restart_deadlines(self, now: float) -> None:
         """Nobody listened for a while: that nothing was heard says nothing."""
-        for visitor in self._all.values():
-            visitor.heard = now
+        for connection in self._all.values():
+            connection.heard = now
 
-    def left(self, place: Place) -> None:
+    def closed(self, place: Descriptor) -> None:
         """A connection is gone. Once more is harmless."""
         if place in self._all:
             self._leave(place)
 
-    def overdue(self, now: float) -> list[Visitor]:
+    def overdue(self, now: float) -> list[Connection]:
         """Connections that have been silent for too long."""
         late = [
-            visitor.place
-            for visitor in self._all.values()
-            if now - visitor.heard > (SILENT_S if visitor.known else HELLO_S)
+            connection.place
+            for connection in self._all.values()
+            if now - connection.heard > (SILENT_S if connection.known else HELLO_S)
         ]
         return [self._leave(place) for place in late]
 
-    def _leave(self, place: Place) -> Visitor:
-        visitor = self._all.pop(place)
-        self._no_stranger(visitor)
-        return visitor
+    def _leave(self, place: Descriptor) -> Connection:
+        connection = self._all.pop(place)
+        self._no_stranger(connection)
+        return connection
 
-    def _no_stranger(self, visitor: Visitor) -> None:
-        same = self._strangers.get(visitor.address, {})
-        same.pop(visitor.place, None)
+    def _no_stranger(self, connection: Connection) -> None:
+        same = self._unauthenticated.get(connection.address, {})
+        same.pop(connection.place, None)
         if not same:
-            self._strangers.pop(visitor.address, None)
+            self._unauthenticated.pop(connection.address, None)

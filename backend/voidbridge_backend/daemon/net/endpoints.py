@@ -11,7 +11,7 @@ HINT = "Write it as tcp://127.0.0.1:5577."
 
 
 @dataclass(frozen=True)
-class Addresses:
+class Endpoints:
     """Where the two sockets are bound, and how clients are told of the second."""
 
     control: str
@@ -24,7 +24,7 @@ class Addresses:
         return keys.are_needed(self.control)
 
     @classmethod
-    def of(cls, listen: str) -> Addresses:
+    def of(cls, listen: str) -> Endpoints:
         """`tcp://HOST:PORT` has its bulk socket on the next port, `ipc://PATH` on PATH.bulk.
 
         Raises `RequestError` for what is no address.

@@ -12,7 +12,7 @@ PEERS = 32
 OTHERS = "others"
 
 
-class Ration:
+class LogLimit:
     """Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Ration:
         self._asked[who] += 1
         return self._asked[who] <= LINES
 
-    def left_out(self, now: float) -> list[tuple[str, int]]:
+    def suppressed(self, now: float) -> list[tuple[str, int]]:
         """Once a minute: for each peer that had more to say, how many lines were not written. Call it often."""
         if now - self._since < MINUTE_S:
             return []

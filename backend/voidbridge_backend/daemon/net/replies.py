@@ -9,34 +9,34 @@ from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import SpoolFull
 from voidbridge_protocol.messages import Message, Refused
 
-from .router import Line
+from .router import PeerId
 
 TABLE_FULL = SpoolFull("the daemon's disk is full: it cannot write down how its jobs stand")
 
 
 class _Held(NamedTuple):
-    line: Line
+    line: PeerId
     message: Message
     payload: Frame | None
     unsettled: bool
     """Or it only follows what is."""
 
 
-class Outbox:
+class Replies:
     """Everything that is said on the control socket passes through here: each client hears it in its order."""
 
     def __init__(
         self,
-        send: Callable[[Line, Message, Frame | None], None],
+        send: Callable[[PeerId, Message, Frame | None], None],
         is_settled: Callable[[str], bool],
     ) -> None:
         """`is_settled` says whether everything about a job is on disk."""
         self._send = send
         self._is_settled = is_settled
         self._held: list[_Held] = []
-        self._waiting: set[Line] = set()
+        self._waiting: set[PeerId] = set()
 
-    def say(self, line: Line, message: Message, payload: Frame | None = None) -> None:
+    def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
         """At once when it can be: who asks about one job does not wait for the disk because of another."""
         job = getattr(message, "job", "")
         unsettled = bool(job) and not self._is_settled(job)
@@ -50,7 +50,7 @@ class Outbox:
         """Says what was held; if it is not `settled`, each client that waits for the table hears why, once."""
         held, self._held = self._held, []
         self._waiting.clear()
-        told: set[Line] = set()
+        told: set[PeerId] = set()
         for line, message, payload, unsettled in held:
             if settled or not unsettled:
                 self._send(line, message, payload)

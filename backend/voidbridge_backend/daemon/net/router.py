@@ -28,11 +28,11 @@ from voidbridge_protocol.errors import BadMessage, RequestError, UnknownKey, Voi
 from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
 from voidbridge_protocol.receive import receive
 
-from .allowed_keys import OURSELVES, Guard, Guest
-from .connections import Lobby, Place, Visitor
+from .allowed_keys import OURSELVES, Auth, Identity
+from .connections import Connection, Connections, Descriptor
 from .descriptors import borrowed
-from .endpoints import Addresses
-from .log_limit import Ration
+from .endpoints import Endpoints
+from .log_limit import LogLimit
 
 log = logging.getLogger(__name__)
 
@@ -59,59 +59,59 @@ class Sent(Enum):
     """The client is gone."""
 
 
-class Line(NamedTuple):
+class PeerId(NamedTuple):
     """A connection. The routing id alone is not enough: a peer may choose that of another socket's."""
 
     bulk: bool
     route: bytes
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """What somebody said, and who that is."""
 
-    line: Line
+    line: PeerId
     peer: str
     """Where it came from, for the log."""
-    place: Place
-    guest: Guest
+    place: Descriptor
+    identity: Identity
     message: Message
     payload: Frame | None
 
 
-class Garbled(NamedTuple):
+class Malformed(NamedTuple):
     """What somebody said that is no message, or who may not speak."""
 
-    line: Line
+    line: PeerId
     peer: str
     error: VoidbridgeError
 
 
-class Gate:
+class Router:
     """Both sockets. Without a guard whoever reaches them is let in."""
 
-    def __init__(self, addresses: Addresses, guard: Guard | None, most_strangers: int) -> None:
+    def __init__(self, addresses: Endpoints, auth: Auth | None, max_unauthenticated: int) -> None:
         """Raises `RequestError` when an address is in use or cannot be had."""
-        self._guard = guard
+        self._auth = auth
         self.announced = addresses.announced
         """How clients are told of the bulk socket."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._strikes: dict[Line, int] = {}
+        self._strikes: dict[PeerId, int] = {}
         self._knocked: set[tuple[bytes, str]] = set()
-        self._ration = Ration()
-        self._lobby = Lobby(most_strangers)
+        self._ration = LogLimit()
+        self._connections = Connections(max_unauthenticated)
         self._looked = 0.0
-        if guard:  # before the sockets: without it libzmq would let every key in
+        if auth:  # before the sockets: without it libzmq would let every key in
             self._knocks = self._context.socket(zmq.REP)
             self._knocks.linger = 0
             self._knocks.bind(ZAP)
         self._sockets = {
-            False: self._router(addresses.control, MAX_REQUEST),
-            True: self._router(addresses.bulk, MAX_CHUNK),
+            False: self._bind(addresses.control, MAX_REQUEST),
+            True: self._bind(addresses.bulk, MAX_CHUNK),
         }
         self._doorbells = {
             bulk: end.get_monitor_socket(EVENTS) for bulk, end in self._sockets.items()
         }
-        with_keys = " with keys" if guard else ""
+        with_keys = " with keys" if auth else ""
         log.info("listening on %s%s", addresses.control, with_keys)
 
     def close(self) -> None:
@@ -120,53 +120,53 @@ class Gate:
         self._context.destroy(linger=200)
 
     def register(self, poller: zmq.Poller) -> None:
-        knocks = [self._knocks] if self._guard else []
+        knocks = [self._knocks] if self._auth else []
         for end in (*self._sockets.values(), *self._doorbells.values(), *knocks):
             poller.register(end, zmq.POLLIN)
 
-    def heard(self) -> Iterator[Heard | Garbled]:
+    def receive(self) -> Iterator[Received | Malformed]:
         """What was said on both sockets, a bounded number of messages."""
-        self._answer_knocks()
-        self._see_who_comes()
+        self._answer_zap_requests()
+        self._accept_connections()
         for bulk, end in self._sockets.items():
             for _ in range(TURN[bulk]):
                 try:
                     route, *frames = receive(end)
                 except zmq.Again:
                     break
-                line, peer = Line(bulk, route.bytes), _address(route)
+                line, peer = PeerId(bulk, route.bytes), _address(route)
                 if self._strikes.get(line, 0) >= STRIKES:
                     continue
                 try:
-                    guest = self._guest(route)
-                    peer = f"{guest.user}@{peer}" if guest.user else peer
+                    identity = self._identity(route)
+                    peer = f"{identity.user}@{peer}" if identity.user else peer
                     said = decode([frame.buffer for frame in frames])
-                    place = Place(bulk, int(route.get(zmq.SRCFD)))
-                    yield Heard(line, peer, place, guest, *said)
+                    place = Descriptor(bulk, int(route.get(zmq.SRCFD)))
+                    yield Received(line, peer, place, identity, *said)
                 except VoidbridgeError as error:
-                    yield Garbled(line, peer, error)
+                    yield Malformed(line, peer, error)
 
-    def knows(self, heard: Heard) -> None:
+    def mark_authenticated(self, heard: Received) -> None:
         """What was said is what a client says: it may stay."""
-        self._lobby.spoke(heard.place, time.monotonic())
+        self._connections.authenticated(heard.place, time.monotonic())
 
-    def refusal(self, line: Line, peer: str, error: VoidbridgeError) -> Refused:
+    def refusal(self, line: PeerId, peer: str, error: VoidbridgeError) -> Refused:
         """What to answer; who says too much that is no message is not heard any more."""
         if isinstance(error, BadMessage):
             if len(self._strikes) > MOST_STRUCK:
                 self._strikes.clear()
             self._strikes[line] = self._strikes.get(line, 0) + 1
-        self.note(peer, f"refused: {error.text}", code=error.code)
+        self.log_peer(peer, f"refused: {error.text}", code=error.code)
         return Refused(error.code, error.text, error.hint)
 
-    def send(self, line: Line, message: Message, payload: Frame | None = None) -> bool:
+    def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> bool:
         """Whether this client is still there, and may go on."""
         sent = self._sent(line, message, payload)
         # Control is absolute, and `query` has the whole truth: a slow client misses little. But nothing
         # said on bulk is said twice: there the client has to begin anew.
         return sent is Sent.ON_ITS_WAY or (sent is Sent.NO_ROOM and not line.bulk)
 
-    def send_what_fits(self, line: Line, messages: Iterator[Message]) -> Iterator[Message] | None:
+    def send_what_fits(self, line: PeerId, messages: Iterator[Message]) -> Iterator[Message] | None:
         """As many as there is room for now. What is left of them; None when nothing is, or nobody is there."""
         for message in messages:
             sent = self._sent(line, message)
@@ -176,7 +176,7 @@ class Gate:
                 break
         return None
 
-    def _sent(self, line: Line, message: Message, payload: Frame | None = None) -> Sent:
+    def _sent(self, line: PeerId, message: Message, payload: Frame | None = None) -> Sent:
         frames = [line.route, *encode(message, payload)]
         try:
             self._sockets[line.bulk].send_multipart(frames, zmq.NOBLOCK, copy=False)
@@ -188,63 +188,67 @@ class Gate:
             return Sent.NOBODY
         return Sent.ON_ITS_WAY
 
-    def lets_in(self, guest: Guest) -> bool:
+    def is_allowed(self, identity: Identity) -> bool:
         """Whether somebody who came in may stay."""
-        return not self._guard or self._guard.allowed.guest(guest.key) == guest
+        return not self._auth or self._auth.allowed.identity(identity.key) == identity
 
-    def note(self, peer: str, text: str, level: int = logging.INFO, **fields: object) -> None:
+    def log_peer(self, peer: str, text: str, level: int = logging.INFO, **fields: object) -> None:
         """A line of the log that somebody outside causes; of one who causes many most are only counted."""
         if self._ration.allows(peer):
             log.log(level, "%s", text, extra={**fields, "peer": peer})
 
     def tick(self, now: float) -> None:
         """Call it often."""
-        for peer, lines in self._ration.left_out(now):
+        for peer, lines in self._ration.suppressed(now):
             log.warning("%d lines were not written", lines, extra={"peer": peer})
         if now - self._looked > LOOK_S:
             if now - self._looked > AWAY_S:
-                self._lobby.excuse(now)
+                self._connections.restart_deadlines(now)
             self._looked = now
-            for visitor in self._lobby.overdue(now):
-                _hang_up(visitor)
+            for connection in self._connections.overdue(now):
+                _disconnect(connection)
 
     # -- who is there -------------------------------------------------------------------------------
 
-    def _see_who_comes(self) -> None:
+    def _accept_connections(self) -> None:
         for bulk, bell in self._doorbells.items():
             while bell.poll(0):
                 event = recv_monitor_message(bell)
-                place = Place(bulk, int(event["value"]))
+                place = Descriptor(bulk, int(event["value"]))
                 if event["event"] == zmq.EVENT_ACCEPTED:
-                    self._greet(place)
+                    self._register(place)
                 else:
-                    self._lobby.left(place)
+                    self._connections.closed(place)
 
-    def _greet(self, place: Place) -> None:
+    def _register(self, place: Descriptor) -> None:
         try:
             with borrowed(place.descriptor) as end:
                 address = str(end.getpeername()[0]) if end.family != socket.AF_UNIX else ""
                 mark = os.fstat(end.fileno()).st_ino
         except OSError:
             return  # gone already; on Windows a connection is no descriptor, and stays
-        for visitor in self._lobby.came(Visitor(place, mark, address, time.monotonic())):
-            self.note(visitor.address, "too many connections before a hello: the oldest is closed")
-            _hang_up(visitor)
+        for connection in self._connections.opened(
+            Connection(place, mark, address, time.monotonic())
+        ):
+            self.log_peer(
+                connection.address, "too many connections before a hello: the oldest is closed"
+            )
+            _disconnect(connection)
 
     # -- who is let in ------------------------------------------------------------------------------
 
-    def _guest(self, frame: zmq.Frame) -> Guest:
+    def _identity(self, frame: zmq.Frame) -> Identity:
         """Whose key this message came with. Raises `UnknownKey` for one that was allowed once."""
-        if not self._guard:
+        if not self._auth:
             return OURSELVES
-        guest = self._guard.allowed.guest(str(frame.get(KEY)))
-        if guest is None:
+        identity = self._auth.allowed.identity(str(frame.get(KEY)))
+        if identity is None:
             raise UnknownKey("the key of this client is not allowed any more")
-        return guest
+        return identity
 
-    def _answer_knocks(self) -> None:
+    def _answer_zap_requests(self) -> None:
         """ZAP (RFC 27): libzmq asks here about everybody who came through the CURVE handshake."""
-        while self._guard:
+        while self._auth:
             try:
                 version, number, _, address, _, mechanism, *credentials = (
                     self._knocks.recv_multipart(zmq.NOBLOCK)
@@ -254,25 +258,25 @@ class Gate:
             key = ""
             if mechanism == b"CURVE" and len(credentials) == 1 and len(credentials[0]) == 32:
                 key = z85.encode(credentials[0]).decode()
-            if self._guard.allowed.guest(key):
+            if self._auth.allowed.identity(key):
                 answer = [b"200", b"OK", key.encode(), b""]
             else:
                 answer = [b"400", b"this key is not allowed", b"", b""]
-                self._note(address, key)
+                self._log_refused_key(address, key)
             self._knocks.send_multipart([version, number, *answer])
 
-    def _note(self, address: bytes, key: str) -> None:
+    def _log_refused_key(self, address: bytes, key: str) -> None:
         """Each stranger once."""
         if (address, key) not in self._knocked:
             if len(self._knocked) >= MOST_STRUCK:
                 self._knocked.clear()
             self._knocked.add((address, key))
             peer = address.decode("ascii", "replace")
-            self.note(peer, f"not let in: the key {key}", logging.WARNING)
+            self.log_peer(peer, f"not let in: the key {key}", logging.WARNING)
 
     # -- binding ------------------------------------------------------------------------------------
 
-    def _router(self, address: str, largest: int) -> zmq.Socket[bytes]:
+    def _bind(self, address: str, largest: int) -> zmq.Socket[bytes]:
         router = self._context.socket(zmq.ROUTER)
         router.linger = 0
         router.ipv6 = "[" in address
@@ -280,10 +284,10 @@ class Gate:
         router.maxmsgsize = max(largest, MAX_HEADER) + keys.ADDED
         router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
         router.handshake_ivl = 5000
-        _notice_the_vanished(router)
-        if self._guard:
+        _enable_keepalive(router)
+        if self._auth:
             router.curve_server = True
-            router.curve_secretkey = self._guard.own.secret.encode()
+            router.curve_secretkey = self._auth.own.secret.encode()
             router.zap_domain = DOMAIN
         try:
             if address.startswith("ipc://"):
@@ -299,10 +303,12 @@ class Gate:
         return router
 
 
-def _hang_up(visitor: Visitor) -> None:
+def _disconnect(connection: Connection) -> None:
     """Ends a connection of libzmq's: it finds that out itself, and closes it."""
-    with suppress(OSError), borrowed(visitor.place.descriptor) as end:
-        if os.fstat(end.fileno()).st_ino == visitor.mark:  # else the descriptor is another's by now
+    with suppress(OSError), borrowed(connection.place.descriptor) as end:
+        if (
+            os.fstat(end.fileno()).st_ino == connection.mark
+        ):  # else the descriptor is another's by now
             end.shutdown(socket.SHUT_RDWR)
 
 
@@ -314,7 +320,7 @@ def _address(frame: zmq.Frame) -> str:
         return "local"
 
 
-def _notice_the_vanished(router: zmq.Socket[bytes]) -> None:
+def _enable_keepalive(router: zmq.Socket[bytes]) -> None:
     """A machine that lost its power says no goodbye: its connections would be held for ever.
 
     The system's own probes, not those of ZMTP, which fail behind a long frame.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from voidbridge_backend.daemon.files.spool import Owned
+from voidbridge_backend.daemon.files.spool import UserFile
 from voidbridge_protocol.errors import TooMany, UnknownSession
 from voidbridge_protocol.messages import Message
 
-from .allowed_keys import Guest
-from .router import Line
+from .allowed_keys import Identity
+from .router import PeerId
 
 
 @dataclass
@@ -19,20 +19,20 @@ class Session:
 
     user: str
     """Whom its jobs belong to."""
-    guest: Guest
-    control: Line
+    identity: Identity
+    control: PeerId
     heard: float
     """When it last said something, in seconds of a monotonic clock."""
-    bulk: Line | None = None
+    bulk: PeerId | None = None
     spent: int = 0
     """Payload bytes on their way to the disk: never above the window."""
     handed: int = 0
     """Files that it handed over and has heard nothing of."""
     watching: set[str] = field(default_factory=set)
     """Jobs whose news this client wants."""
-    receiving: set[Owned] = field(default_factory=set)
+    receiving: set[UserFile] = field(default_factory=set)
     """Files that this client is sending."""
-    offered: set[Owned] = field(default_factory=set)
+    offered: set[UserFile] = field(default_factory=set)
     """Files for a job that this client is going to submit."""
     rest: Iterator[Message] | None = None
     """What is still to be said of a list that the client asked for."""
@@ -40,7 +40,7 @@ class Session:
     @property
     def sees(self) -> str | None:
         """Whose jobs there are for this client; None: everybody's."""
-        return None if self.guest.admin else self.user
+        return None if self.identity.admin else self.user
 
 
 class Sessions:
@@ -50,37 +50,39 @@ class Sessions:
         """`most` clients of one user at once."""
         self._most = most
         self._named: dict[str, Session] = {}
-        self._lines: dict[Line, str] = {}
+        self._lines: dict[PeerId, str] = {}
 
-    def hello(self, name: str, user: str, guest: Guest, line: Line, now: float) -> set[Owned]:
+    def hello(
+        self, name: str, user: str, identity: Identity, line: PeerId, now: float
+    ) -> set[UserFile]:
         """A client introduces itself, perhaps once more, on new sockets. Returns as `gone` does.
 
         Raises `TooMany`, and `UnknownSession` for the name of a session that was begun with another key.
         """
-        left: set[Owned] = set()
+        left: set[UserFile] = set()
         if old := self._named.get(name):
-            if old.guest != guest:
+            if old.identity != identity:
                 raise UnknownSession("the daemon does not know this session")
-            left = self.gone(old.control)
+            left = self.disconnected(old.control)
         if self.is_full(user):
             raise TooMany(
                 f"{self._most} clients of {user} are connected; this daemon takes no more"
             )
-        self._named[name] = Session(user, guest, line, now)
+        self._named[name] = Session(user, identity, line, now)
         self._lines[line] = name
         return left
 
     def is_full(self, user: str) -> bool:
         return len(self.of_user(user)) >= self._most
 
-    def of_user(self, user: str) -> list[Line]:
+    def of_user(self, user: str) -> list[PeerId]:
         """The control lines of a user's clients, of which some may have hung up."""
         return [session.control for session in self._named.values() if session.user == user]
 
-    def attach(self, name: str, line: Line, guest: Guest) -> Session:
+    def join_bulk(self, name: str, line: PeerId, identity: Identity) -> Session:
         """The bulk socket of a client that said hello before. Raises `UnknownSession`."""
         session = self._named.get(name)
-        if session is None or session.guest != guest or not line.bulk:
+        if session is None or session.identity != identity or not line.bulk:
             raise UnknownSession("the daemon does not know this session")
         if session.bulk:
             self._lines.pop(session.bulk, None)
@@ -88,27 +90,27 @@ class Sessions:
         self._lines[line] = name
         return session
 
-    def of(self, line: Line, guest: Guest, now: float) -> Session:
+    def of(self, line: PeerId, identity: Identity, now: float) -> Session:
         """Who speaks here. Raises `UnknownSession`."""
         session = self._named.get(self._lines.get(line, ""))
-        if session is None or session.guest != guest:
+        if session is None or session.identity != identity:
             raise UnknownSession("the daemon does not know this connection")
         session.heard = now
         return session
 
-    def leaving(self, since: float, may_stay: Callable[[Guest], bool]) -> list[Line]:
+    def expired(self, since: float, may_stay: Callable[[Identity], bool]) -> list[PeerId]:
         """The control lines of clients that have said nothing since then, or may not stay."""
         return [
             session.control
             for session in self._named.values()
-            if session.heard < since or not may_stay(session.guest)
+            if session.heard < since or not may_stay(session.identity)
         ]
 
     def __len__(self) -> int:
         """Clients that are here."""
         return len(self._named)
 
-    def listening(self) -> list[Session]:
+    def active(self) -> list[Session]:
         """Who waits for the rest of a list."""
         return [session for session in self._named.values() if session.rest]
 
@@ -123,7 +125,7 @@ class Sessions:
                 found.setdefault(job, []).append(session)
         return found
 
-    def gone(self, line: Line) -> set[Owned]:
+    def disconnected(self, line: PeerId) -> set[UserFile]:
         """The client behind this line has left. Returns the files that nobody sends any more."""
         name = self._lines.pop(line, None)
         session = self._named.get(name) if name else None

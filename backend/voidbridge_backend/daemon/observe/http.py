@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from voidbridge_protocol.errors import RequestError
 
-from .metrics import STATES, Vitals
+from .metrics import STATES, Metrics
 
 ALIVE_S = 10.0
 """The daemon's thread tells how it does every second; after so long without it hangs."""
@@ -30,13 +30,13 @@ HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """A page in somebody's browser that made its own name point here says another."""
 
 
-class Monitor:
+class HttpServer:
     """Serves until it is closed. Raises `RequestError` when the port is taken."""
 
     def __init__(self, port: int, software: str) -> None:
-        self._latest: tuple[float, Vitals] | None = None
+        self._latest: tuple[float, Metrics] | None = None
         registry = CollectorRegistry()
-        registry.register(_Numbers(self, software))
+        registry.register(_PrometheusCollector(self, software))
         try:
             self._server = _Server(("127.0.0.1", port), _Handler)
         except OSError as error:
@@ -49,7 +49,7 @@ class Monitor:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> HttpServer:
         return self
 
     def __exit__(
@@ -62,9 +62,9 @@ class Monitor:
         self._thread.join()
         self._server.server_close()
 
-    def publish(self, vitals: Vitals) -> None:
+    def publish(self, metrics: Metrics) -> None:
         """From the daemon's own thread."""
-        self._latest = time.monotonic(), vitals
+        self._latest = time.monotonic(), metrics
 
     @property
     def alive(self) -> bool:
@@ -72,14 +72,14 @@ class Monitor:
         return self._latest is not None and time.monotonic() - self._latest[0] < ALIVE_S
 
     @property
-    def latest(self) -> Vitals | None:
+    def latest(self) -> Metrics | None:
         """What it told last."""
         return self._latest[1] if self._latest else None
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    monitor: Monitor
+    monitor: HttpServer
     registry: CollectorRegistry
 
 
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._say(404, {"error": "there are /health/live, /health/ready and /metrics"})
 
-    def _ready(self, monitor: Monitor) -> None:
+    def _ready(self, monitor: HttpServer) -> None:
         if not monitor.alive or monitor.latest is None:
             self._say(503, {"ready": False, "text": "the daemon does not answer"})
         else:
@@ -123,40 +123,40 @@ class _Handler(BaseHTTPRequestHandler):
         """A probe every few seconds is no news."""
 
 
-class _Numbers(Collector):
+class _PrometheusCollector(Collector):
     """What Prometheus is told, made anew from the latest vitals at each question."""
 
-    def __init__(self, monitor: Monitor, software: str) -> None:
+    def __init__(self, monitor: HttpServer, software: str) -> None:
         self._monitor = monitor
         self._software = software
 
     def collect(self) -> Iterator[Any]:
         yield InfoMetricFamily("voidbridge", "The daemon", {"software": self._software})
         yield _gauge("alive", "1 while the daemon's own thread works", self._monitor.alive)
-        vitals = self._monitor.latest
-        if vitals is None:
+        metrics = self._monitor.latest
+        if metrics is None:
             return
-        health = vitals.health
+        health = metrics.health
         yield _gauge("ready", "1 while a job would be run", self._monitor.alive and health.ready)
         yield _gauge("disk_free_bytes", "Free on the disk of the spool", health.free)
-        yield _gauge("spool_bytes", "In the spool, when it was last gone through", vitals.spool)
-        yield _gauge("clients", "Connected now", vitals.clients)
-        yield _counter("spool_deleted_bytes", "Deleted from the spool", vitals.deleted)
-        yield _counter("worker_starts", "Worker processes started", vitals.starts)
+        yield _gauge("spool_bytes", "In the spool, when it was last gone through", metrics.spool)
+        yield _gauge("clients", "Connected now", metrics.clients)
+        yield _counter("spool_deleted_bytes", "Deleted from the spool", metrics.deleted)
+        yield _counter("worker_starts", "Worker processes started", metrics.starts)
         jobs = GaugeMetricFamily("voidbridge_jobs", "Jobs in the table", labels=["state"])
-        for state, count in vitals.jobs.items():
+        for state, count in metrics.jobs.items():
             jobs.add_metric([state], count)
         yield jobs
         ended = CounterMetricFamily(
             "voidbridge_jobs_ended", "Jobs that came to an end", labels=["state", "code"]
         )
-        for (state, code), count in vitals.ended.items():
+        for (state, code), count in metrics.ended.items():
             ended.add_metric([state, code], count)
         yield ended
-        yield from _devices(vitals)
+        yield from _devices(metrics)
 
 
-def _devices(vitals: Vitals) -> Iterator[Any]:
+def _devices(metrics: Metrics) -> Iterator[Any]:
     states = GaugeMetricFamily(
         "voidbridge_device", "1 for the state of each device", labels=["device", "state"]
     )
@@ -165,7 +165,7 @@ def _devices(vitals: Vitals) -> Iterator[Any]:
         "Since the last step of the engine, while it has something to do",
         labels=["device"],
     )
-    for device in vitals.health.devices:
+    for device in metrics.health.devices:
         for state in STATES:
             states.add_metric([device.name, state], device.state == state)
         silence.add_metric([device.name], device.silence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from voidbridge_backend.daemon.workers.supervisor import Post
+from voidbridge_backend.daemon.workers.supervisor import DeviceStatus
 from voidbridge_protocol.errors import NoDevice, VoidbridgeError
 from voidbridge_protocol.messages import Device, Health
 
@@ -15,7 +15,7 @@ USABLE = frozenset({"ready", "busy"})
 
 
 @dataclass(frozen=True)
-class Vitals:
+class Metrics:
     """Everything that is counted, at one moment."""
 
     health: Health
@@ -33,7 +33,7 @@ class Vitals:
 
 
 def health(
-    posts: Sequence[Post],
+    posts: Sequence[DeviceStatus],
     obstacle: VoidbridgeError | None,
     queued: int,
     running: int,

@@ -9,13 +9,13 @@ from typing import Any
 
 from voidbridge_backend.daemon.files.spool import Spool
 from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Prepare, Start
-from voidbridge_backend.daemon.jobs.service import Ledger
+from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_protocol.atomic_files import disk_error
 from voidbridge_protocol.errors import NoDevice, from_code
 from voidbridge_protocol.messages import ResultFile
 
-from .supervisor import Died, Post, Said, Supervisor
-from .watchdog import Patience
+from .supervisor import DeviceStatus, Supervisor, WorkerEvent, WorkerExit
+from .watchdog import Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +23,19 @@ STOP_S = 10.0
 """Workers that were asked to stop and go on for so long are killed."""
 
 
-class Crew:
+class WorkerPool:
     """A worker for each device. `tell` has something done on the daemon's own thread, from any other."""
 
     def __init__(
         self,
         devices: Sequence[str],
         setup: Mapping[str, Any],
-        patience: Patience,
-        ledger: Ledger,
+        patience: Timeouts,
+        job_service: JobService,
         spool: Spool,
         tell: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._ledger = ledger
+        self._job_service = job_service
         self._spool = spool
         self._job_on: dict[str, str] = {}
         self._asked_at: float | None = None
@@ -53,20 +53,22 @@ class Crew:
         """Workers that were ever started."""
         return self._supervisor.starts
 
-    def posts(self, now: float) -> list[Post]:
-        return self._supervisor.posts(now)
+    def device_statuses(self, now: float) -> list[DeviceStatus]:
+        return self._supervisor.device_statuses(now)
 
     def tick(self, now: float) -> None:
         """Call it often."""
         self._supervisor.tick(now)
-        posts = self._supervisor.posts(now)
+        posts = self._supervisor.device_statuses(now)
         lost = [post for post in posts if post.state == "quarantined"]
         reasons = "; ".join(f"{post.device} is in quarantine: {post.why}" for post in lost)
-        self._ledger.obstruct("devices", NoDevice(reasons) if len(lost) == len(posts) else None)
+        self._job_service.set_blocked(
+            "devices", NoDevice(reasons) if len(lost) == len(posts) else None
+        )
 
-    def obey(self) -> None:
+    def execute(self) -> None:
         """Carries out what the ledger has ordered since the last time."""
-        orders, self._ledger.orders = self._ledger.orders, []
+        orders, self._job_service.orders = self._job_service.orders, []
         for order in orders:
             match order:
                 case Start(job, device):
@@ -76,9 +78,9 @@ class Crew:
                 case Interrupt(job, device):
                     self._supervisor.interrupt(device, job, time.monotonic())
 
-    def pardon(self) -> None:
+    def reset_quarantine(self) -> None:
         """Tries every device again at once, those in quarantine too."""
-        self._supervisor.pardon()
+        self._supervisor.reset_quarantine()
 
     def ask_to_stop(self, now: float) -> None:
         """All jobs are to stop at their next step; those that did go back to the queue."""
@@ -102,58 +104,60 @@ class Crew:
         try:
             folder = self._spool.job_folder(job)
             request = folder / "request.json"
-            request.write_bytes(self._ledger.store.request(job))
+            request.write_bytes(self._job_service.store.request(job))
         except OSError as error:
-            self._ledger.failed(job, disk_error(self._spool.folder, error))
+            self._job_service.failed(job, disk_error(self._spool.folder, error))
             return
         self._job_on[device] = job
         log.info("started", extra={"job": job, "device": device})
-        for post in self.posts(time.monotonic()):
+        for post in self.device_statuses(time.monotonic()):
             # One that loads the engine already has said so when the job was not yet its.
             if post.device == device and post.stage:
-                self._ledger.progress(job, post.stage, 0, 0, -1.0)
+                self._job_service.progress(job, post.stage, 0, 0, -1.0)
         order = {
             "request": str(request),
-            "objects": str(self._spool.drawer(self._ledger.user_of(job))),
+            "objects": str(self._spool.user_dir(self._job_service.user_of(job))),
             "folder": str(folder),
         }
         self._supervisor.run(device, job, order, time.monotonic())
 
-    def _heard(self, event: Said | Died) -> None:
+    def _heard(self, event: WorkerEvent | WorkerExit) -> None:
         device, now = event.device, time.monotonic()
-        if isinstance(event, Said):
-            self._supervisor.heard(device, event.what, now)
+        if isinstance(event, WorkerEvent):
+            self._supervisor.received(device, event.what, now)
             self._heed(device, self._job_on.get(device, ""), event.what)
             return
         job = self._job_on.pop(device, "")
-        cause = self._supervisor.lost(device, event.code, now)
+        cause = self._supervisor.exited(device, event.code, now)
         log.warning("worker died: %s", cause.text, extra={"device": device, "job": job})
         if self._asked_at is None:
-            self._ledger.device_lost(device, cause)
+            self._job_service.device_lost(device, cause)
 
     def _heed(self, device: str, job: str, what: Mapping[str, Any]) -> None:
         match what:
             case {"event": "ready"}:
                 log.info("worker ready", extra={"device": device})
-                self._ledger.device_ready(device)
+                self._job_service.device_ready(device)
             case {"event": "progress", "stage": str(stage)} if job:
-                self._ledger.progress(job, stage, what["step"], what["of"], what["seconds_left"])
+                self._job_service.progress(
+                    job, stage, what["step"], what["of"], what["seconds_left"]
+                )
             case {"event": "warning", "text": str(text)} if job:
-                self._ledger.warned(job, text)
+                self._job_service.warned(job, text)
             case {"event": "result"} if job:
                 result = ResultFile(what["frame"], what["sha256"], what["size"])
-                self._ledger.finished_frame(job, result)
+                self._job_service.finished_frame(job, result)
             case {"event": "done" | "failed" | "cancelled" as end} if job:
                 del self._job_on[device]
-                self._supervisor.let_go(device, time.monotonic())
+                self._supervisor.release(device, time.monotonic())
                 self._ended(job, end, what)
 
     def _ended(self, job: str, end: str, what: Mapping[str, Any]) -> None:
         if end == "done":
-            self._ledger.done(job)
+            self._job_service.done(job)
         elif end == "cancelled":
-            self._ledger.cancelled(job)
+            self._job_service.cancelled(job)
         else:
             error = from_code(what["code"], what["text"], what["hint"])
             log.warning("failed: %s", error.text, extra={"job": job, "code": error.code})
-            self._ledger.failed(job, error)
+            self._job_service.failed(job, error)

@@ -20,7 +20,7 @@ from typing import Any
 
 from voidbridge_protocol.errors import DeviceFailed, VoidbridgeError, WorkerDied, WorkerHung
 
-from .watchdog import IDLE, STARTING, Patience, Pulse, Standing
+from .watchdog import IDLE, STARTING, DeviceHealth, Heartbeat, Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ AWAY_S = 5.0
 
 
 @dataclass(frozen=True)
-class Said:
+class WorkerEvent:
     """A worker said something: `what["event"]` names it."""
 
     device: str
@@ -39,7 +39,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Died:
+class WorkerExit:
     """The worker of a device is gone."""
 
     device: str
@@ -47,7 +47,7 @@ class Died:
 
 
 @dataclass(frozen=True)
-class Post:
+class DeviceStatus:
     """A device as others may see it."""
 
     device: str
@@ -64,7 +64,7 @@ class Post:
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
-    pulse: Pulse
+    pulse: Heartbeat
     job: str = ""
     deadline: float | None = None
     told_to_go: bool = False
@@ -80,17 +80,17 @@ class Supervisor:
 
     devices: Sequence[str]
     setup: Mapping[str, Any]
-    notify: Callable[[Said | Died], None]
-    patience: Patience = field(default_factory=Patience)
+    notify: Callable[[WorkerEvent | WorkerExit], None]
+    patience: Timeouts = field(default_factory=Timeouts)
     starts: int = 0
     """Workers that were ever started."""
     _workers: dict[str, _Worker] = field(default_factory=dict)
-    _standing: dict[str, Standing] = field(default_factory=dict)
+    _standing: dict[str, DeviceHealth] = field(default_factory=dict)
     _stopping: bool = False
     _ticked: float = 0.0
 
     def __post_init__(self) -> None:
-        self._standing = {device: Standing() for device in self.devices}
+        self._standing = {device: DeviceHealth() for device in self.devices}
 
     def tick(self, now: float) -> None:
         """Starts what should run and does not, kills what should have stopped or hangs. Call it often."""
@@ -118,7 +118,7 @@ class Supervisor:
             log.error("%s, killing the worker", worker.cause.text, extra={"device": device})
             worker.process.kill()
 
-    def heard(self, device: str, what: Mapping[str, Any], now: float) -> None:
+    def received(self, device: str, what: Mapping[str, Any], now: float) -> None:
         """Call it for each `Said`: these are the signs of life."""
         worker = self._workers.get(device)
         if worker is None:
@@ -156,14 +156,14 @@ class Supervisor:
             worker.deadline = now + ASKED_TO_STOP_S
             self._tell(device, {"do": "cancel", "job": job})
 
-    def let_go(self, device: str, now: float) -> None:
+    def release(self, device: str, now: float) -> None:
         """The worker ended its job by itself: nothing to kill it for."""
         if worker := self._workers.get(device):
             worker.deadline, worker.job = None, ""
             worker.pulse.step(now, IDLE)
         self._standing[device].ended_well()
 
-    def lost(self, device: str, code: int, now: float) -> VoidbridgeError:
+    def exited(self, device: str, code: int, now: float) -> VoidbridgeError:
         """Call it for each `Died`. What it died of."""
         worker = self._workers.pop(device, None)
         if worker is None:
@@ -182,26 +182,26 @@ class Supervisor:
             log.error("quarantined: %s", standing.why, extra={"device": device})
         return cause
 
-    def pardon(self) -> None:
+    def reset_quarantine(self) -> None:
         """Tries every device again at once."""
         for standing in self._standing.values():
-            standing.pardon()
+            standing.reset_quarantine()
 
-    def posts(self, now: float) -> list[Post]:
+    def device_statuses(self, now: float) -> list[DeviceStatus]:
         """Every device and how it does."""
         return [self._post(device, now) for device in self.devices]
 
-    def _post(self, device: str, now: float) -> Post:
+    def _post(self, device: str, now: float) -> DeviceStatus:
         worker, standing = self._workers.get(device), self._standing[device]
         if standing.why:
-            return Post(device, "quarantined", "", 0.0, standing.why)
+            return DeviceStatus(device, "quarantined", "", 0.0, standing.why)
         if worker is None:
-            return Post(device, "resting", "", 0.0, "")
+            return DeviceStatus(device, "resting", "", 0.0, "")
         pulse = worker.pulse
         state = {STARTING: "starting", IDLE: "ready"}.get(pulse.stage, "busy")
         stage = pulse.stage if state == "busy" else ""
         state = "stalled" if pulse.stalls(now) else state
-        return Post(device, state, stage, pulse.silence(now), "")
+        return DeviceStatus(device, state, stage, pulse.silence(now), "")
 
     def pids(self) -> dict[str, int]:
         return {device: worker.process.pid for device, worker in self._workers.items()}
@@ -232,7 +232,7 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self._workers[device] = _Worker(process, Pulse(self.patience, now))
+        self._workers[device] = _Worker(process, Heartbeat(self.patience, now))
         self.starts += 1
         log.info("worker started", extra={"device": device, "pid": process.pid})
         threading.Thread(
@@ -258,8 +258,8 @@ class Supervisor:
                     what = json.loads(line)
                 except ValueError:
                     continue  # half a line of a worker that was killed while it spoke
-                self.notify(Said(device, what))
-        self.notify(Died(device, process.wait()))
+                self.notify(WorkerEvent(device, what))
+        self.notify(WorkerExit(device, process.wait()))
 
 
 def _how(code: int) -> str:

@@ -39,7 +39,7 @@ MISSED = 2.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """Seconds without a sign of life after which a worker hangs."""
 
     start: float = 300.0
@@ -63,10 +63,10 @@ class Patience:
 
 
 @dataclass
-class Pulse:
+class Heartbeat:
     """Signs of life of one worker: where it is, and since when nothing more was heard."""
 
-    patience: Patience
+    patience: Timeouts
     since: float
     stage: str = STARTING
     _stepped: float = 0.0
@@ -102,7 +102,7 @@ class Pulse:
 
 
 @dataclass
-class Standing:
+class DeviceHealth:
     """How a device has done lately."""
 
     why: str = ""
@@ -146,7 +146,7 @@ class Standing:
             self.why = why
             self._rest_until = now + PROBE_S
 
-    def pardon(self) -> None:
+    def reset_quarantine(self) -> None:
         """Somebody says that the cause is gone: everything begins anew, at once."""
         self.why = ""
         self._deaths, self._rest_until = 0, 0.0

@@ -47,7 +47,7 @@ class Surrounding:
 
 
 @dataclass(frozen=True)
-class Laid:
+class WarpedSource:
     """A source with what takes it to the target: a homography, a gain for each channel, a mean misfit."""
 
     source: Source
@@ -75,18 +75,20 @@ def _aligning_size(box: Box) -> tuple[int, int]:
     return max(round(box.width * factor), 1), max(round(box.height * factor), 1)
 
 
-def lay(target: Surrounding, source: Source, motion: Homography, tone: Tone) -> Laid:
+def warp_source(
+    target: Surrounding, source: Source, motion: Homography, tone: Tone
+) -> WarpedSource:
     """Refine `motion`, which takes the source's plate to the target's plate, and match the exposure."""
     refined = _refined(target, source, motion)
     ways = [motion] if refined is None else [motion, refined]
-    best = Laid(source, motion, np.ones(3, np.float32), np.inf)
+    best = WarpedSource(source, motion, np.ones(3, np.float32), np.inf)
     for way in ways:
         if moves(way, target.box) < SAME_PX:
             way = np.eye(3)
         gain, misfit = _matched(target, source, way, tone)
         # Few points around the hole can be worse than many all over the frame.
         if misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
-            best = Laid(source, way, gain, misfit)
+            best = WarpedSource(source, way, gain, misfit)
     return best
 
 

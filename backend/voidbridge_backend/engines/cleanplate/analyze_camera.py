@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.engines.base import Clip, Pixels, Watch
+from voidbridge_backend.engines.base import Clip, JobContext, Pixels
 from voidbridge_backend.parallel import Pool
 
 from . import plan
@@ -27,7 +27,7 @@ class Shot:
     """Which pixels of the planning size are hidden, by frame."""
 
 
-def surveyed(clip: Clip, watch: Watch) -> Shot:
+def analyzed(clip: Clip, watch: JobContext) -> Shot:
     """Raises what `watch.step` raises; decodes every frame once, and three of them twice."""
     frames = clip.frames
     camera = Camera(clip.height, clip.width)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.parallel import Pool
 
-from .align import Laid, warp_grey
+from .align import WarpedSource, warp_grey
 from .geometry import Box, Mask, mapped, shift, warp
 from .tone import WEIGHTS, Floats, Tone
 
@@ -53,7 +53,7 @@ class _Layers:
 
 
 def combined(
-    laid: Sequence[Laid],
+    laid: Sequence[WarpedSource],
     target: int,
     box: Box,
     wanted: Mask,
@@ -90,7 +90,7 @@ def combined(
 
 
 def _layers(
-    laid: Sequence[Laid], weights: Sequence[float], tile: Box, tone: Tone
+    laid: Sequence[WarpedSource], weights: Sequence[float], tile: Box, tone: Tone
 ) -> _Layers | None:
     """None where no source shows any of the tile."""
     light = np.empty((3, len(laid), tile.height * tile.width), np.float32)
@@ -139,13 +139,13 @@ def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:
                 )
 
 
-def _shown(one: Laid, tile: Box) -> Mask:
+def _shown(one: WarpedSource, tile: Box) -> Mask:
     motion = one.homography @ shift(one.source.box.left, one.source.box.top)
     free = warp_grey(one.source.free, motion, tile, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
     return np.asarray(free > 0)
 
 
-def _fetched(one: Laid, tile: Box, tone: Tone) -> Floats:
+def _fetched(one: WarpedSource, tile: Box, tone: Tone) -> Floats:
     """The source's light [height, width, 3] at the pixels of `tile`, without its gain."""
     box, source = one.source.box, one.source
     if np.array_equal(one.homography, np.eye(3)) and box.holds(tile):
@@ -160,7 +160,7 @@ def _fetched(one: Laid, tile: Box, tone: Tone) -> Floats:
     return tone.expand(warp(tone.compress(widened), motion, tile))
 
 
-def _part(one: Laid, tile: Box) -> Box:
+def _part(one: WarpedSource, tile: Box) -> Box:
     to_source = np.linalg.inv(one.homography)
     box = one.source.box
     seen = mapped(shift(-box.left, -box.top) @ to_source, tile, box.height, box.width)
@@ -169,7 +169,7 @@ def _part(one: Laid, tile: Box) -> Box:
     return seen.grown(8, box.height, box.width).moved(box.left, box.top)
 
 
-def _weight(one: Laid, target: int, laid: Sequence[Laid], recent: float) -> float:
+def _weight(one: WarpedSource, target: int, laid: Sequence[WarpedSource], recent: float) -> float:
     """Nearer in time and a better fit count more."""
     near = 1 / (1 + abs(one.source.frame - target) / recent)
     best = min(other.misfit for other in laid)
@@ -178,7 +178,7 @@ def _weight(one: Laid, target: int, laid: Sequence[Laid], recent: float) -> floa
     return float(near * ((best + 0.003) / (min(one.misfit, 1.0) + 0.003)) ** 2)
 
 
-def _spread(laid: Sequence[Laid]) -> float:
+def _spread(laid: Sequence[WarpedSource]) -> float:
     """The encoded difference that grain and misfit explain."""
     best = min((one.misfit for one in laid), default=np.inf)
     return AGREE + 2 * min(best if np.isfinite(best) else 0.0, 0.03)

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.parallel import Pool
 from voidbridge_protocol.messages import Settings
 
 from . import plan
-from .analyze_camera import Shot, surveyed
+from .analyze_camera import Shot, analyzed
 from .frame import Removal, Task
 
 VERSION = 3
@@ -27,17 +27,19 @@ class Cleanplate:
 
     name = "cleanplate"
 
-    def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        return Sight("scene", joins=True)
+    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+        return InputSpec("scene", joins=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "version": VERSION}
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         holes = [frame for frame in clip.frames if clip.has_hole(frame)]
         if not holes:
             return
-        shot = surveyed(clip, watch)
+        shot = analyzed(clip, watch)
         progress = _Progress(watch, len(holes))
         with Pool(progress.pulse) as pool:
             removal = Removal(clip, shot, pool)
@@ -50,7 +52,7 @@ class Cleanplate:
 
 @dataclass
 class _Progress:
-    watch: Watch
+    watch: JobContext
     of: int
     done: int = 0
 

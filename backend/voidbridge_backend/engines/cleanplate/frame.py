@@ -13,14 +13,14 @@ from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_backend.parallel import Pool
 
 from . import plan
-from .align import Laid, Surrounding, lay, surrounding
+from .align import Surrounding, WarpedSource, surrounding, warp_source
 from .analyze_camera import Shot
 from .combine import combined
 from .fill import joined, smooth
 from .geometry import Box, Mask, around
 from .sources import Source, Sources, piece
-from .synthesize import invented
-from .transient_removal import Lasting
+from .synthesize import synthesized
+from .transient_removal import TransientRemoval
 
 KEPT = 3
 """Inventions that are remembered, to be brought along to later frames."""
@@ -110,9 +110,9 @@ class Removal:
         box = part.moved(target.box.left, target.box.top)
         return Gap(box, plate[box.slices], hole[box.slices], wanted[part.slices])
 
-    def _lay(self, frame: int, target: Surrounding, source: Source) -> Laid:
+    def _lay(self, frame: int, target: Surrounding, source: Source) -> WarpedSource:
         motion = self._shot.camera.between(source.frame, frame)
-        return lay(target, source, motion, self._shot.tone)
+        return warp_source(target, source, motion, self._shot.tone)
 
     def _complete(self, voted: Voted) -> None:
         """Fill what no source showed, in place: from earlier inventions, or with a new one."""
@@ -151,11 +151,13 @@ class Removal:
         unknown = np.zeros((wide.height, wide.width), bool)
         unknown[inside] = missing
         hidden = self._clip.quadmask(frame)[wide.slices] != 255
-        lasting = Lasting(frame, self._clip, self._shot.camera, self._shot.tone, self._pool)
+        lasting = TransientRemoval(
+            frame, self._clip, self._shot.camera, self._shot.tone, self._pool
+        )
         light = lasting.seen(wide, voted.plate[wide.slices], hidden, voted.reach)
         self._pool.pulse()
         filled = gap.hole & ~missing
         light[inside][filled] = voted.fill[filled]
-        new = invented(light, unknown, self._shot.tone, self._pool.pulse)
+        new = synthesized(light, unknown, self._shot.tone, self._pool.pulse)
         self._pool.pulse()
         return piece(frame, wide, new, np.zeros_like(unknown), self._shot.tone)

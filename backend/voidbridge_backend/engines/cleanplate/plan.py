@@ -131,7 +131,7 @@ class Surroundings:
         )
 
 
-def witnesses(frame: int, every: Sequence[int], camera: Camera) -> list[int]:
+def references(frame: int, every: Sequence[int], camera: Camera) -> list[int]:
     """A few other frames, near and far, that tell what stays in the picture from what passes through."""
     same = [other for other in every if camera.scene(other) == camera.scene(frame)]
     near = [other for other in same if abs(other - frame) <= 2 * NEAR and other != frame]

@@ -43,7 +43,7 @@ INWARD = 1.25
 """Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
 
 
-def invented(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None]) -> Floats:
+def synthesized(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None]) -> Floats:
     """`light` [height, width, 3] with the `gap` [height, width] filled; the rest as it came."""
     if not gap.any():
         return light

@@ -15,7 +15,7 @@ from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_backend.parallel import Pool
 
 from . import plan
-from .align import Laid, lay, surrounding
+from .align import WarpedSource, surrounding, warp_source
 from .camera import Camera
 from .combine import combined
 from .geometry import Box, Homography, Mask, around, inverse, mapped, scaling, shift
@@ -48,15 +48,15 @@ class _Look:
 
 
 @dataclass(frozen=True)
-class _Witness:
+class _Reference:
     """Another frame: its reduced part laid over the target's, and what takes its plate to the target's."""
 
-    laid: Laid
+    laid: WarpedSource
     motion: Homography
 
 
 @dataclass(frozen=True)
-class Lasting:
+class TransientRemoval:
     """Of one frame of a shot."""
 
     frame: int
@@ -87,29 +87,29 @@ class Lasting:
             kept[part.slices][known] = voted[known]
         return kept
 
-    def _witnesses(self, own: _Look, box: Box, reach: int, factor: float) -> list[_Witness]:
+    def _witnesses(self, own: _Look, box: Box, reach: int, factor: float) -> list[_Reference]:
         target = surrounding(
             own.box, own.light, own.hidden, max(round(reach * factor), 2), self.tone
         )
 
-        def laid(frame: int) -> _Witness | None:
+        def laid(frame: int) -> _Reference | None:
             motion = self.camera.between(frame, self.frame)
             part = mapped(inverse(motion), box, self.clip.height, self.clip.width)
             if part is None:
                 return None
             look = _look(*_cut(self.clip, frame, part), part, factor)
             source = piece(frame, look.box, look.light, look.hidden, self.tone)
-            one = lay(target, source, own.there @ motion @ inverse(look.there), self.tone)
-            return _Witness(one, inverse(own.there) @ one.homography @ look.there)
+            one = warp_source(target, source, own.there @ motion @ inverse(look.there), self.tone)
+            return _Reference(one, inverse(own.there) @ one.homography @ look.there)
 
-        frames = plan.witnesses(self.frame, self.clip.frames, self.camera)
+        frames = plan.references(self.frame, self.clip.frames, self.camera)
         return [witness for witness in self.pool.each(laid, frames) if witness is not None]
 
-    def _passing(self, own: _Look, laid: list[Laid]) -> Mask:
+    def _passing(self, own: _Look, laid: list[WarpedSource]) -> Mask:
         """Where `own` differs from what it and the witnesses agree on."""
         misfit = min(one.misfit for one in laid)
         itself = piece(self.frame, own.box, own.light, own.hidden, self.tone)
-        voices = [*laid, Laid(itself, np.eye(3), np.ones(3, np.float32), misfit)]
+        voices = [*laid, WarpedSource(itself, np.eye(3), np.ones(3, np.float32), misfit)]
         voted, known = combined(
             voices, self.frame, own.box, ~own.hidden, self.tone, self.pool, RECENT
         )
@@ -118,7 +118,7 @@ class Lasting:
         crowd = cv2.blur((known & (apart > PASSING)).astype(np.float32), (side, side))
         return np.asarray(crowd > share)
 
-    def _fetched(self, witnesses: list[_Witness], box: Box, wanted: Mask) -> tuple[Pixels, Mask]:
+    def _fetched(self, witnesses: list[_Reference], box: Box, wanted: Mask) -> tuple[Pixels, Mask]:
         laid = []
         for one, motion in ((witness.laid, witness.motion) for witness in witnesses):
             part = mapped(inverse(motion), box, self.clip.height, self.clip.width)
@@ -127,7 +127,7 @@ class Lasting:
                 source = piece(
                     one.source.frame, wide, *_cut(self.clip, one.source.frame, wide), self.tone
                 )
-                laid.append(Laid(source, motion, one.gain, one.misfit))
+                laid.append(WarpedSource(source, motion, one.gain, one.misfit))
         return combined(laid, self.frame, box, wanted, self.tone, self.pool, RECENT)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from voidbridge_backend.engines.base import Clip, Pixels, Quadmask, Sight, Watch
+from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels, Quadmask
 from voidbridge_backend.parallel import Pool
 from voidbridge_protocol.messages import Settings
 
@@ -25,13 +25,15 @@ class Echo:
 
     name = "echo"
 
-    def sight(self, height: int, width: int, settings: Settings) -> Sight:
-        return Sight("scene", joins=True, grained=True)
+    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+        return InputSpec("scene", joins=True, grained=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "version": VERSION}
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         frames = [frame for frame in clip.frames if clip.has_hole(frame)]
         of = len(frames) * max(settings.steps, 1)
         done = 0

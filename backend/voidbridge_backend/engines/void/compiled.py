@@ -15,7 +15,7 @@ from torch import nn
 from torch._dynamo.callback import callback_handler
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
-from voidbridge_backend.engines.base import Watch
+from voidbridge_backend.engines.base import JobContext
 from voidbridge_protocol.errors import JobCancelled
 
 GRAPHS = 64
@@ -36,9 +36,9 @@ class Compiled:
         self.is_on = False
         self._is_wrapped = False
         self._trouble = ""
-        self._watch: Watch | None = None
+        self._watch: JobContext | None = None
 
-    def begin(self, watch: Watch, backend: str = "inductor") -> None:
+    def begin(self, watch: JobContext, backend: str = "inductor") -> None:
         """Compile each block's `forward` when it is next run, without breaks, for any length.
 
         Not the module: its hooks, by which work is watched and stopped, stay outside of what is compiled.

@@ -11,7 +11,7 @@ import torch
 from .memory import Plan
 
 
-class Residence:
+class DevicePlacement:
     """One device. Networks are known by themselves; one that was never brought here costs nothing."""
 
     def __init__(self, device: str) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import diffusers
 import torch
 
-from voidbridge_backend.engines.base import Clip, Pixels, Sight, Watch
+from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.messages import Settings
 
 from . import flow, fp8, kernels, memory, networks, weights
 from .denoiser import Denoiser
 from .detail import Smaller, enlargement
-from .device_placement import Residence
+from .device_placement import DevicePlacement
 from .inputs import Footage
 from .memory import Demand, Plan
 from .options import Options
@@ -40,11 +40,11 @@ class Void:
         """Raises `ModelMissing` when `models` lacks anything that one pass needs."""
         self.models = weights.require(models, 1)
         self.options = options or Options()
-        self.residence = Residence(device)
-        self.dtype = _type(self.options.precision, self.residence.is_cpu)
-        self.attention = kernels.attention(self.options.attention, self.residence.device)
+        self.placement = DevicePlacement(device)
+        self.dtype = _type(self.options.precision, self.placement.is_cpu)
+        self.attention = kernels.attention(self.options.attention, self.placement.device)
         if self.options.linears == "fp8":
-            fp8.require(self.residence.device)
+            fp8.require(self.placement.device)
         self.prompts = Prompts(models, self.dtype, models / CACHE)
         self.flow = flow.best(models, device)
         self._vae: Vae | None = None
@@ -52,11 +52,11 @@ class Void:
         self._prints: dict[str, str] = {}
         self._plan: Plan | None = None
 
-    def sight(self, height: int, width: int, settings: Settings) -> Sight:
+    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
         """The model's own size, upright for an upright region; a whole multiple of it where detail is wanted."""
         high, wide = self._size(height, width)
         times = enlargement((height, width), (high, wide)) if settings.detail else 1
-        return Sight("model", (high * times, wide * times))
+        return InputSpec("model", (high * times, wide * times))
 
     def seen(self, footage: Footage, settings: Settings) -> Footage:
         """What the model's passes see of `footage`: without detail, that itself."""
@@ -83,7 +83,7 @@ class Void:
             "options": {
                 name: getattr(self.options, name) for name in self.options.__dataclass_fields__
             },
-            "device": str(self.residence.device),
+            "device": str(self.placement.device),
             "precision": str(self.dtype).removeprefix("torch."),
             "attention": self.attention,
             "flow": self.flow.name,
@@ -91,7 +91,9 @@ class Void:
             "diffusers": diffusers.__version__,
         }
 
-    def remove(self, clip: Clip, settings: Settings, watch: Watch) -> Iterator[tuple[int, Pixels]]:
+    def remove(
+        self, clip: Clip, settings: Settings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         """See `Engine.remove`. The model is shown the hole's frames and as many around them as it takes."""
         holes = [index for index, frame in enumerate(clip.frames) if clip.has_hole(frame)]
         if not holes:
@@ -126,7 +128,7 @@ class Void:
             self._plan = None
             watch.warn(f"memory ran out with the plan {failed.name} ({said}); trying a smaller one")
 
-    def load(self, passes: int, watch: Watch) -> None:
+    def load(self, passes: int, watch: JobContext) -> None:
         """Read the networks that a job needs and that are not here yet; says so only when there are any."""
         lacking = [number for number in range(1, passes + 1) if number not in self._denoisers]
         of = len(lacking) + (self._vae is None)
@@ -148,20 +150,20 @@ class Void:
             made = networks.denoiser(self.models, number, self.dtype)
             made.attention = self.attention
             if self.options.linears == "fp8":
-                fp8.replace_linears(made.network.transformer_blocks, self.residence.device)
+                fp8.replace_linears(made.network.transformer_blocks, self.placement.device)
             self._denoisers[number] = made
         return self._denoisers[number]
 
     def plan(
-        self, footage: Footage, settings: Settings, watch: Watch, failed: Plan | None = None
+        self, footage: Footage, settings: Settings, watch: JobContext, failed: Plan | None = None
     ) -> Plan:
         """How this job uses the device's memory, smaller than `failed`. Raises `OutOfMemory` with the numbers."""
-        if self.residence.is_cpu:
+        if self.placement.is_cpu:
             found = memory.on_cpu(failed)
         elif self.options.plan is not None and failed is None:
             found = Plan(self.options.plan)
         else:
-            free, demand = self.residence.free(), self.demand(footage, settings)
+            free, demand = self.placement.free(), self.demand(footage, settings)
             found = memory.chosen(free, demand, failed)
             watch.warn(f"memory plan {found.name}: {memory.table(free, demand)[found.name]}")
         if self._plan not in (None, found):
@@ -171,11 +173,11 @@ class Void:
 
     def _let_go(self) -> None:
         """Drop what was made ready for a plan; reading it again only maps files."""
-        self.residence.clear()
+        self.placement.clear()
         self._denoisers.clear()
         self._vae = None
         gc.collect()
-        if not self.residence.is_cpu:
+        if not self.placement.is_cpu:
             torch.cuda.empty_cache()
 
     def _windows(self, footage: Footage) -> int:
@@ -187,8 +189,8 @@ class Void:
         tried = " and then ".join(plan.name for plan in (failed, self._plan) if plan)
         size = f"{footage.width} x {footage.height} pixels, {footage.length} frames"
         numbers = ""
-        if not self.residence.is_cpu:
-            free, demand = self.residence.free(), self.demand(footage, settings)
+        if not self.placement.is_cpu:
+            free, demand = self.placement.free(), self.demand(footage, settings)
             plans = memory.table(free, demand).items()
             numbers = "; " + ", ".join(f"{name} needs {needs}" for name, needs in plans)
         return OutOfMemory(f"memory ran out at {size}, with the plans {tried}: {said}{numbers}")

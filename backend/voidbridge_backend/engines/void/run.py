@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engines.base import Pixels, Watch
+from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_protocol.errors import EngineFailed
 from voidbridge_protocol.messages import Settings
 
@@ -40,7 +40,7 @@ class Job:
         engine: Void,
         footage: Footage,
         settings: Settings,
-        watch: Watch,
+        watch: JobContext,
         failed: Plan | None = None,
     ) -> None:
         """`failed` is the memory plan that this job ran out of memory with before."""
@@ -91,15 +91,15 @@ class Job:
         engine = self.engine
         needed = [self.settings.prompt, self.options.negative_prompt]
         # The encoder is asked once and is larger than all else; where it does not fit it works on the CPU.
-        device = str(engine.residence.device)
-        if not engine.residence.is_cpu and (self.is_short or not self._encoder_fits()):
+        device = str(engine.placement.device)
+        if not engine.placement.is_cpu and (self.is_short or not self._encoder_fits()):
             device = "cpu"
         prompt, negative = engine.prompts.embeddings(needed, device)
         return Text(prompt, negative)
 
     def _encoder_fits(self) -> bool:
         size = sum(path.stat().st_size for path in networks.text_weights(self.engine.models).files)
-        return size + 2 * memory.MARGIN < torch.cuda.mem_get_info(self.engine.residence.device)[0]
+        return size + 2 * memory.MARGIN < torch.cuda.mem_get_info(self.engine.placement.device)[0]
 
     def _conditions(self) -> Conditions:
         mask = self._mask("tri")
@@ -174,7 +174,7 @@ class Job:
             self.engine.flow,
             degradation=options.degradation,
             fineness=options.fineness,
-            device=str(self.engine.residence.device),
+            device=str(self.engine.placement.device),
         )
 
     def _second_pass(self, known: Conditions, noise: Tensor, text: Text) -> Tensor:
@@ -203,9 +203,9 @@ class Job:
         )
         denoiser, report = self.engine.denoiser(number), Report(self.watch, stage)
         report.again()
-        if kernels.compiles(self.options.compile, self.engine.residence.device, self.plan):
+        if kernels.compiles(self.options.compile, self.engine.placement.device, self.plan):
             denoiser.compiled.begin(self.watch)
-        at_work = self.engine.residence.working(denoiser.network, self.plan, in_blocks=True)
+        at_work = self.engine.placement.working(denoiser.network, self.plan, in_blocks=True)
         with at_work, pulsing(denoiser.parts(), report.again):
             config = networks.scheduler_config(self.engine.models)
             return pipeline.denoised(
@@ -238,7 +238,7 @@ class Job:
         if self.options.vae_compile == "on":
             vae.compiled.begin(self.watch)
         with (
-            self.engine.residence.working(vae.network, self.plan),
+            self.engine.placement.working(vae.network, self.plan),
             pulsing(vae.parts(), report.again),
         ):
             yield vae, report
@@ -247,7 +247,7 @@ class Job:
 class Report:
     """Tells the watcher how far one stage is, and tells it again while a step takes long."""
 
-    def __init__(self, watch: Watch, stage: str) -> None:
+    def __init__(self, watch: JobContext, stage: str) -> None:
         self._watch, self._stage, self._where = watch, stage, (0, 0)
         self._told = 0.0
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.cli.progress import Screen
-from voidbridge_backend.cli.submission import Assignment
+from voidbridge_backend.cli.progress import ProgressView
+from voidbridge_backend.cli.submission import Submission
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import TimeCode
 from voidbridge_backend.exr.new_file import new_file
@@ -19,7 +19,7 @@ from voidbridge_backend.imaging.matte import matte_part
 from voidbridge_backend.imaging.quadmask import Hole, from_mattes
 from voidbridge_backend.parallel import Pool
 from voidbridge_backend.quality.contact_sheet import moment, sheet, write_png
-from voidbridge_backend.quality.reference import Floats, Quality, Report
+from voidbridge_backend.quality.reference import Floats, Quality, ReferenceScores
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.job_client import Outcome
@@ -54,16 +54,16 @@ class Folder:
 
 def show(
     path: Path,
-    to: Screen,
-    remove: Callable[[Assignment, Sequence], Outcome],
+    to: ProgressView,
+    remove: Callable[[Submission, Sequence], Outcome],
     shot: DemoShot | None = None,
-) -> Report:
+) -> ReferenceScores:
     """Renders into `path` what is not there yet, removes the rover, measures, draws a contact sheet."""
     shot = shot or DemoShot()
     folder = Folder(path)
     _render(shot, folder, to)
     settings = Settings()
-    assignment = Assignment(
+    assignment = Submission(
         plate=folder.sequence("plate"),
         matte=folder.sequence("matte"),
         affected=folder.sequence("affected"),
@@ -78,7 +78,7 @@ def show(
     return report
 
 
-def _render(shot: DemoShot, folder: Folder, to: Screen) -> None:
+def _render(shot: DemoShot, folder: Folder, to: ProgressView) -> None:
     missing = [frame for frame in shot.frames if not _there(folder, frame)]
     for name in ("plate", "truth", "matte", "affected"):
         folder.sequence(name).folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,9 @@ def _write(folder: Folder, frame: DemoFrame, first: int) -> None:
         write_whole(folder.sequence(name).path(frame.frame), data)
 
 
-def _measure(shot: DemoShot, folder: Folder, settings: Settings, to: Screen) -> Report:
+def _measure(
+    shot: DemoShot, folder: Folder, settings: Settings, to: ProgressView
+) -> ReferenceScores:
     quality = Quality()
     moments = []
     every = np.linspace(0, len(shot.frames) - 1, min(SHOWN + 2, len(shot.frames))).round()
@@ -126,7 +128,7 @@ def _measure(shot: DemoShot, folder: Folder, settings: Settings, to: Screen) -> 
     return report
 
 
-def _summary(report: Report) -> str:
+def _summary(report: ReferenceScores) -> str:
     outside = "bit-identical" if not report.outside_differing else "NOT identical"
     return (
         f"{report.frames} frames, {report.hole_psnr_db:.1f} dB in the hole, "
@@ -154,7 +156,7 @@ def _matte(path: Path) -> NDArray[np.float16]:
     return reader.read(path, matte_part).channels["A"]
 
 
-def _tell(report: Report, folder: Folder, to: Screen) -> None:
+def _tell(report: ReferenceScores, folder: Folder, to: ProgressView) -> None:
     outside = (
         "bit-identical"
         if not report.outside_differing

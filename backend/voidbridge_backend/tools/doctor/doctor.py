@@ -20,7 +20,7 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
-from voidbridge_backend.cli.progress import Json
+from voidbridge_backend.cli.progress import JsonView
 from voidbridge_backend.config import Config, count_cards, devices
 from voidbridge_backend.sequences.patterns import Sequence as Frames
 from voidbridge_protocol import __version__
@@ -274,7 +274,7 @@ def device(name: str) -> Check:
 
 
 def _show_json(check: Check) -> None:
-    Json().event(
+    JsonView().event(
         "check", check=check.name, verdict=check.verdict, text=check.text, advice=check.advice
     )
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from voidbridge_backend.cli.submission import Assignment
+from voidbridge_backend.cli.submission import Submission
 from voidbridge_backend.exr.chunks import Chunk, chunks_of, file_of
 from voidbridge_backend.exr.header import Attribute, parse_header
 from voidbridge_backend.sequences.patterns import Sequence
@@ -35,7 +35,7 @@ Words = list[list[int]]
 """[row of one channel][x], rows from the top, the channels of a row in the order of the file."""
 
 
-def write(folder: Path) -> Assignment:
+def write(folder: Path) -> Submission:
     """Plate and matte in `folder`, and what to do with them. Raises `DiskFull`."""
     plate = Sequence.parse(folder / "plate.%04d.exr")
     matte = Sequence.parse(folder / "matte.%04d.exr")
@@ -44,7 +44,7 @@ def write(folder: Path) -> Assignment:
         write_whole(matte.path(frame), file_of_rows("A", _matte()))
     settings = Settings(engine="echo", matte_kind="matte", threshold=0.5, grow=0, soften=0)
     # Anew each time: an answer from the daemon's store would tell nothing about its workers.
-    return Assignment(plate, matte, None, None, 0, settings, again=True)
+    return Submission(plate, matte, None, None, 0, settings, force=True)
 
 
 def check(result: Sequence) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from voidbridge_backend.engines.void import networks
-from voidbridge_backend.engines.void.device_placement import Residence
+from voidbridge_backend.engines.void.device_placement import DevicePlacement
 from voidbridge_backend.engines.void.memory import PLANS, Plan
 
 # A device that every machine has, on which tensors have shapes and no values.
@@ -22,7 +22,7 @@ ELSEWHERE = "meta"
 def test_on_a_cpu_a_network_stays_where_it_is(tiny: Path, plan: Plan) -> None:
     network = networks.vae(tiny, torch.float32).network
     before = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
-    with Residence("cpu").working(network, plan, in_blocks=True):
+    with DevicePlacement("cpu").working(network, plan, in_blocks=True):
         assert network.device.type == "cpu"
     assert {name: tensor.data_ptr() for name, tensor in network.state_dict().items()} == before
 
@@ -31,26 +31,26 @@ def test_on_a_cpu_a_network_stays_where_it_is(tiny: Path, plan: Plan) -> None:
 def test_a_swapped_network_goes_home_to_the_very_tensors_it_had(tiny: Path, name: str) -> None:
     network = networks.vae(tiny, torch.bfloat16).network
     before = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
-    with Residence(ELSEWHERE).working(network, Plan(name)):  # type: ignore[arg-type]
+    with DevicePlacement(ELSEWHERE).working(network, Plan(name)):  # type: ignore[arg-type]
         assert network.device.type == ELSEWHERE
     assert {name: tensor.data_ptr() for name, tensor in network.state_dict().items()} == before
 
 
 def test_a_network_goes_home_when_its_work_fails(tiny: Path) -> None:
     network = networks.vae(tiny, torch.float32).network
-    with pytest.raises(KeyError), Residence(ELSEWHERE).working(network, Plan("swapped")):
+    with pytest.raises(KeyError), DevicePlacement(ELSEWHERE).working(network, Plan("swapped")):
         raise KeyError
     assert network.device.type == "cpu"
 
 
 def test_a_resident_network_stays_until_all_are_sent_home(tiny: Path) -> None:
     network = networks.vae(tiny, torch.float32).network
-    residence = Residence(ELSEWHERE)
+    placement = DevicePlacement(ELSEWHERE)
     for _ in range(2):
-        with residence.working(network, Plan("resident")):
+        with placement.working(network, Plan("resident")):
             assert network.device.type == ELSEWHERE
     assert network.device.type == ELSEWHERE
-    residence.clear()
+    placement.clear()
     assert network.device.type == "cpu"
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from voidbridge_backend.daemon.files import file_import
-from voidbridge_backend.daemon.files.file_import import PATIENCE_S, READERS, Takeover
-from voidbridge_backend.daemon.files.io_threads import Disk
+from voidbridge_backend.daemon.files.file_import import PATIENCE_S, READERS, FileImport
+from voidbridge_backend.daemon.files.io_threads import IoThreads
 from voidbridge_backend.daemon.files.shares import Shares
-from voidbridge_backend.daemon.files.spool import Owned, Spool
+from voidbridge_backend.daemon.files.spool import Spool, UserFile
 from voidbridge_protocol.errors import NotHere, SpoolFull
-from voidbridge_protocol.messages import MAX_CHUNK, Got, HandOver, Message, Nack
+from voidbridge_protocol.messages import MAX_CHUNK, Got, ImportFile, Message, Nack
 from voidbridge_protocol.shared_files import proof
 
 EPOCH = "e1"
@@ -32,9 +32,11 @@ class Stage:
         self.show = folder / "show"
         self.show.mkdir()
         self.spool = Spool(folder / "spool")
-        self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.disk = Disk(self.spool, self._news.put)
-        self.takeover = Takeover(shares(self.show), self.spool, self.disk, EPOCH, self._news.put)
+        self._mailbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.disk = IoThreads(self.spool, self._mailbox.put)
+        self.file_import = FileImport(
+            shares(self.show), self.spool, self.disk, EPOCH, self._mailbox.put
+        )
         self.told: list[tuple[Path, Message, int]] = []
 
     def file(self, name: str, size: int = 5000) -> Path:
@@ -42,21 +44,21 @@ class Stage:
         path.write_bytes(hashlib.shake_128(name.encode()).digest(size))
         return path
 
-    def asked(self, path: Path) -> HandOver:
+    def asked(self, path: Path) -> ImportFile:
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         with path.open("rb") as file:
-            return HandOver(sha256, len(data), str(path), proof(EPOCH, sha256, len(data), file))
+            return ImportFile(sha256, len(data), str(path), proof(EPOCH, sha256, len(data), file))
 
-    def begin(self, path: Path, asked: HandOver | None = None, user: str = "ana") -> Owned:
+    def begin(self, path: Path, asked: ImportFile | None = None, user: str = "ana") -> UserFile:
         asked = asked or self.asked(path)
-        file = Owned(user, asked.sha256)
-        self.takeover.begin(file, asked, lambda *told: self.told.append((path, *told)))
+        file = UserFile(user, asked.sha256)
+        self.file_import.begin(file, asked, lambda *told: self.told.append((path, *told)))
         return file
 
     def until_told(self, count: int) -> None:
         while len(self.told) < count:
-            self._news.get(timeout=30)()
+            self._mailbox.get(timeout=30)()
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_a_file_comes_into_the_spool_whole(stage: Stage, size: int) -> None:
 def test_what_was_sent_of_it_before_is_not_copied_again(stage: Stage) -> None:
     path = stage.file("a.exr")
     asked = stage.asked(path)
-    file = Owned("ana", asked.sha256)
+    file = UserFile("ana", asked.sha256)
     for have in (2000, 5000):
         stage.spool.part_path(file).write_bytes(path.read_bytes()[:have])
         stage.begin(path, asked)
@@ -88,7 +90,7 @@ def test_what_was_sent_of_it_before_is_not_copied_again(stage: Stage) -> None:
         stage.spool.object_path(file).unlink()
 
 
-def refused(stage: Stage, path: Path, asked: HandOver) -> tuple[Nack, int]:
+def refused(stage: Stage, path: Path, asked: ImportFile) -> tuple[Nack, int]:
     stage.begin(path, asked)
     stage.until_told(1)
     _, reply, copied = stage.told.pop()
@@ -119,7 +121,7 @@ def test_who_knows_a_hash_but_not_the_file_gets_nothing(stage: Stage) -> None:
     """A hash may stand in a record or a log; the proof takes the file."""
     path, other = stage.file("a.exr"), stage.file("b.exr")
     asked, guessed = stage.asked(path), stage.asked(other)
-    reply, copied = refused(stage, path, HandOver(asked.sha256, 5000, asked.path, guessed.proof))
+    reply, copied = refused(stage, path, ImportFile(asked.sha256, 5000, asked.path, guessed.proof))
     assert (reply.code, copied) == (NotHere.code, 0)
 
 
@@ -137,7 +139,7 @@ def test_a_file_that_has_changed_since_it_was_hashed_is_not_kept(stage: Stage) -
         data[place] ^= 1
     reply, copied = refused(stage, path, asked)
     assert (reply.code, reply.offset, copied) == (NotHere.code, 0, 500_000)
-    assert not stage.spool.has(Owned("ana", asked.sha256))
+    assert not stage.spool.has(UserFile("ana", asked.sha256))
     assert not list((stage.spool.folder / "parts").iterdir())
 
 
@@ -160,9 +162,9 @@ def test_a_file_that_becomes_shorter_is_left_to_the_client(tmp_path: Path) -> No
     with path.open("rb") as file:
         shown = proof(EPOCH, asked.sha256, len(longer), file)
     try:
-        reply, _ = refused(stage, path, HandOver(asked.sha256, len(longer), asked.path, shown))
+        reply, _ = refused(stage, path, ImportFile(asked.sha256, len(longer), asked.path, shown))
         assert reply.code == NotHere.code
-        assert not stage.spool.has(Owned("ana", asked.sha256))
+        assert not stage.spool.has(UserFile("ana", asked.sha256))
     finally:
         stage.disk.close()
 
@@ -205,9 +207,9 @@ def test_a_disk_that_does_not_answer_is_given_up_until_it_does(hung: Hung) -> No
         stage.begin(path)
     for _ in range(READERS):
         assert disk.asked.acquire(timeout=30)
-    stage.takeover.tick(time.monotonic())
+    stage.file_import.tick(time.monotonic())
     assert stage.told == [], "not yet"
-    stage.takeover.tick(time.monotonic() + PATIENCE_S + 1)
+    stage.file_import.tick(time.monotonic() + PATIENCE_S + 1)
     assert {path for path, _, _ in stage.told} == set(paths[:-1]), "who waits behind it too"
     stage.begin(paths[-1])
     assert stage.told[-1][0] == paths[-1], "nobody else is kept waiting for it"
@@ -221,19 +223,21 @@ def test_a_disk_that_does_not_answer_is_given_up_until_it_does(hung: Hung) -> No
         stage.until_told(1)
         if isinstance(stage.told[0][1], Nack):
             stage.told.clear()
-            stage._news.get(timeout=30)()
+            stage._mailbox.get(timeout=30)()
     assert stage.told[0][1] == Got(file.sha256)
-    assert not any(stage.spool.has(Owned("ana", stage.asked(p).sha256)) for p in paths)
+    assert not any(stage.spool.has(UserFile("ana", stage.asked(p).sha256)) for p in paths)
 
 
 def test_nothing_more_is_copied_to_a_disk_that_is_full(hung: Hung) -> None:
     stage, disk = hung
     files = [stage.begin(stage.file(f"{number}.exr")) for number in range(READERS + 1)]
-    stage.takeover.tick(time.monotonic(), is_full=True)
+    stage.file_import.tick(time.monotonic(), is_full=True)
     assert len(stage.told) == 1, "who waits is told at once"
     disk.back.set()
     stage.until_told(READERS + 1)
-    assert {reply for _, reply, _ in stage.told} == {stage.takeover.refusal(file) for file in files}
+    assert {reply for _, reply, _ in stage.told} == {
+        stage.file_import.refusal(file) for file in files
+    }
     assert not list((stage.spool.folder / "parts").iterdir())
 
 
@@ -254,14 +258,14 @@ def test_nobody_waits_behind_everything_of_somebody_else(hung: Hung) -> None:
 def test_who_leaves_may_come_back_for_the_same_file(stage: Stage) -> None:
     path = stage.file("a.exr", 8 * MAX_CHUNK)
     file = stage.begin(path)
-    stage.takeover.leave([file])
+    stage.file_import.leave([file])
     stage.begin(path)  # as the next connection does
     stage.until_told(2)
     assert Got(file.sha256) in [reply for _, reply, _ in stage.told]
     assert stage.spool.object_path(file).read_bytes() == path.read_bytes()
     waits = [stage.begin(stage.file(f"{n}.exr")) for n in range(READERS + 1)][-1]
-    stage.takeover.leave([waits])
-    assert stage.told[2][1] == stage.takeover.refusal(waits)
+    stage.file_import.leave([waits])
+    assert stage.told[2][1] == stage.file_import.refusal(waits)
     stage.until_told(2 + READERS + 1)
 
 
@@ -278,7 +282,7 @@ def test_without_shares_there_is_no_thread_and_no_answer_but_one(tmp_path: Path)
 def test_a_spool_that_is_full_says_so_as_to_a_put(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(file: Owned, size: int, offset: int, piece: bytes) -> bool:
+    def full(file: UserFile, size: int, offset: int, piece: bytes) -> bool:
         raise SpoolFull("no room")
 
     monkeypatch.setattr(stage.spool, "receive", full)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from voidbridge_backend.daemon.net.replies import Outbox
-from voidbridge_backend.daemon.net.router import Line
+from voidbridge_backend.daemon.net.replies import Replies
+from voidbridge_backend.daemon.net.router import PeerId
 from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Accepted, Message, Pong, Provenance, Refused
 
-ANA, BEN = Line(False, b"ana"), Line(False, b"ben")
+ANA, BEN = PeerId(False, b"ana"), PeerId(False, b"ben")
 ACCEPTED = Accepted("new", JobState.RECEIVING, "", ())
 
 
@@ -17,42 +17,42 @@ class Said:
 
     def __init__(self) -> None:
         self.unsettled = {"new"}
-        self.sent: list[tuple[Line, Message, Frame | None]] = []
-        self.box = Outbox(
+        self.sent: list[tuple[PeerId, Message, Frame | None]] = []
+        self.box = Replies(
             lambda *what: self.sent.append(what), lambda job: job not in self.unsettled
         )
 
-    def messages(self, line: Line) -> list[Message]:
+    def messages(self, line: PeerId) -> list[Message]:
         return [message for to, message, _ in self.sent if to == line]
 
 
 def test_what_is_on_disk_is_said_at_once() -> None:
     said = Said()
-    said.box.say(ANA, Provenance("old"), b"record")
-    said.box.say(ANA, Pong())
+    said.box.send(ANA, Provenance("old"), b"record")
+    said.box.send(ANA, Pong())
     assert said.sent == [(ANA, Provenance("old"), b"record"), (ANA, Pong(), None)]
 
 
 def test_what_is_not_waits_and_so_does_what_follows_on_that_line_only() -> None:
     said = Said()
-    said.box.say(ANA, ACCEPTED)
-    said.box.say(ANA, Provenance("old"), b"record")
-    said.box.say(BEN, Pong())
+    said.box.send(ANA, ACCEPTED)
+    said.box.send(ANA, Provenance("old"), b"record")
+    said.box.send(BEN, Pong())
     assert said.sent == [(BEN, Pong(), None)]
     said.unsettled.clear()
     said.box.release(settled=True)
     assert said.messages(ANA) == [ACCEPTED, Provenance("old")]
     said.box.release(settled=True)
-    said.box.say(ANA, Pong())
+    said.box.send(ANA, Pong())
     assert len(said.sent) == 4, "each once, and then at once again"
 
 
 def test_without_room_each_who_waits_hears_why_once_and_the_rest_as_it_is() -> None:
     said = Said()
     for line in (ANA, BEN):
-        said.box.say(line, ACCEPTED)
-        said.box.say(line, Provenance("new"), b"record")
-        said.box.say(line, Pong())
+        said.box.send(line, ACCEPTED)
+        said.box.send(line, Provenance("new"), b"record")
+        said.box.send(line, Pong())
     said.unsettled.clear()  # it is settled that there is no such job
     said.box.release(settled=False)
     for line in (ANA, BEN):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from voidbridge_backend.daemon.files.rate_limit import BURST_S, Pace
+from voidbridge_backend.daemon.files.rate_limit import BURST_S, RateLimit
 
 
-def sent(pace: Pace, user: str, pieces: list[int], now: float) -> Callable[[float], int]:
+def sent(pace: RateLimit, user: str, pieces: list[int], now: float) -> Callable[[float], int]:
     """Pieces that arrive at once; how many bytes of credit have come back by a time."""
     back: list[int] = []
     for piece in pieces:
@@ -24,18 +24,18 @@ def sent(pace: Pace, user: str, pieces: list[int], now: float) -> Callable[[floa
 
 
 def test_without_a_rate_credit_comes_back_at_once() -> None:
-    assert sent(Pace(0), "ana", [10**9, 10**9], 5.0)(5.0) == 2 * 10**9
+    assert sent(RateLimit(0), "ana", [10**9, 10**9], 5.0)(5.0) == 2 * 10**9
 
 
 @pytest.mark.parametrize("seconds", [1, 3, 10])
 def test_over_any_time_a_user_has_the_rate_and_one_burst(seconds: int) -> None:
-    by = sent(Pace(100), "ana", [10] * 1000, 50.0)
+    by = sent(RateLimit(100), "ana", [10] * 1000, 50.0)
     assert by(50.0) <= 100 * BURST_S
     assert 100 * seconds <= by(50.0 + seconds) <= 100 * (seconds + BURST_S)
 
 
 def test_one_user_does_not_slow_another_down() -> None:
-    pace = Pace(100)
+    pace = RateLimit(100)
     ana = sent(pace, "ana", [100] * 100, 50.0)
     ben = sent(pace, "ben", [100], 50.0)
     assert ben(50.0) == 100
@@ -43,7 +43,7 @@ def test_one_user_does_not_slow_another_down() -> None:
 
 
 def test_credit_comes_back_in_order_and_the_next_time_is_known() -> None:
-    pace = Pace(100)
+    pace = RateLimit(100)
     order: list[str] = []
     for name in "abcd":
         pace.after("ana", 100, 50.0, lambda name=name: order.append(name))  # type: ignore[misc]

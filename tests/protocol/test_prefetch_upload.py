@@ -8,7 +8,7 @@ import pytest
 from voidbridge_artist import client_of, noise, plates, results, shot
 
 from voidbridge_protocol.errors import JobCancelled, SpoolFull, UnreadableFrame
-from voidbridge_protocol.job_client import Listener, Task
+from voidbridge_protocol.job_client import JobTask, Listener
 from voidbridge_protocol.messages import MAX_OFFERED, FrameFile, Limits, Offer, Put, Submit
 from voidbridge_protocol.prefetch_upload import More
 from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
@@ -16,7 +16,7 @@ from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
 SMALL = Limits(chunk=1000, window=4000)
 
 
-def one_by_one(task: Task, daemon: FakeDaemon, until_got: int) -> More:
+def one_by_one(task: JobTask, daemon: FakeDaemon, until_got: int) -> More:
     """Each file when the daemon has the one before; the last ones, from `until_got` on, all at once."""
     files = list(zip(task.request.files, task.sources, strict=True))
     said: list[tuple[FrameFile, Path]] = []
@@ -35,7 +35,7 @@ def one_by_one(task: Task, daemon: FakeDaemon, until_got: int) -> More:
 def test_what_is_made_is_sent_before_the_rest_is_there_and_never_again(tmp_path: Path) -> None:
     task = shot(tmp_path, frames=3)
     with fake_daemon(Script(limits=SMALL)) as daemon, client_of(daemon) as client:
-        ahead = client.send_ahead(one_by_one(task, daemon, until_got=5))
+        ahead = client.prefetch(one_by_one(task, daemon, until_got=5))
         assert len(daemon.objects) >= 4
         assert not any(isinstance(said, Submit) for said in daemon.heard)
         outcome = client.run(task)
@@ -47,14 +47,14 @@ def test_only_what_the_daemon_lacks_is_sent_ahead(tmp_path: Path) -> None:
     task = shot(tmp_path)
     with fake_daemon() as daemon, client_of(daemon) as client:
         client.run(task)
-        assert client.send_ahead(one_by_one(task, daemon, until_got=4)).uploaded == 0
+        assert client.prefetch(one_by_one(task, daemon, until_got=4)).uploaded == 0
 
 
 def test_a_daemon_that_dies_meanwhile_is_told_everything_again(tmp_path: Path) -> None:
     task = shot(tmp_path, frames=3)
     script = Script(limits=SMALL, dies_at=(3000, 9000))
     with fake_daemon(script) as daemon, client_of(daemon) as client:
-        client.send_ahead(one_by_one(task, daemon, until_got=6))
+        client.prefetch(one_by_one(task, daemon, until_got=6))
         client.run(task)
         assert daemon.lives == 3
     assert results(tmp_path) == plates(tmp_path)
@@ -67,7 +67,7 @@ def test_many_files_are_offered_in_parts(tmp_path: Path) -> None:
     files = [(FrameFile("plate", i, f"{i:064x}", 100), source) for i in range(count)]
     batches = [files, None]
     with fake_daemon(Script(deaf_to=frozenset({Put}))) as daemon, client_of(daemon) as client:
-        client.send_ahead(lambda: batches.pop(0), engine="void")
+        client.prefetch(lambda: batches.pop(0), engine="void")
         client.jobs()  # answered behind the offers
         offers = [said for said in daemon.heard if isinstance(said, Offer)]
     assert [len(said.files) for said in offers] == [MAX_OFFERED, 5]
@@ -78,7 +78,7 @@ def test_a_daemon_that_takes_nothing_ahead_is_kept_until_there_is_a_request(tmp_
     task = shot(tmp_path)
     calls = iter([list(zip(task.request.files, task.sources, strict=True)), [], None])
     with fake_daemon(Script(capabilities=())) as daemon, client_of(daemon) as client:
-        assert client.send_ahead(lambda: next(calls)).uploaded == 0
+        assert client.prefetch(lambda: next(calls)).uploaded == 0
         assert daemon.taken == 0
         client.run(task)
     assert results(tmp_path) == plates(tmp_path)
@@ -94,7 +94,7 @@ def test_a_disk_that_is_full_is_the_requests_affair(tmp_path: Path) -> None:
                 return [files.pop(0)]
             return [] if not daemon.taken else None
 
-        client.send_ahead(more)
+        client.prefetch(more)
         with pytest.raises(SpoolFull):
             client.run(task)
 
@@ -105,7 +105,7 @@ def test_what_goes_wrong_while_files_are_made_ends_it(tmp_path: Path) -> None:
 
     with fake_daemon() as daemon, client_of(daemon) as client:
         with pytest.raises(UnreadableFrame, match="1002"):
-            client.send_ahead(fails)
+            client.prefetch(fails)
         with pytest.raises(JobCancelled, match="being rendered"):
-            client.send_ahead(list, Listener(should_cancel=lambda: True))
+            client.prefetch(list, Listener(should_cancel=lambda: True))
         assert client.jobs() == []

@@ -6,13 +6,13 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-from voidbridge_backend.daemon.jobs.index import Roll
+from voidbridge_backend.daemon.jobs.index import JobIndex
 from voidbridge_backend.daemon.jobs.store import Row
 from voidbridge_protocol.lifecycle import JobState
 
 
 def test_the_counts_are_those_of_the_rows() -> None:
-    chance, roll = random.Random(1), Roll()
+    chance, roll = random.Random(1), JobIndex()
     for turn in range(500):
         job = f"j{chance.randrange(20)}"
         row = Row(job, turn, f"u{int(job[1:]) % 3}", 0, JobState.RECEIVING, 1, 1, "echo")

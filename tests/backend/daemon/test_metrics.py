@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from voidbridge_backend.daemon.observe.metrics import health
-from voidbridge_backend.daemon.workers.supervisor import Post
+from voidbridge_backend.daemon.workers.supervisor import DeviceStatus
 from voidbridge_protocol.errors import SpoolFull
 
 
-def post(state: str, device: str = "cpu", why: str = "") -> Post:
-    return Post(device, state, "", 0.04, why)
+def post(state: str, device: str = "cpu", why: str = "") -> DeviceStatus:
+    return DeviceStatus(device, state, "", 0.04, why)
 
 
 @pytest.mark.parametrize("state", ["ready", "busy"])

@@ -15,9 +15,9 @@ from voidbridge_stage import SECONDS, eventually
 from zmq.utils.monitor import recv_monitor_message
 
 from voidbridge_backend.daemon.net.connections import HELLO_S, SILENT_S
-from voidbridge_backend.daemon.net.endpoints import Addresses
+from voidbridge_backend.daemon.net.endpoints import Endpoints
 from voidbridge_backend.daemon.net.log_limit import LINES, MINUTE_S
-from voidbridge_backend.daemon.net.router import Garbled, Gate, Heard
+from voidbridge_backend.daemon.net.router import Malformed, Received, Router
 from voidbridge_protocol.codec import encode
 from voidbridge_protocol.messages import Ping
 
@@ -31,8 +31,8 @@ def place() -> Iterator[str]:
 
 
 @pytest.fixture
-def gate(place: str) -> Iterator[Gate]:
-    made = Gate(Addresses.of(place), None, most_strangers=2)
+def router(place: str) -> Iterator[Router]:
+    made = Router(Endpoints.of(place), None, max_unauthenticated=2)
     yield made
     made.close()
 
@@ -45,54 +45,54 @@ def client(place: str) -> Iterator[Socket]:
         yield made
 
 
-def garbled(gate: Gate, count: int) -> list[Garbled]:
+def garbled(router: Router, count: int) -> list[Malformed]:
     """So many that were heard."""
-    found: list[Garbled] = []
+    found: list[Malformed] = []
     until = time.monotonic() + SECONDS
     while len(found) < count:
         assert time.monotonic() < until, f"{len(found)} of {count} came"
-        found += [heard for heard in gate.heard() if isinstance(heard, Garbled)]
+        found += [heard for heard in router.receive() if isinstance(heard, Malformed)]
     return found
 
 
 def test_who_is_refused_all_the_time_does_not_fill_the_log(
-    gate: Gate, client: Socket, caplog: pytest.LogCaptureFixture
+    router: Router, client: Socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    gate.tick(time.monotonic() + MINUTE_S)
+    router.tick(time.monotonic() + MINUTE_S)
     for _ in range(300):
         client.send(b"nothing")
-        (rude,) = garbled(gate, 1)
-        gate.refusal(rude.line, rude.peer, rude.error)
-        gate._strikes.clear()  # as if it came on a new connection each time
+        (rude,) = garbled(router, 1)
+        router.refusal(rude.line, rude.peer, rude.error)
+        router._strikes.clear()  # as if it came on a new connection each time
     assert caplog.text.count("refused:") == LINES
-    gate.tick(time.monotonic() + 3 * MINUTE_S)
+    router.tick(time.monotonic() + 3 * MINUTE_S)
     assert f"{300 - LINES} lines were not written" in caplog.text
 
 
 class Person:
     """Somebody who has finished the handshake. One connection is all: ZeroMQ is not to try again."""
 
-    def __init__(self, place: str, gate: Gate) -> None:
+    def __init__(self, place: str, router: Router) -> None:
         self._context = zmq.Context()
         self.end = self._context.socket(zmq.DEALER)
         self.end.linger, self.end.reconnect_ivl = 0, -1
-        self._bell = self.end.get_monitor_socket(
+        self._wakeup = self.end.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
         self.end.connect(place)
-        assert eventually(lambda: list(gate.heard()) or self._bell.poll(0))
-        assert recv_monitor_message(self._bell)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        list(gate.heard())
+        assert eventually(lambda: list(router.receive()) or self._wakeup.poll(0))
+        assert recv_monitor_message(self._wakeup)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        list(router.receive())
 
     def say(self) -> None:
         self.end.send_multipart([bytes(frame) for frame in encode(Ping())])
 
-    def is_hung_up_on(self, gate: Gate, seconds: float = SECONDS) -> bool:
+    def is_hung_up_on(self, router: Router, seconds: float = SECONDS) -> bool:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            list(gate.heard())
-            if self._bell.poll(10):
+            list(router.receive())
+            if self._wakeup.poll(10):
                 return True
         return False
 
@@ -102,46 +102,46 @@ class Person:
 
 
 @pytest.fixture
-def people(place: str, gate: Gate) -> Iterator[list[Person]]:
-    made = [Person(place, gate) for _ in range(2)]
+def people(place: str, router: Router) -> Iterator[list[Person]]:
+    made = [Person(place, router) for _ in range(2)]
     yield made
     for each in made:
         each.close()
 
 
 def test_who_finishes_the_handshake_and_says_nothing_is_hung_up_on(
-    gate: Gate, people: list[Person]
+    router: Router, people: list[Person]
 ) -> None:
     silent, talking = people
     talking.say()
-    (heard,) = eventually(lambda: list(gate.heard()))
-    assert isinstance(heard, Heard)
-    gate.knows(heard)
+    (heard,) = eventually(lambda: list(router.receive()))
+    assert isinstance(heard, Received)
+    router.mark_authenticated(heard)
 
     def passes(seconds: float) -> None:
         """The daemon looks every second."""
         while clock[0] < seconds:
             clock[0] += 1.1
-            gate.tick(began + clock[0])
+            router.tick(began + clock[0])
 
     began, clock = time.monotonic(), [0.0]
-    gate.tick(began)
+    router.tick(began)
     passes(HELLO_S - 5)
-    assert not silent.is_hung_up_on(gate, 0.1)
+    assert not silent.is_hung_up_on(router, 0.1)
     passes(HELLO_S + 5)
-    assert silent.is_hung_up_on(gate)
+    assert silent.is_hung_up_on(router)
     passes(SILENT_S - 5)
-    assert not talking.is_hung_up_on(gate, 0.1)
+    assert not talking.is_hung_up_on(router, 0.1)
     passes(SILENT_S + 5)
-    assert talking.is_hung_up_on(gate)
+    assert talking.is_hung_up_on(router)
 
 
 def test_a_newcomer_is_let_in_and_the_oldest_who_said_nothing_goes(
-    gate: Gate, place: str, people: list[Person]
+    router: Router, place: str, people: list[Person]
 ) -> None:
     first, second = people
-    people.append(Person(place, gate))
-    assert first.is_hung_up_on(gate)
-    assert not second.is_hung_up_on(gate, 0.1)
+    people.append(Person(place, router))
+    assert first.is_hung_up_on(router)
+    assert not second.is_hung_up_on(router, 0.1)
     people[-1].say()
-    assert eventually(lambda: list(gate.heard()))
+    assert eventually(lambda: list(router.receive()))

@@ -11,12 +11,12 @@ from voidbridge_backend.daemon.workers.watchdog import (
     MISSED,
     PROBE_S,
     STRIKES_S,
-    Patience,
-    Pulse,
-    Standing,
+    DeviceHealth,
+    Heartbeat,
+    Timeouts,
 )
 
-PATIENCE = Patience(start=10, load=100, first=50, step=5)
+PATIENCE = Timeouts(start=10, load=100, first=50, step=5)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ PATIENCE = Patience(start=10, load=100, first=50, step=5)
     ],
 )
 def test_the_limit_is_that_of_the_stage(stage: str, patience: float) -> None:
-    pulse = Pulse(PATIENCE, 1000.0)
+    pulse = Heartbeat(PATIENCE, 1000.0)
     pulse.step(2000.0, stage)
     assert not pulse.hangs(2000.0 + patience)
     assert pulse.hangs(2000.1 + patience)
@@ -42,7 +42,7 @@ def test_the_limit_is_that_of_the_stage(stage: str, patience: float) -> None:
 
 
 def test_a_worker_that_never_gets_ready_hangs_and_an_idle_one_never() -> None:
-    pulse = Pulse(PATIENCE, 0.0)
+    pulse = Heartbeat(PATIENCE, 0.0)
     assert pulse.hangs(10.1)
     pulse.step(10.2, IDLE)
     assert not pulse.hangs(1e9)
@@ -52,7 +52,7 @@ def test_a_worker_that_never_gets_ready_hangs_and_an_idle_one_never() -> None:
 def test_an_engine_whose_pace_is_known_has_five_steps_and_a_least_time(
     pace: float, patience: float
 ) -> None:
-    pulse, now = Pulse(PATIENCE, 0.0), 0.0
+    pulse, now = Heartbeat(PATIENCE, 0.0), 0.0
     for number in range(200):
         now += pace if number % 10 else 20 * pace  # some take longer, which is not its pace
         pulse.step(now, "removing")
@@ -63,7 +63,7 @@ def test_an_engine_whose_pace_is_known_has_five_steps_and_a_least_time(
 
 
 def test_a_worker_counts_as_stalled_two_heartbeats_after_its_last_step() -> None:
-    pulse = Pulse(PATIENCE, 0.0)
+    pulse = Heartbeat(PATIENCE, 0.0)
     pulse.step(0.0, "removing")
     assert not pulse.stalls(49.0)  # nobody knows how long it takes
     for now in range(1, 5):
@@ -79,7 +79,7 @@ def test_a_worker_counts_as_stalled_two_heartbeats_after_its_last_step() -> None
 
 
 def test_other_signs_of_life_are_no_steps_but_put_off_the_end() -> None:
-    pulse = Pulse(PATIENCE, 0.0)
+    pulse = Heartbeat(PATIENCE, 0.0)
     for now in (0.0, 2.0, 4.0, 6.0):
         pulse.step(now, "removing")
         for part in range(20):
@@ -89,7 +89,7 @@ def test_other_signs_of_life_are_no_steps_but_put_off_the_end() -> None:
 
 
 def test_three_failures_of_the_device_within_ten_minutes_are_quarantine() -> None:
-    device = Standing()
+    device = DeviceHealth()
     for now in (0.0, 299.0):
         device.failed(now, "a bus error")
         assert not device.why
@@ -100,7 +100,7 @@ def test_three_failures_of_the_device_within_ten_minutes_are_quarantine() -> Non
 
 
 def test_three_failures_over_a_day_are_not() -> None:
-    device = Standing()
+    device = DeviceHealth()
     for hour in range(24):
         device.failed(3600.0 * hour, "a power cut")
         device.ended_well()
@@ -108,7 +108,7 @@ def test_three_failures_over_a_day_are_not() -> None:
 
 
 def test_one_job_that_kills_every_worker_is_not_the_fault_of_the_device() -> None:
-    device = Standing()
+    device = DeviceHealth()
     for now in range(6):
         device.failed(float(now), "a crash", job="poison")
     assert not device.why
@@ -119,7 +119,7 @@ def test_one_job_that_kills_every_worker_is_not_the_fault_of_the_device() -> Non
 
 
 def test_pauses_grow_until_a_job_ends_well() -> None:
-    device = Standing()
+    device = DeviceHealth()
     now = 0.0
     for pause in (*BACKOFF_S, BACKOFF_S[-1]):
         now += STRIKES_S
@@ -132,7 +132,7 @@ def test_pauses_grow_until_a_job_ends_well() -> None:
 
 
 def test_the_way_back_is_a_start_that_succeeds_and_then_probation() -> None:
-    device = Standing()
+    device = DeviceHealth()
     for _ in range(3):
         device.failed(0.0, "gone")
     device.failed(PROBE_S, "still gone")  # the probe failed
@@ -145,10 +145,10 @@ def test_the_way_back_is_a_start_that_succeeds_and_then_probation() -> None:
 
 
 def test_a_pardon_forgets_everything() -> None:
-    device = Standing()
+    device = DeviceHealth()
     for _ in range(5):
         device.failed(0.0, "gone")
-    device.pardon()
+    device.reset_quarantine()
     assert device.may_start(0.0)
     device.failed(1.0, "gone")
     assert not device.why

@@ -12,26 +12,26 @@ import pytest
 from voidbridge_stage import environment, make_shot
 
 from voidbridge_backend.exr.header import plate_part, read_header
-from voidbridge_backend.render.decode_limits import Allowance
-from voidbridge_backend.render.inputs import Source
+from voidbridge_backend.render.decode_limits import DecodeLimits
+from voidbridge_backend.render.inputs import InputFiles
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
 
-def source(folder: Path, allowance: Allowance) -> Source:
+def source(folder: Path, allowance: DecodeLimits) -> InputFiles:
     """One plate of 64 x 48."""
     shot = make_shot(folder, range(1001, 1002))
-    return Source({"plate": {1001: shot.file("plate", 1001)}}, allowance)
+    return InputFiles({"plate": {1001: shot.file("plate", 1001)}}, allowance)
 
 
 @pytest.mark.parametrize("pixels", [0, 64 * 48])
 def test_a_picture_that_is_allowed_is_read(tmp_path: Path, pixels: int) -> None:
-    found = source(tmp_path, Allowance(pixels, 1 << 30))
+    found = source(tmp_path, DecodeLimits(pixels, 1 << 30))
     assert found.header("plate", 1001).parts[0].data_window.width == 64
     assert found.read("plate", 1001, plate_part).window.height == 48
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) -> None:
-    found = source(tmp_path, Allowance(64 * 48 - 1))
+    found = source(tmp_path, DecodeLimits(64 * 48 - 1))
     for ask in (
         lambda: found.header("plate", 1001),
         lambda: found.read("plate", 1001, lambda header: pytest.fail("chosen and decoded")),
@@ -44,7 +44,7 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) ->
 GROWS = """
 import threading
 import numpy as np
-from voidbridge_backend.render.decode_limits import Allowance
+from voidbridge_backend.render.decode_limits import DecodeLimits
 from voidbridge_protocol.errors import UnreadableFrame
 
 MB = 1 << 20
@@ -53,7 +53,7 @@ def grow(megabytes):
     return np.ones(megabytes * MB, np.uint8)
 
 held = grow(300)  # what was there before does not count
-allowance = Allowance(growth=100 * MB)
+allowance = DecodeLimits(growth=100 * MB)
 with allowance.decoding():
     fits = grow(50)
 try:
@@ -98,7 +98,7 @@ def test_a_decode_that_takes_too_much_memory_is_stopped_and_nothing_else_is() ->
 RESERVES = """
 import ctypes, mmap, resource
 import numpy as np
-from voidbridge_backend.render.decode_limits import Allowance, _data_bytes
+from voidbridge_backend.render.decode_limits import DecodeLimits, _data_bytes
 from voidbridge_protocol.errors import UnreadableFrame
 
 MB = 1 << 20
@@ -110,7 +110,7 @@ before = _data_bytes()
 assert libc.mmap(None, 1 << 40, 0, RESERVED, -1, 0) not in (None, ctypes.c_void_p(-1).value)
 assert _data_bytes() - before < MB, "what is only reserved was counted"
 
-allowance = Allowance(growth=100 * MB)
+allowance = DecodeLimits(growth=100 * MB)
 with allowance.decoding():
     fits = np.ones(50 * MB, np.uint8)
 try:

@@ -15,11 +15,11 @@ from voidbridge_artist import client_of, noise, plates, results, shot
 from voidbridge_protocol.errors import NotHere
 from voidbridge_protocol.job_client import Listener
 from voidbridge_protocol.messages import (
-    MAX_HANDED,
+    MAX_IMPORTS,
     MAX_PATH,
     Credit,
     FrameFile,
-    HandOver,
+    ImportFile,
     Limits,
     Message,
     Nack,
@@ -106,10 +106,10 @@ def test_a_name_that_is_no_text_cannot_be_said(tmp_path: Path) -> None:
 
 def test_what_the_daemon_sees_too_is_not_sent(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    listener = Listener(handed_over=lambda done, of: told.append((done, of)))
+    listener = Listener(imported=lambda done, of: told.append((done, of)))
     with fake_daemon(Script(shares=(str(tmp_path),))) as daemon, client_of(daemon) as client:
         outcome = client.run(shot(tmp_path, frames=5), listener)
-        assert (outcome.uploaded, outcome.handed_over, daemon.taken) == (0, 10, 0)
+        assert (outcome.uploaded, outcome.imported, daemon.taken) == (0, 10, 0)
         assert not any(isinstance(said, Put) for said in daemon.heard)
     assert told == [(done, 10) for done in range(1, 11)]
     assert results(tmp_path) == plates(tmp_path)
@@ -119,15 +119,15 @@ def test_what_lies_elsewhere_is_sent_and_its_path_is_not_said(tmp_path: Path) ->
     other = tmp_path / "other"
     with fake_daemon(Script(shares=(str(other),))) as daemon, client_of(daemon) as client:
         outcome = client.run(shot(tmp_path))
-        assert (outcome.uploaded, outcome.handed_over) == (4 * 2500, 0)
-        assert not any(isinstance(said, HandOver) for said in daemon.heard)
+        assert (outcome.uploaded, outcome.imported) == (4 * 2500, 0)
+        assert not any(isinstance(said, ImportFile) for said in daemon.heard)
     assert results(tmp_path) == plates(tmp_path)
 
 
 class SeesNothing(FakeDaemon):
     """Its disk is not mounted."""
 
-    def _took(self, asked: HandOver) -> Message:
+    def _took(self, asked: ImportFile) -> Message:
         return Nack(asked.sha256, 0, NotHere.code, "no")
 
 
@@ -139,8 +139,8 @@ def test_what_the_daemon_cannot_open_is_sent_instead(tmp_path: Path) -> None:
             outcome = client.run(shot(tmp_path))
     finally:
         daemon.stop()
-    asked = [said.sha256 for said in daemon.heard if isinstance(said, HandOver)]
-    assert (outcome.uploaded, outcome.handed_over) == (4 * 2500, 0)
+    asked = [said.sha256 for said in daemon.heard if isinstance(said, ImportFile)]
+    assert (outcome.uploaded, outcome.imported) == (4 * 2500, 0)
     assert len(asked) == len(set(asked)) == 4, "each is tried once"
     assert results(tmp_path) == plates(tmp_path)
 
@@ -155,16 +155,16 @@ def test_files_come_before_their_job_in_the_same_way(tmp_path: Path) -> None:
                 return [files.pop()]
             return [] if len(daemon.objects) < 4 else None
 
-        ahead = client.send_ahead(more)
+        ahead = client.prefetch(more)
         outcome = client.run(task)
-    assert (ahead.handed_over, outcome.handed_over, daemon.taken) == (4, 0, 0)
+    assert (ahead.imported, outcome.imported, daemon.taken) == (4, 0, 0)
     assert results(tmp_path) == plates(tmp_path)
 
 
 class Slow(FakeDaemon):
     """Answers no hand-over in its first life."""
 
-    def _took(self, asked: HandOver) -> Message:
+    def _took(self, asked: ImportFile) -> Message:
         return super()._took(asked) if self.lives > 1 else Credit(0)
 
 
@@ -182,8 +182,8 @@ def test_a_new_epoch_asks_for_a_new_proof(tmp_path: Path) -> None:
             outcome = client.run(task)
     finally:
         daemon.stop()
-    asked = [said for said in daemon.heard if isinstance(said, HandOver)]
-    assert outcome.handed_over == 1
+    asked = [said for said in daemon.heard if isinstance(said, ImportFile)]
+    assert outcome.imported == 1
     assert len({said.proof for said in asked}) == len(asked) == 2
     assert shared.read_bytes() == (tmp_path / "out" / "result.1002.exr").read_bytes()
 
@@ -191,7 +191,7 @@ def test_a_new_epoch_asks_for_a_new_proof(tmp_path: Path) -> None:
 def test_a_daemon_that_names_no_folder_is_told_no_path(tmp_path: Path) -> None:
     with fake_daemon(Script(capabilities=())) as daemon, client_of(daemon) as client:
         assert client.run(shot(tmp_path)).uploaded == 4 * 2500
-        assert not any(isinstance(said, HandOver) for said in daemon.heard)
+        assert not any(isinstance(said, ImportFile) for said in daemon.heard)
 
 
 # -- as state, without a daemon -----------------------------------------------------------------------
@@ -207,18 +207,18 @@ def upload_of(folder: Path, count: int) -> tuple[Upload, list[FrameFile]]:
 
 def test_a_few_are_on_their_way_at_once(tmp_path: Path) -> None:
     upload, files = upload_of(tmp_path, 5)
-    said = [upload.next_hand_over() for _ in range(MAX_HANDED)]
+    said = [upload.next_import() for _ in range(MAX_IMPORTS)]
     assert all(said)
-    assert upload.next_hand_over() is None
+    assert upload.next_import() is None
     assert upload.next_chunk() is None, "nothing of them is sent meanwhile"
     assert upload.confirmed(files[0].sha256)
-    assert upload.next_hand_over()
-    assert (upload.handed_over, upload.to_hand_over, upload.total) == (1, 10, 0)
+    assert upload.next_import()
+    assert (upload.imported, upload.to_hand_over, upload.total) == (1, 10, 0)
 
 
 def test_a_refused_file_goes_on_where_the_daemon_stands(tmp_path: Path) -> None:
     upload, files = upload_of(tmp_path, 1)
-    assert upload.next_hand_over()
+    assert upload.next_import()
     upload.refused(Nack(files[0].sha256, 500, NotHere.code, "no"))
     upload.granted(10_000)
     sent = upload.next_chunk()
@@ -231,7 +231,7 @@ def test_a_refused_file_goes_on_where_the_daemon_stands(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_is_left_to_the_sending_which_says_so(tmp_path: Path) -> None:
     upload, _ = upload_of(tmp_path, 1)
     (tmp_path / "matte.1001.exr").unlink()
-    said = upload.next_hand_over()
+    said = upload.next_import()
     assert said
     assert said[0].path.endswith("plate.1001.exr")
     assert upload.total == 2500

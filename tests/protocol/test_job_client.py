@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from voidbridge_protocol.connection import Peer, Wire
+from voidbridge_protocol.connection import Peer, ServerConnection
 from voidbridge_protocol.job_client import Fetch, Listener
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import (
@@ -28,7 +28,7 @@ RESULT = bytes(range(5 * PIECE))
 
 
 class Script:
-    """Plays a `Wire` to a daemon with one result, whose pieces are there as soon as they are asked for."""
+    """A `ServerConnection` to a daemon with one result. Pieces arrive as soon as they are asked for."""
 
     def __init__(self) -> None:
         limits = Limits(chunk=PIECE, window=2 * PIECE)
@@ -38,15 +38,15 @@ class Script:
         self.asked_when_served: list[int] = []
         """For each piece, how many were asked for when the client took it."""
 
-    def say(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
         """Nothing of what a client says on the control socket changes this script."""
 
-    def say_bulk(self, message: Message) -> bool:
+    def send_bulk(self, message: Message) -> bool:
         if isinstance(message, Get):
             self.asked.append(message.offset)
         return True
 
-    def listen(self, timeout_ms: int) -> Iterator[tuple[Message, bytes | None]]:
+    def receive(self, timeout_ms: int) -> Iterator[tuple[Message, bytes | None]]:
         if not self.asked:
             yield (
                 Ready(JOB, (ResultFile(1, hashlib.sha256(RESULT).hexdigest(), len(RESULT)),)),
@@ -68,7 +68,9 @@ def test_the_next_piece_is_asked_for_before_what_came_with_the_last_is_dealt_wit
     tmp_path: Path,
 ) -> None:
     script = Script()
-    fetch = Fetch(cast(Wire, script), JOB, lambda frame: tmp_path / f"{frame}.exr", Listener())
+    fetch = Fetch(
+        cast(ServerConnection, script), JOB, lambda frame: tmp_path / f"{frame}.exr", Listener()
+    )
 
     fetch.carry_out()
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.daemon.files.cleanup import SWEEP_S, Janitor
-from voidbridge_backend.daemon.files.io_threads import Disk
+from voidbridge_backend.daemon.files.cleanup import SWEEP_S, Cleanup
+from voidbridge_backend.daemon.files.io_threads import IoThreads
 from voidbridge_backend.daemon.files.retention import DAY_S, Policy
-from voidbridge_backend.daemon.files.spool import Owned, Spool
-from voidbridge_backend.daemon.jobs.service import Ledger
+from voidbridge_backend.daemon.files.spool import Spool, UserFile
+from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.jobs.store import Store
 from voidbridge_protocol.errors import UnknownJob
 from voidbridge_protocol.lifecycle import JobState
@@ -37,12 +37,12 @@ class House:
         self.news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.spool = Spool(folder)
         self.store = Store(folder / "jobs.db")
-        self.ledger = Ledger(self.store, self.spool, ("echo",), policy.keep_free)
-        self.ledger.recover()
-        self.disk = Disk(self.spool, self.news.put)
+        self.job_service = JobService(self.store, self.spool, ("echo",), policy.keep_free)
+        self.job_service.recover()
+        self.disk = IoThreads(self.spool, self.news.put)
         self.watched: set[str] = set()
-        self.janitor = Janitor(
-            self.ledger, self.spool, self.disk, policy, lambda job: job in self.watched
+        self.cleanup = Cleanup(
+            self.job_service, self.spool, self.disk, policy, lambda job: job in self.watched
         )
         self.now = 0.0
         self.closed = False
@@ -50,14 +50,14 @@ class House:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self.ledger.settle()
+            self.job_service.commit()
             self.disk.close()
             self.store.close()
 
     def sweep(self) -> None:
         """One sweep, to its end."""
         self.now += SWEEP_S + 1
-        self.janitor.tick(self.now)
+        self.cleanup.tick(self.now)
         self.news.get(timeout=10)()
         self.news.get(timeout=10)()
 
@@ -68,7 +68,7 @@ class House:
                 data = self.content(name, role, frame)
                 files.append(FrameFile(role, frame, sha(data), len(data)))
         made = Request(1, frames, Settings(engine="echo"), tuple(files))
-        return self.ledger.submit(user, made, 0, False).job, made
+        return self.job_service.submit(user, made, 0, False).job, made
 
     @staticmethod
     def content(name: str, role: str, frame: int) -> bytes:
@@ -78,23 +78,23 @@ class House:
         for role in ("matte", "plate"):
             for frame in range(1, frames + 1):
                 data = self.content(name, role, frame)
-                file = Owned(user, sha(data))
+                file = UserFile(user, sha(data))
                 self.spool.receive(file, len(data), 0, data)
-                self.spool.settle(file)
-                self.ledger.file_arrived(file)
+                self.spool.finalize(file)
+                self.job_service.file_arrived(file)
 
     def done(self, name: str, user: str = "ana", fetched: bool = True) -> str:
         job, _ = self.submit(name, user)
         self.send(name, user)
-        self.ledger.device_ready("cpu")
+        self.job_service.device_ready("cpu")
         for frame in (1, 2):
             self.spool.job_folder(job)
             self.spool.result_path(job, frame).write_bytes(b"result" * 100)
-            self.ledger.finished_frame(job, ResultFile(frame, sha(b"result" * 100), 600))
-        self.ledger.done(job)
-        self.ledger.scheduler.device_lost("cpu")
+            self.job_service.finished_frame(job, ResultFile(frame, sha(b"result" * 100), 600))
+        self.job_service.done(job)
+        self.job_service.scheduler.device_lost("cpu")
         if fetched:
-            self.ledger.fetched(job)
+            self.job_service.fetched(job)
         return job
 
     def age(self, days: float) -> None:
@@ -103,8 +103,8 @@ class House:
         for path in self.folder.rglob("*"):
             if path.is_file() and "jobs.db" not in path.name:
                 os.utime(path, (when, when))
-        for job in self.ledger.jobs():
-            self.ledger._write(replace(self.ledger._row(job), used=when))
+        for job in self.job_service.jobs():
+            self.job_service._write(replace(self.job_service._row(job), used=when))
 
     def files(self, *kinds: str) -> int:
         folders = [self.folder / kind for kind in kinds or ("objects", "parts", "jobs", "trash")]
@@ -122,15 +122,15 @@ def test_what_was_fetched_goes_after_its_days_with_its_frames_and_its_row(house:
     job = house.done("one")
     house.age(6)
     house.sweep()
-    assert house.ledger.status(job).state is JobState.DONE
+    assert house.job_service.status(job).state is JobState.DONE
     assert house.files() == 6
     house.age(8)
     house.sweep()
     assert house.files() == 0
     with pytest.raises(UnknownJob):
-        house.ledger.status(job)
+        house.job_service.status(job)
     assert house.store.rows() == []
-    assert house.janitor.swept == house.janitor.used + 2 * 600 + sum(
+    assert house.cleanup.swept == house.cleanup.used + 2 * 600 + sum(
         len(house.content("one", role, frame)) for role in ("matte", "plate") for frame in (1, 2)
     )
 
@@ -141,7 +141,7 @@ def test_results_that_nobody_fetched_stay_though_their_frames_go(house: House) -
     house.sweep()
     assert house.files("jobs") == 2
     assert house.files("objects") == 0
-    assert house.ledger.status(job).state is JobState.DONE
+    assert house.job_service.status(job).state is JobState.DONE
 
 
 def test_unless_the_owner_gives_them_a_time(tmp_path: Path) -> None:
@@ -161,14 +161,14 @@ def test_nothing_goes_that_a_job_needs_or_a_client_waits_for(house: House) -> No
     house.watched.add(watched)
     running, _ = house.submit("running")
     house.send("running")
-    house.ledger.device_ready("cpu")
+    house.job_service.device_ready("cpu")
     queued, _ = house.submit("queued")
     house.send("queued")
     house.age(1000)
     house.sweep()
     assert (house.files("objects"), house.files("jobs")) == (8, 2)  # the frames of the watched go
     for job in (running, queued, watched):
-        house.ledger.status(job)
+        house.job_service.status(job)
 
 
 def test_a_file_of_two_users_stays_with_the_one_who_needs_it(house: House) -> None:
@@ -178,7 +178,7 @@ def test_a_file_of_two_users_stays_with_the_one_who_needs_it(house: House) -> No
     house.age(1000)
     house.sweep()
     assert house.files("objects") == 4
-    assert all(house.spool.has(Owned("ben", file)) for _, file in house.store.claims())
+    assert all(house.spool.has(UserFile("ben", file)) for _, file in house.store.claims())
 
 
 def test_a_full_disk_lets_the_oldest_go_first(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_full_disk_lets_the_oldest_go_first(tmp_path: Path) -> None:
     house.age(3)
     house.sweep()
     assert (house.files("jobs"), house.files("objects")) == (2, 0)
-    assert len(house.ledger.jobs()) == 1
+    assert len(house.job_service.jobs()) == 1
     house.close()
 
 
@@ -197,7 +197,7 @@ def test_room_is_made_when_it_is_asked_for(house: House) -> None:
     house.sweep()
     assert house.files() == 6
     called: list[int] = []
-    house.janitor.make_room(1 << 60, lambda: called.append(house.files()))
+    house.cleanup.make_room(1 << 60, lambda: called.append(house.files()))
     house.news.get(timeout=10)()
     house.news.get(timeout=10)()
     assert called == [0]
@@ -205,19 +205,19 @@ def test_room_is_made_when_it_is_asked_for(house: House) -> None:
 
 def test_an_upload_that_nobody_goes_on_with_is_given_up_after_its_days(house: House) -> None:
     job, made = house.submit("left")
-    name = Owned("ana", made.files[0].sha256)
+    name = UserFile("ana", made.files[0].sha256)
     house.spool.receive(name, made.files[0].size, 0, b"left")
     house.spool.pause(name)
     house.age(6)
     house.sweep()
-    assert (house.files("parts"), len(house.ledger.jobs())) == (1, 1)
+    assert (house.files("parts"), len(house.job_service.jobs())) == (1, 1)
     house.age(8)
     house.sweep()
     house.age(8)
     house.sweep()  # the part is nobody's only now
-    assert (house.files(), house.ledger.jobs()) == (0, [])
+    assert (house.files(), house.job_service.jobs()) == (0, [])
     with pytest.raises(UnknownJob):
-        house.ledger.status(job)
+        house.job_service.status(job)
 
 
 def test_what_a_killed_daemon_had_forgotten_half_is_gone_at_the_next_start(house: House) -> None:
@@ -225,7 +225,7 @@ def test_what_a_killed_daemon_had_forgotten_half_is_gone_at_the_next_start(house
     house.store.forget(job)  # and then the power went
     house.close()
     again = House(house.folder, POLICY)
-    assert again.ledger.jobs() == []
+    assert again.job_service.jobs() == []
     assert again.files("jobs") == 0
     again.sweep()
     assert again.files("trash") == 0
@@ -244,9 +244,9 @@ def test_frames_of_a_spool_of_version_1_are_found_by_their_owners(house: House) 
         drawer.rmdir()
     house.close()
     again = House(house.folder, POLICY)
-    assert again.ledger.status(job).state is JobState.QUEUED
-    assert again.ledger.status(other).state is JobState.QUEUED
-    assert all(again.spool.has(Owned("ana", file.sha256)) for file in made.files)
+    assert again.job_service.status(job).state is JobState.QUEUED
+    assert again.job_service.status(other).state is JobState.QUEUED
+    assert all(again.spool.has(UserFile("ana", file.sha256)) for file in made.files)
     again.sweep()
     assert again.files() == 8
     again.close()

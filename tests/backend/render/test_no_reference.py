@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new_file import new_file
-from voidbridge_backend.quality.no_reference import Findings, Inspection, glimpse, step_for
+from voidbridge_backend.quality.no_reference import Findings, Inspection, frame_stats, step_for
 
 Pixels = NDArray[np.float32]
 RunShot = Callable[..., Any]
@@ -40,7 +40,7 @@ def inspected(change: Callable[[int, Pixels], Pixels], alpha: Pixels = HOLE) -> 
     for frame in FRAMES:
         light = plate(frame)
         result = np.where(alpha[..., None] > 0, change(frame, light.copy()), light)
-        seen = glimpse(frame, result, alpha, (0, 0), step_for(HEIGHT, WIDTH), 0)
+        seen = frame_stats(frame, result, alpha, (0, 0), step_for(HEIGHT, WIDTH), 0)
         inspection.add(seen)
     return inspection.findings()
 
@@ -121,7 +121,7 @@ def test_rectangles_that_move_are_compared_where_they_overlap(corner: tuple[int,
         shown = np.where(HOLE[..., None] > 0, own_grain(frame, light), light)
         at = corner[0] + down, corner[1] + right
         alpha = np.ascontiguousarray(HOLE[cut])
-        inspection.add(glimpse(frame, np.ascontiguousarray(shown[cut]), alpha, at, 2, 0))
+        inspection.add(frame_stats(frame, np.ascontiguousarray(shown[cut]), alpha, at, 2, 0))
     found = inspection.findings()
     assert found.warnings == ()
     assert found.warp_error < 3 * found.warp_error_outside

@@ -13,7 +13,7 @@ from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.cleanplate.camera import Camera
 from voidbridge_backend.engines.cleanplate.geometry import Box
 from voidbridge_backend.engines.cleanplate.tone import Tone
-from voidbridge_backend.engines.cleanplate.transient_removal import LOOK_PIXELS, Lasting
+from voidbridge_backend.engines.cleanplate.transient_removal import LOOK_PIXELS, TransientRemoval
 from voidbridge_backend.parallel import Pool
 
 PASSER = 1003
@@ -62,7 +62,7 @@ def lasting(clip: Square) -> Pixels:
         free = cv2.resize((~hidden).view(np.uint8) * np.uint8(255), camera.size)
         camera.add(frame, tone.grey8(small), free)
     with Pool() as pool:
-        return Lasting(PASSER, clip, camera, tone, pool).seen(whole, light, hidden, 32)
+        return TransientRemoval(PASSER, clip, camera, tone, pool).seen(whole, light, hidden, 32)
 
 
 SIZES = [(96, 160), (560, 900)]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from voidbridge_backend.daemon.observe import http as monitoring
-from voidbridge_backend.daemon.observe.http import Monitor
-from voidbridge_backend.daemon.observe.metrics import Vitals
+from voidbridge_backend.daemon.observe.http import HttpServer
+from voidbridge_backend.daemon.observe.metrics import Metrics
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.messages import Device, Health
 
@@ -22,18 +22,18 @@ GONE = Health(False, (), code="daemon.no-device", text="cpu is in quarantine: fi
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
-def vitals(health: Health) -> Vitals:
+def metrics(health: Health) -> Metrics:
     ended = {("failed", "job.engine"): 2, ("done", ""): 7}
-    return Vitals(health, {"queued": 3, "running": 1}, ended, 1000, 500, 4, 2)
+    return Metrics(health, {"queued": 3, "running": 1}, ended, 1000, 500, 4, 2)
 
 
 @pytest.fixture
-def monitor() -> Iterator[Monitor]:
-    with Monitor(0, "voidbridge test") as made:
+def monitor() -> Iterator[HttpServer]:
+    with HttpServer(0, "voidbridge test") as made:
         yield made
 
 
-def get(monitor: Monitor, path: str, **headers: str) -> tuple[int, str]:
+def get(monitor: HttpServer, path: str, **headers: str) -> tuple[int, str]:
     url = f"http://127.0.0.1:{monitor.port}{path}"
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
@@ -44,27 +44,27 @@ def get(monitor: Monitor, path: str, **headers: str) -> tuple[int, str]:
 
 
 def test_it_is_alive_while_the_daemon_tells_how_it_does(
-    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+    monitor: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert get(monitor, "/health/live")[0] == 503
-    monitor.publish(vitals(READY))
+    monitor.publish(metrics(READY))
     assert get(monitor, "/health/live")[0] == 200
     monkeypatch.setattr(monitoring, "ALIVE_S", 0.0)  # a daemon whose thread hangs
     assert get(monitor, "/health/live")[0] == 503
     assert get(monitor, "/health/ready")[0] == 503
 
 
-def test_alive_is_not_ready(monitor: Monitor) -> None:
-    monitor.publish(vitals(GONE))
+def test_alive_is_not_ready(monitor: HttpServer) -> None:
+    monitor.publish(metrics(GONE))
     code, said = get(monitor, "/health/ready")
     assert (code, json.loads(said)["code"]) == (503, "daemon.no-device")
     assert get(monitor, "/health/live")[0] == 200
-    monitor.publish(vitals(READY))
+    monitor.publish(metrics(READY))
     assert get(monitor, "/health/ready")[0] == 200
 
 
-def test_what_is_counted_can_be_read_by_prometheus_and_is_described(monitor: Monitor) -> None:
-    monitor.publish(vitals(READY))
+def test_what_is_counted_can_be_read_by_prometheus_and_is_described(monitor: HttpServer) -> None:
+    monitor.publish(metrics(READY))
     code, said = get(monitor, "/metrics")
     assert code == 200
     values = dict(line.rsplit(" ", 1) for line in said.splitlines() if line[:1] != "#")
@@ -82,23 +82,23 @@ def test_what_is_counted_can_be_read_by_prometheus_and_is_described(monitor: Mon
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/metrics/../etc/passwd", "/health/live?x=1"])
-def test_there_is_nothing_else(monitor: Monitor, path: str) -> None:
+def test_there_is_nothing_else(monitor: HttpServer, path: str) -> None:
     assert get(monitor, path)[0] == 404
 
 
-def test_a_browser_that_was_sent_here_by_another_name_is_turned_away(monitor: Monitor) -> None:
-    monitor.publish(vitals(READY))
+def test_a_browser_that_was_sent_here_by_another_name_is_turned_away(monitor: HttpServer) -> None:
+    monitor.publish(metrics(READY))
     for path in ("/health/live", "/health/ready", "/metrics"):
         assert get(monitor, path, Host="films.example:80")[0] == 403
 
 
 @pytest.mark.parametrize("verb", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD", "CONNECT"])
-def test_there_is_nothing_to_be_done_here(monitor: Monitor, verb: str) -> None:
+def test_there_is_nothing_to_be_done_here(monitor: HttpServer, verb: str) -> None:
     with socket.create_connection(("127.0.0.1", monitor.port)) as end:
         end.sendall(f"{verb} /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert b" 501 " in end.recv(200)
 
 
-def test_a_port_that_is_taken_is_named(monitor: Monitor) -> None:
+def test_a_port_that_is_taken_is_named(monitor: HttpServer) -> None:
     with pytest.raises(RequestError, match=f"127.0.0.1:{monitor.port}"):
-        Monitor(monitor.port, "another")
+        HttpServer(monitor.port, "another")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import full_disk
 
-from voidbridge_backend.daemon.files.spool import Owned, Spool
+from voidbridge_backend.daemon.files.spool import Spool, UserFile
 from voidbridge_backend.daemon.jobs.missing_files import MOST_PARTIAL
 from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Start
-from voidbridge_backend.daemon.jobs.service import Ledger
+from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.jobs.store import Row, Store
 from voidbridge_protocol.errors import (
     BadSetting,
@@ -53,41 +53,41 @@ class Box:
     def open(self) -> None:
         self.spool = Spool(self.folder)
         self.store = Store(self.folder / "jobs.db")
-        self.ledger = Ledger(self.store, self.spool, ("echo",))
-        self.ledger.recover()
+        self.job_service = JobService(self.store, self.spool, ("echo",))
+        self.job_service.recover()
 
     def reopen(self) -> None:
         """What kill -9 leaves after a turn: nothing is closed in order, only the lock goes with the process."""
-        assert self.ledger.settle()
+        assert self.job_service.commit()
         self.store.close()
         self.open()
 
     def send(self, made: Request, *indices: int, user: str = "ana") -> None:
         for index in indices or range(len(made.files)):
             file = made.files[index]
-            name = Owned(user, file.sha256)
+            name = UserFile(user, file.sha256)
             assert self.spool.receive(name, file.size, 0, content(file.role, file.frame))
-            self.spool.settle(name)
-            self.ledger.file_arrived(name)
+            self.spool.finalize(name)
+            self.job_service.file_arrived(name)
 
     def submit(self, made: Request, user: str = "ana", again: bool = False) -> str:
-        return self.ledger.submit(user, made, 0, again).job
+        return self.job_service.submit(user, made, 0, again).job
 
     def finish(self, job: str) -> None:
-        status = self.ledger.status(job)
+        status = self.job_service.status(job)
         for frame in range(status.first, status.first + status.frames):
             self.spool.job_folder(job)
             self.spool.result_path(job, frame).write_bytes(b"result %d" % frame)
-            self.ledger.finished_frame(job, ResultFile(frame, f"{frame:064x}", 11))
-        self.ledger.done(job)
+            self.job_service.finished_frame(job, ResultFile(frame, f"{frame:064x}", 11))
+        self.job_service.done(job)
 
     def written(self) -> list[Row]:
         """What the table holds after a turn."""
-        assert self.ledger.settle()
+        assert self.job_service.commit()
         return self.store.rows()
 
     def state(self, job: str) -> JobState:
-        return self.ledger.status(job).state
+        return self.job_service.status(job).state
 
 
 @pytest.fixture
@@ -97,51 +97,53 @@ def box(tmp_path: Path) -> Box:
 
 def test_files_are_taken_ahead_of_their_job_unless_there_is_no_room(box: Box) -> None:
     asked = request()
-    partly = Owned("ana", asked.files[1].sha256)
+    partly = UserFile("ana", asked.files[1].sha256)
     box.spool.receive(partly, asked.files[1].size, 0, content("matte", 1002)[:5])
     box.send(asked, 0)
-    assert box.ledger.lacking("ana", asked.files) == ([1, 2, 3, 4, 5], [(1, 5)])
-    assert box.ledger.lacking("ben", asked.files[:2]) == ([0, 1], [])
-    assert not box.ledger.is_wanted(partly)
-    box.ledger.keep_free = 1 << 60
-    assert box.ledger.lacking("ana", asked.files) == ([], [])
+    assert box.job_service.missing("ana", asked.files) == ([1, 2, 3, 4, 5], [(1, 5)])
+    assert box.job_service.missing("ben", asked.files[:2]) == ([0, 1], [])
+    assert not box.job_service.is_wanted(partly)
+    box.job_service.keep_free = 1 << 60
+    assert box.job_service.missing("ana", asked.files) == ([], [])
 
 
 def test_a_job_waits_for_its_files_and_then_for_a_device(box: Box) -> None:
     made = request()
-    found = box.ledger.submit("ana", made, 0, False)
+    found = box.job_service.submit("ana", made, 0, False)
     assert (found.state, found.need, found.partial) == (JobState.RECEIVING, list(range(6)), [])
     box.send(made, 0, 1, 2, 3, 4)
     assert box.state(found.job) is JobState.RECEIVING
-    assert box.ledger.submit("ana", made, 0, False).need == [5]
+    assert box.job_service.submit("ana", made, 0, False).need == [5]
     box.send(made, 5)
     assert box.state(found.job) is JobState.QUEUED
-    box.ledger.device_ready("cpu")
+    box.job_service.device_ready("cpu")
     assert box.state(found.job) is JobState.RUNNING
-    assert box.ledger.orders == [Start(found.job, "cpu")]
+    assert box.job_service.orders == [Start(found.job, "cpu")]
 
 
 def test_half_a_file_is_not_asked_for_twice(box: Box) -> None:
     made = request()
     box.submit(made)
     file = made.files[2]
-    box.spool.receive(Owned("ana", file.sha256), file.size, 0, content(file.role, file.frame)[:5])
-    assert box.ledger.submit("ana", made, 0, False).partial == [(2, 5)]
+    box.spool.receive(
+        UserFile("ana", file.sha256), file.size, 0, content(file.role, file.frame)[:5]
+    )
+    assert box.job_service.submit("ana", made, 0, False).partial == [(2, 5)]
 
 
 def test_a_done_job_is_answered_again_without_running(box: Box) -> None:
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
+    box.job_service.device_ready("cpu")
     box.finish(job)
-    box.ledger.orders.clear()
-    assert box.ledger.submit("ana", made, 0, False).state is JobState.DONE
-    assert box.ledger.orders == []
-    assert [result.frame for result in box.ledger.results_of(job)] == [1001, 1002, 1003]
+    box.job_service.orders.clear()
+    assert box.job_service.submit("ana", made, 0, False).state is JobState.DONE
+    assert box.job_service.orders == []
+    assert [result.frame for result in box.job_service.results_of(job)] == [1001, 1002, 1003]
 
-    assert box.ledger.submit("ana", made, 0, True).state is JobState.RUNNING
-    assert box.ledger.results_of(job) == []
+    assert box.job_service.submit("ana", made, 0, True).state is JobState.RUNNING
+    assert box.job_service.results_of(job) == []
 
 
 def test_one_request_of_two_users_is_two_jobs_and_two_uploads(box: Box) -> None:
@@ -149,11 +151,11 @@ def test_one_request_of_two_users_is_two_jobs_and_two_uploads(box: Box) -> None:
     made = request()
     ana = box.submit(made, "ana")
     box.send(made, 0, 1, 2)
-    box.spool.receive(Owned("ana", made.files[3].sha256), made.files[3].size, 0, b"the")
-    found = box.ledger.submit("ben", made, 0, False)
+    box.spool.receive(UserFile("ana", made.files[3].sha256), made.files[3].size, 0, b"the")
+    found = box.job_service.submit("ben", made, 0, False)
     assert found.job != ana
     assert (found.need, found.partial) == (list(range(6)), [])
-    assert not box.ledger.is_wanted(Owned("cat", made.files[0].sha256))
+    assert not box.job_service.is_wanted(UserFile("cat", made.files[0].sha256))
     box.send(made, 3, 4, 5)
     assert (box.state(ana), box.state(found.job)) == (JobState.QUEUED, JobState.RECEIVING)
     box.send(made, user="ben")
@@ -166,7 +168,7 @@ def test_a_restart_takes_up_every_job_where_it_was(box: Box, when: str) -> None:
     job = box.submit(made)
     box.send(made, *([] if when != "receiving" else [0, 1]))
     if when in ("running", "done"):
-        box.ledger.device_ready("cpu")
+        box.job_service.device_ready("cpu")
     if when == "done":
         box.finish(job)
     box.reopen()
@@ -174,20 +176,20 @@ def test_a_restart_takes_up_every_job_where_it_was(box: Box, when: str) -> None:
     assert box.state(job).value == after
     assert box.submit(made) == job
     if when == "receiving":
-        assert box.ledger.submit("ana", made, 0, False).need == [2, 3, 4, 5]
+        assert box.job_service.submit("ana", made, 0, False).need == [2, 3, 4, 5]
         box.send(made, 2, 3, 4, 5)
     if when != "done":
-        box.ledger.device_ready("cpu")
+        box.job_service.device_ready("cpu")
         box.finish(job)
-    assert len(box.ledger.results_of(job)) == 3
+    assert len(box.job_service.results_of(job)) == 3
 
 
 def test_a_restart_finishes_a_cancel(box: Box) -> None:
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
-    box.ledger.cancel(job)
+    box.job_service.device_ready("cpu")
+    box.job_service.cancel(job)
     assert box.state(job) is JobState.CANCELLING
     box.reopen()
     assert box.state(job) is JobState.CANCELLED
@@ -199,34 +201,34 @@ def test_a_file_that_arrives_after_a_cancel_disturbs_nobody(box: Box) -> None:
     longer = request(1001, 1004)
     other = box.submit(longer)
     box.send(longer, 0)
-    box.ledger.cancel(job)
+    box.job_service.cancel(job)
     box.send(longer, *range(1, 8))
     assert (box.state(job), box.state(other)) == (JobState.CANCELLED, JobState.QUEUED)
-    assert not box.ledger.is_wanted(Owned("ana", "0" * 64))
+    assert not box.job_service.is_wanted(UserFile("ana", "0" * 64))
 
 
 def test_pressing_the_button_while_a_cancel_is_under_way_runs_the_job_afterwards(box: Box) -> None:
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
-    box.ledger.cancel(job)
-    assert Interrupt(job, "cpu") in box.ledger.orders
+    box.job_service.device_ready("cpu")
+    box.job_service.cancel(job)
+    assert Interrupt(job, "cpu") in box.job_service.orders
     assert box.submit(made) == job
-    box.ledger.cancelled(job)
+    box.job_service.cancelled(job)
     assert box.state(job) is JobState.RUNNING
-    assert box.ledger.orders[-1] == Start(job, "cpu")
+    assert box.job_service.orders[-1] == Start(job, "cpu")
 
 
 def test_a_cancel_after_that_button_is_the_last_word(box: Box) -> None:
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
-    box.ledger.cancel(job)
+    box.job_service.device_ready("cpu")
+    box.job_service.cancel(job)
     box.submit(made)
-    box.ledger.cancel(job)
-    box.ledger.cancelled(job)
+    box.job_service.cancel(job)
+    box.job_service.cancelled(job)
     assert box.state(job) is JobState.CANCELLED
 
 
@@ -234,13 +236,13 @@ def test_only_a_done_job_can_have_been_fetched_and_that_is_written_down(box: Box
     made = request()
     job = box.submit(made)
     with pytest.raises(RequestError, match="receiving"):
-        box.ledger.fetched(job)
+        box.job_service.fetched(job)
     box.send(made)
-    box.ledger.device_ready("cpu")
+    box.job_service.device_ready("cpu")
     box.finish(job)
     assert not box.written()[0].fetched
-    box.ledger.fetched(job)
-    box.ledger.fetched(job)
+    box.job_service.fetched(job)
+    box.job_service.fetched(job)
     assert box.written()[0].fetched
     box.submit(made, again=True)
     assert not box.written()[0].fetched
@@ -250,8 +252,8 @@ def test_a_job_that_was_done_before_its_cancel_arrived_is_done(box: Box) -> None
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
-    box.ledger.cancel(job)
+    box.job_service.device_ready("cpu")
+    box.job_service.cancel(job)
     box.submit(made)
     box.finish(job)
     assert box.state(job) is JobState.DONE
@@ -263,15 +265,15 @@ def test_a_failed_job_says_why_after_a_restart_and_runs_when_it_is_submitted_aga
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
-    box.ledger.failed(job, EngineFailed("no light", "Switch it on."))
+    box.job_service.device_ready("cpu")
+    box.job_service.failed(job, EngineFailed("no light", "Switch it on."))
     box.reopen()
-    status = box.ledger.status(job)
+    status = box.job_service.status(job)
     assert (status.state, status.code, status.text, status.hint) == (
         JobState.FAILED, "job.engine", "no light", "Switch it on.",
     )  # fmt: skip
     box.submit(made)
-    status = box.ledger.status(job)
+    status = box.job_service.status(job)
     assert (status.state, status.code, status.text) == (JobState.QUEUED, "", "")
 
 
@@ -279,15 +281,15 @@ def test_a_second_attempt_announces_only_what_differs(box: Box) -> None:
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
+    box.job_service.device_ready("cpu")
     first = ResultFile(1001, "a" * 64, 5)
-    box.ledger.finished_frame(job, first)
-    box.ledger.device_lost("cpu", WorkerDied("it ended"))
-    box.ledger.device_ready("cpu")
-    box.ledger.finished_frame(job, first)
-    assert box.ledger.results == [(job, first)]
-    box.ledger.finished_frame(job, replace(first, sha256="b" * 64))
-    assert len(box.ledger.results) == 2
+    box.job_service.finished_frame(job, first)
+    box.job_service.device_lost("cpu", WorkerDied("it ended"))
+    box.job_service.device_ready("cpu")
+    box.job_service.finished_frame(job, first)
+    assert box.job_service.results == [(job, first)]
+    box.job_service.finished_frame(job, replace(first, sha256="b" * 64))
+    assert len(box.job_service.results) == 2
 
 
 def test_a_job_that_is_tried_too_often_fails_of_what_it_died_of_last(box: Box) -> None:
@@ -295,9 +297,9 @@ def test_a_job_that_is_tried_too_often_fails_of_what_it_died_of_last(box: Box) -
     job = box.submit(made)
     box.send(made)
     for cause in (WorkerDied("a crash"), WorkerHung("no step for 9 s"), DeviceFailed("gone")):
-        box.ledger.device_ready("cpu")
-        box.ledger.device_lost("cpu", cause)
-    status = box.ledger.status(job)
+        box.job_service.device_ready("cpu")
+        box.job_service.device_lost("cpu", cause)
+    status = box.job_service.status(job)
     assert (status.state, status.code) == (JobState.FAILED, "job.device")
     assert status.text == "tried 3 times; the last time gone"
     assert status.warnings == (
@@ -311,27 +313,30 @@ def test_a_queued_job_says_why_nothing_is_started(box: Box) -> None:
     made = request()
     job = box.submit(made)
     box.send(made)
-    assert box.ledger.news([job]) == [job]
-    assert box.ledger.news([job]) == []
-    box.ledger.obstruct("devices", NoDevice("cpu is in quarantine: fire", "Put it out."))
-    status = box.ledger.status(job)
+    assert box.job_service.changed_jobs([job]) == [job]
+    assert box.job_service.changed_jobs([job]) == []
+    box.job_service.set_blocked("devices", NoDevice("cpu is in quarantine: fire", "Put it out."))
+    status = box.job_service.status(job)
     assert (status.state, status.code, status.text, status.hint) == (
         JobState.QUEUED, "daemon.no-device", "cpu is in quarantine: fire", "Put it out.",
     )  # fmt: skip
-    assert box.ledger.news([job]) == [job]
-    box.ledger.device_ready("cpu")
-    box.ledger.obstruct("disk", SpoolFull("no room"))
-    box.ledger.obstruct("devices", None)
-    assert (box.state(job), box.ledger.status(job).code) == (JobState.QUEUED, "daemon.spool-full")
-    box.ledger.obstruct("disk", None)
-    assert (box.state(job), box.ledger.status(job).code) == (JobState.RUNNING, "")
+    assert box.job_service.changed_jobs([job]) == [job]
+    box.job_service.device_ready("cpu")
+    box.job_service.set_blocked("disk", SpoolFull("no room"))
+    box.job_service.set_blocked("devices", None)
+    assert (box.state(job), box.job_service.status(job).code) == (
+        JobState.QUEUED,
+        "daemon.spool-full",
+    )
+    box.job_service.set_blocked("disk", None)
+    assert (box.state(job), box.job_service.status(job).code) == (JobState.RUNNING, "")
 
 
 def test_an_engine_that_is_not_here_is_refused_with_those_that_are(box: Box) -> None:
     made = replace(request(), settings=Settings(engine="magic"))
     with pytest.raises(BadSetting, match=r"magic.*echo"):
         box.submit(made)
-    assert box.ledger.jobs() == []
+    assert box.job_service.jobs() == []
 
 
 def test_a_job_that_the_disk_cannot_take_is_refused_with_the_numbers(box: Box) -> None:
@@ -339,7 +344,7 @@ def test_a_job_that_the_disk_cannot_take_is_refused_with_the_numbers(box: Box) -
     huge = replace(made.files[0], size=1 << 60)
     with pytest.raises(SpoolFull, match="GB"):
         box.submit(replace(made, files=(huge, *made.files[1:])))
-    assert box.ledger.jobs() == []
+    assert box.job_service.jobs() == []
 
 
 def test_a_job_that_the_table_cannot_take_is_gone_again(box: Box) -> None:
@@ -348,11 +353,11 @@ def test_a_job_that_the_table_cannot_take_is_gone_again(box: Box) -> None:
     box.written()
     job = box.submit(made)
     with full_disk(0):
-        assert not box.ledger.settle()
-    assert [box.ledger.user_of(each) for each in box.ledger.jobs()] == ["ben"]
+        assert not box.job_service.commit()
+    assert [box.job_service.user_of(each) for each in box.job_service.jobs()] == ["ben"]
     with pytest.raises(UnknownJob):
-        box.ledger.status(job)
-    assert not box.ledger.is_wanted(Owned("ana", made.files[0].sha256))
+        box.job_service.status(job)
+    assert not box.job_service.is_wanted(UserFile("ana", made.files[0].sha256))
     assert box.submit(made) == job
     assert sorted(row.user for row in box.written()) == ["ana", "ben"]
 
@@ -361,7 +366,7 @@ def test_results_stay_when_the_table_cannot_take_the_job_once_more(box: Box) -> 
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
+    box.job_service.device_ready("cpu")
     box.finish(job)
     before = box.written()
     with full_disk(0), pytest.raises(SpoolFull, match="table"):
@@ -377,17 +382,17 @@ def test_nobody_is_told_where_the_spool_lies(box: Box) -> None:
     made = request()
     job = box.submit(made)
     box.send(made)
-    box.ledger.device_ready("cpu")
+    box.job_service.device_ready("cpu")
     place = box.spool.result_path(job, 1001)
-    box.ledger.warned(job, f"{place} was slow")
-    box.ledger.failed(job, DiskFull(f"{place} cannot be written: 0 MB are free"))
-    status = box.ledger.status(job)
+    box.job_service.warned(job, f"{place} was slow")
+    box.job_service.failed(job, DiskFull(f"{place} cannot be written: 0 MB are free"))
+    status = box.job_service.status(job)
     assert status.text == f"SPOOL/jobs/{job}/1001.exr cannot be written: 0 MB are free"
     assert status.warnings == (f"SPOOL/jobs/{job}/1001.exr was slow",)
 
 
 def test_an_unknown_job_is_said_to_be_unknown(box: Box) -> None:
-    for ask in (box.ledger.status, box.ledger.cancel, box.ledger.results_of):
+    for ask in (box.job_service.status, box.job_service.cancel, box.job_service.results_of):
         with pytest.raises(UnknownJob):
             ask("nobody")
 
@@ -397,9 +402,9 @@ def test_the_list_of_half_files_stays_small(box: Box) -> None:
     box.submit(made)
     for file in made.files:
         box.spool.receive(
-            Owned("ana", file.sha256), file.size, 0, content(file.role, file.frame)[:3]
+            UserFile("ana", file.sha256), file.size, 0, content(file.role, file.frame)[:3]
         )
-        box.spool.pause(Owned("ana", file.sha256))
-    found = box.ledger.submit("ana", made, 0, False)
+        box.spool.pause(UserFile("ana", file.sha256))
+    found = box.job_service.submit("ana", made, 0, False)
     assert len(found.need) == len(made.files)
     assert found.partial == [(index, 3) for index in range(MOST_PARTIAL)]

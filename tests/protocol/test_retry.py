@@ -12,21 +12,21 @@ from voidbridge_protocol.connection import ConnectionLost
 from voidbridge_protocol.errors import JobCancelled, NoProgress
 from voidbridge_protocol.job_client import Listener
 from voidbridge_protocol.messages import Get, Limits, Message, Put, Submit
-from voidbridge_protocol.retry import LONGEST_PAUSE_S, MOST, STEADY_S, Losses
+from voidbridge_protocol.retry import LONGEST_PAUSE_S, MOST, STEADY_S, RetryPolicy
 from voidbridge_protocol.testing import Script, fake_daemon
 
 GONE = ConnectionLost("the daemon closed the connection")
 
 
 def test_a_connection_that_brings_something_is_followed_by_the_next_at_once() -> None:
-    kept = Losses("ipc://box", 0.0)
+    kept = RetryPolicy("ipc://box", 0.0)
     for turn in range(100):
         kept.connected(turn)
         assert kept.lost(GONE, ("bytes", turn), turn + 0.5) == 0.0
 
 
 def test_without_anything_new_the_pauses_grow_and_have_an_end() -> None:
-    kept = Losses("ipc://box", 0.0)
+    kept = RetryPolicy("ipc://box", 0.0)
     assert kept.lost(GONE, "here", 1.0) == 0.0
     kept.connected(100.0)
     pauses = [kept.lost(GONE, "here", 100.0) for _ in range(MOST - 1)]
@@ -39,7 +39,7 @@ def test_without_anything_new_the_pauses_grow_and_have_an_end() -> None:
 
 @pytest.mark.parametrize("what", ["something new", "a long connection"])
 def test_one_good_connection_forgives_all(what: str) -> None:
-    kept, now, reached = Losses("ipc://box", 0.0), 0.0, 0
+    kept, now, reached = RetryPolicy("ipc://box", 0.0), 0.0, 0
     for turn in range(50):
         kept.connected(now)
         good = turn % (MOST - 1) == 0

@@ -17,7 +17,7 @@ from voidbridge_backend.exr.new_file import new_file
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.quality import jod as colorvideovdp
 from voidbridge_backend.quality.no_reference import MARGIN
-from voidbridge_backend.quality.report import Files, Verdict, review, settings_of
+from voidbridge_backend.quality.report import Files, QualityReport, review, settings_of
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
 from voidbridge_protocol.messages import Settings
@@ -68,7 +68,7 @@ def files(tmp_path: Path) -> Callable[..., Files]:
     return write
 
 
-def reviewed(files: Files, picture: Path | None = None) -> Verdict:
+def reviewed(files: Files, picture: Path | None = None) -> QualityReport:
     return review(files, AS_DRAWN, picture, lambda done, of: None)
 
 

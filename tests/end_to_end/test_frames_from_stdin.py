@@ -1,4 +1,4 @@
-"""`run --growing`: frames travel while a host renders the others."""
+"""`run --frames-from-stdin`: frames travel while a host renders the others."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Child:
 @pytest.fixture
 def child(shot: Any, tmp_path: Path, daemon: Any, request: Any) -> Iterator[Child]:
     made = Child(
-        *stage.run_words(shot, tmp_path / "r", daemon.address, "--growing", "--json"),
+        *stage.run_words(shot, tmp_path / "r", daemon.address, "--frames-from-stdin", "--json"),
         "--user", request.node.name,
     )  # fmt: skip
     yield made
@@ -119,7 +119,9 @@ def test_what_is_named_wrongly_ends_it(
 
 def test_a_daemon_that_is_killed_meanwhile_is_told_again(shot: Any, tmp_path: Path) -> None:
     with stage.daemon() as daemon:
-        words = stage.run_words(shot, tmp_path / "r", daemon.address, "--growing", "--json")
+        words = stage.run_words(
+            shot, tmp_path / "r", daemon.address, "--frames-from-stdin", "--json"
+        )
         child = Child(*words)
         daemon.wait_for_worker()
         child.say("1001-1003")
