@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from .codec import decode_request
 from .connection import ConnectionLost, Peer, ServerConnection
 from .errors import BadMessage, DaemonUnavailable, UnknownSession
 from .job_client import Fetch, JobTask, Listener, Outcome, Run
@@ -18,15 +19,19 @@ from .messages import (
     PROTOCOL,
     Cancel,
     GetHealth,
+    GetRequest,
     Health,
     Hello,
+    JobRequest,
     Listed,
     ListJobs,
     Query,
+    Request,
     Status,
     Welcome,
 )
 from .prefetch_upload import More, PrefetchUpload
+from .source_guard import SourceGuard
 
 PATIENCE_S = 4.0
 """An artist who presses the button learns within five seconds that nobody answers."""
@@ -83,6 +88,10 @@ class Client:
         """Asks, and says how the job stands then. Raises `UnknownJob`."""
         return self._ask(lambda wire: _status(wire, Cancel(job)))
 
+    def request(self, job: str) -> Request:
+        """The request of a job, as it was submitted. Raises `UnknownJob`."""
+        return self._ask(lambda wire: _request(wire, job))
+
     def jobs(self) -> list[Status]:
         """Every job that the daemon knows, oldest first."""
         return self._ask(_jobs)
@@ -111,8 +120,12 @@ class Client:
     def fetch(
         self, job: str, target: Callable[[int], Path], listener: Listener | None = None
     ) -> Outcome:
-        """Waits for a job that was submitted before and writes its results."""
-        return Fetch(self._give_away(), job, target, listener or Listener()).carry_out()
+        """Waits for a job that was submitted before and writes its results.
+
+        Raises `OverwritesSource` before it replaces a file with the content of one of the job's sources.
+        """
+        sources = SourceGuard(self.request(job).files)
+        return Fetch(self._give_away(), job, target, listener or Listener(), sources).carry_out()
 
     def _ask(self, ask: Callable[[ServerConnection], Answer]) -> Answer:
         """Once more on a new connection when the daemon has gone or forgotten us since the last question."""
@@ -153,6 +166,14 @@ def _status(wire: ServerConnection, question: Query | Cancel) -> Status:
     for message, _ in wire.answers():
         if isinstance(message, Status) and message.job == question.job:
             return message
+    raise AssertionError("answers() ends by raising")
+
+
+def _request(wire: ServerConnection, job: str) -> Request:
+    wire.send(GetRequest(job))
+    for message, payload in wire.answers():
+        if isinstance(message, JobRequest) and message.job == job and payload is not None:
+            return decode_request(payload)
     raise AssertionError("answers() ends by raising")
 
 

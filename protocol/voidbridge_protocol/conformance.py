@@ -42,6 +42,7 @@ from .messages import (
     Get,
     GetHealth,
     GetProvenance,
+    GetRequest,
     Got,
     Health,
     Hello,
@@ -235,7 +236,7 @@ def _refuses_strangers(connection: _Visitor) -> None:
 def _refuses_unknown_jobs(connection: _Visitor) -> None:
     connection.introduced(attach=True)
     job = uuid.uuid4().hex[:24]
-    for message in (Query(job), Watch(job), Cancel(job), GetProvenance(job)):
+    for message in (Query(job), Watch(job), Cancel(job), GetProvenance(job), GetRequest(job)):
         connection.say(message)
         connection.expect_refusal(UnknownJob.code)
     connection.say_bulk(Get(job, 1001, 0, 1))

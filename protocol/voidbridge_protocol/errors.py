@@ -29,6 +29,8 @@
     + BadMatte
     + BadColorSpace
     + UnknownJob
+    + OverwritesSource       a result would replace a file that it is made from
+    + OutputExists           a result would replace a file that is no result
     + BadKey                 a file with a key, or a key as it was typed
   x JobError                 the request is fine, this run of it is not
     + JobCancelled
@@ -216,6 +218,16 @@ class UnknownJob(RequestError):
 class BadKey(RequestError):
     code = "request.key"
     hint = "`voidbridge keys --help` says how keys are made, shown and allowed."
+
+
+class OverwritesSource(RequestError):
+    code = "request.overwrites-source"
+    hint = "Choose another name or folder with -o. A source is never overwritten, not even with --overwrite."
+
+
+class OutputExists(RequestError):
+    code = "request.output-exists"
+    hint = "Choose another name or folder with -o, or add --overwrite to replace these files."
 
 
 class JobError(VoidbridgeError):

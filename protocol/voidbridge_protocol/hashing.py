@@ -9,11 +9,25 @@ import hashlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 Piece = bytes | memoryview
 
+READ_SIZE = 1024 * 1024
+"""Bytes that are read at once."""
 AHEAD = 4
 """Pieces that are waiting to be hashed at most: so many that neither thread waits for the other after each."""
+
+
+def sha256_of(path: Path) -> tuple[str, int]:
+    """SHA-256 of a file in hexadecimal, and its bytes. Raises `OSError`."""
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(READ_SIZE):
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest(), size
 
 
 class Digest:

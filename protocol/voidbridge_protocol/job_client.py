@@ -51,6 +51,7 @@ from .messages import (
     Welcome,
 )
 from .retry import RetryPolicy
+from .source_guard import SourceGuard
 from .transfer import Download, Upload
 
 POLL_MS = 50
@@ -360,7 +361,10 @@ class Run(JobClient):
             self._from_store = message.state is JobState.DONE
             if self._wait:
                 limits = self._wire.welcome.limits
-                self._download = Download(message.job, self._target, limits.chunk, limits.window)
+                sources = SourceGuard(self._task.request.files, self._task.sources)
+                self._download = Download(
+                    message.job, self._target, limits.chunk, limits.window, sources
+                )
             self._listener.accepted(message.job)
         self._state = message.state
         need = indices(message.need, len(self._task.request.files))
@@ -372,15 +376,23 @@ class Fetch(JobClient):
     """Watch and fetch."""
 
     def __init__(
-        self, wire: ServerConnection, job: str, target: Callable[[int], Path], listener: Listener
+        self,
+        wire: ServerConnection,
+        job: str,
+        target: Callable[[int], Path],
+        listener: Listener,
+        sources: SourceGuard | None = None,
     ) -> None:
         super().__init__(wire, target, listener)
         self._job = job
+        self._sources = sources
 
     def begin(self, welcome: Welcome) -> None:
         if self._download is None:
             limits = welcome.limits
-            self._download = Download(self._job, self._target, limits.chunk, limits.window)
+            self._download = Download(
+                self._job, self._target, limits.chunk, limits.window, self._sources
+            )
         self._wire.send(Watch(self._job))
 
     def is_over(self) -> bool:

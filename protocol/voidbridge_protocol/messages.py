@@ -282,6 +282,22 @@ class Cancel(Message):
 
 
 @dataclass(frozen=True)
+class GetRequest(Message):
+    """Client to daemon: which request is this job? Answered by `JobRequest`."""
+
+    kind = "get-request"
+    job: str
+
+
+@dataclass(frozen=True)
+class JobRequest(Message):
+    """Daemon to client. The payload is `Request.canonical()`, as it was submitted."""
+
+    kind = "job-request"
+    job: str
+
+
+@dataclass(frozen=True)
 class GetProvenance(Message):
     """Client to daemon: what the results of a done job are made with. Answered by `Provenance`."""
 
@@ -427,4 +443,4 @@ class Chunk(Message):
 KINDS: dict[str, type[Message]] = {cls.kind: cls for cls in Message.__subclasses__()}
 """Every message by the word that names it on the wire."""
 
-CARRIES_PAYLOAD: frozenset[type[Message]] = frozenset({Submit, Put, Chunk, Provenance})
+CARRIES_PAYLOAD: frozenset[type[Message]] = frozenset({Submit, Put, Chunk, Provenance, JobRequest})

@@ -44,10 +44,12 @@ from .messages import (
     Get,
     GetHealth,
     GetProvenance,
+    GetRequest,
     Got,
     Health,
     Hello,
     ImportFile,
+    JobRequest,
     JoinBulk,
     Limits,
     Listed,
@@ -230,6 +232,8 @@ class FakeDaemon:
                 for job in self._jobs:
                     self._tell(route, self._status(job))
                 self._tell(route, Listed(len(self._jobs)))
+            case GetRequest(job):
+                self._tell(route, JobRequest(job), self._job(job).request.canonical())
             case GetProvenance(job):
                 self._job(job)
                 self._tell(route, Provenance(job), json.dumps({"job": job}).encode())

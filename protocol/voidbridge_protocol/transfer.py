@@ -9,7 +9,6 @@ Both survive a broken connection: they are told so and go on where the other sid
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +20,7 @@ from typing import IO
 
 from .atomic_files import disk_error, publish, temporary
 from .errors import NotHere, TransferFailed, UnreadableFrame
-from .hashing import Digest
+from .hashing import Digest, sha256_of
 from .messages import (
     MAX_IMPORTS,
     MAX_UNANSWERED,
@@ -34,26 +33,21 @@ from .messages import (
     ResultFile,
 )
 from .shared_files import name_of, proof
+from .source_guard import SourceGuard
 
-READ_SIZE = 1024 * 1024
 TRIES = 3
 """A file whose hash never comes out right on the other side is given up after so many."""
 
 
 def hash_file(path: Path, role: str, frame: int) -> FrameFile:
     """The file's name on the wire. Raises `UnreadableFrame`."""
-    digest = hashlib.sha256()
-    size = 0
     try:
-        with path.open("rb") as file:
-            while block := file.read(READ_SIZE):
-                digest.update(block)
-                size += len(block)
+        sha256, size = sha256_of(path)
     except OSError as error:
         raise UnreadableFrame(f"{role} frame {frame}: {path}: {error.strerror}") from error
     if not size:
         raise UnreadableFrame(f"{role} frame {frame}: {path} is empty")
-    return FrameFile(role, frame, digest.hexdigest(), size)
+    return FrameFile(role, frame, sha256, size)
 
 
 class Upload:
@@ -251,8 +245,19 @@ class _Incoming:
 class Download:
     """Results that are announced one by one, fetched in ranges, visible only when whole."""
 
-    def __init__(self, job: str, target: Callable[[int], Path], chunk: int, window: int) -> None:
-        """`target` says where the result of a frame goes. `window` bounds the bytes asked for at once."""
+    def __init__(
+        self,
+        job: str,
+        target: Callable[[int], Path],
+        chunk: int,
+        window: int,
+        sources: SourceGuard | None = None,
+    ) -> None:
+        """`target` says where the result of a frame goes. `window` bounds the bytes asked for at once.
+
+        A file that `sources` knows is never replaced: `OverwritesSource` is raised instead.
+        """
+        self._sources = sources or SourceGuard()
         self._job = job
         self._target = target
         self._chunk = chunk
@@ -358,6 +363,7 @@ class Download:
 
     def _begin(self, result: ResultFile) -> _Incoming:
         target = self._target(result.frame)
+        self._sources.check([target])
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             file = temporary(target).open("wb")

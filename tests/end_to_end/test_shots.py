@@ -172,14 +172,18 @@ def test_a_plate_that_changes_its_format_is_refused(run: Run, tmp_path: Path) ->
 def test_the_plate_is_never_overwritten(run: Run, tmp_path: Path, output: str) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1003))
     before = shot.file("plate", 1001).read_bytes()
-    refused(run(shot, f"{tmp_path}/{output}"), "request.pattern", "overwrite")
+    refused(run(shot, f"{tmp_path}/{output}"), "request.overwrites-source", "overwrite")
     assert shot.file("plate", 1001).read_bytes() == before
 
 
 def test_the_plate_is_not_overwritten_through_a_link(run: Run, tmp_path: Path) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1003))
     (tmp_path / "elsewhere").symlink_to(tmp_path / "in")
-    refused(run(shot, tmp_path / "elsewhere" / "plate.%04d.exr"), "request.pattern", "overwrite")
+    refused(
+        run(shot, tmp_path / "elsewhere" / "plate.%04d.exr"),
+        "request.overwrites-source",
+        "overwrite",
+    )
 
 
 @pytest.mark.parametrize(

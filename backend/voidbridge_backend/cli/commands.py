@@ -29,7 +29,7 @@ from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Settings, Status
 from voidbridge_protocol.transfer import hash_file
 
-from . import local_daemon, status_file
+from . import local_daemon, outputs, status_file
 from .progress import (
     JsonView,
     LogView,
@@ -122,6 +122,7 @@ def run(
     as_json: bool,
     status: Path | None = None,
     growing: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date.
 
@@ -134,7 +135,7 @@ def run(
         assignment = shot.assignment()
         others = [assignment.matte, *([assignment.affected] if assignment.affected else [])]
         result = result_sequence(output, assignment.plate, others)
-        remove(assignment, result, who, to, cancelled, growing)
+        remove(assignment, result, who, to, cancelled, growing, overwrite)
 
 
 def remove(
@@ -144,9 +145,14 @@ def remove(
     to: ProgressView,
     cancelled: threading.Event,
     growing: bool = False,
+    overwrite: bool = False,
 ) -> Outcome:
-    """A shot from files to files, with everything said on `to`."""
+    """A shot from files to files, with everything said on `to`.
+
+    Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is sent.
+    """
     began = time.monotonic()
+    outputs.check_run(assignment, result, overwrite, growing)
     who = who.sharing(sequence.folder for sequence in assignment.roles().values())
     listener = _listener(to, result, cancelled, own=who.is_embedded)
     if growing:
@@ -189,6 +195,7 @@ def _task(
         to.stage("reading frames", done, of)
 
     task = assignment.task(result.path, on_file, listener.should_cancel, hash_of)
+    outputs.check_sources(task.request, result)
     to.event("request", frames=[task.request.first, task.request.last], files=len(task.sources))
     return task
 
@@ -208,14 +215,20 @@ def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
         print(outcome.job)
 
 
-def fetch(who: ClientOptions, job: str, output: str, as_json: bool) -> None:
-    """Waits for a job and writes its results."""
+def fetch(
+    who: ClientOptions, job: str, output: str, as_json: bool, overwrite: bool = False
+) -> None:
+    """Waits for a job and writes its results.
+
+    Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before the first byte is written.
+    """
     result = Sequence.parse(output)
     began = time.monotonic()
     with _watched(as_json) as (to, cancelled):
         with _client(who) as client:
             if result.single is not None:
                 result = replace(result, single=_only_frame(client, job, result))
+            outputs.check_fetch(client.request(job), result, overwrite)
             outcome = client.fetch(job, result.path, _listener(to, result, cancelled))
         _finish(outcome, result, to, began)
 

@@ -115,7 +115,13 @@ def _run_command(found: Any) -> None:
         "run",
         "remove an object from a shot and wait for the result",
         lambda o: commands.run(
-            options.shot(o), options.client(o), o.output, o.json, o.status_file, o.frames_from_stdin
+            options.shot(o),
+            options.client(o),
+            o.output,
+            o.json,
+            o.status_file,
+            o.frames_from_stdin,
+            o.overwrite,
         ),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
@@ -123,6 +129,7 @@ def _run_command(found: Any) -> None:
     run.add_argument(
         "-o", "--output", required=True, metavar="RESULT", help="where the results go, or a folder"
     )
+    _overwrite_option(run)
     run.add_argument(
         "--status-file", type=Path, metavar="FILE", help="keep how it stands in FILE, as JSON"
     )
@@ -141,6 +148,14 @@ def _run_command(found: Any) -> None:
     )
     _shot_options(submit)
     _daemon_options(submit)
+
+
+def _overwrite_option(made: Any) -> None:
+    made.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files that are no results of Voidbridge; sources are never replaced",
+    )
 
 
 def _shot_options(made: Any) -> None:
@@ -294,10 +309,11 @@ def _job_commands(found: Any) -> None:
         found,
         "fetch",
         "wait for a job and write its results",
-        lambda o: commands.fetch(options.client(o), o.job, o.output, o.json),
+        lambda o: commands.fetch(options.client(o), o.job, o.output, o.json, o.overwrite),
     )
     fetch.add_argument("job", metavar="JOB")
     fetch.add_argument("-o", "--output", required=True, metavar="RESULT", help="a sequence")
+    _overwrite_option(fetch)
     _daemon_options(fetch)
     cancel = _command(
         found, "cancel", "stop a job", lambda o: commands.cancel(options.client(o), o.job, o.json)

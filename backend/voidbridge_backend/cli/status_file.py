@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voidbridge_protocol.atomic_files import write_whole
-from voidbridge_protocol.errors import DiskFull, JobCancelled, VoidbridgeError
+from voidbridge_protocol.atomic_files import temporary, write_whole
+from voidbridge_protocol.errors import DiskFull, JobCancelled, OutputExists, VoidbridgeError
 
 from .progress import ProgressView, count, left
 
@@ -121,11 +121,12 @@ class StatusFile:
 def kept(path: Path | None, to: ProgressView, cancelled: threading.Event) -> Iterator[ProgressView]:
     """The screen for a job whose status is kept in `path`; `to` itself where there is none.
 
-    Raises `DiskFull` where the file cannot be written at the start.
+    Raises `DiskFull` where the file cannot be written at the start, `OutputExists` if it is another file.
     """
     if path is None:
         yield to
         return
+    _check_replaceable(path)
     made = StatusFile(path, to, cancelled)
     made.start()
     try:
@@ -140,3 +141,33 @@ def kept(path: Path | None, to: ProgressView, cancelled: threading.Event) -> Ite
         made.end("failed", f"{type(error).__name__}: {error}")
         raise
     made.end("done", "done")
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raises `OutputExists` unless there is no file, or an earlier status file, possibly of a killed command."""
+    if os.path.lexists(path) and not _is_status(path):
+        raise OutputExists(
+            f"{path} exists and is no status file", "Name another file with --status-file."
+        )
+    unfinished = temporary(path)
+    if os.path.lexists(unfinished) and _first_byte(unfinished) not in (b"", b"{"):
+        raise OutputExists(
+            f"{unfinished} exists and is no status file", "Name another file with --status-file."
+        )
+
+
+def _is_status(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"phase", "alive"} <= found.keys()
+
+
+def _first_byte(path: Path) -> bytes | None:
+    """None if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1)
+    except OSError:
+        return None

@@ -19,6 +19,7 @@ from voidbridge_protocol.errors import (
     FrameMismatch,
     JobCancelled,
     MissingFrames,
+    OverwritesSource,
     VoidbridgeError,
 )
 from voidbridge_protocol.job_client import JobTask
@@ -90,11 +91,8 @@ def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Seque
     if plate.single is not None and result.single is not None:
         result = Sequence(result.folder, result.prefix, result.suffix, result.width, plate.single)
     for other in (plate, *others):
-        if _place(result) == _place(other):
-            raise BadPattern(
-                f"the result {result} would overwrite what it is made from",
-                "Choose another name or folder with -o.",
-            )
+        if _is_same(result, other):
+            raise OverwritesSource(f"the result {result} would overwrite what it is made from")
     return result
 
 
@@ -148,5 +146,32 @@ def _hashed(
     return files
 
 
-def _place(sequence: Sequence) -> tuple[Path, str, str]:
-    return sequence.folder.resolve(), sequence.prefix, sequence.suffix
+def _is_same(one: Sequence, other: Sequence) -> bool:
+    """Whether two patterns name the same files, also those that are still to come."""
+    if one.folder.resolve() != other.folder.resolve() and not _is_same_folder(one, other):
+        return False
+    names, others = (one.prefix, one.suffix), (other.prefix, other.suffix)
+    if names == others:
+        return True
+    alike = [name.casefold() for name in names] == [name.casefold() for name in others]
+    return alike and _ignores_case(one.folder)
+
+
+def _is_same_folder(one: Sequence, other: Sequence) -> bool:
+    try:
+        return one.folder.samefile(other.folder)
+    except OSError:
+        return False
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether the file system does; asked of a name that is there. False if there is none with letters."""
+    first = sorted(folder.iterdir())[:1] if folder.is_dir() else []
+    for path in (*first, folder.resolve()):
+        changed = path.with_name(path.name.swapcase())
+        if changed.name != path.name:
+            try:
+                return changed.samefile(path)
+            except OSError:
+                return False
+    return False

@@ -39,9 +39,11 @@ from voidbridge_protocol.messages import (
     Get,
     GetHealth,
     GetProvenance,
+    GetRequest,
     Health,
     Hello,
     ImportFile,
+    JobRequest,
     JoinBulk,
     Limits,
     Listed,
@@ -280,6 +282,8 @@ class Daemon:
                 answer(self._job_service.status(job))
             case ListJobs():
                 session.rest = chain(session.rest or (), self._list(session))
+            case GetRequest(job):
+                answer(JobRequest(job), self._job_service.store.request(job))
             case GetProvenance(job):
                 answer(Provenance(job), self._provenance(job))
             case Fetched(job):

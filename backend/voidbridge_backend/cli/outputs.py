@@ -1,0 +1,95 @@
+"""Decides before any work which existing files a command may replace.
+
+Sources of the job are never replaced. Any other file is replaced only if it is a result of this tool, or if the
+artist gave --overwrite. Standard library only, as for `submission`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from voidbridge_backend.exr.header import read_header
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.errors import OutputExists, VoidbridgeError
+from voidbridge_protocol.messages import Request
+from voidbridge_protocol.source_guard import SourceGuard
+
+from .submission import Submission, sidecar
+
+RESULT_ATTRIBUTE = "voidbridge/version"
+"""Every result carries it in its header."""
+
+
+def check_run(
+    submission: Submission, result: Sequence, overwrite: bool, growing: bool = False
+) -> None:
+    """Before anything is read in full or sent. Raises `OverwritesSource`, `OutputExists`.
+
+    Sources are recognized by where they lie; `check_sources` recognizes their copies once they are hashed.
+    With `growing` and no range, frames may come for which a result's file is there already.
+    """
+    frames = submission.plate.scan()
+    if submission.frames:
+        frames = list(range(submission.frames.first, submission.frames.last + 1))
+    elif growing and result.folder.is_dir():
+        frames = sorted({*frames, *result.scan()})
+    sources = [
+        sequence.path(frame)
+        for sequence in submission.roles().values()
+        for frame in sequence.scan()
+    ]
+    _check(result, frames, SourceGuard(paths=sources), overwrite)
+
+
+def check_sources(request: Request, result: Sequence) -> None:
+    """Raises `OverwritesSource` if a target, or the sidecar, has the content of a source of `request`."""
+    SourceGuard(request.files).check(_targets(result, range(request.first, request.last + 1)))
+
+
+def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:
+    """Before the first byte is written. Raises `OverwritesSource`, `OutputExists`."""
+    frames = range(request.first, request.last + 1)
+    _check(result, frames, SourceGuard(request.files), overwrite)
+
+
+def _check(result: Sequence, frames: Iterable[int], sources: SourceGuard, overwrite: bool) -> None:
+    targets = _targets(result, frames)
+    sources.check(targets)
+    if overwrite:
+        return
+    *pictures, record = targets
+    there = [path for path in pictures if os.path.lexists(path)]
+    foreign = [path for path in there if not is_result(path)]
+    if os.path.lexists(record) and not is_sidecar(record):
+        foreign.append(record)
+    if foreign:
+        count = f"; {len(foreign)} of {len(targets)} files are in the way" if foreign[1:] else ""
+        raise OutputExists(f"{foreign[0]} exists and is no result of Voidbridge{count}")
+
+
+def _targets(result: Sequence, frames: Iterable[int]) -> list[Path]:
+    """The results' files, and the sidecar last."""
+    numbers = frames if result.single is None else [result.single]
+    return [*(result.path(frame) for frame in numbers), sidecar(result)]
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file says in its header that this tool made it."""
+    try:
+        header = read_header(path)
+    except VoidbridgeError:
+        return False
+    names = {attribute.name for part in header.parts for attribute in part.attributes}
+    return RESULT_ATTRIBUTE in names
+
+
+def is_sidecar(path: Path) -> bool:
+    """Whether a file is the record that `run` and `fetch` write beside their results."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and record.get("generator") == "voidbridge"
