@@ -11,9 +11,8 @@ import queue
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from itertools import chain
 
 import zmq
 
@@ -24,7 +23,6 @@ from voidbridge_protocol.errors import (
     DaemonDraining,
     RequestError,
     SpoolFull,
-    UnknownJob,
     VersionMismatch,
     VoidbridgeError,
 )
@@ -46,7 +44,6 @@ from voidbridge_protocol.messages import (
     JobRequest,
     JoinBulk,
     Limits,
-    Listed,
     ListJobs,
     Message,
     Missing,
@@ -157,8 +154,7 @@ class Daemon:
         poller.register(self._wake_end, zmq.POLLIN)
         try:
             while not self._is_over(time.monotonic()):
-                wait = self._pace.next_in(time.monotonic(), POLL_MS / 1000)
-                ready = dict(poller.poll(int(wait * 1000) + 1))
+                ready = dict(poller.poll(self._wait_ms()))
                 if self._wake_end.fileno() in ready:
                     self._drain_mailbox()
                 self._receive()
@@ -174,6 +170,12 @@ class Daemon:
                 self._flush()
         finally:
             self._close()
+
+    def _wait_ms(self) -> int:
+        """How long the next turn may wait for something to happen."""
+        if self._notifications.is_behind:
+            return 0
+        return int(1000 * self._pace.next_in(time.monotonic(), POLL_MS / 1000)) + 1
 
     def _is_over(self, now: float) -> bool:
         """First what runs may come to its end, then it is asked to stop; questions are answered meanwhile."""
@@ -281,7 +283,7 @@ class Daemon:
                 self._worker_pool.execute()
                 answer(self._job_service.status(job))
             case ListJobs():
-                session.rest = chain(session.rest or (), self._list(session))
+                self._notifications.begin_list(session)
             case GetRequest(job):
                 answer(JobRequest(job), self._job_service.store.request(job))
             case GetProvenance(job):
@@ -386,14 +388,6 @@ class Daemon:
         )
         self._worker_pool.execute()
         self._send_status(session.control, made.job)
-
-    def _list(self, session: Session) -> Iterator[Message]:
-        told = 0
-        for job in self._job_service.jobs(session.sees):
-            with suppress(UnknownJob):  # forgotten since the list was begun
-                yield self._job_service.status(job)
-                told += 1
-        yield Listed(told)
 
     def _offered(self, session: Session, offer: Offer) -> Missing:
         most = len(ROLES) * self._limits.frames

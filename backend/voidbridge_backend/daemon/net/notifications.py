@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
 
 from voidbridge_backend.daemon.jobs.service import JobService
-from voidbridge_protocol.messages import Message, Ready, Status
+from voidbridge_protocol.errors import TooMany, UnknownJob
+from voidbridge_protocol.messages import Listed, Message, Ready, Status
 
-from .router import PeerId, Router
-from .sessions import Sessions
+from .router import PeerId, Router, Sent
+from .sessions import JobList, Session, Sessions
 
 STATUS_EVERY_S = 0.1
 """A job's progress is told to its watchers so often at most; changes of state at once."""
+LISTS_S = 0.01
+"""Seconds of a turn that go into lists; clients that wait for one take turns."""
+LIST_TURN = 20
+"""Jobs of one list between those of others."""
 
 
 class Notifications:
@@ -29,17 +36,65 @@ class Notifications:
         self._sessions = sessions
         self._say = say
         self._told: dict[str, float] = {}
+        self._lists: deque[Session] = deque()
+        self.is_behind = False
+        """Whether a list could go on at once: the turn was too short for it."""
+
+    def begin_list(self, session: Session) -> None:
+        """Tells this client of all jobs that it sees. Raises `TooMany` while it is told already."""
+        if session.job_list:
+            raise TooMany(
+                "the list that this client asked for before is still on its way",
+                "Read that list to its end, then ask again.",
+            )
+        session.job_list = JobList(deque(self._job_service.jobs(session.sees)))
+        self._lists.append(session)
 
     def publish(self, now: float) -> None:
-        for session in self._sessions.active():
-            assert session.rest
-            session.rest = self._router.send_what_fits(session.control, session.rest)
+        self._continue_lists()
         results, self._job_service.results = self._job_service.results, []
         for job, result in results:
             for session in self._sessions.watching(job):
                 self._say(session.control, Ready(job, (result,)))
         if self._job_service.has_changes:
             self._spread_statuses(now)
+
+    def _continue_lists(self) -> None:
+        until, full = time.monotonic() + LISTS_S, []
+        while self._lists and time.monotonic() < until:
+            session = self._lists.popleft()
+            if session.job_list is None:
+                continue  # this client is gone
+            sent = self._continue_list(session)
+            if sent is Sent.NO_ROOM:
+                full.append(session)
+            elif sent is Sent.ON_ITS_WAY and session.job_list:
+                self._lists.append(session)
+            else:
+                session.job_list = None
+        self.is_behind = bool(self._lists)
+        self._lists.extend(full)
+
+    def _continue_list(self, session: Session) -> Sent:
+        assert session.job_list
+        jobs = session.job_list.jobs
+        for _ in range(LIST_TURN):
+            if not jobs:
+                sent = self._router.try_send(session.control, Listed(session.job_list.told))
+                if sent is Sent.ON_ITS_WAY:
+                    session.job_list = None
+                return sent
+            try:
+                status = self._job_service.status(jobs[0])
+            except UnknownJob:  # forgotten since the list was begun
+                jobs.popleft()
+                continue
+            sent = self._router.try_send(session.control, status)
+            if sent is not Sent.ON_ITS_WAY:
+                return sent
+            jobs.popleft()
+            session.job_list.told += 1
+        return Sent.ON_ITS_WAY
 
     def _spread_statuses(self, now: float) -> None:
         watched = self._sessions.watched()

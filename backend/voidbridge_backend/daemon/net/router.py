@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,22 +160,13 @@ class Router:
 
     def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> bool:
         """Whether this client is still there, and may go on."""
-        sent = self._sent(line, message, payload)
+        sent = self.try_send(line, message, payload)
         # Control is absolute, and `query` has the whole truth: a slow client misses little. But nothing
         # said on bulk is said twice: there the client has to begin anew.
         return sent is Sent.ON_ITS_WAY or (sent is Sent.NO_ROOM and not line.bulk)
 
-    def send_what_fits(self, line: PeerId, messages: Iterator[Message]) -> Iterator[Message] | None:
-        """As many as there is room for now. What is left of them; None when nothing is, or nobody is there."""
-        for message in messages:
-            sent = self._sent(line, message)
-            if sent is Sent.NO_ROOM:
-                return chain([message], messages)
-            if sent is Sent.NOBODY:
-                break
-        return None
-
-    def _sent(self, line: PeerId, message: Message, payload: Frame | None = None) -> Sent:
+    def try_send(self, line: PeerId, message: Message, payload: Frame | None = None) -> Sent:
+        """Sends at once or not at all."""
         frames = [line.route, *encode(message, payload)]
         try:
             self._sockets[line.bulk].send_multipart(frames, zmq.NOBLOCK, copy=False)

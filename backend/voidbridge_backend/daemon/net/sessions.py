@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from voidbridge_backend.daemon.files.spool import UserFile
 from voidbridge_protocol.errors import TooMany, UnknownSession
-from voidbridge_protocol.messages import Message
 
 from .allowed_keys import Identity
 from .router import PeerId
+
+
+@dataclass
+class JobList:
+    """A list of jobs on its way to a client: what is still to be told, in one flat queue."""
+
+    jobs: deque[str]
+    told: int = 0
 
 
 @dataclass
@@ -34,8 +42,8 @@ class Session:
     """Files that this client is sending."""
     offered: set[UserFile] = field(default_factory=set)
     """Files for a job that this client is going to submit."""
-    rest: Iterator[Message] | None = None
-    """What is still to be said of a list that the client asked for."""
+    job_list: JobList | None = None
+    """The list that this client asked for and has not heard all of. One at a time."""
 
     @property
     def sees(self) -> str | None:
@@ -110,10 +118,6 @@ class Sessions:
         """Clients that are here."""
         return len(self._named)
 
-    def active(self) -> list[Session]:
-        """Who waits for the rest of a list."""
-        return [session for session in self._named.values() if session.rest]
-
     def watching(self, job: str) -> list[Session]:
         return [session for session in self._named.values() if job in session.watching]
 
@@ -135,6 +139,7 @@ class Sessions:
             del self._named[name]
             if session.bulk:
                 self._lines.pop(session.bulk, None)
+        session.job_list = None
         left, session.receiving = session.receiving, set()
         return {
             file
