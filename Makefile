@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test check lint format bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -17,6 +17,10 @@ demo: .venv/.demo ## remove the object of a small rendered shot; writes demo/ wi
 
 test: lint ## every check: format, types, imports between rooms, tests
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
+check: lint ## lint and the tests that need no device and no host: under a minute
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile tests/docs tests/protocol tests/backend/daemon \
+		tests/backend/plate tests/backend/engines
 
 lint: .venv/.all ## the checks without the tests
 	$(BIN)/ruff check .
