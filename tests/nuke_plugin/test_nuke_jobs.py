@@ -70,6 +70,42 @@ def test_the_cancel_of_nukes_own_bar_stops_the_job(host: Any, shot: Any, daemon:
     assert node["status"].value() == "cancelled; not rendered"
 
 
+def test_files_of_the_artist_in_the_next_versions_folder_are_left_alone(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    from voidbridge_nuke import cache
+
+    node = with_echo(node_of(host, shot), daemon)
+    node["cache"].setValue(host.stage.folder.as_posix())
+    remove(host, node)
+    first = next(host.stage.folder.rglob("v001"))
+    second = first.with_name("v002")
+    second.mkdir()
+    for name in ("plate.main.1001.exr", "result.main.1002.exr"):
+        (second / name).write_bytes(b"the work of a week")
+    node["seed"].setValue(3)
+    assert remove(host, node) == "done: v003, frames 1001-1003"
+    assert {path.read_bytes() for path in second.iterdir()} == {b"the work of a week"}
+    assert cache.read(second.as_posix()) is None
+
+
+def test_a_source_that_comes_into_the_way_of_a_running_job_is_kept(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    from voidbridge_nuke import controller as conduct
+
+    node = with_echo(node_of(host, shot), daemon, steps=30)
+    host.stage.press("remove", node)
+    host.stage.until(lambda: "removing" in node["status"].value(), "the job to run")
+    folder = next(host.stage.folder.rglob("v001"))
+    plate = (folder / "plate.main.1002.exr").read_bytes()
+    (folder / "result.main.1002.exr").write_bytes(plate)
+    host.stage.until(lambda: not conduct.RUNNING, "the job to end")
+    assert node["status"].value().startswith("failed: ")
+    assert "result.main.1002.exr is a source of this job" in node["status"].value()
+    assert (folder / "result.main.1002.exr").read_bytes() == plate
+
+
 def test_a_cancelled_plate_starts_nothing_and_the_writes_are_disabled_again(
     host: Any, shot: Any
 ) -> None:

@@ -69,6 +69,37 @@ def test_a_cancelled_job_leaves_nothing_half_and_the_earlier_result(
     assert "not at work" in host.status(group)
 
 
+def test_files_of_the_artist_in_the_next_versions_folder_are_left_alone(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: s.startswith("done"))
+    (first,) = host.folder.glob("Voidbridge/*/v001")
+    second = first.with_name("v002")
+    second.mkdir()
+    for name in ("plate.1001.exr", "result.1002.exr"):
+        (second / name).write_bytes(b"the work of a week")
+    host.choose(group, seed=3)
+    host.press(group, "Remove")
+    assert host.until(group, lambda s: "done" in s).startswith("done: v003")
+    assert {path.read_bytes() for path in second.iterdir()} == {b"the work of a week"}
+
+
+def test_a_source_that_comes_into_the_way_of_a_running_job_is_kept(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address, steps=30)
+    host.press(group, "Remove")
+    host.until(group, lambda s: s.startswith("removing"))
+    (folder,) = host.folder.glob("Voidbridge/*/v001")
+    plate = (folder / "plate.1002.exr").read_bytes()
+    (folder / "result.1002.exr").write_bytes(plate)
+    text = host.until(group, lambda s: s.startswith("failed"))
+    assert "result.1002.exr is a source of this job" in text
+    assert (folder / "result.1002.exr").read_bytes() == plate
+
+
 def test_a_missing_daemon_is_said_within_seconds_with_address_and_command(
     host: Any, shot: Any
 ) -> None:

@@ -42,11 +42,27 @@ local function in_home(home, number)
     return home .. "/" .. M.name(number)
 end
 
+-- Whether a folder holds a record, or a file that rendering or the command would replace.
+local function is_taken(folder, wanted)
+    if system.exists(folder .. "/" .. M.RECORD) then
+        return true
+    end
+    local numbers = frames.shifted(wanted.rendered, wanted.offset)
+    for _, role in ipairs({ "plate", "matte", "affected", "result" }) do
+        for number = numbers[1], numbers[2] do
+            if system.exists(folder .. "/" .. frames.file(role, number)) then
+                return true
+            end
+        end
+    end
+    return false
+end
+
 -- A new version behind `last`, the highest number that is known. Raises a refusal.
 function M.begin(home, last, wanted, described)
     system.make_folders(home)
     local number = last + 1
-    while system.exists(in_home(home, number) .. "/" .. M.RECORD) do
+    while is_taken(in_home(home, number), wanted) do
         number = number + 1
     end
     local version = {
