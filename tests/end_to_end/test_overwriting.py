@@ -235,3 +235,40 @@ def test_fetch_replaces_a_foreign_file_only_with_overwrite(
     assert contents(comp.parent) == {"comp.1002.exr": b"the work of a week"}
     assert fetch(job, tmp_path / "out/comp.%04d.exr", "--overwrite").code == 0
     assert fetch(job, tmp_path / "out/comp.%04d.exr").code == 0
+
+
+# -- report and demo --------------------------------------------------------------------------------
+
+
+def test_report_draws_over_no_file_but_its_own(run: Run, shot: Shot, tmp_path: Path) -> None:
+    result = tmp_path / "out/r.%04d.exr"
+    assert run(shot, result).code == 0
+    before = contents(tmp_path)
+
+    def report(picture: Path, *words: str) -> Finished:
+        return voidbridge("report", result, shot.plate, shot.matte, "-o", picture, "--json", *words)
+
+    refused(report(shot.file("plate", 1002), "--overwrite"), SOURCE, shot.file("plate", 1002))
+    refused(report(tmp_path / "out/r.1001.exr", "--overwrite"), SOURCE)
+    (tmp_path / "link.png").symlink_to(shot.file("matte", 1001))
+    refused(report(tmp_path / "link.png", "--overwrite"), SOURCE)
+    (tmp_path / "link.png").unlink()
+    assert contents(tmp_path) == before
+    notes = tmp_path / "notes.png"
+    notes.write_bytes(b"of the artist")
+    refused(report(notes), EXISTS, notes)
+    assert notes.read_bytes() == b"of the artist"
+    for words in (["--overwrite"], []):
+        assert report(notes, *words).code == 0
+
+
+@pytest.mark.parametrize("name", ["plate/plate.1001.exr", "contact_sheet.png", "report.json"])
+def test_the_demo_draws_over_no_file_but_its_own(tmp_path: Path, name: str) -> None:
+    foreign = tmp_path / "shot" / name
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"{}")
+    done = voidbridge("demo", tmp_path / "shot", "--json")
+    error = done.event("error")
+    assert (done.code, error["code"]) == (2, EXISTS), done.err
+    assert str(foreign) in error["text"]
+    assert contents(tmp_path / "shot") == {name: b"{}"}

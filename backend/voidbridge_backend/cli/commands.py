@@ -279,13 +279,19 @@ def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
         demonstration.show(Path(folder), to, lambda a, r: remove(a, r, who, to, cancelled))
 
 
-def report(files: ReportOptions, picture: str, as_json: bool) -> None:
-    """Measures a result from its files; the numbers go to standard output."""
+def report(files: ReportOptions, picture: str, as_json: bool, overwrite: bool = False) -> None:
+    """Measures a result from its files; the numbers go to standard output.
+
+    Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is measured.
+    """
     from voidbridge_backend.quality import report
 
     named = {
         name: Sequence.parse(text) for name, text in asdict(files).items() if isinstance(text, str)
     }
+    target = Path(picture) if picture else None
+    if target:
+        outputs.check_picture(target, named.values(), overwrite)
     settings = report.settings_of(named["result"], files.settings)
     with _watched(as_json) as (to, cancelled):
 
@@ -294,7 +300,6 @@ def report(files: ReportOptions, picture: str, as_json: bool) -> None:
                 raise JobCancelled("cancelled while the frames were being measured")
             to.stage("measuring", done, of)
 
-        target = Path(picture) if picture else None
         verdict = report.review(report.Files(**named), settings, target, on_frame)
         to.event("quality", **verdict.described())
     if not as_json:

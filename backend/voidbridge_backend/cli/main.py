@@ -154,7 +154,7 @@ def _overwrite_option(made: Any) -> None:
     made.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace files that are no results of Voidbridge; sources are never replaced",
+        help="replace files that Voidbridge did not make; sources are never replaced",
     )
 
 
@@ -418,7 +418,7 @@ def _report_command(found: Any) -> None:
         found,
         "report",
         "measure a result around its hole, and against a truth, from its files",
-        lambda o: commands.report(options.review(o), o.output or "", o.json),
+        lambda o: commands.report(options.review(o), o.output or "", o.json, o.overwrite),
     )
     report.add_argument("result", metavar="RESULT")
     report.add_argument("plate", metavar="PLATE")
@@ -426,6 +426,7 @@ def _report_command(found: Any) -> None:
     report.add_argument("--affected", metavar="MATTE", help="what the object causes")
     report.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
     report.add_argument("-o", "--output", metavar="PICTURE", help="a PNG with frames of all of it")
+    _overwrite_option(report)
     report.add_argument("--color-space", metavar="NAME", help="what the plate's pixels are")
     report.add_argument("--matte-kind", choices=MATTE_KINDS)
     report.add_argument("--threshold", type=float, metavar="X")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from voidbridge_backend.exr.header import read_header
+from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import OutputExists, VoidbridgeError
 from voidbridge_protocol.messages import Request
@@ -58,16 +59,28 @@ def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:
 def _check(result: Sequence, frames: Iterable[int], sources: SourceGuard, overwrite: bool) -> None:
     targets = _targets(result, frames)
     sources.check(targets)
-    if overwrite:
-        return
-    *pictures, record = targets
-    there = [path for path in pictures if os.path.lexists(path)]
-    foreign = [path for path in there if not is_result(path)]
-    if os.path.lexists(record) and not is_sidecar(record):
-        foreign.append(record)
+    if not overwrite:
+        *pictures, record = targets
+        check_foreign([(path, is_result) for path in pictures] + [(record, is_sidecar)])
+
+
+def check_foreign(
+    targets: Iterable[tuple[Path, Callable[[Path], bool]]], hint: str | None = None
+) -> None:
+    """Raises `OutputExists` if a target is there and the question beside it denies that it is this tool's."""
+    places = list(targets)
+    foreign = [path for path, is_ours in places if os.path.lexists(path) and not is_ours(path)]
     if foreign:
-        count = f"; {len(foreign)} of {len(targets)} files are in the way" if foreign[1:] else ""
-        raise OutputExists(f"{foreign[0]} exists and is no result of Voidbridge{count}")
+        count = f"; {len(foreign)} of {len(places)} files are in the way" if foreign[1:] else ""
+        raise OutputExists(f"{foreign[0]} exists and is no result of Voidbridge{count}", hint)
+
+
+def check_picture(picture: Path, sequences: Iterable[Sequence], overwrite: bool) -> None:
+    """For the PNG of a report on `sequences`. Raises `OverwritesSource`, `OutputExists`."""
+    paths = [sequence.path(frame) for sequence in sequences for frame in sequence.scan()]
+    SourceGuard(paths=paths).check([picture])
+    if not overwrite:
+        check_foreign([(picture, is_marked)])
 
 
 def _targets(result: Sequence, frames: Iterable[int]) -> list[Path]:
@@ -76,14 +89,14 @@ def _targets(result: Sequence, frames: Iterable[int]) -> list[Path]:
     return [*(result.path(frame) for frame in numbers), sidecar(result)]
 
 
-def is_result(path: Path) -> bool:
+def is_result(path: Path, attribute: str = RESULT_ATTRIBUTE) -> bool:
     """Whether a file says in its header that this tool made it."""
     try:
         header = read_header(path)
     except VoidbridgeError:
         return False
     names = {attribute.name for part in header.parts for attribute in part.attributes}
-    return RESULT_ATTRIBUTE in names
+    return attribute in names
 
 
 def is_sidecar(path: Path) -> bool:

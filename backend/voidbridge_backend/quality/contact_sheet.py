@@ -14,6 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from voidbridge_protocol.atomic_files import write_whole
+
+from .png_mark import marked
 from .reference import Floats, encode
 
 Picture = NDArray[np.uint8]
@@ -110,11 +113,11 @@ def sheet(moments: Sequence[Moment], title: str, subtitle: str = "") -> Picture:
 
 
 def write_png(path: Path, picture: Picture) -> None:
-    """Raises `OSError` when the file cannot be written."""
+    """Writes the whole picture or nothing, with the mark of this tool. Raises `DiskFull`."""
     good, coded = cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     if not good:
         raise OSError(f"a picture of {picture.shape} cannot be written as PNG to {path}")
-    path.write_bytes(coded.tobytes())
+    write_whole(path, marked(coded.tobytes()))
 
 
 def _rows(moments: Sequence[Moment]) -> list[tuple[str, list[str], list[Picture]]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voidbridge_backend.cli import outputs
 from voidbridge_backend.cli.progress import ProgressView
 from voidbridge_backend.cli.submission import Submission
 from voidbridge_backend.exr import reader
@@ -19,8 +20,10 @@ from voidbridge_backend.imaging.matte import matte_part
 from voidbridge_backend.imaging.quadmask import Hole, from_mattes
 from voidbridge_backend.parallel import Pool
 from voidbridge_backend.quality.contact_sheet import moment, sheet, write_png
+from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_backend.quality.reference import Floats, Quality, ReferenceScores
 from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.job_client import Outcome
 from voidbridge_protocol.messages import Settings
@@ -29,6 +32,9 @@ from .shot import DemoFrame, DemoShot
 
 SPACE = "lin_ap1_scene"
 """What the Color Interop Forum calls ACEScg; the files say so themselves."""
+RENDERED = ("plate", "truth", "matte", "affected")
+MARK = "voidbridge/demo"
+"""The attribute that tells the files of the demo shot."""
 SHOWN = 5
 """Frames in the contact sheet."""
 RATE = 24
@@ -61,7 +67,9 @@ def show(
     """Renders into `path` what is not there yet, removes the rover, measures, draws a contact sheet."""
     shot = shot or DemoShot()
     folder = Folder(path)
-    _render(shot, folder, to)
+    missing = [frame for frame in shot.frames if not _there(folder, frame)]
+    _check_free(folder, missing)
+    _render(shot, folder, missing, to)
     settings = Settings()
     assignment = Submission(
         plate=folder.sequence("plate"),
@@ -78,9 +86,31 @@ def show(
     return report
 
 
-def _render(shot: DemoShot, folder: Folder, to: ProgressView) -> None:
-    missing = [frame for frame in shot.frames if not _there(folder, frame)]
-    for name in ("plate", "truth", "matte", "affected"):
+def _check_free(folder: Folder, missing: list[int]) -> None:
+    """Raises `OutputExists` if a file is in the way that no demo made."""
+    drawn = [folder.sequence(name).path(frame) for name in RENDERED for frame in missing]
+    outputs.check_foreign(
+        [
+            *((path, lambda path: outputs.is_result(path, MARK)) for path in drawn),
+            (folder.sheet, is_marked),
+            (folder.report, _is_report),
+        ],
+        "Name another folder: voidbridge demo FOLDER",
+    )
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and set(found) == {
+        field.name for field in fields(ReferenceScores)
+    }
+
+
+def _render(shot: DemoShot, folder: Folder, missing: list[int], to: ProgressView) -> None:
+    for name in RENDERED:
         folder.sequence(name).folder.mkdir(parents=True, exist_ok=True)
     with Pool() as pool:
         done = pool.each(lambda frame: _write(folder, shot.render(frame), shot.first), missing)
@@ -97,10 +127,10 @@ def _write(folder: Folder, frame: DemoFrame, first: int) -> None:
     code = TimeCode(1, 0, seconds, number, False)
     for name, pixels in (("plate", frame.plate), ("truth", frame.truth)):
         planes = {channel: pixels[..., i].astype(np.float16) for i, channel in enumerate("RGB")}
-        data = new_file(planes, {"colorInteropID": SPACE}, code)
+        data = new_file(planes, {"colorInteropID": SPACE, MARK: __version__}, code)
         write_whole(folder.sequence(name).path(frame.frame), data)
     for name, matte in (("matte", frame.primary), ("affected", frame.affected)):
-        data = new_file({"A": matte.astype(np.float16)}, None, code)
+        data = new_file({"A": matte.astype(np.float16)}, {MARK: __version__}, code)
         write_whole(folder.sequence(name).path(frame.frame), data)
 
 
