@@ -1,4 +1,4 @@
-"""What Voidbridge's client and daemon say to each other. Standard library and pyzmq only."""
+"""Wire protocol of Voidbridge: messages, errors and the client. Depends on the standard library and pyzmq only."""
 
 __version__ = "0.1.0"
-"""Of Voidbridge as a whole; `PROTOCOL` in `messages` has a version of its own."""
+"""Version of the Voidbridge release. The wire protocol has its own version, `messages.PROTOCOL`."""

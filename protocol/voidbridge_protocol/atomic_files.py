@@ -1,4 +1,4 @@
-"""Files that are visible only when they are whole: written as NAME.tmp, fsynced, renamed."""
+"""Atomic file writes. A file is written as NAME.tmp, fsynced, then renamed, so readers only see complete files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .errors import DiskFull
 
 
 def temporary(target: Path) -> Path:
-    """Where a file is while it is not whole."""
+    """Returns the path of the temporary file that is written before `target` is published."""
     return target.with_name(target.name + ".tmp")
 
 
 def publish(target: Path) -> None:
-    """Renames the temporary file, written and fsynced before, to its name. Raises `DiskFull`."""
+    """Renames the temporary file, already written and fsynced, to its final name. Raises `DiskFull`."""
     try:
         os.replace(temporary(target), target)
     except OSError as error:
@@ -25,7 +25,7 @@ def publish(target: Path) -> None:
 
 
 def write_whole(target: Path, data: bytes | memoryview) -> None:
-    """Raises `DiskFull`, and leaves nothing behind then."""
+    """Writes a file atomically. Raises `DiskFull` and leaves no partial file behind."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary(target).open("wb") as file:
@@ -39,11 +39,11 @@ def write_whole(target: Path, data: bytes | memoryview) -> None:
 
 
 def disk_error(path: Path, error: OSError) -> DiskFull:
-    """What went wrong with a file, with the numbers."""
+    """Turns an `OSError` on a file into a `DiskFull` that names the path and the free space."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(path.parent).free
         return DiskFull(f"{path} cannot be written: {free / 2**20:.0f} MB are free")
     return DiskFull(
         f"{path} cannot be written: {error.strerror or error}",
-        "Check the folder's rights and that its disk is there, then run it again.",
+        "Check the folder's permissions and that its disk is mounted, then run it again.",
     )

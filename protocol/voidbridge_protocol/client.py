@@ -1,4 +1,4 @@
-"""The host's end of the wire: what a client can ask of a daemon."""
+"""The client API for hosts: submit, watch, cancel, list and fetch jobs of one daemon."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from .prefetch_upload import More, PrefetchUpload
 from .source_guard import SourceGuard
 
 PATIENCE_S = 4.0
-"""An artist who presses the button learns within five seconds that nobody answers."""
+"""Seconds to wait for an answer. An artist learns within five seconds that no daemon answers."""
 AGAIN_S = 0.2
-"""Between two tries to come in."""
+"""Seconds between two connection attempts."""
 RECONNECT_S = 600.0
 
 Answer = TypeVar("Answer")
 
 
 class Client:
-    """A client of the daemon at `address`. Use it as a context, on one thread.
+    """A client of the daemon at `address`. Use it as a context manager, on one thread.
 
-    `user` is whom the jobs belong to, where the daemon does not ask for `keys`: there it is the user of the key.
-    Raises `DaemonUnavailable` when nobody answers.
+    `user` owns the jobs if the daemon does not use `keys`; otherwise the key decides the user. Raises
+    `DaemonUnavailable` if no daemon answers.
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class Client:
 
     @property
     def welcome(self) -> Welcome:
-        """What the daemon said of itself."""
+        """The daemon's `Welcome` message for this connection."""
         return self._open().welcome
 
     def status(self, job: str) -> Status:
-        """Raises `UnknownJob`."""
+        """Returns the current status of a job. Raises `UnknownJob`."""
         return self._ask(lambda wire: _status(wire, Query(job)))
 
     def cancel(self, job: str) -> Status:
-        """Asks, and says how the job stands then. Raises `UnknownJob`."""
+        """Requests cancellation and returns the job's status. Raises `UnknownJob`."""
         return self._ask(lambda wire: _status(wire, Cancel(job)))
 
     def request(self, job: str) -> Request:
@@ -93,27 +93,25 @@ class Client:
         return self._ask(lambda wire: _request(wire, job))
 
     def jobs(self) -> list[Status]:
-        """Every job that the daemon knows, oldest first."""
+        """Returns every job that the daemon knows, oldest first."""
         return self._ask(_jobs)
 
     def health(self) -> Health | None:
-        """How the daemon does; None from one that does not know the question."""
+        """Returns the daemon's health, or None if the daemon does not support the query."""
         return self._ask(_health)
 
     def run(self, task: JobTask, listener: Listener | None = None, *, wait: bool = True) -> Outcome:
-        """Submits, uploads, and unless `wait` is off watches and fetches. Raises the job's error.
+        """Submits and uploads a job. Unless `wait` is off, also watches it and fetches its results.
 
-        Cancelling (`Listener.should_cancel`) raises `JobCancelled`; finished frames stay.
+        Raises the job's error. Cancelling (`Listener.should_cancel`) raises `JobCancelled`; finished frames stay.
         """
         return Run(self._give_away(), task, listener or Listener(), wait).carry_out()
 
     def prefetch(self, more: More, listener: Listener | None = None, engine: str = "") -> Outcome:
-        """Sends files of a request that is still to come, as they come. What that came to, without a job.
+        """Uploads files before their request exists, as `more` supplies them. Returns an outcome without a job.
 
-        The daemon may load `engine` meanwhile.
-
-        Ends when there are no more, though not all of them are with the daemon: `run` goes on where this was.
-        Raises what `more` raises, and `JobCancelled`.
+        The daemon may load `engine` meanwhile. The call ends when `more` returns None, even if some files are
+        still unsent; `run` continues from there. Raises any error of `more`, and `JobCancelled`.
         """
         return PrefetchUpload(self._give_away(), more, listener or Listener(), engine).carry_out()
 
@@ -128,18 +126,20 @@ class Client:
         return Fetch(self._give_away(), job, target, listener or Listener(), sources).carry_out()
 
     def _ask(self, ask: Callable[[ServerConnection], Answer]) -> Answer:
-        """Once more on a new connection when the daemon has gone or forgotten us since the last question."""
+        """Retries once on a new connection if the daemon restarted or forgot the session."""
         try:
             return ask(self._open())
         except (ConnectionLost, UnknownSession):
             self._hang_up()
             return ask(self._open())
         except DaemonUnavailable:
-            self._hang_up()  # an answer that comes too late would be taken for that of the next question
+            self._hang_up()  # otherwise a late answer would be taken for the answer to the next question
             raise
 
     def _open(self) -> ServerConnection:
-        """A daemon that hangs up before its welcome, as one that is crowded does, is asked again meanwhile."""
+        """Opens the connection. Retries within the patience if the daemon, such as a full one, closes it before
+        `Welcome`.
+        """
         until = time.monotonic() + self._peer.patience
         while self._wire is None:
             left = until - time.monotonic()

@@ -1,8 +1,7 @@
-"""A message on the wire: [MAGIC, JSON header, payload?]. No sockets and no files here.
+"""Encodes and decodes wire messages: [MAGIC, JSON header, payload?]. Uses no sockets and no files.
 
-Whatever arrives, `decode` returns a message or raises `ProtocolError`, never anything else. Fields that this
-version does not know are ignored, so a newer peer can say more; only `Settings` is strict, because a setting
-that is silently dropped makes another picture.
+`decode` returns a message or raises `ProtocolError`, and nothing else, for any input. Unknown fields are ignored,
+so a newer peer may send more. `Settings` is the exception: a silently dropped setting would change the picture.
 """
 
 from __future__ import annotations
@@ -22,29 +21,31 @@ from .messages import CARRIES_PAYLOAD, KINDS, MAX_CHUNK, Message, Request, Setti
 
 PREFIX = b"VOIDBRIDGE/"
 MAGIC = PREFIX + b"1"
-"""The framing, not the protocol: it changes only when a `Hello` could not be read any more."""
+"""Identifies the framing, not the protocol. It changes only if an old peer could no longer read a `Hello`."""
 
 MAX_HEADER = 192 * 1024
-"""Bytes of a header. The largest is `Ready` with the results of a long shot, in pieces of this size."""
+"""Maximum header size in bytes. `Ready` for a long shot is sent in pieces of this size."""
 MAX_REQUEST = 8 * 1024 * 1024
-"""Bytes of a `Submit`'s payload: 20,000 frames with plate, matte and affected."""
+"""Maximum payload of a `Submit` in bytes: 20,000 frames with plate, matte and affected."""
 
 RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 MAX_INT = 2**63 - 1
-"""Data bases and other languages have no larger integers."""
+"""Databases and other languages have no larger integers."""
 
 Frame = bytes | memoryview
 
 Reader = Callable[[Any, str], Any]
-"""Makes what a field holds of a JSON value, or raises `BadMessage` with the field's name, which is the second."""
+"""Converts a JSON value to a field's type. The second argument is the field's name for the `BadMessage` it may
+raise.
+"""
 
 _to_json = json.JSONEncoder(allow_nan=False, default=vars).encode
-"""A dataclass is an object of its fields. One encoder: `json.dumps` makes a new one each time for such options."""
+"""Encodes a dataclass as an object of its fields. `json.dumps` would create a new encoder on each call."""
 
 
 def encode(message: Message, payload: Frame | None = None) -> list[Frame]:
-    """The frames that say `message`; a payload belongs to the kinds in `CARRIES_PAYLOAD` and to no other."""
+    """Returns the frames of `message`. Only the kinds in `CARRIES_PAYLOAD` take a payload."""
     header = {"kind": message.kind, **vars(message)}
     frames: list[Frame] = [MAGIC, _to_json(header).encode()]
     if payload is not None:
@@ -53,7 +54,7 @@ def encode(message: Message, payload: Frame | None = None) -> list[Frame]:
 
 
 def decode(frames: Sequence[Frame]) -> tuple[Message, Frame | None]:
-    """The message and its payload. Raises `ProtocolError`."""
+    """Returns the message and its payload. Raises `ProtocolError`."""
     if len(frames) not in (2, 3) or bytes(frames[0][: len(PREFIX)]) != PREFIX:
         raise BadMessage("this is no Voidbridge message")
     if bytes(frames[0]) != MAGIC:
@@ -74,7 +75,7 @@ def decode(frames: Sequence[Frame]) -> tuple[Message, Frame | None]:
 
 
 def decode_request(payload: Frame) -> Request:
-    """The request in a `Submit`'s payload. Raises `BadMessage`, or `RequestError` for a value out of range."""
+    """Reads a `Submit`'s payload. Raises `BadMessage`, or `RequestError` if a value is out of range."""
     body = _json_object(payload, MAX_REQUEST)
     given = body.get("settings")
     if isinstance(given, dict):
@@ -82,14 +83,14 @@ def decode_request(payload: Frame) -> Request:
         if unknown := sorted(set(given) - known):
             raise BadSetting(
                 f"this daemon has no setting {', '.join(map(ascii, unknown))[:200]}",
-                "The client is newer than the daemon: update the daemon, or leave the setting out.",
+                "The client is newer than the daemon: update the daemon or omit the setting.",
             )
     request: Request = _build(Request, body)
     return request
 
 
 def ranges(indices: Iterable[int]) -> str:
-    """Rising integers as "0-99,105"."""
+    """Formats rising integers as "0-99,105"."""
     out: list[list[int]] = []
     for index in indices:
         if out and index == out[-1][1] + 1:
@@ -100,7 +101,7 @@ def ranges(indices: Iterable[int]) -> str:
 
 
 def indices(text: str, below: int) -> list[int]:
-    """What `ranges` was given. Raises `BadMessage` for anything that reaches `below`."""
+    """Parses the text that `ranges` writes. Raises `BadMessage` for an index of `below` or more."""
     found: list[int] = []
     for part in filter(None, text.split(",")):
         match = RANGE.fullmatch(part)
@@ -108,7 +109,7 @@ def indices(text: str, below: int) -> list[int]:
             raise BadMessage(f"{part[:40]!r} is no range")
         a, b = int(match[1]), int(match[2] or match[1])
         if not (found[-1] if found else -1) < a <= b < below:
-            raise BadMessage(f"the range {part} does not rise, or not below {below}")
+            raise BadMessage(f"the range {part} does not rise, or does not stay below {below}")
         found.extend(range(a, b + 1))
     return found
 
@@ -126,13 +127,14 @@ def _json_object(data: Frame, limit: int) -> dict[str, Any]:
 
 
 def _build(cls: Any, values: Any, _where: str = "") -> Any:
-    """A `Reader` when it is given the class; its errors name that, and not the field."""
+    """Builds a dataclass from a JSON object. Used as a `Reader` too; its errors name the class, not the field."""
     if not isinstance(values, dict):
         raise BadMessage(f"{cls.__name__} should be an object, not {_shown(values)}")
     arguments = {
         name: read(values[name], called)
         for name, called, read in _readers(cls)
-        if name in values  # else its default, or a TypeError from cls() if it has none
+        if name
+        in values  # otherwise the default applies, or cls() raises TypeError if there is none
     }
     try:
         return cls(**arguments)
@@ -142,7 +144,7 @@ def _build(cls: Any, values: Any, _where: str = "") -> Any:
 
 @cache
 def _readers(cls: Any) -> tuple[tuple[str, str, Reader], ...]:
-    """Each field's name, what an error calls it, and how it is read: found out once, not for every message."""
+    """Returns name, error name and reader of each field. Cached, because it would be repeated for every message."""
     hints = get_type_hints(cls)
     return tuple(
         (field.name, f"{cls.__name__}.{field.name}", _reader(hints[field.name]))
@@ -207,7 +209,7 @@ def _plain(kind: Any, value: Any, where: str) -> Any:
 
 
 def _is_text(value: str) -> bool:
-    """Half a surrogate pair can be written in JSON, and in no file, hash or data base."""
+    """Rejects half a surrogate pair: JSON can hold one, but files, hashes and databases cannot."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -216,6 +218,6 @@ def _is_text(value: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, (list, dict)):  # as deep as the reader allows, deeper than repr() does
+    if isinstance(value, (list, dict)):  # may be nested deeper than repr() allows
         return "a list" if isinstance(value, list) else "an object"
     return ascii(bytes(value[:40]) if isinstance(value, (bytes, memoryview)) else value)[:60]

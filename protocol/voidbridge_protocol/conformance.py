@@ -1,7 +1,7 @@
-"""Whether a daemon keeps to the protocol, asked from outside, at its address.
+"""Checks from outside, at its address, if a daemon follows the protocol.
 
-Each check is a rule of `docs/protocol.md` and a conversation of its own. The job that they submit is never
-complete and is cancelled at the end, so that nothing runs; what they send is new content every time.
+Each check tests one rule of `docs/protocol.md` on a connection of its own. The submitted jobs never become
+complete and are cancelled at the end, so nothing runs. Every check sends new content.
 """
 
 from __future__ import annotations
@@ -77,18 +77,18 @@ Wanted = TypeVar("Wanted", bound=Message)
 
 @dataclass(frozen=True)
 class Finding:
-    """Where a daemon leaves the protocol."""
+    """One violation of the protocol."""
 
     rule: str
     text: str
 
 
 class _Broken(AssertionError):
-    """A rule is."""
+    """Raised when a daemon violates a rule."""
 
 
 class _Visitor:
-    """A client that may say anything."""
+    """A client that can send any message, valid or not."""
 
     def __init__(self, address: str, patience: float) -> None:
         self._address = address
@@ -127,14 +127,14 @@ class _Visitor:
         self.bulk.send_multipart(encode(message, payload))
 
     def expect(self, kind: type[Wanted], socket: zmq.Socket[bytes] | None = None) -> Wanted:
-        """The next message of this kind; others of the job are passed over, a refusal is not."""
+        """Returns the next message of this kind. Skips other messages about the job, but not a refusal."""
         socket = socket or self.control
         until = time.monotonic() + self._patience
         while (left := until - time.monotonic()) > 0 and socket.poll(int(left * 1000) + 1):
             try:
                 message, _ = decode(socket.recv_multipart())
             except ProtocolError as error:
-                raise _Broken(f"says what cannot be read: {error.text}") from error
+                raise _Broken(f"sent an unreadable message: {error.text}") from error
             if isinstance(message, kind):
                 return message
             if isinstance(message, Refused):
@@ -191,7 +191,7 @@ def _answers_pings(connection: _Visitor) -> None:
 def _refuses_other_versions(connection: _Visitor) -> None:
     connection.say(connection.hello(PROTOCOL + 7, PROTOCOL + 8))
     text = connection.expect_refusal(VersionMismatch.code).text
-    _require(str(PROTOCOL + 8) in text and str(PROTOCOL) in text, f"names not both: {text}")
+    _require(str(PROTOCOL + 8) in text and str(PROTOCOL) in text, f"does not name both: {text}")
 
 
 def _refuses_other_framings(connection: _Visitor) -> None:
@@ -248,7 +248,9 @@ def _does_what_it_promised(connection: _Visitor) -> None:
     if Health.kind in capabilities:
         connection.say(GetHealth())
         health = connection.expect(Health)
-        _require(health.ready or bool(health.code and health.text), "is not ready and says not why")
+        _require(
+            health.ready or bool(health.code and health.text), "is not ready and gives no reason"
+        )
     if Fetched.kind in capabilities:
         connection.say(Fetched(uuid.uuid4().hex[:24]))
         connection.expect_refusal(UnknownJob.code)
@@ -262,12 +264,12 @@ def _takes_files_ahead(connection: _Visitor) -> None:
     connection.say(Offer(request.files))
     lacking = connection.expect(Missing)
     if not lacking.need:
-        return  # short of room, as it may be
+        return  # allowed: the daemon is short of space
     _require(lacking == Missing("0-1"), f"lacks {lacking} of two new files")
     connection.say_bulk(Put(request.files[1].sha256, SIZE, 0), plate)
     connection.expect(Got, connection.bulk)
     connection.say(Offer(request.files))
-    _require(connection.expect(Missing).need == "0", "lacks what it has got")
+    _require(connection.expect(Missing).need == "0", "asks for a file that it has")
     job = _submitted(connection, request, [0], ())
     connection.say(Cancel(job))
 
@@ -283,8 +285,8 @@ def _opens_nothing_that_is_not_shared(connection: _Visitor) -> None:
         connection.say_bulk(ImportFile(request.files[0].sha256, SIZE, path, "0" * 64))
         nack = connection.expect(Nack, connection.bulk)
         said.add((nack.code, nack.offset, nack.text))
-    _require(len(said) == 1, f"tells one path that it does not open from another: {said}")
-    _require(nack.code == NotHere.code, f"says {nack.code} to a path that it does not open")
+    _require(len(said) == 1, f"answers differ between paths that it does not open: {said}")
+    _require(nack.code == NotHere.code, f"answers {nack.code} to a path that it does not open")
     connection.say(Cancel(job))
 
 
@@ -327,7 +329,7 @@ def _takes_up_where_it_was(connection: _Visitor) -> None:
     _submitted(connection, request, [0, 1], ((1, 1024),))
     connection.say_bulk(
         Put(name, SIZE, 0), plate[:1024]
-    )  # what it has is dropped, the credit is not
+    )  # known bytes are dropped, but their credit is returned
     credit = connection.expect(Credit, connection.bulk)
     _require(credit.amount == 1024, f"gives {credit.amount} bytes of credit back for 1024")
     connection.say_bulk(Put(name, SIZE, 1024), plate[1024:])
@@ -335,7 +337,7 @@ def _takes_up_where_it_was(connection: _Visitor) -> None:
     _require(got.sha256 == name, f"got {got.sha256}")
     connection.say_bulk(
         Put(name, SIZE, 1024), plate[1024:]
-    )  # as a second client might, a moment later
+    )  # a second client may send them a moment later
     connection.expect(Got, connection.bulk)
     _submitted(connection, request, [0], ())
 
@@ -346,11 +348,11 @@ def _takes_up_where_it_was(connection: _Visitor) -> None:
 
 
 def _ends(connection: _Visitor, job: str, late: Put, matte: bytes) -> None:
-    """Cancelled at once, twice if need be; a file that comes too late harms nobody."""
+    """Cancels twice, then sends a late file, which must do no harm."""
     for _ in range(2):
         connection.say(Cancel(job))
         status = connection.expect(Status)
-        while status.state is JobState.RECEIVING:  # news from before
+        while status.state is JobState.RECEIVING:  # a status from before the cancel
             status = connection.expect(Status)
         _require(status.state is JobState.CANCELLED, f"cancelled, the job is {status.state.value}")
     connection.say_bulk(late, matte)
@@ -382,16 +384,16 @@ def _shot(welcome: Welcome) -> tuple[Request, tuple[bytes, bytes]]:
 
 
 CHECKS: dict[str, Callable[[_Visitor], None]] = {
-    "hello is answered by welcome, attach by the whole window": _welcomes,
+    "hello is answered by welcome, join-bulk by the whole window": _welcomes,
     "pings are answered on both sockets": _answers_pings,
     "another version is refused, and both are named": _refuses_other_versions,
     "another framing is refused": _refuses_other_framings,
     "unknown fields are ignored": _ignores_unknown_fields,
     "capabilities are kept": _does_what_it_promised,
     "files are taken before their job": _takes_files_ahead,
-    "no path is opened that is not shared": _opens_nothing_that_is_not_shared,
-    "what is no message is refused, and the connection goes on": _refuses_what_is_no_message,
-    "who has not said hello is refused": _refuses_strangers,
+    "a path outside the shares is never opened": _opens_nothing_that_is_not_shared,
+    "an invalid message is refused, and the connection stays open": _refuses_what_is_no_message,
+    "a peer that has not said hello is refused": _refuses_strangers,
     "unknown jobs are refused": _refuses_unknown_jobs,
     "unknown settings are refused by name": _refuses_unknown_settings,
     "a file's name is a hash": _refuses_names_that_are_no_hashes,
@@ -400,7 +402,7 @@ CHECKS: dict[str, Callable[[_Visitor], None]] = {
 
 
 def conformance(address: str, patience: float = PATIENCE_S) -> list[Finding]:
-    """Where the daemon at `address` leaves the protocol; nothing, if it does not."""
+    """Returns each violation of the protocol by the daemon at `address`; an empty list if there is none."""
     findings = []
     for rule, check in CHECKS.items():
         connection = _Visitor(address, patience)

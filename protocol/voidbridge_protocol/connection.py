@@ -1,6 +1,6 @@
-"""One connection to a daemon: a control and a bulk socket, introduced, kept alive, torn down whole.
+"""One connection to a daemon: opens, keeps alive and closes a control socket and a bulk socket.
 
-Knows sockets and time, nothing of jobs and files. Used on one thread.
+Handles sockets and time only, no jobs or files. Use it on one thread.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .receive import receive
 
 PING_EVERY_S = 2.0
 SILENCE_S = 10.0
-"""A daemon that says nothing for so long, pings included, is treated as gone."""
+"""Seconds of silence, pings included, after which a daemon counts as gone."""
 POLL_MS = 50
 TURN = 64
-"""Messages taken from one socket before the other has its turn."""
+"""Messages taken from one socket before the other gets its turn."""
 HIGH_WATER = 64
-"""Messages that libzmq queues; credit is far below, so that it is never what holds us back."""
+"""Messages that libzmq queues. Credit stays far below, so the queue is never the limit."""
 HANDSHAKES = 3
-"""A handshake that breaks off so often in a row did not do so because of the network."""
+"""Consecutive failed handshakes after which the network is ruled out as the cause."""
 EVENTS = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -47,34 +47,37 @@ EVENTS = (
 
 
 class ConnectionLost(DaemonUnavailable):
-    """The daemon was there and is not now; `Client.run` tries again by itself."""
+    """The connection to the daemon broke. `Client.run` reconnects automatically."""
 
     code = DaemonUnavailable.code
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A daemon's address, and who we are to it."""
+    """A daemon's address, and the client's identity to it."""
 
     address: str
     hello: Hello
     patience: float
-    """Seconds to wait for an answer. An artist learns within five seconds that nobody is there."""
+    """Seconds to wait for an answer. An artist learns within five seconds that no daemon answers."""
     reconnect: float
-    """Seconds to wait for a daemon that went away in the middle of a job."""
+    """Seconds to wait for a daemon that disappeared during a job."""
     keys: Keys | None = None
-    """For every daemon but those on Unix sockets and, where they ask for none, on this machine."""
+    """Needed for every daemon except Unix sockets and local daemons that use no keys."""
 
 
 class ServerConnection:
-    """An open connection. Raises `DaemonUnavailable` when nobody answers, `UnknownKey`, `WrongDaemon` or
-    `KeysDiffer` when the keys do not fit, or the daemon's own refusal."""
+    """An open connection to a daemon.
+
+    Raises `DaemonUnavailable` if no daemon answers. Raises `UnknownKey`, `WrongDaemon` or `KeysDiffer` if the
+    keys do not match, or the error that the daemon sends.
+    """
 
     def __init__(self, peer: Peer, patience: float | None = None) -> None:
         self.peer = peer
         if keys.are_needed(peer.address) and peer.keys is None:
             raise KeysDiffer(
-                f"{peer.address} is reached over a network, and no key of that daemon is named"
+                f"{peer.address} is reached over a network, and no --server-key is given for it"
             )
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
@@ -84,48 +87,52 @@ class ServerConnection:
         self._heard = self._pinged = self._polled = time.monotonic()
         try:
             self._control = self._socket(peer.address)
-            # Without it a killed daemon would be noticed by its silence only.
+            # Without the monitor, only silence would reveal a killed daemon.
             self._monitor = self._control.get_monitor_socket(EVENTS)
             self._poller.register(self._monitor, zmq.POLLIN)
             self.welcome = self._introduce(patience or peer.patience)
             self._bulk = self._socket(bulk_address(peer.address, self.welcome.bulk))
-        except BaseException:  # Ctrl-C too: sockets left open would hold up the end of the process
+        except BaseException:  # Ctrl-C too: sockets left open would delay the end of the process
             self.close()
             raise
 
     def close(self) -> None:
-        """At once; what was not sent is dropped. Once more is harmless."""
+        """Closes at once and drops unsent messages. Calling it again is harmless."""
         if self._context.closed:
             return
-        # A monitor that is still attached makes the context wait for ever.
+        # A monitor that is still attached would block the context forever.
         for socket in (self._control,) if hasattr(self, "_control") else ():
             socket.disable_monitor()
         self._context.destroy(linger=0)
 
     def send(self, message: Message, payload: Frame | None = None) -> None:
-        """On the control socket."""
+        """Sends on the control socket."""
         try:
             self._control.send_multipart(encode(message, payload), zmq.NOBLOCK)
         except zmq.Again as error:
-            raise ConnectionLost(f"the daemon at {self.peer.address} takes no messages") from error
+            raise ConnectionLost(
+                f"the daemon at {self.peer.address} accepts no messages"
+            ) from error
 
     def send_bulk(self, message: Message, payload: Frame | None = None) -> bool:
-        """On the bulk socket. False when it is full: keep what you have and come again."""
+        """Sends on the bulk socket. Returns False if its queue is full; the caller tries again later."""
         assert self._bulk is not None
         try:
             self._bulk.send_multipart(encode(message, payload), zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return False
-        self._attached = True  # whatever is said there follows an `JoinBulk`
+        self._attached = True  # every later bulk message follows a `JoinBulk`
         return True
 
     def receive(self, timeout_ms: int) -> Iterator[tuple[Message, Frame | None]]:
-        """What has arrived on either socket; pings are answered here, refusals raised.
+        """Yields messages from both sockets. Answers pings and raises refusals.
 
-        Raises `ConnectionLost` when nobody is there any more.
+        Raises `ConnectionLost` if the daemon is gone.
         """
         if time.monotonic() - self._polled > PING_EVERY_S:
-            self._heard = time.monotonic()  # we were away ourselves: its silence says nothing
+            self._heard = (
+                time.monotonic()
+            )  # this process was suspended, so the daemon's silence proves nothing
         ready = dict(self._poller.poll(timeout_ms))
         self._polled = time.monotonic()
         for socket in (self._control, self._bulk):
@@ -148,11 +155,11 @@ class ServerConnection:
                     case _:
                         yield message, payload
         if self._monitor in ready:
-            self._heed(recv_monitor_message(self._monitor)["event"])  # one a turn is enough
+            self._heed(recv_monitor_message(self._monitor)["event"])  # one event per turn is enough
         self._keep_alive()
 
     def answers(self, patience: float | None = None) -> Iterator[tuple[Message, Frame | None]]:
-        """What arrives, for as long as the caller wants more. Raises `DaemonUnavailable` on silence."""
+        """Yields messages until the caller stops. Raises `DaemonUnavailable` on silence."""
         patience = patience or self.peer.patience
         until = time.monotonic() + patience
         while time.monotonic() < until:
@@ -184,7 +191,7 @@ class ServerConnection:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._handshakes_failed = 0
         elif event == zmq.EVENT_DISCONNECTED:
-            if not self._handshakes_failed:  # else libzmq tries again by itself
+            if not self._handshakes_failed:  # otherwise libzmq retries by itself
                 raise ConnectionLost(f"the daemon at {address} closed the connection")
         elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             raise UnknownKey(f"{address} does not know the key of this client")
@@ -195,29 +202,27 @@ class ServerConnection:
                 raise error
 
     def _diagnosis(self, may_be_the_network: bool) -> VoidbridgeError | None:
-        """Why a handshake failed; None when another try may tell."""
+        """Returns the reason for a failed handshake, or None if another attempt may tell more."""
         address = self.peer.address
         asks = zmtp_probe.mechanism(address) if address.startswith("tcp://") else ""
         if asks is None:
             return ConnectionLost(f"the daemon at {address} closed the connection")
         if asks == "CURVE" and not self.peer.keys:
-            return KeysDiffer(
-                f"the daemon at {address} asks for keys, and this client came without"
-            )
+            return KeysDiffer(f"the daemon at {address} requires keys, and this client has none")
         if asks == "NULL" and self.peer.keys:
             return KeysDiffer(
-                f"the daemon at {address} has no keys, and this client expects one",
-                "Leave --server-key out for a daemon on this machine or behind a tunnel.",
+                f"the daemon at {address} uses no keys, and this client expects one",
+                "Omit --server-key for a daemon on this machine or behind a tunnel.",
             )
         if may_be_the_network:
             return None
         if asks == "CURVE":
             return WrongDaemon(
-                f"what listens at {address} does not have the key that you named for it"
+                f"the daemon at {address} does not match the public key given with --server-key"
             )
         return DaemonUnavailable(
-            f"what listens at {address} is no Voidbridge daemon",
-            "Check the address and the port; the usual one is 5577.",
+            f"the service at {address} is not a Voidbridge daemon",
+            "Check the address and the port; the default port is 5577.",
         )
 
     def _keep_alive(self) -> None:
@@ -226,7 +231,7 @@ class ServerConnection:
             raise ConnectionLost(
                 f"the daemon at {self.peer.address} has been silent for {SILENCE_S:g} s"
             )
-        # Even while the daemon talks: it forgets a client that it does not hear from.
+        # Also while the daemon talks: it drops a client that stays silent.
         if now - self._pinged > PING_EVERY_S:
             self._pinged = now
             self.send(Ping())
@@ -251,7 +256,7 @@ class ServerConnection:
             socket.connect(address)
         except zmq.ZMQError as error:
             raise DaemonUnavailable(
-                f"{address!r} is no address of a daemon: {error}",
+                f"{address!r} is not a valid daemon address: {error}",
                 "Write it as tcp://HOST:5577.",
             ) from error
         self._poller.register(socket, zmq.POLLIN)
@@ -259,7 +264,7 @@ class ServerConnection:
 
 
 def bulk_address(control: str, bulk: str) -> str:
-    """The bulk socket's address: its port on the host that we know the daemon by, or its own path."""
+    """Returns the bulk socket's address: its port on the daemon's known host, or its own path."""
     if control.startswith("tcp://") and bulk.isdigit():
         return f"{control.rpartition(':')[0]}:{bulk}"
     return bulk

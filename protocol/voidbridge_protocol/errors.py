@@ -1,31 +1,31 @@
-"""Everything Voidbridge raises on purpose. Branches say who can do something about it.
+"""Every error that Voidbridge raises on purpose. Each branch names the place where the problem can be solved.
 
 * VoidbridgeError
-  x ProtocolError            the conversation broke down
+  x ProtocolError            client and daemon do not understand each other
     + BadMessage
     + VersionMismatch
-    + UnknownSession         the daemon does not know this connection (it restarted): begin again
+    + UnknownSession         the daemon does not know this connection, because it restarted: reconnect
     + IllegalTransition
-    + WrongOffset            a piece of a file that does not continue what is there
-    + TransferFailed         bytes arrived other than they were announced
-    + NotHere                a file that was handed over by its path has to be sent
+    + WrongOffset            a piece of a file does not continue the bytes that are there
+    + TransferFailed         the received bytes differ from the announced ones
+    + NotHere                a file for import by path has to be uploaded
   x DaemonError              the daemon as a whole cannot help now
-    + DaemonUnavailable      nobody answered
-    + NoProgress             it answers, and is lost again before anything comes of it
+    + DaemonUnavailable      no daemon answers
+    + NoProgress             the connection is lost again and again without progress
     + DaemonDraining
     + SpoolFull
-    + UnknownKey             the daemon does not let this client's key in
-    + WrongDaemon            what answers has another key than the daemon that was named
-    + KeysDiffer             one side talks with keys, the other without
-    + TooMany                a limit of the daemon's on how much one user, or all, may have
+    + UnknownKey             the daemon does not allow this client's key
+    + WrongDaemon            the daemon does not match the public key that was given
+    + KeysDiffer             only one side uses keys
+    + TooMany                a limit of the daemon for one user, or for all, is reached
     + NoDevice               no device works
-  x RequestError             what was asked for cannot be done as asked
+  x RequestError             the request cannot be carried out as it is
     + BadSetting
     + BadPattern
     + MissingFrames
     + FrameMismatch          plate, matte and range do not fit together
     + UnreadableFrame
-    + UnsupportedFrame       readable, but not something that can be given back whole
+    + UnsupportedFrame       readable, but cannot be written back unchanged
     + BadMatte
     + BadColorSpace
     + UnknownJob
@@ -35,15 +35,15 @@
   x JobError                 the request is fine, this run of it is not
     + JobCancelled
     + EngineFailed
-    + DeviceFailed           the device, or its driver, gave up
+    + DeviceFailed           the device, or its driver, failed
     + ModelMissing
     + OutOfMemory
     + DiskFull
     + WorkerDied
-      - WorkerHung           it lived and did nothing
+      - WorkerHung           the worker was alive but made no progress
 
-Every class has a dotted `code`, which is part of the protocol, and a `hint`, which is shown to the artist as
-it stands. `docs/errors.md` has a heading for each code.
+Every class has a dotted `code`, which is part of the protocol, and a `hint`, which the artist sees unchanged.
+`docs/errors.md` has a heading for each code.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ from typing import ClassVar
 
 
 class VoidbridgeError(Exception):
-    """`text` says what was wrong with which value; `hint` says what to do next."""
+    """Base of all errors. `text` names the problem and the value; `hint` names the next step."""
 
     code: ClassVar[str] = "error"
-    hint: str = "Look at the log for the whole story."
+    hint: str = "See the log for details."
 
     def __init__(self, text: str, hint: str | None = None) -> None:
         super().__init__(text)
@@ -74,7 +74,7 @@ class ProtocolError(VoidbridgeError):
 
 class BadMessage(ProtocolError):
     code = "protocol.bad-message"
-    hint = "Something that is no Voidbridge of this release talks on this address."
+    hint = "Something other than this release of Voidbridge answers at this address."
 
 
 class VersionMismatch(ProtocolError):
@@ -84,7 +84,7 @@ class VersionMismatch(ProtocolError):
 
 class UnknownSession(ProtocolError):
     code = "protocol.unknown-session"
-    hint = "The daemon was restarted; the client connects again by itself."
+    hint = "The daemon restarted; the client reconnects automatically."
 
 
 class IllegalTransition(ProtocolError):
@@ -93,56 +93,56 @@ class IllegalTransition(ProtocolError):
 
 class WrongOffset(ProtocolError):
     code = "protocol.offset"
-    hint = "The client goes on from where the daemon stands by itself."
+    hint = "The client continues from the daemon's position automatically."
 
 
 class TransferFailed(ProtocolError):
     code = "protocol.transfer"
-    hint = "The file changed while it was sent, or the network damages data; run the job again."
+    hint = "The file changed during the upload, or the network damages data; run the job again."
 
 
 class NotHere(ProtocolError):
     code = "protocol.not-here"
-    hint = "The client sends the file by itself; nothing is to be done."
+    hint = "The client uploads the file instead. No action needed."
 
 
 class DaemonError(VoidbridgeError):
     code = "daemon"
-    hint = "Ask whoever runs the render box; `voidbridge doctor --daemon ADDRESS` says more."
+    hint = "Ask the daemon's administrator; `voidbridge doctor --daemon ADDRESS` shows more."
 
 
 class DaemonUnavailable(DaemonError):
     code = "daemon.unavailable"
-    hint = "Start it there with: voidbridge serve"
+    hint = "Start it on that machine with: voidbridge serve"
 
 
 class NoProgress(DaemonError):
     code = "daemon.no-progress"
     hint = (
-        "The log of the daemon says whether it dies of this job; else look at the network. "
-        "What has arrived is kept: the same command goes on from there."
+        "Check in the daemon's log if this job crashes it; otherwise check the network. "
+        "Received files are kept: the same command continues from there."
     )
 
 
 class DaemonDraining(DaemonError):
     code = "daemon.draining"
-    hint = "The daemon is stopping and takes no new jobs; try again when it is back."
+    hint = "The daemon is stopping and accepts no new jobs; try again after its restart."
 
 
 class SpoolFull(DaemonError):
     code = "daemon.spool-full"
-    hint = "Free space on the daemon's disk, or point its setting `spool` to a larger one."
+    hint = "Free space on the daemon's disk, or set `spool` to a folder on a larger disk."
 
 
 class NoDevice(DaemonError):
     code = "daemon.no-device"
-    hint = "The job keeps its place; the daemon tries its devices again every five minutes."
+    hint = "The job keeps its place; the daemon retries its devices every five minutes."
 
 
 class UnknownKey(DaemonError):
     code = "daemon.unknown-key"
     hint = (
-        "Show your public key with `voidbridge keys show` and have the daemon's owner allow it: "
+        "Show your public key with `voidbridge keys show` and ask the daemon's owner to allow it: "
         "voidbridge keys allow USER KEY"
     )
 
@@ -151,18 +151,18 @@ class WrongDaemon(DaemonError):
     code = "daemon.wrong-key"
     hint = (
         "Ask the daemon's owner for the output of `voidbridge keys show daemon`. If that is the key "
-        "you named, somebody else answers at this address."
+        "you gave, another program answers at this address."
     )
 
 
 class KeysDiffer(DaemonError):
     code = "daemon.keys"
-    hint = "Make a key with `voidbridge keys make`, and name the daemon's with --server-key."
+    hint = "Make a key with `voidbridge keys make`, and give the daemon's key with --server-key."
 
 
 class TooMany(DaemonError):
     code = "daemon.too-many"
-    hint = "Wait until some of it is done, and try again."
+    hint = "Wait until some of your jobs are done, then try again."
 
 
 class RequestError(VoidbridgeError):
@@ -192,7 +192,7 @@ class FrameMismatch(RequestError):
 
 class UnreadableFrame(RequestError):
     code = "request.unreadable"
-    hint = "Render the frame again; its file is damaged or no OpenEXR."
+    hint = "Render the frame again; its file is damaged or is not an OpenEXR file."
 
 
 class UnsupportedFrame(RequestError):
@@ -207,7 +207,7 @@ class BadMatte(RequestError):
 
 class BadColorSpace(RequestError):
     code = "request.color-space"
-    hint = "Name the plate's color space with --color-space, as the OpenColorIO config spells it."
+    hint = "Give the plate's color space with --color-space, as the OpenColorIO config spells it."
 
 
 class UnknownJob(RequestError):
@@ -217,7 +217,7 @@ class UnknownJob(RequestError):
 
 class BadKey(RequestError):
     code = "request.key"
-    hint = "`voidbridge keys --help` says how keys are made, shown and allowed."
+    hint = "`voidbridge keys --help` explains how to make, show and allow keys."
 
 
 class OverwritesSource(RequestError):
@@ -232,7 +232,7 @@ class OutputExists(RequestError):
 
 class JobError(VoidbridgeError):
     code = "job"
-    hint = "The log of the daemon has the whole story under this job's id."
+    hint = "See the daemon's log for details under this job's id."
 
 
 class JobCancelled(JobError):
@@ -247,13 +247,13 @@ class EngineFailed(JobError):
 class DeviceFailed(JobError):
     code = "job.device"
     hint = (
-        "The log of the daemon has the driver's words; on NVIDIA `nvidia-smi` and `dmesg` say more."
+        "The daemon's log has the driver's message; on NVIDIA `nvidia-smi` and `dmesg` show more."
     )
 
 
 class ModelMissing(JobError):
     code = "job.model-missing"
-    hint = "`voidbridge models` lists what is needed and how to get it."
+    hint = "`voidbridge models` lists the needed files and how to get them."
 
 
 class OutOfMemory(JobError):
@@ -263,19 +263,19 @@ class OutOfMemory(JobError):
 
 class DiskFull(JobError):
     code = "job.disk-full"
-    hint = "Free space on the disk that the message names and submit the job again."
+    hint = "Free space on the disk that the message names, then submit the job again."
 
 
 class WorkerDied(JobError):
     code = "job.worker-died"
-    hint = "The job was tried several times; the log of the daemon says how the worker ended."
+    hint = "The job was tried several times; the daemon's log says how the worker ended."
 
 
 class WorkerHung(WorkerDied):
     code = "job.worker-died.hung"
     hint = (
-        "Something hung: the device, a disk or the engine; the daemon's log says more. Where steps are that "
-        "long, raise its setting `stall_s`."
+        "The device, a disk or the engine hung; see the daemon's log. If single steps take that "
+        "long, increase the setting `stall_s`."
     )
 
 
@@ -291,7 +291,7 @@ BY_CODE: dict[str, type[VoidbridgeError]] = _tree(VoidbridgeError)
 
 
 def from_code(code: str, text: str, hint: str | None = None) -> VoidbridgeError:
-    """The error that a peer named, or the nearest ancestor that this version knows."""
+    """Returns the error that a peer named, or its nearest ancestor that this version knows."""
     while code not in BY_CODE and "." in code:
         code = code.rpartition(".")[0]
     return BY_CODE.get(code, VoidbridgeError)(text, hint or None)

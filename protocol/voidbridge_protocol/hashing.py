@@ -1,6 +1,6 @@
-"""SHA-256 of what passes by, computed on a thread of its own while the caller writes the same bytes to disk.
+"""Streaming SHA-256, computed on its own thread while the caller writes the same bytes to disk.
 
-Hashing runs at about the speed of a good disk; one after the other they would have half of it.
+Hashing is about as fast as a good disk. In turn, each would run at half speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Piece = bytes | memoryview
 READ_SIZE = 1024 * 1024
 """Bytes that are read at once."""
 AHEAD = 4
-"""Pieces that are waiting to be hashed at most: so many that neither thread waits for the other after each."""
+"""Maximum number of queued pieces. The number keeps both threads from waiting on each other after every piece."""
 
 
 def sha256_of(path: Path) -> tuple[str, int]:
@@ -31,14 +31,14 @@ def sha256_of(path: Path) -> tuple[str, int]:
 
 
 class Digest:
-    """Used by one thread. A piece must not change before `hexdigest` returns."""
+    """A running SHA-256. Use it on one thread; a piece must stay unchanged until `hexdigest` returns."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
         self._going: deque[Future[None]] = deque()
 
     def update(self, piece: Piece) -> None:
-        """Returns when no more than `AHEAD` pieces are to be hashed."""
+        """Queues a piece. Returns once at most `AHEAD` pieces are queued."""
         self._settle(AHEAD - 1)
         self._going.append(_thread().submit(self._digest.update, piece))
 

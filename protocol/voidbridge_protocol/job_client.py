@@ -1,8 +1,7 @@
-"""A job over the wire, from files to files: submit, upload, watch, fetch.
+"""Runs one job over the wire, from files to files: submit, upload, watch, fetch.
 
-It survives a daemon that dies and comes back, and a network that goes away for a while: the sockets are made
-anew (libzmq's own reconnect would not introduce us again), the same request is submitted again, and only what
-is missing travels.
+It survives a daemon that restarts and a network that fails for a while. It opens new sockets, because libzmq's
+own reconnect would send no `Hello`. Then it submits the same request again and sends only the missing files.
 """
 
 from __future__ import annotations
@@ -56,46 +55,46 @@ from .transfer import Download, Upload
 
 POLL_MS = 50
 SETTLING_MS = 2
-"""The same while a result is being put into its place, which no message tells of."""
+"""Poll interval in milliseconds while a result is being finalized, which no message announces."""
 RECONNECT_PATIENCE_S = 2.0
 ACKNOWLEDGE_PATIENCE_S = 2.0
 CANCEL_PATIENCE_S = 0.8
-"""Whoever cancels is free after so long at the latest; the daemon sees to the rest."""
+"""Seconds after which a cancel returns to the caller at the latest; the daemon finishes the rest."""
 
 
 @dataclass
 class Outcome:
-    """What came of a job."""
+    """The result of a client run."""
 
     job: str
     frames: list[int]
     provenance: bytes
-    """A JSON object: what the results were made with."""
+    """A JSON object that records how the results were made."""
     from_store: bool
-    """The daemon had the results of this very request already."""
+    """True if the daemon already had the results of exactly this request."""
     uploaded: int
-    """Payload bytes that had to be sent."""
+    """Payload bytes that were sent."""
     warnings: tuple[str, ...] = ()
     imported: int = 0
-    """Files that the daemon took from a disk that both see; nothing of them was sent."""
+    """Files that the daemon imported from a shared disk without an upload."""
 
 
 @dataclass(frozen=True)
 class JobTask:
-    """A request with the places of its files."""
+    """A request with the paths of its files."""
 
     request: Request
     sources: Sequence[Path]
-    """Beside `request.files`."""
+    """Paths, in the order of `request.files`."""
     target: Callable[[int], Path]
-    """Where the result of a frame goes."""
+    """Returns the path for the result of a frame."""
     priority: int = 0
     force: bool = False
 
 
 @dataclass
 class Listener:
-    """Whom `Client.run` tells what; each is called on the thread that runs it."""
+    """Callbacks of `Client.run`. Each is called on the thread that runs it."""
 
     status: Callable[[Status], None] = lambda status: None
     sent: Callable[[int, int], None] = lambda sent, total: None
@@ -107,16 +106,16 @@ class Listener:
 
 
 ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code, NotHere.code})
-"""Codes after which a file is sent again; any other ends the upload."""
+"""Error codes after which a file is sent again. Any other code ends the upload."""
 
 
 class JobClient(ABC):
-    """What `Run` and `Fetch` share: one job watched and fetched, over as many connections as it takes."""
+    """Base of `Run` and `Fetch`: watches and fetches one job over as many connections as needed."""
 
     def __init__(
         self, wire: ServerConnection, target: Callable[[int], Path], listener: Listener
     ) -> None:
-        """Takes over `wire`, and closes it."""
+        """Takes ownership of `wire` and closes it."""
         self._wire = wire
         self._listener = listener
         self._target = target
@@ -136,16 +135,17 @@ class JobClient(ABC):
 
     @abstractmethod
     def begin(self, welcome: Welcome) -> None:
-        """Says what starts the conversation on a new connection."""
+        """Sends the first messages on a new connection."""
 
     @abstractmethod
     def is_over(self) -> bool:
-        """Whether everything that was wanted has been heard."""
+        """Returns True once every expected answer has arrived."""
 
     def carry_out(self) -> Outcome:
-        """Raises the job's error, `JobCancelled`, or `NoProgress` when the daemon is lost again and again.
+        """Runs until the job ends. Raises the job's error, `JobCancelled`, or `NoProgress` after repeated
+        disconnects.
 
-        Finished frames stay, nothing half-written does.
+        Finished frames stay; partial files are removed.
         """
         losses = RetryPolicy(self._wire.peer.address, time.monotonic())
         try:
@@ -182,7 +182,7 @@ class JobClient(ABC):
             self._look_for_cancel()
 
     def _acknowledge(self) -> None:
-        """Tells the daemon that it may let go of the results. If it does not hear of it, it keeps them longer."""
+        """Tells the daemon that it may delete the results. If the message is lost, the daemon keeps them longer."""
         if self._download is None or Fetched.kind not in self._wire.welcome.capabilities:
             return
         with suppress(VoidbridgeError):
@@ -192,7 +192,7 @@ class JobClient(ABC):
                     return
 
     def _reached(self) -> Hashable:
-        """How far the job has come: files in the spool, bytes fetched, what was last said of it."""
+        """Returns the job's progress: files in the spool, bytes fetched and the last status."""
         said = self._last
         return (
             *(self._job, self._confirmed, self._lacked),
@@ -201,7 +201,7 @@ class JobClient(ABC):
         )
 
     def _reconnect(self, pause: float) -> None:
-        """After a pause, until the daemon answers, the artist gives up, or the patience is over."""
+        """Waits, then reconnects until the daemon answers, the artist cancels, or the patience ends."""
         since = time.monotonic()
         peer = self._wire.peer
         self._wire.close()
@@ -216,17 +216,17 @@ class JobClient(ABC):
             pause = min(max(2 * pause, 0.1), 1.0)
 
     def _rest(self, seconds: float) -> None:
-        """Raises `JobCancelled` when the artist gives up meanwhile."""
+        """Sleeps. Raises `JobCancelled` if the artist cancels meanwhile."""
         until = time.monotonic() + seconds
         while not self._listener.should_cancel():
             left = until - time.monotonic()
             if left <= 0:
                 return
             time.sleep(min(left, POLL_MS / 1000))
-        raise JobCancelled("cancelled while the daemon was away")
+        raise JobCancelled("cancelled while the daemon was unreachable")
 
     def _push(self) -> bool:
-        """Sends what may be sent; whether there may be more at once."""
+        """Sends the next message if allowed. Returns True if more may follow at once."""
         if self._upload:
             upload = self._upload
             self._held = self._held or upload.next_import() or upload.next_chunk()
@@ -239,7 +239,7 @@ class JobClient(ABC):
         return False
 
     def _ask_for_more(self) -> None:
-        """For as much of the results as there is room for on the way."""
+        """Requests results as far as the window allows."""
         if self._download:
             while get := self._held_get or self._download.next_get():
                 self._held_get = None if self._wire.send_bulk(get) else get
@@ -273,10 +273,10 @@ class JobClient(ABC):
                 raise from_code(message.code, message.text)
             case Chunk() if download and payload is not None:
                 download.arrived(message, payload)
-                self._ask_for_more()  # not behind all that came with it: the daemon would wait meanwhile
+                self._ask_for_more()  # at once, because the daemon waits meanwhile
 
     def _accepted(self, message: Accepted) -> None:
-        raise BadMessage("the daemon accepted what nobody submitted")
+        raise BadMessage("the daemon accepted a job that was not submitted")
 
     def _status(self, message: Status) -> None:
         self._state, self._last = message.state, message
@@ -286,7 +286,7 @@ class JobClient(ABC):
         if message.state is JobState.CANCELLED:
             raise JobCancelled(f"job {message.job} was cancelled")
         if message.state is JobState.DONE and not self._asked_for_end:
-            # A list of results may have been dropped on its way to a slow client; this one is complete.
+            # An earlier list of results may have been dropped on its way to a slow client; this one is complete.
             self._asked_for_end = True
             self._wire.send(Query(self._job))
             self._wire.send(GetProvenance(self._job))
@@ -297,7 +297,7 @@ class JobClient(ABC):
             if not self._listener.should_cancel():
                 return
             self._cancelled_at = now
-        if self._job and not self._cancel_said:  # before `Accepted` the job has no name to us
+        if self._job and not self._cancel_said:  # the client learns the job's id from `Accepted`
             self._cancel_said = True
             self._wire.send(Cancel(self._job))
         if not self._job and now - self._cancelled_at > CANCEL_PATIENCE_S:
@@ -327,7 +327,7 @@ class JobClient(ABC):
 
 
 class Run(JobClient):
-    """Submit, upload, and unless told otherwise watch and fetch."""
+    """Submits and uploads a job. If `wait` is on, also watches it and fetches its results."""
 
     def __init__(
         self, wire: ServerConnection, task: JobTask, listener: Listener, wait: bool
@@ -342,7 +342,7 @@ class Run(JobClient):
             files = self._task.request.files
             self._upload = Upload(files, self._task.sources, welcome.limits.chunk)
         elif self._job and self._upload.done:
-            # Submitted once more, a job that failed meanwhile would start anew behind the artist's back.
+            # A second submit would restart a job that failed meanwhile, unknown to the artist.
             self._wire.send(Watch(self._job))
             return
         self._upload.reconnected(welcome.epoch, welcome.shares)
@@ -355,7 +355,7 @@ class Run(JobClient):
 
     def _accepted(self, message: Accepted) -> None:
         assert self._upload is not None
-        self._again = False  # a resumed conversation is about the run that has begun
+        self._again = False  # after a reconnect, the client follows the run that has begun
         if not self._job:
             self._job = message.job
             self._from_store = message.state is JobState.DONE
@@ -373,7 +373,7 @@ class Run(JobClient):
 
 
 class Fetch(JobClient):
-    """Watch and fetch."""
+    """Watches a job and fetches its results."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Keys: who a client is, and how it knows its daemon. CURVE of ZeroMQ (RFC 26), as 40 characters of Z85 (RFC 32).
+"""Keys that identify clients and daemons: CURVE of ZeroMQ (RFC 26), as 40 characters of Z85 (RFC 32).
 
-A secret key lies in a file that only its owner can read, and is never part of a command line, a message or a log;
-the public key is made from it and may be shown to anybody.
+A secret key is stored in a file that only its owner can read. It never appears in a command line, message or log.
+The public key is derived from it and may be shown to anyone.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from .errors import BadKey
 
 CLIENT, DAEMON = "client", "daemon"
 KEY_FILES = {CLIENT: "client.key", DAEMON: "daemon.key"}
-"""The names of secret keys below a folder of keys."""
+"""File names of secret keys inside a folder of keys."""
 
 ADDED = 33
-"""Bytes by which CURVE makes each frame longer (RFC 26, the command MESSAGE): sockets have to let them pass."""
+"""Bytes that CURVE adds to each frame (RFC 26, the command MESSAGE). Socket limits have to allow for them."""
 
 Z85 = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 LINE = re.compile(r'secret-key = "(.*)"')
 TEXT = """\
-# A secret key of Voidbridge. Who can read this file can act in the name of its owner: do not copy it.
+# A secret key of Voidbridge. Anyone who can read this file can act as its owner: do not copy it.
 secret-key = "{secret}"
 """
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A public key and its secret one."""
+    """A public key and its secret key."""
 
     public: str
     secret: str = field(repr=False)
@@ -42,15 +42,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Keys:
-    """What a client needs for a daemon that asks for keys."""
+    """The keys that a client needs for a daemon with authentication."""
 
     own: Pair
     daemon: str
-    """The daemon's public key: whoever else answers at its address is not spoken to."""
+    """The daemon's public key. The client connects to no other daemon at this address."""
 
 
 def make() -> Pair:
-    """A new pair. Its public key begins with a letter or digit, so that no command takes it for an option."""
+    """Returns a new pair. Its public key begins with a letter or digit, so no command reads it as an option."""
     while True:
         public, secret = (key.decode() for key in zmq.curve_keypair())
         if public[0].isalnum():
@@ -58,15 +58,15 @@ def make() -> Pair:
 
 
 def checked(text: str, what: str) -> str:
-    """A public key as it was typed. Raises `BadKey`, calling it `what`."""
+    """Checks a public key from the command line. Raises `BadKey`, which calls the key `what`."""
     if not Z85.fullmatch(text):
-        # What was pasted by mistake may be a secret: it is not repeated.
+        # The text may be a secret, pasted by mistake, so the error does not repeat it.
         raise BadKey(f"{what} is no key: {len(text)} characters where there should be 40 of Z85")
     return text
 
 
 def read(path: Path) -> Pair:
-    """The pair in this file. Raises `BadKey` for one that is missing, damaged, or open to others."""
+    """Reads a key pair. Raises `BadKey` if the file is missing, damaged or readable by others."""
     try:
         with path.open("rb") as file:
             _must_be_private(path, os.fstat(file.fileno()))
@@ -85,9 +85,9 @@ def read(path: Path) -> Pair:
 
 
 def write(path: Path, pair: Pair, *, replace: bool = False) -> None:
-    """A new file for a pair, 0600 in a folder that is made 0700.
+    """Writes a new key file with mode 0600 in a folder with mode 0700.
 
-    Raises `BadKey` where one is already, unless it is to `replace` that.
+    Raises `BadKey` if the file exists, unless `replace` is on.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,14 +101,14 @@ def write(path: Path, pair: Pair, *, replace: bool = False) -> None:
     except FileExistsError as error:
         raise BadKey(
             f"there is a secret key in {path} already",
-            "`voidbridge keys show` shows its public key; --replace makes another.",
+            "`voidbridge keys show` shows its public key; --replace creates a new key.",
         ) from error
     except OSError as error:
         raise BadKey(f"the key {path} cannot be written: {error.strerror}") from error
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it. A name is trusted only if it is `localhost`."""
+    """Returns True if only this machine can reach the host. The only trusted name is `localhost`."""
     if host == "localhost":
         return True
     try:
@@ -118,23 +118,25 @@ def is_loopback(host: str) -> bool:
 
 
 def are_needed(address: str) -> bool:
-    """Whether what is said to this address passes a network, where it goes with keys or not at all."""
+    """Returns True if messages to this address cross a network and therefore need keys."""
     host = address.removeprefix("tcp://").rpartition(":")[0]
     return address.startswith("tcp://") and bool(host) and not is_loopback(host)
 
 
 def _must_be_private(path: Path, status: os.stat_result) -> None:
     if os.name != "posix":
-        return  # its folder is below the user's own, and its rights are not told in these bits
+        return  # Windows: the folder is in the user's profile, and these mode bits do not show its permissions
     if not stat.S_ISREG(status.st_mode):
-        raise BadKey(f"the secret key {path} is no file")
+        raise BadKey(f"the secret key {path} is not a file")
     if status.st_uid not in (os.geteuid(), 0):
         raise BadKey(
             f"the secret key {path} belongs to another user", f"Run: chown {os.geteuid()} {path}"
         )
     if open_to := stat.S_IMODE(status.st_mode) & 0o077:
         raise BadKey(
-            f"the secret key {path} can be reached by other users of this machine "
-            f"(its mode is {stat.S_IMODE(status.st_mode):04o}, {open_to:03o} too much)",
+            (
+                f"the secret key {path} can be reached by other users of this machine "
+                f"(its mode is {stat.S_IMODE(status.st_mode):04o}, {open_to:03o} too much)"
+            ),
             f"Run: chmod 600 {path}. If others may have read it, make a new one.",
         )

@@ -1,7 +1,7 @@
-"""The life of a job, as one table.
+"""The job states and their transitions, as one table.
 
-The daemon reads it to move a job, the client to know whether to keep waiting, `docs/protocol.md` draws its
-diagram from it. Nothing else decides what may follow what.
+The daemon uses it to move a job and the client to decide if it keeps waiting. `docs/protocol.md` draws its
+diagram from it. No other code defines transitions.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ class JobState(str, Enum):
 
     @property
     def is_final(self) -> bool:
-        """Nothing more happens unless the job is submitted again."""
+        """Returns True if the job stays in this state until it is submitted again."""
         return self in FINAL
 
 
 FINAL = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 NEXT: dict[JobState, frozenset[JobState]] = {
-    # A job whose every frame is in the spool already, or that the spool can no longer take.
+    # Straight to the queue or an end: every file is in the spool already, or the spool has no space.
     JobState.RECEIVING: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.FAILED}),
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
-    # Back to the queue when its worker died, or the daemon did.
+    # Back to the queue after the worker or the daemon died.
     JobState.RUNNING: frozenset(
         {JobState.DONE, JobState.FAILED, JobState.CANCELLING, JobState.QUEUED}
     ),
-    # The engine looks for a cancel between steps only, so it may still get to the end first.
+    # The engine checks for a cancel between steps only, so it may finish first.
     JobState.CANCELLING: frozenset({JobState.CANCELLED, JobState.DONE, JobState.FAILED}),
-    # The same request again is the same job: a done one is answered from the store, unless its
-    # results were deleted meanwhile; the others get another try.
+    # Submitting the same request again resumes the same job. A done job is answered from the store, unless its
+    # results were deleted; any other final job is tried again.
     JobState.DONE: frozenset({JobState.RECEIVING}),
     JobState.FAILED: frozenset({JobState.RECEIVING}),
     JobState.CANCELLED: frozenset({JobState.RECEIVING}),
@@ -47,7 +47,7 @@ NEXT: dict[JobState, frozenset[JobState]] = {
 
 
 def advance(state: JobState, to: JobState) -> JobState:
-    """`to`, or `IllegalTransition` when the table has no such step."""
+    """Returns `to`. Raises `IllegalTransition` if the table does not allow the step."""
     if to not in NEXT[state]:
         raise IllegalTransition(f"a {state.value} job cannot become {to.value}")
     return to

@@ -1,8 +1,8 @@
-"""What can be said on the wire, as frozen dataclasses of plain values, checked when they are made.
+"""All wire messages, as frozen dataclasses of plain values that validate themselves.
 
-`docs/protocol.md` has a heading for each message and describes every field; a message changes there first.
-Pixels are never in a message: a message names files by their SHA-256, and their bytes travel as the payload
-of `Put` and `Chunk`.
+`docs/protocol.md` has a heading for each message and describes every field; change that page first. Messages
+never carry pixels. A message names files by their SHA-256, and the payload of `Put` and `Chunk` carries the
+bytes.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from .request import check_file
 PROTOCOL = 1
 """The version of the protocol that this package speaks (`docs/protocol.md`)."""
 OLDEST = 1
-"""The oldest version of a peer that it still understands."""
+"""The oldest protocol version that this package accepts."""
 
 MAX_UNANSWERED = 32
-"""`Put`s, and as many `Get`s, on their way at once: what answers them always fits into the sockets' queues."""
+"""Maximum number of unanswered `Put`s, and of unanswered `Get`s. All answers then fit into the sockets' queues."""
 MAX_CHUNK = 2 * 1024 * 1024
-"""Bytes of one payload at most. libzmq is fastest with 1 to 2 MiB, and its heartbeats fail behind larger frames."""
+"""Maximum payload in bytes. libzmq is fastest with 1 to 2 MiB; larger frames delay its heartbeats too long."""
 
 MAX_IMPORTS = 4
-"""`ImportFile`s that are not answered yet: a daemon copies one file after the other."""
+"""Maximum number of unanswered `ImportFile`s. A daemon copies one file at a time."""
 MAX_PATH = 4096
-"""Characters of a path, as Linux has them."""
+"""Maximum characters of a path, as on Linux."""
 
 MAX_OFFERED = 1000
-"""Files in one `Offer`; a header has room for so many."""
+"""Maximum number of files in one `Offer`, so that the header stays within its limit."""
 
 CAPABILITIES = ("fetched", "health", "missing")
-"""What a daemon of this version can do that version 1 did not have from its beginning."""
+"""Features of this daemon version that the first version 1 did not have."""
 
 
 @dataclass(frozen=True)
 class ResultFile:
-    """One finished frame, as it can be fetched."""
+    """One finished frame that can be fetched."""
 
     frame: int
     sha256: str
@@ -53,50 +53,50 @@ class ResultFile:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client may have of the daemon."""
+    """The daemon's limits for one client."""
 
     chunk: int = MAX_CHUNK
-    """Bytes of one payload."""
+    """Maximum bytes of one payload."""
     window: int = 32 * 1024 * 1024
-    """Bytes on their way to the daemon at once: its credit, and the most that a client asks for at once."""
+    """Maximum bytes in flight: the initial credit of an upload, and the most that a client requests at once."""
     file: int = 2 * 1024 * 1024 * 1024
-    """Bytes of one frame's file."""
+    """Maximum bytes of one frame's file."""
     frames: int = 20_000
-    """Frames of one job."""
+    """Maximum frames of one job."""
 
 
 @dataclass(frozen=True)
 class Device:
     """A device of the daemon.
 
-    It is `starting`, `ready`, `busy`, `stalled` when its engine was not heard of for too long, `resting`
-    between two starts of its worker, or `quarantined`.
+    Its state is `starting`, `ready`, `busy`, `stalled` (engine silent for too long), `resting` (between two
+    starts of its worker) or `quarantined`.
     """
 
     name: str
     state: str
     stage: str = ""
     silence: float = 0.0
-    """Seconds since its engine was last heard of, while it has something to do."""
+    """Seconds since the engine's last sign of life, while it has work."""
     why: str = ""
 
 
 @dataclass(frozen=True)
 class Message:
-    """Anything either side may say."""
+    """Base of all messages, in either direction."""
 
     kind: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
 class Hello(Message):
-    """Client to daemon, first on the control socket."""
+    """Client to daemon: first message on the control socket."""
 
     kind = "hello"
     oldest: int
     newest: int
     session: str
-    """Drawn by the client, kept over reconnects; the same on both sockets."""
+    """Random id, chosen by the client. It is the same on both sockets and after a reconnect."""
     user: str
     software: str
     capabilities: tuple[str, ...] = ()
@@ -104,27 +104,27 @@ class Hello(Message):
 
 @dataclass(frozen=True)
 class Welcome(Message):
-    """Daemon to client: the version chosen, and where the bulk socket is."""
+    """Daemon to client: the chosen version and the address of the bulk socket."""
 
     kind = "welcome"
     version: int
     software: str
     epoch: str
-    """New at every start of the daemon."""
+    """A new value at each start of the daemon."""
     bulk: str
-    """Where the bulk socket is: a TCP port on the host that the client knows, or a whole `ipc://PATH`."""
+    """Address of the bulk socket: a TCP port on the host known to the client, or a full `ipc://PATH`."""
     limits: Limits
     capabilities: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     user: str = ""
-    """Whom the client's jobs belong to; empty: whom `Hello` named."""
+    """Owner of the client's jobs. If empty, the user named in `Hello`."""
     shares: tuple[str, ...] = ()
-    """Folders of which the daemon sees the files too, as clients call them; none: nothing is to be handed over."""
+    """Shared folders, by their names on the clients. If empty, the daemon imports no files by path."""
 
 
 @dataclass(frozen=True)
 class JoinBulk(Message):
-    """Client to daemon, first on the bulk socket. Answered by `Credit`."""
+    """Client to daemon: first message on the bulk socket. Answered by `Credit`."""
 
     kind = "join-bulk"
     session: str
@@ -132,7 +132,7 @@ class JoinBulk(Message):
 
 @dataclass(frozen=True)
 class Ping(Message):
-    """Either way, on either socket; answered by `Pong`. Any traffic counts as life."""
+    """Either direction, either socket. Answered by `Pong`. Any traffic counts as a sign of life."""
 
     kind = "ping"
 
@@ -146,19 +146,19 @@ class Pong(Message):
 class Submit(Message):
     """Client to daemon. The payload is `Request.canonical()`. Answered by `Accepted` or `Refused`.
 
-    Repeating it changes nothing and is answered with where the job stands.
+    Repeating it changes nothing and returns the current state of the job.
     """
 
     kind = "submit"
     priority: int = 0
-    """Higher first; jobs of one priority are shared out fairly between users."""
+    """Higher runs first. Users share a priority level fairly."""
     force: bool = False
-    """Run a finished job anew."""
+    """Run a finished job again."""
 
 
 @dataclass(frozen=True)
 class Accepted(Message):
-    """Daemon to client: the job stands in the table, and these files of it are still wanted."""
+    """Daemon to client: the job is in the table, and the daemon still needs these files."""
 
     kind = "accepted"
     job: str
@@ -166,17 +166,17 @@ class Accepted(Message):
     need: str = ""
     """Indices into the request's files, sorted by role and frame, as ranges: "0-99,105"."""
     partial: tuple[tuple[int, int], ...] = ()
-    """(index, offset): the daemon has this file's first `offset` bytes."""
+    """(index, offset): the daemon has the first `offset` bytes of this file."""
 
 
 @dataclass(frozen=True)
 class Offer(Message):
-    """Client to daemon: these files are for a job that I am going to submit. Answered by `Missing`."""
+    """Client to daemon: files of a job that will be submitted soon. Answered by `Missing`."""
 
     kind = "offer"
     files: tuple[FrameFile, ...]
     engine: str = ""
-    """That the job will ask for, so that it is loaded by then."""
+    """The engine of that job, so that the daemon can load it early."""
 
     def __post_init__(self) -> None:
         if len(self.files) > MAX_OFFERED:
@@ -185,17 +185,17 @@ class Offer(Message):
 
 @dataclass(frozen=True)
 class Missing(Message):
-    """Daemon to client: send these ahead. Ranges are indices into `Offer.files`, as "0-99,105"."""
+    """Daemon to client: files to upload early, as indices into `Offer.files`: "0-99,105"."""
 
     kind = "missing"
     need: str = ""
     partial: tuple[tuple[int, int], ...] = ()
-    """(index, offset): of this needed file the daemon has the first `offset` bytes."""
+    """(index, offset): the daemon has the first `offset` bytes of this needed file."""
 
 
 @dataclass(frozen=True)
 class Refused(Message):
-    """Daemon to client: an error of `errors.py` that answers the last request on this socket, or ends a job."""
+    """Daemon to client: an error of `errors.py`. It answers the last request on this socket, or ends a job."""
 
     kind = "refused"
     code: str
@@ -206,26 +206,26 @@ class Refused(Message):
 
 @dataclass(frozen=True)
 class Status(Message):
-    """Daemon to client, whenever something changed and in answer to `Query` and `Cancel`."""
+    """Daemon to client: sent on each change, and in answer to `Query` and `Cancel`."""
 
     kind = "status"
     job: str
     state: JobState
     stage: str = ""
-    """What the daemon is doing, in words for the artist: "receiving", "reading", "removing"."""
+    """The current activity, in words for the artist: "receiving", "reading", "removing"."""
     step: int = 0
     of: int = 0
-    """Step `step` of `of` of this stage; 0 of 0 where it cannot be counted."""
+    """The stage is at step `step` of `of`; 0 of 0 if steps cannot be counted."""
     seconds_left: float = -1.0
-    """An estimate for the job; below 0 where there is none yet."""
+    """Estimated seconds until the job ends; below 0 if there is no estimate yet."""
     ahead: int = 0
-    """Jobs that run before this one starts."""
+    """Number of jobs that run before this one starts."""
     ready: int = 0
-    """Results that can be fetched."""
+    """Number of results that can be fetched."""
     frames: int = 0
-    """Results that there will be."""
+    """Total number of results."""
     first: int = 0
-    """The frame of the first of them."""
+    """Frame number of the first result."""
     attempt: int = 0
     warnings: tuple[str, ...] = ()
     code: str = ""
@@ -246,7 +246,7 @@ class Ready(Message):
 
 @dataclass(frozen=True)
 class Query(Message):
-    """Client to daemon: where does this job stand? Answered by `Status`, then `Ready` with all results so far."""
+    """Client to daemon: asks for the state of a job. Answered by `Status`, then `Ready` with all results so far."""
 
     kind = "query"
     job: str
@@ -254,7 +254,7 @@ class Query(Message):
 
 @dataclass(frozen=True)
 class Watch(Message):
-    """Client to daemon: send me `Status` and `Ready` of this job from now on. Answered as `Query`."""
+    """Client to daemon: subscribes to `Status` and `Ready` of a job. Answered like `Query`."""
 
     kind = "watch"
     job: str
@@ -262,7 +262,7 @@ class Watch(Message):
 
 @dataclass(frozen=True)
 class ListJobs(Message):
-    """Client to daemon. Answered by one `Status` a job, oldest first, then `Listed`."""
+    """Client to daemon. Answered by one `Status` per job, oldest first, then `Listed`."""
 
     kind = "list-jobs"
 
@@ -275,7 +275,7 @@ class Listed(Message):
 
 @dataclass(frozen=True)
 class Cancel(Message):
-    """Client to daemon. Asks; the answer is a `Status`. Late and repeated cancels are ordinary."""
+    """Client to daemon: requests cancellation. Answered by `Status`. Late and repeated cancels are normal."""
 
     kind = "cancel"
     job: str
@@ -299,7 +299,7 @@ class JobRequest(Message):
 
 @dataclass(frozen=True)
 class GetProvenance(Message):
-    """Client to daemon: what the results of a done job are made with. Answered by `Provenance`."""
+    """Client to daemon: asks how the results of a done job were made. Answered by `Provenance`."""
 
     kind = "get-provenance"
     job: str
@@ -315,7 +315,7 @@ class Provenance(Message):
 
 @dataclass(frozen=True)
 class Fetched(Message):
-    """Client to daemon: every result of this done job is on my disk, verified. Answered with the same."""
+    """Client to daemon: every result of this done job is saved and verified. Answered by the same message."""
 
     kind = "fetched"
     job: str
@@ -330,7 +330,7 @@ class GetHealth(Message):
 
 @dataclass(frozen=True)
 class Health(Message):
-    """Daemon to client. That it comes at all says that the daemon lives; `ready`, that a job would be run."""
+    """Daemon to client. Its arrival shows that the daemon is alive; `ready` shows that it can run a job."""
 
     kind = "health"
     ready: bool
@@ -338,7 +338,7 @@ class Health(Message):
     queued: int = 0
     running: int = 0
     free: int = 0
-    """Bytes that are free on the disk of the spool."""
+    """Free bytes on the spool's disk."""
     code: str = ""
     text: str = ""
     hint: str = ""
@@ -348,7 +348,7 @@ class Health(Message):
 class Put(Message):
     """Client to daemon, bulk. The payload is the file's bytes from `offset` on. Spends credit.
 
-    A file of which the daemon has every byte, unverified, is finished by an empty payload at its end.
+    If the daemon has every byte but has not verified them, an empty payload at the end completes the file.
     """
 
     kind = "put"
@@ -364,15 +364,15 @@ class Put(Message):
 
 @dataclass(frozen=True)
 class ImportFile(Message):
-    """Client to daemon, bulk: this file lies there, take it yourself. Answered by `Got` or `Nack`."""
+    """Client to daemon, bulk: asks the daemon to copy a file from a shared folder. Answered by `Got` or `Nack`."""
 
     kind = "import-file"
     sha256: str
     size: int
     path: str
-    """Absolute, as clients call it, below one of `Welcome.shares`."""
+    """Absolute path as on the client, inside one of `Welcome.shares`."""
     proof: str
-    """What `handover.proof` makes of the file: it shows that the client can read it."""
+    """Result of `shared_files.proof`: shows that the client can read the file."""
 
     def __post_init__(self) -> None:
         check_file(self.sha256, self.size)
@@ -382,7 +382,7 @@ class ImportFile(Message):
 
 @dataclass(frozen=True)
 class Credit(Message):
-    """Daemon to client, bulk: this many more payload bytes may be sent."""
+    """Daemon to client, bulk: the client may send this many more payload bytes."""
 
     kind = "credit"
     amount: int
@@ -394,7 +394,7 @@ class Credit(Message):
 
 @dataclass(frozen=True)
 class Got(Message):
-    """Daemon to client, bulk: the whole file is in the spool, its hash verified, on disk."""
+    """Daemon to client, bulk: the complete file is in the spool, on disk, with its hash verified."""
 
     kind = "got"
     sha256: str
@@ -402,7 +402,7 @@ class Got(Message):
 
 @dataclass(frozen=True)
 class Nack(Message):
-    """Daemon to client, bulk: this file was not taken. Send it from `offset` on, or give up."""
+    """Daemon to client, bulk: the file was not accepted. Send it from `offset` on, or give up."""
 
     kind = "nack"
     sha256: str
@@ -417,7 +417,7 @@ class Nack(Message):
 
 @dataclass(frozen=True)
 class Get(Message):
-    """Client to daemon, bulk: `length` bytes of a result from `offset` on. The client has room for them."""
+    """Client to daemon, bulk: requests `length` bytes of a result from `offset` on. The client has space."""
 
     kind = "get"
     job: str
@@ -432,7 +432,7 @@ class Get(Message):
 
 @dataclass(frozen=True)
 class Chunk(Message):
-    """Daemon to client, bulk. The payload is the bytes of the result from `offset` on."""
+    """Daemon to client, bulk. The payload is bytes of the result from `offset` on."""
 
     kind = "chunk"
     job: str
@@ -441,6 +441,6 @@ class Chunk(Message):
 
 
 KINDS: dict[str, type[Message]] = {cls.kind: cls for cls in Message.__subclasses__()}
-"""Every message by the word that names it on the wire."""
+"""Every message class by its name on the wire."""
 
 CARRIES_PAYLOAD: frozenset[type[Message]] = frozenset({Submit, Put, Chunk, Provenance, JobRequest})

@@ -1,7 +1,7 @@
-"""Files on their way before there is a request: what a host has rendered is sent while it renders on.
+"""Uploads files before their request exists, while a host still renders.
 
-What arrives lies in the daemon's spool under its hash and belongs to no job. The request that follows is accepted
-with the files that are lacking then, so nothing depends on how far this came.
+The daemon stores them in its spool by hash, without a job. The later request asks only for files that are still
+missing, so correctness never depends on this upload.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from .messages import MAX_OFFERED, FrameFile, Message, Missing, Nack, Offer, Wel
 from .transfer import Upload
 
 More = Callable[[], "Sequence[tuple[FrameFile, Path]] | None"]
-"""Files that became whole since the last call, without waiting for any; None when there will be no more."""
+"""Returns files completed since the last call, without waiting; None after the last one."""
 
 
 class PrefetchUpload(JobClient):
-    """Offers files as they come and sends what the daemon lacks, until there are no more.
+    """Offers files as they appear and sends the ones that the daemon lacks, until there are no more.
 
-    A daemon that takes no files ahead, or has no room for them, is only kept company. Raises what `more` raises.
+    If the daemon accepts no early files, or has no space, it only keeps the connection alive. Raises any error of
+    `more`.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class PrefetchUpload(JobClient):
         self._files: list[FrameFile] = []
         self._sources: list[Path] = []
         self._offered: deque[tuple[int, int]] = deque()
-        """Where the files of offers that are not answered yet begin, and behind them."""
+        """First and end index of each unanswered offer."""
         self._ended = False
         self._is_taking = True
 
@@ -49,7 +50,7 @@ class PrefetchUpload(JobClient):
         self._offer(0)
 
     def is_over(self) -> bool:
-        """Though not all of it is sent: the request is not to wait in line behind its own files."""
+        """Returns True even if some files are unsent: the request should not wait behind its own files."""
         return self._ended
 
     def _push(self) -> bool:
@@ -80,7 +81,7 @@ class PrefetchUpload(JobClient):
         if isinstance(message, Missing):
             self._missing(message)
         elif isinstance(message, Nack) and message.code not in ABOUT_A_FILE:
-            # It cannot write what is sent. Whether that ends the job is for its request to find out.
+            # The daemon cannot write the file. The later request decides if that ends the job.
             self._is_taking = False
             if self._upload:
                 self._upload.wanted((), ())
@@ -89,7 +90,7 @@ class PrefetchUpload(JobClient):
 
     def _missing(self, message: Missing) -> None:
         if not self._offered:
-            raise BadMessage("the daemon lacks files that nobody offered")
+            raise BadMessage("the daemon asks for files that were not offered")
         assert self._upload is not None
         first, behind = self._offered.popleft()
         need = [first + index for index in indices(message.need, behind - first)]

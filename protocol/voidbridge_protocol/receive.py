@@ -1,4 +1,4 @@
-"""One whole message off a socket."""
+"""Receives one complete message from a socket."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import zmq
 
 
 def receive(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
-    """All frames of the next message, not copied. Raises `zmq.Again` when there is none.
+    """Returns all frames of the next message without copying. Raises `zmq.Again` if there is none.
 
-    `recv_multipart` does the same and asks the socket after each frame whether there is another, in Python; what a
-    frame knows of that itself takes a fifth of the time, and this is done for every piece of every file.
+    `recv_multipart` does the same, but asks the socket in Python after each frame if another follows. Reading
+    that flag from the frame takes a fifth of the time, and this runs for every piece of every file.
     """
     frames = [socket.recv(zmq.NOBLOCK, copy=False)]
     while frames[-1].more:

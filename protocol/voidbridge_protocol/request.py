@@ -1,6 +1,6 @@
-"""One shot to work on, as a client asks for it: settings, and files by the hash of their content.
+"""A client's request for one shot: settings, and files named by the hash of their content.
 
-Frozen dataclasses of plain values that check themselves. A daemon's job is such a request and a user.
+Frozen dataclasses of plain values that validate themselves. A daemon's job is a request plus its user.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ QUALITIES = ("full", "preview")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the artist chose. A field that a daemon does not know is refused, never ignored.
+    """The artist's settings. A daemon refuses fields that it does not know.
 
     Distances are in pixels of the plate.
     """
@@ -30,35 +30,37 @@ class Settings:
     prompt: str = ""
     seed: int = 0
     steps: int = 0
-    """Denoising steps; 0 leaves the choice to the engine."""
+    """Denoising steps; 0 lets the engine choose."""
     passes: int = 1
     matte_kind: str = "auto"
     threshold: float = 0.1
-    """A plain matte counts as set from this value on; soft edges and motion blur are inside."""
+    """Value from which a plain matte counts as set. Soft edges and motion blur are included."""
     grow: int = 8
-    """The matte is grown by this much before anything is removed."""
+    """Pixels by which the matte grows before the removal."""
     soften: int = 8
-    """Behind the growth the result fades into the plate over this much."""
+    """Feather width outside the grown matte, in pixels."""
     color_space: str = ""
-    """An OpenColorIO name of what the plate's pixels are; empty: what the file says, else ACEScg."""
+    """OpenColorIO name of the plate's color space. If empty, the file decides, otherwise ACEScg."""
     matte_color: str = "refuse"
-    """What to do with a quadmask that went through a color transform on its way."""
+    """How to treat a quadmask that a color transform has changed."""
     region: str = "union"
-    """What an engine of a fixed size is shown: all that is removed in the shot, a crop that follows it, or all."""
+    """The region that an engine of a fixed size sees: the union of all holes, a crop that follows them, or the
+    full frame.
+    """
     grain: str = "auto"
-    """Whether the plate's grain is put on generated pixels that lack it."""
+    """Whether to add matching plate grain to generated pixels that lack it."""
     grain_amount: float = 1.0
-    """How much of what is missing."""
+    """Multiple of the missing grain that is added."""
     result_layer: bool = False
-    """Leave the plate's picture as it is, and put the result beside it as the layer `voidbridge` with its matte."""
+    """Keep the plate's picture and add the result as the layer `voidbridge` with its matte."""
     quality: str = "full"
-    """Whether void works for the final picture or for a quick look; other engines know no difference."""
+    """Quality of void: the final picture or a quick preview. Other engines ignore it."""
     detail: float = 0.0
-    """How strongly void works the enlarged result over at the plate's resolution; 0: not at all."""
+    """Strength of the full-resolution detail pass (void only); 0 = off."""
 
     @property
     def is_preview(self) -> bool:
-        """Whether the result is one to look at and not one to deliver."""
+        """Returns True if the result is a preview that should not be delivered."""
         return self.engine == "void" and self.quality == "preview"
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class Settings:
             ("quality", self.quality, QUALITIES),
         ):
             if value not in known:
-                raise BadSetting(f"{name} {value!r} is none of {', '.join(known)}")
+                raise BadSetting(f"{name} {value!r} is not one of {', '.join(known)}")
         if not 0 <= self.grain_amount <= 4:
             raise BadSetting(f"the grain amount {self.grain_amount:g} is not in [0, 4]")
         if not 0 < self.threshold <= 1:
@@ -90,7 +92,7 @@ class Settings:
 
 
 def check_file(sha256: str, size: int) -> None:
-    """The daemon and the client make file names of hashes: nothing else may pass for one."""
+    """Raises `BadMessage` unless both are valid. Hashes become file names, so nothing else may pass."""
     if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
         raise BadMessage(f"{sha256[:80]!r} is no SHA-256 in hexadecimal")
     if size < 1:
@@ -99,7 +101,7 @@ def check_file(sha256: str, size: int) -> None:
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One file of the shot: what it is for, which frame it shows, and its content's name."""
+    """One file of the shot: its role, its frame number, and the hash and size of its content."""
 
     role: str
     frame: int
@@ -114,9 +116,9 @@ class FrameFile:
 
 @dataclass(frozen=True)
 class Request:
-    """One shot to work on: the result is wanted from `first` to `last`, both included.
+    """A request to work on one shot. Results cover `first` to `last`, both included.
 
-    The files may reach further on both sides: those frames are handles, seen and not returned.
+    Files outside that range are handles: the engine sees them, but returns no result for them.
     """
 
     first: int
@@ -126,7 +128,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.last < self.first:
-            raise BadMessage(f"the frame range {self.first}-{self.last} runs backwards")
+            raise BadMessage(f"the frame range {self.first}-{self.last} ends before it begins")
         order = [(file.role, file.frame) for file in self.files]
         seen = set(order)
         if len(seen) != len(order) or order != sorted(order):
@@ -134,18 +136,18 @@ class Request:
         plate = {frame for role, frame in seen if role == "plate"}
         matte = {frame for role, frame in seen if role == "matte"}
         affected = {frame for role, frame in seen if role == "affected"}
-        # Counted, not listed: two frames a billion apart must not fill the memory.
+        # Counted, not listed: two frames a billion apart must not exhaust memory.
         if not plate or max(plate) - min(plate) + 1 != len(plate):
             raise BadMessage("the plate's frames are not one run without gaps")
         if matte != plate or (affected and affected != plate):
-            raise BadMessage("the matte covers other frames than the plate")
+            raise BadMessage("the matte covers different frames than the plate")
         if not (min(plate) <= self.first and self.last <= max(plate)):
-            raise BadMessage(f"no plate for all of {self.first}-{self.last}")
+            raise BadMessage(f"the plate does not cover all of {self.first}-{self.last}")
 
     def canonical(self) -> bytes:
-        """The request as bytes that are the same for the same request: what its key is the hash of."""
+        """Returns the same bytes for the same request. Their hash is part of the job's key."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
 
     def key(self, user: str) -> str:
-        """The id of this job: the same request of the same user is the same job."""
+        """Returns the id of this job. The same request of the same user has the same id."""
         return hashlib.sha256(user.encode() + b"\0" + self.canonical()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""When a client that keeps losing its daemon gives up: when nothing comes of it, however long it takes. Pure."""
+"""Decides when a client gives up on a daemon that it keeps losing: when no progress is made. No I/O."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Hashable
 from .errors import NoProgress, VoidbridgeError
 
 MOST = 8
-"""Connections in a row that brought nothing new."""
+"""Consecutive connections without progress after which the client gives up."""
 STEADY_S = 60.0
-"""A connection that lasted so long was a good one, though the job may have waited all the time."""
+"""A connection that lasted this many seconds counts as good, even if the job only waited."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
 class RetryPolicy:
-    """The connections of one conversation that were lost. Times are seconds of a monotonic clock."""
+    """Counts lost connections of one run. Times are seconds of a monotonic clock."""
 
     def __init__(self, address: str, now: float) -> None:
         self._address = address
@@ -26,7 +26,7 @@ class RetryPolicy:
         self._connected = now
 
     def lost(self, why: VoidbridgeError, reached: Hashable, now: float) -> float:
-        """Seconds to wait before the next try. `reached` is how far the job has come, whatever that is.
+        """Returns the seconds to wait before the next attempt. `reached` is any value that changes with progress.
 
         Raises `NoProgress`.
         """
@@ -36,7 +36,7 @@ class RetryPolicy:
         self._fruitless += 1
         if self._fruitless >= MOST:
             raise NoProgress(
-                f"the daemon at {self._address} was lost {self._fruitless + 1} times within "
-                f"{now - self._since:.0f} s and nothing came of it in between; the last time: {why.text}"
+                f"the daemon at {self._address} dropped the connection {self._fruitless + 1} times in "
+                f"{now - self._since:.0f} s without making progress; the last error: {why.text}"
             ) from why
         return min(FIRST_PAUSE_S * 2.0 ** (self._fruitless - 1), LONGEST_PAUSE_S)

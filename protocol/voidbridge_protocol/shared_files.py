@@ -1,9 +1,9 @@
-"""A file that is handed over by its path: what it may be called, and the proof that one can read it.
+"""File import by path: the allowed names, and the proof that a client can read the file.
 
-Both ends of a shared disk see the same file, often under other names: `Z:/shows/a.exr` on a workstation is
-`/mnt/shows/a.exr` on the render box. A daemon tells clients what its shared folders are called by them. A client
-names a file only below one of those, and shows bytes of it that nobody can foretell: a SHA-256 that was found
-somewhere is not enough to have a daemon open a file.
+Both ends of a shared disk see the same file, often under different names: `Z:/shows/a.exr` on a workstation is
+`/mnt/shows/a.exr` on the render box. A daemon tells clients the client-side names of its shared folders. A client
+names a file only inside one of those, and proves that it can read bytes at unpredictable positions. A known
+SHA-256 alone is therefore not enough to make a daemon open a file.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import IO
 from .messages import MAX_PATH
 
 PROBES, PROBE = 16, 4096
-"""So many pieces of so many bytes are shown of a file."""
+"""Number of sampled pieces of a file, and the bytes of each."""
 WINDOWS = re.compile(r"[A-Za-z]:([\\/]|$)|[\\/]{2}")
-"""How an absolute path of Windows begins: with a drive, or with two slashes and a server."""
+"""Beginning of an absolute Windows path: a drive, or two slashes and a server."""
 
 
 def below(prefix: str, path: str) -> tuple[str, ...] | None:
-    """The names of folders and file that lead from `prefix` to `path`; None when it does not lie there.
+    """Returns the path parts from `prefix` to `path`, or None if `path` is not inside `prefix`.
 
-    Both are absolute, as clients call them. On Windows neither the case of the prefix nor the kind of slashes
-    matters. A name that leads elsewhere (`..`), or is none, does not lie anywhere.
+    Both are absolute, as clients name them. On Windows, the case of the prefix and the kind of slashes are
+    ignored. A path with `..`, or with an invalid name, is inside nothing.
     """
     start, names = _names(prefix), _names(path)
     count = len(start)
@@ -40,7 +40,7 @@ def below(prefix: str, path: str) -> tuple[str, ...] | None:
 
 
 def name_of(path: Path, shares: Iterable[str]) -> str | None:
-    """What a daemon with these shared folders is told of a file here; None where it sees none of it."""
+    """Returns the name of a local file inside the daemon's shared folders, or None if it is in none of them."""
     shares = tuple(shares)
     for each in (os.path.abspath, os.path.realpath) if shares else ():
         name = each(path).replace(os.sep, "/")
@@ -50,11 +50,11 @@ def name_of(path: Path, shares: Iterable[str]) -> str | None:
 
 
 def proof(epoch: str, sha256: str, size: int, file: IO[bytes]) -> str:
-    """SHA-256, in hexadecimal, of the epoch in UTF-8 and of 16 pieces of the file, of 4096 bytes each.
+    """Returns the SHA-256, in hexadecimal, of the epoch in UTF-8 and of 16 pieces of the file, 4096 bytes each.
 
-    Piece n begins at the first 8 bytes, big-endian, of the SHA-256 of "EPOCH SHA256 n", modulo size - 4096 + 1;
-    of a file that is shorter each piece is all of it. Nobody can choose the places: the epoch is drawn by the
-    daemon. Raises `OSError`.
+    Piece n begins at the first 8 bytes, big-endian, of the SHA-256 of "EPOCH SHA256 n", modulo size - 4096 + 1.
+    If a file is shorter, each piece is the whole file. The daemon draws the epoch, so a client cannot choose the
+    positions. Raises `OSError`.
     """
     digest = hashlib.sha256(epoch.encode())
     for number in range(PROBES):
@@ -75,7 +75,7 @@ def _folded(name: str, prefix: str) -> str:
 
 
 def _is_text(name: str) -> bool:
-    """Names of files may be bytes that are no UTF-8: such a one cannot be said on the wire."""
+    """Returns False for a file name that is not UTF-8, which cannot be sent."""
     try:
         name.encode()
     except UnicodeEncodeError:

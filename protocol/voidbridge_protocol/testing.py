@@ -1,6 +1,6 @@
-"""A daemon that follows a script, on real sockets, for tests of whatever talks to a daemon.
+"""A scripted daemon on real sockets, for tests of clients.
 
-It speaks the whole protocol, keeps what it is sent in memory, and gives every plate back as it came, in no time.
+It speaks the whole protocol, keeps received files in memory, and returns every plate unchanged and at once.
 """
 
 from __future__ import annotations
@@ -79,35 +79,35 @@ ENGINES = ("echo", "cleanplate", "void")
 
 @dataclass(frozen=True)
 class Script:
-    """What a fake daemon does. As it stands, every job ends well with its plates as results."""
+    """Behavior of a fake daemon. By default, every job succeeds with its plates as results."""
 
     results: Mapping[int, bytes] = field(default_factory=dict)
-    """Files to give back instead of the plates, by frame."""
+    """Files to return instead of the plates, by frame."""
     steps: int = 2
     warnings: tuple[str, ...] = ()
     failure: VoidbridgeError | None = None
-    """How every job ends."""
+    """Error that ends every job."""
     holds: bool = False
     """Jobs run until they are cancelled."""
     versions: tuple[int, int] = (OLDEST, PROTOCOL)
     deaf_to: frozenset[type[Message]] = frozenset()
-    """Messages that are never answered; {Message} is silence."""
+    """Messages that are never answered; {Message} means complete silence."""
     dies_at: tuple[int, ...] = ()
-    """It dies when so many payload bytes have come in, and is back at once."""
+    """Counts of received payload bytes at which it dies and restarts at once."""
     dies_giving: tuple[int, ...] = ()
-    """It dies when it has sent so many chunks, and is back at once."""
+    """Counts of sent chunks at which it dies and restarts at once."""
     dies_of: frozenset[type[Message]] = frozenset()
-    """Messages at each of which it dies, and is back at once."""
+    """Messages on which it dies and restarts at once."""
     spoilt_uploads: int = 0
-    """So many whole files are said to have another hash."""
+    """Number of complete files that it rejects with a hash error."""
     spoilt_chunks: int = 0
-    """So many chunks of results arrive with other bytes."""
+    """Number of result chunks that it sends with wrong bytes."""
     limits: Limits = field(default_factory=Limits)
     capabilities: tuple[str, ...] = CAPABILITIES
     shares: tuple[str, ...] = ()
-    """Folders whose files it opens itself."""
+    """Folders from which it imports files itself."""
     has_no_room: bool = False
-    """Nothing that is sent can be written."""
+    """It cannot write any received file."""
 
 
 @dataclass
@@ -120,17 +120,17 @@ class _Job:
 
 
 class FakeDaemon:
-    """What a test sees of the daemon that `fake_daemon` runs."""
+    """The handle of a test on the daemon that `fake_daemon` runs."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.address = ""
         self.heard: list[Message] = []
-        """Everything that clients said, over all lives."""
+        """All messages from clients, over all restarts."""
         self.objects: dict[str, bytes] = {}
-        """Whole files by hash; put some here before a client comes, and they are not asked for."""
+        """Complete files by hash. Files added before a client connects are not requested."""
         self.taken = 0
-        """Payload bytes of `put`s, over all lives."""
+        """Payload bytes of `Put`s, over all restarts."""
         self.lives = 0
         self._parts: dict[str, bytearray] = {}
         self._jobs: dict[str, _Job] = {}
@@ -157,7 +157,7 @@ class FakeDaemon:
             self._live()
 
     def _live(self) -> None:
-        """From binding to death. What the sockets and the sessions knew is lost, files and jobs are not."""
+        """Runs from bind to death. Socket and session state is lost; files and jobs are kept."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._routers = (self._router(context, 0), self._router(context, 1))
@@ -329,7 +329,7 @@ class FakeDaemon:
         )
 
     def _proceed(self) -> None:
-        """Runs what can run, and tells everybody of every step."""
+        """Runs every job that can run and sends each status to all watchers."""
         for name, job in self._jobs.items():
             if job.state is not JobState.RECEIVING or self._lacking(job.request.files).need:
                 continue
@@ -396,7 +396,7 @@ class FakeDaemon:
             self._dying = True
 
     def _took(self, asked: ImportFile) -> Message:
-        """Whether the file is there, shown to be the client's, and what it was announced as."""
+        """Imports a file if it exists, the proof matches and the hash is the announced one."""
         with suppress(OSError):
             if any(below(share, asked.path) for share in self.script.shares):
                 with open(asked.path, "rb", buffering=0) as file:
@@ -407,7 +407,7 @@ class FakeDaemon:
                     self.objects[asked.sha256] = data
                     return Got(asked.sha256)
         have = len(self._parts.get(asked.sha256, b""))
-        return Nack(asked.sha256, have, NotHere.code, "this file has to be sent")
+        return Nack(asked.sha256, have, NotHere.code, "this file has to be uploaded")
 
     def _store(self, put: Put, piece: bytes) -> Message | None:
         if self.script.has_no_room:
@@ -446,7 +446,7 @@ class FakeDaemon:
 
 @contextmanager
 def fake_daemon(script: Script | None = None) -> Iterator[FakeDaemon]:
-    """Runs a fake daemon at `FakeDaemon.address`, a free port of the loopback, while the context lasts."""
+    """Runs a fake daemon at `FakeDaemon.address`, on a free loopback port, while the context is open."""
     daemon = FakeDaemon(script or Script())
     daemon.start()
     try:

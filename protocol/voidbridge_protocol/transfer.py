@@ -1,10 +1,10 @@
-"""Files in and files out, as state without sockets: what to send next, what to ask for next, what is done.
+"""Upload and download as state machines without sockets.
 
-`Upload` names files that lie on a disk of the daemon's too, and cuts the others into chunks as far as the
-daemon's credit reaches. `Download` asks for results in ranges, as many bytes at once as the window allows, and
-writes each as NAME.tmp, verified, fsynced, renamed: the last three on a thread of its own, so that the next result
-arrives while the disk is still busy with this one.
-Both survive a broken connection: they are told so and go on where the other side says it stands.
+`Upload` names files on a shared disk and cuts all others into chunks, as far as the daemon's credit allows.
+`Download` requests results in ranges, up to the window's bytes at once. It writes each result as NAME.tmp.
+A thread of its own verifies, fsyncs and renames it, so the next result arrives meanwhile.
+
+Both survive a broken connection and continue from the other side's position.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from .shared_files import name_of, proof
 from .source_guard import SourceGuard
 
 TRIES = 3
-"""A file whose hash never comes out right on the other side is given up after so many."""
+"""Attempts for one file before a hash mismatch becomes an error."""
 
 
 def hash_file(path: Path, role: str, frame: int) -> FrameFile:
-    """The file's name on the wire. Raises `UnreadableFrame`."""
+    """Returns role, frame, hash and size of a file. Raises `UnreadableFrame`."""
     try:
         sha256, size = sha256_of(path)
     except OSError as error:
@@ -51,10 +51,10 @@ def hash_file(path: Path, role: str, frame: int) -> FrameFile:
 
 
 class Upload:
-    """The files that the daemon still wants, sent on its credit."""
+    """Sends the files that the daemon still needs, within its credit."""
 
     def __init__(self, files: Sequence[FrameFile], sources: Sequence[Path], chunk: int) -> None:
-        """`files` in the order of `Request.files`; `sources` beside them."""
+        """`files` are in the order of `Request.files`; `sources` are their paths."""
         self._files: list[FrameFile] = []
         self._source: dict[str, Path] = {}
         self._size: dict[str, int] = {}
@@ -72,37 +72,37 @@ class Upload:
         self._not_there: set[str] = set()
         self.to_hand_over = 0
         self.imported = 0
-        """Files that the daemon took from where they lie, over all connections."""
+        """Files that the daemon imported by path, over all connections."""
         self.total = 0
         self.sent = 0
-        """Payload bytes sent since the start, over all connections."""
+        """Payload bytes sent so far, over all connections."""
         self.add(zip(files, sources, strict=True))
 
     def add(self, files: Iterable[tuple[FrameFile, Path]]) -> None:
-        """More files, behind those that are known."""
+        """Appends more files."""
         for file, source in files:
             self._files.append(file)
             self._source[file.sha256] = source
             self._size[file.sha256] = file.size
 
     def reconnected(self, epoch: str = "", shares: Sequence[str] = ()) -> None:
-        """A new connection: no credit yet, and nothing to send until the daemon says what it lacks.
+        """Resets for a new connection: no credit, and nothing to send until the daemon lists missing files.
 
-        What lies in its `shares` is not sent but handed over.
+        Files inside its `shares` are imported by path instead of sent.
         """
         self._credit = self._unanswered = 0
         self._epoch, self._shares = epoch, tuple(shares)
         self._forget_the_rest()
 
     def wanted(self, indices: Iterable[int], partial: Iterable[tuple[int, int]]) -> None:
-        """The daemon needs these files and no others, some from an offset on."""
+        """Sets the files that the daemon needs, some from an offset on. All others are dropped."""
         self._forget_the_rest()
         self._unconfirmed.clear()
         self.total = self.sent
         self.also_wanted(indices, partial)
 
     def also_wanted(self, indices: Iterable[int], partial: Iterable[tuple[int, int]]) -> None:
-        """The daemon needs these files too."""
+        """Adds files that the daemon needs."""
         offsets = {self._files[index].sha256: offset for index, offset in partial}
         for sha256 in dict.fromkeys(self._files[index].sha256 for index in indices):
             if sha256 not in self._unconfirmed:
@@ -115,12 +115,12 @@ class Upload:
                     self._send(sha256, offset)
 
     def granted(self, amount: int) -> None:
-        """Each piece that the daemon has dealt with is answered by its bytes; the first grant is the window."""
+        """Adds credit. The daemon returns a chunk's bytes once it has handled it; the first grant is the window."""
         self._credit += amount
         self._unanswered = max(self._unanswered - 1, 0)
 
     def confirmed(self, sha256: str) -> bool:
-        """Whether it was handed over."""
+        """Returns True if the file was imported by path."""
         self._unconfirmed.discard(sha256)
         was_handed = sha256 in self._handed
         self._handed.discard(sha256)
@@ -128,7 +128,7 @@ class Upload:
         return was_handed
 
     def refused(self, nack: Nack) -> None:
-        """The daemon stands elsewhere, or the bytes were wrong: send again from where it says."""
+        """Sends a file again from the daemon's offset, after a wrong offset or wrong bytes."""
         if nack.sha256 not in self._unconfirmed:
             return
         if nack.code == NotHere.code and nack.sha256 in self._handed:
@@ -143,14 +143,14 @@ class Upload:
         self._to_send.appendleft((nack.sha256, nack.offset))
 
     def next_import(self) -> tuple[ImportFile, None] | None:
-        """The next file that the daemon is to take itself, or None for now."""
+        """Returns the next file for import by path, or None for now."""
         while self._to_hand and len(self._handed) < MAX_IMPORTS:
             sha256, offset = self._to_hand.popleft()
             name, size = self._name_there(sha256), self._size[sha256]
             try:
                 with self._source[sha256].open("rb", buffering=0) as file:
                     shown = proof(self._epoch, sha256, size, file)
-            except OSError:  # sending it will say what is wrong
+            except OSError:  # sending it reports the error
                 name = None
             if name:
                 self._handed.add(sha256)
@@ -159,7 +159,7 @@ class Upload:
         return None
 
     def next_chunk(self) -> tuple[Put, bytes] | None:
-        """The next piece, or None while there is nothing to send or no credit to send it."""
+        """Returns the next chunk, or None if there is nothing to send or too little credit."""
         if not self._to_send:
             self.close()
             return None
@@ -182,7 +182,7 @@ class Upload:
 
     @property
     def done(self) -> bool:
-        """Every file is in the daemon's spool, on its disk."""
+        """True if every file is on disk in the daemon's spool."""
         return not self._unconfirmed
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ class Upload:
         self.total += self._size[sha256] - offset
 
     def _forget_the_rest(self) -> None:
-        """The daemon says anew what it lacks."""
+        """Clears the queue, because the daemon will list its missing files again."""
         self.to_hand_over -= len(self._to_hand) + len(self._handed)
         self._to_send.clear()
         self._to_hand.clear()
@@ -232,7 +232,7 @@ class Upload:
 
 @dataclass
 class _Incoming:
-    """One result on its way into NAME.tmp."""
+    """One result while it is written to NAME.tmp."""
 
     result: ResultFile
     target: Path
@@ -243,7 +243,7 @@ class _Incoming:
 
 
 class Download:
-    """Results that are announced one by one, fetched in ranges, visible only when whole."""
+    """Fetches results one by one, in ranges. A result becomes visible only when it is complete."""
 
     def __init__(
         self,
@@ -262,7 +262,7 @@ class Download:
         self._target = target
         self._chunk = chunk
         self._window = window
-        self._asked: dict[tuple[int, int], int] = {}  # (frame, offset): length, on its way
+        self._asked: dict[tuple[int, int], int] = {}  # (frame, offset): requested length in bytes
         self._tries: dict[int, int] = {}
         self._known: dict[int, ResultFile] = {}
         self._waiting: deque[ResultFile] = deque()
@@ -271,10 +271,10 @@ class Download:
         self._settler = ThreadPoolExecutor(1, "settles")
         self.finished: dict[int, ResultFile] = {}
         self.received = 0
-        """Payload bytes received since the start, over all connections."""
+        """Payload bytes received so far, over all connections."""
 
     def announced(self, results: Iterable[ResultFile]) -> list[int]:
-        """These results can be fetched. Returns the frames that are already there, from an earlier fetch."""
+        """Adds results to fetch. Returns the frames that an earlier fetch has already written."""
         there = []
         for result in results:
             if self._known.get(result.frame) == result:
@@ -291,13 +291,13 @@ class Download:
         return there
 
     def reconnected(self) -> None:
-        """What was asked for on the old connection never comes; ask again behind what is written."""
+        """Forgets requests of the old connection and asks again from the last written byte."""
         self._asked.clear()
         for incoming in self._incoming.values():
             incoming.asked = incoming.written
 
     def next_get(self) -> Get | None:
-        """The next range to ask for, or None while the window is full or nothing is announced."""
+        """Returns the next range to request, or None if the window is full or nothing is announced."""
         incoming = next(
             (item for item in self._incoming.values() if item.asked < item.result.size), None
         )
@@ -314,13 +314,13 @@ class Download:
         return get
 
     def arrived(self, chunk: Chunk, payload: bytes | memoryview) -> None:
-        """Writes the piece. It must not change before `settled` has told of its frame."""
+        """Writes a chunk. `payload` must stay unchanged until `settled` returns its frame."""
         length = self._asked.pop((chunk.frame, chunk.offset), None)
         incoming = self._incoming.get(chunk.frame)
         if chunk.job != self._job or length is None or incoming is None:
             return
         if chunk.offset != incoming.written:
-            return  # asked for before this frame was announced anew
+            return  # requested before this frame was announced again
         if len(payload) != length:
             self._try_again(incoming, f"{len(payload)} bytes arrived instead of {length}")
             return
@@ -337,26 +337,26 @@ class Download:
 
     @property
     def is_settling(self) -> bool:
-        """Whether `settled` will soon have something to tell."""
+        """Returns True while a complete result is being verified or renamed."""
         return bool(self._settling)
 
     def settled(self) -> list[int]:
-        """The frames that came into their place since this was last asked. Raises `DiskFull`, `TransferFailed`."""
+        """Returns the frames finalized since the last call. Raises `DiskFull`, `TransferFailed`."""
         frames = []
         while self._settling and self._settling[0][1].done():
             incoming, is_right = self._settling.popleft()
             frame = incoming.result.frame
             if self._known[frame] != incoming.result:
-                continue  # announced anew meanwhile
+                continue  # announced again meanwhile
             if is_right.result():
                 self.finished[frame] = incoming.result
                 frames.append(frame)
             else:
-                self._try_again(incoming, "other bytes arrived than the daemon announced")
+                self._try_again(incoming, "the received bytes differ from the announced ones")
         return frames
 
     def abandon(self) -> None:
-        """Leaves nothing half-written behind; what is finished stays."""
+        """Removes partial files; finished files stay."""
         self._settler.shutdown()
         for frame in list(self._incoming):
             self._drop(frame)
@@ -374,7 +374,7 @@ class Download:
         return incoming
 
     def _try_again(self, incoming: _Incoming, what: str) -> None:
-        """From the start: what is written cannot be trusted."""
+        """Restarts a result from its first byte, because the written bytes cannot be trusted."""
         frame = incoming.result.frame
         self._drop(frame)
         tries = self._tries[frame] = self._tries.get(frame, 0) + 1
@@ -385,17 +385,15 @@ class Download:
     def _drop(self, frame: int) -> None:
         for settling, future in self._settling:
             if settling.result.frame == frame:
-                wait([future])  # else it would take the next one's bytes for its own
+                wait([future])  # otherwise it would rename the next attempt's file as its own
         if incoming := self._incoming.pop(frame, None):
-            with suppress(
-                OSError
-            ):  # a full disk speaks up once more when what is buffered is written
+            with suppress(OSError):  # a full disk fails once more when the buffer is flushed
                 incoming.file.close()
             temporary(incoming.target).unlink(missing_ok=True)
 
 
 def _settle(incoming: _Incoming) -> bool:
-    """Puts a file whose bytes are all written into its place; False, and it is gone, where they are wrong."""
+    """Verifies, fsyncs and renames a complete file. Deletes it and returns False if its hash is wrong."""
     try:
         with incoming.file:
             if incoming.digest.hexdigest() != incoming.result.sha256:

@@ -1,6 +1,6 @@
-"""What listens at an address, told by the first 64 bytes that it says (ZMTP 3, RFC 23).
+"""Identifies the service at an address by its first 64 bytes (ZMTP 3, RFC 23).
 
-libzmq only says that a handshake failed, and on which side it noticed is a matter of luck.
+libzmq only reports a failed handshake, and which side notices it first is random.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from contextlib import suppress
 
 SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
 OURS = SIGNATURE + b"\x03\x00"
-"""No more: a mechanism that is not the other side's makes it hang up, and what it said may be lost with that."""
+"""The client sends no more. A different mechanism would make the peer hang up, and its greeting could be lost."""
 WHOLE = 64
 PATIENCE_S = 2.0
 
 
 def mechanism(address: str) -> str | None:
-    """`CURVE` where keys are asked for, `NULL` where not, "" for what is no ZeroMQ, None where nobody answers.
+    """Returns `CURVE` if keys are required, `NULL` if not, "" if it is not ZeroMQ, None if nothing answers.
 
     `address` is a `tcp://HOST:PORT`.
     """
@@ -31,7 +31,7 @@ def mechanism(address: str) -> str | None:
 
 def _heard(line: socket.socket) -> bytes:
     heard = b""
-    with suppress(OSError):  # whatever came before the line broke tells enough
+    with suppress(OSError):  # bytes received before a disconnect are enough
         line.sendall(OURS)
         while len(heard) < WHOLE and (more := line.recv(WHOLE - len(heard))):
             heard += more

@@ -73,7 +73,7 @@ def test_an_error_is_said_to_people_and_to_programs(capsys: pytest.CaptureFixtur
     event = json.loads(said.out)
     assert event["event"] == "error"
     assert (event["code"], event["exit"]) == ("request.setting", 2)
-    assert "9-1 runs backwards" in event["text"]
+    assert "9-1 ends before it begins" in event["text"]
     assert event["text"] in said.err
     assert event["hint"] in said.err
 

@@ -39,7 +39,7 @@ def test_a_daemon_with_keys_is_reached_by_the_settings_of_the_machine(
 def test_without_a_key_it_is_said_that_one_is_asked_for(host: Any, shot: Any, guarded: Any) -> None:
     text = remove(host, with_echo(node_of(host, shot), guarded))
     assert text.startswith("failed: ")
-    assert "asks for keys" in text
+    assert "requires keys" in text
     assert KeysDiffer.hint in text
 
 

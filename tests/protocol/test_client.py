@@ -217,7 +217,7 @@ def test_silence_is_not_waited_for_forever() -> None:
     "address", ["127.0.0.1:5577", "tcp://", "tcp://127.0.0.1:port", "carrier://pigeon"]
 )
 def test_what_is_no_address_is_said_so(address: str) -> None:
-    with pytest.raises(DaemonUnavailable, match="is no address") as raised:
+    with pytest.raises(DaemonUnavailable, match="is not a valid daemon address") as raised:
         with Client(address, user="ana", software="tests", patience=0.2):
             pass
     assert "tcp://HOST:5577" in raised.value.hint

@@ -302,13 +302,13 @@ def files(**frames: list[int]) -> tuple[FrameFile, ...]:
 @pytest.mark.parametrize(
     ("first", "last", "given", "what"),
     [
-        (2, 1, files(plate=[1, 2], matte=[1, 2]), "runs backwards"),
+        (2, 1, files(plate=[1, 2], matte=[1, 2]), "ends before it begins"),
         (1, 2, files(), "without gaps"),
         (1, 3, files(plate=[1, 3], matte=[1, 3]), "without gaps"),
         (0, 10**15, files(plate=[0, 10**15], matte=[0, 10**15]), "without gaps"),
-        (1, 2, files(plate=[1, 2], matte=[1]), "other frames than the plate"),
-        (1, 2, files(plate=[1, 2], matte=[1, 2], affected=[2]), "other frames than the plate"),
-        (1, 3, files(plate=[1, 2], matte=[1, 2]), "no plate for all"),
+        (1, 2, files(plate=[1, 2], matte=[1]), "different frames than the plate"),
+        (1, 2, files(plate=[1, 2], matte=[1, 2], affected=[2]), "different frames than the plate"),
+        (1, 3, files(plate=[1, 2], matte=[1, 2]), "does not cover all"),
         (1, 1, files(plate=[1], matte=[1])[::-1], "not sorted"),
         (1, 1, files(plate=[1], matte=[1, 1]), "one for each"),
     ],

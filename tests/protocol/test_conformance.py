@@ -37,7 +37,7 @@ UPLOADS = "uploads go on where they were, and a cancel ends the job"
     ("deaf_to", "rule"),
     [
         (Ping, "pings are answered on both sockets"),
-        (JoinBulk, "hello is answered by welcome, attach by the whole window"),
+        (JoinBulk, "hello is answered by welcome, join-bulk by the whole window"),
         (Submit, "unknown settings are refused by name"),
         (Put, UPLOADS),
         (Cancel, UPLOADS),
@@ -58,7 +58,7 @@ def test_silence_breaks_every_rule() -> None:
     assert {finding.rule for finding in findings} >= set(CHECKS) - {"another framing is refused"}
 
 
-PATHS = "no path is opened that is not shared"
+PATHS = "a path outside the shares is never opened"
 
 
 def test_a_daemon_with_shared_folders_keeps_to_it_too() -> None:
@@ -118,7 +118,7 @@ class KnowsEverybody(FakeDaemon):
         (TakesAnyVersion, "another version is refused, and both are named"),
         (ForgetsParts, UPLOADS),
         (TakesAnyBytes, UPLOADS),
-        (KnowsEverybody, "who has not said hello is refused"),
+        (KnowsEverybody, "a peer that has not said hello is refused"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

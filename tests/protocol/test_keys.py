@@ -178,13 +178,13 @@ def test_each_way_not_to_fit_has_an_error_of_its_own() -> None:
         assert type(refusal(address, Keys(mine, other.public))) is WrongDaemon
         plain = refusal(address, None)
         assert type(plain) is KeysDiffer
-        assert "asks for keys" in plain.text
+        assert "requires keys" in plain.text
         silent = refusal(address, Keys(mine, daemon.public), patience=0.3)
         assert type(silent) is DaemonUnavailable, "let in: only nobody answers"
     with guarded(None, set()) as address:
         expects = refusal(address, Keys(mine, daemon.public))
         assert type(expects) is KeysDiffer
-        assert "has no keys" in expects.text
+        assert "uses no keys" in expects.text
 
 
 def test_what_listens_is_told_by_its_greeting() -> None:

@@ -104,7 +104,7 @@ class FrameRange:
     def __post_init__(self) -> None:
         if self.last < self.first:
             raise BadSetting(
-                f"the frame range {self.first}-{self.last} runs backwards",
+                f"the frame range {self.first}-{self.last} ends before it begins",
                 f"Write it as {self.last}-{self.first}.",
             )
 

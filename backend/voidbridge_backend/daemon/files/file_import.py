@@ -36,7 +36,7 @@ AHEAD = 4
 """Pieces of a file that wait to be written, at most."""
 PATIENCE_S = 10.0
 """A shared disk that has not answered for so long is not waited for: the client sends the file."""
-SAID = "this file has to be sent"
+SAID = "this file has to be uploaded"
 """Whatever the reason is. Why it cannot be opened is nothing that a client has to know."""
 
 Then = Callable[[Message, int], None]
