@@ -12,11 +12,11 @@ from typing import Any, Callable, Mapping
 
 from . import cache, host, job, migrate
 from .group import COLORS
+from .installation import executable
 from .job_status import CANCELLED, DONE, FAILED, Status, line
 from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
 from .request import Refused, Request, command, files, pieces, resolve
 from .result_state import fitting, homes, shown_version, standing
-from .startup import executable
 
 NO_RESULT: dict[str, Value] = {
     name: BY_NAME[name].default

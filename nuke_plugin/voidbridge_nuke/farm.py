@@ -10,10 +10,10 @@ import sys
 from typing import Any, Sequence
 
 from . import controller, host
+from .installation import folder
 from .job_status import CANCELLED, DONE, line
 from .request import Refused
 from .result_state import standing
-from .startup import folder
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
 """As of the command `voidbridge`."""

@@ -52,7 +52,7 @@ def test_the_icon_is_a_ring(folder: Path) -> None:
 
 
 def test_the_installed_package_finds_its_folder_and_its_command(folder: Path) -> None:
-    script = "import voidbridge_nuke.startup as s; print(s.folder()); print(s.executable()[0])"
+    script = "import voidbridge_nuke.installation as s; print(s.folder()); print(s.executable()[0])"
     done = subprocess.run(
         [sys.executable, "-S", "-c", script],
         env={"PYTHONPATH": str(folder / "python"), "PYTHONIOENCODING": "utf-8"},

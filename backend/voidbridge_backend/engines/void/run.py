@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,19 +18,47 @@ from voidbridge_protocol.messages import Settings
 
 from . import kernels, memory, networks, picture_noise, pipeline, sampling
 from .conditioning import Levels
-from .denoiser import Conditions, Text
+from .denoiser import Conditions, Denoiser, Text
 from .detail import Tiling, enlarged
+from .device_placement import DevicePlacement
+from .flow import Dis, Raft
 from .heartbeat import pulsing
 from .inputs import Footage, grain, pictures
 from .memory import Plan
+from .options import Options
 from .pipeline import Method
+from .prompts import Prompts
 from .vae import Tiles, Vae
-
-if TYPE_CHECKING:
-    from .engine import Void
 
 AGAIN_S = 0.1
 """While a step takes long, the watcher is told where it is no more often than this."""
+
+
+class LoadedModel(Protocol):
+    """The model as a run uses it: networks, options, and the device that they are on."""
+
+    models: Path
+    options: Options
+    placement: DevicePlacement
+    attention: kernels.Attention
+    prompts: Prompts
+    flow: Dis | Raft
+
+    def load(self, passes: int, watch: JobContext) -> None:
+        """Load the networks of `passes` passes."""
+
+    def seen(self, footage: Footage, settings: Settings) -> Footage:
+        """The clip at the size that the passes work at."""
+
+    def plan(
+        self, footage: Footage, settings: Settings, watch: JobContext, failed: Plan | None = None
+    ) -> Plan:
+        """The memory plan of a run, smaller than `failed`."""
+
+    def vae(self) -> Vae: ...
+
+    def denoiser(self, number: int) -> Denoiser:
+        """The transformer of pass `number`, 1 or 2."""
 
 
 class Job:
@@ -37,7 +66,7 @@ class Job:
 
     def __init__(
         self,
-        engine: Void,
+        engine: LoadedModel,
         footage: Footage,
         settings: Settings,
         watch: JobContext,
