@@ -1,7 +1,8 @@
 """The grain of a plate: how strong it is at each brightness and how coarse, and more of the same.
 
 Pixels are [height, width, 3], float32, in the file's own values; masks are [height, width]. Grain is measured on
-blocks of the plate that are as calm as the calmest of their brightness, so that texture is not taken for it.
+blocks of the plate that are as calm as the calmest of their brightness, as what differs between two frames: texture
+is not taken for it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from .grain_difference import difference
 
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -30,6 +33,8 @@ CALM = 1.5
 estimate scatters by a tenth or two."""
 STEEP, SLACK = 0.75, 1.2
 """Photons make grain as strong as the root of the light, a log curve makes it even; the slack is for measuring."""
+ROUNDING = 3e-4
+"""Deviation, as a part of the value, that comes of rounding to half floats."""
 FINE = 1.0
 """Standard deviation in pixels of the blur that parts grain from picture in a generated one."""
 WINDOW = 33
@@ -98,7 +103,8 @@ class Grain:
         A mix of two grains is weaker than either: where `alpha` is between 0 and 1, the picture gets more.
         """
         weight = np.maximum(alpha, np.float32(0.05))
-        inside = alpha > 0
+        # Digital black has no grain: a letterbox bar, a black frame.
+        inside = (alpha > 0) & picture.any(axis=-1)
         missing = (2 - weight) / weight - self.share(picture, inside)
         missing = np.where(inside & (missing > FAINT), missing, 0)
         if not missing.any():
@@ -126,8 +132,12 @@ class Sample:
         self._means: list[Floats] = []
         self._residuals: list[NDArray[np.float32]] = []
 
-    def add(self, plate: Pixels, free: Mask) -> None:
-        """One frame; only blocks that lie wholly in `free` and are finite and not constant are taken."""
+    def add(self, plate: Pixels, free: Mask, other: Pixels | None = None) -> None:
+        """One frame; only blocks that lie wholly in `free` and are finite and not constant are taken.
+
+        `other` is another frame of the shot, `free` where both show what is kept. With it, fine texture that both
+        show is not taken for grain.
+        """
         usable = free & np.isfinite(plate).all(axis=-1)
         high, wide = usable.shape[0] // BLOCK, usable.shape[1] // BLOCK
         tiles = usable[: high * BLOCK, : wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
@@ -138,11 +148,17 @@ class Sample:
             return
         blocks = np.stack([plate[y : y + BLOCK, x : x + BLOCK] for y, x in places.tolist()])
         varied = np.ptp(blocks.reshape(len(blocks), -1, 3), axis=1).min(axis=-1) > 0
-        blocks = blocks[varied]
+        blocks, places = blocks[varied], places[varied]
         if not len(blocks):
             return
         self._means.append(blocks.mean(axis=(1, 2), dtype=np.float64))
-        self._residuals.append(_leveled(blocks))
+        residuals = _leveled(blocks)
+        if other is not None:
+            usable &= np.isfinite(other).all(axis=-1)
+            apart, variance = difference(plate, other, usable, places, BLOCK)
+            calmer = variance.sum(1) < np.square(residuals, dtype=np.float64).mean((1, 2)).sum(1)
+            residuals[calmer] = _leveled(apart[calmer])
+        self._residuals.append(residuals)
 
     def measured(self) -> Grain | None:
         """None where there are too few blocks to tell, and where nothing varies."""
@@ -157,7 +173,8 @@ class Sample:
             values.append(steps[:, 0])
             deviations.append(np.sqrt(steps[:, 1]))
             flat &= calm
-        if flat.sum() < FEWEST // 4:
+        levels, sizes = np.concatenate(values), np.concatenate(deviations)
+        if flat.sum() < FEWEST // 4 or (sizes <= ROUNDING * np.maximum(np.abs(levels), 1e-3)).all():
             return None
         alike = residuals[flat] / np.sqrt(variances[flat])[:, None, None, :]
         kernels, mix = _kernels(alike), _mix(alike)

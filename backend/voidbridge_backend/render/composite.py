@@ -5,6 +5,7 @@ The engine's pixels are only used under the hole, and only there is anything com
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,12 @@ class Replaced:
     result: Pixels
 
 
+CONTENT_ROWS = 256
+"""Rows of a picture by which it is told from others."""
+REPEATS = 4
+"""Frames that are looked through for one that is not the same again."""
+
+
 class Composite:
     """One for a shot; frames in any order, from any thread."""
 
@@ -67,7 +74,7 @@ class Composite:
         weights = box.cut(visible)
         if self._grain is not None:
             seed, amount = self._settings.seed, self._settings.grain_amount
-            result = self._grain.added(result, weights, seed, frame, amount)
+            result = self._grain.added(result, weights, seed, _content(source), amount)
         words = {}
         for plane, name in enumerate(source.rgb_names):
             samples = source.channels[name].copy()
@@ -115,6 +122,15 @@ class Composite:
         return self._view.from_code(box.within(wider).cut(joined))
 
 
+def _content(source: reader.Frame) -> int:
+    """A number that is the same for frames whose pictures are: a frame that is repeated repeats its grain."""
+    rows = max(1, source.window.height // CONTENT_ROWS)
+    digest = hashlib.blake2b(digest_size=4)
+    for name in source.rgb_names:
+        digest.update(np.ascontiguousarray(source.channels[name][::rows]).tobytes())
+    return int.from_bytes(digest.digest(), "big")
+
+
 def _own(source: reader.Frame, view: EngineInput) -> Region:
     """Where a frame's arrays lie on the canvas."""
     canvas, window = view.plates.canvas, source.window
@@ -150,11 +166,35 @@ def layer_of(source: reader.Frame, made: Replaced | None) -> dict[str, reader.Sa
 
 
 def grain_of(view: EngineInput, most: int = 5) -> Grain | None:
-    """The plate's grain, from the kept pixels of frames spread over the shot. None where it shows none."""
+    """The plate's grain, from the kept pixels of frames spread over the shot. None where it shows none.
+
+    Grain is what differs between a frame and the next other one: a shot whose frames are all the same has none.
+    """
     sample = Sample()
     frames = view.frames
-    for frame in frames[:: max(1, -(-len(frames) // most))]:
-        source = view.plates.frame(frame)
-        own = _own(source, view)
-        sample.add(source.rgb(), own.cut(view.mattes.hole(frame).alpha) == 0)
+    for index in range(0, len(frames), max(1, -(-len(frames) // most))):
+        source = view.plates.frame(frames[index])
+        free = _own(source, view).cut(view.mattes.hole(frames[index]).alpha) == 0
+        if len(frames) == 1:
+            sample.add(source.rgb(), free)
+        for other in _others(view, index):
+            both = free & (_own(source, view).cut(view.mattes.hole(other).alpha) == 0)
+            there = view.plates.frame(other)
+            if there.window == source.window and not _same(source, there):
+                sample.add(source.rgb(), both, there.rgb())
+                break
     return sample.measured()
+
+
+def _others(view: EngineInput, index: int) -> list[int]:
+    """Frames near the one at `index`, those after it first."""
+    near = view.frames[index + 1 : index + 1 + REPEATS]
+    return [*near, *reversed(view.frames[max(index - REPEATS, 0) : index])]
+
+
+def _same(one: reader.Frame, two: reader.Frame) -> bool:
+    """Whether a frame is there twice, as in a retimed shot."""
+    return all(
+        np.array_equal(reader.bits(one.channels[a]), reader.bits(two.channels[b]))
+        for a, b in zip(one.rgb_names, two.rgb_names, strict=True)
+    )
