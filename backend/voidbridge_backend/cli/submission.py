@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 from voidbridge_backend.exr.header import Header, read_header
@@ -21,7 +20,6 @@ from voidbridge_protocol.errors import (
     JobCancelled,
     MissingFrames,
     OverwritesSource,
-    RequestError,
     VoidbridgeError,
 )
 from voidbridge_protocol.job_client import JobTask
@@ -29,14 +27,6 @@ from voidbridge_protocol.messages import FrameFile, Request, Settings
 from voidbridge_protocol.transfer import hash_file
 
 HASHERS = 4
-MOST_AUTO_HANDLES = 24
-"""Frames on each side of a range that `--handles auto` takes.
-
-`cleanplate` considers every source up to this distance, and gives one at it half the weight (`plan.NEAR`, `FADE`).
-`void` sees windows of 85 frames, which handles fill instead of mirrored frames.
-"""
-AUTO_HANDLES = {"echo": 0}
-"""Engines that see nothing in handles."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +37,7 @@ class Submission:
     matte: Sequence
     affected: Sequence | None
     frames: FrameRange | None
-    handles: int | None
-    """Frames on each side of the range that are seen and not returned; None: as far as they help."""
+    handles: int
     settings: Settings
     priority: int = 0
     force: bool = False
@@ -69,7 +58,7 @@ class Submission:
 
         `on_file` hears how many of how many files have been read.
         """
-        frames = self._frames()
+        frames = frames_for(self.plate, self.frames, self.handles)
         wanted = self.frames or FrameRange(frames[0], frames[-1])
         roles = self.roles()
         for role, sequence in roles.items():
@@ -86,32 +75,6 @@ class Submission:
         files = _hashed(paths, hash_of, on_file, should_cancel)
         request = Request(wanted.first, wanted.last, self.settings, tuple(files))
         return JobTask(request, [path for _, _, path in paths], target, self.priority, self.force)
-
-    def _frames(self) -> list[int]:
-        """The frames to read, rising, without gaps."""
-        frames = frames_for(self.plate, self.frames, self.handles or 0)
-        if self.frames is None or self.handles is not None:
-            return frames
-        reach = AUTO_HANDLES.get(self.settings.engine, MOST_AUTO_HANDLES)
-        before = takewhile(self._fits(frames[0]), range(frames[0] - 1, frames[0] - 1 - reach, -1))
-        behind = takewhile(self._fits(frames[-1]), range(frames[-1] + 1, frames[-1] + 1 + reach))
-        return [*reversed(list(before)), *frames, *behind]
-
-    def _fits(self, known: int) -> Callable[[int], bool]:
-        """Whether a frame is there in every role, readable, and of the format of the frame `known`."""
-
-        def fits(frame: int) -> bool:
-            try:
-                headers = {
-                    role: {number: _header(role, sequence, number) for number in (known, frame)}
-                    for role, sequence in self.roles().items()
-                }
-                agree(headers.pop("plate"), headers)
-            except RequestError:
-                return False
-            return True
-
-        return fits
 
 
 def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:

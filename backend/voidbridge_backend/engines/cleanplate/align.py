@@ -6,6 +6,7 @@ hole have the last word, so that a background at its own depth fits too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -25,11 +26,18 @@ FURTHEST = 0.02
 """Part of the surrounding's width by which the camera's motion is corrected at most."""
 BETTER = 0.98
 """What the refined motion's misfit must come down to, as a part of the camera's."""
+ROBUST_ROUNDS = 6
+"""Rounds in which outliers lose their say on an exposure."""
 SAMPLES = 4000
 """Pixels around the hole that exposures are compared on."""
 FLOOR = 0.003
 """Light, before exposure, that is added to both sides of a ratio so that darkness compares as equal."""
-GAINS = (0.25, 4.0)
+GAIN_LIMIT = 64.0
+"""A source that has to be brightened or darkened by more than this shows nothing; black itself is reached."""
+FAINT_GAIN = 8.0
+"""A source that has to be brightened by more than this is left out where another shows the same."""
+AFFINE_BETTER = 0.7
+"""What an offset must bring the misfit down to, as a part of that with a gain alone."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,27 @@ class Surrounding:
 
 
 @dataclass(frozen=True)
+class Exposure:
+    """Takes a source's light to the target's: light * `gain` + `offset`, each float32 [3]."""
+
+    gain: Floats
+    offset: Floats
+
+    def applied(self, light: Floats) -> Floats:
+        """`light` [n, 3] as bright as the target."""
+        return np.asarray(light * self.gain + self.offset, np.float32)
+
+
+NEUTRAL = Exposure(np.ones(3, np.float32), np.zeros(3, np.float32))
+
+
+@dataclass(frozen=True)
 class WarpedSource:
-    """A source with what takes it to the target: a homography, a gain for each channel, a mean misfit."""
+    """A source with what takes it to the target: a homography, the exposure of each channel, a mean misfit."""
 
     source: Source
     homography: Homography
-    gain: NDArray[np.float32]
+    exposure: Exposure
     misfit: float
     """Median difference of encoded luma on the samples; infinite where there was nothing to compare."""
 
@@ -77,19 +100,31 @@ def _aligning_size(box: Box) -> tuple[int, int]:
 
 def warp_source(
     target: Surrounding, source: Source, motion: Homography, tone: Tone
-) -> WarpedSource:
-    """Refine `motion`, which takes the source's plate to the target's plate, and match the exposure."""
+) -> WarpedSource | None:
+    """Refine `motion`, which takes the source's plate to the target's plate, and match the exposure.
+
+    None where the source is too dark to show anything of the target.
+    """
     refined = _refined(target, source, motion)
     ways = [motion] if refined is None else [motion, refined]
-    best = WarpedSource(source, motion, np.ones(3, np.float32), np.inf)
+    best: WarpedSource | None = None
     for way in ways:
         if moves(way, target.box) < SAME_PX:
             way = np.eye(3)
-        gain, misfit = _matched(target, source, way, tone)
+        matched = _matched(target, source, way, tone)
+        if matched is None:
+            continue
+        exposure, misfit = matched
         # Few points around the hole can be worse than many all over the frame.
-        if misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
-            best = WarpedSource(source, way, gain, misfit)
+        if best is None or misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
+            best = WarpedSource(source, way, exposure, misfit)
     return best
+
+
+def useful(laid: Sequence[WarpedSource]) -> list[WarpedSource]:
+    """Without the sources that are much darker than the target, if any other is left."""
+    bright = [one for one in laid if one.exposure.gain.max() <= FAINT_GAIN]
+    return bright or list(laid)
 
 
 def _refined(target: Surrounding, source: Source, motion: Homography) -> Homography | None:
@@ -124,10 +159,9 @@ def warp_grey(
 
 def _matched(
     target: Surrounding, source: Source, motion: Homography, tone: Tone
-) -> tuple[NDArray[np.float32], float]:
-    neutral = np.ones(3, np.float32)
+) -> tuple[Exposure, float] | None:
     if not len(target.samples):
-        return neutral, np.inf
+        return NEUTRAL, np.inf
     ys, xs = target.samples.T
     offset = np.array([target.box.left, target.box.top], np.float64)
     points = np.asarray(np.column_stack([xs, ys]) + offset, np.float64)
@@ -137,24 +171,75 @@ def _matched(
     inside = (whole >= 0).all(1) & (whole[:, 0] < width) & (whole[:, 1] < height)
     inside[inside] &= source.free[whole[inside, 1], whole[inside, 0]] > 0
     if inside.sum() < 30:
-        return neutral, np.inf
+        return NEUTRAL, np.inf
     here = target.light[ys[inside], xs[inside]]
-    there = _sampled(source, at[inside])
+    return _exposed(here, _sampled(source, at[inside]), tone)
+
+
+def _exposed(here: Floats, there: Floats, tone: Tone) -> tuple[Exposure, float] | None:
+    """How `there` [n, 3] becomes as bright as `here`, and the misfit; None where `there` is too dark for it."""
     gain = _gain(here, there, tone)
-    misfit = np.abs(tone.encode(here) - tone.encode(there * gain)).mean(1)
-    return gain, float(np.median(misfit))
+    if gain.max() > GAIN_LIMIT:
+        return None
+    best = Exposure(gain, np.zeros(3, np.float32))
+    misfit = _misfit(here, best.applied(there), tone)
+    affine = Exposure(*_affine(here, there))
+    if 0 <= affine.gain.min() and affine.gain.max() <= GAIN_LIMIT:
+        other = _misfit(here, affine.applied(there), tone)
+        if other < AFFINE_BETTER * misfit:
+            return affine, other
+    return best, misfit
 
 
-def _gain(here: Floats, there: Floats, tone: Tone) -> NDArray[np.float32]:
-    """What `there` [n, 3] is multiplied with to be as bright as `here`, for each channel."""
+def _misfit(here: Floats, there: Floats, tone: Tone) -> float:
+    return float(np.median(np.abs(tone.encode(here) - tone.encode(there)).mean(1)))
+
+
+def _gain(here: Floats, there: Floats, tone: Tone) -> Floats:
+    """The light that `there` [n, 3] is multiplied with to be as bright as `here`, for each channel."""
     floor = np.float32(FLOOR / tone.exposure)
     lit = np.minimum(here.min(1), there.min(1)) > 4 * floor
     if lit.sum() >= max(0.2 * len(here), 30):
-        ratio = here[lit] / there[lit]
-    else:
-        # Grain rules the dark: the floor keeps its ratios near 1.
-        ratio = (np.maximum(here, 0) + floor) / (np.maximum(there, 0) + floor)
-    return np.asarray(np.clip(np.median(ratio, axis=0), *GAINS), np.float32)
+        return np.asarray(np.median(here[lit] / there[lit], axis=0), np.float32)
+    if _size(there) < floor and _size(here) < floor:
+        # Grain rules the dark: two black pictures are as bright as each other.
+        return np.asarray(np.ones(3) if here.any() else np.zeros(3), np.float32)
+    # One of the two is dark: the slope through zero, on which the brightest samples have the most to say.
+    weight = np.ones((len(here), 1), np.float32)
+    slope = np.zeros(3, np.float32)
+    for _ in range(ROBUST_ROUNDS):
+        energy = np.maximum((weight * there * there).sum(0), 1e-20)
+        slope = np.maximum((weight * here * there).sum(0) / energy, 0)
+        weight = _trust(here - there * slope)
+    return np.asarray(slope, np.float32)
+
+
+def _affine(here: Floats, there: Floats) -> tuple[Floats, Floats]:
+    """(gain [3], offset [3]) of the line that most of `there` -> `here` [n, 3] lie on.
+
+    Iteratively reweighted least squares with Cauchy's weights (Holland and Welsch, 1977).
+    """
+    weight = np.ones((len(here), 1), np.float32)
+    gain, offset = np.ones(3, np.float32), np.zeros(3, np.float32)
+    for _ in range(ROBUST_ROUNDS):
+        total = weight.sum()
+        middle, other = (weight * here).sum(0) / total, (weight * there).sum(0) / total
+        spread = np.maximum((weight * (there - other) ** 2).sum(0), 1e-20)
+        gain = (weight * (there - other) * (here - middle)).sum(0) / spread
+        offset = middle - gain * other
+        weight = _trust(here - there * gain - offset)
+    return np.asarray(gain, np.float32), np.asarray(offset, np.float32)
+
+
+def _trust(residual: Floats) -> Floats:
+    """[n, 1]: Cauchy's weights of residuals [n, 3], about 1 for those no larger than the usual one."""
+    size = np.abs(residual).max(1, keepdims=True)
+    usual = max(float(np.median(size)), 1e-9)
+    return np.asarray(1 / (1 + (size / (2 * usual)) ** 2), np.float32)
+
+
+def _size(light: Floats) -> float:
+    return float(np.sqrt(np.square(light, dtype=np.float64).mean()))
 
 
 def _sampled(source: Source, at: NDArray[np.float64]) -> Floats:

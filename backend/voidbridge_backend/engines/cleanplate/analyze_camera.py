@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -25,6 +26,8 @@ class Shot:
     camera: Camera
     holes: dict[int, Mask]
     """Which pixels of the planning size are hidden, by frame."""
+    repeats: frozenset[int]
+    """Frames whose picture and quadmask are those of the frame before: of a retimed shot."""
 
 
 def analyzed(clip: Clip, watch: JobContext) -> Shot:
@@ -32,6 +35,8 @@ def analyzed(clip: Clip, watch: JobContext) -> Shot:
     frames = clip.frames
     camera = Camera(clip.height, clip.width)
     holes: dict[int, Mask] = {}
+    repeats: list[int] = []
+    before: int | None = None
     with Pool(lambda: watch.step("camera", len(holes), len(frames))) as pool:
         spread = sorted({frames[0], frames[len(frames) // 2], frames[-1]})
         tone = exposed(list(pool.each(lambda at: _small(clip.plate(at), camera.size), spread)))
@@ -39,8 +44,10 @@ def analyzed(clip: Clip, watch: JobContext) -> Shot:
         for frame, look in zip(frames, looks, strict=True):
             camera.add(frame, look.grey, look.free)
             holes[frame] = look.hole
+            repeats += [frame] if look.content == before else []
+            before = look.content
         pool.pulse()
-    return Shot(tone, camera, holes)
+    return Shot(tone, camera, holes, frozenset(repeats))
 
 
 @dataclass(frozen=True)
@@ -50,13 +57,18 @@ class _Look:
     grey: NDArray[np.uint8]
     free: NDArray[np.uint8]
     hole: Mask
+    content: int
+    """The same number for the same picture and quadmask."""
 
 
 def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
-    hole = clip.quadmask(frame) != 255
-    grey = tone.grey8(_small(clip.plate(frame), size))
+    quadmask = clip.quadmask(frame)
+    hole = quadmask != 255
+    small = _small(clip.plate(frame), size)
+    content = zlib.crc32(quadmask.tobytes(), zlib.crc32(small.tobytes()))
+    grey = tone.grey8(small)
     free = cv2.erode(shown(hole, size), np.ones((5, 5), np.uint8), borderValue=255)
-    return _Look(grey, np.asarray(free, np.uint8), plan.reduced(hole))
+    return _Look(grey, np.asarray(free, np.uint8), plan.reduced(hole), content)
 
 
 def _small(light: Pixels, size: tuple[int, int]) -> Pixels:

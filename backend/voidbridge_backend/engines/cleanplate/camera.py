@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Box, Homography, Mask, apply, inverse, is_sane, mapped, scaling
+from .cuts import Cuts, Detail, detail, likeness
+from .geometry import Box, Homography, Mask, apply, inverse, is_sane, mapped, moves, scaling
 
 Grey = NDArray[np.uint8]
 
@@ -30,9 +31,11 @@ SPREAD = 0.15
 """Part of the picture that their hull must cover."""
 TOLERANCE_PX = 0.8
 """Distance, in tracked pixels, up to which a point follows the camera."""
+DRIFT = 0.05
+"""Part of the width that the motion summed up along the way is off by at most."""
 LK_WINDOW = (21, 21)
-CUT = 22.0
-"""Mean difference of two lumas that have nothing to be tracked in common, from which on it is a cut."""
+LIGHT, CONTRAST = 2.5, 0.06
+"""Differences of two lumas, in steps of 8 bits and as a part, up to which they count as equally bright."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ def track(source: View, target: View, guess: Homography, levels: int = 3) -> Hom
     if len(source.points) < 3:
         return None
     start = apply(guess, source.points.astype(np.float64)).astype(np.float32)
-    there, good = _follow(source.grey, target.grey, source.points, start, levels)
-    back, came = _follow(target.grey, source.grey, there, source.points, levels)
+    grey = _alike(source, target, guess)
+    there, good = _follow(grey, target.grey, source.points, start, levels)
+    back, came = _follow(target.grey, grey, there, source.points, levels)
     good &= came & (np.abs(back - source.points).max(1) < 0.5)
     at = np.rint(np.nan_to_num(there)).astype(int)
     height, width = target.grey.shape
@@ -81,6 +85,30 @@ def track(source: View, target: View, guess: Homography, levels: int = 3) -> Hom
     good[good] &= target.free[at[good, 1], at[good, 0]] > 0
     motion = fit(source.points[good], there[good], source.box, TOLERANCE_PX)
     return motion if motion is not None and is_sane(motion, source.box) else None
+
+
+def _alike(source: View, target: View, guess: Homography) -> Grey:
+    """The luma of `source` at the exposure of `target`: tracking takes a change of light for a motion.
+
+    The same picture where the two are equally bright.
+    """
+    to_source = inverse(guess)
+    size = target.box.width, target.box.height
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    both = cv2.warpPerspective(source.free, to_source, size, flags=flags) & target.free
+    there = cv2.warpPerspective(source.grey, to_source, size, flags=flags)[both > 0]
+    here = target.grey[both > 0]
+    if here.size < SPREAD * both.size / 4:
+        return source.grey
+    quarters = (25, 50, 75)
+    low, middle, high = np.percentile(there, quarters)
+    low_here, middle_here, high_here = np.percentile(here, quarters)
+    gain = (high_here - low_here) / max(high - low, 1.0)
+    if abs(middle_here - middle) < LIGHT and abs(gain - 1) < CONTRAST:
+        return source.grey
+    values = (np.arange(256) - middle) * gain + middle_here
+    table = np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+    return np.asarray(cv2.LUT(source.grey, table), np.uint8)
 
 
 def _follow(
@@ -139,10 +167,15 @@ class Camera:
 
     height: int
     width: int
+    cuts: Cuts = field(default_factory=Cuts)
+    cuts_found: list[int] = field(default_factory=list)
+    """The first frames of all scenes but the first."""
     _place: dict[int, Homography] = field(default_factory=dict)
     _scene: dict[int, int] = field(default_factory=dict)
     _keys: list[tuple[int, View]] = field(default_factory=list)
     _last: tuple[int, View] | None = None
+    _seen: Detail = field(init=False)
+    """Of the frame `_last`."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -165,27 +198,43 @@ class Camera:
 
     def add(self, frame: int, grey: Grey, free: Grey) -> None:
         """The next frame: its luma, and 255 where it shows background, at `size`."""
-        now = view(grey, free)
+        now, fine = view(grey, free), detail(grey, free)
         if self._last is None:
             self._begin(frame, now, 0)
+            self._seen = fine
             return
         before, seen = self._last
         step = track(seen, now, np.eye(3))
-        if step is None and _is_cut(seen, now):
+        motion = np.eye(3) if step is None else step
+        if self._begins(frame, fine, motion):
             self._begin(frame, now, self._scene[before] + 1)
+            self.cuts_found.append(frame)
+            self._seen = fine
             return
         self._scene[frame] = self._scene[before]
-        self._place[frame] = self._place[before] @ inverse(np.eye(3) if step is None else step)
-        self._anchor(frame, now)
-        self._last = frame, now
+        self._place[frame] = self._place[before] @ inverse(motion)
+        if fine.shows or not self._seen.shows:
+            # A black frame tells nothing: the next one is held against the last that did.
+            self._anchor(frame, now, DRIFT * now.box.width if step is not None else np.inf)
+            self._last, self._seen = (frame, now), fine
+
+    def _begins(self, frame: int, fine: Detail, motion: Homography) -> bool:
+        if self.cuts.chosen is not None:
+            return self.cuts.begins(frame, 1.0)
+        if not (fine.shows and self._seen.shows):
+            return False
+        return self.cuts.begins(frame, likeness(self._seen, fine, motion, self.size))
 
     def _begin(self, frame: int, now: View, scene: int) -> None:
         self._scene[frame], self._place[frame] = scene, np.eye(3)
         self._keys = [(frame, now)]
         self._last = frame, now
 
-    def _anchor(self, frame: int, now: View) -> None:
-        """Replace the motion summed up along the way by one straight from a key frame that overlaps."""
+    def _anchor(self, frame: int, now: View, furthest: float) -> None:
+        """Replace the motion summed up along the way by one straight from a key frame that overlaps.
+
+        One that is `furthest` pixels away from it, or more, follows something else than the background.
+        """
         shares = [
             (self._overlap(key, frame, now.box), -age) for age, (key, _) in enumerate(self._keys)
         ]
@@ -195,7 +244,7 @@ class Camera:
                 continue
             guess = inverse(self._place[frame]) @ self._place[key]
             motion = track(seen, now, guess)
-            if motion is not None:
+            if motion is not None and moves(inverse(guess) @ motion, now.box) < furthest:
                 self._place[frame] = self._place[key] @ inverse(motion)
                 return
         if len(now.points) >= TRUST:
@@ -209,15 +258,3 @@ class Camera:
             return 0.0
         seen = mapped(motion, box, box.height, box.width)
         return 0.0 if seen is None else seen.width * seen.height / (box.width * box.height)
-
-
-def _is_cut(before: View, now: View) -> bool:
-    """Two pictures, both with something to see, that show different things."""
-    if min(len(before.points), len(now.points)) < TRUST:
-        return False
-    both = (before.free > 0) & (now.free > 0)
-    if not both.any():
-        return False
-    difference = before.grey[both].astype(np.int16) - now.grey[both].astype(np.int16)
-    # A change of exposure alone is no cut.
-    return bool(np.abs(difference - np.median(difference)).mean() > CUT)

@@ -103,7 +103,9 @@ def _layers(
             shown[row] = free.ravel()
             # One plane for each channel: whatever is computed of them runs in vector instructions.
             fetched = _fetched(one, tile, tone).reshape(-1, 3)
-            np.multiply(fetched.T, one.gain[:, None], out=light[:, row])
+            np.multiply(fetched.T, one.exposure.gain[:, None], out=light[:, row])
+            if one.exposure.offset.any():
+                light[:, row] += one.exposure.offset[:, None]
             voices.append(weight)
     if not voices:
         return None

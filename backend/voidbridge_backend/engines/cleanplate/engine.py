@@ -7,19 +7,22 @@ vote (`combine`), completed where no frame shows it (`invent`) and joined with i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.parallel import Pool
+from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.messages import Settings
 
 from . import plan
 from .analyze_camera import Shot, analyzed
+from .bars import Inner, picture_box
 from .frame import Removal, Task
+from .geometry import Box
 
-VERSION = 3
+VERSION = 4
 
 
 class Cleanplate:
@@ -36,18 +39,43 @@ class Cleanplate:
     def remove(
         self, clip: Clip, settings: Settings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
+        if not any(clip.has_hole(frame) for frame in clip.frames):
+            return
+        inner = Inner(clip, picture_box(clip, watch))
+        if inner.box == Box(0, 0, clip.width, clip.height):
+            yield from self._removed(clip, watch)
+        else:
+            yield from inner.outer(self._removed(inner, watch))
+
+    def _removed(self, clip: Clip, watch: JobContext) -> Iterator[tuple[int, Pixels]]:
         holes = [frame for frame in clip.frames if clip.has_hole(frame)]
         if not holes:
             return
         shot = analyzed(clip, watch)
+        if shot.camera.cuts_found:
+            watch.warn(_cuts_note(shot.camera.cuts_found))
         progress = _Progress(watch, len(holes))
+        own = [frame for frame in holes if frame not in shot.repeats]
         with Pool(progress.pulse) as pool:
             removal = Removal(clip, shot, pool)
             # A frame is completed while the next one's sources vote: alone, neither has work for all cores.
-            for voted in pool.ahead(removal.voted, _tasks(clip, shot, holes)):
-                yield voted.frame, removal.completed(voted)
-                progress.done += 1
+            for voted in pool.ahead(removal.voted, _tasks(clip, shot, own)):
+                light = removal.completed(voted)
+                for frame in _with_repeats(voted.frame, shot):
+                    yield frame, light.copy() if frame + 1 in shot.repeats else light
+                    progress.done += 1
             pool.pulse()
+
+
+def _with_repeats(frame: int, shot: Shot) -> Iterator[int]:
+    """`frame` and the frames after it that are the same again."""
+    yield frame
+    while (frame := frame + 1) in shot.repeats:
+        yield frame
+
+
+def _cuts_note(cuts: Sequence[int]) -> str:
+    return f"another scene begins in frames {compact(cuts)}: each scene is worked on alone"
 
 
 @dataclass
@@ -61,8 +89,9 @@ class _Progress:
 
 
 def _tasks(clip: Clip, shot: Shot, frames: list[int]) -> Iterator[Task]:
+    every = [frame for frame in clip.frames if frame not in shot.repeats]
     for block in plan.blocks(frames, shot.camera):
-        chosen = plan.sources(block, shot.holes, clip.frames, shot.camera)
+        chosen = plan.sources(block, shot.holes, every, shot.camera)
         surroundings = plan.Surroundings(block, shot.holes, shot.camera)
         needed = {frame: surroundings.needed(frame) for frame in chosen}
         for frame in block:

@@ -13,7 +13,7 @@ from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_backend.parallel import Pool
 
 from . import plan
-from .align import Surrounding, WarpedSource, surrounding, warp_source
+from .align import Surrounding, WarpedSource, surrounding, useful, warp_source
 from .analyze_camera import Shot
 from .combine import combined
 from .fill import joined, smooth
@@ -86,7 +86,8 @@ class Removal:
             for other, part in task.needed.items()
             if part is not None and other != frame
         )
-        laid = list(self._pool.each(lambda source: self._lay(frame, target, source), sources))
+        found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
+        laid = useful([one for one in found if one is not None])
         fill, known = combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
         return Voted(frame, plate, target, reach, gap, fill, known)
 
@@ -110,7 +111,7 @@ class Removal:
         box = part.moved(target.box.left, target.box.top)
         return Gap(box, plate[box.slices], hole[box.slices], wanted[part.slices])
 
-    def _lay(self, frame: int, target: Surrounding, source: Source) -> WarpedSource:
+    def _lay(self, frame: int, target: Surrounding, source: Source) -> WarpedSource | None:
         motion = self._shot.camera.between(source.frame, frame)
         return warp_source(target, source, motion, self._shot.tone)
 
@@ -124,6 +125,8 @@ class Removal:
                 break
             self._pool.pulse()
             one = self._lay(voted.frame, voted.target, source)
+            if one is None:
+                continue
             more, shown = combined(
                 [one], voted.frame, gap.box, missing, self._shot.tone, self._pool
             )

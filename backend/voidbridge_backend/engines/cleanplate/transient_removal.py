@@ -15,7 +15,7 @@ from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_backend.parallel import Pool
 
 from . import plan
-from .align import WarpedSource, surrounding, warp_source
+from .align import NEUTRAL, WarpedSource, surrounding, warp_source
 from .camera import Camera
 from .combine import combined
 from .geometry import Box, Homography, Mask, around, inverse, mapped, scaling, shift
@@ -100,6 +100,8 @@ class TransientRemoval:
             look = _look(*_cut(self.clip, frame, part), part, factor)
             source = piece(frame, look.box, look.light, look.hidden, self.tone)
             one = warp_source(target, source, own.there @ motion @ inverse(look.there), self.tone)
+            if one is None:
+                return None
             return _Reference(one, inverse(own.there) @ one.homography @ look.there)
 
         frames = plan.references(self.frame, self.clip.frames, self.camera)
@@ -109,7 +111,7 @@ class TransientRemoval:
         """Where `own` differs from what it and the witnesses agree on."""
         misfit = min(one.misfit for one in laid)
         itself = piece(self.frame, own.box, own.light, own.hidden, self.tone)
-        voices = [*laid, WarpedSource(itself, np.eye(3), np.ones(3, np.float32), misfit)]
+        voices = [*laid, WarpedSource(itself, np.eye(3), NEUTRAL, misfit)]
         voted, known = combined(
             voices, self.frame, own.box, ~own.hidden, self.tone, self.pool, RECENT
         )
@@ -127,7 +129,7 @@ class TransientRemoval:
                 source = piece(
                     one.source.frame, wide, *_cut(self.clip, one.source.frame, wide), self.tone
                 )
-                laid.append(WarpedSource(source, motion, one.gain, one.misfit))
+                laid.append(WarpedSource(source, motion, one.exposure, one.misfit))
         return combined(laid, self.frame, box, wanted, self.tone, self.pool, RECENT)
 
 

@@ -1,0 +1,114 @@
+"""Letterbox and pillarbox bars: rows and columns at the edges that are black in every frame.
+
+The engine works on the picture between them, so that no bar is laid over the picture and no picture over a bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from voidbridge_backend.engines.base import Clip, JobContext, Pixels, Quadmask
+
+from .geometry import Box, Mask, around, union
+
+SPREAD = 5
+"""Frames that are looked at first: most shots have no bars in the first of them, and no more is read."""
+EVIDENCE = 0.25
+"""Part of a row or column that some frame must show for it to be a bar."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The part of a clip inside `box`, as a clip of its own."""
+
+    clip: Clip
+    box: Box
+
+    @property
+    def frames(self) -> Sequence[int]:
+        return self.clip.frames
+
+    @property
+    def height(self) -> int:
+        return self.box.height
+
+    @property
+    def width(self) -> int:
+        return self.box.width
+
+    def plate(self, frame: int) -> Pixels:
+        return np.ascontiguousarray(self.clip.plate(frame)[self.box.slices])
+
+    def quadmask(self, frame: int) -> Quadmask:
+        return np.ascontiguousarray(self.clip.quadmask(frame)[self.box.slices])
+
+    def has_hole(self, frame: int) -> bool:
+        return self.clip.has_hole(frame) and bool((self.quadmask(frame) != 255).any())
+
+    def outer(self, results: Iterable[tuple[int, Pixels]]) -> Iterator[tuple[int, Pixels]]:
+        """`results` of this clip as those of the whole, black in the bars."""
+        made = iter(results)
+        for frame in (frame for frame in self.frames if self.clip.has_hole(frame)):
+            light = np.zeros((self.clip.height, self.clip.width, 3), np.float32)
+            if self.has_hole(frame):
+                same, light[self.box.slices] = next(made)
+                assert same == frame, "results come in order"
+            yield frame, light
+        # What follows the last result is run too.
+        for _ in made:
+            raise AssertionError("a result of a frame without a hole")
+
+
+class _Lit:
+    """What is known of the rows and columns of some frames."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._clip = clip
+        self._boxes: list[Box] = []
+        self._rows = np.zeros(clip.height, bool)
+        self._columns = np.zeros(clip.width, bool)
+
+    def add(self, frame: int) -> None:
+        free: Mask = self._clip.quadmask(frame) == 255
+        lit = around(self._clip.plate(frame).any(axis=-1) & free)
+        self._boxes += [lit] if lit else []
+        self._rows |= free.mean(1) > EVIDENCE
+        self._columns |= free.mean(0) > EVIDENCE
+
+    @property
+    def reaches_edges(self) -> bool:
+        """Whether there is light on all four edges: no bar is left to be found."""
+        if not self._boxes:
+            return False
+        return union(self._boxes) == Box(0, 0, self._clip.width, self._clip.height)
+
+    def box(self) -> Box:
+        """Around all that is lit, and all of which too little was seen."""
+        height, width = self._clip.height, self._clip.width
+        if not self._boxes:
+            return Box(0, 0, width, height)
+        found = union(self._boxes)
+        return Box(
+            found.left if self._columns[: found.left].all() else 0,
+            found.top if self._rows[: found.top].all() else 0,
+            found.right if self._columns[found.right :].all() else width,
+            found.bottom if self._rows[found.bottom :].all() else height,
+        )
+
+
+def picture_box(clip: Clip, watch: JobContext) -> Box:
+    """The picture without its bars; all of it where there are none, and where every frame is black."""
+    whole = Box(0, 0, clip.width, clip.height)
+    frames = list(clip.frames)
+    first = sorted({round(n * (len(frames) - 1) / (SPREAD - 1)) for n in range(SPREAD)})
+    rest = [index for index in range(len(frames)) if index not in first]
+    lit = _Lit(clip)
+    for index in [*first, *rest]:
+        watch.step("camera", 0, len(frames))
+        lit.add(frames[index])
+        if lit.reaches_edges:
+            return whole
+    return lit.box()

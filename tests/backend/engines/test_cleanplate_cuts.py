@@ -1,0 +1,79 @@
+"""`cleanplate` on shots that hold more than one scene, and on frames that are there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, pan, still, texture
+
+from voidbridge_backend.engines.base import Pixels, Quadmask
+from voidbridge_backend.engines.cleanplate import Cleanplate
+from voidbridge_protocol.messages import Settings
+
+CUT = 1009
+
+
+@dataclass
+class TwoScenes(Shot):
+    """The disc crosses two scenes, one after the other."""
+
+    other: Pixels = field(default_factory=lambda: texture(7) * np.float32(0.5))
+
+    def truth(self, frame: int) -> Pixels:
+        self.background = texture(0) if frame < CUT else self.other
+        return super().truth(frame)
+
+
+def twice(n: int) -> tuple[float, float]:
+    return 25.0 + 14 * (n % 8), 48.0
+
+
+@pytest.mark.parametrize(("camera", "least"), [(still, 55), (by_hand, 34), (pan, 34)])
+def test_each_scene_is_worked_alone_and_the_cut_is_named(
+    camera: Callable[[int], tuple[float, float]], least: float
+) -> None:
+    shot, watch = TwoScenes(16, camera, twice), Watch()
+    results = dict(Cleanplate().remove(shot, Settings(), watch))
+    assert watch.notes == ["another scene begins in frames 1009: each scene is worked on alone"]
+    assert hole_psnr(shot, results) > least
+
+
+@pytest.mark.parametrize(
+    "exposure", [lambda n: 1 - n / 9, lambda n: 5.0 if n == 4 else 1.0, lambda n: float(n != 3)]
+)
+@pytest.mark.parametrize("camera", [by_hand, pan])
+def test_a_change_of_light_is_no_cut(
+    camera: Callable[[int], tuple[float, float]], exposure: Callable[[int], float]
+) -> None:
+    shot, watch = Shot(8, camera, across, exposure=exposure), Watch()
+    for _ in Cleanplate().remove(shot, Settings(), watch):
+        pass
+    assert watch.notes == []
+
+
+@dataclass
+class Retimed(Shot):
+    """Every frame is there three times, with its grain."""
+
+    def plate(self, frame: int) -> Pixels:
+        own = self._own(frame)
+        noise = np.random.default_rng(own).standard_normal((self.height, self.width, 3))
+        return np.asarray(super().plate(own) + 0.004 * noise, np.float32)
+
+    def quadmask(self, frame: int) -> Quadmask:
+        return super().quadmask(self._own(frame))
+
+    def _own(self, frame: int) -> int:
+        return self.first + (frame - self.first) // 3 * 3
+
+
+def test_frames_that_are_repeated_have_the_same_result() -> None:
+    shot = Retimed(18, by_hand, lambda n: (25.0 + 7 * n, 48.0))
+    results = dict(Cleanplate().remove(shot, Settings(), Watch()))
+    assert list(results) == list(shot.frames)
+    for frame in range(1001, 1019, 3):
+        assert results[frame].tobytes() == results[frame + 2].tobytes()
+    assert results[1001].tobytes() != results[1004].tobytes()

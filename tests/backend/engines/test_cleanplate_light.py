@@ -1,0 +1,95 @@
+"""`cleanplate` where the light of a shot changes: fades, black frames, flashes, letterbox bars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, removed, still
+
+from voidbridge_backend.engines.base import Pixels
+from voidbridge_backend.engines.cleanplate.bars import picture_box
+
+BAR = 12
+
+
+def fade(n: int) -> float:
+    return max(0.0, 1 - n / 7)
+
+
+def black_fifth(n: int) -> float:
+    return 0.0 if n == 4 else 1.0
+
+
+def flash(n: int) -> float:
+    return 6.0 if n in (3, 4) else 1.0
+
+
+@dataclass
+class Lit(Shot):
+    """The disc fades with the picture."""
+
+    def plate(self, frame: int) -> Pixels:
+        light = self.truth(frame)
+        inside, _ = self._disc(frame)
+        light[inside] = 9 * self.exposure(frame - self.first)
+        return light
+
+
+@pytest.mark.parametrize("camera", [still, by_hand])
+@pytest.mark.parametrize("exposure", [fade, black_fifth, flash])
+def test_a_change_of_light_is_followed_in_every_frame(
+    exposure: Callable[[int], float], camera: Callable[[int], tuple[float, float]]
+) -> None:
+    shot = Lit(10, camera, across, exposure=exposure)
+    for frame, light in removed(shot).items():
+        assert hole_psnr(shot, {frame: light}) > 33, frame
+        if exposure(frame - shot.first) == 0:
+            assert not light[shot.quadmask(frame) != 255].any()
+
+
+@dataclass
+class Barred(Shot):
+    """Bars above and below, over everything or with the disc before them."""
+
+    over: bool = False
+
+    def truth(self, frame: int) -> Pixels:
+        light = super().truth(frame)
+        light[:BAR] = light[-BAR:] = 0
+        return light
+
+    def plate(self, frame: int) -> Pixels:
+        light = super().plate(frame)
+        if not self.over:
+            light[:BAR] = light[-BAR:] = 0
+        return light
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["behind the bar", "before the bar"])
+def test_letterbox_bars_stay_black(over: bool) -> None:
+    shot = Barred(8, by_hand, lambda n: (25.0 + 14 * n, 80.0), over=over)
+    results = removed(shot)
+    for frame, light in results.items():
+        bars = shot.quadmask(frame) != 255
+        bars[BAR:-BAR] = False
+        assert bars.any()
+        assert not light[bars].any()
+    assert hole_psnr(shot, results) > 33
+
+
+def test_a_picture_without_bars_is_told_from_one_frame() -> None:
+    shot = Shot(8, still, across)
+    watch = Watch()
+    assert picture_box(shot, watch) == (0, 0, shot.width, shot.height)
+    assert len(watch.steps) == 1
+
+
+def test_a_black_shot_has_no_bars() -> None:
+    shot = Shot(3, still, across, exposure=lambda n: 0.0)
+    assert picture_box(shot, Watch()) == (0, 0, shot.width, shot.height)
+    assert all(math.isfinite(float(light.sum())) for light in removed(shot).values())
+    assert np.isfinite(hole_psnr(shot, removed(shot)))
