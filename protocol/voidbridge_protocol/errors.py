@@ -26,7 +26,9 @@
     + FrameMismatch          plate, matte and range do not fit together
     + UnreadableFrame
     + UnsupportedFrame       readable, but cannot be written back unchanged
+    + UnclearLayer           several layers or channels could be meant, or none has the name that was given
     + BadMatte
+      - FullMatte            it covers the whole picture in every frame
     + BadColorSpace
     + UnknownJob
     + OverwritesSource       a result would replace a file that it is made from
@@ -203,6 +205,19 @@ class UnsupportedFrame(RequestError):
 class BadMatte(RequestError):
     code = "request.matte"
     hint = "A matte is 0 outside and 1 on the object; a quadmask has the codes 0, 63, 127 and 255."
+
+
+class UnclearLayer(RequestError):
+    code = "request.layer"
+    hint = "Name the plate's layer with --layer, a matte's channel with --matte-channel."
+
+
+class FullMatte(BadMatte):
+    code = "request.matte.full"
+    hint = (
+        "Give the matte of the object alone, invert it, or choose --matte-kind quadmask if black is what is "
+        "removed; --allow-full-matte goes on."
+    )
 
 
 class BadColorSpace(RequestError):

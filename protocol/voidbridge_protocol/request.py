@@ -58,6 +58,15 @@ class Settings:
     detail: float = 0.0
     """Strength of the full-resolution detail pass (void only); 0 = off."""
 
+    layer: str = ""
+    """The plate's layer to work on, as `ViewLayer.Combined`; empty: R, G and B, else the only layer there is."""
+    matte_channel: str = ""
+    """The channel that is the matte, as `Object_1.Y`; empty: the alpha where it is one, else the only one."""
+    affected_channel: str = ""
+    """The same in the files of what is affected."""
+    allow_full_matte: bool = False
+    """Go on with a matte that covers the whole picture in every frame."""
+
     @property
     def is_preview(self) -> bool:
         """Returns True if the result is a preview that should not be delivered."""

@@ -130,11 +130,15 @@ def test_an_empty_matte_gives_the_plate_back_and_says_so(run: Run, tmp_path: Pat
     check(shot, tmp_path / "out", shot.frames)
 
 
-def test_a_matte_over_the_whole_frame_is_worked_on_and_mentioned(run: Run, tmp_path: Path) -> None:
+def test_a_matte_over_the_whole_frame_has_to_be_allowed_and_is_mentioned(
+    run: Run, tmp_path: Path
+) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1003))
     for frame in shot.frames:
         shot.write("matte", frame, {"A": np.ones((48, 64), np.float16)})
-    done = run(shot, tmp_path / "out" / "r.%04d.exr", "--matte-kind", "matte")
+    full = run(shot, tmp_path / "out" / "r.%04d.exr", "--matte-kind", "matte")
+    refused(full, "request.matte.full", "100.0% of the picture")
+    done = run(shot, tmp_path / "out" / "r.%04d.exr", "--matte-kind", "matte", "--allow-full-matte")
     assert done.code == 0, done.err
     assert any("matte" in text for text in done.event("done")["warnings"])
     check(shot, tmp_path / "out", shot.frames)

@@ -176,7 +176,24 @@ def _shot_options(made: Any) -> None:
         action="store_true",
         help="leave the plate's picture and put the result beside it, as the layer voidbridge",
     )
+    shot.add_argument(
+        "--layer",
+        default="",
+        metavar="NAME",
+        help="the plate's layer to work on, as ViewLayer.Combined",
+    )
     matte = made.add_argument_group("the matte")
+    matte.add_argument(
+        "--matte-channel", default="", metavar="NAME", help="the channel that is the matte, as A"
+    )
+    matte.add_argument(
+        "--affected-channel", default="", metavar="NAME", help="the same for --affected"
+    )
+    matte.add_argument(
+        "--allow-full-matte",
+        action="store_true",
+        help="go on with a matte that covers the whole picture in every frame",
+    )
     matte.add_argument("--matte-kind", choices=MATTE_KINDS, default=default.matte_kind)
     matte.add_argument(
         "--matte-color",

@@ -68,7 +68,7 @@ class Submission:
             role: {frame: _header(role, sequence, frame) for frame in frames}
             for role, sequence in roles.items()
         }
-        agree(headers.pop("plate"), headers)
+        agree(headers.pop("plate"), headers, self.settings.layer)
         paths = [
             (role, frame, roles[role].path(frame)) for role in sorted(roles) for frame in frames
         ]

@@ -85,7 +85,7 @@ def flat_file(part: Part, channels: bytes, payloads: Sequence[Bytes]) -> bytes:
 
     `channels` is the value of its attribute `channels`. The chunks stand in the order of the table.
     """
-    keep = {"compression", "dataWindow", "pixelAspectRatio"} | ({"tiles"} if part.tiles else set())
+    keep = {"compression", "dataWindow"} | ({"tiles"} if part.tiles else set())
     attributes = [a for a in part.attributes if a.name in keep]
     window = part.find("dataWindow")
     assert window is not None, "a parsed part has a data window"
@@ -93,6 +93,7 @@ def flat_file(part: Part, channels: bytes, payloads: Sequence[Bytes]) -> bytes:
         Attribute("channels", "chlist", channels),
         Attribute("displayWindow", "box2i", window.value),
         Attribute("lineOrder", "lineOrder", b"\0"),
+        Attribute("pixelAspectRatio", "float", struct.pack("<f", 1)),  # a decoder refuses 0
         Attribute("screenWindowCenter", "v2f", struct.pack("<2f", 0, 0)),
         Attribute("screenWindowWidth", "float", struct.pack("<f", 1)),
     ]

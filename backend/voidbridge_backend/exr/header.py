@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
+from voidbridge_protocol.errors import UnreadableFrame
 
 from .compression import CODECS
 from .part import (
@@ -26,7 +26,6 @@ from .part import (
     flat_count,
     flat_refusal,
     numbers_of,
-    rgb_names,
     subsampled,
     text_of,
 )
@@ -45,9 +44,7 @@ __all__ = [
     "flat_count",
     "flat_refusal",
     "parse_header",
-    "plate_part",
     "read_header",
-    "rgb_names",
 ]
 
 MAGIC = 20000630
@@ -152,38 +149,9 @@ def check(header: Header, file_size: int, name: str = "the file") -> None:
         claimed = part.decoded_bytes
         if claimed > min(MAX_BYTES, part.codec.ratio * file_size) and not subsampled(part):
             raise UnreadableFrame(
-                f"{name} has {file_size} bytes and claims {claimed} bytes of {part.compression} pixels"
+                f"{name} has {file_size} bytes and claims {claimed} bytes of "
+                f"{'uncompressed' if part.compression == 'none' else part.compression} pixels"
             )
-
-
-def plate_part(header: Header) -> int:
-    """The part that is the plate: the first with R, G and B, else the first that has them in a layer.
-
-    Of a multi-view file that is the default view. A part that cannot be worked on, a deep one for
-    instance, is passed over where there is another. `UnsupportedFrame` says what was found instead.
-    """
-    reasons = []
-    for in_layer in (False, True):
-        for index, part in enumerate(header.parts):
-            names = rgb_names(part)
-            if names is not None and ("." in names[0]) is in_layer:
-                reason = flat_refusal(part) or _integers(part, names)
-                if reason is None:
-                    return index
-                reasons.append(reason)
-    if reasons:
-        raise UnsupportedFrame(f"the plate cannot be worked on: {reasons[0]}")
-    found = "; ".join(", ".join(c.name for c in part.channels) for part in header.parts)
-    if any({"RY", "BY"} <= {c.name for c in part.channels} for part in header.parts):
-        raise UnsupportedFrame(f"the plate is luminance-chroma ({found}); it has no R, G and B")
-    raise UnsupportedFrame(f"the plate has no channels R, G and B, only: {found or 'none'}")
-
-
-def _integers(part: Part, names: tuple[str, str, str]) -> str | None:
-    for channel in part.channels:
-        if channel.name in names and channel.type is PixelType.UINT:
-            return f"its channel {channel.name} is uint; write half or float"
-    return None
 
 
 _HINT_OPEN = "Check that the file exists and that its folder can be read from here."

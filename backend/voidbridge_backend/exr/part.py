@@ -147,6 +147,24 @@ class Part:
         found = self.find(name, "string")
         return None if found is None else text_of(found.value)
 
+    def strings(self, name: str) -> tuple[str, ...]:
+        """A list of strings, each behind its length; empty where there is none or it is damaged."""
+        found = self.find(name, "stringvector")
+        texts, at, raw = [], 0, b"" if found is None else found.value
+        while at + 4 <= len(raw):
+            (size,) = struct.unpack_from("<i", raw, at)
+            if not 0 <= size <= len(raw) - at - 4:
+                return ()
+            texts.append(text_of(raw[at + 4 : at + 4 + size]))
+            at += 4 + size
+        return tuple(texts)
+
+    @property
+    def aspect(self) -> float:
+        """Width over height of a pixel; 1 where the file says nothing that can be meant, as 0."""
+        said = self.pixel_aspect
+        return said if 0.01 <= said <= 100 else 1.0
+
     @property
     def chromaticities(self) -> tuple[float, ...] | None:
         """CIE xy of red, green, blue and white: eight numbers."""
@@ -184,24 +202,6 @@ class Part:
 
         hours, minutes, seconds = decimal(24, 6), decimal(16, 7), decimal(8, 7)
         return TimeCode(hours, minutes, seconds, decimal(0, 6), bool(packed >> 6 & 1))
-
-
-def rgb_names(part: Part) -> tuple[str, str, str] | None:
-    """The part's channels for red, green and blue: `R`, else `layer.R`, in any of the usual spellings."""
-    names = {channel.name for channel in part.channels}
-    prefixes = [""]
-    for channel in part.channels:
-        layer, dot, last = channel.name.rpartition(".")
-        if layer == LAYER:
-            continue
-        if dot and last in ("R", "r", "red") and layer + dot not in prefixes:
-            prefixes.append(layer + dot)
-    for prefix in prefixes:
-        for red, green, blue in (("R", "G", "B"), ("r", "g", "b"), ("red", "green", "blue")):
-            chosen = prefix + red, prefix + green, prefix + blue
-            if names.issuperset(chosen):
-                return chosen
-    return None
 
 
 def flat_refusal(part: Part) -> str | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
+from voidbridge_protocol.errors import UnclearLayer, UnreadableFrame, UnsupportedFrame
 
 from .chunks import Bytes, chunks_of, flat_file
 from .header import (
@@ -32,9 +32,8 @@ from .header import (
     check,
     flat_refusal,
     parse_header,
-    plate_part,
-    rgb_names,
 )
+from .layers import Selection, choose_picture
 
 Samples = NDArray[Any]
 """[height, width], float16, float32 or uint32: one channel as the file has it."""
@@ -44,6 +43,8 @@ DTYPES: dict[PixelType, Any] = {
     PixelType.HALF: np.float16,
     PixelType.FLOAT: np.float32,
 }
+Choose = Callable[[Header], Selection]
+"""Says which part of a file is decoded, and which of its channels are meant."""
 BAND = 32
 """Rows that are interleaved at once: few enough to stay in a core's cache."""
 
@@ -56,6 +57,8 @@ class Frame:
     header: Header
     index: int
     channels: dict[str, Samples]
+    selected: tuple[str, ...]
+    """The channels of the picture, or the matte's, that were asked for."""
     source: bytes = field(repr=False)
 
     @property
@@ -68,26 +71,31 @@ class Frame:
         return self.part.data_window
 
     @property
-    def rgb_names(self) -> tuple[str, str, str]:
-        """The channels that are the picture. `UnsupportedFrame` when the part has none."""
-        names = rgb_names(self.part)
-        if names is None:
-            raise UnsupportedFrame(
-                f"{self.name} has no R, G and B, only {', '.join(self.channels)}"
-            )
-        return names
+    def rgb_names(self) -> tuple[str, ...]:
+        """The channels that were selected: the three of a picture, or the one of a gray picture."""
+        return self.selected
 
     def rgb(self) -> NDArray[np.float32]:
-        """[height, width, 3], float32, exactly the file's values."""
+        """[height, width, 3], float32, exactly the file's values; a gray picture three times."""
         planes = [self.channels[name] for name in self.rgb_names]
+        planes = planes * 3 if len(planes) == 1 else planes
         pixels = np.empty((self.window.height, self.window.width, 3), np.float32)
         for top in range(0, self.window.height, BAND):
             for index, plane in enumerate(planes):
                 pixels[top : top + BAND, :, index] = plane[top : top + BAND]
         return pixels
 
+    def planes(self, rgb: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """The picture's channels by name, each with its plane of `rgb`, [height, width, 3].
 
-def read(path: Path, choose: Callable[[Header], int] = plate_part) -> Frame:
+        A gray picture takes the middle one.
+        """
+        indices = (1,) if len(self.rgb_names) == 1 else (0, 1, 2)
+        for name, index in zip(self.rgb_names, indices, strict=True):
+            yield name, rgb[..., index]
+
+
+def read(path: Path, choose: Choose = choose_picture) -> Frame:
     """The frame in this file; see `decode`. `UnreadableFrame` too for a file that cannot be opened."""
     try:
         data = path.read_bytes()
@@ -99,9 +107,7 @@ def read(path: Path, choose: Callable[[Header], int] = plate_part) -> Frame:
     return decode(data, path.name, choose)
 
 
-def decode(
-    data: bytes, name: str = "the file", choose: Callable[[Header], int] = plate_part
-) -> Frame:
+def decode(data: bytes, name: str = "the file", choose: Choose = choose_picture) -> Frame:
     """The part that `choose` picks, decoded. `name` is what errors call the file.
 
     Raises `UnreadableFrame` for a damaged or incomplete file, `UnsupportedFrame` for one that is deep,
@@ -110,15 +116,16 @@ def decode(
     header = parse_header(data, name)
     check(header, len(data), name)
     try:
-        index = choose(header)
-        part = header.parts[index]
+        selection = choose(header)
+        part = header.parts[selection.part]
         reason = flat_refusal(part)
         if reason is not None:
             raise UnsupportedFrame(f"this cannot be read: {reason}")
-    except UnsupportedFrame as error:
-        raise UnsupportedFrame(f"{name}: {error.text}", error.hint) from error
-    payloads = [chunk.payload for chunk in chunks_of(data, header, index, name)]
-    return Frame(name, header, index, _decoded(part, payloads, name), data)
+    except (UnsupportedFrame, UnclearLayer) as error:
+        raise type(error)(f"{name}: {error.text}", error.hint) from error
+    payloads = [chunk.payload for chunk in chunks_of(data, header, selection.part, name)]
+    channels = _decoded(part, payloads, name)
+    return Frame(name, header, selection.part, channels, selection.channels, data)
 
 
 def bits(samples: Samples) -> Samples:

@@ -1,4 +1,4 @@
-"""Which channel of a file is the matte, and what kind of matte a clip holds.
+"""What kind of matte a clip holds.
 
 The kind is decided for the whole clip from a count of its values, gathered frame by frame: a quadmask is one
 only when the clip really holds the levels 63 or 127, and a soft edge, which passes through every level, is
@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.exr.header import Header, flat_refusal
-from voidbridge_protocol.errors import BadMatte, UnsupportedFrame
+from voidbridge_protocol.errors import BadMatte
 
-from .quadmask import CODES, KEEP, Hole, from_mattes, from_quadmask
+from .quadmask import AFFECTED, CODES, KEEP, Hole, from_mattes, from_quadmask
 
 MatteKind = Literal["matte", "quadmask"]
 
@@ -68,9 +67,17 @@ class Evidence:
     least: float = np.inf
     most: float = -np.inf
     """The extremes, in the values' own precision."""
+    outside: int = 0
+    """Pixels of the plate where the matte's files have none: nothing is removed there."""
 
-    def add(self, values: NDArray[Any], name: str = "the matte") -> None:
-        """Counts one frame, [height, width]. `BadMatte` names it when it holds a NaN or an infinity."""
+    def add(self, values: NDArray[Any], name: str = "the matte", outside: int = 0) -> None:
+        """Counts one frame, [height, width]; `outside` is how many pixels of the plate it leaves out.
+
+        `BadMatte` names it when it holds a NaN or an infinity.
+        """
+        self.outside += outside
+        if not values.size:
+            return
         halves = values
         if values.dtype != np.float16:
             wrong = 0 if values.dtype.kind != "f" else np.count_nonzero(~np.isfinite(values))
@@ -90,14 +97,30 @@ class Evidence:
 
     def merge(self, other: Evidence) -> None:
         self.counts += other.counts
+        self.outside += other.outside
         self._widen(other.least, other.most)
 
     def _widen(self, least: float, most: float) -> None:
         self.least, self.most = min(self.least, least), max(self.most, most)
 
     @property
-    def pixels(self) -> int:
+    def counted(self) -> int:
+        """Pixels that the files have."""
         return int(self.counts.sum())
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the plate, over all frames."""
+        return self.counted + self.outside
+
+    def covered(self, threshold: float) -> float:
+        """The share of the plate's picture that a plain matte sets."""
+        return self.count_from(threshold * self.unit) / self.pixels if self.pixels else 0.0
+
+    def not_kept(self) -> float:
+        """The share of the plate's picture that a quadmask does not keep."""
+        kept = self.count_from((AFFECTED + KEEP) / 2 * self.unit / 255)
+        return (self.counted - kept) / self.pixels if self.pixels else 0.0
 
     @property
     def largest(self) -> float:
@@ -145,14 +168,14 @@ def kind_of(
             return transformed
     if asked == "quadmask" or (asked == "auto" and share >= SHARE):
         return _quadmask(evidence, where, middle, share)
-    covered = evidence.count_from(threshold * unit) / evidence.pixels
+    covered = evidence.covered(threshold)
     warnings = []
     if covered > MOST:
         warnings.append(
             f"the matte covers {covered:.0%} of the picture; if it is a quadmask without 63 and 127, "
             "in which black is removed, say so with --matte-kind quadmask, or invert it"
         )
-    text = f"{where} is a plain matte: white is removed, {covered:.1%} of all pixels"
+    text = f"{where} is a plain matte: white is removed, {covered:.1%} of the picture"
     return Verdict("matte", unit, evidence.channel, text, tuple(warnings))
 
 
@@ -207,49 +230,8 @@ def undone(values: NDArray[Any], verdict: Verdict) -> NDArray[Any]:
     return np.asarray(np.interp(values, found, CODES * (verdict.unit / KEEP)), np.float32)
 
 
-def matte_channels(header: Header) -> tuple[int, tuple[str, ...]]:
-    """(part, channels): where a matte may be in this file, the likeliest first.
-
-    A, then a single channel, then R, then Y, in the first part that has one of them. Whether A is a matte
-    or only opaque shows in the values: `choose_channel`. Raises `UnsupportedFrame`.
-    """
-    for index, part in enumerate(header.parts):
-        names = [channel.name for channel in part.channels]
-        found = [name for wanted in ("A", "R", "Y") for name in names if _last(name) == wanted]
-        if len(names) == 1:
-            found = names
-        if found:
-            reason = flat_refusal(part)
-            if reason is not None:
-                raise UnsupportedFrame(f"the matte cannot be read: {reason}")
-            return index, tuple(dict.fromkeys(found))
-    every = ", ".join(channel.name for part in header.parts for channel in part.channels)
-    raise UnsupportedFrame(
-        f"the matte has no channel A, R or Y, and not just one, but: {every or 'none'}",
-        "Write the matte as the alpha or as the only channel.",
-    )
-
-
-def matte_part(header: Header) -> int:
-    """The part of a matte's file that `exr.read` is to decode."""
-    return matte_channels(header)[0]
-
-
-def choose_channel(seen: dict[str, Evidence]) -> Evidence:
-    """The first candidate that says anything: an alpha that is opaque all over the clip is passed over."""
-    for evidence in seen.values():
-        if not evidence.is_one_everywhere:
-            return evidence
-    return next(iter(seen.values()))
-
-
 def _in_units(values: NDArray[Any], verdict: Verdict) -> NDArray[Any]:
     return values if verdict.unit == 1 else values / np.float32(verdict.unit)
-
-
-def _last(name: str) -> str:
-    last = name.rpartition(".")[2]
-    return {"a": "A", "alpha": "A", "r": "R", "red": "R"}.get(last, last)
 
 
 def _middle(
@@ -259,12 +241,12 @@ def _middle(
     unit = evidence.unit
     middle = evidence.count_near([decode(63) * unit, decode(127) * unit], near)
     ends = evidence.count_near([0.0, unit])
-    between = evidence.pixels - ends
+    between = evidence.counted - ends
     return middle, middle / between if between else 0.0
 
 
 def _quadmask(evidence: Evidence, where: str, middle: int, share: float) -> Verdict:
-    off = evidence.pixels - middle - evidence.count_near([0.0, evidence.unit])
+    off = evidence.counted - middle - evidence.count_near([0.0, evidence.unit])
     removed = evidence.count_near([0.0]) / evidence.pixels
     levels = "codes 0 to 255" if evidence.unit > 1 else "values 0 to 1"
     warnings = []
@@ -275,7 +257,7 @@ def _quadmask(evidence: Evidence, where: str, middle: int, share: float) -> Verd
         )
     if not middle and not removed:
         warnings.append("the quadmask keeps every pixel: it holds neither 0 nor 63 nor 127")
-    text = f"{where} is a quadmask in {levels}: black is removed, {removed:.1%} of all pixels"
+    text = f"{where} is a quadmask in {levels}: black is removed, {removed:.1%} of the picture"
     return Verdict("quadmask", evidence.unit, evidence.channel, text, tuple(warnings))
 
 

@@ -7,9 +7,11 @@ Memory is bounded: two reduced pictures, and a few numbers a frame.
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +21,9 @@ from voidbridge_backend.sequences.patterns import compact
 
 from .reference import MU, PEAK
 
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -103,7 +108,7 @@ def frame_stats(
 ) -> FrameStats:
     """`corner` is the rectangle's upper left (row, column) in the frame; `differing` was counted by the caller."""
     luma = _code(_luminance(result))
-    seam, around, rim = _seam(luma, alpha)
+    seam, around, rim = _measured(lambda: _seam(luma, alpha), (math.nan,) * 3)
     coarse, place = _coarse(luma, corner, step)
     covered, _ = _coarse((alpha > 0).astype(np.float32), corner, step)
     return FrameStats(
@@ -116,8 +121,17 @@ def frame_stats(
         seam,
         around,
         rim,
-        _grain(luma, alpha),
+        _measured(lambda: _grain(luma, alpha), math.nan),
     )
+
+
+def _measured(measure: Callable[[], Value], unknown: Value) -> Value:
+    """A result is good whether it can be measured or not: OpenCV refuses some shapes of pictures."""
+    try:
+        return measure()
+    except cv2.error as error:
+        log.warning("a measurement failed and is left out: %s", error)
+        return unknown
 
 
 def _luminance(light: Pixels) -> Pixels:
@@ -217,7 +231,10 @@ class Inspection:
         if shared is None:
             return
         (old, was_in), (new, is_in) = shared
-        change = new - _moved(old, new)
+        moved = _measured(lambda: _moved(old, new), None)
+        if moved is None:
+            return
+        change = new - moved
         inside, outside = was_in & is_in, ~was_in & ~is_in
         inside[[0, -1]] = inside[:, [0, -1]] = outside[[0, -1]] = outside[:, [0, -1]] = False
         if not inside.any() or not outside.any():
@@ -245,7 +262,7 @@ def _seam(luma: Pixels, alpha: Pixels) -> tuple[float, float, float]:
     """(step across the edge, the same outside of it, mean of inside less outside along the edge)."""
     shrink = -(-max(luma.shape) // SEAM_SIDE)
     if shrink > 1:
-        size = luma.shape[1] // shrink, luma.shape[0] // shrink
+        size = max(luma.shape[1] // shrink, 1), max(luma.shape[0] // shrink, 1)
         luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.float32)
         alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
     hole = (alpha >= 0.5).astype(np.uint8)

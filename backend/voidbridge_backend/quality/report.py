@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.cli.submission import sidecar
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.header import Window, plate_part
+from voidbridge_backend.exr.header import Window
+from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.quadmask import Hole
 from voidbridge_backend.imaging.region import Region
-from voidbridge_backend.render.inputs import InputFiles, Mattes, canvas_of
+from voidbridge_backend.render.inputs import InputFiles, canvas_of
+from voidbridge_backend.render.mattes import Mattes
 from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
 from voidbridge_protocol.messages import Settings
@@ -107,9 +110,10 @@ def review(
     """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`."""
     frames = frames_for(files.result, None)
     source = InputFiles(_paths(files, frames))
-    canvas = canvas_of(source)
+    canvas, _ = canvas_of(source, settings.layer)
     first = source.header("plate", frames[0])
-    part = first.parts[plate_part(first)]
+    choose = partial(choose_picture, layer=settings.layer)
+    part = first.parts[choose(first).part]
     color = ColorPlan.choose(settings.color_space, part)
     mattes = Mattes(source, settings, canvas)
     mattes.survey(lambda: None)
@@ -118,7 +122,7 @@ def review(
     likeness: list[float] = []
     box: Region | None = None
     for number, frame in enumerate(frames, 1):
-        seen = _Seen.of(source, frame, mattes.hole(frame), canvas, color)
+        seen = _Seen.of(source, frame, mattes.hole(frame), canvas, color, choose)
         inspection.add(seen.glimpse(frame, canvas))
         late.add(seen.plate, seen.result, seen.alpha > 0)
         if seen.truth is not None:
@@ -134,7 +138,7 @@ def review(
         found = Findings(**{**asdict(found), "warnings": (said, *found.warnings)})
     true = quality.report().hole_psnr_db if likeness else math.nan
     ssim = float(np.nanmean(likeness)) if np.isfinite(likeness).any() else math.nan
-    visible = _jod(source, frames, box, canvas, color) if box else math.nan
+    visible = _jod(source, frames, box, canvas, color, choose) if box else math.nan
     verdict = QualityReport(
         **asdict(found), frame_shift=late.frames, hole_psnr_db=true, hole_ssim=ssim, jod=visible
     )
@@ -175,10 +179,16 @@ class _Seen:
 
     @classmethod
     def of(
-        cls, source: InputFiles, frame: int, hole: Hole, canvas: Window, color: ColorPlan
+        cls,
+        source: InputFiles,
+        frame: int,
+        hole: Hole,
+        canvas: Window,
+        color: ColorPlan,
+        choose: reader.Choose,
     ) -> _Seen:
         roles = ["plate", "result", *(["truth"] if "truth" in source.paths else [])]
-        read = {role: source.read(role, frame, plate_part) for role in roles}
+        read = {role: source.read(role, frame, choose) for role in roles}
         window = read["plate"].window
         for role, other in read.items():
             if other.window != window:
@@ -293,7 +303,12 @@ def _union(one: Region | None, other: Region | None) -> Region | None:
 
 
 def _jod(
-    source: InputFiles, frames: list[int], holes: Region, canvas: Window, color: ColorPlan
+    source: InputFiles,
+    frames: list[int],
+    holes: Region,
+    canvas: Window,
+    color: ColorPlan,
+    choose: reader.Choose,
 ) -> float:
     """Reads the frames once more, one at a time, as far as ColorVideoVDP is to be had."""
     if not colorvideovdp.is_installed():
@@ -303,7 +318,7 @@ def _jod(
     to_rec709 = color.to_rec709.T.astype(np.float32)
 
     def light(role: str, frame: int) -> Pixels:
-        read = source.read(role, frame, plate_part)
+        read = source.read(role, frame, choose)
         pixels = sanitize(color.to_scene(read.rgb()))
         window = read.window
         own = Region(
@@ -316,7 +331,7 @@ def _jod(
         return shown @ to_rec709
 
     first = source.header("plate", frames[0])
-    rate = first.parts[plate_part(first)].frames_per_second or RATE
+    rate = first.parts[choose(first).part].frames_per_second or RATE
     pairs = colorvideovdp.Pairs(
         len(frames),
         *around.size,

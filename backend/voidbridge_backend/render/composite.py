@@ -76,12 +76,10 @@ class Composite:
             seed, amount = self._settings.seed, self._settings.grain_amount
             result = self._grain.added(result, weights, seed, _content(source), amount)
         words = {}
-        for plane, name in enumerate(source.rgb_names):
+        for name, plane in source.planes(result):
             samples = source.channels[name].copy()
             part = place.cut(samples)
-            part[...] = merge(
-                np.ascontiguousarray(part), np.ascontiguousarray(result[..., plane]), weights
-            )
+            part[...] = merge(np.ascontiguousarray(part), np.ascontiguousarray(plane), weights)
             words[name] = samples
         return Replaced(words, place, weights, result)
 
@@ -95,12 +93,14 @@ class Composite:
         own = _own(source, self._view)
         differing = 0
         picture = np.empty((*around.size, 3), np.float32)
+        gray = len(source.rgb_names) == 1
         for plane, name in enumerate(source.rgb_names):
             before, after = around.cut(source.channels[name]), around.cut(made.words[name])
             differing += int(
                 np.count_nonzero((reader.bits(before) != reader.bits(after)) & (alpha == 0))
             )
-            picture[..., plane] = after
+            planes = slice(None) if gray else slice(plane, plane + 1)
+            picture[..., planes] = after[..., None]
         light = sanitize(self._view.plates.color.to_scene(picture))
         corner = around.top + own.top, around.left + own.left
         step = step_for(self._view.plates.canvas.height, self._view.plates.canvas.width)
@@ -148,15 +148,18 @@ def _only(alpha: Weights, where: Region | None) -> Weights:
 def layer_of(source: reader.Frame, made: Replaced | None) -> dict[str, reader.Samples]:
     """The result alone, as channels of the layer `voidbridge`: not premultiplied, 0 where nothing is replaced.
 
-    R, G and B have the types of the picture's, the matte A is half. For artists who merge themselves.
+    R, G and B have the types of the picture's, the matte A is half; of a gray picture all three are the same. For
+    artists who merge themselves.
     """
     size = source.window.height, source.window.width
     layer: dict[str, reader.Samples] = {f"{LAYER}.A": np.zeros(size, np.float16)}
-    for plane, (name, own) in enumerate(zip("RGB", source.rgb_names, strict=True)):
+    owners = source.rgb_names * 3 if len(source.rgb_names) == 1 else source.rgb_names
+    for plane, (name, own) in enumerate(zip("RGB", owners, strict=True)):
         samples = np.zeros(size, source.channels[own].dtype)
         if made is not None:
             part = made.box.cut(samples)
-            alone = np.ascontiguousarray(made.result[..., plane])
+            shown = 1 if len(source.rgb_names) == 1 else plane
+            alone = np.ascontiguousarray(made.result[..., shown])
             whole = (made.alpha > 0).astype(np.float32)
             part[...] = merge(np.zeros_like(part), alone, whole)
         layer[f"{LAYER}.{name}"] = samples

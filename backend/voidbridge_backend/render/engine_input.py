@@ -12,7 +12,8 @@ from voidbridge_backend.imaging.quadmask import KEEP
 from voidbridge_backend.imaging.region import Region, resampled
 from voidbridge_protocol.messages import Settings
 
-from .inputs import Mattes, Plates
+from .inputs import Plates
+from .mattes import Mattes
 
 
 @dataclass(frozen=True)

@@ -10,33 +10,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.header import Header, Window, plate_part, read_header
+from voidbridge_backend.exr.header import Header, Window, read_header
+from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.curve import Exposure, ModelSpace
-from voidbridge_backend.imaging.matte import (
-    Evidence,
-    Verdict,
-    choose_channel,
-    hole_of,
-    kind_of,
-    matte_channels,
-    matte_part,
-    undone,
-)
-from voidbridge_backend.imaging.quadmask import AFFECTED, KEEP, Hole, on_window
-from voidbridge_backend.parallel import Pool
+from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.sequences.consistency import agree
-from voidbridge_protocol.errors import BadMatte, VoidbridgeError
-from voidbridge_protocol.messages import Request, Settings
+from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.messages import Request
 
 from .decode_limits import UNBOUNDED, DecodeLimits
 
@@ -44,7 +32,6 @@ Value = TypeVar("Value")
 
 FRAMES_BYTES = 640 << 20
 """Decoded frames that are kept: seven or so of 4K half, more of smaller ones."""
-HOLES_BYTES = 256 << 20
 
 
 class LruCache(Generic[Value]):
@@ -98,7 +85,7 @@ class InputFiles:
             role, frame, lambda: self.allowance.checked(read_header(self.paths[role][frame]))
         )
 
-    def read(self, role: str, frame: int, choose: Callable[[Header], int]) -> reader.Frame:
+    def read(self, role: str, frame: int, choose: reader.Choose) -> reader.Frame:
         def read() -> reader.Frame:
             with self.allowance.decoding():
                 return reader.read(
@@ -108,98 +95,15 @@ class InputFiles:
         return _named(role, frame, read)
 
 
-class Mattes:
-    """What is to be removed in each frame, from the matte and the optional affected matte."""
-
-    def __init__(self, source: InputFiles, settings: Settings, canvas: Window) -> None:
-        self._source = source
-        self._settings = settings
-        self._canvas = canvas
-        self._extremes: dict[tuple[str, str, int], tuple[float, float]] = {}
-        self._verdicts: dict[str, Verdict] = {}
-        self._holes: LruCache[Hole] = LruCache(
-            HOLES_BYTES, lambda h: h.codes.nbytes + h.alpha.nbytes
-        )
-
-    def survey(self, on_frame: Callable[[], None]) -> Verdict:
-        """Looks at every frame once to say what kind of matte this is. Raises `BadMatte`."""
-        for role in ("matte", "affected"):
-            if role in self._source.paths:
-                self._verdicts[role] = self._survey(role, on_frame)
-        return self._verdicts["matte"]
-
-    def hole(self, frame: int) -> Hole:
-        return self._holes.get(frame, self._make)
-
-    def has_hole(self, frame: int) -> bool:
-        """From what `survey` saw; nothing is decoded."""
-        return any(self._is_set(role, verdict, frame) for role, verdict in self._verdicts.items())
-
-    def _is_set(self, role: str, verdict: Verdict, frame: int) -> bool:
-        darkest, brightest = self._extremes[role, verdict.channel, frame]
-        if verdict.kind == "quadmask":
-            darkest = float(undone(np.array([darkest]), verdict)[0])
-            return darkest * 255 / verdict.unit < (AFFECTED + KEEP) / 2
-        return brightest >= self._settings.threshold * verdict.unit
-
-    def _survey(self, role: str, on_frame: Callable[[], None]) -> Verdict:
-        asked = self._settings.matte_kind if role == "matte" else "matte"
-        seen: dict[str, Evidence] = {}
-        frames = self._source.frames
-        with Pool() as pool:
-            for frame, found in zip(
-                frames, pool.each(partial(self._found, role), frames), strict=True
-            ):
-                on_frame()
-                for evidence in found:
-                    name = evidence.channel
-                    seen.setdefault(name, Evidence(name)).merge(evidence)
-                    self._extremes[role, name, frame] = evidence.least, evidence.most
-        undo = self._settings.matte_color == "undo"
-        verdict = kind_of(choose_channel(seen), asked, self._settings.threshold, undo)
-        for frame in frames:
-            if (role, verdict.channel, frame) not in self._extremes:
-                raise BadMatte(
-                    f"{role} frame {frame} has no channel {verdict.channel}, as others of this clip have",
-                    "Write every frame of a matte with the same channels.",
-                )
-        return verdict
-
-    def _found(self, role: str, frame: int) -> list[Evidence]:
-        """What each channel of a matte's frame holds."""
-        decoded = self._source.read(role, frame, matte_part)
-        _, names = matte_channels(decoded.header)
-        found = []
-        for name in names:
-            evidence = Evidence(name)
-            evidence.add(decoded.channels[name], f"{role} frame {frame}")
-            found.append(evidence)
-        return found
-
-    def _values(self, role: str, frame: int) -> NDArray[Any]:
-        verdict = self._verdicts[role]
-        decoded = self._source.read(role, frame, matte_part)
-        values = decoded.channels[verdict.channel]
-        return on_window(values, decoded.window, self._canvas, verdict.outside)
-
-    def _make(self, frame: int) -> Hole:
-        settings = self._settings
-        affected = self._verdicts.get("affected")
-        return hole_of(
-            self._values("matte", frame),
-            self._verdicts["matte"],
-            (self._values("affected", frame), affected) if affected else None,
-            threshold=settings.threshold,
-            grow=settings.grow,
-            soften=settings.soften,
-        )
-
-
 class Plates:
     """The plate's frames as files, and their pixels as scene-linear light on the canvas."""
 
-    def __init__(self, source: InputFiles, canvas: Window, color: ColorPlan) -> None:
+    def __init__(
+        self, source: InputFiles, canvas: Window, color: ColorPlan, layer: str = ""
+    ) -> None:
+        """`layer` is the one to work on, as `choose_picture` takes it."""
         self._source = source
+        self._layer = layer
         self.canvas = canvas
         self.color = color
         self._frames: LruCache[reader.Frame] = LruCache(
@@ -222,16 +126,22 @@ class Plates:
         return np.stack(planes, axis=-1)
 
     def _read(self, frame: int) -> reader.Frame:
-        return self._source.read("plate", frame, plate_part)
+        return self._source.read("plate", frame, self._choose)
+
+    def _choose(self, header: Header) -> Selection:
+        return choose_picture(header, self._layer)
 
 
-def canvas_of(source: InputFiles) -> Window:
-    """The window of a shot whose files fit together. Raises `FrameMismatch`, `UnsupportedFrame`."""
+def canvas_of(source: InputFiles, layer: str = "") -> tuple[Window, list[str]]:
+    """The window of a shot whose files fit together, and what is odd about them.
+
+    Raises `FrameMismatch`, `UnclearLayer`, `UnsupportedFrame`.
+    """
     headers = {
         role: {frame: source.header(role, frame) for frame in frames}
         for role, frames in source.paths.items()
     }
-    return agree(headers.pop("plate"), headers)
+    return agree(headers.pop("plate"), headers, layer)
 
 
 def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelSpace:

@@ -18,7 +18,7 @@ from typing import Any
 
 from voidbridge_backend.engines.base import Engine, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader, writer
-from voidbridge_backend.exr.header import plate_part
+from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.grain import Grain
 from voidbridge_backend.imaging.matte import Verdict
@@ -31,7 +31,8 @@ from voidbridge_protocol.messages import Request, ResultFile
 from .composite import Composite, Replaced, grain_of, layer_of
 from .decode_limits import UNBOUNDED, DecodeLimits
 from .engine_input import EngineInput, crop_for
-from .inputs import InputFiles, Mattes, Plates, canvas_of, model_space
+from .inputs import InputFiles, Plates, canvas_of, model_space
+from .mattes import Mattes
 
 log = logging.getLogger(__name__)
 
@@ -70,21 +71,29 @@ def run(
     watch = noted = _Noted(watch)
     source = InputFiles.of(order.request, order.source, order.allowance)
     watch.step("reading headers", 0, 0)
-    canvas = canvas_of(source)
+    canvas, oddities = canvas_of(source, settings.layer)
     first = source.header("plate", order.request.first)
-    part = first.parts[plate_part(first)]
+    picture = choose_picture(first, settings.layer)
+    part = first.parts[picture.part]
     color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
     mattes = Mattes(source, settings, canvas)
     verdict = _survey(mattes, source, watch)
     known = f"the plate is {color.space} ({color.how})"
-    for note in (known, *color.warnings, verdict.text, *verdict.warnings):
+    for note in (
+        known,
+        *_told(picture),
+        *oddities,
+        *color.warnings,
+        verdict.text,
+        *verdict.warnings,
+    ):
         watch.warn(note)
-    plates = Plates(source, canvas, color)
-    view, input_spec = _view(order, engine, plates, mattes, source.frames, part.pixel_aspect)
+    plates = Plates(source, canvas, color, settings.layer)
+    view, input_spec = _view(order, engine, plates, mattes, source.frames, part.aspect)
     if view.crop.note:
         watch.warn(view.crop.note)
     composite = Composite(view, input_spec, _grain(order, view, input_spec, watch), settings)
-    provenance = _provenance(order, engine, color, verdict, view)
+    provenance = _provenance(order, engine, color, picture, verdict, view)
     with _Results(order, composite, plates, provenance, announce) as results:
         _remove(order, engine, view, watch, results)
     findings = results.inspection.findings()
@@ -107,6 +116,15 @@ class _Noted:
     def warn(self, text: str) -> None:
         self.notes.append(text)
         self._warn(text)
+
+
+def _told(picture: Selection) -> list[str]:
+    """Which channels are worked on, unless they are the only ones that anybody would think of."""
+    if len(picture.channels) == 1:
+        return [f"the plate is gray: its channel {picture.channels[0]} is worked on"]
+    if picture.part or "." in picture.channels[0]:
+        return [f"the plate's layer {picture.layer} is worked on ({', '.join(picture.channels)})"]
+    return []
 
 
 def _survey(mattes: Mattes, source: InputFiles, watch: JobContext) -> Verdict:
@@ -254,7 +272,12 @@ def _about(frame: int) -> Iterator[None]:
 
 
 def _provenance(
-    order: RenderJob, engine: Engine, color: ColorPlan, verdict: Verdict, view: EngineInput
+    order: RenderJob,
+    engine: Engine,
+    color: ColorPlan,
+    picture: Selection,
+    verdict: Verdict,
+    view: EngineInput,
 ) -> dict[str, Any]:
     """What the result was made with. No times and no machine: the same job gives the same bytes."""
     request = order.request
@@ -268,7 +291,8 @@ def _provenance(
         "engine": engine.describe(),
         "settings": asdict(request.settings),
         "preview": request.settings.is_preview,
-        "matte": {"kind": verdict.kind, "decided": verdict.text},
+        "plate": {"layer": picture.layer, "channels": list(picture.channels)},
+        "matte": {"kind": verdict.kind, "decided": verdict.text, **view.mattes.described()},
         "color": color.describe(),
         "region": {
             "from": [ways[0].left + canvas.xmin, ways[0].top + canvas.ymin],
@@ -283,7 +307,7 @@ def _provenance(
 
 def _header(provenance: dict[str, Any]) -> dict[str, str]:
     """The string attributes of a result: enough to tell generated pixels from photographed ones."""
-    short = {key: provenance[key] for key in ("engine", "settings", "matte", "color")}
+    short = {key: provenance[key] for key in ("engine", "settings", "plate", "matte", "color")}
     return {
         "voidbridge/version": provenance["version"],
         "voidbridge/job": provenance["job"],

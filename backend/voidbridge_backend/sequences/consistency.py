@@ -8,51 +8,91 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 
-from voidbridge_backend.exr.header import Header, Part, PixelType, Window, plate_part, rgb_names
-from voidbridge_protocol.errors import FrameMismatch, UnsupportedFrame
+from voidbridge_backend.exr.header import Header, Part, Window
+from voidbridge_backend.exr.layers import choose_picture
+from voidbridge_protocol.errors import FrameMismatch, UnclearLayer, UnsupportedFrame
 
 from .patterns import compact
 
+NEAR = 8
+"""Pixels that each edge of two display windows may differ by where the data windows are the same."""
 
-def agree(plate: Mapping[int, Header], mattes: Mapping[str, Mapping[int, Header]]) -> Window:
-    """The window that holds every frame's pixels, if the shot is one. Headers are given by frame.
 
-    All frames of the plate have one format (display window and pixel aspect); so has each matte, and it is
-    the plate's. Data windows may differ. Raises `FrameMismatch` or `UnsupportedFrame`, naming the frames.
+def agree(
+    plate: Mapping[int, Header], mattes: Mapping[str, Mapping[int, Header]], layer: str = ""
+) -> tuple[Window, list[str]]:
+    """The window that holds every frame's pixels, if the shot is one, and notes on what is odd but fits.
+
+    Headers are given by frame; `layer` is the plate's, as it was named. All frames of the plate have one format
+    (display window and pixel aspect); so has each matte, and it is the plate's. Data windows may differ.
+    Raises `FrameMismatch`, `UnclearLayer` or `UnsupportedFrame`, naming the frames.
     """
-    parts = {frame: _plate_part(frame, header) for frame, header in plate.items()}
-    formats = {frame: (part.display_window, part.pixel_aspect) for frame, part in parts.items()}
-    _one_format("plate", formats)
-    (display, _), *_ = formats.values()
+    parts = {frame: _plate_part(frame, header, layer) for frame, header in plate.items()}
+    _one_format("plate", {frame: _format(part) for frame, part in parts.items()})
+    notes = _odd_aspects(parts)
     for role, headers in mattes.items():
-        windows = {
-            frame: (header.parts[0].display_window, 1.0) for frame, header in headers.items()
-        }
-        _one_format(role, windows)
-        for frame, (window, _) in windows.items():
-            if window != display:
-                raise FrameMismatch(
-                    f"the {role} is {_size(window)} and the plate {_size(display)} (frame {frame})"
-                )
+        _one_format(role, {frame: _format(header.parts[0]) for frame, header in headers.items()})
+        fitting = [
+            note
+            for frame, header in headers.items()
+            if frame in parts and (note := _fits(role, frame, header.parts[0], parts[frame]))
+        ]
+        notes += fitting[:1]
     found = [part.data_window for part in parts.values()]
-    return Window(
+    canvas = Window(
         min(window.xmin for window in found),
         min(window.ymin for window in found),
         max(window.xmax for window in found),
         max(window.ymax for window in found),
     )
+    return canvas, notes
 
 
-def _plate_part(frame: int, header: Header) -> Part:
+def _format(part: Part) -> tuple[Window, float]:
+    return part.display_window, part.aspect
+
+
+def _odd_aspects(parts: Mapping[int, Part]) -> list[str]:
+    wrong = [frame for frame, part in parts.items() if part.aspect != part.pixel_aspect]
+    if not wrong:
+        return []
+    said = parts[wrong[0]].pixel_aspect
+    return [
+        f"the plate's pixel aspect is {said:g}, which means nothing; its pixels are taken for square"
+    ]
+
+
+def _fits(role: str, frame: int, matte: Part, plate: Part) -> str | None:
+    """A note where the windows differ and the pixels agree all the same. Raises `FrameMismatch`."""
+    if matte.aspect != plate.aspect:
+        raise FrameMismatch(
+            f"the {role} has a pixel aspect of {matte.aspect:g} and the plate {plate.aspect:g} "
+            f"(frame {frame})",
+            "Write the matte from the same format as the plate, with the plate's pixel aspect.",
+        )
+    mine, wanted = matte.display_window, plate.display_window
+    if mine == wanted:
+        return None
+    edges = zip(_edges(mine), _edges(wanted), strict=True)
+    if matte.data_window == plate.data_window and all(abs(a - b) <= NEAR for a, b in edges):
+        return (
+            f"the {role}'s format is {_size(mine)} and the plate's {_size(wanted)}; their pixels lie in "
+            "the same window, so they are used as they are"
+        )
+    raise FrameMismatch(
+        f"the {role} is {_size(mine)} and the plate {_size(wanted)} (frame {frame})"
+    )
+
+
+def _edges(window: Window) -> tuple[int, int, int, int]:
+    return window.xmin, window.ymin, window.xmax, window.ymax
+
+
+def _plate_part(frame: int, header: Header, layer: str) -> Part:
     try:
-        part = header.parts[plate_part(header)]
-    except UnsupportedFrame as error:
-        raise UnsupportedFrame(f"frame {frame}: {error.text}", error.hint) from error
-    names = rgb_names(part) or ()
-    kinds = {channel.type for channel in part.channels if channel.name in names}
-    if PixelType.UINT in kinds:
-        raise UnsupportedFrame(f"frame {frame}: {', '.join(names)} are integers, not light")
-    return part
+        return header.parts[choose_picture(header, layer).part]
+    except (UnclearLayer, UnsupportedFrame) as error:
+        raise type(error)(f"plate frame {frame}: {error.text}", error.hint) from error
 
 
 def _one_format(role: str, formats: Mapping[int, tuple[Window, float]]) -> None:

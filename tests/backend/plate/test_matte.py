@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend.exr.header import parse_header
 from voidbridge_backend.imaging.matte import (
     Evidence,
     Verdict,
-    choose_channel,
     hole_of,
     kind_of,
-    matte_channels,
 )
-from voidbridge_protocol.errors import BadMatte, UnsupportedFrame
+from voidbridge_protocol.errors import BadMatte
 
 MakeExr = Callable[..., bytes]
 Values = NDArray[Any]
@@ -181,50 +177,6 @@ def test_more_pixels_than_a_float_can_count_are_counted_to_the_last() -> None:
 def test_a_clip_without_a_frame_is_an_error() -> None:
     with pytest.raises(BadMatte, match="no pixels"):
         kind_of(Evidence())
-
-
-@pytest.mark.parametrize(
-    ("channels", "expected"),
-    [
-        ("ABGR", ("A", "R")),
-        ("BGR", ("R",)),
-        ("Y", ("Y",)),
-        ("Z", ("Z",)),
-        ("AY", ("A", "Y")),
-        (("mask.A", "mask.R"), ("mask.A", "mask.R")),
-        (("roto.alpha", "roto.red"), ("roto.alpha", "roto.red")),
-        (("depth",), ("depth",)),
-    ],
-    ids=str,
-)
-def test_the_likeliest_channel_comes_first(
-    make_exr: MakeExr, channels: tuple[str, ...], expected: tuple[str, ...]
-) -> None:
-    data = make_exr({name: np.zeros((2, 4), np.float16) for name in channels})
-    assert matte_channels(parse_header(data)) == (0, expected)
-
-
-def test_a_file_without_a_matte_says_what_it_has(make_exr: MakeExr) -> None:
-    data = make_exr({name: np.zeros((2, 4), np.float16) for name in ("u", "v")})
-    with pytest.raises(UnsupportedFrame, match="but: u, v"):
-        matte_channels(parse_header(data))
-
-
-def test_a_mip_mapped_matte_is_refused(make_exr: MakeExr) -> None:
-    data = make_exr({"A": np.zeros((2, 4), np.float16)}, tiles=(16, 16))
-    mapped = data.replace(struct.pack("<IIIB", 9, 16, 16, 0), struct.pack("<IIIB", 9, 16, 16, 1))
-    with pytest.raises(UnsupportedFrame, match="mip-mapped"):
-        matte_channels(parse_header(mapped))
-
-
-def test_an_opaque_alpha_gives_way_to_the_picture() -> None:
-    opaque, drawn = Evidence("A"), Evidence("R")
-    for _ in range(3):
-        opaque.add(np.ones((40, 60), np.float16))
-        drawn.add(quadmask())
-    assert choose_channel({"A": opaque, "R": drawn}).channel == "R"
-    assert choose_channel({"A": drawn, "R": opaque}) is drawn
-    assert choose_channel({"A": opaque}) is opaque
 
 
 @pytest.mark.parametrize("white", [1, 255])

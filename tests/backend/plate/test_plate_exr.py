@@ -249,11 +249,11 @@ def test_a_layer_is_a_plate_where_there_is_no_other(make_exr: MakeExr, rgb_words
 @pytest.mark.parametrize(
     ("channels", "named"),
     [
-        ({"Y": np.float16}, "only: Y"),
+        ({"Z": np.float16}, "only: Z"),
         ({"R": np.float16, "G": np.float16}, "only: G, R"),
         ({"R": np.uint32, "G": np.uint32, "B": np.uint32}, "B is uint"),
     ],
-    ids=["gray", "no blue", "integers"],
+    ids=["depth", "no blue", "integers"],
 )
 def test_what_is_no_plate_is_refused_with_what_was_found(
     make_exr: MakeExr, channels: dict[str, Any], named: str

@@ -25,10 +25,9 @@ from voidbridge_backend.exr.header import (
     Window,
     check,
     parse_header,
-    plate_part,
     read_header,
-    rgb_names,
 )
+from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
 Words = dict[str, NDArray[Any]]
@@ -138,16 +137,15 @@ def test_an_attribute_of_another_kind_states_nothing(name: str, type: str, value
             ("main.left.B", "main.left.G", "main.left.R"),
             ("main.left.R", "main.left.G", "main.left.B"),
         ),
-        (("G", "R", "diffuse.B"), None),
-        (("Y",), None),
+        (("A", "Y"), ("Y",)),
     ],
-    ids=lambda names: "+".join(names) if names else "none",
+    ids=lambda names: "+".join(names),
 )
 def test_the_picture_is_found_among_the_channels(
-    channels: tuple[str, ...], chosen: tuple[str, ...] | None
+    channels: tuple[str, ...], chosen: tuple[str, ...]
 ) -> None:
-    (part,) = parse_header(header_of(attributes(channels=channel_list(*channels)))).parts
-    assert rgb_names(part) == chosen
+    header = parse_header(header_of(attributes(channels=channel_list(*channels))))
+    assert choose_picture(header).channels == chosen
 
 
 def part_of(name: str, *channels: str) -> list[Attribute]:
@@ -162,17 +160,17 @@ def part_of(name: str, *channels: str) -> list[Attribute]:
 @pytest.mark.parametrize(
     ("parts", "chosen"),
     [
-        ((("Z",), ("B", "G", "R"), ("B", "G", "R")), 1),
+        ((("Z",), ("B", "G", "R")), 1),
         ((("d.B", "d.G", "d.R"), ("B", "G", "R")), 1),
         ((("Z",), ("d.B", "d.G", "d.R")), 1),
     ],
-    ids=["the first of two", "before a layer", "a layer"],
+    ids=["behind data", "before a layer", "a layer"],
 )
 def test_the_plate_is_the_first_part_with_a_picture(
     parts: tuple[tuple[str, ...], ...], chosen: int
 ) -> None:
     header = parse_header(header_of(*(part_of(f"p{i}", *names) for i, names in enumerate(parts))))
-    assert plate_part(header) == chosen
+    assert choose_picture(header).part == chosen
 
 
 @pytest.mark.parametrize(
@@ -188,7 +186,7 @@ def test_what_cannot_be_worked_on_is_refused_with_its_reason(
 ) -> None:
     header = parse_header(header_of(attributes(channels=channels)))
     with pytest.raises(UnsupportedFrame, match=said):
-        plate_part(header)
+        choose_picture(header)
 
 
 @pytest.mark.parametrize(

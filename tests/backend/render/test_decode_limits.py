@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import environment, make_shot
 
-from voidbridge_backend.exr.header import plate_part, read_header
+from voidbridge_backend.exr.header import read_header
+from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.render.decode_limits import DecodeLimits
 from voidbridge_backend.render.inputs import InputFiles
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
@@ -27,7 +28,7 @@ def source(folder: Path, allowance: DecodeLimits) -> InputFiles:
 def test_a_picture_that_is_allowed_is_read(tmp_path: Path, pixels: int) -> None:
     found = source(tmp_path, DecodeLimits(pixels, 1 << 30))
     assert found.header("plate", 1001).parts[0].data_window.width == 64
-    assert found.read("plate", 1001, plate_part).window.height == 48
+    assert found.read("plate", 1001, choose_picture).window.height == 48
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) -> None:
@@ -44,6 +45,7 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) ->
 GROWS = """
 import threading
 import numpy as np
+from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.render.decode_limits import DecodeLimits
 from voidbridge_protocol.errors import UnreadableFrame
 
@@ -98,6 +100,7 @@ def test_a_decode_that_takes_too_much_memory_is_stopped_and_nothing_else_is() ->
 RESERVES = """
 import ctypes, mmap, resource
 import numpy as np
+from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.render.decode_limits import DecodeLimits, _data_bytes
 from voidbridge_protocol.errors import UnreadableFrame
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,3 +99,18 @@ def test_what_is_kept_of_a_long_shot_is_bounded() -> None:
     assert made == list(range(500))
     recent.get(489, make)
     assert made[-1] == 489
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (11000, 4), (1, 1)], ids=str)
+def test_a_strip_is_worked_on_though_its_seam_cannot_be_measured(
+    run_shot: RunShot, size: tuple[int, int]
+) -> None:
+    """The reduced picture of the seam had no lines left, and OpenCV failed the job."""
+    plate = np.random.default_rng(0).random(size).astype(np.float16)
+    matte = np.zeros(size, np.float16)
+    matte[: max(1, size[0] // 3), : max(1, size[1] // 3)] = 1
+    files = new_file(dict.fromkeys("RGB", plate)), new_file({"A": matte})
+    done = run_shot({1: files[0]}, {1: files[1]}, engine="cleanplate", allow_full_matte=True)
+    assert done.provenance["quality"]["hole_pixels"] > 0
+    assert done.provenance["quality"]["outside_differing"] == 0
+    json.dumps(done.provenance["quality"], allow_nan=False)

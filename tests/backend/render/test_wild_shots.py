@@ -14,7 +14,8 @@ import pytest
 
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.chunks import chunks_of
-from voidbridge_backend.exr.header import parse_header, plate_part, read_header
+from voidbridge_backend.exr.header import parse_header, read_header
+from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_protocol.errors import FrameMismatch, UnreadableFrame, UnsupportedFrame
 
@@ -28,7 +29,7 @@ def usable(folder: Path) -> list[Path]:
         if "Damaged" in path.parts:
             continue
         try:
-            plate_part(read_header(path))
+            choose_picture(read_header(path))
         except UnsupportedFrame:
             continue
         found.append(path)

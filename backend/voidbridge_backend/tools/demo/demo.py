@@ -15,8 +15,8 @@ from voidbridge_backend.cli.progress import ProgressView
 from voidbridge_backend.cli.submission import Submission
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import TimeCode
+from voidbridge_backend.exr.layers import Selection
 from voidbridge_backend.exr.new_file import new_file
-from voidbridge_backend.imaging.matte import matte_part
 from voidbridge_backend.imaging.quadmask import Hole, from_mattes
 from voidbridge_backend.parallel import Pool
 from voidbridge_backend.quality.contact_sheet import moment, sheet, write_png
@@ -183,7 +183,7 @@ def hole_of(folder: Folder, frame: int, settings: Settings) -> Hole:
 
 
 def _matte(path: Path) -> NDArray[np.float16]:
-    return reader.read(path, matte_part).channels["A"]
+    return reader.read(path, lambda header: Selection(0, ("A",))).channels["A"]
 
 
 def _tell(report: ReferenceScores, folder: Folder, to: ProgressView) -> None:
