@@ -8,7 +8,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-for _name, _path in (("voidbridge_plain_english", HERE / "plain_english.py"),):
+for _name, _path in (
+    ("voidbridge_plain_english", HERE / "plain_english.py"),
+    ("voidbridge_message_patterns", HERE / "message_patterns.py"),
+):
     if _name not in sys.modules:
         _spec = importlib.util.spec_from_file_location(_name, _path)
         assert _spec

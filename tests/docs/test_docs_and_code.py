@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from voidbridge_message_patterns import patterns
 
 from voidbridge_backend import cli
 from voidbridge_backend.config import Config
@@ -257,3 +258,26 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert path.exists(), target
         if place:
             assert place in {anchor(heading) for heading in sections(path)}, target
+
+
+ONLY_NEWER = {"error", "daemon", "job"}
+"""Codes of branches that this release never raises: only a newer daemon has texts for them."""
+
+
+def examples() -> dict[str, str]:
+    """The example of each code in docs/errors.md, in one line."""
+    found = {}
+    for heading, text in sections(ROOT / "docs/errors.md").items():
+        quoted = re.findall(r"^> ?(.*)$", text, re.M)
+        if quoted and heading.strip("`") not in ONLY_NEWER:
+            found[heading.strip("`")] = " ".join(quoted)
+    return found
+
+
+def test_every_example_of_an_error_is_a_text_that_the_code_can_say() -> None:
+    files = [*(ROOT / "protocol").rglob("*.py"), *(ROOT / "backend").rglob("*.py")]
+    known = list(patterns(files))
+    said = examples()
+    assert len(said) > 30
+    never = {code: text for code, text in said.items() if not any(p.fullmatch(text) for p in known)}
+    assert never == {}

@@ -29,7 +29,6 @@ PAGES_NOT_DONE = {
     "docs/architecture.md",
     "docs/color.md",
     "docs/configuration.md",
-    "docs/errors.md",
     "docs/model.md",
     "docs/nuke.md",
     "docs/operations.md",
