@@ -1,1 +1,1 @@
-"""OpenEXR in and out without touching what is kept."""
+"""Reads and writes OpenEXR without altering kept data."""

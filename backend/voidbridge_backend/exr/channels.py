@@ -1,4 +1,4 @@
-"""More channels in the header of a part. Standard library only; the pixels are `exr`'s business."""
+"""Adds channels to a part's header. Standard library only; `reader` and `writer` handle pixels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .part import Channel, Part, PixelType
 
 
 def with_channels(part: Part, added: Mapping[str, PixelType]) -> Part:
-    """`part` with channels that it does not have yet; all others keep their bytes in the header.
+    """Returns `part` with new channels. All existing channels keep their header bytes.
 
-    OpenEXR wants channels in the order of their names' bytes.
+    OpenEXR requires channels in the byte order of their names.
     """
     source = part.find("channels")
     assert source is not None, "a parsed part has channels"
@@ -30,7 +30,7 @@ def with_channels(part: Part, added: Mapping[str, PixelType]) -> Part:
 
 
 def _entries(value: bytes) -> list[bytes]:
-    """A name, its end, and 16 bytes for each channel; one zero byte ends the list."""
+    """Splits a channel list: each entry is a name, a zero byte and 16 bytes; one zero byte ends the list."""
     found, at = [], 0
     while value[at : at + 1] != b"\0":
         end = value.index(b"\0", at) + 17

@@ -1,7 +1,7 @@
-"""The chunks of an OpenEXR file: where they lie, and how a file is put together from them.
+"""Locates the chunks of an OpenEXR file and assembles files from chunks.
 
-Pure bytes, nothing is decompressed. A chunk's payload is what a single-part file stores for it: its
-coordinates, its size, its data; multi-part files put the part's number in front.
+Works on bytes and decompresses nothing. A chunk's payload is what a single-part file stores for it:
+coordinates, size and data. Multi-part files put the part's number in front.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from .part import Attribute, Part
 Bytes = bytes | memoryview
 
 PLAIN_LIMIT = 31
-"""Bytes of a name that files without the flag for long names may have."""
+"""Maximum bytes of a name in files without the flag for long names."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk in a file: which of which part, where it began, and its payload."""
+    """One chunk in a file: its part, its number, its offset and its payload."""
 
     part: int
     number: int
-    """Its place in the part's chunk table."""
+    """Index in the part's chunk table."""
     offset: int
     payload: Bytes
 
 
 def chunks_of(data: bytes, header: Header, index: int, name: str) -> list[Chunk]:
-    """The chunks of part `index`, in the order of its table, each checked to be where and what it should.
+    """Returns the chunks of part `index` in table order. Checks the position and coordinates of each.
 
-    Raises `UnreadableFrame` for a part that is incomplete or whose table leads astray.
+    Raises `UnreadableFrame` if the part is incomplete or its table is wrong.
     """
     part = header.parts[index]
     if part.decoded_bytes and not part.offsets:
@@ -73,7 +73,7 @@ def chunks_of(data: bytes, header: Header, index: int, name: str) -> list[Chunk]
 
 
 def place_of(part: Part, number: int) -> tuple[int, ...]:
-    """The coordinates that chunk `number` of a flat part must have: (y,) or (tile x, tile y, 0, 0)."""
+    """Returns the coordinates that chunk `number` of a flat part must have: (y,) or (tile x, tile y, 0, 0)."""
     if part.tiles is None:
         return (part.data_window.ymin + number * part.codec.rows,)
     across = -(-part.data_window.width // part.tiles.width)
@@ -81,9 +81,9 @@ def place_of(part: Part, number: int) -> tuple[int, ...]:
 
 
 def flat_file(part: Part, channels: bytes, payloads: Sequence[Bytes]) -> bytes:
-    """A single-part file of nothing but this part's pixels: only what a decoder needs.
+    """Returns a single-part file with only this part's pixels and the attributes that a decoder needs.
 
-    `channels` is the value of its attribute `channels`. The chunks stand in the order of the table.
+    `channels` is the value of its attribute `channels`. The chunks are in table order.
     """
     keep = {"compression", "dataWindow"} | ({"tiles"} if part.tiles else set())
     attributes = [a for a in part.attributes if a.name in keep]
@@ -105,9 +105,9 @@ def flat_file(part: Part, channels: bytes, payloads: Sequence[Bytes]) -> bytes:
 def file_of(
     version: int, parts: Sequence[Iterable[Attribute]], chunks: Sequence[Chunk], *, multipart: bool
 ) -> bytes:
-    """A whole file: these attributes for each part, these chunks one behind the other as they stand.
+    """Returns a whole file: these attributes for each part, then these chunks in the given order.
 
-    The chunk tables are made to fit. `version` is the whole field with its flags.
+    Builds matching chunk tables. `version` is the whole field with its flags.
     """
     names = [a.name for attributes in parts for a in attributes]
     if any(len(name) > PLAIN_LIMIT for name in names):

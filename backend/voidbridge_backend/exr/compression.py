@@ -1,4 +1,4 @@
-"""The compressions of OpenEXR, as far as files have to be judged and taken apart. Standard library only."""
+"""The compressions of OpenEXR, with the properties needed to check and split files. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Codec:
-    """A compression of OpenEXR: rows of one chunk, and by how much it can shrink at best.
+    """A compression of OpenEXR: rows of one chunk, and its best compression ratio.
 
-    The ratio is measured on black 4K frames (plus a margin); what claims more is damaged or a bomb.
-    `exact` says that decoding gives back every bit of half, uint and float samples.
+    The ratio is measured on black 4K frames, plus a margin; a file that claims more is damaged or a bomb.
+    `exact` is True if decoding gives back every bit of half, uint and float samples.
     """
 
     name: str
@@ -35,4 +35,4 @@ CODECS = (
     Codec("lj2k", 256, 60_000, False),
     Codec("zstd", 1, 60_000, True),
 )
-"""By the number that the file stores."""
+"""Indexed by the number that the file stores."""

@@ -1,7 +1,7 @@
-"""What an OpenEXR file says about itself, read without decoding a pixel. Standard library only.
+"""Reads an OpenEXR header without decoding a pixel. Standard library only.
 
-The header here is the source of truth: attributes stay raw bytes in the file's order, so that a result can
-carry every one of them. The layout is the one of "OpenEXR File Layout" (openexr.com), version 2.
+This header is the source of truth: attributes stay raw bytes in the file's order, so a result can carry each of
+them. The layout is that of "OpenEXR File Layout" (openexr.com), version 2.
 """
 
 from __future__ import annotations
@@ -52,13 +52,15 @@ TILED, LONG_NAMES, DEEP, MULTIPART = 0x200, 0x400, 0x800, 0x1000
 """Bits of the version field."""
 
 MAX_EDGE = 65536
-"""Pixels of the longest edge that is believed; a fuzzed window is mostly far beyond."""
+"""Maximum accepted edge in pixels; fuzzed windows are mostly far larger."""
 MAX_HEADER = 64 << 20
-"""Bytes of a header that are read; large ones carry previews and manifests of some megabytes."""
+"""Maximum header size in bytes. Large headers carry previews and manifests of some megabytes."""
 MAX_NAMES = 20_000
-"""Names of attributes, of their types, or of channels: each costs time. A file with 200 parts has 12,000."""
+"""Maximum number of names (attributes, types, channels), because each costs time. A file with 200 parts has
+12,000.
+"""
 MAX_BYTES = 8 << 30
-"""Decoded bytes of one part that are believed."""
+"""Maximum decoded bytes of one part."""
 
 
 LINE_ORDERS = ("increasing", "decreasing", "random")
@@ -67,7 +69,7 @@ PART_TYPES = ("scanlineimage", "tiledimage", "deepscanline", "deeptile")
 
 @dataclass(frozen=True)
 class Header:
-    """Everything before the first chunk."""
+    """The file content before the first chunk."""
 
     version: int
     parts: tuple[Part, ...]
@@ -80,7 +82,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of a file. Raises `UnreadableFrame` naming it."""
+    """Reads and checks the header of a file. Raises `UnreadableFrame`, which names the file."""
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
@@ -98,14 +100,14 @@ def read_header(path: Path) -> Header:
 
 
 def parse_header(data: bytes | mmap.mmap, name: str = "the file") -> Header:
-    """The header at the beginning of `data`; `name` is what errors call it.
+    """Parses the header at the beginning of `data`; `name` is the file's name in errors.
 
-    Raises `UnreadableFrame` for whatever is no header, and nothing else.
+    Raises `UnreadableFrame`, and nothing else, for an invalid header.
     """
     cursor = _Cursor(data, name)
     magic, version = cursor.unpack("<ii")
     if magic != MAGIC:
-        raise UnreadableFrame(f"{name} is no OpenEXR file")
+        raise UnreadableFrame(f"{name} is not an OpenEXR file")
     if version & 0xFF != 2:
         raise UnreadableFrame(f"{name} has version {version & 0xFF} of the format, not 2")
     limit = 255 if version & LONG_NAMES else 31
@@ -119,7 +121,7 @@ def parse_header(data: bytes | mmap.mmap, name: str = "the file") -> Header:
         part = _part(attributes, version, f"{name}, part {number}" if len(listed) > 1 else name)
         count = chunk_count(part, bool(version & MULTIPART))
         if count is not None:
-            if not 0 <= count * 8 <= len(data) - cursor.at:  # below 0: of a window inside out
+            if not 0 <= count * 8 <= len(data) - cursor.at:  # negative for a window inside out
                 raise UnreadableFrame(f"{name} ends within its table of {count} chunks")
             part = replace(part, offsets=cursor.unpack(f"<{count}Q"))
         parts.append(part)
@@ -127,7 +129,7 @@ def parse_header(data: bytes | mmap.mmap, name: str = "the file") -> Header:
 
 
 def chunk_count(part: Part, multipart: bool) -> int | None:
-    """Entries of the part's chunk table; None where neither the format nor the file says it."""
+    """Returns the length of the part's chunk table, or None if neither format nor file states it."""
     said = part.find("chunkCount", "int")
     if multipart or part.deep:
         numbers = None if said is None else numbers_of("<i", said.value)
@@ -136,9 +138,9 @@ def chunk_count(part: Part, multipart: bool) -> int | None:
 
 
 def check(header: Header, file_size: int, name: str = "the file") -> None:
-    """Refuses what no renderer writes, before a decoder allocates for it: `UnreadableFrame`.
+    """Rejects implausible files with `UnreadableFrame`, before a decoder allocates memory for them.
 
-    The bound on the ratio counts the whole file for each part; it has to stop bombs, not to be tight.
+    The ratio limit compares each part with the whole file. It only has to stop bombs, so it is loose.
     """
     for part in header.parts:
         for window in (part.data_window, part.display_window):
@@ -154,11 +156,11 @@ def check(header: Header, file_size: int, name: str = "the file") -> None:
             )
 
 
-_HINT_OPEN = "Check that the file exists and that its folder can be read from here."
+_HINT_OPEN = "Check that the file exists and that its folder is readable on this machine."
 
 
 class _Cursor:
-    """Reads forward through the file and refuses to leave it."""
+    """Reads forward through the file and never past its end."""
 
     def __init__(self, data: bytes | mmap.mmap, name: str) -> None:
         self.data, self.name, self.at = data, name, 0
@@ -174,7 +176,7 @@ class _Cursor:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
     def word(self, limit: int) -> str:
-        """A zero-terminated name of at most `limit` bytes."""
+        """Reads a zero-terminated name of at most `limit` bytes."""
         self._names += 1
         if self._names > MAX_NAMES:
             raise UnreadableFrame(f"{self.name} has more than {MAX_NAMES} names in its header")
@@ -238,7 +240,9 @@ def _part(attributes: tuple[Attribute, ...], version: int, name: str) -> Part:
 
 
 def _part_type(said: Attribute | None, version: int) -> str:
-    """The flags decide for a single flat part: Nuke forwards `type` from files of another kind."""
+    """Returns the part type. For a single flat part the flags decide, because Nuke forwards `type` from other
+    files.
+    """
     if not version & (MULTIPART | DEEP):
         return "tiledimage" if version & TILED else "scanlineimage"
     return text_of(said.value) if said else "scanlineimage"
@@ -246,7 +250,7 @@ def _part_type(said: Attribute | None, version: int) -> str:
 
 def _channels(found: Attribute | None, name: str) -> tuple[Channel, ...]:
     if found is None or found.type != "chlist":
-        raise UnreadableFrame(f"{name} has no list of channels")
+        raise UnreadableFrame(f"{name} has no channel list")
     cursor = _Cursor(found.value, f"{name}, list of channels")
     channels = []
     while channel := cursor.word(255):
@@ -258,5 +262,5 @@ def _channels(found: Attribute | None, name: str) -> tuple[Channel, ...]:
         label = text_of(channel.encode("latin-1"))
         channels.append(Channel(label, PixelType(kind), x_sampling, y_sampling, bool(p_linear)))
     if len({channel.name for channel in channels}) != len(channels):
-        raise UnreadableFrame(f"{name} has two channels of one name")
+        raise UnreadableFrame(f"{name} has two channels of the same name")
     return tuple(channels)

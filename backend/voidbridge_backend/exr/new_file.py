@@ -1,4 +1,4 @@
-"""New OpenEXR files from arrays, for pictures that we make ourselves. Plates are only ever passed on by `exr`."""
+"""Writes new OpenEXR files from arrays, for generated pictures. Plates pass through `writer` instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def new_file(
     attributes: Mapping[str, str] | None = None,
     time_code: TimeCode | None = None,
 ) -> bytes:
-    """A scanline file with ZIP, data and display window at 0,0. Arrays are [height, width], half, float or uint."""
+    """Returns a scanline file with ZIP, data and display window at 0,0. Arrays are [height, width], half, float
+    or uint.
+    """
     header: dict[str, Any] = {
         "compression": OpenEXR.ZIP_COMPRESSION,
         "type": OpenEXR.scanlineimage,

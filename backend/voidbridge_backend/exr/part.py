@@ -1,7 +1,6 @@
-"""One part of an OpenEXR file: its attributes, and what they mean. Standard library only.
+"""One part of an OpenEXR file: its raw attributes and their meaning. Standard library only.
 
-Attributes stay raw bytes in the file's order; everything else here is read from them. Whether a file can be
-believed is `header`'s business.
+Attributes stay raw bytes in the file's order; all else is derived from them. `header` checks plausibility.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 from .compression import Codec
 
 LAYER = "voidbridge"
-"""The layer that holds a result alone: `voidbridge.R`, `.G`, `.B`, and its matte `.A`. Never the picture."""
+"""The layer that holds only the result: `voidbridge.R`, `.G`, `.B`, and its matte `.A`. It never is the plate."""
 
 
 class PixelType(IntEnum):
@@ -31,7 +30,7 @@ class PixelType(IntEnum):
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of pixels; all four edges are inside."""
+    """A rectangle of pixels; all four edges are inclusive."""
 
     xmin: int
     ymin: int
@@ -61,7 +60,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute as the file has it. Names are Latin-1 here, so every byte survives."""
+    """One attribute as stored in the file. Names are Latin-1, so every byte survives."""
 
     name: str
     type: str
@@ -73,7 +72,7 @@ class Tiles:
     width: int
     height: int
     level_mode: int
-    """0 one level, 1 mip-mapped, 2 rip-mapped."""
+    """0 is one level, 1 mip-mapped, 2 rip-mapped."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,9 @@ class TimeCode:
 
 @dataclass(frozen=True)
 class Part:
-    """One part: its attributes, and what the structural ones among them mean.
+    """One part: its attributes, and the values of the structural ones.
 
-    `offsets` is the chunk table: positions in the file, rows (tiles) from the top; empty where its length
+    `offsets` is the chunk table: positions in the file, rows or tiles from the top. It is empty if its length
     cannot be known without reading levels.
     """
 
@@ -124,26 +123,26 @@ class Part:
 
     @property
     def lossless(self) -> bool:
-        """Whether encoding with this part's compression gives every bit back."""
+        """True if encoding with this part's compression preserves every bit."""
         if self.compression == "pxr24":
             return all(channel.type is not PixelType.FLOAT for channel in self.channels)
         return self.codec.exact
 
     @property
     def decoded_bytes(self) -> int:
-        """Bytes of all flat samples, one level, without regard to subsampling."""
+        """Bytes of all flat samples of one level, ignoring subsampling."""
         area = self.data_window.width * self.data_window.height
         return area * sum(channel.type.size for channel in self.channels)
 
     def find(self, name: str, type: str | None = None) -> Attribute | None:
-        """The attribute of that name, and of that type if one is given."""
+        """Returns the attribute of that name, and of that type if given."""
         for attribute in self.attributes:
             if attribute.name == name and type in (None, attribute.type):
                 return attribute
         return None
 
     def text(self, name: str) -> str | None:
-        """A string attribute; bytes that are no UTF-8 are read as Latin-1."""
+        """Returns a string attribute. Bytes that are not UTF-8 are read as Latin-1."""
         found = self.find(name, "string")
         return None if found is None else text_of(found.value)
 
@@ -177,7 +176,7 @@ class Part:
 
     @property
     def is_aces_container(self) -> bool:
-        """SMPTE ST 2065-4: the flag is an int of 1."""
+        """True for SMPTE ST 2065-4: the flag is an int of 1."""
         found = self.find("acesImageContainerFlag", "int")
         return found is not None and numbers_of("<i", found.value) == (1,)
 
@@ -189,7 +188,7 @@ class Part:
 
     @property
     def time_code(self) -> TimeCode | None:
-        """SMPTE time code in the packing of 60-field television, OpenEXR's own."""
+        """SMPTE time code, unpacked as 60-field television, OpenEXR's own packing."""
         found = self.find("timeCode", "timecode")
         numbers = None if found is None else numbers_of("<II", found.value)
         if not numbers:
@@ -205,7 +204,7 @@ class Part:
 
 
 def flat_refusal(part: Part) -> str | None:
-    """Why this part's pixels cannot be given back whole, in words; None when they can."""
+    """Returns the reason why this part's pixels cannot be written back unchanged, or None if they can."""
     if part.deep:
         return f"it is deep ({part.type}); flatten it first"
     if part.tiles is not None and part.tiles.level_mode:
@@ -218,7 +217,7 @@ def flat_refusal(part: Part) -> str | None:
 
 
 def flat_count(part: Part) -> int:
-    """The chunks of a flat part of one level."""
+    """Returns the number of chunks of a flat part with one level."""
     window = part.data_window
     if part.tiles is None:
         return -(-window.height // part.codec.rows)
@@ -226,12 +225,12 @@ def flat_count(part: Part) -> int:
 
 
 def subsampled(part: Part) -> bool:
-    """Whether a channel has fewer samples than the part has pixels."""
+    """Returns True if a channel has fewer samples than the part has pixels."""
     return any((c.x_sampling, c.y_sampling) != (1, 1) for c in part.channels)
 
 
 def text_of(raw: bytes) -> str:
-    """UTF-8, and Latin-1 what is none."""
+    """Decodes UTF-8, otherwise Latin-1."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -239,5 +238,5 @@ def text_of(raw: bytes) -> str:
 
 
 def numbers_of(layout: str, raw: bytes) -> tuple[Any, ...] | None:
-    """What `struct` unpacks; None for bytes of another length."""
+    """Unpacks with `struct`. Returns None if the length does not match."""
     return struct.unpack(layout, raw) if len(raw) == struct.calcsize(layout) else None

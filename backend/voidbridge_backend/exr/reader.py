@@ -1,11 +1,11 @@
-"""One OpenEXR frame as arrays. The library OpenEXR lives here, in `writer` and in `new_file`, nowhere else.
+"""Decodes one OpenEXR frame to arrays. Only `reader`, `writer` and `new_file` use the library OpenEXR.
 
-Arrays are [height, width] over the data window, one a channel, in the file's own type: float16, float32
-or uint32, bit for bit.
+Arrays are [height, width] over the data window, one per channel, in the file's own type: float16, float32 or
+uint32, bit for bit.
 
 The library reports a failed decode on standard output only and returns nothing, so the arrays are always
-held against the header. It refuses files for an attribute that it cannot represent, so it is only ever
-shown a copy without any.
+checked against the header. It rejects files with an attribute that it cannot represent, so it only receives a
+copy without attributes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .header import (
 from .layers import Selection, choose_picture
 
 Samples = NDArray[Any]
-"""[height, width], float16, float32 or uint32: one channel as the file has it."""
+"""[height, width], float16, float32 or uint32: one channel as stored in the file."""
 
 DTYPES: dict[PixelType, Any] = {
     PixelType.UINT: np.uint32,
@@ -46,12 +46,12 @@ DTYPES: dict[PixelType, Any] = {
 Choose = Callable[[Header], Selection]
 """Says which part of a file is decoded, and which of its channels are meant."""
 BAND = 32
-"""Rows that are interleaved at once: few enough to stay in a core's cache."""
+"""Rows interleaved at once: few enough to stay in a core's cache."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A decoded part of a file, and the file itself, which a result is made from."""
+    """A decoded part of a file, with the file's bytes for writing a result."""
 
     name: str
     header: Header
@@ -67,7 +67,7 @@ class Frame:
 
     @property
     def window(self) -> Window:
-        """Where the arrays lie: the data window."""
+        """The data window, which the arrays cover."""
         return self.part.data_window
 
     @property
@@ -96,13 +96,13 @@ class Frame:
 
 
 def read(path: Path, choose: Choose = choose_picture) -> Frame:
-    """The frame in this file; see `decode`. `UnreadableFrame` too for a file that cannot be opened."""
+    """Reads and decodes a file; see `decode`. Also raises `UnreadableFrame` if the file cannot be opened."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableFrame(
             f"{path}: {error.strerror or error}",
-            "Check that the file exists and that its folder can be read from here.",
+            "Check that the file exists and that its folder is readable on this machine.",
         ) from error
     return decode(data, path.name, choose)
 
@@ -110,8 +110,8 @@ def read(path: Path, choose: Choose = choose_picture) -> Frame:
 def decode(data: bytes, name: str = "the file", choose: Choose = choose_picture) -> Frame:
     """The part that `choose` picks, decoded. `name` is what errors call the file.
 
-    Raises `UnreadableFrame` for a damaged or incomplete file, `UnsupportedFrame` for one that is deep,
-    mip-mapped, subsampled or has no picture in it.
+    Raises `UnreadableFrame` if the file is damaged or incomplete. Raises `UnsupportedFrame` if it is deep,
+    mip-mapped, subsampled or has no picture.
     """
     header = parse_header(data, name)
     check(header, len(data), name)
@@ -120,7 +120,7 @@ def decode(data: bytes, name: str = "the file", choose: Choose = choose_picture)
         part = header.parts[selection.part]
         reason = flat_refusal(part)
         if reason is not None:
-            raise UnsupportedFrame(f"this cannot be read: {reason}")
+            raise UnsupportedFrame(f"this file is not supported: {reason}")
     except (UnsupportedFrame, UnclearLayer) as error:
         raise type(error)(f"{name}: {error.text}", error.hint) from error
     payloads = [chunk.payload for chunk in chunks_of(data, header, selection.part, name)]
@@ -129,7 +129,7 @@ def decode(data: bytes, name: str = "the file", choose: Choose = choose_picture)
 
 
 def bits(samples: Samples) -> Samples:
-    """The samples as unsigned words of their size: to compare what NaN and -0.0 hide."""
+    """Returns the samples as unsigned words of their size, so that NaN and -0.0 compare bit by bit."""
     return np.ascontiguousarray(samples).view(np.dtype(f"u{samples.dtype.itemsize}"))
 
 
@@ -156,10 +156,10 @@ def _decoded(part: Part, payloads: list[Bytes], name: str) -> dict[str, Samples]
 
 
 def decoder_channels(part: Part) -> tuple[bytes, list[str]]:
-    """The attribute `channels` as the library may see it, and the names that it will use.
+    """Returns the attribute `channels` for the library, and the names that it will use.
 
-    The binding cannot represent names that are no UTF-8; those parts get other names in the same order,
-    which is the order of the bytes. DWA tells colors from data by the names, so there they have to stay.
+    The binding cannot represent names that are not UTF-8. Those parts get other names in the same byte order.
+    DWA tells colors from data by name, so DWA names must stay.
     """
     source = part.find("channels")
     assert source is not None, "a parsed part has channels"
@@ -167,7 +167,9 @@ def decoder_channels(part: Part) -> tuple[bytes, list[str]]:
     if all(name.encode() + b"\0" in source.value for name in names):
         return source.value, names
     if part.compression.startswith("dwa"):
-        raise UnsupportedFrame("a channel's name is no UTF-8, and DWA cannot be decoded without it")
+        raise UnsupportedFrame(
+            "a channel's name is not UTF-8, and DWA cannot be decoded without it"
+        )
     ordered = sorted(part.channels, key=lambda channel: channel.name.encode("latin-1", "replace"))
     labels = {channel.name: f"c{number:05}" for number, channel in enumerate(ordered)}
     entries = [

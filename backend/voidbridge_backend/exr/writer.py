@@ -1,7 +1,7 @@
-"""The same frame with other pixels: the source file with the blocks replaced that hold a changed row.
+"""Writes a frame with new pixels: the source file, with only the changed blocks replaced.
 
-Every other byte of pixels, every attribute and every other part are the source's own. The library refuses
-files for an attribute that it cannot represent, so it is only ever shown a copy without any.
+All other pixel bytes, every attribute and every other part are copied from the source. The library rejects
+files with an attribute that it cannot represent, so it only receives a copy without attributes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .header import Attribute, Part, PixelType, Tiles, flat_count, parse_header
 from .reader import DTYPES, Frame, Samples, bits, decoder_channels
 
 ZIP = 3
-"""The number of the compression that replaces a lossy one."""
+"""Number of the compression that replaces a lossy one."""
 
 
 def encode(
@@ -37,16 +37,15 @@ def encode(
     attributes: Mapping[str, str] | None = None,
     added: Mapping[str, Samples] | None = None,
 ) -> bytes:
-    """The frame's file with these channels instead of its own, and these strings added to its header.
+    """Returns the frame's file with these channels replaced and these strings added to its header.
 
-    `words`       channels by name, each of the shape and type it has in `frame.channels`; a channel that
-                  is not named stays as it is. Not one bit of them is altered.
-    `attributes`  string attributes for the part; one that is there already is replaced in its place.
+    `words`       channels by name, each with the shape and type of `frame.channels`; a channel that is
+                  not named stays unchanged. No bit of them is altered.
+    `attributes`  string attributes for the part; an existing one is replaced in place.
     `added`       channels that the frame does not have, of its shape, float16 or float32; they make every
                   block a new one.
 
-    The compression stays when it is lossless and becomes ZIP when not. The same arguments give the same
-    bytes.
+    A lossless compression stays; a lossy one becomes ZIP. The same arguments give the same bytes.
     """
     part = frame.part
     channels = _replaced(frame, words)
@@ -85,7 +84,7 @@ def write(
     words: Mapping[str, Samples],
     attributes: Mapping[str, str] | None = None,
 ) -> None:
-    """`encode` into a file that appears whole or not at all. `DiskFull` when there is no room."""
+    """Encodes into a file atomically. Raises `DiskFull` if there is no space."""
     data = encode(frame, words, attributes)
     unfinished = path.with_name(path.name + ".tmp")
     try:
@@ -117,7 +116,7 @@ def _replaced(frame: Frame, words: Mapping[str, Samples]) -> dict[str, Samples]:
 
 
 def _changed_rows(before: Mapping[str, Samples], after: Mapping[str, Samples]) -> NDArray[np.bool_]:
-    """[height]: the rows where any bit differs. NaNs and zeros are compared as words, not as numbers."""
+    """[height]: rows in which any bit differs. NaNs and zeros are compared as words, not as numbers."""
     changed = None
     for name, samples in after.items():
         if samples is before[name]:
@@ -133,14 +132,14 @@ def _block_height(part: Part) -> int:
 
 
 def _blocks_of(part: Part, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """[blocks]: which blocks of rows (of scanlines, or of tiles) hold one of these rows."""
+    """[blocks]: the blocks of rows (scanlines or tiles) that contain one of these rows."""
     return np.logical_or.reduceat(rows, np.arange(0, len(rows), _block_height(part)))
 
 
 def _encoded(
     part: Part, channels: Mapping[str, Samples], blocks: NDArray[np.bool_]
 ) -> dict[int, Bytes]:
-    """The payloads of the chunks in these blocks, by their number in the part's table."""
+    """Returns the payloads of the chunks in these blocks, by their number in the part's table."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], blocks.astype(np.int8), [0]])))
     across = 1 if part.tiles is None else -(-part.data_window.width // part.tiles.width)
     found: dict[int, Bytes] = {}
@@ -151,7 +150,7 @@ def _encoded(
 
 
 def _band(part: Part, channels: Mapping[str, Samples], first: int, end: int) -> list[Bytes]:
-    """The payloads of blocks `first` to `end` (excluded), encoded as an image of their own."""
+    """Returns the payloads of blocks `first` to `end` (excluded), encoded as one image."""
     window, step = part.data_window, _block_height(part)
     top, bottom = first * step, min(end * step, window.height)
     _, labels = decoder_channels(part)
@@ -184,13 +183,13 @@ def _one_level(tiles: Tiles) -> Any:
 
 
 def _placed(part: Part, number: int, payload: Bytes) -> Bytes:
-    """Tiles count from the top of their image: those of a band have to move down."""
+    """Shifts a tile's row number, because tiles count from the top of the encoded band."""
     place = place_of(part, number)
     return struct.pack(f"<{len(place)}i", *place) + bytes(payload[4 * len(place) :])
 
 
 def _all_chunks(frame: Frame) -> list[Chunk]:
-    """Every chunk of every part in the order in which the file stores them."""
+    """Returns every chunk of every part in file order."""
     every = [
         chunk
         for index in range(len(frame.header.parts))
@@ -200,7 +199,7 @@ def _all_chunks(frame: Frame) -> list[Chunk]:
 
 
 def _zipped(part: Part) -> Part:
-    """The part with ZIP as its compression, and its table's length where the header says it."""
+    """Returns the part with ZIP as its compression, and with the table length that its header states."""
     codec = CODECS[ZIP]
     count = flat_count(replace(part, codec=codec))
     values = {"compression": bytes([ZIP]), "chunkCount": struct.pack("<i", count)}
@@ -213,7 +212,7 @@ def _zipped(part: Part) -> Part:
 def _swapped(
     chunks: list[Chunk], index: int, payloads: Mapping[int, Bytes], part: Part
 ) -> list[Chunk]:
-    """`chunks` with other ones for part `index`, where its first one stood and in its line order."""
+    """Replaces the chunks of part `index`, at the position of its first chunk and in its line order."""
     begin = next(i for i, chunk in enumerate(chunks) if chunk.part == index)
     numbers = sorted(payloads, reverse=part.line_order == "decreasing")
     fresh = [Chunk(index, number, 0, payloads[number]) for number in numbers]

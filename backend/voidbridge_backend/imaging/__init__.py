@@ -1,1 +1,1 @@
-"""Arrays in, arrays out."""
+"""Image operations: arrays in, arrays out."""

@@ -1,7 +1,7 @@
-"""What color space a plate is in, and scene-linear light from it and back. The one home of OpenColorIO.
+"""Determines a plate's color space and converts it to scene-linear and back. Only this module uses OpenColorIO.
 
-Pixels are float32, [height, width, 3], RGB. A scene-linear plate is used as it is, to the bit; a log or
-display-encoded one is brought to scene-linear ACEScg for the work. Nothing is clamped in either direction.
+Pixels are float32, [height, width, 3], RGB. A scene-linear plate is used unchanged, to the bit. A log or
+display-encoded plate is converted to scene-linear ACEScg for the work. No direction clamps.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from voidbridge_protocol.errors import BadColorSpace
 
 Pixels = NDArray[np.float32]
 Matrix = NDArray[np.float64]
-"""[3, 3], to be multiplied with a column of R, G, B."""
+"""[3, 3], multiplied with a column of R, G, B."""
 
 BUILTIN = "ocio://studio-config-latest"
-"""The Academy's studio config as OpenColorIO carries it: the CG spaces and those of the cameras."""
+"""The Academy's studio config in OpenColorIO: the CG spaces and the camera spaces."""
 ASSUMED = "ACEScg"
 WORKING = "lin_ap1"
 REC709 = "lin_rec709"
@@ -55,7 +55,7 @@ ALIASES = {
     "slog3": ("slog3_sgamut3",),
     "log3g10": ("log3g10_redwidegamutrgb",),
 }
-"""Names of other configs and hosts, and what configs may call the same space."""
+"""Names in other configs and hosts, with the config names of the same space."""
 
 PRIMARIES = {
     "lin_ap0": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767),
@@ -71,14 +71,14 @@ SMPTE EG 432-1, Adobe RGB (1998)."""
 
 @dataclass(frozen=True)
 class ColorPlan:
-    """The plate's color space, how it is known, and the way to scene-linear light and back."""
+    """The plate's color space, its source, and the conversion to scene-linear light and back."""
 
     space: str
-    """As the config spells it."""
+    """Name as the config spells it."""
     how: How
     config: str
     linear: bool
-    """Whether the plate's own numbers are scene-linear light."""
+    """True if the plate's own values are scene-linear light."""
     warnings: tuple[str, ...]
     to_rec709: Matrix = field(repr=False)
     """From the scene-linear pixels of `to_scene` to linear Rec.709."""
@@ -89,15 +89,15 @@ class ColorPlan:
     def choose(
         cls, declared: str, part: Part | None = None, ocio_config: Path | str | None = None
     ) -> ColorPlan:
-        """The space that was declared, else that the file's header states, else ACEScg with a warning.
+        """Chooses the declared space, otherwise the one in the file's header, otherwise ACEScg with a warning.
 
-        `declared`     a name of the config, an alias, a role, an interop id, or what a Nuke knob
-                       gives; "" for none.
-        `part`         the plate's header; what it says against the choice is a warning, never a change of it.
+        `declared`     a name of the config, an alias, a role, an interop id, or the value of a Nuke knob;
+                       "" for none.
+        `part`         the plate's header; if it contradicts the choice, a warning follows, never a change.
         `ocio_config`  a config file or "ocio://..." instead of the built-in ACES studio config.
 
-        The order of evidence is that of the Color Interop Forum's recommendation 1.0 for EXR; chromaticities
-        are only compared, as hosts forward them after converting. Raises `BadColorSpace`.
+        The order of evidence follows the Color Interop Forum's recommendation 1.0 for EXR. Chromaticities are
+        only compared, because hosts forward them after a conversion. Raises `BadColorSpace`.
         """
         config = _config(ocio_config)
         wanted, how = _evidence(declared, part)
@@ -106,7 +106,7 @@ class ColorPlan:
             raise BadColorSpace(*_unknown(config, wanted, how))
         if space.isData():
             raise BadColorSpace(
-                f"the plate's color space is {space.getName()!r} ({how}), which is data and no color"
+                f"the plate's color space is {space.getName()!r} ({how}), which is data, not color"
             )
         name = space.getName()
         linear = bool(config.isColorSpaceLinear(name, space.getReferenceSpaceType()))
@@ -126,7 +126,7 @@ class ColorPlan:
         )
 
     def to_scene(self, rgb: Pixels) -> Pixels:
-        """The plate's values as scene-linear light: the same bits where they are that already."""
+        """Converts the plate's values to scene-linear light. Scene-linear values keep their bits."""
         return _applied(self._decode, rgb)
 
     def from_scene(self, rgb: Pixels) -> Pixels:
@@ -134,21 +134,21 @@ class ColorPlan:
         return _applied(self._encode, rgb)
 
     def describe(self) -> dict[str, str]:
-        """What the provenance of a result says about color."""
+        """Returns the color entries of a result's provenance."""
         return {"space": self.space, "known": self.how, "config": self.config}
 
 
 def sanitize(rgb: Pixels) -> Pixels:
-    """Finite pixels for an engine, which must never be written into a result.
+    """Returns finite pixels for an engine. They must never be written into a result.
 
-    A NaN becomes the mean of the finite pixels within 2 of it, or 0; an infinity the largest finite value
-    of its sign in the picture. Finite pixels keep their bits.
+    A NaN becomes the mean of the finite pixels within 2 pixels, or 0. An infinity becomes the largest finite
+    value of its sign in the picture. Finite pixels keep their bits.
     """
     finite = np.isfinite(rgb)
     if finite.all():
         return rgb
     clean = np.where(finite, rgb, np.float32(0))
-    # In float64: the sum of a neighborhood of large floats can overflow.
+    # float64, because the sum of a neighborhood of large floats can overflow
     total = cv2.blur(clean.astype(np.float64), (5, 5), borderType=cv2.BORDER_CONSTANT)
     weight = cv2.blur(finite.astype(np.float64), (5, 5), borderType=cv2.BORDER_CONSTANT)
     around = (total / np.maximum(weight, 0.01)).astype(np.float32)
@@ -160,8 +160,7 @@ def sanitize(rgb: Pixels) -> Pixels:
 
 
 _ASSUMPTION = (
-    f"nothing says what color space the plate is in; it is taken for {ASSUMED}. "
-    "Name it with --color-space"
+    f"the plate's color space is unknown; {ASSUMED} is assumed. Name it with --color-space"
 )
 
 
@@ -186,7 +185,7 @@ def _config(path: Path | str | None) -> Any:
     except (ocio.Exception, ocio.ExceptionMissingFile) as error:
         raise BadColorSpace(
             f"the OpenColorIO config {path} cannot be read: {error}",
-            "Check the path of the config, or leave it away for the built-in ACES config.",
+            "Check the path of the config, or omit it to use the built-in ACES config.",
         ) from error
 
 
@@ -196,11 +195,11 @@ def _builtin() -> Any:
 
 
 def _spellings(name: str) -> Iterator[str]:
-    """What a name may mean, the most literal first."""
-    # A Nuke knob gives the name, a tab, and the family.
+    """Yields the possible meanings of a name, the most literal first."""
+    # A Nuke knob holds the name, a tab, and the family.
     name = name.split("\t")[0].strip()
     yield name
-    # Interop ids of other authorities: ns:name. They are read by stripping from the left.
+    # Interop ids of other authorities are ns:name. They are read by stripping from the left.
     while ":" in name:
         name = name.partition(":")[2].strip()
         yield name
@@ -230,7 +229,7 @@ def _unknown(config: Any, wanted: str, how: How) -> tuple[str, str]:
     near += [name for name in names if wanted.lower() in name]
     listed = ", ".join(list(dict.fromkeys(names[name] for name in near))[:4])
     every = ", ".join(sorted(set(names.values()), key=str.lower))
-    hint = f"Near it are: {listed}." if listed else f"It has: {every}."
+    hint = f"Similar names: {listed}." if listed else f"It has: {every}."
     return f"{config.getName() or 'the config'} has no color space {wanted!r} ({how})", hint
 
 
@@ -263,23 +262,23 @@ def _known_by_primaries(chromaticities: tuple[float, ...] | None) -> Iterator[st
 
 
 def _processor(source: Any, name: str, target: Any, to: str) -> Any:
-    """The exact transform between spaces of two configs. `BadColorSpace` when they have nothing in common."""
+    """Returns the exact transform between spaces of two configs. Raises `BadColorSpace` if they share no space."""
     try:
         processor = ocio.Config.GetProcessorFromConfigs(source, name, target, to)
-        # The default optimization approximates logs and powers; none at all leaves pairs of inverse
+        # The default optimization approximates logs and powers. No optimization keeps pairs of inverse
         # matrices, in which float32 cancels.
         return processor.getOptimizedCPUProcessor(
             ocio.BIT_DEPTH_F32, ocio.BIT_DEPTH_F32, ocio.OPTIMIZATION_LOSSLESS
         )
     except (ocio.Exception, ocio.ExceptionMissingFile) as error:
         raise BadColorSpace(
-            f"there is no way from {name} to {to}: {error}",
-            "The config needs the role aces_interchange; or name a space of the built-in ACES config.",
+            f"there is no conversion from {name} to {to}: {error}",
+            "The config needs the role aces_interchange; otherwise name a space of the built-in ACES config.",
         ) from error
 
 
 def _matrix(processor: Any) -> Matrix:
-    """What a processor between linear spaces multiplies with."""
+    """Returns the matrix of a processor between linear spaces."""
     columns = np.eye(3, dtype=np.float32)[None]
     processor.applyRGB(columns)
     matrix = columns[0].T.astype(np.float64)

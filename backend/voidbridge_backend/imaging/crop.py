@@ -1,7 +1,7 @@
-"""Where the rectangle that an engine is shown lies in each frame of a shot. Decides, touches no pixel.
+"""Places the rectangle that an engine sees in each frame of a shot. Touches no pixel.
 
-Its size is one for the whole shot, in whole pixels of the canvas, so that what goes in comes back in place
-and nothing is resampled differently from frame to frame.
+Its size is constant over the shot, in whole pixels of the canvas. Results therefore return to their exact
+place, and resampling is the same in every frame.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from .region import Region
 
 PAD = 0.5
-"""So much is shown around the hole, as a share of the hole's longer side."""
+"""Margin around the hole, as a fraction of the hole's longer side."""
 CALM = 6.0
-"""Standard deviation in frames of the Gaussian that a moving rectangle's way is smoothed with."""
+"""Standard deviation in frames of the Gaussian that smooths the path of a moving rectangle."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The rectangle of every frame, all of one size, and what the artist should know about it."""
+    """The rectangle of every frame, all of one size, and a note for the artist."""
 
     regions: Mapping[int, Region]
     note: str = ""
@@ -35,16 +35,16 @@ class Crop:
 
 
 def whole(frames: list[int], plate: tuple[int, int], note: str = "") -> Crop:
-    """All of a plate of (height, width)."""
+    """Covers a whole plate of (height, width)."""
     region = Region.whole(plate)
     return Crop(dict.fromkeys(frames, region), note)
 
 
 def still(holes: Mapping[int, Region | None], plate: tuple[int, int], aspect: float) -> Crop:
-    """One rectangle around everything that is removed in the shot.
+    """Places one rectangle around all holes of the shot.
 
-    `holes`   by frame; None where a frame has none.
-    `aspect`  width through height, in pixels of the plate, that the engine wants.
+    `holes` by frame; None for a frame without a hole. `aspect` width / height that the engine wants, in plate
+    pixels.
     """
     every = _union(holes)
     if every is None:
@@ -57,9 +57,9 @@ def still(holes: Mapping[int, Region | None], plate: tuple[int, int], aspect: fl
 
 
 def moving(holes: Mapping[int, Region | None], plate: tuple[int, int], aspect: float) -> Crop:
-    """A rectangle that follows the hole on a smooth way; it holds each frame's own hole, whole.
+    """Places a rectangle that follows the hole smoothly and always contains the frame's whole hole.
 
-    As large as the largest hole of the shot needs. Frames without a hole lie on the way between.
+    The largest hole of the shot decides its size. Frames without a hole lie on the path between the others.
     """
     found = {frame: hole for frame, hole in holes.items() if hole is not None}
     if not found:
@@ -89,7 +89,7 @@ def _union(holes: Mapping[int, Region | None]) -> Region | None:
 
 
 def _size(high: int, wide: int, plate: tuple[int, int], aspect: float) -> tuple[int, int] | None:
-    """(height, width) of the wanted shape around a hole of this size; None where the plate has no room."""
+    """Returns (height, width) of the wanted shape around a hole of this size, or None if the plate is too small."""
     most_high, most_wide = _largest(plate, aspect)
     if high > most_high or wide > most_wide:
         return None
@@ -99,7 +99,7 @@ def _size(high: int, wide: int, plate: tuple[int, int], aspect: float) -> tuple[
 
 
 def _largest(plate: tuple[int, int], aspect: float) -> tuple[int, int]:
-    """(height, width) of the largest rectangle of that shape on the plate."""
+    """Returns (height, width) of the largest rectangle of that shape on the plate."""
     height, width = plate
     return min(height, math.floor(width / aspect)), min(width, math.floor(height * aspect))
 
@@ -107,7 +107,7 @@ def _largest(plate: tuple[int, int], aspect: float) -> tuple[int, int]:
 def _placed(
     middle: tuple[float, float], hole: Region | None, size: tuple[int, int], plate: tuple[int, int]
 ) -> Region:
-    """About `middle`, on the plate, and all of `hole` inside, which goes first."""
+    """Places a rectangle around `middle`, inside the plate. Containing all of `hole` has priority."""
     starts = []
     for axis, (length, most) in enumerate(((size[1], plate[1]), (size[0], plate[0]))):
         start = round(middle[axis] - length / 2)
@@ -124,7 +124,7 @@ def _middle(hole: Region) -> tuple[float, float]:
 
 
 def _smooth(way: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A Gaussian; beyond its ends the way goes straight on, so that a steady motion stays what it is."""
+    """Smooths with a Gaussian. The path continues straight beyond its ends, so a steady motion stays unchanged."""
     reach = math.ceil(3 * CALM)
     ahead = np.arange(1, reach + 1)
     first, last = (way[1] - way[0], way[-1] - way[-2]) if len(way) > 1 else (0.0, 0.0)
@@ -136,6 +136,6 @@ def _smooth(way: NDArray[np.float64]) -> NDArray[np.float64]:
 def _too_large(hole: Region, plate: tuple[int, int], aspect: float) -> str:
     high, wide = _largest(plate, aspect)
     return (
-        f"what is removed is {hole.width}x{hole.height} pixels; the largest region of the engine's shape "
-        f"in a plate of {plate[1]}x{plate[0]} is {wide}x{high}: the engine is shown the whole frame"
+        f"the hole is {hole.width}x{hole.height} pixels; the largest region of the engine's shape "
+        f"in a plate of {plate[1]}x{plate[0]} is {wide}x{high}: the engine sees the whole frame"
     )

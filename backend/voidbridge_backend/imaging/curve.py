@@ -1,8 +1,9 @@
-"""Scene-linear light in, the display-like code that a model was trained on out, and exactly back again.
+"""Converts scene-linear light to the display-like code that a model was trained on, and exactly back.
 
-Pixels are float32, [height, width, 3], RGB. Up to code 0.8 the code is sRGB; above, a logarithmic shoulder
-takes over with the same slope and reaches 1 at the shot's own peak, without an end: nothing is clamped. Below
-0 the curve is its own mirror image. One exposure and one peak hold for a whole shot, so that nothing flickers.
+Pixels are float32, [height, width, 3], RGB. Up to code 0.8 the code is sRGB. Above, a logarithmic shoulder
+continues with the same slope and reaches 1 at the shot's peak. It does not end there, and nothing is clamped.
+Below 0 the curve is its own mirror image. One exposure and one peak hold for a whole shot, which prevents
+flicker.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ Matrix = NDArray[np.float64]
 # IEC 61966-2-1: a power above TOE, a straight line below it.
 TOE, SLOPE, SCALE, OFFSET, GAMMA = 0.0031308, 12.92, 1.055, 0.055, 2.4
 KNEE = 0.8
-"""The code where the shoulder begins."""
+"""The code at which the shoulder begins."""
 KNEE_LIGHT = ((KNEE + OFFSET) / SCALE) ** GAMMA
 
 DARKEST, BRIGHTEST = 0.01, 1.0
-"""The median luminance that is left alone, in units of a white of 1; night and snow are inside."""
+"""Range of median luminance that stays unchanged, in units of a white of 1. It includes night and snow."""
 PEAK_SHARE = 0.999
-"""The peak is above this share of all samples: one firefly does not flatten the highlights."""
+"""Fraction of all samples below the peak: a single firefly does not flatten the highlights."""
 SAMPLES = 250_000
-"""Pixels of one frame that are looked at, about."""
+"""Approximate number of pixels sampled per frame."""
 
 LOWEST_STOP, STOPS, PER_STOP = -24, 48, 16
 LUMINANCE = (0.25, 0.5, 0.25)
-"""Good for a median in any RGB."""
+"""Weights that give a good median in any RGB."""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """What is done to a shot's light before the curve: `gain` is multiplied, `peak` (after it) becomes code 1."""
+    """Scaling of a shot's light before the curve: `gain` multiplies it, then `peak` becomes code 1."""
 
     gain: float = 1.0
     peak: float = 1.0
@@ -44,7 +45,7 @@ class Grade:
 
 @dataclass
 class Exposure:
-    """How bright a shot is. Frames add up in any order; `merge` joins two."""
+    """Brightness histogram of a shot. Frames add up in any order; `merge` joins two."""
 
     luminance: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(STOPS * PER_STOP, np.int64)
@@ -52,7 +53,7 @@ class Exposure:
     largest: NDArray[np.int64] = field(default_factory=lambda: np.zeros(STOPS * PER_STOP, np.int64))
 
     def add(self, scene: Pixels) -> None:
-        """Counts one frame of scene-linear light. What is not finite is not counted."""
+        """Counts one frame of scene-linear light, ignoring non-finite values."""
         step = max(1, round(math.sqrt(scene.shape[0] * scene.shape[1] / SAMPLES)))
         pixels = scene[::step, ::step].reshape(-1, 3).astype(np.float64)
         pixels = pixels[np.isfinite(pixels).all(axis=1)]
@@ -64,7 +65,7 @@ class Exposure:
         self.largest += other.largest
 
     def grade(self) -> Grade:
-        """The exposure of an ordinary shot is left as it is; one far off is brought to the near end of what is."""
+        """Leaves an ordinary exposure unchanged; scales any other to the nearest end of the ordinary range."""
         if not self.luminance.any():
             return Grade()
         median = _quantile(self.luminance, 0.5)
@@ -74,16 +75,18 @@ class Exposure:
 
 @dataclass(frozen=True)
 class ModelSpace:
-    """The way between a shot's scene-linear light and a model's code.
+    """Converts between a shot's scene-linear light and a model's code.
 
-    `to_rec709`  [3, 3], from the shot's primaries to linear Rec.709.
+    `to_rec709` [3, 3], from the shot's primaries to linear Rec.709.
     """
 
     to_rec709: Matrix
     grade: Grade = Grade()
 
     def to_model(self, scene: Pixels) -> Pixels:
-        """About 0 to 1; 0.18 becomes 0.46. Beyond the peak it is above 1, outside Rec.709 below 0."""
+        """Returns codes of about 0 to 1; 0.18 becomes 0.46. Light above the peak exceeds 1; colors outside
+        Rec.709 go below 0.
+        """
         light = _multiplied(scene, self.to_rec709 * self.grade.gain)
         return encoded(light, self.grade.peak)
 
@@ -95,7 +98,7 @@ class ModelSpace:
 
 
 def encoded(light: Pixels, peak: float) -> Pixels:
-    """The curve: `KNEE_LIGHT` becomes 0.8, `peak` (at least 1) becomes 1."""
+    """Applies the curve: `KNEE_LIGHT` becomes 0.8, `peak` (at least 1) becomes 1."""
     rise, width = _shoulder(peak)
     size = np.abs(light)
     code = np.where(
@@ -120,18 +123,18 @@ def decoded(code: Pixels, peak: float) -> Pixels:
         np.power((size + np.float32(OFFSET)) / np.float32(SCALE), np.float32(GAMMA)),
     )
     bright = size > KNEE
-    # A model may answer anything; beyond the largest half no plate can hold it.
+    # A model may return any value. Beyond the largest half no plate can hold it.
     steps = np.minimum((size[bright] - np.float32(KNEE)) / np.float32(rise), np.float32(80))
     light[bright] = KNEE_LIGHT + width * np.expm1(steps)
     return np.copysign(light, code)
 
 
 def _shoulder(peak: float) -> tuple[float, float]:
-    """(rise, width) of KNEE + rise * log(1 + (light - KNEE_LIGHT) / width): C1 at the knee, 1 at `peak`."""
+    """Returns (rise, width) of KNEE + rise * log(1 + (light - KNEE_LIGHT) / width): C1 at the knee, 1 at `peak`."""
     slope = SCALE / GAMMA * KNEE_LIGHT ** (1 / GAMMA - 1)
     reach = max(peak, 1.0) - KNEE_LIGHT
 
-    # What the shoulder gains up to the peak rises with its width, from 0 to slope * reach > 1 - KNEE.
+    # The shoulder's gain up to the peak rises with its width, from 0 to slope * reach > 1 - KNEE.
     low, high = 1e-9, 1e6
     for _ in range(200):
         width = math.sqrt(low * high)
@@ -149,13 +152,13 @@ def _multiplied(pixels: Pixels, matrix: Matrix) -> Pixels:
 
 
 def _counted(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """[STOPS * PER_STOP]: how many positive values are in each sixteenth of a stop."""
+    """[STOPS * PER_STOP]: counts of positive values in each sixteenth of a stop."""
     logs = np.log2(values[values > 0])
     places = np.clip((logs - LOWEST_STOP) * PER_STOP, 0, STOPS * PER_STOP - 1).astype(np.intp)
     return np.bincount(places, minlength=STOPS * PER_STOP)
 
 
 def _quantile(counts: NDArray[np.int64], share: float) -> float:
-    """The value below which this share lies, to a sixteenth of a stop."""
+    """Returns the value below which this fraction lies, to a sixteenth of a stop."""
     place = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
     return float(2.0 ** ((place + 0.5) / PER_STOP + LOWEST_STOP))

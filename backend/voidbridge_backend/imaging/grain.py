@@ -1,4 +1,4 @@
-"""The grain of a plate: how strong it is at each brightness and how coarse, and more of the same.
+"""Measures the grain of a plate, its strength by brightness and its coarseness, and synthesizes more of it.
 
 Pixels are [height, width, 3], float32, in the file's own values; masks are [height, width]. Grain is measured on
 blocks of the plate that are as calm as the calmest of their brightness, as what differs between two frames: texture
@@ -21,37 +21,40 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 BLOCK = 24
-"""Side in pixels of the blocks; grain that is coarser than half of it is taken for picture."""
+"""Side of the blocks in pixels. Grain coarser than half of it counts as picture."""
 BLOCKS = 800
-"""Blocks of one frame that are looked at, at most."""
+"""Maximum number of blocks sampled per frame."""
 FEWEST = 60
-"""Blocks without which nothing can be said."""
+"""Minimum number of blocks for a measurement."""
 BINS, FILL = 12, 20
-"""Steps of brightness at most, and the blocks that each has at least."""
+"""Maximum number of brightness steps, and the minimum number of blocks in each."""
 CALM = 1.5
-"""Blocks of up to this many times the variance that a tenth of them stays below are flat: a flat block's own
-estimate scatters by a tenth or two."""
+"""Blocks are flat up to this multiple of the variance that a tenth of them stays below. A flat block's own
+estimate scatters by a tenth or two.
+"""
 STEEP, SLACK = 0.75, 1.2
-"""Photons make grain as strong as the root of the light, a log curve makes it even; the slack is for measuring."""
+"""Photon noise grows with the square root of light, and a log curve evens it out. SLACK allows for measuring
+errors.
+"""
 ROUNDING = 3e-4
 """Deviation, as a part of the value, that comes of rounding to half floats."""
 FINE = 1.0
-"""Standard deviation in pixels of the blur that parts grain from picture in a generated one."""
+"""Standard deviation in pixels of the blur that separates grain from picture in a generated frame."""
 WINDOW = 33
 """Side in pixels of the neighborhood in which a generated picture's own grain is measured."""
 FAINT = 0.2
-"""The share of missing variance that is not worth adding, and within the error of measuring it."""
+"""Fraction of missing variance that is too small to add; it is within the measuring error."""
 MEAN_OF_SIZE = 0.7979
-"""The mean of the absolute value of a normal variable of deviation 1: sqrt(2 / pi)."""
+"""Mean absolute value of a normal variable of deviation 1: sqrt(2 / pi)."""
 
 
 @dataclass(frozen=True)
 class Grain:
-    """What `Sample` measured.
+    """The measurement of a `Sample`.
 
-    `values`, `deviations`  [3][steps]: a channel's values, rising, and the grain's deviation there.
-    `kernels`               [3, BLOCK - 1, BLOCK - 1]: what makes white noise as coarse, of unit energy.
-    `mix`                   [3, 3]: makes independent channels as alike as the plate's are; lower triangular.
+    `values`, `deviations` [3][steps]: a channel's values, rising, and the grain's deviation at each. `kernels`
+    [3, BLOCK - 1, BLOCK - 1]: filters that make white noise as coarse, of unit energy. `mix` [3, 3]: correlates
+    independent channels like the plate's; lower triangular.
     """
 
     values: tuple[Floats, ...]
@@ -60,7 +63,9 @@ class Grain:
     mix: Floats
 
     def deviation(self, picture: Pixels) -> Pixels:
-        """The grain's deviation at each sample's brightness; beyond what was seen, that of the nearest."""
+        """Returns the grain's deviation at each sample's brightness. Outside the measured range, the nearest
+        value holds.
+        """
         levels = np.empty_like(picture)
         for plane in range(3):
             levels[..., plane] = np.interp(
@@ -69,7 +74,7 @@ class Grain:
         return levels
 
     def drawn(self, height: int, width: int, seed: int, frame: int) -> Pixels:
-        """Fresh grain of deviation 1; the same for the same seed and frame, independent for another."""
+        """Returns new grain of deviation 1: the same for the same seed and frame, independent otherwise."""
         rng = np.random.default_rng((seed, frame + 2**40))
         white = rng.standard_normal((height, width, 3), np.float32)
         white = white @ self.mix.T.astype(np.float32)
@@ -82,9 +87,9 @@ class Grain:
         return np.stack(planes, axis=-1)
 
     def share(self, picture: Pixels, inside: Mask) -> Pixels:
-        """[height, width]: the variance of the grain that `picture` has already, 1 being the plate's own.
+        """[height, width]: variance of the grain that `picture` already has, relative to the plate's.
 
-        Looked at in the finest details only, and only `inside`. Texture counts as grain, and hides it.
+        Measures only the finest details, and only `inside`. Texture counts as grain, and hides it.
         """
         calm = cv2.GaussianBlur(picture, (0, 0), FINE)
         fine = np.abs(picture - calm)
@@ -98,9 +103,10 @@ class Grain:
     def added(
         self, picture: Pixels, alpha: Pixels, seed: int, frame: int, amount: float = 1.0
     ) -> Pixels:
-        """`picture` with the grain that it lacks, so that mixed with the plate by `alpha` it has the plate's.
+        """Adds missing grain to `picture`, so that its mix with the plate by `alpha` has the plate's grain.
 
-        A mix of two grains is weaker than either: where `alpha` is between 0 and 1, the picture gets more.
+        A mix of two grains is weaker than either, so the picture gets more grain where `alpha` is between 0 and
+        1.
         """
         weight = np.maximum(alpha, np.float32(0.05))
         # Digital black has no grain: a letterbox bar, a black frame.
@@ -116,7 +122,7 @@ class Grain:
 
     @property
     def _fineness(self) -> Pixels:
-        """[3]: the share of the grain's deviation that a blur of FINE leaves in the details."""
+        """[3]: the fraction of the grain's deviation that a blur of FINE leaves in the details."""
         kept = []
         for kernel in self.kernels:
             wide = np.pad(kernel, BLOCK)
@@ -126,7 +132,7 @@ class Grain:
 
 
 class Sample:
-    """Blocks of the plate, gathered frame by frame."""
+    """Blocks of the plate, collected frame by frame."""
 
     def __init__(self) -> None:
         self._means: list[Floats] = []
@@ -161,7 +167,7 @@ class Sample:
         self._residuals.append(residuals)
 
     def measured(self) -> Grain | None:
-        """None where there are too few blocks to tell, and where nothing varies."""
+        """Returns the grain, or None if there are too few blocks or no variation."""
         if sum(map(len, self._means)) < FEWEST:
             return None
         means, residuals = np.concatenate(self._means), np.concatenate(self._residuals)
@@ -182,7 +188,7 @@ class Sample:
 
 
 def _leveled(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[n, BLOCK, BLOCK, 3] less the plane that fits each best."""
+    """Returns [n, BLOCK, BLOCK, 3] minus each block's best-fitting plane."""
     place = np.arange(BLOCK) - (BLOCK - 1) / 2
     down, across = np.meshgrid(place, place, indexing="ij")
     base = np.stack([np.full_like(down, 1 / BLOCK), down, across]).reshape(3, -1)
@@ -194,7 +200,7 @@ def _leveled(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _steps(means: Floats, variances: Floats) -> tuple[Floats, Mask]:
-    """[steps, 2]: (value, variance) of one channel, rising; and which blocks are flat."""
+    """Returns [steps, 2], (value, variance) of one channel, rising, and a mask of the flat blocks."""
     order = np.argsort(means, kind="stable")
     bins = np.array_split(order, max(1, min(BINS, len(order) // FILL)))
     found, steps = [], []
@@ -211,8 +217,11 @@ def _steps(means: Floats, variances: Floats) -> tuple[Floats, Mask]:
 
 
 def _plausible(steps: Floats) -> Mask:
-    """Which steps are no rougher than any other allows: where all blocks of a brightness are texture, the next
-    brightness tells. Between two brightnesses grain changes no faster than STEEP of their ratio."""
+    """Returns the steps that are not rougher than the other steps allow.
+
+    If all blocks of one brightness are texture, the next brightness decides. Between two brightnesses, grain
+    changes no faster than STEEP of their ratio.
+    """
     values, deviations = np.maximum(np.abs(steps[:, 0]), 1e-4), np.sqrt(steps[:, 1])
     logs = np.log(values)
     allowed = SLACK * np.exp(STEEP * np.abs(logs[:, None] - logs[None, :])) * deviations[None, :]
@@ -220,10 +229,10 @@ def _plausible(steps: Floats) -> Mask:
 
 
 def _kernels(alike: NDArray[np.float32]) -> Floats:
-    """From blocks of deviation 1: the filters whose spectrum is theirs, without phase, of unit energy.
+    """Returns the filters with the spectrum of these blocks of deviation 1: no phase, unit energy.
 
-    By way of the autocorrelation, each lag over as many pairs as the blocks have: a block's own spectrum is
-    that of its repetition, in which the left edge would meet the right.
+    It uses the autocorrelation, each lag over all pairs that the blocks have. A block's own spectrum would
+    treat it as repeating, so its left edge would meet its right.
     """
     reach = BLOCK // 2 - 1
     wide = (2 * BLOCK, 2 * BLOCK)
@@ -243,7 +252,7 @@ def _mix(alike: NDArray[np.float32]) -> Floats:
     samples = alike.reshape(-1, 3).astype(np.float64)
     likeness = samples.T @ samples
     scale = np.sqrt(np.diag(likeness))
-    # A gray picture's channels are one and the same; a little of their own keeps the root real.
+    # A gray picture's channels are identical; a small independent part keeps the root real.
     likeness = 0.9999 * likeness / np.outer(scale, scale) + 0.0001 * np.eye(3)
     return np.asarray(np.linalg.cholesky(likeness))
 

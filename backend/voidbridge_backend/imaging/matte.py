@@ -1,8 +1,8 @@
 """What kind of matte a clip holds.
 
-The kind is decided for the whole clip from a count of its values, gathered frame by frame: a quadmask is one
-only when the clip really holds the levels 63 or 127, and a soft edge, which passes through every level, is
-none. Pure counting; `quadmask` makes holes of what is decided here.
+The kind is decided for the whole clip from counts of its values, collected frame by frame. A clip is a quadmask
+only if it really holds the levels 63 or 127. A soft edge passes through every level and is not one. This module
+only counts; `quadmask` makes the holes.
 """
 
 from __future__ import annotations
@@ -22,51 +22,52 @@ from .quadmask import AFFECTED, CODES, KEEP, Hole, from_mattes, from_quadmask
 MatteKind = Literal["matte", "quadmask"]
 
 LEVELS = 1 << 16
-"""Half floats that there are: the count has a place for each."""
+"""Number of half floats; the histogram has one bin for each."""
 EXACT = 1 << 24
-"""Up to here float32 has every whole number."""
+"""float32 represents every whole number up to this one."""
 NEAR = 0.15
-"""Codes that a value may be off a level: code/255 as a half is off by 0.03 at most, 0.5 by 0.5."""
+"""Tolerance in codes around a level. code/255 as a half is off by 0.03 at most, 0.5 by 0.5."""
 NEAR_TRANSFORMED = 0.02
-"""The same for levels after a color transform: a plain matte of 0.05 is not to be taken for a 63 read as sRGB."""
+"""The same for levels after a color transform. A plain matte of 0.05 must not count as a 63 read as sRGB."""
 SHARE = 0.5
-"""A quadmask has at least this share of its pixels between 0 and white on the two middle levels: a resize of
-the host leaves others along edges only."""
+"""In a quadmask, at least this fraction of the pixels between 0 and white is on the two middle levels. A resize
+in the host leaves other values along edges only.
+"""
 MOST = 0.6
-"""A plain matte that covers more of the clip than this is probably none."""
+"""A plain matte that covers a larger fraction of the clip is probably wrong."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a clip's matte is, in values for `quadmask` and in words for the artist."""
+    """The kind of a clip's matte, as values for `quadmask` and as text for the artist."""
 
     kind: MatteKind
     unit: float
-    """What white is in the file: 1, or 255 where the codes are stored as they are."""
+    """The file's white: 1, or 255 if the codes are stored directly."""
     channel: str
     text: str
     warnings: tuple[str, ...] = ()
     transform: str = ""
-    """What color management did to a quadmask, one of `_TRANSFORMS`; empty for nothing."""
+    """The color transform that changed a quadmask, one of `_TRANSFORMS`; empty for none."""
 
     @property
     def outside(self) -> float:
-        """What counts where the matte's file has no pixels."""
+        """The value outside the pixels of the matte's file."""
         return self.unit if self.kind == "quadmask" else 0.0
 
 
 @dataclass
 class Evidence:
-    """How often each value occurs in a clip's matte. Frames add up in any order; `merge` joins two.
+    """Histogram of the values in a clip's matte. Frames add up in any order; `merge` joins two.
 
-    Floats are counted as halves, which is finer than the levels that have to be told apart.
+    Floats are counted as halves, which is finer than the levels to distinguish.
     """
 
     channel: str = ""
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LEVELS, np.int64))
     least: float = np.inf
     most: float = -np.inf
-    """The extremes, in the values' own precision."""
+    """The largest value, in the values' own precision."""
     outside: int = 0
     """Pixels of the plate where the matte's files have none: nothing is removed there."""
 
@@ -81,12 +82,12 @@ class Evidence:
         halves = values
         if values.dtype != np.float16:
             wrong = 0 if values.dtype.kind != "f" else np.count_nonzero(~np.isfinite(values))
-            # Beyond the halves there are only values that are white, whatever the unit.
+            # Values beyond the halves are always white, in any unit.
             halves = np.clip(values.astype(np.float32), -60_000, 60_000).astype(np.float16)
             extremes = values.min(), values.max()
         counts = _counted(halves.view(np.uint16))
         if values.dtype == np.float16:
-            # One pass over the pixels tells everything; NumPy is slow with halves.
+            # One pass over the pixels counts everything, because NumPy is slow with halves.
             wrong = counts[~_FINITE].sum()
             held = _VALUES[(counts > 0) & _FINITE]
             extremes = held.min(initial=np.inf), held.max(initial=-np.inf)
@@ -129,34 +130,33 @@ class Evidence:
 
     @property
     def unit(self) -> float:
-        """255 where the values can only be codes; else 1, with room for the overshoot of a filter."""
+        """Returns 255 if the values can only be codes, otherwise 1, with room for a filter's overshoot."""
         return 255.0 if self.largest > 4 else 1.0
 
     @property
     def is_one_everywhere(self) -> bool:
-        """The alpha of a picture that has none: opaque on every pixel of the clip."""
+        """True for the alpha of a picture without a matte: opaque on every pixel of the clip."""
         return self.pixels > 0 and self.count_near([self.unit]) == self.pixels
 
     def count_near(self, levels: list[float], near: float = NEAR) -> int:
-        """Pixels within `near` codes of one of these values, and the rounding to a half."""
+        """Counts pixels within `near` codes of one of these values, plus the rounding to a half."""
         close = np.zeros(LEVELS, bool)
         for level in levels:
             close |= np.abs(_VALUES - level) <= near * self.unit / 255 + level * 2.0**-11
         return int(self.counts[close].sum())
 
     def count_from(self, value: float) -> int:
-        """Pixels of at least this value."""
+        """Counts pixels of at least this value."""
         return int(self.counts[value <= _VALUES].sum())
 
 
 def kind_of(
     evidence: Evidence, asked: str = "auto", threshold: float = 0.1, undo: bool = False
 ) -> Verdict:
-    """What the clip's matte is; `asked` is "auto", "matte" or "quadmask".
+    """Returns the kind of the clip's matte; `asked` is "auto", "matte" or "quadmask".
 
-    Raises `BadMatte` for a clip without a pixel, and for a quadmask that went through a color transform
-    on its way: its 63 would be read as 0 and its 127 as 63. With `undo` the transform is noted instead,
-    and `undone` takes it back.
+    Raises `BadMatte` if the clip has no pixel, or if a color transform changed a quadmask: its 63 would be read
+    as 0 and its 127 as 63. With `undo` the transform is recorded instead, and `undone` reverses it.
     """
     if not evidence.pixels:
         raise BadMatte("the matte has no pixels")
@@ -173,17 +173,17 @@ def kind_of(
     if covered > MOST:
         warnings.append(
             f"the matte covers {covered:.0%} of the picture; if it is a quadmask without 63 and 127, "
-            "in which black is removed, say so with --matte-kind quadmask, or invert it"
+            "in which black is removed, set --matte-kind quadmask, or invert it"
         )
     text = f"{where} is a plain matte: white is removed, {covered:.1%} of the picture"
     return Verdict("matte", unit, evidence.channel, text, tuple(warnings))
 
 
 def _counted(words: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """How often each of the `LEVELS` words occurs; [height, width].
+    """Counts each of the `LEVELS` words in [height, width].
 
-    OpenCV's count, which is five times as fast as NumPy's and lets go of Python's lock. It comes as float32, which
-    has every whole number up to `EXACT` only, so a large picture is counted in bands.
+    OpenCV counts five times as fast as NumPy and releases the GIL. Its counts are float32, which holds whole
+    numbers up to `EXACT` only, so a large picture is counted in bands.
     """
     counts = np.zeros(LEVELS, np.int64)
     height, width = words.shape
@@ -203,17 +203,17 @@ def hole_of(
     grow: float,
     soften: float,
 ) -> Hole:
-    """One frame's hole, from its matte as the file has it and from what the clip was found to be.
+    """Returns one frame's hole, from the matte's file values and the verdict on its clip.
 
-    `values` and the values of `affected` are [height, width] over the plate's data window; `threshold`
-    is in units of white, distances in pixels. Raises `BadMatte` when a quadmask is given together with
-    another matte, which would say the same thing twice.
+    `values` and the values of `affected` are [height, width] over the plate's data window. `threshold` is in
+    units of white, distances are in pixels. Raises `BadMatte` if a quadmask comes with an affected matte,
+    because the quadmask already contains that class.
     """
     if verdict.kind == "quadmask":
         if affected is not None:
             raise BadMatte(
                 "the matte is a quadmask, which already says what is affected",
-                "Leave the matte for what is affected away, or give a plain matte as the first.",
+                "Omit the affected matte, or give a plain matte as the first.",
             )
         return from_quadmask(undone(values, verdict), verdict.unit, grow, soften)
     first = _in_units(values, verdict)
@@ -222,7 +222,7 @@ def hole_of(
 
 
 def undone(values: NDArray[Any], verdict: Verdict) -> NDArray[Any]:
-    """A quadmask's values before color management: the levels exactly, what lies between them between them."""
+    """Returns a quadmask's values before color management. Levels become exact; others stay in between."""
     if not verdict.transform:
         return values
     decode = _TRANSFORMS[verdict.transform]
@@ -237,7 +237,7 @@ def _in_units(values: NDArray[Any], verdict: Verdict) -> NDArray[Any]:
 def _middle(
     evidence: Evidence, decode: Callable[[float], float], near: float = NEAR
 ) -> tuple[int, float]:
-    """Pixels on the two middle levels as `decode` would show them, and their share of all between the ends."""
+    """Counts pixels on the two middle levels as `decode` shows them, and their fraction of all between the ends."""
     unit = evidence.unit
     middle = evidence.count_near([decode(63) * unit, decode(127) * unit], near)
     ends = evidence.count_near([0.0, unit])
@@ -252,7 +252,7 @@ def _quadmask(evidence: Evidence, where: str, middle: int, share: float) -> Verd
     warnings = []
     if off:
         warnings.append(
-            f"{off} pixels of the quadmask ({off / evidence.pixels:.2%}) are on no level: it was "
+            f"{off} pixels of the quadmask ({off / evidence.pixels:.2%}) are on no level, because it was "
             "filtered; each takes the nearest level. Resize a quadmask with the filter Impulse"
         )
     if not middle and not removed:
@@ -262,7 +262,7 @@ def _quadmask(evidence: Evidence, where: str, middle: int, share: float) -> Verd
 
 
 def _transformed(evidence: Evidence, where: str, undo: bool) -> Verdict | None:
-    """A quadmask that went through color management; None for what is none."""
+    """Returns the verdict on a quadmask that a color transform changed, or None if it is not one."""
     for what, decode in _TRANSFORMS.items():
         _, share = _middle(evidence, decode, NEAR_TRANSFORMED)
         if share < SHARE:
@@ -297,10 +297,10 @@ _TRANSFORMS: dict[str, Callable[[float], float]] = {
     "written as sRGB": lambda code: _to_srgb(code / KEEP),
     "written with a gamma of 2.2": lambda code: float((code / KEEP) ** (1 / 2.2)),
 }
-"""What color management does to the levels 63 and 127."""
+"""Effect of each color transform on the levels 63 and 127."""
 
 _VALUES = np.nan_to_num(
     np.arange(LEVELS, dtype=np.uint16).view(np.float16), nan=np.inf, posinf=np.inf, neginf=-np.inf
 ).astype(np.float32)
-"""The value of each half float; what is no number is never counted."""
+"""The value of each half float. NaN is never counted."""
 _FINITE = np.isfinite(np.arange(LEVELS, dtype=np.uint16).view(np.float16))

@@ -1,7 +1,6 @@
-"""The result inside the matte, the artist's own bits everywhere else.
+"""Puts the result inside the matte and keeps the plate's own bits everywhere else.
 
-Arrays are [height, width], one channel at a time. Nothing is computed for a pixel that is kept: its word is
-the plate's, whatever it spells.
+Arrays are [height, width], one channel at a time. A kept pixel is copied as a word, whatever its value.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ LARGEST_HALF = 65504.0
 def merge(
     plate: NDArray[Word], result: NDArray[np.float32], alpha: NDArray[np.float32]
 ) -> NDArray[Word]:
-    """`plate` where `alpha` is 0, bit for bit; `result` where it is 1; between, a mix in float32.
+    """Returns `plate` bit for bit where `alpha` is 0, `result` where it is 1, and a float32 mix between.
 
-    `plate` is float16 or float32, in the file's own values; `result` float32 in the same; `alpha` in
-    [0, 1]. Where the plate is NaN or infinite, a mix takes the result alone. What is generated is finite:
-    a value beyond the plate's type becomes the largest that it has. Returns a new array of the plate's type.
+    `plate` is float16 or float32 in the file's own values; `result` is float32 in the same; `alpha` is in [0,
+    1]. Where the plate is NaN or infinite, a mix takes only the result. Generated pixels are finite: a value
+    beyond the plate's type becomes its largest finite value. Returns a new array of the plate's type.
 
-    Raises `ValueError` when the shapes differ, the plate is no float, or a used pixel of `result` is NaN.
+    Raises `ValueError` if the shapes differ, the plate is not float, or a used pixel of `result` is NaN.
     """
     if plate.dtype.kind != "f" or not plate.shape == result.shape == alpha.shape:
         raise ValueError(
@@ -40,7 +39,7 @@ def merge(
     source = plate[used].astype(np.float32)
     mixed = (weight < 1) & np.isfinite(source)
     generated = _finite(generated, plate.dtype)
-    # In float64: the difference of two floats can overflow in their own type.
+    # float64, because the difference of two floats can overflow in their own type
     behind = source[mixed].astype(np.float64)
     generated[mixed] = behind + weight[mixed] * (generated[mixed] - behind)
     merged = plate.copy()

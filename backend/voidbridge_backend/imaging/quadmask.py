@@ -1,4 +1,4 @@
-"""What is to be removed, from whatever the artist drew: classes, growth, and the weight of the result.
+"""Turns mattes into holes: the class of each pixel, growth, and the weight of the result.
 
 Arrays are [height, width]. A quadmask has the codes of `Quadmask`: 0 remove, 63 overlap, 127 affected, 255
 keep. Distances are Euclidean, between the centers of pixels.
@@ -25,13 +25,13 @@ REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255
 CODES = np.array([REMOVE, OVERLAP, AFFECTED, KEEP], np.float32)
 
 SNAP = 1.0
-"""Codes that a value of a quadmask may be off without being counted: rounding of an 8-bit or lossy file."""
+"""Tolerance in codes before a quadmask value counts as off level: rounding of an 8-bit or lossy file."""
 
 
 class Hole(NamedTuple):
-    """Where a frame is replaced: what the engine is told, and how the result is merged.
+    """The area of a frame to replace: codes for the engine and weights for the merge.
 
-    Wherever `alpha` is above 0, `codes` is other than 255.
+    `codes` is never 255 where `alpha` is above 0.
     """
 
     codes: Quadmask
@@ -44,7 +44,7 @@ class Hole(NamedTuple):
 
 @dataclass(frozen=True)
 class Snapped:
-    """A quadmask brought to its codes, and how many pixels were not on one."""
+    """A quadmask snapped to its codes, and the number of pixels that were off level."""
 
     codes: Quadmask
     off: int
@@ -57,10 +57,10 @@ def from_mattes(
     grow: float,
     soften: float,
 ) -> Hole:
-    """The hole that plain mattes describe: what is at least `threshold`, in the matte's own unit, is inside.
+    """Returns the hole of plain mattes. Values of at least `threshold`, in the matte's unit, are inside.
 
-    `primary` is the object, `affected` what it touches or causes; where both are set, the code is 63.
-    Raises `BadMatte` for a matte that is not finite.
+    `primary` is the object, `affected` the pixels that it touches or causes; where both are set, the code is
+    63. Raises `BadMatte` if a matte is not finite.
     """
     codes = classes(_set(primary, threshold), None)
     if affected is not None:
@@ -71,15 +71,15 @@ def from_mattes(
 
 
 def from_quadmask(values: NDArray[Any], unit: float, grow: float, soften: float) -> Hole:
-    """The hole that a quadmask describes; `unit` is what its white is: 1 for floats, 255 for codes."""
+    """Returns the hole of a quadmask; `unit` is its white: 1 for floats, 255 for codes."""
     return hole(snapped(values, unit).codes, grow, soften)
 
 
 def snapped(values: NDArray[Any], unit: float) -> Snapped:
-    """Each pixel's nearest code. Filtering leaves others at edges: they are counted, for a warning.
+    """Snaps each pixel to its nearest code and counts off-level pixels, which filtering leaves at edges.
 
-    Between remove (0) and keep (255) a filter passes through the other codes; those pixels are a rim one
-    or two wide, and growth covers them.
+    From remove (0) to keep (255) a filter passes through the other codes. Those pixels form a rim one or two
+    wide, and growth covers them.
     """
     _refuse_infinite(values)
     scaled = values.astype(np.float32) * np.float32(255 / unit)
@@ -90,7 +90,7 @@ def snapped(values: NDArray[Any], unit: float) -> Snapped:
 
 
 def classes(remove: NDArray[np.bool_], affected: NDArray[np.bool_] | None) -> Quadmask:
-    """Two sets of pixels as codes."""
+    """Combines two sets of pixels into codes."""
     codes = np.where(remove, np.uint8(REMOVE), np.uint8(KEEP))
     if affected is not None:
         codes[affected] = np.where(remove[affected], np.uint8(OVERLAP), np.uint8(AFFECTED))
@@ -98,9 +98,9 @@ def classes(remove: NDArray[np.bool_], affected: NDArray[np.bool_] | None) -> Qu
 
 
 def hole(codes: Quadmask, grow: float, soften: float) -> Hole:
-    """`codes` grown by `grow` + `soften` pixels, and a weight that is 1 up to `grow` and fades behind it.
+    """Grows `codes` by `grow` + `soften` pixels. The weight is 1 up to `grow` and fades out beyond it.
 
-    Nothing further than `grow` + `soften` from the matte is touched. With 0 and 0 the codes stay as they are.
+    No pixel further than `grow` + `soften` from the matte changes. With 0 and 0 the codes stay unchanged.
     """
     box = _box(codes != KEEP, int(np.ceil(grow + soften)) + 1)
     grown = np.full_like(codes, KEEP)
@@ -114,7 +114,7 @@ def hole(codes: Quadmask, grow: float, soften: float) -> Hole:
 
 
 def on_window(values: NDArray[Any], have: Window, want: Window, outside: float) -> NDArray[Any]:
-    """A matte over its own data window, moved to the plate's; where it has no pixels it is `outside`."""
+    """Moves a matte from its own data window to the plate's; pixels that it lacks become `outside`."""
     fitted = np.full((want.height, want.width), outside, values.dtype)
     left, top = max(have.xmin, want.xmin), max(have.ymin, want.ymin)
     right, bottom = min(have.xmax, want.xmax), min(have.ymax, want.ymax)
@@ -131,13 +131,13 @@ def _set(values: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
     if values.dtype == np.float16 and threshold > 0:
         return _set_halves(np.ascontiguousarray(values), threshold)
     _refuse_infinite(values)
-    # Against a half, numpy would round the threshold to a half first.
+    # Compared with a half array, NumPy would first round the threshold to a half.
     inside: NDArray[np.bool_] = values.astype(np.float32, copy=False) >= np.float32(threshold)
     return inside
 
 
 def _set_halves(values: NDArray[np.float16], threshold: float) -> NDArray[np.bool_]:
-    """As words: NumPy is slow with halves, and those above 0 are in the order of their words."""
+    """Compares as words. NumPy is slow with halves, and positive halves sort like their words."""
     least = np.float16(threshold)
     if np.float32(least) < np.float32(threshold):
         least = np.nextafter(least, np.float16(np.inf))
@@ -156,7 +156,7 @@ def _refuse(wrong: int) -> None:
 
 
 def _grown(codes: Quadmask, distance: NDArray[np.float32], reach: float) -> Quadmask:
-    """Both classes grown; `distance` is that to either.
+    """Grows both classes; `distance` is the distance to either.
 
     The object's own pixels keep their code: the growth of the other class stops there.
     """
@@ -169,7 +169,7 @@ def _grown(codes: Quadmask, distance: NDArray[np.float32], reach: float) -> Quad
 
 
 def _distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Of each pixel to the nearest one inside; infinite where there is none."""
+    """Returns each pixel's distance to the nearest one inside, or infinity if there is none."""
     if not inside.any():
         return np.full(inside.shape, np.inf, np.float32)
     outside = (~inside).astype(np.uint8)
@@ -186,7 +186,7 @@ def _fading(distance: NDArray[np.float32], grow: float, soften: float) -> Weight
 
 
 def _box(inside: NDArray[np.bool_], margin: int) -> tuple[slice, slice] | None:
-    """The rectangle around what is inside, with a margin as far as the picture goes."""
+    """Returns the rectangle around all pixels inside, with a margin, clipped to the picture."""
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if not rows.size:
         return None

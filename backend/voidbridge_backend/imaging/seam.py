@@ -1,9 +1,9 @@
-"""What is added to a generated picture so that it meets the plate at the edge of the hole.
+"""Adjusts a generated picture so that it meets the plate at the edge of the hole.
 
-Arrays are [height, width, 3], float32, in the engine's code, where drifts of exposure and color are even; a mask
-is [height, width]. A membrane: what the plate and the picture differ by on a ring of kept pixels, blurred, spread
-into the hole by a pyramid (pull-push; Gortler et al., "The Lumigraph", 1996). It knows one frame only and is
-calm over time because every value of it is a mean over hundreds of pixels.
+Arrays are [height, width, 3], float32, in the engine's code, where drifts of exposure and color are uniform; a
+mask is [height, width]. A membrane: the difference between plate and picture on a ring of kept pixels is
+blurred and spread into the hole by a pyramid (pull-push; Gortler et al., "The Lumigraph", 1996). It uses one
+frame only. It is stable over time because every value is a mean over hundreds of pixels.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ Mask = NDArray[np.bool_]
 Weights = NDArray[np.float32]
 
 RING = 24.0
-"""How far from the hole pixels are compared, in pixels of the plate. Measured: 4 to 48 give the same seam."""
+"""Maximum distance from the hole of compared pixels, in plate pixels. Measured: 4 to 48 give the same seam."""
 BLUR = 3
-"""The finest level of the pyramid that is used: 2 to this power pixels hide the grain and keep a slope."""
+"""The finest level of the pyramid in use: 2 to this power pixels hide the grain and keep a slope."""
 DOUBT = 0.1
-"""A difference of this much code has half its weight and larger ones less: it is rather the object's own
-shadow or an edge that was drawn anew than a drift."""
+"""A difference of this much code has half its weight, and larger ones less. Such a difference is more likely
+the object's own shadow or a redrawn edge than a drift.
+"""
 ENOUGH = 0.02
-"""The share of a level's pixel that the ring must cover to be believed; below, the next level is mixed in."""
+"""Fraction of a level's pixel that the ring must cover to be trusted; below it, the next level is mixed in."""
 
 
 def margin(scale: float) -> int:
-    """Pixels around a hole that `membrane` looks at; `scale` is that of plate pixels to the engine's."""
+    """Returns the pixels around a hole that `membrane` uses; `scale` is plate pixels per engine pixel."""
     return math.ceil(_ring(scale)) + 2
 
 
 def membrane(plate: Pixels, picture: Pixels, hole: Mask, scale: float = 1.0) -> Pixels:
-    """What to add to `picture` in the hole. Defined everywhere; 0 where the hole leaves no pixel to compare.
+    """Returns the correction to add to `picture` in the hole. Defined everywhere; 0 if no kept pixel is left to
+    compare.
 
-    `scale`  plate pixels to one of the engine's, at least 1: a picture that was enlarged is compared over
-             as much wider a ring, and more blurred.
+    `scale`  plate pixels per engine pixel, at least 1: an enlarged picture is compared over a ring that is
+             wider by this factor, and with more blur.
     """
     scale = max(scale, 1.0)
     away = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -58,7 +60,7 @@ def _ring(scale: float) -> float:
 
 
 def _spread(sums: Pixels, trust: Weights, cover: Weights, finest: int) -> Pixels:
-    """Means of what is known, from the coarsest level to the `finest` that is used, and up to full size."""
+    """Spreads means of the known pixels from the coarsest level to `finest`, and enlarges them to full size."""
     levels = [(sums, trust, cover)]
     while max(levels[-1][1].shape) > 2:
         levels.append(tuple(_halved(array) for array in levels[-1]))  # type: ignore[arg-type]
@@ -78,5 +80,5 @@ def _spread(sums: Pixels, trust: Weights, cover: Weights, finest: int) -> Pixels
 
 
 def _halved(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    # Beyond the border nothing is known: mirrored, the ring would count twice there.
+    # Pixels beyond the border are unknown. Mirroring would count the ring twice there.
     return cast(NDArray[np.float32], cv2.pyrDown(array, borderType=cv2.BORDER_REFLECT))

@@ -1,1 +1,1 @@
-"""How good a result is."""
+"""Measures the quality of a result."""

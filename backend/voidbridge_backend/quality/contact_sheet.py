@@ -1,4 +1,4 @@
-"""One picture that shows a removal: plate, quadmask, result, truth and difference of a few frames.
+"""Draws one picture of a removal: plate, quadmask, result, truth and difference of a few frames.
 
 Plates are scene-linear ACEScg, float32 [height, width, 3]; a sheet is 8 bit sRGB [height, width, 3].
 """
@@ -23,9 +23,9 @@ Picture = NDArray[np.uint8]
 
 PAPER, INK, FAINT = (24, 24, 26), (232, 232, 230), (150, 150, 152)
 GAP, MARGIN, GUTTER, HEADER = 14, 34, 190, 104
-"""Pixels between pictures, around everything, for the rows' names, and above the pictures."""
+"""Pixels between pictures, around all of them, for the row names, and above the pictures."""
 DIFFERENCE = 8
-"""How much the difference is raised; it is taken after `quality.encode`."""
+"""Amplification of the difference, which is computed after `reference.encode`."""
 CODES = {
     0: ("remove", (255, 92, 72)),
     63: ("overlap", (255, 176, 52)),
@@ -46,7 +46,7 @@ EXPOSURE = 1.5
 
 @dataclass(frozen=True)
 class Moment:
-    """What a sheet shows of one frame, already reduced to the size that it is drawn at."""
+    """One frame of a sheet, already reduced to the size at which it is drawn."""
 
     frame: int
     plate: Picture
@@ -65,7 +65,7 @@ def moment(
     truth: Floats | None,
     width: int = 440,
 ) -> Moment:
-    """One frame for a sheet, `width` pixels wide. Without a truth its two rows are left out."""
+    """Prepares one frame for a sheet, `width` pixels wide. Without a truth its two rows are omitted."""
     hole = quadmask != 255
     shown = np.where(hole[..., None], result, plate)
     psnr, difference, true = math.nan, None, None
@@ -84,7 +84,7 @@ def moment(
 
 
 def sheet(moments: Sequence[Moment], title: str, subtitle: str = "") -> Picture:
-    """All of it on a dark ground: a column for each moment, a row for each kind of picture."""
+    """Draws the sheet on a dark background: a column for each moment, a row for each kind of picture."""
     if not moments:
         raise ValueError("a contact sheet needs at least one frame")
     rows = _rows(moments)
@@ -122,7 +122,7 @@ def write_png(path: Path, picture: Picture) -> None:
 
 def _rows(moments: Sequence[Moment]) -> list[tuple[str, list[str], list[Picture]]]:
     rows = [
-        ("Plate", ["what came in"], [one.plate for one in moments]),
+        ("Plate", ["the input"], [one.plate for one in moments]),
         ("Quadmask", [], [one.quadmask for one in moments]),
         ("Result", ["PSNR in the hole", "against the truth"], [one.result for one in moments]),
     ]
@@ -131,7 +131,7 @@ def _rows(moments: Sequence[Moment]) -> list[tuple[str, list[str], list[Picture]
     if len(truths) != len(moments) or len(apart) != len(moments):
         rows[2] = ("Result", [], rows[2][2])
         return rows
-    note = ["result less truth,", f"raised {DIFFERENCE} times"]
+    note = ["result minus truth,", f"raised {DIFFERENCE} times"]
     return [
         *rows,
         ("Truth", ["the same frame", "without the object"], truths),
@@ -147,8 +147,8 @@ def _reduced(picture: Floats, width: int) -> Floats:
 
 
 def _displayed(light: Floats, width: int) -> Picture:
-    """A soft shoulder and the sRGB curve; only for looking at."""
-    # Reduced after the shoulder, or one lamp would outshine everything around it.
+    """Applies a soft shoulder and the sRGB curve, for viewing only."""
+    # Reduced after the shoulder; otherwise one lamp would outshine everything around it.
     bounded = 1 - np.exp(-np.maximum(light @ AP1_TO_SRGB.T, 0) * np.float32(EXPOSURE))
     small = _reduced(bounded.astype(np.float32), width)
     curve = np.where(small <= 0.0031308, 12.92 * small, 1.055 * small ** (1 / 2.4) - 0.055)
@@ -156,7 +156,7 @@ def _displayed(light: Floats, width: int) -> Picture:
 
 
 def _coded(plate: Floats, quadmask: NDArray[np.uint8], width: int) -> Picture:
-    """The plate, dark and grey, under the colors of the codes."""
+    """Draws the plate, dark and grey, under the colors of the codes."""
     seen = _displayed(plate, width).astype(np.float32)
     ground = seen.mean(-1, keepdims=True) * 0.45
     for code, (_, color) in CODES.items():
@@ -179,7 +179,7 @@ def _legend(page: Picture, x: int, y: int) -> None:
 
 
 def _tag(page: Picture, text: str, corner: tuple[int, int]) -> None:
-    """Text on a dark plate in the lower right corner of a picture."""
+    """Draws text on a dark plate in the lower right corner of a picture."""
     (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
     right, bottom = corner
     box = page[bottom - 28 : bottom - 6, right - width - 22 : right - 6]

@@ -1,7 +1,7 @@
-"""How visible the difference between a result and its truth is: ColorVideoVDP, where it is installed.
+"""Measures the visible difference between a result and its truth with ColorVideoVDP, if it is installed.
 
-R. K. Mantiuk et al., "ColorVideoVDP: A visual difference predictor for image, video and display distortions", 2024.
-It is no dependency, as it brings packages that have to match PyTorch's build: pip install 'voidbridge[jod]'.
+R. K. Mantiuk et al., "ColorVideoVDP: A visual difference predictor for image, video and display distortions",
+2024. It is optional, because its packages have to match PyTorch's build: pip install 'voidbridge[jod]'.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 DISPLAY = "standard_hdr_linear"
-"""Its own model of a 4K monitor of 1500 cd/m2, seen from two picture heights; takes linear Rec.709 in cd/m2."""
+"""Its own model of a 4K monitor of 1500 cd/m2, seen from two picture heights. It takes linear Rec.709 in cd/m2."""
 WHITE = 100.0
-"""The cd/m2 that light of 1 is shown at."""
+"""The luminance in cd/m2 of light 1."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What is compared.
+    """The pairs to compare.
 
-    `pair`  the frame at an index from 0 as (result, truth): [height, width, 3], scene-linear Rec.709, finite.
-    `rate`  frames a second.
+    `pair` the frame at an index from 0 as (result, truth): [height, width, 3], scene-linear Rec.709, finite.
+    `rate` frames per second.
     """
 
     count: int
@@ -42,16 +42,16 @@ def is_installed() -> bool:
 
 
 def jod(pairs: Pairs) -> float:
-    """Just-objectionable differences: 10 is alike, at 9 three in four viewers tell which one is worse.
+    """Returns just-objectionable differences: 10 is identical; at 9, three of four viewers can tell the worse one.
 
-    `ImportError` where ColorVideoVDP is not installed, or not whole.
+    Raises `ImportError` if ColorVideoVDP is missing or incomplete.
     """
     import torch
     from pycvvdp import cvvdp
     from pycvvdp.video_source import video_source_dm
 
     class Source(video_source_dm):  # type: ignore[misc]  # the package has no types
-        """Frames as it asks for them: one after the other, each for itself."""
+        """Serves frames in the form that ColorVideoVDP requests: one after the other, each independently."""
 
         def __init__(self) -> None:
             super().__init__(display_photometry=DISPLAY)

@@ -1,8 +1,9 @@
-"""How a removal looks where no truth is known: measured around the hole, frame by frame, said in plain words.
+"""Measures a removal without a truth: compares hole and surroundings, frame by frame, and words the findings
+plainly.
 
 Pictures are scene-linear float32 [height, width, 3], finite, of a rectangle around the hole; weights are
-[height, width]. Measures are of luminance after `quality.encode`, where 0.01 is a step that an eye can just see.
-Memory is bounded: two reduced pictures, and a few numbers a frame.
+[height, width]. All measures use luminance after `reference.encode`, where 0.01 is a barely visible step.
+Memory is bounded: two reduced pictures, and a few numbers per frame.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 MARGIN = 32
-"""Pixels around the hole that a glimpse should show."""
+"""Pixels around the hole that the measured rectangle should include."""
 BAND = 5
 """Width of the bands whose means are compared across the seam, in pixels of the reduced picture."""
 SEAM_SIDE = 400
-"""The longer side, at most, of the picture in which the seam is measured."""
+"""Maximum longer side of the picture in which the seam is measured."""
 COARSE = 270
 """Lines of the reduced frame in which motion is measured."""
 FLOOR = 0.002
-"""Steps and errors below this much code are no smaller than those of 8 bits: nobody sees them."""
+"""Steps and errors below this much code are smaller than an 8-bit step, so nobody sees them."""
 FINE = 1.0
-"""Standard deviation in pixels of the blur that parts grain from picture."""
+"""Standard deviation in pixels of the blur that separates grain from picture."""
 
 SEAM_SHOWS, BOILS, PULSES, DARK_RIM = 2.5, 3.0, 0.01, 0.03
 GRAIN_FITS = 0.6, 1.6
@@ -46,7 +47,7 @@ GRAIN_FITS = 0.6, 1.6
 
 @dataclass(frozen=True)
 class FrameStats:
-    """What is kept of one frame: numbers, and luma on a coarse grid that all frames of the shot share."""
+    """Statistics of one frame: numbers, and luma on a coarse grid that all frames of the shot share."""
 
     frame: int
     corner: tuple[int, int]
@@ -63,19 +64,19 @@ class FrameStats:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was measured over the frames that have a hole. Ratios are NaN where there was nothing to compare.
+    """Measurements over the frames that have a hole. A ratio is NaN if nothing could be compared.
 
     `hole_pixels`         pixels in the hole, over all frames.
     `outside_differing`   samples outside of the hole with any bit other than the plate's.
-    `seam_energy`         the step of brightness across the edge of the hole, over the same step across a line
-                          outside of it: 1 where nothing shows.
+    `seam_energy`         brightness step across the edge of the hole, divided by the same step across a line
+                          outside of it: 1 if no edge is visible.
     `warp_error`, `warp_error_outside`
-                          root mean square of a frame less the one before, brought along the picture's own
+                          root mean square of a frame minus the one before, warped along the picture's own
                           motion, in the hole and around it, in code.
-    `flicker`             root mean square of what the mean of the hole jumps by between frames, less what its
-                          surroundings do, in code.
-    `grain_match`         the finest details in the hole over those around it: 1 where grain fits.
-    `warnings`            in plain words, with frames.
+    `flicker`             root mean square of the jumps of the hole's mean between frames, minus those of its
+                          surroundings, in code.
+    `grain_match`         the finest details in the hole divided by those around it: 1 if the grain matches.
+    `warnings`            plain text, with frame numbers.
     """
 
     frames: int
@@ -89,12 +90,12 @@ class Findings:
     warnings: tuple[str, ...]
 
     def described(self) -> dict[str, Any]:
-        """As JSON has it: five digits, and nothing for what could not be measured."""
+        """Returns JSON values: five digits, and None for a value that could not be measured."""
         return {name: plain(value) for name, value in asdict(self).items()}
 
 
 def step_for(height: int, width: int) -> int:
-    """Pixels of a plate to one of the coarse grid."""
+    """Returns the plate pixels per cell of the coarse grid."""
     return max(1, round(min(height, width) / COARSE))
 
 
@@ -106,7 +107,7 @@ def frame_stats(
     step: int,
     differing: int,
 ) -> FrameStats:
-    """`corner` is the rectangle's upper left (row, column) in the frame; `differing` was counted by the caller."""
+    """Measures one frame. `corner` is the rectangle's upper left (row, column); the caller counts `differing`."""
     luma = _code(_luminance(result))
     seam, around, rim = _measured(lambda: _seam(luma, alpha), (math.nan,) * 3)
     coarse, place = _coarse(luma, corner, step)
@@ -139,14 +140,14 @@ def _luminance(light: Pixels) -> Pixels:
 
 
 def _code(light: Pixels) -> Pixels:
-    """`quality.encode`, several times as fast and to six digits."""
+    """Same as `reference.encode`, several times as fast and accurate to six digits."""
     curve = cv2.log(1 + np.abs(light) * np.float32(MU / PEAK)) / np.float32(math.log1p(MU))
     return np.asarray(np.copysign(curve, light), np.float32)
 
 
 @dataclass
 class _Sum:
-    """A root mean square."""
+    """A running root mean square."""
 
     squares: float = 0.0
     count: int = 0
@@ -162,7 +163,7 @@ class _Sum:
 
 @dataclass
 class Inspection:
-    """Takes glimpses of frames in rising order."""
+    """Collects the statistics of frames in rising order."""
 
     _before: FrameStats | None = None
     _pixels: int = 0
@@ -204,7 +205,7 @@ class Inspection:
         warnings = [f"{text} in frames {compact(frames)}" for text, frames in self._told.items()]
         if grain < GRAIN_FITS[0]:
             warnings.append(
-                f"the result has {grain:.0%} of the plate's grain: it may look painted (--grain auto)"
+                f"the result has {grain:.0%} of the plate's grain and may look painted (--grain auto)"
             )
         if grain > GRAIN_FITS[1]:
             warnings.append(f"the result has {grain:.0%} of the grain around it")
@@ -247,19 +248,21 @@ class Inspection:
         self._note(abs(jump) > PULSES, "the result's brightness jumps", now)
         error, usual = squares[inside].mean() ** 0.5, squares[outside].mean() ** 0.5
         self._note(
-            error > BOILS * max(usual, 2 * FLOOR), "the result moves otherwise than the plate", now
+            error > BOILS * max(usual, 2 * FLOOR),
+            "the result moves differently from the plate",
+            now,
         )
 
 
 def plain(value: Any) -> Any:
-    """A number as JSON and people have it: five digits, None for what is none."""
+    """Rounds a number for JSON and people: five digits, None if it is not finite."""
     if isinstance(value, float):
         return None if not math.isfinite(value) else float(f"{value:.5g}")
     return list(value) if isinstance(value, tuple) else value
 
 
 def _seam(luma: Pixels, alpha: Pixels) -> tuple[float, float, float]:
-    """(step across the edge, the same outside of it, mean of inside less outside along the edge)."""
+    """Returns (step across the edge, the same outside of it, mean of inside minus outside along the edge)."""
     shrink = -(-max(luma.shape) // SEAM_SIDE)
     if shrink > 1:
         size = max(luma.shape[1] // shrink, 1), max(luma.shape[0] // shrink, 1)
@@ -277,7 +280,7 @@ def _seam(luma: Pixels, alpha: Pixels) -> tuple[float, float, float]:
 
 
 def _steps(luma: Pixels, away: Pixels, at: float) -> Pixels:
-    """[n]: along the line `at` pixels outside of the hole, the mean of the band inside less that outside."""
+    """[n]: along the line `at` pixels outside the hole, the mean of the inner band minus that of the outer."""
     means = []
     for low, high in ((at - BAND, at), (at, at + BAND)):
         band = ((away > low) & (away <= high)).astype(np.float32)
@@ -296,7 +299,7 @@ def _rms(values: Pixels) -> float:
 
 
 def _coarse(picture: Pixels, corner: tuple[int, int], step: int) -> tuple[Pixels, tuple[int, int]]:
-    """Means over the cells of the frame's own grid that lie wholly in the picture, and where they begin."""
+    """Returns means over the grid cells that lie fully in the picture, and the first cell's position."""
     skip = [-place % step for place in corner]
     high, wide = ((edge - s) // step for edge, s in zip(picture.shape, skip, strict=True))
     high, wide = max(high, 0), max(wide, 0)
@@ -308,7 +311,7 @@ def _coarse(picture: Pixels, corner: tuple[int, int], step: int) -> tuple[Pixels
 def _shared(
     one: FrameStats, two: FrameStats
 ) -> tuple[tuple[Pixels, Mask], tuple[Pixels, Mask]] | None:
-    """(luma, inside) of both where they overlap; None where that is too small for a motion."""
+    """Returns (luma, inside) of both in their overlap, or None if it is too small for motion estimation."""
     low = [max(a, b) for a, b in zip(one.corner, two.corner, strict=True)]
     ends = [[c + n for c, n in zip(g.corner, g.luma.shape, strict=True)] for g in (one, two)]
     high = [min(a, b) for a, b in zip(*ends, strict=True)]
@@ -322,7 +325,7 @@ def _shared(
 
 
 def _moved(before: Pixels, now: Pixels) -> Pixels:
-    """`before`, brought along the motion that is seen between the two (DIS optical flow)."""
+    """Warps `before` along the motion between the two frames (DIS optical flow)."""
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     old, new = (np.clip(picture * 255, 0, 255).astype(np.uint8) for picture in (before, now))
     motion = flow.calc(np.ascontiguousarray(new), np.ascontiguousarray(old), None)
@@ -340,7 +343,7 @@ def _moved(before: Pixels, now: Pixels) -> Pixels:
 
 
 def _grain(luma: Pixels, alpha: Pixels) -> float:
-    """The finest details in the hole over those around it; medians, so that edges do not count."""
+    """Divides the finest details in the hole by those around it. Medians keep edges from counting."""
     fine = np.abs(luma - cv2.GaussianBlur(luma, (0, 0), FINE))
     inside, outside = fine[alpha >= 0.999][::3], fine[alpha == 0][::3]
     if inside.size < 100 or outside.size < 100:

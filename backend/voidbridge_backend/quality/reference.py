@@ -1,8 +1,8 @@
-"""How good a removal is where the truth is known, measured frame by frame.
+"""Measures a removal against a known truth, frame by frame.
 
-Plates, results and truths are scene-linear float32 [height, width, 3]; a hole is bool [height, width].
-Errors are measured after `encode`, so that a lamp of 40 does not outweigh the rest of the picture. Only
-the previous frame is kept.
+Plates, results and truths are scene-linear float32 [height, width, 3]; a hole is bool [height, width]. Errors
+are measured after `encode`, so that a lamp of 40 does not outweigh the rest of the picture. Only the previous
+frame is kept.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Floats = NDArray[np.float32]
 Hole = NDArray[np.bool_]
 
 PEAK = 16.0
-"""The light that `encode` brings to 1, which is also the peak of the PSNR."""
+"""The light that `encode` maps to 1, which is also the peak of the PSNR."""
 MU = 800.0
-"""Steepness of `encode`: 0.18 comes to 0.34, 1 to 0.59."""
+"""Steepness of `encode`: 0.18 becomes 0.34, 1 becomes 0.59."""
 COARSE = 16
 """Side in pixels of the blocks whose means show pumping and boiling without the grain."""
 
 
 def encode(light: Floats) -> Floats:
-    """Display-like: `log(1 + MU v) / log(1 + MU)` of `v = light / PEAK`, odd about zero, nothing clamped.
+    """Display-like encoding: `log(1 + MU v) / log(1 + MU)` of `v = light / PEAK`, odd about zero, nothing clamped.
 
     The mu-law of Kalantari and Ramamoorthi, "Deep High Dynamic Range Imaging of Dynamic Scenes" (2017).
     """
@@ -36,17 +36,16 @@ def encode(light: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class ReferenceScores:
-    """What was measured over all frames.
+    """Measurements over all frames.
 
     `hole_psnr_db`       10 log10 of 1 / (mean squared error of the encoded light in the hole); infinite
-                         when there is no error, NaN when there is no hole.
-    `flicker`            the root mean square, over pixels that lie in the hole of two neighbouring frames,
-                         of the encoded result less the encoded result of the frame before, brought along
-                         the camera's true motion. Grain counts: a still fill under moving grain has less
-                         than the truth.
+                         if there is no error, NaN if there is no hole.
+    `flicker`            root mean square, over pixels in the hole of two neighbouring frames, of the encoded
+                         result minus that of the frame before, warped along the camera's true motion.
+                         Grain counts: a still fill under moving grain has less than the truth.
     `truth_flicker`      the same of the truth.
     `pumping`, `truth_pumping`
-                         the same of means over blocks of COARSE x COARSE pixels: what moves besides grain.
+                         the same of means over blocks of COARSE x COARSE pixels: changes besides grain.
     `outside_differing`  pixels outside the hole that have any bit other than the plate.
     """
 
@@ -61,14 +60,14 @@ class ReferenceScores:
 
     @property
     def flicker_ratio(self) -> float:
-        """`flicker` over the truth's own; 1 when both stand still."""
+        """`flicker` divided by the truth's own; 1 if both stand still."""
         if self.truth_flicker == 0:
             return 1.0 if self.flicker == 0 else math.inf
         return self.flicker / self.truth_flicker
 
 
 class Quality:
-    """Takes frames in rising order and keeps sums."""
+    """Collects frames in rising order and keeps sums."""
 
     def __init__(self) -> None:
         self._frames = self._pixels = self._differing = 0
@@ -85,7 +84,9 @@ class Quality:
         hole: Hole,
         motion: NDArray[np.float64] | None = None,
     ) -> None:
-        """One more frame. `motion` [3, 3] takes pixels (x, y, 1) of the frame before to this one; None: at rest."""
+        """Adds one frame. `motion` [3, 3] maps pixels (x, y, 1) of the frame before to this one; None means no
+        motion.
+        """
         differing = result.view(np.uint32) != plate.view(np.uint32)
         self._frames += 1
         self._pixels += int(hole.sum())
@@ -121,7 +122,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Encoded light in the box around a hole: nothing outside of it is measured."""
+    """Encoded light in the box around a hole. Pixels outside of it are not measured."""
 
     left: int
     top: int
@@ -134,14 +135,14 @@ class _Seen:
         rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
         top = left = bottom = right = 0
         if rows.size:
-            # Whole blocks, and room for the taps of the filter that brings it to the next frame.
+            # Whole blocks, plus space for the taps of the filter that warps it to the next frame.
             top, left = (max(int(e[0]) - 4, 0) // COARSE * COARSE for e in (rows, columns))
             bottom, right = (-(-(int(e[-1]) + 5) // COARSE) * COARSE for e in (rows, columns))
         box = np.s_[top:bottom, left:right]
         return cls(left, top, encode(result[box]), encode(truth[box]), hole[box])
 
     def to_box(self, motion: NDArray[np.float64], before: _Seen) -> NDArray[np.float64]:
-        """`motion` between whole frames, between the box of the frame before and this one."""
+        """Converts `motion` between whole frames to motion from the previous box to this one."""
         return _shift(-self.left, -self.top) @ motion @ _shift(before.left, before.top)
 
 
@@ -150,7 +151,7 @@ def _shift(x: int, y: int) -> NDArray[np.float64]:
 
 
 class _Change:
-    """The root mean square of changes, of single pixels or of blocks that lie wholly in the hole."""
+    """The root mean square of changes, of single pixels or of blocks that lie fully in the hole."""
 
     def __init__(self, block: int) -> None:
         self._block = block

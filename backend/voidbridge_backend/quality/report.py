@@ -1,6 +1,6 @@
-"""A finished shot, looked at from its files: what `inspection` measures, and the truth where there is one.
+"""Reviews a finished shot from its files: `no_reference` measures, and the truth if there is one.
 
-Whoever made the result, and however it got here: only the files count.
+It uses the files only, so any tool may have made the result.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from .no_reference import (
 from .reference import Quality, encode
 
 SHOWN = 5
-"""Frames in the picture."""
+"""Number of frames in the picture."""
 SMALL = 120
-"""Lines of the pictures in which a shift of frames is looked for."""
+"""Lines of the reduced pictures used to find a shift of frames."""
 RATE = 24
-"""Frames a second of a plate that does not say."""
+"""Frames per second if the plate does not state a rate."""
 REACH = 2
-"""Frames that a result may be off to be noticed; such errors are of one or two."""
+"""Largest detected shift in frames; such errors are one or two frames."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """What is reviewed."""
+    """The files to review."""
 
     result: Sequence
     plate: Sequence
@@ -68,12 +68,11 @@ class Files:
 
 @dataclass(frozen=True)
 class QualityReport(Findings):
-    """`Findings`, and what only files can show.
+    """`Findings`, plus measurements that need the files.
 
-    `frame_shift`   frames that the result is late by, judged outside of the hole: 0.
-    `hole_psnr_db`  against the truth, in the hole, after `quality.encode`; NaN without a truth, as is
-    `hole_ssim`     the mean of SSIM there.
-    `jod`           ColorVideoVDP of the rectangle around all holes; NaN too where it is not installed.
+    `frame_shift` frames that the result is late by, judged outside of the hole: 0. `hole_psnr_db` against the
+    truth, in the hole, after `reference.encode`; NaN without a truth, as is `hole_ssim` the mean of SSIM there.
+    `jod` ColorVideoVDP of the rectangle around all holes; NaN too if it is not installed.
     """
 
     frame_shift: int
@@ -82,7 +81,7 @@ class QualityReport(Findings):
     jod: float
 
     def lines(self) -> Iterator[str]:
-        """A line a number, for people."""
+        """Yields one line of text per number."""
         for name, value in self.described().items():
             if name != "warnings" and value is not None:
                 yield f"{name.replace('_', ' '):20} {value}"
@@ -90,7 +89,7 @@ class QualityReport(Findings):
 
 
 def settings_of(result: Sequence, chosen: dict[str, Any]) -> Settings:
-    """How the hole was made: as the sidecar of the result says, if it has one, but for what was `chosen`."""
+    """Returns the settings of the hole: those in the result's sidecar, overridden by `chosen`."""
     said: dict[str, Any] = {}
     path = sidecar(result)
     if path.is_file():
@@ -98,7 +97,7 @@ def settings_of(result: Sequence, chosen: dict[str, Any]) -> Settings:
             said = json.loads(path.read_bytes())["settings"]
         except (ValueError, KeyError, TypeError) as error:
             raise BadSetting(
-                f"{path} does not say what the result was made with", "Remove that file."
+                f"{path} does not say how the result was made", "Remove that file."
             ) from error
     known = {name: value for name, value in said.items() if name in Settings.__dataclass_fields__}
     return Settings(**{**known, **chosen})
@@ -154,7 +153,7 @@ def _paths(files: Files, frames: list[int]) -> dict[str, dict[int, Path]]:
         missing = [frame for frame in frames if frame not in there]
         if missing:
             raise MissingFrames(
-                f"the {role} {sequence} has no {compact(missing)}; the result has {compact(frames)}"
+                f"the {role} {sequence} lacks {compact(missing)}; the result has {compact(frames)}"
             )
         paths[role] = {frame: sequence.path(frame) for frame in frames}
     return paths
@@ -167,7 +166,7 @@ def _given(files: Files) -> dict[str, Sequence]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One frame of everything, as finite scene-linear light over the plate's data window."""
+    """One frame of each sequence, as finite scene-linear light over the plate's data window."""
 
     plate: Pixels
     result: Pixels
@@ -226,7 +225,7 @@ class _Seen:
 
 
 def _differing(plate: reader.Frame, result: reader.Frame, hole: NDArray[np.bool_]) -> int:
-    """Samples that the result should have kept and did not: outside the hole, and in all other channels."""
+    """Counts samples that the result failed to keep: outside the hole, and in all other channels."""
     wrong = 0
     for name, before in plate.channels.items():
         after = result.channels.get(name)
@@ -239,7 +238,7 @@ def _differing(plate: reader.Frame, result: reader.Frame, hole: NDArray[np.bool_
 
 
 class _Shift:
-    """Which of its neighbors a frame resembles most outside of the hole; keeps five small pictures."""
+    """Finds the neighboring frame that a frame resembles most outside of the hole. Keeps five small pictures."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[Pixels, Pixels, NDArray[np.bool_]]] = deque(maxlen=2 * REACH + 1)
@@ -270,7 +269,7 @@ class _Shift:
 
     @property
     def frames(self) -> int:
-        """How late the result is; 0 unless another frame fits clearly better."""
+        """The result's delay in frames; 0 unless another frame fits clearly better."""
         best = int(np.argmin(self._errors))
         if self._errors[best] < 0.5 * self._errors[REACH]:
             return REACH - best
@@ -278,7 +277,7 @@ class _Shift:
 
 
 def _ssim(result: Pixels, truth: Pixels, hole: NDArray[np.bool_]) -> float:
-    """The mean over the hole of SSIM of the green channel's code (Wang et al. 2004; Gaussian of 1.5 pixels)."""
+    """Mean over the hole of SSIM of the green channel's code (Wang et al. 2004; Gaussian of 1.5 pixels)."""
     box = Region.of(hole)
     if box is None:
         return math.nan
@@ -310,7 +309,7 @@ def _jod(
     color: ColorPlan,
     choose: reader.Choose,
 ) -> float:
-    """Reads the frames once more, one at a time, as far as ColorVideoVDP is to be had."""
+    """Reads the frames again, one at a time, and measures them if ColorVideoVDP is installed."""
     if not colorvideovdp.is_installed():
         return math.nan
     around = holes.wider(MARGIN).overlap(Region.whole((canvas.height, canvas.width)))

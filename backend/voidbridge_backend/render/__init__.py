@@ -1,1 +1,1 @@
-"""One job from files to files."""
+"""Renders one job, from files to files."""

@@ -1,6 +1,6 @@
-"""What becomes of an engine's pixels in the plate's frame: joined at the seam, grained, merged.
+"""Turns an engine's pixels into a frame of the plate: seam, grain, merge.
 
-The engine's pixels are only used under the hole, and only there is anything computed.
+The engine's pixels are used only under the hole, and no other pixel is computed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from .engine_input import EngineInput
 
 @dataclass(frozen=True)
 class Replaced:
-    """A frame's new picture, and where it differs from the plate.
+    """A frame's new picture, and the area in which it differs from the plate.
 
-    `words`   the picture's channels over the whole data window, in the file's own types.
-    `box`     the rectangle of the frame's arrays that holds the hole.
-    `alpha`   [height, width] of the box: the weight of the result.
-    `result`  [height, width, 3] of the box: the generated picture alone, float32, in the file's values.
+    `words` the picture's channels over the whole data window, in the file's own types. `box` the rectangle of
+    the frame's arrays that contains the hole. `alpha` [height, width] of the box: the weight of the result.
+    `result` [height, width, 3] of the box: the generated picture alone, float32, in the file's values.
     """
 
     words: dict[str, reader.Samples]
@@ -49,19 +48,21 @@ REPEATS = 4
 
 
 class Composite:
-    """One for a shot; frames in any order, from any thread."""
+    """Composites the frames of one shot, in any order and from any thread."""
 
     def __init__(
         self, view: EngineInput, input_spec: InputSpec, grain: Grain | None, settings: Settings
     ) -> None:
-        """`grain` is what the plate has, or None when none is to be added."""
+        """`grain` is the plate's grain, or None to add none."""
         self._view = view
         self._input_spec = input_spec
         self._grain = grain
         self._settings = settings
 
     def frame(self, source: reader.Frame, frame: int, pixels: Pixels) -> Replaced | None:
-        """`pixels` are the engine's, in the space and size of its `InputSpec`. None where no pixel is replaced."""
+        """Composites a frame. `pixels` are in the space and size of the engine's `InputSpec`. None if no pixel
+        is replaced.
+        """
         own, region = _own(source, self._view), self._view.region(frame)
         alpha = self._view.mattes.hole(frame).alpha
         visible = _only(alpha, own.overlap(region))
@@ -84,7 +85,7 @@ class Composite:
         return Replaced(words, place, weights, result)
 
     def seen(self, source: reader.Frame, frame: int, made: Replaced) -> FrameStats:
-        """The result around its hole, for an `Inspection`."""
+        """Returns statistics of the result around its hole, for an `Inspection`."""
         whole = Region.whole((source.window.height, source.window.width))
         around = made.box.wider(MARGIN).overlap(whole)
         assert around is not None, "the hole lies in the frame"
@@ -107,7 +108,9 @@ class Composite:
         return frame_stats(frame, light, alpha, corner, step, differing)
 
     def _light(self, frame: int, pixels: Pixels, hole: NDArray[np.bool_], box: Region) -> Pixels:
-        """The engine's picture over `box` of the canvas, scene-linear, meeting the plate around the hole."""
+        """Returns the engine's picture over `box` of the canvas, scene-linear, matched to the plate around the
+        hole.
+        """
         region = self._view.region(frame)
         code = region.from_engine(pixels)
         if self._input_spec.joins:
@@ -132,13 +135,13 @@ def _content(source: reader.Frame) -> int:
 
 
 def _own(source: reader.Frame, view: EngineInput) -> Region:
-    """Where a frame's arrays lie on the canvas."""
+    """Returns the place of a frame's arrays on the canvas."""
     canvas, window = view.plates.canvas, source.window
     return Region(window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height)
 
 
 def _only(alpha: Weights, where: Region | None) -> Weights:
-    """`alpha` of the canvas inside `where`, 0 elsewhere."""
+    """Returns `alpha` of the canvas inside `where`, 0 elsewhere."""
     visible = np.zeros_like(alpha)
     if where is not None:
         where.paste(visible, where.cut(alpha))
@@ -146,7 +149,7 @@ def _only(alpha: Weights, where: Region | None) -> Weights:
 
 
 def layer_of(source: reader.Frame, made: Replaced | None) -> dict[str, reader.Samples]:
-    """The result alone, as channels of the layer `voidbridge`: not premultiplied, 0 where nothing is replaced.
+    """Returns the result as channels of the layer `voidbridge`: not premultiplied, 0 outside the hole.
 
     R, G and B have the types of the picture's, the matte A is half; of a gray picture all three are the same. For
     artists who merge themselves.

@@ -1,9 +1,8 @@
-"""How large a picture from outside may be, and how much the process may grow while one is decoded.
+"""Limits the size of pictures from outside, and the memory growth while one is decoded.
 
-The first is checked before a decoder sees a byte. The second is the system's own limit on private memory
-(RLIMIT_DATA), set anew whenever a decode begins and taken away when none is going on: a limit for good would
-have to count the weights of a model, and one on addresses (RLIMIT_AS) what the driver of a card reserves: that is
-not private memory until it is used.
+The size is checked before a decoder sees a byte. The memory limit is the system's own limit on private memory
+(RLIMIT_DATA), set when a decode begins and lifted when none is running. A permanent limit would have to include
+a model's weights. A limit on addresses (RLIMIT_AS) would count memory that a GPU driver only reserves.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What a file may ask for; 0 is as much as it likes."""
+    """Limits for one file; 0 means no limit."""
 
     pixels: int = 0
-    """Of the data window of any part."""
+    """Maximum pixels of the data window of any part."""
     growth: int = 0
-    """Bytes that the process may grow by while a file is decoded. On Linux."""
+    """Maximum growth of the process in bytes while a file is decoded, on Linux."""
 
     def checked(self, header: Header) -> Header:
-        """Raises `UnsupportedFrame` for a picture that is too large."""
+        """Raises `UnsupportedFrame` if the picture is too large."""
         for part in header.parts:
             window = part.data_window
             if 0 < self.pixels < window.width * window.height:
                 raise UnsupportedFrame(
                     f"{window.width}x{window.height} pixels; this daemon takes "
                     f"{self.pixels / 1e6:.0f} megapixels",
-                    "Crop or scale the plate, or raise the daemon's setting max_megapixels.",
+                    "Crop or scale the plate, or increase the daemon's setting max_megapixels.",
                 )
         return header
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
-        """Raises `UnreadableFrame` for what would take more memory than that."""
+        """Raises `UnreadableFrame` if decoding needs more memory than the limit."""
         if not self.growth or not STATUS.exists():
             yield
             return
@@ -56,7 +55,7 @@ class DecodeLimits:
             yield
         except MemoryError as error:
             raise UnreadableFrame(
-                f"it takes more than {self.growth / 2**20:.0f} MB to decode this",
+                f"decoding it needs more than {self.growth / 2**20:.0f} MB",
                 "The file is damaged, or the daemon's setting decode_memory_mb is too small for it.",
             ) from error
         finally:
@@ -67,7 +66,7 @@ UNBOUNDED = DecodeLimits()
 
 
 class _Bound:
-    """The one limit of this process, for all that decode at once."""
+    """The one limit of this process, shared by all running decodes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -96,7 +95,7 @@ _BOUND = _Bound()
 
 
 def _data_bytes() -> int:
-    """Private memory of this process as RLIMIT_DATA counts it."""
+    """Returns the private memory of this process as RLIMIT_DATA counts it."""
     for line in STATUS.read_text().splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""A shot as an engine sees it: `engines.base.Clip`, cut, resampled and encoded as its `InputSpec` asks."""
+"""A shot as an engine sees it: `engines.base.Clip`, cropped, resampled and encoded to match its `InputSpec`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .mattes import Mattes
 
 @dataclass(frozen=True)
 class EngineInput:
-    """Frames in the engine's size and code, and the way back onto the canvas."""
+    """Frames in the engine's size and code, and the mapping back onto the canvas."""
 
     plates: Plates
     mattes: Mattes
@@ -37,7 +37,7 @@ class EngineInput:
         return self.size[1]
 
     def region(self, frame: int) -> Region:
-        """The part of the canvas that the engine sees in this frame."""
+        """Returns the part of the canvas that the engine sees in this frame."""
         return self.crop.regions[frame]
 
     def plate(self, frame: int) -> Pixels:
@@ -52,7 +52,7 @@ class EngineInput:
         return self.mattes.has_hole(frame)
 
     def code(self, scene: Pixels) -> Pixels:
-        """Scene-linear light in the engine's code."""
+        """Converts scene-linear light to the engine's code."""
         return self.model.to_model(scene) if self.model else scene
 
     def from_code(self, pixels: Pixels) -> Pixels:
@@ -68,9 +68,9 @@ def crop_for(
     settings: Settings,
     pixel_aspect: float,
 ) -> Crop:
-    """What an engine is shown of a canvas of (height, width).
+    """Returns the crop of a canvas of (height, width) for an engine.
 
-    One of no fixed size sees everything. Others are shown square pixels: `pixel_aspect` is the plate's.
+    An engine of no fixed size sees everything. Others see square pixels: `pixel_aspect` is the plate's.
     """
     if input_spec.size is None or settings.region == "full":
         return whole(frames, plate)

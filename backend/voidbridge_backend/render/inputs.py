@@ -1,7 +1,7 @@
-"""The files of a shot as frames on one canvas: decoded when asked for, a bounded number kept.
+"""The files of a shot as frames on one canvas: decoded on demand, with a bounded cache.
 
-The canvas is the window that holds every frame's data window. A frame whose own is smaller is 0 around it,
-and nothing is ever written back there.
+The canvas is the window that contains every frame's data window. A smaller frame is 0 outside its own window,
+and results are never written there.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from .decode_limits import UNBOUNDED, DecodeLimits
 Value = TypeVar("Value")
 
 FRAMES_BYTES = 640 << 20
-"""Decoded frames that are kept: seven or so of 4K half, more of smaller ones."""
+"""Bytes of cached decoded frames: about seven of 4K half, more of smaller ones."""
 
 
 class LruCache(Generic[Value]):
-    """The last values by frame, up to a number of bytes; never fewer than two. Safe between threads."""
+    """Caches the latest values by frame, up to a number of bytes, but at least two. Thread-safe."""
 
     def __init__(self, most_bytes: int, size: Callable[[Value], int]) -> None:
         self._most = most_bytes
@@ -48,7 +48,9 @@ class LruCache(Generic[Value]):
             if frame in self._held:
                 self._held.move_to_end(frame)
                 return self._held[frame]
-        value = make(frame)  # outside the lock: decoding is slow, and twice is only a waste
+        value = make(
+            frame
+        )  # outside the lock: decoding is slow, and decoding twice only wastes time
         with self._lock:
             self._held[frame] = value
             while len(self._held) > 2 and sum(map(self._size, self._held.values())) > self._most:
@@ -58,7 +60,7 @@ class LruCache(Generic[Value]):
 
 @dataclass(frozen=True)
 class InputFiles:
-    """Where the files of a request are, by role and frame."""
+    """The paths of a request's files, by role and frame."""
 
     paths: Mapping[str, Mapping[int, Path]]
     allowance: DecodeLimits = UNBOUNDED
@@ -96,7 +98,7 @@ class InputFiles:
 
 
 class Plates:
-    """The plate's frames as files, and their pixels as scene-linear light on the canvas."""
+    """The plate's frames as files, and as scene-linear pixels on the canvas."""
 
     def __init__(
         self, source: InputFiles, canvas: Window, color: ColorPlan, layer: str = ""
@@ -145,7 +147,7 @@ def canvas_of(source: InputFiles, layer: str = "") -> tuple[Window, list[str]]:
 
 
 def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelSpace:
-    """The shot's own way into the model's space, from frames spread over it."""
+    """Returns the shot's conversion to the model's space, from frames spread over the shot."""
     exposure = Exposure()
     for frame in frames[:: max(1, len(frames) // most)]:
         exposure.add(plates.scene(frame))
@@ -153,7 +155,7 @@ def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelS
 
 
 def _named(role: str, frame: int, read: Callable[[], Value]) -> Value:
-    """Files in the spool are named by their hash; the artist knows them by their frame."""
+    """Adds role and frame to errors, because files in the spool are named by hash."""
     try:
         return read()
     except VoidbridgeError as error:

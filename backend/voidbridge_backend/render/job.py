@@ -1,6 +1,6 @@
-"""One job, from files to files. The only module that knows every step.
+"""Runs one job, from files to files. Only this module knows every step.
 
-Bytes become arrays once and arrays become bytes once: in `footage` on the way in, in `_finish` on the way out.
+Bytes become arrays in `inputs` and become bytes again in `_finish`, once each.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from .mattes import Mattes
 log = logging.getLogger(__name__)
 
 ENCODERS = max(2, min(8, (os.cpu_count() or 2))) + 1
-"""Frames encoded at once: encoding costs as much as everything else together, and one waits for the disk."""
+"""Frames encoded at once. Encoding costs as much as all other work together, and one waits for the disk."""
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What to do, where the files are by their hash, and where the results go."""
+    """The work, the paths of the files by their hash, and the folder for the results."""
 
     job: str
     request: Request
@@ -51,10 +51,10 @@ class RenderJob:
     ocio: str = ""
     allowance: DecodeLimits = UNBOUNDED
     cancelled_future: Future[None] = field(default_factory=Future)
-    """Done when the job is to stop: what waits for something else can wait for this as well."""
+    """Set when the job should stop, so that code that waits for other events can wait for this as well."""
 
     def raise_if_cancelled(self) -> None:
-        """Raises `JobCancelled`."""
+        """Raises `JobCancelled` if the job should stop."""
         if self.cancelled_future.done():
             raise JobCancelled("stopped while results were written")
 
@@ -62,10 +62,10 @@ class RenderJob:
 def run(
     order: RenderJob, engine: Engine, watch: JobContext, announce: Callable[[ResultFile], None]
 ) -> dict[str, Any]:
-    """Removes, and writes FRAME.exr for every frame asked for. Returns the provenance, also written.
+    """Removes the object and writes FRAME.exr for every requested frame. Returns and writes the provenance.
 
-    `announce` hears of each result when it is on disk, in any order, from any thread. The same order gives
-    the same bytes. Raises `RequestError` or `JobError`.
+    `announce` receives each result once it is on disk, in any order, from any thread. The same order gives the
+    same bytes. Raises `RequestError` or `JobError`.
     """
     settings = order.request.settings
     watch = noted = _Noted(watch)
@@ -106,7 +106,7 @@ def run(
 
 
 class _Noted:
-    """The watch, and what the artist was told through it: a result's record says how it came about."""
+    """A job context that also records its notes and warnings for the provenance."""
 
     def __init__(self, watch: JobContext) -> None:
         self.step = watch.step
@@ -169,18 +169,18 @@ def _grain(
     watch.step("measuring the grain", 0, 0)
     grain = grain_of(view)
     if grain is None:
-        watch.warn("no grain was found on what is kept of the plate: none is added")
+        watch.warn("the kept part of the plate shows no grain: none is added")
     return grain
 
 
 def _remove(
     order: RenderJob, engine: Engine, view: EngineInput, watch: JobContext, results: _Results
 ) -> None:
-    """Frames with a hole go through the engine, the others straight to the results, all in order."""
+    """Sends frames with a hole through the engine and all others straight to the results, in order."""
     wanted = range(order.request.first, order.request.last + 1)
     with_hole = [frame for frame in view.frames if view.has_hole(frame)]
     if not any(frame in wanted for frame in with_hole):
-        watch.warn("the matte is empty in every frame: the plate comes back as it was")
+        watch.warn("the matte is empty in every frame: the plate is returned unchanged")
         with_hole = []
     for frame in wanted:
         if frame not in with_hole:
@@ -193,7 +193,7 @@ def _remove(
 
 
 class _Results:
-    """Finished frames on their way to disk: merged and encoded on threads, a bounded number at once."""
+    """Merges, encodes and writes finished frames on threads, a bounded number at once."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class _Results:
             self._threads.shutdown(wait=True, cancel_futures=True)
 
     def put(self, frame: int, pixels: Pixels | None) -> None:
-        """`pixels` are the engine's; None gives the plate back. Waits while too many are pending."""
+        """Queues a frame. `pixels` are the engine's; None returns the plate. Blocks while too many are pending."""
         self._order.raise_if_cancelled()
         self._collect(ENCODERS)
         self._pending.append(self._threads.submit(self._finish, frame, pixels))
@@ -262,7 +262,7 @@ class _Results:
 
 @contextmanager
 def _about(frame: int) -> Iterator[None]:
-    """Says in which frame an error happened, once."""
+    """Adds the frame number to an error, once."""
     try:
         yield
     except VoidbridgeError as error:
@@ -279,7 +279,7 @@ def _provenance(
     verdict: Verdict,
     view: EngineInput,
 ) -> dict[str, Any]:
-    """What the result was made with. No times and no machine: the same job gives the same bytes."""
+    """Returns how the result was made. It holds no times or machine names, so the same job gives the same bytes."""
     request = order.request
     canvas, (height, width) = view.plates.canvas, view.crop.size
     ways = [view.region(frame) for frame in view.frames]
@@ -306,7 +306,7 @@ def _provenance(
 
 
 def _header(provenance: dict[str, Any]) -> dict[str, str]:
-    """The string attributes of a result: enough to tell generated pixels from photographed ones."""
+    """Returns the string attributes of a result, enough to tell generated pixels from photographed ones."""
     short = {key: provenance[key] for key in ("engine", "settings", "plate", "matte", "color")}
     return {
         "voidbridge/version": provenance["version"],

@@ -1,6 +1,6 @@
-"""Whether the files of a shot fit together, from their headers alone. Standard library only.
+"""Checks from headers alone that the files of a shot fit together. Standard library only.
 
-Asked by whoever submits, before a byte is sent, and again by whoever works on the shot.
+It runs before the upload, and again before the work on the shot.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Frames as files: patterns, ranges, and what is on disk. Standard library only.
+"""Frames as files: patterns, ranges, and the frames on disk. Standard library only.
 
-A pattern names a whole sequence: `plate.%04d.exr`, `plate.####.exr`, `plate.@@@@.exr`, `plate.$F4.exr`, or
-one file, `plate.1001.exr`. Folders are taken as they stand; the number is always in the file's name.
+A pattern names a whole sequence: `plate.%04d.exr`, `plate.####.exr`, `plate.@@@@.exr`, `plate.$F4.exr`, or one
+file, `plate.1001.exr`. Folders are taken literally; the number is always in the file's name.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _GLOB = re.compile(r"[*?]|\[[^\]]*\]")
 _LAST_NUMBER = re.compile(r"(-?\d+)(?!.*\d)")
 
 NEIGHBOURS = 3
-"""Files that an error names as being there instead."""
+"""Number of existing files that an error lists."""
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """A file for each frame. `width` 0 means numbers without padding; a longer number simply is longer."""
+    """A file for each frame. `width` 0 means numbers without padding; a longer number is written in full."""
 
     folder: Path
     prefix: str
     suffix: str
     width: int
     single: int | None = None
-    """The frame of the one file, where the pattern has no placeholder."""
+    """The frame of the one file, if the pattern has no placeholder."""
 
     @classmethod
     def parse(cls, pattern: str | Path) -> Sequence:
-        """The sequence that a pattern names. `BadPattern` says what is wrong with it.
+        """Parses a pattern. Raises `BadPattern`, which names the problem.
 
-        A name without a placeholder is one file, whose frame is the last number in its stem, else 1.
+        A name without a placeholder is one file. Its frame is the last number in its stem, otherwise 1.
         """
         text = str(pattern)
         folder, name = _split(text)
@@ -67,16 +67,16 @@ class Sequence:
         return cls(folder, name[: match.start()], name[match.end() :], _width(match, name))
 
     def path(self, frame: int) -> Path:
-        """The file of this frame, whether it exists or not."""
+        """Returns the file of this frame, even if it does not exist."""
         if self.single is not None:
             if frame != self.single:
                 raise MissingFrames(f"{self} is frame {self.single} only; there is no {frame}")
             return self.folder / self.prefix
-        # Nuke, Fusion and printf count the sign as one place of the padding.
+        # Nuke, Fusion and printf count the sign as one digit of the padding.
         return self.folder / f"{self.prefix}{frame:0{self.width or 1}d}{self.suffix}"
 
     def scan(self) -> list[int]:
-        """The frames that are on disk, rising; empty where the folder does not exist."""
+        """Returns the frames on disk, rising; empty if the folder does not exist."""
         if self.single is not None:
             return [self.single] if self.path(self.single).is_file() else []
         shape = re.compile(re.escape(self.prefix) + r"(-?\d+)" + re.escape(self.suffix))
@@ -96,7 +96,7 @@ class Sequence:
 
 @dataclass(frozen=True)
 class FrameRange:
-    """A run of frames, `first` and `last` included."""
+    """A range of frames, `first` and `last` included."""
 
     first: int
     last: int
@@ -110,7 +110,7 @@ class FrameRange:
 
     @classmethod
     def parse(cls, text: str) -> FrameRange:
-        """`1001-1100`, `1001`, `-5-10`. Raises `BadSetting`."""
+        """Parses `1001-1100`, `1001`, `-5-10`. Raises `BadSetting`."""
         match = re.fullmatch(r"\s*(-?\d+)(?:\s*-\s*(-?\d+))?\s*", text)
         if match:
             return cls(int(match[1]), int(match[2] or match[1]))
@@ -124,7 +124,7 @@ class FrameRange:
                 f"the frame range {text.strip()} has several parts",
                 "Run one job for each run of frames.",
             )
-        raise BadSetting(f"{text!r} is no frame range", "Write a range as 1001-1100 or 1001.")
+        raise BadSetting(f"{text!r} is not a frame range", "Write a range as 1001-1100 or 1001.")
 
     def __len__(self) -> int:
         return self.last - self.first + 1
@@ -134,10 +134,10 @@ class FrameRange:
 
 
 def frames_for(sequence: Sequence, wanted: FrameRange | None, handles: int = 0) -> list[int]:
-    """The frames to read, rising, without gaps: `wanted`, or everything from the first to the last on disk.
+    """Returns the frames to read, rising and without gaps: `wanted`, or all from the first to the last on disk.
 
-    `handles` more on either side are taken as far as they are there without a gap. Raises
-    `MissingFrames`, naming what is missing.
+    Up to `handles` more on either side are included, as far as they exist without a gap. Raises
+    `MissingFrames`, which names the missing frames.
     """
     there = sequence.scan()
     if not there:
@@ -160,7 +160,7 @@ def frames_for(sequence: Sequence, wanted: FrameRange | None, handles: int = 0) 
 
 
 def compact(frames: Iterable[int], most: int = 12) -> str:
-    """Frame numbers as runs, `1004, 1010-1012`; beyond `most` runs the rest is counted."""
+    """Formats frame numbers as runs, `1004, 1010-1012`; after `most` runs it only counts the rest."""
     runs: list[list[int]] = []
     for frame in sorted(frames):
         if runs and frame == runs[-1][1] + 1:
@@ -172,7 +172,7 @@ def compact(frames: Iterable[int], most: int = 12) -> str:
 
 
 def _split(text: str) -> tuple[Path, str]:
-    """Folder and name. A backslash separates too, unless this system would keep it in a name that exists."""
+    """Splits into folder and name. A backslash separates too, unless it belongs to the name of an existing file."""
     cut = text.rfind("/")
     if "\\" in text and not Path(text).exists():
         cut = max(cut, text.rfind("\\"))
@@ -180,18 +180,18 @@ def _split(text: str) -> tuple[Path, str]:
 
 
 def _places(name: str) -> list[re.Match[str]]:
-    """Where the frame number may be. One lone # or @ is a letter of the name if there is a better place."""
+    """Returns the possible places of the frame number. A lone # or @ is a letter if there is a better place."""
     found = list(_PLACEHOLDER.finditer(name))
     return [match for match in found if len(match.group()) > 1] or found
 
 
 def _single(text: str, folder: Path, name: str) -> Sequence:
     if _GLOB.search(name) and not (folder / name).exists():
-        raise BadPattern(f"{text} is a wildcard, which does not say where the frame number is")
+        raise BadPattern(f"{text} is a wildcard, which does not show the frame number's place")
     if "%" in name and re.search(r"%\d*[a-zA-Z]", name):
-        raise BadPattern(f"{name} has a placeholder that is not understood")
+        raise BadPattern(f"{name} has an unknown placeholder")
     number = _LAST_NUMBER.search(Path(name).stem)
-    # A hyphen between words is no sign: shot-1001 is frame 1001.
+    # A hyphen between words is not a sign: shot-1001 is frame 1001.
     digits = number[1] if number else "1"
     if number and number.start() and digits.startswith("-"):
         before = Path(name).stem[number.start() - 1]
@@ -207,7 +207,7 @@ def _width(match: re.Match[str], name: str) -> int:
         return int(houdini or 1)
     if width and not zero:
         raise BadPattern(
-            f"{name} pads the frame number with blanks", f"Write %0{width}d instead of %{width}d."
+            f"{name} pads the frame number with spaces", f"Write %0{width}d instead of %{width}d."
         )
     return int(width or 0)
 
@@ -219,7 +219,8 @@ def _names_in(folder: Path) -> list[str]:
         return []
     except OSError as error:
         raise MissingFrames(
-            f"the folder {folder} cannot be read: {error.strerror}", "Check the folder's rights."
+            f"the folder {folder} cannot be read: {error.strerror}",
+            "Check the folder's permissions.",
         ) from error
 
 

@@ -74,7 +74,7 @@ def test_what_was_declared_goes_before_what_the_file_says(
 
 def test_an_assumption_is_always_a_warning() -> None:
     (warning,) = ColorPlan.choose("", stating()).warnings
-    assert "taken for ACEScg" in warning
+    assert "ACEScg is assumed" in warning
     assert "--color-space" in warning
 
 
@@ -104,7 +104,7 @@ def test_agreement_is_no_warning() -> None:
         ("ACESgc", "no color space 'ACESgc'", "ACEScg"),
         ("LogC", "no color space 'LogC'", "ARRI LogC"),
         ("qqqq", "no color space 'qqqq'", "It has: ACES2065-1"),
-        ("Raw", "no color", "--color-space"),
+        ("Raw", "not color", "--color-space"),
     ],
 )
 def test_an_unknown_space_names_those_near_it(declared: str, said: str, hint: str) -> None:
@@ -178,7 +178,7 @@ def test_a_studio_config_is_followed(tmp_path: Path) -> None:
 
 def test_a_config_that_has_nothing_in_common_is_refused(tmp_path: Path) -> None:
     path = write_config(tmp_path / "c.ocio", interchange=False)
-    with pytest.raises(BadColorSpace, match="no way from Show Linear") as failure:
+    with pytest.raises(BadColorSpace, match="no conversion from Show Linear") as failure:
         ColorPlan.choose("Show Linear", None, path)
     assert "aces_interchange" in failure.value.hint
 

@@ -229,7 +229,11 @@ def test_a_file_is_read_whatever_the_size_of_its_header(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.exr").touch()
     (tmp_path / "text.exr").write_text("not a picture, but long enough to be looked at")
-    for name, said in (("gone", "No such file"), ("empty", "ends within"), ("text", "no OpenEXR")):
+    for name, said in (
+        ("gone", "No such file"),
+        ("empty", "ends within"),
+        ("text", "not an OpenEXR"),
+    ):
         with pytest.raises(UnreadableFrame, match=rf"{name}\.exr.*{said}"):
             read_header(tmp_path / f"{name}.exr")
 

@@ -68,8 +68,8 @@ def test_a_single_file_is_the_frame_of_its_last_number(name: str, frame: int) ->
         ("shot.%04d/plate.exr", "folder's name", "Only the file"),
         ("plate.*.exr", "wildcard", "%04d"),
         ("plate.[0-9].exr", "wildcard", "%04d"),
-        ("plate.%4d.exr", "blanks", "%04d"),
-        ("plate.%04x.exr", "not understood", "%04d"),
+        ("plate.%4d.exr", "spaces", "%04d"),
+        ("plate.%04x.exr", "unknown placeholder", "%04d"),
         ("plate.%V.%04d.exr", "view", "one job for each view"),
         ("plate.%v.%04d.exr", "view", "one job for each view"),
         ("%V/plate.%04d.exr", "view", "one job for each view"),
@@ -141,11 +141,11 @@ def test_ranges_are_read(text: str, first: int, last: int) -> None:
     ("text", "said"),
     [
         ("1001-1100x2", "has a step"),
-        ("1100-1001", "backwards"),
+        ("1100-1001", "ends before it begins"),
         ("1,5,9", "several parts"),
-        ("all", "no frame range"),
-        ("1001-", "no frame range"),
-        ("", "no frame range"),
+        ("all", "not a frame range"),
+        ("1001-", "not a frame range"),
+        ("", "not a frame range"),
     ],
 )
 def test_other_ranges_are_refused_with_the_reason(text: str, said: str) -> None:

@@ -146,7 +146,7 @@ def test_a_whole_frame_for_a_large_object_is_said(run_shot: RunShot) -> None:
     hole[40:50, 2:158] = True
     plate, matte = files(slope(0.2, 0.3), hole)
     done = run_shot({1: plate}, {1: matte}, Dreamer((64, 64)), grow=0, soften=0)
-    assert any("shown the whole frame" in warning for warning in done.warnings)
+    assert any("sees the whole frame" in warning for warning in done.warnings)
     assert done.provenance["region"]["width"] == WIDTH
 
 

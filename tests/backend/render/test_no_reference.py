@@ -91,7 +91,7 @@ def test_boiling_is_another_motion_than_the_plates() -> None:
 
     found = inspected(boiling)
     assert found.warp_error > 3 * found.warp_error_outside
-    assert any("moves otherwise" in w for w in found.warnings)
+    assert any("moves differently" in w for w in found.warnings)
 
 
 def test_a_smooth_fill_looks_painted() -> None:
