@@ -1,0 +1,142 @@
+"""Pictures into the network and out of it: resampling, normalisation, the sRGB curve, and clean-up of the results.
+
+Arrays are [height, width, channels] or [height, width], float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+Array = NDArray[np.float32]
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+"""Mean and standard deviation per channel of the pictures that encoders of this kind are trained on (ImageNet)."""
+SOLID = 0.5
+"""Alpha above this counts as solid when small islands are removed."""
+ISLAND_AREA = 400
+"""Smallest island of solid alpha that stays, in pixels (the published default)."""
+ISLAND_GROWTH = 25
+"""Pixels by which kept islands are grown, so that their soft edges stay too."""
+ISLAND_BLUR = 5
+"""Radius in pixels of the blur at the end of the growth."""
+CHECKER = (128, 0.15, 0.55)
+"""Side in pixels and the two sRGB values of a checkerboard."""
+
+
+def to_srgb(linear: Array) -> Array:
+    """Linear light to the piecewise sRGB curve (IEC 61966-2-1). Negatives become 0; values above 1 continue."""
+    x = np.maximum(linear, 0)
+    out = np.where(x <= 0.0031308, x * 12.92, 1.055 * np.power(x, 1 / 2.4) - 0.055)
+    return out.astype(np.float32)
+
+
+def to_linear(encoded: Array) -> Array:
+    """The inverse of `to_srgb`. Negative values become 0."""
+    x = np.maximum(encoded, 0)
+    out = np.where(x <= 0.04045, x / 12.92, np.power((x + 0.055) / 1.055, 2.4))
+    return out.astype(np.float32)
+
+
+def network_input(rgb: Array, hint: Array, size: int, *, linear: bool) -> Tensor:
+    """[1, 4, size, size]: normalised sRGB and the hint as it is, both stretched to a square.
+
+    `rgb` [height, width, 3] is linear light if `linear` is set, else sRGB-encoded. `hint` [height, width] is from 0
+    to 1; a hint of another size is resampled to the plate's first.
+    """
+    if hint.shape != rgb.shape[:2]:
+        hint = cv2.resize(hint, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    picture = _shrunk(_planes(rgb), size)
+    if linear:
+        picture = _planes(to_srgb(_pixels(picture)))
+    mean, deviation = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+    return torch.cat([(picture - mean) / deviation, _shrunk(_planes(hint[..., None]), size)], 1)
+
+
+def back_lanczos(planes: Tensor, height: int, width: int) -> Array:
+    """[1, channels, S, S] to [height, width, channels] by Lanczos 4. Overshoots are kept."""
+    pixels = _pixels(planes)
+    if pixels.shape[:2] != (height, width):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LANCZOS4)
+    return np.ascontiguousarray(pixels.reshape(height, width, -1))
+
+
+def back_bilinear(planes: Tensor, height: int, width: int) -> Array:
+    """[1, channels, S, S] to [height, width, channels], bilinear with antialiasing."""
+    if planes.shape[-2:] != (height, width):
+        planes = _antialiased(planes, height, width)
+    return _pixels(planes)
+
+
+def remove_islands(
+    alpha: Array, area: int = ISLAND_AREA, growth: int = ISLAND_GROWTH, blur: int = ISLAND_BLUR
+) -> Array:
+    """`alpha` [height, width] without islands of solid alpha smaller than `area` pixels.
+
+    Pixels that touch at a corner belong together. The mask of islands that stay is grown by `growth` pixels and
+    blurred by `blur`.
+    """
+    solid = (alpha > SOLID).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
+    keep = stats[:, cv2.CC_STAT_AREA] >= area
+    keep[0] = False
+    mask = np.where(keep[labels], 255, 0).astype(np.uint8)
+    if growth > 0:
+        mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * growth + 1,) * 2))
+    if blur > 0:
+        mask = cv2.GaussianBlur(mask, (2 * blur + 1,) * 2, 0)
+    share: Array = mask.astype(np.float32) / np.float32(255)
+    return alpha * share
+
+
+def despilled(
+    foreground: Array, strength: float, limit: Callable[[Array, Array], Array] | None = None
+) -> Array:
+    """`foreground` [height, width, 3] without green above `limit` of red and blue (their mean by default).
+
+    Half of the removed green goes to red and half to blue. `strength` is from 0 to 1.
+    """
+    if strength <= 0:
+        return foreground
+    red, green, blue = (foreground[..., plane] for plane in range(3))
+    most = (red + blue) / 2 if limit is None else limit(red, blue)
+    spill = np.maximum(green - most, 0)
+    clean = np.stack([red + spill / 2, green - spill, blue + spill / 2], axis=-1)
+    if strength >= 1:
+        return clean
+    share = np.float32(strength)
+    return foreground * (1 - share) + clean * share
+
+
+def checkerboard(height: int, width: int) -> Array:
+    """[height, width, 3] of linear light."""
+    side, dark, light = CHECKER
+    rows, columns = np.indices((height, width)) // side
+    board = np.where((rows + columns) % 2 == 0, dark, light).astype(np.float32)
+    return to_linear(np.repeat(board[..., None], 3, axis=-1))
+
+
+def _planes(pixels: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+
+
+def _pixels(planes: Tensor) -> Array:
+    out: Array = np.ascontiguousarray(planes[0].float().cpu().numpy().transpose(1, 2, 0))
+    return out
+
+
+def _shrunk(planes: Tensor, size: int) -> Tensor:
+    return planes if planes.shape[-2:] == (size, size) else _antialiased(planes, size, size)
+
+
+def _antialiased(planes: Tensor, height: int, width: int) -> Tensor:
+    return interpolate(
+        planes, size=(height, width), mode="bilinear", align_corners=False, antialias=True
+    )
