@@ -111,8 +111,7 @@ def despilled(
     clean = np.stack([red + spill / 2, green - spill, blue + spill / 2], axis=-1)
     if strength >= 1:
         return clean
-    share = np.float32(strength)
-    return foreground * (1 - share) + clean * share
+    return foreground + (clean - foreground) * np.float32(strength)
 
 
 def checkerboard(height: int, width: int) -> Array:

@@ -1,0 +1,127 @@
+"""Alpha from colors: how much of the foreground beside it, and how much of the screen behind it, a pixel shows.
+
+Arrays are float32: pictures [height, width, 3], scene-linear, alpha [height, width] from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from . import laplacian
+from .screen import ScreenColor, spread
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+CORE = 0.85
+"""A pixel whose whole neighborhood has at least this alpha at first sight is foreground."""
+CLEAR = 0.03
+"""A pixel whose neighborhood has at most this alpha on average is screen."""
+SOLID = 0.95
+"""A pixel of at least this alpha at first sight counts in the statistics of the foreground: a hair has no
+neighborhood.
+"""
+BRIGHT = 1.0
+"""Light above this counts less in the statistics of the foreground: highlights are few and far from the rest."""
+REACH = 1 / 120
+"""Standard deviation of the window of those statistics, as a share of the frame's height."""
+GRAIN_FLOOR = 2e-5
+"""Least variance of the foreground's colors along each axis."""
+DATA_WEIGHT = 0.3
+"""Weight of a pixel's own alpha beside the smoothness of the matte, if its standard deviation is `TRUSTED`."""
+TRUSTED = 0.05
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is decided before any color is looked at, by a hint: surely foreground, and surely not."""
+
+    core: Mask
+    garbage: Mask
+
+
+def limits_of(hint: Array | None, shape: tuple[int, int], core: int, garbage: int) -> Limits:
+    """A hint's core and garbage. The core is where the hint is above 0.9, shrunk by `core` pixels. The garbage is
+    farther than `garbage` pixels from where it is above 0.05. Without a hint both are empty."""
+    if hint is None:
+        return Limits(np.zeros(shape, bool), np.zeros(shape, bool))
+    inside = cv2.distanceTransform((hint > 0.9).astype(np.uint8), cv2.DIST_L2, 5)
+    outside = cv2.distanceTransform((hint <= 0.05).astype(np.uint8), cv2.DIST_L2, 5)
+    return Limits(inside > max(core, 0), outside > max(garbage, 1))
+
+
+def estimate(picture: Array, screen: Array, color: ScreenColor, limits: Limits) -> Array:
+    """Alpha of a frame whose clean `screen` [height, width, 3] is known."""
+    first = _difference(picture, screen, color)
+    core = limits.core | _surely_core(first)
+    clear = limits.garbage | (_surely_clear(picture, screen, color) & ~limits.core)
+    core &= ~limits.garbage
+    unknown = ~core & ~clear
+    alpha = np.where(core, np.float32(1), np.float32(0))
+    if not unknown.any():
+        return alpha
+    mean, covariance = _statistics(picture, core, first, screen)
+    projected, variance = _projected(picture, screen, mean, covariance, unknown)
+    alpha[unknown] = projected
+    confidence = np.zeros_like(alpha)
+    confidence[unknown] = DATA_WEIGHT * TRUSTED**2 / np.maximum(variance, 1e-4)
+    return laplacian.solve(np.clip(picture, 0, 2), unknown, alpha, confidence)
+
+
+def _difference(picture: Array, screen: Array, color: ScreenColor) -> Array:
+    """The color difference keyer: alpha if the foreground has no more of the key plane than of the others."""
+    most = np.maximum(color.excess(screen), 1e-5)
+    out: Array = np.clip(1 - color.excess(picture) / most, 0, 1)
+    return out
+
+
+def _surely_core(first: Array) -> Mask:
+    small = cv2.erode(cv2.blur(first, (3, 3)), np.ones((5, 5), np.uint8))
+    return np.asarray(small > CORE)
+
+
+def _surely_clear(picture: Array, screen: Array, color: ScreenColor) -> Mask:
+    """Screen, not only by its hue: black hair before it changes its brightness alone."""
+    size = np.maximum((screen * screen).sum(axis=-1), 1e-8)
+    soft = cv2.GaussianBlur(picture - screen, (0, 0), 1.0)
+    distance = np.sqrt((soft * soft).sum(axis=-1) / size)
+    return np.asarray(distance < CLEAR)
+
+
+def _statistics(picture: Array, core: Mask, first: Array, screen: Array) -> tuple[Array, Array]:
+    """Mean [height, width, 3] and covariance [height, width, 3, 3] of the foreground's colors near each pixel."""
+    height, width = core.shape
+    known = core | (first >= SOLID)
+    dim = np.where((picture.max(axis=-1) <= BRIGHT) & known, np.float32(1), np.float32(0)) > 0
+    if not dim.any():
+        dim = known
+    if not dim.any():
+        mean = np.zeros_like(picture)
+        return mean, np.broadcast_to(np.eye(3, dtype=np.float32) * 0.05, (height, width, 3, 3))
+    products = picture[..., [0, 0, 0, 1, 1, 2]] * picture[..., [0, 1, 2, 1, 2, 2]]
+    moments = spread(np.dstack([picture, products]), dim, max(2.0, REACH * height))
+    mean = moments[..., :3]
+    second = moments[..., [3, 4, 5, 4, 6, 7, 5, 7, 8]].reshape(height, width, 3, 3)
+    return mean, second - mean[..., :, None] * mean[..., None, :]
+
+
+def _projected(
+    picture: Array, screen: Array, mean: Array, covariance: Array, where: Mask
+) -> tuple[Array, Array]:
+    """Alpha of the pixels `where`, and its variance, by the direction that tells foreground from screen best.
+
+    The direction is the linear discriminant: the foreground's own shading does not count, the difference to the
+    screen does.
+    """
+    behind, front = screen[where].astype(np.float64), mean[where].astype(np.float64)
+    between = front - behind
+    scatter = covariance[where].astype(np.float64) + np.eye(3) * GRAIN_FLOOR
+    scatter += np.eye(3) * 1e-3 * (between * between).sum(axis=-1)[:, None, None]
+    direction = np.linalg.solve(scatter, between[..., None])[..., 0]
+    strength = np.maximum((direction * between).sum(axis=-1), 1e-9)
+    alpha = (direction * (picture[where] - behind)).sum(axis=-1) / strength
+    return np.clip(alpha, 0, 1).astype(np.float32), (1 / strength).astype(np.float32)
