@@ -143,13 +143,13 @@ def clean_screen(own: SeenScreen, others: Sequence[SeenScreen], height: int, wid
             "a frame shows no screen that is clear of the foreground",
             "Check the hint and the screen color; the screen has to be seen somewhere in each frame.",
         )
-    total = np.where(own.clear[..., None], own.light, 0)
+    total = own.light * own.clear[..., None].astype(np.float32)
     count = own.clear.astype(np.float32)
     for other in others:
         both = own.clear & other.clear
         if not both.any() or not _still(own.light[both], other.light[both]):
             continue
-        total += np.where(other.clear[..., None], other.light, 0)
+        total += other.light * other.clear[..., None].astype(np.float32)
         count += other.clear
     known = count > 0
     light: Array = total / np.maximum(count, np.float32(1))[..., None]
