@@ -1,7 +1,7 @@
 """Plates and results on disk: the folders of a node, its versions, what is complete and what is stale.
 
     CACHE/NODE-ID/v003/plate.main.1001.exr matte.main.1001.exr result.main.1001.exr
-                       result.main.voidbridge.json      the command's own record, written when all frames are there
+                       result.main.1001-1100.voidbridge.json   the command's own record, written last
                        version.json                     what was asked for, written before
 
 A version is never written twice and never deleted when it holds a result.
@@ -128,7 +128,7 @@ def missing(version: Version) -> list[str]:
     for view in version.views:
         pattern = posixpath.basename(files(version.folder, "result", view))
         wanted += [pattern % frame for frame in range(version.frames[0], version.frames[1] + 1)]
-        wanted.append(f"result.{view}.voidbridge.json")
+        wanted.append(f"result.{view}.{_spelled(version.frames)}.voidbridge.json")
     return [name for name in wanted if name not in there]
 
 
@@ -149,6 +149,12 @@ def discard(version: Version) -> bool:
     except OSError:
         return False
     return True
+
+
+def _spelled(frames: tuple[int, int]) -> str:
+    """As the command names its record: 1001-1100, or 1001 for one frame."""
+    first, last = frames
+    return f"{first}-{last}" if last > first else str(first)
 
 
 def _write_record(version: Version) -> None:

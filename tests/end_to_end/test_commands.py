@@ -138,7 +138,7 @@ def test_a_job_is_submitted_watched_and_fetched_by_different_commands(
     done = ask(daemon, "fetch", job, "-o", tmp_path / "out" / "r.%04d.exr", "--json")
     assert done.code == 0, done.err
     assert is_echo(shot, tmp_path / "out")
-    assert (tmp_path / "out" / "r.voidbridge.json").is_file()
+    assert (tmp_path / "out" / "r.1001-1003.voidbridge.json").is_file()
 
     told = ask(daemon, "status", job, "--json").events[0]
     assert (told["state"], told["ready"], told["frames"], told["user"]) == ("done", 3, 3, user)

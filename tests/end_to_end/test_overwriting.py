@@ -127,7 +127,7 @@ def test_run_replaces_a_foreign_file_only_with_overwrite(
 
 def test_run_keeps_a_record_that_is_not_its_own(run: Run, shot: Shot, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    record = tmp_path / "out/r.voidbridge.json"
+    record = tmp_path / "out/r.1001-1003.voidbridge.json"
     record.write_text('{"notes": "of the artist"}')
     refused(run(shot, tmp_path / "out/r.%04d.exr"), EXISTS, record)
     assert run(shot, tmp_path / "out/r.%04d.exr", "--overwrite").code == 0

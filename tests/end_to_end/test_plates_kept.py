@@ -187,8 +187,8 @@ def test_every_result_says_where_it_came_from(run: Run, tmp_path: Path) -> None:
     done = run(shot, tmp_path / "out" / "r.%04d.exr", "--seed", 11)
     assert done.code == 0, done.err
     told = done.event("done")
-    beside = json.loads((tmp_path / "out" / "r.voidbridge.json").read_text())
-    assert told["sidecar"] == str(tmp_path / "out" / "r.voidbridge.json")
+    beside = json.loads((tmp_path / "out" / "r.1001-1002.voidbridge.json").read_text())
+    assert told["sidecar"] == str(tmp_path / "out" / "r.1001-1002.voidbridge.json")
     assert beside["job"] == told["job"]
     assert beside["frames"] == [1001, 1002]
     assert beside["engine"]["engine"] == "echo"
@@ -219,7 +219,7 @@ def test_a_quadmask_is_read_by_its_codes(run: Run, tmp_path: Path, kind: str) ->
         shot.write("matte", frame, {"Y": matte})
     done = run(shot, tmp_path / "out" / "r.%04d.exr")
     assert done.code == 0, done.err
-    beside = json.loads((tmp_path / "out" / "r.voidbridge.json").read_text())
+    beside = json.loads((tmp_path / "out" / "r.1001-1003.voidbridge.json").read_text())
     assert beside["matte"]["kind"] == "quadmask"
     for frame in shot.frames:
         result = channels_of(tmp_path / "out" / f"r.{frame}.exr")

@@ -24,7 +24,7 @@ def test_a_preview_is_labelled_and_the_same_job_in_full_is_another(tmp_path: Pat
         assert done.code == 0, done.err
         assert "note: preview quality: 2 steps instead of 4" in done.err
         assert done.err.splitlines()[-1].endswith("PREVIEW QUALITY")
-        record = json.loads((tmp_path / "r/r.voidbridge.json").read_text())
+        record = json.loads((tmp_path / "r/r.1001-1002.voidbridge.json").read_text())
         assert record["preview"] is True
         assert [note for note in record["notes"] if note.startswith("preview quality")]
         attributes = stage.header_of(tmp_path / "r/r.1001.exr")

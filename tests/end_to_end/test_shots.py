@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,18 @@ def test_a_folder_as_the_result_keeps_the_plates_names(run: Run, tmp_path: Path)
     done = run(shot, f"{tmp_path / 'clean'}/")
     assert done.code == 0, done.err
     found = sorted(path.name for path in (tmp_path / "clean").iterdir())
-    assert found == ["plate.1001.exr", "plate.1002.exr", "plate.voidbridge.json"]
+    assert found == ["plate.1001-1002.voidbridge.json", "plate.1001.exr", "plate.1002.exr"]
+
+
+def test_chunks_of_a_farm_keep_a_record_each_in_one_folder(run: Run, tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(5))
+    for words in ("0-1", "2-3", "4"):
+        done = run(shot, tmp_path / "out/r.%04d.exr", f"--frames={words}")
+        assert done.code == 0, done.err
+        record = Path(done.event("done")["sidecar"])
+        assert record == tmp_path / f"out/r.{words}.voidbridge.json"
+    records = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")]
+    assert sorted(record["frames"] for record in records) == [[0, 1], [2, 3], [4, 4]]
 
 
 def test_blanks_and_letters_of_all_kinds_may_be_in_paths(run: Run, tmp_path: Path) -> None:

@@ -79,5 +79,5 @@ def test_words_come_from_a_file_as_they_are(shot: Any, tmp_path: Path, daemon: A
     file = tmp_path / "arguments für alle.txt"
     file.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
     assert stage.voidbridge(f"@{file}").code == 0
-    record = json.loads((tmp_path / "r/r.voidbridge.json").read_text())
+    record = json.loads((tmp_path / "r/r.1001-1003.voidbridge.json").read_text())
     assert prompt in json.dumps(record, ensure_ascii=False).replace('\\"', '"')

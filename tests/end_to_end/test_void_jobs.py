@@ -123,7 +123,7 @@ def test_two_jobs_on_one_daemon_give_exact_frames_and_the_second_loads_nothing(
         assert (results[0]["G"] != results[1]["G"])[hole].mean() > 0.9
         assert shift(results[0]["G"], {f: p["G"] for f, p in plates.items()}, outside) == frame
 
-    record = json.loads((tmp_path / "0" / "result.voidbridge.json").read_text())
+    record = json.loads((tmp_path / "0" / "result.1001-1005.voidbridge.json").read_text())
     assert set(record["engine"]["models"]) == {"vae", "text encoder", "pass 1", "pass 2"}
     assert record["notes"]
 

@@ -269,7 +269,9 @@ def test_kill_9(
         done = Going(*words, extra=theater.words).end()
     assert done.code == 0, done.err
     check_echo(shot, tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").glob("*.json")] == ["r.voidbridge.json"]
+    assert [path.name for path in (tmp_path / "out").glob("*.json")] == [
+        "r.1001-1002.voidbridge.json"
+    ]
     job = done.event("done")["job"]
     # One job, each result once, nothing left of what was under way.
     assert [each.job for each in made.jobs() if each.job not in before] == [job]

@@ -25,7 +25,7 @@ def write_results(version: cache.Version, frames: range, sidecar: bool = True) -
     for frame in frames:
         Path(version.folder, f"result.main.{frame:04d}.exr").write_bytes(b"x")
     if sidecar:
-        Path(version.folder, "result.main.voidbridge.json").write_text("{}")
+        Path(version.folder, "result.main.1001-1003.voidbridge.json").write_text("{}")
 
 
 @pytest.mark.parametrize(

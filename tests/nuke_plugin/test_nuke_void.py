@@ -51,7 +51,7 @@ def test_void_removes_under_the_matte_and_nowhere_else(host: Any, shot: Any, thi
             assert shown[name][~near].tobytes() == own[name][~near].tobytes()
             assert np.isfinite(shown[name]).all()
             assert (shown[name] != own[name])[hole].mean() > 0.5
-    sidecar = Path(node["result_files"].value()).parent / "result.main.voidbridge.json"
+    sidecar = Path(node["result_files"].value()).parent / "result.main.1001-1003.voidbridge.json"
     made_with = json.loads(sidecar.read_text())
     assert "void" in json.dumps(made_with)
     assert not conduct.RUNNING
@@ -65,7 +65,7 @@ def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, thin
         node[name].setValue(value)
     assert remove(host, node) == "done: v001 (preview), frames 1001-1003"
     assert node["state"].value() == "v001 (preview)"
-    sidecar = Path(node["result_files"].value()).parent / "result.main.voidbridge.json"
+    sidecar = Path(node["result_files"].value()).parent / "result.main.1001-1003.voidbridge.json"
     made_with = json.loads(sidecar.read_text())
     assert made_with["preview"] is True
     assert [note for note in made_with["notes"] if note.startswith("preview quality: 1 steps")]

@@ -470,11 +470,11 @@ def _listener(
 
 
 def _finish(outcome: Outcome, result: Sequence, to: ProgressView, began: float) -> None:
-    beside, provenance = sidecar(result), json.loads(outcome.provenance)
+    frames = FrameRange(outcome.frames[0], outcome.frames[-1])
+    beside, provenance = sidecar(result, frames), json.loads(outcome.provenance)
     write_whole(beside, json.dumps(provenance, indent=1).encode() + b"\n")
     is_preview = bool(provenance.get("preview"))
     seconds = time.monotonic() - began
-    frames = FrameRange(outcome.frames[0], outcome.frames[-1])
     to.event(
         "done",
         job=outcome.job,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.quality.png_mark import is_marked
-from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.errors import OutputExists, VoidbridgeError
 from voidbridge_protocol.messages import Request
 from voidbridge_protocol.source_guard import SourceGuard
@@ -47,7 +47,8 @@ def check_run(
 
 def check_sources(request: Request, result: Sequence) -> None:
     """Raises `OverwritesSource` if a target, or the sidecar, has the content of a source of `request`."""
-    SourceGuard(request.files).check(_targets(result, range(request.first, request.last + 1)))
+    pictures, records = _targets(result, range(request.first, request.last + 1))
+    SourceGuard(request.files).check([*pictures, *records])
 
 
 def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:
@@ -56,12 +57,14 @@ def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:
     _check(result, frames, SourceGuard(request.files), overwrite)
 
 
-def _check(result: Sequence, frames: Iterable[int], sources: SourceGuard, overwrite: bool) -> None:
-    targets = _targets(result, frames)
-    sources.check(targets)
+def _check(
+    result: Sequence, frames: Collection[int], sources: SourceGuard, overwrite: bool
+) -> None:
+    pictures, records = _targets(result, frames)
+    sources.check([*pictures, *records])
     if not overwrite:
-        *pictures, record = targets
-        check_foreign([(path, is_result) for path in pictures] + [(record, is_sidecar)])
+        questions = [(path, is_result) for path in pictures]
+        check_foreign([*questions, *((path, is_sidecar) for path in records)])
 
 
 def check_foreign(
@@ -83,10 +86,13 @@ def check_picture(picture: Path, sequences: Iterable[Sequence], overwrite: bool)
         check_foreign([(picture, is_marked)])
 
 
-def _targets(result: Sequence, frames: Iterable[int]) -> list[Path]:
-    """The results' files, and the sidecar last."""
+def _targets(result: Sequence, frames: Collection[int]) -> tuple[list[Path], list[Path]]:
+    """The results' files and the sidecar; both empty if no frame is known yet."""
     numbers = frames if result.single is None else [result.single]
-    return [*(result.path(frame) for frame in numbers), sidecar(result)]
+    if not numbers:
+        return [], []
+    record = sidecar(result, FrameRange(min(numbers), max(numbers)))
+    return [result.path(frame) for frame in numbers], [record]
 
 
 def is_result(path: Path, attribute: str = RESULT_ATTRIBUTE) -> bool:

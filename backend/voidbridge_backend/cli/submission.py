@@ -6,6 +6,7 @@ Standard library only, so that a workstation needs none of the daemon's packages
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from voidbridge_protocol.job_client import JobTask
 from voidbridge_protocol.messages import FrameFile, Request, Settings
 from voidbridge_protocol.transfer import hash_file
 
+SIDECAR = ".voidbridge.json"
+RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
 HASHERS = 4
 
 
@@ -96,10 +99,31 @@ def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Seque
     return result
 
 
-def sidecar(result: Sequence) -> Path:
-    """The JSON file beside the results."""
+def sidecar(result: Sequence, frames: FrameRange) -> Path:
+    """The JSON file beside the results: one for each range, so that tasks of a farm share a folder."""
     stem = result.prefix.removesuffix(".exr").rstrip("._-%# ") or "result"
-    return result.folder / f"{stem}.voidbridge.json"
+    part = "" if result.single is not None else f".{frames}"
+    return result.folder / f"{stem}{part}{SIDECAR}"
+
+
+def sidecars(result: Sequence) -> list[Path]:
+    """The sidecars of any of the frames that are there, those that were written last first."""
+    frames = result.scan()
+    if not frames:
+        return []
+    if result.single is not None:
+        found = [sidecar(result, FrameRange(frames[0], frames[0]))]
+        return [path for path in found if path.is_file()]
+    begin = sidecar(result, FrameRange(0, 0)).name.removesuffix(f"0{SIDECAR}")
+    found = []
+    for path in result.folder.iterdir():
+        part = path.name.removeprefix(begin).removesuffix(SIDECAR)
+        numbers = RANGE.fullmatch(part) if path.name == f"{begin}{part}{SIDECAR}" else None
+        if numbers and path.is_file():
+            first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+            if any(first <= frame <= last for frame in frames):
+                found.append(path)
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def _covers(role: str, sequence: Sequence, frames: list[int]) -> None:

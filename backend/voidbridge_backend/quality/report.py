@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.cli.submission import sidecar
+from voidbridge_backend.cli.submission import sidecars
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Window
 from voidbridge_backend.exr.layers import choose_picture
@@ -89,10 +89,9 @@ class QualityReport(Findings):
 
 
 def settings_of(result: Sequence, chosen: dict[str, Any]) -> Settings:
-    """Returns the settings of the hole: those in the result's sidecar, overridden by `chosen`."""
+    """Returns the settings of the hole: those in the result's newest sidecar, overridden by `chosen`."""
     said: dict[str, Any] = {}
-    path = sidecar(result)
-    if path.is_file():
+    for path in sidecars(result)[:1]:
         try:
             said = json.loads(path.read_bytes())["settings"]
         except (ValueError, KeyError, TypeError) as error:

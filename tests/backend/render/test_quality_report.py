@@ -137,7 +137,8 @@ def test_gaps_and_other_sizes_are_errors_with_frames(
 def test_the_hole_is_that_of_the_sidecar_but_for_what_was_chosen(tmp_path: Path) -> None:
     result = Sequence.parse(tmp_path / "clean.%04d.exr")
     assert settings_of(result, {}) == Settings()
-    beside = tmp_path / "clean.voidbridge.json"
+    (tmp_path / "clean.1002.exr").touch()
+    beside = tmp_path / "clean.1001-1003.voidbridge.json"
     beside.write_text(json.dumps({"settings": {"grow": 3, "soften": 5, "of_a_later_release": 1}}))
     assert settings_of(result, {"soften": 0}) == Settings(grow=3, soften=0)
     beside.write_text("[]")

@@ -109,8 +109,10 @@ function M.missing(version)
             found[#found + 1] = name
         end
     end
-    if not system.exists(version.folder .. "/result.voidbridge.json") then
-        found[#found + 1] = "result.voidbridge.json"
+    local spelled = numbers[1] == numbers[2] and ("%d"):format(numbers[1]) or frames.spelled(numbers)
+    local record = ("result.%s.voidbridge.json"):format(spelled)
+    if not system.exists(version.folder .. "/" .. record) then
+        found[#found + 1] = record
     end
     return found
 end
