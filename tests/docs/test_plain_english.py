@@ -33,7 +33,6 @@ PAGES_NOT_DONE = {
     "docs/nuke.md",
     "docs/operations.md",
     "docs/performance.md",
-    "docs/plates.md",
     "docs/protocol.md",
     "docs/quickstart.md",
     "docs/reliability.md",
