@@ -33,11 +33,11 @@ from numpy.typing import NDArray
 from removal import INDEX, DiskClip
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
-from voidbridge_backend.engines.cleanplate import Cleanplate
+from voidbridge_backend.engines.cleanplate.engine import Cleanplate
 from voidbridge_backend.quality import contact_sheet
 from voidbridge_backend.quality.reference import MU, PEAK, Quality, encode
 from voidbridge_backend.tools.demo.shot import DemoShot
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 def on_disk(shot: DemoShot, folder: Path, grow_px: int) -> DiskClip:
@@ -151,7 +151,7 @@ def main() -> None:
             clip.frames[round((len(clip.frames) - 1) * part)] for part in (0.1, 0.3, 0.5, 0.7, 0.9)
         ]
         pulse = Pulse()
-        made = Cleanplate().remove(clip, Settings(), pulse)
+        made = Cleanplate().remove(clip, RemoveSettings(), pulse)
         ours, _, moments = measured(shot, clip, made, shown, pulse)
         frames = [frame for frame in clip.frames if clip.has_hole(frame)]
         painted = (

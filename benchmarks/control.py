@@ -37,9 +37,9 @@ from voidbridge_protocol.messages import (
     FrameFile,
     Hello,
     Request,
-    Settings,
     Submit,
 )
+from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.transfer import hash_file
 
 FILE = 32 << 20
@@ -153,7 +153,7 @@ class Asker:
             FrameFile(role, 1, f"{index:064x}", FILE)
             for index, role in enumerate(("matte", "plate"))
         )
-        request = Request(1, 1, Settings(engine="echo", seed=self._jobs), files)
+        request = Request(1, 1, RemoveSettings(engine="echo", seed=self._jobs), files)
         self._wire.send(Submit(), request.canonical())
         for message, _ in self._wire.answers():
             if isinstance(message, Accepted):

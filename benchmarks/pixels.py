@@ -31,19 +31,20 @@ import cv2
 import numpy as np
 import OpenEXR
 
-from voidbridge_backend import engines
 from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import InputSpec
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.crop import whole
-from voidbridge_backend.render import job as render_job
+from voidbridge_backend.render import remove
 from voidbridge_backend.render.composite import Composite
 from voidbridge_backend.render.engine_input import EngineInput
 from voidbridge_backend.render.inputs import InputFiles, Mattes, Plates, canvas_of
+from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.job_client import JobTask
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 FIRST = 1001
 PAN = 6
@@ -73,12 +74,8 @@ def draw(folder: Path, frames: int, width: int, height: int) -> None:
 def task_of(folder: Path, engine: str, results: Path = Path()) -> JobTask:
     """The request for what `draw` wrote; its results go into the folder `results`."""
     assignment = Submission(
-        plate=Sequence.parse(folder / "plate.####.exr"),
-        matte=Sequence.parse(folder / "matte.####.exr"),
-        affected=None,
-        frames=None,
-        handles=0,
-        settings=Settings(engine=engine, color_space=SPACE),
+        {role: Sequence.parse(folder / f"{role}.####.exr") for role in ("plate", "matte")},
+        RemoveSettings(engine=engine, color_space=SPACE),
     )
     return assignment.task(
         lambda frame: results / f"{frame}.exr", lambda done, of: None, lambda: False
@@ -142,11 +139,11 @@ def cleanplate(folder: Path) -> float:
 
 def _through(folder: Path, name: str) -> float:
     task = task_of(folder, name)
-    made = engines.make(name)
+    made = registry.make("remove", name)
     with tempfile.TemporaryDirectory(dir=folder) as results:
-        order = render_job.RenderJob("benchmark", task.request, _finder(task), Path(results))
+        order = RenderJob("benchmark", task.request, _finder(task), Path(results))
         began = time.perf_counter()
-        render_job.run(order, made, Quiet(), lambda result: None)
+        remove.run(order, made, Quiet(), lambda result: None)
         seconds = time.perf_counter() - began
     return (task.request.last - task.request.first + 1) / seconds
 

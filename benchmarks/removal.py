@@ -109,8 +109,9 @@ def apart(clip: Path, checkout: Path) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
-    from voidbridge_backend.engines.cleanplate import Cleanplate, align, combine, sources
-    from voidbridge_protocol.messages import Settings
+    from voidbridge_backend.engines.cleanplate import align, combine, sources
+    from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+    from voidbridge_protocol.operations.remove import RemoveSettings
 
     meter = Meter()
     meter.watch(sources.Sources, "get")
@@ -118,7 +119,7 @@ def main(folder: Path) -> None:
         meter.watch(room, name)
     clip = DiskClip(folder)
     began, cpu = time.perf_counter(), time.process_time()
-    frames = sum(1 for _ in Cleanplate().remove(clip, Settings(), Quiet()))
+    frames = sum(1 for _ in Cleanplate().remove(clip, RemoveSettings(), Quiet()))
     seconds, used = time.perf_counter() - began, time.process_time() - cpu
     report = {
         "frames": frames,

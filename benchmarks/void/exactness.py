@@ -16,7 +16,7 @@ from torch import Tensor
 from voidbridge_backend.engines.void import kernels, sampling
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_backend.engines.void.timeline import latents_of
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 PLAIN = {"precision": "bfloat16", "attention": "torch", "compile": "off"}
 """Eager bfloat16: what all else is held against."""
@@ -91,7 +91,7 @@ def picture(bench: Bench, **more: Any) -> Tensor:
 
 def shots(bench: Bench) -> list[dict[str, Any]]:
     """A whole job each way, from the same noise, against the same job by `PLAIN`."""
-    settings = Settings(engine="void", steps=bench.steps)
+    settings = RemoveSettings(engine="void", steps=bench.steps)
     truth, plain_s, _ = job(bench, settings, **PLAIN)
     rows: list[dict[str, Any]] = [{"seconds": plain_s}]
     for way in (*ways(bench), *vae_ways(bench)):
@@ -107,8 +107,8 @@ def shots(bench: Bench) -> list[dict[str, Any]]:
 def preview(bench: Bench) -> dict[str, Any]:
     """The same job in both qualities, with the steps that the model has by itself."""
     steps = Options().steps
-    full, full_s, full_asked = job(bench, Settings(engine="void"), steps=steps)
-    settings = Settings(engine="void", quality="preview")
+    full, full_s, full_asked = job(bench, RemoveSettings(engine="void"), steps=steps)
+    settings = RemoveSettings(engine="void", quality="preview")
     quick, quick_s, quick_asked = job(bench, settings, steps=steps)
     return {
         "full_s": full_s,
@@ -120,7 +120,7 @@ def preview(bench: Bench) -> dict[str, Any]:
     }
 
 
-def job(bench: Bench, settings: Settings, **more: Any) -> tuple[Frames, float, int]:
+def job(bench: Bench, settings: RemoveSettings, **more: Any) -> tuple[Frames, float, int]:
     """A job (on a card the second of two): frames, seconds, how often blocks of the first transformer computed."""
     engine, shot = bench.engine(**more), bench.shot(bench.options.window)
     asked = 0

@@ -24,7 +24,7 @@ from voidbridge_backend.engines.void.memory import GIB, Plan
 from voidbridge_backend.engines.void.timeline import latents_of, windows
 from voidbridge_backend.engines.void.weights import PASSES
 from voidbridge_protocol.errors import OutOfMemory
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 CARDS_GB = (80, 40, 24, 16, 12)
 
@@ -133,7 +133,7 @@ def vae(bench: Bench, frames: int) -> list[dict[str, Any]]:
 
 
 def plans(bench: Bench) -> list[dict[str, Any]]:
-    shot, settings = bench.shot(bench.options.window), Settings(engine="void", steps=4)
+    shot, settings = bench.shot(bench.options.window), RemoveSettings(engine="void", steps=4)
     if not bench.is_cuda:  # Nothing to limit, and one plan.
         return [{"plan": "resident", "limit_gb": None, **planned(bench, shot, settings)}]
     total = torch.cuda.get_device_properties(bench.device).total_memory
@@ -159,7 +159,9 @@ def plans(bench: Bench) -> list[dict[str, Any]]:
     return rows
 
 
-def planned(bench: Bench, shot: Shot, settings: Settings, plan: Plan = RESIDENT) -> dict[str, Any]:
+def planned(
+    bench: Bench, shot: Shot, settings: RemoveSettings, plan: Plan = RESIDENT
+) -> dict[str, Any]:
     engine, watch = bench.engine(plan=plan.name), Stopwatch()
     with bench.peak() as peak:
         list(engine.remove(shot, settings, watch))
@@ -172,7 +174,7 @@ def jobs(bench: Bench, frames: list[int]) -> list[dict[str, Any]]:
     for count in frames:
         shot = bench.shot(count)
         for passes in (1, 2):
-            settings = Settings(engine="void", passes=passes, steps=bench.steps)
+            settings = RemoveSettings(engine="void", passes=passes, steps=bench.steps)
             engine, results = bench.engine(), []
             for _ in range(2):
                 with bench.peak() as peak:

@@ -96,8 +96,8 @@ class Client:
         """Returns every job that the daemon knows, oldest first."""
         return self._ask(_jobs)
 
-    def health(self) -> Health | None:
-        """Returns the daemon's health, or None if the daemon does not support the query."""
+    def health(self) -> Health:
+        """Returns the daemon's health."""
         return self._ask(_health)
 
     def run(self, task: JobTask, listener: Listener | None = None, *, wait: bool = True) -> Outcome:
@@ -107,13 +107,21 @@ class Client:
         """
         return Run(self._give_away(), task, listener or Listener(), wait).carry_out()
 
-    def prefetch(self, more: More, listener: Listener | None = None, engine: str = "") -> Outcome:
+    def prefetch(
+        self,
+        more: More,
+        listener: Listener | None = None,
+        operation: str = "remove",
+        engine: str = "",
+    ) -> Outcome:
         """Uploads files before their request exists, as `more` supplies them. Returns an outcome without a job.
 
         The daemon may load `engine` meanwhile. The call ends when `more` returns None, even if some files are
         still unsent; `run` continues from there. Raises any error of `more`, and `JobCancelled`.
         """
-        return PrefetchUpload(self._give_away(), more, listener or Listener(), engine).carry_out()
+        return PrefetchUpload(
+            self._give_away(), more, listener or Listener(), operation, engine
+        ).carry_out()
 
     def fetch(
         self, job: str, target: Callable[[int], Path], listener: Listener | None = None
@@ -190,9 +198,7 @@ def _jobs(wire: ServerConnection) -> list[Status]:
     return found
 
 
-def _health(wire: ServerConnection) -> Health | None:
-    if Health.kind not in wire.welcome.capabilities:
-        return None
+def _health(wire: ServerConnection) -> Health:
     wire.send(GetHealth())
     for message, _ in wire.answers():
         if isinstance(message, Health):

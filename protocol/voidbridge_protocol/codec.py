@@ -1,7 +1,7 @@
 """Encodes and decodes wire messages: [MAGIC, JSON header, payload?]. Uses no sockets and no files.
 
 `decode` returns a message or raises `ProtocolError`, and nothing else, for any input. Unknown fields are ignored,
-so a newer peer may send more. `Settings` is the exception: a silently dropped setting would change the picture.
+so a newer peer may send more. Settings are the exception: a silently dropped setting would change the picture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from math import isfinite
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from .errors import BadMessage, BadSetting, VersionMismatch
-from .messages import CARRIES_PAYLOAD, KINDS, MAX_CHUNK, Message, Request, Settings, Submit
+from .messages import CARRIES_PAYLOAD, KINDS, MAX_CHUNK, Message, Request, Submit
+from .operations import operation
+from .settings import OperationSettings
 
 PREFIX = b"VOIDBRIDGE/"
 MAGIC = PREFIX + b"1"
@@ -77,15 +79,20 @@ def decode(frames: Sequence[Frame]) -> tuple[Message, Frame | None]:
 def decode_request(payload: Frame) -> Request:
     """Reads a `Submit`'s payload. Raises `BadMessage`, or `RequestError` if a value is out of range."""
     body = _json_object(payload, MAX_REQUEST)
-    given = body.get("settings")
+    values = _arguments(
+        Request, {name: value for name, value in body.items() if name != "settings"}
+    )
+    kind = operation(values.get("operation", Request.operation))
+    given = body.get("settings", {})
     if isinstance(given, dict):
-        known = {field.name for field in fields(Settings)}
+        known = {field.name for field in fields(kind.settings)}
         if unknown := sorted(set(given) - known):
             raise BadSetting(
                 f"this daemon has no setting {', '.join(map(ascii, unknown))[:200]}",
                 "The client is newer than the daemon: update the daemon or omit the setting.",
             )
-    request: Request = _build(Request, body)
+    settings: OperationSettings = _build(kind.settings, given)
+    request: Request = _made(Request, {**values, "settings": settings})
     return request
 
 
@@ -130,12 +137,17 @@ def _build(cls: Any, values: Any, _where: str = "") -> Any:
     """Builds a dataclass from a JSON object. Used as a `Reader` too; its errors name the class, not the field."""
     if not isinstance(values, dict):
         raise BadMessage(f"{cls.__name__} should be an object, not {_shown(values)}")
-    arguments = {
-        name: read(values[name], called)
-        for name, called, read in _readers(cls)
-        if name
-        in values  # otherwise the default applies, or cls() raises TypeError if there is none
+    return _made(cls, _arguments(cls, values))
+
+
+def _arguments(cls: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `cls` that are among the values; a default, or `_made`'s error, stands for the others."""
+    return {
+        name: read(values[name], called) for name, called, read in _readers(cls) if name in values
     }
+
+
+def _made(cls: Any, arguments: dict[str, Any]) -> Any:
     try:
         return cls(**arguments)
     except TypeError as error:

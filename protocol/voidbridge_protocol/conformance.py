@@ -61,12 +61,12 @@ from .messages import (
     Ready,
     Refused,
     Request,
-    Settings,
     Status,
     Submit,
     Watch,
     Welcome,
 )
+from .operations.remove import RemoveSettings
 
 PATIENCE_S = 4.0
 SIZE = 4096
@@ -236,30 +236,25 @@ def _refuses_strangers(connection: _Visitor) -> None:
 def _refuses_unknown_jobs(connection: _Visitor) -> None:
     connection.introduced(attach=True)
     job = uuid.uuid4().hex[:24]
-    for message in (Query(job), Watch(job), Cancel(job), GetProvenance(job), GetRequest(job)):
+    for message in (
+        *(Query(job), Watch(job), Cancel(job)),
+        *(GetProvenance(job), GetRequest(job), Fetched(job)),
+    ):
         connection.say(message)
         connection.expect_refusal(UnknownJob.code)
     connection.say_bulk(Get(job, 1001, 0, 1))
     connection.expect_refusal(UnknownJob.code, connection.bulk)
 
 
-def _does_what_it_promised(connection: _Visitor) -> None:
-    capabilities = connection.introduced().capabilities
-    if Health.kind in capabilities:
-        connection.say(GetHealth())
-        health = connection.expect(Health)
-        _require(
-            health.ready or bool(health.code and health.text), "is not ready and gives no reason"
-        )
-    if Fetched.kind in capabilities:
-        connection.say(Fetched(uuid.uuid4().hex[:24]))
-        connection.expect_refusal(UnknownJob.code)
+def _says_how_it_does(connection: _Visitor) -> None:
+    connection.introduced()
+    connection.say(GetHealth())
+    health = connection.expect(Health)
+    _require(health.ready or bool(health.code and health.text), "is not ready and gives no reason")
 
 
 def _takes_files_ahead(connection: _Visitor) -> None:
     welcome = connection.introduced(attach=True)
-    if Missing.kind not in welcome.capabilities:
-        return
     request, (_, plate) = _shot(welcome)
     connection.say(Offer(request.files))
     lacking = connection.expect(Missing)
@@ -374,13 +369,14 @@ def _submitted(
 
 def _shot(welcome: Welcome) -> tuple[Request, tuple[bytes, bytes]]:
     """One frame of new noise, matte and plate, in the order of the request's files."""
-    _require(bool(welcome.engines), "names no engine")
     matte, plate = os.urandom(SIZE), os.urandom(SIZE)
     files = tuple(
         FrameFile(role, 1001, hashlib.sha256(data).hexdigest(), SIZE)
         for role, data in (("matte", matte), ("plate", plate))
     )
-    return Request(1001, 1001, Settings(engine=welcome.engines[0]), files), (matte, plate)
+    engines = [engine for operation, engine in welcome.engines if operation == "remove"]
+    _require(bool(engines), "names no engine that removes")
+    return Request(1001, 1001, RemoveSettings(engine=engines[0]), files), (matte, plate)
 
 
 CHECKS: dict[str, Callable[[_Visitor], None]] = {
@@ -389,7 +385,7 @@ CHECKS: dict[str, Callable[[_Visitor], None]] = {
     "another version is refused, and both are named": _refuses_other_versions,
     "another framing is refused": _refuses_other_framings,
     "unknown fields are ignored": _ignores_unknown_fields,
-    "capabilities are kept": _does_what_it_promised,
+    "a daemon that is not ready says why": _says_how_it_does,
     "files are taken before their job": _takes_files_ahead,
     "a path outside the shares is never opened": _opens_nothing_that_is_not_shared,
     "an invalid message is refused, and the connection stays open": _refuses_what_is_no_message,

@@ -183,7 +183,7 @@ class JobClient(ABC):
 
     def _acknowledge(self) -> None:
         """Tells the daemon that it may delete the results. If the message is lost, the daemon keeps them longer."""
-        if self._download is None or Fetched.kind not in self._wire.welcome.capabilities:
+        if self._download is None:
             return
         with suppress(VoidbridgeError):
             self._wire.send(Fetched(self._job))

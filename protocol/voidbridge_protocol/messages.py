@@ -14,7 +14,6 @@ from .errors import BadMessage
 from .lifecycle import JobState
 from .request import FrameFile as FrameFile
 from .request import Request as Request
-from .request import Settings as Settings
 from .request import check_file
 
 PROTOCOL = 1
@@ -34,9 +33,6 @@ MAX_PATH = 4096
 
 MAX_OFFERED = 1000
 """Maximum number of files in one `Offer`, so that the header stays within its limit."""
-
-CAPABILITIES = ("fetched", "health", "missing")
-"""Features of this daemon version that the first version 1 did not have."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,6 @@ class Hello(Message):
     """Random id, chosen by the client. It is the same on both sockets and after a reconnect."""
     user: str
     software: str
-    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,8 +109,8 @@ class Welcome(Message):
     bulk: str
     """Address of the bulk socket: a TCP port on the host known to the client, or a full `ipc://PATH`."""
     limits: Limits
-    capabilities: tuple[str, ...] = ()
-    engines: tuple[str, ...] = ()
+    engines: tuple[tuple[str, str], ...] = ()
+    """(operation, engine) for everything that the daemon can do."""
     user: str = ""
     """Owner of the client's jobs. If empty, the user named in `Hello`."""
     shares: tuple[str, ...] = ()
@@ -175,6 +170,7 @@ class Offer(Message):
 
     kind = "offer"
     files: tuple[FrameFile, ...]
+    operation: str = "remove"
     engine: str = ""
     """The engine of that job, so that the daemon can load it early."""
 
@@ -232,6 +228,7 @@ class Status(Message):
     text: str = ""
     hint: str = ""
     user: str = ""
+    operation: str = ""
     engine: str = ""
 
 

@@ -29,10 +29,16 @@ class PrefetchUpload(JobClient):
     """
 
     def __init__(
-        self, wire: ServerConnection, more: More, listener: Listener, engine: str = ""
+        self,
+        wire: ServerConnection,
+        more: More,
+        listener: Listener,
+        operation: str = "remove",
+        engine: str = "",
     ) -> None:
         super().__init__(wire, lambda frame: Path(), listener)
         self._more = more
+        self._operation = operation
         self._engine = engine
         self._files: list[FrameFile] = []
         self._sources: list[Path] = []
@@ -70,12 +76,12 @@ class PrefetchUpload(JobClient):
             self._offer(behind)
 
     def _offer(self, start: int) -> None:
-        if not self._is_taking or Missing.kind not in self._wire.welcome.capabilities:
+        if not self._is_taking:
             return
         for first in range(start, len(self._files), MAX_OFFERED):
             part = self._files[first : first + MAX_OFFERED]
             self._offered.append((first, first + len(part)))
-            self._wire.send(Offer(tuple(part), self._engine))
+            self._wire.send(Offer(tuple(part), self._operation, self._engine))
 
     def _take(self, message: Message, payload: Frame | None) -> None:
         if isinstance(message, Missing):

@@ -31,7 +31,6 @@ from .errors import (
 )
 from .lifecycle import JobState, advance
 from .messages import (
-    CAPABILITIES,
     OLDEST,
     PROTOCOL,
     Accepted,
@@ -103,7 +102,6 @@ class Script:
     spoilt_chunks: int = 0
     """Number of result chunks that it sends with wrong bytes."""
     limits: Limits = field(default_factory=Limits)
-    capabilities: tuple[str, ...] = CAPABILITIES
     shares: tuple[str, ...] = ()
     """Folders from which it imports files itself."""
     has_no_room: bool = False
@@ -264,8 +262,7 @@ class FakeDaemon:
             self._epoch,
             str(self._ports[1]),
             self.script.limits,
-            self.script.capabilities,
-            ENGINES,
+            tuple(("remove", engine) for engine in ENGINES),
             shares=self.script.shares,
         )
 
@@ -325,6 +322,7 @@ class FakeDaemon:
             text=error.text if error else "",
             hint=error.hint if error else "",
             user=job.user,
+            operation=job.request.operation,
             engine=job.request.settings.engine,
         )
 

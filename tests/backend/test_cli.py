@@ -11,7 +11,7 @@ from voidbridge_backend import cli
 from voidbridge_backend.cli import commands
 from voidbridge_backend.cli import options as cli_options
 from voidbridge_protocol.errors import BY_CODE
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 @pytest.fixture(autouse=True)
@@ -30,31 +30,30 @@ def shot(*words: str) -> commands.ShotOptions:
 
 
 def test_an_untouched_option_is_the_protocols_default() -> None:
-    assert shot().settings == Settings()
+    assert shot().settings == RemoveSettings()
 
 
 @pytest.mark.parametrize(
     ("words", "settings"),
     [
-        (["--engine", "void", "--passes", "2", "--steps", "30"], Settings("void", steps=30, passes=2)),
-        (["--prompt", "an empty street", "--seed", "5"], Settings(prompt="an empty street", seed=5)),
-        (["--matte-kind", "quadmask"], Settings(matte_kind="quadmask")),
-        (["--threshold", "0.5", "--grow", "0", "--soften", "3"], Settings(threshold=0.5, grow=0, soften=3)),
-        (["--detail", "0.3"], Settings(detail=0.3)),
-        (["--quality", "preview"], Settings(quality="preview")),
-        (["--color-space", "ARRI LogC4"], Settings(color_space="ARRI LogC4")),
+        (["--engine", "void", "--passes", "2", "--steps", "30"], RemoveSettings("void", steps=30, passes=2)),
+        (["--prompt", "an empty street", "--seed", "5"], RemoveSettings(prompt="an empty street", seed=5)),
+        (["--matte-kind", "quadmask"], RemoveSettings(matte_kind="quadmask")),
+        (["--threshold", "0.5", "--grow", "0", "--soften", "3"], RemoveSettings(threshold=0.5, grow=0, soften=3)),
+        (["--detail", "0.3"], RemoveSettings(detail=0.3)),
+        (["--quality", "preview"], RemoveSettings(quality="preview")),
+        (["--color-space", "ARRI LogC4"], RemoveSettings(color_space="ARRI LogC4")),
     ],
 )  # fmt: skip
-def test_an_option_is_a_setting(words: list[str], settings: Settings) -> None:
+def test_an_option_is_a_setting(words: list[str], settings: RemoveSettings) -> None:
     assert shot(*words).settings == settings
 
 
 def test_patterns_and_ranges_are_understood() -> None:
     found = shot("--affected", "shadow.####.exr", "--frames", "1001-1003", "--handles", "4")
     assignment = found.assignment()
-    assert assignment.plate.path(1001) == Path("plate.1001.exr")
-    assert assignment.affected is not None
-    assert assignment.affected.path(1002) == Path("shadow.1002.exr")
+    assert assignment.files["plate"].path(1001) == Path("plate.1001.exr")
+    assert assignment.files["affected"].path(1002) == Path("shadow.1002.exr")
     assert str(assignment.frames) == "1001-1003"
     assert assignment.handles == 4
 

@@ -27,7 +27,8 @@ from voidbridge_protocol.errors import (
     SpoolFull,
     UnreadableFrame,
 )
-from voidbridge_protocol.messages import Device, Health, Settings
+from voidbridge_protocol.messages import Device, Health
+from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.testing import Script, fake_daemon
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ def test_a_daemon_that_works_is_found_well(connect: Connect) -> None:
     daemon, health, trip = doctor.daemon(connect)
     assert (daemon.verdict, health.verdict, trip.verdict) == ("ok", "ok", "ok")
     assert re.fullmatch(r"cpu \w+; 0 waiting; [\d.]+ GB free", health.text)
-    assert "cleanplate, void, echo" in daemon.text
+    assert re.search(r"engines: .*cleanplate \(remove\), echo \(remove\)", daemon.text)
     assert "1001-1003" in trip.text
 
 
@@ -77,7 +78,7 @@ def test_every_look_runs_the_shot_anew(connect: Connect) -> None:
 
 def test_a_busy_daemon_is_not_waited_for(connect: Connect, tmp_path: Path) -> None:
     assignment = probe_shot.write(tmp_path)
-    slow = replace(assignment, settings=Settings(engine="echo", steps=1000), priority=9)
+    slow = replace(assignment, settings=RemoveSettings(engine="echo", steps=1000), priority=9)
     task = slow.task(lambda frame: tmp_path / f"{frame}", lambda done, of: None, lambda: False)
     with connect() as client:
         job = client.run(task, wait=False).job
@@ -210,7 +211,7 @@ def test_the_right_result_passes(result: Sequence) -> None:
 
 
 def test_the_plate_itself_is_no_result(tmp_path: Path) -> None:
-    plate = probe_shot.write(tmp_path).plate
+    plate = probe_shot.write(tmp_path).files["plate"]
     with pytest.raises(EngineFailed, match="frame 1001: 24 values inside the matte"):
         probe_shot.check(plate)
 
@@ -239,7 +240,7 @@ def test_a_frame_too_few_or_of_another_kind_is_noticed(result: Sequence) -> None
 
 def test_other_libraries_read_the_shot(tmp_path: Path) -> None:
     exr = pytest.importorskip("OpenEXR")
-    plate = probe_shot.write(tmp_path).plate
+    plate = probe_shot.write(tmp_path).files["plate"]
     with exr.File(str(plate.path(1001)), separate_channels=True) as file:
         pixels = file.channels()["G"].pixels
     assert pixels.shape == (4, 8)

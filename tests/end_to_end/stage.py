@@ -32,7 +32,8 @@ from voidbridge_backend.cli.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client, Listener
 from voidbridge_protocol.errors import DaemonUnavailable
-from voidbridge_protocol.messages import Health, Settings, Status
+from voidbridge_protocol.messages import Health, Status
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 40.0
@@ -407,12 +408,8 @@ class Daemon:
     ) -> str:
         """As the command `submit` does, without the start of a process; the engine is `echo`."""
         assignment = Submission(
-            Sequence.parse(shot.plate),
-            Sequence.parse(shot.matte),
-            affected=None,
-            frames=None,
-            handles=0,
-            settings=Settings(engine="echo", grow=0, soften=0, steps=steps),
+            {"plate": Sequence.parse(shot.plate), "matte": Sequence.parse(shot.matte)},
+            settings=RemoveSettings(engine="echo", grow=0, soften=0, steps=steps),
             priority=priority,
         )
         task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)

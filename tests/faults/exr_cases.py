@@ -25,10 +25,12 @@ import numpy as np  # noqa: E402
 import OpenEXR  # noqa: E402
 from stage import exr_bytes, picture, square  # noqa: E402
 
-from voidbridge_backend import engines  # noqa: E402
-from voidbridge_backend.render import job as render_job  # noqa: E402
+from voidbridge_backend.engines import registry  # noqa: E402
+from voidbridge_backend.render import remove  # noqa: E402
+from voidbridge_backend.render.job import RenderJob  # noqa: E402
 from voidbridge_protocol.errors import VoidbridgeError  # noqa: E402
-from voidbridge_protocol.messages import Request, Settings  # noqa: E402
+from voidbridge_protocol.messages import Request  # noqa: E402
+from voidbridge_protocol.operations.remove import RemoveSettings  # noqa: E402
 from voidbridge_protocol.transfer import hash_file  # noqa: E402
 
 MEMORY = 4 << 30
@@ -98,14 +100,16 @@ def run(kind: str, number: int, folder: Path, known: list[bytes]) -> str:
             file = hash_file(path, role, frame)
             path.rename(folder / file.sha256)
             files.append(file)
-    order = render_job.RenderJob(
+    order = RenderJob(
         job="fuzz",
-        request=Request(1001, 1002, Settings(**settings), tuple(sorted_by_role(files))),
+        request=Request(1001, 1002, RemoveSettings(**settings), tuple(sorted_by_role(files))),
         source=lambda sha256: folder / sha256,
         folder=folder / "out",
     )
     try:
-        render_job.run(order, engines.make("echo", "cpu", folder), Quiet(), lambda result: None)
+        remove.run(
+            order, registry.make("remove", "echo", "cpu", folder), Quiet(), lambda result: None
+        )
     except VoidbridgeError as error:
         return error.code
     except MemoryError:

@@ -34,7 +34,7 @@ from pathlib import Path
 
 LEFT = Path({left!r})
 if "voidbridge_backend.worker.process" in sys.orig_argv:
-    from voidbridge_backend.engines.echo import Echo
+    from voidbridge_backend.engines.echo.engine import Echo
 
     whole = Echo.remove
 

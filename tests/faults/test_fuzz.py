@@ -52,9 +52,9 @@ from voidbridge_protocol.messages import (
     Pong,
     Refused,
     Request,
-    Settings,
     Submit,
 )
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 HERE = Path(__file__).parent
 EVERY_KIND = HERE.parent / "protocol" / "protocol_1.jsonl"
@@ -85,7 +85,7 @@ def a_request(chance: random.Random) -> dict[str, Any]:
         for frame in (1001, 1002, 1003)
     )
     made: dict[str, Any] = json.loads(
-        Request(1001, 1003, Settings(engine="echo"), files).canonical()
+        Request(1001, 1003, RemoveSettings(engine="echo"), files).canonical()
     )
     return made
 

@@ -35,9 +35,9 @@ from voidbridge_protocol.messages import (
     Put,
     Refused,
     Request,
-    Settings,
     Submit,
 )
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
 """ZMTP 3.0, without security."""
@@ -179,7 +179,7 @@ def test_a_hundred_thousand_pieces_are_as_good_as_one(box: Daemon, full: bool, n
     data = random.Random(1).randbytes(size)
     plate = FrameFile("plate", 1001, hashlib.sha256(data).hexdigest(), size)
     matte = FrameFile("matte", 1001, "0" * 64, 1000)
-    request = Request(1001, 1001, Settings(engine="echo"), (matte, plate))
+    request = Request(1001, 1001, RemoveSettings(engine="echo"), (matte, plate))
     with zmq.Context() as context, Others(box) as others:
         peer = Peer(box, context)
         peer.say(peer.control, Submit(), request.canonical())
@@ -211,7 +211,7 @@ def test_ten_gigabytes_are_refused_before_there_is_room_for_them(box: Daemon, no
         assert isinstance(refused, Refused)
         assert str(ten) in refused.text
         files = tuple(FrameFile(role, 1, "2" * 64, ten) for role in ("matte", "plate"))
-        large = Request(1, 1, Settings(engine="echo"), files)
+        large = Request(1, 1, RemoveSettings(engine="echo"), files)
         peer.say(peer.control, Submit(), large.canonical())
         assert "MB" in peer.until(peer.control, "refused").text
         peer.control.close()

@@ -32,7 +32,8 @@ from voidbridge_backend.daemon.jobs.store import Row, Store
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import TooMany
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 FRAMES = range(1001, 1003)
 
@@ -98,7 +99,7 @@ def a_request(number: int) -> Request:
         FrameFile(role, 1001, f"{2 * number + i:064x}", 1000)
         for i, role in enumerate(("matte", "plate"))
     )
-    return Request(1001, 1001, Settings(engine="echo"), files)
+    return Request(1001, 1001, RemoveSettings(engine="echo"), files)
 
 
 def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -> None:
@@ -114,8 +115,8 @@ def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -
         for number in range(count):
             request, state = a_request(number), STATES[number % len(STATES)]
             row = Row(
-                f"{number:024x}", number + 1, "ana", 0, JobState.RECEIVING, 1001, 1001, "echo",
-                used=time.time(),
+                f"{number:024x}", number + 1, "ana", 0, JobState.RECEIVING, 1001, 1001,
+                "remove", "echo", used=time.time(),
             )  # fmt: skip
             store.add(row, request.canonical(), [file.sha256 for file in request.files])
             if state is JobState.DONE:

@@ -36,9 +36,9 @@ from voidbridge_protocol.messages import (
     Message,
     Nack,
     Request,
-    Settings,
     Submit,
 )
+from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.shared_files import proof
 
 SECRET = hashlib.shake_128(b"secret").digest(5000)
@@ -262,7 +262,7 @@ def test_over_the_wire_all_of_them_get_one_answer(scene: Scene) -> None:
 def wanted(wire: ServerConnection) -> None:
     """A job that lacks the secret file."""
     files = tuple(FrameFile(role, 1001, SHA, len(SECRET)) for role in ("matte", "plate"))
-    request = Request(1001, 1001, Settings(engine="echo"), files)
+    request = Request(1001, 1001, RemoveSettings(engine="echo"), files)
     wire.send(Submit(), request.canonical())
     assert next(said for said, _ in wire.answers() if isinstance(said, Accepted)).need == "0-1"
     wire.send_bulk(JoinBulk(wire.peer.hello.session))

@@ -19,7 +19,7 @@ from voidbridge_nuke.request import (
     pieces,
     resolve,
 )
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 SCENE = Scene((1001, 1100), True, True, True, ("left", "right"), "scene_linear (ACES - ACEScg)")
 
@@ -31,7 +31,7 @@ def values(**changes: Any) -> dict[str, Any]:
 def test_the_knobs_have_the_defaults_of_the_command() -> None:
     words = command(["voidbridge"], resolve(values(), SCENE), "/c", "left")[1:]
     settings = cli_options.shot(cli.parser().parse_args(words)).settings
-    assert settings == Settings(color_space="scene_linear (ACES - ACEScg)")
+    assert settings == RemoveSettings(color_space="scene_linear (ACES - ACEScg)")
 
 
 def test_every_choice_of_a_knob_is_one_of_the_command() -> None:
@@ -51,7 +51,7 @@ def test_what_the_artist_chose_reaches_the_command() -> None:
     )  # fmt: skip
     options = cli.parser().parse_args(command(["v"], resolve(chosen, SCENE), "/a b/ü", "right")[1:])
     shot = cli_options.shot(options)
-    assert shot.settings == Settings(
+    assert shot.settings == RemoveSettings(
         engine="void", prompt="--an empty street", seed=7, passes=2, steps=12, region="track",
         matte_kind="quadmask", threshold=0.25, grow=3, soften=0, grain="off", grain_amount=0.5,
         color_space="ACEScct",

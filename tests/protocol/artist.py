@@ -10,7 +10,8 @@ from pathlib import Path
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.job_client import JobTask
-from voidbridge_protocol.messages import Request, Settings
+from voidbridge_protocol.messages import Request
+from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.testing import FakeDaemon
 from voidbridge_protocol.transfer import hash_file
 
@@ -34,7 +35,7 @@ def shot(folder: Path, frames: int = 2, size: int = 2500) -> JobTask:
             path.write_bytes(noise(path.name, size))
             files.append(hash_file(path, role, frame))
             paths.append(path)
-    request = Request(1001, 1000 + frames, Settings(engine="echo"), tuple(files))
+    request = Request(1001, 1000 + frames, RemoveSettings(engine="echo"), tuple(files))
     return JobTask(request, paths, lambda frame: folder / "out" / f"result.{frame}.exr")
 
 

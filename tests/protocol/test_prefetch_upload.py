@@ -77,7 +77,7 @@ def test_many_files_are_offered_in_parts(tmp_path: Path) -> None:
 def test_a_daemon_that_takes_nothing_ahead_is_kept_until_there_is_a_request(tmp_path: Path) -> None:
     task = shot(tmp_path)
     calls = iter([list(zip(task.request.files, task.sources, strict=True)), [], None])
-    with fake_daemon(Script(capabilities=())) as daemon, client_of(daemon) as client:
+    with fake_daemon(Script(deaf_to=frozenset({Offer}))) as daemon, client_of(daemon) as client:
         assert client.prefetch(lambda: next(calls)).uploaded == 0
         assert daemon.taken == 0
         client.run(task)

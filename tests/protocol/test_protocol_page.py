@@ -22,11 +22,12 @@ from voidbridge_protocol.messages import (
     Message,
     Request,
     ResultFile,
-    Settings,
 )
+from voidbridge_protocol.operations import operations
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
-VALUES: tuple[type, ...] = (Request, Settings, FrameFile, ResultFile, Limits, Device)
+VALUES: tuple[type, ...] = (Request, RemoveSettings, FrameFile, ResultFile, Limits, Device)
 TYPES = {
     "int": "integer",
     "float": "number",
@@ -38,7 +39,8 @@ TYPES = {
     "tuple[FrameFile, ...]": "list of `FrameFile`",
     "tuple[Device, ...]": "list of `Device`",
     "Limits": "`Limits`",
-    "Settings": "`Settings`",
+    "tuple[tuple[str, str], ...]": "list of pairs of strings",
+    "OperationSettings": "the operation's settings",
     "JobState": "state",
 }
 
@@ -119,6 +121,12 @@ def test_every_state_is_explained() -> None:
 )
 def test_numbers_are_those_of_the_code(section: str, number: object, text: str) -> None:
     assert text.format(number) in " ".join(sections()[section].split())
+
+
+def test_every_operation_stands_there_with_its_roles() -> None:
+    table = rows(sections()["Operations"])
+    told = {name: set(re.findall(r"`(\w+)`", roles)) for name, roles, _ in table}
+    assert told == {name: {role.name for role in of.roles} for name, of in operations().items()}
 
 
 def test_every_code_that_the_page_names_exists() -> None:

@@ -189,7 +189,7 @@ def test_a_new_epoch_asks_for_a_new_proof(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_names_no_folder_is_told_no_path(tmp_path: Path) -> None:
-    with fake_daemon(Script(capabilities=())) as daemon, client_of(daemon) as client:
+    with fake_daemon() as daemon, client_of(daemon) as client:
         assert client.run(shot(tmp_path)).uploaded == 4 * 2500
         assert not any(isinstance(said, ImportFile) for said in daemon.heard)
 

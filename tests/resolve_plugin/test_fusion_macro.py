@@ -11,7 +11,7 @@ from voidbridge_fusion_tools import BMD, NAMES
 from voidbridge_stage import channels_of, make_shot
 
 from voidbridge_nuke.knobs import BY_NAME as KNOBS
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 ROOT = Path(__file__).resolve().parents[2] / "resolve_plugin/voidbridge_resolve"
 SETTING = ROOT / "Macros/Voidbridge/Voidbridge.setting"
@@ -137,7 +137,7 @@ def test_names_and_defaults_are_those_of_the_node_for_nuke(controls: list[Any]) 
 
 
 def test_defaults_are_those_of_the_command(controls: list[Any]) -> None:
-    default = Settings()
+    default = RemoveSettings()
     for control in controls:
         name = control["name"]
         if control["option"] and hasattr(default, name):

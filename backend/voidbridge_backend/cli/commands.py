@@ -26,7 +26,8 @@ from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled, fro
 from voidbridge_protocol.job_client import JobTask, Listener, Outcome
 from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Settings, Status
+from voidbridge_protocol.messages import FrameFile, Status
+from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.transfer import hash_file
 
 from . import local_daemon, outputs, status_file
@@ -84,16 +85,15 @@ class ShotOptions:
     affected: str | None
     frames: str | None
     handles: int
-    settings: Settings
+    settings: RemoveSettings
     priority: int = 0
     force: bool = False
 
     def assignment(self) -> Submission:
         """Raises `BadPattern`, `BadSetting`."""
+        named = {"plate": self.plate, "matte": self.matte, "affected": self.affected}
         return Submission(
-            plate=Sequence.parse(self.plate),
-            matte=Sequence.parse(self.matte),
-            affected=Sequence.parse(self.affected) if self.affected else None,
+            {role: Sequence.parse(text) for role, text in named.items() if text},
             frames=FrameRange.parse(self.frames) if self.frames else None,
             handles=self.handles,
             settings=self.settings,
@@ -133,8 +133,8 @@ def run(
         status_file.kept(status, shown, cancelled) as to,
     ):
         assignment = shot.assignment()
-        others = [assignment.matte, *([assignment.affected] if assignment.affected else [])]
-        result = result_sequence(output, assignment.plate, others)
+        plate, *others = assignment.files.values()
+        result = result_sequence(output, plate, others)
         remove(assignment, result, who, to, cancelled, growing, overwrite)
 
 
@@ -153,7 +153,7 @@ def remove(
     """
     began = time.monotonic()
     outputs.check_run(assignment, result, overwrite, growing)
-    who = who.sharing(sequence.folder for sequence in assignment.roles().values())
+    who = who.sharing(sequence.folder for sequence in assignment.files.values())
     listener = _listener(to, result, cancelled, own=who.is_embedded)
     if growing:
         outcome = _run_growing(assignment, result, who, to, listener)
@@ -176,7 +176,9 @@ def _run_growing(
         _client(who) as client,
         StreamInput(assignment, open(0, "rb", 0, closefd=False)) as growing,
     ):
-        ahead = client.prefetch(growing.more, listener, assignment.settings.engine)
+        ahead = client.prefetch(
+            growing.more, listener, assignment.operation, assignment.settings.engine
+        )
         to.event("rendered", sent=ahead.uploaded)
         outcome = client.run(_task(assignment, result, to, listener, growing.hash_of), listener)
     outcome.uploaded += ahead.uploaded
@@ -238,8 +240,7 @@ def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
     with _client(who) as client:
         health = client.health()
         found = [client.status(job)] if job else client.jobs()
-    if health:
-        show_health(health)
+    show_health(health)
     if as_json:
         for item in found:
             print(json.dumps(asdict(item)))

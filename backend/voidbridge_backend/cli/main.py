@@ -19,20 +19,16 @@ from voidbridge_protocol.errors import (
     RequestError,
     VoidbridgeError,
 )
-from voidbridge_protocol.request import (
-    GRAINS,
-    MATTE_COLORS,
-    MATTE_KINDS,
-    QUALITIES,
-    REGIONS,
-    Settings,
-)
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.settings import described
 
 from . import commands, options
 from . import keys as key_commands
 from .progress import show_error
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
+
+CHOICES = {field.name: info.choices for field, info in described(RemoveSettings)}
 
 SHAPE = """\
 PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
@@ -159,7 +155,7 @@ def _overwrite_option(made: Any) -> None:
 
 
 def _shot_options(made: Any) -> None:
-    default = Settings()
+    default = RemoveSettings()
     made.add_argument("plate", metavar="PLATE", help="the plate")
     made.add_argument("matte", metavar="MATTE", help="what to remove")
     shot = made.add_argument_group("the shot")
@@ -194,10 +190,10 @@ def _shot_options(made: Any) -> None:
         action="store_true",
         help="go on with a matte that covers the whole picture in every frame",
     )
-    matte.add_argument("--matte-kind", choices=MATTE_KINDS, default=default.matte_kind)
+    matte.add_argument("--matte-kind", choices=CHOICES["matte_kind"], default=default.matte_kind)
     matte.add_argument(
         "--matte-color",
-        choices=MATTE_COLORS,
+        choices=CHOICES["matte_color"],
         default=default.matte_color,
         help="when a quadmask went through a color transform",
     )
@@ -224,7 +220,10 @@ def _shot_options(made: Any) -> None:
     )
     grain = made.add_argument_group("the grain")
     grain.add_argument(
-        "--grain", choices=GRAINS, default=default.grain, help="put the plate's on what lacks it"
+        "--grain",
+        choices=CHOICES["grain"],
+        default=default.grain,
+        help="put the plate's on what lacks it",
     )
     grain.add_argument(
         "--grain-amount",
@@ -241,14 +240,17 @@ def _shot_options(made: Any) -> None:
     engine.add_argument("--seed", type=int, default=0, metavar="N")
     engine.add_argument(
         "--quality",
-        choices=QUALITIES,
+        choices=CHOICES["quality"],
         default=default.quality,
         help="preview: void in half the time or less, to look at",
     )
     engine.add_argument("--steps", type=int, default=0, metavar="N", help="0: the engine's own")
     engine.add_argument("--passes", type=int, choices=(1, 2), default=default.passes)
     engine.add_argument(
-        "--region", choices=REGIONS, default=default.region, help="what void is shown of the plate"
+        "--region",
+        choices=CHOICES["region"],
+        default=default.region,
+        help="what void is shown of the plate",
     )
     engine.add_argument(
         "--detail",
@@ -445,7 +447,7 @@ def _report_command(found: Any) -> None:
     report.add_argument("-o", "--output", metavar="PICTURE", help="a PNG with frames of all of it")
     _overwrite_option(report)
     report.add_argument("--color-space", metavar="NAME", help="what the plate's pixels are")
-    report.add_argument("--matte-kind", choices=MATTE_KINDS)
+    report.add_argument("--matte-kind", choices=CHOICES["matte_kind"])
     report.add_argument("--threshold", type=float, metavar="X")
     report.add_argument("--grow", type=int, metavar="PX")
     report.add_argument("--soften", type=int, metavar="PX")

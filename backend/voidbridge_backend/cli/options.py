@@ -14,7 +14,7 @@ from typing import Any
 
 from voidbridge_backend.config import Config, Setting, resolve
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.request import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import commands
 from . import keys as key_commands
@@ -37,7 +37,7 @@ def shot(options: argparse.Namespace) -> commands.ShotOptions:
         affected=options.affected,
         frames=options.frames,
         handles=options.handles,
-        settings=Settings(
+        settings=RemoveSettings(
             engine=options.engine,
             prompt=options.prompt,
             seed=options.seed,

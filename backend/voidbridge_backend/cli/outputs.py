@@ -32,15 +32,13 @@ def check_run(
     Sources are recognized by where they lie; `check_sources` recognizes their copies once they are hashed.
     With `growing` and no range, frames may come for which a result's file is there already.
     """
-    frames = submission.plate.scan()
+    frames = [frame for first in list(submission.files.values())[:1] for frame in first.scan()]
     if submission.frames:
         frames = list(range(submission.frames.first, submission.frames.last + 1))
     elif growing and result.folder.is_dir():
         frames = sorted({*frames, *result.scan()})
     sources = [
-        sequence.path(frame)
-        for sequence in submission.roles().values()
-        for frame in sequence.scan()
+        sequence.path(frame) for sequence in submission.files.values() for frame in sequence.scan()
     ]
     _check(result, frames, SourceGuard(paths=sources), overwrite)
 

@@ -29,7 +29,7 @@ class StreamInput:
     """Reads `lines` on a thread of its own. Use it as a context."""
 
     def __init__(self, shot: submission.Submission, lines: IO[bytes]) -> None:
-        self._roles = shot.roles()
+        self._roles = shot.files
         self._lines = lines
         self._hashers = ThreadPoolExecutor(submission.HASHERS, "hashes")
         self._hashing: deque[tuple[Path, Future[FrameFile]]] = deque()

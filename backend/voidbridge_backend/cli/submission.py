@@ -1,4 +1,4 @@
-"""What an artist asks for on the command line, as a request with its files. Nothing is sent here.
+"""A job as it was asked for on the command line, as a request with its files. Nothing is sent here.
 
 Everything that can be found wrong before a byte travels is found here: patterns, gaps, formats that differ.
 Standard library only, so that a workstation needs none of the daemon's packages.
@@ -7,7 +7,7 @@ Standard library only, so that a workstation needs none of the daemon's packages
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,9 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 from voidbridge_protocol.job_client import JobTask
-from voidbridge_protocol.messages import FrameFile, Request, Settings
+from voidbridge_protocol.messages import FrameFile, Request
+from voidbridge_protocol.operations import operation
+from voidbridge_protocol.settings import OperationSettings
 from voidbridge_protocol.transfer import hash_file
 
 SIDECAR = ".voidbridge.json"
@@ -34,21 +36,17 @@ HASHERS = 4
 
 @dataclass(frozen=True)
 class Submission:
-    """The patterns and choices of one `voidbridge run`."""
+    """The patterns and choices of one job, whatever its operation."""
 
-    plate: Sequence
-    matte: Sequence
-    affected: Sequence | None
-    frames: FrameRange | None
-    handles: int
-    settings: Settings
+    files: Mapping[str, Sequence]
+    """By role. The first gives the names, and usually the range, of the results."""
+    settings: OperationSettings
+    frames: FrameRange | None = None
+    """Frames of the results; None: every frame of the role that the operation takes its range from."""
+    handles: int = 0
+    operation: str = "remove"
     priority: int = 0
     force: bool = False
-
-    def roles(self) -> dict[str, Sequence]:
-        """The sequences by what they are for."""
-        found = {"plate": self.plate, "matte": self.matte}
-        return {**found, "affected": self.affected} if self.affected else found
 
     def task(
         self,
@@ -61,23 +59,46 @@ class Submission:
 
         `on_file` hears how many of how many files have been read.
         """
-        frames = frames_for(self.plate, self.frames, self.handles)
-        wanted = self.frames or FrameRange(frames[0], frames[-1])
-        roles = self.roles()
-        for role, sequence in roles.items():
-            if role != "plate":
-                _covers(role, sequence, frames)
+        frames, wanted = self._frames()
         headers = {
-            role: {frame: _header(role, sequence, frame) for frame in frames}
-            for role, sequence in roles.items()
+            role: {frame: _header(role, self.files[role], frame) for frame in found}
+            for role, found in frames.items()
         }
-        agree(headers.pop("plate"), headers, self.settings.layer)
+        if "plate" in headers:
+            layer = getattr(self.settings, "layer", "")
+            agree(headers.pop("plate"), headers, layer)
         paths = [
-            (role, frame, roles[role].path(frame)) for role in sorted(roles) for frame in frames
+            (role, frame, self.files[role].path(frame))
+            for role in sorted(frames)
+            for frame in frames[role]
         ]
         files = _hashed(paths, hash_of, on_file, should_cancel)
-        request = Request(wanted.first, wanted.last, self.settings, tuple(files))
+        request = Request(wanted.first, wanted.last, self.settings, tuple(files), self.operation)
         return JobTask(request, [path for _, _, path in paths], target, self.priority, self.force)
+
+    def _frames(self) -> tuple[dict[str, list[int]], FrameRange]:
+        """The frames of each role, and those of the results. Raises `RequestError`."""
+        roles = [role for role in operation(self.operation).roles if role.name in self.files]
+        found = {
+            role.name: self.files[role.name].scan() or frames_for(self.files[role.name], None)
+            for role in roles
+            if not role.covers_all  # where there is none, the second says so
+        }
+        wanted = self.frames
+        covering = [role.name for role in roles if role.covers_all]
+        if covering:
+            reference, *others = covering
+            frames = frames_for(self.files[reference], self.frames, self.handles)
+            wanted = wanted or FrameRange(frames[0], frames[-1])
+            for role in others:
+                _covers(role, self.files[role], frames)
+            found.update(dict.fromkeys(covering, frames))
+        if wanted is None:
+            raise BadPattern(
+                f"nothing says which frames {self.operation} is to make",
+                "Give their range with --frames.",
+            )
+        return found, wanted
 
 
 def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from voidbridge_backend import config as settings
 from voidbridge_backend import log_format
 from voidbridge_backend.config import Config
-from voidbridge_backend.engines import NAMES
+from voidbridge_backend.engines import registry
 from voidbridge_protocol import __version__
 from voidbridge_protocol.messages import MAX_CHUNK, Limits
 
@@ -59,7 +59,9 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         log.warning("the shared folder %s is not there: files are sent until it is", folder)
     spool = Spool(config.spool)
     store = Store(config.spool / "jobs.db")
-    job_service = JobService(store, spool, NAMES, policy.keep_free, config.max_jobs)
+    job_service = JobService(
+        store, spool, tuple(registry.available()), policy.keep_free, config.max_jobs
+    )
     job_service.recover()
     setup = {
         "models": str(config.models),

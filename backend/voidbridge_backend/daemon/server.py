@@ -27,7 +27,6 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 from voidbridge_protocol.messages import (
-    CAPABILITIES,
     OLDEST,
     PROTOCOL,
     Accepted,
@@ -55,11 +54,12 @@ from voidbridge_protocol.messages import (
     Query,
     Ready,
     Refused,
+    Request,
     Submit,
     Watch,
     Welcome,
 )
-from voidbridge_protocol.request import ROLES
+from voidbridge_protocol.operations import operations
 
 from .files.cleanup import Cleanup
 from .files.file_import import FileImport
@@ -320,7 +320,6 @@ class Daemon:
             self._epoch,
             self._router.announced,
             self._limits,
-            CAPABILITIES,
             engines=self._job_service.engines,
             user=user,
             shares=self._file_import.prefixes,
@@ -364,15 +363,7 @@ class Daemon:
         if self._stopping:
             raise DaemonDraining("the daemon is stopping")
         request = decode_request(payload)
-        frames = len({file.frame for file in request.files})
-        if frames > self._limits.frames:
-            raise RequestError(f"a job of {frames} frames; this daemon takes {self._limits.frames}")
-        largest = max(request.files, key=lambda file: file.size)
-        if largest.size > self._limits.file:
-            raise RequestError(
-                f"{largest.role} frame {largest.frame} has {largest.size / 2**20:.0f} MB; "
-                f"this daemon takes {self._limits.file / 2**20:.0f} MB a file"
-            )
+        self._check_limits(request)
         try:
             made = self._job_service.submit(session.user, request, message.priority, message.force)
         except SpoolFull:
@@ -389,11 +380,24 @@ class Daemon:
         self._worker_pool.execute()
         self._send_status(session.control, made.job)
 
+    def _check_limits(self, request: Request) -> None:
+        """Raises `RequestError` for more than this daemon takes."""
+        results = request.last - request.first + 1
+        frames = max(results, len({file.frame for file in request.files}))
+        if frames > self._limits.frames:
+            raise RequestError(f"a job of {frames} frames; this daemon takes {self._limits.frames}")
+        for file in request.files:
+            if file.size > self._limits.file:
+                raise RequestError(
+                    f"{file.role} frame {file.frame} has {file.size / 2**20:.0f} MB; "
+                    f"this daemon takes {self._limits.file / 2**20:.0f} MB a file"
+                )
+
     def _offered(self, session: Session, offer: Offer) -> Missing:
-        most = len(ROLES) * self._limits.frames
+        most = max(len(kind.roles) for kind in operations().values()) * self._limits.frames
         if len(session.offered) + len(offer.files) > most:
             raise RequestError(f"{most} files are offered; no job of this daemon has more")
-        self._job_service.offered(offer.engine)
+        self._job_service.offered(offer.operation, offer.engine)
         need, partial = self._job_service.missing(session.user, offer.files)
         session.offered |= {UserFile(session.user, offer.files[index].sha256) for index in need}
         return Missing(as_ranges(need), tuple(partial))

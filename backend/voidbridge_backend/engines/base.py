@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 Pixels = NDArray[np.float32]
 """[height, width, 3], RGB, float32, finite."""
@@ -77,14 +77,14 @@ class Engine(Protocol):
 
     name: str
 
-    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+    def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         """How this engine wants to see a region of this size."""
 
     def describe(self) -> dict[str, Any]:
         """What identifies the engine in the provenance of a result: version, model hashes, options."""
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         """(frame, pixels) in rising order for every frame that has a hole.
 

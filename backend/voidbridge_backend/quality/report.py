@@ -29,7 +29,7 @@ from voidbridge_backend.render.inputs import InputFiles, canvas_of
 from voidbridge_backend.render.mattes import Mattes
 from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import jod as colorvideovdp
 from .contact_sheet import Moment, moment, sheet, write_png
@@ -88,7 +88,7 @@ class QualityReport(Findings):
         yield from (f"warning: {text}" for text in self.warnings)
 
 
-def settings_of(result: Sequence, chosen: dict[str, Any]) -> Settings:
+def settings_of(result: Sequence, chosen: dict[str, Any]) -> RemoveSettings:
     """Returns the settings of the hole: those in the result's newest sidecar, overridden by `chosen`."""
     said: dict[str, Any] = {}
     for path in sidecars(result)[:1]:
@@ -98,12 +98,17 @@ def settings_of(result: Sequence, chosen: dict[str, Any]) -> Settings:
             raise BadSetting(
                 f"{path} does not say how the result was made", "Remove that file."
             ) from error
-    known = {name: value for name, value in said.items() if name in Settings.__dataclass_fields__}
-    return Settings(**{**known, **chosen})
+    known = {
+        name: value for name, value in said.items() if name in RemoveSettings.__dataclass_fields__
+    }
+    return RemoveSettings(**{**known, **chosen})
 
 
 def review(
-    files: Files, settings: Settings, picture: Path | None, on_frame: Callable[[int, int], None]
+    files: Files,
+    settings: RemoveSettings,
+    picture: Path | None,
+    on_frame: Callable[[int, int], None],
 ) -> QualityReport:
     """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`."""
     frames = frames_for(files.result, None)

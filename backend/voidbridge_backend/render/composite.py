@@ -21,7 +21,7 @@ from voidbridge_backend.imaging.quadmask import Weights
 from voidbridge_backend.imaging.region import Region
 from voidbridge_backend.imaging.seam import margin, membrane
 from voidbridge_backend.quality.no_reference import MARGIN, FrameStats, frame_stats, step_for
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .engine_input import EngineInput
 
@@ -51,7 +51,11 @@ class Composite:
     """Composites the frames of one shot, in any order and from any thread."""
 
     def __init__(
-        self, view: EngineInput, input_spec: InputSpec, grain: Grain | None, settings: Settings
+        self,
+        view: EngineInput,
+        input_spec: InputSpec,
+        grain: Grain | None,
+        settings: RemoveSettings,
     ) -> None:
         """`grain` is the plate's grain, or None to add none."""
         self._view = view

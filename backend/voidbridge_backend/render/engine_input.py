@@ -10,7 +10,7 @@ from voidbridge_backend.imaging.crop import Crop, moving, still, whole
 from voidbridge_backend.imaging.curve import ModelSpace
 from voidbridge_backend.imaging.quadmask import KEEP
 from voidbridge_backend.imaging.region import Region, resampled
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .inputs import Plates
 from .mattes import Mattes
@@ -65,7 +65,7 @@ def crop_for(
     frames: list[int],
     plate: tuple[int, int],
     input_spec: InputSpec,
-    settings: Settings,
+    settings: RemoveSettings,
     pixel_aspect: float,
 ) -> Crop:
     """Returns the crop of a canvas of (height, width) for an engine.

@@ -26,7 +26,7 @@ from voidbridge_backend.imaging.matte_choice import (
 from voidbridge_backend.imaging.quadmask import AFFECTED, KEEP, Hole, on_window
 from voidbridge_backend.parallel import Pool
 from voidbridge_protocol.errors import BadMatte, FullMatte
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .inputs import InputFiles, LruCache
 
@@ -50,7 +50,7 @@ class FrameFacts:
 class Mattes:
     """What is to be removed in each frame, from the matte and the optional affected matte."""
 
-    def __init__(self, source: InputFiles, settings: Settings, canvas: Window) -> None:
+    def __init__(self, source: InputFiles, settings: RemoveSettings, canvas: Window) -> None:
         self._source = source
         self._settings = settings
         self._canvas = canvas

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib
 import json
 import logging
 import os
@@ -120,7 +121,7 @@ class Worker:
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._unwanted = CancelledJobs()
         self._setup: dict[str, Any] = {}
-        self._engines: dict[str, Any] = {}
+        self._engines: dict[tuple[str, str], Any] = {}
 
     def receive(self, lines: Any) -> None:
         """Reads orders; runs on a thread of its own, so that a cancel is heard in the middle of a job."""
@@ -140,7 +141,7 @@ class Worker:
             if order["do"] == "setup":
                 self._begin(order)
             elif order["do"] == "prepare":
-                self._prepare(order["engine"])
+                self._prepare(order["operation"], order["engine"])
             elif order["do"] == "run":
                 log_format.job.set(order["job"])
                 self._run(order)
@@ -148,7 +149,7 @@ class Worker:
 
     def _begin(self, setup: dict[str, Any]) -> None:
         from voidbridge_backend.engines import device
-        from voidbridge_backend.render import job as render_job  # noqa: F401 - what is slow to import belongs to starting
+        from voidbridge_backend.render import remove  # noqa: F401 - what is slow to import belongs to starting
 
         self._setup = setup
         if setup.get("probe"):
@@ -158,9 +159,9 @@ class Worker:
                 self._give_up(error)
         self._say("ready", device=setup["device"])
 
-    def _prepare(self, engine: str) -> None:
+    def _prepare(self, operation: str, engine: str) -> None:
         """Has an engine ready whose job is on its way. What is wrong with it the job meets again, and says."""
-        self._failure(lambda: self._engine(engine))
+        self._failure(lambda: self._engine(operation, engine))
         self._say("prepared")
 
     def _run(self, order: dict[str, Any]) -> None:
@@ -202,15 +203,15 @@ class Worker:
         os._exit(EXIT_UNUSABLE)  # what would be tidied up on the device hangs or fails as well
 
     def _shot(self, order: dict[str, Any]) -> None:
-        from voidbridge_backend.render import job as render_job
         from voidbridge_backend.render.decode_limits import DecodeLimits
+        from voidbridge_backend.render.job import RenderJob
 
         job = order["job"]
         cancelled_future = self._unwanted.of(job)
         request = decode_request(Path(order["request"]).read_bytes())
         objects = Path(order["objects"])
-        render_job.run(
-            render_job.RenderJob(
+        renderer(request.operation)(
+            RenderJob(
                 job=job,
                 request=request,
                 source=lambda sha256: objects / sha256,
@@ -219,24 +220,32 @@ class Worker:
                 allowance=DecodeLimits(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
                 cancelled_future=cancelled_future,
             ),
-            self._engine(request.settings.engine),
+            self._engine(request.operation, request.settings.engine),
             JobProgress(self._say, cancelled_future),
             lambda result: self._say(
                 "result", frame=result.frame, sha256=result.sha256, size=result.size
             ),
         )
 
-    def _engine(self, name: str) -> Any:
-        from voidbridge_backend import engines
+    def _engine(self, operation: str, name: str) -> Any:
+        from voidbridge_backend.engines import registry
 
-        if name not in self._engines:
+        if (operation, name) not in self._engines:
             self._say("progress", stage="loading the engine", step=0, of=0, seconds_left=-1.0)
             began = time.monotonic()
-            self._engines[name] = engines.make(
-                name, self._setup["device"], Path(self._setup["models"])
+            self._engines[operation, name] = registry.make(
+                operation, name, self._setup["device"], Path(self._setup["models"])
             )
             log.info("engine %s loaded in %.1f s", name, time.monotonic() - began)
-        return self._engines[name]
+        return self._engines[operation, name]
+
+
+def renderer(operation: str) -> Callable[..., dict[str, Any]]:
+    """The function `run` of the module in `render/` that is named after the operation (`render.job`)."""
+    run: Callable[..., dict[str, Any]] = importlib.import_module(
+        f"voidbridge_backend.render.{operation}"
+    ).run
+    return run
 
 
 def _translated(error: Exception) -> VoidbridgeError:

@@ -20,7 +20,8 @@ from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.jobs.store import Store
 from voidbridge_protocol.errors import UnknownJob
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 POLICY = Policy(keep=7 * DAY_S, unfetched=0, quota=0, keep_free=0)
 
@@ -37,7 +38,9 @@ class House:
         self.news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.spool = Spool(folder)
         self.store = Store(folder / "jobs.db")
-        self.job_service = JobService(self.store, self.spool, ("echo",), policy.keep_free)
+        self.job_service = JobService(
+            self.store, self.spool, (("remove", "echo"),), policy.keep_free
+        )
         self.job_service.recover()
         self.disk = IoThreads(self.spool, self.news.put)
         self.watched: set[str] = set()
@@ -67,7 +70,7 @@ class House:
             for frame in range(1, frames + 1):
                 data = self.content(name, role, frame)
                 files.append(FrameFile(role, frame, sha(data), len(data)))
-        made = Request(1, frames, Settings(engine="echo"), tuple(files))
+        made = Request(1, frames, RemoveSettings(engine="echo"), tuple(files))
         return self.job_service.submit(user, made, 0, False).job, made
 
     @staticmethod
@@ -229,24 +232,4 @@ def test_what_a_killed_daemon_had_forgotten_half_is_gone_at_the_next_start(house
     assert again.files("jobs") == 0
     again.sweep()
     assert again.files("trash") == 0
-    again.close()
-
-
-def test_frames_of_a_spool_of_version_1_are_found_by_their_owners(house: House) -> None:
-    job, made = house.submit("old")
-    house.send("old")
-    other, _ = house.submit("old", "ben")
-    for drawer in list(house.spool.objects.iterdir()):
-        for path in list(drawer.iterdir()):
-            place = house.spool.objects / path.name[:2] / path.name
-            place.parent.mkdir(exist_ok=True)
-            path.rename(place)
-        drawer.rmdir()
-    house.close()
-    again = House(house.folder, POLICY)
-    assert again.job_service.status(job).state is JobState.QUEUED
-    assert again.job_service.status(other).state is JobState.QUEUED
-    assert all(again.spool.has(UserFile("ana", file.sha256)) for file in made.files)
-    again.sweep()
-    assert again.files() == 8
     again.close()

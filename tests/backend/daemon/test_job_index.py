@@ -15,7 +15,7 @@ def test_the_counts_are_those_of_the_rows() -> None:
     chance, roll = random.Random(1), JobIndex()
     for turn in range(500):
         job = f"j{chance.randrange(20)}"
-        row = Row(job, turn, f"u{int(job[1:]) % 3}", 0, JobState.RECEIVING, 1, 1, "echo")
+        row = Row(job, turn, f"u{int(job[1:]) % 3}", 0, JobState.RECEIVING, 1, 1, "remove", "echo")
         if job in roll and chance.random() < 0.2:
             roll.drop(job)
         else:

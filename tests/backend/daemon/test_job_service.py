@@ -27,7 +27,8 @@ from voidbridge_protocol.errors import (
     WorkerHung,
 )
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 def content(role: str, frame: int) -> bytes:
@@ -40,7 +41,7 @@ def request(first: int = 1001, last: int = 1003) -> Request:
         for frame in range(first, last + 1):
             data = content(role, frame)
             files.append(FrameFile(role, frame, hashlib.sha256(data).hexdigest(), len(data)))
-    return Request(first, last, Settings(engine="echo"), tuple(files))
+    return Request(first, last, RemoveSettings(engine="echo"), tuple(files))
 
 
 class Box:
@@ -53,7 +54,7 @@ class Box:
     def open(self) -> None:
         self.spool = Spool(self.folder)
         self.store = Store(self.folder / "jobs.db")
-        self.job_service = JobService(self.store, self.spool, ("echo",))
+        self.job_service = JobService(self.store, self.spool, (("remove", "echo"),))
         self.job_service.recover()
 
     def reopen(self) -> None:
@@ -333,7 +334,7 @@ def test_a_queued_job_says_why_nothing_is_started(box: Box) -> None:
 
 
 def test_an_engine_that_is_not_here_is_refused_with_those_that_are(box: Box) -> None:
-    made = replace(request(), settings=Settings(engine="magic"))
+    made = replace(request(), settings=RemoveSettings(engine="magic"))
     with pytest.raises(BadSetting, match=r"magic.*echo"):
         box.submit(made)
     assert box.job_service.jobs() == []

@@ -80,19 +80,21 @@ def test_the_line_is_that_of_the_rule(jobs: list[tuple[str, int]], started: int)
 def test_the_device_that_a_job_will_get_is_made_ready_while_its_files_are_on_their_way() -> None:
     queue = Queue()
     queue.known(QueuedJob("a", ANA, 0, 1, JobState.RECEIVING))
-    assert queue.expected("a", "echo") == []  # there is no device yet
-    assert queue.device_ready("cpu") == [Prepare("echo", "cpu")]
+    assert queue.expected("a", "remove", "echo") == []  # there is no device yet
+    assert queue.device_ready("cpu") == [Prepare("remove", "echo", "cpu")]
     queue.known(QueuedJob("b", BEN, 0, 2, JobState.RECEIVING))
-    assert queue.expected("b", "void") == [Prepare("void", "cpu")]
-    assert queue.offered("cleanplate") == [Prepare("cleanplate", "cpu")]
+    assert queue.expected("b", "remove", "void") == [Prepare("remove", "void", "cpu")]
+    assert queue.offered("remove", "cleanplate") == [Prepare("remove", "cleanplate", "cpu")]
     queue.received("a")
     queue.known(QueuedJob("c", CAT, 0, 3, JobState.RECEIVING))
-    assert queue.expected("c", "void") == queue.offered("void") == []  # it runs another job
-    assert queue.ended("a", JobState.DONE)[1:] == [Prepare("void", "cpu")]
+    assert (
+        queue.expected("c", "remove", "void") == queue.offered("remove", "void") == []
+    )  # it runs another job
+    assert queue.ended("a", JobState.DONE)[1:] == [Prepare("remove", "void", "cpu")]
     queue.cancel_requested("c")
     assert queue.device_ready("cpu") == []  # nobody waits for that one any more
     queue.hold()
-    assert queue.expected("b", "void") == queue.offered("void") == []
+    assert queue.expected("b", "remove", "void") == queue.offered("remove", "void") == []
 
 
 def test_ten_thousand_jobs_are_in_line_in_no_time() -> None:

@@ -9,20 +9,18 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from voidbridge_stage import command, daemon, environment, full_disk
 
-from voidbridge_backend.daemon.jobs import migrations
 from voidbridge_backend.daemon.jobs.store import Row, Store
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
-ROW = Row("j1", 1, "Ana Müller", 3, JobState.RECEIVING, 1001, 1003, "echo")
+ROW = Row("j1", 1, "Ana Müller", 3, JobState.RECEIVING, 1001, 1003, "remove", "echo")
 FULL = replace(
     ROW, id="j2", number=2, state=JobState.FAILED, attempts=3, warnings=("one", "zwei “drei”"),
     code="job.engine", text="no\nlight", hint="Switch it on.", used=1790000000.5, fetched=True,
@@ -90,7 +88,7 @@ from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 store = Store(Path({str(path)!r}))
 for number in range(1, 10_000):
-    row = Row(f"j{{number}}", number, "ana", 0, JobState.RECEIVING, 1, 2, "echo")
+    row = Row(f"j{{number}}", number, "ana", 0, JobState.RECEIVING, 1, 2, "remove", "echo")
     store.add(row, b"request %d" % number, ["a", "b"])
     store.save(replace(row, state=JobState.QUEUED))
     store.add_result(row.id, ResultFile(1, "a" * 64, 5))
@@ -146,79 +144,12 @@ def test_a_table_that_is_none_is_an_error_that_names_it(path: Path) -> None:
         Store(path)
 
 
-def test_a_table_from_a_later_release_is_left_alone(path: Path) -> None:
+def test_a_table_of_another_release_is_left_alone(path: Path) -> None:
     later = sqlite3.connect(path)
     later.execute("PRAGMA user_version = 99")
     later.close()
     with pytest.raises(RequestError, match="99"):
         Store(path)
-
-
-OLD = """
-CREATE TABLE jobs (id TEXT PRIMARY KEY, number INTEGER NOT NULL, user TEXT NOT NULL, priority INTEGER NOT NULL,
-    state TEXT NOT NULL, request BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, engine TEXT NOT NULL,
-    attempts INTEGER NOT NULL, warnings TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, hint TEXT NOT NULL
-) STRICT;
-CREATE TABLE results (job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, frame INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (job, frame)) STRICT;
-INSERT INTO jobs VALUES ('j1', 1, 'ana', 0, 'done', CAST('{"files": [{"sha256": "f1"}, {"sha256": "f2"}]}' AS BLOB),
-    1001, 1002, 'echo', 1, '["dark"]', '', '', '');
-INSERT INTO jobs VALUES ('j2', 2, 'ben', 5, 'queued', CAST('{"files": [{"sha256": "f2"}]}' AS BLOB),
-    7, 7, 'void', 0, '[]', '', '', '');
-INSERT INTO results VALUES ('j1', 1001, '%s', 5);
-PRAGMA user_version = 1;
-""" % ("a" * 64)
-"""A table of version 1."""
-
-
-def old_table(path: Path) -> None:
-    db = sqlite3.connect(path)
-    db.executescript(OLD)
-    db.close()
-
-
-def test_a_table_of_version_1_is_brought_up_to_date_and_a_copy_kept(path: Path) -> None:
-    old_table(path)
-    before = time.time()
-    store = Store(path)
-    one, two = store.rows()
-    assert (one.id, one.user, one.state, one.warnings) == ("j1", "ana", JobState.DONE, ("dark",))
-    assert one.results == {1001: ResultFile(1001, "a" * 64, 5)}
-    assert (two.id, two.state, two.priority) == ("j2", JobState.QUEUED, 5)
-    assert before <= one.used <= time.time()
-    assert not one.fetched
-    assert list(store.claims()) == [("j1", "f1"), ("j1", "f2"), ("j2", "f2")]
-    store.add(ROW, b"request", ["f1"])
-    assert store.commit()
-    store.close()
-    Store(path).close()  # nothing is left to do
-    assert sorted(p.name for p in path.parent.glob("*.v*")) == ["jobs.db.v1"]
-    copy = sqlite3.connect(path.with_name("jobs.db.v1"))
-    assert copy.execute("PRAGMA user_version").fetchone() == (1,)
-    assert copy.execute("SELECT id FROM jobs ORDER BY number").fetchall() == [("j1",), ("j2",)]
-    copy.close()
-
-
-def test_an_update_that_is_broken_off_has_changed_nothing(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old_table(path)
-
-    def breaks(db: sqlite3.Connection) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(migrations, "STEPS", (*migrations.STEPS, breaks))
-        broken.setattr(migrations, "NEWEST", migrations.NEWEST + 1)
-        with pytest.raises(RequestError, match="cannot be written"):
-            Store(path)
-    db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (1,)
-    assert len(db.execute("PRAGMA table_info(jobs)").fetchall()) == 14
-    db.close()
-    store = Store(path)
-    assert len(store.rows()) == 2
-    store.close()
 
 
 def test_changes_on_a_full_disk_wait_in_their_order_and_are_written_when_there_is_room(

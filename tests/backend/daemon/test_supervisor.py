@@ -24,7 +24,7 @@ from voidbridge_backend.daemon.workers.supervisor import (
 from voidbridge_backend.daemon.workers.watchdog import BACKOFF_S, PROBE_S, Timeouts
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import VoidbridgeError, WorkerDied, WorkerHung
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 SECONDS = 30.0
 ENDS = {"done", "failed", "cancelled", "died"}
@@ -59,12 +59,8 @@ class Workers:
         """A job with its files where the spool would have them."""
         shot = make_shot(self.folder / name, range(1001, 1004))
         assignment = Submission(
-            Sequence.parse(shot.plate),
-            Sequence.parse(shot.matte),
-            None,
-            None,
-            0,
-            Settings(engine="echo", steps=steps, grow=0, soften=0),
+            {"plate": Sequence.parse(shot.plate), "matte": Sequence.parse(shot.matte)},
+            RemoveSettings(engine="echo", steps=steps, grow=0, soften=0),
         )
         task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
         objects = self.folder / f"{name} objects"
@@ -252,13 +248,13 @@ def test_a_daemon_that_was_stopped_itself_does_not_blame_its_worker(tmp_path: Pa
 
 def test_an_engine_is_loaded_before_its_job_is_there(tmp_path: Path) -> None:
     worker_pool = Workers(tmp_path)
-    worker_pool.supervisor.prepare("cpu", "echo")
+    worker_pool.supervisor.prepare("cpu", "remove", "echo")
     assert worker_pool.until("progress")[-1]["stage"] == "loading the engine"
     (post,) = worker_pool.supervisor.device_statuses(worker_pool.now)
     assert (post.state, post.stage) == ("busy", "loading the engine")
     worker_pool.until("prepared")
     assert worker_pool.supervisor.device_statuses(worker_pool.now)[0].state == "ready"
-    worker_pool.supervisor.prepare("cpu", "echo")  # once is enough
+    worker_pool.supervisor.prepare("cpu", "remove", "echo")  # once is enough
     order, _ = worker_pool.order("first")
     worker_pool.run(order)
     stages = [what["stage"] for what in worker_pool.until("done") if what["event"] == "progress"]
@@ -268,7 +264,7 @@ def test_an_engine_is_loaded_before_its_job_is_there(tmp_path: Path) -> None:
 
 def test_a_job_that_finds_its_engine_half_loaded_waits_for_it(tmp_path: Path) -> None:
     worker_pool = Workers(tmp_path, Timeouts(load=1800, first=300))
-    worker_pool.supervisor.prepare("cpu", "echo")
+    worker_pool.supervisor.prepare("cpu", "remove", "echo")
     worker_pool.until("progress")
     order, _ = worker_pool.order("early")
     worker_pool.run(order)
@@ -284,7 +280,7 @@ def test_a_job_that_finds_its_engine_half_loaded_waits_for_it(tmp_path: Path) ->
 
 def test_what_is_wrong_with_an_engine_is_left_to_its_job(tmp_path: Path) -> None:
     worker_pool = Workers(tmp_path)
-    worker_pool.supervisor.prepare("cpu", "no such engine")
+    worker_pool.supervisor.prepare("cpu", "remove", "no such engine")
     order, _ = worker_pool.order("waits")
     worker_pool.run(order)  # it has a job by the time that the worker gives up
     worker_pool.until("prepared")

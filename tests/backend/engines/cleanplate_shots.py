@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
-from voidbridge_backend.engines.cleanplate import Cleanplate
+from voidbridge_backend.engines.cleanplate.engine import Cleanplate
 from voidbridge_backend.quality.reference import encode
 from voidbridge_protocol.errors import JobCancelled
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 HEIGHT, WIDTH = 96, 160
 
@@ -119,7 +119,7 @@ def resting(n: int) -> tuple[float, float]:
 
 
 def removed(shot: Shot) -> dict[int, Pixels]:
-    return dict(Cleanplate().remove(shot, Settings(), Watch()))
+    return dict(Cleanplate().remove(shot, RemoveSettings(), Watch()))
 
 
 def hole_psnr(shot: Shot, results: dict[int, Pixels]) -> float:

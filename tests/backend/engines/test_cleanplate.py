@@ -25,13 +25,13 @@ from cleanplate_shots import (
 
 from voidbridge_backend import parallel
 from voidbridge_backend.engines.base import Pixels, Quadmask
-from voidbridge_backend.engines.cleanplate import Cleanplate
+from voidbridge_backend.engines.cleanplate.engine import Cleanplate
 from voidbridge_backend.engines.cleanplate.geometry import Box
 from voidbridge_backend.engines.cleanplate.sources import Sources
 from voidbridge_backend.engines.cleanplate.tone import Tone
 from voidbridge_backend.quality.reference import encode
 from voidbridge_protocol.errors import JobCancelled
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_smallest_plates_are_plates(height_width: tuple[int, int]) -> None:
         def has_hole(self, frame: int) -> bool:
             return True
 
-    results = dict(Cleanplate().remove(Tiny(), Settings(), Watch()))
+    results = dict(Cleanplate().remove(Tiny(), RemoveSettings(), Watch()))
     assert [result.shape for result in results.values()] == [(*height_width, 3)] * 3
     assert all(np.isfinite(result).all() for result in results.values())
 
@@ -219,12 +219,12 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
 
 def test_progress_is_told_and_cancelling_ends_the_work() -> None:
     watch = Watch()
-    list(Cleanplate().remove(Shot(4, pan, across), Settings(), watch))
+    list(Cleanplate().remove(Shot(4, pan, across), RemoveSettings(), watch))
     assert {stage for stage, _, _ in watch.steps} == {"camera", "removing"}
     assert watch.steps[-1] == ("removing", 4, 4)
     for stop in (watch.steps[0], ("camera", 3, 4), ("removing", 0, 4), watch.steps[-1]):
         with pytest.raises(JobCancelled):
-            list(Cleanplate().remove(Shot(4, pan, across), Settings(), Watch(stop)))
+            list(Cleanplate().remove(Shot(4, pan, across), RemoveSettings(), Watch(stop)))
 
 
 def test_few_frames_are_held_at_once() -> None:

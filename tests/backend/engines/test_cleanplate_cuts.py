@@ -10,8 +10,8 @@ import pytest
 from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, pan, still, texture
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
-from voidbridge_backend.engines.cleanplate import Cleanplate
-from voidbridge_protocol.messages import Settings
+from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 CUT = 1009
 
@@ -36,7 +36,7 @@ def test_each_scene_is_worked_alone_and_the_cut_is_named(
     camera: Callable[[int], tuple[float, float]], least: float
 ) -> None:
     shot, watch = TwoScenes(16, camera, twice), Watch()
-    results = dict(Cleanplate().remove(shot, Settings(), watch))
+    results = dict(Cleanplate().remove(shot, RemoveSettings(), watch))
     assert watch.notes == ["another scene begins in frames 1009: each scene is worked on alone"]
     assert hole_psnr(shot, results) > least
 
@@ -49,7 +49,7 @@ def test_a_change_of_light_is_no_cut(
     camera: Callable[[int], tuple[float, float]], exposure: Callable[[int], float]
 ) -> None:
     shot, watch = Shot(8, camera, across, exposure=exposure), Watch()
-    for _ in Cleanplate().remove(shot, Settings(), watch):
+    for _ in Cleanplate().remove(shot, RemoveSettings(), watch):
         pass
     assert watch.notes == []
 
@@ -72,7 +72,7 @@ class Retimed(Shot):
 
 def test_frames_that_are_repeated_have_the_same_result() -> None:
     shot = Retimed(18, by_hand, lambda n: (25.0 + 7 * n, 48.0))
-    results = dict(Cleanplate().remove(shot, Settings(), Watch()))
+    results = dict(Cleanplate().remove(shot, RemoveSettings(), Watch()))
     assert list(results) == list(shot.frames)
     for frame in range(1001, 1019, 3):
         assert results[frame].tobytes() == results[frame + 2].tobytes()

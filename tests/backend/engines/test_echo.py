@@ -3,11 +3,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from voidbridge_backend import engines
+from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import Pixels, Quadmask
-from voidbridge_backend.engines.echo import Echo
-from voidbridge_protocol.errors import BadSetting, JobCancelled
-from voidbridge_protocol.messages import Settings
+from voidbridge_backend.engines.echo.engine import Echo
+from voidbridge_protocol.errors import JobCancelled
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 class Shot:
@@ -46,7 +46,7 @@ class Log:
 
 def test_only_the_hole_changes_and_it_changes_as_promised() -> None:
     shot = Shot()
-    frames = dict(Echo().remove(shot, Settings(seed=3), Log()))
+    frames = dict(Echo().remove(shot, RemoveSettings(seed=3), Log()))
 
     assert list(frames) == [1001, 1003]
     for frame, result in frames.items():
@@ -58,19 +58,19 @@ def test_only_the_hole_changes_and_it_changes_as_promised() -> None:
 
 def test_another_seed_is_another_picture() -> None:
     first, second = (
-        dict(Echo().remove(Shot(), Settings(seed=seed), Log()))[1001] for seed in (0, 1)
+        dict(Echo().remove(Shot(), RemoveSettings(seed=seed), Log()))[1001] for seed in (0, 1)
     )
     assert not np.array_equal(first, second)
 
 
 def test_steps_are_counted_over_all_frames_with_a_hole() -> None:
     log = Log()
-    list(Echo().remove(Shot(), Settings(steps=2), log))
+    list(Echo().remove(Shot(), RemoveSettings(steps=2), log))
     assert log.steps == [("removing", done, 4) for done in range(5)]
 
 
 def test_a_cancelled_watch_ends_the_job_before_the_next_frame() -> None:
-    frames = Echo().remove(Shot(), Settings(steps=2), Log(stop_after=3))
+    frames = Echo().remove(Shot(), RemoveSettings(steps=2), Log(stop_after=3))
     assert next(frames)[0] == 1001
     with pytest.raises(JobCancelled):
         next(frames)
@@ -78,11 +78,6 @@ def test_a_cancelled_watch_ends_the_job_before_the_next_frame() -> None:
 
 @pytest.mark.parametrize("name", ["echo", "cleanplate"])
 def test_an_engine_goes_by_the_name_it_was_asked_for(name: str) -> None:
-    made = engines.make(name)
+    made = registry.make("remove", name)
     assert made.name == name == made.describe()["engine"]
-    assert made.input_spec(1080, 1920, Settings()).space == "scene"
-
-
-def test_an_unknown_engine_is_refused_with_the_names_that_exist() -> None:
-    with pytest.raises(BadSetting, match=r"'magic'.*cleanplate, void, echo"):
-        engines.make("magic")
+    assert made.input_spec(1080, 1920, RemoveSettings()).space == "scene"

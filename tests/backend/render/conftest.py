@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from voidbridge_backend import engines
+from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import Engine
-from voidbridge_backend.render import job as render_job
-from voidbridge_protocol.messages import FrameFile, Request, Settings
+from voidbridge_backend.render import remove
+from voidbridge_backend.render.job import RenderJob
+from voidbridge_protocol.messages import FrameFile, Request
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 Files = Mapping[int, bytes]
 
@@ -65,14 +67,14 @@ def run_shot(tmp_path: Path) -> RunShot:
                 (tmp_path / name).write_bytes(data)
                 files.append(FrameFile(role, frame, name, len(data)))
         first, last = wanted or (min(plates), max(plates))
-        chosen = Settings(**{"engine": "echo", "color_space": "ACEScg", **settings})
+        chosen = RemoveSettings(**{"engine": "echo", "color_space": "ACEScg", **settings})
         request = Request(first, last, chosen, tuple(files))
         folder = tmp_path / "results"
         folder.mkdir(exist_ok=True)
-        order = render_job.RenderJob("job", request, lambda sha256: tmp_path / sha256, folder)
+        order = RenderJob("job", request, lambda sha256: tmp_path / sha256, folder)
         heard = Heard()
-        worker = engine_ or engines.make(chosen.engine)
-        provenance = render_job.run(order, worker, heard, lambda result: None)
+        worker = engine_ or registry.make("remove", chosen.engine)
+        provenance = remove.run(order, worker, heard, lambda result: None)
         assert json.loads((folder / "provenance.json").read_text()) == provenance
         results = {f: (folder / f"{f}.exr").read_bytes() for f in range(first, last + 1)}
         return Finished(results, provenance, heard.warnings)

@@ -12,11 +12,13 @@ import pytest
 from voidbridge_stage import exr_bytes, picture, square
 
 from voidbridge_backend.engines.base import Clip, JobContext, Pixels
-from voidbridge_backend.engines.echo import Echo
-from voidbridge_backend.render import job as render_job
+from voidbridge_backend.engines.echo.engine import Echo
+from voidbridge_backend.render import remove
+from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.worker.process import CancelledJobs
 from voidbridge_protocol.errors import JobCancelled
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Settings
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 FRAMES = range(1001, 1041)
 
@@ -29,7 +31,7 @@ class Deaf(Echo):
         self.made = 0
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             yield frame, clip.plate(frame)
@@ -53,14 +55,14 @@ def test_it_stops_though_its_engine_does_not_look(tmp_path: Path, after: int) ->
             name = hashlib.sha256(data).hexdigest()
             (tmp_path / name).write_bytes(data)
             files.append(FrameFile(role, frame, name, len(data)))
-    settings = Settings(engine="echo", color_space="ACEScg")
+    settings = RemoveSettings(engine="echo", color_space="ACEScg")
     request = Request(FRAMES[0], FRAMES[-1], settings, tuple(sorted(files, key=str)))
     (folder := tmp_path / "results").mkdir()
     announced: list[ResultFile] = []
-    order = render_job.RenderJob("job", request, lambda sha256: tmp_path / sha256, folder)
+    order = RenderJob("job", request, lambda sha256: tmp_path / sha256, folder)
     engine = Deaf(order.cancelled_future, after)
     with pytest.raises(JobCancelled):
-        render_job.run(order, engine, Silent(), announced.append)
+        remove.run(order, engine, Silent(), announced.append)
     assert engine.made == after
     written = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(written) == {f"{result.frame}.exr" for result in announced}

@@ -12,7 +12,7 @@ import pytest
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_backend.tools.demo.shot import DemoShot
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 RunShot = Callable[..., Any]
 SHOT = DemoShot(height=216, width=384, length=24)
@@ -25,14 +25,14 @@ class TrueCleanPlate:
     truths: dict[int, Pixels]
     name: str = "truth"
 
-    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+    def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         return InputSpec("scene", joins=True, grained=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             if clip.has_hole(frame):

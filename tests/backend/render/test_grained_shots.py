@@ -13,7 +13,7 @@ import pytest
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new_file import new_file
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 RunShot = Callable[..., Any]
 SIZE = 240
@@ -29,14 +29,14 @@ class Painter:
     tone: float = 0.3
     name: str = "painter"
 
-    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+    def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         return InputSpec("scene", joins=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             yield frame, np.full((clip.height, clip.width, 3), self.tone, np.float32)

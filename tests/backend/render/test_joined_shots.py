@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new_file import new_file
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 RunShot = Callable[..., Any]
 HEIGHT, WIDTH = 96, 160
@@ -34,14 +34,14 @@ class Dreamer:
     paint: float | None = None
     name: str = "dreamer"
 
-    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+    def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         return InputSpec("model", self.size, grained=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             if clip.has_hole(frame):

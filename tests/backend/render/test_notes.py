@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from voidbridge_backend.engines.base import Clip, JobContext, Pixels
-from voidbridge_backend.engines.echo import Echo
+from voidbridge_backend.engines.echo.engine import Echo
 from voidbridge_backend.exr.new_file import new_file
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 class Talkative(Echo):
@@ -21,7 +21,7 @@ class Talkative(Echo):
         self.text = text
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         for found in super().remove(clip, settings, watch):
             watch.warn(self.text)

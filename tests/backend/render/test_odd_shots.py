@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
-from voidbridge_backend.engines.echo import echo
+from voidbridge_backend.engines.echo.engine import echo
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new_file import new_file
 from voidbridge_backend.render.inputs import LruCache
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 RunShot = Callable[..., Any]
 MATTE = np.zeros((6, 8), np.float16)
@@ -29,14 +29,14 @@ class Witness:
     seen: list[int] = field(default_factory=list)
     name: str = "witness"
 
-    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+    def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         return InputSpec("scene", joins=True, grained=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         for frame in clip.frames:
             self.seen.append(frame)

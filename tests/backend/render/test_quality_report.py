@@ -20,14 +20,14 @@ from voidbridge_backend.quality.no_reference import MARGIN
 from voidbridge_backend.quality.report import Files, QualityReport, review, settings_of
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 Pixels = NDArray[np.float32]
 HEIGHT, WIDTH = 120, 160
 HOLE = np.zeros((HEIGHT, WIDTH), bool)
 HOLE[40:80, 50:110] = True
 FRAMES = range(99997, 100004)
-AS_DRAWN = Settings(color_space="ACEScg", grow=0, soften=0)
+AS_DRAWN = RemoveSettings(color_space="ACEScg", grow=0, soften=0)
 
 
 def truth(frame: int) -> Pixels:
@@ -136,11 +136,11 @@ def test_gaps_and_other_sizes_are_errors_with_frames(
 
 def test_the_hole_is_that_of_the_sidecar_but_for_what_was_chosen(tmp_path: Path) -> None:
     result = Sequence.parse(tmp_path / "clean.%04d.exr")
-    assert settings_of(result, {}) == Settings()
+    assert settings_of(result, {}) == RemoveSettings()
     (tmp_path / "clean.1002.exr").touch()
     beside = tmp_path / "clean.1001-1003.voidbridge.json"
     beside.write_text(json.dumps({"settings": {"grow": 3, "soften": 5, "of_a_later_release": 1}}))
-    assert settings_of(result, {"soften": 0}) == Settings(grow=3, soften=0)
+    assert settings_of(result, {"soften": 0}) == RemoveSettings(grow=3, soften=0)
     beside.write_text("[]")
     with pytest.raises(BadSetting, match="does not say"):
         settings_of(result, {})

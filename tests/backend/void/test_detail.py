@@ -27,10 +27,10 @@ from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.networks import denoiser, scheduler_config
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 SMALL = Options(height=32, width=48, window=21, steps=4, fineness=2)
-PLAIN = Settings(engine="void", prompt="a table")
+PLAIN = RemoveSettings(engine="void", prompt="a table")
 FINE = replace(PLAIN, detail=0.25)
 
 
@@ -170,4 +170,4 @@ def test_frames_are_enlarged_only_where_they_are_smaller() -> None:
 @pytest.mark.parametrize("detail", [-0.1, 1.0, float("nan")])
 def test_a_detail_that_cannot_be_is_refused(detail: float) -> None:
     with pytest.raises(BadSetting, match="detail"):
-        Settings(detail=detail)
+        RemoveSettings(detail=detail)

@@ -16,10 +16,10 @@ from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import JobCancelled, OutOfMemory
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 SMALL = Options(height=32, width=48, window=21, steps=2, fineness=2)
-ONE_PASS = Settings(engine="void", prompt="a table")
+ONE_PASS = RemoveSettings(engine="void", prompt="a table")
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
 

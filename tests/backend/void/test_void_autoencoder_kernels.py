@@ -20,7 +20,7 @@ from voidbridge_backend.engines.void.heartbeat import pulsing
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_backend.engines.void.vae import Vae
 from voidbridge_protocol.errors import BadSetting, JobCancelled
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 SMALL = tiny.VAE | {
     "block_out_channels": [4, 4],
@@ -126,7 +126,7 @@ def test_a_compiler_that_fails_costs_time_and_no_job(
     plain = Void(tiny, "cpu", Options(**small))
     engine = Void(tiny, "cpu", Options(**small, vae_compile="on"))
     engine.vae().compiled.begin(said, backend=broken)  # type: ignore[arg-type]
-    settings = Settings(engine="void")
+    settings = RemoveSettings(engine="void")
     found = dict(engine.remove(small_clip(5), settings, said))
     expected = dict(plain.remove(small_clip(5), settings, said))
     assert all((found[frame] == expected[frame]).all() for frame in expected)

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voidbridge_backend import engines as engines
+from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import Engine, Pixels
 from voidbridge_backend.engines.void import make
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.options import Options, from_folder
 from voidbridge_backend.engines.void.weights import PASSES
 from voidbridge_protocol.errors import BadSetting, JobCancelled, ModelMissing
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 SMALL = Options(height=32, width=48, window=21, steps=2, fineness=2)
-PASS = {passes: Settings(engine="void", prompt="a table", passes=passes) for passes in (1, 2)}
+PASS = {passes: RemoveSettings(engine="void", prompt="a table", passes=passes) for passes in (1, 2)}
 
 
 class Watcher:
@@ -54,7 +54,7 @@ def void(tiny: Path) -> Void:
     return Void(tiny, "cpu", SMALL)
 
 
-def removed(engine: Engine, clip: Any, settings: Settings) -> dict[int, Pixels]:
+def removed(engine: Engine, clip: Any, settings: RemoveSettings) -> dict[int, Pixels]:
     return dict(engine.remove(clip, settings, Watcher()))
 
 
@@ -227,7 +227,7 @@ def test_the_record_of_a_result_names_networks_options_and_versions(
 def test_the_engine_is_made_by_its_name_with_the_folder_s_options(
     tiny: Path, small_clip: type
 ) -> None:
-    engine = engines.make("void", "cpu", tiny)
+    engine = registry.make("remove", "void", "cpu", tiny)
     size = engine.input_spec(100, 200, PASS[1]).size
     assert size == (48, 80)
     found = removed(engine, small_clip(3, height=48, width=80), PASS[1])

@@ -17,7 +17,7 @@ from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.fp8 import EightBitLinear, rounded
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 CPU = torch.device("cpu")
 CARD = torch.device("cuda", 0)
@@ -102,7 +102,7 @@ def test_a_job_says_that_it_is_not_lossless_and_its_record_too(
     tiny: Path, small_clip: type, said: Any
 ) -> None:
     engine = Void(tiny, "cpu", Options(**SMALL, precision="bfloat16", linears="fp8"))
-    frames = dict(engine.remove(small_clip(5), Settings(engine="void"), said))
+    frames = dict(engine.remove(small_clip(5), RemoveSettings(engine="void"), said))
     assert all(np.isfinite(pixels).all() for pixels in frames.values())
     assert [text for text in said.warnings if "8 bits, which is not lossless" in text]
     assert engine.describe()["options"]["linears"] == "fp8"

@@ -13,7 +13,7 @@ import torch
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.memory import PLANS, Plan
 from voidbridge_backend.engines.void.options import Options
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 pytestmark = pytest.mark.gpu
 
@@ -29,7 +29,7 @@ class Quiet:
 
 
 def removed(models: Path, device: str, options: Options, clip: Any, passes: int) -> dict[int, Any]:
-    settings = Settings(engine="void", prompt="a table", passes=passes)
+    settings = RemoveSettings(engine="void", prompt="a table", passes=passes)
     return dict(Void(models, device, options).remove(clip, settings, Quiet()))
 
 
@@ -76,7 +76,7 @@ def test_products_in_8_bits_and_previews_come_to_an_end(
     if torch.cuda.get_device_capability() < (8, 9):
         pytest.skip("8 bits need compute capability 8.9")
     options = replace(SMALL, precision="bfloat16", linears="fp8")
-    settings = Settings(engine="void", quality=quality)
+    settings = RemoveSettings(engine="void", quality=quality)
     found = dict(Void(tiny, "cuda:0", options).remove(small_clip(26), settings, Quiet()))
     assert all(np.isfinite(found[frame]).all() for frame in found)
 

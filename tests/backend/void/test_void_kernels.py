@@ -23,7 +23,7 @@ from voidbridge_backend.engines.void.pipeline import Method
 from voidbridge_backend.engines.void.vae import Vae
 from voidbridge_backend.engines.void.weights import CHANNELS
 from voidbridge_protocol.errors import BadSetting, JobCancelled
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 CPU = torch.device("cpu")
 CARD = torch.device("cuda", 0)
@@ -119,7 +119,7 @@ def test_an_attention_that_is_not_to_be_had_is_said_and_recorded(
     tiny: Path, small_clip: type, said: Any
 ) -> None:
     engine = Void(tiny, "cpu", Options(**SMALL, attention="flash-3"))
-    list(engine.remove(small_clip(5), Settings(engine="void"), said))
+    list(engine.remove(small_clip(5), RemoveSettings(engine="void"), said))
     assert said.warnings == ["the attention flash-3 is not to be had here; torch is used"]
     assert engine.describe()["attention"] == "torch"
     assert engine.describe()["options"]["attention"] == "flash-3"
@@ -241,7 +241,7 @@ def test_a_job_is_computed_as_the_options_say(tiny: Path, small_clip: type) -> N
 
     def removed(**more: Any) -> tuple[Void, dict[int, Any]]:
         engine = Void(tiny, "cpu", Options(**SMALL, **more))
-        return engine, dict(engine.remove(small_clip(21), Settings(engine="void"), Quiet()))
+        return engine, dict(engine.remove(small_clip(21), RemoveSettings(engine="void"), Quiet()))
 
     plain, expected = removed()
     assert plain.denoiser(1).attention == "torch"

@@ -16,10 +16,10 @@ from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.memory import Demand, Plan
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 SMALL = Options(height=32, width=48, window=21, overlap=8, steps=6, fineness=1)
-PREVIEW = Settings(engine="void", quality="preview")
+PREVIEW = RemoveSettings(engine="void", quality="preview")
 
 
 class Heard:
@@ -66,14 +66,14 @@ def test_a_preview_asks_half_as_much_or_less_and_says_so(tiny: Path, small_clip:
     engine = Void(tiny, "cpu", SMALL)
     counts = [Blocks(engine.denoiser(number)) for number in (1, 2)]
 
-    def done(settings: Settings) -> tuple[int, list[str], dict[int, Any]]:
+    def done(settings: RemoveSettings) -> tuple[int, list[str], dict[int, Any]]:
         before, heard = sum(sum(count.asked) for count in counts), Heard()
         frames = dict(engine.remove(small_clip(21), settings, heard))
         return sum(sum(count.asked) for count in counts) - before, heard.warnings, frames
 
-    full, said, final = done(Settings(engine="void", passes=2))
+    full, said, final = done(RemoveSettings(engine="void", passes=2))
     assert (full, said) == (2 * 6 * 2, [])
-    asked, said, looked_at = done(Settings(engine="void", passes=2, quality="preview"))
+    asked, said, looked_at = done(RemoveSettings(engine="void", passes=2, quality="preview"))
     assert asked * 2 <= full
     assert said == [
         "preview quality: 3 steps instead of 6, and blocks that are left out; "
@@ -81,7 +81,7 @@ def test_a_preview_asks_half_as_much_or_less_and_says_so(tiny: Path, small_clip:
     ]
     assert list(looked_at) == list(final)
     assert all(np.isfinite(looked_at[frame]).all() for frame in final)
-    _, said, again = done(Settings(engine="void", passes=2))  # Nothing of it stays.
+    _, said, again = done(RemoveSettings(engine="void", passes=2))  # Nothing of it stays.
     assert said == []
     assert all(np.array_equal(again[frame], final[frame]) for frame in final)
 
@@ -152,13 +152,13 @@ def test_a_compiler_that_fails_halfway_leaves_nothing_half(denoiser: Denoiser, s
         (Options(), PREVIEW, 15),
         (Options(steps=20), PREVIEW, 10),
         (Options(steps=1), PREVIEW, 1),
-        (Options(), Settings(engine="void", quality="preview", steps=8), 8),
-        (Options(), Settings(engine="void"), 50),
-        (Options(), Settings(engine="void", steps=8), 8),
+        (Options(), RemoveSettings(engine="void", quality="preview", steps=8), 8),
+        (Options(), RemoveSettings(engine="void"), 50),
+        (Options(), RemoveSettings(engine="void", steps=8), 8),
     ],
 )
 def test_a_preview_makes_half_the_steps_or_fewer(
-    options: Options, settings: Settings, expected: int
+    options: Options, settings: RemoveSettings, expected: int
 ) -> None:
     assert options.steps_of(settings) == expected
 

@@ -20,10 +20,10 @@ from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_backend.engines.void.weights import BASE
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 OPTIONS = Options(height=32, width=48, window=21, steps=1000, strength=0.001)
-SETTINGS = Settings(engine="void")
+SETTINGS = RemoveSettings(engine="void")
 
 
 class Watcher:

@@ -20,7 +20,6 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,21 +103,6 @@ class Spool:
             return self.part_path(file).stat().st_size
         except FileNotFoundError:
             return 0
-
-    def adopt(self, files: Iterable[UserFile]) -> None:
-        """Gives users what version 1 kept for all of them together, under objects/ab/abcd...."""
-        old = [entry.name for entry in _entries(self.objects) if len(entry.name) == 2]
-        if not old:
-            return
-        for file in files:
-            source, target = self.objects / file.sha256[:2] / file.sha256, self.object_path(file)
-            if source.is_file() and not target.exists():
-                target.parent.mkdir(exist_ok=True)
-                os.link(source, target)
-        for drawer in _entries(self.objects):
-            _fsync_folder(Path(drawer))
-        for name in old:
-            self.discard(f"objects/{name}")
 
     def receive(self, file: UserFile, size: int, offset: int, piece: bytes | memoryview) -> bool:
         """Takes a piece of a file; whether all of its bytes are here now, for `settle` to make it whole.

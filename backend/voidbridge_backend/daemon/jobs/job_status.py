@@ -49,5 +49,6 @@ def status(row: Row, stage: LiveStatus, ahead: int, obstacle: VoidbridgeError | 
         text=row.text,
         hint=row.hint,
         user=row.user,
+        operation=row.operation,
         engine=row.engine,
     )

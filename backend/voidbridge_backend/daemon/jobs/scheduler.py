@@ -45,6 +45,7 @@ class Start:
 class Prepare:
     """The worker of this device has nothing to do: it may load the engine that the next job asks for."""
 
+    operation: str
     engine: str
     device: str
 
@@ -87,7 +88,7 @@ class Scheduler:
         self._held = False
         self._running = 0
         self._served: dict[str, int] | None = None
-        self._expected = "", ""
+        self._expected = "", "", ""
 
     # -- facts --------------------------------------------------------------------------------------
 
@@ -101,14 +102,18 @@ class Scheduler:
         del self.jobs[job_id]
         self._served = None
 
-    def expected(self, job_id: str, engine: str) -> list[Command]:
+    def expected(self, job_id: str, operation: str, engine: str) -> list[Command]:
         """Files of the job are on their way."""
-        self._expected = job_id, engine
+        self._expected = job_id, operation, engine
         return self._prepare()
 
-    def offered(self, engine: str) -> list[Command]:
+    def offered(self, operation: str, engine: str) -> list[Command]:
         """Somebody is about to submit a job for this engine."""
-        return [] if self._held else [Prepare(engine, device) for device in list(self._idle)[:1]]
+        return (
+            []
+            if self._held
+            else [Prepare(operation, engine, device) for device in list(self._idle)[:1]]
+        )
 
     def received(self, job_id: str) -> list[Command]:
         """Every file of the job is in the spool."""
@@ -211,9 +216,9 @@ class Scheduler:
         return commands
 
     def _prepare(self) -> list[Command]:
-        id_, engine = self._expected
+        id_, operation, engine = self._expected
         job = self.jobs.get(id_)
-        return self.offered(engine) if job and job.state is JobState.RECEIVING else []
+        return self.offered(operation, engine) if job and job.state is JobState.RECEIVING else []
 
     def _line(self) -> Iterator[str]:
         waiting: dict[int, dict[str, deque[QueuedJob]]] = {}

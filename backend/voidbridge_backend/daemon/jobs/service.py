@@ -63,11 +63,11 @@ class Submission:
 
 @dataclass
 class JobService:
-    """All jobs. `engines` are the names that a request may ask for."""
+    """All jobs. `engines` are those that a request may ask for, as (operation, name)."""
 
     store: Store
     spool: Spool
-    engines: tuple[str, ...]
+    engines: tuple[tuple[str, str], ...]
     keep_free: int = 0
     """Bytes of disk below which nothing new is taken in: results of what runs need room."""
     most_jobs: int = 1000
@@ -99,7 +99,6 @@ class JobService:
         """Takes up what an earlier daemon left: running jobs are queued again, receiving ones wait on."""
         rows = self.store.rows()
         users = {row.id: row.user for row in rows}
-        self.spool.adopt(UserFile(users[job], sha256) for job, sha256 in self.store.claims())
         for row in rows:
             state = row.state
             if state is JobState.RUNNING:
@@ -132,12 +131,7 @@ class JobService:
 
     def submit(self, user: str, request: Request, priority: int, force: bool) -> Submission:
         """The job of this request: a new one, one that goes on, or a done one. Raises `RequestError`."""
-        if request.settings.engine not in self.engines:
-            raise BadSetting(
-                f"this daemon has no engine {request.settings.engine!r}; "
-                f"it has {', '.join(self.engines)}",
-                "Choose another with --engine, or ask for it to be installed on the daemon.",
-            )
+        self._check_engine(request.operation, request.settings.engine)
         job = request.key(user)
         row = self._rows.get(job)
         if row is None:
@@ -151,6 +145,14 @@ class JobService:
         is_waiting = row.state is JobState.RECEIVING
         need, partial = self._wanted.of_job(job, user, request.files) if is_waiting else ([], [])
         return Submission(job, row.state, need, partial)
+
+    def _check_engine(self, operation: str, engine: str) -> None:
+        if (operation, engine) not in self.engines:
+            known = ", ".join(name for of, name in self.engines if of == operation) or "none"
+            raise BadSetting(
+                f"this daemon has no engine {engine!r} for {operation}; it has: {known}",
+                "Choose another with --engine, or ask for it to be installed on the daemon.",
+            )
 
     def cancel(self, job: str) -> None:
         self._row(job)
@@ -380,6 +382,7 @@ class JobService:
             JobState.RECEIVING,
             request.first,
             request.last,
+            request.operation,
             request.settings.engine,
             used=time.time(),
         )
@@ -411,16 +414,16 @@ class JobService:
         self._wanted.add(job, sizes_of(self._rows[job].user, request.files))
         self._queue_if_complete(job)
         if self._rows[job].state is JobState.RECEIVING:
-            self._execute(self.scheduler.expected(job, request.settings.engine))
+            self._execute(self.scheduler.expected(job, request.operation, request.settings.engine))
 
     def room_for(self, user: str, request: Request) -> int:
         """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
         return self._wanted.room(user, request.files)
 
-    def offered(self, engine: str) -> None:
+    def offered(self, operation: str, engine: str) -> None:
         """A job for this engine is about to be submitted, unless there is no such engine."""
-        if engine in self.engines:
-            self._execute(self.scheduler.offered(engine))
+        if (operation, engine) in self.engines:
+            self._execute(self.scheduler.offered(operation, engine))
 
     def missing(self, user: str, files: Sequence[FrameFile]) -> Standing:
         """Which of these files are to come ahead of their job; none where there is no room for all of them."""

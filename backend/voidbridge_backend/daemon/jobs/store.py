@@ -18,12 +18,12 @@ from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
-from . import migrations
+from . import schema
 
 log = logging.getLogger(__name__)
 
 COLUMNS = (
-    "id, number, user, priority, state, first, last, engine, "
+    "id, number, user, priority, state, first, last, operation, engine, "
     "attempts, warnings, code, text, hint, used, fetched"
 )
 
@@ -40,6 +40,7 @@ class Row:
     state: JobState
     first: int
     last: int
+    operation: str
     engine: str
     attempts: int = 0
     warnings: tuple[str, ...] = ()
@@ -82,9 +83,9 @@ class _Change(NamedTuple):
 
 
 class Store:
-    """The table in the file `path`, made where it is missing, brought up to date where it is older.
+    """The table in the file `path`, made where it is missing.
 
-    Raises `RequestError` when it is in use, later than this release, or cannot be read.
+    Raises `RequestError` when it is in use, of another version, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,12 +99,14 @@ class Store:
         """Whether changes wait for room on the disk. Until they are written nobody must be told of them."""
         try:
             self._prepare()
-            if (found := migrations.version(self._db)) > migrations.NEWEST:
+            found = schema.version(self._db)
+            if found == 0:
+                schema.create(self._db)
+            elif found != schema.VERSION:
                 raise RequestError(
-                    f"the job table {path} has version {found}; this release knows {migrations.NEWEST}",
-                    "A later release used this spool; run that one, or choose another with --spool.",
+                    f"the job table {path} has version {found}; this release knows {schema.VERSION}",
+                    "Another release used this spool; run that one, or choose another spool with --spool.",
                 )
-            migrations.bring_up_to_date(self._db, path)
         except RequestError:
             self._db.close()
             raise
@@ -139,7 +142,14 @@ class Store:
         """A new job with the hashes of its files, or one that is submitted again: its results are forgotten."""
         values = (
             *(row.id, row.number, row.user, row.priority, row.state.value, request),
-            *(row.first, row.last, row.engine, row.attempts, json.dumps(row.warnings)),
+            *(
+                row.first,
+                row.last,
+                row.operation,
+                row.engine,
+                row.attempts,
+                json.dumps(row.warnings),
+            ),
             *(row.code, row.text, row.hint, row.used, row.fetched),
         )
         marks = ", ".join("?" * len(values))
@@ -241,10 +251,11 @@ class Store:
 
 
 def _row(values: Sequence[Any], results: dict[str, dict[int, ResultFile]]) -> Row:
-    id_, number, user, priority, state, first, last, engine, attempts, warnings, *rest = values
+    id_, number, user, priority, state, first, last, *rest = values
+    operation, engine, attempts, warnings, *rest = rest
     code, text, hint, used, fetched = rest
     return Row(
-        *(id_, number, user, priority, JobState(state), first, last, engine, attempts),
+        *(id_, number, user, priority, JobState(state), first, last, operation, engine, attempts),
         *(tuple(json.loads(warnings)), code, text, hint, used, bool(fetched)),
         results.get(id_, {}),
     )

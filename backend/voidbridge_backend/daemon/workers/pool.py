@@ -73,8 +73,8 @@ class WorkerPool:
             match order:
                 case Start(job, device):
                     self._start(job, device)
-                case Prepare(engine, device):
-                    self._supervisor.prepare(device, engine)
+                case Prepare(operation, engine, device):
+                    self._supervisor.prepare(device, operation, engine)
                 case Interrupt(job, device):
                     self._supervisor.interrupt(device, job, time.monotonic())
 

@@ -68,7 +68,7 @@ class _Worker:
     job: str = ""
     deadline: float | None = None
     told_to_go: bool = False
-    prepared: set[str] = field(default_factory=set)
+    prepared: set[tuple[str, str]] = field(default_factory=set)
     """Engines that it was told to load before it had a job for them."""
     cause: VoidbridgeError | None = None
     """What ended it, where we know better than its exit code."""
@@ -143,12 +143,12 @@ class Supervisor:
                 worker.pulse.step(now, "beginning")
             self._tell(device, {"do": "run", "job": job, **order})
 
-    def prepare(self, device: str, engine: str) -> None:
+    def prepare(self, device: str, operation: str, engine: str) -> None:
         """The worker loads this engine, whose first job is on its way. Once is enough."""
         worker = self._workers.get(device)
-        if worker and engine not in worker.prepared:
-            worker.prepared.add(engine)
-            self._tell(device, {"do": "prepare", "engine": engine})
+        if worker and (operation, engine) not in worker.prepared:
+            worker.prepared.add((operation, engine))
+            self._tell(device, {"do": "prepare", "operation": operation, "engine": engine})
 
     def interrupt(self, device: str, job: str, now: float) -> None:
         """Asks the worker to let go of its job; it is killed if it does not."""

@@ -14,7 +14,7 @@ from typing import Any
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.parallel import Pool
 from voidbridge_backend.sequences.patterns import compact
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import plan
 from .analyze_camera import Shot, analyzed
@@ -30,14 +30,14 @@ class Cleanplate:
 
     name = "cleanplate"
 
-    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+    def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         return InputSpec("scene", joins=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "version": VERSION}
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         if not any(clip.has_hole(frame) for frame in clip.frames):
             return

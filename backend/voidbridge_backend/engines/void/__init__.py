@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from voidbridge_backend.engines.base import Engine
+from voidbridge_backend.engines.registry import EngineInfo
 
-from . import options, selftest, weights
-from .engine import Void
+if TYPE_CHECKING:
+    from voidbridge_backend.engines.base import Engine
 
 
 def make(device: str, models: Path | None) -> Engine:
@@ -16,7 +17,13 @@ def make(device: str, models: Path | None) -> Engine:
     Raises `ModelMissing` naming every file that is not there, `BadSetting` for options that cannot be,
     `EngineFailed` when this machine fails the self-test.
     """
+    from . import options, selftest, weights
+    from .engine import Void
+
     folder = weights.require(models, 1)
     engine = Void(folder, device, options.from_folder(folder))
     selftest.check(str(engine.placement.device), engine.dtype, engine.options.linears)
     return engine
+
+
+ENGINE = EngineInfo("void", "remove", make, extra="void")

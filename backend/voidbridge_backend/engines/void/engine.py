@@ -12,7 +12,7 @@ import torch
 
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_protocol.errors import OutOfMemory
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import flow, fp8, kernels, memory, networks, weights
 from .denoiser import Denoiser
@@ -52,13 +52,13 @@ class Void:
         self._prints: dict[str, str] = {}
         self._plan: Plan | None = None
 
-    def input_spec(self, height: int, width: int, settings: Settings) -> InputSpec:
+    def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         """The model's own size, upright for an upright region; a whole multiple of it where detail is wanted."""
         high, wide = self._size(height, width)
         times = enlargement((height, width), (high, wide)) if settings.detail else 1
         return InputSpec("model", (high * times, wide * times))
 
-    def seen(self, footage: Footage, settings: Settings) -> Footage:
+    def seen(self, footage: Footage, settings: RemoveSettings) -> Footage:
         """What the model's passes see of `footage`: without detail, that itself."""
         times = footage.height // self._size(footage.height, footage.width)[0]
         if not settings.detail or times <= 1:
@@ -92,7 +92,7 @@ class Void:
         }
 
     def remove(
-        self, clip: Clip, settings: Settings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
         """See `Engine.remove`. The model is shown the hole's frames and as many around them as it takes."""
         holes = [index for index, frame in enumerate(clip.frames) if clip.has_hole(frame)]
@@ -155,7 +155,11 @@ class Void:
         return self._denoisers[number]
 
     def plan(
-        self, footage: Footage, settings: Settings, watch: JobContext, failed: Plan | None = None
+        self,
+        footage: Footage,
+        settings: RemoveSettings,
+        watch: JobContext,
+        failed: Plan | None = None,
     ) -> Plan:
         """How this job uses the device's memory, smaller than `failed`. Raises `OutOfMemory` with the numbers."""
         if self.placement.is_cpu:
@@ -184,7 +188,7 @@ class Void:
         return len(windows(footage.latents, self.options.window, self.options.overlap).runs)
 
     def _out_of_plans(
-        self, footage: Footage, settings: Settings, failed: Plan | None, said: str
+        self, footage: Footage, settings: RemoveSettings, failed: Plan | None, said: str
     ) -> OutOfMemory:
         tried = " and then ".join(plan.name for plan in (failed, self._plan) if plan)
         size = f"{footage.width} x {footage.height} pixels, {footage.length} frames"
@@ -195,7 +199,7 @@ class Void:
             numbers = "; " + ", ".join(f"{name} needs {needs}" for name, needs in plans)
         return OutOfMemory(f"memory ran out at {size}, with the plans {tried}: {said}{numbers}")
 
-    def demand(self, footage: Footage, settings: Settings) -> Demand:
+    def demand(self, footage: Footage, settings: RemoveSettings) -> Demand:
         """What a job on `footage`, as the passes see it, asks of the device's memory."""
         vae, denoiser = self.vae(), self.denoiser(1)
         guided = self.options.guidance != 1 or (

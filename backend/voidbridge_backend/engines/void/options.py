@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .conditioning import Levels
 from .denoiser import PIXELS_PER_PATCH
@@ -98,7 +98,7 @@ class Options:
         self._check_choice("vae_compile", ("on", "off"))
         self._check_choice("vae_layout", get_args(Layout))
 
-    def steps_of(self, settings: Settings) -> int:
+    def steps_of(self, settings: RemoveSettings) -> int:
         """Steps of each pass of a job."""
         fewer = min(self.preview_steps, max(self.steps // 2, 1))
         return settings.steps or (fewer if settings.is_preview else self.steps)

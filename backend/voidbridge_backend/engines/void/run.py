@@ -14,7 +14,7 @@ from torch import Tensor
 
 from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_protocol.errors import EngineFailed
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import kernels, memory, networks, picture_noise, pipeline, sampling
 from .conditioning import Levels
@@ -47,11 +47,15 @@ class LoadedModel(Protocol):
     def load(self, passes: int, watch: JobContext) -> None:
         """Load the networks of `passes` passes."""
 
-    def seen(self, footage: Footage, settings: Settings) -> Footage:
+    def seen(self, footage: Footage, settings: RemoveSettings) -> Footage:
         """The clip at the size that the passes work at."""
 
     def plan(
-        self, footage: Footage, settings: Settings, watch: JobContext, failed: Plan | None = None
+        self,
+        footage: Footage,
+        settings: RemoveSettings,
+        watch: JobContext,
+        failed: Plan | None = None,
     ) -> Plan:
         """The memory plan of a run, smaller than `failed`."""
 
@@ -68,7 +72,7 @@ class Job:
         self,
         engine: LoadedModel,
         footage: Footage,
-        settings: Settings,
+        settings: RemoveSettings,
         watch: JobContext,
         failed: Plan | None = None,
     ) -> None:

@@ -26,7 +26,7 @@ from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.job_client import Outcome
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .shot import DemoFrame, DemoShot
 
@@ -70,15 +70,9 @@ def show(
     missing = [frame for frame in shot.frames if not _there(folder, frame)]
     _check_free(folder, missing)
     _render(shot, folder, missing, to)
-    settings = Settings()
-    assignment = Submission(
-        plate=folder.sequence("plate"),
-        matte=folder.sequence("matte"),
-        affected=folder.sequence("affected"),
-        frames=None,
-        handles=0,
-        settings=settings,
-    )
+    settings = RemoveSettings()
+    roles = ("plate", "matte", "affected")
+    assignment = Submission({role: folder.sequence(role) for role in roles}, settings)
     remove(assignment, folder.sequence("result"))
     report = _measure(shot, folder, settings, to)
     write_whole(folder.report, json.dumps(asdict(report), indent=1).encode() + b"\n")
@@ -135,7 +129,7 @@ def _write(folder: Folder, frame: DemoFrame, first: int) -> None:
 
 
 def _measure(
-    shot: DemoShot, folder: Folder, settings: Settings, to: ProgressView
+    shot: DemoShot, folder: Folder, settings: RemoveSettings, to: ProgressView
 ) -> ReferenceScores:
     quality = Quality()
     moments = []
@@ -166,7 +160,9 @@ def _summary(report: ReferenceScores) -> str:
     )
 
 
-def _read(folder: Folder, frame: int, settings: Settings) -> tuple[Floats, Floats, Floats, Hole]:
+def _read(
+    folder: Folder, frame: int, settings: RemoveSettings
+) -> tuple[Floats, Floats, Floats, Hole]:
     plate, result, truth = (
         reader.read(folder.sequence(name).path(frame)).rgb()
         for name in ("plate", "result", "truth")
@@ -174,7 +170,7 @@ def _read(folder: Folder, frame: int, settings: Settings) -> tuple[Floats, Float
     return plate, result, truth, hole_of(folder, frame, settings)
 
 
-def hole_of(folder: Folder, frame: int, settings: Settings) -> Hole:
+def hole_of(folder: Folder, frame: int, settings: RemoveSettings) -> Hole:
     """The hole as the daemon makes it from the same mattes."""
     primary, affected = (
         _matte(folder.sequence(name).path(frame)) for name in ("matte", "affected")

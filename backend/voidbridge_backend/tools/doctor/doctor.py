@@ -183,13 +183,12 @@ def daemon(client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Che
     try:
         with client() as connected:
             welcome = connected.welcome
-            engines = ", ".join(welcome.engines)
+            engines = ", ".join(f"{name} ({operation})" for operation, name in welcome.engines)
             yield Check(
                 name, "ok", f"{welcome.software}, protocol {welcome.version}; engines: {engines}"
             )
             name = "health"
-            if health := connected.health():
-                yield condition(health)
+            yield condition(connected.health())
             name = "round trip"
             yield round_trip(connected)
     except VoidbridgeError as error:

@@ -16,7 +16,7 @@ from voidbridge_backend.exr.header import Attribute, parse_header
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import EngineFailed, UnreadableFrame
-from voidbridge_protocol.messages import Settings
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 FRAMES = range(1001, 1004)
 WIDTH, HEIGHT = 8, 4
@@ -42,9 +42,9 @@ def write(folder: Path) -> Submission:
     for frame in FRAMES:
         write_whole(plate.path(frame), file_of_rows(RGB, _plate(frame)))
         write_whole(matte.path(frame), file_of_rows("A", _matte()))
-    settings = Settings(engine="echo", matte_kind="matte", threshold=0.5, grow=0, soften=0)
+    settings = RemoveSettings(engine="echo", matte_kind="matte", threshold=0.5, grow=0, soften=0)
     # Anew each time: an answer from the daemon's store would tell nothing about its workers.
-    return Submission(plate, matte, None, None, 0, settings, force=True)
+    return Submission({"plate": plate, "matte": matte}, settings, force=True)
 
 
 def check(result: Sequence) -> None:

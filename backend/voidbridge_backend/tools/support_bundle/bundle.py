@@ -112,7 +112,7 @@ def _daemon(connect: Connect) -> tuple[object, list[Status], str]:
     try:
         with connect() as client:
             health = client.health()
-            return asdict(health) if health else None, client.jobs(), ""
+            return asdict(health), client.jobs(), ""
     except VoidbridgeError as error:
         return None, [], f"{error.text} [{error.code}]"
 

@@ -1,0 +1,224 @@
+"""Runs the operation `remove`, from files to files. Only this module knows every step.
+
+Bytes become arrays in `inputs` and become bytes again in `_encoded`, once each.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from voidbridge_backend.engines.base import Engine, InputSpec, JobContext, Pixels
+from voidbridge_backend.exr import reader, writer
+from voidbridge_backend.exr.layers import Selection, choose_picture
+from voidbridge_backend.imaging.color import ColorPlan
+from voidbridge_backend.imaging.grain import Grain
+from voidbridge_backend.imaging.matte import Verdict
+from voidbridge_backend.quality.no_reference import FrameStats, Inspection
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+from .composite import Composite, Replaced, grain_of, layer_of
+from .engine_input import EngineInput, crop_for
+from .inputs import InputFiles, Plates, canvas_of, model_space
+from .job import (
+    Announce,
+    NotedContext,
+    RenderJob,
+    header_attributes,
+    provenance_of,
+    write_provenance,
+)
+from .mattes import Mattes
+from .results import EncodedFrame, ResultWriter
+
+log = logging.getLogger(__name__)
+
+
+def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce) -> dict[str, Any]:
+    """Removes the object and writes FRAME.exr for every requested frame. Returns and writes the provenance.
+
+    The same job gives the same bytes. Raises `RequestError` or `JobError`.
+    """
+    settings = _settings(order)
+    watch = noted = NotedContext(watch)
+    source = InputFiles.of(order.request, order.source, order.allowance)
+    watch.step("reading headers", 0, 0)
+    canvas, oddities = canvas_of(source, settings.layer)
+    first = source.header("plate", order.request.first)
+    picture = choose_picture(first, settings.layer)
+    part = first.parts[picture.part]
+    color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
+    mattes = Mattes(source, settings, canvas)
+    verdict = _survey(mattes, source, watch)
+    known = f"the plate is {color.space} ({color.how})"
+    for note in (
+        known,
+        *_told(picture),
+        *oddities,
+        *color.warnings,
+        verdict.text,
+        *verdict.warnings,
+    ):
+        watch.warn(note)
+    plates = Plates(source, canvas, color, settings.layer)
+    view, input_spec = _view(order, engine, plates, mattes, source.frames, part.aspect)
+    if view.crop.note:
+        watch.warn(view.crop.note)
+    composite = Composite(view, input_spec, _grain(order, view, input_spec, watch), settings)
+    provenance = _provenance(order, engine, color, picture, verdict, view)
+    frames = _Frames(order, composite, plates, provenance)
+    inspection = Inspection()
+    with ResultWriter(order, announce, inspection.add) as results:
+        _remove(order, engine, view, watch, frames, results)
+    findings = inspection.findings()
+    for warning in findings.warnings:
+        watch.warn(warning)
+    provenance["quality"] = findings.described()
+    provenance["notes"] = noted.notes
+    write_provenance(order, provenance)
+    return provenance
+
+
+def _settings(order: RenderJob) -> RemoveSettings:
+    settings = order.request.settings
+    assert isinstance(settings, RemoveSettings)
+    return settings
+
+
+def _told(picture: Selection) -> list[str]:
+    """Which channels are worked on, unless they are the only ones that anybody would think of."""
+    if len(picture.channels) == 1:
+        return [f"the plate is gray: its channel {picture.channels[0]} is worked on"]
+    if picture.part or "." in picture.channels[0]:
+        return [f"the plate's layer {picture.layer} is worked on ({', '.join(picture.channels)})"]
+    return []
+
+
+def _survey(mattes: Mattes, source: InputFiles, watch: JobContext) -> Verdict:
+    done, of = 0, len(source.frames) * (len(source.paths) - 1)
+
+    def on_frame() -> None:
+        nonlocal done
+        watch.step("reading mattes", done, of)
+        done += 1
+
+    verdict = mattes.survey(on_frame)
+    log.info("%s", verdict.text)
+    return verdict
+
+
+def _view(
+    order: RenderJob,
+    engine: Engine,
+    plates: Plates,
+    mattes: Mattes,
+    frames: list[int],
+    pixel_aspect: float,
+) -> tuple[EngineInput, InputSpec]:
+    settings = _settings(order)
+    plate = plates.canvas.height, plates.canvas.width
+    input_spec = engine.input_spec(*plate, settings)
+    crop = crop_for(mattes, frames, plate, input_spec, settings, pixel_aspect)
+    input_spec = engine.input_spec(*crop.size, settings)
+    model = model_space(plates, frames) if input_spec.space == "model" else None
+    return EngineInput(
+        plates, mattes, frames, crop, input_spec.size or crop.size, model
+    ), input_spec
+
+
+def _grain(
+    order: RenderJob, view: EngineInput, input_spec: InputSpec, watch: JobContext
+) -> Grain | None:
+    settings = _settings(order)
+    with_hole = any(view.has_hole(frame) for frame in view.frames)
+    if input_spec.grained or settings.grain == "off" or not settings.grain_amount or not with_hole:
+        return None
+    watch.step("measuring the grain", 0, 0)
+    grain = grain_of(view)
+    if grain is None:
+        watch.warn("the kept part of the plate shows no grain: none is added")
+    return grain
+
+
+def _remove(
+    order: RenderJob,
+    engine: Engine,
+    view: EngineInput,
+    watch: JobContext,
+    frames: _Frames,
+    results: ResultWriter[FrameStats],
+) -> None:
+    """Sends frames with a hole through the engine and all others straight to the results, in order."""
+    wanted = range(order.request.first, order.request.last + 1)
+    with_hole = [frame for frame in view.frames if view.has_hole(frame)]
+    if not any(frame in wanted for frame in with_hole):
+        watch.warn("the matte is empty in every frame: the plate is returned unchanged")
+        with_hole = []
+    for frame in wanted:
+        if frame not in with_hole:
+            watch.step("copying frames without a hole", frame - wanted.start, len(wanted))
+            results.put(frame, partial(frames.encoded, frame, None))
+    if with_hole:
+        for frame, pixels in engine.remove(view, _settings(order), watch):
+            if frame in wanted:
+                results.put(frame, partial(frames.encoded, frame, pixels))
+
+
+class _Frames:
+    """Makes the files of results: the plate's own, with what was generated merged in."""
+
+    def __init__(
+        self, order: RenderJob, composite: Composite, plates: Plates, provenance: dict[str, Any]
+    ) -> None:
+        self._order = order
+        self._composite = composite
+        self._plates = plates
+        self._header = header_attributes(
+            provenance, ("engine", "settings", "plate", "matte", "color")
+        )
+
+    def encoded(self, frame: int, pixels: Pixels | None) -> EncodedFrame[FrameStats]:
+        """`pixels` are the engine's; None gives the plate back."""
+        source = self._plates.frame(frame)
+        self._order.raise_if_cancelled()
+        made = None if pixels is None else self._composite.frame(source, frame, pixels)
+        self._order.raise_if_cancelled()
+        data = self._encoded(source, made)
+        if made is None:
+            return EncodedFrame(data)
+        return EncodedFrame(data, partial(self._composite.seen, source, frame, made))
+
+    def _encoded(self, source: reader.Frame, made: Replaced | None) -> bytes:
+        if not _settings(self._order).result_layer:
+            return writer.encode(source, made.words if made else {}, self._header)
+        layer = layer_of(source, made)
+        again = {name for name in layer if name in source.channels}
+        words = {name: layer[name].astype(source.channels[name].dtype) for name in again}
+        added = {name: samples for name, samples in layer.items() if name not in again}
+        return writer.encode(source, words, self._header, added)
+
+
+def _provenance(
+    order: RenderJob,
+    engine: Engine,
+    color: ColorPlan,
+    picture: Selection,
+    verdict: Verdict,
+    view: EngineInput,
+) -> dict[str, Any]:
+    canvas, (height, width) = view.plates.canvas, view.crop.size
+    ways = [view.region(frame) for frame in view.frames]
+    return {
+        **provenance_of(order, engine),
+        "plate": {"layer": picture.layer, "channels": list(picture.channels)},
+        "matte": {"kind": verdict.kind, "decided": verdict.text, **view.mattes.described()},
+        "color": color.describe(),
+        "region": {
+            "from": [ways[0].left + canvas.xmin, ways[0].top + canvas.ymin],
+            "to": [ways[-1].left + canvas.xmin, ways[-1].top + canvas.ymin],
+            "width": width,
+            "height": height,
+            "seen_at": [view.width, view.height],
+        },
+    }
