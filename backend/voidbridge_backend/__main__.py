@@ -1,4 +1,4 @@
-"""`python -m voidbridge_backend` is the command `voidbridge`."""
+"""Makes `python -m voidbridge_backend` the command `voidbridge`."""
 
 import sys
 

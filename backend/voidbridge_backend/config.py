@@ -1,4 +1,4 @@
-"""Every setting, once: its name, type and default are this dataclass.
+"""All settings: this dataclass defines their names, types and defaults.
 
 `docs/configuration.md` has a heading for each field.
 """
@@ -18,10 +18,10 @@ CACHE = Path("~/.cache/voidbridge")
 
 @dataclass(frozen=True)
 class Config:
-    """What the daemon is told. Paths may begin with ~."""
+    """The daemon's settings. Paths may begin with ~."""
 
     listen: str = "tcp://127.0.0.1:5577"
-    """Where the control socket is; the bulk socket has the next port, or the same path with `.bulk`."""
+    """Address of the control socket; the bulk socket has the next port, or the same path with `.bulk`."""
     spool: Path = CACHE / "spool"
     """Received frames, jobs and results."""
     devices: tuple[str, ...] = ("auto",)
@@ -31,41 +31,41 @@ class Config:
     ocio: str = ""
     """An OpenColorIO config; empty: the one in the variable OCIO, else the built-in ACES config."""
     window_mb: int = 16
-    """Megabytes that one client may have on their way to the daemon at once."""
+    """Megabytes that one client may have in flight to the daemon."""
     max_frames: int = 20_000
-    """Frames of one job."""
+    """Maximum frames of one job."""
     max_file_mb: int = 2048
-    """Megabytes of one frame's file."""
+    """Maximum megabytes of one frame's file."""
     keep_days: int = 14
     """Days without use after which fetched results and received frames are deleted."""
     unfetched_days: int = 0
-    """Days after which results are deleted that nobody has fetched; 0: never."""
+    """Days after which unfetched results are deleted; 0: never."""
     spool_gb: int = 0
-    """Gigabytes that the spool may take before what nobody needs is deleted sooner; 0: the whole disk."""
+    """Gigabytes of the spool above which unneeded files are deleted sooner; 0: the whole disk."""
     keep_free_mb: int = 1024
-    """Megabytes of the spool's disk that stay free; with less nothing new is taken in."""
+    """Megabytes of the spool's disk that stay free; with less, no new files are accepted."""
     shares: tuple[str, ...] = ()
-    """Folders of which clients may hand files over by their paths: "FOLDER", or "PREFIX=FOLDER"."""
+    """Folders from which clients may import files by path: "FOLDER", or "PREFIX=FOLDER"."""
     keys: Path = Path("~/.config/voidbridge/keys")
     """The folder with secret keys, and with the list of keys that the daemon allows."""
     server_key: str = ""
-    """For clients: the public key of the daemon that they ask; empty: of one that asks for no keys."""
+    """For clients: the public key of their daemon; empty for a daemon without keys."""
     require_keys: bool = False
-    """Ask for keys on an address of this machine too."""
+    """Require keys for local addresses too."""
     max_upload_mb_s: int = 0
-    """Megabytes a second that one user may send; 0: as fast as they come."""
+    """Maximum upload rate of one user in megabytes per second; 0: no limit."""
     max_megapixels: int = 300
-    """Pixels of one picture, in millions."""
+    """Maximum pixels of one picture, in millions."""
     decode_memory_mb: int = 8192
-    """Megabytes that a worker may grow by while it decodes a file."""
+    """Megabytes by which a worker may grow while it decodes a file."""
     max_clients: int = 64
-    """Clients of one user at once."""
+    """Maximum number of connected clients of one user."""
     max_jobs: int = 1000
-    """Unfinished jobs of one user."""
+    """Maximum number of unfinished jobs of one user."""
     http_port: int = 0
     """Port on 127.0.0.1 for /health/live, /health/ready and /metrics; 0: none."""
     drain_s: int = 30
-    """Seconds that running jobs may go on after SIGTERM."""
+    """Seconds that running jobs may continue after SIGTERM."""
     stall_s: int = 30
     """Seconds that an engine may be silent between two steps, unless its steps are long."""
     load_s: int = 1800
@@ -74,7 +74,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Setting:
-    """A value and where it came from."""
+    """A value and its origin."""
 
     name: str
     value: object
@@ -84,10 +84,10 @@ class Setting:
 def resolve(
     file: Mapping[str, object], environ: Mapping[str, str], flags: Mapping[str, object]
 ) -> tuple[Config, list[Setting]]:
-    """Defaults, then the file, then VOIDBRIDGE_* variables, then flags; the last word wins.
+    """Combines defaults, file, VOIDBRIDGE_* variables and flags; later ones override earlier ones.
 
-    Reads nothing itself: the command line hands in what it found. Raises `BadSetting` for a name that does
-    not exist or a value of the wrong kind.
+    It reads nothing itself; the command line passes the values. Raises `BadSetting` for an unknown name or a
+    value of the wrong type.
     """
     names = {field.name for field in fields(Config)}
     environment = {
@@ -112,14 +112,14 @@ def resolve(
 
 
 def devices(config: Config, cards: int) -> tuple[str, ...]:
-    """The devices to start workers for, where `cards` NVIDIA cards are in the machine."""
+    """Returns the devices to start workers for, on a machine with `cards` NVIDIA cards."""
     if config.devices != ("auto",):
         return config.devices
     return tuple(f"cuda:{i}" for i in range(cards)) or ("cpu",)
 
 
 def count_cards() -> int:
-    """NVIDIA cards of this machine, without loading anything of theirs."""
+    """Counts the NVIDIA cards of this machine without loading NVIDIA's libraries."""
     if sys.platform != "linux":
         return 0
     return sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia[0-9]*"))
@@ -130,12 +130,12 @@ def _parsed(name: str, default: object, value: object) -> object:
         match default:
             case bool():
                 if str(value).lower() not in ("true", "false", "1", "0"):
-                    raise ValueError("say true or false")
+                    raise ValueError("use true or false")
                 return str(value).lower() in ("true", "1")
             case int():
-                least = min(default, 1)  # 0 is "not at all", where that is the default
+                least = min(default, 1)  # 0 means "off" for settings with that default
                 if int(str(value)) < least:
-                    raise ValueError(f"it has to be {least} or more")
+                    raise ValueError(f"it must be {least} or more")
                 return int(str(value))
             case Path():
                 return Path(str(value)).expanduser()

@@ -1,4 +1,4 @@
-"""Log lines: time, level, message, then the job and whatever else belongs to it as key=value."""
+"""Log lines: time, level, message, then job and other fields as key=value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TextIO
 
 job: ContextVar[str] = ContextVar("job", default="")
-"""The job that the code running now works for."""
+"""The job of the running code."""
 
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -26,14 +26,14 @@ class KeyValues(logging.Formatter):
 
 
 def setup(stream: TextIO, level: int = logging.INFO) -> None:
-    """Everything that is logged goes to `stream`; rotation is the system's business."""
+    """Sends all log lines to `stream`; the system rotates logs."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(KeyValues())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def _one_line(text: str) -> str:
-    """What clients say of themselves is logged too: it makes no lines of its own and moves no cursor."""
+    """Escapes client-supplied text, so that it cannot add lines or move the cursor."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

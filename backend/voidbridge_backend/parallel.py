@@ -1,6 +1,6 @@
-"""Work on all cores, its results in order.
+"""Runs work on all cores and returns results in order.
 
-OpenCV and NumPy let go of Python's lock while they compute, so threads are enough.
+OpenCV and NumPy release the GIL while they compute, so threads are enough.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Made = TypeVar("Made")
 THREADS = max(2, min(8, os.cpu_count() or 2))
 """At 4K a thread holds a few hundred MB."""
 PULSE_S = 0.2
-"""How long a result is waited for between two calls of the pulse."""
+"""Seconds between two heartbeats while waiting for a result."""
 STILL_S = 120.0
-"""So long after something was last finished who waits calls the pulse: work that hangs is not to look alive."""
+"""Stops heartbeats if nothing finished for this many seconds, so that hung work is detected."""
 
 
 class Pool:
-    """A context. `pulse` is only called by a thread that waits and is none of ours; what it raises ends the work.
+    """A context manager. Only a waiting thread from outside the pool calls `pulse`; its exceptions end the work.
 
-    From the first one on OpenCV has no threads of its own in this process.
+    After the first pool starts, OpenCV uses no threads of its own in this process.
     """
 
     def __init__(self, pulse: Callable[[], None] = lambda: None) -> None:
@@ -41,7 +41,7 @@ class Pool:
         self._leader = ThreadPoolExecutor(1, "leads", self._mark)
 
     def __enter__(self) -> Pool:
-        # OpenCV's own threads would take the same cores, and each of its calls would wait for the slowest.
+        # OpenCV's own threads would compete for the same cores, and each call would wait for the slowest.
         cv2.setNumThreads(1)
         return self
 
@@ -55,13 +55,13 @@ class Pool:
         self._leader.shutdown(wait=True, cancel_futures=True)
 
     def each(self, work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-        """`work` of every item. As many are begun at once as there are threads; `work` never calls `each`."""
+        """Applies `work` to every item, as many at once as there are threads; `work` never calls `each`."""
         return self._in_order(self._threads, THREADS, work, items)
 
     def ahead(self, work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-        """Like `each`, but one at a time and never more than one further than what was taken.
+        """Like `each`, but one at a time and at most one item ahead of the consumer.
 
-        `work` may call `each`: it runs on a thread that none of those waits for.
+        `work` may call `each`: it runs on a separate thread.
         """
         return self._in_order(self._leader, 1, work, items)
 
@@ -90,7 +90,7 @@ class Pool:
         while True:
             if not getattr(self._here, "ours", False) and time.monotonic() - self._moved < STILL_S:
                 self.pulse()
-            # Asked of the future itself: to `wait` one that was cancelled by a shutdown never ends.
+            # Asks the future itself: `wait` never returns for one that a shutdown cancelled.
             if future.done():
                 return future.result()
             wait([future], PULSE_S)

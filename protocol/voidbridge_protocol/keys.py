@@ -134,9 +134,7 @@ def _must_be_private(path: Path, status: os.stat_result) -> None:
         )
     if open_to := stat.S_IMODE(status.st_mode) & 0o077:
         raise BadKey(
-            (
-                f"the secret key {path} can be reached by other users of this machine "
-                f"(its mode is {stat.S_IMODE(status.st_mode):04o}, {open_to:03o} too much)"
-            ),
+            f"the secret key {path} can be reached by other users of this machine "
+            f"(its mode is {stat.S_IMODE(status.st_mode):04o}, {open_to:03o} too much)",
             f"Run: chmod 600 {path}. If others may have read it, make a new one.",
         )

@@ -127,7 +127,7 @@ def test_people_get_a_line_for_each_thing_and_below_it_what_to_do(
     assert lines[0].split()[:3] == ["ok", "python", sys.version.split()[0]]
     assert lines[-1].split()[:3] == ["ok", "round", "trip"]
     models = next(i for i, line in enumerate(lines) if line.startswith("missing  models"))
-    assert lines[models + 1].startswith(" " * doctor.INDENT + "Name the folder")
+    assert lines[models + 1].startswith(" " * doctor.INDENT + "Give the folder")
 
 
 def test_the_packages_looked_for_are_those_that_are_installed() -> None:

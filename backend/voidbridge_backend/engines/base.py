@@ -1,7 +1,7 @@
-"""What every engine is given and what it gives back.
+"""The interface of every engine: its inputs and outputs.
 
-An engine knows pixels, a quadmask and its settings. It knows no files, no frame headers, no sockets and
-no job; `shot` brings the plate to it and takes the result away.
+An engine knows pixels, a quadmask and its settings. It knows no files, no frame headers, no sockets and no job;
+`render` supplies the plate and takes the result.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Quadmask = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How an engine wants to see a shot.
+    """The form in which an engine wants a shot.
 
     `space`   "scene": linear light in the plate's own primaries, unbounded; "model": the display-like
-              curve of `imaging.color`, about 0 to 1.
-    `size`    (height, width) that the region is resampled to, or None for the plate's own pixels.
-    `joins`   the picture meets the plate at the edge of the hole by itself; else it is made to.
-    `grained` the picture has all the grain that it should have; else what is missing is added.
+              curve of `imaging.curve`, about 0 to 1.
+    `size`    (height, width) to which the region is resampled, or None for the plate's own pixels.
+    `joins`   True if the engine matches the picture to the plate at the edge of the hole itself.
+    `grained` True if the picture has all its grain; otherwise missing grain is added.
     """
 
     space: Literal["scene", "model"]
@@ -40,7 +40,7 @@ class InputSpec:
 
 
 class Clip(Protocol):
-    """A shot as an engine sees it: random access by frame number, a bounded number decoded at once."""
+    """A shot as an engine sees it: random access by frame number, with a bounded number of decoded frames."""
 
     @property
     def frames(self) -> Sequence[int]:
@@ -53,42 +53,44 @@ class Clip(Protocol):
     def width(self) -> int: ...
 
     def plate(self, frame: int) -> Pixels:
-        """In the space and size of the engine's `InputSpec`. A new array at each call; decoding may be repeated."""
+        """Returns a frame in the space and size of the engine's `InputSpec`. Each call returns a new array and
+        may decode.
+        """
 
     def quadmask(self, frame: int) -> Quadmask:
-        """Everything that the result will replace is other than 255, growth and softness included."""
+        """Every pixel that the result will replace is not 255, growth and softness included."""
 
     def has_hole(self, frame: int) -> bool:
-        """Whether the frame's quadmask holds anything but 255."""
+        """Returns True if the frame's quadmask holds any code except 255."""
 
 
 class JobContext(Protocol):
-    """How an engine tells where it is, and how it is stopped."""
+    """The channel by which an engine reports progress and learns of a cancel."""
 
     def step(self, stage: str, done: int, of: int) -> None:
-        """Called often (at least twice a second); raises `JobCancelled` when the job is to stop."""
+        """Reports progress, at least twice a second. Raises `JobCancelled` if the job should stop."""
 
     def warn(self, text: str) -> None:
-        """Something the artist should know that is no error."""
+        """Reports a warning to the artist."""
 
 
 class Engine(Protocol):
-    """Removes what the quadmask names. Made once by a worker and kept between jobs."""
+    """Removes the object under the quadmask. A worker creates it once and keeps it between jobs."""
 
     name: str
 
     def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
-        """How this engine wants to see a region of this size."""
+        """Returns the input spec of this engine for a region of this size."""
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the engine in the provenance of a result: version, model hashes, options."""
+        """Returns the engine's identity for the provenance: version, model hashes, options."""
 
     def remove(
         self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
-        """(frame, pixels) in rising order for every frame that has a hole.
+        """Yields (frame, pixels) in rising order for every frame that has a hole.
 
-        Pixels are in the space and size of `sight`; only those under the quadmask are used. The same
-        clip and settings give the same bits. Memory is bounded by a window of frames.
-        Raises a `JobError` for what it cannot do.
+        Pixels are in the space and size of `input_spec`; only those under the quadmask are used. The same clip
+        and settings give the same bits. Memory is bounded by a window of frames. Raises a `JobError` if the
+        work is impossible.
         """

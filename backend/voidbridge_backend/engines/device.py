@@ -1,4 +1,4 @@
-"""Devices that fail: what is the end of a process on them, and whether one can be used at all."""
+"""Device failures: errors that no process survives, and a test of a device."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ FATAL = re.compile(
     r"|fallen off the bus|uncorrectable ECC|unspecified launch failure",
     re.IGNORECASE,
 )
-"""What NVIDIA's libraries and torch say of errors after which every further call fails with the same."""
+"""Messages of NVIDIA's libraries and torch after which every further call fails."""
 ONLY_MEMORY = re.compile(r"out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
-"""Of those, what passes when something is let go."""
+"""The subset of these errors that freeing memory can resolve."""
 
 
 def lost(error: BaseException, device: str) -> DeviceFailed | None:
-    """The error as one of the device, if it, or what it was raised from, cannot be survived in this process.
+    """Returns a `DeviceFailed` if this process cannot survive the error, or the error that caused it.
 
-    Known by its words: torch raises them as `RuntimeError`, and its own class is newer than some that we run with.
+    The text identifies it: torch raises `RuntimeError`, and its own class is newer than some supported
+    versions.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -32,9 +33,9 @@ def lost(error: BaseException, device: str) -> DeviceFailed | None:
 
 
 def check(device: str) -> None:
-    """Uses an NVIDIA device once. Raises `DeviceFailed`.
+    """Runs one operation on an NVIDIA device. Raises `DeviceFailed`.
 
-    Without torch, or with one that was built for the CPU, nothing will use it, and nothing is checked.
+    Without torch, or with a CPU build of it, no code uses the device and nothing is checked.
     """
     if not device.startswith("cuda") or importlib.util.find_spec("torch") is None:
         return
@@ -48,4 +49,4 @@ def check(device: str) -> None:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise DeviceFailed(f"{device}: {said[0]}") from error
     if found != 2:
-        raise DeviceFailed(f"{device}: one and one are {found:g}")
+        raise DeviceFailed(f"{device}: 1 + 1 gave {found:g}")

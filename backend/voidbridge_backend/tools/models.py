@@ -1,4 +1,4 @@
-"""The folder with the weights of the engine `void`: what is in it, what it lacks, and how it gets there."""
+"""Manages the models folder of the engine `void`: shows its content, its missing files, and fetches them."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ WANTED = {
     ),
     REPOSITORIES["passes"]: (tuple(PASSES.values()), ()),
 }
-"""What is fetched of each repository: files by name, and of folders the safetensors, their index, their config."""
+"""Files to fetch from each repository: files by name; from folders the safetensors, their index and config."""
 
 KEEP_FREE = 1 << 30
-"""Bytes of the disk that are left when everything is fetched."""
+"""Bytes of the disk that stay free after fetching."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """One published file: its name in its repository, and what the repository says of it."""
+    """One published file: its name in its repository, and the repository's data on it."""
 
     repository: str
     revision: str
     name: str
     size: int
     sha256: str
-    """Empty where the repository does not say: small files."""
+    """Empty if the repository gives none, as for small files."""
 
     def path(self) -> str:
-        """Where it belongs, below the models folder."""
+        """The file's path below the models folder."""
         return f"{BASE}/{self.name}" if self.repository == REPOSITORIES["base"] else self.name
 
 
 def show(folder: Path, device: str, *, whole: bool, as_json: bool) -> None:
-    """Says of every part of the model whether it is there and right.
+    """Prints for every part of the model if it exists and is correct.
 
-    Raises `ModelMissing`, with how to get it, when a job of one pass cannot be run.
+    Raises `ModelMissing`, with how to get it, if a one-pass job cannot run.
     """
     parts = [*inventory.inventory(folder, whole=whole)]
     if all(part.state == "ok" for part in parts if part.passes == 1):
@@ -62,32 +62,31 @@ def show(folder: Path, device: str, *, whole: bool, as_json: bool) -> None:
     wrong = [part for part in parts if part.passes == 1 and part.state != "ok"]
     if wrong:
         raise ModelMissing(
-            f"{folder} is not complete: " + "; ".join(f"{p.name}: {p.text}" for p in wrong),
+            f"{folder} is incomplete: " + "; ".join(f"{p.name}: {p.text}" for p in wrong),
             how_to_get(folder),
         )
 
 
 def make_tiny(folder: Path) -> None:
-    """Writes a tiny model into an empty or new folder. Raises `ModelMissing` where other files are."""
+    """Writes a tiny model to an empty or new folder. Raises `ModelMissing` if it has other files."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelMissing(
-            f"{folder} is not empty, and a tiny model would replace what is in it",
-            "Name a folder that is empty or does not exist yet.",
+            f"{folder} is not empty, and a tiny model would replace its files",
+            "Choose a folder that is empty or does not exist yet.",
         )
     tiny.make_tiny(folder)
 
 
 def prepare(folder: Path, device: str) -> None:
-    """Computes the embeddings of the prompts that every job may need, so that none waits for the encoder."""
+    """Computes the embeddings of common prompts, so that no job waits for the encoder."""
     _kept(folder, device).embeddings(_usual(folder), device)
 
 
 def fetch(folder: Path, say: Callable[[str], None], hub: HfApi | None = None) -> None:
-    """Fetches what `folder` lacks from huggingface.co, and notes the SHA-256 of what came.
+    """Fetches the files that `folder` lacks from huggingface.co, and records their SHA-256.
 
-    A file that is there in the published size stays; one that was cut short is gone on with. Raises
-    `ModelMissing` when the site cannot be reached or sends other bytes than it announced, `DiskFull` before
-    anything is fetched.
+    A file of the published size stays; a partial download is resumed. Raises `ModelMissing` if the site is
+    unreachable or sends other bytes than announced, and `DiskFull` before anything is fetched.
     """
     hub = hub or HfApi()
     wanted = [remote for name in WANTED for remote in _published(hub, name)]
@@ -95,7 +94,7 @@ def fetch(folder: Path, say: Callable[[str], None], hub: HfApi | None = None) ->
     folder.mkdir(parents=True, exist_ok=True)
     size, free = sum(remote.size for remote in lacking), shutil.disk_usage(folder).free
     if size + KEEP_FREE > free:
-        raise DiskFull(f"{folder} needs {_gb(size)}, {_gb(free)} are free")
+        raise DiskFull(f"{folder} needs {_gb(size)}, but {_gb(free)} are free")
     for remote in lacking:
         say(f"fetching {remote.path()}, {_gb(remote.size)}, from {remote.repository}")
         _fetched(hub, folder, remote)
@@ -105,10 +104,10 @@ def fetch(folder: Path, say: Callable[[str], None], hub: HfApi | None = None) ->
 
 
 def how_to_get(folder: Path) -> str:
-    """The ways to a complete models folder."""
+    """Describes the ways to a complete models folder."""
     return (
-        f"Online: voidbridge models fetch {folder}. Without a network: bring {REPOSITORIES['base']} "
-        f"as {folder / BASE} and the safetensors files of {REPOSITORIES['passes']} into {folder}; "
+        f"Online: voidbridge models fetch {folder}. Without a network: copy {REPOSITORIES['base']} "
+        f"to {folder / BASE} and the safetensors files of {REPOSITORIES['passes']} to {folder}; "
         "both are on huggingface.co."
     )
 
@@ -128,17 +127,17 @@ def _prompts(folder: Path, device: str) -> Part:
 
 
 def _kept(folder: Path, device: str) -> Prompts:
-    """Those of an engine on `device`: the type of its numbers depends on it. Loads nothing."""
+    """Returns the prompt cache of an engine on `device`, which decides the number type. Loads nothing."""
     return Void(folder, device, options.from_folder(folder)).prompts
 
 
 def _usual(folder: Path) -> list[str]:
-    """Prompts that jobs have without anybody typing them."""
+    """Prompts that jobs use by default."""
     return list(dict.fromkeys(["", options.from_folder(folder).negative_prompt]))
 
 
 def _published(hub: HfApi, repository: str) -> list[Remote]:
-    """The files of a repository that are wanted."""
+    """Returns the needed files of a repository."""
     try:
         info = hub.model_info(repository, files_metadata=True)
     except _FAILURES as error:
@@ -186,8 +185,8 @@ def _fetched(hub: HfApi, folder: Path, remote: Remote) -> None:
     if remote.sha256 and inventory.sha256(path) != remote.sha256:
         path.unlink()
         raise ModelMissing(
-            f"{remote.name} arrived with another SHA-256 than the {remote.sha256} of {remote.repository}",
-            "Fetch it again; what was damaged has been removed.",
+            f"{remote.name} arrived with a SHA-256 other than the {remote.sha256} of {remote.repository}",
+            "Fetch it again; the damaged file has been removed.",
         )
 
 
@@ -197,9 +196,9 @@ _FAILURES = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, http
 def _unreachable(repository: str, error: Exception) -> ModelMissing:
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     return ModelMissing(
-        f"{repository} cannot be had from huggingface.co: {said}",
+        f"{repository} is not available from huggingface.co: {said}",
         "This machine may be offline. Fetch it on another one with `voidbridge models fetch FOLDER` "
-        "and copy the folder here; nothing in it depends on the machine.",
+        "and copy the folder here; its files do not depend on the machine.",
     )
 
 

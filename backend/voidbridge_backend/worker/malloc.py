@@ -1,4 +1,4 @@
-"""How this process keeps memory that it has let go of."""
+"""Controls how this process keeps freed memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ LARGE = 1 << 30
 
 
 def keep_large_blocks() -> None:
-    """glibc gives large blocks back to the system at once, and faults their pages in anew the next time.
+    """Keeps large freed blocks in the process.
 
-    Of a 4K frame, 25 to 100 MB, the faults cost as much as the arithmetic; of pieces of files, 2 MiB each, a
-    fifth of what a transfer costs.
+    By default glibc returns them to the system at once, and page faults bring them back the next time. For a 4K
+    frame, 25 to 100 MB, the faults cost as much as the arithmetic. For file pieces of 2 MiB they cost a fifth
+    of a transfer.
 
-    To be called before there are threads. Each would have a heap of its own, of which no block over 64 MiB is
-    ever kept and none is of use to another thread: they share one.
+    Call it before threads start. Each thread would get its own heap, which keeps no block over 64 MiB and
+    shares none with other threads. With this call, all threads share one heap.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

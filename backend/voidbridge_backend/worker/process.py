@@ -1,7 +1,7 @@
-"""The process that owns a device: it holds its engine between jobs and runs one shot at a time.
+"""The process that owns a device. It keeps its engine between jobs and runs one shot at a time.
 
-It reads orders from standard input and says what happens on standard output, one JSON object a line. A crash
-here is the end of one attempt at one job, and of nothing else. End of input means: stop at the next step.
+It reads orders from standard input and writes events to standard output, one JSON object per line. A crash here
+ends one attempt at one job and nothing else. At the end of input it stops at the next step.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from . import malloc
 log = logging.getLogger("voidbridge.worker")
 
 REPORT_EVERY_S = 0.1
-"""Progress is not news more often than this."""
+"""Minimum seconds between progress events."""
 PR_SET_PDEATHSIG = 1
 EXIT_UNUSABLE = 75
-"""The device cannot be used from this process any more."""
+"""Exit code: this process can no longer use the device."""
 
 
 class JobProgress:
-    """The engine's `Watch`: says where the job is, and stops it when it was cancelled."""
+    """The engine's `JobContext`: reports progress and stops a cancelled job."""
 
     def __init__(self, say: Callable[..., None], cancelled_future: Future[None]) -> None:
         self._say = say
@@ -63,7 +63,7 @@ class JobProgress:
         elif now - self._said < REPORT_EVERY_S and done != of:
             return
         self._said = now
-        since = done - self._first  # a stage may go on after another, as one that compiles
+        since = done - self._first  # a stage may continue after another one, such as compiling
         left = (now - self._began) / since * (of - done) if since > 0 else -1.0
         self._say("progress", stage=stage, step=done, of=of, seconds_left=round(left, 1))
 
@@ -73,7 +73,7 @@ class JobProgress:
 
 
 class CancelledJobs:
-    """The jobs that are to stop. Told of on one thread, heeded on another."""
+    """The cancelled jobs. One thread adds them, another reads them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ class CancelledJobs:
         self._all = False
 
     def of(self, job: str) -> Future[None]:
-        """Done as soon as this job is to stop."""
+        """Returns a future that is done once this job should stop."""
         with self._lock:
             return self._of(job)
 
@@ -90,14 +90,14 @@ class CancelledJobs:
             _complete(self._of(job))
 
     def stop_all(self) -> None:
-        """Those that are still to come too."""
+        """Cancels all jobs, including future ones."""
         with self._lock:
             self._all = True
             for future in self._jobs.values():
                 _complete(future)
 
     def forget(self, job: str) -> None:
-        """What was said of an earlier run of this job is not meant for the next."""
+        """Removes a job, so that an old cancel does not stop its next run."""
         with self._lock:
             self._jobs.pop(job, None)
 
@@ -114,7 +114,7 @@ def _complete(future: Future[None]) -> None:
 
 
 class Worker:
-    """Obeys orders until there are no more."""
+    """Executes orders until the input ends."""
 
     def __init__(self, say: Callable[..., None]) -> None:
         self._say = say
@@ -124,13 +124,13 @@ class Worker:
         self._engines: dict[tuple[str, str], Any] = {}
 
     def receive(self, lines: Any) -> None:
-        """Reads orders; runs on a thread of its own, so that a cancel is heard in the middle of a job."""
+        """Reads orders on its own thread, so that a cancel arrives in the middle of a job."""
         for line in lines:
             order = json.loads(line)
             if order["do"] == "cancel":
                 self._unwanted.stop(order["job"])
             else:
-                # A cancel that crossed the end of its job is not meant for the next run of the same.
+                # A cancel that crossed the end of its job does not apply to the next run.
                 self._unwanted.forget(order.get("job", ""))
                 self._orders.put(order)
         self._unwanted.stop_all()
@@ -160,7 +160,7 @@ class Worker:
         self._say("ready", device=setup["device"])
 
     def _prepare(self, operation: str, engine: str) -> None:
-        """Has an engine ready whose job is on its way. What is wrong with it the job meets again, and says."""
+        """Loads the engine of an announced job. Errors are ignored, because the job meets and reports them."""
         self._failure(lambda: self._engine(operation, engine))
         self._say("prepared")
 
@@ -179,12 +179,12 @@ class Worker:
                 self._say("done")
 
     def _failure(self, work: Callable[[], object]) -> VoidbridgeError | None:
-        """Does the work; what it failed of. A device that is lost ends this process. Raises `JobCancelled`."""
+        """Runs `work` and returns its error. A lost device ends this process. Raises `JobCancelled`."""
         try:
             work()
         except JobCancelled:
             raise
-        except Exception as error:  # whatever it is, the next job has a worker
+        except Exception as error:  # after any error, the next job still has a worker
             log.exception("failed")
             if lost := self._lost(error):
                 self._give_up(lost)
@@ -197,10 +197,10 @@ class Worker:
         return device.lost(error, self._setup["device"])
 
     def _give_up(self, error: DeviceFailed) -> None:
-        """This process is of no more use; another takes its place."""
+        """Ends this process, so that a new one takes its place."""
         log.error("%s; this process ends", error.text)
         self._say("unusable", text=error.text)
-        os._exit(EXIT_UNUSABLE)  # what would be tidied up on the device hangs or fails as well
+        os._exit(EXIT_UNUSABLE)  # cleanup on the device would hang or fail as well
 
     def _shot(self, order: dict[str, Any]) -> None:
         from voidbridge_backend.render.decode_limits import DecodeLimits
@@ -249,7 +249,7 @@ def renderer(operation: str) -> Callable[..., dict[str, Any]]:
 
 
 def _translated(error: Exception) -> VoidbridgeError:
-    """What a job failed of, for the artist."""
+    """Converts an exception to an error for the artist."""
     if isinstance(error, VoidbridgeError):
         return error
     if isinstance(error, MemoryError):
@@ -265,7 +265,7 @@ def main() -> None:
     malloc.keep_large_blocks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
     log_format.setup(sys.stderr)
-    # OpenEXR prints its warnings on standard output; the daemon must hear nothing but us there.
+    # OpenEXR prints warnings on standard output, but the daemon may read only events there.
     ours = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     lock = threading.Lock()
@@ -280,7 +280,7 @@ def main() -> None:
 
 
 def _die_with_parent() -> None:
-    """A worker whose daemon is killed goes with it, and frees its device at once."""
+    """Ends the worker together with a killed daemon, which frees the device at once."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

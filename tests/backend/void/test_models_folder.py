@@ -56,7 +56,7 @@ def test_a_whole_folder_is_right_in_every_part(folder: Path, capsys: Say) -> Non
         "prompts": "missing",
     }
     assert parts["pass 1"]["size"] == (folder / PASSES[1]).stat().st_size
-    assert "tensors as they should be" in parts["pass 1"]["text"]
+    assert "tensors are correct" in parts["pass 1"]["text"]
     assert parts["pass 1"]["fingerprint"] != parts["pass 2"]["fingerprint"]
 
 
@@ -96,7 +96,7 @@ def pickled(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "state", "said"),
     [
-        (cut_short, "wrong", "no readable safetensors"),
+        (cut_short, "wrong", "not a readable safetensors"),
         (of_another_model, "wrong", "tensors are missing"),
         (pickled, "missing", "pickles are not opened"),
     ],
@@ -118,14 +118,14 @@ def test_weights_cannot_be_judged_without_the_configurations(folder: Path, capsy
     _, parts, error = listed(capsys, folder)
     assert parts["autoencoder"]["state"] == "missing"
     assert parts["pass 1"]["state"] == parts["text encoder"]["state"] == "unknown"
-    assert "config.json is not there" in error["text"]
+    assert "config.json is missing" in error["text"]
 
 
 def test_a_changed_byte_is_found_where_the_sha256_is_known(folder: Path, capsys: Say) -> None:
     path = folder / PASSES[1]
     (folder / SUMS).write_text(f"{sha256(path)}  {PASSES[1]}\n")
     assert sums(folder) == {PASSES[1]: hashlib.sha256(path.read_bytes()).hexdigest()}
-    assert "has its SHA-256" in listed(capsys, folder, "--sha256")[1]["pass 1"]["text"]
+    assert "matches its SHA-256" in listed(capsys, folder, "--sha256")[1]["pass 1"]["text"]
     changed = bytearray(path.read_bytes())
     changed[-1] ^= 1
     path.write_bytes(changed)
@@ -137,7 +137,7 @@ def test_a_changed_byte_is_found_where_the_sha256_is_known(folder: Path, capsys:
 
 def test_sums_of_another_form_are_refused(folder: Path, capsys: Say) -> None:
     (folder / SUMS).write_text("MD5 (x) = 12\n")
-    with pytest.raises(ModelMissing, match="sha256sum did not write"):
+    with pytest.raises(ModelMissing, match="has an invalid line"):
         inventory(folder)
 
 
@@ -291,7 +291,7 @@ def test_bytes_that_were_not_announced_are_not_kept(folder: Path, tmp_path: Path
     here = tmp_path / "here"
     with (
         hub(folder, damaged=PASSES[1]) as (api, _),
-        pytest.raises(ModelMissing, match=r"void_pass1\.safetensors arrived with another SHA-256"),
+        pytest.raises(ModelMissing, match=r"void_pass1\.safetensors arrived with a SHA-256 other"),
     ):
         models.fetch(here, lambda text: None, api)
     assert not (here / PASSES[1]).exists()

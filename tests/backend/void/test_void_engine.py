@@ -239,7 +239,7 @@ def test_the_engine_is_made_by_its_name_with_the_folder_s_options(
     [
         ({"heigth": 48}, "heigth"),
         ({"height": 50}, "height is 50"),
-        ({"height": "48"}, "no int"),
+        ({"height": "48"}, "not a valid int"),
         ({"window": 25}, "window of 25"),
         ({"overlap": 24, "window": 21}, "overlap by 24"),
         ({"overlap": 12}, "overlap by 12"),

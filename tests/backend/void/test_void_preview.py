@@ -76,8 +76,8 @@ def test_a_preview_asks_half_as_much_or_less_and_says_so(tiny: Path, small_clip:
     asked, said, looked_at = done(RemoveSettings(engine="void", passes=2, quality="preview"))
     assert asked * 2 <= full
     assert said == [
-        "preview quality: 3 steps instead of 6, and blocks that are left out; "
-        "the final result wants the quality full"
+        "preview quality: 3 steps instead of 6, and reused blocks; "
+        "use the quality full for the final result"
     ]
     assert list(looked_at) == list(final)
     assert all(np.isfinite(looked_at[frame]).all() for frame in final)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def make(device: str, models: Path | None) -> Engine:
-    """The engine with the models in `models`, for `device` ("cpu", "cuda:0").
+    """Creates the engine with the models in `models`, for `device` ("cpu", "cuda:0").
 
-    Raises `ModelMissing` naming every file that is not there, `BadSetting` for options that cannot be,
-    `EngineFailed` when this machine fails the self-test.
+    Raises `ModelMissing` with every missing file, `BadSetting` for invalid options, and `EngineFailed` if this
+    machine fails the self-test.
     """
     from . import options, selftest, weights
     from .engine import Void

@@ -1,6 +1,6 @@
-"""Blocks of a network as compiled code, until compiling them fails.
+"""Compiles blocks of a network, and falls back to uncompiled blocks if that fails.
 
-It changes how fast they are and the rounding of their numbers, nothing else; so a failure costs time and no job.
+Compiling changes only speed and rounding, so a failure costs time and no job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from voidbridge_backend.engines.base import JobContext
 from voidbridge_protocol.errors import JobCancelled
 
 GRAPHS = 64
-"""Pieces of code that one kind of block may become, for its widths and kinds of input; torch stops at 8.
+"""Maximum number of compiled variants of one kind of block, for its widths and kinds of input; torch stops at 8.
 
 The transformer needs 4, the autoencoder about 30.
 """
@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 
 class Compiled:
-    """Some blocks of one network. `what` and `option` tell a person about it, "the transformer" and "compile"."""
+    """Some blocks of one network. `what` and `option` name it in messages: "the transformer" and "compile"."""
 
     def __init__(self, what: str, option: str, blocks: Iterable[nn.Module]) -> None:
         self.what, self.option = what, option
@@ -39,12 +39,12 @@ class Compiled:
         self._watch: JobContext | None = None
 
     def begin(self, watch: JobContext, backend: str = "inductor") -> None:
-        """Compile each block's `forward` when it is next run, without breaks, for any length.
+        """Compiles each block's `forward` at its next run, without graph breaks, for any length.
 
-        Not the module: its hooks, by which work is watched and stopped, stay outside of what is compiled.
-        Blocks of one kind are one piece of code and share what is compiled for it. Compiling is a
-        stage of its own to `watch`: it takes a minute and more, in which nothing else is heard of. Where it
-        fails `watch` is warned, in each job, and the blocks run as they are.
+        It compiles no module: the module's hooks, which watch and stop the work, stay outside the compiled
+        code. Blocks of one kind share their code. Compiling is its own stage for `watch`, because it takes a
+        minute or more without other progress. If it fails, `watch` gets a warning in each job, and the blocks
+        run uncompiled.
         """
         self._watch = watch
         if self._trouble:
@@ -57,7 +57,9 @@ class Compiled:
             self.is_on = self._is_wrapped = True
 
     def run(self, work: Callable[[], Answer], give_up: Callable[[], None] = lambda: None) -> Answer:
-        """What `work` answers, which runs the blocks. It is done again, after `give_up`, when compiling fails."""
+        """Runs `work`, which uses the blocks, and returns its result. If compiling fails, calls `give_up` and
+        runs it again.
+        """
         if self.is_on:
             try:
                 with torch._dynamo.config.patch(recompile_limit=GRAPHS), self._announced():
@@ -65,16 +67,16 @@ class Compiled:
             except (TorchDynamoException, FailOnRecompileLimitHit) as error:
                 self._fail(error)
                 give_up()
-        # Forwards stay wrapped: others may have wrapped them once more.
+        # The forwards stay wrapped, because others may have wrapped them again.
         with torch.compiler.set_stance("force_eager") if self._is_wrapped else nullcontext():
             return work()
 
     @contextmanager
     def _announced(self) -> Iterator[None]:
-        """Within it the watch is told whenever torch begins to compile, in the middle of a stage too."""
+        """Reports to the job context whenever torch begins to compile, even in the middle of a stage."""
 
         def begins(_: object) -> None:
-            # torch would take it for a failure of its own; the next step raises it again.
+            # torch would report it as its own failure; the next step raises it again
             with suppress(JobCancelled):
                 if self._watch:
                     self._watch.step(f"compiling {self.what}", 0, 0)
@@ -90,7 +92,7 @@ class Compiled:
         said = " ".join(str(error).split())
         self._trouble = (
             f"{self.what} could not be compiled and runs slower ({said[:200]}); "
-            f'set "{self.option}": "off" in voidbridge.json to leave it out'
+            f'set "{self.option}": "off" in voidbridge.json to disable compiling'
         )
         if self._watch:
             self._watch.warn(self._trouble)

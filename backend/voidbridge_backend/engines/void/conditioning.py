@@ -1,7 +1,7 @@
-"""What the model is told about a shot: the plate, and where something is to be removed.
+"""Prepares the model's inputs for a shot: the plate, and the pixels to remove.
 
-Tensors are [batch, channels, frames, height, width]. Plates are float32 in [-1, 1] for what a display can
-show; masks are float32 in [0, 1] with 0 remove, 1 keep.
+Tensors are [batch, channels, frames, height, width]. Plates are float32; -1 to 1 is the displayable range.
+Masks are float32 in [0, 1], with 0 remove and 1 keep.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ import torch
 from torch import Tensor
 
 Levels = Literal["tri", "reference"]
-"""How many levels of the quadmask the second pass is told apart; see `mask_levels`."""
+"""Number of quadmask levels that the second pass distinguishes; see `mask_levels`."""
 
 AFFECTED = 1 - torch.tensor(127 / 255)
-"""The mask's value where pixels are affected: 128/255, one float32 step below the nearest to it."""
+"""The mask's value for affected pixels: 128/255, one float32 step below the nearest to it."""
 
 AUGMENTATION = 0.0563
-"""How much unit noise is added to the plate before it is encoded, in units of [-1, 1].
+"""Standard deviation of noise added to the plate before encoding, in units of [-1, 1].
 
-The model was trained with about exp(-3) of it, and was never shown a plate without.
+The model was trained with about exp(-3) of it, and never saw a plate without.
 """
 
 BLACK = -1.0
-"""A plate's value that gets no noise: exactly the black that stands for pixels taken out."""
+"""Plate value that gets no noise: exactly the black that marks removed pixels."""
 
 
 def mask_levels(quadmask: Tensor, levels: Levels = "tri") -> Tensor:
-    """The autoencoder's view of a quadmask: float32, same shape, of codes 0, 63, 127 and 255 (any number type).
+    """Converts a quadmask for the autoencoder: float32, same shape, from codes 0, 63, 127 and 255 (any number
+    type).
 
-    "tri": three levels, as the model was trained: remove and overlap 0, affected 128/255, keep 1.
-    "reference": two levels, as the published script of the second pass does it: affected is removed too.
-    Values between the codes go to the nearer one, so that averaged masks still have these levels only.
+    "tri": three levels, as in training: remove and overlap 0, affected 128/255, keep 1. "reference": two
+    levels, as in the published script of the second pass: affected is removed too. Values between the codes go
+    to the nearer one, so averaged masks still have only these levels.
     """
     value = quadmask.to(torch.float32)
     keep = torch.ones_like(value)
@@ -41,13 +42,13 @@ def mask_levels(quadmask: Tensor, levels: Levels = "tri") -> Tensor:
 
 
 def augmented(plate: Tensor, noise: Tensor) -> Tensor:
-    """`plate` with `AUGMENTATION` times `noise` (standard normal, same shape) on it, except where it is black."""
+    """Adds `AUGMENTATION` times `noise` (standard normal, same shape) to `plate`, except on black pixels."""
     return plate + torch.where(plate == BLACK, 0.0, noise * AUGMENTATION)
 
 
 def without_removed(plate: Tensor, mask: Tensor) -> Tensor:
-    """`plate` [b, 3, t, h, w] with black where `mask` [b, 1, t, h, w] says remove.
+    """Returns `plate` [b, 3, t, h, w] with black where `mask` [b, 1, t, h, w] says remove.
 
-    The published scripts can do this and by default do not: the model is shown the object.
+    The published scripts offer this but do not use it by default: the model sees the object.
     """
     return torch.where(mask < 0.5, BLACK, plate)

@@ -1,4 +1,4 @@
-"""One answer of the transformer: which way the latents of one window are to change.
+"""One evaluation of the transformer: the velocity of the latents of one window.
 
 The network is diffusers' `CogVideoXTransformer3DModel` with 48 input channels: 16 noisy latents, 16 latents of
 the mask, 16 of the plate. Tensors are [1, frames, channels, height, width] in latents.
@@ -23,14 +23,14 @@ from .compiled import Compiled
 from .kernels import Attention
 
 PIXELS_PER_PATCH = 16
-"""The transformer's tokens are squares of this many pixels; frames have to be whole multiples of it."""
+"""Edge in pixels of a transformer token; frame sizes are whole multiples of it."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """What is said about the shot, as embeddings [1, 226, width] on any device.
+    """The prompt as embeddings [1, 226, width], on any device.
 
-    `negative` is what guidance leads away from; it is not looked at with a guidance of 1.
+    `negative` is the prompt that guidance leads away from; guidance 1 ignores it.
     """
 
     prompt: Tensor
@@ -57,12 +57,12 @@ class Conditions:
         return Conditions(self.mask.to(device), self.plate.to(device))
 
     def in_run(self, run: slice) -> Tensor:
-        """[1, run, 32, h/8, w/8]: what is concatenated to the noisy latents."""
+        """[1, run, 32, h/8, w/8]: the channels to concatenate to the noisy latents."""
         return torch.cat([self.mask[:, run], self.plate[:, run]], dim=2)
 
 
 class Denoiser:
-    """The transformer, wherever it is at the time, with its positions cached. (diffusers has no types.)"""
+    """The transformer, on its current device, with cached positions. (diffusers has no types.)"""
 
     def __init__(self, network: Any, attention: Attention = "torch") -> None:
         self.network = network
@@ -72,11 +72,12 @@ class Denoiser:
 
     @contextmanager
     def reusing(self, change: float) -> Iterator[None]:
-        """Within it, the first block's answer decides at each step whether the others are asked.
+        """Within it, the first block's output decides at each step if the other blocks are evaluated.
 
-        Where it differs by less than `change`, as a part of itself, from the last time that all were asked, what
-        they added then is added again (first-block cache, of ParaAttention). This is not lossless, and the host
-        waits once more in a step. 0 always asks all. For each part of a clip, three answers of a block are kept.
+        If it differs from the last full evaluation by less than `change`, as a fraction of itself, the others'
+        last contribution is added again (first-block cache, of ParaAttention). This is not lossless, and the
+        host waits once more per step. 0 always evaluates all blocks. For each part of a clip, three outputs of
+        a block are kept.
         """
         if not change:
             yield
@@ -97,11 +98,11 @@ class Denoiser:
         guidance: float,
         part: str = "",
     ) -> Tensor:
-        """The velocity of `latents` [1, t, 16, h, w] at `timestep`, float32, on the latents' own device.
+        """Returns the velocity of `latents` [1, t, 16, h, w] at `timestep`, float32, on the latents' own device.
 
-        `known` is `Conditions.in_run` of the same frames, an even number of them. With a guidance of 1
-        the network is asked once, otherwise once for a batch of two: [negative, prompt]. `part` tells windows
-        and tiles from each other, whose answers are not to be used for another (`reusing`).
+        `known` is `Conditions.in_run` of the same frames, an even number of them. Guidance 1 evaluates the
+        network once; otherwise it evaluates a batch of two: [negative, prompt]. `part` identifies the window or
+        tile, so that cached outputs are not used for another (`reusing`).
         """
         network = self.network
         seen = torch.cat([latents.to(network.device), known.to(network.device)], dim=2)
@@ -132,24 +133,24 @@ class Denoiser:
             return answer
 
     def _forget(self) -> None:
-        """What is kept for another step may be half of an answer that broke off."""
+        """Clears the cache, which may hold part of an interrupted evaluation."""
         if self.network.is_cache_enabled:
             self.network._reset_stateful_cache()
 
     @property
     def blocks(self) -> int:
-        """How many blocks the transformer has."""
+        """The number of transformer blocks."""
         return len(self.network.transformer_blocks)
 
     def parts(self) -> list[Any]:
-        """What a step consists of, in small pieces; within a compiled block nothing can be called back."""
+        """The modules of a step, in small pieces. A compiled block allows no callbacks inside."""
         blocks = self.network.transformer_blocks
         if self.compiled.is_on:
             return list(blocks)
         return [part for block in blocks for part in (block.attn1, block.ff)]
 
     def positions(self, frames: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Rotary cosines and sines [tokens, head size] of a window of latents; time starts at 0 in each."""
+        """Returns rotary cosines and sines [tokens, head size] of a window of latents; time starts at 0 in each."""
         key = (frames, height, width)
         if key not in self._positions or self._positions[key][0].device != self.network.device:
             self._positions[key] = self._computed_positions(*key)
@@ -161,9 +162,9 @@ class Denoiser:
         most = (config.sample_height // config.patch_size, config.sample_width // config.patch_size)
         if grid[0] > most[0] or grid[1] > most[1]:
             raise EngineFailed(
-                f"{width * 8} x {height * 8} pixels are more than the model has positions for: "
+                f"{width * 8} x {height * 8} pixels exceed the model's largest size of "
                 f"{most[1] * PIXELS_PER_PATCH} x {most[0] * PIXELS_PER_PATCH}",
-                "Let it see the region at a smaller size.",
+                "Choose a smaller size for the region.",
             )
         cosines, sines = get_3d_rotary_pos_embed(
             embed_dim=config.attention_head_dim,
@@ -178,7 +179,7 @@ class Denoiser:
 
 
 def guided(answer: Tensor, guidance: float) -> Tensor:
-    """Away from the negative prompt and past the prompt; the answer itself where there is only one.
+    """Applies guidance: away from the negative prompt and past the prompt. A single output is returned unchanged.
 
     Classifier-free guidance (Ho and Salimans 2022) on a batch of [negative, prompt].
     """

@@ -1,8 +1,8 @@
-"""The finished picture once more at the plate's resolution, in tiles of the size that the model knows.
+"""Refines the finished picture at the plate's resolution, in tiles of the model's own size.
 
-The low-resolution result is enlarged, a little noise is put on it, and the last steps are done again. All tiles
-cut their noise from one field and are blended after every step, so that none of them shows (MultiDiffusion,
-arXiv 2302.08113). Latents are [1, frames, 16, h/8, w/8], float32, on the CPU; the device sees one tile.
+The low-resolution result is enlarged, gets a little noise, and goes through the last steps again. All tiles cut
+their noise from one field and are blended after every step, so no tile edge shows (MultiDiffusion, arXiv
+2302.08113). Latents are [1, frames, 16, h/8, w/8], float32, on the CPU; the device holds one tile.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from voidbridge_backend.engines.base import Clip, Pixels, Quadmask
 from .sampling import Predict
 
 OVERLAP = 16
-"""Latents that neighbouring tiles share at least, 128 pixels."""
+"""Minimum overlap of neighboring tiles in latents: 128 pixels."""
 
 FINEST = 4
-"""The picture is enlarged at most so many times."""
+"""Maximum enlargement of the picture."""
 
 Place = tuple[slice, slice]
 """Rows and columns of a tile, in latents."""
@@ -34,14 +34,16 @@ PredictTile = Callable[[Tensor, slice, Place, int], Tensor]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tiles of `tile` latents (height, width) over a picture of `size`; one where the picture is no larger."""
+    """Tiles of `tile` latents (height, width) over a picture of `size`; one if the picture is no larger."""
 
     size: tuple[int, int]
     tile: tuple[int, int]
 
     @property
     def places(self) -> list[Place]:
-        """Every tile, row by row. Starts are even: the transformer takes latents in squares of two."""
+        """Returns every tile, row by row. Starts are even, because the transformer takes latents in squares of
+        two.
+        """
         rows, columns = (
             _starts(size, tile) for size, tile in zip(self.size, self.tile, strict=True)
         )
@@ -56,7 +58,9 @@ class Tiling:
         ]
 
     def tiled(self, predict: PredictTile) -> Predict:
-        """`predict` for whole pictures: the blended answers of all tiles; of a single one its answer as it is."""
+        """Returns `predict` for whole pictures: the blended outputs of all tiles, or the unchanged output of a
+        single tile.
+        """
         places = self.places
 
         def whole(latents: Tensor, run: slice, timestep: int) -> Tensor:
@@ -74,16 +78,16 @@ class Tiling:
 
 
 def enlargement(region: tuple[int, int], model: tuple[int, int]) -> int:
-    """How many times larger than the model's size a region of the plate is, rounded up, at most `FINEST`.
+    """Returns how many times larger a plate region is than the model's size, rounded up, at most `FINEST`.
 
-    A whole number, so that one frame of the small picture becomes one of the large one in place.
+    It is a whole number, so that each small frame maps exactly onto a large one.
     """
     ratio = max(length / seen for length, seen in zip(region, model, strict=True))
     return min(max(int(np.ceil(ratio)), 1), FINEST)
 
 
 class Smaller:
-    """A clip at `times` less height and width: what the model is shown before the detail is added."""
+    """A clip with height and width divided by `times`: the model's view before the detail pass."""
 
     def __init__(self, clip: Clip, times: int) -> None:
         self.clip, self.times = clip, times
@@ -94,13 +98,13 @@ class Smaller:
         return self.clip.frames
 
     def plate(self, frame: int) -> Pixels:
-        """Means of squares of pixels."""
+        """Averages squares of pixels."""
         blocks = self.clip.plate(frame).reshape(*self._squares(), 3)
         mean: Pixels = blocks.mean(axis=(1, 3), dtype=np.float32)
         return mean
 
     def quadmask(self, frame: int) -> Quadmask:
-        """Removed where any of a square's pixels is, else affected where any is."""
+        """Returns remove if any pixel of a square is removed, otherwise affected if any is affected."""
         least: Quadmask = self.clip.quadmask(frame).reshape(self._squares()).min(axis=(1, 3))
         return least
 
@@ -112,7 +116,7 @@ class Smaller:
 
 
 def enlarged(frames: Iterator[Tensor], size: tuple[int, int]) -> Iterator[Tensor]:
-    """Decoded frames [1, 3, 1, h, w] at `size` (height, width), by bicubic interpolation."""
+    """Enlarges decoded frames [1, 3, 1, h, w] to `size` (height, width) by bicubic interpolation."""
     for frame in frames:
         if frame.shape[-2:] == size:
             yield frame
@@ -129,7 +133,7 @@ def _starts(length: int, tile: int) -> list[int]:
 
 
 def _tent(span: slice, like: Tensor) -> Tensor:
-    """Rises from both ends: 1, 2, 3, 2, 1."""
+    """Weights that rise from both ends: 1, 2, 3, 2, 1."""
     length = span.stop - span.start
     rise = torch.arange(1, length + 1, device=like.device, dtype=like.dtype)
     return torch.minimum(rise, rise.flip(0))

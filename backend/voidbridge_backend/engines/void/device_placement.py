@@ -1,4 +1,4 @@
-"""Brings networks to the device and takes them away again, as a memory plan says."""
+"""Moves networks to the device and away from it, according to a memory plan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .memory import Plan
 
 
 class DevicePlacement:
-    """One device. Networks are known by themselves; one that was never brought here costs nothing."""
+    """One device and the networks on it. A network that was never moved here costs nothing."""
 
     def __init__(self, device: str) -> None:
         self.device = torch.device(f"{device}:0" if device == "cuda" else device)
@@ -24,7 +24,7 @@ class DevicePlacement:
         return self.device.type == "cpu"
 
     def free(self) -> int:
-        """Bytes that a job could have, were everything of ours taken away first."""
+        """Returns the bytes available to a job if all of this engine's networks left the device."""
         return int(
             torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)
         )
@@ -33,8 +33,8 @@ class DevicePlacement:
     def working(self, network: Any, plan: Plan, *, in_blocks: bool = False) -> Iterator[None]:
         """Within it, `network` computes on the device. With `in_blocks` it may be streamed there.
 
-        Weights are copied there and dropped again; the originals stay mapped from their files, so
-        that going home copies nothing.
+        Weights are copied to the device and dropped afterwards. The originals stay mapped from their files, so
+        moving away copies nothing.
         """
         if self.is_cpu:
             yield
@@ -51,7 +51,7 @@ class DevicePlacement:
                 self._take_away(network)
 
     def clear(self) -> None:
-        """Take everything away that was brought, and forget what is streamed; that is not to be used again."""
+        """Removes everything from the device and forgets streamed networks, which must not be used again."""
         for network, _ in list(self._at_home.values()):
             self._take_away(network)
         self._streamed.clear()

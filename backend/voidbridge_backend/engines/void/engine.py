@@ -1,4 +1,4 @@
-"""The engine `void`: one job from a clip to frames, with networks that stay loaded between jobs."""
+"""The engine `void`: runs one job from a clip to frames, and keeps its networks loaded between jobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .vae import Vae
 
 VERSION = 1
 CACHE = "prompts"
-"""Folder in the models folder that embeddings of prompts are kept in."""
+"""Folder in the models folder for prompt embeddings."""
 
 
 class Void:
@@ -37,7 +37,7 @@ class Void:
     name = "void"
 
     def __init__(self, models: Path, device: str = "cpu", options: Options | None = None) -> None:
-        """Raises `ModelMissing` when `models` lacks anything that one pass needs."""
+        """Raises `ModelMissing` if `models` lacks a file that one pass needs."""
         self.models = weights.require(models, 1)
         self.options = options or Options()
         self.placement = DevicePlacement(device)
@@ -53,27 +53,30 @@ class Void:
         self._plan: Plan | None = None
 
     def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
-        """The model's own size, upright for an upright region; a whole multiple of it where detail is wanted."""
+        """Returns the model's own size, upright for an upright region, or a whole multiple of it for the detail
+        pass.
+        """
         high, wide = self._size(height, width)
         times = enlargement((height, width), (high, wide)) if settings.detail else 1
         return InputSpec("model", (high * times, wide * times))
 
     def seen(self, footage: Footage, settings: RemoveSettings) -> Footage:
-        """What the model's passes see of `footage`: without detail, that itself."""
+        """Returns the model's view of `footage`; without the detail pass, `footage` itself."""
         times = footage.height // self._size(footage.height, footage.width)[0]
         if not settings.detail or times <= 1:
             return footage
         return Footage(Smaller(footage.clip, times), footage.frames, self.options.window)
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
-        """The model's size for a picture of these proportions."""
+        """Returns the model's size for a picture of these proportions."""
         size = (self.options.height, self.options.width)
         return size if (height > width) == (size[0] > size[1]) else size[::-1]
 
     def describe(self) -> dict[str, Any]:
-        """Fingerprints of the weights, options, device and versions. Reads samples of every file once.
+        """Returns fingerprints of the weights, options, device and versions. Reads samples of every file once.
 
-        The same before and after a job: the memory plan depends on the moment and is told to the watcher.
+        The value is the same before and after a job. The memory plan depends on the moment, so it goes to the
+        job context.
         """
         self._prints = self._prints or networks.fingerprints(self.models)
         return {
@@ -94,7 +97,7 @@ class Void:
     def remove(
         self, clip: Clip, settings: RemoveSettings, watch: JobContext
     ) -> Iterator[tuple[int, Pixels]]:
-        """See `Engine.remove`. The model is shown the hole's frames and as many around them as it takes."""
+        """See `Engine.remove`. The model sees the hole's frames and as many around them as fit."""
         holes = [index for index, frame in enumerate(clip.frames) if clip.has_hole(frame)]
         if not holes:
             return
@@ -122,14 +125,14 @@ class Void:
                 if failed is not None or self._plan is None:
                     raise self._out_of_plans(footage, settings, failed, said) from error
                 failed = self._plan
-            # Out of the clause, where the error no longer holds on to what filled the memory.
+            # Outside the clause, because the error there still references the tensors that filled the memory.
             frames = iter(())
             self._let_go()
             self._plan = None
             watch.warn(f"memory ran out with the plan {failed.name} ({said}); trying a smaller one")
 
     def load(self, passes: int, watch: JobContext) -> None:
-        """Read the networks that a job needs and that are not here yet; says so only when there are any."""
+        """Loads the networks that a job needs and that are not loaded yet. Reports a step only if there are any."""
         lacking = [number for number in range(1, passes + 1) if number not in self._denoisers]
         of = len(lacking) + (self._vae is None)
         for done, number in enumerate(lacking):
@@ -161,7 +164,7 @@ class Void:
         watch: JobContext,
         failed: Plan | None = None,
     ) -> Plan:
-        """How this job uses the device's memory, smaller than `failed`. Raises `OutOfMemory` with the numbers."""
+        """Returns this job's memory plan, smaller than `failed`. Raises `OutOfMemory` with the numbers."""
         if self.placement.is_cpu:
             found = memory.on_cpu(failed)
         elif self.options.plan is not None and failed is None:
@@ -176,7 +179,7 @@ class Void:
         return found
 
     def _let_go(self) -> None:
-        """Drop what was made ready for a plan; reading it again only maps files."""
+        """Drops everything prepared for a plan; reading it again only maps files."""
         self.placement.clear()
         self._denoisers.clear()
         self._vae = None
@@ -200,7 +203,7 @@ class Void:
         return OutOfMemory(f"memory ran out at {size}, with the plans {tried}: {said}{numbers}")
 
     def demand(self, footage: Footage, settings: RemoveSettings) -> Demand:
-        """What a job on `footage`, as the passes see it, asks of the device's memory."""
+        """Returns the memory demand of a job on `footage`, as the passes see it."""
         vae, denoiser = self.vae(), self.denoiser(1)
         guided = self.options.guidance != 1 or (
             settings.passes == 2 and self.options.second_guidance != 1
@@ -230,7 +233,7 @@ def _type(precision: str, is_cpu: bool) -> torch.dtype:
 
 
 def _memory_trouble(error: Exception) -> str | None:
-    """What an allocator said when it had nothing left; None for any other error."""
+    """Returns the message of an out-of-memory error, or None for any other error."""
     if isinstance(error, MemoryError):
         return "the machine's memory"
     # On a CPU, torch raises no type of its own.

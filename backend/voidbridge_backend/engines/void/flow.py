@@ -1,7 +1,7 @@
-"""Where the pixels of one frame are in the next.
+"""Optical flow from one frame to the next.
 
-Pictures are [height, width, 3], uint8, RGB; flows are [2, height, width], float32, (right, down) in pixels, from
-the earlier picture to the later one, on the earlier one's grid.
+Pictures are [height, width, 3], uint8, RGB. Flows are [2, height, width], float32, (right, down) in pixels,
+from the earlier picture to the later one, on the earlier one's grid.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ DEAD_ZONE = 0.15
 
 
 class Dis:
-    """Dense inverse search (Kroeger et al. 2016), as OpenCV has it: no weights, milliseconds on a CPU."""
+    """Dense inverse search (Kroeger et al. 2016) from OpenCV: no weights, milliseconds on a CPU."""
 
     name = "dis"
 
     def __call__(self, earlier: Picture, later: Picture) -> Tensor:
-        # A search keeps what it found, and for pictures below some 45 pixels its settings too: a new one for each
+        # A search object keeps state, and for pictures below about 45 pixels also its settings. A new one per
         # pair makes the flow a function of its two pictures.
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         one, two = (
@@ -44,17 +44,17 @@ class Dis:
 
 
 class Steady:
-    """Holds flows back, pixel by pixel, until what was held back adds up to `DEAD_ZONE`.
+    """Holds flows back, pixel by pixel, until the held sum reaches `DEAD_ZONE`.
 
-    Flows that grain makes go to and fro and never add up; a slow pan does and is followed, in small jumps. (Asking
-    whether the flow back agrees tells nothing: grain misleads both ways alike.)
+    Flows from grain go to and fro and never add up. A slow pan does, and is followed in small jumps. A check of
+    the backward flow would not help: grain misleads both directions alike.
     """
 
     def __init__(self) -> None:
         self._held = torch.zeros(1)
 
     def __call__(self, flow: Tensor) -> Tensor:
-        """What of `flow` [2, h, w], and of all that came before it and was held back, is to be followed now."""
+        """Returns the flow to follow now, from `flow` [2, h, w] and everything held back before."""
         total = self._held + flow
         goes = total.square().sum(0) >= DEAD_ZONE**2
         self._held = torch.where(goes, 0.0, total)
@@ -62,7 +62,7 @@ class Steady:
 
 
 class Raft:
-    """RAFT (Teed and Deng 2020) as torchvision has it: a network that gives a list of ever better flows.
+    """RAFT (Teed and Deng 2020) from torchvision: a network that returns a list of increasingly accurate flows.
 
     `network` takes two [1, 3, h, w] in [-1, 1] whose sides are multiples of 8.
     """
@@ -90,12 +90,12 @@ class Raft:
 
 
 def raft_weights(models: Path) -> Path | None:
-    """The weights of RAFT in a models folder (`optical_flow/raft_large*.safetensors`), if there are any."""
+    """Returns RAFT's weights in a models folder (`optical_flow/raft_large*.safetensors`), or None."""
     return next(iter(sorted((models / "optical_flow").glob("raft_large*.safetensors"))), None)
 
 
 def best(models: Path | None, device: str) -> Dis | Raft:
-    """RAFT where both its weights and torchvision are there, else DIS."""
+    """Returns RAFT if both its weights and torchvision are installed, otherwise DIS."""
     path = raft_weights(models) if models is not None else None
     if path is None or importlib.util.find_spec("torchvision") is None:
         return Dis()

@@ -1,8 +1,8 @@
-"""Products of the transformer's large matrices in 8 bits: faster on cards that can, and not lossless.
+"""Computes the transformer's large products in 8 bits: faster on supported cards, but not lossless.
 
-Weights and inputs are float8_e4m3 with one scale for each row, float32; sums and results are not. Norms, embeddings
-and what steers the blocks stay as they are. Published for CogVideoX 5B on an H100 (diffusers-torchao): 75.3 s a
-video instead of 87.5, both compiled.
+Weights and inputs are float8_e4m3 with one float32 scale per row; sums and results are not. Norms, embeddings
+and modulation stay unchanged. Published for CogVideoX 5B on an H100 (diffusers-torchao): 75.3 s per video
+instead of 87.5 s, both compiled.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class EightBitLinear(nn.Module):
             self.scale.t(),
             F.ScalingType.RowWise,
             output_dtype=torch.bfloat16,
-            use_fast_accum=True,  # As torchao's dynamic 8 bits for inference.
+            use_fast_accum=True,  # Same as torchao's dynamic 8-bit inference.
         ).to(inputs.dtype)
         if self.bias is not None:
             answer = answer + self.bias
@@ -50,18 +50,18 @@ class EightBitLinear(nn.Module):
 
 
 def rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """[n, k] in 8 bits, and what each row is to be multiplied by, [n, 1], float32."""
+    """Returns [n, k] in 8 bits, and the scale of each row, [n, 1], float32."""
     wide = rows.float()
     scale = (wide.abs().amax(dim=-1, keepdim=True) / LARGEST).clamp(min=1e-12)
     return (wide / scale).clamp(-LARGEST, LARGEST).to(EIGHT_BIT), scale
 
 
 def require(device: torch.device) -> None:
-    """Raises `BadSetting` for a card, or a torch, that cannot multiply so. A CPU can, slowly."""
+    """Raises `BadSetting` if the card or torch cannot multiply in 8 bits. A CPU can, slowly."""
     if not hasattr(F, "scaled_mm"):
         raise BadSetting(
             f'"linears" is "fp8", which torch {torch.__version__} cannot compute',
-            "Install a newer torch, or take the option out of voidbridge.json.",
+            "Install a newer torch, or remove the option from voidbridge.json.",
         )
     if device.type != "cuda":
         return
@@ -70,12 +70,12 @@ def require(device: torch.device) -> None:
         raise BadSetting(
             f'"linears" is "fp8", and {device} has compute capability {found[0]}.{found[1]}; 8 bits '
             f"need {ADA[0]}.{ADA[1]}",
-            "Take the option out of voidbridge.json for this machine.",
+            "Remove the option from voidbridge.json on this machine.",
         )
 
 
 def replace_linears(blocks: Any, device: torch.device) -> None:
-    """Put the attention's and the feed-forward's products of each block into 8 bits. `device` does the rounding."""
+    """Replaces the attention and feed-forward products of each block by 8-bit ones. `device` does the rounding."""
     for block in blocks:
         for part in (block.attn1, block.ff):
             for name, linear in list(part.named_modules()):

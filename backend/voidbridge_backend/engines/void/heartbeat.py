@@ -1,4 +1,4 @@
-"""Calls back while a network is at work, so that a slow step can be watched and stopped."""
+"""Calls back during a network's work, so that a slow step can be watched and stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextmanager
 def pulsing(parts: Sequence[Any], pulse: Callable[[], None]) -> Iterator[None]:
-    """Within it `pulse` is called before each of these modules runs; what it raises gets through to the caller."""
+    """Within it, `pulse` is called before each of these modules runs. Its exceptions reach the caller."""
 
     def before(*_: object) -> None:
         pulse()

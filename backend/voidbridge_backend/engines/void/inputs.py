@@ -1,7 +1,7 @@
-"""A clip as tensors: the stretch that the model is shown, padded to a length that it can take.
+"""A clip as tensors: the range of frames for the model, padded to a valid length.
 
-Frames are read when they are asked for and not kept. Plates are [1, 3, t, h, w], float32, -1 to 1 for 0 to 1 of
-the clip's model space and not clamped; quadmasks are [1, 1, t, h, w], uint8 codes.
+Frames are read on demand and not kept. Plates are [1, 3, t, h, w], float32; -1 to 1 is 0 to 1 of the clip's
+model space, not clamped. Quadmasks are [1, 1, t, h, w], uint8 codes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .timeline import latents_of, mirrored, padded
 
 
 class Footage:
-    """`frames` of a clip, in order, forwards and backwards until they are `length` in number."""
+    """`frames` of a clip, in order, forwards and backwards until there are `length` of them."""
 
     def __init__(self, clip: Clip, frames: Iterable[int], window: int) -> None:
         self.clip = clip
@@ -31,7 +31,7 @@ class Footage:
         self._sources = mirrored(len(self.frames), self.length)
         if self.height % PIXELS_PER_PATCH or self.width % PIXELS_PER_PATCH:
             raise EngineFailed(
-                f"the model takes whole multiples of {PIXELS_PER_PATCH} pixels, "
+                f"the model needs whole multiples of {PIXELS_PER_PATCH} pixels, "
                 f"not {self.width} x {self.height}"
             )
 
@@ -40,18 +40,20 @@ class Footage:
         return latents_of(self.length)
 
     def plate(self, span: slice) -> Tensor:
-        """The plate of the padded frames in `span`."""
+        """Returns the plate of the padded frames in `span`."""
         pictures = [self.clip.plate(self.frames[index]) for index in self._sources[span]]
         return torch.from_numpy(np.stack(pictures)).permute(3, 0, 1, 2)[None] * 2 - 1
 
     def quadmask(self, span: slice) -> Tensor:
-        """The quadmask of the padded frames in `span`."""
+        """Returns the quadmask of the padded frames in `span`."""
         masks = [self.clip.quadmask(self.frames[index]) for index in self._sources[span]]
         return torch.from_numpy(np.stack(masks))[None, None]
 
 
 def grain(seed: int, span: slice, height: int, width: int) -> Tensor:
-    """Standard normal noise [1, 3, t, height, width] for the frames in `span`; a frame keeps its own."""
+    """Returns standard normal noise [1, 3, t, height, width] for the frames in `span`; each frame always gets
+    the same.
+    """
     drawn = [
         torch.randn((3, height, width), generator=seeded(seed, "grain", index))
         for index in range(span.start, span.stop)
@@ -60,6 +62,6 @@ def grain(seed: int, span: slice, height: int, width: int) -> Tensor:
 
 
 def pictures(pixels: Tensor) -> list[Pixels]:
-    """The frames [h, w, 3] in the clip's model space of decoded pixels [1, 3, t, h, w]; not clamped."""
+    """Returns decoded pixels [1, 3, t, h, w] as frames [h, w, 3] in the clip's model space, not clamped."""
     shown = (pixels[0] / 2 + 0.5).permute(1, 2, 3, 0)
     return [np.ascontiguousarray(frame.numpy()) for frame in shown]

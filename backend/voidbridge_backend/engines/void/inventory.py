@@ -1,6 +1,6 @@
-"""What a models folder has to hold, part by part: where it comes from, whether it is there, whether it is right.
+"""Lists the parts of a models folder: source, presence and correctness.
 
-Looks and reads; writes nothing and fetches nothing.
+It only reads; it writes and fetches nothing.
 """
 
 from __future__ import annotations
@@ -18,29 +18,27 @@ from .weights import BASE, PASSES, Shapes, Weights
 
 State = Literal["ok", "missing", "wrong", "unknown"]
 REPOSITORIES = {"base": "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP", "passes": "netflix/void-model"}
-"""Where the published files are, on huggingface.co."""
+"""The repositories of the published files on huggingface.co."""
 
 SUMS = "SHA256SUMS"
-"""A file of the models folder with what is known of the others, as `sha256sum` writes it."""
+"""A file in the models folder with known checksums of the others, in the format of `sha256sum`."""
 
 PUBLISHED = {
     f"{BASE}/tokenizer/spiece.model": (
         "d60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86"
     )
 }
-"""SHA-256 of published files that every T5 shares. A models folder may hold others, as a tiny one does."""
+"""SHA-256 of published files that every T5 shares. A models folder may hold others, such as a tiny model."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that the model is made of.
+    """One part of the model.
 
-    `path`      a file or a folder, below the models folder
-    `size`      bytes that are there; where nothing is, about as many as are published
-    `text`      what was found, or what is wrong with it
-    `source`    the repository on huggingface.co; empty for what is made here
-    `passes`    who needs it: 0 nobody, it saves time, 1 any job, 2 only a job of two passes
-    `print`     `Weights.fingerprint`; empty where there are no weights
+    `path` a file or a folder, below the models folder `size` bytes on disk; if missing, about the published
+    size `text` the finding, or the problem `source` the repository on huggingface.co; empty for parts made
+    locally `passes` 0 if optional (it saves time), 1 if every job needs it, 2 if only two-pass jobs do `print`
+    `Weights.fingerprint`; empty if there are no weights
     """
 
     name: str
@@ -75,9 +73,9 @@ NEEDED = {
 
 
 def inventory(models: Path, *, whole: bool = False) -> list[Part]:
-    """Every part, looked at. With `whole`, every byte of those files whose SHA-256 is known.
+    """Inspects every part. With `whole`, reads every byte of files with a known SHA-256.
 
-    Headers are compared with what the configurations ask for: names, shapes and types of all tensors.
+    Headers are compared with the configurations: names, shapes and types of all tensors.
     """
     known = sums(models)
     expected = _expected(models)
@@ -92,20 +90,20 @@ def inventory(models: Path, *, whole: bool = False) -> list[Part]:
 
 
 def files(models: Path, part: Part) -> tuple[list[Path], Weights | None]:
-    """The files of a part, and those of them that are weights. Raises `ModelMissing` for what is not there."""
+    """Returns the files of a part, and which of them are weights. Raises `ModelMissing` if one is missing."""
     folder = models / part.path
     listed = [folder / name for name in NEEDED.get(part.name, ())]
     lacking = [path.name for path in listed if not path.is_file()]
     if lacking:
-        raise ModelMissing(f"{', '.join(lacking)} is not there")
+        raise ModelMissing(f"{', '.join(lacking)} is missing")
     found = _weights(models, part)
     return [*listed, *(found.files if found else ())], found
 
 
 def sums(models: Path) -> dict[str, str]:
-    """SHA-256 by path below the models folder, from its `SHA256SUMS`; empty without one.
+    """Returns SHA-256 by path below the models folder, from its `SHA256SUMS`; empty without one.
 
-    Raises `ModelMissing` for a file that is not of that form.
+    Raises `ModelMissing` if the file has another format.
     """
     path = models / SUMS
     if not path.is_file():
@@ -114,13 +112,13 @@ def sums(models: Path) -> dict[str, str]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition(" ")
         if len(digest) != 64 or set(digest) - set("0123456789abcdef") or not name.strip(" *"):
-            raise ModelMissing(f"{path} holds a line that sha256sum did not write: {line[:80]!r}")
+            raise ModelMissing(f"{path} has an invalid line: {line[:80]!r}")
         known[name.lstrip(" *")] = digest
     return known
 
 
 def sha256(path: Path) -> str:
-    """Of every byte of a file."""
+    """Returns the SHA-256 of a whole file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 22):
@@ -137,11 +135,11 @@ def _looked_at(
     if found is not None:
         shapes = found.shapes()
         if part.name not in expected:
-            text = "cannot be judged before all configurations are there"
+            text = "cannot be checked until all configurations are there"
             return replace(part, size=size, state="unknown", text=text)
         if wrong := weights.differences(shapes, expected[part.name]):
             raise ModelMissing("; ".join(wrong))
-        said.append(f"{len(expected[part.name])} tensors as they should be")
+        said.append(f"{len(expected[part.name])} tensors are correct")
     for path in there:
         said += _verified(models, path, known, whole)
     return replace(
@@ -154,15 +152,15 @@ def _looked_at(
 
 
 def _verified(models: Path, path: Path, known: Mapping[str, str], whole: bool) -> list[str]:
-    """What its SHA-256 says of a file, where that can be said. Raises `ModelMissing` for other bytes."""
+    """Returns what a file's SHA-256 shows, if it is known. Raises `ModelMissing` if the bytes differ."""
     name = path.relative_to(models).as_posix()
     if name in known and whole:
         digest = sha256(path)
         if digest != known[name]:
             raise ModelMissing(
-                f"{path.name} has the SHA-256 {digest}, not {known[name]} as in {SUMS}"
+                f"{path.name} has the SHA-256 {digest}, but {SUMS} lists {known[name]}"
             )
-        return [f"{path.name} has its SHA-256"]
+        return [f"{path.name} matches its SHA-256"]
     if name in PUBLISHED:
         same = sha256(path) == PUBLISHED[name]
         return ["the published file" if same else "not the published file"]
@@ -170,7 +168,7 @@ def _verified(models: Path, path: Path, known: Mapping[str, str], whole: bool) -
 
 
 def _expected(models: Path) -> dict[str, Shapes]:
-    """The tensors of each part by its name; nothing while a configuration is missing or unreadable."""
+    """Returns the tensors of each part by name; empty if a configuration is missing or unreadable."""
     try:
         shapes = networks.shapes(models / BASE)
     except ModelMissing:
@@ -196,7 +194,7 @@ def _weights(models: Path, part: Part) -> Weights | None:
 
 
 def _exists(models: Path, part: Part) -> bool:
-    """Whether the weights that something is wrong with are there at all."""
+    """Returns True if the faulty weights exist at all."""
     try:
         files(models, part)
     except ModelMissing:

@@ -1,6 +1,6 @@
-"""Which of torch's kernels the networks are computed with: how attention is, and whether blocks are compiled.
+"""Selects torch's kernels for the networks: the attention kernel, and if blocks are compiled.
 
-None of it changes what is computed, only its rounding. `docs/model.md` says what each is chosen for.
+The choice affects only rounding. `docs/model.md` explains each choice.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .memory import Plan
 log = logging.getLogger(__name__)
 
 Attention = Literal["auto", "torch", "cudnn", "flash", "flash-3", "math"]
-"""Whose attention is tried first; "torch" leaves it to torch, "math" is the formula with all scores in memory.
+"""The attention kernel to try first; "torch" lets torch choose, "math" is the formula with all scores in memory.
 
-"flash-3" is FlashAttention-3 (arXiv 2407.08608), from its own package, in the place of torch's flash attention.
+"flash-3" is FlashAttention-3 (arXiv 2407.08608), from its own package, in place of torch's flash attention.
 """
 Compile = Literal["auto", "on", "off"]
 Linears = Literal["full", "fp8"]
-"""In which numbers the transformer's large products are; 8 bits are not lossless (`eight_bit.py`)."""
+"""Number type of the transformer's large products; 8 bits are not lossless (`fp8.py`)."""
 Layout = Literal["contiguous", "channels-last"]
-"""In which order the autoencoder's convolutions have their weights in memory."""
+"""Memory order of the weights of the autoencoder's convolutions."""
 
 _ANY = (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 ORDERS = {
@@ -36,23 +36,24 @@ ORDERS = {
     "flash-3": (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, *_ANY),
     "math": (SDPBackend.MATH,),
 }
-"""The kernels to try, in order. One that cannot do it is passed over, so a choice never fails a job."""
+"""The kernels to try, in order. An unsupported one is skipped, so a choice never fails a job."""
 
 HOPPER = (9, 0)
-"""The first compute capability that cuDNN's attention is faster on than the flash attention that torch prefers."""
+"""The first compute capability on which cuDNN's attention is faster than torch's preferred flash attention."""
 
 
 def attention(choice: Attention, device: torch.device) -> Attention:
-    """What is used on this device: for "auto" cuDNN's on a card from Hopper on, torch's own choice elsewhere.
+    """Returns the attention for this device. "auto" is cuDNN's on a card from Hopper on, otherwise torch's own
+    choice.
 
-    "flash-3" puts that package into this process, for good. Where it cannot be had, "auto" is used instead.
+    "flash-3" loads that package into this process permanently. If it is unavailable, "auto" is used instead.
     """
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
-    if choice == "flash-3" and capability[0] == HOPPER[0]:  # It knows no other cards.
+    if choice == "flash-3" and capability[0] == HOPPER[0]:  # It supports no other cards.
         try:
             activate_flash_attention_impl("FA3")
         except (ImportError, RuntimeError, ValueError) as error:
-            log.warning("no FlashAttention-3 here: %s", error)
+            log.warning("flash-3 attention is unavailable here: %s", error)
         else:
             return choice
     if choice not in ("auto", "flash-3"):
@@ -68,9 +69,10 @@ def attending(choice: Attention) -> AbstractContextManager[Any]:
 
 
 def compiles(choice: Compile, device: torch.device, plan: Plan) -> bool:
-    """Whether the transformer's blocks are compiled: with "auto" on a card that has Triton.
+    """Returns True if the transformer's blocks are compiled: with "auto", on a card that has Triton.
 
-    Never while they are streamed: what brings a block to the device runs within its forward.
+    Streamed blocks are never compiled, because the code that moves a block to the device runs within its
+    forward.
     """
     if choice == "off" or plan.streams:
         return False
@@ -78,18 +80,18 @@ def compiles(choice: Compile, device: torch.device, plan: Plan) -> bool:
 
 
 def reuse(wanted: float, plan: Plan) -> float:
-    """By how much a preview may use the blocks' last answers again: not at all while they are streamed.
+    """Returns the change up to which a preview reuses the blocks' last outputs; 0 for streamed blocks.
 
-    What brings a block to the device counts on the one before having been asked.
+    The code that moves a streamed block to the device relies on the evaluation of the block before it.
     """
     return 0.0 if plan.streams else wanted
 
 
 def lay_out(network: nn.Module, choice: Layout) -> None:
-    """Put the weights of three-dimensional convolutions into `choice`; files hold them contiguous.
+    """Converts the weights of three-dimensional convolutions to `choice`; files store them contiguous.
 
-    Group normalisation on CUDA brings everything back to contiguous, so whether the faster convolutions
-    are worth it is for the machine to say.
+    Group normalization on CUDA converts everything back to contiguous, so the gain of faster convolutions
+    depends on the machine.
     """
     if choice == "channels-last":
         nn.utils.convert_conv3d_weight_memory_format(network, torch.channels_last_3d)

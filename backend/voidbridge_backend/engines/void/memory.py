@@ -1,4 +1,4 @@
-"""How much of a device's memory a job needs, and which way of using it fits. Decides; touches nothing."""
+"""Computes how much device memory a job needs, and which plan fits. Pure decisions, no side effects."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from .vae import Tiles
 
 GIB = 1 << 30
 MARGIN = GIB
-"""Left free: what the driver and the libraries take, and what fragments."""
+"""Kept free: memory of the driver and the libraries, and fragmentation."""
 
 ANSWERS_KEPT = 3
-"""Of a block, for each window of a preview: the first one's, what it added, and what all others did."""
+"""Outputs kept per window of a preview: the first block's, its contribution, and that of all others."""
 
 Name = Literal["resident", "swapped", "streamed", "swapped-tiled", "streamed-tiled"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where weights stay, and in what pieces pictures are coded. The first three compute the same.
+    """Where weights stay, and the size of the pieces for coding. The first three give the same result.
 
-    resident    all networks stay on the device between steps, passes and jobs
-    swapped     each is there only for its part of the work
-    streamed    the transformer's blocks come to the device one by one as they are needed
-    -tiled      pictures are coded in overlapping rectangles, which shows slightly in the result
+    resident all networks stay on the device between steps, passes and jobs swapped each network is there only
+    for its part of the work streamed the transformer's blocks come to the device one by one as needed -tiled
+    pictures are coded in overlapping rectangles, which shows slightly in the result
     """
 
     name: Name
@@ -53,18 +52,13 @@ PLANS = tuple(
 
 @dataclass(frozen=True)
 class Demand:
-    """What a job asks for, in bytes unless said otherwise.
+    """The requirements of a job, in bytes unless stated otherwise.
 
-    `transformer`, `vae`  weights of one network of each
-    `passes`              transformers that the job uses
-    `blocks`              parts that the transformer can be streamed in
-    `pixels`              of one frame, as the model sees it
-    `latents`             of one window
-    `batch`               2 with guidance, else 1
-    `width`               channels of the autoencoder's outermost layer, 128 in the published one
-    `tokens_width`        channels of the transformer, 3072 in the published one
-    `number`              size of a number
-    `reused`              windows whose blocks' answers are kept from step to step, for a preview
+    `transformer`, `vae` weights of one network of each `passes` transformers that the job uses `blocks` parts
+    in which the transformer can be streamed `pixels` of one frame, as the model sees it `latents` of one window
+    `batch` 2 with guidance, else 1 `width` channels of the autoencoder's outermost layer, 128 in the published
+    one `tokens_width` channels of the transformer, 3072 in the published one `number` size of a number `reused`
+    windows whose block outputs are kept from step to step, for a preview
     """
 
     transformer: int
@@ -81,11 +75,11 @@ class Demand:
 
 
 def needed(plan: Plan, demand: Demand) -> int:
-    """Bytes of the device's memory that the job takes at most under this plan, without the margin.
+    """Returns the maximum device memory in bytes under this plan, without the margin.
 
-    The constants are counts of what the published networks keep at 384 x 672 and 22 latents in bfloat16:
+    The constants are counts of the memory of the published networks at 384 x 672 and 22 latents in bfloat16:
     transformer 1.7 GiB, 2.5 with guidance; encoding 5.0 GiB, decoding 10.9, in tiles of 240 x 360 1.8 and 3.7.
-    Decoding is taken 1.6 times, by which published peaks exceed the count. All grow with the picture, tiles
+    Decoding is multiplied by 1.6, by which published peaks exceed the count. All grow with the picture; tiles
     do not.
     """
     picture = demand.pixels / (384 * 672) * demand.number / 2
@@ -105,7 +99,7 @@ def needed(plan: Plan, demand: Demand) -> int:
         denoising += kept * demand.reused
     if plan.tiles:
         tiled = demand.number / 2 * breadth
-        # What each convolution carries from chunk to chunk is kept for every tile.
+        # Each tile keeps the state that its convolutions carry from chunk to chunk.
         coding = (3.7 * 1.6 * tiled + 1.2 * picture * breadth) * GIB
     else:
         coding = 10.9 * 1.6 * picture * breadth * GIB
@@ -113,15 +107,15 @@ def needed(plan: Plan, demand: Demand) -> int:
         return int(demand.transformer * demand.passes + demand.vae + max(denoising, coding))
     weights = demand.transformer
     if plan.streams:
-        # The block at work, the one that is on its way, and what belongs to no block.
+        # The running block, the next one, and the weights outside of blocks.
         weights = weights * 4 // demand.blocks
     return int(max(weights + denoising, demand.vae + coding))
 
 
 def chosen(free: int, demand: Demand, failed: Plan | None = None) -> Plan:
-    """The best plan that `free` bytes are enough for, of those smaller than `failed`.
+    """Returns the best plan that fits `free` bytes, of those smaller than `failed`.
 
-    Raises `OutOfMemory` with the numbers when none is.
+    Raises `OutOfMemory` with the numbers if none fits.
     """
     left = PLANS[PLANS.index(failed) + 1 :] if failed else PLANS
     for plan in left:
@@ -135,12 +129,12 @@ def chosen(free: int, demand: Demand, failed: Plan | None = None) -> Plan:
 
 
 def on_cpu(failed: Plan | None = None) -> Plan:
-    """The plan without a device: only tiles save anything there."""
+    """Returns the plan without a device: only tiles save memory there."""
     return Plan("swapped-tiled") if failed else Plan("resident")
 
 
 def table(free: int, demand: Demand) -> Mapping[str, str]:
-    """What each plan would need, in GB, and whether it fits: for whoever asks why one was chosen."""
+    """Returns each plan's demand in GB and if it fits, to explain a choice."""
     return {
         plan.name: f"{(needed(plan, demand) + MARGIN) / GIB:.1f} GB"
         + ("" if needed(plan, demand) + MARGIN <= free else f", {free / GIB:.1f} GB free")

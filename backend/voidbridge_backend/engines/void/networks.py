@@ -1,4 +1,4 @@
-"""The networks of the model, made from the files of a models folder."""
+"""Builds the model's networks from the files of a models folder."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from .vae import Vae
 from .weights import BASE, CHANNELS, PASSES, Weights
 
 NOT_OF_DIFFUSERS = ("add_noise_in_inpaint_model",)
-"""Entries of the published configuration that only the published code knows."""
+"""Entries of the published configuration that only the published code uses."""
 
 
 WORDS, WORDS_AGAIN = "shared.weight", "encoder.embed_tokens.weight"
-"""T5's one table of words by its two names; published files leave out the second."""
+"""The two names of T5's one word table; published files omit the second."""
 
 
 def vae_weights(models: Path) -> Weights:
-    """The autoencoder's file. Raises `ModelMissing`, as `weights.find`."""
+    """Returns the autoencoder's file. Raises `ModelMissing`, as `weights.find`."""
     return weights.find(models / BASE / "vae", "diffusion_pytorch_model")
 
 
 def text_weights(models: Path) -> Weights:
-    """The text encoder's file or shards. Raises `ModelMissing`, as `weights.find`."""
+    """Returns the text encoder's file or shards. Raises `ModelMissing`, as `weights.find`."""
     return weights.find(models / BASE / "text_encoder", "model")
 
 
 def pass_weights(models: Path, number: int) -> Weights:
-    """The file of pass `number`. Raises `ModelMissing`, as `weights.find`."""
+    """Returns the file of pass `number`. Raises `ModelMissing`, as `weights.find`."""
     return weights.find(models, PASSES[number].removesuffix(".safetensors"))
 
 
 def vae(models: Path, dtype: torch.dtype) -> Vae:
-    """The autoencoder, on the CPU. Raises `ModelMissing` for files that are absent, damaged or do not fit."""
+    """Returns the autoencoder, on the CPU. Raises `ModelMissing` if files are absent, damaged or do not fit."""
     folder = models / BASE / "vae"
     network = _from_config(AutoencoderKLCogVideoX, folder)
     found = vae_weights(models)
@@ -48,9 +48,10 @@ def vae(models: Path, dtype: torch.dtype) -> Vae:
 
 
 def denoiser(models: Path, number: int | None, dtype: torch.dtype) -> Denoiser:
-    """The transformer of pass `number`, on the CPU; with None the base model's, adapted and not trained further.
+    """Returns the transformer of pass `number`, on the CPU; with None, the adapted base model without further
+    training.
 
-    The base's own weights are only read where the pass's file does not hold everything.
+    The base's own weights are read only if the pass's file is incomplete.
     """
     folder = models / BASE / "transformer"
     network = _from_config(CogVideoXTransformer3DModel, folder, in_channels=sum(CHANNELS.values()))
@@ -63,7 +64,7 @@ def denoiser(models: Path, number: int | None, dtype: torch.dtype) -> Denoiser:
 
 
 def text_encoder(models: Path, dtype: torch.dtype) -> Any:
-    """The encoder half of T5, on the CPU."""
+    """Returns the encoder half of T5, on the CPU."""
     network = _text_encoder(models / BASE / "text_encoder")
     found = text_weights(models)
     state = found.read(dtype)
@@ -73,9 +74,9 @@ def text_encoder(models: Path, dtype: torch.dtype) -> Any:
 
 
 def shapes(base: Path) -> dict[str, dict[str, tuple[int, ...]]]:
-    """What the files of the base model and of a pass have to hold, by the configurations in the folder `base`.
+    """Returns the tensors required of the base model and of a pass, by the configurations in the folder `base`.
 
-    "transformer" is VOID's, with 48 input channels. No weights are read and none are made.
+    "transformer" is VOID's, with 48 input channels. It reads and allocates no weights.
     """
     wide = {"in_channels": sum(CHANNELS.values())}
     made = {
@@ -89,9 +90,9 @@ def shapes(base: Path) -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 def problems(models: Path, passes: int = 2) -> list[str]:
-    """All that is wrong with a models folder, from its files' headers; empty when `passes` passes can be run.
+    """Lists all problems of a models folder, from file headers; empty if `passes` passes can run.
 
-    Says what is missing, damaged, of another shape or of another type.
+    Names files that are missing or damaged, and tensors of a wrong shape or type.
     """
     lacking = weights.missing(models, passes)
     if lacking:
@@ -111,12 +112,12 @@ def problems(models: Path, passes: int = 2) -> list[str]:
 
 
 def scheduler_config(models: Path) -> dict[str, Any]:
-    """What the schedulers are made from."""
+    """Returns the configuration of the schedulers."""
     return weights.read_json(models / BASE / "scheduler" / "scheduler_config.json")
 
 
 def fingerprints(models: Path) -> dict[str, str]:
-    """A fingerprint of the weights of each network in a models folder, of the passes that it has."""
+    """Returns a fingerprint of each network's weights in a models folder, for the passes that it has."""
     found = {"vae": vae_weights(models), "text encoder": text_weights(models)}
     for number, name in PASSES.items():
         if (models / name).is_file():

@@ -1,6 +1,6 @@
-"""How the model is used, beyond what an artist sets for a job.
+"""Engine options beyond an artist's settings for a job.
 
-Whoever looks after a models folder may put a file `voidbridge.json` in it with any of these by name.
+The owner of a models folder may set any of them by name in its file `voidbridge.json`.
 """
 
 from __future__ import annotations
@@ -24,55 +24,60 @@ FILE = "voidbridge.json"
 
 @dataclass(frozen=True)
 class Options:
-    """Defaults are the model's own; where the published scripts contradict each other, `docs/model.md` says why."""
+    """Defaults are the model's own. If the published scripts contradict each other, `docs/model.md` gives the
+    reason.
+    """
 
     height: int = 384
     width: int = 672
-    """Size of what the model sees, for a region that is wider than high; the other way round for a high one."""
+    """Size of the model's picture for a wide region; swapped for a tall one."""
     window: int = WINDOW
     overlap: int = OVERLAP
     """Frames; a multiple of 8, so that every window has an even number of latents."""
     steps: int = 50
-    """Of each pass, for a job that leaves it open."""
+    """Steps of each pass, if a job does not set them."""
     preview_steps: int = 15
-    """Of each pass of a preview that leaves it open, but never more than half of `steps`."""
+    """Steps of each pass of a preview, if it does not set them, but never more than half of `steps`."""
     preview_reuse: float = 0.1
-    """Of a preview: by how much the transformer's first block may answer otherwise than before, as a part of its
-    answer, for the other blocks' last answer to be used again; 0 asks all blocks at every step."""
+    """For a preview: the change of the first block's output, as a fraction of it, up to which the other blocks'
+    last output is reused; 0 evaluates all blocks at every step.
+    """
     guidance: float = 1.0
-    """Of the first pass."""
+    """Guidance of the first pass."""
     second_guidance: float = 6.0
     negative_prompt: str = ""
-    """What guidance leads away from."""
+    """The prompt that guidance leads away from."""
     strength: float = 1.0
-    """Of the first pass: below 1 it starts from the plate with noise on it."""
+    """Strength of the first pass: below 1 it starts from the plate with added noise."""
     pass2_mask: Levels = "tri"
     noise: str = "aligned"
-    """Of the second pass: "aligned" with the picture, or as the "reference" makes it."""
+    """Noise of the second pass: "aligned" with the picture, or as in the published "reference"."""
     degradation: float = 0.0
-    """How much of the second pass's noise is new at each latent instead of moving with the picture."""
+    """Fraction of the second pass's noise that is new at each latent instead of moving with the picture."""
     fineness: int = 8
-    """Pixels of the noise's grid to one of the flow's."""
+    """Pixels of the noise grid per flow pixel."""
     precision: str = "auto"
     """"float32", "bfloat16", or "auto": the first on a CPU, the second elsewhere."""
     plan: Name | None = None
-    """How memory is used (`memory.py`); None chooses by what is free."""
+    """The memory plan (`memory.py`); None chooses by free memory."""
     attention: Attention = "auto"
-    """Which kernels compute attention (`kernels.py`); "auto" chooses by the device."""
+    """The attention kernels (`kernels.py`); "auto" chooses by the device."""
     compile: Compile = "auto"
-    """Whether the transformer's blocks are compiled; "auto": on a card, where Triton is installed."""
+    """Whether the transformer's blocks are compiled; "auto": on a card, if Triton is installed."""
     linears: Linears = "full"
     """"fp8": the transformer's large products in 8 bits, which is not lossless."""
     vae_compile: Literal["on", "off"] = "off"
     """Whether the autoencoder's blocks are compiled."""
     vae_layout: Layout = "contiguous"
-    """How the weights of the autoencoder's convolutions lie in memory."""
+    """Memory layout of the weights of the autoencoder's convolutions."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             value = getattr(self, name)
             if value < PIXELS_PER_PATCH or value % PIXELS_PER_PATCH:
-                raise BadSetting(f"{name} is {value}, no multiple of {PIXELS_PER_PATCH}")
+                raise BadSetting(
+                    f"{name} is {value}, which is not a multiple of {PIXELS_PER_PATCH}"
+                )
         if self.window < SMALLEST_WINDOW or self.window % 8 != 5:
             raise BadSetting(
                 f"a window of {self.window} frames; it is 8k + 5, at least {SMALLEST_WINDOW}"
@@ -99,7 +104,7 @@ class Options:
         self._check_choice("vae_layout", get_args(Layout))
 
     def steps_of(self, settings: RemoveSettings) -> int:
-        """Steps of each pass of a job."""
+        """Returns the steps of each pass of a job."""
         fewer = min(self.preview_steps, max(self.steps // 2, 1))
         return settings.steps or (fewer if settings.is_preview else self.steps)
 
@@ -110,17 +115,15 @@ class Options:
 
 
 def from_folder(models: Path) -> Options:
-    """The options that a models folder asks for; the defaults when it says nothing.
+    """Returns the options set in a models folder, or the defaults.
 
-    Raises `BadSetting` for a name that is no option and for values that cannot be.
+    Raises `BadSetting` for an unknown name or an invalid value.
     """
     path = models / FILE
     given = read_json(path) if path.is_file() else {}
     known = {field.name for field in fields(Options)}
     if set(given) - known:
-        raise BadSetting(
-            f"{path} sets {', '.join(sorted(set(given) - known))}, which are no options"
-        )
+        raise BadSetting(f"{path} sets unknown options: {', '.join(sorted(set(given) - known))}")
     return Options(**{name: _typed(path, name, value) for name, value in given.items()})
 
 
@@ -129,5 +132,5 @@ def _typed(path: Path, name: str, value: Any) -> Any:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if wanted in (int, float, str) and type(value) is not wanted:
-        raise BadSetting(f"{path} sets {name} to {value!r}, which is no {wanted.__name__}")
+        raise BadSetting(f"{path} sets {name} to {value!r}, which is not a valid {wanted.__name__}")
     return value

@@ -1,7 +1,7 @@
-"""The noise that the second pass starts from: it moves with the first pass's picture.
+"""Creates the second pass's initial noise, which moves with the first pass's picture.
 
-Pictures come one by one, as float32 [height, width, 3], about 0 to 1 for what a display shows, and are not kept.
-What is returned is [1, latents, 16, h/8, w/8], float32, on the CPU.
+Pictures come one by one, as float32 [height, width, 3], about 0 to 1 for the displayable range, and are not
+kept. The result is [1, latents, 16, h/8, w/8], float32, on the CPU.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .vae import PIXELS_PER_LATENT
 from .warped_noise import Warper, blend
 
 FINENESS = 8
-"""Pixels of the noise's grid to one of the flow's, in each direction. 4 costs a quarter and follows coarser."""
+"""Pixels of the noise grid per flow pixel, in each direction. 4 costs a quarter and follows more coarsely."""
 
 REFERENCE_FRAMES = 72
 REFERENCE_SIZE = (480, 720)
-"""What the published script brings every clip to before it looks at its motion."""
+"""Size to which the published script scales every clip before it estimates motion."""
 
 
 def aligned(
@@ -41,11 +41,11 @@ def aligned(
     fineness: int = FINENESS,
     device: str = "cpu",
 ) -> Tensor:
-    """Noise for `frames` pictures of `size` (height, width) that lies where the picture lies.
+    """Returns noise for `frames` pictures of `size` (height, width) that follows the picture.
 
-    Motion is looked at in the picture's own proportions at half its size, from each frame to the next, and each
-    latent takes the field of its own frame. Windows share one field, however long the clip. With a
-    `degradation` above 0 as much of the field is replaced by new noise at each latent.
+    Motion is estimated at half size in the picture's own proportions, from each frame to the next. Each latent
+    takes the field of its own frame. All windows share one field, whatever the clip's length. `degradation`
+    above 0 replaces that fraction of the field by new noise at each latent.
     """
     height, width = size
     warper = Warper(
@@ -81,10 +81,11 @@ def reference(
     fineness: int = FINENESS,
     device: str = "cpu",
 ) -> Tensor:
-    """Noise for `frames` pictures of `size`, made as the published script makes it.
+    """Returns noise for `frames` pictures of `size`, made as in the published script.
 
-    The clip is brought to 72 frames of 480 x 720, cropped at its sides, and the result is stretched back: the noise
-    moves too far, in steps, and its deviation is about 2/3 instead of 1. The network was shipped with that.
+    The clip becomes 72 frames of 480 x 720, cropped at its sides, and the result is stretched back. The noise
+    therefore moves too far, in steps, and its deviation is about 2/3 instead of 1. The network was published
+    with that.
     """
     wanted = [
         round(index * (frames - 1) / (REFERENCE_FRAMES - 1)) for index in range(REFERENCE_FRAMES)
@@ -113,9 +114,10 @@ def reference(
 
 
 def fitted(noises: NDArray[np.float16], latents: int, size: tuple[int, int]) -> Tensor:
-    """`noises` [t, h, w, channels] as [1, latents, channels, height/8, width/8]: nearest before in time, bilinear.
+    """Converts `noises` [t, h, w, channels] to [1, latents, channels, height/8, width/8]: nearest before in
+    time, bilinear.
 
-    As published. Interpolation averages neighbours, which costs white noise its variance.
+    As published. Interpolation averages neighbors, which reduces the variance of white noise.
     """
     height, width = size[0] // PIXELS_PER_LATENT, size[1] // PIXELS_PER_LATENT
     if noises.shape[:3] == (latents, height, width):
@@ -139,13 +141,13 @@ def _degraded(warper: Warper, amount: float) -> Tensor:
 
 
 def _displayed(picture: Pixels) -> Picture:
-    """8 bits are all that the search for motion looks at; what is shown brighter than white is white to it."""
+    """Converts to 8 bits, all that motion search uses. Values brighter than white become white."""
     shown: Picture = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
     return shown
 
 
 def _covering(picture: Picture, height: int, width: int) -> Picture:
-    """`picture` scaled in its proportions until it covers `height` x `width`, and cropped to that at its centre."""
+    """Scales `picture` in proportion until it covers `height` x `width`, then crops it to the center."""
     scale = max(height / picture.shape[0], width / picture.shape[1])
     rows, columns = math.ceil(picture.shape[0] * scale), math.ceil(picture.shape[1] * scale)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

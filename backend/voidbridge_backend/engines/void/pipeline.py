@@ -1,8 +1,7 @@
-"""The two passes of VOID, as the paper's method reads: encode what is known, denoise, decode.
+"""The two passes of VOID, following the paper: encode the conditions, denoise, decode.
 
-Everything here is given its networks, its noise and its frames; where they come from, on which device they
-are and what becomes of the result is the callers' business. Latents are [1, frames, 16, h/8, w/8], float32, on
-the CPU but while they are denoised; pixels [1, 3, frames, h, w].
+Callers supply networks, noise and frames, place them on devices, and use the result. Latents are [1, frames,
+16, h/8, w/8], float32, on the CPU except while denoising; pixels are [1, 3, frames, h, w].
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Method:
-    """How one pass is done. Frames, not latents, for `window` and `overlap`.
+    """The parameters of one pass. `window` and `overlap` count frames, not latents.
 
-    `guidance` 1 asks the network once a step, anything else twice. `strength` below 1 starts from the plate
-    with noise on it and goes through the last part of the steps only. `reuse` above 0 is for previews, see
+    `guidance` 1 evaluates the network once per step, any other value twice. `strength` below 1 starts from the
+    plate with added noise and runs only the last part of the steps. `reuse` above 0 is for previews, see
     `Denoiser.reusing`.
     """
 
@@ -45,9 +44,9 @@ class Method:
 
 
 ON_DEVICE = 1 << 28
-"""Bytes that the latents of a clip may take of the device while they are denoised; larger ones stay on the host.
+"""Maximum bytes of a clip's latents on the device while denoising; larger ones stay on the host.
 
-The margin of the memory plans has room for it. 85 frames of 384 x 672 take 46 MB, 480 frames all of it.
+The margin of the memory plans includes it. 85 frames of 384 x 672 take 46 MB, 480 frames all of it.
 """
 COPIES = 8
 """Tensors as large as a clip's latents that denoising holds at once."""
@@ -59,10 +58,10 @@ SECOND = Method("cogvideox-ddim", guidance=6.0)
 def encoded_mask(
     vae: Vae, quadmask: Read, frames: int, levels: Levels, tiles: Tiles | None, on_step: OnStep
 ) -> Tensor:
-    """The latents of the mask, [1, t, 16, h/8, w/8], from quadmasks [1, 1, t, h, w].
+    """Returns the mask's latents, [1, t, 16, h/8, w/8], from quadmasks [1, 1, t, h, w].
 
-    The autoencoder is given the mask's levels in [0, 1] as a grey picture, although pictures are in [-1, 1]:
-    so was the model trained.
+    The autoencoder gets the mask's levels in [0, 1] as a grey picture, although pictures are in [-1, 1]. The
+    model was trained that way.
     """
 
     def read(span: slice) -> Tensor:
@@ -81,10 +80,11 @@ def encoded_plate(
     *,
     blanked: Read | None = None,
 ) -> Tensor:
-    """The latents of the plate, [1, t, 16, h/8, w/8], from pictures [1, 3, t, h, w] and unit noise of that shape.
+    """Returns the plate's latents, [1, t, 16, h/8, w/8], from pictures [1, 3, t, h, w] and unit noise of that
+    shape.
 
-    The object is left in: the model is shown what it is to remove. `blanked` gives quadmasks [1, 1, t, h, w]
-    whose removed pixels are made black first, which the published scripts offer and do not use.
+    The object stays in the plate: the model sees the pixels that it should remove. `blanked` gives quadmasks
+    [1, 1, t, h, w] whose removed pixels become black first. The published scripts offer this and do not use it.
     """
 
     def read(span: slice) -> Tensor:
@@ -99,7 +99,7 @@ def encoded_plate(
 def encoded_frames(
     vae: Vae, frames: Iterator[Tensor], count: int, tiles: Tiles | None, on_step: OnStep
 ) -> Tensor:
-    """The latents of `count` decoded frames [1, 3, 1, h, w], which are taken as they are needed."""
+    """Returns the latents of `count` decoded frames [1, 3, 1, h, w], read on demand."""
 
     def read(span: slice) -> Tensor:
         return torch.cat([next(frames) for _ in range(span.stop - span.start)], dim=2)
@@ -119,13 +119,13 @@ def denoised(
     start: Tensor | None = None,
     tiling: Tiling | None = None,
 ) -> Tensor:
-    """One pass: from `noise` to the latents of a clip without the object. `config` is the scheduler's file.
+    """Runs one pass: from `noise` to the latents of a clip without the object. `config` is the scheduler's file.
 
-    `start` is what a strength below 1 begins with, the plate where it is not given. With `tiling` the network
-    is asked for one tile at a time.
+    `start` is the beginning for a strength below 1, by default the plate. With `tiling` the network processes
+    one tile at a time.
 
-    The second pass differs from the first in its transformer, its scheduler, its guidance, and in that its
-    noise moves with the first pass's picture.
+    The second pass differs from the first in its transformer, its scheduler, its guidance, and its noise, which
+    moves with the first pass's picture.
     """
     scheduler = sampling.scheduler(method.scheduler, config)
     steps = sampling.timesteps(scheduler, method.steps, method.strength)
@@ -154,9 +154,9 @@ def denoised(
 def decoded(
     vae: Vae, latents: Tensor, frames: int, tiles: Tiles | None, on_step: OnStep
 ) -> Iterator[Tensor]:
-    """The first `frames` frames of `latents`, [1, 3, 1, h, w] each, as soon as each is decoded.
+    """Yields the first `frames` frames of `latents`, [1, 3, 1, h, w] each, as soon as each is decoded.
 
-    What only the padding needs is not decoded at all.
+    Latents that only the padding needs are not decoded.
     """
     of = len(decode_chunks(latents_for(frames)))
     given = 0

@@ -1,7 +1,7 @@
-"""Words to embeddings, computed once for each prompt and then kept on disk.
+"""Computes prompt embeddings once per prompt and caches them on disk.
 
-The text encoder is by far the largest network that a job needs and the one it needs shortest: it is read when
-a prompt is new, asked once, and let go.
+The text encoder is by far the largest network and the one used most briefly. It is loaded for a new prompt, run
+once, and released.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from . import networks, weights
 from .weights import BASE
 
 TOKENS = 226
-"""Length that every prompt is cut or padded to. The model attends to the padding too."""
+"""Token count to which every prompt is cut or padded. The model attends to the padding too."""
 
 END, PAD = 1, 0
 """Ids of T5's end of text and padding."""
 
 
 class Tokenizer:
-    """T5's words, from its sentencepiece model alone."""
+    """T5's tokenizer, from its sentencepiece model alone."""
 
     def __init__(self, models: Path) -> None:
         self.path = models / BASE / "tokenizer" / "spiece.model"
         try:
             self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(self.path))
         except (OSError, RuntimeError) as error:
-            raise ModelMissing(f"{self.path} is no readable tokenizer: {error}") from error
+            raise ModelMissing(f"{self.path} is not a readable tokenizer: {error}") from error
 
     def ids(self, text: str) -> Tensor:
-        """[1, 226] int64: the text's ids, cut where it is too long, its end, padding."""
+        """Returns [1, 226] int64: the text's ids, cut if too long, its end, padding."""
         found = self._pieces.encode(text)[: TOKENS - 1]
         return torch.tensor([[*found, END, *[PAD] * (TOKENS - 1 - len(found))]])
 
@@ -48,7 +48,7 @@ class Tokenizer:
 class Prompts:
     """Embeddings [1, 226, width] of texts for the model in one folder, of one type.
 
-    `cache` is a folder that they are kept in between runs; without one, each new process computes its own.
+    `cache` is the folder that keeps them between runs; without one, each new process computes its own.
     """
 
     def __init__(self, models: Path, dtype: torch.dtype, cache: Path | None = None) -> None:
@@ -57,14 +57,14 @@ class Prompts:
         self._origin = ""
 
     def embeddings(self, texts: Sequence[str], device: str) -> list[Tensor]:
-        """One embedding a text, on the CPU. Only for texts that are new is the encoder read and put on `device`."""
+        """Returns one embedding per text, on the CPU. Loads the encoder onto `device` for new texts only."""
         new = sorted(set(self.lacking(texts)))
         if new:
             self._known |= self._computed(new, device)
         return [self._known[text] for text in texts]
 
     def lacking(self, texts: Sequence[str]) -> list[str]:
-        """Those of `texts` that the encoder would have to be asked for."""
+        """Returns the texts that still need the encoder."""
         return [text for text in texts if self._kept(text) is None]
 
     def _kept(self, text: str) -> Tensor | None:
@@ -95,10 +95,10 @@ class Prompts:
             save_file({"embedding": embedding.contiguous()}, unfinished)
             unfinished.replace(path)
         except (OSError, SafetensorError):
-            return  # A models folder that nobody may write to is ordinary; the embedding is still known.
+            return  # A read-only models folder is normal; the embedding stays in memory.
 
     def _path(self, cache: Path, text: str) -> Path:
-        """Named after everything that the numbers depend on: words, tokenizer, encoder, type."""
+        """Named after everything that affects the numbers: text, tokenizer, encoder, type."""
         if not self._origin:
             encoder = networks.text_weights(self.models).fingerprint()
             words = weights.fingerprint(self.models / BASE / "tokenizer" / "spiece.model")

@@ -1,4 +1,4 @@
-"""One clip through one pass or two: what is done, in order, each network where the memory plan has it."""
+"""Runs one clip through one pass or two, with each network where the memory plan puts it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from .prompts import Prompts
 from .vae import Tiles, Vae
 
 AGAIN_S = 0.1
-"""While a step takes long, the watcher is told where it is no more often than this."""
+"""Minimum seconds between progress reports during a long step."""
 
 
 class LoadedModel(Protocol):
-    """The model as a run uses it: networks, options, and the device that they are on."""
+    """The model as a run uses it: networks, options, and their device."""
 
     models: Path
     options: Options
@@ -45,10 +45,10 @@ class LoadedModel(Protocol):
     flow: Dis | Raft
 
     def load(self, passes: int, watch: JobContext) -> None:
-        """Load the networks of `passes` passes."""
+        """Loads the networks of `passes` passes."""
 
     def seen(self, footage: Footage, settings: RemoveSettings) -> Footage:
-        """The clip at the size that the passes work at."""
+        """Returns the clip at the size at which the passes work."""
 
     def plan(
         self,
@@ -57,16 +57,16 @@ class LoadedModel(Protocol):
         watch: JobContext,
         failed: Plan | None = None,
     ) -> Plan:
-        """The memory plan of a run, smaller than `failed`."""
+        """Returns the memory plan of a run, smaller than `failed`."""
 
     def vae(self) -> Vae: ...
 
     def denoiser(self, number: int) -> Denoiser:
-        """The transformer of pass `number`, 1 or 2."""
+        """Returns the transformer of pass `number`, 1 or 2."""
 
 
 class Job:
-    """One clip through one pass or two. What both passes are told is encoded once."""
+    """One clip through one pass or two. The conditions of both passes are encoded once."""
 
     def __init__(
         self,
@@ -76,38 +76,36 @@ class Job:
         watch: JobContext,
         failed: Plan | None = None,
     ) -> None:
-        """`failed` is the memory plan that this job ran out of memory with before."""
+        """`failed` is the memory plan with which this job ran out of memory before."""
         self.engine, self.settings = engine, settings
         self.large = footage
-        """In the size of the result; what the passes see of it is `footage`."""
+        """At the size of the result; `footage` is at the size of the passes."""
         self.footage = engine.seen(footage, settings)
         self.options = engine.options
         self.watch = watch
         self.is_short = failed is not None
         engine.load(settings.passes, watch)
         self.plan = engine.plan(self.footage, settings, watch, failed)
-        engine.load(settings.passes, watch)  # Where the plan is another than the last job's.
+        engine.load(settings.passes, watch)  # If the plan differs from the last job's.
         if self.options.attention not in ("auto", engine.attention) and not self.is_short:
             watch.warn(
-                f"the attention {self.options.attention} is not to be had here; {engine.attention} is used"
+                f"{self.options.attention} attention is unavailable here; using {engine.attention}"
             )
         if self.options.linears == "fp8" and not self.is_short:
-            watch.warn("the model multiplies in 8 bits, which is not lossless (the option linears)")
+            watch.warn("the model computes in 8 bits, which is not lossless (option linears)")
         self.steps = self.options.steps_of(settings)
         self.reuse = kernels.reuse(self.options.preview_reuse, self.plan) * settings.is_preview
         if settings.is_preview and not self.is_short:
             watch.warn(
                 f"preview quality: {self.steps} steps instead of {self.options.steps}"
-                + (", and blocks that are left out" if self.reuse else "")
-                + "; the final result wants the quality full"
+                + (", and reused blocks" if self.reuse else "")
+                + "; use the quality full for the final result"
             )
         if self.plan.tiles:
-            watch.warn(
-                "device memory is short: pictures are coded in tiles, which can show slightly"
-            )
+            watch.warn("device memory is low: pictures are coded in tiles, which can show slightly")
 
     def frames(self, count: int) -> Iterator[Pixels]:
-        """The first `count` frames of the footage without the object, as they are finished."""
+        """Yields the first `count` frames without the object, as soon as each is finished."""
         text = self._text()
         known = self._conditions()
         latents = self._first_pass(known, text)
@@ -123,7 +121,7 @@ class Job:
         self.watch.step("reading the prompt", 0, 1)
         engine = self.engine
         needed = [self.settings.prompt, self.options.negative_prompt]
-        # The encoder is asked once and is larger than all else; where it does not fit it works on the CPU.
+        # The encoder runs once and is the largest network; if it does not fit the device, it runs on the CPU.
         device = str(engine.placement.device)
         if not engine.placement.is_cpu and (self.is_short or not self._encoder_fits()):
             device = "cpu"
@@ -159,7 +157,7 @@ class Job:
             )
 
     def _detailed(self, latents: Tensor, count: int, text: Text) -> Iterator[Pixels]:
-        """The result so far, enlarged, its last steps done again in tiles of the size that the model knows."""
+        """Enlarges the result so far and runs the last steps again in tiles of the model's own size."""
         large, small = self.large, self.footage
         size = (large.height, large.width)
         tiles = self.plan.tiles or Tiles(small.height // 8, small.width // 8)
@@ -196,7 +194,7 @@ class Job:
         return self._denoised(1, "removing", known, noise, text, method)
 
     def _moving_noise(self, latents: Tensor) -> Tensor:
-        """Noise that moves with what the first pass made; its frames are looked at as they are decoded."""
+        """Returns noise that moves with the first pass's picture, from its frames as they are decoded."""
         footage, options = self.footage, self.options
         make = picture_noise.reference if options.noise == "reference" else picture_noise.aligned
         return make(
@@ -260,7 +258,7 @@ class Job:
         with self._coding(stage) as (vae, report):
             for frame in pipeline.decoded(vae, latents, count, tiles, report.on_step):
                 if not torch.isfinite(frame).all():
-                    raise EngineFailed(f"a frame came out not finite while {stage}")
+                    raise EngineFailed(f"a frame has non-finite pixels after {stage}")
                 report.again()
                 yield pictures(frame)[0]
 
@@ -278,7 +276,7 @@ class Job:
 
 
 class Report:
-    """Tells the watcher how far one stage is, and tells it again while a step takes long."""
+    """Reports the progress of one stage, and repeats the report during a long step."""
 
     def __init__(self, watch: JobContext, stage: str) -> None:
         self._watch, self._stage, self._where = watch, stage, (0, 0)
@@ -290,7 +288,7 @@ class Report:
         self._told = time.monotonic()
 
     def again_at(self, done: int, of: int) -> None:
-        """For a part of a stage that is counted by another part."""
+        """Reports part of a stage that another count measures."""
         self.again()
 
     def again(self) -> None:

@@ -1,8 +1,8 @@
-"""From noise to latents: the steps, the windows of each step, and how these are blended.
+"""The denoising loop: the steps, the windows of each step, and their blending.
 
-Tensors are [1, frames, channels, height, width] in latents, float32, all on one device, whichever it is. The host
-waits for it once in each window's step, to see that the answer is finite: so what is told of the progress is
-true, and a cancelled job ends within a step.
+Tensors are [1, frames, channels, height, width] in latents, float32, all on one device. The host waits for the
+device once per window and step, to check that the output is finite. Reported progress is therefore real, and a
+cancelled job ends within a step.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ OF_DDIM = (
     "timestep_spacing",
     "rescale_betas_zero_snr",
 )
-"""The entries of a scheduler's configuration that both kinds know."""
+"""The entries of a scheduler's configuration that both kinds share."""
 
 
 def scheduler(kind: Kind, config: Mapping[str, Any]) -> Scheduler:
-    """The scheduler of the first pass ("ddim") or of the second ("cogvideox-ddim"), from the model's own file.
+    """Returns the scheduler of the first pass ("ddim") or the second ("cogvideox-ddim"), from the model's own
+    file.
 
     The two hold their table in float32 and float64; with an SNR shift of 1 it is the same table.
     """
@@ -56,9 +57,9 @@ def scheduler(kind: Kind, config: Mapping[str, Any]) -> Scheduler:
 
 
 def timesteps(scheduler: Scheduler, steps: int, strength: float = 1.0) -> list[int]:
-    """Set `scheduler` to `steps` and say which of its timesteps are gone through: the last `strength` of them.
+    """Sets `scheduler` to `steps` and returns the timesteps to run: the last `strength` of them.
 
-    Raises `BadSetting` for a number of steps or a strength that leaves nothing to do.
+    Raises `BadSetting` if the number of steps or the strength leaves no work.
     """
     trained = int(scheduler.config.num_train_timesteps)
     if not 1 <= steps <= trained:
@@ -71,7 +72,9 @@ def timesteps(scheduler: Scheduler, steps: int, strength: float = 1.0) -> list[i
 
 
 def noise(seed: int, latents: int, height: int, width: int) -> Tensor:
-    """White noise [1, latents, 16, height, width]; drawn on the CPU, so that a seed means the same everywhere."""
+    """Returns white noise [1, latents, 16, height, width]; drawn on the CPU, so a seed gives the same on every
+    device.
+    """
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.randn((1, latents, 16, height, width), generator=generator)
 
@@ -79,7 +82,7 @@ def noise(seed: int, latents: int, height: int, width: int) -> Tensor:
 def begun(
     scheduler: Scheduler, noise: Tensor, plate: Tensor, first: int, strength: float
 ) -> Tensor:
-    """Where denoising starts: the noise, or for a strength below 1 the plate's latents with noise on them."""
+    """Returns the start of denoising: the noise, or for a strength below 1 the plate's latents with added noise."""
     if strength == 1:
         return noise * float(scheduler.init_noise_sigma)
     noisy: Tensor = scheduler.add_noise(plate, noise, torch.tensor([first]))
@@ -95,10 +98,10 @@ def denoise(
     *,
     on_step: Callable[[int, int], None],
 ) -> Tensor:
-    """Take `latents` through all `steps`, each window a full step at a time, blended after every step.
+    """Takes `latents` through all `steps`, each window a full step at a time, blended after every step.
 
-    `on_step` is called with (done, of) before each window's step; whatever it raises stops the work.
-    Raises `EngineFailed` naming the step at which the network answered with something not finite.
+    `on_step` is called with (done, of) before each window's step; its exceptions stop the work. Raises
+    `EngineFailed` with the step at which the network returned non-finite values.
     """
     of = len(steps) * len(windows.runs)
     done = 0
@@ -114,7 +117,7 @@ def denoise(
             stepped = scheduler.step(velocity, timestep, latents[:, run], return_dict=False)[0]
             if not torch.isfinite(stepped).all():
                 raise EngineFailed(
-                    f"the model's answer at step {number + 1} of {len(steps)} is not finite"
+                    f"the model's output at step {number + 1} of {len(steps)} is not finite"
                 )
             canvas[:, run] += stepped.to(canvas.dtype) * weight
             done += 1

@@ -1,4 +1,4 @@
-"""One seed for a job, and from it a sequence of random numbers for each purpose, the same on every device."""
+"""Derives independent random sequences from a job's seed, one per purpose, the same on every device."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import torch
 
 
 def seeded(seed: int, purpose: str, index: int = 0) -> torch.Generator:
-    """A generator on the CPU; those of another seed, purpose or index are independent of it."""
+    """Returns a generator on the CPU, independent for each seed, purpose and index."""
     key = hashlib.sha256(f"{purpose} {seed} {index}".encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(key[:8], "little", signed=True))

@@ -1,9 +1,9 @@
-"""Whether this machine computes what the model asks for: known answers, before a job's pixels depend on them.
+"""Checks with known answers that this machine computes correctly, before a job's pixels depend on it.
 
-A wrong build of torch, a driver or a kernel can give numbers that are finite, plausible and wrong. Three
-things are looked at: the two operations that nearly all of the model consists of, in the type and on the
-device that it will use, against the same in float64 on the CPU; the steps of both schedulers against their
-formula; and a tiny model from noise to picture, on the CPU in float32, against numbers stored here.
+A wrong build of torch, a driver or a kernel can give numbers that are finite, plausible and wrong. Three things
+are tested. The two most frequent operations, in the type and on the device of the job, are compared with
+float64 on the CPU. The steps of both schedulers are compared with their formula. A tiny model from noise to
+picture, on the CPU in float32, is compared with stored numbers.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ ANSWERS = {
     "latents": (0.0174179, 0.979937, -0.2760913),
     "picture": (0.300333, 1.1104647, 0.0052152),
 }
-"""`measures` of what the tiny model makes of `_wave`s, computed by this code with torch 2.13 on a CPU."""
+"""`measures` of the tiny model's output for `_wave`s, computed by this code with torch 2.13 on a CPU."""
 
 
 def check(device: str, dtype: torch.dtype, linears: Linears = "full") -> None:
-    """Raises `EngineFailed` naming the first thing that comes out wrong. Takes about a second on a CPU."""
+    """Raises `EngineFailed` with the first wrong result. Takes about a second on a CPU."""
     if linears == "fp8":
         _hold(f"the product in 8 bits on {device}", *_product(device), EIGHT_BIT_TOLERANCE)
     for name, (found, expected) in {
@@ -68,7 +68,7 @@ def check(device: str, dtype: torch.dtype, linears: Linears = "full") -> None:
 
 
 def known_answers() -> dict[str, Tensor]:
-    """What a tiny model whose weights are waves makes of waves: denoised latents and their picture."""
+    """Returns a tiny model's output for waves, with waves as weights: denoised latents and their picture."""
     denoiser, vae = _tiny_networks()
     plate, mask = _wave(1, 6, 16, 2, 4), _wave(1, 6, 16, 2, 4, phase=1)
     text = Text(_wave(1, 226, tiny.TRANSFORMER["text_embed_dim"], phase=2))
@@ -90,7 +90,7 @@ def _convolution(device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     seen, kernel = _wave(1, 32, 4, 24, 24), _wave(32, 32, 3, 3, 3, phase=1) / 27
     seen, kernel = seen.to(dtype), kernel.to(dtype)
     found = F.conv3d(seen.to(device), kernel.to(device), padding=(0, 1, 1))
-    # The same as one product of matrices: all taps of each place in a row.
+    # The same as one matrix product: all taps of each position in a row.
     padded = F.pad(seen.double(), (1, 1, 1, 1))
     taps = padded.unfold(2, 3, 1).unfold(3, 3, 1).unfold(4, 3, 1)
     return found, torch.einsum("bcthwijk,ocijk->bothw", taps, kernel.double())
@@ -111,7 +111,9 @@ def _product(device: str) -> tuple[Tensor, Tensor]:
 
 
 def _steps(kind: sampling.Kind) -> tuple[Tensor, Tensor]:
-    """Three steps with made-up velocities, by diffusers and by the formula of DDIM (arXiv 2010.02502, eq. 12)."""
+    """Returns three steps with made-up velocities, by diffusers and by the formula of DDIM (arXiv 2010.02502,
+    eq. 12).
+    """
     scheduler = sampling.scheduler(kind, tiny.SCHEDULER)
     steps = sampling.timesteps(scheduler, 4)
     signals = scheduler.alphas_cumprod.double()
@@ -139,7 +141,7 @@ def _tiny_networks() -> tuple[Denoiser, Vae]:
 
 
 def _waves(network: Any) -> dict[str, Tensor]:
-    """Weights for `network` that keep numbers about as large as they come in."""
+    """Returns weights for `network` that keep numbers about the size of their inputs."""
     state = {}
     for phase, (name, tensor) in enumerate(network.state_dict().items()):
         wave = _wave(*tensor.shape, phase=phase)
@@ -151,13 +153,13 @@ def _waves(network: Any) -> dict[str, Tensor]:
 
 
 def _wave(*shape: int, phase: float = 0) -> Tensor:
-    """Numbers of no pattern between -1 and 1, float32, the same everywhere: no generator is asked."""
+    """Returns aperiodic numbers between -1 and 1, float32, without a generator, so they are the same everywhere."""
     count = torch.arange(math.prod(shape), dtype=torch.float64)
     return torch.sin(count * count * 0.618 + count + phase).to(torch.float32).reshape(shape)
 
 
 def measures(found: Tensor) -> Tensor:
-    """Three numbers that say how large values are and in which order they come, float64."""
+    """Returns three float64 numbers that depend on the size and the order of the values."""
     wide = found.double()
     return torch.stack([wide.mean(), wide.abs().mean(), (wide * _wave(*wide.shape)).mean()])
 
@@ -165,9 +167,9 @@ def measures(found: Tensor) -> Tensor:
 def _hold(name: str, found: Tensor, expected: Tensor, tolerance: float) -> None:
     found = found.detach().cpu().double()
     off = float((found - expected.double()).norm() / expected.double().norm())
-    if not off <= tolerance:  # NaN is not
+    if not off <= tolerance:  # also true for NaN
         raise EngineFailed(
             f"the self-test failed: {name} is off by {off:.1e}, {tolerance:.0e} at most",
-            "This build of torch or this driver computes wrongly on this machine: install another, or use "
+            "This build of torch or this driver computes wrong results here: install another, or use "
             "another device. `voidbridge doctor` shows the versions.",
         )

@@ -1,7 +1,7 @@
-"""A models folder with the layout of the real one and networks of a few thousand weights, drawn from a seed.
+"""Creates a models folder with the real layout and networks of a few thousand random weights.
 
-What it makes of a plate is nonsense, but by every step of the real thing: for tests, and for trying out an
-installation on a machine without weights or without a GPU.
+Its results are meaningless, but use every step of the real model. It serves tests, and trial installations
+without weights or GPU.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SENTENCES = (
     "Snow falls on the roofs of a small town between the hills.",
     "The ball never rolled; the pins still stand at the end of the lane.",
 )
-"""What the tiny tokenizer learns its pieces from."""
+"""Sentences from which the tiny tokenizer learns its pieces."""
 
 TRANSFORMER: dict[str, Any] = {
     "num_attention_heads": 2,
@@ -89,11 +89,11 @@ SCHEDULER: dict[str, Any] = {
     "clip_sample": False,
 }
 OPTIONS: dict[str, Any] = {"height": 48, "width": 80, "window": 21, "steps": 4, "fineness": 2}
-"""A tiny model sees tiny pictures: seconds, not minutes."""
+"""A tiny model uses tiny pictures: seconds, not minutes."""
 
 
 def make_tiny(folder: Path, seed: int = 0) -> Path:
-    """Write a complete tiny models folder, the same for the same seed, and return it."""
+    """Writes a complete tiny models folder, the same for the same seed, and returns it."""
     base = folder / BASE
     for part in ("scheduler", "text_encoder", "tokenizer", "transformer", "vae"):
         (base / part).mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def make_tiny(folder: Path, seed: int = 0) -> Path:
 
 
 def _pieces() -> bytes:
-    """A sentencepiece model with T5's numbers for padding, end and unknown, learned from `SENTENCES`."""
+    """Returns a sentencepiece model with T5's numbers for padding, end and unknown, trained on `SENTENCES`."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES),

@@ -1,10 +1,11 @@
-"""Pixels to latents and back, chunk by chunk, in the schedule that the weights were trained with.
+"""Encodes and decodes pixels chunk by chunk, in the schedule of the training.
 
-The network is diffusers' `AutoencoderKLCogVideoX` as it is, but for its time upsampler. Two things decide the
-numbers besides its weights: the chunks (group normalisation takes its statistics over one chunk) and what a
-chunk of a single latent means. The stock decoder pairs latents from the first one on and takes any single
-latent for a first frame, so 22 latents become 88 frames; here the first latent is decoded alone, the others in
-pairs, and a single one at the end still stands for four frames: 22 latents are 85 frames.
+The network is diffusers' `AutoencoderKLCogVideoX`, except for its time upsampler. Besides the weights, two
+things decide the numbers. One is the chunks, because group normalization takes its statistics over one chunk.
+The other is the meaning of a chunk with a single latent. The stock decoder pairs latents from the first one on
+and takes any single latent for a first frame, so 22 latents become 88 frames. Here the first latent is decoded
+alone and the others in pairs, and a single one at the end still stands for four frames: 22 latents are 85
+frames.
 
 Tensors are [1, channels, frames, height, width]; pixels about [-1, 1], latents scaled to about unit variance.
 """
@@ -23,16 +24,16 @@ from torch import Tensor, nn
 from .compiled import Compiled
 
 ENCODED_AT_ONCE = 8
-"""Frames of one chunk into the encoder, but for the first, which also takes what is left over."""
+"""Frames of one encoder chunk. The first chunk also takes the remainder."""
 
 DECODED_AT_ONCE = 2
-"""Latents of one chunk into the decoder, but for the first, which is one."""
+"""Latents of one decoder chunk. The first chunk is one latent."""
 
 PIXELS_PER_LATENT = 8
 
 
 def encode_chunks(frames: int) -> list[slice]:
-    """Frames of each chunk: 13, 8, 8, ... for the model's own lengths of 8k + 5."""
+    """Returns the frames of each chunk: 13, 8, 8, ... for the model's own lengths of 8k + 5."""
     count = max(frames // ENCODED_AT_ONCE, 1)
     first = frames - ENCODED_AT_ONCE * (count - 1)
     stops = [first + ENCODED_AT_ONCE * index for index in range(count)]
@@ -40,7 +41,7 @@ def encode_chunks(frames: int) -> list[slice]:
 
 
 def decode_chunks(latents: int) -> list[slice]:
-    """Latents of each chunk: 1, 2, 2, ..., and 1 at the end where their number is even."""
+    """Returns the latents of each chunk: 1, 2, 2, ..., and 1 at the end if their number is even."""
     starts = [0, *range(1, latents, DECODED_AT_ONCE)]
     return [
         slice(start, min(start + (DECODED_AT_ONCE if start else 1), latents)) for start in starts
@@ -49,9 +50,9 @@ def decode_chunks(latents: int) -> list[slice]:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Rectangles that are coded one by one where memory is short, in latents.
+    """Rectangles, in latents, that are coded one by one if memory is low.
 
-    This is not lossless: each tile has normalisation statistics of its own.
+    This is not lossless: each tile has its own normalization statistics.
     """
 
     height: int = 30
@@ -64,7 +65,7 @@ Network = Callable[[Tensor, Cache], tuple[Tensor, Cache]]
 
 
 class Vae:
-    """The autoencoder, on whatever device and in whatever type it is at the time. (diffusers has no types.)"""
+    """The autoencoder, on its current device and in its current type. (diffusers has no types.)"""
 
     def __init__(self, network: Any) -> None:
         self.network = network
@@ -75,7 +76,7 @@ class Vae:
         self.compiled = Compiled("the autoencoder", "vae_compile", blocks)
 
     def parts(self) -> list[Any]:
-        """What coding a chunk consists of, in small pieces; within a compiled block nothing can be called back."""
+        """The modules of coding a chunk, in small pieces. A compiled block allows no callbacks inside."""
         within = self.compiled.blocks if self.compiled.is_on else []
         inner = {id(part) for block in within for part in block.modules()}
         convolutions = (
@@ -86,10 +87,10 @@ class Vae:
     def encode(
         self, read: Callable[[slice], Tensor], frames: int, tiles: Tiles | None = None
     ) -> Iterator[Tensor]:
-        """The latents [1, 16, t, h/8, w/8], float32 on the CPU, of `frames` frames, chunk by chunk.
+        """Yields the latents [1, 16, t, h/8, w/8], float32 on the CPU, of `frames` frames, chunk by chunk.
 
-        `read` gives the pixels [1, 3, t, h, w] of the frames in a slice; it is asked for each chunk once,
-        in order. The distribution's mode is taken, so nothing is drawn.
+        `read` returns the pixels [1, 3, t, h, w] of the frames in a slice; it is called once per chunk, in
+        order. The mode of the distribution is taken, so nothing is random.
         """
         run: Network = self._encode_chunk
         if tiles is not None:
@@ -100,9 +101,9 @@ class Vae:
             yield latents.to("cpu", torch.float32)
 
     def decode(self, latents: Tensor, tiles: Tiles | None = None) -> Iterator[Tensor]:
-        """The pixels [1, 3, t, h, w], float32 on the CPU, of `latents` [1, 16, t, h/8, w/8].
+        """Yields the pixels [1, 3, t, h, w], float32 on the CPU, of `latents` [1, 16, t, h/8, w/8].
 
-        Frames come out as soon as their chunk is decoded, and they are final.
+        Frames are final and come as soon as their chunk is decoded.
         """
         run: Network = self._decode_chunk
         if tiles is not None:
@@ -130,7 +131,7 @@ class Vae:
 
 
 class _CarriedUpsample(nn.Module):
-    """Twice the size and, but for the clip's first frame, twice the frames; then the stock convolution."""
+    """Doubles the size and, except for the clip's first frame, the frames; then applies the stock convolution."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ class _CarriedUpsample(nn.Module):
 
 
 def _with_carried_time(network: Any) -> list[_CarriedUpsample]:
-    """Replace the upsamplers that double time; their weights and the names of these stay as they are."""
+    """Replaces the upsamplers that double time; their weights and weight names stay."""
     found = []
     for block in network.decoder.up_blocks:
         for index, upsampler in enumerate(block.upsamplers or ()):
@@ -162,9 +163,9 @@ def _with_carried_time(network: Any) -> list[_CarriedUpsample]:
 
 
 class _Tiled:
-    """Runs a network over overlapping rectangles, each with a cache of its own, and cross-fades the results.
+    """Runs a network over overlapping rectangles, each with its own cache, and cross-fades the results.
 
-    `unit_in` and `unit_out` are the sizes of a latent in what goes in and in what comes out.
+    `unit_in` and `unit_out` are the sizes of a latent in the input and in the output.
     """
 
     def __init__(self, run: Network, tiles: Tiles, unit_in: int, unit_out: int) -> None:
@@ -200,7 +201,7 @@ class _Tiled:
 
 
 def _spans(length: int, size: int, overlap: int) -> list[slice]:
-    """Slices of `size` that cover `length`; the last one slides back instead of running short."""
+    """Returns slices of `size` that cover `length`; the last one shifts back instead of being shorter."""
     size = min(size, length)
     starts = [*range(0, length - size, max(size - overlap, 1)), length - size]
     return [slice(start, start + size) for start in starts]
@@ -211,6 +212,6 @@ def _scaled(span: slice, unit: int) -> slice:
 
 
 def _tent(length: int, like: Tensor) -> Tensor:
-    """Rises from both ends: 1, 2, 3, 2, 1."""
+    """Weights that rise from both ends: 1, 2, 3, 2, 1."""
     rise = torch.arange(1, length + 1, device=like.device, dtype=like.dtype)
     return torch.minimum(rise, rise.flip(0))

@@ -1,13 +1,13 @@
 """Noise that moves with a picture and stays white: Go-with-the-Flow (arXiv 2501.08331) on integer pixels.
 
-One step carries a field of noise along a flow. Where the flow gathers, several old pixels become one: they are
-averaged by weight and divided by the root of the sum of squares. Where it spreads, one old pixel becomes several:
-each gets its share and noise that sums to zero over them. What comes into view gets new noise. Given white
-noise and a flow that does not depend on it, what results is white with unit variance, exactly.
+One step carries a field of noise along a flow. If several old pixels merge into one, they are averaged by
+weight and divided by the root of the sum of squares. If one old pixel spreads to several, each gets its share
+plus noise that sums to zero over them. Newly visible pixels get new noise. Given white noise and an independent
+flow, the result is white with unit variance, exactly.
 
-Pixels are grouped by the number of the pixel that they came from, so what does not move stays bit for bit.
-The field is [pixels, channels], rows first; flows are [2, height, width], (right, down) in pixels of that grid,
-from the frame before to this one.
+Pixels are grouped by the number of their source pixel, so still pixels keep every bit. The field is [pixels,
+channels], rows first. Flows are [2, height, width], (right, down) in pixels of that grid, from the frame before
+to this one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FRESH = -1
 """The source of a pixel that comes from nowhere."""
 
 WEIGHT_FLOOR, WEIGHT_POWER = 1e-5, 0.9999
-"""After each step weights are pulled towards one another, so that none vanishes and none takes over."""
+"""Each step pulls the weights towards one another, so that none vanishes and none dominates."""
 
 Draw = Callable[[Tensor], Tensor]
 """(indices into [scattered | gathered] copies, 2 * pixels) -> standard normal noise [indices, channels]."""
@@ -46,11 +46,11 @@ class Field:
 
 @dataclass(frozen=True)
 class _Copies:
-    """Where a flow takes the pixels of a grid.
+    """The mapping of a grid's pixels by a flow.
 
-    `landing`  [p] where the copy that p sends forward arrives, `FRESH` where it arrives nowhere.
-    `source`   [2p] which pixel each forward copy, then each backward copy, is one of, `FRESH` for none.
-    `merged`   [q] how many forward copies arrive at q; where none does, the backward copy is taken.
+    `landing` [p] target of the copy that p sends forward, `FRESH` if it has none. `source` [2p] source pixel of
+    each forward copy, then of each backward copy, `FRESH` for none. `merged` [q] number of forward copies that
+    arrive at q; with none, the backward copy is taken.
     """
 
     landing: Tensor
@@ -59,10 +59,10 @@ class _Copies:
 
 
 def step(field: Field, flow: Tensor, draw: Draw, *, pool_fresh: bool = False) -> Field:
-    """`field` carried along `flow` [2, height, width].
+    """Carries `field` along `flow` [2, height, width].
 
-    `pool_fresh` is how the published code does it: all pixels without a source, used or not, are one group whose
-    mean is taken off. Without it they are simply new noise, and only what is used is drawn.
+    With `pool_fresh`, as in the published code, all pixels without a source form one group, and its mean is
+    subtracted. Without it they are new noise, and only the used part is drawn.
     """
     copies = _copied(flow)
     division = _divided(copies, draw, pool_fresh)
@@ -89,12 +89,11 @@ def step(field: Field, flow: Tensor, draw: Draw, *, pool_fresh: bool = False) ->
 
 @dataclass(frozen=True)
 class _Division:
-    """How pixels are divided among their copies.
+    """Division of pixels among their copies.
 
-    `source`   [2p] as in `_Copies`.
-    `shares`   [p] copies that each pixel has.
-    `slot`     [2p] which row of `added` a copy gets on top of its share, -1 for none.
-    `added`    [n, channels], summing to zero over the copies of one pixel.
+    `source` [2p] as in `_Copies`. `shares` [p] copies that each pixel has. `slot` [2p] row of `added` that a
+    copy gets on top of its share, -1 for none. `added` [n, channels], summing to zero over the copies of one
+    pixel.
     """
 
     source: Tensor
@@ -103,7 +102,7 @@ class _Division:
     added: Tensor
 
     def of(self, field: Field, copies: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise [n, channels] and weight [n] of these copies."""
+        """Returns noise [n, channels] and weight [n] of these copies."""
         source = self.source[copies]
         known = source >= 0
         source = source.clamp(min=0)
@@ -143,13 +142,13 @@ def _copied(flow: Tensor) -> _Copies:
     columns = torch.arange(width, device=flow.device)[None, :]
 
     def number(row: Tensor, column: Tensor) -> Tensor:
-        """Each pixel's number, `FRESH` outside the grid."""
+        """Returns each pixel's number, `FRESH` outside the grid."""
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         return torch.where(inside, row * width + column, FRESH).long().flatten()
 
     itself = torch.arange(pixels, device=flow.device)
-    # Whether a pixel leaves is asked of the rounded sum, where it goes is the sum of the rounded: at exact halves
-    # these differ, and what then lands outside is lost.
+    # The rounded sum decides if a pixel leaves, but the sum of the rounded is its target. At exact halves these
+    # differ, and a target outside the grid is lost.
     leaves = number((rows + down).round(), (columns + right).round()) == FRESH
     landing = number(rows + down.round(), columns + right.round())
     landing = torch.where(leaves, itself, landing)
@@ -161,7 +160,9 @@ def _copied(flow: Tensor) -> _Copies:
 
 
 def _zero_sum(drawn: Tensor, source: Tensor, pool_fresh: bool) -> Tensor:
-    """`drawn` [n, channels] less its mean over each group of one source; fresh ones stay unless they are pooled."""
+    """Subtracts from `drawn` [n, channels] its mean over each source group. Fresh ones stay unless they are
+    pooled.
+    """
     chosen = torch.nonzero((source >= 0) | pool_fresh)[:, 0]
     if not len(chosen):
         return drawn
@@ -179,10 +180,10 @@ def _levelled(weight: Tensor) -> Tensor:
 
 
 def summed(group: Tensor, values: Tensor, groups: int) -> Tensor:
-    """[groups, ...] sums of the rows of `values` by `group` [rows]; groups without rows are 0.
+    """Returns [groups, ...] sums of the rows of `values` by `group` [rows]; groups without rows are 0.
 
-    Neighbours are added in pairs until one row is left of each group, always in the same order: the
-    scattered additions of a GPU would come out differently each time.
+    Neighbors are added in pairs until one row is left per group, always in the same order. The scattered
+    additions of a GPU would differ each time.
     """
     order = torch.argsort(group, stable=True)
     group, values = group[order], values[order]
@@ -202,10 +203,10 @@ def summed(group: Tensor, values: Tensor, groups: int) -> Tensor:
 
 
 class Warper:
-    """A field of noise over a fine grid, carried along with a picture, and read off in the size of latents.
+    """A noise field on a fine grid that follows a picture and is read at the size of latents.
 
-    The fine grid has `box` pixels to a latent in each direction. The flow's grid is any coarser one of the same
-    proportions. Noise is drawn on the CPU, so that a seed means the same on every device.
+    The fine grid has `box` pixels per latent in each direction. The flow's grid is any coarser one of the same
+    proportions. Noise is drawn on the CPU, so a seed gives the same on every device.
     """
 
     def __init__(
@@ -226,21 +227,21 @@ class Warper:
         self.field = Field(noise, torch.ones(pixels, device=device), latent_height * box)
 
     def advance(self, flow: Tensor) -> None:
-        """Move on by one frame along `flow` [2, h, w], in pixels of its own grid."""
+        """Advances by one frame along `flow` [2, h, w], in pixels of its own grid."""
         fine = upsampled(flow.to(self.field.noise.device), self.field.height, self.field.width)
         if not fine.round().any():
-            return  # Nothing moves by half a pixel: the field stays as it is, bit for bit.
+            return  # No pixel moves by half a pixel: the field stays unchanged, bit for bit.
         self.field = step(self.field, fine, self._draw, pool_fresh=self.pool_fresh)
 
     def latent(self) -> Tensor:
-        """The noise of the present frame, [channels, latent height, latent width], unit variance, on the CPU."""
+        """Returns the current frame's noise, [channels, latent height, latent width], unit variance, on the CPU."""
         box = self.box
         field = self.field
         blocks = field.noise.view(field.height // box, box, field.width // box, box, self.channels)
         return (blocks.mean(dim=(1, 3)) * box).permute(2, 0, 1).cpu()
 
     def white(self, shape: tuple[int, ...]) -> Tensor:
-        """New noise from this warper's own sequence, on the CPU."""
+        """Returns new noise from this warper's own sequence, on the CPU."""
         return torch.randn(shape, generator=self._generator)
 
     def _draw(self, copies: Tensor) -> Tensor:
@@ -248,7 +249,7 @@ class Warper:
 
 
 def upsampled(flow: Tensor, height: int, width: int) -> Tensor:
-    """`flow` [2, h, w] on a finer grid, in pixels of that grid."""
+    """Returns `flow` [2, h, w] on a finer grid, in pixels of that grid."""
     fine = interpolate(flow[None], size=(height, width), mode="bilinear", align_corners=False)[0]
     scale = torch.tensor([width / flow.shape[2], height / flow.shape[1]], device=flow.device)
     scaled: Tensor = fine * scale[:, None, None]
@@ -256,7 +257,7 @@ def upsampled(flow: Tensor, height: int, width: int) -> Tensor:
 
 
 def blend(background: Tensor, foreground: Tensor, amount: float) -> Tensor:
-    """`amount` of one noise and the rest of the other, at the variance of both (they must be independent)."""
+    """Mixes `amount` of one noise with the rest of the other at the variance of both, which must be independent."""
     rest = 1 - amount
     scale = (amount * amount + rest * rest) ** 0.5
     mixed: Tensor = (foreground * amount + background * rest) / scale

@@ -1,4 +1,4 @@
-"""The files of the model: which there have to be, whether they are what they should be, and how they are read.
+"""Finds, checks and reads the model's files.
 
 A models folder holds
 
@@ -34,11 +34,11 @@ CONFIGS = (
     "vae/config.json",
 )
 WEIGHTS = {"text_encoder": "model", "vae": "diffusion_pytorch_model"}
-"""Parts of the base model whose weights are read, by the first part of their file's name."""
+"""Parts of the base model with weights, and the first part of their file names."""
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 TYPES = frozenset({"BF16", "F16", "F32"})
-"""Types of numbers that weights may have, as safetensors spells them."""
+"""Number types that weights may have, as safetensors spells them."""
 
 PATCH = "patch_embed.proj.weight"
 CHANNELS = {"noisy": 16, "mask": 16, "plate": 16}
@@ -48,13 +48,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Weights:
-    """One file of tensors, or several with an index, opened by their headers only until something is read."""
+    """One file of tensors, or several with an index. Only headers are read until tensors are needed."""
 
     def __init__(self, files: tuple[Path, ...]) -> None:
         self.files = files
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor's shape, from the headers. Raises `ModelMissing` for a damaged or foreign file."""
+        """Returns every tensor's shape, from the headers. Raises `ModelMissing` if a file is damaged or foreign."""
         found: dict[str, tuple[int, ...]] = {}
         for path in self.files:
             with _opened(path) as file:
@@ -68,7 +68,7 @@ class Weights:
         return found
 
     def read(self, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Every tensor, mapped into memory rather than copied where its type already is `dtype`."""
+        """Returns every tensor, memory-mapped instead of copied if its type already is `dtype`."""
         state: dict[str, Tensor] = {}
         for path in self.files:
             try:
@@ -78,7 +78,7 @@ class Weights:
         return {name: tensor.to(dtype) for name, tensor in state.items()}
 
     def fingerprint(self) -> str:
-        """SHA-256 of sizes and contents, of large files of evenly spread samples only; see `fingerprint`."""
+        """Returns the SHA-256 of sizes and contents; for large files, of spread samples. See `fingerprint`."""
         whole = hashlib.sha256()
         for path in self.files:
             whole.update(fingerprint(path).encode())
@@ -86,9 +86,9 @@ class Weights:
 
 
 def find(folder: Path, stem: str) -> Weights:
-    """The weights `stem` in `folder`: one file, or the shards that its index names.
+    """Finds the weights `stem` in `folder`: one file, or the shards in its index.
 
-    Raises `ModelMissing` naming what is not there, and when there is only a pickle.
+    Raises `ModelMissing` with the missing files, or if there is only a pickle.
     """
     single = folder / f"{stem}.safetensors"
     index = folder / f"{stem}.safetensors.index.json"
@@ -99,21 +99,19 @@ def find(folder: Path, stem: str) -> Weights:
         files = tuple(folder / Path(str(name)).name for name in names)
         lacking = [path.name for path in files if not path.is_file()]
         if lacking or not files:
-            raise ModelMissing(
-                f"{index} names shards that are not there: {', '.join(lacking) or 'none'}"
-            )
+            raise ModelMissing(f"{index} names missing shards: {', '.join(lacking) or 'none'}")
         return Weights(files)
     pickles = [path.name for path in _pickles(folder, stem)]
     if pickles:
         raise ModelMissing(
             f"{folder} has {', '.join(pickles)} but no {single.name}; pickles are not opened",
-            "Get the published safetensors file, or convert the pickle on a machine that you trust it on.",
+            "Get the published safetensors file, or convert the pickle on a machine where you trust it.",
         )
-    raise ModelMissing(f"{single} is not there")
+    raise ModelMissing(f"{single} is missing")
 
 
 def missing(models: Path, passes: int = 2) -> list[str]:
-    """What a models folder lacks for `passes` passes, each as a path relative to it; empty when complete."""
+    """Lists the files that a models folder lacks for `passes` passes, as relative paths; empty if complete."""
     lacking = [f"{BASE}/{name}" for name in CONFIGS if not (models / BASE / name).is_file()]
     wanted = [(f"{BASE}/{part}", stem) for part, stem in WEIGHTS.items()]
     wanted += [("", PASSES[number].removesuffix(".safetensors")) for number in range(1, passes + 1)]
@@ -126,9 +124,9 @@ def missing(models: Path, passes: int = 2) -> list[str]:
 
 
 def require(models: Path | None, passes: int) -> Path:
-    """`models`, or `ModelMissing` with all that it lacks."""
+    """Returns `models`. Raises `ModelMissing` with everything that it lacks."""
     if models is None:
-        raise ModelMissing("no models folder is named", "Name one with --models FOLDER.")
+        raise ModelMissing("no models folder is given", "Give one with --models FOLDER.")
     lacking = missing(models, passes)
     if lacking:
         raise ModelMissing(f"{models} lacks {', '.join(lacking)}")
@@ -136,7 +134,7 @@ def require(models: Path | None, passes: int) -> Path:
 
 
 def differences(found: Shapes, expected: Shapes) -> list[str]:
-    """In what the tensors of a file are not those of the network, as sentences' parts; empty when equal."""
+    """Lists how the tensors of a file differ from the network's, as parts of a sentence; empty if equal."""
     lacking = [name for name in expected if name not in found]
     foreign = [name for name in found if name not in expected]
     wrong = [
@@ -148,16 +146,16 @@ def differences(found: Shapes, expected: Shapes) -> list[str]:
     if lacking:
         said.append(f"{len(lacking)} tensors are missing, {lacking[0]} first")
     if foreign:
-        said.append(f"{len(foreign)} tensors belong to something else, {foreign[0]} first")
+        said.append(f"{len(foreign)} tensors belong to another network, {foreign[0]} first")
     if wrong:
-        said.append(f"{len(wrong)} have another shape: {wrong[0]}")
+        said.append(f"{len(wrong)} have a wrong shape: {wrong[0]}")
     return said
 
 
 def assign(network: Any, state: Mapping[str, Tensor], source: str) -> Any:
-    """Give `network`, made without memory (`on_meta`), the tensors of `state` as its own; returns it.
+    """Gives `network`, made without memory (`on_meta`), the tensors of `state` as its own; returns it.
 
-    Raises `ModelMissing` saying in what they differ from what the network needs.
+    Raises `ModelMissing` with the differences from the network's tensors.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     wrong = differences({name: tuple(tensor.shape) for name, tensor in state.items()}, expected)
@@ -168,13 +166,13 @@ def assign(network: Any, state: Mapping[str, Tensor], source: str) -> Any:
 
 
 def on_meta(make: Callable[[], Any]) -> Any:
-    """What `make` makes, without memory for its weights and without drawing initial ones."""
+    """Calls `make` without memory for weights and without drawing initial ones."""
     with torch.device("meta"):
         return make()
 
 
 def adapted(base: Tensor) -> Tensor:
-    """The patch embedding [width, 264] of the base model for VOID's 48 input channels, [width, 384].
+    """Expands the base model's patch embedding [width, 264] to VOID's 48 input channels, [width, 384].
 
     Columns are channel * 8 + place in the 2 x 2 x 2 patch. The base has one mask channel; each of the 16 of
     VOID starts as a copy of it.
@@ -189,9 +187,9 @@ def adapted(base: Tensor) -> Tensor:
 
 
 def narrow_over(checkpoint: Tensor, base: Tensor) -> Tensor:
-    """A checkpoint's patch embedding of 33 channels on top of the base's, `adapted` to 48.
+    """Puts a checkpoint's patch embedding of 33 channels over the base's, `adapted` to 48.
 
-    Noisy latents and plate are the checkpoint's, the 16 channels of the mask stay the base's.
+    Noisy latents and plate come from the checkpoint, the 16 channels of the mask from the base.
     """
     out = adapted(base)
     sixteen = checkpoint.shape[1] // 33 * 16
@@ -203,9 +201,9 @@ def narrow_over(checkpoint: Tensor, base: Tensor) -> Tensor:
 def transformer_state(
     checkpoint: Weights | None, base: Callable[[], Weights], expected: Shapes, dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """The tensors of a pass: the checkpoint's own, and the base model's wherever it has none.
+    """Returns the tensors of a pass: the checkpoint's own, completed by the base model's.
 
-    `base` is only called, and the base only read, when the checkpoint does not already hold everything.
+    `base` is called and read only if the checkpoint is incomplete.
     """
     found = checkpoint.shapes() if checkpoint else {}
     state = checkpoint.read(dtype) if checkpoint else {}
@@ -224,10 +222,10 @@ def transformer_state(
 
 
 def fingerprint(path: Path, samples: int = 64, sample: int = 1 << 20) -> str:
-    """SHA-256 of a file's size and content; of files larger than all samples together, of these alone.
+    """Returns the SHA-256 of a file's size and content; for large files, of the samples alone.
 
-    Enough to tell models apart in the record of a result without reading tens of gigabytes for it. A small
-    file's fingerprint covers every byte.
+    It tells models apart in a result's provenance without reading tens of gigabytes. A small file's fingerprint
+    covers every byte.
     """
     size = path.stat().st_size
     seen = hashlib.sha256(str(size).encode())
@@ -242,13 +240,13 @@ def fingerprint(path: Path, samples: int = 64, sample: int = 1 << 20) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of the model. Raises `ModelMissing` when it cannot be read."""
+    """Reads a JSON object from a file of the model. Raises `ModelMissing` if it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelMissing(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
-        raise ModelMissing(f"{path} holds no JSON object")
+        raise ModelMissing(f"{path} is not a JSON object")
     return found
 
 
@@ -256,11 +254,11 @@ def _opened(path: Path) -> Any:
     try:
         return safe_open(str(path), framework="pt")
     except (OSError, SafetensorError) as error:
-        raise ModelMissing(f"{path} is no readable safetensors file: {error}") from error
+        raise ModelMissing(f"{path} is not a readable safetensors file: {error}") from error
 
 
 def _pickles(folder: Path, stem: str) -> list[Path]:
-    # transformers calls its pickles pytorch_model.bin, whatever the safetensors file is called.
+    # transformers names its pickles pytorch_model.bin, whatever the name of the safetensors file.
     if not folder.is_dir():
         return []
     stems = (stem, "pytorch_model")
@@ -270,4 +268,4 @@ def _pickles(folder: Path, stem: str) -> list[Path]:
 
 
 def _unless_plain(error: ModelMissing, stem: str) -> str:
-    return "" if str(error).endswith("is not there") else f" ({error})"
+    return "" if str(error).endswith("is missing") else f" ({error})"

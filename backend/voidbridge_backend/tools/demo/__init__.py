@@ -1,1 +1,1 @@
-"""The demo shot with known truth."""
+"""A synthetic demo shot with a known truth."""

@@ -1,4 +1,6 @@
-"""The demonstration: a shot that we draw ourselves goes through a real daemon, and is held against its truth."""
+"""The demonstration: renders a synthetic shot, sends it through a real daemon, and compares the result with its
+truth.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +33,18 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 from .shot import DemoFrame, DemoShot
 
 SPACE = "lin_ap1_scene"
-"""What the Color Interop Forum calls ACEScg; the files say so themselves."""
+"""The Color Interop Forum's name for ACEScg, written in the files."""
 RENDERED = ("plate", "truth", "matte", "affected")
 MARK = "voidbridge/demo"
-"""The attribute that tells the files of the demo shot."""
+"""The attribute that identifies the files of the demo shot."""
 SHOWN = 5
-"""Frames in the contact sheet."""
+"""Number of frames in the contact sheet."""
 RATE = 24
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Where the demonstration's files are."""
+    """The paths of the demonstration's files."""
 
     path: Path
 
@@ -64,7 +66,7 @@ def show(
     remove: Callable[[Submission, Sequence], Outcome],
     shot: DemoShot | None = None,
 ) -> ReferenceScores:
-    """Renders into `path` what is not there yet, removes the rover, measures, draws a contact sheet."""
+    """Renders missing frames into `path`, removes the rover, measures the result, draws a contact sheet."""
     shot = shot or DemoShot()
     folder = Folder(path)
     missing = [frame for frame in shot.frames if not _there(folder, frame)]
@@ -89,7 +91,7 @@ def _check_free(folder: Folder, missing: list[int]) -> None:
             (folder.sheet, is_marked),
             (folder.report, _is_report),
         ],
-        "Name another folder: voidbridge demo FOLDER",
+        "Choose another folder: voidbridge demo FOLDER",
     )
 
 
@@ -171,7 +173,7 @@ def _read(
 
 
 def hole_of(folder: Folder, frame: int, settings: RemoveSettings) -> Hole:
-    """The hole as the daemon makes it from the same mattes."""
+    """Returns the hole as the daemon makes it from the same mattes."""
     primary, affected = (
         _matte(folder.sequence(name).path(frame)) for name in ("matte", "affected")
     )

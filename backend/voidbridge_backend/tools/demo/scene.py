@@ -1,7 +1,7 @@
-"""What the demo shot shows: a paved square at dusk, and the rover that crosses it.
+"""The content of the demo shot: a paved square at dusk, and a rover that crosses it.
 
-Everything is drawn from a few formulas and seeded noise. Light is scene-linear ACEScg, float32,
-[height, width, 3]; distances are in heights of the picture, y downwards.
+A few formulas and seeded noise draw everything. Light is scene-linear ACEScg, float32, [height, width, 3];
+distances are in picture heights, y downwards.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 HORIZON = 0.575
-"""Where the square meets the town, in heights from the top of the panorama."""
+"""The line between square and town, in heights from the top of the panorama."""
 SUN = 1.02
-"""The sun's place along the horizon."""
+"""The sun's position along the horizon."""
 LAMPS = (
     *((0.42, 0.70), (0.93, 0.715), (1.36, 0.70), (1.82, 0.72), (2.25, 0.70)),
     *((0.60, 0.90), (1.19, 0.90), (1.62, 0.90), (2.04, 0.90)),
 )
-"""Where the lamps stand: (x, y of the foot). The near row is low, and the rover passes in front of it."""
+"""The lamps' positions: (x, y of the foot). The near row is low, and the rover passes in front of it."""
 NEAR = 0.85
-"""A lamp whose foot is below this stands in the near row."""
+"""A lamp with its foot below this line belongs to the near row."""
 ROVER_BOX = (-0.26, -0.36, 0.36, 0.10)
 """Left, top, right, bottom of the rover with its shadow around the point between its wheels."""
 
 
 def square(scale: int, height: float, width: float, seed: int) -> Floats:
-    """The panorama [height * scale, width * scale, 3]: sky, town, hedge, paving, lamps and their glow."""
+    """Returns the panorama [height * scale, width * scale, 3]: sky, town, hedge, paving, lamps and their glow."""
     rows, columns = round(height * scale), round(width * scale)
     y, x = np.mgrid[0:rows, 0:columns].astype(np.float32) / np.float32(scale)
     rng = np.random.default_rng(seed)
@@ -38,18 +38,18 @@ def square(scale: int, height: float, width: float, seed: int) -> Floats:
     _hedge(light, x, y, scale, rng)
     _paving(light, x, y, scale, rng)
     _lamps(light, x, y, scale)
-    # A lens: as soft as a good one is in a picture of this size (without it, moving the camera by parts of a
-    # pixel would alias beside the highlights), and a wide faint veil around what is very bright.
+    # A lens: as soft as a good one at this size, with a wide faint veil around bright highlights. Without the
+    # softness, camera moves of a fraction of a pixel would alias beside the highlights.
     veil = cv2.GaussianBlur(np.minimum(light, 40), (0, 0), 0.03 * scale)
     sharp = cv2.GaussianBlur(light, (0, 0), 0.85)
     return np.asarray(0.96 * sharp + 0.04 * veil, np.float32)
 
 
 def _noise(x: Floats, scale: int, cells: float, octaves: int, rng: np.random.Generator) -> Floats:
-    """Fractal noise like `x`, about -1 to 1, with `cells` a height in its coarsest octave.
+    """Returns fractal noise like `x`, about -1 to 1, with `cells` per height in its coarsest octave.
 
-    Octaves finer than two pixels are drawn from the generator and left out, so that the scene is the
-    same at every size.
+    Octaves finer than two pixels are drawn from the generator and omitted, so the scene is the same at every
+    size.
     """
     rows, columns = x.shape
     total = np.zeros_like(x)
@@ -81,7 +81,7 @@ def _paint(light: Floats, color: Floats | tuple[float, ...], cover: Floats) -> N
 
 
 def _step(distance: Floats, scale: int, soft: float = 0.7) -> Floats:
-    """1 where the distance in heights is below 0, 0 above, `soft` pixels of edge."""
+    """Returns 1 where the distance in heights is below 0, and 0 above, with an edge of `soft` pixels."""
     inside = 0.5 - distance * np.float32(scale / (2 * soft))
     return np.asarray(np.clip(inside, 0, 1), np.float32)
 
@@ -103,7 +103,7 @@ def _sky(x: Floats, y: Floats, scale: int, rng: np.random.Generator) -> Floats:
 def _town(
     light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Generator, *, far: bool
 ) -> None:
-    """Houses from left to right, each with its height, its tint and its own lit windows."""
+    """Draws houses from left to right, each with its height, its tint and its own lit windows."""
     wide, tall, top = (0.10, 0.10, 0.33) if far else (0.17, 0.16, 0.36)
     tone = _rgb(0.30, 0.19, 0.16) if far else _rgb(0.085, 0.075, 0.085)
     rough = 1 + 0.12 * _noise(x, scale, 24, 4, rng)
@@ -136,7 +136,7 @@ def _town(
 
 
 def _box(x: Floats, y: Floats, box: tuple[float, float, float, float]) -> Floats:
-    """Signed distance to a rectangle (left, top, right, bottom): negative inside."""
+    """Returns the signed distance to a rectangle (left, top, right, bottom): negative inside."""
     left, top, right, bottom = box
     away = np.maximum(np.maximum(left - x, x - right), np.maximum(top - y, y - bottom))
     return np.asarray(away, np.float32)
@@ -152,7 +152,7 @@ def _hedge(light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Gener
 
 
 def _paving(light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Generator) -> None:
-    """Stones in perspective, each with its own tint, wet enough to mirror the sky and to glint."""
+    """Draws stones in perspective, each with its own tint, wet enough to mirror the sky and to glint."""
     below = np.maximum(y - HORIZON, 1e-3)
     depth = 0.16 / below
     across, along = (x - SUN) * depth * 6.5, 10.0 * depth
@@ -161,7 +161,7 @@ def _paving(light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Gene
     in_x, in_y = across + shift - cell_x, along - cell_y
     stones = rng.uniform(0.72, 1.25, (97, 89)).astype(np.float32)
     tint = stones[cell_y.astype(int) % 97, cell_x.astype(int) % 89]
-    # Joints keep their width in the world; where they are thinner than a pixel they fade instead.
+    # Joints keep their width in the world; if thinner than a pixel, they fade instead.
     pixel = depth * 6.5 / scale
     joint = np.minimum(np.minimum(in_x, 1 - in_x) / pixel, np.minimum(in_y, 1 - in_y) / pixel / 4)
     width = 0.022 / pixel
@@ -180,10 +180,10 @@ def _paving(light: Floats, x: Floats, y: Floats, scale: int, rng: np.random.Gene
 
 
 def _lamps(light: Floats, x: Floats, y: Floats, scale: int) -> None:
-    """Posts with a bulb of 26 to 42 each, and the light that they throw on the stones."""
+    """Draws posts with a bulb of 26 to 42 each, and their light on the stones."""
     whole_light, whole_x, whole_y = light, x, y
     for index, (place, foot) in enumerate(LAMPS):
-        # Further away than this a lamp gives less than a millionth of its light.
+        # Further away, a lamp gives less than a millionth of its light.
         near = slice(max(int((place - 0.45) * scale), 0), max(int((place + 0.45) * scale), 0))
         light, x, y = whole_light[:, near], whole_x[:, near], whole_y[:, near]
         if not light.size:
@@ -203,9 +203,9 @@ def _lamps(light: Floats, x: Floats, y: Floats, scale: int) -> None:
 
 
 def rover(x: Floats, y: Floats, travelled: float, scale: int) -> tuple[Floats, Floats, Floats]:
-    """(color times coverage, coverage, shadow) at the points (x, y) of the rover's own frame.
+    """Returns (color times coverage, coverage, shadow) at the points (x, y) of the rover's own frame.
 
-    The origin lies on the ground between the wheels, `travelled` heights turn them.
+    The origin lies on the ground between the wheels; `travelled` heights turn them.
     """
     color = np.zeros((*x.shape, 3), np.float32)
     alpha = np.zeros_like(x)
@@ -239,14 +239,14 @@ def rover(x: Floats, y: Floats, travelled: float, scale: int) -> tuple[Floats, F
         spokes = np.cos(5 * (np.arctan2(y + 0.045, x - axle) - travelled / 0.045))
         rim = (0.10 + 0.10 * spokes)[..., None] * _rgb(1, 0.95, 0.9)
         over(rim, _step(away - 0.026, scale))
-    # The sun stands behind: the shadow falls towards the camera and a little to the right.
+    # The sun is behind: the shadow falls towards the camera and a little to the right.
     round_shadow = np.hypot((x - 0.04 - 0.9 * y) / 0.215, (y - 0.025) / 0.062)
     shadow = np.clip((1.0 - round_shadow) / 0.45, 0, 1)
     return color, alpha, np.asarray(shadow * shadow * (3 - 2 * shadow), np.float32)
 
 
 def _round(x: Floats, y: Floats, half_x: float, half_y: float, radius: float) -> Floats:
-    """Signed distance to a rectangle with round corners about the origin."""
+    """Returns the signed distance to a rectangle with round corners about the origin."""
     dx, dy = np.abs(x) - (half_x - radius), np.abs(y) - (half_y - radius)
     outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
     return np.asarray(outside + np.minimum(np.maximum(dx, dy), 0) - radius, np.float32)

@@ -1,8 +1,8 @@
-"""A shot with a known truth, drawn by itself: a rover crosses a square at dusk while the camera pans.
+"""A synthetic shot with a known truth: a rover crosses a square at dusk while the camera pans.
 
 Arrays are float32, scene-linear ACEScg light, [height, width, 3] RGB; mattes are [height, width] from 0 to 1.
-The camera turns about its own centre, so a homography takes any frame to any other. Distances inside the
-scene are in heights of the picture: the same shot at every size.
+The camera turns about its own center, so a homography maps any frame to any other. Distances inside the scene
+are in picture heights: the same shot at every size.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .scene import Floats
 
 FIRST = 1001
 MARGIN = 0.34
-"""How far the panorama reaches beyond the first frame on each side, in heights."""
+"""Extent of the panorama beyond the first frame on each side, in heights."""
 SHUTTER = 0.5
-"""The part of a frame's time that the shutter is open (180 degrees)."""
+"""Fraction of a frame's time with an open shutter (180 degrees)."""
 GROUND = 0.925
-"""Where the rover's wheels touch the ground in the panorama."""
+"""The height at which the rover's wheels touch the ground in the panorama."""
 SHADOW_DEPTH = 0.62
-"""The part of the light that the shadow takes away where it is darkest."""
+"""Fraction of the light that the shadow removes at its darkest point."""
 GRAIN_READ, GRAIN_SHOT = 1.0e-3, 1.1e-4
 """Grain: deviation in the dark, and variance per unit of light; about a digital camera at a high index."""
 
@@ -61,7 +61,7 @@ class DemoShot:
         return (self.render(frame) for frame in self.frames)
 
     def render(self, frame: int) -> DemoFrame:
-        """Draw one frame. Raises `ValueError` outside `frames`."""
+        """Draws one frame. Raises `ValueError` outside `frames`."""
         if frame not in self.frames:
             raise ValueError(f"the demo shot has {self.frames[0]}-{self.frames[-1]}, not {frame}")
         clean, grain = self._seen(self._panorama, frame), self._grain(frame)
@@ -73,7 +73,7 @@ class DemoShot:
             box = drawn.box
             lit = clean[box] * (1 - SHADOW_DEPTH * drawn.shadow)[..., None]
             covered = lit * (1 - drawn.alpha)[..., None] + drawn.color
-            # Where nothing covers or shades the square, plate and truth are the same bits.
+            # Outside of rover and shadow, plate and truth have the same bits.
             touched = (drawn.alpha > 0) | (drawn.shadow > 0)
             plate[box] = np.where(touched[..., None], _grainy(covered, grain[box]), truth[box])
             alpha[box] = drawn.alpha
@@ -81,7 +81,7 @@ class DemoShot:
         return DemoFrame(frame, plate, truth, alpha, shaded)
 
     def motion(self, source: int, target: int) -> NDArray[np.float64]:
-        """The true homography [3, 3] from pixels (x, y, 1) of frame `source` to those of `target`."""
+        """Returns the true homography [3, 3] from pixels (x, y, 1) of frame `source` to those of `target`."""
         motion = np.linalg.inv(self._camera(target)) @ self._camera(source)
         return np.asarray(motion / motion[2, 2], np.float64)
 
@@ -95,7 +95,7 @@ class DemoShot:
         return (frame - self.first) / max(self.length - 1, 1)
 
     def _camera(self, frame: int) -> NDArray[np.float64]:
-        """Pixels of `frame` to pixels of the panorama: a pan with a slow zoom, held by hand."""
+        """Maps pixels of `frame` to pixels of the panorama: a handheld pan with a slow zoom."""
         t, n = self._time(frame), frame - self.first
         scale, (cx, cy) = self.height, (self.width / 2, self.height / 2)
         sway_x = 0.004 * math.sin(n * 0.43) + 0.0022 * math.sin(n * 1.07 + 1)
@@ -124,7 +124,7 @@ class DemoShot:
         return np.asarray(np.maximum(seen, 0), np.float32)
 
     def _rover(self, frame: int) -> _Drawn | None:
-        """The rover over one shutter, or None where it is out of the picture."""
+        """Returns the rover over one shutter, or None if it is outside the picture."""
         travel = self.width / self.height + 0.5
         travelled = travel * self._time(frame)
         place = MARGIN - 0.25 + travelled, GROUND
@@ -143,7 +143,7 @@ class DemoShot:
     def _around(
         self, camera: NDArray[np.float64], place: tuple[float, float]
     ) -> tuple[Floats, Floats, tuple[slice, slice]]:
-        """The rover's own (x, y) at the pixels of a box that holds it and its shadow."""
+        """Returns the rover's own (x, y) at the pixels of a box that contains it and its shadow."""
         left, top, right, bottom = scene.ROVER_BOX
         corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
         world = (corners + place) * self.height
@@ -156,11 +156,11 @@ class DemoShot:
         return x.astype(np.float32), y.astype(np.float32), (slice(y0, y1), slice(x0, x1))
 
     def _grain(self, frame: int) -> Floats:
-        """Grain of unit deviation [height, width, 3], slightly soft as a demosaiced picture's is."""
+        """Returns grain of unit deviation [height, width, 3], slightly soft like a demosaiced picture's."""
         rng = np.random.default_rng((self.seed, frame))
         white = rng.standard_normal((self.height, self.width, 3), np.float32)
         soft = cv2.GaussianBlur(white, (0, 0), 0.55)
-        # 0.55 px of blur leaves about 0.65 of the deviation: what this gain gives back.
+        # 0.55 px of blur leaves about 0.65 of the deviation, which this gain compensates.
         return np.asarray(soft * np.float32(1.53), np.float32)
 
 
@@ -175,7 +175,7 @@ class _Drawn:
 
 
 def _shutter(length: float) -> Floats:
-    """A horizontal box of `length` pixels, its ends weighted by the part of a pixel that they cover."""
+    """Returns a horizontal box of `length` pixels, its ends weighted by their pixel coverage."""
     half = max(length, 1) / 2
     offsets = np.arange(-math.ceil(half), math.ceil(half) + 1)
     weights = np.clip(half + 0.5 - np.abs(offsets), 0, 1)

@@ -1,1 +1,1 @@
-"""Checks of an installation."""
+"""Checks an installation."""

@@ -1,6 +1,7 @@
-"""What works here and what is missing, with what to do about it; at the end a tiny shot goes there and back.
+"""Reports which parts work and which are missing, each with the next step. Finally sends a tiny shot to the
+daemon.
 
-The daemon and that shot decide whether the doctor is content: what this machine lacks may be on the daemon's.
+Only the daemon and that shot decide the verdict, because a part missing here may exist on the daemon's machine.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ from . import probe_shot
 Verdict = Literal["ok", "missing", "failed"]
 STYLES: dict[Verdict, str] = {"ok": "green", "missing": "yellow", "failed": "bold red"}
 INDENT = 38
-"""Where the text of a line begins."""
+"""Column at which the text of a line begins."""
 
 PATIENCE_S = 60.0
-"""A round trip takes about a second; a daemon with a long queue is not waited for."""
+"""Seconds to wait for the shot. It takes about a second; a daemon with a long queue is not waited for."""
 
 PACKAGES = {
     "": ("pyzmq", "rich"),
@@ -57,28 +58,28 @@ PACKAGES = {
         *("safetensors", "sentencepiece", "protobuf", "huggingface_hub"),
     ),
 }
-"""What each extra of the installation brings; `tomli` is left out, which only Python 3.10 needs."""
+"""The packages of each extra; `tomli` is omitted, which only Python 3.10 needs."""
 PURPOSE = {"": "the command itself", "backend": "running the daemon", "void": "the engine void"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     verdict: Verdict
     text: str
     advice: str = ""
     error: VoidbridgeError | None = None
-    """Why nothing will work, where that is so."""
+    """The error, if nothing will work."""
 
 
 def examine(
     config: Config, client: Callable[[], AbstractContextManager[Client]], as_json: bool
 ) -> int:
-    """Looks at everything and says so line by line; 0 when the daemon works.
+    """Runs all checks and prints a line for each; returns 0 if the daemon works.
 
-    Raises what stands in the way otherwise, after the last line.
+    Otherwise raises the error after the last line.
     """
     show = _show_json if as_json else _show_line
     wrong = None
@@ -91,7 +92,7 @@ def examine(
 
 
 def checks(config: Config, client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Check]:
-    """Every check, in the order in which one needs the other."""
+    """Yields every check, ordered by dependency."""
     yield Check("python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield Check("voidbridge", "ok", __version__)
     for extra, names in PACKAGES.items():
@@ -105,7 +106,7 @@ def checks(config: Config, client: Callable[[], AbstractContextManager[Client]])
 
 
 def packages(extra: str, names: Sequence[str]) -> Iterator[Check]:
-    """The versions of what is installed, then in one line what is not and what it is for."""
+    """Yields the installed versions, then one line with the missing packages and their purpose."""
     lacking = []
     for name in names:
         try:
@@ -123,7 +124,7 @@ def packages(extra: str, names: Sequence[str]) -> Iterator[Check]:
 
 
 def spool(folder: Path, keep_free: int) -> Check:
-    """Whether frames can be kept there, and for how many there is room."""
+    """Checks that the spool is writable, and reports its free space."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -134,28 +135,28 @@ def spool(folder: Path, keep_free: int) -> Check:
             "spool",
             "failed",
             f"{folder} cannot be written: {error.strerror or error}",
-            "Give this user the right to write there, or name another folder with --spool.",
+            "Give this user write permission there, or choose another folder with --spool.",
         )
     text = f"{folder}: {free / 2**30:.1f} GB free"
     if free < keep_free:
-        least = f"at least {keep_free / 2**30:.1f} GB must be free before a job is taken"
-        return Check("spool", "failed", text, f"{least}; name a larger disk with --spool.")
+        least = f"at least {keep_free / 2**30:.1f} GB must be free before a job is accepted"
+        return Check("spool", "failed", text, f"{least}; choose a larger disk with --spool.")
     return Check("spool", "ok", text)
 
 
 def models(folder: Path) -> Check:
-    """Whether the weights of the engine `void` are there."""
+    """Checks that the weights of the engine `void` are there."""
     if not folder.is_dir():
         return Check(
             "models",
             "missing",
-            f"there is no {folder}; it is for the engine void",
-            "Name the folder with the weights with --models; docs/model.md says what belongs there.",
+            f"there is no {folder}; only the engine void needs it",
+            "Give the folder with the weights with --models; docs/model.md lists its files.",
         )
     try:
         from voidbridge_backend.engines.void import weights
     except ModuleNotFoundError as error:
-        return Check("models", "missing", f"{folder}: not looked at without {error.name}")
+        return Check("models", "missing", f"{folder}: not checked without {error.name}")
     lacking = weights.missing(folder)
     if lacking:
         return Check(
@@ -165,20 +166,20 @@ def models(folder: Path) -> Check:
 
 
 def color(config: str) -> Check:
-    """Whether the OpenColorIO config can be used."""
+    """Checks that the OpenColorIO config is usable."""
     try:
         from voidbridge_backend.imaging.color import ColorPlan
     except ModuleNotFoundError as error:
-        return Check("color", "missing", f"not looked at without {error.name}")
+        return Check("color", "missing", f"not checked without {error.name}")
     try:
         plan = ColorPlan.choose("", None, config or None)
     except VoidbridgeError as error:
         return Check("color", "failed", error.text, error.hint)
-    return Check("color", "ok", f"{plan.config}; a plate that says nothing is {plan.space}")
+    return Check("color", "ok", f"{plan.config}; a plate without a color space is {plan.space}")
 
 
 def daemon(client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Check]:
-    """Whether a daemon answers, and whether a shot comes back from it as it should."""
+    """Checks that a daemon answers and that a shot returns from it correctly."""
     name = "daemon"
     try:
         with client() as connected:
@@ -196,7 +197,7 @@ def daemon(client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Che
 
 
 def condition(health: Health) -> Check:
-    """How the daemon does. Raises what stands in the way of every job."""
+    """Reports the daemon's health. Raises an error that blocks every job."""
     devices = ", ".join(f"{device.name} {device.state}" for device in health.devices)
     text = f"{devices}; {health.queued} waiting; {health.free / 2**30:.1f} GB free"
     lost = [device for device in health.devices if device.why]
@@ -209,13 +210,16 @@ def condition(health: Health) -> Check:
 
 
 def round_trip(client: Client, patience: float = PATIENCE_S) -> Check:
-    """Whether a shot comes back as it should. Raises what it failed with."""
+    """Sends a shot and checks the result. Raises the error of the job."""
     began = time.monotonic()
     last = Status("", JobState.RECEIVING)
 
     def on_status(status: Status) -> None:
         nonlocal last
-        if status.state not in (JobState.CANCELLING, JobState.CANCELLED):  # what our giving up did
+        if status.state not in (
+            JobState.CANCELLING,
+            JobState.CANCELLED,
+        ):  # the doctor's own cancel caused this state
             last = status
 
     def is_late() -> bool:
@@ -232,8 +236,8 @@ def round_trip(client: Client, patience: float = PATIENCE_S) -> Check:
                 return Check(
                     "round trip",
                     "missing",
-                    f"not tried: {last.ahead} jobs are ahead, waited {patience:.0f} s",
-                    "Ask again when the daemon has less to do.",
+                    f"not tried: {last.ahead} jobs are ahead; waited {patience:.0f} s",
+                    "Try again when the daemon has less to do.",
                 )
             raise EngineFailed(
                 f"no result within {patience:.0f} s, the job is {last.state.value} {last.stage}"
@@ -241,17 +245,19 @@ def round_trip(client: Client, patience: float = PATIENCE_S) -> Check:
         probe_shot.check(result)
     took = time.monotonic() - began
     frames = f"{probe_shot.FRAMES[0]}-{probe_shot.FRAMES[-1]}"
-    return Check("round trip", "ok", f"{frames} in {took:.1f} s, every bit as it should be")
+    return Check("round trip", "ok", f"{frames} in {took:.1f} s, every bit is correct")
 
 
 def device(name: str) -> Check:
-    """Whether a worker can use this device: `cpu`, `cuda:0`, ..."""
+    """Checks that a worker can use this device: `cpu`, `cuda:0`, ..."""
     title = f"device {name}"
     if name == "cpu":
         return Check(title, "ok", f"{os.cpu_count()} cores")
     kind, _, number = name.partition(":")
     if kind != "cuda" or not number.isdigit():
-        return Check(title, "failed", f"{name!r} is no device", "Say cpu or cuda:0 with --devices.")
+        return Check(
+            title, "failed", f"{name!r} is not a device", "Use cpu or cuda:0 with --devices."
+        )
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -266,7 +272,7 @@ def device(name: str) -> Check:
             title,
             "failed",
             f"torch {torch.__version__} sees {torch.cuda.device_count()} cards",
-            "Install NVIDIA's driver and a torch built for CUDA, or say what there is with --devices.",
+            "Install NVIDIA's driver and a torch built for CUDA, or set the existing devices with --devices.",
         )
     card = torch.cuda.get_device_properties(int(number))
     return Check(title, "ok", f"{card.name}, {card.total_memory / 2**30:.0f} GB")

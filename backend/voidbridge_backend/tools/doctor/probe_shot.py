@@ -1,7 +1,7 @@
-"""The smallest shot that tells whether pixels come back whole: three frames of 8 x 4, with the engine `echo`.
+"""The smallest shot that proves intact pixels: three frames of 8 x 4, with the engine `echo`.
 
-Written and read with the standard library alone, so that a workstation without the daemon's packages can ask
-any daemon. Pixels are handled as the words of half floats, never as numbers: what is compared is bits.
+It is written and read with the standard library alone, so a workstation without the daemon's packages can test
+any daemon. Pixels are handled as words of half floats, never as numbers, because the test compares bits.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 FRAMES = range(1001, 1004)
 WIDTH, HEIGHT = 8, 4
 RGB = "BGR"
-"""In the order of a file, which is that of the alphabet."""
+"""In the order of a file, which is alphabetical."""
 
 HALF = 0x3800
-"""The word of 0.5; the 1024 words behind it go up to 1 in steps of 2^-11."""
+"""The word of 0.5; the following 1024 words go up to 1 in steps of 2^-11."""
 ONE = 0x3C00
 LIGHT, LIGHT_ECHOED = 0x4C00, 0x4820
-"""16.0, a highlight inside the matte, and what `echo` makes of it: 8.25."""
+"""16.0, a highlight inside the matte, and its result from `echo`: 8.25."""
 KEPT = {(0, 0): 0x7E2A, (1, 0): 0xFC00, (2, 0): 0x8000, (7, 3): 0x7BFF}
 """Outside the matte at (x, y): a NaN with a payload, minus infinity, minus zero, the largest half."""
 
@@ -36,21 +36,21 @@ Words = list[list[int]]
 
 
 def write(folder: Path) -> Submission:
-    """Plate and matte in `folder`, and what to do with them. Raises `DiskFull`."""
+    """Writes plate and matte to `folder` and returns their submission. Raises `DiskFull`."""
     plate = Sequence.parse(folder / "plate.%04d.exr")
     matte = Sequence.parse(folder / "matte.%04d.exr")
     for frame in FRAMES:
         write_whole(plate.path(frame), file_of_rows(RGB, _plate(frame)))
         write_whole(matte.path(frame), file_of_rows("A", _matte()))
     settings = RemoveSettings(engine="echo", matte_kind="matte", threshold=0.5, grow=0, soften=0)
-    # Anew each time: an answer from the daemon's store would tell nothing about its workers.
+    # Forced, because an answer from the daemon's store would not test its workers.
     return Submission({"plate": plate, "matte": matte}, settings, force=True)
 
 
 def check(result: Sequence) -> None:
-    """Raises `EngineFailed` when a frame or a single bit is other than it has to be."""
+    """Raises `EngineFailed` if a frame or a single bit is wrong."""
     if result.scan() != list(FRAMES):
-        raise EngineFailed(f"{FRAMES[0]}-{FRAMES[-1]} were sent and {result.scan()} came back")
+        raise EngineFailed(f"{FRAMES[0]}-{FRAMES[-1]} were sent, but {result.scan()} came back")
     for frame in FRAMES:
         rows = _rows(result.path(frame))
         for outside, where in ((True, "outside"), (False, "inside")):
@@ -68,7 +68,7 @@ def _in_matte(x: int, y: int) -> bool:
 
 
 def _plate(frame: int) -> Words:
-    """Every value other than its neighbours, and other in each channel and frame."""
+    """Every value differs from its neighbors, and between channels and frames."""
 
     def word(x: int, y: int, channel: int) -> int:
         if (x, y) == (3, 1):
@@ -79,7 +79,7 @@ def _plate(frame: int) -> Words:
 
 
 def expected(frame: int) -> Words:
-    """`echo` halves and adds 1/4: of a word between 0.5 and 1 that halves the distance to 0.5, exactly."""
+    """Returns the expected result. `echo` halves and adds 1/4, which exactly halves a word's distance to 0.5."""
     rows = _plate(frame)
     for number, row in enumerate(rows):
         for x in range(WIDTH):
@@ -99,7 +99,7 @@ def _beside(rows: Words, wanted: Words) -> Iterator[tuple[tuple[int, int], int, 
 
 
 def file_of_rows(channels: str, rows: Words) -> bytes:
-    """An uncompressed scanline file of half floats, ACEScg."""
+    """Returns an uncompressed scanline file of half floats, ACEScg."""
     window = struct.pack("<4i", 0, 0, WIDTH - 1, HEIGHT - 1)
     listed = b"".join(name.encode() + b"\0" + struct.pack("<iiii", 1, 0, 1, 1) for name in channels)
     attributes = [
@@ -122,7 +122,7 @@ def file_of_rows(channels: str, rows: Words) -> bytes:
 
 
 def _rows(path: Path) -> Words:
-    """The words of a result, whose file has to be of the plate's kind."""
+    """Returns the words of a result, whose file must be of the plate's kind."""
     data = path.read_bytes()
     header = parse_header(data, path.name)
     part = header.parts[0]

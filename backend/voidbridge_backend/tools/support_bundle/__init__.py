@@ -1,1 +1,1 @@
-"""One file for support."""
+"""Creates one file for support."""

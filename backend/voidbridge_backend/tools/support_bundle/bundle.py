@@ -1,6 +1,6 @@
-"""A zip file for whoever helps: versions, settings, what the doctor says, how the daemon does, its jobs, its log.
+"""Writes a zip file for support: versions, settings, doctor's output, the daemon's health, its jobs, its log.
 
-Everything passes through `redaction`; frames, requests, prompts and keys are never looked at.
+Everything passes through `redaction`; frames, requests, prompts and keys are never read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .redaction import PATH, Redactor
 MOST_JOBS, MOST_LINES = 200, 5000
 JOURNAL = ("journalctl", "--unit", "voidbridge", "--no-pager", "--output", "cat")
 USER = re.compile(r"\buser=('[^']*'|\S+)")
-"""Whom a line of the log is about."""
+"""The user in a log line."""
 
 Connect = Callable[[], AbstractContextManager[Client]]
 
@@ -41,7 +41,7 @@ Connect = Callable[[], AbstractContextManager[Client]]
 def bundle(
     target: Path, config: Config, settings: list[Setting], log: Path | None, connect: Connect
 ) -> None:
-    """Writes the file `target`. Raises `RequestError` when that, or reading `log`, is not possible."""
+    """Writes the file `target`. Raises `RequestError` if that fails, or if `log` cannot be read."""
     lines = _log(log)
     health, jobs, trouble = _daemon(connect)
     users = {job.user for job in jobs} | {
@@ -73,7 +73,7 @@ def _write(target: Path, files: Mapping[str, str]) -> None:
                 archive.writestr(name, text + "\n")
     except OSError as error:
         raise RequestError(
-            f"{target} cannot be written: {error.strerror or error}", "Name another file with -o."
+            f"{target} cannot be written: {error.strerror or error}", "Choose another file with -o."
         ) from error
 
 
@@ -99,16 +99,14 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 def _plain(setting: Setting) -> object:
     if isinstance(setting.value, Path):
-        return str(setting.value.absolute())  # a relative one would not be known for a path
-    if isinstance(
-        setting.value, tuple
-    ):  # two names of a folder in one text may not look like paths
+        return str(setting.value.absolute())  # the redactor would not recognize a relative path
+    if isinstance(setting.value, tuple):  # two folder names in one text may not look like paths
         return [PATH if setting.name == "shares" else item for item in setting.value]
     return setting.value
 
 
 def _daemon(connect: Connect) -> tuple[object, list[Status], str]:
-    """How the daemon does, its jobs, and why it says neither."""
+    """Returns the daemon's health, its jobs, and the error if it gives neither."""
     try:
         with connect() as client:
             health = client.health()
@@ -118,24 +116,24 @@ def _daemon(connect: Connect) -> tuple[object, list[Status], str]:
 
 
 def _job(job: Status) -> dict[str, object]:
-    """What a status says, without the prompt that it never had and the person that it names."""
+    """Returns a status as JSON, without the user that it names."""
     said = asdict(job)
     del said["user"]
     return said
 
 
 def _log(path: Path | None) -> list[str]:
-    """The end of the daemon's log: of the file, or of the service in the system's journal."""
+    """Returns the end of the daemon's log: from the file, or from the service in the system's journal."""
     if path:
         try:
             return path.read_text(errors="replace").splitlines()[-MOST_LINES:]
         except OSError as error:
             raise RequestError(
                 f"the log {path} cannot be read: {error.strerror or error}",
-                "Name the file that the daemon's standard error goes to with --log.",
+                "Give the file with the daemon's standard error with --log.",
             ) from error
     if not shutil.which(JOURNAL[0]):
-        return ["no log was named with --log, and this system has no journal"]
+        return ["no log was given with --log, and this system has no journal"]
     words = (*JOURNAL, "--lines", str(MOST_LINES))
     done = subprocess.run(words, capture_output=True, check=False, timeout=60)
     return (done.stdout or done.stderr).decode(errors="replace").splitlines()

@@ -1,6 +1,6 @@
-"""Takes out of a text what nobody outside the house should read: paths, names of people and machines, keys.
+"""Removes private data from a text: paths, names of people and machines, keys.
 
-Pure. What stays are the words, numbers and codes that say what went wrong. It errs on the side of taking out.
+Pure. The words, numbers and codes that describe the problem stay. In doubt it removes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterable
 PATH, FILE, KEY, ADDRESS = "<path>", "<file>", "<key>", "<address>"
 
 RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # In quotes a path may have spaces, and ends where the quotes end.
+    # A path in quotes may contain spaces, and ends with the quotes.
     (re.compile(r"(['\"])(?:[^'\"\n]*[/\\][^'\"\n]*)\1"), rf"\g<1>{PATH}\g<1>"),
     (re.compile(r"\b(?:file|ipc)://[^\s'\",;)\]]+"), PATH),
     (re.compile(r"(?<![\w/])(?:[A-Za-z]:[\\/]|\\\\)[^\s'\",;)\]]*"), PATH),
     (re.compile(r"(?<![\w.:/<])(?:~|\.{1,2})?/[^\s'\",;)\]]+"), PATH),
-    # Names of frames without a folder say the name of a shot too.
+    # Frame names without a folder also reveal the name of a shot.
     (
         re.compile(r"[^\s'\"/\\=]+\.(exr|nk|comp|setting|mov|dpx|png|tif|tiff|toml)\b", re.I),
         rf"{FILE}.\g<1>",
@@ -30,7 +30,7 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 class Redactor:
-    """Knows names that stand for somebody, as users and this machine; each is the same word everywhere."""
+    """Replaces known names, such as users and this machine; each always becomes the same word."""
 
     def __init__(self, names: Iterable[str]) -> None:
         known = sorted({name for name in names if len(name) > 1}, key=lambda n: (-len(n), n))
@@ -40,13 +40,13 @@ class Redactor:
         )
 
     def text(self, text: str) -> str:
-        """The text without what is to stay in the house."""
+        """Returns the text without private data."""
         for pattern, instead in RULES:
             text = pattern.sub(instead, text)
         return self._names.sub(lambda found: self._words[found[0]], text)
 
     def value(self, value: object) -> object:
-        """The same for every text in a value of JSON."""
+        """Applies the same to every text in a JSON value."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
