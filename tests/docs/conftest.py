@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 for _name, _path in (
     ("voidbridge_plain_english", HERE / "plain_english.py"),
     ("voidbridge_message_patterns", HERE / "message_patterns.py"),
+    ("voidbridge_render_tables", HERE.parents[1] / "benchmarks" / "render_tables.py"),
 ):
     if _name not in sys.modules:
         _spec = importlib.util.spec_from_file_location(_name, _path)
