@@ -3,7 +3,8 @@
     python benchmarks/render_tables.py            writes the tables into the pages
     python benchmarks/render_tables.py --check    exits with 1 if a page differs
 
-Each file is one group of rows: `{"page", "order", "rows": [{"what", "command", "asked", "reached", "figures", "date"}]}`.
+Each file is one group of rows:
+`{"page", "order", "rows": [{"what", "command", "asked", "reached", "figures", "date"}]}`.
 `asked` is the target, `reached` the figure that is held against it, `figures` the numbers behind both.
 """
 

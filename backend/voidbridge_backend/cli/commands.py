@@ -26,7 +26,7 @@ from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled, fro
 from voidbridge_protocol.job_client import JobTask, Listener, Outcome
 from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Status
+from voidbridge_protocol.messages import FrameFile, Request, Status
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.transfer import hash_file
 
@@ -84,7 +84,7 @@ class ShotOptions:
     matte: str
     affected: str | None
     frames: str | None
-    handles: int
+    handles: int | None
     settings: RemoveSettings
     priority: int = 0
     force: bool = False
@@ -198,8 +198,17 @@ def _task(
 
     task = assignment.task(result.path, on_file, listener.should_cancel, hash_of)
     outputs.check_sources(task.request, result)
-    to.event("request", frames=[task.request.first, task.request.last], files=len(task.sources))
+    _tell_request(task.request, to)
     return task
+
+
+def _tell_request(request: Request, to: ProgressView) -> None:
+    plate = [file.frame for file in request.files if file.role == "plate"]
+    handles = [request.first - min(plate), max(plate) - request.last]
+    frames = [request.first, request.last]
+    to.event("request", frames=frames, handles=handles, files=len(request.files))
+    if any(handles):
+        to.say("handles: {} frames before and {} after the range are seen too".format(*handles))
 
 
 def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
@@ -210,6 +219,7 @@ def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
             lambda done, of: to.stage("reading frames", done, of),
             cancelled.is_set,
         )
+        _tell_request(task.request, to)
         with _client(who) as client:
             outcome = client.run(task, _listener(to, None, cancelled), wait=False)
         to.event("submitted", job=outcome.job)

@@ -25,6 +25,7 @@ from voidbridge_protocol.settings import described
 from . import commands, options
 from . import keys as key_commands
 from .progress import show_error
+from .submission import MOST_AUTO_HANDLES
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
 
@@ -162,7 +163,11 @@ def _shot_options(made: Any) -> None:
     shot.add_argument("--affected", metavar="MATTE", help="what the object causes: shadow, ripples")
     shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
     shot.add_argument(
-        "--handles", type=int, default=0, metavar="N", help="frames before and after that help"
+        "--handles",
+        default="auto",
+        metavar="N",
+        help="frames before and after the range that help; auto (default): up to "
+        f"{MOST_AUTO_HANDLES} that are there",
     )
     shot.add_argument(
         "--color-space", default="", metavar="NAME", help="what the plate's pixels are"

@@ -36,7 +36,7 @@ def shot(options: argparse.Namespace) -> commands.ShotOptions:
         matte=options.matte,
         affected=options.affected,
         frames=options.frames,
-        handles=options.handles,
+        handles=_handles(options),
         settings=RemoveSettings(
             engine=options.engine,
             prompt=options.prompt,
@@ -63,6 +63,19 @@ def shot(options: argparse.Namespace) -> commands.ShotOptions:
         priority=options.priority,
         force=options.force,
     )
+
+
+def _handles(options: argparse.Namespace) -> int | None:
+    """None for `auto`. Frames from standard input have no other frames beside them. Raises `BadSetting`."""
+    text = options.handles.strip()
+    if text == "auto":
+        return 0 if getattr(options, "frames_from_stdin", False) else None
+    if not text.isdecimal():
+        raise BadSetting(
+            f"the handles {text!r} are neither auto nor a number of frames",
+            "Write --handles auto, or a number from 0 on.",
+        )
+    return int(text)
 
 
 def client(options: argparse.Namespace) -> commands.ClientOptions:

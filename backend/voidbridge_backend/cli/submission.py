@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from voidbridge_backend.exr.header import Header, read_header
@@ -21,6 +22,7 @@ from voidbridge_protocol.errors import (
     JobCancelled,
     MissingFrames,
     OverwritesSource,
+    RequestError,
     VoidbridgeError,
 )
 from voidbridge_protocol.job_client import JobTask
@@ -32,6 +34,14 @@ from voidbridge_protocol.transfer import hash_file
 SIDECAR = ".voidbridge.json"
 RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
 HASHERS = 4
+MOST_AUTO_HANDLES = 24
+"""Frames on each side of a range that `--handles auto` takes.
+
+`cleanplate` considers every source up to this distance, and gives one at it half the weight (`plan.NEAR`, `FADE`).
+`void` sees windows of 85 frames, which handles fill instead of mirrored frames.
+"""
+AUTO_HANDLES = {"echo": 0}
+"""Engines that see nothing in handles."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,8 @@ class Submission:
     settings: OperationSettings
     frames: FrameRange | None = None
     """Frames of the results; None: every frame of the role that the operation takes its range from."""
-    handles: int = 0
+    handles: int | None = 0
+    """Frames on each side of the range that are seen and not returned; None: as far as they help."""
     operation: str = "remove"
     priority: int = 0
     force: bool = False
@@ -64,9 +75,7 @@ class Submission:
             role: {frame: _header(role, self.files[role], frame) for frame in found}
             for role, found in frames.items()
         }
-        if "plate" in headers:
-            layer = getattr(self.settings, "layer", "")
-            agree(headers.pop("plate"), headers, layer)
+        self._agree(headers)
         paths = [
             (role, frame, self.files[role].path(frame))
             for role in sorted(frames)
@@ -87,10 +96,9 @@ class Submission:
         wanted = self.frames
         covering = [role.name for role in roles if role.covers_all]
         if covering:
-            reference, *others = covering
-            frames = frames_for(self.files[reference], self.frames, self.handles)
+            frames = self._with_handles(covering)
             wanted = wanted or FrameRange(frames[0], frames[-1])
-            for role in others:
+            for role in covering[1:]:
                 _covers(role, self.files[role], frames)
             found.update(dict.fromkeys(covering, frames))
         if wanted is None:
@@ -99,6 +107,43 @@ class Submission:
                 "Give their range with --frames.",
             )
         return found, wanted
+
+    def _with_handles(self, covering: list[str]) -> list[int]:
+        """The frames of the roles that cover all, rising, without gaps."""
+        frames = frames_for(self.files[covering[0]], self.frames, self.handles or 0)
+        if self.frames is None or self.handles is not None:
+            return frames
+        reach = AUTO_HANDLES.get(self.settings.engine, MOST_AUTO_HANDLES)
+        before = range(frames[0] - 1, frames[0] - 1 - reach, -1)
+        behind = range(frames[-1] + 1, frames[-1] + 1 + reach)
+        return [
+            *reversed(list(takewhile(self._fits(covering, frames[0]), before))),
+            *frames,
+            *takewhile(self._fits(covering, frames[-1]), behind),
+        ]
+
+    def _fits(self, covering: list[str], known: int) -> Callable[[int], bool]:
+        """Whether a frame is there in these roles, readable, and of the format of the frame `known`."""
+
+        def fits(frame: int) -> bool:
+            try:
+                self._agree(
+                    {
+                        role: {n: _header(role, self.files[role], n) for n in (known, frame)}
+                        for role in covering
+                    }
+                )
+            except RequestError:
+                return False
+            return True
+
+        return fits
+
+    def _agree(self, headers: dict[str, dict[int, Header]]) -> None:
+        """Raises `RequestError` if the files do not fit together."""
+        if "plate" in headers:
+            layer = getattr(self.settings, "layer", "")
+            agree(headers.pop("plate"), headers, layer)
 
 
 def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:

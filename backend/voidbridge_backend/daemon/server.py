@@ -23,6 +23,7 @@ from voidbridge_protocol.errors import (
     DaemonDraining,
     RequestError,
     SpoolFull,
+    TooMany,
     VersionMismatch,
     VoidbridgeError,
 )
@@ -62,6 +63,7 @@ from voidbridge_protocol.messages import (
 from voidbridge_protocol.operations import operations
 
 from .files.cleanup import Cleanup
+from .files.downloads import Downloads
 from .files.file_import import FileImport
 from .files.io_threads import IoThreads
 from .files.rate_limit import RateLimit
@@ -82,6 +84,8 @@ from .workers.pool import WorkerPool
 log = logging.getLogger(__name__)
 
 POLL_MS = 200
+POLL_BUSY_MS = 10
+"""The same while pieces wait for room, of which no message tells."""
 NEEDS_NO_TABLE = (Hello, Ping, Pong, GetHealth)
 """What is answered although the table of jobs cannot be written; all else might tell of what is written nowhere."""
 REPORT_S = 1.0
@@ -128,6 +132,13 @@ class Daemon:
         self._uploads = Uploads(
             job_service, self._disk, self._cleanup, limits, pace, self._file_import, self._bulk
         )
+        self._downloads = Downloads(
+            job_service,
+            self._disk,
+            limits,
+            lambda session: router.unsent(session.bulk) if session.bulk else (0, 0),
+            self._bulk,
+        )
         self._notifications = Notifications(router, job_service, self._sessions, self._reply)
         self.report: Callable[[Metrics], None] = lambda metrics: None
         """Whom to tell every second how the daemon does."""
@@ -165,6 +176,8 @@ class Daemon:
                 self._file_import.tick(now, is_full=self._cleanup.full is not None)
                 self._report(now)
                 self._forget(now)
+                self._downloads.tick()
+                self._disk.tick(now)
                 for give_back in self._pace.due(now):
                     give_back()
                 self._flush()
@@ -175,7 +188,8 @@ class Daemon:
         """How long the next turn may wait for something to happen."""
         if self._notifications.is_behind:
             return 0
-        return int(1000 * self._pace.next_in(time.monotonic(), POLL_MS / 1000)) + 1
+        most = POLL_BUSY_MS if self._downloads.is_waiting else POLL_MS
+        return int(1000 * self._pace.next_in(time.monotonic(), most / 1000)) + 1
 
     def _is_over(self, now: float) -> bool:
         """First what runs may come to its end, then it is asked to stop; questions are answered meanwhile."""
@@ -228,6 +242,7 @@ class Daemon:
             self._send(line, self._welcome(line, peer, identity, message))
         elif isinstance(message, JoinBulk):
             session = self._sessions.join_bulk(message.session, line, identity)
+            self._router.assign(line, session.user)
             self._send(line, Credit(self._limits.window - session.spent))
         else:
             session = self._sessions.of(line, identity, time.monotonic())
@@ -249,6 +264,8 @@ class Daemon:
 
     def _disconnect(self, line: PeerId) -> None:
         """This client is gone, or has to say hello again; its files stay where they are."""
+        for each in self._sessions.lines_of(line):
+            self._router.forget(each)
         self._uploads.leave(self._sessions.disconnected(line))
 
     def _forget(self, now: float) -> None:
@@ -285,9 +302,9 @@ class Daemon:
             case ListJobs():
                 self._notifications.begin_list(session)
             case GetRequest(job):
-                answer(JobRequest(job), self._job_service.store.request(job))
+                self._answer_large(session, JobRequest(job), self._job_service.store.request(job))
             case GetProvenance(job):
-                answer(Provenance(job), self._provenance(job))
+                self._answer_large(session, Provenance(job), self._provenance(job))
             case Fetched(job):
                 self._job_service.fetched(job)
                 session.watching.discard(job)  # it has all that there is to hear
@@ -313,6 +330,7 @@ class Daemon:
         self._uploads.leave(
             self._sessions.hello(hello.session, user, identity, line, time.monotonic())
         )
+        self._router.assign(line, user)
         self._router.log_peer(peer, "hello", user=user, software=hello.software)
         return Welcome(
             version,
@@ -415,6 +433,15 @@ class Daemon:
             part = tuple(results[i : i + RESULTS_A_MESSAGE])
             self._send(line, Ready(job, part))
 
+    def _answer_large(self, session: Session, message: Message, payload: bytes) -> None:
+        """Raises `TooMany` while too much of what was said before has not left."""
+        if not self._router.has_room(session.control, len(payload)):
+            raise TooMany(
+                f"{len(payload) / 2**20:.1f} MB are asked for, and earlier answers are not read yet",
+                "Read what was asked for before, then ask again.",
+            )
+        self._send(session.control, message, payload)
+
     def _provenance(self, job: str) -> bytes:
         self._job_service.status(job)
         path = self._spool.provenance_path(job)
@@ -436,16 +463,9 @@ class Daemon:
             case ImportFile():
                 self._uploads.import_file(session, message)
             case Get():
-                self._get(session, message)
+                self._downloads.get(session, message)
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the bulk socket by a client")
-
-    # -- files out ----------------------------------------------------------------------------------
-
-    def _get(self, session: Session, get: Get) -> None:
-        self._job_service.result(get.job, get.frame)
-        path = self._spool.result_path(get.job, get.frame)
-        self._disk.read(get, path, lambda m, piece: self._bulk(session, m, piece))
 
     # -- what clients hear --------------------------------------------------------------------------
 

@@ -25,3 +25,11 @@ def keep_large_blocks() -> None:
             libc.mallopt(M_MMAP_THRESHOLD, LARGE)
             libc.mallopt(M_TRIM_THRESHOLD, LARGE)
             libc.mallopt(M_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Gives memory that is free back to the system: for when nothing will need it soon."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):
+            libc.malloc_trim(0)

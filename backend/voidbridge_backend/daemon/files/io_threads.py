@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from voidbridge_backend.worker import malloc
 from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import RequestError, VoidbridgeError
 from voidbridge_protocol.messages import Chunk, Get, Got, Message, Nack, Put, Refused
 
 from .retention import Survey
 from .spool import OffsetGap, Spool, UserFile
+
+IDLE_S = 3.0
+"""Memory that pieces had is kept for the next ones, unless none comes for so long."""
 
 
 class IoThreads:
@@ -30,16 +34,33 @@ class IoThreads:
         self._settling = ThreadPoolExecutor(1, "settles")
         self._reading = ThreadPoolExecutor(1, "reads")
         self._clearing = ThreadPoolExecutor(1, "clears")
+        self._moved = self._moved_before = 0
+        """Pieces that were written or read, now and when `tick` last looked."""
+        self._ticked = 0.0
+        self._is_trimmed = True
 
     def write(
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
     ) -> None:
         """Stores a piece of a user's file; `then` gets what to answer with, or None for a piece among others."""
+        self._moved += 1
         self._writing.submit(self._take, user, put, payload, then)
 
     def read(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
         """Reads a piece of a result; `then` gets what to answer with."""
+        self._moved += 1
         self._reading.submit(self._give, get, path, then)
+
+    def tick(self, now: float) -> None:
+        """Gives memory back to the system when no piece has been moved for a while. Call it often."""
+        if now - self._ticked < IDLE_S:
+            return
+        self._ticked = now
+        if self._moved != self._moved_before:
+            self._moved_before, self._is_trimmed = self._moved, False
+        elif not self._is_trimmed:
+            self._is_trimmed = True
+            self._clearing.submit(malloc.give_back)
 
     def pause(self, files: Iterable[UserFile]) -> None:
         """Nobody sends these files at the moment."""

@@ -51,6 +51,10 @@ class Connections:
     def __len__(self) -> int:
         return len(self._all)
 
+    def get(self, place: Descriptor) -> Connection | None:
+        """The connection at this place."""
+        return self._all.get(place)
+
     def opened(self, connection: Connection) -> list[Connection]:
         """A connection is accepted. Which others have to go for it."""
         self.closed(connection.place)

@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -32,6 +32,7 @@ from .connections import Connection, Connections, Descriptor
 from .descriptors import borrowed
 from .endpoints import Endpoints
 from .log_limit import LogLimit
+from .unsent import USER_BYTES, UnsentBytes
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ TURN = {False: 64, True: 8}
 """Messages taken from control and bulk before the other has its turn: control is never behind more than 16 MiB."""
 STRIKES, MOST_STRUCK = 8, 4096
 """Malformed messages after which a peer is not answered any more, and how many such are remembered."""
+TRACKED = 1024
+"""Bytes of a frame from which on it is counted until it has left. Of smaller ones the queue's length is enough."""
+CONTROL_BYTES = 16 << 20
+"""Bytes that may wait for one client on its control socket: two of the largest answers."""
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 LOOK_S, AWAY_S = 1.0, 5.0
 """Silent connections are looked for so often. A daemon that did not for so long was stopped itself: what was said
@@ -99,6 +104,9 @@ class Router:
         self._ration = LogLimit()
         self._connections = Connections(max_unauthenticated)
         self._looked = 0.0
+        self._unsent = UnsentBytes()
+        self._users: dict[PeerId, str] = {}
+        self._places: dict[PeerId, Descriptor] = {}
         if auth:  # before the sockets: without it libzmq would let every key in
             self._knocks = self._context.socket(zmq.REP)
             self._knocks.linger = 0
@@ -148,6 +156,8 @@ class Router:
     def mark_authenticated(self, heard: Received) -> None:
         """What was said is what a client says: it may stay."""
         self._connections.authenticated(heard.place, time.monotonic())
+        if heard.line in self._users:
+            self._places[heard.line] = heard.place
 
     def refusal(self, line: PeerId, peer: str, error: VoidbridgeError) -> Refused:
         """What to answer; who says too much that is no message is not heard any more."""
@@ -167,16 +177,43 @@ class Router:
 
     def try_send(self, line: PeerId, message: Message, payload: Frame | None = None) -> Sent:
         """Sends at once or not at all."""
-        frames = [line.route, *encode(message, payload)]
+        frames = encode(message, payload)
+        size = sum(len(frame) for frame in frames if len(frame) >= TRACKED)
+        if size and not line.bulk and not self.has_room(line, size):
+            return Sent.NO_ROOM
+        last = zmq.Frame(frames[-1], copy=False, track=True) if size else frames[-1]
         try:
-            self._sockets[line.bulk].send_multipart(frames, zmq.NOBLOCK, copy=False)
+            parts = [line.route, *frames[:-1], last]
+            self._sockets[line.bulk].send_multipart(parts, zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return Sent.NO_ROOM
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             return Sent.NOBODY
+        if isinstance(last, zmq.Frame) and last.tracker:
+            user = self._users.get(line, "")
+            self._unsent.add(line, user, size, last.tracker, time.monotonic())
         return Sent.ON_ITS_WAY
+
+    def assign(self, line: PeerId, user: str) -> None:
+        """From now on this connection is one of `user`'s."""
+        self._users[line] = user
+
+    def forget(self, line: PeerId) -> None:
+        """Nobody is served on this connection any more."""
+        self._users.pop(line, None)
+        self._places.pop(line, None)
+
+    def has_room(self, line: PeerId, size: int) -> bool:
+        """Whether `size` bytes more may wait for this client on its control socket."""
+        waiting, of_user = self.unsent(line)
+        return waiting + size <= CONTROL_BYTES and of_user + size <= USER_BYTES
+
+    def unsent(self, line: PeerId) -> tuple[int, int]:
+        """Bytes that wait for this connection, and for all connections of its user."""
+        waiting = self._unsent.of_line(line, time.monotonic())
+        return waiting, self._unsent.of_user(self._users.get(line, ""))
 
     def is_allowed(self, identity: Identity) -> bool:
         """Whether somebody who came in may stay."""
@@ -197,6 +234,15 @@ class Router:
             self._looked = now
             for connection in self._connections.overdue(now):
                 _disconnect(connection)
+            for line in self._unsent.stalled(now):
+                self._close(line)
+
+    def _close(self, line: Hashable) -> None:
+        """Ends a connection that takes nothing, which frees what waits for it."""
+        place = self._places.pop(line, None) if isinstance(line, PeerId) else None
+        if place and (connection := self._connections.get(place)):
+            self.log_peer(connection.address, "a client takes nothing: its connection is closed")
+            _disconnect(connection)
 
     # -- who is there -------------------------------------------------------------------------------
 

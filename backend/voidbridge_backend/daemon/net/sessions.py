@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from voidbridge_backend.daemon.files.spool import UserFile
 from voidbridge_protocol.errors import TooMany, UnknownSession
+from voidbridge_protocol.messages import Get
 
 from .allowed_keys import Identity
 from .router import PeerId
@@ -36,6 +37,10 @@ class Session:
     """Payload bytes on their way to the disk: never above the window."""
     handed: int = 0
     """Files that it handed over and has heard nothing of."""
+    gets: deque[Get] = field(default_factory=deque)
+    """Pieces of results that it asked for and for which there is no room yet."""
+    reading: int = 0
+    """Bytes of results that are being read for it."""
     watching: set[str] = field(default_factory=set)
     """Jobs whose news this client wants."""
     receiving: set[UserFile] = field(default_factory=set)
@@ -94,6 +99,7 @@ class Sessions:
             raise UnknownSession("the daemon does not know this session")
         if session.bulk:
             self._lines.pop(session.bulk, None)
+        session.gets.clear()  # the client asks again on its new connection
         session.bulk = line
         self._lines[line] = name
         return session
@@ -129,6 +135,13 @@ class Sessions:
                 found.setdefault(job, []).append(session)
         return found
 
+    def lines_of(self, line: PeerId) -> list[PeerId]:
+        """Every connection of the client behind this control line."""
+        session = self._named.get(self._lines.get(line, ""))
+        if session is None:
+            return []
+        return [session.control, *((session.bulk,) if session.bulk else ())]
+
     def disconnected(self, line: PeerId) -> set[UserFile]:
         """The client behind this line has left. Returns the files that nobody sends any more."""
         name = self._lines.pop(line, None)
@@ -140,6 +153,7 @@ class Sessions:
             if session.bulk:
                 self._lines.pop(session.bulk, None)
         session.job_list = None
+        session.gets.clear()
         left, session.receiving = session.receiving, set()
         return {
             file
