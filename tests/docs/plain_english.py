@@ -28,11 +28,11 @@ WHAT_IN = 200
 """Fewer than one statement in so many may begin with What, Whoever or Whatever."""
 
 _SHORTEST = 3
-_ABBREVIATION = re.compile(r"(?:e\.g|i\.e|etc|vs|cf|al|No|Fig|approx)\.$")
+_ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|al|No|Fig|approx)\.$")
 _END = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_]*[A-Z0-9`])")
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+\.)\s+")
 _WORD = re.compile(r"[^\s]*[A-Za-z0-9][^\s]*")
-_WHAT = re.compile(r"^[\"'(]*(?:What|Whoever|Whatever)\b(?!')")
+_WHAT = re.compile(r"^[\"'(]*(?:What|Whoever|Whatever)\b(?!')", re.I)
 
 
 @dataclass(frozen=True)

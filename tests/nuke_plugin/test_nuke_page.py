@@ -1,4 +1,4 @@
-"""docs/nuke.md says what the node is."""
+"""docs/nuke.md and its part of docs/hosts-tested.md describe the node as it is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from voidbridge_nuke.knobs import BUTTON, KNOBS, TAB, TEXT
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/nuke.md").read_text(encoding="utf-8")
+HOSTS = (ROOT / "docs/hosts-tested.md").read_text(encoding="utf-8")
 
 
-def section(heading: str) -> str:
-    return PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def section(heading: str, page: str = PAGE) -> str:
+    return page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -41,8 +42,8 @@ def test_every_tab_has_its_heading() -> None:
     assert re.findall(r"^\*\*(\w+)\*\*$", section("The knobs"), re.M) == tabs
 
 
-def test_every_test_that_the_page_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", PAGE))
+def test_every_test_that_the_page_of_hosts_names_for_nuke_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", section("Nuke", HOSTS)))
     there = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")

@@ -1,4 +1,4 @@
-"""docs/resolve.md says what the tool is."""
+"""docs/resolve.md and its part of docs/hosts-tested.md describe the tool as it is."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/resolve.md").read_text(encoding="utf-8")
+HOSTS = (ROOT / "docs/hosts-tested.md").read_text(encoding="utf-8")
 
 
-def section(heading: str) -> str:
-    return PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def section(heading: str, page: str = PAGE) -> str:
+    return page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def shown(control: Any) -> str:
@@ -37,8 +38,8 @@ def test_every_control_is_described_as_its_tooltip_says_in_the_order_of_the_insp
     assert re.findall(r"^\*\*(\w+)\*\*$", text, re.M) == pages
 
 
-def test_every_test_that_the_page_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", PAGE))
+def test_every_test_that_the_page_of_hosts_names_for_fusion_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", section("Fusion", HOSTS)))
     there = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")
