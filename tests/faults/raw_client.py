@@ -115,7 +115,7 @@ class Bystander:
         assert self._on.process
         assert self._on.process.poll() is None, self._on.log
         p99 = sorted(self.seconds)[int(len(self.seconds) * 0.99)]
-        assert p99 < (P99_S if strict else 1.0)
+        assert p99 < (P99_S if strict else 1.0), f"{1000 * p99:.0f} ms"
         eventually(lambda: self.grown_mb() < MEMORY_MB, f"memory: {self.grown_mb():.0f} MB more")
         note(30, what=what, **figures, p99_ms=round(1000 * p99, 1), grown_mb=round(self.grown_mb()))
 

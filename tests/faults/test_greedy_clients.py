@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,15 +15,24 @@ from voidbridge_stage import Daemon, daemon, make_shot
 from voidbridge_protocol.messages import (
     MAX_CHUNK,
     MAX_UNANSWERED,
+    Accepted,
+    Cancel,
     Chunk,
+    Credit,
+    FrameFile,
     Get,
     GetRequest,
     Listed,
     ListJobs,
     Ping,
     Pong,
+    Put,
     Refused,
+    Request,
+    Status,
+    Submit,
 )
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +107,57 @@ def test_large_answers_that_nobody_reads_are_bounded(
         most = other.grown_mb()
     assert most < 50
     other.check(note, "requests", full, asked=count, most_mb=round(most))
+
+
+def request_of(frames: int, size: int = 1, name: str = "") -> Request:
+    """For files that nobody has; `name` makes them other files."""
+    files = tuple(
+        FrameFile(role, frame, hashlib.sha256(f"{name}{role}{frame}".encode()).hexdigest(), size)
+        for role in ("affected", "matte", "plate")
+        for frame in range(1, frames + 1)
+    )
+    return Request(1, frames, RemoveSettings(engine="echo"), files)
+
+
+def test_large_requests_keep_nobody_waiting(box: Daemon, full: bool, note: Note) -> None:
+    """A client has one on its way: the others are refused, and it submits the next when it heard of the last."""
+    count, frames = (60, 19_000) if full else (10, 8_000)
+    payloads = [request_of(frames, name=f"large {i}").canonical() for i in range(2)]
+    accepted = refused = 0
+    with Bystander(box) as other, RawClient(box.address) as client:
+        for i in range(count):
+            client.say(Submit(), payloads[i % 2])
+        for _ in range(count):
+            heard = client.until(client.control, Accepted, Refused)
+            if isinstance(heard, Accepted):
+                accepted += 1
+                client.say(Cancel(heard.job))
+            else:
+                refused += 1
+                assert heard.code == "daemon.too-many"
+        for i in range(2):  # one after the other, each read to its end
+            client.say(Submit(), payloads[i % 2])
+            client.say(Cancel(client.until(client.control, Accepted).job))
+    assert accepted
+    size = round(len(payloads[0]) / 2**20, 1)
+    other.check(
+        note, "large requests", False, count=count, size_mb=size, accepted=accepted, refused=refused
+    )
+
+
+def test_no_more_of_a_file_is_taken_than_was_announced(box: Daemon) -> None:
+    with RawClient(box.address) as client:
+        request = request_of(1, size=10, name="ten bytes")
+        client.say(Submit(), request.canonical())
+        job = client.until(client.control, Accepted).job
+        before = len(list((box.spool / "parts").iterdir()))
+        file = request.files[0]
+        client.say_bulk(Put(file.sha256, 80 << 20, 0), bytes(MAX_CHUNK))
+        refused = client.until(client.bulk, Refused, Credit)
+        assert isinstance(refused, Refused), refused
+        assert "10" in refused.text
+        assert len(list((box.spool / "parts").iterdir())) == before
+        client.say(Submit(), request_of(1, size=11, name="ten bytes").canonical())
+        assert "announced" in client.until(client.control, Refused).text
+        client.say(Cancel(job))
+        client.until(client.control, Status)

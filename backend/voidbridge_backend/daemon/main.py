@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -36,6 +37,11 @@ log = logging.getLogger(__name__)
 
 MOST_FILES = 16_384
 """Descriptors: those of thousands of clients."""
+COLLECT_AFTER = 50_000
+"""Objects that are made before Python looks for cycles among them. Its own 700 go through a large request again and
+again while it is read."""
+SWITCH_S = 0.001
+"""A thread that parses gives way to the daemon's own so often."""
 SOFTWARE = f"voidbridge {__version__}"
 
 
@@ -45,6 +51,8 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     Raises `RequestError` when the address or the spool is in use, `BadKey` when the address needs keys.
     """
     log_format.setup(sys.stderr)
+    gc.set_threshold(COLLECT_AFTER)
+    sys.setswitchinterval(SWITCH_S)
     addresses = Endpoints.of(config.listen)
     auth = allowed_keys.auth_of(addresses, config.keys, config.require_keys)
     devices = settings.devices(config, settings.count_cards())

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import zmq
 
-from voidbridge_protocol.codec import Frame, decode_request
+from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.codec import ranges as as_ranges
 from voidbridge_protocol.errors import (
     BadMessage,
@@ -54,7 +54,6 @@ from voidbridge_protocol.messages import (
     Put,
     Query,
     Ready,
-    Refused,
     Request,
     Submit,
     Watch,
@@ -71,6 +70,8 @@ from .files.retention import Policy
 from .files.shares import Shares
 from .files.spool import Spool, UserFile
 from .files.uploads import Uploads
+from .jobs.prepared import Prepared
+from .jobs.request_parser import RequestParser
 from .jobs.service import JobService
 from .net.allowed_keys import Identity
 from .net.notifications import Notifications
@@ -121,6 +122,7 @@ class Daemon:
         self._wakeup.setblocking(False)
         self._mailbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._disk = IoThreads(spool, self._notify)
+        self._parser = RequestParser(spool, self._notify)
         self._worker_pool = worker_pool(self._notify)
         self._replies = Replies(self._reply, job_service.store.is_committed)
         self._sessions = Sessions(most_clients)
@@ -207,6 +209,7 @@ class Daemon:
     def _close(self) -> None:
         self._worker_pool.stop()
         self._disk.close()
+        self._parser.close()
         self._router.close()
 
     # -- news from other threads --------------------------------------------------------------------
@@ -368,28 +371,54 @@ class Daemon:
                 )
             )
 
-    def _submit_late(self, session: Session, message: Submit, payload: Frame) -> None:
-        """Once more, now that there is all the room that can be made."""
-        try:
-            self._submit(session, message, payload, may_wait=False)
-        except VoidbridgeError as error:
-            self._send(session.control, Refused(error.code, error.text, error.hint))
-
-    def _submit(
-        self, session: Session, message: Submit, payload: Frame, may_wait: bool = True
-    ) -> None:
+    def _submit(self, session: Session, message: Submit, payload: Frame) -> None:
         if self._stopping:
             raise DaemonDraining("the daemon is stopping")
-        request = decode_request(payload)
+        if session.is_submitting:
+            raise TooMany("the request that this client submitted before is still being read")
+        session.is_submitting = True
+
+        def parsed(found: Prepared | VoidbridgeError) -> None:
+            try:
+                if isinstance(found, VoidbridgeError):
+                    raise found
+                self._submit_parsed(session, message, found)
+            except VoidbridgeError as error:
+                self._refuse_submit(session, error)
+
+        try:
+            self._parser.parse(session.user, payload, parsed)
+        except VoidbridgeError:
+            session.is_submitting = False
+            raise
+
+    def _refuse_submit(self, session: Session, error: VoidbridgeError) -> None:
+        session.is_submitting = False
+        self._send(session.control, self._router.refusal(session.control, session.user, error))
+
+    def _submit_late(self, session: Session, message: Submit, prepared: Prepared) -> None:
+        """Once more, now that there is all the room that can be made."""
+        try:
+            self._submit_parsed(session, message, prepared, may_wait=False)
+        except VoidbridgeError as error:
+            self._refuse_submit(session, error)
+
+    def _submit_parsed(
+        self, session: Session, message: Submit, prepared: Prepared, may_wait: bool = True
+    ) -> None:
+        request = prepared.request
         self._check_limits(request)
         try:
-            made = self._job_service.submit(session.user, request, message.priority, message.force)
+            made = self._job_service.submit(
+                session.user, request, message.priority, message.force, prepared
+            )
         except SpoolFull:
             if not may_wait:
                 raise
-            room = self._job_service.room_for(session.user, request)
-            self._cleanup.make_room(room, lambda: self._submit_late(session, message, payload))
+            room = self._job_service.room_for(prepared)
+            self._cleanup.make_room(room, lambda: self._submit_late(session, message, prepared))
             return
+        session.is_submitting = False
         session.watching.add(made.job)
         self._send(
             session.control,
@@ -417,7 +446,9 @@ class Daemon:
             raise RequestError(f"{most} files are offered; no job of this daemon has more")
         self._job_service.offered(offer.operation, offer.engine)
         need, partial = self._job_service.missing(session.user, offer.files)
-        session.offered |= {UserFile(session.user, offer.files[index].sha256) for index in need}
+        for index in need:
+            file = offer.files[index]
+            session.offered[UserFile(session.user, file.sha256)] = file.size
         return Missing(as_ranges(need), tuple(partial))
 
     def _watch(self, session: Session, job: str) -> None:

@@ -19,6 +19,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class Spool:
             log.warning("the spool %s is another user's: who can read it is up to them", folder)
         self._parts: dict[UserFile, _Part] = {}
         self._settling: dict[UserFile, _Part] = {}
+        self.generation = 0
+        """Rises with everything that is deleted: what was found in the spool before may be gone."""
 
     def user_dir(self, user: str) -> Path:
         """The folder with a user's files. A name of a person is never one of a folder."""
@@ -87,12 +90,27 @@ class Spool:
     def part_path(self, file: UserFile) -> Path:
         return self._parts_folder / f"{self.user_dir(file.user).name}.{file.sha256}"
 
-    def has(self, file: UserFile) -> bool:
-        return self.object_path(file).is_file()
+    def has(self, file: UserFile, size: int | None = None) -> bool:
+        """Whether a file is there whole. One of another `size` in bytes is damaged, so is not there."""
+        try:
+            found = self.object_path(file).stat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and size in (None, found.st_size)
 
-    def all_of(self, user: str) -> set[UserFile]:
-        """Every whole file of a user: for many questions at once, each of which would ask the disk."""
-        return {UserFile(user, entry.name) for entry in _entries(self.user_dir(user))}
+    def all_of(self, user: str) -> dict[UserFile, int]:
+        """Every whole file of a user with its size. One question rather than one for each file."""
+        entries = _entries(self.user_dir(user))
+        return {UserFile(user, entry.name): _size_and_time(entry)[0] for entry in entries}
+
+    def parts_of(self, user: str) -> dict[UserFile, int]:
+        """Every file of a user that is not whole, with the bytes that are there."""
+        prefix = f"{self.user_dir(user).name}."
+        return {
+            UserFile(user, entry.name.removeprefix(prefix)): _size_and_time(entry)[0]
+            for entry in _entries(self._parts_folder)
+            if entry.name.startswith(prefix)
+        }
 
     def partial(self, file: UserFile) -> int:
         """How many bytes of a file that is not whole yet are there; 0 for none."""
@@ -112,7 +130,7 @@ class Spool:
         """
         part = self._parts.get(file)
         # In this order: a file that is settled meanwhile is found by the second look.
-        if part is None and (file in self._settling or self.has(file)):
+        if part is None and (file in self._settling or self.has(file, size)):
             return offset + len(piece) == size
         try:
             part = part or self._open_part(file)
@@ -186,6 +204,7 @@ class Spool:
 
         A rename, so that it takes no time and is never half done.
         """
+        self.generation += 1
         with suppress(FileNotFoundError):
             os.rename(self.folder / name, self._trash / uuid.uuid4().hex)
 

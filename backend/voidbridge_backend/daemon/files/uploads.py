@@ -49,6 +49,7 @@ class Uploads:
         if put.size > self.limits.file:
             raise BadMessage(f"a file of {put.size} bytes; {self.limits.file} at most")
         file = UserFile(session.user, put.sha256)
+        self._check_size(session, file, put.size)
         if file not in session.offered and not self.job_service.is_wanted(file):
             # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
             self.say(session, Credit(length))
@@ -70,6 +71,7 @@ class Uploads:
         if asked.size > self.limits.file:
             raise BadMessage(f"a file of {asked.size} bytes; {self.limits.file} at most")
         file = UserFile(session.user, asked.sha256)
+        self._check_size(session, file, asked.size)
         session.handed += 1
         if self.job_service.spool.has(file):
             self._handed(session, file, Got(asked.sha256), 0)
@@ -80,6 +82,14 @@ class Uploads:
         else:
             session.receiving.add(file)
             self.file_import.begin(file, asked, lambda *told: self._handed(session, file, *told))
+
+    def _check_size(self, session: Session, file: UserFile, size: int) -> None:
+        """Raises `BadMessage` for a file of another size than its job, or the offer of it, announced."""
+        announced = self.job_service.announced(file) or session.offered.get(file, size)
+        if size != announced:
+            raise BadMessage(
+                f"{file.sha256[:12]}: {size} bytes are to come of a file that was announced with {announced}"
+            )
 
     def leave(self, files: Iterable[UserFile]) -> None:
         """Nobody brings these at the moment."""

@@ -31,7 +31,8 @@ from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Status
 from . import job_status
 from .index import JobIndex
 from .job_status import LiveStatus
-from .missing_files import MissingFiles, Standing, sizes_of
+from .missing_files import MOST_PARTIAL, MissingFiles, Standing
+from .prepared import Prepared
 from .scheduler import (
     Command,
     GaveUp,
@@ -86,7 +87,7 @@ class JobService:
         """Jobs that are not in the table yet."""
         self._stages: dict[str, LiveStatus] = {}
         self._wanted = MissingFiles(self.spool)
-        self._wanted_again: dict[str, tuple[Request, int]] = {}
+        self._wanted_again: dict[str, tuple[Prepared, int]] = {}
         """Jobs that were submitted once more while the worker had not let go of them yet."""
         self._obstacles: dict[str, VoidbridgeError] = {}
         self.ended: Counter[tuple[str, str]] = Counter()
@@ -113,13 +114,14 @@ class JobService:
             self.scheduler.known(
                 QueuedJob(row.id, row.user, row.priority, row.number, state, row.attempts)
             )
-        there: dict[str, set[UserFile]] = {}
+        there: dict[str, dict[UserFile, int]] = {}
         for job, files in groupby(self.store.files(JobState.RECEIVING), key=itemgetter(0)):
             user = self._rows[job].user
             if user not in there:
                 there[user] = self.spool.all_of(user)
             sizes = {UserFile(user, sha256): size for _, sha256, size in files}
-            self._wanted.add(job, sizes, sizes.keys() & there[user])
+            whole = there[user]
+            self._wanted.add(job, sizes, {file for file in sizes if whole.get(file) == sizes[file]})
             self._queue_if_complete(job)
         self.commit()
         for job in set(self.spool.job_folders()) - set(users):
@@ -129,21 +131,35 @@ class JobService:
 
     # -- what clients ask ---------------------------------------------------------------------------
 
-    def submit(self, user: str, request: Request, priority: int, force: bool) -> Submission:
-        """The job of this request: a new one, one that goes on, or a done one. Raises `RequestError`."""
+    def submit(
+        self,
+        user: str,
+        request: Request,
+        priority: int,
+        force: bool,
+        prepared: Prepared | None = None,
+    ) -> Submission:
+        """The job of this request: a new one, one that goes on, or a done one. Raises `RequestError`.
+
+        `prepared` is what was worked out about the request before, on another thread.
+        """
         self._check_engine(request.operation, request.settings.engine)
-        job = request.key(user)
+        if prepared is None or prepared.generation != self.spool.generation:
+            prepared = Prepared.of(user, request, self.spool)
+        job = prepared.job
         row = self._rows.get(job)
         if row is None:
-            self._begin(job, user, request, priority)
+            self._begin(prepared, priority)
         elif row.state.is_final and (force or not self._still_answers(row)):
-            self._begin_again(row, request, priority)
+            self._begin_again(row, prepared, priority)
         elif row.state is JobState.CANCELLING:
-            self._wanted_again[job] = request, priority
+            self._wanted_again[job] = prepared, priority
         self.use(job)
         row = self._rows[job]
         is_waiting = row.state is JobState.RECEIVING
-        need, partial = self._wanted.of_job(job, user, request.files) if is_waiting else ([], [])
+        need, partial = (
+            self._wanted.of_job(job, prepared.files, prepared.partial) if is_waiting else ([], [])
+        )
         return Submission(job, row.state, need, partial)
 
     def _check_engine(self, operation: str, engine: str) -> None:
@@ -371,8 +387,9 @@ class JobService:
             for frame in range(row.first, row.last + 1)
         )
 
-    def _begin(self, job: str, user: str, request: Request, priority: int) -> None:
-        self._check_room(user, request)
+    def _begin(self, prepared: Prepared, priority: int) -> None:
+        self._check_room(prepared)
+        job, user, request = prepared.job, prepared.user, prepared.request
         self._number += 1
         row = Row(
             job,
@@ -386,20 +403,20 @@ class JobService:
             request.settings.engine,
             used=time.time(),
         )
-        self.store.add(row, request.canonical(), _names(request))
+        self.store.add(row, prepared.canonical, prepared.names)
         self._begun.append(job)
         self._rows.put(row)
         self.scheduler.known(QueuedJob(job, user, priority, row.number, row.state))
         log.info("submitted", extra={"job": job, "user": user, "frames": row.frames})
-        self._collect(job, request)
+        self._collect(prepared)
 
-    def _begin_again(self, row: Row, request: Request, priority: int) -> None:
-        self._check_room(row.user, request)
+    def _begin_again(self, row: Row, prepared: Prepared, priority: int) -> None:
+        self._check_room(prepared)
         if not self.commit():
             raise SpoolFull(NOT_WRITTEN)
         self._number += 1
         fresh = replace(row.fresh(self._number), priority=priority, used=time.time())
-        self.store.add(fresh, request.canonical(), _names(request))
+        self.store.add(fresh, prepared.canonical, prepared.names)
         if not self.commit():  # before the results are gone
             self.store.discard(row.id)
             raise SpoolFull(NOT_WRITTEN)
@@ -407,18 +424,20 @@ class JobService:
         self._rows.put(fresh)
         log.info("submitted again", extra={"job": row.id, "user": row.user})
         self._execute(self.scheduler.submitted_again(row.id, priority, fresh.number))
-        self._collect(row.id, request)
+        self._collect(prepared)
 
-    def _collect(self, job: str, request: Request) -> None:
+    def _collect(self, prepared: Prepared) -> None:
+        job = prepared.job
         self.changed[job] = None
-        self._wanted.add(job, sizes_of(self._rows[job].user, request.files))
+        self._wanted.add(job, prepared.sizes, prepared.there)
         self._queue_if_complete(job)
         if self._rows[job].state is JobState.RECEIVING:
+            request = prepared.request
             self._execute(self.scheduler.expected(job, request.operation, request.settings.engine))
 
-    def room_for(self, user: str, request: Request) -> int:
+    def room_for(self, prepared: Prepared) -> int:
         """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
-        return self._wanted.room(user, request.files)
+        return self._wanted.room(prepared.sizes, prepared.there)
 
     def offered(self, operation: str, engine: str) -> None:
         """A job for this engine is about to be submitted, unless there is no such engine."""
@@ -427,18 +446,28 @@ class JobService:
 
     def missing(self, user: str, files: Sequence[FrameFile]) -> Standing:
         """Which of these files are to come ahead of their job; none where there is no room for all of them."""
+        sizes = {UserFile(user, file.sha256): file.size for file in files}
+        there = {file for file, size in sizes.items() if self.spool.has(file, size)}
         try:
-            self._wanted.require_room(user, files, self.keep_free)
+            self._wanted.require_room(sizes, there, self.keep_free)
         except SpoolFull:
             return [], []
-        return self._wanted.of_files(user, files)
+        need = [i for i, file in enumerate(files) if UserFile(user, file.sha256) not in there]
+        parts = [(i, self.spool.partial(UserFile(user, files[i].sha256))) for i in need]
+        return need, [part for part in parts if part[1]][:MOST_PARTIAL]
 
-    def _check_room(self, user: str, request: Request) -> None:
+    def announced(self, file: UserFile) -> int | None:
+        """Bytes with which a job that waits for this file announced it."""
+        return self._wanted.size(file)
+
+    def _check_room(self, prepared: Prepared) -> None:
+        user = prepared.user
         if (unfinished := self._rows.unfinished(user)) >= self.most_jobs:
             raise TooMany(
                 f"{user} has {unfinished} unfinished jobs; this daemon takes {self.most_jobs} of one user"
             )
-        self._wanted.require_room(user, request.files, self.keep_free)
+        self._wanted.require_agreement(prepared.sizes)
+        self._wanted.require_room(prepared.sizes, prepared.there, self.keep_free)
 
     def _queue_if_complete(self, job: str) -> None:
         if self._rows[job].state is JobState.RECEIVING and not self._wanted.missing(job):
@@ -481,18 +510,16 @@ class JobService:
     def _resume_requests(self) -> None:
         """Who cancels and presses the button again means the second."""
         for job in [job for job in self._wanted_again if self._rows[job].state.is_final]:
-            request, priority = self._wanted_again.pop(job)
+            prepared, priority = self._wanted_again.pop(job)
             if self._rows[job].state is JobState.CANCELLED:
                 try:
-                    self._begin_again(self._rows[job], request, priority)
+                    if prepared.generation != self.spool.generation:
+                        prepared = Prepared.of(prepared.user, prepared.request, self.spool)
+                    self._begin_again(self._rows[job], prepared, priority)
                 except (
                     DaemonError
                 ) as error:  # the room was given to others meanwhile: it stays cancelled
                     log.warning("not begun again: %s", error.text, extra={"job": job})
-
-
-def _names(request: Request) -> list[str]:
-    return sorted({file.sha256 for file in request.files})
 
 
 def _unknown(job: str) -> UnknownJob:

@@ -79,7 +79,9 @@ class _Change(NamedTuple):
 
     job: str
     statement: str
-    values: Sequence[object]
+    values: Sequence[Any]
+    many: bool
+    """Whether `values` has one sequence for each time that the statement is carried out."""
 
 
 class Store:
@@ -155,8 +157,8 @@ class Store:
         marks = ", ".join("?" * len(values))
         self._note(row.id, "DELETE FROM results WHERE job = ?", (row.id,))
         self._note(row.id, f"INSERT OR REPLACE INTO jobs VALUES ({marks})", values)
-        for name in files:
-            self._note(row.id, "INSERT OR IGNORE INTO files VALUES (?, ?)", (row.id, name))
+        claims = [(row.id, name) for name in files]
+        self._note(row.id, "INSERT OR IGNORE INTO files VALUES (?, ?)", claims, many=True)
         self._added[row.id] = request, files
 
     def save(self, row: Row) -> None:
@@ -201,8 +203,8 @@ class Store:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             with self._db:
-                for _, statement, values in self._changes:
-                    self._db.execute(statement, values)
+                for _, statement, values, many in self._changes:
+                    (self._db.executemany if many else self._db.execute)(statement, values)
         except sqlite3.OperationalError as error:
             if not _is_full(error):
                 raise
@@ -217,8 +219,8 @@ class Store:
             waiting.clear()
         return True
 
-    def _note(self, job: str, statement: str, values: Sequence[object]) -> None:
-        self._changes.append(_Change(job, statement, values))
+    def _note(self, job: str, statement: str, values: Sequence[Any], *, many: bool = False) -> None:
+        self._changes.append(_Change(job, statement, values, many))
         self._unsettled.add(job)
 
     # -- questions ----------------------------------------------------------------------------------

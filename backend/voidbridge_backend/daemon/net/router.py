@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 TURN = {False: 64, True: 8}
 """Messages taken from control and bulk before the other has its turn: control is never behind more than 16 MiB."""
+TURN_S = 0.02
+"""Seconds of a turn that go into one socket's messages. libzmq takes one of each connection in turn."""
 STRIKES, MOST_STRUCK = 8, 4096
 """Malformed messages after which a peer is not answered any more, and how many such are remembered."""
 TRACKED = 1024
@@ -136,7 +138,10 @@ class Router:
         self._answer_zap_requests()
         self._accept_connections()
         for bulk, end in self._sockets.items():
+            until = time.monotonic() + TURN_S
             for _ in range(TURN[bulk]):
+                if time.monotonic() > until:
+                    break
                 try:
                     route, *frames = receive(end)
                 except zmq.Again:

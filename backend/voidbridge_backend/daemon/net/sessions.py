@@ -45,8 +45,10 @@ class Session:
     """Jobs whose news this client wants."""
     receiving: set[UserFile] = field(default_factory=set)
     """Files that this client is sending."""
-    offered: set[UserFile] = field(default_factory=set)
-    """Files for a job that this client is going to submit."""
+    offered: dict[UserFile, int] = field(default_factory=dict)
+    """Files for a job that this client is going to submit, with their sizes in bytes."""
+    is_submitting: bool = False
+    """A request of this client is being read, or waits for room."""
     job_list: JobList | None = None
     """The list that this client asked for and has not heard all of. One at a time."""
 

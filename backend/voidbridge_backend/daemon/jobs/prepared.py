@@ -1,0 +1,70 @@
+"""A request with all that takes long to work out about it, so that the daemon's own thread need not.
+
+A job of 20,000 frames names 60,000 files: parsing, hashing and looking for them takes a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+
+from voidbridge_backend.daemon.files.spool import Spool, UserFile
+from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.messages import Request
+
+MANY = 500
+"""Files from which on the whole folder is read, rather than each file asked for."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Made on any thread. What lies in the spool is as it was at that moment, of `generation`."""
+
+    user: str
+    request: Request
+    job: str
+    canonical: bytes
+    files: list[UserFile]
+    """Beside `request.files`."""
+    sizes: Mapping[UserFile, int]
+    """Each file once, with its size in bytes."""
+    names: list[str]
+    """The hashes of these files, in order."""
+    there: Set[UserFile]
+    """Those that lie whole in the spool."""
+    partial: Mapping[UserFile, int]
+    """Bytes that are there of the others."""
+    generation: int
+
+    @classmethod
+    def of(cls, user: str, request: Request, spool: Spool) -> Prepared:
+        """Raises `RequestError` when one file is announced with two sizes."""
+        generation = spool.generation
+        files = [UserFile(user, file.sha256) for file in request.files]
+        sizes: dict[UserFile, int] = {}
+        for file, announced in zip(files, request.files, strict=True):
+            if sizes.setdefault(file, announced.size) != announced.size:
+                raise RequestError(
+                    f"the file {file.sha256[:12]} is announced with {sizes[file]} and with "
+                    f"{announced.size} bytes",
+                    "Hash the files again: one of the two is wrong.",
+                )
+        there, partial = _found(user, sizes, spool)
+        canonical = request.canonical()
+        key = hashlib.sha256(user.encode() + b"\0" + canonical).hexdigest()[:24]
+        names = sorted(file.sha256 for file in sizes)
+        return cls(user, request, key, canonical, files, sizes, names, there, partial, generation)
+
+
+def _found(
+    user: str, sizes: Mapping[UserFile, int], spool: Spool
+) -> tuple[set[UserFile], dict[UserFile, int]]:
+    if len(sizes) < MANY:
+        there = {file for file, size in sizes.items() if spool.has(file, size)}
+        lacks = sizes.keys() - there
+        return there, {file: have for file in lacks if (have := spool.partial(file))}
+    whole = spool.all_of(user)
+    there = {file for file, size in sizes.items() if whole.get(file) == size}
+    parts = spool.parts_of(user)
+    return there, {file: parts[file] for file in parts.keys() & sizes.keys() if parts[file]}

@@ -1,0 +1,77 @@
+"""Parses requests on a thread of its own, users in turn: others are answered while a large one is read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from voidbridge_backend.daemon.files.spool import Spool
+from voidbridge_protocol.codec import Frame, decode_request
+from voidbridge_protocol.errors import TooMany, VoidbridgeError
+
+from .prepared import Prepared
+
+SMALL = 32 * 1024
+"""Bytes of a request that is parsed at once, in a few milliseconds."""
+USER_BYTES = 64 << 20
+"""Bytes of requests of one user that wait at most."""
+
+Then = Callable[["Prepared | VoidbridgeError"], None]
+
+
+class _Waiting(NamedTuple):
+    payload: Frame
+    then: Then
+
+
+class RequestParser:
+    """Used on the daemon's own thread; `notify` has something done there, from any other."""
+
+    def __init__(self, spool: Spool, notify: Callable[[Callable[[], None]], None]) -> None:
+        self._spool = spool
+        self._notify = notify
+        self._thread = ThreadPoolExecutor(1, "parses")
+        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        self._is_busy = False
+
+    def parse(self, user: str, payload: Frame, then: Then) -> None:
+        """Calls `then` with the request or with the error, at once or later. Raises `TooMany`."""
+        if len(payload) <= SMALL:
+            then(_parsed(user, payload, self._spool))
+            return
+        queue = self._waiting.get(user, ())
+        if sum(len(waiting.payload) for waiting in queue) + len(payload) > USER_BYTES:
+            raise TooMany(f"{len(queue)} large requests of {user} wait to be read")
+        self._waiting.setdefault(user, deque()).append(_Waiting(payload, then))
+        self._next()
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def _next(self) -> None:
+        if self._is_busy or not self._waiting:
+            return
+        self._is_busy = True
+        user, queue = self._waiting.popitem(last=False)
+        payload, then = queue.popleft()
+        if queue:
+            self._waiting[user] = queue  # behind all other users
+        self._thread.submit(self._work, user, payload, then)
+
+    def _work(self, user: str, payload: Frame, then: Then) -> None:
+        found = _parsed(user, payload, self._spool)
+        self._notify(lambda: self._finish(found, then))
+
+    def _finish(self, found: Prepared | VoidbridgeError, then: Then) -> None:
+        self._is_busy = False
+        self._next()
+        then(found)
+
+
+def _parsed(user: str, payload: Frame, spool: Spool) -> Prepared | VoidbridgeError:
+    try:
+        return Prepared.of(user, decode_request(payload), spool)
+    except VoidbridgeError as error:
+        return error
