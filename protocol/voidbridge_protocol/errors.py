@@ -33,6 +33,8 @@
     + UnknownJob
     + OverwritesSource       a result would replace a file that it is made from
     + OutputExists           a result would replace a file that is no result
+    + OutputFormat           a result's name ends as another format
+    + OutputUnwritable       no file can be made where a result would go
     + BadKey                 a file with a key, or a key as it was typed
   x JobError                 the request is fine, this run of it is not
     + JobCancelled
@@ -243,6 +245,16 @@ class OverwritesSource(RequestError):
 class OutputExists(RequestError):
     code = "request.output-exists"
     hint = "Choose another name or folder with -o, or add --overwrite to replace these files."
+
+
+class OutputFormat(RequestError):
+    code = "request.output-format"
+    hint = "Results are OpenEXR files: let their name end in .exr."
+
+
+class OutputUnwritable(RequestError):
+    code = "request.output-unwritable"
+    hint = "Choose another folder with -o, or check that folder's permissions and that its disk is mounted."
 
 
 class JobError(VoidbridgeError):

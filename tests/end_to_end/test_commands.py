@@ -90,11 +90,11 @@ def test_people_are_told_on_standard_error(daemon: Daemon, tmp_path: Path, user:
     assert "1001-1002" in done.err
 
 
-def test_a_result_that_cannot_be_written_is_a_failed_job(run: Run, tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_written_is_refused(run: Run, tmp_path: Path) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1003))
     (tmp_path / "file").write_bytes(b"in the way")
     done = run(shot, tmp_path / "file" / "r.%04d.exr")
-    assert (done.code, done.event("error")["code"]) == (4, "job.disk-full"), done.err
+    assert (done.code, done.event("error")["code"]) == (2, "request.output-unwritable"), done.err
 
 
 def test_nobody_there_is_said_within_five_seconds(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from voidbridge_protocol.errors import OutputExists, VoidbridgeError
 from voidbridge_protocol.messages import Request
 from voidbridge_protocol.source_guard import SourceGuard
 
+from .output_places import check_format, check_places
 from .submission import Submission, sidecar
 
 RESULT_ATTRIBUTE = "voidbridge/version"
@@ -27,7 +28,9 @@ RESULT_ATTRIBUTE = "voidbridge/version"
 def check_run(
     submission: Submission, result: Sequence, overwrite: bool, growing: bool = False
 ) -> None:
-    """Before anything is read in full or sent. Raises `OverwritesSource`, `OutputExists`.
+    """Before anything is read in full or sent.
+
+    Raises `OutputFormat`, `OutputUnwritable`, `OverwritesSource`, `OutputExists`.
 
     Sources are recognized by where they lie; `check_sources` recognizes their copies once they are hashed.
     With `growing` and no range, frames may come for which a result's file is there already.
@@ -50,7 +53,7 @@ def check_sources(request: Request, result: Sequence) -> None:
 
 
 def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:
-    """Before the first byte is written. Raises `OverwritesSource`, `OutputExists`."""
+    """Before the first byte is written. Raises as `check_run`."""
     frames = range(request.first, request.last + 1)
     _check(result, frames, SourceGuard(request.files), overwrite)
 
@@ -58,7 +61,9 @@ def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:
 def _check(
     result: Sequence, frames: Collection[int], sources: SourceGuard, overwrite: bool
 ) -> None:
+    check_format(result)
     pictures, records = _targets(result, frames)
+    check_places([*pictures, *records])
     sources.check([*pictures, *records])
     if not overwrite:
         questions = [(path, is_result) for path in pictures]
