@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import DiskFull
@@ -20,7 +21,8 @@ def publish(target: Path) -> None:
     try:
         os.replace(temporary(target), target)
     except OSError as error:
-        temporary(target).unlink(missing_ok=True)
+        with suppress(OSError):  # the first error says more
+            temporary(target).unlink(missing_ok=True)
         raise disk_error(target, error) from error
 
 
@@ -33,7 +35,8 @@ def write_whole(target: Path, data: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        temporary(target).unlink(missing_ok=True)
+        with suppress(OSError):  # the first error says more
+            temporary(target).unlink(missing_ok=True)
         raise disk_error(target, error) from error
     publish(target)
 

@@ -44,7 +44,7 @@ def name_of(path: Path, shares: Iterable[str]) -> str | None:
     shares = tuple(shares)
     for each in (os.path.abspath, os.path.realpath) if shares else ():
         name = each(path).replace(os.sep, "/")
-        if len(name) <= MAX_PATH and _is_text(name) and any(below(s, name) for s in shares):
+        if len(name) <= MAX_PATH and is_text(name) and any(below(s, name) for s in shares):
             return name
     return None
 
@@ -74,7 +74,7 @@ def _folded(name: str, prefix: str) -> str:
     return name.casefold() if WINDOWS.match(prefix) else name
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Returns False for a file name that is not UTF-8, which cannot be sent."""
     try:
         name.encode()

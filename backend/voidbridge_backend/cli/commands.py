@@ -28,6 +28,7 @@ from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Request, Status
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.shared_files import is_text
 from voidbridge_protocol.transfer import hash_file
 
 from . import local_daemon, outputs, status_file
@@ -70,7 +71,7 @@ class ClientOptions:
         if self.config is None or not self.is_embedded or os.name != "posix":
             return self
         paths = (os.path.abspath(folder) for folder in folders)
-        ours = (path for path in paths if "=" not in path)
+        ours = (path for path in paths if "=" not in path and is_text(path))
         shares = dict.fromkeys((*self.config.shares, *ours))
         said = tuple(share for share in shares if "," not in share)  # else it is no list of them
         return replace(self, config=replace(self.config, shares=said))
@@ -204,7 +205,7 @@ def _task(
 
 def _tell_request(request: Request, to: ProgressView) -> None:
     plate = [file.frame for file in request.files if file.role == "plate"]
-    handles = [request.first - min(plate), max(plate) - request.last]
+    handles = [request.first - min(plate), max(plate) - request.last] if plate else [0, 0]
     frames = [request.first, request.last]
     to.event("request", frames=frames, handles=handles, files=len(request.files))
     if any(handles):

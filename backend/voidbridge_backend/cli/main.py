@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ SHAPE = """\
 PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
 A matte is 0 outside and 1 on the object, or a quadmask with the codes 0, 63, 127 and 255."""
 
+NEGATIVE = re.compile(r"^-\d+(?:--?\d+)?$|^-\d*\.\d+$")
+"""Words that argparse takes for values although they begin with a hyphen: numbers, and ranges below zero."""
 EXITS = "exit codes: 0 done, 2 bad request, 3 daemon unreachable, 4 job failed, 5 cancelled"
 
 
@@ -103,6 +106,7 @@ def _command(found: Any, name: str, what: str, run: Callable[..., Any], **more: 
         **more,
     )
     made.set_defaults(run=run)
+    made._negative_number_matcher = NEGATIVE
     return made
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from voidbridge_backend.config import Config, Setting, resolve
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.shared_files import is_text
 
 from . import commands
 from . import keys as key_commands
@@ -31,6 +32,9 @@ def review(options: argparse.Namespace) -> commands.ReportOptions:
 
 
 def shot(options: argparse.Namespace) -> commands.ShotOptions:
+    """Raises `BadSetting`."""
+    for name in ("prompt", "color_space", "engine"):
+        _check_text(f"--{name.replace('_', '-')}", getattr(options, name))
     return commands.ShotOptions(
         plate=options.plate,
         matte=options.matte,
@@ -65,6 +69,19 @@ def shot(options: argparse.Namespace) -> commands.ShotOptions:
     )
 
 
+def _user(options: argparse.Namespace) -> str:
+    name: str = options.user or getpass.getuser()
+    _check_text("--user", name)
+    return name
+
+
+def _check_text(option: str, text: str) -> None:
+    """Raises `BadSetting` for bytes that are no UTF-8: a message cannot carry them."""
+    if not is_text(text):
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise BadSetting(f"{option} is no UTF-8 text: {shown}", "Type it in a UTF-8 terminal.")
+
+
 def _handles(options: argparse.Namespace) -> int | None:
     """None for `auto`. Frames from standard input have no other frames beside them. Raises `BadSetting`."""
     text = options.handles.strip()
@@ -83,7 +100,7 @@ def client(options: argparse.Namespace) -> commands.ClientOptions:
     address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
     return commands.ClientOptions(
         address=address,
-        user=options.user or getpass.getuser(),
+        user=_user(options),
         config=found if embedded else None,
         keys=key_commands.client_keys(
             found, address or ("" if embedded else commands.DEFAULT_DAEMON)

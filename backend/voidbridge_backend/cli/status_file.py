@@ -18,6 +18,7 @@ from typing import Any
 from voidbridge_protocol.atomic_files import temporary, write_whole
 from voidbridge_protocol.errors import DiskFull, JobCancelled, OutputExists, VoidbridgeError
 
+from .output_places import check_places
 from .progress import ProgressView, count, left
 
 LOOK_S = 0.25
@@ -144,7 +145,11 @@ def kept(path: Path | None, to: ProgressView, cancelled: threading.Event) -> Ite
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raises `OutputExists` unless there is no file, or an earlier status file, possibly of a killed command."""
+    """Raises `OutputExists` unless there is no file, or an earlier status file, possibly of a killed command.
+
+    Raises `OutputUnwritable` if no file can be made there.
+    """
+    check_places([path])
     if os.path.lexists(path) and not _is_status(path):
         raise OutputExists(
             f"{path} exists and is no status file", "Name another file with --status-file."

@@ -6,6 +6,7 @@ Standard library only, so that a workstation needs none of the daemon's packages
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -148,7 +149,7 @@ class Submission:
 
 def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:
     """Where results go: a pattern, or a folder, which takes the plate's own names. Raises `BadPattern`."""
-    if text.endswith(("/", "\\")) or Path(text).is_dir():
+    if text.endswith(("/", "\\")) or os.path.isdir(text):
         name = Path(str(plate)).name
         text = str(Path(text) / name)
     result = Sequence.parse(text)

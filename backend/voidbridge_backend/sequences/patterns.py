@@ -6,6 +6,8 @@ file, `plate.1001.exr`. Folders are taken literally; the number is always in the
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,6 +43,7 @@ class Sequence:
         A name without a placeholder is one file. Its frame is the last number in its stem, otherwise 1.
         """
         text = str(pattern)
+        _check_length(text)
         folder, name = _split(text)
         found = _places(name) if not Path(text).is_file() else []
         if not name or (not found and Path(text).is_dir()):
@@ -169,6 +172,19 @@ def compact(frames: Iterable[int], most: int = 12) -> str:
             runs.append([frame, frame])
     words = [str(FrameRange(first, last)) for first, last in runs]
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def _check_length(text: str) -> None:
+    """Raises `BadPattern` if the system takes no name of that length."""
+    try:
+        os.stat(text)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise BadPattern(
+                f"{text} is longer than a name may be", "Name shorter files."
+            ) from error
+    except ValueError as error:
+        raise BadPattern(f"{text!r} is no name: {error}") from error
 
 
 def _split(text: str) -> tuple[Path, str]:
