@@ -40,7 +40,8 @@ from voidbridge_backend.imaging.crop import whole
 from voidbridge_backend.render import remove
 from voidbridge_backend.render.composite import Composite
 from voidbridge_backend.render.engine_input import EngineInput
-from voidbridge_backend.render.inputs import InputFiles, Mattes, Plates, canvas_of
+from voidbridge_backend.render.inputs import InputFiles, Plates, canvas_of
+from voidbridge_backend.render.mattes import Mattes
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.job_client import JobTask
@@ -110,7 +111,7 @@ def codec(folder: Path) -> float:
 def merge(folder: Path) -> float:
     task = task_of(folder, "echo")
     source = _source(task)
-    canvas, settings = canvas_of(source), task.request.settings
+    (canvas, _), settings = canvas_of(source), task.request.settings
     mattes, plates = (
         Mattes(source, settings, canvas),
         Plates(source, canvas, ColorPlan.choose(SPACE, None)),

@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from voidbridge_backend.exr.header import Header, read_header
+from voidbridge_backend.formats.kinds import format_of
 from voidbridge_backend.sequences.consistency import agree
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
 from voidbridge_protocol.errors import (
@@ -140,11 +141,16 @@ class Submission:
 
         return fits
 
-    def _agree(self, headers: dict[str, dict[int, Header]]) -> None:
-        """Raises `RequestError` if the files do not fit together."""
-        if "plate" in headers:
+    def _agree(self, headers: dict[str, dict[int, Header | None]]) -> None:
+        """Raises `RequestError` if the files do not fit together, as far as their headers are known here."""
+        known = {
+            role: {frame: header for frame, header in found.items() if header is not None}
+            for role, found in headers.items()
+        }
+        plate = known.pop("plate", {})
+        if plate:
             layer = getattr(self.settings, "layer", "")
-            agree(headers.pop("plate"), headers, layer)
+            agree(plate, {role: found for role, found in known.items() if found}, layer)
 
 
 def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:
@@ -213,9 +219,13 @@ def _covers(role: str, sequence: Sequence, frames: list[int]) -> None:
         )
 
 
-def _header(role: str, sequence: Sequence, frame: int) -> Header:
+def _header(role: str, sequence: Sequence, frame: int) -> Header | None:
+    """The header of OpenEXR; None for another format, which the daemon looks into: only its first bytes are read."""
+    path = sequence.path(frame)
     try:
-        return read_header(sequence.path(frame))
+        if format_of(path, path.name).kind != "exr":
+            return None
+        return read_header(path)
     except VoidbridgeError as error:
         raise type(error)(f"{role} frame {frame}: {error.text}", error.hint) from error
 

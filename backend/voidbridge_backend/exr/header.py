@@ -44,6 +44,7 @@ __all__ = [
     "flat_count",
     "flat_refusal",
     "parse_header",
+    "part_from",
     "read_header",
 ]
 
@@ -81,21 +82,22 @@ class Header:
         return bool(self.version & MULTIPART)
 
 
-def read_header(path: Path) -> Header:
-    """Reads and checks the header of a file. Raises `UnreadableFrame`, which names the file."""
+def read_header(path: Path, name: str = "") -> Header:
+    """The checked header of a file. Raises `UnreadableFrame` naming it, as `name` if one is given."""
+    name = name or path.name
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
             begin = file.read(256 << 10)
             try:
-                header = parse_header(begin, path.name)
+                header = parse_header(begin, name)
             except UnreadableFrame:
                 if size <= len(begin):
                     raise
-                header = parse_header(begin + file.read(MAX_HEADER), path.name)
+                header = parse_header(begin + file.read(MAX_HEADER), name)
     except OSError as error:
-        raise UnreadableFrame(f"{path}: {error.strerror or error}", _HINT_OPEN) from error
-    check(header, size, path.name)
+        raise UnreadableFrame(f"{name}: {error.strerror or error}", _HINT_OPEN) from error
+    check(header, size, name)
     return header
 
 
@@ -118,7 +120,7 @@ def parse_header(data: bytes | mmap.mmap, name: str = "the file") -> Header:
     size = cursor.at
     parts = []
     for number, attributes in enumerate(listed):
-        part = _part(attributes, version, f"{name}, part {number}" if len(listed) > 1 else name)
+        part = part_from(attributes, version, f"{name}, part {number}" if len(listed) > 1 else name)
         count = chunk_count(part, bool(version & MULTIPART))
         if count is not None:
             if not 0 <= count * 8 <= len(data) - cursor.at:  # negative for a window inside out
@@ -197,7 +199,8 @@ def _attributes(cursor: _Cursor, limit: int) -> tuple[Attribute, ...]:
     return tuple(found)
 
 
-def _part(attributes: tuple[Attribute, ...], version: int, name: str) -> Part:
+def part_from(attributes: tuple[Attribute, ...], version: int, name: str) -> Part:
+    """A part of these attributes, with what they mean. Raises `UnreadableFrame`; `name` is what it says."""
     by_name = {attribute.name: attribute for attribute in attributes}
 
     def value(wanted: str, kind: str, layout: str) -> tuple[Any, ...]:

@@ -51,7 +51,10 @@ BAND = 32
 
 @dataclass(frozen=True)
 class Frame:
-    """A decoded part of a file, with the file's bytes for writing a result."""
+    """A decoded part of a file, and the file itself, which a result is made from.
+
+    `source` is empty for a frame that came in another format; then all of the result is encoded anew.
+    """
 
     name: str
     header: Header
@@ -95,16 +98,16 @@ class Frame:
             yield name, rgb[..., index]
 
 
-def read(path: Path, choose: Choose = choose_picture) -> Frame:
-    """Reads and decodes a file; see `decode`. Also raises `UnreadableFrame` if the file cannot be opened."""
+def read(path: Path, choose: Choose = choose_picture, name: str = "") -> Frame:
+    """The frame in this file; see `decode`. `UnreadableFrame` too for a file that cannot be opened."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableFrame(
-            f"{path}: {error.strerror or error}",
+            f"{name or path}: {error.strerror or error}",
             "Check that the file exists and that its folder is readable on this machine.",
         ) from error
-    return decode(data, path.name, choose)
+    return decode(data, name or path.name, choose)
 
 
 def decode(data: bytes, name: str = "the file", choose: Choose = choose_picture) -> Frame:

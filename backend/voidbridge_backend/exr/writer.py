@@ -45,16 +45,19 @@ def encode(
     `added`       channels that the frame does not have, of its shape, float16 or float32; they make every
                   block a new one.
 
-    A lossless compression stays; a lossy one becomes ZIP. The same arguments give the same bytes.
+    A frame that came in another format is encoded whole. The compression stays when it is lossless and becomes
+    ZIP when not. The same arguments give the same bytes.
     """
     part = frame.part
     channels = _replaced(frame, words)
     rows = _changed_rows(frame.channels, channels)
+    if not frame.source:
+        rows[:] = True
     if added:
         part = with_channels(part, {name: _type_of(samples) for name, samples in added.items()})
         channels |= added
         rows[:] = True
-    chunks = _all_chunks(frame)
+    chunks = _all_chunks(frame) if frame.source else _blank_chunks(frame)
     listed = [list(p.attributes) for p in frame.header.parts]
     if not part.lossless and rows.any():
         part, rows = _zipped(part), np.ones_like(rows)
@@ -196,6 +199,11 @@ def _all_chunks(frame: Frame) -> list[Chunk]:
         for chunk in chunks_of(frame.source, frame.header, index, frame.name)
     ]
     return sorted(every, key=lambda chunk: chunk.offset)
+
+
+def _blank_chunks(frame: Frame) -> list[Chunk]:
+    """The places of a frame that no file has yet; each is filled before it is written."""
+    return [Chunk(frame.index, number, number, b"") for number in range(flat_count(frame.part))]
 
 
 def _zipped(part: Part) -> Part:

@@ -6,6 +6,7 @@ display-encoded plate is converted to scene-linear ACEScg for the work. No direc
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import PyOpenColorIO as ocio
 from numpy.typing import NDArray
 
 from voidbridge_backend.exr.header import Part
+from voidbridge_backend.formats.synthetic import SOURCE
 from voidbridge_protocol.errors import BadColorSpace
 
 Pixels = NDArray[np.float32]
@@ -32,7 +34,10 @@ ASSUMED = "ACEScg"
 WORKING = "lin_ap1"
 REC709 = "lin_rec709"
 
-How = Literal["declared", "acesImageContainerFlag", "colorInteropID", "assumed"]
+How = Literal["declared", "acesImageContainerFlag", "colorInteropID", "tag", "assumed"]
+
+CINEON = "Cineon Log"
+"""Printing density as film scanners write it, with Rec.709 primaries; added to a config that has none."""
 
 ALIASES = {
     "acescg": ("lin_ap1", "lin_ap1_scene", "ACES - ACEScg"),
@@ -44,6 +49,11 @@ ALIASES = {
     "scene-linear rec.709-srgb": ("lin_rec709", "lin_srgb"),
     "srgb": ("srgb_texture", "sRGB - Texture", "Utility - sRGB - Texture"),
     "srgb_rec709": ("srgb_texture", "sRGB - Texture"),
+    "itu709_rec709": ("Camera Rec.709", "camera_rec709"),
+    "cineon": (CINEON,),
+    "cineon log": (CINEON,),
+    "cineon_rec709": (CINEON,),
+    "kodaklog": (CINEON,),
     "rec709": ("Camera Rec.709", "Rec.1886 Rec.709 - Display"),
     "rec.709": ("Camera Rec.709", "Rec.1886 Rec.709 - Display"),
     "alexav3logc": ("arri_logc3_ei800",),
@@ -165,19 +175,30 @@ _ASSUMPTION = (
 
 
 def _evidence(declared: str, part: Part | None) -> tuple[str, How]:
+    """Raises `BadColorSpace` for integers that nothing names: they are never scene-linear light."""
     if declared.strip():
         return declared, "declared"
     if part is not None and part.is_aces_container:
         return "ACES2065-1", "acesImageContainerFlag"
     stated = part.color_interop_id if part is not None else None
+    source = part.text(SOURCE) if part is not None else None
     if stated and stated != "unknown":
-        return stated, "colorInteropID"
+        return stated, "colorInteropID" if source is None else "tag"
+    if source is not None and "float" not in source:
+        raise BadColorSpace(
+            f"the plate is {source}, which is not scene-linear, and nothing in it says its color space",
+            "Name it with --color-space, as sRGB, Rec.709, Cineon or ACEScct.",
+        )
     return ASSUMED, "assumed"
 
 
 def _config(path: Path | str | None) -> Any:
     if path is None:
         return _builtin()
+    return _with_cineon(_loaded(path))
+
+
+def _loaded(path: Path | str) -> Any:
     try:
         if str(path).startswith("ocio://"):
             return ocio.Config.CreateFromBuiltinConfig(str(path))
@@ -191,7 +212,35 @@ def _config(path: Path | str | None) -> Any:
 
 @cache
 def _builtin() -> Any:
-    return ocio.Config.CreateFromBuiltinConfig(BUILTIN)
+    return _with_cineon(ocio.Config.CreateFromBuiltinConfig(BUILTIN))
+
+
+def _with_cineon(config: Any) -> Any:
+    """The config with a space of Cineon log if it knows linear Rec.709 and has no such space.
+
+    Black at code 95 of 1023, white at 685, a density of 0.002 a code and a negative gamma of 0.6: Kodak,
+    "Conversion of 10-bit Log Film Data to 8-bit Linear or Video Data for the Cineon Digital Film System", 1995.
+    """
+    linear = _find(config, REC709)
+    if linear is None or config.getColorSpace(CINEON) is not None:
+        return config
+    black = 10 ** ((95 - 685) * 0.002 / 0.6)
+    log = ocio.LogAffineTransform(
+        logSideSlope=[300 / 1023] * 3,
+        logSideOffset=[685 / 1023] * 3,
+        linSideSlope=[1 - black] * 3,
+        linSideOffset=[black] * 3,
+        direction=ocio.TRANSFORM_DIR_INVERSE,
+    )
+    log.setBase(10)
+    to_reference = linear.getTransform(ocio.COLORSPACE_DIR_TO_REFERENCE)
+    steps = [log, *([to_reference] if to_reference is not None else [])]
+    space = ocio.ColorSpace(
+        name=CINEON, toReference=ocio.GroupTransform(steps), encoding="log", family="Film"
+    )
+    config = copy.deepcopy(config)
+    config.addColorSpace(space)
+    return config
 
 
 def _spellings(name: str) -> Iterator[str]:
@@ -237,7 +286,7 @@ def _contradictions(config: Any, name: str, how: How, part: Part | None) -> Iter
     if part is None:
         return
     stated = part.color_interop_id
-    if stated and stated not in ("unknown", "data") and how != "colorInteropID":
+    if stated and stated not in ("unknown", "data") and how not in ("colorInteropID", "tag"):
         space = _find(config, stated)
         if space is not None and space.getName() != name:
             yield f"the plate is worked on as {name} ({how}), but its colorInteropID says {stated}"

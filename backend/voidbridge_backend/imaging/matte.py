@@ -28,7 +28,11 @@ EXACT = 1 << 24
 NEAR = 0.15
 """Tolerance in codes around a level. code/255 as a half is off by 0.03 at most, 0.5 by 0.5."""
 NEAR_TRANSFORMED = 0.02
-"""The same for levels after a color transform. A plain matte of 0.05 must not count as a 63 read as sRGB."""
+"""The same for levels after a color transform: a plain matte of 0.05 is not to be taken for a 63 read as sRGB."""
+NEAR_LOSSY = 8.0
+"""The same for a lossy format: JPEG at a quality of 75 moves flat levels by up to 6."""
+LEAST_LOSSY = 0.25
+"""A plain matte in a lossy format counts from this value on: its noise around an edge reaches 0.2."""
 SHARE = 0.5
 """In a quadmask, at least this fraction of the pixels between 0 and white is on the two middle levels. A resize
 in the host leaves other values along edges only.
@@ -49,6 +53,8 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     transform: str = ""
     """The color transform that changed a quadmask, one of `_TRANSFORMS`; empty for none."""
+    threshold: float = 0.0
+    """From which share of white on a plain matte is set."""
 
     @property
     def outside(self) -> float:
@@ -70,6 +76,9 @@ class Evidence:
     """The largest value, in the values' own precision."""
     outside: int = 0
     """Pixels of the plate where the matte's files have none: nothing is removed there."""
+
+    is_lossy: bool = False
+    """Whether the format of the files adds noise."""
 
     def add(self, values: NDArray[Any], name: str = "the matte", outside: int = 0) -> None:
         """Counts one frame, [height, width]; `outside` is how many pixels of the plate it leaves out.
@@ -99,6 +108,7 @@ class Evidence:
     def merge(self, other: Evidence) -> None:
         self.counts += other.counts
         self.outside += other.outside
+        self.is_lossy |= other.is_lossy
         self._widen(other.least, other.most)
 
     def _widen(self, least: float, most: float) -> None:
@@ -116,7 +126,15 @@ class Evidence:
 
     def covered(self, threshold: float) -> float:
         """The share of the plate's picture that a plain matte sets."""
-        return self.count_from(threshold * self.unit) / self.pixels if self.pixels else 0.0
+        return (
+            self.count_from(self.set_from(threshold) * self.unit) / self.pixels
+            if self.pixels
+            else 0.0
+        )
+
+    def set_from(self, threshold: float) -> float:
+        """From which share of white on a pixel counts; more than `threshold` for a lossy format."""
+        return max(threshold, LEAST_LOSSY) if self.is_lossy else threshold
 
     def not_kept(self) -> float:
         """The share of the plate's picture that a quadmask does not keep."""
@@ -139,7 +157,11 @@ class Evidence:
         return self.pixels > 0 and self.count_near([self.unit]) == self.pixels
 
     def count_near(self, levels: list[float], near: float = NEAR) -> int:
-        """Counts pixels within `near` codes of one of these values, plus the rounding to a half."""
+        """Pixels within `near` codes of one of these values, and the rounding to a half.
+
+        Of a lossy format within `NEAR_LOSSY` at least.
+        """
+        near = max(near, NEAR_LOSSY) if self.is_lossy else near
         close = np.zeros(LEVELS, bool)
         for level in levels:
             close |= np.abs(_VALUES - level) <= near * self.unit / 255 + level * 2.0**-11
@@ -162,7 +184,7 @@ def kind_of(
         raise BadMatte("the matte has no pixels")
     unit, where = evidence.unit, f"channel {evidence.channel}" if evidence.channel else "the matte"
     middle, share = _middle(evidence, lambda code: code / 255)
-    if asked != "matte" and share < SHARE:
+    if asked != "matte" and share < SHARE and not evidence.is_lossy:
         transformed = _transformed(evidence, where, undo)
         if transformed is not None:
             return transformed
@@ -176,7 +198,12 @@ def kind_of(
             "in which black is removed, set --matte-kind quadmask, or invert it"
         )
     text = f"{where} is a plain matte: white is removed, {covered:.1%} of the picture"
-    return Verdict("matte", unit, evidence.channel, text, tuple(warnings))
+    least = evidence.set_from(threshold)
+    if evidence.is_lossy:
+        warnings.append(
+            f"the matte's format is lossy: it is set from {least:g} on; PNG or OpenEXR keep its edge exact"
+        )
+    return Verdict("matte", unit, evidence.channel, text, tuple(warnings), threshold=least)
 
 
 def _counted(words: NDArray[np.uint16]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ and results are never written there.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,9 @@ import numpy as np
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.header import Header, Window, read_header
+from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import Selection, choose_picture
+from voidbridge_backend.formats import files
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.curve import Exposure, ModelSpace
 from voidbridge_backend.imaging.quadmask import on_window
@@ -32,6 +34,10 @@ Value = TypeVar("Value")
 
 FRAMES_BYTES = 640 << 20
 """Bytes of cached decoded frames: about seven of 4K half, more of smaller ones."""
+
+
+MATTES = ("matte", "affected")
+"""Roles whose files are data, not pictures."""
 
 
 class LruCache(Generic[Value]):
@@ -83,15 +89,22 @@ class InputFiles:
         return sorted(self.paths["plate"])
 
     def header(self, role: str, frame: int) -> Header:
+        path = self.paths[role][frame]
         return _named(
-            role, frame, lambda: self.allowance.checked(read_header(self.paths[role][frame]))
+            role,
+            frame,
+            lambda: self.allowance.checked(
+                files.read_header(path, _shown(path), as_matte=role in MATTES)
+            ),
         )
 
     def read(self, role: str, frame: int, choose: reader.Choose) -> reader.Frame:
+        path = self.paths[role][frame]
+
         def read() -> reader.Frame:
             with self.allowance.decoding():
-                return reader.read(
-                    self.paths[role][frame], lambda header: choose(self.allowance.checked(header))
+                return files.read(
+                    path, _shown(path), choose, self.allowance.checked, as_matte=role in MATTES
                 )
 
         return _named(role, frame, read)
@@ -152,6 +165,11 @@ def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelS
     for frame in frames[:: max(1, len(frames) // most)]:
         exposure.add(plates.scene(frame))
     return ModelSpace(plates.color.to_rec709, exposure.grade())
+
+
+def _shown(path: Path) -> str:
+    """The file's name; in the spool it is a hash, which tells nobody anything."""
+    return "the file" if re.fullmatch(r"[0-9a-f]{64}(\.\w+)?", path.name) else path.name
 
 
 def _named(role: str, frame: int, read: Callable[[], Value]) -> Value:

@@ -14,6 +14,7 @@ from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import Selection
 from voidbridge_backend.exr.matte_channels import Candidate, candidates
+from voidbridge_backend.formats.synthetic import is_lossy
 from voidbridge_backend.imaging.matte import Evidence, Verdict, hole_of, kind_of, undone
 from voidbridge_backend.imaging.matte_choice import (
     ChannelStats,
@@ -89,7 +90,7 @@ class Mattes:
         if verdict.kind == "quadmask":
             darkest = float(undone(np.array([facts.least]), verdict)[0])
             return darkest * 255 / verdict.unit < (AFFECTED + KEEP) / 2
-        return facts.most >= self._settings.threshold * verdict.unit
+        return facts.most >= verdict.threshold * verdict.unit
 
     def _survey(self, role: str, on_frame: Callable[[], None]) -> Verdict:
         settings = self._settings
@@ -179,7 +180,7 @@ class Mattes:
         """`alone` is a candidate that is compared with no other."""
         values = decoded.channels[candidate.channel]
         picture = _overlap(values, decoded.window, self._canvas)
-        evidence = Evidence(candidate.channel)
+        evidence = Evidence(candidate.channel, is_lossy=is_lossy(decoded.part))
         whole = self._canvas.width * self._canvas.height
         evidence.add(picture, name, outside=whole - picture.size)
         beside = (decoded.channels[other] for other in candidate.beside)
@@ -219,7 +220,7 @@ class Mattes:
             self._values("matte", frame),
             self._verdicts["matte"],
             (self._values("affected", frame), affected) if affected else None,
-            threshold=settings.threshold,
+            threshold=max(verdict.threshold for verdict in self._verdicts.values()) or 1.0,
             grow=settings.grow,
             soften=settings.soften,
         )

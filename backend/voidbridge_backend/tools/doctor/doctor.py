@@ -50,7 +50,7 @@ PATIENCE_S = 60.0
 PACKAGES = {
     "": ("pyzmq", "rich"),
     "backend": (
-        *("numpy", "OpenEXR", "opencolorio", "opencv-python-headless"),
+        *("numpy", "OpenEXR", "OpenImageIO", "av", "opencolorio", "opencv-python-headless"),
         "prometheus-client",
     ),
     "void": (

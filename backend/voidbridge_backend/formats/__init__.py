@@ -1,0 +1,1 @@
+"""Frames in other formats than OpenEXR, as if they had come in one."""

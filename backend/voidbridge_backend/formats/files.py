@@ -1,0 +1,45 @@
+"""One frame of any format: its header, and its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from voidbridge_backend.exr import reader
+from voidbridge_backend.exr.header import Header
+from voidbridge_backend.exr.header import read_header as read_exr_header
+from voidbridge_backend.exr.layers import Selection
+from voidbridge_backend.exr.reader import Choose, Frame
+
+from . import stills
+from .kinds import format_of
+
+
+def read_header(path: Path, name: str, *, as_matte: bool = False) -> Header:
+    """The frame's header, of OpenEXR or as it would be there; `name` is what errors call the file.
+
+    Raises `UnreadableFrame` or `UnsupportedFrame`.
+    """
+    found = format_of(path, name)
+    if found.kind == "exr":
+        return read_exr_header(path, name)
+    return stills.read_header(path, found, name, as_matte=as_matte)
+
+
+def read(
+    path: Path,
+    name: str,
+    choose: Choose,
+    checked: Callable[[Header], Header],
+    *,
+    as_matte: bool = False,
+) -> Frame:
+    """The frame, decoded. `checked` sees its header before a pixel is, and may refuse it."""
+    found = format_of(path, name)
+
+    def chosen(header: Header) -> Selection:
+        return choose(checked(header))
+
+    if found.kind == "exr":
+        return reader.read(path, chosen, name)
+    return stills.read(path, found, name, chosen, as_matte=as_matte)

@@ -1,0 +1,131 @@
+"""Time code, key code, rate, camera data and color tags of still formats, as OpenEXR attributes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.exr.header import Attribute
+
+from .kinds import Format
+from .synthetic import key_code, number, rate, text, time_code
+
+STRINGS = {
+    "Make": "cameraMake",
+    "Model": "cameraModel",
+    "Exif:LensMake": "lensMake",
+    "Exif:LensModel": "lensModel",
+    "Exif:BodySerialNumber": "cameraSerialNumber",
+    "ImageDescription": "comments",
+    "Artist": "owner",
+    "Copyright": "owner",
+    "dpx:InputDevice": "cameraModel",
+    "dpx:InputDeviceSerialNumber": "cameraSerialNumber",
+    "DocumentName": "reelName",
+}
+"""OpenImageIO's name and OpenEXR's standard one."""
+NUMBERS = {
+    "ExposureTime": "expTime",
+    "FNumber": "aperture",
+    "Exif:PhotographicSensitivity": "isoSpeed",
+    "Exif:ISOSpeedRatings": "isoSpeed",
+    "Exif:FocalLength": "nominalFocalLength",
+}
+RATES = ("dpx:FrameRate", "dpx:TemporalFrameRate", "FramesPerSecond")
+VIDEO = "ocio:itu709_rec709_scene"
+FILM = "voidbridge:cineon_rec709_scene"
+TAGS = {
+    (1, 13): "srgb_rec709_scene",
+    (1, 8): "lin_rec709_scene",
+    (9, 8): "lin_rec2020_scene",
+    **{(1, transfer): VIDEO for transfer in (1, 6, 14, 15)},
+}
+"""Color spaces by primaries and transfer characteristic of ITU-T H.273, which PNG's cICP and video use."""
+TRANSFERS = {
+    "Printing density": FILM,
+    "Logarithmic": FILM,
+    "ITU-R 709-4": VIDEO,
+    "SMPTE 274M": VIDEO,
+}
+"""Color spaces by the name of DPX's transfer characteristic (SMPTE ST 268); others do not say one."""
+
+
+def extras_of(path: Path, format_: Format, spec: Any) -> list[Attribute]:
+    """All that a frame says of itself and that OpenEXR has a name for."""
+    found = [*_camera(spec), *_timing(spec)]
+    tag = _color_tag(path, format_, spec)
+    if tag:
+        found.append(text("colorInteropID", tag))
+    unique = {attribute.name: attribute for attribute in reversed(found)}
+    return [unique[name] for name in sorted(unique)]
+
+
+def _camera(spec: Any) -> Iterator[Attribute]:
+    for theirs, ours in STRINGS.items():
+        said = spec.get_string_attribute(theirs)
+        if said:
+            yield text(ours, said)
+    for theirs, ours in NUMBERS.items():
+        value = spec.get_float_attribute(theirs, 0.0)
+        if value > 0:
+            yield number(ours, value)
+
+
+def _timing(spec: Any) -> Iterator[Attribute]:
+    code = spec.getattribute("smpte:TimeCode")
+    if isinstance(code, tuple) and len(code) == 2 and code[0] not in (0, 0xFFFFFFFF):
+        yield time_code(*code)
+    keys = spec.getattribute("smpte:KeyCode")
+    if isinstance(keys, tuple) and len(keys) == 7:
+        yield key_code(keys)
+    for name in RATES:
+        value = spec.get_float_attribute(name, 0.0)
+        if 1 <= value <= 1000:
+            yield rate(_rate(value))
+            return
+
+
+def _rate(value: float) -> Fraction:
+    """23.976 is 24000/1001: a rate near a thousandth below a whole one is that of NTSC."""
+    whole = round(value * 1.001)
+    if abs(whole / 1.001 - value) < 0.002 and abs(round(value) - value) > 0.005:
+        return Fraction(whole * 1000, 1001)
+    return Fraction(value).limit_denominator(1001)
+
+
+def _color_tag(path: Path, format_: Format, spec: Any) -> str:
+    """The color space that the file itself names; empty for none. What a reader would assume does not count."""
+    if format_.plugin == "hdr":
+        return "lin_rec709_scene"
+    if format_.plugin == "cineon":
+        return FILM
+    if format_.plugin == "dpx":
+        return TRANSFERS.get(spec.get_string_attribute("dpx:Transfer"), "")
+    if "sRGB" in spec.get_string_attribute("ICCProfile:profile_description"):
+        return "srgb_rec709_scene"
+    if format_.plugin == "png":
+        return _png_tag(path)
+    return "srgb_rec709_scene" if spec.get_int_attribute("Exif:ColorSpace") == 1 else ""
+
+
+def _png_tag(path: Path) -> str:
+    """From the chunks before the pixels: cICP, then sRGB, then a gamma of 1 (PNG, third edition)."""
+    found: dict[bytes, bytes] = {}
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+            size = struct.unpack(">I", head[:4])[0]
+            if head[4:] in (b"cICP", b"sRGB", b"gAMA"):
+                found[head[4:]] = file.read(min(size, 16))[:size]
+                file.seek(max(size - 16, 0) + 4, 1)
+            else:
+                file.seek(size + 4, 1)
+    if len(found.get(b"cICP", b"")) == 4:
+        primaries, transfer, _, _ = found[b"cICP"]
+        return TAGS.get((primaries, transfer), "")
+    if b"sRGB" in found:
+        return "srgb_rec709_scene"
+    return "lin_rec709_scene" if found.get(b"gAMA") == struct.pack(">I", 100000) else ""

@@ -1,0 +1,87 @@
+"""The OpenEXR header that a frame of another format would have. A result is written with it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+
+from voidbridge_backend.exr.header import Attribute, Header, Part, PixelType, TimeCode, part_from
+
+SOURCE = "voidbridge/source"
+"""The string attribute that says which format a frame came in, as `PNG, 8 bits`."""
+LOSSY = ("JPEG", "clip")
+"""How that begins for a format whose values are only near those that were written."""
+ZIP = b"\x03"
+VERSION = 2
+
+
+def header_of(
+    channels: Sequence[tuple[str, PixelType]],
+    size: tuple[int, int],
+    source: str,
+    extras: Sequence[Attribute] = (),
+    aspect: float = 1.0,
+) -> Header:
+    """One scanline part, ZIP, data and display window alike at 0,0. `size` is (width, height)."""
+    ordered = sorted(channels, key=lambda channel: channel[0].encode())
+    entries = b"".join(
+        name.encode() + b"\0" + struct.pack("<iB3xii", kind, 0, 1, 1) for name, kind in ordered
+    )
+    box = struct.pack("<4i", 0, 0, size[0] - 1, size[1] - 1)
+    attributes = (
+        Attribute("channels", "chlist", entries + b"\0"),
+        Attribute("compression", "compression", ZIP),
+        Attribute("dataWindow", "box2i", box),
+        Attribute("displayWindow", "box2i", box),
+        Attribute("lineOrder", "lineOrder", b"\0"),
+        Attribute("pixelAspectRatio", "float", struct.pack("<f", aspect)),
+        Attribute("screenWindowCenter", "v2f", struct.pack("<2f", 0, 0)),
+        Attribute("screenWindowWidth", "float", struct.pack("<f", 1)),
+        text(SOURCE, source),
+        *extras,
+    )
+    return Header(VERSION, (part_from(attributes, VERSION, "the frame"),), 0)
+
+
+def is_lossy(part: Part) -> bool:
+    """Whether a frame's values are only near those that were written."""
+    return (part.text(SOURCE) or "").startswith(LOSSY)
+
+
+def text(name: str, value: str) -> Attribute:
+    return Attribute(name, "string", value.encode())
+
+
+def number(name: str, value: float) -> Attribute:
+    return Attribute(name, "float", struct.pack("<f", value))
+
+
+def rate(frames_per_second: Fraction) -> Attribute:
+    return Attribute(
+        "framesPerSecond",
+        "rational",
+        struct.pack("<iI", frames_per_second.numerator, frames_per_second.denominator),
+    )
+
+
+def time_code(packed: int, user: int = 0) -> Attribute:
+    """`packed` as SMPTE ST 12 has it for 60-field television, which DPX and OpenEXR share."""
+    return Attribute(
+        "timeCode", "timecode", struct.pack("<II", packed & 0xFFFFFFFF, user & 0xFFFFFFFF)
+    )
+
+
+def packed_time_code(code: TimeCode) -> int:
+    """The four numbers as binary-coded decimals, frames lowest."""
+
+    def decimal(value: int, low: int) -> int:
+        return (value // 10 << 4 | value % 10) << low
+
+    fields = decimal(code.hours, 24) | decimal(code.minutes, 16) | decimal(code.seconds, 8)
+    return fields | decimal(code.frame, 0) | int(code.drop_frame) << 6
+
+
+def key_code(values: Sequence[int]) -> Attribute:
+    """Film manufacturer, type, prefix, count, perforation offset, perforations a frame and a count."""
+    return Attribute("keyCode", "keycode", struct.pack("<7i", *values))
