@@ -41,8 +41,8 @@ from voidbridge_backend.render import remove
 from voidbridge_backend.render.composite import Composite
 from voidbridge_backend.render.engine_input import EngineInput
 from voidbridge_backend.render.inputs import InputFiles, Plates, canvas_of
-from voidbridge_backend.render.mattes import Mattes
 from voidbridge_backend.render.job import RenderJob
+from voidbridge_backend.render.mattes import Mattes
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.job_client import JobTask
 from voidbridge_protocol.operations.remove import RemoveSettings

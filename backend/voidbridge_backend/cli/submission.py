@@ -220,7 +220,7 @@ def _covers(role: str, sequence: Sequence, frames: list[int]) -> None:
 
 
 def _header(role: str, sequence: Sequence, frame: int) -> Header | None:
-    """The header of OpenEXR; None for another format, which the daemon looks into: only its first bytes are read."""
+    """The header of OpenEXR. None for another format: the daemon looks into it, here its first bytes are read."""
     path = sequence.path(frame)
     try:
         if format_of(path, path.name).kind != "exr":

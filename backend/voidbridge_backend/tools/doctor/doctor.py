@@ -50,8 +50,8 @@ PATIENCE_S = 60.0
 PACKAGES = {
     "": ("pyzmq", "rich"),
     "backend": (
-        *("numpy", "OpenEXR", "OpenImageIO", "av", "opencolorio", "opencv-python-headless"),
-        "prometheus-client",
+        *("numpy", "scipy", "OpenEXR", "OpenImageIO", "av", "opencolorio"),
+        *("opencv-python-headless", "prometheus-client"),
     ),
     "void": (
         *("torch", "diffusers", "transformers", "accelerate"),
