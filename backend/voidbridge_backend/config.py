@@ -66,6 +66,8 @@ class Config:
     """Port on 127.0.0.1 for /health/live, /health/ready and /metrics; 0: none."""
     drain_s: int = 30
     """Seconds that running jobs may continue after SIGTERM."""
+    bills: bool = False
+    """Users are charged for jobs here; engines whose weights forbid that refuse."""
     stall_s: int = 30
     """Seconds that an engine may be silent between two steps, unless its steps are long."""
     load_s: int = 1800

@@ -41,6 +41,9 @@
     + EngineFailed
     + DeviceFailed           the device, or its driver, failed
     + ModelMissing
+    + NoScreen               the plate shows no screen that could be keyed
+    + TermsNotAccepted       the terms of the weights were not accepted on this machine
+    + PaidUse                the daemon bills, and the terms of the weights forbid that
     + OutOfMemory
     + DiskFull
     + WorkerDied
@@ -281,6 +284,23 @@ class DeviceFailed(JobError):
 class ModelMissing(JobError):
     code = "job.model-missing"
     hint = "`voidbridge models` lists the needed files and how to get them."
+
+
+class NoScreen(JobError):
+    code = "job.no-screen"
+    hint = (
+        "Give the color of the screen with --screen-color, or check the plate and its color space."
+    )
+
+
+class TermsNotAccepted(JobError):
+    code = "job.terms-not-accepted"
+    hint = "Read the terms with `voidbridge models terms NAME`, then accept them once where the daemon runs."
+
+
+class PaidUse(JobError):
+    code = "job.paid-use"
+    hint = "Choose another engine; the terms of this one's weights forbid paid use."
 
 
 class OutOfMemory(JobError):

@@ -77,6 +77,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
         "probe": not until_stdin_closes,
         "pixels": config.max_megapixels * 1_000_000,
         "growth": config.decode_memory_mb << 20,
+        "bills": config.bills,
     }
     patience = Timeouts(load=config.load_s, step=config.stall_s)
     daemon = Daemon(

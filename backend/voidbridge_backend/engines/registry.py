@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend import engines
-from voidbridge_protocol.errors import BadSetting, EngineFailed
+from voidbridge_protocol.errors import BadSetting, EngineFailed, PaidUse
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class EngineInfo:
     """
     extra: str = "backend"
     """The extra of `pip install 'voidbridge[EXTRA]'` that installs what the engine is built on."""
+    forbids_paid_use: bool = False
+    """Whether the terms of its weights forbid that anybody is charged for a job."""
 
 
 @cache
@@ -38,17 +40,28 @@ def available() -> dict[tuple[str, str], EngineInfo]:
     return {(info.operation, info.name): info for info in found if info}
 
 
-def make(operation: str, name: str, device: str = "cpu", models: Path | None = None) -> Any:
+def make(
+    operation: str,
+    name: str,
+    device: str = "cpu",
+    models: Path | None = None,
+    bills: bool = False,
+) -> Any:
     """The engine `name` of this operation, ready to work on `device` ("cpu", "cuda:0").
 
     `models` is the folder with the weights, for an engine that has any. Only this engine's own modules are
-    imported. Raises `BadSetting` for an unknown name, `EngineFailed` when what the engine is built on is not
+    imported. `bills` says that users are charged here. Raises `BadSetting` for an unknown name, `PaidUse` for an
+    engine that forbids it, `EngineFailed` when what the engine is built on is not
     installed, and whatever the engine raises when its weights cannot be used.
     """
     info = available().get((operation, name))
     if info is None:
         known = ", ".join(engine for of, engine in available() if of == operation) or "none"
         raise BadSetting(f"{operation} has no engine {name!r}; there are: {known}")
+    if bills and info.forbids_paid_use:
+        raise PaidUse(
+            f"this daemon bills its users (`bills` is set), and the terms of {name}'s weights forbid that"
+        )
     try:
         return info.make(device, models)
     except ImportError as error:

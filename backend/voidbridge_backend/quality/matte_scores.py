@@ -6,7 +6,7 @@ Alphas are [height, width], float32, from 0 to 1; pictures [height, width, 3], l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -17,6 +17,8 @@ Array = NDArray[np.float32]
 
 GRADIENT_SIGMA = 1.4
 """Standard deviation of the derivative of a Gaussian in the gradient error (Rhemann et al. 2009)."""
+SMALLER = 4
+"""Factor by which alpha is reduced before it is compared with that of the next frame."""
 VISIBLE = 0.02
 """Foreground with less alpha than this is not looked at."""
 
@@ -76,6 +78,57 @@ def flicker(alphas: Sequence[Array]) -> float:
     """Mean absolute change of alpha from frame to frame."""
     changes = [float(np.abs(b - a).mean()) for a, b in pairwise(alphas)]
     return float(np.mean(changes)) if changes else 0.0
+
+
+@dataclass(frozen=True)
+class KeyStats:
+    """One frame of a key as numbers, and its alpha at a small size for the comparison with the next."""
+
+    frame: int
+    spill: float
+    solid: float
+    soft: float
+    small: Array
+
+
+def key_stats(frame: int, alpha: Array, foreground: Array, screen: Array) -> KeyStats:
+    """What can be measured without a truth."""
+    height, width = alpha.shape
+    size = max(1, width // SMALLER), max(1, height // SMALLER)
+    return KeyStats(
+        frame,
+        spill_left(foreground, alpha, screen),
+        float((alpha >= 0.99).mean()),
+        float(((alpha > 0.01) & (alpha < 0.99)).mean()),
+        cv2.resize(alpha, size, interpolation=cv2.INTER_AREA),
+    )
+
+
+class KeyQuality:
+    """Collects the numbers of a clip. Frames come in rising order."""
+
+    def __init__(self) -> None:
+        self._stats: list[KeyStats] = []
+        self._changes: list[float] = []
+
+    def add(self, stats: KeyStats) -> None:
+        """Keeps the numbers of a frame, and the small alpha of the last one only."""
+        if self._stats and self._stats[-1].small.shape == stats.small.shape:
+            self._changes.append(float(np.abs(stats.small - self._stats[-1].small).mean()))
+        if self._stats:
+            self._stats[-1] = replace(self._stats[-1], small=np.zeros((0, 0), np.float32))
+        self._stats.append(stats)
+
+    def described(self) -> dict[str, float]:
+        """For the provenance: means over the clip; `flicker` is the mean change of alpha from frame to frame."""
+        if not self._stats:
+            return {}
+        return {
+            "spill_left": round(float(np.mean([one.spill for one in self._stats])), 5),
+            "solid": round(float(np.mean([one.solid for one in self._stats])), 5),
+            "soft": round(float(np.mean([one.soft for one in self._stats])), 5),
+            "flicker": round(float(np.mean(self._changes)) if self._changes else 0.0, 6),
+        }
 
 
 def _gradient(alpha: Array) -> NDArray[np.float64]:

@@ -234,7 +234,11 @@ class Worker:
             self._say("progress", stage="loading the engine", step=0, of=0, seconds_left=-1.0)
             began = time.monotonic()
             self._engines[operation, name] = registry.make(
-                operation, name, self._setup["device"], Path(self._setup["models"])
+                operation,
+                name,
+                self._setup["device"],
+                Path(self._setup["models"]),
+                self._setup.get("bills", False),
             )
             log.info("engine %s loaded in %.1f s", name, time.monotonic() - began)
         return self._engines[operation, name]

@@ -27,7 +27,7 @@ from voidbridge_backend.quality.matte_scores import (
     spill_left,
 )
 from voidbridge_backend.tools.demo.screen_scene import HIGHLIGHT, SCREENS, ScreenFrame, ScreenScene
-from voidbridge_protocol.errors import EngineFailed
+from voidbridge_protocol.errors import BadSetting, NoScreen
 
 Array = NDArray[np.float32]
 
@@ -189,20 +189,20 @@ def test_a_hint_decides_what_colors_cannot() -> None:
 
 @pytest.mark.parametrize("rgb", [(0.5, 0.5, 0.5), (0.6, 0.2, 0.1), (0.3, 0.34, 0.3)])
 def test_a_color_that_is_no_screen_is_refused(rgb: tuple[float, float, float]) -> None:
-    with pytest.raises(EngineFailed, match="neither green nor blue"):
+    with pytest.raises(BadSetting, match="neither green nor blue"):
         given_color(rgb)
 
 
 def test_a_plate_without_a_screen_is_refused() -> None:
     plate = np.random.default_rng(1).random((40, 60, 1)).astype(np.float32).repeat(3, axis=-1)
-    with pytest.raises(EngineFailed, match="no green or blue screen was found"):
+    with pytest.raises(NoScreen, match="no green or blue screen was found"):
         measured_color([plate])
 
 
 def test_a_frame_that_is_all_foreground_is_refused() -> None:
     plate = np.full((40, 60, 3), 0.4, np.float32)
     seen = seen_screen(plate, given_color((0.06, 0.42, 0.1)))
-    with pytest.raises(EngineFailed, match="shows no screen"):
+    with pytest.raises(NoScreen, match="shows no screen"):
         clean_screen(seen, [], 40, 60)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from voidbridge_backend.engines.corridorkey import pictures, weights
 from voidbridge_backend.engines.corridorkey.hiera import PATCH, Layout
 from voidbridge_backend.engines.corridorkey.network import KeyNetwork, Prediction
+from voidbridge_backend.imaging.islands import remove_islands
 
 RELATIVE = 1e-5
 """Largest difference, as a share of the larger of 1 and a tensor's largest value."""
@@ -147,7 +148,7 @@ def test_golden_results_of_a_frame_are_the_stored_ones(stored: Path, case: str) 
         assert_close(alpha, expected[f"{name}.alpha"], "alpha")
         assert_close(foreground, expected[f"{name}.fg"], "fg")
         area = about["despeckle_size"] if about["auto_despeckle"] else 0
-        matte = pictures.remove_islands(alpha[..., 0], area) if area else alpha[..., 0]
+        matte = remove_islands(alpha[..., 0], area) if area else alpha[..., 0]
         light = pictures.to_linear(pictures.despilled(foreground, about["despill_strength"]))
         premultiplied = light * matte[..., None]
         over = premultiplied + pictures.checkerboard(height, width) * (1 - matte[..., None])
@@ -160,7 +161,7 @@ def test_golden_islands_are_removed_as_stored(stored: Path) -> None:
     alpha = expected["alpha"].numpy()
     for name in set(expected) - {"alpha"}:
         area, growth, blur = (int(part) for part in name.split(".")[1:])
-        assert_close(pictures.remove_islands(alpha, area, growth, blur), expected[name], name)
+        assert_close(remove_islands(alpha, area, growth, blur), expected[name], name)
 
 
 def test_golden_spill_is_removed_as_stored(stored: Path) -> None:

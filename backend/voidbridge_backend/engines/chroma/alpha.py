@@ -56,7 +56,7 @@ def limits_of(hint: Array | None, shape: tuple[int, int], core: int, garbage: in
 
 def estimate(picture: Array, screen: Array, color: ScreenColor, limits: Limits) -> Array:
     """Alpha of a frame whose clean `screen` [height, width, 3] is known."""
-    first = _difference(picture, screen, color)
+    first = first_alpha(picture, screen, color)
     core = limits.core | _surely_core(first)
     clear = limits.garbage | (_surely_clear(picture, screen, color) & ~limits.core)
     core &= ~limits.garbage
@@ -72,7 +72,7 @@ def estimate(picture: Array, screen: Array, color: ScreenColor, limits: Limits) 
     return laplacian.solve(np.clip(picture, 0, 2), unknown, alpha, confidence)
 
 
-def _difference(picture: Array, screen: Array, color: ScreenColor) -> Array:
+def first_alpha(picture: Array, screen: Array, color: ScreenColor) -> Array:
     """The color difference keyer: alpha if the foreground has no more of the key plane than of the others."""
     most = np.maximum(color.excess(screen), 1e-5)
     out: Array = np.clip(1 - color.excess(picture) / most, 0, 1)

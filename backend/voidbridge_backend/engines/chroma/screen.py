@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_protocol.errors import EngineFailed
+from voidbridge_protocol.errors import BadSetting, NoScreen
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -56,11 +56,11 @@ class ScreenColor:
 
 
 def given_color(rgb: tuple[float, float, float]) -> ScreenColor:
-    """Raises `EngineFailed` if the color is neither green nor blue enough to be keyed."""
+    """Raises `BadSetting` if the color is neither green nor blue enough to be keyed."""
     screen = ScreenColor(rgb, int(np.argmax(rgb)))
     excess = float(screen.excess(np.array([[rgb]], np.float32))[0, 0])
     if screen.key == 0 or excess <= SATURATION * rgb[screen.key]:
-        raise EngineFailed(
+        raise BadSetting(
             f"the screen color {_spelled(rgb)} is neither green nor blue",
             "Pick the color on the screen itself, or leave it out: it is measured then.",
         )
@@ -70,7 +70,7 @@ def given_color(rgb: tuple[float, float, float]) -> ScreenColor:
 def measured_color(
     pictures: Sequence[Array], kind: Literal["auto", "green", "blue"] = "auto"
 ) -> ScreenColor:
-    """The median of the clearest screen pixels of `pictures`. Raises `EngineFailed` if too few look like a
+    """The median of the clearest screen pixels of `pictures`. Raises `NoScreen` if too few look like a
     screen.
     """
     keys = [KEYS[kind]] if kind != "auto" else list(KEYS.values())
@@ -89,7 +89,7 @@ def measured_color(
         if best is None or weight > best[0]:
             best = weight, found
     if best is None:
-        raise EngineFailed(
+        raise NoScreen(
             f"no {'green or blue' if kind == 'auto' else kind} screen was found:"
             f" fewer than {LEAST_SHARE:.1%} of the pixels look like one",
             "Give the color of the screen, or check that the plate has one and that its color space is right.",
@@ -136,10 +136,10 @@ def clean_screen(own: SeenScreen, others: Sequence[SeenScreen], height: int, wid
     """[height, width, 3]: the light of the screen everywhere in the frame of `own`.
 
     Screens of `others`, seen by the same camera, count where they agree with this frame's. Behind the figure
-    the light continues that around it. Raises `EngineFailed` if the frame shows no screen.
+    the light continues that around it. Raises `NoScreen` if the frame shows no screen.
     """
     if not own.clear.any():
-        raise EngineFailed(
+        raise NoScreen(
             "a frame shows no screen that is clear of the foreground",
             "Check the hint and the screen color; the screen has to be seen somewhere in each frame.",
         )
@@ -152,7 +152,7 @@ def clean_screen(own: SeenScreen, others: Sequence[SeenScreen], height: int, wid
         total += other.light * other.clear[..., None].astype(np.float32)
         count += other.clear
     known = count > 0
-    light: Array = total / np.maximum(count, np.float32(1))[..., None]
+    light = np.asarray(total / np.maximum(count, 1)[..., None], np.float32)
     side = max(light.shape[:2])
     smooth = spread(light, known, side / 128)
     out: Array = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -19,14 +19,6 @@ Array = NDArray[np.float32]
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel of the pictures that encoders of this kind are trained on (ImageNet)."""
-SOLID = 0.5
-"""Alpha above this counts as solid when small islands are removed."""
-ISLAND_AREA = 400
-"""Smallest island of solid alpha that stays, in pixels (the published default)."""
-ISLAND_GROWTH = 25
-"""Pixels by which kept islands are grown, so that their soft edges stay too."""
-ISLAND_BLUR = 5
-"""Radius in pixels of the blur at the end of the growth."""
 CHECKER = (128, 0.15, 0.55)
 """Side in pixels and the two sRGB values of a checkerboard."""
 
@@ -73,27 +65,6 @@ def back_bilinear(planes: Tensor, height: int, width: int) -> Array:
     if planes.shape[-2:] != (height, width):
         planes = _antialiased(planes, height, width)
     return _pixels(planes)
-
-
-def remove_islands(
-    alpha: Array, area: int = ISLAND_AREA, growth: int = ISLAND_GROWTH, blur: int = ISLAND_BLUR
-) -> Array:
-    """`alpha` [height, width] without islands of solid alpha smaller than `area` pixels.
-
-    Pixels that touch at a corner belong together. The mask of islands that stay is grown by `growth` pixels and
-    blurred by `blur`.
-    """
-    solid = (alpha > SOLID).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= area
-    keep[0] = False
-    mask = np.where(keep[labels], 255, 0).astype(np.uint8)
-    if growth > 0:
-        mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * growth + 1,) * 2))
-    if blur > 0:
-        mask = cv2.GaussianBlur(mask, (2 * blur + 1,) * 2, 0)
-    share: Array = mask.astype(np.float32) / np.float32(255)
-    return alpha * share
 
 
 def despilled(

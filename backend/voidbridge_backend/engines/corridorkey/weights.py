@@ -100,3 +100,14 @@ def _check(path: Path, tensors: dict[str, Tensor], shapes: dict[str, torch.Size]
             f"{path} is not CorridorKey: {len(wrong)} of {len(shapes)} tensors differ; {'; '.join(wrong[:3])}",
             "Use the weights that CorridorKey's author publishes, unchanged.",
         )
+
+
+def find(folder: Path) -> Path:
+    """The file of weights in a models folder. Raises `ModelMissing`."""
+    for name in NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelMissing(
+        f"{folder} holds neither {NAMES[0]} nor {NAMES[1]}",
+        "CorridorKey's weights are yours to get and may not be passed on. Put the file there.",
+    )
