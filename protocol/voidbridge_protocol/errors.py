@@ -295,7 +295,7 @@ class NoScreen(JobError):
 
 class TermsNotAccepted(JobError):
     code = "job.terms-not-accepted"
-    hint = "Read the terms with `voidbridge models terms NAME`, then accept them once where the daemon runs."
+    hint = "Accept them once where the daemon runs: voidbridge models accept NAME"
 
 
 class PaidUse(JobError):
