@@ -34,6 +34,8 @@ FLOOR = 0.003
 """Light, before exposure, that is added to both sides of a ratio so that darkness compares as equal."""
 GAIN_LIMIT = 64.0
 """A source that has to be brightened or darkened by more than this shows nothing; black itself is reached."""
+STRAY = 0.08
+"""Encoded difference of a sample that does not follow the motion at all."""
 FAINT_GAIN = 8.0
 """A source that has to be brightened by more than this is left out where another shows the same."""
 AFFINE_BETTER = 0.7
@@ -78,6 +80,10 @@ class WarpedSource:
     exposure: Exposure
     misfit: float
     """Median difference of encoded luma on the samples; infinite where there was nothing to compare."""
+    stray: float = 0.0
+    """0 to 1: the mean difference of the samples, each cut off at STRAY; 1 where none follows the motion."""
+    where: tuple[Box, Mask] | None = None
+    """The pixels of a box of the target that it is to be asked for; None: all."""
 
 
 def surrounding(box: Box, light: Floats, hole: Mask, reach: int, tone: Tone) -> Surrounding:
@@ -114,10 +120,10 @@ def warp_source(
         matched = _matched(target, source, way, tone)
         if matched is None:
             continue
-        exposure, misfit = matched
+        exposure, misfit, stray = matched
         # Few points around the hole can be worse than many all over the frame.
         if best is None or misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
-            best = WarpedSource(source, way, exposure, misfit)
+            best = WarpedSource(source, way, exposure, misfit, stray)
     return best
 
 
@@ -159,9 +165,9 @@ def warp_grey(
 
 def _matched(
     target: Surrounding, source: Source, motion: Homography, tone: Tone
-) -> tuple[Exposure, float] | None:
+) -> tuple[Exposure, float, float] | None:
     if not len(target.samples):
-        return NEUTRAL, np.inf
+        return NEUTRAL, np.inf, 0.0
     ys, xs = target.samples.T
     offset = np.array([target.box.left, target.box.top], np.float64)
     points = np.asarray(np.column_stack([xs, ys]) + offset, np.float64)
@@ -171,28 +177,32 @@ def _matched(
     inside = (whole >= 0).all(1) & (whole[:, 0] < width) & (whole[:, 1] < height)
     inside[inside] &= source.free[whole[inside, 1], whole[inside, 0]] > 0
     if inside.sum() < 30:
-        return NEUTRAL, np.inf
+        return NEUTRAL, np.inf, 0.0
     here = target.light[ys[inside], xs[inside]]
     return _exposed(here, _sampled(source, at[inside]), tone)
 
 
-def _exposed(here: Floats, there: Floats, tone: Tone) -> tuple[Exposure, float] | None:
-    """How `there` [n, 3] becomes as bright as `here`, and the misfit; None where `there` is too dark for it."""
+def _exposed(here: Floats, there: Floats, tone: Tone) -> tuple[Exposure, float, float] | None:
+    """How `there` [n, 3] becomes as bright as `here`, the misfit, and the part that strays.
+
+    None where `there` is too dark for it.
+    """
     gain = _gain(here, there, tone)
     if gain.max() > GAIN_LIMIT:
         return None
     best = Exposure(gain, np.zeros(3, np.float32))
-    misfit = _misfit(here, best.applied(there), tone)
+    apart = _apart(here, best.applied(there), tone)
     affine = Exposure(*_affine(here, there))
     if 0 <= affine.gain.min() and affine.gain.max() <= GAIN_LIMIT:
-        other = _misfit(here, affine.applied(there), tone)
-        if other < AFFINE_BETTER * misfit:
-            return affine, other
-    return best, misfit
+        other = _apart(here, affine.applied(there), tone)
+        if np.median(other) < AFFINE_BETTER * np.median(apart):
+            best, apart = affine, other
+    misfit = float(np.median(apart))
+    return best, misfit, float(np.minimum(apart, STRAY).mean() / STRAY)
 
 
-def _misfit(here: Floats, there: Floats, tone: Tone) -> float:
-    return float(np.median(np.abs(tone.encode(here) - tone.encode(there)).mean(1)))
+def _apart(here: Floats, there: Floats, tone: Tone) -> Floats:
+    return np.asarray(np.abs(tone.encode(here) - tone.encode(there)).mean(1), np.float32)
 
 
 def _gain(here: Floats, there: Floats, tone: Tone) -> Floats:

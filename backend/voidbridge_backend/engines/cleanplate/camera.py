@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .cuts import Cuts, Detail, detail, likeness
 from .geometry import Box, Homography, Mask, apply, inverse, is_sane, mapped, moves, scaling
+from .layers import Layers
 
 Grey = NDArray[np.uint8]
 
@@ -72,8 +73,20 @@ def track(source: View, target: View, guess: Homography, levels: int = 3) -> Hom
 
     With `levels` halvings of the pictures, points are found up to about 10 * 2**levels pixels from the guess.
     """
+    return _sane_fit(*_matches(source, target, guess, levels), source.box)
+
+
+def _sane_fit(here: NDArray[np.float32], there: NDArray[np.float32], box: Box) -> Homography | None:
+    motion = fit(here, there, box, TOLERANCE_PX)
+    return motion if motion is not None and is_sane(motion, box) else None
+
+
+def _matches(
+    source: View, target: View, guess: Homography, levels: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Points [n, 2] of `source`, and where they are in `target`; those that come back to where they began."""
     if len(source.points) < 3:
-        return None
+        return source.points[:0], source.points[:0]
     start = apply(guess, source.points.astype(np.float64)).astype(np.float32)
     grey = _alike(source, target, guess)
     there, good = _follow(grey, target.grey, source.points, start, levels)
@@ -83,8 +96,7 @@ def track(source: View, target: View, guess: Homography, levels: int = 3) -> Hom
     height, width = target.grey.shape
     good &= (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
     good[good] &= target.free[at[good, 1], at[good, 0]] > 0
-    motion = fit(source.points[good], there[good], source.box, TOLERANCE_PX)
-    return motion if motion is not None and is_sane(motion, source.box) else None
+    return source.points[good], there[good]
 
 
 def _alike(source: View, target: View, guess: Homography) -> Grey:
@@ -176,6 +188,11 @@ class Camera:
     _last: tuple[int, View] | None = None
     _seen: Detail = field(init=False)
     """Of the frame `_last`."""
+    layers: Layers = field(init=False)
+
+    def __post_init__(self) -> None:
+        box = Box(0, 0, *self.size)
+        self.layers = Layers(lambda here, there: _sane_fit(here, there, box))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -191,7 +208,21 @@ class Camera:
         """From pixels of the plate `source` to pixels of the plate `target`."""
         if source == target:
             return np.eye(3)
-        small = inverse(self._place[target]) @ self._place[source]
+        return self._plates(inverse(self._place[target]) @ self._place[source])
+
+    def ways(self, source: int, target: int) -> list[Homography | None]:
+        """Like `between`, for each layer of the `target`; None where it was not followed from one to the other.
+
+        The same number of them for every source. None at all where the target has but one layer.
+        """
+        layers = self.layers.of(target)
+        if len(layers) < 2:
+            return []
+        moved = [self.layers.between(layer, source, target) for layer in layers]
+        return [None if one is None else self._plates(one) for one in moved]
+
+    def _plates(self, small: Homography) -> Homography:
+        """A motion of the pictures to track as one of the plates."""
         reduce = scaling(self.size[0] / self.width, self.size[1] / self.height)
         motion = inverse(reduce) @ small @ reduce
         return np.asarray(motion / motion[2, 2], np.float64)
@@ -204,16 +235,19 @@ class Camera:
             self._seen = fine
             return
         before, seen = self._last
-        step = track(seen, now, np.eye(3))
+        here, there = _matches(seen, now, np.eye(3), 3)
+        step = _sane_fit(here, there, now.box)
         motion = np.eye(3) if step is None else step
         if self._begins(frame, fine, motion):
             self._begin(frame, now, self._scene[before] + 1)
             self.cuts_found.append(frame)
+            self.layers.begin()
             self._seen = fine
             return
         self._scene[frame] = self._scene[before]
         self._place[frame] = self._place[before] @ inverse(motion)
         if fine.shows or not self._seen.shows:
+            self.layers.add(before, frame, here, there)
             # A black frame tells nothing: the next one is held against the last that did.
             self._anchor(frame, now, DRIFT * now.box.width if step is not None else np.inf)
             self._last, self._seen = (frame, now), fine

@@ -144,7 +144,10 @@ def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:
 def _shown(one: WarpedSource, tile: Box) -> Mask:
     motion = one.homography @ shift(one.source.box.left, one.source.box.top)
     free = warp_grey(one.source.free, motion, tile, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
-    return np.asarray(free > 0)
+    if one.where is None:
+        return np.asarray(free > 0)
+    box, mine = one.where
+    return np.asarray(free > 0) & mine[tile.within(box)]
 
 
 def _fetched(one: WarpedSource, tile: Box, tone: Tone) -> Floats:

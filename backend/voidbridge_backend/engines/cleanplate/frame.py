@@ -16,6 +16,7 @@ from . import plan
 from .align import Surrounding, WarpedSource, surrounding, useful, warp_source
 from .analyze_camera import Shot
 from .combine import combined
+from .depth import layered
 from .fill import joined, smooth
 from .geometry import Box, Mask, around
 from .sources import Source, Sources, piece
@@ -88,6 +89,7 @@ class Removal:
         )
         found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
         laid = useful([one for one in found if one is not None])
+        laid = layered(frame, target, laid, self._shot, self._pool)
         fill, known = combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
         return Voted(frame, plate, target, reach, gap, fill, known)
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera import Camera
-from .geometry import Box, Homography, Mask, around, mapped, scaling, union
+from .geometry import Box, Homography, Mask, around, inverse, mapped, scaling, union
 
 WIDTH = 256
 BLOCK = 8
 """Frames that share their sources."""
 SOURCES, MOST = 8, 14
-"""Sources of a block; more only for pixels that no other source shows."""
+"""Sources of a block; more only for pixels that no other source shows, and for a background of several depths."""
 NEAR = 24
 """Frames up to this distance are all considered, farther ones every `STRIDE`."""
 STRIDE = 4
@@ -75,11 +75,12 @@ def sources(
         return []
     distance = np.abs(np.array(candidates) - middle)
     fade = 1 / (1 + distance / FADE)
+    enough = MOST - 1 if camera.ways(middle, middle) else SOURCES
     weight = np.ones(shown.shape[1], np.float32)
     picked: list[int] = []
     while len(picked) < min(MOST, len(candidates)):
         first = shown @ (weight == 1).astype(np.float32)
-        late = len(picked) >= SOURCES
+        late = len(picked) >= enough
         gain = (first if late else shown @ weight) * fade
         gain[picked] = 0
         best = int(gain.argmax())
@@ -110,10 +111,11 @@ class Surroundings:
         """The part of `source` that any frame of the block may want."""
         boxes = []
         for frame in self._block:
-            motion = self._camera.between(frame, source)
-            seen = mapped(motion, self._boxes[frame], self._height, self._width)
-            if seen is not None:
-                boxes.append(seen.grown(24, self._height, self._width))
+            ways = [inverse(way) for way in self._camera.ways(source, frame) if way is not None]
+            for motion in [self._camera.between(frame, source), *ways]:
+                seen = mapped(motion, self._boxes[frame], self._height, self._width)
+                if seen is not None:
+                    boxes.append(seen.grown(24, self._height, self._width))
         return union(boxes) if boxes else None
 
     def _padded(self, frame: int) -> Box:
@@ -143,15 +145,18 @@ def references(frame: int, every: Sequence[int], camera: Camera) -> list[int]:
 def _shown(
     source: int, targets: Sequence[int], holes: Mapping[int, Mask], camera: Camera
 ) -> NDArray[np.float32]:
-    """1 for each hidden pixel of the targets that `source` shows, in one row."""
+    """1 for each hidden pixel of the targets that `source` shows, in one row; anew for each layer of a target."""
     rows = []
     for target in targets:
         hole = holes[target]
         height, width = hole.shape
         reduce = scaling(width / camera.width, height / camera.height)
-        motion = reduce @ camera.between(source, target) @ np.linalg.inv(reduce)
-        free = _moved(~holes[source], motion)
-        rows.append(np.zeros(int(hole.sum())) if source == target else free[hole])
+        for way in camera.ways(source, target) or [camera.between(source, target)]:
+            if way is None or source == target:
+                rows.append(np.zeros(int(hole.sum()), np.float32))
+            else:
+                free = _moved(~holes[source], reduce @ way @ inverse(reduce))
+                rows.append(free[hole].astype(np.float32))
     return np.concatenate(rows).astype(np.float32)
 
 

@@ -1,0 +1,60 @@
+"""`cleanplate` on backgrounds at two depths, and where one plane is enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from cleanplate_shots import Shot, Watch, hole_psnr, pan, removed, still, texture
+
+from voidbridge_backend.engines.base import Pixels
+from voidbridge_backend.engines.cleanplate import frame as frames
+from voidbridge_backend.engines.cleanplate.analyze_camera import analyzed
+
+HORIZON = 52
+
+
+@dataclass
+class TwoDepths(Shot):
+    """Above the horizon the picture moves by 2 pixels a frame, below it by 6; the disc crosses it."""
+
+    height, width = 120, 200
+    far: Pixels = field(default_factory=lambda: texture(1, 140, 320))
+    near: Pixels = field(default_factory=lambda: texture(2, 140, 320) * np.float32(0.5))
+
+    def truth(self, frame: int) -> Pixels:
+        n = frame - self.first
+        light = self.far[: self.height, 2 * n : 2 * n + self.width].copy()
+        light[HORIZON:] = self.near[HORIZON : self.height, 6 * n : 6 * n + self.width]
+        return light
+
+    def _disc(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        y, x = np.mgrid[: self.height, : self.width]
+        away = np.hypot(x - 30 - 13 * (frame - self.first), y - HORIZON)
+        return away < self.radius, away < self.radius + 2
+
+    def quadmask(self, frame: int) -> np.ndarray:
+        inside, around = self._disc(frame)
+        return np.where(inside, 0, np.where(around, 127, 255)).astype(np.uint8)
+
+
+def test_two_depths_are_laid_each_by_its_own_motion() -> None:
+    shot = TwoDepths(12, still, lambda n: None)
+    assert hole_psnr(shot, removed(shot)) > 30
+
+
+def test_the_layers_move_as_the_depths_do() -> None:
+    shot = TwoDepths(12, still, lambda n: None)
+    camera = analyzed(shot, Watch()).camera
+    ways = camera.ways(1003, 1008)
+    found = sorted(float(way[0, 2] / way[2, 2]) for way in ways if way is not None)
+    assert any(abs(one + 30) < 2 for one in found)
+    assert any(abs(one + 10) < 2 for one in found)
+
+
+def test_one_plane_is_left_as_it_is(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    shot = Shot(8, pan, lambda n: (25.0 + 14 * n, 48.0))
+    now = removed(shot)
+    monkeypatch.setattr(frames, "layered", lambda frame, target, laid, shot, pool: list(laid))
+    alone = removed(shot)
+    assert all(now[frame].tobytes() == alone[frame].tobytes() for frame in now)
