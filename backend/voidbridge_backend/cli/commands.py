@@ -231,10 +231,13 @@ def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
 def fetch(
     who: ClientOptions, job: str, output: str, as_json: bool, overwrite: bool = False
 ) -> None:
-    """Waits for a job and writes its results.
+    """Waits for a job and writes its results, to result.FRAME.exr if `output` is a folder or empty.
 
     Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before the first byte is written.
     """
+    output = output or job + "/"
+    if output.endswith(("/", "\\")) or os.path.isdir(output):
+        output = os.path.join(output, "result.%04d.exr")
     result = Sequence.parse(output)
     began = time.monotonic()
     with _watched(as_json) as (to, cancelled):

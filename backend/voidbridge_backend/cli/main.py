@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from voidbridge_protocol.settings import described
 
 from . import commands, options
 from . import keys as key_commands
+from .argument_parser import Parser
 from .progress import show_error
 from .submission import MOST_AUTO_HANDLES
 
@@ -36,16 +37,16 @@ SHAPE = """\
 PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
 A matte is 0 outside and 1 on the object, or a quadmask with the codes 0, 63, 127 and 255."""
 
-NEGATIVE = re.compile(r"^-\d+(?:--?\d+)?$|^-\d*\.\d+$")
-"""Words that argparse takes for values although they begin with a hyphen: numbers, and ranges below zero."""
 EXITS = "exit codes: 0 done, 2 bad request, 3 daemon unreachable, 4 job failed, 5 cancelled"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     malloc.keep_large_blocks()
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = argparse.Namespace(json="--json" in words)
     try:
+        options = parser().parse_args(words)
         run: Callable[[argparse.Namespace], int | None] = options.run
         return run(options) or EXIT_DONE
     except VoidbridgeError as error:
@@ -81,7 +82,7 @@ def exit_code(error: VoidbridgeError) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="voidbridge",
         description="Removes an object, and what it caused, from a film plate.",
         epilog="`voidbridge COMMAND --help` says more. `voidbridge @FILE` takes its words from a file, "
@@ -106,7 +107,6 @@ def _command(found: Any, name: str, what: str, run: Callable[..., Any], **more: 
         **more,
     )
     made.set_defaults(run=run)
-    made._negative_number_matcher = NEGATIVE
     return made
 
 
@@ -211,21 +211,21 @@ def _shot_options(made: Any) -> None:
         type=float,
         default=default.threshold,
         metavar="X",
-        help="a matte counts from this value on (default %(default)g)",
+        help="a matte counts from this value on, above 0 to 1 (default %(default)g)",
     )
     matte.add_argument(
         "--grow",
         type=int,
         default=default.grow,
         metavar="PX",
-        help="grow the matte by so many pixels of the plate (default %(default)d)",
+        help="grow the matte by so many pixels of the plate, 0 to 4096 (default %(default)d)",
     )
     matte.add_argument(
         "--soften",
         type=int,
         default=default.soften,
         metavar="PX",
-        help="behind that, fade into the plate over so many (default %(default)d)",
+        help="behind that, fade into the plate over so many, 0 to 4096 (default %(default)d)",
     )
     grain = made.add_argument_group("the grain")
     grain.add_argument(
@@ -239,21 +239,25 @@ def _shot_options(made: Any) -> None:
         type=float,
         default=default.grain_amount,
         metavar="X",
-        help="how much of what is missing (default %(default)g)",
+        help="how much of what is missing, 0 to 4 (default %(default)g)",
     )
     engine = made.add_argument_group("the engine")
     engine.add_argument(
         "--engine", default=default.engine, metavar="NAME", help="cleanplate (default), void, echo"
     )
     engine.add_argument("--prompt", default="", metavar="TEXT", help="the scene without the object")
-    engine.add_argument("--seed", type=int, default=0, metavar="N")
+    engine.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="0 to 2^63-1: another, another result"
+    )
     engine.add_argument(
         "--quality",
         choices=CHOICES["quality"],
         default=default.quality,
         help="preview: void in half the time or less, to look at",
     )
-    engine.add_argument("--steps", type=int, default=0, metavar="N", help="0: the engine's own")
+    engine.add_argument(
+        "--steps", type=int, default=0, metavar="N", help="1 to 1000; 0 (default): the engine's own"
+    )
     engine.add_argument("--passes", type=int, choices=(1, 2), default=default.passes)
     engine.add_argument(
         "--region",
@@ -266,7 +270,7 @@ def _shot_options(made: Any) -> None:
         type=float,
         default=default.detail,
         metavar="X",
-        help="work void's result over at the plate's resolution, so strongly (default %(default)g)",
+        help="work void's result over at the plate's resolution, so strongly, 0 to below 1 (default %(default)g)",
     )
     queue = made.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
@@ -340,7 +344,13 @@ def _job_commands(found: Any) -> None:
         lambda o: commands.fetch(options.client(o), o.job, o.output, o.json, o.overwrite),
     )
     fetch.add_argument("job", metavar="JOB")
-    fetch.add_argument("-o", "--output", required=True, metavar="RESULT", help="a sequence")
+    fetch.add_argument(
+        "-o",
+        "--output",
+        default="",
+        metavar="RESULT",
+        help="where the results go, or a folder; default: a folder with the name of the job",
+    )
     _overwrite_option(fetch)
     _daemon_options(fetch)
     cancel = _command(

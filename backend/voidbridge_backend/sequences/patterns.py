@@ -21,6 +21,7 @@ _VIEW = re.compile(r"%[vV](?![\w%])|%V")
 _GLOB = re.compile(r"[*?]|\[[^\]]*\]")
 _LAST_NUMBER = re.compile(r"(-?\d+)(?!.*\d)")
 
+HINT_NOTHING = "Check the folder and the name; the shell and this command have to agree on both."
 NEIGHBOURS = 3
 """Number of existing files that an error lists."""
 
@@ -144,7 +145,7 @@ def frames_for(sequence: Sequence, wanted: FrameRange | None, handles: int = 0) 
     """
     there = sequence.scan()
     if not there:
-        raise MissingFrames(_nothing(sequence))
+        raise MissingFrames(_nothing(sequence), HINT_NOTHING)
     if wanted is None:
         wanted = FrameRange(there[0], there[-1])
     present = set(there)

@@ -6,6 +6,7 @@ Knows no sockets: what has to be said or started is left in `news`, `results` an
 
 from __future__ import annotations
 
+import difflib
 import logging
 import time
 from collections import Counter
@@ -164,9 +165,12 @@ class JobService:
 
     def _check_engine(self, operation: str, engine: str) -> None:
         if (operation, engine) not in self.engines:
-            known = ", ".join(name for of, name in self.engines if of == operation) or "none"
+            known = [name for of, name in self.engines if of == operation]
+            near = difflib.get_close_matches(engine, known, 1)
             raise BadSetting(
-                f"this daemon has no engine {engine!r} for {operation}; it has: {known}",
+                f"this daemon has no engine {engine!r} for {operation}; "
+                f"it has: {', '.join(known) or 'none'}"
+                + (f"; did you mean {near[0]}?" if near else ""),
                 "Choose another with --engine, or ask for it to be installed on the daemon.",
             )
 
