@@ -30,7 +30,6 @@ PAGES_NOT_DONE = {
     "docs/configuration.md",
     "docs/model.md",
     "docs/nuke.md",
-    "docs/protocol.md",
     "docs/quickstart.md",
     "docs/resolve.md",
     "docs/tested.md",
