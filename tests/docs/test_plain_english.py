@@ -25,7 +25,6 @@ from voidbridge_plain_english import (
 PAGES_NOT_DONE = {
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "docs/architecture.md",
     "docs/color.md",
     "docs/configuration.md",
     "docs/model.md",
