@@ -1,24 +1,24 @@
-"""Voidbridge inside Nuke. What a node's saved callbacks call, and nothing that they call may ever be renamed."""
+"""The Voidbridge package for Nuke. Saved nodes call these functions by name, so the names must never change."""
 
 from __future__ import annotations
 
 
 def on_create(node: object) -> None:
-    """A node has been made, pasted or loaded."""
+    """Called when a node was created, pasted or loaded."""
     from . import controller as conduct
 
     conduct.created(node)
 
 
 def knob_changed(node: object, knob: object) -> None:
-    """The artist has changed a knob, an input, or opened the panel."""
+    """Called when the artist changed a knob or an input, or opened the panel."""
     from . import controller as conduct
 
     conduct.changed(node, knob)
 
 
 def press(button: str, node: object) -> None:
-    """The artist has pressed a button."""
+    """Called when the artist pressed a button."""
     from . import controller as conduct
 
     conduct.BUTTONS[button](node)

@@ -21,7 +21,7 @@ from .request import Refused, Request, described, files
 
 RECORD = "version.json"
 BEFORE = {knob.name: knob.default for knob in KNOBS if knob.makes_result and knob.since > 1}
-"""What a version was made with whose record is older than these knobs."""
+"""Values of these knobs for a version whose record is older than they are."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Version:
 
     @property
     def called(self) -> str:
-        """Its name for the artist, who is told what is not to be delivered."""
+        """Its name for the artist. It marks previews, which must not be delivered."""
         made_with = self.made_with
         is_preview = made_with.get("engine") == "void" and made_with.get("quality") == "preview"
         return self.name + " (preview)" if is_preview else self.name
 
 
 def name_of(number: int) -> str:
-    """As v003."""
+    """Formats a version number as v003."""
     return f"v{number:03d}"
 
 
 def home(cache: str, script: str, temporary: str, node_id: str) -> str:
-    """The folder of a node's versions. `script` is empty until it is saved."""
+    """Returns the folder of a node's versions. `script` is empty until it is saved."""
     if cache:
         base = cache
     elif script:
@@ -63,7 +63,7 @@ def home(cache: str, script: str, temporary: str, node_id: str) -> str:
 
 
 def begin(folder: str, homes: Sequence[str], request: Request) -> Version:
-    """A new version in the home `folder`, numbered behind all that the `homes` have. Raises `Refused`."""
+    """Creates a version in the home `folder`, numbered after all versions in `homes`. Raises `Refused`."""
     number = max([version.number for version in versions(homes)] + _numbers(folder) + [0]) + 1
     while True:
         version = Version(
@@ -88,7 +88,7 @@ def begin(folder: str, homes: Sequence[str], request: Request) -> Version:
 
 
 def versions(homes: Sequence[str]) -> list[Version]:
-    """Every version with a record in any of the homes, by number."""
+    """Returns every version with a record in any of the homes, by number."""
     found: dict[int, Version] = {}
     for folder in homes:
         for number in _numbers(folder):
@@ -99,7 +99,7 @@ def versions(homes: Sequence[str]) -> list[Version]:
 
 
 def read(folder: str) -> Version | None:
-    """The version in a folder; None where there is no record that can be read."""
+    """Reads the version in a folder, or None if it has no readable record."""
     number = re.match(r"^v(\d+)$", posixpath.basename(folder))
     try:
         with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
@@ -119,7 +119,7 @@ def read(folder: str) -> Version | None:
 
 
 def missing(version: Version) -> list[str]:
-    """Names of the result files that are not there."""
+    """Returns the names of missing result files."""
     try:
         there = set(os.listdir(version.folder))
     except OSError:
@@ -137,7 +137,7 @@ def is_complete(version: Version) -> bool:
 
 
 def discard(version: Version) -> bool:
-    """Deletes an attempt that has no single result frame, and says whether it did."""
+    """Deletes an attempt without any result frame. Returns True if it did."""
     try:
         names = os.listdir(version.folder)
         ours = re.compile(rf"^(?:(?:plate|matte|affected)\..+\.exr|.+\.tmp|{re.escape(RECORD)})$")

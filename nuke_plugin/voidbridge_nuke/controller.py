@@ -1,6 +1,7 @@
-"""What happens when a node is made, changed, or one of its buttons is pressed. Conducts the other modules.
+"""Reacts to a new or changed node and to its buttons, by calling the other modules.
 
-A job runs in a worker thread, which touches nothing of Nuke but its progress bar; without a GUI it runs at once.
+A job runs in a worker thread, which touches only Nuke's progress bar. Without a GUI it runs in the calling
+thread.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Work:
         self._first: job.Child | None = None
 
     def begin(self) -> None:
-        """Starts the first child, which sends what is rendered while the rest is. Raises `Refused`."""
+        """Starts the first child, which sends frames while later ones are rendered. Raises `Refused`."""
         try:
             self._first = job.Child(self.commands[0], fed=True)
         except OSError as error:
@@ -50,7 +51,9 @@ class Work:
             raise Refused(failed.text, failed.hint) from error
 
     def rendered(self, first: int, last: int) -> bool:
-        """These frames are whole. False where that helps nobody any more: the child has ended, and says why."""
+        """Tells the child that these frames are complete. Returns False if the child has ended; it reports the
+        reason.
+        """
         return self._first is not None and self._first.say(f"{first}-{last}")
 
     def rendered_all(self) -> None:
@@ -58,7 +61,7 @@ class Work:
             self._first.say("end")
 
     def give_up(self) -> None:
-        """The rest will never be rendered."""
+        """Stops, because the remaining frames will never be rendered."""
         if self._first is not None:
             self._first.stop()
 
@@ -69,7 +72,7 @@ class Work:
         return self._cancelled.is_set()
 
     def run(self) -> None:
-        """Waits for one child after the other. On any thread."""
+        """Waits for one child after the other. Callable on any thread."""
         progress = host.Progress(f"Voidbridge: {self.name}")
 
         def should_cancel() -> bool:
@@ -99,14 +102,14 @@ class Work:
 RUNNING: dict[str, Work] = {}
 """By the node's id. Only the main thread changes it."""
 LAST: dict[str, Work] = {}
-"""The last one that ended, for the report."""
+"""The last work of each node that ended, for the report."""
 
 
 # -- a node's life -----------------------------------------------------------------------------------
 
 
 def created(node: Any) -> None:
-    """Gives a new node, or a copy, an id of its own; adds knobs that an older one lacks."""
+    """Gives a new or copied node its own id, and adds knobs that an older one lacks."""
     values = host.values(node)
     plan = migrate.plan(int(values["node_version"]), set(node.knobs()))
     if plan.is_newer:
@@ -116,19 +119,19 @@ def created(node: Any) -> None:
     changes: dict[str, Value] = {"node_version": NODE_VERSION}
     others = [other for other in host.ours() if other.fullName() != node.fullName()]
     if values["node_id"] in {other["node_id"].value() for other in others}:
-        # A copy may be fed with another plate: what is left of the first one's result would be a lie.
+        # A copy may get another plate, so it must not keep the original's result.
         changes.update(NO_RESULT, homes="")
         host.put_choices(node, "version_shown", [NO_VERSION], NO_VERSION)
     elif values["node_id"]:
         host.put(node, changes)
-        return  # being loaded: its inputs are not connected yet
+        return  # still loading: its inputs are not connected yet
     changes["node_id"] = uuid.uuid4().hex[:12]
     host.put(node, changes)
     refresh(node)
 
 
 def changed(node: Any, changed_knob: Any) -> None:
-    """After a knob, an input (`inputChange`) or the panel (`showPanel`)."""
+    """Called after a change of a knob, an input (`inputChange`) or the panel (`showPanel`)."""
     name = changed_knob.name()
     knob = BY_NAME.get(name)
     if name == "version_shown":
@@ -140,7 +143,7 @@ def changed(node: Any, changed_knob: Any) -> None:
 
 
 def adopt_all() -> None:
-    """After a script is loaded: shows results that came while it was closed."""
+    """Called after a script is loaded: shows results that were finished while it was closed."""
     for node in host.ours():
         version = fitting(node)
         if version is not None:
@@ -149,7 +152,7 @@ def adopt_all() -> None:
 
 
 def refresh(node: Any) -> None:
-    """Says again how the node stands."""
+    """Updates the node's status."""
     values = host.values(node)
     if values["node_id"] in RUNNING:
         return
@@ -161,27 +164,29 @@ def refresh(node: Any) -> None:
 
 
 def remove(node: Any) -> None:
-    """Renders, and starts the job. Says what is in the way in one message; without a GUI it raises `Refused`."""
+    """Renders and starts the job. Reports a problem in one message; without a GUI it raises `Refused`."""
     _answering(node, start)
 
 
 def start(node: Any) -> Work:
-    """Raises `Refused`, `host.Stopped`. The work has ended when there is no GUI."""
+    """Raises `Refused`, `host.Stopped`. Without a GUI, returns after the work has ended."""
     values = host.values(node)
     node_id = str(values["node_id"])
     if node_id in RUNNING:
-        raise Refused("This node is at work already.", "Wait for it, or press Cancel.")
+        raise Refused("This node is already working.", "Wait for it, or press Cancel.")
     request = resolve(values, host.scene(node))
     executable()
     folders = homes(values)
     version = cache.begin(folders[-1], folders, request)
     host.put(node, {"homes": "\n".join(folders)})
     work = Work(node_id, node.name(), request, version)
-    RUNNING[node_id] = work  # from here on: what Nuke does while it renders may call us once more
+    RUNNING[node_id] = (
+        work  # registered now, because Nuke may call this function again while it renders
+    )
     try:
         work.begin()
         _render(node, work)
-    except BaseException:  # whatever it is, the child would wait for frames that never come
+    except BaseException:  # after any error, the child would wait for frames that never come
         del RUNNING[node_id]
         work.give_up()
         cache.discard(version)
@@ -214,19 +219,19 @@ def _render(node: Any, work: Work) -> None:
 def cancel(node: Any) -> None:
     work = RUNNING.get(str(host.values(node)["node_id"]))
     if work is None:
-        host.tell("This node is not at work.")
+        host.tell("This node is not working.")
     else:
         work.cancel()
 
 
 def preview(node: Any) -> None:
-    """To the quadmask, and back to the result."""
+    """Switches to the quadmask, and back to the result."""
     there = host.values(node)["output"] == "quadmask"
     host.put(node, {"output": OUTPUTS[0] if there else "quadmask"})
 
 
 def check(node: Any) -> None:
-    """A round trip by `voidbridge doctor`, in a thread."""
+    """Runs a round trip with `voidbridge doctor` in a thread."""
     _answering(node, _check)
 
 
@@ -235,7 +240,7 @@ def reveal(node: Any) -> None:
 
 
 def report(node: Any) -> None:
-    """Onto the clipboard; where there is none, into the message."""
+    """Copies the report to the clipboard; without one, shows it in the message."""
     text = report_text(node)
     if host.copy(text):
         host.tell("The report is on the clipboard.")
@@ -254,7 +259,7 @@ BUTTONS: dict[str, Callable[[Any], None]] = {
 
 
 def report_text(node: Any) -> str:
-    """Versions, every knob, and what the last job said. No address carries a secret."""
+    """Returns versions, every knob, and the last job's output. Addresses contain no secrets."""
     values = host.values(node)
     lines = [
         f"Voidbridge node version {NODE_VERSION}, Nuke {host.version()}",
@@ -309,7 +314,7 @@ def _examine(words: list[str]) -> None:
         code, errors = job.Child(words).follow(lambda: False, on_event)
     except OSError as error:
         code, errors = 1, f"{words[0]} cannot be started: {error.strerror or error}"
-    good = "The connection is good: a tiny shot went there and came back right."
+    good = "The connection works: a tiny shot was sent and came back correctly."
     text = good if code == 0 else "\n".join(found) or errors
     host.later(host.tell, text)
 
@@ -332,7 +337,7 @@ def _show_progress(work: Work) -> None:
 
 
 def _finished(work: Work) -> None:
-    """On the main thread. The node may be gone: then its result stays on disk."""
+    """Runs on the main thread. If the node was deleted, its result stays on disk."""
     RUNNING.pop(work.node_id, None)
     LAST[work.node_id] = work
     if work.status.phase != DONE:
@@ -368,7 +373,7 @@ def _show_version(node: Any, version: cache.Version) -> None:
 
 
 def _choose(node: Any) -> None:
-    """The version that the artist chose in the menu."""
+    """Shows the version that the artist chose in the menu."""
     values = host.values(node)
     for version in cache.versions(homes(values)):
         if version.name == values["version_shown"]:

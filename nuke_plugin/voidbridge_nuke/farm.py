@@ -1,4 +1,4 @@
-"""Rendering without an artist: one task that makes a node's result, and a guard for the tasks behind it.
+"""Rendering without an artist: a task that makes a node's result, and a guard for dependent tasks.
 
 nuke -t FOLDER/voidbridge_farm.py shot.nk --node=Voidbridge1
 """
@@ -16,15 +16,15 @@ from .request import Refused
 from .result_state import standing
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
-"""As of the command `voidbridge`."""
+"""Same as for the command `voidbridge`."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Loads the script, makes the result of one node, and says in one line on standard error how it went."""
+    """Loads the script, makes the result of one node, and reports the outcome in one line on standard error."""
     parser = argparse.ArgumentParser(prog="voidbridge_farm.py")
     parser.add_argument("script", help="the Nuke script")
     parser.add_argument(
-        "--node", default="", help="the Voidbridge node; needed where there are several"
+        "--node", default="", help="the Voidbridge node; needed if there are several"
     )
     options = parser.parse_args(list(arguments))
     try:
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def guard() -> None:
-    """Before a Write renders: raises RuntimeError where it would take a result that is missing or stale.
+    """Called before a Write renders. Raises RuntimeError if it would use a missing or outdated result.
 
-    An exception here stops the render before its first frame. A node that is disabled or shows its plate asks for
-    no result.
+    The exception stops the render before its first frame. A node that is disabled or shows its plate needs no
+    result.
     """
     for found in host.upstream(host.this_node()):
         values = host.values(found)
@@ -61,7 +61,7 @@ def guard() -> None:
 
 
 def task(script: str, name: str) -> str:
-    """The command that makes a node's result."""
+    """Returns the command that makes a node's result."""
     return 'nuke -t "{}/voidbridge_farm.py" "{}" --node={}'.format(
         folder().replace("\\", "/"), script, name
     )
@@ -88,7 +88,7 @@ def _names() -> str:
 
 
 def _exit_code(code: str) -> int:
-    """By the branch of the error."""
+    """Returns the exit code for the error's branch."""
     branches = {"request": EXIT_REQUEST, "daemon": EXIT_DAEMON, "protocol": EXIT_DAEMON}
     return branches.get(code.partition(".")[0], EXIT_JOB)
 

@@ -1,6 +1,6 @@
-"""The text of the Group that is pasted into a script. It plays its result without this package.
+"""The text of the Group that is pasted into a script. It shows its result without this package.
 
-Only nodes and knobs of Nuke 13 and later are in it, and no logic: its callbacks are one call each, and guarded.
+It contains only nodes and knobs of Nuke 13 and later, and no logic: each callback is one guarded call.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ WRITES = {"plate": "WritePlate", "matte": "WriteMatte", "affected": "WriteAffect
 READS = ("ReadResult", "ReadPlate")
 INPUTS = {"plate": 0, "matte": 1, "affected": 2}
 COLORS = {"ready": 0x3F5F7FFF, "stale": 0x9F7F2FFF, "failed": 0x8F2F2FFF}
-"""Of the tile: a result, or none asked for; one that no longer fits the knobs; a job that failed."""
+"""Tile colors: a result or none requested; a result that no longer matches the knobs; a failed job."""
 
 ROUND = ((0.945, 0.524), (0.764, 0.764), (0.524, 0.945))
 """Three boxes whose union is a circle of radius 1 to 8 %: Nuke grows by boxes, the engines by distance."""
 
 DIFFERS = "(Ar!=Br||Ag!=Bg||Ab!=Bb)"
-"""Where the result is not the plate that was sent. A NaN differs from itself: the result has it too."""
+"""True where the result differs from the sent plate. A NaN differs from itself; the result has it too."""
 
 
 def text(name: str = "Voidbridge1") -> str:
-    """As `nuke.nodePaste` and a script take it."""
+    """Returns the text that `nuke.nodePaste` and a script accept."""
     return "\n".join(_head(name) + _body() + ["end_group", ""])
 
 
 def guarded(call: str, otherwise: str = "pass") -> str:
-    """Python for a callback that does no harm where this package is not installed."""
+    """Returns callback code that does nothing if this package is not installed."""
     return (
         f"try:\n    import voidbridge_nuke\nexcept ImportError:\n    {otherwise}\n"
         f"else:\n    voidbridge_nuke.{call}"
@@ -52,7 +52,7 @@ def guarded(call: str, otherwise: str = "pass") -> str:
 
 
 def quoted(value: Value) -> str:
-    """A value as one word of Tcl."""
+    """Quotes a value as one word of Tcl."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
@@ -151,7 +151,9 @@ def _body() -> list[str]:
 
 
 def _quadmask() -> list[str]:
-    """Object and affected as red and green, both grown, as codes. The growth of one stops at the other's object."""
+    """Draws object and affected as red and green, both grown, as codes. One class's growth stops at the other's
+    object.
+    """
     is_code, is_set = "parent.matte_kind==2?", ">=parent.threshold"
     removed = f"{is_code}Ba<{95 / 255:.4f}:Ba{is_set}"
     affected = f"{is_code}(Ba>{31.5 / 255:.4f}&&Ba<{191 / 255:.4f}):Aa{is_set}"
@@ -189,7 +191,7 @@ def _input(role: str, xpos: int) -> list[str]:
 
 
 def _write(role: str, channels: str, xpos: int) -> list[str]:
-    """Disabled: a Write that is enabled fires in Render All and in `nuke -x`."""
+    """Returns a disabled Write, because an enabled one runs in Render All and in `nuke -x`."""
     return _node(
         "Write",
         channels=channels,
@@ -245,5 +247,5 @@ def _chosen(channel: str, invert: str) -> str:
 
 
 def version_line() -> str:
-    """Of the file that holds the Group."""
+    """Returns the first line of the file with the Group."""
     return f"# Voidbridge, node version {NODE_VERSION}. Paste it into a script.\n"

@@ -1,6 +1,6 @@
-"""Nuke itself: the only module that imports `nuke`. It translates and decides nothing.
+"""Access to Nuke: the only module that imports `nuke`. It translates and decides nothing.
 
-Everything here runs on Nuke's main thread, but for `later` and the methods of `Progress`.
+All of it runs on Nuke's main thread, except `later` and the methods of `Progress`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, KNOBS, STRING, Knob, Value, w
 from .request import Refused, Scene, files
 
 SHOWN = frozenset(["output", "result_files", "result_first", "result_last", "disable"])
-"""Knobs of a node of ours that decide what it gives, beside those that make its result."""
+"""Knobs of a Voidbridge node that affect its output, besides those that make its result."""
 MISSING_TIMES = 5
-"""Missing files that are named one by one."""
+"""Maximum number of missing files that a message names."""
 
 
 class Stopped(Exception):
@@ -40,7 +40,7 @@ def version() -> str:
 
 
 def script() -> str:
-    """The path of the script; empty before it is saved."""
+    """Returns the path of the script; empty before it is saved."""
     name = str(nuke.root().name())
     return "" if name in ("", "Root") else name
 
@@ -57,7 +57,7 @@ def is_ours(node: Any) -> bool:
 
 
 def ours() -> list[Any]:
-    """Every Voidbridge node of the script, in groups too."""
+    """Returns every Voidbridge node of the script, including those in groups."""
     return [
         node
         for node in nuke.allNodes("Group", group=nuke.root(), recurseGroups=True)
@@ -66,7 +66,7 @@ def ours() -> list[Any]:
 
 
 def find(node_id: str) -> Any | None:
-    """None where it was deleted or its script is closed."""
+    """Returns None if the node was deleted or its script is closed."""
     found = [node for node in ours() if node["node_id"].value() == node_id]
     return found[0] if found else None
 
@@ -81,7 +81,7 @@ def paste(path: str) -> None:
 
 
 def open_script(path: str) -> None:
-    """Raises `Refused`."""
+    """Opens a script. Raises `Refused`."""
     try:
         nuke.scriptOpen(path)
     except RuntimeError as error:
@@ -91,7 +91,7 @@ def open_script(path: str) -> None:
 
 
 def values(node: Any) -> dict[str, Value]:
-    """Every knob's value as a plain one. What the node lacks has its default."""
+    """Returns every knob's value as a plain one. A missing knob has its default."""
     found: dict[str, Value] = {}
     there = node.knobs()
     for knob in with_values():
@@ -111,7 +111,7 @@ def _plain(knob: Knob, value: Any) -> Value:
 
 @contextlib.contextmanager
 def no_undo() -> Iterator[None]:
-    """Book-keeping is nothing that an artist undoes."""
+    """Disables undo, because an artist does not undo bookkeeping."""
     nuke.Undo.disable()
     try:
         yield
@@ -120,7 +120,7 @@ def no_undo() -> Iterator[None]:
 
 
 def put(node: Any, changes: Mapping[str, Any]) -> None:
-    """Sets those knobs that differ, so that a script is not marked as changed for nothing."""
+    """Sets the knobs that differ, so that a script is not marked as changed without need."""
     with no_undo():
         for name, value in changes.items():
             if name in node.knobs() and node[name].value() != value:
@@ -183,7 +183,7 @@ def scene(node: Any) -> Scene:
 
 
 def _file_of(node: Any, plate: Any) -> str:
-    """The file of a picture at the plate's first frame, without its folder, which differs between machines."""
+    """Returns the file name at the plate's first frame, without its folder, which differs between machines."""
     if node is None or plate is None:
         return ""
     name = node.metadata("input/filename", int(plate.firstFrame()))
@@ -191,7 +191,7 @@ def _file_of(node: Any, plate: Any) -> str:
 
 
 def _tree_of(node: Any) -> str:
-    """What feeds an input, as `tree` compares it; empty where nothing does."""
+    """Returns the upstream hash of an input; empty if it is not connected."""
     return (
         upstream_hash.marked(version(), upstream_hash.digest(node, _sources, _described))
         if node is not None
@@ -200,7 +200,7 @@ def _tree_of(node: Any) -> str:
 
 
 def _sources(node: Any) -> list[Any]:
-    """Whatever a node's picture is made from: inputs, the inside of a group, and nodes in its expressions."""
+    """Returns the sources of a node's picture: inputs, a group's inside, and nodes in its expressions."""
     if is_ours(node):
         return _feeding(node)  # its inside follows from its knobs
     inside = node.nodes() if node.Class() == "Group" else []
@@ -224,7 +224,7 @@ def _spelled(knob: Any) -> str:
 
 
 def upstream(node: Any) -> list[Any]:
-    """The Voidbridge nodes that feed a node, through groups and out of them."""
+    """Returns the Voidbridge nodes that feed a node, through groups and out of them."""
     found: list[Any] = []
     seen = set()
     waiting = _feeding(node)
@@ -265,9 +265,9 @@ def this_node() -> Any:
 def writing(
     node: Any, roles: Sequence[str], views: Sequence[str], folder: str, depth: str
 ) -> Iterator[Callable[[int, int], None]]:
-    """Gives what renders a run of frames of the inputs as files, whole and at full size. Raises `Refused`.
+    """Yields a function that renders a run of frames of the inputs to files, in full size. Raises `Refused`.
 
-    What it gives raises `Stopped` and `Refused`.
+    The function raises `Stopped` and `Refused`.
     """
     writes = [node.node(WRITES[role]) for role in roles]
     if None in writes:
@@ -275,7 +275,7 @@ def writing(
             "The inside of this node was changed: {}.".format(
                 ", ".join(WRITES[role] for role in roles)
             ),
-            "Make a new node and connect it in the place of this one.",
+            "Make a new node and connect it in place of this one.",
         )
 
     def render(first: int, last: int) -> None:
@@ -285,14 +285,14 @@ def writing(
             if "cancel" in str(error).lower():
                 raise Stopped() from error
             raise Refused(
-                f"The plate cannot be rendered: {error}.", "Look at what feeds this node."
+                f"The plate cannot be rendered: {error}.", "Check the nodes that feed this node."
             ) from error
         wanted = _expected(folder, roles, (first, last), views)
         missing = [name for name in wanted if not os.path.exists(name)]
         if missing:
             raise Refused(
                 "Nuke did not write {}.".format(", ".join(missing[:MISSING_TIMES])),
-                "Look at what feeds this node, and whether the disk is full.",
+                "Check the nodes that feed this node, and the free disk space.",
             )
 
     with no_undo(), _full_size():
@@ -321,7 +321,7 @@ def _expected(
 
 @contextlib.contextmanager
 def _full_size() -> Iterator[None]:
-    """With proxies off: half-size plates would pass for full ones."""
+    """Turns proxies off, because half-size plates would pass for full ones."""
     root = nuke.root()
     proxy = root["proxy"].value() if "proxy" in root.knobs() else False
     if proxy:
@@ -337,7 +337,7 @@ def _full_size() -> Iterator[None]:
 
 
 def later(call: Callable[..., None], *args: Any) -> None:
-    """On the main thread; at once when this is it."""
+    """Runs a call on the main thread; at once if this is the main thread."""
     if threading.current_thread() is threading.main_thread() or not has_gui():
         call(*args)
     else:
@@ -345,7 +345,7 @@ def later(call: Callable[..., None], *args: Any) -> None:
 
 
 class Progress:
-    """Nuke's own progress bar; without a GUI nothing. May be used on any thread."""
+    """Nuke's own progress bar; without a GUI it does nothing. Usable on any thread."""
 
     def __init__(self, title: str) -> None:
         self._task = nuke.ProgressTask(title) if has_gui() else None
@@ -359,19 +359,19 @@ class Progress:
         return self._task is not None and bool(self._task.isCancelled())
 
     def close(self) -> None:
-        """The bar goes when its last reference does."""
+        """Releases the last reference, which closes the bar."""
         self._task = None
 
 
 def tell(text: str) -> None:
-    """One message in the GUI. Raises RuntimeError without one, where nobody could answer it."""
+    """Shows one message in the GUI. Raises RuntimeError without one, because nobody could answer it."""
     if not has_gui():
         raise RuntimeError(text)
     nuke.message(text)
 
 
 def reveal(folder: str) -> None:
-    """The folder in the system's own browser of files."""
+    """Opens the folder in the system's file browser."""
     openers = {"darwin": ["open"], "win32": ["explorer"]}
     try:
         subprocess.Popen([*openers.get(sys.platform, ["xdg-open"]), os.path.normpath(folder)])
@@ -382,7 +382,7 @@ def reveal(folder: str) -> None:
 
 
 def copy(text: str) -> bool:
-    """Onto the clipboard, by the Qt that Nuke has. False where it has none."""
+    """Copies text to the clipboard with Nuke's Qt. Returns False if Nuke has none."""
     for binding in ("PySide6.QtWidgets", "PySide2.QtWidgets"):
         try:
             widgets = importlib.import_module(binding)

@@ -1,4 +1,4 @@
-"""Where the plug-in is installed, and the command that its installation wrote down.
+"""Finds the plug-in's folder and the command recorded by its installation.
 
 FOLDER/init.py menu.py Voidbridge.nk voidbridge.json icons/ python/voidbridge_nuke/
 """
@@ -14,12 +14,12 @@ CONFIG = "voidbridge.json"
 
 
 def folder() -> str:
-    """The plug-in's folder: the one on NUKE_PATH."""
+    """Returns the plug-in's folder, which is on NUKE_PATH."""
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def executable() -> list[str]:
-    """The command `voidbridge`, as the installation wrote it down. Raises `Refused`."""
+    """Returns the recorded command `voidbridge`. Raises `Refused`."""
     path = os.path.join(folder(), CONFIG)
     try:
         with open(path, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""One `voidbridge` command as a child process: starts it, feeds it, reads its lines, stops it."""
+"""One `voidbridge` command as a child process: starts it, writes its input, reads its lines, stops it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 from .job_status import FAILED, Status, advanced, ended
 
 POLL_S = 0.15
-"""How often a cancel is looked for."""
+"""Seconds between checks for a cancel."""
 GRACE_S = 15.0
-"""After this a child that was asked to stop is killed."""
+"""Seconds after which a child that was asked to stop is killed."""
 HURRY_S = 3.0
 """The same while the host waits for it."""
 ERRORS_KEPT = 200
@@ -27,10 +27,10 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 
 
 class Child:
-    """Starts `command`; its lines are kept until `follow` takes them. Raises OSError where it cannot be started."""
+    """Starts `command` and keeps its lines until `follow` reads them. Raises OSError if it cannot be started."""
 
     def __init__(self, command: Sequence[str], fed: bool = False) -> None:
-        """`fed` where it is to be told something on its standard input."""
+        """`fed` is True if it reads standard input."""
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
@@ -50,19 +50,19 @@ class Child:
             reader.start()
 
     def say(self, line: str) -> bool:
-        """A line on its standard input, from the main thread. False where nobody listens any more."""
+        """Writes a line to its standard input, from the main thread. Returns False if the child has ended."""
         if self._process.stdin is None or self._process.poll() is not None:
             return False
         try:
             with _unharmed():
-                # Not through the buffer, which would keep what fails and fail again on another thread.
+                # Unbuffered, because a buffer would keep the failed bytes and fail again on another thread.
                 os.write(self._process.stdin.fileno(), line.encode("ascii") + b"\n")
         except OSError:
             return False
         return True
 
     def follow(self, should_cancel: Cancel, on_event: OnEvent) -> tuple[int, str]:
-        """Waits for its end, telling its events as they come. The exit code, and the end of its words."""
+        """Waits for its end and passes on its events. Returns the exit code and the end of its error output."""
         try:
             self._follow(should_cancel, on_event)
         finally:
@@ -70,7 +70,7 @@ class Child:
         return self._process.returncode, "".join(self._errors)
 
     def stop(self) -> None:
-        """Ends it: gently, and by force when that takes too long for whoever waits."""
+        """Stops it: gently at first, by force if that takes too long."""
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(HURRY_S)
@@ -95,7 +95,7 @@ class Child:
             try:
                 event = json.loads(line.decode("utf-8"))
             except ValueError:
-                continue  # half a line of a child that was killed
+                continue  # a partial line of a killed child
             if isinstance(event, dict):
                 on_event(event)
 
@@ -111,7 +111,7 @@ class Child:
 
 @contextlib.contextmanager
 def _unharmed() -> Iterator[None]:
-    """While we write to a pipe: Python ignores SIGPIPE, but a host may not, and would end as its child did."""
+    """Protects writes to a pipe: Python ignores SIGPIPE, but a host may not, and would end with its child."""
     deadly = getattr(signal, "SIGPIPE", None)
     if deadly is None or signal.getsignal(deadly) is not signal.SIG_DFL:
         yield
@@ -124,7 +124,7 @@ def _unharmed() -> Iterator[None]:
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Without what a host sets for its own Python, which would break another one."""
+    """Removes variables that a host sets for its own Python, which would break another one."""
     theirs = {name: value for name, value in ours.items() if not name.startswith("PYTHON")}
     theirs["PYTHONIOENCODING"] = "utf-8"
     return theirs
@@ -133,7 +133,7 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
 def follow(
     child: Child, should_cancel: Cancel, on_status: Callable[[Status], None]
 ) -> tuple[Status, str]:
-    """Its end as a status line: each change is told, and the last one returned with the words for a report."""
+    """Waits for the child and reports each status. Returns the last status and the text for a report."""
     status = Status()
 
     def on_event(event: Mapping[str, Any]) -> None:
@@ -148,7 +148,7 @@ def follow(
 
 
 def failed_to_start(command: Sequence[str], error: OSError) -> Status:
-    """For a child that there is none of."""
+    """Returns the status of a child that could not start."""
     return Status(
         phase=FAILED,
         text=f"{command[0]} cannot be started: {error.strerror or error}.",

@@ -1,4 +1,4 @@
-"""The status line: what a job has said so far, in words that are true. A pure state machine over JSON events."""
+"""The status line of a job. A pure state machine over JSON events."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ WORKING, DONE, FAILED, CANCELLED = "working", "done", "failed", "cancelled"
 
 @dataclass(frozen=True)
 class Status:
-    """Where one job stands."""
+    """The state of one job."""
 
     phase: str = WORKING
     text: str = "starting"
     fraction: float = 0.0
-    """Of the present stage, 0 to 1."""
+    """Progress in the present stage, 0 to 1."""
     job: str = ""
     """The daemon's id; empty before it is accepted."""
     warnings: tuple[str, ...] = ()
     code: str = ""
-    """Of the error, as docs/errors.md lists them; empty where there is none."""
+    """The error's code, as in docs/errors.md; empty if there is none."""
     hint: str = ""
     from_store: bool = False
 
 
 def advanced(status: Status, event: Mapping[str, Any]) -> Status:
-    """After one event of `voidbridge run --json`. What is not known is ignored."""
+    """Returns the status after one event of `voidbridge run --json`. Unknown events are ignored."""
     name = event.get("event")
     if status.phase != WORKING:
         return status
@@ -66,20 +66,20 @@ def advanced(status: Status, event: Mapping[str, Any]) -> Status:
 
 
 def ended(status: Status, exit_code: int, errors: str) -> Status:
-    """After the child process has ended: never left as working, whatever it did not say."""
+    """Returns the status after the child has ended. It never stays "working", even without a last event."""
     if status.phase != WORKING:
         return status
-    last = errors.strip().splitlines()[-1:] or ["it said nothing"]
+    last = errors.strip().splitlines()[-1:] or ["no output"]
     return replace(
         status,
         phase=FAILED,
         text=f"voidbridge ended with {exit_code}: {last[0]}",
-        hint="Copy report has all that it said.",
+        hint="Copy report has the full output.",
     )
 
 
 def line(status: Status) -> str:
-    """For the artist."""
+    """Formats the status for the artist."""
     if status.phase == FAILED:
         return (f"failed: {_sentence(status.text)} {status.hint}").strip()
     if status.phase == CANCELLED:

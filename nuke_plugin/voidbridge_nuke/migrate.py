@@ -1,4 +1,4 @@
-"""What a node that another release saved lacks. Decides only."""
+"""Plans the knobs to add to a node of another release. Decides only."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .knobs import KNOBS, NODE_VERSION, Knob
 
 @dataclass(frozen=True)
 class Plan:
-    """How to bring a node up to date."""
+    """Changes that bring a node up to date."""
 
     add: tuple[Knob, ...]
-    """Knobs to add, each with its default, which is how the node behaved before it had them."""
+    """Knobs to add, each with its default, which matches the node's earlier behavior."""
     is_newer: bool
-    """Made by a later release than this one: to be left as it is."""
+    """True if a later release made the node, which then stays unchanged."""
 
 
 def plan(
@@ -24,7 +24,7 @@ def plan(
     table: Sequence[Knob] = KNOBS,
     version: int = NODE_VERSION,
 ) -> Plan:
-    """For a node of version `made_with` that has the knobs `have`."""
+    """Plans for a node of version `made_with` that has the knobs `have`."""
     if made_with > version:
         return Plan((), True)
     return Plan(

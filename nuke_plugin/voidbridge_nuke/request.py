@@ -1,4 +1,4 @@
-"""What the artist asked for: knob values in, a checked request and command lines out. Touches nothing."""
+"""Turns knob values into a checked request and command lines. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .knobs import KNOBS, Value
 Range = Tuple[int, int]
 
 UPSTREAM = "upstream of "
-"""What feeds an input is written down under this and its name."""
+"""Prefix of an input's name under which its upstream hash is recorded."""
 PIECE = 20
-"""Frames that are rendered at once: the next ones are rendered while these are sent."""
+"""Frames rendered at once: the next ones are rendered while these are sent."""
 
 
 class Refused(Exception):
-    """The node cannot do this as asked. `text` says why, `hint` what to do."""
+    """The node cannot do this. `text` gives the reason, `hint` the next step."""
 
     def __init__(self, text: str, hint: str) -> None:
         super().__init__(text + " " + hint)
@@ -28,7 +28,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Scene:
-    """What the script says around the node."""
+    """The script's data around the node."""
 
     plate: Range
     """First and last frame of the plate."""
@@ -37,12 +37,12 @@ class Scene:
     has_affected: bool
     views: tuple[str, ...]
     working_space: str
-    """As the script names it; empty where it says nothing."""
+    """Name as in the script; empty if the script sets none."""
     plate_file: str = ""
-    """Name of the file of the plate's first frame, without its folder; empty where there is none."""
+    """File name of the plate's first frame, without its folder; empty if there is none."""
     matte_file: str = ""
     trees: Mapping[str, str] = field(default_factory=dict)
-    """What feeds plate, matte and affected, as `tree.marked` has it."""
+    """Upstream hashes of plate, matte and affected, from `upstream_hash.marked`."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
     if first > last:
         raise Refused(
             f"The frame range {first}-{last} is empty.",
-            "Set first to a frame that is not behind last.",
+            "Set first to a frame that is not after last.",
         )
     if first < 0:
         raise Refused(
@@ -87,7 +87,7 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
         )
     if first < scene.plate[0] or last > scene.plate[1]:
         raise Refused(
-            f"The frames {first}-{last} are asked for, the plate has {_spelled(scene.plate)}.",
+            f"Frames {first}-{last} are requested, but the plate has {_spelled(scene.plate)}.",
             "Choose a range within the plate.",
         )
     if handles < 0:
@@ -111,7 +111,7 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
 
 
 def wanted_views(text: str, there: Sequence[str]) -> tuple[str, ...]:
-    """The chosen views in the script's order. Raises `Refused`."""
+    """Returns the chosen views in the script's order. Raises `Refused`."""
     named = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in named if name not in there]
     if unknown:
@@ -123,7 +123,7 @@ def wanted_views(text: str, there: Sequence[str]) -> tuple[str, ...]:
 
 
 def described(request: Request) -> dict[str, Value]:
-    """Everything that decides the result, plain, as it is written beside it."""
+    """Returns all values that decide the result, for the record beside it."""
     found = dict(request.settings)
     found["frames"] = _spelled(request.wanted)
     found["rendered"] = _spelled(request.rendered)
@@ -136,9 +136,9 @@ def described(request: Request) -> dict[str, Value]:
 
 
 def differences(one: Mapping[str, Value], other: Mapping[str, Value]) -> list[str]:
-    """The names whose values differ, sorted: none for requests with equal results from equal inputs.
+    """Returns the names whose values differ, sorted. Requests with equal results from equal inputs have none.
 
-    What feeds an input and cannot be compared does not count as different.
+    Upstream hashes that cannot be compared do not count as different.
     """
     return sorted(
         name
@@ -154,12 +154,12 @@ def _is_comparable(name: str, one: Mapping[str, Value], other: Mapping[str, Valu
 
 
 def files(folder: str, role: str, view: str = "%V") -> str:
-    """A sequence in a version's folder. Forward slashes, as the host wants them on every system."""
+    """Returns a sequence in a version's folder, with forward slashes as the host wants them on every system."""
     return posixpath.join(folder.replace("\\", "/"), f"{role}.{view}.%04d.exr")
 
 
 def pieces(frames: Range) -> list[Range]:
-    """The runs of frames in which a plate is rendered."""
+    """Returns the runs of frames in which a plate is rendered."""
     first, last = frames
     return [(begin, min(begin + PIECE - 1, last)) for begin in range(first, last + 1, PIECE)]
 
@@ -167,9 +167,9 @@ def pieces(frames: Range) -> list[Range]:
 def command(
     executable: Sequence[str], request: Request, folder: str, view: str, growing: bool = False
 ) -> list[str]:
-    """The child process of one view. Values are bound with `=`, so that none is taken for an option.
+    """Returns the command of one view's child process. Values are bound with `=`, so none is read as an option.
 
-    `growing` where it is to begin before all frames are rendered.
+    `growing` is True if it starts before all frames are rendered.
     """
     words = [*list(executable), "run", files(folder, "plate", view), files(folder, "matte", view)]
     words += [
@@ -192,7 +192,7 @@ def command(
 
 
 def shown(command_line: Sequence[str]) -> str:
-    """A command as one would type it."""
+    """Returns a command in the form in which a person would type it."""
     return " ".join(f'"{word}"' if " " in word else word for word in command_line)
 
 

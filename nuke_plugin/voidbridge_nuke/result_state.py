@@ -1,4 +1,4 @@
-"""How a node stands: what it shows, whether that is whole and as the knobs ask, and where its versions are."""
+"""The state of a node: the shown version, its completeness, its match with the knobs, and its folders."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from .knobs import Value
 from .request import Refused, described, differences, resolve
 
 SEVERAL = 3
-"""Names of changed knobs that the status line lists."""
+"""Maximum number of changed knobs that the status line lists."""
 
 
 def standing(node: Any) -> tuple[str, str, str]:
-    """The status line, its few words, and the color, from the knobs and from what is on disk."""
+    """Returns status line, short status and color, from the knobs and the files on disk."""
     values = host.values(node)
     shown = shown_version(values)
     if shown is None:
         if values["result_files"]:
             return (
-                "the result is not where it was: {}".format(values["result_files"]),
+                "the result is no longer at its place: {}".format(values["result_files"]),
                 "missing",
                 "failed",
             )
@@ -44,13 +44,13 @@ def standing(node: Any) -> tuple[str, str, str]:
 
 
 def shown_version(values: dict[str, Value]) -> cache.Version | None:
-    """The version whose frames the node reads, wherever it lies."""
+    """Returns the version whose frames the node reads, in any folder."""
     folder = str(values["result_files"]).rpartition("/")[0]
     return cache.read(folder) if folder else None
 
 
 def fitting(node: Any) -> cache.Version | None:
-    """The newest complete version that is what the knobs ask for, unless such a one is shown."""
+    """Returns the newest complete version that matches the knobs, unless a matching one is shown."""
     values = host.values(node)
     try:
         asked = described(resolve(values, host.scene(node)))
@@ -70,7 +70,7 @@ def fitting(node: Any) -> cache.Version | None:
 
 
 def homes(values: dict[str, Value]) -> list[str]:
-    """Every folder with versions of this node; the one for the next version is last."""
+    """Returns every folder with versions of this node; the next version goes to the last one."""
     now = cache.home(str(values["cache"]), host.script(), host.temporary(), str(values["node_id"]))
     before = [home for home in str(values["homes"]).split("\n") if home and home != now]
     return [*before, now]

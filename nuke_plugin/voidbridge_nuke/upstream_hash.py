@@ -1,7 +1,7 @@
-"""What feeds a node, as a hash: every node upstream with the knobs that decide its picture.
+"""A hash of a node's upstream: every node with the knobs that decide its picture.
 
-Not Nuke's own hash of a node: that is another one at every frame, and none before a node was looked at. This one is
-the same whatever frame is shown, with a GUI and without, and on a machine that has the files elsewhere.
+Nuke's own hash differs at every frame, and does not exist before a node was evaluated. This hash is the same
+for every shown frame, with a GUI and without, and on a machine that has the files elsewhere.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ LOOKS = frozenset(
     "postage_stamp postage_stamp_frame bookmark icon indicators dope_sheet help autolabel cached lifetimeStart "
     "lifetimeEnd useLifetime localizationPolicy knobChanged onCreate onDestroy updateUI display selectable".split()
 )
-"""Knobs that change how a node looks, or what is told about it, and never its picture."""
+"""Knobs that affect only a node's look or its description, never its picture."""
 PASSING = frozenset(["Dot", "PostageStamp"])
-"""Classes that hand on what they are given, as does a Write that does not read its file."""
+"""Classes that pass on their input, as does a Write that does not read its file."""
 
 Described = Tuple[str, Sequence[Tuple[str, str]]]
-"""The class of a node, and name and value of every knob that is not as it comes."""
+"""The class of a node, and name and value of every changed knob."""
 
 
 def digest(
     top: Any, sources: Callable[[Any], Iterable[Any]], described: Callable[[Any], Described]
 ) -> str:
-    """Of `top` and all that `sources` finds above it. Names and places of nodes do not count, their order does."""
+    """Hashes `top` and all that `sources` finds above it, in their order but without their names and positions."""
     numbers: dict[str, int] = {}
     found: list[Any] = []
     first = _seen(top, sources)
     order = [first]
     numbers[first.fullName()] = 0
-    for node in order:  # grows while it is gone through
+    for node in order:  # grows during the iteration
         fed = []
         for source in sources(node):
             source = _seen(source, sources)
@@ -48,17 +48,17 @@ def digest(
 
 
 def is_known(one: str, other: str) -> bool:
-    """Whether two that `marked` made can be compared: the same release of Nuke spelled both."""
+    """Returns True if two results of `marked` can be compared: the same release of Nuke made both."""
     return bool(one and other) and one.partition(" ")[0] == other.partition(" ")[0]
 
 
 def marked(nuke: str, text: str) -> str:
-    """A digest with the release of Nuke that spelled the knobs, as `17.0v3`: another may spell them otherwise."""
+    """Adds the release of Nuke to a hash, as `17.0v3`: another release may write knobs differently."""
     return "{} {}".format(nuke.partition("v")[0], text)
 
 
 def _seen(node: Any, sources: Callable[[Any], Iterable[Any]]) -> Any:
-    """The node behind those that only hand on."""
+    """Returns the node behind those that only pass on."""
     passed = set()
     while _hands_on(node) and node.fullName() not in passed:
         passed.add(node.fullName())
@@ -67,9 +67,7 @@ def _seen(node: Any, sources: Callable[[Any], Iterable[Any]]) -> Any:
 
 
 def _hands_on(node: Any) -> bool:
-    if (
-        node.Class() == "Write"
-    ):  # a new version of a script renders to another name, and that is all
+    if node.Class() == "Write":  # a new script version only renders to another name
         knobs = node.knobs()
         return not ("reading" in knobs and knobs["reading"].value())
     return node.Class() in PASSING

@@ -1,1 +1,1 @@
-"""The tool for Fusion: a macro, a Lua module, scripts. Copied to where Fusion looks; nothing is imported."""
+"""The tool for Fusion: a macro, a Lua module, scripts. It is copied into Fusion's folders; no code imports it."""

@@ -1,12 +1,12 @@
 """DaVinci Resolve STUDIO only: removes an object from the clip under the playhead, and puts the result above it.
 
-The clip is the plate, an OpenEXR sequence. The matte is the OpenEXR sequence on the next track above it that has a
-clip there. Disable every clip above the plate: the playhead's clip is the topmost one that is seen. What is used of
-it, with handles, goes through `voidbridge run`; the result comes back as a new version on the first free track
+The clip is the plate, an OpenEXR sequence. The matte is the OpenEXR sequence on the next higher track that has
+a clip there. Disable every clip above the plate: the playhead's clip is the topmost visible one. The used part,
+with handles, goes through `voidbridge run`. The result comes back as a new version on the first free track
 above both. Nothing is replaced.
 
-Workspace > Scripts > Edit. The free edition runs no Python: there, use the macro on the Fusion page. The files are
-read as they are on disk, so their color space is the files' own, not the timeline's.
+Workspace > Scripts > Edit. The free edition runs no Python: use the macro on the Fusion page instead. The files
+are read as they are on disk, so their color space is the files' own, not the timeline's.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from fusionscript.fusionscript import MediaPoolClipInfo
 
 HANDLES = 12
-"""Frames before and after what is used that help and are not returned, as far as there are files."""
+"""Frames before and after the used part that help and are not returned, as far as files exist."""
 OPTIONS: tuple[str, ...] = ()
 """More options of `voidbridge run`, as `"--engine=void"`, `"--color-space=ACEScg"`, `"--daemon=tcp://127.0.0.1:5577"`."""
 COMMAND = "Modules/Lua/voidbridge/voidbridge.json"
-"""Where the installation wrote the command, in Fusion's folder."""
+"""The installation's record of the command, in Fusion's folder."""
 
 
 class Refused(Exception):
-    """This cannot be done as asked; the text says why and what to do."""
+    """The request is impossible; the text gives the reason and the next step."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Clip:
     pattern: str
     """As /shots/plate.%04d.exr."""
     first: int
-    """Number of the file that it shows first."""
+    """Number of the first shown file."""
     start: int
-    """Frame of the timeline where it begins."""
+    """Frame of the timeline at which it begins."""
     frames: int
 
     @property
@@ -53,7 +53,7 @@ class Clip:
 
     @property
     def end(self) -> int:
-        """The frame of the timeline behind it."""
+        """The timeline frame after its last."""
         return self.start + self.frames
 
     def number_at(self, frame: int) -> int:
@@ -61,11 +61,11 @@ class Clip:
 
 
 def sequence(path: str) -> tuple[str, int, int]:
-    """Pattern, first and last number of a sequence as the media pool writes it: plate.[1001-1100].exr."""
+    """Parses a sequence as the media pool writes it, plate.[1001-1100].exr: pattern, first and last number."""
     found = re.fullmatch(r"(.*)\[(\d+)-(\d+)\](\.exr)", path, re.IGNORECASE)
     if not found:
         raise Refused(
-            f"{path or 'The clip'} is no OpenEXR sequence. Render the clip to OpenEXR first, or use the macro "
+            f"{path or 'The clip'} is not an OpenEXR sequence. Render the clip to OpenEXR first, or use the macro "
             "Voidbridge on the Fusion page."
         )
     head, first, last, tail = found.groups()
@@ -73,7 +73,7 @@ def sequence(path: str) -> tuple[str, int, int]:
 
 
 def clip_of(item: TimelineItem) -> Clip:
-    """Raises `Refused` where the clip is no sequence, or is retimed."""
+    """Raises `Refused` if the clip is not a sequence, or is retimed."""
     media = item.GetMediaPoolItem()
     path = str(media.GetClipProperty("File Path")) if media else ""
     pattern, first, last = sequence(path)
@@ -91,7 +91,7 @@ def clip_of(item: TimelineItem) -> Clip:
 
 
 def check_matte(plate: Clip, matte: Clip) -> None:
-    """Whether it covers the plate, with the same numbers. Raises `Refused`."""
+    """Checks that it covers the plate with the same frame numbers. Raises `Refused`."""
     if matte.start > plate.start or matte.end < plate.end:
         raise Refused(
             f"The matte covers {matte.start}-{matte.end - 1} of the timeline, the plate "
@@ -99,7 +99,7 @@ def check_matte(plate: Clip, matte: Clip) -> None:
         )
     if matte.number_at(plate.start) != plate.first:
         raise Refused(
-            f"Over the first frame of the plate, file {plate.first}, lies file {matte.number_at(plate.start)} of "
+            f"The first frame of the plate, file {plate.first}, is under file {matte.number_at(plate.start)} of "
             "the matte. Both need the same frame numbers."
         )
 
@@ -107,7 +107,7 @@ def check_matte(plate: Clip, matte: Clip) -> None:
 def free_track(
     tracks: Sequence[Sequence[tuple[int, int]]], above: int, start: int, end: int
 ) -> int:
-    """The lowest track above `above` with nothing in start to end; a new one where each has something.
+    """Returns the lowest track above `above` that is empty from start to end, or a new one.
 
     Tracks count from 1; their clips are given as (start, end), the end not included.
     """
@@ -118,7 +118,7 @@ def free_track(
 
 
 def new_folder(pattern: str, exists: Callable[[str], bool] = os.path.exists) -> str:
-    """For a new version of a result, beside the plate."""
+    """Returns a folder for a new version of a result, beside the plate."""
     folder, name = os.path.split(pattern)
     stem = re.sub(r"[._]?%0\d+d\.exr$", "", name, flags=re.IGNORECASE)
     for number in itertools.count(1):
@@ -136,7 +136,7 @@ def words(command: Sequence[str], plate: Clip, matte: Clip, result: str) -> list
 
 
 def run(command: Sequence[str], tell: Callable[[str], None]) -> None:
-    """Waits for the child, telling how it stands. Raises `Refused` with what went wrong."""
+    """Waits for the child and reports its status. Raises `Refused` with its error."""
     theirs = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     child = subprocess.Popen(
         list(command),
@@ -147,7 +147,7 @@ def run(command: Sequence[str], tell: Callable[[str], None]) -> None:
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
     assert child.stdout
-    problem, last = "it said nothing", ""
+    problem, last = "no output", ""
     with child.stdout as lines:
         for line in lines:
             event = json.loads(line.decode("utf-8"))
@@ -168,7 +168,7 @@ def _said(event: dict[str, Any]) -> str:
 
 
 def remove(app: Resolve, command: Sequence[str], tell: Callable[[str], None]) -> str:
-    """Does it all, and returns the result's pattern. Raises `Refused`."""
+    """Runs the whole removal and returns the result's pattern. Raises `Refused`."""
     project = app.GetProjectManager().GetCurrentProject()
     timeline = project.GetCurrentTimeline() if project else None
     item = timeline.GetCurrentVideoItem() if timeline else None
@@ -179,8 +179,8 @@ def remove(app: Resolve, command: Sequence[str], tell: Callable[[str], None]) ->
     above = _item_above(timeline, track, plate)
     if above is None:
         raise Refused(
-            f"There is no matte above {item.GetName()}. Put its OpenEXR sequence on the next track; where the "
-            "clip is no plate, disable it."
+            f"There is no matte above {item.GetName()}. Put its OpenEXR sequence on the next track; if the "
+            "clip is not a plate, disable it."
         )
     matte = clip_of(above)
     check_matte(plate, matte)
@@ -191,16 +191,16 @@ def remove(app: Resolve, command: Sequence[str], tell: Callable[[str], None]) ->
 
 
 def _track_of(timeline: Timeline, item: TimelineItem) -> int:
-    """The lowest track with a clip of that name that begins there."""
+    """Returns the lowest track with a clip of that name that begins there."""
     for number in range(1, timeline.GetTrackCount("video") + 1):
         for other in timeline.GetItemListInTrack("video", number):
             if other.GetStart(False) == item.GetStart(False) and other.GetName() == item.GetName():
                 return number
-    raise Refused(f"{item.GetName()} lies on no video track.")
+    raise Refused(f"{item.GetName()} is on no video track.")
 
 
 def _item_above(timeline: Timeline, track: int, plate: Clip) -> TimelineItem | None:
-    """The lowest one over the plate."""
+    """Returns the lowest clip over the plate."""
     for number in range(track + 1, timeline.GetTrackCount("video") + 1):
         for item in timeline.GetItemListInTrack("video", number):
             if (
@@ -241,7 +241,7 @@ def _append(timeline: Timeline, pool: MediaPool, plate: Clip, result: str, above
 
 
 def command_of(script: str) -> list[str]:
-    """The command `voidbridge`: as the installation wrote it down, else the one on the path."""
+    """Returns the command `voidbridge`: the recorded one, otherwise the one on the path."""
     fusion = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(script))))
     try:
         with open(os.path.join(fusion, COMMAND), encoding="utf-8") as file:
@@ -251,7 +251,7 @@ def command_of(script: str) -> list[str]:
 
 
 def main(app: Resolve, script: str) -> bool:
-    """What the menu runs: whatever is wrong is said, and nothing is raised into Resolve."""
+    """The menu entry. Reports every error, and raises none into Resolve."""
     try:
         result = remove(app, command_of(script), lambda text: print(f"Voidbridge: {text}"))
     except (Refused, OSError) as error:
@@ -261,5 +261,5 @@ def main(app: Resolve, script: str) -> bool:
     return True
 
 
-if "resolve" in globals():  # Resolve puts itself there before it runs a script
+if "resolve" in globals():  # Resolve defines it before it runs a script
     main(globals()["resolve"], globals().get("__file__", ""))

@@ -105,7 +105,7 @@ def test_a_host_that_goes_away_has_asked_for_nothing(
 
 @pytest.mark.parametrize(
     ("line", "code", "said"),
-    [("1001-1006", 2, "1005"), ("tomorrow", 2, "no frame range")],
+    [("1001-1006", 2, "1005"), ("tomorrow", 2, "not a frame range")],
     ids=["a file that is not there", "no frames"],
 )
 def test_what_is_named_wrongly_ends_it(

@@ -45,7 +45,7 @@ def test_check_connection_tells_what_it_found(host: Any, shot: Any, daemon: Any)
     host.stage.press("check", node)
     host.stage.until(lambda: host.stage.messages, "the answer")
     assert host.stage.messages == [
-        "The connection is good: a tiny shot went there and came back right."
+        "The connection works: a tiny shot was sent and came back correctly."
     ]
 
 

@@ -225,7 +225,7 @@ def test_buttons_without_a_gui_raise_and_ask_nobody(headless: Any, script: Path)
     node.setInput(1, None)
     with pytest.raises(Exception, match="input matte"):
         headless.stage.press("remove", node)
-    with pytest.raises(RuntimeError, match="not at work"):
+    with pytest.raises(RuntimeError, match="not working"):
         headless.stage.press("cancel", node)
 
 

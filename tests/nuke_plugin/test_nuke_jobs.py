@@ -204,5 +204,5 @@ def test_pressing_twice_says_so(host: Any, shot: Any, daemon: Any) -> None:
     node = with_echo(node_of(host, shot), daemon, steps=5)
     host.stage.press("remove", node)
     host.stage.press("remove", node)
-    assert "at work already" in host.stage.messages[0]
+    assert "already working" in host.stage.messages[0]
     host.stage.until(lambda: not conduct.RUNNING, "the job to end")

@@ -110,7 +110,7 @@ def test_cancel_is_heard_between_two_pieces(host: Any, tmp_path: Path, daemon: A
     assert remove(host, node) == "not rendered"
     assert rendered[-1] == 1020
     assert len(host.stage.messages) == 1
-    assert "at work already" in host.stage.messages[0]
+    assert "already working" in host.stage.messages[0]
 
 
 def test_a_command_that_is_gone_is_said_before_anything_is_rendered(host: Any, shot: Any) -> None:

@@ -85,4 +85,4 @@ def test_a_result_that_is_gone_is_an_error_and_never_the_plate(
     assert node["status"].value() == "v001 lacks 1 files, result.main.1002.exr first"
     shutil.rmtree(Path(node["result_files"].value()).parent)
     node["grow"].setValue(0)
-    assert node["status"].value().startswith("the result is not where it was: ")
+    assert node["status"].value().startswith("the result is no longer at its place: ")

@@ -28,7 +28,15 @@ from voidbridge_protocol.operations.key import KeySettings
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
-VALUES: tuple[type, ...] = (Request, RemoveSettings, KeySettings, FrameFile, ResultFile, Limits, Device)
+VALUES: tuple[type, ...] = (
+    Request,
+    RemoveSettings,
+    KeySettings,
+    FrameFile,
+    ResultFile,
+    Limits,
+    Device,
+)
 TYPES = {
     "int": "integer",
     "float": "number",

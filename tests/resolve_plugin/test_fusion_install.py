@@ -57,7 +57,7 @@ def test_it_is_taken_away_again_and_nothing_else(
     other.write_text("mine")
     assert cli.main(["install", "resolve", "--to", str(tmp_path)]) == 0
     assert cli.main(["install", "resolve", "--to", str(tmp_path), "--remove"]) == 0
-    assert f"{len(parts() | MADE)} files are gone" in capsys.readouterr().out
+    assert f"removed {len(parts() | MADE)} files" in capsys.readouterr().out
     assert files(tmp_path) == {"Scripts/Tool/Other.lua"}
     assert not (tmp_path / "Modules").exists()
     assert cli.main(["install", "resolve", "--to", str(tmp_path), "--remove"]) == 0

@@ -66,7 +66,7 @@ def test_a_cancelled_job_leaves_nothing_half_and_the_earlier_result(
     assert versions(host) == ["v001"]
     assert is_removed(host, group, shot)
     host.press(group, "Cancel")
-    assert "not at work" in host.status(group)
+    assert "not working" in host.status(group)
 
 
 def test_files_of_the_artist_in_the_next_versions_folder_are_left_alone(
@@ -335,7 +335,7 @@ def test_remove_stays_until_the_end_where_that_is_asked_for(
 def test_check_connection_tells_what_it_found(host: Any, shot: Any, daemon: Any) -> None:
     group = tool_of(host, host.comp(), shot, daemon.address)
     host.press(group, "Check")
-    assert host.status(group).startswith("The connection is good")
+    assert host.status(group).startswith("The connection works")
     host.choose(group, daemon="tcp://127.0.0.1:9")
     host.press(group, "Check")
     assert "127.0.0.1:9" in host.status(group)

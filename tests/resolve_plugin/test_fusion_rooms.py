@@ -154,7 +154,7 @@ def working(text: str = "removing 3 of 9", alive: float = 1000.0) -> str:
         ({"status": working()[:20], "started": True}, "working", "starting"),
         ({"status": working(alive=900.0)}, "lost", "100 s old: removing 3 of 9"),
         ({"status": working(), "code": 137, "said": "a\nKilled\n"}, "failed", "ended with 137: Killed"),
-        ({"started": True, "code": 2, "said": ""}, "failed", "ended with 2: it said nothing"),
+        ({"started": True, "code": 2, "said": ""}, "failed", "ended with 2: no output"),
         ({"status": json.dumps({"phase": "done", "text": "done"}), "code": 0}, "done", "done"),
         ({"status": json.dumps({"phase": "cancelled", "text": "x"})}, "cancelled", "cancelled"),
         (

@@ -115,9 +115,9 @@ def test_what_is_used_of_the_clip_comes_back_above_it(
         (lambda s: [[placed(s, "plate")], [placed(s, "matte", 86502, 2)]], "covers 86502-86503"),
         (
             lambda s: [[placed(s, "plate")], [placed(s, "matte", left=1)]],
-            "file 1003, lies file 1002",
+            "file 1003, is under file 1002",
         ),
-        (lambda s: [[Item("/x/a.mov", 0, 4, 0, 0)]], "/x/a.mov is no OpenEXR sequence"),
+        (lambda s: [[Item("/x/a.mov", 0, 4, 0, 0)]], "/x/a.mov is not an OpenEXR sequence"),
         (lambda s: [[Item(str(s.folder / "p.[1-8].exr"), 0, 4, 0, 0)]], "retimed"),
     ],
 )

@@ -76,10 +76,10 @@ def test_the_artist_sees_what_happens(host: Any, shot: Any, daemon: Any) -> None
     comp = host.comp(0, 2)
     group = with_echo(host, tool_of(host, comp, shot), daemon, steps=40)
     host.press(group, "Remove")
-    assert host.status(group) == "at work; press Fetch"
+    assert host.status(group) == "working; press Fetch"
     host.until(group, lambda s: s.startswith("removing"))
     host.press(group, "Remove")
-    assert host.status(group).startswith("This tool is at work already.")
+    assert host.status(group).startswith("This tool is already working.")
     host.until(group, lambda s: s.startswith("done"))
     assert group.TileColor == {"R": 0.25, "G": 0.37, "B": 0.5}
     assert set(comp.undone) >= {

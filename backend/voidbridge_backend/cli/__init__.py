@@ -1,4 +1,4 @@
-"""The command line. `main` is its door."""
+"""The command line. `main` is the entry point."""
 
 from .main import (
     EXIT_CANCELLED,

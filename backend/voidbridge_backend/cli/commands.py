@@ -1,4 +1,4 @@
-"""What the commands of `voidbridge` do, given what was parsed. One function each."""
+"""The commands of `voidbridge`, one function each, with parsed arguments."""
 
 from __future__ import annotations
 
@@ -48,38 +48,38 @@ from .submission import Submission, result_sequence, sidecar
 DEFAULT_DAEMON = Config().listen
 MODEL_ACTIONS = ("list", "fetch", "prepare", "make-tiny")
 UNCUT = 10_000
-"""Columns of a table that is read by a program or kept in a file."""
+"""Column limit of a table for a program or a file."""
 
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """Which daemon, and who we are to it."""
+    """The daemon to use, and the client's identity."""
 
     address: str
-    """Empty: an embedded one where there is a `config` for it, else the usual address."""
+    """Empty: a local daemon if there is a `config` for it, otherwise the default address."""
     user: str
     config: Config | None = None
     keys: Keys | None = None
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the daemon is one of our own."""
+        """True for a temporary local daemon."""
         return not self.address and self.config is not None
 
     def sharing(self, folders: Iterable[Path]) -> ClientOptions:
-        """A daemon of our own may open what lies in these: it can do no more than we can."""
+        """Shares these folders with a local daemon, which has only this user's rights."""
         if self.config is None or not self.is_embedded or os.name != "posix":
             return self
         paths = (os.path.abspath(folder) for folder in folders)
         ours = (path for path in paths if "=" not in path and is_text(path))
         shares = dict.fromkeys((*self.config.shares, *ours))
-        said = tuple(share for share in shares if "," not in share)  # else it is no list of them
+        said = tuple(share for share in shares if "," not in share)  # a comma would split the list
         return replace(self, config=replace(self.config, shares=said))
 
 
 @dataclass(frozen=True)
 class ShotOptions:
-    """What the artist typed."""
+    """The shot as given on the command line."""
 
     plate: str
     matte: str
@@ -105,7 +105,7 @@ class ShotOptions:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What is to be measured, as it was typed."""
+    """The files and settings to measure, as given on the command line."""
 
     result: str
     plate: str
@@ -113,7 +113,7 @@ class ReportOptions:
     affected: str | None
     truth: str | None
     settings: dict[str, Any]
-    """Only what was chosen; the rest is what the result was made with."""
+    """Only the chosen ones; the result's record supplies the others."""
 
 
 def run(
@@ -127,7 +127,7 @@ def run(
 ) -> None:
     """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date.
 
-    With `growing` the frames are still being made, and standard input says which are there.
+    With `growing` the host still renders frames, and standard input names the complete ones.
     """
     with (
         _watched(as_json) as (shown, cancelled),
@@ -148,7 +148,7 @@ def remove(
     growing: bool = False,
     overwrite: bool = False,
 ) -> Outcome:
-    """A shot from files to files, with everything said on `to`.
+    """Runs a shot from files to files and reports progress.
 
     Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is sent.
     """
@@ -213,7 +213,7 @@ def _tell_request(request: Request, to: ProgressView) -> None:
 
 
 def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
-    """Uploads and leaves; the job's id goes to standard output."""
+    """Uploads and returns; prints the job's id on standard output."""
     with _watched(as_json) as (to, cancelled):
         task = shot.assignment().task(
             lambda frame: Path(),
@@ -250,7 +250,7 @@ def fetch(
 
 
 def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
-    """One job, or all of them as a table; above it what is wrong with the daemon, if anything is."""
+    """Prints one job, or a table of all; above it the daemon's problems, if any."""
     with _client(who) as client:
         health = client.health()
         found = [client.status(job)] if job else client.jobs()
@@ -270,7 +270,7 @@ def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
 
 
 def cancel(who: ClientOptions, job: str, as_json: bool) -> None:
-    """Stops a job; one that has ended stays as it is."""
+    """Cancels a job; an ended one stays unchanged."""
     with _client(who) as client:
         found = client.cancel(job)
     if as_json:
@@ -295,7 +295,7 @@ def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
 
 
 def report(files: ReportOptions, picture: str, as_json: bool, overwrite: bool = False) -> None:
-    """Measures a result from its files; the numbers go to standard output.
+    """Measures a result from its files and prints the numbers on standard output.
 
     Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is measured.
     """
@@ -322,7 +322,7 @@ def report(files: ReportOptions, picture: str, as_json: bool, overwrite: bool = 
 
 
 def doctor(who: ClientOptions, as_json: bool) -> int:
-    """What works here; 0 when nothing that is needed is missing."""
+    """Checks the installation; returns 0 if no needed part is missing."""
     from voidbridge_backend.tools.doctor.doctor import examine
 
     return examine(who.config or Config(), lambda: _client(who), as_json)
@@ -331,7 +331,7 @@ def doctor(who: ClientOptions, as_json: bool) -> int:
 def support_bundle(
     target: Path, settings: list[Setting], log: Path | None, who: ClientOptions, as_json: bool
 ) -> None:
-    """Writes what helps whoever helps into one file."""
+    """Writes one file for support."""
     from voidbridge_backend.tools.support_bundle import bundle
 
     config = who.config or Config()
@@ -341,13 +341,13 @@ def support_bundle(
         JsonView().event("bundle", path=str(target))
     else:
         print(target)
-        LogView().say("Paths, names and keys were taken out. Look through it before you send it.")
+        LogView().say("Paths, names and keys were removed. Check the file before you send it.")
 
 
 def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
-    """Does one of `MODEL_ACTIONS` to a models folder, then says what is in it.
+    """Runs one of `MODEL_ACTIONS` on a models folder, then shows its content.
 
-    `folder` may be left out for all but make-tiny, which never writes into the folder of real weights unasked.
+    `folder` is optional except for make-tiny, which must not write into the folder of real weights by default.
     """
     if action == "make-tiny" and folder is None:
         raise BadSetting("make-tiny needs a folder", "voidbridge models make-tiny FOLDER")
@@ -369,9 +369,9 @@ def models(action: str, folder: Path | None, config: Config, whole: bool, as_jso
 
 
 def install(host: str, to: str | None, appdata: str, remove: bool) -> None:
-    """Writes the plug-in of a host, and says what is left to do; or takes it away again.
+    """Installs the plug-in of a host and prints the next step; or removes it.
 
-    `appdata` is the folder that Windows has for a user's settings.
+    `appdata` is the Windows folder for a user's settings.
     """
     from . import install as installing
 
@@ -383,15 +383,15 @@ def install(host: str, to: str | None, appdata: str, remove: bool) -> None:
     default = plugin.folder(sys.platform, Path.home(), appdata)
     folder = Path(to).expanduser().absolute() if to else default
     if remove:
-        print(f"{len(plugin.remove(folder))} files are gone from {folder}")
+        print(f"removed {len(plugin.remove(folder))} files from {folder}")
         return
-    print(f"{len(plugin.install(folder))} files are in {folder}")
+    print(f"installed {len(plugin.install(folder))} files in {folder}")
     print(f"It starts: {' '.join(installing.command())}")
     print(plugin.next_step(folder))
 
 
 def show_config(settings: list[Setting], as_json: bool) -> None:
-    """Every setting, its value, and where that came from."""
+    """Prints every setting, its value and its origin."""
     if as_json:
         shown = {s.name: {"value": _plain(s.value), "from": s.origin} for s in settings}
         print(json.dumps(shown))
@@ -417,7 +417,7 @@ def _client(who: ClientOptions) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
-    """A screen, and an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
+    """Yields a progress view, and an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
     cancelled = threading.Event()
 
     def stop(number: int, _: object) -> None:
@@ -437,7 +437,7 @@ def _watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
 def _listener(
     to: ProgressView, result: Sequence | None, cancelled: threading.Event, own: bool = False
 ) -> Listener:
-    """`own` is a daemon that nobody will repair while we wait."""
+    """`own` is True for a local daemon, which nobody repairs during the wait."""
     warned: set[str] = set()
     fetched: set[int] = set()
 
@@ -449,7 +449,7 @@ def _listener(
                 to.event("warning", text=warning)
         if status.attempt > 1 and (text := f"attempt {status.attempt}") not in warned:
             warned.add(text)
-            to.say(f"note: the run was broken off by a crash or a restart; this is {text}")
+            to.say(f"note: a crash or a restart interrupted the run; this is {text}")
         show_status(to, status)
         if status.state is JobState.QUEUED and status.code:
             if own:
@@ -508,10 +508,10 @@ def _finish(outcome: Outcome, result: Sequence, to: ProgressView, began: float) 
 
 
 def _only_frame(client: Client, job: str, result: Sequence) -> int | None:
-    """The frame of a job that has just one, for a result that is one file."""
+    """Returns the frame of a one-frame job, for a result that is one file."""
     found = client.status(job)
     if found.frames != 1:
-        raise BadPattern(f"{result} is one file and job {job} has {found.frames} frames")
+        raise BadPattern(f"{result} is one file, but job {job} has {found.frames} frames")
     return found.first
 
 

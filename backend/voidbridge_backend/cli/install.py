@@ -1,7 +1,7 @@
-"""Puts the tools into their hosts, and takes them away again. It imports nothing of them: it copies their files.
+"""Installs the plug-ins into their hosts, and removes them. It copies their files and imports none of them.
 
-Nuke gets a folder of its own. Fusion has one folder for everybody's macros and scripts; a list there says which are
-ours.
+Nuke gets a separate folder. Fusion has one folder for everybody's macros and scripts, so a list there names the
+installed files.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from voidbridge_protocol.atomic_files import disk_error, write_whole
 from voidbridge_protocol.errors import BadSetting
 
 MARK = "voidbridge.json"
-"""Says that a folder is ours, and where the command is."""
+"""Marks an installed folder and records the command."""
 LUA = Path("Modules/Lua/voidbridge")
-"""Of the module, in Fusion's folder."""
+"""The module's folder, inside Fusion's folder."""
 LIST = LUA / "installed.txt"
 TIMELINE = Path("Scripts/Edit/Voidbridge timeline (Studio).py")
 SIZE = 24
-"""Pixels of an icon, as Nuke's menus have them."""
+"""Icon size in pixels, as in Nuke's menus."""
 SAMPLES = 4
-"""Of each pixel, in each direction."""
+"""Samples per pixel, in each direction."""
 
 
 def install_nuke(to: Path) -> list[Path]:
-    """The files of a self-contained plug-in, all below `to`. Deleting that folder uninstalls it.
+    """Installs a self-contained plug-in below `to`. Deleting that folder uninstalls it.
 
-    What an earlier installation wrote there is replaced. Raises `BadSetting` where the folder holds something else,
+    Replaces the files of an earlier installation. Raises `BadSetting` if the folder holds other files,
     `DiskFull`.
     """
     if to.exists() and not (to.is_dir() and ((to / MARK).is_file() or not any(to.iterdir()))):
         raise BadSetting(
-            f"{to} is there already and is no folder of Voidbridge",
-            "Name an empty or a new folder with --to.",
+            f"{to} exists and is not a Voidbridge folder",
+            "Choose an empty or new folder with --to.",
         )
     package = _package("voidbridge_nuke")
     files = {to / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
@@ -65,7 +65,9 @@ def install_nuke(to: Path) -> list[Path]:
 
 
 def fusion_folder(platform: str, home: Path, appdata: str) -> Path:
-    """Where Resolve looks for a user's macros and scripts. `platform` as `sys.platform`; `appdata`: of Windows."""
+    """Returns Resolve's folder for a user's macros and scripts. `platform` as `sys.platform`; `appdata`: of
+    Windows.
+    """
     if platform == "win32":
         within = Path(appdata) if appdata else home / "AppData/Roaming"
         return within / "Blackmagic Design/DaVinci Resolve/Support/Fusion"
@@ -75,9 +77,9 @@ def fusion_folder(platform: str, home: Path, appdata: str) -> Path:
 
 
 def install_resolve(to: Path) -> list[Path]:
-    """Macro, module and scripts in Fusion's folder `to`, among the files of others.
+    """Installs macro, module and scripts into Fusion's folder `to`, beside other files.
 
-    What an earlier installation wrote is replaced. Raises `BadSetting` where a file of somebody else is in the way,
+    Replaces the files of an earlier installation. Raises `BadSetting` if another tool's file is in the way,
     `DiskFull`.
     """
     package = _package("voidbridge_resolve")
@@ -90,8 +92,8 @@ def install_resolve(to: Path) -> list[Path]:
     for path in files:
         if path.exists() and path not in ours:
             raise BadSetting(
-                f"{path} is there already and is none of Voidbridge's",
-                "Move it away, or name another folder with --to.",
+                f"{path} exists and is not a Voidbridge file",
+                "Move it away, or choose another folder with --to.",
             )
     uninstall_resolve(to)
     names = sorted(path.relative_to(to).as_posix() for path in [*files, to / LIST])
@@ -102,7 +104,7 @@ def install_resolve(to: Path) -> list[Path]:
 
 
 def installed(to: Path) -> list[Path]:
-    """The files in Fusion's folder that are ours."""
+    """Returns the installed files in Fusion's folder."""
     try:
         names = (to / LIST).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -113,7 +115,7 @@ def installed(to: Path) -> list[Path]:
 
 
 def uninstall_resolve(to: Path) -> list[Path]:
-    """Deletes our files in Fusion's folder, and folders that are empty then. What was deleted."""
+    """Deletes the installed files in Fusion's folder, and then empty folders. Returns the deleted files."""
     gone = [path for path in installed(to) if path.exists()]
     for path in gone:
         _delete(path)
@@ -124,11 +126,11 @@ def uninstall_resolve(to: Path) -> list[Path]:
 
 
 def uninstall_nuke(to: Path) -> list[Path]:
-    """Deletes our folder. Raises `BadSetting` where it is none of ours."""
+    """Deletes the installed folder. Raises `BadSetting` if it is not Voidbridge's."""
     if not to.exists():
         return []
     if not (to / MARK).is_file():
-        raise BadSetting(f"{to} is no folder of Voidbridge", "Name the right one with --to.")
+        raise BadSetting(f"{to} is not a Voidbridge folder", "Give the right one with --to.")
     gone = [path for path in to.rglob("*") if path.is_file()]
     try:
         shutil.rmtree(to)
@@ -146,14 +148,14 @@ def _delete(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Host:
-    """What can be done for one host."""
+    """The install functions of one host."""
 
     folder: Callable[[str, Path, str], Path]
-    """Where its plug-in goes unless one says otherwise: from the platform, the home folder and Windows' APPDATA."""
+    """The default folder of its plug-in, from the platform, the home folder and Windows' APPDATA."""
     install: Callable[[Path], list[Path]]
     remove: Callable[[Path], list[Path]]
     next_step: Callable[[Path], str]
-    """What is left to do for a person."""
+    """The next step for the user."""
 
 
 def _nuke_folder(platform: str, home: Path, appdata: str) -> Path:
@@ -162,15 +164,11 @@ def _nuke_folder(platform: str, home: Path, appdata: str) -> Path:
 
 def _nuke_next(to: Path) -> str:
     line = f"    nuke.pluginAddPath({to.as_posix()!r})"
-    return (
-        f"Tell Nuke with the variable NUKE_PATH={to}\nor with one line in ~/.nuke/init.py:\n{line}"
-    )
+    return f"Set the variable NUKE_PATH={to}\nor add one line to ~/.nuke/init.py:\n{line}"
 
 
 def _resolve_next(to: Path) -> str:
-    return (
-        "Start Resolve or Fusion again; the macro is Voidbridge, under Tools > Macros > Voidbridge."
-    )
+    return "Restart Resolve or Fusion; the macro is Voidbridge, under Tools > Macros > Voidbridge."
 
 
 HOSTS = {
@@ -180,7 +178,7 @@ HOSTS = {
 
 
 def command() -> list[str]:
-    """What a host is to start: the command beside this Python, else this Python itself."""
+    """Returns the command that a host starts: the one beside this Python, otherwise this Python itself."""
     beside = Path(sys.executable).with_name(
         "voidbridge.exe" if sys.platform == "win32" else "voidbridge"
     )
@@ -188,7 +186,7 @@ def command() -> list[str]:
 
 
 def icon() -> bytes:
-    """A PNG: a ring around nothing, RGBA."""
+    """Returns a PNG: a ring around nothing, RGBA."""
     rows = (
         b"\0" + b"".join(bytes((226, 120, 64, _coverage(x, y))) for x in range(SIZE))
         for y in range(SIZE)
@@ -202,7 +200,7 @@ def icon() -> bytes:
 
 
 def _coverage(x: int, y: int) -> int:
-    """How much of a pixel the ring covers, 0 to 255."""
+    """Returns the ring's coverage of a pixel, 0 to 255."""
     steps = [(i + 0.5) / SAMPLES - SIZE / 2 for i in range(SAMPLES)]
     radii = [math.hypot(x + i, y + j) / SIZE for i in steps for j in steps]
     return 255 * sum(0.26 < radius < 0.46 for radius in radii) // len(radii)

@@ -1,4 +1,4 @@
-"""The command `keys`: what is made, shown, allowed and revoked, and with which keys a client speaks."""
+"""The command `keys`: make, show, allow and revoke keys; and the keys of a client."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from voidbridge_protocol.errors import BadKey
 from voidbridge_protocol.keys import CLIENT, DAEMON, KEY_FILES, Keys
 
 ACTIONS_HELP = """\
-actions: list (default)     whom this machine's daemon lets in
-         make               your own key; `make daemon` is the daemon's
-         show               your own public key; `show daemon` is the daemon's
-         allow USER KEY     let in who has this key, as that user
-         revoke USER|KEY    let this key, or any of this user, in no more
-
-Public keys may be shown to anybody. Put quotes around them: they have all kinds of characters.
+actions: list (default)     the keys that this machine's daemon allows
+make               create your own key; `make daemon` creates the daemon's
+show               print your own public key; `show daemon` prints the daemon's
+allow USER KEY     allow this key, as that user
+revoke USER|KEY    no longer allow this key, or any key of this user
+Public keys may be shown to anybody. Quote them, because they contain special characters.
 """
 
 
 @dataclass(frozen=True)
 class KeyCommand:
-    """What was typed."""
+    """The parsed arguments."""
 
     action: str
     name: str = ""
@@ -43,7 +42,9 @@ def parsed(options: argparse.Namespace) -> KeyCommand:
 
 
 def execute(order: KeyCommand, folder: Path, as_json: bool) -> None:
-    """Does it to the keys in `folder`; keys go to standard output, words to standard error. Raises `BadKey`."""
+    """Runs an action on the keys in `folder`. Prints keys on standard output, text on standard error. Raises
+    `BadKey`.
+    """
     match order:
         case KeyCommand("make", "" | "client" | "daemon" as whose, ""):
             _make(whose or CLIENT, folder, order.replace)
@@ -53,10 +54,10 @@ def execute(order: KeyCommand, folder: Path, as_json: bool) -> None:
         case KeyCommand("allow", user, key) if user and key:
             identity = Identity(user, keys.checked(key, "KEY"), order.admin)
             allowed_keys.allow(folder / allowed_keys.FILE, identity)
-            _say(f"{user} is let in with this key{', as an admin' if identity.admin else ''}")
+            _say(f"{user} is allowed with this key{', as an admin' if identity.admin else ''}")
         case KeyCommand("revoke", who, "") if who:
             for identity in allowed_keys.revoke(folder / allowed_keys.FILE, who):
-                _say(f"{identity.user} is not let in any more with {identity.key}")
+                _say(f"{identity.user} is no longer allowed with {identity.key}")
         case KeyCommand("list", "", ""):
             _list(folder, as_json)
         case _:
@@ -67,7 +68,7 @@ def execute(order: KeyCommand, folder: Path, as_json: bool) -> None:
 
 
 def client_keys(config: Config, address: str) -> Keys | None:
-    """What a client needs at this address; None for a Unix socket, and where no daemon's key is named."""
+    """Returns a client's keys for this address; None for a Unix socket, or if no daemon key is given."""
     if not config.server_key or not address.startswith("tcp://"):
         return None
     daemon = keys.checked(
@@ -82,10 +83,10 @@ def _make(whose: str, folder: Path, replace: bool) -> None:
     _say(f"the secret key is {path}; it never leaves this machine")
     if whose == DAEMON:
         _say(
-            "clients name it with --server-key; let each of them in: voidbridge keys allow USER KEY"
+            "clients give it with --server-key; allow each of them: voidbridge keys allow USER KEY"
         )
     else:
-        _say("show the public key to whoever runs the daemon:")
+        _say("show the public key to the daemon's administrator:")
 
 
 def _show(whose: str, folder: Path, as_json: bool) -> None:
@@ -104,7 +105,7 @@ def _list(folder: Path, as_json: bool) -> None:
         what = {"user": identity.user, "key": identity.key, "admin": identity.admin}
         print(json.dumps(what) if as_json else identity)
     if not found:
-        _say(f"{folder / allowed_keys.FILE} lets nobody in")
+        _say(f"{folder / allowed_keys.FILE} allows no keys")
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,6 @@
-"""A daemon of one's own for one command: the same code and protocol, a private socket, a spool that is deleted.
+"""A temporary daemon for one command: the same code and protocol, a private socket, a spool that is deleted.
 
-It ends when this process does, however that happens: its standard input is a pipe that we hold.
+It always ends with this process, because its standard input is a pipe that this process holds.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from voidbridge_protocol.errors import DaemonUnavailable
 START_S = 20.0
 STOP_S = 15.0
 LONGEST_SOCKET_PATH = 90
-"""A Unix socket's path ends at 107 bytes on Linux and 103 on macOS; ours gets a suffix."""
+"""A Unix socket's path ends at 107 bytes on Linux and 103 on macOS; a suffix is added."""
 
 
 @contextlib.contextmanager
 def daemon(config: Config) -> Iterator[str]:
-    """Its address. Raises `DaemonUnavailable` with the end of its log when it does not start."""
+    """Yields its address. Raises `DaemonUnavailable` with the end of its log if it does not start."""
     config.spool.mkdir(parents=True, exist_ok=True)
     _sweep(config.spool)
     spool = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=config.spool))
@@ -38,7 +38,7 @@ def daemon(config: Config) -> Iterator[str]:
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
-            start_new_session=True,  # Ctrl-C is for us; the job is cancelled, then we end it
+            start_new_session=True,  # this process handles Ctrl-C: it cancels the job, then ends the daemon
         )
     try:
         _wait(process, Path(f"{sockets}/ctl.bulk") if os.name == "posix" else None, log)
@@ -70,7 +70,7 @@ def _command(config: Config, address: str, spool: Path) -> list[str]:
 
 
 def _wait(process: subprocess.Popen[bytes], socket: Path | None, log: Path) -> None:
-    """Until its sockets are there; a client's own patience does the rest where they are no files."""
+    """Waits for its sockets; if they are not files, the client's own patience covers the wait."""
     waited = 0.0
     while socket is not None and not socket.exists():
         try:
@@ -81,8 +81,8 @@ def _wait(process: subprocess.Popen[bytes], socket: Path | None, log: Path) -> N
                 continue
         tail = log.read_text(errors="replace").strip().splitlines()[-5:]
         raise DaemonUnavailable(
-            "the embedded daemon did not start: " + " / ".join(tail),
-            "`voidbridge doctor` says what is missing here.",
+            "the local daemon did not start: " + " / ".join(tail),
+            "`voidbridge doctor` shows missing parts.",
         )
 
 
@@ -100,7 +100,7 @@ def _free_port() -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Spools of commands that were killed."""
+    """Deletes the spools of killed commands."""
     if os.name != "posix":
         return
     for spool in folder.glob("run-*-*"):

@@ -66,12 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show_error(getattr(options, "json", False), JobCancelled("stopped"), EXIT_CANCELLED)
         return EXIT_CANCELLED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of standard output has closed it
         return EXIT_DONE
 
 
 def exit_code(error: VoidbridgeError) -> int:
-    """Branches of the error tree say who can do something about it, and so do exit codes."""
+    """Maps a branch of the error tree to its exit code."""
     if isinstance(error, JobCancelled):
         return EXIT_CANCELLED
     if isinstance(error, RequestError):
@@ -84,9 +84,9 @@ def exit_code(error: VoidbridgeError) -> int:
 def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="voidbridge",
-        description="Removes an object, and what it caused, from a film plate.",
-        epilog="`voidbridge COMMAND --help` says more. `voidbridge @FILE` takes its words from a file, "
-        "one a line. " + EXITS,
+        description="Removes an object, and its shadow or reflection, from a film plate.",
+        epilog="`voidbridge COMMAND --help` shows its options. `voidbridge @FILE` reads arguments from a file, "
+        "one per line. " + EXITS,
         fromfile_prefix_chars="@",
     )
     top.add_argument("--version", action="version", version=__version__)
@@ -128,16 +128,16 @@ def _run_command(found: Any) -> None:
     )
     _shot_options(run)
     run.add_argument(
-        "-o", "--output", required=True, metavar="RESULT", help="where the results go, or a folder"
+        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
     )
     _overwrite_option(run)
     run.add_argument(
-        "--status-file", type=Path, metavar="FILE", help="keep how it stands in FILE, as JSON"
+        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
     )
     run.add_argument(
         "--frames-from-stdin",
         action="store_true",
-        help="frames are still being rendered: standard input says which are there",
+        help="frames are still being rendered; standard input names the complete ones",
     )
     _daemon_options(run, embedded=True)
     submit = _command(
@@ -162,9 +162,13 @@ def _overwrite_option(made: Any) -> None:
 def _shot_options(made: Any) -> None:
     default = RemoveSettings()
     made.add_argument("plate", metavar="PLATE", help="the plate")
-    made.add_argument("matte", metavar="MATTE", help="what to remove")
+    made.add_argument("matte", metavar="MATTE", help="matte of the object to remove")
     shot = made.add_argument_group("the shot")
-    shot.add_argument("--affected", metavar="MATTE", help="what the object causes: shadow, ripples")
+    shot.add_argument(
+        "--affected",
+        metavar="MATTE",
+        help="matte of shadow, ripples and other effects of the object",
+    )
     shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
     shot.add_argument(
         "--handles",
@@ -179,7 +183,7 @@ def _shot_options(made: Any) -> None:
     shot.add_argument(
         "--result-layer",
         action="store_true",
-        help="leave the plate's picture and put the result beside it, as the layer voidbridge",
+        help="keep the plate's picture and add the result as the layer voidbridge",
     )
     shot.add_argument(
         "--layer",
@@ -197,14 +201,14 @@ def _shot_options(made: Any) -> None:
     matte.add_argument(
         "--allow-full-matte",
         action="store_true",
-        help="go on with a matte that covers the whole picture in every frame",
+        help="accept a matte that covers the whole picture in every frame",
     )
     matte.add_argument("--matte-kind", choices=CHOICES["matte_kind"], default=default.matte_kind)
     matte.add_argument(
         "--matte-color",
         choices=CHOICES["matte_color"],
         default=default.matte_color,
-        help="when a quadmask went through a color transform",
+        help="treatment of a quadmask that a color transform changed",
     )
     matte.add_argument(
         "--threshold",
@@ -232,7 +236,7 @@ def _shot_options(made: Any) -> None:
         "--grain",
         choices=CHOICES["grain"],
         default=default.grain,
-        help="put the plate's on what lacks it",
+        help="add matching plate grain to generated pixels",
     )
     grain.add_argument(
         "--grain-amount",
@@ -253,7 +257,7 @@ def _shot_options(made: Any) -> None:
         "--quality",
         choices=CHOICES["quality"],
         default=default.quality,
-        help="preview: void in half the time or less, to look at",
+        help="preview: void in half the time or less, not for delivery",
     )
     engine.add_argument(
         "--steps", type=int, default=0, metavar="N", help="1 to 1000; 0 (default): the engine's own"
@@ -263,7 +267,7 @@ def _shot_options(made: Any) -> None:
         "--region",
         choices=CHOICES["region"],
         default=default.region,
-        help="what void is shown of the plate",
+        help="region of the plate that void sees",
     )
     engine.add_argument(
         "--detail",
@@ -274,7 +278,7 @@ def _shot_options(made: Any) -> None:
     )
     queue = made.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
-    queue.add_argument("--force", action="store_true", help="run it although its result is there")
+    queue.add_argument("--force", action="store_true", help="run it even if its result exists")
 
 
 def _daemon_options(made: Any, *, embedded: bool = False) -> None:
@@ -283,11 +287,11 @@ def _daemon_options(made: Any, *, embedded: bool = False) -> None:
         "--daemon",
         metavar="ADDRESS",
         help="as tcp://HOST:5577"
-        + ("; default: one of its own, for this command" if embedded else ""),
+        + ("; default: start a temporary local daemon" if embedded else ""),
     )
     group.add_argument("--server-key", metavar="KEY", help="the daemon's public key, if it has one")
-    group.add_argument("--keys", metavar="FOLDER", help="where your own key is")
-    group.add_argument("--user", default=None, metavar="NAME", help="whose jobs these are")
+    group.add_argument("--keys", metavar="FOLDER", help="folder of your own key")
+    group.add_argument("--user", default=None, metavar="NAME", help="owner of the jobs")
     group.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
     if embedded:
         _config_options(group)
@@ -299,10 +303,10 @@ def _config_options(group: Any) -> None:
     )
     for name, metavar, what in (
         ("models", "FOLDER", "the weights of the engine void"),
-        ("spool", "FOLDER", "where received frames and results are kept"),
+        ("spool", "FOLDER", "folder for received frames and results"),
         ("devices", "LIST", "cpu, cuda:0, ...; auto"),
         ("ocio", "FILE", "an OpenColorIO config"),
-        ("window-mb", "N", "megabytes on their way at once, for each client"),
+        ("window-mb", "N", "megabytes in flight, for each client"),
     ):
         group.add_argument(f"--{name}", metavar=metavar, help=what)
 
@@ -315,15 +319,22 @@ def _serve_command(found: Any) -> None:
         lambda o: commands.serve(options.config(o)[0], o.until_stdin_closes),
     )
     serve.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
-    serve.add_argument("--keys", metavar="FOLDER", help="the daemon's key, and whom it lets in")
     serve.add_argument(
-        "--require-keys", action="store_true", default=None, help="on this machine's address too"
+        "--keys", metavar="FOLDER", help="folder of the daemon's key and the allowed keys"
     )
-    serve.add_argument("--shares", metavar="LIST", help="folders whose files need not be sent")
-    serve.add_argument("--max-frames", metavar="N", help="frames of one job")
-    serve.add_argument("--max-file-mb", metavar="N", help="megabytes of one file")
-    serve.add_argument("--stall-s", metavar="N", help="seconds without a step, at least")
-    serve.add_argument("--load-s", metavar="N", help="seconds that loading may take")
+    serve.add_argument(
+        "--require-keys",
+        action="store_true",
+        default=None,
+        help="require keys for local addresses too",
+    )
+    serve.add_argument("--shares", metavar="LIST", help="folders for file import by path")
+    serve.add_argument("--max-frames", metavar="N", help="maximum frames of one job")
+    serve.add_argument("--max-file-mb", metavar="N", help="maximum megabytes of one file")
+    serve.add_argument(
+        "--stall-s", metavar="N", help="seconds without a step before a worker counts as hung"
+    )
+    serve.add_argument("--load-s", metavar="N", help="maximum seconds for loading an engine")
     serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     _config_options(serve)
 
@@ -373,7 +384,7 @@ def _other_commands(found: Any) -> None:
     doctor = _command(
         found,
         "doctor",
-        "say what works here and what is missing, with a tiny round trip",
+        "check the installation, with a tiny round trip",
         lambda o: commands.doctor(options.client(o), o.json),
     )
     _daemon_options(doctor, embedded=True)
@@ -393,19 +404,19 @@ def _other_commands(found: Any) -> None:
     models = _command(
         found,
         "models",
-        "say which files the engine void needs, which are there and right, and get them",
+        "list, check and fetch the files of the engine void",
         lambda o: _models(o),
         epilog="""\
-actions: list (default)  what is needed, what is there and right
-         fetch           what is missing, from huggingface.co
-         prepare         compute what every job needs of the text encoder, once
-         make-tiny       write a tiny model with the same layout, for a try in seconds
+actions: list (default)  show needed files and their state
+fetch           download missing files from huggingface.co
+prepare         compute prompt embeddings for all jobs once
+make-tiny       write a tiny model with the same layout, for a quick trial
 """,
     )
     models.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
     models.add_argument("folder", nargs="?", metavar="FOLDER", help="default: the setting `models`")
     models.add_argument(
-        "--sha256", action="store_true", help="read every byte of what has a known SHA-256"
+        "--sha256", action="store_true", help="read every byte of files with a known SHA-256"
     )
     models.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
     models.add_argument(
@@ -420,12 +431,12 @@ actions: list (default)  what is needed, what is there and right
         lambda o: commands.install(o.host, o.to, options.variable("APPDATA"), o.remove),
     )
     install.add_argument("host", metavar="HOST", help="nuke, resolve")
-    install.add_argument("--to", metavar="FOLDER", help="where the plug-in goes")
-    install.add_argument("--remove", action="store_true", help="take it away again")
+    install.add_argument("--to", metavar="FOLDER", help="folder for the plug-in")
+    install.add_argument("--remove", action="store_true", help="uninstall")
     settings = _command(
         found,
         "config",
-        "show every setting, its value and where that came from",
+        "show every setting, its value and its origin",
         lambda o: _show_config(o),
     )
     settings.add_argument("--json", action="store_true", help="as one JSON object")
@@ -436,7 +447,7 @@ def _keys_command(found: Any) -> None:
     made = _command(
         found,
         "keys",
-        "make and show keys, and say which of them a daemon lets in",
+        "make and show keys, and list the keys that a daemon allows",
         lambda o: key_commands.execute(key_commands.parsed(o), options.config(o)[0].keys, o.json),
         epilog=key_commands.ACTIONS_HELP,
     )
@@ -446,8 +457,8 @@ def _keys_command(found: Any) -> None:
     )
     made.add_argument("key", nargs="?", default="", metavar="KEY", help="a public key")
     made.add_argument("--admin", action="store_true", help="sees and cancels everybody's jobs")
-    made.add_argument("--replace", action="store_true", help="make another key instead")
-    made.add_argument("--keys", metavar="FOLDER", help="where keys are")
+    made.add_argument("--replace", action="store_true", help="replace an existing key")
+    made.add_argument("--keys", metavar="FOLDER", help="folder of the keys")
     made.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
 
 
@@ -461,9 +472,9 @@ def _report_command(found: Any) -> None:
     report.add_argument("result", metavar="RESULT")
     report.add_argument("plate", metavar="PLATE")
     report.add_argument("matte", metavar="MATTE")
-    report.add_argument("--affected", metavar="MATTE", help="what the object causes")
+    report.add_argument("--affected", metavar="MATTE", help="matte of the object's effects")
     report.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
-    report.add_argument("-o", "--output", metavar="PICTURE", help="a PNG with frames of all of it")
+    report.add_argument("-o", "--output", metavar="PICTURE", help="PNG with sample frames")
     _overwrite_option(report)
     report.add_argument("--color-space", metavar="NAME", help="what the plate's pixels are")
     report.add_argument("--matte-kind", choices=CHOICES["matte_kind"])
@@ -483,8 +494,8 @@ def _models(parsed: argparse.Namespace) -> None:
     if action not in commands.MODEL_ACTIONS:
         if folder is not None:
             raise BadSetting(
-                f"models can {', '.join(commands.MODEL_ACTIONS)}, not {action!r}",
-                "`voidbridge models --help` says what each does.",
+                f"unknown action {action!r}; choose from {', '.join(commands.MODEL_ACTIONS)}",
+                "`voidbridge models --help` explains each action.",
             )
         action, folder = "list", action
     found = options.config(parsed)[0]

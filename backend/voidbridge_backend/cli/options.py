@@ -1,6 +1,6 @@
-"""What was typed, as values: the words of a command, the environment, the file of settings.
+"""Turns CLI arguments, environment variables and the config file into option objects.
 
-The one place that reads the environment.
+Only this module reads the environment.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def client(options: argparse.Namespace) -> commands.ClientOptions:
 
 
 def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
-    """The settings: defaults, the file, VOIDBRIDGE_* variables, the command line."""
+    """Returns the settings: defaults, the file, VOIDBRIDGE_* variables, the command line."""
     file: dict[str, Any] = {}
     named = getattr(options, "config", None)
     path = Path(named) if named else CONFIG_FILE.expanduser()
@@ -127,12 +127,12 @@ def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
 
 
 def variable(name: str) -> str:
-    """A variable of the environment; empty where it is not set."""
+    """Returns an environment variable; empty if it is not set."""
     return os.environ.get(name, "")
 
 
 def toml(path: Path) -> dict[str, Any]:
-    """A file of settings. Raises `BadSetting`."""
+    """Reads a settings file. Raises `BadSetting`."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -142,4 +142,4 @@ def toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BadSetting(f"the settings in {path} cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"the settings in {path} are no TOML: {error}") from error
+        raise BadSetting(f"the settings in {path} are not valid TOML: {error}") from error

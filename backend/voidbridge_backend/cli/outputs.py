@@ -22,7 +22,7 @@ from .output_places import check_format, check_places
 from .submission import Submission, sidecar
 
 RESULT_ATTRIBUTE = "voidbridge/version"
-"""Every result carries it in its header."""
+"""Every result has it in its header."""
 
 
 def check_run(
@@ -32,8 +32,8 @@ def check_run(
 
     Raises `OutputFormat`, `OutputUnwritable`, `OverwritesSource`, `OutputExists`.
 
-    Sources are recognized by where they lie; `check_sources` recognizes their copies once they are hashed.
-    With `growing` and no range, frames may come for which a result's file is there already.
+    Sources are recognized by their path; `check_sources` recognizes copies once they are hashed. With `growing`
+    and no range, frames may come whose result file already exists.
     """
     frames = [frame for first in list(submission.files.values())[:1] for frame in first.scan()]
     if submission.frames:
@@ -73,16 +73,16 @@ def _check(
 def check_foreign(
     targets: Iterable[tuple[Path, Callable[[Path], bool]]], hint: str | None = None
 ) -> None:
-    """Raises `OutputExists` if a target is there and the question beside it denies that it is this tool's."""
+    """Raises `OutputExists` if a target exists and its predicate returns False."""
     places = list(targets)
     foreign = [path for path, is_ours in places if os.path.lexists(path) and not is_ours(path)]
     if foreign:
         count = f"; {len(foreign)} of {len(places)} files are in the way" if foreign[1:] else ""
-        raise OutputExists(f"{foreign[0]} exists and is no result of Voidbridge{count}", hint)
+        raise OutputExists(f"{foreign[0]} exists and is not a result of Voidbridge{count}", hint)
 
 
 def check_picture(picture: Path, sequences: Iterable[Sequence], overwrite: bool) -> None:
-    """For the PNG of a report on `sequences`. Raises `OverwritesSource`, `OutputExists`."""
+    """Checks the PNG of a report on `sequences`. Raises `OverwritesSource`, `OutputExists`."""
     paths = [sequence.path(frame) for sequence in sequences for frame in sequence.scan()]
     SourceGuard(paths=paths).check([picture])
     if not overwrite:
@@ -99,7 +99,7 @@ def _targets(result: Sequence, frames: Collection[int]) -> tuple[list[Path], lis
 
 
 def is_result(path: Path, attribute: str = RESULT_ATTRIBUTE) -> bool:
-    """Whether a file says in its header that this tool made it."""
+    """Returns True if a file's header shows that this tool made it."""
     try:
         header = read_header(path)
     except VoidbridgeError:
@@ -109,7 +109,7 @@ def is_result(path: Path, attribute: str = RESULT_ATTRIBUTE) -> bool:
 
 
 def is_sidecar(path: Path) -> bool:
-    """Whether a file is the record that `run` and `fetch` write beside their results."""
+    """Returns True if a file is the record that `run` and `fetch` write beside their results."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""What a person or a program sees of a job: bars on a terminal, lines in a log, or JSON, one object a line.
+"""Shows a job's progress: bars on a terminal, lines in a log, or JSON, one object per line.
 
-Words for people go to standard error, results and JSON to standard output.
+Text for people goes to standard error; results and JSON go to standard output.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Health, Status
 
 LINE_EVERY_S = 5.0
-"""A log gets a line for every stage, and within a long one so often."""
+"""Seconds between log lines within a long stage. Each stage also gets a line."""
 
 
 class ProgressView(Protocol):
-    """Whoever watches."""
+    """Receives the progress of a job."""
 
     def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
-        """Where the job is; 0 of 0 where it cannot be counted."""
+        """Reports the job's progress; 0 of 0 if it cannot be counted."""
 
     def say(self, text: str) -> None:
-        """Something worth a line of its own."""
+        """Reports a message on a line of its own."""
 
     def event(self, name: str, **what: Any) -> None:
-        """The same for programs."""
+        """Reports the same for programs."""
 
     def close(self) -> None: ...
 
 
 def progress_view(as_json: bool) -> ProgressView:
-    """The right one for where we write to."""
+    """Returns the view that fits standard output and standard error."""
     if as_json:
         return JsonView()
     return BarView() if sys.stderr.isatty() else LogView()
 
 
 class JsonView:
-    """One object a line on standard output."""
+    """Prints one object per line on standard output."""
 
     def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
         pass
@@ -62,7 +62,7 @@ class JsonView:
 
 
 class LogView:
-    """Plain lines on standard error."""
+    """Prints plain lines on standard error."""
 
     def __init__(self) -> None:
         self._stage = ""
@@ -87,7 +87,7 @@ class LogView:
 
 
 class BarView:
-    """A bar a stage, on a terminal."""
+    """Draws one bar per stage on a terminal."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -129,12 +129,12 @@ class BarView:
 
 
 def count(done: int, of: int) -> str:
-    """` 12 of 48`, or nothing."""
+    """Returns ` 12 of 48`, or nothing."""
     return f" {done} of {of}" if of else ""
 
 
 def left(seconds: float) -> str:
-    """`, about 40 s left`, or nothing."""
+    """Returns `, about 40 s left`, or nothing."""
     if seconds < 0.5:
         return ""
     text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
@@ -142,7 +142,7 @@ def left(seconds: float) -> str:
 
 
 def show_status(to: ProgressView, status: Status) -> None:
-    """A job's status, wherever it came from."""
+    """Shows a job's status."""
     to.event("status", **asdict(status))
     if status.state is JobState.QUEUED:
         to.stage(f"waiting, {status.ahead} ahead" if status.ahead else "waiting", 0, 0)
@@ -151,7 +151,7 @@ def show_status(to: ProgressView, status: Status) -> None:
 
 
 def show_health(health: Health) -> None:
-    """What is wrong with the daemon and its devices; nothing when all is well."""
+    """Prints the problems of the daemon and its devices; nothing if there are none."""
     for device in health.devices:
         if device.why:
             sys.stderr.write(f"{device.name} is {device.state}: {device.why}\n")
@@ -160,7 +160,7 @@ def show_health(health: Health) -> None:
 
 
 def show_error(as_json: bool, error: VoidbridgeError, exit_code: int) -> None:
-    """What failed and what to do next, in the same words everywhere."""
+    """Prints the error and its hint in a uniform format."""
     if as_json:
         JsonView().event("error", code=error.code, text=error.text, hint=error.hint, exit=exit_code)
     sys.stderr.write(f"voidbridge: {error.text}\n  {error.hint}\n  [{error.code}]\n")

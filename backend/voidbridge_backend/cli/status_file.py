@@ -1,6 +1,6 @@
-"""How a job stands, as one small file that is always whole, and a cancel by a file beside it.
+"""Writes a job's status to one small file, atomically, and cancels on a file beside it.
 
-For whoever started the command and has no pipe to it: a host that can only start programs and read files.
+It serves hosts that can only start programs and read files.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from .output_places import check_places
 from .progress import ProgressView, count, left
 
 LOOK_S = 0.25
-"""How often the file for a cancel is looked for, and what is new is written."""
+"""Seconds between checks for the cancel file, and between writes of new data."""
 ALIVE_S = 2.0
-"""Without news the file is written so often, so that an old one says that its writer is gone."""
+"""Maximum seconds between writes, so that an old file shows that its writer has ended."""
 LAST_TRIES = 40
-"""Of the last word: a reader on Windows may hold the file for a moment."""
+"""Attempts for the last write: a reader on Windows may hold the file for a moment."""
 
 
 @dataclass
 class State:
-    """What the file says. docs/cli.md describes every field."""
+    """The content of the file. docs/cli.md describes every field."""
 
     phase: str = "working"
     text: str = "starting"
@@ -47,7 +47,7 @@ class State:
 
 
 class StatusFile:
-    """A screen that says the same to another one, and to a file."""
+    """A progress view that reports to another one and to a file."""
 
     def __init__(self, path: Path, to: ProgressView, cancelled: threading.Event) -> None:
         self._path = path
@@ -59,12 +59,12 @@ class StatusFile:
         self._ticker = threading.Thread(target=self._tick, name="status file", daemon=True)
 
     def start(self) -> None:
-        """Raises `DiskFull` where the file cannot be written."""
+        """Raises `DiskFull` if the file cannot be written."""
         self._write()
         self._ticker.start()
 
     def end(self, phase: str, text: str, code: str = "", hint: str = "") -> None:
-        """The last word. What cannot be written now is given up: the exit code says the same."""
+        """Writes the last status. A failed write is ignored, because the exit code says the same."""
         self._over.set()
         self._ticker.join()
         state = self._state
@@ -109,7 +109,7 @@ class StatusFile:
                 self._cancelled.set()
             if self._changed.is_set() or time.monotonic() - written > ALIVE_S:
                 self._changed.clear()
-                with contextlib.suppress(DiskFull):  # the job goes on; the next tick tries again
+                with contextlib.suppress(DiskFull):  # the job continues; the next tick tries again
                     self._write()
                 written = time.monotonic()
 
@@ -120,9 +120,9 @@ class StatusFile:
 
 @contextlib.contextmanager
 def kept(path: Path | None, to: ProgressView, cancelled: threading.Event) -> Iterator[ProgressView]:
-    """The screen for a job whose status is kept in `path`; `to` itself where there is none.
+    """Yields the progress view of a job that writes its status to `path`; without one, the given view.
 
-    Raises `DiskFull` where the file cannot be written at the start, `OutputExists` if it is another file.
+    Raises `DiskFull` if the file cannot be written at the start, `OutputExists` if it is another file.
     """
     if path is None:
         yield to
@@ -138,7 +138,7 @@ def kept(path: Path | None, to: ProgressView, cancelled: threading.Event) -> Ite
     except VoidbridgeError as error:
         made.end("failed", error.text, error.code, error.hint)
         raise
-    except BaseException as error:  # whoever reads the file must learn that nothing comes any more
+    except BaseException as error:  # a reader of the file must learn that no more updates come
         made.end("failed", f"{type(error).__name__}: {error}")
         raise
     made.end("done", "done")
@@ -152,12 +152,13 @@ def _check_replaceable(path: Path) -> None:
     check_places([path])
     if os.path.lexists(path) and not _is_status(path):
         raise OutputExists(
-            f"{path} exists and is no status file", "Name another file with --status-file."
+            f"{path} exists and is not a status file", "Choose another file with --status-file."
         )
     unfinished = temporary(path)
     if os.path.lexists(unfinished) and _first_byte(unfinished) not in (b"", b"{"):
         raise OutputExists(
-            f"{unfinished} exists and is no status file", "Name another file with --status-file."
+            f"{unfinished} exists and is not a status file",
+            "Choose another file with --status-file.",
         )
 
 
@@ -170,7 +171,7 @@ def _is_status(path: Path) -> bool:
 
 
 def _first_byte(path: Path) -> bytes | None:
-    """None if the file cannot be read."""
+    """Returns None if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(1)

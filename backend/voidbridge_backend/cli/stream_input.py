@@ -1,7 +1,8 @@
-"""Frames that a host renders while they are sent: standard input says which of them are whole.
+"""Frames that a host renders during the upload: standard input names the complete ones.
 
-A line names a frame or a range of them, of plate, matte and affected matte alike, as `1001-1020`. The last line is
-`end`; whoever stops before it has given up. What is named is hashed and sent; the request is made at the end.
+A line names a frame or a range, for plate, matte and affected matte alike, as `1001-1020`. The last line is
+`end`; an earlier end of input means cancelled. Named frames are hashed and sent; the request is made at the
+end.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ State = tuple[int, int, int]
 
 
 class StreamInput:
-    """Reads `lines` on a thread of its own. Use it as a context."""
+    """Reads `lines` on its own thread. Use it as a context manager."""
 
     def __init__(self, shot: submission.Submission, lines: IO[bytes]) -> None:
         self._roles = shot.files
@@ -45,11 +46,12 @@ class StreamInput:
         self._hashers.shutdown(cancel_futures=True)
 
     def more(self) -> Sequence[tuple[FrameFile, Path]] | None:
-        """Files that became whole since the last call; None after the last.
+        """Returns files completed since the last call; None after the last.
 
-        Raises `UnreadableFrame`, `BadSetting` for a line that is no range, `JobCancelled` where the end never came.
+        Raises `UnreadableFrame`, `BadSetting` for a line that is not a range, `JobCancelled` if the last line
+        never came.
         """
-        ended = self._ended  # asked first: whatever was named before the end is seen below
+        ended = self._ended  # read first: frames named before the end are handled below
         found = []
         while self._hashing and self._hashing[0][1].done():
             path, future = self._hashing.popleft()
@@ -61,7 +63,7 @@ class StreamInput:
         return None if ended else found
 
     def hash_of(self, path: Path, role: str, frame: int) -> FrameFile:
-        """As `hash_file`; a file that was not touched since it was named is not read again."""
+        """Same as `hash_file`, but a file unchanged since it was named is not read again."""
         known = self._known.get(path)
         if known and known[0] == _state(path):
             return known[1]
@@ -99,5 +101,5 @@ def _state(path: Path) -> State:
     try:
         found = path.stat()
     except OSError:
-        return 0, 0, 0  # reading it says what is wrong
+        return 0, 0, 0  # reading it reports the error
     return found.st_ino, found.st_size, found.st_mtime_ns

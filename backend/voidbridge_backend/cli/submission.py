@@ -70,7 +70,7 @@ class Submission:
     ) -> JobTask:
         """Checks the files, hashes them and makes the request. Raises `RequestError`.
 
-        `on_file` hears how many of how many files have been read.
+        `on_file` receives the number of hashed files and their total.
         """
         frames, wanted = self._frames()
         headers = {
@@ -161,8 +161,8 @@ def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Seque
     result = Sequence.parse(text)
     if result.single is not None and plate.single is None:
         raise BadPattern(
-            f"{text} is one file and the plate is a sequence",
-            "Name the result with a place for the frame, as result.%04d.exr.",
+            f"{text} is one file, but the plate is a sequence",
+            "Give the result with a placeholder for the frame, as result.%04d.exr.",
         )
     if plate.single is not None and result.single is not None:
         result = Sequence(result.folder, result.prefix, result.suffix, result.width, plate.single)
@@ -203,12 +203,12 @@ def _covers(role: str, sequence: Sequence, frames: list[int]) -> None:
     there = set(sequence.scan())
     if sequence.single is not None and len(frames) > 1:
         raise FrameMismatch(
-            f"the {role} {sequence} is one frame and the plate has {len(frames)} "
+            f"the {role} {sequence} is one frame, but the plate has {len(frames)} "
             f"({compact(frames)})",
-            "Name the matte as a sequence, and render it for every frame of the plate.",
+            "Give the matte as a sequence, and render it for every frame of the plate.",
         )
     if not there:
-        frames_for(sequence, None)  # says what is wrong with the pattern
+        frames_for(sequence, None)  # names the problem with the pattern
     missing = [frame for frame in frames if frame not in there]
     if missing:
         raise MissingFrames(
@@ -248,7 +248,7 @@ def _hashed(
 
 
 def _is_same(one: Sequence, other: Sequence) -> bool:
-    """Whether two patterns name the same files, also those that are still to come."""
+    """Returns True if two patterns name the same files, including future ones."""
     if one.folder.resolve() != other.folder.resolve() and not _is_same_folder(one, other):
         return False
     names, others = (one.prefix, one.suffix), (other.prefix, other.suffix)
@@ -266,7 +266,7 @@ def _is_same_folder(one: Sequence, other: Sequence) -> bool:
 
 
 def _ignores_case(folder: Path) -> bool:
-    """Whether the file system does; asked of a name that is there. False if there is none with letters."""
+    """Returns True if the file system ignores case, tested on an existing name; False if no name has letters."""
     first = sorted(folder.iterdir())[:1] if folder.is_dir() else []
     for path in (*first, folder.resolve()):
         changed = path.with_name(path.name.swapcase())

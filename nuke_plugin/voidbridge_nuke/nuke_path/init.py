@@ -1,4 +1,4 @@
-"""Read by Nuke in every session, with or without a GUI."""
+"""Nuke runs this file in every session, with or without a GUI."""
 
 import nuke
 

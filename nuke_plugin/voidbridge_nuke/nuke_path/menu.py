@@ -1,4 +1,4 @@
-"""Read by Nuke when it has a GUI, after init.py."""
+"""Nuke runs this file in a session with a GUI, after init.py."""
 
 import voidbridge_nuke.startup
 

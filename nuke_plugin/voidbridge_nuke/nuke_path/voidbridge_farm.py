@@ -1,7 +1,7 @@
-"""A farm's task: nuke -t voidbridge_farm.py shot.nk --node=Voidbridge1
+"""A farm task: nuke -t voidbridge_farm.py shot.nk --node=Voidbridge1
 
-Needs the folder of this file on NUKE_PATH. The script is named first, because Nuke takes a bare number at the
-end for a frame range.
+Needs the folder of this file on NUKE_PATH. The script comes first, because Nuke reads a bare number at the end
+as a frame range.
 """
 
 import sys

@@ -178,7 +178,7 @@ function M.remove(inside)
     if before then
         local phase = look(inside, state, before)
         if phase == "working" then
-            errors.because("This tool is at work already.", "Press Fetch to see how far it is, or Cancel.")
+            errors.because("This tool is already working.", "Press Fetch to see how far it is, or Cancel.")
         elseif phase == "waiting" then
             cache.discard(before)
         end
@@ -207,7 +207,7 @@ function M.remove(inside)
     elseif values.wait then
         stay(inside, state, version, math.huge)
     else
-        host.say(inside, "at work; press Fetch", "ready")
+        host.say(inside, "working; press Fetch", "ready")
     end
 end
 
@@ -225,7 +225,7 @@ function M.cancel(inside)
     local state = own(inside)
     local version = find(inside, state, host.values(inside), state.job)
     if not version then
-        errors.because("This tool is not at work.", "Nothing is to be cancelled.")
+        errors.because("This tool is not working.", "There is no job to cancel.")
     end
     if not launch.has_started(version.folder) then
         state.job = 0

@@ -180,7 +180,7 @@ local function render(inside, role, version, depth)
         if not there then
             local why = ok and done and "it says that it did" or ok and "it was stopped, or failed" or tostring(done)
             errors.because(("Fusion did not write frame %d of the %s: %s."):format(frame, role, why),
-                "Look at what feeds this tool; the Console says more.")
+                "Check the tools that feed this one; see the Console.")
         end
     end
     system.remove_folder(folder)

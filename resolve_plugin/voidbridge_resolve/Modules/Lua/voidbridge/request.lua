@@ -25,7 +25,7 @@ function M.resolve(values, scene)
     end
     if wanted[1] > wanted[2] then
         errors.because(("The frame range %s is empty."):format(frames.spelled(wanted)),
-            "Set first to a frame that is not behind last.")
+            "Set first to a frame that is not after last.")
     end
     if wanted[1] < scene.bounds[1] or wanted[2] > scene.bounds[2] then
         errors.because(("The frames %s are asked for, the comp has %s."):format(

@@ -14,7 +14,7 @@ local function last_line(text)
             found = line
         end
     end
-    return found or "it said nothing"
+    return found or "no output"
 end
 
 local function sentence(text)
@@ -49,7 +49,7 @@ function M.diagnosis(said, code)
     if not code then
         return nil
     elseif code == 0 then
-        return "The connection is good: a tiny shot went there and came back right."
+        return "The connection works: a tiny shot was sent and came back correctly."
     end
     local found = {}
     for line in said:gmatch("[^\r\n]+") do
