@@ -43,7 +43,7 @@ def test_a_secret_does_not_get_out(text: str, secret: str) -> None:
     "text",
     [
         "2026-05-01T12:00:00+0200 INFO worker started device=cuda:0 pid=4711",
-        "tried 3 times; the last time cuda:0: CUDA error: an illegal memory access was encountered",
+        "tried 3 times; the last error: cuda:0: CUDA error: an illegal memory access was encountered",
         "needs 31 GB, 24 GB are free on cuda:0",
         "job=1db5f1874dbfa5238f40f7ce frames=48 code=job.out-of-memory",
         "no answer from a daemon at tcp://127.0.0.1:5577 within 4 s",

@@ -168,7 +168,7 @@ def check_a_full_table(small: Box, tmp_path: Path) -> None:
                 for job in jobs[1:]:
                     client.cancel(job)
             except SpoolFull as full:
-                return "how its jobs stand" in full.text
+                return "the state of its jobs" in full.text
         return False
 
     eventually(is_refused, "a table without room")
@@ -192,5 +192,5 @@ def test_old_results_make_room_for_a_new_job(tmp_path: Path) -> None:
             made.daemon.fetch(made.daemon.submit(shot), tmp_path / f"out{turn}")
             check_echo(shot, tmp_path / f"out{turn}")
         assert made.free() > 0
-        assert "go from the spool" in made.daemon.log
+        assert "from the spool" in made.daemon.log
         assert 0 < len(made.daemon.jobs()) < 8

@@ -1,1 +1,1 @@
-"""The daemon: takes jobs and files in, has them worked on, gives results out. `serve` is its door."""
+"""The daemon: accepts jobs and files, runs jobs on workers, serves results. `serve` is the entry point."""

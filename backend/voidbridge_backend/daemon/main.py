@@ -1,4 +1,4 @@
-"""Puts a daemon together from its settings and runs it until it is told to stop."""
+"""Assembles a daemon from its settings and runs it until it is told to stop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if sys.platform != "win32":
 log = logging.getLogger(__name__)
 
 MOST_FILES = 16_384
-"""Descriptors: those of thousands of clients."""
+"""File descriptors, enough for thousands of clients."""
 COLLECT_AFTER = 50_000
 """Objects that are made before Python looks for cycles among them. Its own 700 go through a large request again and
 again while it is read."""
@@ -46,9 +46,9 @@ SOFTWARE = f"voidbridge {__version__}"
 
 
 def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
-    """Returns after SIGTERM, SIGINT, or when standard input ends if that was asked for. SIGHUP ends quarantines.
+    """Returns after SIGTERM, SIGINT, or, if requested, when standard input ends. SIGHUP ends quarantines.
 
-    Raises `RequestError` when the address or the spool is in use, `BadKey` when the address needs keys.
+    Raises `RequestError` if the address or the spool is in use, `BadKey` if the address needs keys.
     """
     log_format.setup(sys.stderr)
     gc.set_threshold(COLLECT_AFTER)
@@ -64,7 +64,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     )
     shares = Shares(config.shares, closed=(config.spool, config.keys))
     for folder in shares.missing:
-        log.warning("the shared folder %s is not there: files are sent until it is", folder)
+        log.warning("the shared folder %s does not exist: files are uploaded until it does", folder)
     spool = Spool(config.spool)
     store = Store(config.spool / "jobs.db")
     job_service = JobService(
@@ -99,7 +99,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))
     signal.signal(signal.SIGINT, lambda *_: daemon.stop())
-    if hasattr(signal, "SIGHUP"):  # in a terminal it says that the terminal is gone
+    if hasattr(signal, "SIGHUP"):  # in a terminal it means that the terminal is gone
         hang_up = daemon.stop if sys.stdin.isatty() else daemon.reset_quarantine
         signal.signal(signal.SIGHUP, lambda *_: hang_up())
     if until_stdin_closes:
@@ -112,7 +112,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
 
 
 def _open_files() -> int:
-    """As many descriptors as the system lets us have; each client takes two."""
+    """Raises the limit of descriptors as far as allowed; each client takes two."""
     if sys.platform == "win32":
         return MOST_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -121,14 +121,14 @@ def _open_files() -> int:
         return wanted
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):  # macOS has limits beside this one
+    except (OSError, ValueError):  # macOS has further limits
         return soft
     return wanted
 
 
 @contextmanager
 def _watched(daemon: Daemon, port: int) -> Iterator[None]:
-    """With a port for machines that watch, if one is wanted."""
+    """Serves health and metrics, if a port is set."""
     if not port:
         yield
         return

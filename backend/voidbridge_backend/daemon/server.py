@@ -88,11 +88,11 @@ POLL_MS = 200
 POLL_BUSY_MS = 10
 """The same while pieces wait for room, of which no message tells."""
 NEEDS_NO_TABLE = (Hello, Ping, Pong, GetHealth)
-"""What is answered although the table of jobs cannot be written; all else might tell of what is written nowhere."""
+"""Messages that are answered even if the job table cannot be written; others may depend on unwritten changes."""
 REPORT_S = 1.0
 RESULTS_A_MESSAGE = 1000
 FORGET_S = 60.0
-"""A client that says nothing for so long, where it should ping every two seconds, is gone."""
+"""Seconds of silence after which a client is forgotten; it should ping every two seconds."""
 
 
 class Daemon:
@@ -143,21 +143,23 @@ class Daemon:
         )
         self._notifications = Notifications(router, job_service, self._sessions, self._reply)
         self.report: Callable[[Metrics], None] = lambda metrics: None
-        """Whom to tell every second how the daemon does."""
+        """Receives the metrics every second."""
         self._reported = 0.0
         self._stopping = False
         self._drain_s = 0.0
         self._stopped_at: float | None = None
 
     def stop(self, drain_s: float = 0.0) -> None:
-        """Ends `serve`: no new jobs from now on; what runs may go on for `drain_s` seconds, then stops at its
-        next step. The queue stays as it is. Said once more, it does not wait.
+        """Ends `serve`. It accepts no new jobs; running ones may continue for `drain_s` seconds, then stop at
+        their next step.
+
+        The queue stays unchanged. A second call does not wait.
         """
         self._drain_s = 0.0 if self._stopping else drain_s
         self._stopping = True
 
     def reset_quarantine(self) -> None:
-        """Tries every device again at once, those in quarantine too. As `stop`, from anywhere."""
+        """Tries every device again at once, including quarantined ones. Callable from anywhere, like `stop`."""
         self._notify(self._worker_pool.reset_quarantine)
 
     def serve(self) -> None:
@@ -187,14 +189,14 @@ class Daemon:
             self._close()
 
     def _wait_ms(self) -> int:
-        """How long the next turn may wait for something to happen."""
+        """Returns the maximum wait of the next turn in milliseconds."""
         if self._notifications.is_behind:
             return 0
         most = POLL_BUSY_MS if self._downloads.is_waiting else POLL_MS
         return int(1000 * self._pace.next_in(time.monotonic(), most / 1000)) + 1
 
     def _is_over(self, now: float) -> bool:
-        """First what runs may come to its end, then it is asked to stop; questions are answered meanwhile."""
+        """Lets running jobs finish first, then asks them to stop; questions are answered meanwhile."""
         if not self._stopping:
             return False
         if self._stopped_at is None:
@@ -215,9 +217,9 @@ class Daemon:
     # -- news from other threads --------------------------------------------------------------------
 
     def _notify(self, what: Callable[[], None]) -> None:
-        """From any thread: have `what` done on the daemon's own."""
+        """Runs a function on the daemon's own thread. Callable from any thread."""
         self._mailbox.put(what)
-        with suppress(OSError):  # full: it rings already; closed: nobody is left to hear it
+        with suppress(OSError):  # full: a wakeup is pending already; closed: no reader is left
             self._wakeup.send(b"!")
 
     def _drain_mailbox(self) -> None:
@@ -249,12 +251,12 @@ class Daemon:
             self._send(line, Credit(self._limits.window - session.spent))
         else:
             session = self._sessions.of(line, identity, time.monotonic())
-            if job := getattr(message, "job", ""):  # whatever is asked of it, and on either socket
+            if job := getattr(message, "job", ""):  # any request about a job, on either socket
                 self._job_service.require_visible(job, session.sees)
             (self._on_bulk if line.bulk else self._on_control)(session, message, payload)
 
     def _send(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
-        """On control not before it is on disk; on the bulk socket, where nothing of that is said, at once."""
+        """Control messages wait until their job is on disk; bulk messages go out at once."""
         (self._reply if line.bulk else self._replies.send)(line, message, payload)
 
     def _reply(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
@@ -262,17 +264,17 @@ class Daemon:
             self._disconnect(line)
 
     def _bulk(self, session: Session, message: Message, payload: Frame | None = None) -> None:
-        if session.bulk:  # else that line was lost meanwhile, and nobody waits there
+        if session.bulk:  # otherwise the connection was lost meanwhile
             self._send(session.bulk, message, payload)
 
     def _disconnect(self, line: PeerId) -> None:
-        """This client is gone, or has to say hello again; its files stay where they are."""
+        """Forgets a client, which has to say hello again; its files stay."""
         for each in self._sessions.lines_of(line):
             self._router.forget(each)
         self._uploads.leave(self._sessions.disconnected(line))
 
     def _forget(self, now: float) -> None:
-        """Who has fallen silent, and whose key is not allowed any more."""
+        """Forgets silent clients and those whose key is no longer allowed."""
         self._router.tick(now)
         for line in self._sessions.expired(now - FORGET_S, self._router.is_allowed):
             self._disconnect(line)
@@ -310,16 +312,18 @@ class Daemon:
                 self._answer_large(session, Provenance(job), self._provenance(job))
             case Fetched(job):
                 self._job_service.fetched(job)
-                session.watching.discard(job)  # it has all that there is to hear
+                session.watching.discard(job)  # it has received everything
                 answer(message)
             case GetHealth():
                 answer(self._health())
             case _:
-                raise BadMessage(f"{message.kind!r} is not said on the control socket by a client")
+                raise BadMessage(
+                    f"{message.kind!r} is not a client's message on the control socket"
+                )
 
     def _welcome(self, line: PeerId, peer: str, identity: Identity, hello: Hello) -> Welcome:
         if line.bulk:
-            raise BadMessage("'hello' is not said on the bulk socket")
+            raise BadMessage("'hello' is not valid on the bulk socket")
         version = min(hello.newest, PROTOCOL)
         if version < max(hello.oldest, OLDEST):
             raise VersionMismatch(
@@ -329,7 +333,7 @@ class Daemon:
         user = identity.user or hello.user
         if self._sessions.is_full(user):
             for old in self._sessions.of_user(user):
-                self._send(old, Ping())  # who has hung up is found out by that
+                self._send(old, Ping())  # reveals a client that has hung up
         self._uploads.leave(
             self._sessions.hello(hello.session, user, identity, line, time.monotonic())
         )
@@ -397,7 +401,7 @@ class Daemon:
         self._send(session.control, self._router.refusal(session.control, session.user, error))
 
     def _submit_late(self, session: Session, message: Submit, prepared: Prepared) -> None:
-        """Once more, now that there is all the room that can be made."""
+        """Submits again after cleanup has freed all possible space."""
         try:
             self._submit_parsed(session, message, prepared, may_wait=False)
         except VoidbridgeError as error:
@@ -428,16 +432,18 @@ class Daemon:
         self._send_status(session.control, made.job)
 
     def _check_limits(self, request: Request) -> None:
-        """Raises `RequestError` for more than this daemon takes."""
+        """Raises `RequestError` beyond this daemon's limits."""
         results = request.last - request.first + 1
         frames = max(results, len({file.frame for file in request.files}))
         if frames > self._limits.frames:
-            raise RequestError(f"a job of {frames} frames; this daemon takes {self._limits.frames}")
+            raise RequestError(
+                f"the job has {frames} frames; this daemon allows {self._limits.frames}"
+            )
         for file in request.files:
             if file.size > self._limits.file:
                 raise RequestError(
                     f"{file.role} frame {file.frame} has {file.size / 2**20:.0f} MB; "
-                    f"this daemon takes {self._limits.file / 2**20:.0f} MB a file"
+                    f"this daemon allows {self._limits.file / 2**20:.0f} MB per file"
                 )
 
     def _offered(self, session: Session, offer: Offer) -> Missing:
@@ -457,7 +463,7 @@ class Daemon:
         session.watching.add(job)
 
     def _send_status(self, line: PeerId, job: str) -> None:
-        """The whole truth of a job."""
+        """Sends the complete state of a job."""
         results = self._job_service.results_of(job)
         self._send(line, self._job_service.status(job))
         for i in range(0, len(results), RESULTS_A_MESSAGE):
@@ -496,12 +502,12 @@ class Daemon:
             case Get():
                 self._downloads.get(session, message)
             case _:
-                raise BadMessage(f"{message.kind!r} is not said on the bulk socket by a client")
+                raise BadMessage(f"{message.kind!r} is not a client's message on the bulk socket")
 
     # -- what clients hear --------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Answers and news of this turn, now that what they tell of is on disk."""
+        """Sends the replies and notifications of this turn, whose changes are now on disk."""
         settled = self._job_service.commit()
         self._replies.release(settled)
         if settled:

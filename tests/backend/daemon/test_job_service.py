@@ -302,11 +302,11 @@ def test_a_job_that_is_tried_too_often_fails_of_what_it_died_of_last(box: Box) -
         box.job_service.device_lost("cpu", cause)
     status = box.job_service.status(job)
     assert (status.state, status.code) == (JobState.FAILED, "job.device")
-    assert status.text == "tried 3 times; the last time gone"
+    assert status.text == "tried 3 times; the last error: gone"
     assert status.warnings == (
-        "attempt 1 was broken off: a crash",
-        "attempt 2 was broken off: no step for 9 s",
-        "attempt 3 was broken off: gone",
+        "attempt 1 was interrupted: a crash",
+        "attempt 2 was interrupted: no step for 9 s",
+        "attempt 3 was interrupted: gone",
     )
 
 

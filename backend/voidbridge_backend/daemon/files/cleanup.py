@@ -1,7 +1,8 @@
-"""Keeps room in the spool: looks at the disk, deletes what `retention` lets go, closes the door when nothing helps.
+"""Keeps space in the spool: checks the disk, deletes what `retention` allows, refuses new work if that is not
+enough.
 
-Deciding happens on the daemon's own thread, so that nothing is given up that was asked for a moment ago; walking
-through folders and deleting happen on a thread of `disk`.
+Decisions are made on the daemon's own thread, so that files requested a moment ago stay. Scanning and deleting
+run on a thread of `io_threads`.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from .spool import Spool
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-"""The free space is looked at so often."""
+"""Seconds between checks of the free space."""
 SWEEP_S, SWEEP_TIGHT_S = 600.0, 15.0
-"""The whole spool is gone through so often, and when room is short."""
+"""Seconds between scans of the whole spool, and when space is low."""
 
 
 @dataclass
 class Cleanup:
-    """`watched` says whether a client that is here now waits for a job."""
+    """`watched` returns True if a connected client waits for a job."""
 
     job_service: JobService
     spool: Spool
@@ -37,11 +38,11 @@ class Cleanup:
     policy: Policy
     watched: Callable[[str], bool]
     used: int = 0
-    """Bytes in the spool at the last sweep."""
+    """Bytes in the spool at the last scan."""
     swept: int = 0
-    """Bytes that were deleted since the start."""
+    """Bytes deleted since the start."""
     full: SpoolFull | None = None
-    """Why nothing is taken in and nothing started, for as long as that is so."""
+    """The reason why no files are accepted and no jobs started; None if they are."""
     _looked: float = 0.0
     _swept_at: float = -SWEEP_S
     _want: int = 0
@@ -59,18 +60,18 @@ class Cleanup:
             self._sweep(now)
 
     def make_room(self, want: int, then: Callable[[], None]) -> None:
-        """Deletes what may go until `want` bytes fit, or nothing is left to delete; calls `then` after that."""
+        """Deletes evictable files until `want` bytes fit or none are left; then calls `then`."""
         self._want = max(self._want, want)
         self._then.append(then)
         self._sweep(time.monotonic())
 
     def _watch_free_space(self) -> None:
-        """It closes when half of the reserve is gone, and opens when all of it is there again."""
+        """Refuses new work below half of the reserve, and accepts it again at the full reserve."""
         free = self.spool.free_bytes()
         least = self.policy.keep_free if self.full else self.policy.keep_free // 2
         if free < least or not self.job_service.commit():
             self.full = SpoolFull(
-                "the disk of the daemon's spool is full; it goes on when "
+                "the disk of the daemon's spool is full; work continues when "
                 f"{self.policy.keep_free / 2**20:.0f} MB are free"
             )
         else:
@@ -91,7 +92,7 @@ class Cleanup:
         freed = sum(item.size for item in goes)
         self.used, self.swept = survey.size - freed, self.swept + freed
         if goes:
-            log.info("%d things of %.1f MB go from the spool", len(goes), freed / 2**20)
+            log.info("deleting %d items of %.1f MB from the spool", len(goes), freed / 2**20)
         self.disk.empty_trash(lambda: self._swept(then))
 
     def _swept(self, then: list[Callable[[], None]]) -> None:
@@ -99,7 +100,7 @@ class Cleanup:
         self._watch_free_space()
         for call in then:
             call()
-        if self._then:  # asked for while this sweep was under way
+        if self._then:  # requested during this scan
             self._sweep(time.monotonic())
 
     # -- what may go --------------------------------------------------------------------------------

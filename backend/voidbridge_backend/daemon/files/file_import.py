@@ -1,8 +1,7 @@
-"""Files that clients hand over by their paths, copied into the spool as if they had been sent.
+"""Imports files from shared folders into the spool, as if they had been sent.
 
-Threads of their own open and read them: a shared disk whose server is away holds up neither the daemon nor those
-who send. Each piece goes to the spool the way of a `put`, so whatever is true of a file that was sent is true of
-one that was handed over.
+Separate threads open and read them, so an unreachable shared disk blocks neither the daemon nor other senders.
+Each piece takes the path of a `put`, so all guarantees for a sent file hold for an imported one.
 """
 
 from __future__ import annotations
@@ -33,33 +32,33 @@ log = logging.getLogger(__name__)
 
 READERS = 2
 AHEAD = 4
-"""Pieces of a file that wait to be written, at most."""
+"""Maximum pieces of a file that wait to be written."""
 PATIENCE_S = 10.0
-"""A shared disk that has not answered for so long is not waited for: the client sends the file."""
+"""Seconds after which an unresponsive shared disk is given up: the client uploads the file."""
 SAID = "this file has to be uploaded"
-"""Whatever the reason is. Why it cannot be opened is nothing that a client has to know."""
+"""The same for every reason. A client need not know why a file cannot be opened."""
 
 Then = Callable[[Message, int], None]
-"""Gets `Got` or `Nack`, and the bytes that were copied."""
+"""Receives `Got` or `Nack`, and the number of copied bytes."""
 
 
 @dataclass(eq=False)
 class _Running:
-    """One file on its way. Over is what has been answered, on the daemon's own thread."""
+    """One file during its import. It is over once answered, on the daemon's own thread."""
 
     file: UserFile
     asked: ImportFile
     start: int
     then: Then
     reading_since: float = inf
-    """When the shared disk was last asked for something; never, while it is not waited for."""
+    """Time of the last read from the shared disk; infinite while none is pending."""
     copied: int = 0
     is_left: bool = False
     is_over: bool = False
 
 
 class FileImport:
-    """Used on the daemon's own thread; `tell` has things done there."""
+    """Used on the daemon's own thread; `tell` runs functions there."""
 
     def __init__(
         self,
@@ -75,17 +74,17 @@ class FileImport:
         self._tell = tell
         self._waiting: list[_Running] = []
         self._busy: set[_Running] = set()
-        """What the threads are at, be it over or not."""
+        """Files that the threads work on, even if they are over."""
         self._orders: queue.SimpleQueue[_Running] = queue.SimpleQueue()
         self._count = count(1)
         self._turns: Counter[str] = Counter()
-        """When each user last had a turn."""
+        """The last turn of each user."""
         for _ in range(READERS if self.prefixes else 0):
-            # Not of a pool, for whose threads the end of the process would wait, be their disk there or not.
+            # No pool: the end of the process would wait for its threads, even for an absent disk.
             threading.Thread(target=self._work, name="takes", daemon=True).start()
 
     def begin(self, file: UserFile, asked: ImportFile, then: Then) -> None:
-        """Has the file copied. `then` is called once, whatever happens."""
+        """Starts the copy. `then` is always called once."""
         going = _Running(file, asked, self._spool.partial(file), then)
         if not self.prefixes or self._is_stuck():
             self._end(going, None)
@@ -94,11 +93,11 @@ class FileImport:
             self._dispatch()
 
     def refusal(self, file: UserFile) -> Nack:
-        """The one answer to all that is not taken."""
+        """Returns the one answer for every file that is not imported."""
         return Nack(file.sha256, self._spool.partial(file), NotHere.code, SAID)
 
     def leave(self, files: Iterable[UserFile]) -> None:
-        """Nobody waits for these any more. What is whole by then is told all the same."""
+        """Drops files that nobody waits for. A file that is complete by then is still reported."""
         left = set(files)
         for going in self._busy:
             going.is_left |= going.file in left
@@ -106,22 +105,22 @@ class FileImport:
             self._end(going, None)
 
     def tick(self, now: float, is_full: bool = False) -> None:
-        """Call it often. What is left of a disk that is full is not for what is handed over."""
+        """Call it often. If the disk is full, the remaining space is not for imports."""
         for going in self._busy:
             going.is_left |= is_full
             if not going.is_over and now - going.reading_since > PATIENCE_S:
-                log.warning("a shared disk does not answer: its files are sent")
+                log.warning("a shared disk does not answer: its files are uploaded")
                 self._end(going, None)
         if self._waiting and (is_full or self._is_stuck()):
             for going in list(self._waiting):
                 self._end(going, None)
 
     def _is_stuck(self) -> bool:
-        """Whether every thread waits for a disk that was given up."""
+        """Returns True if every thread waits for a disk that was given up."""
         return len(self._busy) == READERS and all(going.is_over for going in self._busy)
 
     def _dispatch(self) -> None:
-        """Whose last turn is longest ago is next: nobody waits behind all that somebody else hands over."""
+        """Serves the user with the longest wait since the last turn, so that no user waits for another's."""
         while self._waiting and len(self._busy) < READERS:
             going = min(self._waiting, key=lambda going: self._turns[going.file.user])
             self._waiting.remove(going)
@@ -150,7 +149,7 @@ class FileImport:
             self._tell(partial(self._back, going, self._copied(going)))
 
     def _copied(self, going: _Running) -> Message | None:
-        """What the spool says to the file in the end; None where there is no such file here."""
+        """Returns the spool's answer for the file; None if there is no such file here."""
         going.reading_since = monotonic()
         reply = None
         with suppress(OSError):
@@ -159,7 +158,7 @@ class FileImport:
                     reply = self._written(going, file)
         going.reading_since = inf
         if isinstance(reply, Nack) and reply.code in (TransferFailed.code, WrongOffset.code):
-            return None  # another file than the client's, or somebody sends it as well
+            return None  # a file other than the client's, or one that is also being sent
         return reply
 
     def _written(self, going: _Running, file: FileIO) -> Message | None:
@@ -191,7 +190,7 @@ class FileImport:
 
 
 def _pieces(going: _Running, file: FileIO) -> Iterator[tuple[Put, bytes]]:
-    """What is missing of the file, in order. Ends early where it has become shorter."""
+    """Yields the missing pieces of the file, in order. Ends early if it has become shorter."""
     asked, offset = going.asked, going.start
     file.seek(offset)
     while True:

@@ -1,8 +1,7 @@
-"""The spool's files, written and read on threads of their own, so that a slow disk keeps nobody waiting.
+"""Writes and reads the spool's files on separate threads, so that a slow disk blocks nobody.
 
-One thread writes, which keeps the pieces of a file in order, and one sees to it that what was written is on the
-disk; one reads; one looks through the spool and deletes.
-What they have to say is handed to `tell`, which has it done on the daemon's own thread.
+One thread writes, which keeps the pieces of a file in order, and one fsyncs. One thread reads, and one scans
+the spool and deletes. Their results go to `tell`, which handles them on the daemon's own thread.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ IDLE_S = 3.0
 
 
 class IoThreads:
-    """All of the threads."""
+    """Owns all of these threads."""
 
     def __init__(self, spool: Spool, tell: Callable[[Callable[[], None]], None]) -> None:
         self._spool = spool
@@ -42,12 +41,12 @@ class IoThreads:
     def write(
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
     ) -> None:
-        """Stores a piece of a user's file; `then` gets what to answer with, or None for a piece among others."""
+        """Stores a piece of a user's file; `then` gets the answer, or None for a piece that needs none."""
         self._moved += 1
         self._writing.submit(self._take, user, put, payload, then)
 
     def read(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
-        """Reads a piece of a result; `then` gets what to answer with."""
+        """Reads a piece of a result; `then` gets the answer."""
         self._moved += 1
         self._reading.submit(self._give, get, path, then)
 
@@ -63,21 +62,21 @@ class IoThreads:
             self._clearing.submit(malloc.give_back)
 
     def pause(self, files: Iterable[UserFile]) -> None:
-        """Nobody sends these files at the moment."""
+        """Marks files as not being sent at the moment."""
         for file in files:
             self._writing.submit(self._spool.pause, file)
 
     def drop_part(self, name: str) -> None:
-        """Deletes a file that is not whole, after what is to be written before."""
+        """Deletes a partial file after its queued pieces are written."""
         self._writing.submit(self._spool.drop_part, name)
 
     def survey(self, then: Callable[[Survey], None]) -> None:
-        """`then` gets what lies in the spool."""
+        """`then` gets the content of the spool."""
         self._clearing.submit(self._survey, then)
 
     def empty_trash(self, then: Callable[[], None]) -> None:
-        """`then` is called when everything that was discarded before is gone from the disk."""
-        # By way of the thread that writes: what `drop_part` was told before has to be gone too.
+        """`then` is called once everything discarded before is deleted from the disk."""
+        # Through the writing thread, because files from earlier `drop_part` calls have to be deleted too.
         self._writing.submit(self._clearing.submit, self._empty_trash, then)
 
     def close(self) -> None:

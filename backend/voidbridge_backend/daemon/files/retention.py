@@ -1,7 +1,7 @@
-"""What goes from the spool, and when. Pure: sizes and times come in, names of what goes come out.
+"""Decides which files leave the spool, and when. Pure: sizes and times in, names out.
 
-What a job still needs is not asked about here: it is never offered. Of the rest goes first what has not been used
-for `keep` seconds, then, as long as room is short, what was used longest ago.
+Files that a job still needs are never offered here. Of the others, first go those unused for `keep` seconds.
+Then, as long as space is low, the least recently used.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True)
 class Policy:
-    """How the owner of the daemon wants it."""
+    """The daemon owner's retention settings."""
 
     keep: float
-    """Seconds without use after which something goes that nobody needs."""
+    """Seconds without use after which an unneeded item goes."""
     unfetched: float
-    """Seconds after which results go that nobody has fetched; 0: never."""
+    """Seconds after which unfetched results go; 0: never."""
     quota: int
-    """Bytes that the spool may take; 0: as many as there are."""
+    """Maximum bytes of the spool; 0: no limit."""
     keep_free: int
-    """Bytes of the disk that are left free."""
+    """Bytes of the disk that stay free."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something that could go: a file that no job needs, or a job that is over, with its results."""
+    """A deletable item: a file that no job needs, or an ended job with its results."""
 
     name: str
     size: int
     """Bytes."""
     used: float
-    """When it was last used, in seconds since 1970."""
+    """Time of the last use, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What lies in the spool, by its place there."""
+    """The content of the spool, by path."""
 
     objects: dict[str, tuple[int, float]]
-    """DRAWER/SHA256: bytes, and when it came."""
+    """USERDIR/SHA256: bytes, and time of arrival."""
     parts: dict[str, tuple[int, float]]
-    """DRAWER.SHA256: the same of files that are not whole."""
+    """USERDIR.SHA256: the same of partial files."""
     jobs: dict[str, int]
-    """JOB: bytes of what it made."""
+    """JOB: bytes of its results."""
     free: int
-    """Bytes that the disk has left."""
+    """Free bytes on the disk."""
 
     @property
     def size(self) -> int:
-        """Bytes of all of it."""
+        """Total bytes."""
         files = (*self.objects.values(), *self.parts.values())
         return sum(size for size, _ in files) + sum(self.jobs.values())
 
 
 def is_over(state: JobState, fetched: bool, age: float, policy: Policy) -> bool:
-    """Whether a job that was last used `age` seconds ago may go, with its results.
+    """Returns True if a job last used `age` seconds ago may go, with its results.
 
-    Results that nobody has fetched stay; a job whose client never came back with its files is given up.
+    Unfetched results stay. A job whose client never returned with its files is dropped.
     """
     if state is JobState.DONE:
         return fetched or 0 < policy.unfetched < age
@@ -72,9 +72,9 @@ def is_over(state: JobState, fetched: bool, age: float, policy: Policy) -> bool:
 def evictable(
     items: Iterable[Item], now: float, used: int, free: int, want: int, policy: Policy
 ) -> list[Item]:
-    """What goes, oldest first, so that `want` more bytes fit into what the policy allows.
+    """Returns the items to delete, oldest first, so that `want` more bytes fit the policy.
 
-    `used` bytes lie in the spool, `free` are left on its disk. All of it may be too little.
+    The spool has `used` bytes, its disk has `free` bytes left. All of them may be too few.
     """
     goes = []
     for item in sorted(items, key=lambda item: (item.used, item.name)):

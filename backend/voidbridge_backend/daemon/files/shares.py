@@ -1,7 +1,7 @@
 """Folders that the daemon shares with its clients' machines, and the one way to open a file in them.
 
-A client's word for a file becomes a path here and nowhere else. What is opened is a plain file below one of the
-shared folders once every link has been followed, whoever moves links about meanwhile.
+Only this module turns a client's file name into a path. It opens only a plain file inside a shared folder,
+after all links are resolved, even if links change meanwhile.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 @dataclass(frozen=True)
 class Share:
-    """A folder of this machine, and what clients call it."""
+    """A folder of this machine, and its name on the clients."""
 
     prefix: str
     folder: Path
-    """As it is when every link is followed: whoever may turn one of those elsewhere later gains nothing."""
+    """With all links resolved, so that changing one later has no effect."""
 
     @classmethod
     def parse(cls, text: str) -> Share:
-        """FOLDER, or PREFIX=FOLDER where clients call it otherwise. Raises `BadSetting`."""
+        """Parses FOLDER, or PREFIX=FOLDER if clients use another name. Raises `BadSetting`."""
         prefix, mark, rest = text.rpartition("=/")
         folder = os.path.normpath(os.path.expanduser(mark[1:] + rest))
         prefix = (prefix if mark else folder).rstrip("/")
         if WINDOWS.match(prefix):
             prefix = prefix.replace("\\", "/").rstrip("/")
         if not prefix.startswith("/") and not WINDOWS.match(prefix):
-            raise _unusable(text, f"{prefix!r} is no absolute path of a client")
+            raise _unusable(text, f"{prefix!r} is not an absolute path of a client")
         if not os.path.isabs(folder) or folder.strip("/") == "":
-            raise _unusable(text, f"{folder!r} is no folder that could be shared")
+            raise _unusable(text, f"{folder!r} is not a folder that can be shared")
         return cls(prefix, Path(os.path.realpath(folder)))
 
 
 class Shares:
-    """All of them. What lies below `closed`, as the spool and the keys, is opened for nobody."""
+    """All shares. Files below `closed`, such as the spool and the keys, are never opened."""
 
     def __init__(self, texts: Iterable[str] = (), closed: Iterable[Path] = ()) -> None:
         """Raises `BadSetting`."""
@@ -54,21 +54,21 @@ class Shares:
         if self._shares and os.open not in os.supports_dir_fd:
             raise BadSetting(
                 "on this system a daemon cannot open shared files safely",
-                "Leave the setting shares out: files are sent then.",
+                "Omit the setting shares: files are uploaded then.",
             )
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """What clients call them."""
+        """Their names on the clients."""
         return tuple(dict.fromkeys(share.prefix for share in self._shares))
 
     @property
     def missing(self) -> list[Path]:
-        """Shared folders that are not there, as when a disk is not mounted."""
+        """Returns shared folders that do not exist, for example on an unmounted disk."""
         return [share.folder for share in self._shares if not share.folder.is_dir()]
 
     def open(self, path: str, size: int) -> FileIO | None:
-        """The file that a client calls so, of so many bytes; None for everything else, whatever it is."""
+        """Opens the file with this client-side name and size; None in every other case."""
         for share in self._shares:
             names = below(share.prefix, path)
             if names is None:
@@ -76,7 +76,7 @@ class Shares:
             try:
                 if file := self._opened(share.folder.joinpath(*names), size):
                     return file
-            except (OSError, ValueError):  # absent, not ours to read, no name: all the same
+            except (OSError, ValueError):  # absent, unreadable, invalid name: all the same
                 continue
         return None
 
@@ -90,9 +90,9 @@ class Shares:
 
 
 def _open_without_links(path: Path, size: int) -> FileIO | None:
-    """Opens a plain file, folder by folder from the root: a link that took the place of one meanwhile is an error.
+    """Opens a plain file, folder by folder from the root, so that a link swapped in meanwhile is an error.
 
-    A device or a pipe is not even opened; one that takes the file's place at the last moment does not block.
+    It never opens a device or a pipe; one swapped in at the last moment does not block.
     """
     root, *folders, name = path.parts
     folder = os.open(root, FOLDER | NO_LINK)
@@ -119,5 +119,5 @@ def _is_plain(found: os.stat_result, size: int) -> bool:
 def _unusable(text: str, why: str) -> BadSetting:
     return BadSetting(
         f"the setting shares cannot be {text!r}: {why}",
-        'Name folders of this machine, as "/mnt/shows", or "Z:/=/mnt/shows" where clients have another name.',
+        'Use folders of this machine, as "/mnt/shows", or "Z:/=/mnt/shows" if clients use another name.',
     )

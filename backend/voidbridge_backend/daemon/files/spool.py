@@ -1,15 +1,15 @@
-"""The daemon's files: what clients sent, by user and the hash of its content, and what jobs made.
+"""The daemon's files: received files by user and content hash, and results of jobs.
 
-    SPOOL/objects/DRAWER/abcd...  a received file, whole, verified, fsynced; a user has one drawer
-    SPOOL/parts/DRAWER.abcd...    one on its way in
-    SPOOL/jobs/JOB/               results, provenance and scratch of a job
-    SPOOL/trash/                  what is being deleted
+    SPOOL/objects/USERDIR/abcd...  a received file: complete, verified, fsynced; a user has one directory
+    SPOOL/parts/USERDIR.abcd...    a partial upload
+    SPOOL/jobs/JOB/                results, provenance and scratch of a job
+    SPOOL/trash/                   files being deleted
 
-Users share no file, though its content be the same: who only knows the hash of another's frame must neither
-learn whether it is here nor have a job work on it.
+Users share no files, even with the same content. A user who only knows the hash of another's frame must neither
+learn if it is here nor use it in a job.
 
-What `settle` has returned from survives kill -9 and a power cut. One thread receives and one settles, so that the
-next file is written while the disk is still busy with the one before.
+A file survives kill -9 and a power cut once `finalize` has returned. One thread receives and one finalizes, so
+the next file is written while the disk syncs the previous one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ READ_SIZE = 1024 * 1024
 
 
 class UserFile(NamedTuple):
-    """A file that a user sent or is to send, by the hash of its content."""
+    """A file of a user, received or expected, by the hash of its content."""
 
     user: str
     sha256: str
@@ -45,7 +45,7 @@ class UserFile(NamedTuple):
 
 @dataclass
 class _Part:
-    """A file on its way in."""
+    """A partial upload."""
 
     fd: int
     digest: Digest
@@ -53,7 +53,7 @@ class _Part:
 
 
 class OffsetGap(WrongOffset):
-    """The piece begins behind what is there; the sender should go on at `have`."""
+    """The piece begins after the received bytes; the sender should continue at `have`."""
 
     def __init__(self, have: int, offset: int) -> None:
         super().__init__(f"the next byte should be {have}, not {offset}")
@@ -61,7 +61,7 @@ class OffsetGap(WrongOffset):
 
 
 class Spool:
-    """The spool in `folder`, which is made where it is missing."""
+    """The spool in `folder`, which is created if missing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder = folder.absolute()
@@ -72,16 +72,18 @@ class Spool:
         for path in (self.objects, self._parts_folder, self._jobs, self._trash):
             path.mkdir(parents=True, exist_ok=True)
         try:
-            folder.chmod(0o700)  # frames, prompts, results: nobody else's business on this machine
+            folder.chmod(
+                0o700
+            )  # frames, prompts, results: private from other users of this machine
         except PermissionError:
-            log.warning("the spool %s is another user's: who can read it is up to them", folder)
+            log.warning("the spool %s belongs to another user, who decides who can read it", folder)
         self._parts: dict[UserFile, _Part] = {}
         self._settling: dict[UserFile, _Part] = {}
         self.generation = 0
         """Rises with everything that is deleted: what was found in the spool before may be gone."""
 
     def user_dir(self, user: str) -> Path:
-        """The folder with a user's files. A name of a person is never one of a folder."""
+        """Returns the folder of a user's files. A folder name never contains a user's name."""
         return self.objects / hashlib.sha256(user.encode()).hexdigest()[:16]
 
     def object_path(self, file: UserFile) -> Path:
@@ -113,7 +115,7 @@ class Spool:
         }
 
     def partial(self, file: UserFile) -> int:
-        """How many bytes of a file that is not whole yet are there; 0 for none."""
+        """Returns the received bytes of a partial file; 0 for none."""
         part = self._parts.get(file)
         if part:
             return part.length
@@ -123,13 +125,13 @@ class Spool:
             return 0
 
     def receive(self, file: UserFile, size: int, offset: int, piece: bytes | memoryview) -> bool:
-        """Takes a piece of a file; whether all of its bytes are here now, for `settle` to make it whole.
+        """Stores a piece of a file. Returns True once all bytes are there, for `finalize`.
 
-        Bytes that are there already are skipped. Raises `Gap`, `TransferFailed` when they are more than `size`
-        (the part is dropped), `SpoolFull`.
+        Bytes received before are skipped. Raises `OffsetGap`, `TransferFailed` if there are more than `size`
+        bytes (the part is dropped), `SpoolFull`.
         """
         part = self._parts.get(file)
-        # In this order: a file that is settled meanwhile is found by the second look.
+        # In this order: the second check finds a file that is finalized meanwhile.
         if part is None and (file in self._settling or self.has(file, size)):
             return offset + len(piece) == size
         try:
@@ -146,7 +148,7 @@ class Spool:
                 part.length += written
                 fresh = fresh[written:]
         except OSError as error:
-            self.pause(file)  # its digest may be ahead of its bytes: it is hashed again
+            self.pause(file)  # its digest may be ahead of its bytes, so it is hashed again
             raise _spool_error(self.folder, error) from error
         if part.length < size:
             return False
@@ -154,14 +156,14 @@ class Spool:
         return True
 
     def finalize(self, file: UserFile) -> None:
-        """Makes a file whole whose bytes have all been received: verified, on disk, under its own name.
+        """Completes a fully received file: verified, on disk, under its own name.
 
-        Raises `TransferFailed` when it is not what its name says (the part is dropped), `SpoolFull`.
+        Raises `TransferFailed` if its hash is wrong (the part is dropped), `SpoolFull`.
         """
         part = self._settling.get(file)
-        if part is None:  # by somebody else, a moment ago
+        if part is None:  # completed by another sender a moment ago
             if not self.has(file):
-                raise TransferFailed(f"{file.sha256[:12]}: it had to be dropped")
+                raise TransferFailed(f"{file.sha256[:12]}: the part was dropped")
             return
         try:
             if part.digest.hexdigest() != file.sha256:
@@ -180,7 +182,7 @@ class Spool:
             del self._settling[file]
 
     def pause(self, file: UserFile) -> None:
-        """Nobody sends this file at the moment; what is there stays."""
+        """Marks a file as not being sent at the moment; received bytes stay."""
         if part := self._parts.pop(file, None):
             os.close(part.fd)
 
@@ -196,26 +198,26 @@ class Spool:
         return self._jobs / job / "provenance.json"
 
     def drop_job(self, job: str) -> None:
-        """Deletes what a job made."""
+        """Deletes the files that a job made."""
         self.discard(f"jobs/{job}")
 
     def discard(self, name: str) -> None:
-        """What lies at `name`, below the spool's folder, is not there any more; `empty_trash` frees its room.
+        """Removes the item `name`, relative to the spool's folder; `empty_trash` frees its space.
 
-        A rename, so that it takes no time and is never half done.
+        A rename takes no time and is never half done.
         """
         self.generation += 1
         with suppress(FileNotFoundError):
             os.rename(self.folder / name, self._trash / uuid.uuid4().hex)
 
     def drop_part(self, name: str) -> None:
-        """Deletes a file that is not whole, by its name in the folder of parts."""
+        """Deletes a partial file, by its name in the folder of parts."""
         for file in [file for file in self._parts if self.part_path(file).name == name]:
             self.pause(file)
         (self._parts_folder / name).unlink(missing_ok=True)
 
     def empty_trash(self) -> None:
-        """On any thread."""
+        """Callable on any thread."""
         for path in self._trash.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -223,7 +225,7 @@ class Spool:
                 path.unlink(missing_ok=True)
 
     def survey(self) -> Survey:
-        """Goes through everything. On any thread: what comes and goes meanwhile is seen or not."""
+        """Scans everything, on any thread. Changes during the scan may be missed."""
         objects, jobs = {}, {}
         for drawer in _entries(self.objects):
             for entry in _entries(drawer):
@@ -234,11 +236,11 @@ class Spool:
         return Survey(objects, parts, jobs, self.free_bytes())
 
     def job_folders(self) -> list[str]:
-        """Jobs that have made something."""
+        """Returns the jobs with files."""
         return [entry.name for entry in _entries(self._jobs)]
 
     def hidden(self, text: str) -> str:
-        """The text without the spool's place on this machine, which is no business of a client's."""
+        """Removes the spool's path from a text, which clients must not see."""
         return text.replace(str(self.folder), "SPOOL")
 
     def free_bytes(self) -> int:
@@ -249,7 +251,7 @@ class Spool:
         digest = Digest()
         length = 0
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        # What a killed daemon had taken is hashed again, so that the digest can go on.
+        # Bytes that a killed daemon had received are hashed again, so that the digest can continue.
         while block := os.read(fd, READ_SIZE):
             digest.update(block)
             length += len(block)
@@ -278,7 +280,7 @@ def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, float]:
 
 
 def _fsync_folder(folder: Path) -> None:
-    """A rename is on disk only when its folder is; a system that cannot open folders orders it itself."""
+    """A rename is on disk only after its folder is synced; a system that cannot open folders orders it itself."""
     try:
         fd = os.open(folder, os.O_RDONLY)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Files in: what becomes of each piece that a client sends, and of each file that it hands over."""
+"""Incoming files: handles each piece that a client sends, and each file to import."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Uploads:
     pace: RateLimit
     file_import: FileImport
     say: Callable[[Session, Message], None]
-    """Says something on a client's bulk socket."""
+    """Sends a message on a client's bulk socket."""
 
     def put(self, session: Session, put: Put, payload: Frame) -> None:
-        """Answered when the piece has been dealt with. Raises `BadMessage` for what is beyond the limits."""
+        """Answered once the piece is handled. Raises `BadMessage` beyond the limits."""
         length = len(payload)
         if session.spent + length > self.limits.window:
             raise BadMessage(f"{length} bytes beyond the credit of {self.limits.window}")
@@ -51,10 +51,10 @@ class Uploads:
         file = UserFile(session.user, put.sha256)
         self._check_size(session, file, put.size)
         if file not in session.offered and not self.job_service.is_wanted(file):
-            # Its job was cancelled a moment ago; nobody fills this disk with what no job asks for.
+            # Its job was cancelled a moment ago; a file without a job must not fill the disk.
             self.say(session, Credit(length))
             return
-        if full := self.cleanup.full:  # what is left of the disk is for what runs
+        if full := self.cleanup.full:  # the remaining space is for running jobs
             self.say(session, Credit(length))
             self.say(session, Nack(put.sha256, put.offset, full.code, full.text))
             return
@@ -65,9 +65,9 @@ class Uploads:
         )
 
     def import_file(self, session: Session, asked: ImportFile) -> None:
-        """Answered by one `Got` or `Nack`. Raises `BadMessage` for what is beyond the limits."""
+        """Answered by one `Got` or `Nack`. Raises `BadMessage` beyond the limits."""
         if session.handed >= MAX_IMPORTS:
-            raise BadMessage(f"more than {MAX_IMPORTS} files are handed over at once")
+            raise BadMessage(f"more than {MAX_IMPORTS} imports are pending at once")
         if asked.size > self.limits.file:
             raise BadMessage(f"a file of {asked.size} bytes; {self.limits.file} at most")
         file = UserFile(session.user, asked.sha256)
@@ -92,7 +92,7 @@ class Uploads:
             )
 
     def leave(self, files: Iterable[UserFile]) -> None:
-        """Nobody brings these at the moment."""
+        """Marks files as not being sent at the moment."""
         self.file_import.leave(files)
         self.disk.pause(files)
 

@@ -1,1 +1,1 @@
-"""Jobs: what was accepted, what runs next, what the table holds."""
+"""Jobs: accepting, scheduling and storing them."""

@@ -1,4 +1,4 @@
-"""Every job's row by its id, counted as they change: with thousands of jobs nobody goes through all of them."""
+"""Every job's row by id, with counters: no request iterates over thousands of jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .store import Row
 
 
 class JobIndex:
-    """What the job table holds, in memory."""
+    """The job table, in memory."""
 
     def __init__(self) -> None:
         self._rows: dict[str, Row] = {}
@@ -34,7 +34,7 @@ class JobIndex:
         return self._rows.get(job)
 
     def put(self, row: Row) -> None:
-        """A new row, or the job's as it is now."""
+        """Inserts or replaces a row."""
         if row.id in self._rows:
             self._count(self._rows[row.id], -1)
         self._rows[row.id] = row
@@ -44,11 +44,11 @@ class JobIndex:
         self._count(self._rows.pop(job), -1)
 
     def counts(self) -> dict[str, int]:
-        """Jobs by their state; every state is named."""
+        """Returns the number of jobs by state, with every state as a key."""
         return {state.value: self._states[state] for state in JobState}
 
     def unfinished(self, user: str) -> int:
-        """Jobs of a user that have not come to their end."""
+        """Returns the number of a user's jobs that have not ended."""
         return self._unfinished[user]
 
     def _count(self, row: Row, by: int) -> None:

@@ -1,4 +1,4 @@
-"""How a job stands, as it is told: what the table has of it, and what only the moment knows. Pure."""
+"""Builds a job's status from its row and its live state. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .store import Row
 
 @dataclass(frozen=True)
 class LiveStatus:
-    """Where a running job is."""
+    """The current stage of a running job."""
 
     name: str = ""
     step: int = 0
@@ -25,7 +25,7 @@ NOWHERE = LiveStatus()
 
 
 def status(row: Row, stage: LiveStatus, ahead: int, obstacle: VoidbridgeError | None) -> Status:
-    """`ahead` jobs run before this one; `obstacle` is why nothing is started at the moment."""
+    """`ahead` jobs run before this one; `obstacle` is the reason why no job is started at the moment."""
     if row.state is JobState.RECEIVING:
         stage = LiveStatus("receiving frames")
     elif row.state is JobState.QUEUED:

@@ -1,4 +1,4 @@
-"""Files that jobs still lack: which job which file, and how much room they will take."""
+"""Tracks the files that each job still lacks, and the space that they will need."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from voidbridge_backend.daemon.files.spool import Spool, UserFile
 from voidbridge_protocol.errors import RequestError, SpoolFull
 
 MOST_PARTIAL = 1000
-"""Unfinished files that are listed to a client; it begins any further one anew, which is only slower."""
+"""Maximum number of partial files in a list for a client. It restarts all others, which is only slower."""
 
 Standing = tuple[list[int], list[tuple[int, int]]]
-"""Which files of a list are to come, by their place in it, and how much is there of those that are not whole."""
+"""Missing files of a list, by index, and received bytes of the partial ones."""
 
 
 class MissingFiles:
-    """Grows with each job that is submitted, shrinks with each file that arrives. Asks the spool what is there."""
+    """Grows with each submitted job and shrinks with each received file. Looks up existing files in the spool."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -54,7 +54,7 @@ class MissingFiles:
                 )
 
     def drop(self, job: str) -> None:
-        """The job waits for nothing any more. Once more is harmless."""
+        """Removes the job. Calling it again is harmless."""
         for file in self._lacks.pop(job, set()):
             others = tuple(other for other in self._by[file] if other != job)
             if others:
@@ -63,7 +63,7 @@ class MissingFiles:
                 self._come(file)
 
     def arrived(self, file: UserFile) -> list[str]:
-        """Jobs that waited for this file."""
+        """Returns the jobs that waited for this file."""
         if file not in self._by:
             return []
         jobs = self._come(file)
@@ -72,18 +72,18 @@ class MissingFiles:
         return sorted(jobs)
 
     def missing(self, job: str) -> set[UserFile]:
-        """What the job still waits for."""
+        """Returns the files for which the job still waits."""
         return self._lacks.get(job, set())
 
     def room(self, files: Mapping[UserFile, int], there: Set[UserFile]) -> int:
-        """Bytes that are still to come: those promised already, and of these files what is new."""
+        """Returns the bytes still to come: promised ones, and new ones among these files."""
         fresh = files.keys() - there - self._by.keys()
         return self._to_come + sum(map(files.__getitem__, fresh))
 
     def require_room(
         self, files: Mapping[UserFile, int], there: Set[UserFile], keep_free: int
     ) -> None:
-        """Raises `SpoolFull` when these files do not fit beside what is promised and what is to be kept free."""
+        """Raises `SpoolFull` if these files do not fit beside the promised bytes and the reserve."""
         need, free = self.room(files, there) + keep_free, self._spool.free_bytes()
         if need > free:
             raise SpoolFull(
@@ -92,7 +92,7 @@ class MissingFiles:
             )
 
     def parts(self) -> set[str]:
-        """Names in the folder of parts that some job waits for."""
+        """Returns names in the folder of parts for which some job waits."""
         return {self._spool.part_path(file).name for file in self._by}
 
     def of_job(
@@ -105,7 +105,7 @@ class MissingFiles:
         return need, parts[:MOST_PARTIAL]
 
     def _come(self, file: UserFile) -> tuple[str, ...]:
-        """Nobody waits for this file any more. Who did."""
+        """Removes a file that nobody waits for any more. Returns the jobs that did."""
         self._to_come -= self._sizes.pop(file)
         return self._by.pop(file)
 

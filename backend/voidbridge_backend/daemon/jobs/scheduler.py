@@ -1,10 +1,10 @@
-"""Which job runs next, and where. Facts go in, commands come out.
+"""Decides which job runs next, and on which device. Facts in, commands out.
 
-No sockets, threads, clocks, files or pixels here: `daemon` obeys the commands, the tests read them.
+No sockets, threads, clocks, files or pixels: the daemon executes the commands, the tests read them.
 
-Higher priorities come first. Within one priority users take turns: next is the user whose last start lies
-furthest back, and of that user's jobs the one submitted first. So somebody with one shot waits for one
-running job of somebody with a hundred, not for a hundred.
+Higher priorities run first. Within one priority users take turns: the next user is the one with the oldest last
+start, and of that user's jobs the first submitted one. A user with one shot therefore waits for one running job
+of a user with a hundred, not for all hundred.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from heapq import heapify, heappop, heapreplace
 from voidbridge_protocol.lifecycle import JobState, advance
 
 MAX_ATTEMPTS = 3
-"""A job whose worker dies is tried so often in all."""
+"""Maximum attempts of a job whose worker dies."""
 
 
 @dataclass
 class QueuedJob:
-    """What the scheduler knows of a job."""
+    """The scheduler's data of a job."""
 
     id: str
     user: str
@@ -43,7 +43,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Prepare:
-    """The worker of this device has nothing to do: it may load the engine that the next job asks for."""
+    """The worker of this device is idle and may load the engine of the next job."""
 
     operation: str
     engine: str
@@ -60,7 +60,7 @@ class Interrupt:
 
 @dataclass(frozen=True)
 class StateChanged:
-    """The job has a new state: write it down, tell who watches."""
+    """The job has a new state: store it and notify watchers."""
 
     job: str
     state: JobState
@@ -68,7 +68,7 @@ class StateChanged:
 
 @dataclass(frozen=True)
 class GaveUp:
-    """The job's worker died as often as it may: it is failed."""
+    """The job's worker died as often as allowed: the job failed."""
 
     job: str
     attempts: int
@@ -78,7 +78,7 @@ Command = Start | Prepare | Interrupt | StateChanged | GaveUp
 
 
 class Scheduler:
-    """One job a device. Devices come and go with their workers."""
+    """One job per device. Devices appear and disappear with their workers."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, QueuedJob] = {}
@@ -93,22 +93,22 @@ class Scheduler:
     # -- facts --------------------------------------------------------------------------------------
 
     def known(self, job: QueuedJob) -> None:
-        """A job from the store, at the start of the daemon, or a new one that still receives its files."""
+        """Adds a job from the store at the daemon's start, or a new one that still receives files."""
         self.jobs[job.id] = job
         self._served = None
 
     def forget(self, job_id: str) -> None:
-        """The job was never there. Only for one that does not run."""
+        """Removes a job without a trace. Only for one that does not run."""
         del self.jobs[job_id]
         self._served = None
 
     def expected(self, job_id: str, operation: str, engine: str) -> list[Command]:
-        """Files of the job are on their way."""
+        """Notes that files of the job are arriving."""
         self._expected = job_id, operation, engine
         return self._prepare()
 
     def offered(self, operation: str, engine: str) -> list[Command]:
-        """Somebody is about to submit a job for this engine."""
+        """Notes that a client will soon submit a job for this engine."""
         return (
             []
             if self._held
@@ -116,22 +116,22 @@ class Scheduler:
         )
 
     def received(self, job_id: str) -> list[Command]:
-        """Every file of the job is in the spool."""
+        """Notes that every file of the job is in the spool."""
         return [self._move(self.jobs[job_id], JobState.QUEUED), *self._fill()]
 
     def submitted_again(self, job_id: str, priority: int, number: int) -> list[Command]:
-        """A finished job is wanted once more."""
+        """Queues a finished job again."""
         job = self.jobs[job_id]
         job.priority, job.number, job.attempts = priority, number, 0
         return [self._move(job, JobState.RECEIVING)]
 
     def device_ready(self, device: str) -> list[Command]:
-        """The worker of this device has its engine and nothing to do."""
+        """Notes that the worker of this device has its engine and is idle."""
         self._idle[device] = None
         return [*self._fill(), *self._prepare()]
 
     def device_lost(self, device: str) -> list[Command]:
-        """The worker of this device died; what it ran is tried again, unless that was the last try."""
+        """Notes that the worker of this device died; its job is tried again, unless that was the last attempt."""
         self._idle.pop(device, None)
         job = next((j for j in self.jobs.values() if j.device == device), None)
         if job is None:
@@ -144,16 +144,16 @@ class Scheduler:
         return [self._move(job, JobState.QUEUED), *self._fill()]
 
     def ended(self, job_id: str, state: JobState) -> list[Command]:
-        """The worker let go of the job and is free for the next."""
+        """Notes that the worker has ended the job and is idle."""
         job = self.jobs[job_id]
         device, job.device = job.device, ""
         if job.state is JobState.CANCELLING and state is JobState.FAILED:
-            state = JobState.CANCELLED  # whatever it stumbled over, nobody wants it any more
+            state = JobState.CANCELLED  # after a cancel, any failure counts as cancelled
         moved: Command = self._move(job, state)
         return [moved, *self.device_ready(device)]
 
     def failed_before_running(self, job_id: str) -> list[Command]:
-        """The job cannot run, for instance because the spool cannot take its files."""
+        """Fails a job that cannot run, for example because the spool cannot store its files."""
         return [self._move(self.jobs[job_id], JobState.FAILED)]
 
     def cancel_requested(self, job_id: str) -> list[Command]:
@@ -166,18 +166,18 @@ class Scheduler:
         return [self._move(job, JobState.CANCELLED)]
 
     def hold(self) -> None:
-        """From now on nothing is started; what runs goes on."""
+        """Starts no more jobs; running ones continue."""
         self._held = True
 
     def release(self) -> list[Command]:
-        """Jobs are started again."""
+        """Starts jobs again."""
         self._held = False
         return self._fill()
 
     # -- questions ----------------------------------------------------------------------------------
 
     def ahead_of(self, job_id: str) -> int:
-        """Jobs that run before this one starts, those running now included."""
+        """Returns the number of jobs that run before this one starts, running ones included."""
         if self.jobs[job_id].state is not JobState.QUEUED:
             return 0
         order = self.places()
@@ -188,9 +188,9 @@ class Scheduler:
         return list(self.places())
 
     def places(self) -> dict[str, int]:
-        """The queue as it will be served if nothing else comes in: ids, next first, with their places.
+        """Returns the queue in its present order: ids, next first, with their positions.
 
-        Worked out once after each change, for all who ask.
+        Computed once after each change, for all callers.
         """
         if self._served is None:
             self._served = {id_: place for place, id_ in enumerate(self._line())}

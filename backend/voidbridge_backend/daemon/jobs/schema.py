@@ -1,11 +1,11 @@
-"""The shape of the job table."""
+"""The schema of the job table."""
 
 from __future__ import annotations
 
 import sqlite3
 
 VERSION = 1
-"""Written into the file; a table of another version is refused."""
+"""Stored in the file; a table of another version is refused."""
 
 TABLES = (
     """
@@ -54,7 +54,7 @@ def version(db: sqlite3.Connection) -> int:
 
 
 def create(db: sqlite3.Connection) -> None:
-    """Makes the tables in an empty file, all or none. `db` commits by itself (isolation level None)."""
+    """Creates the tables in an empty file, all or none. `db` commits by itself (isolation level None)."""
     db.execute("BEGIN IMMEDIATE")
     with db:
         for table in TABLES:

@@ -1,7 +1,7 @@
-"""The daemon's jobs: the table, the scheduler, and what each job still lacks, kept in step.
+"""The daemon's jobs: keeps the table, the scheduler and the missing files in step.
 
-Every change of state goes through `_obey`, which notes it down; `settle` has it on disk before anybody is told.
-Knows no sockets: what has to be said or started is left in `news`, `results` and `orders` for the daemon.
+Every change of state goes through one method, which records it; `commit` writes it to disk before any client is
+told. The service knows no sockets.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ from .store import Row, Store
 log = logging.getLogger(__name__)
 
 USED_EVERY_S = 60.0
-"""A use of a job is written down so often at most."""
+"""Minimum seconds between two recorded uses of a job."""
 NOT_WRITTEN = "the job table cannot be written: the daemon's disk is full"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What `JobService.submit` made of a request."""
+    """The result of `JobService.submit`."""
 
     job: str
     state: JobState
@@ -65,21 +65,21 @@ class Submission:
 
 @dataclass
 class JobService:
-    """All jobs. `engines` are those that a request may ask for, as (operation, name)."""
+    """All jobs. `engines` are the available ones, as (operation, name)."""
 
     store: Store
     spool: Spool
     engines: tuple[tuple[str, str], ...]
     keep_free: int = 0
-    """Bytes of disk below which nothing new is taken in: results of what runs need room."""
+    """Free bytes below which no new files are accepted, because results of running jobs need space."""
     most_jobs: int = 1000
-    """Unfinished jobs of one user."""
+    """Maximum unfinished jobs of one user."""
     changed: dict[str, None] = field(default_factory=dict)
-    """Jobs whose own status is news; `news` has those as well that only moved up."""
+    """Jobs with a changed status of their own; others may only have moved up."""
     results: list[tuple[str, ResultFile]] = field(default_factory=list)
-    """Results that are news."""
+    """New results."""
     orders: list[Start | Prepare | Interrupt] = field(default_factory=list)
-    """What the supervisor is to do."""
+    """Commands for the supervisor."""
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler()
@@ -89,16 +89,16 @@ class JobService:
         self._stages: dict[str, LiveStatus] = {}
         self._wanted = MissingFiles(self.spool)
         self._wanted_again: dict[str, tuple[Prepared, int]] = {}
-        """Jobs that were submitted once more while the worker had not let go of them yet."""
+        """Jobs that were submitted again before the worker had ended them."""
         self._obstacles: dict[str, VoidbridgeError] = {}
         self.ended: Counter[tuple[str, str]] = Counter()
-        """Jobs that came to an end since the start, by state and code."""
+        """Jobs ended since the start, by state and code."""
         self._number = 0
         self._moved_up = False
-        """Whether those who wait have another place than they were told, or another reason."""
+        """True if waiting jobs have a new position or a new reason."""
 
     def recover(self) -> None:
-        """Takes up what an earlier daemon left: running jobs are queued again, receiving ones wait on."""
+        """Restores the jobs of an earlier daemon: running jobs are queued again, receiving ones keep waiting."""
         rows = self.store.rows()
         users = {row.id: row.user for row in rows}
         for row in rows:
@@ -126,9 +126,9 @@ class JobService:
             self._queue_if_complete(job)
         self.commit()
         for job in set(self.spool.job_folders()) - set(users):
-            self.spool.drop_job(job)  # of one that was forgotten when the daemon was killed
+            self.spool.drop_job(job)  # of a job that was forgotten when the daemon was killed
         if len(self._rows):
-            log.info("%d jobs taken up, %d of them waiting", len(self._rows), len(self.waiting()))
+            log.info("%d jobs restored, %d of them waiting", len(self._rows), len(self.waiting()))
 
     # -- what clients ask ---------------------------------------------------------------------------
 
@@ -188,22 +188,22 @@ class JobService:
 
     @property
     def blocked_by(self) -> VoidbridgeError | None:
-        """Why nothing is started at the moment."""
+        """Returns the reason why no job is started at the moment, or None."""
         return next(iter(self._obstacles.values()), None)
 
     def jobs(self, viewer: str | None = None) -> list[str]:
-        """Every job that this user sees, oldest first; None sees everybody's."""
+        """Returns every job that this user sees, oldest first; None sees all."""
         rows = sorted(self._rows, key=lambda row: row.number)
         return [row.id for row in rows if viewer in (None, row.user)]
 
     def require_visible(self, job: str, viewer: str | None) -> None:
-        """Raises `UnknownJob`: for another user's job in the very words as for one that does not exist."""
+        """Raises `UnknownJob`, with the same text for another user's job as for one that does not exist."""
         row = self._rows.get(job)
         if row is None or viewer not in (None, row.user):
             raise _unknown(job)
 
     def counts(self) -> dict[str, int]:
-        """Jobs by their state; every state is named."""
+        """Returns the number of jobs by state, with every state as a key."""
         return self._rows.counts()
 
     def results_of(self, job: str) -> list[ResultFile]:
@@ -216,16 +216,16 @@ class JobService:
         return found
 
     def fetched(self, job: str) -> None:
-        """A client has every result of a done job on its disk. Raises `RequestError`."""
+        """Notes that a client has saved every result of a done job. Raises `RequestError`."""
         row = self._row(job)
         if row.state is not JobState.DONE:
             raise RequestError(
-                f"job {job} is {row.state.value}: not all of it can have been fetched"
+                f"job {job} is {row.state.value}: its results cannot all have been fetched"
             )
         self._write(replace(row, fetched=True, used=time.time()))
 
     def use(self, job: str) -> None:
-        """Somebody asked for this job: the spool keeps longest what was used last."""
+        """Notes a use of this job: the spool keeps recently used jobs longest."""
         row = self._row(job)
         if time.time() - row.used > USED_EVERY_S:
             self._write(replace(row, used=time.time()))
@@ -239,14 +239,14 @@ class JobService:
     # -- what happens -------------------------------------------------------------------------------
 
     def file_arrived(self, file: UserFile) -> None:
-        """A file is whole in the spool."""
+        """Notes that a file is complete in the spool."""
         if not self.spool.has(file):
-            return  # deleted again, before anybody had asked for it
+            return  # deleted again before any request for it
         for job in self._wanted.arrived(file):
             self._queue_if_complete(job)
 
     def is_wanted(self, file: UserFile) -> bool:
-        """Whether a job of its user waits for this file, or it is there already."""
+        """Returns True if a job of its user waits for this file, or it is there already."""
         return file in self._wanted or self.spool.has(file)
 
     def device_ready(self, device: str) -> None:
@@ -255,17 +255,17 @@ class JobService:
     def device_lost(self, device: str, cause: VoidbridgeError) -> None:
         for job in self.scheduler.jobs.values():
             if job.device == device and job.state is JobState.RUNNING:
-                self.warned(job.id, f"attempt {job.attempts} was broken off: {cause.text}")
+                self.warned(job.id, f"attempt {job.attempts} was interrupted: {cause.text}")
         self._execute(self.scheduler.device_lost(device), cause)
 
     def set_blocked(self, what: str, why: VoidbridgeError | None) -> None:
-        """Nothing is started because of `why`, and queued jobs say so; None: not because of that any more."""
+        """Blocks starts with the reason `why`, which queued jobs show; None removes this block."""
         before = self._obstacles.get(what)
         if (before and before.text) == (why and why.text):
             return
         self._obstacles.pop(what, None)
         if why:
-            log.warning("nothing is started: %s", why.text, extra={"code": why.code})
+            log.warning("no jobs are started: %s", why.text, extra={"code": why.code})
             self._obstacles[what] = why
             self.scheduler.hold()
         elif not self._obstacles:
@@ -295,9 +295,9 @@ class JobService:
         self._execute(self.scheduler.ended(job, JobState.DONE))
 
     def cancelled(self, job: str) -> None:
-        """The worker stopped where it was. Unasked it does so only because the daemon stops.
+        """Notes that the worker stopped. Without a request, it does so only if the daemon stops.
 
-        Then the job is as it was before it was started; that try does not count.
+        Then the job returns to its state before the start, and the attempt does not count.
         """
         row = self._rows[job]
         if row.state is JobState.CANCELLING:
@@ -310,9 +310,9 @@ class JobService:
         self._execute(self.scheduler.ended(job, JobState.FAILED))
 
     def commit(self) -> bool:
-        """Has every change on disk, which is when others may be told of it; False while there is no room.
+        """Writes every change to disk, before other parties are told. Returns False while there is no space.
 
-        New jobs that cannot be noted down are gone again, unless they run already.
+        New jobs that cannot be stored are dropped, unless they run already.
         """
         settled = self.store.commit()
         begun, self._begun = self._begun, []
@@ -328,7 +328,7 @@ class JobService:
         return bool(self.changed) or self._moved_up
 
     def changed_jobs(self, watched: Iterable[str]) -> list[str]:
-        """Of these jobs those whose status is another than when this was last asked."""
+        """Returns those of these jobs whose status changed since the last call."""
         changed, self.changed = self.changed, {}
         moved_up, self._moved_up = self._moved_up, False
         return [job for job in watched if job in changed or (moved_up and self._waits(job))]
@@ -340,12 +340,12 @@ class JobService:
     # -- what the spool may let go ------------------------------------------------------------------
 
     def claims(self) -> dict[str, tuple[float, bool]]:
-        """When a job last used a file, and whether one still needs it, by the file's place below `objects`."""
+        """Returns the last use of each file and if a job still needs it, by the file's path below `objects`."""
         found: dict[str, tuple[float, bool]] = {}
         for job, files in groupby(self.store.claims(), key=itemgetter(0)):
             row = self._rows.get(job)
             if row is None:
-                continue  # forgotten, which the full disk could not note down yet
+                continue  # forgotten, but the full disk could not store that yet
             needed, drawer = not row.state.is_final, self.spool.user_dir(row.user).name
             for _, sha256 in files:
                 place = f"{drawer}/{sha256}"
@@ -360,12 +360,12 @@ class JobService:
         return list(self._rows)
 
     def forget(self, jobs: Sequence[str]) -> None:
-        """These jobs were never there. Only for those that are over."""
+        """Removes ended jobs without a trace."""
         for job in jobs:
             self.store.forget(job)
             self._drop(job)
             log.info("forgotten", extra={"job": job})
-        self.commit()  # a done job is not to be without its results after a crash, if that can be helped
+        self.commit()  # if possible, a done job keeps its results after a crash
         for job in jobs:
             self.spool.drop_job(job)
 
@@ -385,7 +385,7 @@ class JobService:
         return row
 
     def _still_answers(self, row: Row) -> bool:
-        """Whether a done job can be answered from the store."""
+        """Returns True if a done job can be answered from the store."""
         return row.state is JobState.DONE and all(
             self.spool.result_path(row.id, frame).is_file()
             for frame in range(row.first, row.last + 1)
@@ -421,7 +421,7 @@ class JobService:
         self._number += 1
         fresh = replace(row.fresh(self._number), priority=priority, used=time.time())
         self.store.add(fresh, prepared.canonical, prepared.names)
-        if not self.commit():  # before the results are gone
+        if not self.commit():  # before the results are deleted
             self.store.discard(row.id)
             raise SpoolFull(NOT_WRITTEN)
         self.spool.drop_job(row.id)
@@ -440,16 +440,16 @@ class JobService:
             self._execute(self.scheduler.expected(job, request.operation, request.settings.engine))
 
     def room_for(self, prepared: Prepared) -> int:
-        """Bytes that are still to come if this job is taken, those of jobs accepted before included."""
+        """Returns the bytes still to come if this job is accepted, including those of earlier jobs."""
         return self._wanted.room(prepared.sizes, prepared.there)
 
     def offered(self, operation: str, engine: str) -> None:
-        """A job for this engine is about to be submitted, unless there is no such engine."""
+        """Announces a job for this engine; ignored if there is no such engine."""
         if (operation, engine) in self.engines:
             self._execute(self.scheduler.offered(operation, engine))
 
     def missing(self, user: str, files: Sequence[FrameFile]) -> Standing:
-        """Which of these files are to come ahead of their job; none where there is no room for all of them."""
+        """Returns which of these files to upload early; none if not all of them fit."""
         sizes = {UserFile(user, file.sha256): file.size for file in files}
         there = {file for file, size in sizes.items() if self.spool.has(file, size)}
         try:
@@ -468,7 +468,7 @@ class JobService:
         user = prepared.user
         if (unfinished := self._rows.unfinished(user)) >= self.most_jobs:
             raise TooMany(
-                f"{user} has {unfinished} unfinished jobs; this daemon takes {self.most_jobs} of one user"
+                f"{user} has {unfinished} unfinished jobs; this daemon allows {self.most_jobs} per user"
             )
         self._wanted.require_agreement(prepared.sizes)
         self._wanted.require_room(prepared.sizes, prepared.there, self.keep_free)
@@ -505,14 +505,14 @@ class JobService:
                         self._wanted.drop(job)
                 case GaveUp(job, attempts):
                     died = cause or WorkerDied("the worker ended")
-                    text = f"tried {attempts} times; the last time {died.text}"
+                    text = f"tried {attempts} times; the last error: {died.text}"
                     self._fail(job, type(died)(text, died.hint))
                 case Start() | Prepare() | Interrupt():
                     self.orders.append(command)
         self._resume_requests()
 
     def _resume_requests(self) -> None:
-        """Who cancels and presses the button again means the second."""
+        """Restarts jobs that were cancelled and then submitted again."""
         for job in [job for job in self._wanted_again if self._rows[job].state.is_final]:
             prepared, priority = self._wanted_again.pop(job)
             if self._rows[job].state is JobState.CANCELLED:
@@ -522,8 +522,8 @@ class JobService:
                     self._begin_again(self._rows[job], prepared, priority)
                 except (
                     DaemonError
-                ) as error:  # the room was given to others meanwhile: it stays cancelled
-                    log.warning("not begun again: %s", error.text, extra={"job": job})
+                ) as error:  # the space was given to others meanwhile: it stays cancelled
+                    log.warning("not restarted: %s", error.text, extra={"job": job})
 
 
 def _unknown(job: str) -> UnknownJob:

@@ -1,7 +1,7 @@
-"""The job table: what was accepted, how it stands, which results it has. SQLite, one file, WAL.
+"""The job table: accepted jobs, their state and their results. SQLite, one file, WAL.
 
-Changes are gathered and written by `settle`, all of them or none, with one fsync for as many as there are: what it
-has returned True for survives kill -9 and a power cut. Used by the daemon's own thread only.
+Changes are collected and written by `commit`, all or none, with one fsync for all of them. They survive kill -9
+and a power cut once it has returned True. Used by the daemon's own thread only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One job as it is written down. The request itself is fetched by `Store.request`: it can be large."""
+    """One stored job. `Store.request` returns the request itself, which can be large."""
 
     id: str
     number: int
@@ -48,18 +48,18 @@ class Row:
     text: str = ""
     hint: str = ""
     used: float = 0.0
-    """When somebody last asked for it, in seconds since 1970."""
+    """Time of the last request for it, in seconds since 1970."""
     fetched: bool = False
-    """A client has said that every result is on its disk."""
+    """A client has confirmed that it saved every result."""
     results: dict[int, ResultFile] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
-        """Results that there will be."""
+        """Total number of results."""
         return self.last - self.first + 1
 
     def fresh(self, number: int) -> Row:
-        """The same job, to be run once more."""
+        """Returns the same job, reset for another run."""
         return replace(
             self,
             number=number,
@@ -75,7 +75,7 @@ class Row:
 
 
 class _Change(NamedTuple):
-    """One that is not written yet."""
+    """A change that is not written yet."""
 
     job: str
     statement: str
@@ -85,20 +85,20 @@ class _Change(NamedTuple):
 
 
 class Store:
-    """The table in the file `path`, made where it is missing.
+    """The table in the file `path`, which is created if missing.
 
-    Raises `RequestError` when it is in use, of another version, or cannot be read.
+    Raises `RequestError` if it is in use, of another version, or unreadable.
     """
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         self._changes: list[_Change] = []
         self._unsettled: set[str] = set()
-        """Jobs that they are about."""
+        """Jobs of the pending changes."""
         self._added: dict[str, tuple[bytes, Sequence[str]]] = {}
-        """Request and files of the jobs that are not in the table yet."""
+        """Request and files of jobs that are not in the table yet."""
         self.behind = False
-        """Whether changes wait for room on the disk. Until they are written nobody must be told of them."""
+        """True if changes wait for disk space. Clients must not be told of them before they are written."""
         try:
             self._prepare()
             found = schema.version(self._db)
@@ -117,19 +117,19 @@ class Store:
             raise _unusable(path, error) from error
 
     def _prepare(self) -> None:
-        # Two daemons on one spool would tear each other's files apart; the second is refused.
+        # Two daemons on one spool would destroy each other's files, so the second is refused.
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.execute("BEGIN IMMEDIATE")  # takes the lock, which is then never given back
+        self._db.execute("BEGIN IMMEDIATE")  # takes the lock and never releases it
         self._db.execute("COMMIT")
 
     def close(self) -> None:
         self._db.close()
 
     def rows(self) -> list[Row]:
-        """Every job with its results, in the order of submission."""
+        """Returns every job with its results, in the order of submission."""
         results: dict[str, dict[int, ResultFile]] = {}
         for job, frame, sha256, size in self._db.execute(
             "SELECT job, frame, sha256, size FROM results"
@@ -141,7 +141,7 @@ class Store:
         ]
 
     def add(self, row: Row, request: bytes, files: Sequence[str]) -> None:
-        """A new job with the hashes of its files, or one that is submitted again: its results are forgotten."""
+        """Adds a new job with the hashes of its files, or one submitted again, without its old results."""
         values = (
             *(row.id, row.number, row.user, row.priority, row.state.value, request),
             *(
@@ -162,7 +162,7 @@ class Store:
         self._added[row.id] = request, files
 
     def save(self, row: Row) -> None:
-        """How a job stands now; its results have a method of their own."""
+        """Stores the state of a job; its results have a separate method."""
         self._note(
             row.id,
             "UPDATE jobs SET state = ?, attempts = ?, warnings = ?, code = ?, text = ?, hint = ?, "
@@ -182,22 +182,22 @@ class Store:
         )
 
     def forget(self, job: str) -> None:
-        """The job, its results and its claim on its files."""
+        """Removes the job, its results and its claim on its files."""
         self._note(job, "DELETE FROM jobs WHERE id = ?", (job,))
 
     def discard(self, job: str) -> None:
-        """A job that was added since the last `settle` was not."""
+        """Drops a job that was added since the last `commit`."""
         del self._added[job]
         self._changes = [change for change in self._changes if change.job != job]
         self._unsettled.discard(job)
         self.behind = self.behind and bool(self._changes)
 
     def is_committed(self, job: str) -> bool:
-        """Whether everything about this job is on disk."""
+        """Returns True if everything about this job is on disk."""
         return job not in self._unsettled
 
     def commit(self) -> bool:
-        """Writes all changes in their order; whether they are on disk now. If not, the disk is full: call again."""
+        """Writes all changes in order. Returns True if they are on disk; otherwise the disk is full: call again."""
         if not self._changes:
             return True
         try:
@@ -209,7 +209,9 @@ class Store:
             if not _is_full(error):
                 raise
             if not self.behind:
-                log.error("the job table cannot be written: %s; nobody is told until it can", error)
+                log.error(
+                    "the job table cannot be written: %s; clients are told after it can", error
+                )
             self.behind = True
             return False
         if self.behind:
@@ -226,15 +228,16 @@ class Store:
     # -- questions ----------------------------------------------------------------------------------
 
     def claims(self) -> Iterator[tuple[str, str]]:
-        """(job, hash) for every file of every job, a job's files one after the other."""
+        """Yields (job, hash) for every file of every job, one job after the other."""
         yield from self._db.execute("SELECT job, sha256 FROM files ORDER BY job")
         for job, (_, files) in self._added.items():
             yield from ((job, name) for name in files)
 
     def files(self, state: JobState) -> Iterator[tuple[str, str, int]]:
-        """(job, hash, size) for every file of every job that is in this state on disk, a job's one after the other.
+        """Yields (job, hash, size) for every file of every job that is in this state on disk, one job after the
+        other.
 
-        Taken out of the requests by SQLite: as messages they would be checked all over again, field by field.
+        SQLite extracts them from the requests. Decoding them as messages would validate every field again.
         """
         yield from self._db.execute(
             "SELECT jobs.id, json_extract(file.value, '$.sha256'), json_extract(file.value, '$.size') "
@@ -243,7 +246,7 @@ class Store:
         )
 
     def request(self, job: str) -> bytes:
-        """The canonical request. Raises `KeyError`."""
+        """Returns the canonical request. Raises `KeyError`."""
         if job in self._added:
             return self._added[job][0]
         row = self._db.execute("SELECT request FROM jobs WHERE id = ?", (job,)).fetchone()
@@ -264,7 +267,7 @@ def _row(values: Sequence[Any], results: dict[str, dict[int, ResultFile]]) -> Ro
 
 
 def _is_full(error: sqlite3.OperationalError) -> bool:
-    """Whether the disk has no room or cannot be written; any other such error is a fault of ours."""
+    """Returns True if the disk is full or cannot be written; any other such error is a bug."""
     return any(words in str(error) for words in ("is full", "disk I/O error"))
 
 
@@ -272,7 +275,7 @@ def _unusable(path: Path, error: sqlite3.Error) -> RequestError:
     if isinstance(error, sqlite3.OperationalError) and _is_full(error):
         return RequestError(
             f"the job table {path} cannot be written: {error}",
-            "Free space on that disk and start the daemon again; nothing is lost.",
+            "Free space on that disk and restart the daemon; nothing is lost.",
         )
     if isinstance(error, sqlite3.OperationalError):
         return RequestError(

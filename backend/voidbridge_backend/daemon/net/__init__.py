@@ -1,1 +1,1 @@
-"""Sockets, sessions and keys: who is connected, and who may."""
+"""Sockets, sessions and keys: connected clients and their rights."""

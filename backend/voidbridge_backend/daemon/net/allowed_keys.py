@@ -1,7 +1,7 @@
-"""Who is let in, and as whom: the daemon's own key and the list of keys that it allows.
+"""The daemon's own key, and the list of client keys that it allows, with their users.
 
-The list is a file of lines `USER KEY` or `USER KEY admin`. It is looked at whenever somebody speaks, so that what
-is allowed or revoked there holds from the next message on, on open connections too.
+The list is a file of lines `USER KEY` or `USER KEY admin`. It is checked for every message, so a change applies
+from the next message on, on open connections too.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .endpoints import Endpoints
 log = logging.getLogger(__name__)
 
 FILE = "allowed"
-"""The list's name below the folder of keys."""
+"""Name of the list in the folder of keys."""
 USER = re.compile(r"[\w.@+-]{1,64}")
 MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose key somebody came with. `admin` sees, fetches and cancels everybody's jobs."""
+    """The user of a key. `admin` sees, fetches and cancels everybody's jobs."""
 
     user: str
     key: str
@@ -42,11 +42,11 @@ class Identity:
 
 
 OURSELVES = Identity("", "", admin=True)
-"""Whoever comes where no keys are asked for: it says itself which user it is."""
+"""Identity of a client on an address without keys: it names its user itself."""
 
 
 class AllowList:
-    """The list in the file `path`, as it is now."""
+    """The current list in the file `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -54,7 +54,7 @@ class AllowList:
         self._identities: dict[str, Identity] = {}
 
     def identity(self, key: str) -> Identity | None:
-        """Whose key this is; None for one that is not, or not any more, on the list."""
+        """Returns the user of this key; None for one that is not, or no longer, on the list."""
         self._look()
         return self._identities.get(key)
 
@@ -78,25 +78,25 @@ class AllowList:
         self._seen = seen
         try:
             self._identities = {identity.key: identity for identity in identities(self._path)}
-        except BadKey as error:  # nobody, rather than whoever was on a list that is not trusted now
+        except BadKey as error:  # nobody, rather than the users of a list that is no longer trusted
             self._identities = {}
-            log.error("nobody is let in: %s", error.text)
+            log.error("no key is allowed: %s", error.text)
         else:
             log.info("%d keys are allowed by %s", len(self._identities), self._path)
 
 
 @dataclass(frozen=True)
 class Auth:
-    """What a daemon needs to ask for keys."""
+    """The daemon's keys for authentication."""
 
     own: Pair
     allowed: AllowList
 
 
 def auth_of(addresses: Endpoints, folder: Path, required: bool) -> Auth | None:
-    """What stands at the daemon's door; None where only this machine can reach it and no keys are `required`.
+    """Returns the authentication; None if only this machine can reach the address and keys are not `required`.
 
-    Raises `BadKey` when it has no key for an address that others can reach.
+    Raises `BadKey` if there is no key for an address that other machines can reach.
     """
     if not (addresses.is_open or (required and addresses.control.startswith("tcp://"))):
         return None
@@ -106,19 +106,19 @@ def auth_of(addresses: Endpoints, folder: Path, required: bool) -> Auth | None:
         list(identities(folder / FILE))
     except BadKey as error:
         raise BadKey(
-            f"{addresses.control} is to be listened on with keys only, and {error.text}",
+            f"{addresses.control} needs keys, and {error.text}",
             f"{error.hint} Then allow each user's: voidbridge keys allow USER KEY. "
             "Without keys a daemon listens on 127.0.0.1 or ipc://PATH.",
         ) from error
     if not len(allowed):
-        log.warning("no key is allowed yet; do it with: voidbridge keys allow USER KEY")
+        log.warning("no key is allowed yet; add one with: voidbridge keys allow USER KEY")
     return Auth(own, allowed)
 
 
 def identities(path: Path) -> Iterator[Identity]:
-    """The keys of a list, each once; a list that is not there has none. Lines that are none are logged.
+    """Yields the keys of a list, each once; an absent list has none. Invalid lines are logged.
 
-    Raises `BadKey` when the file cannot be read, or others can write it.
+    Raises `BadKey` if the file cannot be read, or if others can write it.
     """
     seen: set[str] = set()
     for number, line in enumerate(_lines(path), 1):
@@ -127,15 +127,15 @@ def identities(path: Path) -> Iterator[Identity]:
             seen.add(entry.key)
             yield entry
         elif entry or line.split("#")[0].strip():
-            log.warning("%s, line %d is passed over: %s", path, number,
-                        "this key is there already" if entry else "it is not USER KEY")  # fmt: skip
+            log.warning("%s, line %d is skipped: %s", path, number,
+                        "duplicate key" if entry else "it is not USER KEY")  # fmt: skip
 
 
 def allow(path: Path, identity: Identity) -> None:
-    """Adds a key. Raises `BadKey` for a name that is none, and for a key that is on the list."""
+    """Adds a key. Raises `BadKey` if the name is invalid or the key is on the list."""
     if not USER.fullmatch(identity.user):
         raise BadKey(
-            f"{identity.user[:80]!r} is no name of a user",
+            f"{identity.user[:80]!r} is not a valid user name",
             "Use up to 64 letters, digits, dots, dashes, @ and +.",
         )
     for known in identities(path):
@@ -148,7 +148,7 @@ def allow(path: Path, identity: Identity) -> None:
 
 
 def revoke(path: Path, who: str) -> list[Identity]:
-    """Takes a key, or all keys of a user, off the list, and returns them. Raises `BadKey` when there is none."""
+    """Removes a key, or all keys of a user, and returns them. Raises `BadKey` if there is none."""
     gone, kept = [], []
     for line in _lines(path):
         entry = _entry(line)
@@ -158,7 +158,7 @@ def revoke(path: Path, who: str) -> list[Identity]:
             kept.append(line)
     if not gone:
         raise BadKey(
-            f"no key of {who[:80]!r} is allowed", "`voidbridge keys list` shows all that are."
+            f"no key of {who[:80]!r} is allowed", "`voidbridge keys list` shows all allowed keys."
         )
     _write(path, kept)
     return gone
@@ -187,7 +187,7 @@ def _lines(path: Path) -> list[str]:
     ):
         raise BadKey(
             f"other users of this machine can write the list of allowed keys {path}",
-            f"Look through it, then run: chown {os.geteuid()} {path}; chmod 600 {path}",
+            f"Check it, then run: chown {os.geteuid()} {path}; chmod 600 {path}",
         )
     if len(text) > MOST_BYTES:
         raise BadKey(f"the list of allowed keys {path} is longer than {MOST_BYTES} bytes")
@@ -195,7 +195,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    """As a whole: a daemon that looks meanwhile sees the old list or the new one."""
+    """Writes atomically: a daemon that reads meanwhile sees the old list or the new one."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary(path).unlink(missing_ok=True)

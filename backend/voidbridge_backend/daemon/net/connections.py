@@ -1,6 +1,6 @@
-"""Connections that are open, and which of them have to go: nobody holds one for nothing. Pure.
+"""Tracks open connections and picks idle or unauthenticated ones to close. Pure.
 
-libzmq ends a connection that does not finish its handshake. One that does and then says nothing it keeps for ever.
+libzmq closes a connection that does not finish its handshake, but keeps a silent one after it forever.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 HELLO_S = 30.0
-"""A connection on which nobody has introduced himself for so long goes."""
+"""Seconds after which a connection without a hello is closed."""
 SILENT_S = 90.0
-"""One of a client that says nothing more, where it should ping every two seconds. Its session has ended before."""
+"""Seconds of silence after which a client's connection is closed; it should ping every two. Its session ended
+before.
+"""
 UNAUTHENTICATED = 64
-"""Connections of one address on which nobody has introduced himself yet: the oldest make room for new ones."""
+"""Maximum unauthenticated connections of one address; the oldest make room for new ones."""
 
 
 class Descriptor(NamedTuple):
-    """Where a connection is. Another may have the same place later.
+    """The place of a connection, which another may take later.
 
-    A descriptor alone is not enough: what the two sockets tell of who comes and who goes is in order for each of
-    them only, so that the end of one's connection may be heard of behind the beginning of the other's.
+    A descriptor alone is not enough. Each of the two sockets reports its own connects and disconnects in order.
+    The end of one socket's connection may therefore arrive after the beginning of the other's.
     """
 
     bulk: bool
@@ -29,19 +31,19 @@ class Descriptor(NamedTuple):
 
 @dataclass
 class Connection:
-    """A connection."""
+    """One open connection."""
 
     place: Descriptor
     mark: int
-    """What tells it from that other."""
+    """Distinguishes it from a later connection at the same place."""
     address: str
     heard: float
-    """When it came, or when it last said something that a client says."""
+    """Time of its start, or of the last client message on it."""
     known: bool = False
 
 
 class Connections:
-    """At most `most` connections of strangers in all. Times are seconds of a monotonic clock."""
+    """At most `most` unauthenticated connections in all. Times are seconds of a monotonic clock."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -56,7 +58,7 @@ class Connections:
         return self._all.get(place)
 
     def opened(self, connection: Connection) -> list[Connection]:
-        """A connection is accepted. Which others have to go for it."""
+        """Notes an accepted connection. Returns the connections to close for it."""
         self.closed(connection.place)
         self._all[connection.place] = connection
         same = self._unauthenticated.setdefault(connection.address, {})
@@ -67,7 +69,7 @@ class Connections:
         return [self._leave(next(iter(crowd)))] if crowd else []
 
     def authenticated(self, place: Descriptor, now: float) -> None:
-        """A client that was let in said something."""
+        """Notes a message of an authenticated client."""
         if connection := self._all.get(place):
             connection.heard = now
             if not connection.known:
@@ -75,17 +77,17 @@ class Connections:
                 self._no_stranger(connection)
 
     def restart_deadlines(self, now: float) -> None:
-        """Nobody listened for a while: that nothing was heard says nothing."""
+        """Restarts all deadlines after a time without polling, when silence proves nothing."""
         for connection in self._all.values():
             connection.heard = now
 
     def closed(self, place: Descriptor) -> None:
-        """A connection is gone. Once more is harmless."""
+        """Notes a closed connection. Calling it again is harmless."""
         if place in self._all:
             self._leave(place)
 
     def overdue(self, now: float) -> list[Connection]:
-        """Connections that have been silent for too long."""
+        """Returns connections that have been silent for too long."""
         late = [
             connection.place
             for connection in self._all.values()

@@ -1,4 +1,4 @@
-"""Sockets of which somebody else in this process has the descriptor."""
+"""Access to sockets whose descriptor belongs to other code in this process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def borrowed(descriptor: int) -> Iterator[socket.socket]:
-    """The socket behind a descriptor that its owner may close at any moment.
+    """Yields the socket behind a descriptor that its owner may close at any moment.
 
-    Raises `OSError` when nothing is there any more, or what has the number now is no socket: the pipe to a worker,
-    say, which must not stay open because of us, or the worker would wait for orders for ever.
+    Raises `OSError` if it is closed, or if the number now belongs to something else. That may be the pipe to a
+    worker: if it stayed open here, the worker would wait for orders forever.
     """
     own = os.dup(descriptor)
     try:

@@ -1,4 +1,4 @@
-"""Where a daemon listens, and whether others than this machine can reach it there."""
+"""The daemon's addresses, and if other machines can reach them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HINT = "Write it as tcp://127.0.0.1:5577."
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the two sockets are bound, and how clients are told of the second."""
+    """The addresses of the two sockets, and the form in which clients learn the second."""
 
     control: str
     bulk: str
@@ -20,19 +20,19 @@ class Endpoints:
 
     @property
     def is_open(self) -> bool:
-        """Whether other machines can reach it."""
+        """True if other machines can reach it."""
         return keys.are_needed(self.control)
 
     @classmethod
     def of(cls, listen: str) -> Endpoints:
         """`tcp://HOST:PORT` has its bulk socket on the next port, `ipc://PATH` on PATH.bulk.
 
-        Raises `RequestError` for what is no address.
+        Raises `RequestError` if the address is invalid.
         """
         if listen.startswith("ipc://") and len(listen) > len("ipc://"):
             return cls(listen, f"{listen}.bulk", f"{listen}.bulk")
         if not listen.startswith("tcp://"):
-            raise RequestError(f"{listen!r} is no address to listen on", HINT)
+            raise RequestError(f"{listen!r} is not a valid address to listen on", HINT)
         host, _, port = listen.removeprefix("tcp://").rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65535:
             raise RequestError(f"{listen!r} has no host, or no port from 1 to 65534", HINT)

@@ -1,4 +1,4 @@
-"""How many lines of the log others can cause: a few a minute for each peer, the rest is counted. Pure."""
+"""Limits the log lines that one peer causes: a few per minute, the rest is counted. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 
 MINUTE_S = 60.0
 LINES = 30
-"""Of one peer."""
+"""Lines per minute of one peer."""
 PEERS = 32
-"""That have lines of their own; all further ones share those of one."""
+"""Maximum peers with separate limits; all further ones share one."""
 OTHERS = "others"
 
 
@@ -20,14 +20,14 @@ class LogLimit:
         self._asked: Counter[str] = Counter()
 
     def allows(self, who: str) -> bool:
-        """Whether a line about this peer may be written."""
+        """Returns True if a line about this peer may be written."""
         if who not in self._asked and len(self._asked) >= PEERS:
             who = OTHERS
         self._asked[who] += 1
         return self._asked[who] <= LINES
 
     def suppressed(self, now: float) -> list[tuple[str, int]]:
-        """Once a minute: for each peer that had more to say, how many lines were not written. Call it often."""
+        """Returns, once a minute, the number of suppressed lines of each peer that had more. Call it often."""
         if now - self._since < MINUTE_S:
             return []
         asked, self._asked, self._since = self._asked, Counter(), now

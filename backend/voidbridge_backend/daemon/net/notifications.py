@@ -14,15 +14,15 @@ from .router import PeerId, Router, Sent
 from .sessions import JobList, Session, Sessions
 
 STATUS_EVERY_S = 0.1
-"""A job's progress is told to its watchers so often at most; changes of state at once."""
+"""Minimum seconds between progress messages of a job; changes of state are sent at once."""
 LISTS_S = 0.01
-"""Seconds of a turn that go into lists; clients that wait for one take turns."""
+"""Maximum seconds per turn for lists; clients that wait for one take turns."""
 LIST_TURN = 20
-"""Jobs of one list between those of others."""
+"""Jobs of one list before the next list's turn."""
 
 
 class Notifications:
-    """Goes out after each turn in which everything was written down. `say` has a message sent."""
+    """Sends notifications after each turn whose changes are all on disk. `say` sends a message."""
 
     def __init__(
         self,
@@ -38,13 +38,13 @@ class Notifications:
         self._told: dict[str, float] = {}
         self._lists: deque[Session] = deque()
         self.is_behind = False
-        """Whether a list could go on at once: the turn was too short for it."""
+        """True if a list could continue at once, because the turn was too short for it."""
 
     def begin_list(self, session: Session) -> None:
-        """Tells this client of all jobs that it sees. Raises `TooMany` while it is told already."""
+        """Sends this client all jobs that it sees. Raises `TooMany` while an earlier list is on its way."""
         if session.job_list:
             raise TooMany(
-                "the list that this client asked for before is still on its way",
+                "the earlier list for this client is still on its way",
                 "Read that list to its end, then ask again.",
             )
         session.job_list = JobList(deque(self._job_service.jobs(session.sees)))
@@ -101,7 +101,7 @@ class Notifications:
         for job in self._job_service.changed_jobs(watched):
             status = self._job_service.status(job)
             if now - self._told.get(job, 0.0) < STATUS_EVERY_S and not _has_changed(status):
-                self._job_service.changed[job] = None  # another turn will be the time
+                self._job_service.changed[job] = None  # sent in a later turn
                 continue
             self._told[job] = now
             for session in watched[job]:

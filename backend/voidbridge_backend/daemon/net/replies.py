@@ -1,4 +1,4 @@
-"""What is said of a job waits until that is in the job table, on disk: one fsync for all that a turn changed."""
+"""Holds replies about a job until the job table is on disk: one fsync for all changes of a turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from voidbridge_protocol.messages import Message, Refused
 
 from .router import PeerId
 
-TABLE_FULL = SpoolFull("the daemon's disk is full: it cannot write down how its jobs stand")
+TABLE_FULL = SpoolFull("the daemon's disk is full: it cannot store the state of its jobs")
 
 
 class _Held(NamedTuple):
@@ -19,25 +19,25 @@ class _Held(NamedTuple):
     message: Message
     payload: Frame | None
     unsettled: bool
-    """Or it only follows what is."""
+    """True if it depends on uncommitted changes; False if it only follows such a reply."""
 
 
 class Replies:
-    """Everything that is said on the control socket passes through here: each client hears it in its order."""
+    """All messages on the control socket pass through here, so each client receives them in order."""
 
     def __init__(
         self,
         send: Callable[[PeerId, Message, Frame | None], None],
         is_settled: Callable[[str], bool],
     ) -> None:
-        """`is_settled` says whether everything about a job is on disk."""
+        """`is_settled` returns True if everything about a job is on disk."""
         self._send = send
         self._is_settled = is_settled
         self._held: list[_Held] = []
         self._waiting: set[PeerId] = set()
 
     def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
-        """At once when it can be: who asks about one job does not wait for the disk because of another."""
+        """Sends at once if possible: a question about one job does not wait for the disk because of another."""
         job = getattr(message, "job", "")
         unsettled = bool(job) and not self._is_settled(job)
         if unsettled or line in self._waiting:
@@ -47,7 +47,7 @@ class Replies:
             self._send(line, message, payload)
 
     def release(self, settled: bool) -> None:
-        """Says what was held; if it is not `settled`, each client that waits for the table hears why, once."""
+        """Sends held replies. Without `settled`, each waiting client gets the reason, once."""
         held, self._held = self._held, []
         self._waiting.clear()
         told: set[PeerId] = set()

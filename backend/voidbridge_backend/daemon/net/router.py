@@ -1,4 +1,4 @@
-"""The daemon's two sockets and who comes in through them: bound, guarded by keys, read and written.
+"""The daemon's two sockets: binds, authenticates, reads and writes.
 
 Knows nothing of jobs. Used on the daemon's own thread.
 """
@@ -37,47 +37,48 @@ from .unsent import USER_BYTES, UnsentBytes
 log = logging.getLogger(__name__)
 
 TURN = {False: 64, True: 8}
-"""Messages taken from control and bulk before the other has its turn: control is never behind more than 16 MiB."""
+"""Messages taken from control and bulk before the other's turn, so control never waits behind more than 16 MiB."""
 TURN_S = 0.02
 """Seconds of a turn that go into one socket's messages. libzmq takes one of each connection in turn."""
 STRIKES, MOST_STRUCK = 8, 4096
-"""Malformed messages after which a peer is not answered any more, and how many such are remembered."""
+"""Malformed messages after which a peer gets no answers, and the maximum number of such peers to remember."""
 TRACKED = 1024
 """Bytes of a frame from which on it is counted until it has left. Of smaller ones the queue's length is enough."""
 CONTROL_BYTES = 16 << 20
 """Bytes that may wait for one client on its control socket: two of the largest answers."""
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 LOOK_S, AWAY_S = 1.0, 5.0
-"""Silent connections are looked for so often. A daemon that did not for so long was stopped itself: what was said
-lies unread."""
+"""Seconds between checks for silent connections. If a check is later than AWAY_S, the daemon itself was
+suspended and messages are still unread.
+"""
 ZAP, DOMAIN = "inproc://zeromq.zap.01", b"voidbridge"
 KEY = "User-Id"
-"""The property of a message under which libzmq gives back what a knock was answered with: here the key."""
+"""The message property in which libzmq returns the user id of a ZAP answer: here the key."""
 
 
 class Sent(Enum):
-    """What became of a message."""
+    """The outcome of sending a message."""
 
     ON_ITS_WAY = "on its way"
     NO_ROOM = "no room"
-    """The client is slow; nothing was said."""
+    """The client is slow; the message was not sent."""
     NOBODY = "nobody"
     """The client is gone."""
 
 
 class PeerId(NamedTuple):
-    """A connection. The routing id alone is not enough: a peer may choose that of another socket's."""
+    """A connection. A routing id alone is not enough, because a peer may choose the id of another socket's."""
 
     bulk: bool
     route: bytes
 
 
 class Received(NamedTuple):
-    """What somebody said, and who that is."""
+    """A message and its sender."""
 
     line: PeerId
     peer: str
-    """Where it came from, for the log."""
+    """The sender's address, for the log."""
     place: Descriptor
     identity: Identity
     message: Message
@@ -85,7 +86,7 @@ class Received(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """What somebody said that is no message, or who may not speak."""
+    """An invalid message, or one from an unauthorized sender."""
 
     line: PeerId
     peer: str
@@ -93,13 +94,13 @@ class Malformed(NamedTuple):
 
 
 class Router:
-    """Both sockets. Without a guard whoever reaches them is let in."""
+    """Both sockets. Without `auth`, every peer that reaches them is accepted."""
 
     def __init__(self, addresses: Endpoints, auth: Auth | None, max_unauthenticated: int) -> None:
-        """Raises `RequestError` when an address is in use or cannot be had."""
+        """Raises `RequestError` if an address is in use or unavailable."""
         self._auth = auth
         self.announced = addresses.announced
-        """How clients are told of the bulk socket."""
+        """The bulk socket's address as clients learn it."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._strikes: dict[PeerId, int] = {}
         self._knocked: set[tuple[bytes, str]] = set()
@@ -109,7 +110,7 @@ class Router:
         self._unsent = UnsentBytes()
         self._users: dict[PeerId, str] = {}
         self._places: dict[PeerId, Descriptor] = {}
-        if auth:  # before the sockets: without it libzmq would let every key in
+        if auth:  # before the sockets: without it libzmq would accept every key
             self._knocks = self._context.socket(zmq.REP)
             self._knocks.linger = 0
             self._knocks.bind(ZAP)
@@ -125,7 +126,7 @@ class Router:
 
     def close(self) -> None:
         for end in self._sockets.values():
-            end.disable_monitor()  # else the context waits for ever
+            end.disable_monitor()  # otherwise the context waits forever
         self._context.destroy(linger=200)
 
     def register(self, poller: zmq.Poller) -> None:
@@ -134,7 +135,7 @@ class Router:
             poller.register(end, zmq.POLLIN)
 
     def receive(self) -> Iterator[Received | Malformed]:
-        """What was said on both sockets, a bounded number of messages."""
+        """Yields a bounded number of messages from both sockets."""
         self._answer_zap_requests()
         self._accept_connections()
         for bulk, end in self._sockets.items():
@@ -159,13 +160,13 @@ class Router:
                     yield Malformed(line, peer, error)
 
     def mark_authenticated(self, heard: Received) -> None:
-        """What was said is what a client says: it may stay."""
+        """Marks the connection of a valid message as authenticated."""
         self._connections.authenticated(heard.place, time.monotonic())
         if heard.line in self._users:
             self._places[heard.line] = heard.place
 
     def refusal(self, line: PeerId, peer: str, error: VoidbridgeError) -> Refused:
-        """What to answer; who says too much that is no message is not heard any more."""
+        """Returns the answer to an error. A peer with too many malformed messages is ignored from then on."""
         if isinstance(error, BadMessage):
             if len(self._strikes) > MOST_STRUCK:
                 self._strikes.clear()
@@ -174,10 +175,10 @@ class Router:
         return Refused(error.code, error.text, error.hint)
 
     def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> bool:
-        """Whether this client is still there, and may go on."""
+        """Returns True if this client is still there and may continue."""
         sent = self.try_send(line, message, payload)
-        # Control is absolute, and `query` has the whole truth: a slow client misses little. But nothing
-        # said on bulk is said twice: there the client has to begin anew.
+        # On control a lost message is harmless, because `query` returns the whole state. Nothing on bulk is
+        # repeated, so there the client has to reconnect.
         return sent is Sent.ON_ITS_WAY or (sent is Sent.NO_ROOM and not line.bulk)
 
     def try_send(self, line: PeerId, message: Message, payload: Frame | None = None) -> Sent:
@@ -221,11 +222,11 @@ class Router:
         return waiting, self._unsent.of_user(self._users.get(line, ""))
 
     def is_allowed(self, identity: Identity) -> bool:
-        """Whether somebody who came in may stay."""
+        """Returns True if an accepted client may stay."""
         return not self._auth or self._auth.allowed.identity(identity.key) == identity
 
     def log_peer(self, peer: str, text: str, level: int = logging.INFO, **fields: object) -> None:
-        """A line of the log that somebody outside causes; of one who causes many most are only counted."""
+        """Writes a log line that an outside peer causes; after too many, lines are only counted."""
         if self._ration.allows(peer):
             log.log(level, "%s", text, extra={**fields, "peer": peer})
 
@@ -267,7 +268,7 @@ class Router:
                 address = str(end.getpeername()[0]) if end.family != socket.AF_UNIX else ""
                 mark = os.fstat(end.fileno()).st_ino
         except OSError:
-            return  # gone already; on Windows a connection is no descriptor, and stays
+            return  # already closed; on Windows a connection is no descriptor, and stays
         for connection in self._connections.opened(
             Connection(place, mark, address, time.monotonic())
         ):
@@ -279,16 +280,16 @@ class Router:
     # -- who is let in ------------------------------------------------------------------------------
 
     def _identity(self, frame: zmq.Frame) -> Identity:
-        """Whose key this message came with. Raises `UnknownKey` for one that was allowed once."""
+        """Returns the user of this message's key. Raises `UnknownKey` if the key was revoked."""
         if not self._auth:
             return OURSELVES
         identity = self._auth.allowed.identity(str(frame.get(KEY)))
         if identity is None:
-            raise UnknownKey("the key of this client is not allowed any more")
+            raise UnknownKey("the key of this client is no longer allowed")
         return identity
 
     def _answer_zap_requests(self) -> None:
-        """ZAP (RFC 27): libzmq asks here about everybody who came through the CURVE handshake."""
+        """Answers ZAP requests (RFC 27): libzmq asks about every peer after the CURVE handshake."""
         while self._auth:
             try:
                 version, number, _, address, _, mechanism, *credentials = (
@@ -307,13 +308,13 @@ class Router:
             self._knocks.send_multipart([version, number, *answer])
 
     def _log_refused_key(self, address: bytes, key: str) -> None:
-        """Each stranger once."""
+        """Logs each refused key once."""
         if (address, key) not in self._knocked:
             if len(self._knocked) >= MOST_STRUCK:
                 self._knocked.clear()
             self._knocked.add((address, key))
             peer = address.decode("ascii", "replace")
-            self.log_peer(peer, f"not let in: the key {key}", logging.WARNING)
+            self.log_peer(peer, f"refused the key {key}", logging.WARNING)
 
     # -- binding ------------------------------------------------------------------------------------
 
@@ -321,7 +322,7 @@ class Router:
         router = self._context.socket(zmq.ROUTER)
         router.linger = 0
         router.ipv6 = "[" in address
-        router.router_mandatory = True  # else what does not fit is dropped in silence
+        router.router_mandatory = True  # otherwise a message without space is dropped silently
         router.maxmsgsize = max(largest, MAX_HEADER) + keys.ADDED
         router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
         router.handshake_ivl = 5000
@@ -345,16 +346,16 @@ class Router:
 
 
 def _disconnect(connection: Connection) -> None:
-    """Ends a connection of libzmq's: it finds that out itself, and closes it."""
+    """Shuts a connection down; libzmq notices and closes it."""
     with suppress(OSError), borrowed(connection.place.descriptor) as end:
         if (
             os.fstat(end.fileno()).st_ino == connection.mark
-        ):  # else the descriptor is another's by now
+        ):  # otherwise the descriptor already belongs to another connection
             end.shutdown(socket.SHUT_RDWR)
 
 
 def _address(frame: zmq.Frame) -> str:
-    """Where a message came from; a Unix socket has no address."""
+    """Returns a message's source address; a Unix socket has none."""
     try:
         return str(frame.get("Peer-Address"))
     except zmq.ZMQError:
@@ -362,9 +363,9 @@ def _address(frame: zmq.Frame) -> str:
 
 
 def _enable_keepalive(router: zmq.Socket[bytes]) -> None:
-    """A machine that lost its power says no goodbye: its connections would be held for ever.
+    """Enables TCP keepalive: a machine without power closes no connection, so it would stay forever.
 
-    The system's own probes, not those of ZMTP, which fail behind a long frame.
+    It uses the system's own probes, because ZMTP's fail behind a long frame.
     """
     router.tcp_keepalive = 1
     router.tcp_keepalive_idle, router.tcp_keepalive_intvl, router.tcp_keepalive_cnt = 30, 10, 3
@@ -372,11 +373,11 @@ def _enable_keepalive(router: zmq.Socket[bytes]) -> None:
 
 
 def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:
-    """A Unix socket that only its user can open, from its first moment on, in a folder of the same kind."""
+    """Binds a Unix socket that only its user can open, from the first moment, in an equally private folder."""
     if str(path).startswith("@"):
         raise RequestError(
-            "an abstract Unix socket has no rights: every user of the machine could open it",
-            "Name a path, as ipc:///run/user/1000/voidbridge/ctl.",
+            "an abstract Unix socket has no permissions: every user of the machine could open it",
+            "Use a path, as ipc:///run/user/1000/voidbridge/ctl.",
         )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -388,8 +389,8 @@ def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:
     if folder.st_uid != os.geteuid() or stat.S_IMODE(folder.st_mode) & 0o077:
         raise RequestError(
             f"{path.parent} can be entered by other users of this machine, and a daemon without keys "
-            "lets in whoever reaches its socket",
-            f"Run: chmod 700 {path.parent}, or choose a folder of your own.",
+            "accepts every client that reaches its socket",
+            f"Run: chmod 700 {path.parent}, or choose a private folder.",
         )
     if _is_served(path):
         raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take it from its daemon
@@ -401,6 +402,6 @@ def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:
 
 
 def _is_served(path: Path) -> bool:
-    """Whether somebody listens on this Unix socket; one that a killed daemon left is nobody's."""
+    """Returns True if a daemon listens on this Unix socket, rather than a killed one having left it."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0

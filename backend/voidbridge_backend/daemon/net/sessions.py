@@ -1,4 +1,4 @@
-"""Who is connected: which lines of the two sockets belong to which client, and what it watches."""
+"""Maps clients to their connections on the two sockets, and to the jobs that they watch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .router import PeerId
 
 @dataclass
 class JobList:
-    """A list of jobs on its way to a client: what is still to be told, in one flat queue."""
+    """A list of jobs on its way to a client: the remaining jobs, in one flat queue."""
 
     jobs: deque[str]
     told: int = 0
@@ -24,25 +24,25 @@ class JobList:
 
 @dataclass
 class Session:
-    """One client, over however many connections."""
+    """One client, over all its connections."""
 
     user: str
-    """Whom its jobs belong to."""
+    """Owner of its jobs."""
     identity: Identity
     control: PeerId
     heard: float
-    """When it last said something, in seconds of a monotonic clock."""
+    """Time of its last message, in seconds of a monotonic clock."""
     bulk: PeerId | None = None
     spent: int = 0
     """Payload bytes on their way to the disk: never above the window."""
     handed: int = 0
-    """Files that it handed over and has heard nothing of."""
+    """Number of unanswered imports."""
     gets: deque[Get] = field(default_factory=deque)
     """Pieces of results that it asked for and for which there is no room yet."""
     reading: int = 0
     """Bytes of results that are being read for it."""
     watching: set[str] = field(default_factory=set)
-    """Jobs whose news this client wants."""
+    """Jobs that this client watches."""
     receiving: set[UserFile] = field(default_factory=set)
     """Files that this client is sending."""
     offered: dict[UserFile, int] = field(default_factory=dict)
@@ -50,16 +50,16 @@ class Session:
     is_submitting: bool = False
     """A request of this client is being read, or waits for room."""
     job_list: JobList | None = None
-    """The list that this client asked for and has not heard all of. One at a time."""
+    """The list that this client requested and has not fully received. One at a time."""
 
     @property
     def sees(self) -> str | None:
-        """Whose jobs there are for this client; None: everybody's."""
+        """The user whose jobs this client sees; None: all."""
         return None if self.identity.admin else self.user
 
 
 class Sessions:
-    """Every client by the name it drew for itself, and by the lines of its sockets."""
+    """Every client by its session id and by its connections."""
 
     def __init__(self, most: int) -> None:
         """`most` clients of one user at once."""
@@ -70,9 +70,9 @@ class Sessions:
     def hello(
         self, name: str, user: str, identity: Identity, line: PeerId, now: float
     ) -> set[UserFile]:
-        """A client introduces itself, perhaps once more, on new sockets. Returns as `gone` does.
+        """Registers a client, possibly again on new sockets. Returns the same as `disconnected`.
 
-        Raises `TooMany`, and `UnknownSession` for the name of a session that was begun with another key.
+        Raises `TooMany`, and `UnknownSession` if the session was begun with another key.
         """
         left: set[UserFile] = set()
         if old := self._named.get(name):
@@ -81,7 +81,7 @@ class Sessions:
             left = self.disconnected(old.control)
         if self.is_full(user):
             raise TooMany(
-                f"{self._most} clients of {user} are connected; this daemon takes no more"
+                f"{self._most} clients of {user} are connected; this daemon allows no more"
             )
         self._named[name] = Session(user, identity, line, now)
         self._lines[line] = name
@@ -91,11 +91,11 @@ class Sessions:
         return len(self.of_user(user)) >= self._most
 
     def of_user(self, user: str) -> list[PeerId]:
-        """The control lines of a user's clients, of which some may have hung up."""
+        """Returns the control connections of a user's clients, some of which may be closed."""
         return [session.control for session in self._named.values() if session.user == user]
 
     def join_bulk(self, name: str, line: PeerId, identity: Identity) -> Session:
-        """The bulk socket of a client that said hello before. Raises `UnknownSession`."""
+        """Registers the bulk connection of a known client. Raises `UnknownSession`."""
         session = self._named.get(name)
         if session is None or session.identity != identity or not line.bulk:
             raise UnknownSession("the daemon does not know this session")
@@ -107,7 +107,7 @@ class Sessions:
         return session
 
     def of(self, line: PeerId, identity: Identity, now: float) -> Session:
-        """Who speaks here. Raises `UnknownSession`."""
+        """Returns the client of this connection. Raises `UnknownSession`."""
         session = self._named.get(self._lines.get(line, ""))
         if session is None or session.identity != identity:
             raise UnknownSession("the daemon does not know this connection")
@@ -115,7 +115,7 @@ class Sessions:
         return session
 
     def expired(self, since: float, may_stay: Callable[[Identity], bool]) -> list[PeerId]:
-        """The control lines of clients that have said nothing since then, or may not stay."""
+        """Returns the control connections of clients that are silent since then, or may not stay."""
         return [
             session.control
             for session in self._named.values()
@@ -123,14 +123,14 @@ class Sessions:
         ]
 
     def __len__(self) -> int:
-        """Clients that are here."""
+        """Number of connected clients."""
         return len(self._named)
 
     def watching(self, job: str) -> list[Session]:
         return [session for session in self._named.values() if job in session.watching]
 
     def watched(self) -> dict[str, list[Session]]:
-        """Every job that somebody watches, with who does."""
+        """Returns every watched job with its watchers."""
         found: dict[str, list[Session]] = {}
         for session in self._named.values():
             for job in session.watching:
@@ -145,7 +145,7 @@ class Sessions:
         return [session.control, *((session.bulk,) if session.bulk else ())]
 
     def disconnected(self, line: PeerId) -> set[UserFile]:
-        """The client behind this line has left. Returns the files that nobody sends any more."""
+        """Removes a client by its connection. Returns the files that nobody sends any more."""
         name = self._lines.pop(line, None)
         session = self._named.get(name) if name else None
         if session is None or name is None:

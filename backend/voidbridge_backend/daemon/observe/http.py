@@ -1,7 +1,7 @@
-"""An HTTP port for machines that watch: is the daemon alive, is it ready, what does it count.
+"""An HTTP port for monitoring: liveness, readiness and metrics.
 
-On 127.0.0.1 only, and off unless a port is set. It knows what the daemon's own thread last told it, so a daemon
-whose thread hangs is not alive, though this port answers. It names no job, no user and no file.
+It listens on 127.0.0.1 only, and only if a port is set. It serves the last report of the daemon's own thread,
+so a hung daemon counts as dead even though this port answers. It names no job, no user and no file.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from voidbridge_protocol.errors import RequestError
 from .metrics import STATES, Metrics
 
 ALIVE_S = 10.0
-"""The daemon's thread tells how it does every second; after so long without it hangs."""
+"""The daemon's thread reports every second; after this many seconds without a report it hangs."""
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
-"""A page in somebody's browser that made its own name point here says another."""
+"""A web page that points its own host name here sends another one."""
 
 
 class HttpServer:
-    """Serves until it is closed. Raises `RequestError` when the port is taken."""
+    """Serves until it is closed. Raises `RequestError` if the port is taken."""
 
     def __init__(self, port: int, software: str) -> None:
         self._latest: tuple[float, Metrics] | None = None
@@ -63,17 +63,17 @@ class HttpServer:
         self._server.server_close()
 
     def publish(self, metrics: Metrics) -> None:
-        """From the daemon's own thread."""
+        """Called from the daemon's own thread."""
         self._latest = time.monotonic(), metrics
 
     @property
     def alive(self) -> bool:
-        """Whether the daemon's thread does its work."""
+        """True if the daemon's thread is working."""
         return self._latest is not None and time.monotonic() - self._latest[0] < ALIVE_S
 
     @property
     def latest(self) -> Metrics | None:
-        """What it told last."""
+        """The last report."""
         return self._latest[1] if self._latest else None
 
 
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         monitor = self.server.monitor
         host = self.headers.get("Host", "127.0.0.1").rsplit(":", 1)[0]
         if host not in HOSTS:
-            self._say(403, {"error": "this port is for its own machine"})
+            self._say(403, {"error": "this port serves the local machine only"})
         elif self.path == "/health/live":
             self._say(200 if monitor.alive else 503, {"alive": monitor.alive})
         elif self.path == "/health/ready":
@@ -120,11 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """A probe every few seconds is no news."""
+        """Suppresses request logs, because probes come every few seconds."""
 
 
 class _PrometheusCollector(Collector):
-    """What Prometheus is told, made anew from the latest vitals at each question."""
+    """Builds the metrics for Prometheus from the latest report on each request."""
 
     def __init__(self, monitor: HttpServer, software: str) -> None:
         self._monitor = monitor
@@ -139,7 +139,7 @@ class _PrometheusCollector(Collector):
         health = metrics.health
         yield _gauge("ready", "1 while a job would be run", self._monitor.alive and health.ready)
         yield _gauge("disk_free_bytes", "Free on the disk of the spool", health.free)
-        yield _gauge("spool_bytes", "In the spool, when it was last gone through", metrics.spool)
+        yield _gauge("spool_bytes", "Bytes in the spool at the last scan", metrics.spool)
         yield _gauge("clients", "Connected now", metrics.clients)
         yield _counter("spool_deleted_bytes", "Deleted from the spool", metrics.deleted)
         yield _counter("worker_starts", "Worker processes started", metrics.starts)
@@ -148,7 +148,7 @@ class _PrometheusCollector(Collector):
             jobs.add_metric([state], count)
         yield jobs
         ended = CounterMetricFamily(
-            "voidbridge_jobs_ended", "Jobs that came to an end", labels=["state", "code"]
+            "voidbridge_jobs_ended", "Jobs that ended", labels=["state", "code"]
         )
         for (state, code), count in metrics.ended.items():
             ended.add_metric([state, code], count)
@@ -162,7 +162,7 @@ def _devices(metrics: Metrics) -> Iterator[Any]:
     )
     silence = GaugeMetricFamily(
         "voidbridge_device_silence_seconds",
-        "Since the last step of the engine, while it has something to do",
+        "Seconds since the last step of the engine, while it has work",
         labels=["device"],
     )
     for device in metrics.health.devices:

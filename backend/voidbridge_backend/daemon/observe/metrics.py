@@ -1,4 +1,4 @@
-"""How the daemon does, in one value: what `health` answers, and what its HTTP port tells."""
+"""The daemon's state as one value, for `health` messages and the HTTP port."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from voidbridge_protocol.errors import NoDevice, VoidbridgeError
 from voidbridge_protocol.messages import Device, Health
 
 STATES = ("starting", "ready", "busy", "stalled", "resting", "quarantined")
-"""What a device can be."""
+"""The states of a device."""
 USABLE = frozenset({"ready", "busy"})
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Everything that is counted, at one moment."""
+    """All counters at one moment."""
 
     health: Health
     jobs: Mapping[str, int]
-    """Jobs in the table by their state."""
+    """Jobs in the table by state."""
     ended: Mapping[tuple[str, str], int]
-    """Jobs that came to an end since the start, by state and code of the error."""
+    """Jobs ended since the start, by state and error code."""
     spool: int
-    """Bytes in the spool, when it was last gone through."""
+    """Bytes in the spool at the last scan."""
     deleted: int
-    """Bytes that were deleted from it since the start."""
+    """Bytes deleted from it since the start."""
     starts: int
-    """Workers that were started since the start of the daemon."""
+    """Workers started since the daemon's start."""
     clients: int
 
 
@@ -39,7 +39,7 @@ def health(
     running: int,
     free: int,
 ) -> Health:
-    """Ready is a daemon that would run a job: it has a device that works, and nothing stands in the way."""
+    """A daemon is ready if it would run a job: it has a working device, and no obstacle."""
     if obstacle is None and not any(post.state in USABLE for post in posts):
         states = ", ".join(f"{post.device} is {post.state}" for post in posts)
         obstacle = NoDevice(f"no device is ready: {states}", "A worker takes seconds to start.")

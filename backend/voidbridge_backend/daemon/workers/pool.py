@@ -1,4 +1,4 @@
-"""The workers and their jobs: what the ledger orders goes to a worker, what a worker says goes into the ledger."""
+"""Connects workers and jobs: orders of the job service go to workers, their events to the job service."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .watchdog import Timeouts
 log = logging.getLogger(__name__)
 
 STOP_S = 10.0
-"""Workers that were asked to stop and go on for so long are killed."""
+"""Seconds after which a worker that was asked to stop is killed."""
 
 
 class WorkerPool:
-    """A worker for each device. `tell` has something done on the daemon's own thread, from any other."""
+    """One worker per device. `tell` runs a function on the daemon's own thread, from any other."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class WorkerPool:
 
     @property
     def busy(self) -> bool:
-        """Whether any job runs."""
+        """True if any job runs."""
         return bool(self._job_on)
 
     @property
     def starts(self) -> int:
-        """Workers that were ever started."""
+        """Number of workers ever started."""
         return self._supervisor.starts
 
     def device_statuses(self, now: float) -> list[DeviceStatus]:
@@ -67,7 +67,7 @@ class WorkerPool:
         )
 
     def execute(self) -> None:
-        """Carries out what the ledger has ordered since the last time."""
+        """Executes the orders of the job service since the last call."""
         orders, self._job_service.orders = self._job_service.orders, []
         for order in orders:
             match order:
@@ -79,22 +79,22 @@ class WorkerPool:
                     self._supervisor.interrupt(device, job, time.monotonic())
 
     def reset_quarantine(self) -> None:
-        """Tries every device again at once, those in quarantine too."""
+        """Tries every device again at once, including quarantined ones."""
         self._supervisor.reset_quarantine()
 
     def ask_to_stop(self, now: float) -> None:
-        """All jobs are to stop at their next step; those that did go back to the queue."""
+        """Asks all jobs to stop at their next step; stopped ones go back to the queue."""
         if self._asked_at is None:
             self._asked_at = now
             self._supervisor.ask_to_stop()
 
     def has_stopped(self, now: float) -> bool:
-        """Whether all workers have ended that were asked to, or will never."""
+        """Returns True once all workers asked to stop have ended, or never will."""
         asked = self._asked_at if self._asked_at is not None else now
         return not self._supervisor.pids() or now - asked > STOP_S
 
     def stop(self) -> None:
-        """Ends whatever worker is left."""
+        """Ends all remaining workers."""
         patience, self._asked_at = (STOP_S if self._asked_at is None else 0.0), 0.0
         self._supervisor.stop(patience)
 
@@ -111,7 +111,7 @@ class WorkerPool:
         self._job_on[device] = job
         log.info("started", extra={"job": job, "device": device})
         for post in self.device_statuses(time.monotonic()):
-            # One that loads the engine already has said so when the job was not yet its.
+            # A worker that already loads the engine reported that before it got the job.
             if post.device == device and post.stage:
                 self._job_service.progress(job, post.stage, 0, 0, -1.0)
         order = {

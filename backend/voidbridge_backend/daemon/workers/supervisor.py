@@ -1,7 +1,7 @@
-"""The worker processes, one a device: started, spoken to, watched, and started again when they die.
+"""The worker processes, one per device: starts, commands, watches and restarts them.
 
-Decides nothing about jobs, and what `health` decides about workers it carries out. What workers say is handed to
-`notify`, from threads of this module.
+It decides nothing about jobs, and carries out the decisions of `watchdog` about workers. Workers' events are
+passed to `notify`, from threads of this module.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from .watchdog import IDLE, STARTING, DeviceHealth, Heartbeat, Timeouts
 log = logging.getLogger(__name__)
 
 ASKED_TO_STOP_S = 5.0
-"""A worker that was told to stop and goes on for so long is killed."""
+"""Seconds after which a worker that was told to stop is killed."""
 AWAY_S = 5.0
-"""A daemon that did not look for so long was stopped itself: the silence of a worker says nothing then."""
+"""If the daemon did not poll for this many seconds, it was suspended, and a worker's silence proves nothing."""
 
 
 @dataclass(frozen=True)
 class WorkerEvent:
-    """A worker said something: `what["event"]` names it."""
+    """An event of a worker; `what["event"]` names it."""
 
     device: str
     what: dict[str, Any]
@@ -40,7 +40,7 @@ class WorkerEvent:
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """The worker of a device is gone."""
+    """The worker of a device has ended."""
 
     device: str
     code: int
@@ -48,17 +48,17 @@ class WorkerExit:
 
 @dataclass(frozen=True)
 class DeviceStatus:
-    """A device as others may see it."""
+    """A device's state, for display."""
 
     device: str
     state: str
     """`starting`, `ready`, `busy`, `stalled`, `resting` between two starts, or `quarantined`."""
     stage: str
-    """Of a busy or stalled one: what its engine does."""
+    """The engine's stage, for a busy or stalled device."""
     silence: float
-    """Of a busy, stalled or starting one: seconds since it was last heard of."""
+    """Seconds since the last sign of life, for a busy, stalled or starting device."""
     why: str
-    """Of one in quarantine."""
+    """The reason of a quarantine."""
 
 
 @dataclass
@@ -69,21 +69,21 @@ class _Worker:
     deadline: float | None = None
     told_to_go: bool = False
     prepared: set[tuple[str, str]] = field(default_factory=set)
-    """Engines that it was told to load before it had a job for them."""
+    """Engines that it was told to load before their first job."""
     cause: VoidbridgeError | None = None
-    """What ended it, where we know better than its exit code."""
+    """The reason of its end, if known better than by its exit code."""
 
 
 @dataclass
 class Supervisor:
-    """Workers for `devices`; `setup` is the first thing that each of them is told."""
+    """Workers for `devices`; `setup` is the first message to each of them."""
 
     devices: Sequence[str]
     setup: Mapping[str, Any]
     notify: Callable[[WorkerEvent | WorkerExit], None]
     patience: Timeouts = field(default_factory=Timeouts)
     starts: int = 0
-    """Workers that were ever started."""
+    """Number of workers ever started."""
     _workers: dict[str, _Worker] = field(default_factory=dict)
     _standing: dict[str, DeviceHealth] = field(default_factory=dict)
     _stopping: bool = False
@@ -93,7 +93,7 @@ class Supervisor:
         self._standing = {device: DeviceHealth() for device in self.devices}
 
     def tick(self, now: float) -> None:
-        """Starts what should run and does not, kills what should have stopped or hangs. Call it often."""
+        """Starts missing workers, kills those that hang or should have stopped. Call it often."""
         was_away, self._ticked = now - self._ticked > AWAY_S, now
         for device in self.devices:
             worker = self._workers.get(device)
@@ -119,7 +119,7 @@ class Supervisor:
             worker.process.kill()
 
     def received(self, device: str, what: Mapping[str, Any], now: float) -> None:
-        """Call it for each `Said`: these are the signs of life."""
+        """Call it for each `WorkerEvent`: these are the signs of life."""
         worker = self._workers.get(device)
         if worker is None:
             return
@@ -139,37 +139,37 @@ class Supervisor:
     def run(self, device: str, job: str, order: Mapping[str, Any], now: float) -> None:
         if worker := self._workers.get(device):
             worker.job = job
-            if worker.pulse.stage == IDLE:  # else it loads the engine, which takes its time
+            if worker.pulse.stage == IDLE:  # otherwise it loads the engine, which takes time
                 worker.pulse.step(now, "beginning")
             self._tell(device, {"do": "run", "job": job, **order})
 
     def prepare(self, device: str, operation: str, engine: str) -> None:
-        """The worker loads this engine, whose first job is on its way. Once is enough."""
+        """Lets the worker load this engine for an announced job. Once is enough."""
         worker = self._workers.get(device)
         if worker and (operation, engine) not in worker.prepared:
             worker.prepared.add((operation, engine))
             self._tell(device, {"do": "prepare", "operation": operation, "engine": engine})
 
     def interrupt(self, device: str, job: str, now: float) -> None:
-        """Asks the worker to let go of its job; it is killed if it does not."""
+        """Asks the worker to stop its job, and kills it if it does not."""
         if worker := self._workers.get(device):
             worker.deadline = now + ASKED_TO_STOP_S
             self._tell(device, {"do": "cancel", "job": job})
 
     def release(self, device: str, now: float) -> None:
-        """The worker ended its job by itself: nothing to kill it for."""
+        """The worker ended its job by itself, so it is not killed."""
         if worker := self._workers.get(device):
             worker.deadline, worker.job = None, ""
             worker.pulse.step(now, IDLE)
         self._standing[device].ended_well()
 
     def exited(self, device: str, code: int, now: float) -> VoidbridgeError:
-        """Call it for each `Died`. What it died of."""
+        """Call it for each `WorkerExit`. Returns the reason."""
         worker = self._workers.pop(device, None)
         if worker is None:
             return WorkerDied(f"the worker ended with code {code}")
         if worker.process.stdin:
-            with suppress(OSError):  # what it had not read goes nowhere
+            with suppress(OSError):  # its unread input is discarded
                 worker.process.stdin.close()
         cause = worker.cause or WorkerDied(f"the worker ended {_how(code)}{_when(worker)}")
         standing = self._standing[device]
@@ -188,7 +188,7 @@ class Supervisor:
             standing.reset_quarantine()
 
     def device_statuses(self, now: float) -> list[DeviceStatus]:
-        """Every device and how it does."""
+        """Returns every device and its state."""
         return [self._post(device, now) for device in self.devices]
 
     def _post(self, device: str, now: float) -> DeviceStatus:
@@ -207,7 +207,7 @@ class Supervisor:
         return {device: worker.process.pid for device, worker in self._workers.items()}
 
     def ask_to_stop(self) -> None:
-        """All workers are to end at their next step, and none is started any more."""
+        """Asks all workers to end at their next step, and starts none any more."""
         self._stopping = True
         for worker in self._workers.values():
             if worker.process.stdin:
@@ -215,7 +215,7 @@ class Supervisor:
                     worker.process.stdin.close()
 
     def stop(self, patience_s: float) -> None:
-        """Ends all workers: at their next step, or after `patience_s` at once."""
+        """Ends all workers: at their next step, or by force after `patience_s`."""
         self.ask_to_stop()
         until = time.monotonic() + patience_s
         for device, worker in self._workers.items():
@@ -243,7 +243,7 @@ class Supervisor:
     def _tell(self, device: str, what: Mapping[str, Any]) -> None:
         worker = self._workers.get(device)
         if worker is None or worker.process.stdin is None:
-            return  # it died a moment ago: `Died` is on its way
+            return  # it died a moment ago: `WorkerExit` follows
         try:
             worker.process.stdin.write(json.dumps(what).encode() + b"\n")
             worker.process.stdin.flush()
@@ -257,13 +257,13 @@ class Supervisor:
                 try:
                     what = json.loads(line)
                 except ValueError:
-                    continue  # half a line of a worker that was killed while it spoke
+                    continue  # a partial line of a killed worker
                 self.notify(WorkerEvent(device, what))
         self.notify(WorkerExit(device, process.wait()))
 
 
 def _how(code: int) -> str:
-    """An exit code in words: a negative one is a signal."""
+    """Describes an exit code; a negative one is a signal."""
     if code >= 0:
         return f"with code {code}"
     try:

@@ -1,9 +1,9 @@
-"""Whether a worker is well and whether its device is: what to wait for, when to start again, when to give up.
+"""Judges the health of a worker and of its device: timeouts, restarts, quarantine.
 
-Pure: seconds of a monotonic clock come in, verdicts come out; `supervisor` starts and kills.
+Pure: seconds of a monotonic clock in, decisions out; `supervisor` starts and kills.
 
-A worker shows that it lives by what its engine does, never by a thread that has nothing else to do: a process whose
-engine hangs answers every question and finishes nothing.
+Only an engine's progress proves that a worker lives, never an idle thread. A process with a hung engine answers
+every question and finishes nothing.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from dataclasses import dataclass, field
 from statistics import median
 
 BACKOFF_S = (0.2, 1.0, 5.0, 15.0, 60.0)
-"""Pauses before a worker that died is started again; a job that ends well forgives all earlier deaths."""
+"""Pauses in seconds before a dead worker is restarted; a successful job clears all earlier deaths."""
 STRIKES, STRIKES_S = 3, 600.0
-"""A device that fails so often within so many seconds is in quarantine."""
+"""A device that fails STRIKES times within STRIKES_S seconds is quarantined."""
 PROBE_S = 300.0
-"""In quarantine it is tried again so often."""
+"""Seconds between attempts during a quarantine."""
 
 STARTING, IDLE = "starting", ""
 LOADING = frozenset({"loading the engine", "loading the model", "reading the prompt"})
 """Stages that read gigabytes, without a step in between."""
 COMPILING = "compiling "
-"""How the names of stages begin that compile: minutes, without a step in between."""
+"""Name prefix of stages that compile: minutes, without a step in between."""
 
 PACE = 3
-"""Steps of one stage from which on its pace is known."""
+"""Number of steps of a stage after which its pace is known."""
 RECENT = 64
-"""Steps that its pace is taken from."""
+"""Number of recent steps for the median."""
 SLOW = 5.0
-"""A step that takes so many times the median is none any more."""
+"""A step longer than this multiple of the median counts as hung."""
 HEARTBEAT_S = 5.0
-"""A healthy engine takes a step so often, or once in its median step where that is longer."""
+"""A healthy engine takes a step this often in seconds, or once per median step if that is longer."""
 MISSED = 2.0
-"""So many heartbeats without one, and the worker counts as stalled."""
+"""Number of missed heartbeats after which a worker counts as stalled."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Timeouts:
     start: float = 300.0
     """From its start until it is ready."""
     load: float = 1800.0
-    """In a stage that loads."""
+    """In a loading stage."""
     first: float = 300.0
-    """In any other, between two steps, until its pace is known: caches are cold and networks move."""
+    """In any other stage, between two steps, until its pace is known: caches are cold and networks move."""
     step: float = 30.0
-    """The same from then on, or `SLOW` times the median step, whichever is longer."""
+    """Afterwards: this, or `SLOW` times the median step, whichever is longer."""
 
     def of(self, stage: str, steps: Collection[float]) -> float:
-        """In a stage of this name of which the last `steps` took so long each."""
+        """Returns the timeout of a stage of this name with the last `steps` of these durations."""
         if stage == STARTING:
             return self.start
         if stage in LOADING or stage.startswith(COMPILING):
@@ -64,7 +64,7 @@ class Timeouts:
 
 @dataclass
 class Heartbeat:
-    """Signs of life of one worker: where it is, and since when nothing more was heard."""
+    """Signs of life of one worker: its stage, and the time of the last one."""
 
     patience: Timeouts
     since: float
@@ -74,11 +74,11 @@ class Heartbeat:
     """Seconds from one step to the next, in this stage."""
 
     def beat(self, now: float) -> None:
-        """A sign of life that is no step."""
+        """Notes a sign of life other than a step."""
         self.since = now
 
     def step(self, now: float, stage: str) -> None:
-        """The engine did a step, or the worker came to something else."""
+        """Notes a step of the engine, or a new stage."""
         if stage == self.stage:
             self._steps.append(now - self._stepped)
         else:
@@ -87,53 +87,55 @@ class Heartbeat:
         self.stage = stage
 
     def silence(self, now: float) -> float:
-        """Seconds since the last sign of life; 0 for a worker that has nothing to do."""
+        """Returns the seconds since the last sign of life; 0 for an idle worker."""
         return now - self.since if self.stage != IDLE else 0.0
 
     def stalls(self, now: float) -> bool:
-        """Whether the engine should have been heard of again: said long before the worker is killed for it."""
+        """Returns True if a sign of life is overdue, long before the worker is killed for it."""
         if len(self._steps) < PACE:
             return False
         return self.silence(now) > MISSED * max(HEARTBEAT_S, median(self._steps))
 
     def hangs(self, now: float) -> bool:
-        """Whether it is of no use to wait any longer."""
+        """Returns True if further waiting is useless."""
         return self.silence(now) > self.patience.of(self.stage, self._steps)
 
 
 @dataclass
 class DeviceHealth:
-    """How a device has done lately."""
+    """The recent record of a device."""
 
     why: str = ""
-    """Why it is in quarantine; empty: it is not."""
+    """The reason of its quarantine; empty if there is none."""
     _deaths: int = 0
     _rest_until: float = 0.0
     _failures: list[tuple[float, str]] = field(default_factory=list)
-    """(when, the job that is to blame, or nobody) of the last minutes."""
+    """(time, job to blame or "") of recent failures."""
 
     def may_start(self, now: float) -> bool:
-        """Whether it is time for a worker."""
+        """Returns True if a worker may start now."""
         return now >= self._rest_until
 
     def is_ready(self) -> None:
-        """A worker has started and can use the device: the quarantine is over, on probation."""
+        """Notes that a worker has started and can use the device: the quarantine ends, on probation."""
         if self.why:
             self.why = ""
-            self._failures = self._failures[1 - STRIKES :]  # the next failure is one too many again
+            self._failures = self._failures[
+                1 - STRIKES :
+            ]  # the next failure starts a quarantine again
 
     def ended_well(self) -> None:
-        """A job came to its end here."""
+        """Notes a successful job."""
         self._deaths = 0
 
     def rests(self, now: float) -> None:
-        """A worker is gone that was told to go: the next may come soon."""
+        """Notes the requested end of a worker: the next may start soon."""
         self._rest_until = now + BACKOFF_S[0]
 
     def failed(self, now: float, why: str, job: str = "") -> None:
-        """A worker died. `job` is to blame, or, when it is empty, the device.
+        """Notes the death of a worker. `job` is to blame, or, if empty, the device.
 
-        A job that kills three workers has failed itself: for the device that counts once.
+        A job that kills three workers fails itself and counts once for the device.
         """
         if self.why:
             self._rest_until = now + PROBE_S
@@ -147,7 +149,7 @@ class DeviceHealth:
             self._rest_until = now + PROBE_S
 
     def reset_quarantine(self) -> None:
-        """Somebody says that the cause is gone: everything begins anew, at once."""
+        """Clears the record after a person has removed the cause, so that the device starts at once."""
         self.why = ""
         self._deaths, self._rest_until = 0, 0.0
         self._failures = []
