@@ -27,7 +27,6 @@ PAGES_NOT_DONE = {
     "CONTRIBUTING.md",
     "docs/color.md",
     "docs/configuration.md",
-    "docs/model.md",
     "docs/nuke.md",
     "docs/quickstart.md",
     "docs/resolve.md",
