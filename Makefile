@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check lint format bench clean
+.PHONY: help demo test check lint docs format bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -27,6 +27,9 @@ lint: .venv/.all ## the checks without the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/.all ## write the parts of pages that are made from the settings
+	$(BIN)/python tests/docs/generated.py
 
 format: .venv/.all ## put every file into the project's format
 	$(BIN)/ruff check --fix .

@@ -5,6 +5,7 @@ The checks, the options of the command line, the controls of the hosts and the t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ class SettingInfo:
     """Describes one setting to people, and says which values it takes."""
 
     help: str
-    """One plain sentence or less, without a full stop."""
+    """A plain phrase without a full stop. `CODE` and [links](into docs/) are for the pages."""
     group: str = ""
     """Heading under which options and controls stand together."""
     label: str = ""
@@ -42,6 +43,11 @@ class SettingInfo:
     """Whether the command line has an option for it, named after the field."""
 
     @property
+    def text(self) -> str:
+        """The help without links and backticks, for terminals and tooltips."""
+        return re.sub(r"\[(.*?)\]\(.*?\)", r"\1", self.help).replace("`", "")
+
+    @property
     def interval(self) -> str:
         """The range in mathematical notation, as "[0, 4096]" or "]0, 1]"; empty without one."""
         if all(bound is None for bound in (self.least, self.above, self.most, self.below)):
@@ -49,6 +55,17 @@ class SettingInfo:
         low = f"[{_shown(self.least)}" if self.least is not None else f"]{_shown(self.above)}"
         high = f"{_shown(self.most)}]" if self.most is not None else f"{_shown(self.below)}["
         return f"{low}, {high}".replace("]None", "]-∞").replace("None[", "∞[")
+
+    @property
+    def range_words(self) -> str:
+        """The range in words, as "0 to 4096", "above 0 to 1" or "1 or more"; empty without one."""
+        low = f"above {_shown(self.above)}" if self.above is not None else _shown(self.least)
+        high = f"below {_shown(self.below)}" if self.below is not None else _shown(self.most)
+        if low == high == "None":
+            return ""
+        if "None" in (low, high):
+            return f"{low} or more" if high == "None" else f"up to {high}"
+        return f"{low} to {high}".replace(str(2**63 - 1), "2^63-1")
 
     def is_in_range(self, value: float) -> bool:
         return (
@@ -90,6 +107,21 @@ def described(settings: type[OperationSettings]) -> Iterator[tuple[Field[Any], S
     for found in fields(settings):
         if info := found.metadata.get(KEY):
             yield found, info
+
+
+def grouped(
+    settings: type[OperationSettings],
+) -> dict[str, list[tuple[Field[Any], SettingInfo]]]:
+    """The described fields by the title of their group.
+
+    A group stands where the first of the operation's own fields does: `engine`, which every operation has, does
+    not count.
+    """
+    found = list(described(settings))
+    common = {field.name for field in fields(OperationSettings)}
+    own = [info.group for field, info in found if field.name not in common]
+    titles = dict.fromkeys([*own, *(info.group for _, info in found)])
+    return {title: [pair for pair in found if pair[1].group == title] for title in titles}
 
 
 def _check(name: str, value: Any, info: SettingInfo) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from voidbridge_backend import cli
-from voidbridge_backend.cli import commands
 from voidbridge_backend.cli import options as cli_options
+from voidbridge_backend.cli.submission import Submission
 from voidbridge_protocol.errors import BY_CODE
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -23,8 +23,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def shot(*words: str) -> commands.ShotOptions:
-    return cli_options.shot(
+def shot(*words: str) -> Submission:
+    return cli_options.removal(
         cli.parser().parse_args(["submit", "plate.####.exr", "matte.####.exr", *words])
     )
 
@@ -50,8 +50,7 @@ def test_an_option_is_a_setting(words: list[str], settings: RemoveSettings) -> N
 
 
 def test_patterns_and_ranges_are_understood() -> None:
-    found = shot("--affected", "shadow.####.exr", "--frames", "1001-1003", "--handles", "4")
-    assignment = found.assignment()
+    assignment = shot("--affected", "shadow.####.exr", "--frames", "1001-1003", "--handles", "4")
     assert assignment.files["plate"].path(1001) == Path("plate.1001.exr")
     assert assignment.files["affected"].path(1002) == Path("shadow.1002.exr")
     assert str(assignment.frames) == "1001-1003"

@@ -9,6 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 for _name, _path in (
+    ("voidbridge_generated", HERE / "generated.py"),
     ("voidbridge_plain_english", HERE / "plain_english.py"),
     ("voidbridge_message_patterns", HERE / "message_patterns.py"),
     ("voidbridge_render_tables", HERE.parents[1] / "benchmarks" / "render_tables.py"),

@@ -10,6 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from voidbridge_generated import generated
+from voidbridge_generated import pages as generated_pages
 from voidbridge_message_patterns import patterns
 
 from voidbridge_backend import cli
@@ -95,7 +97,7 @@ def test_defaults_are_the_described_ones(command: str) -> None:
         if isinstance(action.default, float)
         else str(action.default)
         for action in visible(commands()[command])
-        if action.default not in (None, "", False) or type(action.default) is int
+        if action.default not in (None, "", False) or type(action.default) in (int, float)
     }
     said = described(command)
     if command == "serve":
@@ -157,6 +159,12 @@ def test_every_event_is_described_with_every_field() -> None:
         if heading.startswith("event ")
     }
     assert said == emitted()
+
+
+@pytest.mark.parametrize("page", generated_pages(), ids=lambda page: page.name)
+def test_what_is_made_from_the_settings_is_up_to_date(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert text == generated(text), "make docs"
 
 
 def test_exit_codes_are_the_described_ones() -> None:

@@ -30,7 +30,7 @@ def values(**changes: Any) -> dict[str, Any]:
 
 def test_the_knobs_have_the_defaults_of_the_command() -> None:
     words = command(["voidbridge"], resolve(values(), SCENE), "/c", "left")[1:]
-    settings = cli_options.shot(cli.parser().parse_args(words)).settings
+    settings = cli_options.removal(cli.parser().parse_args(words)).settings
     assert settings == RemoveSettings(color_space="scene_linear (ACES - ACEScg)")
 
 
@@ -50,13 +50,13 @@ def test_what_the_artist_chose_reaches_the_command() -> None:
         frame_range="custom", first=1010, last=1020,
     )  # fmt: skip
     options = cli.parser().parse_args(command(["v"], resolve(chosen, SCENE), "/a b/ü", "right")[1:])
-    shot = cli_options.shot(options)
+    shot = cli_options.removal(options)
     assert shot.settings == RemoveSettings(
         engine="void", prompt="--an empty street", seed=7, passes=2, steps=12, region="track",
         matte_kind="quadmask", threshold=0.25, grow=3, soften=0, grain="off", grain_amount=0.5,
         color_space="ACEScct",
     )  # fmt: skip
-    assert (shot.plate, shot.frames, shot.handles) == (
+    assert (str(shot.files["plate"]), str(shot.frames), shot.handles) == (
         "/a b/ü/plate.right.%04d.exr",
         "1010-1020",
         8,

@@ -13,6 +13,7 @@ from voidbridge_fusion_tools import plain
 
 from voidbridge_backend import cli
 from voidbridge_backend.cli import options as cli_options
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 UNSET = -1000000000
 
@@ -117,9 +118,10 @@ def test_the_words_are_understood_by_the_command_as_they_are_meant(host: Any) ->
         detail=0.5, quality="preview", daemon=" tcp://127.0.0.1:5577 ", priority=-3, grain="off", region="track",
     )  # fmt: skip
     options = cli.parser().parse_args(plain(room.words(request)))
-    shot = cli_options.shot(options)
-    assert (shot.frames, shot.handles, shot.priority) == ("1003-1010", 4, -3)
+    shot = cli_options.removal(options)
+    assert (str(shot.frames), shot.handles, shot.priority) == ("1003-1010", 4, -3)
     settings = shot.settings
+    assert isinstance(settings, RemoveSettings)
     assert settings.prompt == "--a 'quoted' street, 100%"
     assert (settings.seed, settings.threshold, settings.grow) == (2**31 - 1, 0.25, 3)
     assert (settings.engine, settings.passes, settings.detail) == ("void", 2, 0.5)

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from voidbridge_protocol.job_client import JobTask, Listener, Outcome
 from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Request, Status
-from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.shared_files import is_text
 from voidbridge_protocol.transfer import hash_file
 
@@ -77,47 +76,8 @@ class ClientOptions:
         return replace(self, config=replace(self.config, shares=said))
 
 
-@dataclass(frozen=True)
-class ShotOptions:
-    """The shot as given on the command line."""
-
-    plate: str
-    matte: str
-    affected: str | None
-    frames: str | None
-    handles: int | None
-    settings: RemoveSettings
-    priority: int = 0
-    force: bool = False
-
-    def assignment(self) -> Submission:
-        """Raises `BadPattern`, `BadSetting`."""
-        named = {"plate": self.plate, "matte": self.matte, "affected": self.affected}
-        return Submission(
-            {role: Sequence.parse(text) for role, text in named.items() if text},
-            frames=FrameRange.parse(self.frames) if self.frames else None,
-            handles=self.handles,
-            settings=self.settings,
-            priority=self.priority,
-            force=self.force,
-        )
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """The files and settings to measure, as given on the command line."""
-
-    result: str
-    plate: str
-    matte: str
-    affected: str | None
-    truth: str | None
-    settings: dict[str, Any]
-    """Only the chosen ones; the result's record supplies the others."""
-
-
 def run(
-    shot: ShotOptions,
+    submission: Callable[[], Submission],
     who: ClientOptions,
     output: str,
     as_json: bool,
@@ -133,7 +93,7 @@ def run(
         _watched(as_json) as (shown, cancelled),
         status_file.kept(status, shown, cancelled) as to,
     ):
-        assignment = shot.assignment()
+        assignment = submission()  # here, so that the status file says what is wrong with it
         plate, *others = assignment.files.values()
         result = result_sequence(output, plate, others)
         remove(assignment, result, who, to, cancelled, growing, overwrite)
@@ -212,10 +172,10 @@ def _tell_request(request: Request, to: ProgressView) -> None:
         to.say("handles: {} frames before and {} after the range are seen too".format(*handles))
 
 
-def submit(shot: ShotOptions, who: ClientOptions, as_json: bool) -> None:
+def submit(submission: Callable[[], Submission], who: ClientOptions, as_json: bool) -> None:
     """Uploads and returns; prints the job's id on standard output."""
     with _watched(as_json) as (to, cancelled):
-        task = shot.assignment().task(
+        task = submission().task(
             lambda frame: Path(),
             lambda done, of: to.stage("reading frames", done, of),
             cancelled.is_set,
@@ -294,20 +254,24 @@ def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
         demonstration.show(Path(folder), to, lambda a, r: remove(a, r, who, to, cancelled))
 
 
-def report(files: ReportOptions, picture: str, as_json: bool, overwrite: bool = False) -> None:
+def report(
+    files: Mapping[str, Sequence],
+    chosen: Mapping[str, Any],
+    picture: str,
+    as_json: bool,
+    overwrite: bool = False,
+) -> None:
     """Measures a result from its files and prints the numbers on standard output.
 
-    Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is measured.
+    `files` are by the names of `report.Files`. `chosen` are settings that go before those that the result was made
+    with. Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is measured.
     """
     from voidbridge_backend.quality import report
 
-    named = {
-        name: Sequence.parse(text) for name, text in asdict(files).items() if isinstance(text, str)
-    }
     target = Path(picture) if picture else None
     if target:
-        outputs.check_picture(target, named.values(), overwrite)
-    settings = report.settings_of(named["result"], files.settings)
+        outputs.check_picture(target, files.values(), overwrite)
+    settings = report.settings_of(files["result"], dict(chosen))
     with _watched(as_json) as (to, cancelled):
 
         def on_frame(done: int, of: int) -> None:
@@ -315,7 +279,7 @@ def report(files: ReportOptions, picture: str, as_json: bool, overwrite: bool = 
                 raise JobCancelled("cancelled while the frames were being measured")
             to.stage("measuring", done, of)
 
-        verdict = report.review(report.Files(**named), settings, target, on_frame)
+        verdict = report.review(report.Files(**files), settings, target, on_frame)
         to.event("quality", **verdict.described())
     if not as_json:
         print("\n".join(verdict.lines()))

@@ -21,17 +21,15 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.settings import described
 
 from . import commands, options
 from . import keys as key_commands
 from .argument_parser import Parser
 from .progress import show_error
+from .setting_options import add_settings
 from .submission import MOST_AUTO_HANDLES
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
-
-CHOICES = {field.name: info.choices for field, info in described(RemoveSettings)}
 
 SHAPE = """\
 PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
@@ -116,7 +114,7 @@ def _run_command(found: Any) -> None:
         "run",
         "remove an object from a shot and wait for the result",
         lambda o: commands.run(
-            options.shot(o),
+            lambda: options.removal(o),
             options.client(o),
             o.output,
             o.json,
@@ -144,7 +142,7 @@ def _run_command(found: Any) -> None:
         found,
         "submit",
         "send a shot to a daemon and print the job's id",
-        lambda o: commands.submit(options.shot(o), options.client(o), o.json),
+        lambda o: commands.submit(lambda: options.removal(o), options.client(o), o.json),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
     _shot_options(submit)
@@ -160,7 +158,6 @@ def _overwrite_option(made: Any) -> None:
 
 
 def _shot_options(made: Any) -> None:
-    default = RemoveSettings()
     made.add_argument("plate", metavar="PLATE", help="the plate")
     made.add_argument("matte", metavar="MATTE", help="matte of the object to remove")
     shot = made.add_argument_group("the shot")
@@ -177,105 +174,7 @@ def _shot_options(made: Any) -> None:
         help="frames before and after the range that help; auto (default): up to "
         f"{MOST_AUTO_HANDLES} that are there",
     )
-    shot.add_argument(
-        "--color-space", default="", metavar="NAME", help="what the plate's pixels are"
-    )
-    shot.add_argument(
-        "--result-layer",
-        action="store_true",
-        help="keep the plate's picture and add the result as the layer voidbridge",
-    )
-    shot.add_argument(
-        "--layer",
-        default="",
-        metavar="NAME",
-        help="the plate's layer to work on, as ViewLayer.Combined",
-    )
-    matte = made.add_argument_group("the matte")
-    matte.add_argument(
-        "--matte-channel", default="", metavar="NAME", help="the channel that is the matte, as A"
-    )
-    matte.add_argument(
-        "--affected-channel", default="", metavar="NAME", help="the same for --affected"
-    )
-    matte.add_argument(
-        "--allow-full-matte",
-        action="store_true",
-        help="accept a matte that covers the whole picture in every frame",
-    )
-    matte.add_argument("--matte-kind", choices=CHOICES["matte_kind"], default=default.matte_kind)
-    matte.add_argument(
-        "--matte-color",
-        choices=CHOICES["matte_color"],
-        default=default.matte_color,
-        help="treatment of a quadmask that a color transform changed",
-    )
-    matte.add_argument(
-        "--threshold",
-        type=float,
-        default=default.threshold,
-        metavar="X",
-        help="a matte counts from this value on, above 0 to 1 (default %(default)g)",
-    )
-    matte.add_argument(
-        "--grow",
-        type=int,
-        default=default.grow,
-        metavar="PX",
-        help="grow the matte by so many pixels of the plate, 0 to 4096 (default %(default)d)",
-    )
-    matte.add_argument(
-        "--soften",
-        type=int,
-        default=default.soften,
-        metavar="PX",
-        help="behind that, fade into the plate over so many, 0 to 4096 (default %(default)d)",
-    )
-    grain = made.add_argument_group("the grain")
-    grain.add_argument(
-        "--grain",
-        choices=CHOICES["grain"],
-        default=default.grain,
-        help="add matching plate grain to generated pixels",
-    )
-    grain.add_argument(
-        "--grain-amount",
-        type=float,
-        default=default.grain_amount,
-        metavar="X",
-        help="how much of what is missing, 0 to 4 (default %(default)g)",
-    )
-    engine = made.add_argument_group("the engine")
-    engine.add_argument(
-        "--engine", default=default.engine, metavar="NAME", help="cleanplate (default), void, echo"
-    )
-    engine.add_argument("--prompt", default="", metavar="TEXT", help="the scene without the object")
-    engine.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="0 to 2^63-1: another, another result"
-    )
-    engine.add_argument(
-        "--quality",
-        choices=CHOICES["quality"],
-        default=default.quality,
-        help="preview: void in half the time or less, not for delivery",
-    )
-    engine.add_argument(
-        "--steps", type=int, default=0, metavar="N", help="1 to 1000; 0 (default): the engine's own"
-    )
-    engine.add_argument("--passes", type=int, choices=(1, 2), default=default.passes)
-    engine.add_argument(
-        "--region",
-        choices=CHOICES["region"],
-        default=default.region,
-        help="region of the plate that void sees",
-    )
-    engine.add_argument(
-        "--detail",
-        type=float,
-        default=default.detail,
-        metavar="X",
-        help="work void's result over at the plate's resolution, so strongly, 0 to below 1 (default %(default)g)",
-    )
+    add_settings(made, RemoveSettings, {"the shot": shot})
     queue = made.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
     queue.add_argument("--force", action="store_true", help="run it even if its result exists")
@@ -467,7 +366,9 @@ def _report_command(found: Any) -> None:
         found,
         "report",
         "measure a result around its hole, and against a truth, from its files",
-        lambda o: commands.report(options.review(o), o.output or "", o.json, o.overwrite),
+        lambda o: commands.report(
+            options.report_files(o), options.report_settings(o), o.output or "", o.json, o.overwrite
+        ),
     )
     report.add_argument("result", metavar="RESULT")
     report.add_argument("plate", metavar="PLATE")
@@ -476,11 +377,7 @@ def _report_command(found: Any) -> None:
     report.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
     report.add_argument("-o", "--output", metavar="PICTURE", help="PNG with sample frames")
     _overwrite_option(report)
-    report.add_argument("--color-space", metavar="NAME", help="what the plate's pixels are")
-    report.add_argument("--matte-kind", choices=CHOICES["matte_kind"])
-    report.add_argument("--threshold", type=float, metavar="X")
-    report.add_argument("--grow", type=int, metavar="PX")
-    report.add_argument("--soften", type=int, metavar="PX")
+    add_settings(report, RemoveSettings, only=options.OF_THE_HOLE)
     report.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
 
 

@@ -13,57 +13,39 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.config import Config, Setting, resolve
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.shared_files import is_text
 
 from . import commands
 from . import keys as key_commands
+from .setting_options import check_text, settings_of
+from .submission import Submission
 
+OF_THE_HOLE = ("color_space", "matte_kind", "threshold", "grow", "soften")
+"""Settings that say how a hole was made; `report` asks for them too."""
 CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
 
 
-def review(options: argparse.Namespace) -> commands.ReportOptions:
-    names = ("color_space", "matte_kind", "threshold", "grow", "soften")
-    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return commands.ReportOptions(
-        options.result, options.plate, options.matte, options.affected, options.truth, chosen
-    )
+def report_files(options: argparse.Namespace) -> dict[str, Sequence]:
+    """The sequences that `report` measures, by name. Raises `BadPattern`."""
+    names = ("result", "plate", "matte", "affected", "truth")
+    return {name: Sequence.parse(text) for name in names if (text := getattr(options, name))}
 
 
-def shot(options: argparse.Namespace) -> commands.ShotOptions:
-    """Raises `BadSetting`."""
-    for name in ("prompt", "color_space", "engine"):
-        _check_text(f"--{name.replace('_', '-')}", getattr(options, name))
-    return commands.ShotOptions(
-        plate=options.plate,
-        matte=options.matte,
-        affected=options.affected,
-        frames=options.frames,
+def report_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Only what was chosen; the rest is what the result was made with."""
+    return {name: value for name in OF_THE_HOLE if (value := getattr(options, name)) is not None}
+
+
+def removal(options: argparse.Namespace) -> Submission:
+    """The job of `run` and `submit`. Raises `BadPattern`, `BadSetting`."""
+    named = {role: getattr(options, role) for role in ("plate", "matte", "affected")}
+    return Submission(
+        {role: Sequence.parse(text) for role, text in named.items() if text},
+        settings_of(options, RemoveSettings),
+        frames=FrameRange.parse(options.frames) if options.frames else None,
         handles=_handles(options),
-        settings=RemoveSettings(
-            engine=options.engine,
-            prompt=options.prompt,
-            seed=options.seed,
-            quality=options.quality,
-            steps=options.steps,
-            passes=options.passes,
-            matte_kind=options.matte_kind,
-            matte_color=options.matte_color,
-            threshold=options.threshold,
-            grow=options.grow,
-            soften=options.soften,
-            color_space=options.color_space,
-            region=options.region,
-            detail=options.detail,
-            grain=options.grain,
-            grain_amount=options.grain_amount,
-            result_layer=options.result_layer,
-            layer=options.layer,
-            matte_channel=options.matte_channel,
-            affected_channel=options.affected_channel,
-            allow_full_matte=options.allow_full_matte,
-        ),
         priority=options.priority,
         force=options.force,
     )
@@ -71,15 +53,8 @@ def shot(options: argparse.Namespace) -> commands.ShotOptions:
 
 def _user(options: argparse.Namespace) -> str:
     name: str = options.user or getpass.getuser()
-    _check_text("--user", name)
+    check_text("--user", name)
     return name
-
-
-def _check_text(option: str, text: str) -> None:
-    """Raises `BadSetting` for bytes that are no UTF-8: a message cannot carry them."""
-    if not is_text(text):
-        shown = text.encode("utf-8", "backslashreplace").decode()
-        raise BadSetting(f"{option} is no UTF-8 text: {shown}", "Type it in a UTF-8 terminal.")
 
 
 def _handles(options: argparse.Namespace) -> int | None:

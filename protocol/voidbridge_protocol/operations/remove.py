@@ -17,92 +17,74 @@ class RemoveSettings(OperationSettings):
 
     engine: str = setting(
         "cleanplate",
-        "`cleanplate` takes the background from other frames on the CPU; `void` is the model; `echo` is for tests",
+        "`cleanplate` fetches the background from other frames, `void` is the model, `echo` is for "
+        "tests",
         group=ENGINE,
         metavar="NAME",
     )
-    prompt: str = setting(
-        "", "describes the scene without the object; `void` only", group=ENGINE, metavar="TEXT"
+    color_space: str = setting(
+        "",
+        "[color space](color.md) of the plate, as the OpenColorIO config spells it; default: as the "
+        "file says, else ACEScg",
+        group=SHOT,
+        metavar="NAME",
     )
-    seed: int = setting(
-        0,
-        "start of the random numbers; another seed gives another invention",
-        group=ENGINE,
-        metavar="N",
-        least=0,
-        most=2**63 - 1,
+    layer: str = setting(
+        "",
+        "[layer](plates.md#which-pixels-are-the-picture) of the plate to work on, as "
+        "`ViewLayer.Combined`",
+        group=SHOT,
+        metavar="NAME",
     )
-    quality: str = setting(
-        "full",
-        "`preview` lets `void` work in half the time or less, for looking and not for delivery",
-        group=ENGINE,
-        choices=("full", "preview"),
-    )
-    steps: int = setting(
-        0,
-        "denoising steps of each pass of `void`; 0 leaves the number to the engine",
-        group=ENGINE,
-        metavar="N",
-        least=0,
-        most=1000,
-    )
-    passes: int = setting(
-        1,
-        "passes of `void`; two are steadier in time and take twice as long",
-        group=ENGINE,
-        choices=(1, 2),
-    )
-    region: str = setting(
-        "union",
-        "part of the plate that `void` sees: one rectangle around all holes (`union`), "
-        "one that follows them (`track`), or the whole frame (`full`)",
-        group=ENGINE,
-        choices=("union", "track", "full"),
-    )
-    detail: float = setting(
-        0.0,
-        "strength of the detail pass at the plate's resolution; `void` only, 0 is off",
-        group=ENGINE,
-        metavar="X",
-        least=0,
-        below=1,
+    result_layer: bool = setting(
+        False,
+        "keep the plate's picture, and add the result and its matte as [the "
+        "layer](plates.md#the-result-as-a-layer) `voidbridge`",
+        group=SHOT,
     )
     matte_channel: str = setting(
         "",
-        "channel of the matte, as `Object_1.Y`; else the alpha, else the only channel",
+        "[channel](plates.md#mattes) that is the matte, as `Object_1.Y` or `A`",
         group=MATTE,
         metavar="NAME",
     )
     affected_channel: str = setting(
-        "", "channel of the affected matte, likewise", group=MATTE, metavar="NAME"
+        "", "channel that is the affected matte", group=MATTE, metavar="NAME"
     )
     allow_full_matte: bool = setting(
-        False, "accept a matte that covers the whole picture in every frame", group=MATTE
+        False,
+        "continue with a matte that covers 98 % or more of the picture in every frame",
+        group=MATTE,
     )
     matte_kind: str = setting(
         "auto",
-        "`auto` takes a clip for a quadmask only if it really holds the levels 63 or 127",
+        "`auto` takes a clip for a quadmask only if it contains the levels 63 or 127",
         group=MATTE,
         label="kind",
         choices=("auto", "matte", "quadmask"),
     )
     matte_color: str = setting(
         "refuse",
-        "for a quadmask that went through a color transform: refuse it, or undo the transform",
+        "action for a quadmask that went through a [color transform](plates.md#mattes)",
         group=MATTE,
         label="color managed",
         choices=("refuse", "undo"),
     )
     threshold: float = setting(
         0.1,
-        "a plain matte counts as set from this value on",
+        "smallest value of a plain matte that counts as object",
         group=MATTE,
         metavar="X",
         above=0,
         most=1,
     )
     grow: int = setting(
-        8, "grow the matte, in pixels of the plate", group=MATTE, metavar="PX", least=0, most=4096
+        8,
+        "distance by which the matte grows, in pixels of the plate",
+        group=MATTE,
+        metavar="PX",
+        least=0,
+        most=4096,
     )
     soften: int = setting(
         8,
@@ -112,34 +94,67 @@ class RemoveSettings(OperationSettings):
         least=0,
         most=4096,
     )
-    color_space: str = setting(
-        "",
-        "color space of the plate as OpenColorIO names it; else the file's own word, else ACEScg",
-        group=SHOT,
-        metavar="NAME",
-    )
-    layer: str = setting(
-        "",
-        "layer of the plate to work on, as `ViewLayer.Combined`; else R, G and B, else the only layer",
-        group=SHOT,
-        metavar="NAME",
-    )
-    result_layer: bool = setting(
-        False,
-        "keep the plate's picture and add the result as the layer `voidbridge` with its matte",
-        group=SHOT,
-    )
     grain: str = setting(
-        "auto", "add matching plate grain to generated pixels", group=GRAIN, choices=("auto", "off")
+        "auto",
+        "add [matching plate grain](plates.md#grain) to generated pixels",
+        group=GRAIN,
+        choices=("auto", "off"),
     )
     grain_amount: float = setting(
         1.0,
-        "share of the missing grain that is added",
+        "share of the missing grain to add",
         group=GRAIN,
         label="amount",
         metavar="X",
         least=0,
         most=4,
+    )
+    prompt: str = setting(
+        "", "describes the scene without the object, for `void`", group=ENGINE, metavar="TEXT"
+    )
+    seed: int = setting(
+        0,
+        "seed of the generated content",
+        group=ENGINE,
+        metavar="N",
+        least=0,
+        most=2**63 - 1,
+    )
+    quality: str = setting(
+        "full",
+        "`preview`: `void` works in half the time or less, for [a first look](model.md#preview) and "
+        "not for delivery; the result is labelled",
+        group=ENGINE,
+        choices=("full", "preview"),
+    )
+    steps: int = setting(
+        0,
+        "denoising steps of each pass of `void`; 0: the engine's default, 50, or 15 for a preview",
+        group=ENGINE,
+        metavar="N",
+        least=0,
+        most=1000,
+    )
+    passes: int = setting(
+        1,
+        "number of passes of `void`; two are steadier in time and take twice as long",
+        group=ENGINE,
+        choices=(1, 2),
+    )
+    region: str = setting(
+        "union",
+        "region that `void` sees: one rectangle around the whole removal, one that [follows "
+        "it](plates.md#region-and-size), or the whole frame",
+        group=ENGINE,
+        choices=("union", "track", "full"),
+    )
+    detail: float = setting(
+        0.0,
+        "strength of the full-resolution [detail pass](model.md#detail) of `void`; 0 is off",
+        group=ENGINE,
+        metavar="X",
+        least=0,
+        below=1,
     )
 
     @property

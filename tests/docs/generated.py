@@ -1,0 +1,76 @@
+"""The parts of pages that are made from the fields of the settings. `make docs` writes them, a test compares.
+
+In a page such a part stands between `<!-- settings: OPERATION GROUP -->` (or `<!-- fields: OPERATION -->`, for the
+protocol) and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import get_type_hints
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / part) for part in ("protocol", "backend")]
+
+from voidbridge_backend.cli.setting_options import option  # noqa: E402
+from voidbridge_protocol.operations import operation  # noqa: E402
+from voidbridge_protocol.settings import SettingInfo, described, grouped  # noqa: E402
+
+PART = re.compile(r"(<!-- (settings|fields): (\w+) ?(.*?) -->\n).*?(<!-- end -->)", re.S)
+KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+def options_table(name: str, group: str) -> str:
+    """The options of one group, as docs/cli.md has them."""
+    rows = ["| option | default | meaning |", "|---|---|---|"]
+    types = get_type_hints(operation(name).settings)
+    for field, info in grouped(operation(name).settings)[group]:
+        if not info.is_option:
+            continue
+        words = option(field.name)
+        if types[field.name] is not bool:
+            words += " " + (r"\|".join(map(str, info.choices)) or info.metavar)
+        default = f"{field.default:g}" if types[field.name] is float else str(field.default)
+        shown = f"`{default}` " if default and types[field.name] is not bool else ""
+        rows.append(f"| `{words}` | {shown}| {info.help}{_range(info)} |")
+    return "\n".join(rows) + "\n"
+
+
+def fields_table(name: str) -> str:
+    """The settings as they are on the wire, as docs/protocol.md has them."""
+    rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
+    types = get_type_hints(operation(name).settings)
+    for field, info in described(operation(name).settings):
+        kind = KINDS.get(types[field.name], "list")
+        choices = ", ".join(f"`{choice}`" for choice in info.choices)
+        meaning = f"{choices}: {info.help}" if choices else info.help + _range(info)
+        rows.append(f"| `{field.name}` | {kind} | `{json.dumps(field.default)}` | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def _range(info: SettingInfo) -> str:
+    return f", {info.range_words}" if info.range_words else ""
+
+
+def generated(page: str) -> str:
+    """The page with every part as it should be."""
+
+    def part(match: re.Match[str]) -> str:
+        _, kind, name, group, _ = match.groups()
+        table = options_table(name, group) if kind == "settings" else fields_table(name)
+        return match[1] + table + match[5]
+
+    return PART.sub(part, page)
+
+
+def pages() -> list[Path]:
+    return [path for path in sorted(ROOT.glob("docs/*.md")) if PART.search(path.read_text("utf-8"))]
+
+
+if __name__ == "__main__":
+    for _path in pages():
+        _path.write_text(generated(_path.read_text("utf-8")), "utf-8")
+        print(f"{_path.relative_to(ROOT)} written")
