@@ -26,9 +26,7 @@ PAGES_NOT_DONE = {
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/color.md",
-    "docs/configuration.md",
     "docs/nuke.md",
-    "docs/quickstart.md",
     "docs/resolve.md",
     "docs/tested.md",
 }
