@@ -46,6 +46,7 @@
     + PaidUse                the daemon bills, and the terms of the weights forbid that
     + OutOfMemory
     + DiskFull
+    + DamagedFile            a file changed on the daemon's disk after it had arrived
     + WorkerDied
       - WorkerHung           the worker was alive but made no progress
 
@@ -311,6 +312,17 @@ class OutOfMemory(JobError):
 class DiskFull(JobError):
     code = "job.disk-full"
     hint = "Free space on the disk that the message names, then submit the job again."
+
+
+class DamagedFile(JobError):
+    """`files` are the SHA-256 names of the damaged files, where they are known."""
+
+    code = "job.damaged-file"
+    hint = "Submit the same job again: only the damaged files are sent."
+
+    def __init__(self, text: str, hint: str | None = None, files: tuple[str, ...] = ()) -> None:
+        super().__init__(text, hint)
+        self.files = files
 
 
 class WorkerDied(JobError):

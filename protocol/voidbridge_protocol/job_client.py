@@ -18,6 +18,7 @@ from .connection import ConnectionLost, ServerConnection
 from .errors import (
     BadMessage,
     DaemonUnavailable,
+    DamagedFile,
     JobCancelled,
     NotHere,
     TransferFailed,
@@ -105,6 +106,8 @@ class Listener:
     imported: Callable[[int, int], None] = lambda done, of: None
 
 
+MOST_REPAIRS = 5
+"""A daemon whose disk damages files again and again is given up after so many."""
 ABOUT_A_FILE = frozenset({TransferFailed.code, WrongOffset.code, NotHere.code})
 """Error codes after which a file is sent again. Any other code ends the upload."""
 
@@ -132,6 +135,10 @@ class JobClient(ABC):
         self._cancel_said = False
         self._from_store = False
         self._confirmed = self._lacked = 0
+        self._repairs = 0
+        self._must_submit = False
+        self._can_repair = False
+        """Whether this client has the job's files, and can send them again."""
 
     @abstractmethod
     def begin(self, welcome: Welcome) -> None:
@@ -195,7 +202,7 @@ class JobClient(ABC):
         """Returns the job's progress: files in the spool, bytes fetched and the last status."""
         said = self._last
         return (
-            *(self._job, self._confirmed, self._lacked),
+            *(self._job, self._confirmed, self._lacked, self._repairs),
             *((said.state, said.stage, said.step, said.ahead, said.attempt) if said else ()),
             *((self._download.received, len(self._download.finished)) if self._download else ()),
         )
@@ -267,6 +274,8 @@ class JobClient(ABC):
                 self._confirmed += 1
                 if upload.confirmed(message.sha256):
                     self._listener.imported(upload.imported, upload.to_hand_over)
+            case Nack() if message.code == DamagedFile.code:
+                self._begin_again(message.text)
             case Nack() if upload and message.code in ABOUT_A_FILE:
                 upload.refused(message)
             case Nack():
@@ -281,6 +290,12 @@ class JobClient(ABC):
     def _status(self, message: Status) -> None:
         self._state, self._last = message.state, message
         self._listener.status(message)
+        if (
+            message.state is JobState.FAILED
+            and message.code == DamagedFile.code
+            and self._can_repair
+        ):
+            self._begin_again(message.text)
         if message.state is JobState.FAILED:
             raise from_code(message.code, message.text, message.hint)
         if message.state is JobState.CANCELLED:
@@ -290,6 +305,20 @@ class JobClient(ABC):
             self._asked_for_end = True
             self._wire.send(Query(self._job))
             self._wire.send(GetProvenance(self._job))
+
+    def _begin_again(self, text: str) -> None:
+        """Files changed on the daemon's disk: what is not finished starts over. Raises `ConnectionLost`.
+
+        A new connection, so that nothing that was asked for before is answered any more.
+        """
+        self._repairs += 1
+        if self._repairs > MOST_REPAIRS:
+            raise DamagedFile(f"{text}, {self._repairs} times")
+        self._must_submit = self._can_repair
+        self._provenance = None
+        if self._download:
+            self._download.begin_again()
+        raise ConnectionLost(text)
 
     def _look_for_cancel(self) -> None:
         now = time.monotonic()
@@ -336,12 +365,13 @@ class Run(JobClient):
         self._task = task
         self._wait = wait
         self._again = task.force
+        self._can_repair = True
 
     def begin(self, welcome: Welcome) -> None:
         if self._upload is None:
             files = self._task.request.files
             self._upload = Upload(files, self._task.sources, welcome.limits.chunk)
-        elif self._job and self._upload.done:
+        elif self._job and self._upload.done and not self._must_submit:
             # A second submit would restart a job that failed meanwhile, unknown to the artist.
             self._wire.send(Watch(self._job))
             return
@@ -355,6 +385,7 @@ class Run(JobClient):
 
     def _accepted(self, message: Accepted) -> None:
         assert self._upload is not None
+        self._must_submit = False
         self._again = False  # after a reconnect, the client follows the run that has begun
         if not self._job:
             self._job = message.job

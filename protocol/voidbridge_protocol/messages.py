@@ -339,6 +339,8 @@ class Health(Message):
     code: str = ""
     text: str = ""
     hint: str = ""
+    damaged: int = 0
+    """Files, results and requests that were found changed on the daemon's disk since its start."""
 
 
 @dataclass(frozen=True)

@@ -296,6 +296,14 @@ class Download:
         for incoming in self._incoming.values():
             incoming.asked = incoming.written
 
+    def begin_again(self) -> None:
+        """Forgets everything that is not finished. The daemon announces it anew."""
+        for frame in list(self._incoming):
+            self._drop(frame)
+        self._waiting.clear()
+        kept = self.finished.keys() | {incoming.result.frame for incoming, _ in self._settling}
+        self._known = {frame: self._known[frame] for frame in kept}
+
     def next_get(self) -> Get | None:
         """Returns the next range to request, or None if the window is full or nothing is announced."""
         incoming = next(

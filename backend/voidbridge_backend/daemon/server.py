@@ -307,7 +307,7 @@ class Daemon:
             case ListJobs():
                 self._notifications.begin_list(session)
             case GetRequest(job):
-                self._answer_large(session, JobRequest(job), self._job_service.store.request(job))
+                self._answer_large(session, JobRequest(job), self._job_service.request(job))
             case GetProvenance(job):
                 self._answer_large(session, Provenance(job), self._provenance(job))
             case Fetched(job):
@@ -358,6 +358,7 @@ class Daemon:
             counts["queued"],
             counts["running"] + counts["cancelling"],
             self._spool.free_bytes(),
+            self._job_service.damaged,
         )
 
     def _report(self, now: float) -> None:

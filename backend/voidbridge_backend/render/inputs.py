@@ -6,11 +6,15 @@ and results are never written there.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -24,14 +28,16 @@ from voidbridge_backend.formats import files
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.curve import Exposure, ModelSpace
 from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.parallel import THREADS
 from voidbridge_backend.sequences.consistency import agree
-from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.errors import DamagedFile, VoidbridgeError
 from voidbridge_protocol.messages import Request
 
 from .decode_limits import UNBOUNDED, DecodeLimits
 
 Value = TypeVar("Value")
 
+READ_SIZE = 1 << 20
 FRAMES_BYTES = 640 << 20
 """Bytes of cached decoded frames: about seven of 4K half, more of smaller ones."""
 
@@ -70,6 +76,8 @@ class InputFiles:
 
     paths: Mapping[str, Mapping[int, Path]]
     allowance: DecodeLimits = UNBOUNDED
+    hashes: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """SHA-256 of each file by role and frame. Each time that a file is read it is checked."""
 
     @classmethod
     def of(
@@ -82,7 +90,8 @@ class InputFiles:
         paths: dict[str, dict[int, Path]] = {}
         for file in request.files:
             paths.setdefault(file.role, {})[file.frame] = locate(file.sha256)
-        return cls(paths, allowance)
+        hashes = {(file.role, file.frame): file.sha256 for file in request.files}
+        return cls(paths, allowance, hashes)
 
     @property
     def frames(self) -> list[int]:
@@ -99,15 +108,52 @@ class InputFiles:
         )
 
     def read(self, role: str, frame: int, choose: reader.Choose) -> reader.Frame:
+        """Decodes a file, and hashes it meanwhile. Raises `DamagedFile` if it is not what was sent."""
         path = self.paths[role][frame]
 
         def read() -> reader.Frame:
-            with self.allowance.decoding():
+            with self._checked(role, frame), self.allowance.decoding():
                 return files.read(
                     path, _shown(path), choose, self.allowance.checked, as_matte=role in MATTES
                 )
 
         return _named(role, frame, read)
+
+    @contextmanager
+    def _checked(self, role: str, frame: int) -> Iterator[None]:
+        expected = self.hashes.get((role, frame))
+        if expected is None:
+            yield
+            return
+        digest = _hashers().submit(_sha256, self.paths[role][frame])
+        yield
+        if digest.result() != expected:
+            raise DamagedFile("the file changed on the daemon's disk", files=(expected,))
+
+    def verify(self, role: str, frame: int) -> None:
+        """Reads a file for nothing but its hash. Raises `DamagedFile`."""
+        _named(role, frame, lambda: self._verified(role, frame))
+
+    def _verified(self, role: str, frame: int) -> None:
+        with self._checked(role, frame):
+            pass
+
+
+def _sha256(path: Path) -> str:
+    """The hash of a file; empty if it cannot be read. The system has its bytes in memory from the decoding."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(READ_SIZE):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+@cache
+def _hashers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "hashes")
 
 
 class Plates:
@@ -156,7 +202,23 @@ def canvas_of(source: InputFiles, layer: str = "") -> tuple[Window, list[str]]:
         role: {frame: source.header(role, frame) for frame in frames}
         for role, frames in source.paths.items()
     }
+    for role, found in headers.items():
+        _verify_odd(source, role, found)
     return agree(headers.pop("plate"), headers, layer)
+
+
+def _verify_odd(source: InputFiles, role: str, headers: Mapping[int, Header]) -> None:
+    """Checks the first file, and every file whose windows are other than most: the whole shot depends on these.
+
+    Any other file is checked when it is read. Raises `DamagedFile`.
+    """
+    windows = {
+        frame: tuple((part.data_window, part.display_window) for part in header.parts)
+        for frame, header in headers.items()
+    }
+    usual, _ = Counter(windows.values()).most_common(1)[0]
+    for frame in sorted({min(windows), *(f for f, found in windows.items() if found != usual)}):
+        source.verify(role, frame)
 
 
 def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelSpace:

@@ -6,21 +6,23 @@ of the operation. It writes FRAME.exr into `job.folder` for every frame of the r
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from voidbridge_backend.engines.base import JobContext
 from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import JobCancelled
-from voidbridge_protocol.messages import Request, ResultFile
+from voidbridge_protocol.messages import FrameFile, Request, ResultFile
 
 from .decode_limits import UNBOUNDED, DecodeLimits
 
+READ_SIZE = 1 << 20
 Announce = Callable[[ResultFile], None]
 """Receives each result once it is on disk, in any order, from any thread."""
 
@@ -42,6 +44,28 @@ class RenderJob:
         """Raises `JobCancelled` if the job should stop."""
         if self.cancelled_future.done():
             raise JobCancelled("stopped while results were written")
+
+
+def damaged_files(job: RenderJob, on_file: Callable[[int, int], None]) -> list[FrameFile]:
+    """Returns the files of the request that are missing or not what their hash says. `on_file` hears of each."""
+    found, files = [], job.request.files
+    for done, file in enumerate(files):
+        on_file(done, len(files))
+        try:
+            with job.source(file.sha256).open("rb") as data:
+                is_right = _sha256(data) == file.sha256
+        except OSError:
+            is_right = False
+        if not is_right:
+            found.append(file)
+    return found
+
+
+def _sha256(data: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := data.read(READ_SIZE):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 class Describes(Protocol):

@@ -25,6 +25,7 @@ from typing import Any
 from voidbridge_backend import log_format
 from voidbridge_protocol.codec import decode_request
 from voidbridge_protocol.errors import (
+    DamagedFile,
     DeviceFailed,
     DiskFull,
     EngineFailed,
@@ -174,7 +175,10 @@ class Worker:
             self._say("cancelled")
         else:
             if failed:
-                self._say("failed", code=failed.code, text=failed.text, hint=failed.hint)
+                files = failed.files if isinstance(failed, DamagedFile) else ()
+                self._say(
+                    "failed", code=failed.code, text=failed.text, hint=failed.hint, files=files
+                )
             else:
                 self._say("done")
 
@@ -203,29 +207,53 @@ class Worker:
         os._exit(EXIT_UNUSABLE)  # cleanup on the device would hang or fail as well
 
     def _shot(self, order: dict[str, Any]) -> None:
+        from voidbridge_backend.render import job as render_job
         from voidbridge_backend.render.decode_limits import DecodeLimits
-        from voidbridge_backend.render.job import RenderJob
 
         job = order["job"]
         cancelled_future = self._unwanted.of(job)
         request = decode_request(Path(order["request"]).read_bytes())
         objects = Path(order["objects"])
-        renderer(request.operation)(
-            RenderJob(
-                job=job,
-                request=request,
-                source=lambda sha256: objects / sha256,
-                folder=Path(order["folder"]),
-                ocio=self._setup.get("ocio", ""),
-                allowance=DecodeLimits(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
-                cancelled_future=cancelled_future,
-            ),
-            self._engine(request.operation, request.settings.engine),
-            JobProgress(self._say, cancelled_future),
-            lambda result: self._say(
-                "result", frame=result.frame, sha256=result.sha256, size=result.size
-            ),
+        rendered = render_job.RenderJob(
+            job=job,
+            request=request,
+            source=lambda sha256: objects / sha256,
+            folder=Path(order["folder"]),
+            ocio=self._setup.get("ocio", ""),
+            allowance=DecodeLimits(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
+            cancelled_future=cancelled_future,
         )
+        progress = JobProgress(self._say, cancelled_future)
+        try:
+            renderer(request.operation)(
+                rendered,
+                self._engine(request.operation, request.settings.engine),
+                progress,
+                lambda result: self._say(
+                    "result", frame=result.frame, sha256=result.sha256, size=result.size
+                ),
+            )
+        except JobCancelled:
+            raise
+        except Exception as error:
+            if self._lost(error) is None:
+                self._blame_files(rendered, progress, error)
+            raise
+
+    def _blame_files(self, rendered: Any, progress: JobProgress, error: Exception) -> None:
+        """Raises `DamagedFile` if the job failed of files that are not what the client sent."""
+        from voidbridge_backend.render import job as render_job
+
+        found = render_job.damaged_files(
+            rendered, lambda done, of: progress.step("checking the files", done, of)
+        )
+        if found:
+            names = ", ".join(f"{file.role} frame {file.frame}" for file in found[:3])
+            more = f" and {len(found) - 3} others" if len(found) > 3 else ""
+            raise DamagedFile(
+                f"{names}{more} changed on the daemon's disk after arrival",
+                files=tuple({file.sha256 for file in found}),
+            ) from error
 
     def _engine(self, operation: str, name: str) -> Any:
         from voidbridge_backend.engines import registry

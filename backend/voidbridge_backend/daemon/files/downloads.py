@@ -10,8 +10,8 @@ from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.net.sessions import Session
 from voidbridge_backend.daemon.net.unsent import USER_BYTES
 from voidbridge_protocol.codec import Frame
-from voidbridge_protocol.errors import BadMessage
-from voidbridge_protocol.messages import MAX_UNANSWERED, Get, Limits, Message
+from voidbridge_protocol.errors import BadMessage, VoidbridgeError
+from voidbridge_protocol.messages import MAX_UNANSWERED, Get, Limits, Message, Nack, Refused
 
 from .io_threads import IoThreads
 
@@ -54,7 +54,13 @@ class Downloads:
             get = session.gets.popleft()
             session.reading += get.length
             path = self.job_service.spool.result_path(get.job, get.frame)
-            self.disk.read(get, path, partial(self._read, session, get))
+            try:
+                result = self.job_service.result(get.job, get.frame)
+            except VoidbridgeError as error:  # forgotten since it was asked for
+                self._read(session, get, Refused(error.code, error.text, error.hint), None)
+                continue
+            then = partial(self._read, session, get)
+            self.disk.read(session.control, get, path, result, then)
         if session.gets and session.bulk:
             self._waiting[id(session)] = session
 
@@ -65,4 +71,6 @@ class Downloads:
 
     def _read(self, session: Session, get: Get, reply: Message, piece: Frame | None) -> None:
         session.reading -= get.length
+        if isinstance(reply, Nack):
+            self.job_service.result_damaged(get.job, get.frame)
         self.send(session, reply, piece)

@@ -6,16 +6,16 @@ the spool and deletes. Their results go to `tell`, which handles them on the dae
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from voidbridge_backend.worker import malloc
 from voidbridge_protocol.codec import Frame
-from voidbridge_protocol.errors import RequestError, VoidbridgeError
-from voidbridge_protocol.messages import Chunk, Get, Got, Message, Nack, Put, Refused
+from voidbridge_protocol.errors import DamagedFile, VoidbridgeError
+from voidbridge_protocol.messages import Chunk, Get, Got, Message, Nack, Put, ResultFile
 
+from .result_reader import ResultReader
 from .retention import Survey
 from .spool import OffsetGap, Spool, UserFile
 
@@ -32,6 +32,7 @@ class IoThreads:
         self._writing = ThreadPoolExecutor(1, "writes")
         self._settling = ThreadPoolExecutor(1, "settles")
         self._reading = ThreadPoolExecutor(1, "reads")
+        self._results = ResultReader()
         self._clearing = ThreadPoolExecutor(1, "clears")
         self._moved = self._moved_before = 0
         """Pieces that were written or read, now and when `tick` last looked."""
@@ -45,10 +46,17 @@ class IoThreads:
         self._moved += 1
         self._writing.submit(self._take, user, put, payload, then)
 
-    def read(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
-        """Reads a piece of a result; `then` gets the answer."""
+    def read(
+        self,
+        reader: Hashable,
+        get: Get,
+        path: Path,
+        result: ResultFile,
+        then: Callable[[Message, bytes | None], None],
+    ) -> None:
+        """Reads a piece of a result for `reader`; `then` gets the answer."""
         self._moved += 1
-        self._reading.submit(self._give, get, path, then)
+        self._reading.submit(self._give, reader, get, path, result, then)
 
     def tick(self, now: float) -> None:
         """Gives memory back to the system when no piece has been moved for a while. Call it often."""
@@ -122,14 +130,19 @@ class IoThreads:
         offset = error.have if isinstance(error, OffsetGap) else 0
         self._tell(lambda: then(Nack(sha256, offset, error.code, error.text)))
 
-    def _give(self, get: Get, path: Path, then: Callable[[Message, bytes | None], None]) -> None:
+    def _give(
+        self,
+        reader: Hashable,
+        get: Get,
+        path: Path,
+        result: ResultFile,
+        then: Callable[[Message, bytes | None], None],
+    ) -> None:
         reply: Message
         piece: bytes | None = None
         try:
-            with path.open("rb", buffering=0) as file:
-                piece = os.pread(file.fileno(), get.length, get.offset)
+            piece = self._results.read(reader, path, result, get.offset, get.length)
             reply = Chunk(get.job, get.frame, get.offset)
-        except OSError as error:
-            text = f"result of frame {get.frame}: {error.strerror}"
-            reply = Refused(RequestError.code, text, "Submit the job again.", get.job)
+        except DamagedFile as error:
+            reply = Nack(result.sha256, 0, error.code, error.text)
         self._tell(lambda: then(reply, piece))

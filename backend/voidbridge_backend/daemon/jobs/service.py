@@ -7,7 +7,9 @@ told. The service knows no sockets.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import logging
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,9 +18,11 @@ from itertools import groupby
 from operator import itemgetter
 
 from voidbridge_backend.daemon.files.spool import Spool, UserFile
+from voidbridge_protocol.codec import decode_request
 from voidbridge_protocol.errors import (
     BadSetting,
     DaemonError,
+    DamagedFile,
     RequestError,
     SpoolFull,
     TooMany,
@@ -94,6 +98,10 @@ class JobService:
         self.ended: Counter[tuple[str, str]] = Counter()
         """Jobs ended since the start, by state and code."""
         self._number = 0
+        self.damaged = 0
+        """Files, results and requests that were found changed on the disk since the start."""
+        self._to_remake: set[str] = set()
+        """Running jobs of which a finished result was found damaged."""
         self._moved_up = False
         """True if waiting jobs have a new position or a new reason."""
 
@@ -293,6 +301,8 @@ class JobService:
 
     def done(self, job: str) -> None:
         self._execute(self.scheduler.ended(job, JobState.DONE))
+        if job in self._to_remake:
+            self._remake(self._rows[job])
 
     def cancelled(self, job: str) -> None:
         """Notes that the worker stopped. Without a request, it does so only if the daemon stops.
@@ -337,6 +347,67 @@ class JobService:
         row = self._rows.get(job)
         return row is not None and row.state is JobState.QUEUED
 
+    # -- what changed on the disk -------------------------------------------------------------------
+
+    def request(self, job: str) -> bytes:
+        """The canonical request of a job. Raises `DamagedFile` if it is not what was submitted."""
+        try:
+            request = self.store.request(job)
+        except (KeyError, sqlite3.DatabaseError) as error:
+            raise DamagedFile(f"the request of job {job} cannot be read from the table") from error
+        user = self._row(job).user
+        if job != hashlib.sha256(user.encode() + b"\0" + request).hexdigest()[:24]:
+            self.damaged += 1
+            raise DamagedFile(f"the request of job {job} changed in the daemon's table")
+        return request
+
+    def discard_inputs(self, job: str, names: Sequence[str]) -> None:
+        """These files of a job are not what was sent: the next submission has them sent again."""
+        folder = self.spool.user_dir(self._row(job).user).name
+        for name in names:
+            self.damaged += 1
+            log.error("a received file changed on the disk", extra={"job": job, "file": name})
+            self.spool.discard(f"objects/{folder}/{name}")
+
+    def result_damaged(self, job: str, frame: int) -> None:
+        """A result is not what was made: the job is run again, at once or when it has ended."""
+        row = self._rows.get(job)
+        if row is None or row.results.pop(frame, None) is None:
+            return  # somebody else found it a moment ago
+        self.damaged += 1
+        log.error("a result changed on the disk", extra={"job": job, "frame": frame})
+        if row.state is JobState.DONE:
+            self._remake(row)
+        elif not row.state.is_final:
+            self._to_remake.add(job)
+
+    def _remake(self, row: Row) -> None:
+        self._to_remake.discard(row.id)
+        try:
+            prepared = Prepared.of(row.user, decode_request(self.request(row.id)), self.spool)
+            is_whole = len(prepared.there) == len(prepared.sizes)
+            if is_whole:
+                self._begin_again(row, prepared, row.priority)
+        except DaemonError as error:
+            log.warning("not made again: %s", error.text, extra={"job": row.id})
+            return
+        except VoidbridgeError:
+            is_whole = False
+        if not is_whole:
+            self._give_up(row)
+
+    def _give_up(self, row: Row) -> None:
+        """A done job without its results, whose frames are not here: its client has to submit it again."""
+        self._number += 1
+        self.store.forget_results(row.id)
+        self._rows.put(row.fresh(self._number))
+        self._execute(self.scheduler.submitted_again(row.id, row.priority, self._number))
+        self._fail(
+            row.id, DamagedFile("results changed on the daemon's disk, and the frames are gone")
+        )
+        self._execute(self.scheduler.failed_before_running(row.id))
+        self.spool.drop_job(row.id)
+
     # -- what the spool may let go ------------------------------------------------------------------
 
     def claims(self) -> dict[str, tuple[float, bool]]:
@@ -373,6 +444,7 @@ class JobService:
         self._wanted.drop(job)
         self._rows.drop(job)
         self.scheduler.forget(job)
+        self._to_remake.discard(job)
         for other in (self._stages, self.changed, self._wanted_again):
             other.pop(job, None)
 

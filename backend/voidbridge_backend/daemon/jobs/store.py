@@ -181,6 +181,10 @@ class Store:
             (job, result.frame, result.sha256, result.size),
         )
 
+    def forget_results(self, job: str) -> None:
+        """The job's results, which are gone."""
+        self._note(job, "DELETE FROM results WHERE job = ?", (job,))
+
     def forget(self, job: str) -> None:
         """Removes the job, its results and its claim on its files."""
         self._note(job, "DELETE FROM jobs WHERE id = ?", (job,))

@@ -142,6 +142,7 @@ class _PrometheusCollector(Collector):
         yield _gauge("spool_bytes", "Bytes in the spool at the last scan", metrics.spool)
         yield _gauge("clients", "Connected now", metrics.clients)
         yield _counter("spool_deleted_bytes", "Deleted from the spool", metrics.deleted)
+        yield _counter("damaged_files", "Found changed on the disk", health.damaged)
         yield _counter("worker_starts", "Worker processes started", metrics.starts)
         jobs = GaugeMetricFamily("voidbridge_jobs", "Jobs in the table", labels=["state"])
         for state, count in metrics.jobs.items():

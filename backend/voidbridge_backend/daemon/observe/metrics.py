@@ -38,6 +38,7 @@ def health(
     queued: int,
     running: int,
     free: int,
+    damaged: int = 0,
 ) -> Health:
     """A daemon is ready if it would run a job: it has a working device, and no obstacle."""
     if obstacle is None and not any(post.state in USABLE for post in posts):
@@ -48,7 +49,8 @@ def health(
         for post in posts
     )
     if obstacle is None:
-        return Health(True, devices, queued, running, free)
+        return Health(True, devices, queued, running, free, damaged=damaged)
     return Health(
-        False, devices, queued, running, free, obstacle.code, obstacle.text, obstacle.hint
+        *(False, devices, queued, running, free),
+        *(obstacle.code, obstacle.text, obstacle.hint, damaged),
     )

@@ -11,7 +11,7 @@ from voidbridge_backend.daemon.files.spool import Spool
 from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Prepare, Start
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_protocol.atomic_files import disk_error
-from voidbridge_protocol.errors import NoDevice, from_code
+from voidbridge_protocol.errors import DamagedFile, NoDevice, from_code
 from voidbridge_protocol.messages import ResultFile
 
 from .supervisor import DeviceStatus, Supervisor, WorkerEvent, WorkerExit
@@ -104,7 +104,10 @@ class WorkerPool:
         try:
             folder = self._spool.job_folder(job)
             request = folder / "request.json"
-            request.write_bytes(self._job_service.store.request(job))
+            request.write_bytes(self._job_service.request(job))
+        except DamagedFile as error:
+            self._job_service.failed(job, error)
+            return
         except OSError as error:
             self._job_service.failed(job, disk_error(self._spool.folder, error))
             return
@@ -160,4 +163,5 @@ class WorkerPool:
         else:
             error = from_code(what["code"], what["text"], what["hint"])
             log.warning("failed: %s", error.text, extra={"job": job, "code": error.code})
+            self._job_service.discard_inputs(job, what.get("files", ()))
             self._job_service.failed(job, error)

@@ -1,0 +1,139 @@
+"""Bits that flip and files that are cut on the daemon's disk: no wrong pixel leaves, and nothing needs a hand."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from voidbridge_figures import Note
+from voidbridge_stage import Daemon, Shot, check_echo, daemon, make_shot
+
+from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.errors import DamagedFile, VoidbridgeError
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+Damage = Callable[[Path, random.Random], None]
+FRAMES = range(1001, 1004)
+
+
+@pytest.fixture
+def box() -> Iterator[Daemon]:
+    with daemon() as made:
+        made.wait_for_worker()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> Shot:
+    return make_shot(tmp_path_factory.mktemp("damaged"), FRAMES, seed=700)
+
+
+def run(box: Daemon, shot: Shot, out: Path, force: bool = False) -> str:
+    """As the command `run`, to r.FRAME.exr in `out`; the job's name."""
+    submission = Submission(
+        {"plate": Sequence.parse(shot.plate), "matte": Sequence.parse(shot.matte)},
+        settings=RemoveSettings(engine="echo", grow=0, soften=0),
+        force=force,
+    )
+    target = Sequence.parse(out / "r.%04d.exr").path
+    task = submission.task(target, lambda done, of: None, lambda: False)
+    with Client(box.address, user="somebody", software="test") as client:
+        return client.run(task).job
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+
+
+def cut(path: Path, rng: random.Random) -> None:
+    path.write_bytes(path.read_bytes()[: rng.randrange(path.stat().st_size)])
+
+
+def received(box: Daemon) -> list[Path]:
+    return sorted(path for path in (box.spool / "objects").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("damage", [flip, cut], ids=["flip", "cut"])
+def test_a_received_file_that_changed_is_sent_again(
+    box: Daemon, shot: Shot, tmp_path: Path, damage: Damage
+) -> None:
+    job = run(box, shot, tmp_path / "one")
+    rng = random.Random(1)
+    for path in received(box):
+        damage(path, rng)
+    assert run(box, shot, tmp_path / "two", force=True) == job
+    check_echo(shot, tmp_path / "two")
+    if damage is flip:  # a file that is shorter than announced is simply not there
+        assert box.health().damaged == len(received(box))
+
+
+def test_a_flipped_bit_in_a_header_is_not_the_artists_fault(
+    box: Daemon, shot: Shot, tmp_path: Path
+) -> None:
+    run(box, shot, tmp_path / "one")
+    for path in received(box):
+        data = bytearray(path.read_bytes())
+        data[0] ^= 1  # the magic number
+        path.write_bytes(data)
+    run(box, shot, tmp_path / "two", force=True)
+    check_echo(shot, tmp_path / "two")
+
+
+@pytest.mark.parametrize("damage", [flip, cut], ids=["flip", "cut"])
+def test_a_result_that_changed_is_made_again(
+    box: Daemon, shot: Shot, tmp_path: Path, damage: Damage
+) -> None:
+    job = run(box, shot, tmp_path / "one")
+    damage(box.spool / "jobs" / job / "1002.exr", random.Random(2))
+    box.fetch(job, tmp_path / "two")
+    check_echo(shot, tmp_path / "two")
+    assert box.health().damaged == 1
+
+
+def test_a_result_that_cannot_be_made_again_says_what_to_do(
+    box: Daemon, shot: Shot, tmp_path: Path
+) -> None:
+    job = run(box, shot, tmp_path / "one")
+    flip(box.spool / "jobs" / job / "1002.exr", random.Random(3))
+    for path in received(box):
+        path.unlink()
+    with pytest.raises(DamagedFile) as raised:
+        box.fetch(job, tmp_path / "two")
+    assert "Submit the same job again" in raised.value.hint
+    run(box, shot, tmp_path / "three")
+    check_echo(shot, tmp_path / "three")
+
+
+def test_damage_anywhere_at_rest_ends_right_or_with_a_typed_error(
+    shot: Shot, tmp_path: Path, full: bool, note: Note
+) -> None:
+    count, rng = 100 if full else 6, random.Random(4)
+    errors: list[VoidbridgeError] = []
+    with daemon() as box:
+        box.wait_for_worker()
+        run(box, shot, tmp_path / "first")
+        for i in range(count):
+            code, _ = box.terminate()
+            assert code == 0
+            files = sorted(
+                path for path in box.spool.rglob("*") if path.is_file() and path.stat().st_size
+            )
+            weights = [3 if path.name == "jobs.db" else 1 for path in files]
+            rng.choices((flip, cut), (3, 1))[0](rng.choices(files, weights)[0], rng)
+            box.start()
+            try:
+                run(box, shot, tmp_path / f"out {i}", force=bool(i % 2))
+            except VoidbridgeError as error:
+                errors.append(error)
+            else:
+                check_echo(shot, tmp_path / f"out {i}")
+        run(box, shot, tmp_path / "last", force=True)
+    check_echo(shot, tmp_path / "last")
+    assert all(error.code != "error" and error.hint for error in errors)
+    note(31, what="flips and cuts at rest", count=count, errors=len(errors))
