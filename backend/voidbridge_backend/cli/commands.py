@@ -90,7 +90,7 @@ def run(
     With `growing` the host still renders frames, and standard input names the complete ones.
     """
     with (
-        _watched(as_json) as (shown, cancelled),
+        watched(as_json) as (shown, cancelled),
         status_file.kept(status, shown, cancelled) as to,
     ):
         assignment = submission()  # here, so that the status file says what is wrong with it
@@ -174,7 +174,7 @@ def _tell_request(request: Request, to: ProgressView) -> None:
 
 def submit(submission: Callable[[], Submission], who: ClientOptions, as_json: bool) -> None:
     """Uploads and returns; prints the job's id on standard output."""
-    with _watched(as_json) as (to, cancelled):
+    with watched(as_json) as (to, cancelled):
         task = submission().task(
             lambda frame: Path(),
             lambda done, of: to.stage("reading frames", done, of),
@@ -200,7 +200,7 @@ def fetch(
         output = os.path.join(output, "result.%04d.exr")
     result = Sequence.parse(output)
     began = time.monotonic()
-    with _watched(as_json) as (to, cancelled):
+    with watched(as_json) as (to, cancelled):
         with _client(who) as client:
             if result.single is not None:
                 result = replace(result, single=_only_frame(client, job, result))
@@ -250,7 +250,7 @@ def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
     """Renders the demo shot, removes its object, measures and draws."""
     from voidbridge_backend.tools.demo import demo as demonstration
 
-    with _watched(as_json) as (to, cancelled):
+    with watched(as_json) as (to, cancelled):
         demonstration.show(Path(folder), to, lambda a, r: remove(a, r, who, to, cancelled))
 
 
@@ -272,7 +272,7 @@ def report(
     if target:
         outputs.check_picture(target, files.values(), overwrite)
     settings = report.settings_of(files["result"], dict(chosen))
-    with _watched(as_json) as (to, cancelled):
+    with watched(as_json) as (to, cancelled):
 
         def on_frame(done: int, of: int) -> None:
             if cancelled.is_set():
@@ -380,7 +380,7 @@ def _client(who: ClientOptions) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def _watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
+def watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
     """Yields a progress view, and an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
     cancelled = threading.Event()
 

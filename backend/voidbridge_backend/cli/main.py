@@ -22,8 +22,9 @@ from voidbridge_protocol.errors import (
 )
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import commands, options
+from . import commands, mask_parser, options
 from . import keys as key_commands
+from . import mask as mask_command
 from .argument_parser import Parser
 from .progress import show_error
 from .setting_options import add_settings
@@ -90,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     found = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _run_command(found)
+    _mask_command(found)
     _serve_command(found)
     _job_commands(found)
     _other_commands(found)
@@ -155,6 +157,20 @@ def _overwrite_option(made: Any) -> None:
         action="store_true",
         help="replace files that Voidbridge did not make; sources are never replaced",
     )
+
+
+def _mask_command(found: Any) -> None:
+    mask = _command(
+        found,
+        "mask",
+        "track an object from clicks, a box or a few key mattes, and write its mattes",
+        lambda o: mask_command.mask(
+            mask_parser.mask_options(o), options.client(o), o.json, o.overwrite
+        ),
+        epilog=f"{mask_parser.EPILOG}\n\n{EXITS}",
+    )
+    mask_parser.add_mask_options(mask)
+    _daemon_options(mask, embedded=True)
 
 
 def _shot_options(made: Any) -> None:

@@ -1,0 +1,278 @@
+"""Runs the operation `mask`: plate and prompts in, one multi-part OpenEXR file for each frame out.
+
+A result has the part `quadmask` (channel Y, codes / 255) and one part for each object (channel A, 0 to 1), all in
+the plate's windows.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.engines.base import JobContext
+from voidbridge_backend.engines.mask_base import Clicks, Masker, Matte, Picture, Prompts
+from voidbridge_backend.exr.header import Header, Window
+from voidbridge_backend.exr.layers import Selection, choose_picture
+from voidbridge_backend.exr.matte_channels import candidates
+from voidbridge_backend.exr.new_parts import new_parts
+from voidbridge_backend.imaging.color import ColorPlan
+from voidbridge_backend.imaging.grid import combined
+from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.sequences.patterns import compact
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, key_role
+
+from .inputs import InputFiles, LruCache, Plates, canvas_of, model_space
+from .job import (
+    Announce,
+    NotedContext,
+    RenderJob,
+    header_attributes,
+    provenance_of,
+    write_provenance,
+)
+from .results import EncodedFrame, ResultWriter
+
+PICTURES_BYTES = 64 << 20
+"""Bytes of cached pictures in the engine's size."""
+JUMP = 1.6
+"""A matte whose area changes by more than this factor from one frame to the next is worth a look."""
+SURE = 0.5
+"""Frames with a lower score are named in a note."""
+
+
+@dataclass
+class ObjectMattes:
+    """One object's mattes in the engine's size, compressed, with the engine's scores."""
+
+    target: MaskObject
+    size: tuple[int, int]
+    scores: dict[int, float] = field(default_factory=dict)
+    areas: dict[int, float] = field(default_factory=dict)
+    _packed: dict[int, bytes] = field(default_factory=dict)
+
+    def add(self, frame: int, matte: Matte, score: float) -> None:
+        self._packed[frame] = zlib.compress(np.round(matte * 255).astype(np.uint8).tobytes(), 1)
+        self.areas[frame] = float((matte > 0.5).mean())
+        self.scores[frame] = score if self.areas[frame] else 0.0
+
+    def matte(self, frame: int, size: tuple[int, int]) -> Matte:
+        """The matte enlarged to (height, width), 0 to 1."""
+        codes = np.frombuffer(zlib.decompress(self._packed[frame]), np.uint8).reshape(self.size)
+        small = codes.astype(np.float32) / np.float32(255)
+        large = cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+        return np.asarray(np.clip(large, 0, 1), np.float32)
+
+    @property
+    def absent(self) -> list[int]:
+        return sorted(frame for frame, area in self.areas.items() if not area)
+
+    def notes(self) -> list[str]:
+        """What an artist should look at."""
+        name, order = self.target.name, sorted(self.areas)
+        found = []
+        jumps = [
+            now for before, now in pairwise(order) if _jumps(self.areas[before], self.areas[now])
+        ]
+        unsure = [f for f in order if self.scores[f] < SURE and self.areas[f]]
+        if self.absent:
+            found.append(f"{name} is not there in frames {compact(self.absent)}")
+        if jumps:
+            found.append(f"the area of {name} jumps at frames {compact(jumps)}: correct it there")
+        if unsure:
+            found.append(f"the track of {name} is uncertain in frames {compact(unsure)}")
+        return found
+
+
+def run(order: RenderJob, engine: Masker, watch: JobContext, announce: Announce) -> dict[str, Any]:
+    """Tracks every object and writes FRAME.exr for every requested frame. Returns and writes the provenance.
+
+    Raises `RequestError` or `JobError`.
+    """
+    settings = order.request.settings
+    assert isinstance(settings, MaskSettings)
+    watch = noted = NotedContext(watch)
+    shot = _Shot.opened(order, settings, engine, watch)
+    provenance = provenance_of(order, engine)
+    tracked = [
+        _tracked(shot, engine, index, target, watch)
+        for index, target in enumerate(settings.masked())
+    ]
+    for mattes in tracked:
+        for note in mattes.notes():
+            watch.warn(note)
+    attributes = header_attributes(provenance, ("engine", "operation", "settings"))
+    wanted = range(order.request.first, order.request.last + 1)
+    with ResultWriter[None](order, announce) as results:
+        for frame in wanted:
+            watch.step("writing mattes", frame - wanted.start, len(wanted))
+            results.put(
+                frame,
+                partial(_encoded, shot, tracked, frame, attributes, settings.grid),
+            )
+    provenance["objects"] = {
+        mattes.target.name: {
+            "role": mattes.target.role,
+            "scores": {str(frame): score for frame, score in sorted(mattes.scores.items())},
+            "absent": mattes.absent,
+        }
+        for mattes in tracked
+    }
+    provenance["notes"] = noted.notes
+    write_provenance(order, provenance)
+    return provenance
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """The plate as the engine sees it, and the mapping of prompts to its pixels."""
+
+    source: InputFiles
+    header: Header
+    canvas: Window
+    frames: list[int]
+    first: int
+    """The first frame of the result, which has no affected area."""
+    picture: Callable[[int], Picture]
+    size: tuple[int, int]
+    part: int
+
+    @classmethod
+    def opened(
+        cls, order: RenderJob, settings: MaskSettings, engine: Masker, watch: JobContext
+    ) -> _Shot:
+        source = InputFiles.of(order.request, order.source, order.allowance)
+        watch.step("reading headers", 0, 0)
+        canvas, notes = canvas_of(source, settings.layer)
+        header = source.header("plate", order.request.first)
+        chosen = choose_picture(header, settings.layer)
+        color = ColorPlan.choose(
+            settings.color_space, header.parts[chosen.part], order.ocio or None
+        )
+        for note in (f"the plate is {color.space} ({color.how})", *notes, *color.warnings):
+            watch.warn(note)
+        plates = Plates(source, canvas, color, settings.layer)
+        model = model_space(plates, source.frames)
+        size = engine.size(canvas.height, canvas.width)
+        cache: LruCache[Picture] = LruCache(PICTURES_BYTES, lambda picture: picture.nbytes)
+
+        def made(frame: int) -> Picture:
+            small = cv2.resize(plates.scene(frame), size[::-1], interpolation=cv2.INTER_AREA)
+            code = model.to_model(small.astype(np.float32))
+            return np.round(np.clip(code, 0, 1) * 255).astype(np.uint8)
+
+        return cls(
+            source,
+            header,
+            canvas,
+            source.frames,
+            order.request.first,
+            lambda frame: cache.get(frame, made),
+            size,
+            chosen.part,
+        )
+
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """A place in pixels of the display window's top left corner as one in the engine's picture."""
+        display = self.header.parts[self.part].display_window
+        height, width = self.size
+        across = (x + display.xmin - self.canvas.xmin) * width / self.canvas.width
+        down = (y + display.ymin - self.canvas.ymin) * height / self.canvas.height
+        return min(max(across, 0.0), width - 1.0), min(max(down, 0.0), height - 1.0)
+
+    def key(self, role: str, frame: int) -> Matte:
+        """The artist's matte of this frame, in the engine's size; outside its data window it is 0."""
+
+        def choose(header: Header) -> Selection:
+            found = candidates(header)[0]
+            return Selection(found.part, (found.channel,))
+
+        read = self.source.read(role, frame, choose)
+        values = read.channels[read.selected[0]].astype(np.float32)
+        placed = on_window(values, read.window, self.canvas, 0.0)
+        small = cv2.resize(placed, self.size[::-1], interpolation=cv2.INTER_AREA)
+        return np.asarray(np.clip(small, 0, 1), np.float32)
+
+
+def _jumps(before: float, now: float) -> bool:
+    return bool(before and now) and not 1 / JUMP <= now / before <= JUMP
+
+
+def _tracked(
+    shot: _Shot, engine: Masker, index: int, target: MaskObject, watch: JobContext
+) -> ObjectMattes:
+    mattes = ObjectMattes(target, shot.size)
+    prompts = _prompts(shot, index, target)
+    of, done = len(shot.frames), 0
+
+    def pulse() -> None:
+        watch.step(f"tracking {target.name}", min(done, of), of)
+
+    for frame, matte, score in engine.track(shot.picture, shot.frames, prompts, pulse):
+        done += 1
+        mattes.add(frame, matte, score)
+    return mattes
+
+
+def _prompts(shot: _Shot, index: int, target: MaskObject) -> Prompts:
+    outside = [frame for frame in target.frames if frame not in shot.frames]
+    if outside:
+        raise BadSetting(
+            f"a prompt of {target.name} is on frame {outside[0]}; "
+            f"the plate's frames are {compact(shot.frames)}",
+            "Give prompts on frames of the plate, by their own numbers.",
+        )
+    clicked = {p.frame for p in target.points} | {b.frame for b in target.boxes}
+    role = key_role(index)
+    return Prompts(
+        {frame: _clicks(shot, target, frame) for frame in sorted(clicked)},
+        {frame: shot.key(role, frame) for frame in sorted(shot.source.paths.get(role, {}))},
+    )
+
+
+def _clicks(shot: _Shot, target: MaskObject, frame: int) -> Clicks:
+    here = [point for point in target.points if point.frame == frame]
+    boxes = [box for box in target.boxes if box.frame == frame]
+    box = None
+    if boxes:
+        last = boxes[-1]
+        box = *shot.point(last.left, last.top), *shot.point(last.right, last.bottom)
+    return Clicks(
+        tuple(shot.point(p.x, p.y) for p in here if p.label),
+        tuple(shot.point(p.x, p.y) for p in here if not p.label),
+        box,
+    )
+
+
+def _encoded(
+    shot: _Shot,
+    tracked: list[ObjectMattes],
+    frame: int,
+    attributes: dict[str, str],
+    grid: bool,
+) -> EncodedFrame[None]:
+    size = shot.canvas.height, shot.canvas.width
+    mattes = {found.target.name: found.matte(frame, size) for found in tracked}
+    roles = {found.target.name: found.target.role for found in tracked}
+    remove = _union(size, [m for name, m in mattes.items() if roles[name] != "affected"])
+    affected = _union(size, [m for name, m in mattes.items() if roles[name] == "affected"])
+    codes = combined(remove, affected, is_first=frame == shot.first, grid=grid)
+    parts = {"quadmask": {"Y": (codes / np.float32(255)).astype(np.float16)}}
+    parts |= {name: {"A": matte.astype(np.float16)} for name, matte in mattes.items()}
+    like = shot.header.parts[shot.part]
+    return EncodedFrame(new_parts(parts, like, shot.canvas, attributes))
+
+
+def _union(size: tuple[int, int], mattes: list[Matte]) -> NDArray[np.bool_]:
+    found = np.zeros(size, bool)
+    for matte in mattes:
+        found |= matte > 0.5
+    return found

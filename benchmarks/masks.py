@@ -1,0 +1,108 @@
+"""Overlap of the engine `flow` with the quadmasks of sample clips. Clicks follow one rule, without a choice.
+
+python benchmarks/masks.py FOLDER      each clip is FOLDER/NAME/{input_video,quadmask_0}.mp4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.engines.flow.engine import Flow
+from voidbridge_backend.engines.mask_base import Clicks, Matte, Picture, Prompts
+
+REMOVED = 95
+"""Codes up to this are removed: 0 and 63, with the video's rounding."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--clips", nargs="*", default=["lime", "moving_ball", "pillow"])
+    options = parser.parse_args()
+    for name in options.clips:
+        print(json.dumps({"clip": name, **measured(options.folder / name)}), flush=True)
+
+
+def measured(folder: Path) -> dict[str, float]:
+    """Mean overlap over the clip from the first matte, with the middle one, and from clicks."""
+    engine = Flow()
+    masks = [plane <= REMOVED for plane in _decoded(folder / "quadmask_0.mp4", "gray")]
+    size = engine.size(*masks[0].shape)
+    pictures = [_small(f, size) for f in _decoded(folder / "input_video.mp4", "rgb24")]
+    keys = {n: _small_matte(masks[n], size) for n in (0, len(masks) // 2)}
+    found = {}
+    began = time.monotonic()
+    for label, prompts in (
+        ("first", Prompts({}, {0: keys[0]})),
+        ("first_and_middle", Prompts({}, keys)),
+        ("clicks", Prompts({0: clicks(keys[0])}, {})),
+    ):
+        found[label] = round(_overlap(engine, pictures, masks, prompts), 3)
+    return found | {"seconds_a_frame": round((time.monotonic() - began) / 3 / len(masks), 3)}
+
+
+def clicks(matte: Matte) -> Clicks:
+    """Three clicks on the object, each as far from the edge and from the others as can be; two beside it.
+
+    Those beside it lie 0.2 to 0.35 of the object's size outside: the rightmost, and the farthest from that.
+    """
+    inside = (matte > 0.5).astype(np.uint8)
+    framed = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    positive = [np.array(np.unravel_index(depth.argmax(), depth.shape))]
+    places = np.argwhere(depth >= min(3, depth.max() / 2))
+    while len(positive) < 3:
+        apart = np.min([np.hypot(*(places - place).T) for place in positive], axis=0)
+        positive.append(places[apart.argmax()])
+    outside = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    size = np.sqrt(inside.sum())
+    ring = np.argwhere((outside > 0.2 * size) & (outside < 0.35 * size))
+    right = ring[ring[:, 1].argmax()]
+    negative = [right, ring[np.hypot(*(ring - right).T).argmax()]]
+    return Clicks(
+        tuple((float(x), float(y)) for y, x in positive),
+        tuple((float(x), float(y)) for y, x in negative),
+    )
+
+
+def _overlap(
+    engine: Flow, pictures: list[Picture], masks: list[NDArray[np.bool_]], prompts: Prompts
+) -> float:
+    frames = range(len(masks))
+    overlaps: Mapping[int, float] = {
+        frame: _intersection_over_union(matte, masks[frame])
+        for frame, matte, _ in engine.track(pictures.__getitem__, frames, prompts, lambda: None)
+    }
+    return float(np.mean(list(overlaps.values())))
+
+
+def _intersection_over_union(matte: Matte, mask: NDArray[np.bool_]) -> float:
+    large = cv2.resize(matte, mask.shape[::-1], interpolation=cv2.INTER_CUBIC) > 0.5
+    return float((large & mask).sum() / max((large | mask).sum(), 1))
+
+
+def _decoded(path: Path, form: str) -> Iterator[NDArray[np.uint8]]:
+    with av.open(str(path)) as clip:
+        for frame in clip.decode(video=0):
+            yield frame.to_ndarray(format=form)
+
+
+def _small(picture: NDArray[np.uint8], size: tuple[int, int]) -> Picture:
+    return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA))
+
+
+def _small_matte(mask: NDArray[np.bool_], size: tuple[int, int]) -> Matte:
+    return np.asarray(cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA))
+
+
+if __name__ == "__main__":
+    main()

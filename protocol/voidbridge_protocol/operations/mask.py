@@ -1,0 +1,191 @@
+"""The operation `mask`: tracks mattes of objects through a plate, and combines them into a quadmask.
+
+Objects travel as one JSON text in the settings: a list of objects with `name`, `role`, `points`, `boxes` and
+`keys`. Pixels are counted from the top left corner of the display window.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.settings import OperationSettings, setting
+
+from .operation import Operation, Role
+
+ROLES = ("primary", "belonging", "affected")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+MAX_OBJECTS = 8
+"""Each may have key mattes, which travel under a role of their own."""
+MAX_PROMPTS = 1000
+HINT = "See `voidbridge mask --help` for the forms of --point, --not, --box and --key."
+
+
+@dataclass(frozen=True)
+class Point:
+    """A click on `frame`; `label` is 1 on the object and 0 beside it."""
+
+    frame: int
+    x: float
+    y: float
+    label: int = 1
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle around the object on `frame`; right and bottom are excluded."""
+
+    frame: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class MaskObject:
+    """One object with its prompts. `keys` are frames whose matte the artist gave as a file."""
+
+    name: str = "object"
+    role: str = "primary"
+    points: tuple[Point, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    keys: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or self.name == "quadmask":
+            raise BadSetting(
+                f"{ascii(self.name)[:60]} cannot be the name of an object",
+                "Use up to 32 letters, digits, - and _, a letter first; `quadmask` is taken.",
+            )
+        if self.role not in ROLES:
+            raise BadSetting(f"the role {ascii(self.role)[:60]} is not one of {', '.join(ROLES)}")
+        self._check_prompts()
+
+    @property
+    def frames(self) -> list[int]:
+        """Frames with a prompt that starts a matte, in order."""
+        clicked = {point.frame for point in self.points if point.label}
+        return sorted(clicked | {box.frame for box in self.boxes} | set(self.keys))
+
+    def _check_prompts(self) -> None:
+        if not self.frames:
+            raise BadSetting(
+                f"the object {self.name} has no click on it, no box and no key matte", HINT
+            )
+        if len(self.points) + len(self.boxes) + len(self.keys) > MAX_PROMPTS:
+            raise BadSetting(f"the object {self.name} has more than {MAX_PROMPTS} prompts")
+        numbers = [n for p in self.points for n in (p.x, p.y)]
+        numbers += [n for b in self.boxes for n in (b.left, b.top, b.right, b.bottom)]
+        if not all(math.isfinite(number) for number in numbers):
+            raise BadSetting(f"the object {self.name} has a prompt that is not a number", HINT)
+        for box in self.boxes:
+            if box.right - box.left < 1 or box.bottom - box.top < 1:
+                raise BadSetting(
+                    f"the box of {self.name} on frame {box.frame} is empty: "
+                    f"{box.left:g},{box.top:g} to {box.right:g},{box.bottom:g}",
+                    "Give left, top, right and bottom, with right and bottom larger.",
+                )
+        lone = {p.frame for p in self.points if not p.label} - set(self.frames)
+        if lone:
+            raise BadSetting(
+                f"frame {min(lone)} of {self.name} has only clicks beside the object",
+                "Add a click on the object or a box on that frame.",
+            )
+
+
+@dataclass(frozen=True)
+class MaskSettings(OperationSettings):
+    """The artist's choices and prompts."""
+
+    engine: str = setting("flow", "`flow` needs no weights", group="the engine", metavar="NAME")
+    objects: str = setting(
+        "", "prompts of all objects, as JSON", group="the prompts", is_option=False
+    )
+    color_space: str = setting(
+        "",
+        "color space of the plate as OpenColorIO names it; else the file's own word, else ACEScg",
+        group="the shot",
+        metavar="NAME",
+    )
+    layer: str = setting(
+        "",
+        "layer of the plate to look at, as `ViewLayer.Combined`",
+        group="the shot",
+        metavar="NAME",
+    )
+    grid: bool = setting(
+        True,
+        "widen affected areas to the cells of the model's grid, 8 on the short side",
+        group="the matte",
+        is_option=False,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objects:
+            parsed(self.objects)
+
+    def masked(self) -> tuple[MaskObject, ...]:
+        """The objects. Raises `BadSetting` without any."""
+        if not self.objects:
+            raise BadSetting("no object is named", HINT)
+        return parsed(self.objects)
+
+
+def written(objects: Iterable[MaskObject]) -> str:
+    """The objects as the JSON text of the settings; the same objects give the same text."""
+    return json.dumps([asdict(found) for found in objects], sort_keys=True, separators=(",", ":"))
+
+
+def parsed(text: str) -> tuple[MaskObject, ...]:
+    """The objects in this JSON text. Raises `BadSetting`."""
+    try:
+        objects = tuple(_object(entry) for entry in json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BadSetting(f"the prompts cannot be read: {ascii(str(error))[:120]}", HINT) from error
+    names = [found.name for found in objects]
+    if len(set(names)) != len(names):
+        raise BadSetting(f"two objects have the same name among {', '.join(names)}")
+    if not 1 <= len(objects) <= MAX_OBJECTS:
+        raise BadSetting(
+            f"{len(objects)} objects are named; from 1 to {MAX_OBJECTS} can be tracked at once",
+            HINT,
+        )
+    return objects
+
+
+def key_role(index: int) -> str:
+    """The role of files with key mattes of object `index`."""
+    return f"key-{index}"
+
+
+def _object(entry: dict[str, Any]) -> MaskObject:
+    return MaskObject(
+        name=str(entry.get("name", "object")),
+        role=str(entry.get("role", "primary")),
+        points=tuple(
+            Point(int(p["frame"]), float(p["x"]), float(p["y"]), int(p.get("label", 1)))
+            for p in entry.get("points", ())
+        ),
+        boxes=tuple(
+            Box(int(b["frame"]), *(float(b[edge]) for edge in ("left", "top", "right", "bottom")))
+            for b in entry.get("boxes", ())
+        ),
+        keys=tuple(int(frame) for frame in entry.get("keys", ())),
+    )
+
+
+OPERATION = Operation(
+    "mask",
+    MaskSettings,
+    (
+        Role("plate"),
+        *(Role(key_role(i), is_required=False, covers_all=False) for i in range(MAX_OBJECTS)),
+    ),
+)

@@ -1,0 +1,121 @@
+"""The engine `flow` on drawn shots: a disk over texture, with a truth for every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from voidbridge_backend.engines.flow.engine import Flow
+from voidbridge_backend.engines.flow.segment import segment
+from voidbridge_backend.engines.mask_base import Clicks, Matte, Picture, Prompts
+
+HEIGHT, WIDTH, RADIUS, FRAMES = 135, 240, 22, range(1001, 1013)
+
+
+def center(frame: int) -> tuple[int, int]:
+    return 60 + 7 * (frame - 1001), 70 - 2 * (frame - 1001)
+
+
+def truth(frame: int) -> NDArray[np.bool_]:
+    drawn = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.circle(drawn, center(frame), RADIUS, (1,), -1)
+    return drawn.astype(bool)
+
+
+def shot() -> dict[int, Picture]:
+    """A textured disk moves one way over a textured wall that moves the other."""
+    random = np.random.default_rng(5)
+    wall = random.integers(40, 160, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    wall = cv2.GaussianBlur(wall, (0, 0), 2)
+    skin = cv2.GaussianBlur(random.integers(0, 90, (HEIGHT, WIDTH, 3)).astype(np.uint8), (0, 0), 2)
+    skin[..., 0] += 150
+    found = {}
+    for frame in FRAMES:
+        picture = np.roll(wall, -(frame - 1001), axis=1)
+        moved = np.roll(skin, (center(frame)[0] - 60, center(frame)[1] - 70), axis=(1, 0))
+        found[frame] = np.where(truth(frame)[..., None], moved, picture)
+    return found
+
+
+PICTURES = shot()
+
+
+def overlap(matte: Matte, frame: int) -> float:
+    inside, real = matte > 0.5, truth(frame)
+    return float((inside & real).sum() / (inside | real).sum())
+
+
+def tracked(
+    clicks: Mapping[int, Clicks] | None = None, keys: Mapping[int, Matte] | None = None
+) -> dict[int, Matte]:
+    prompts = Prompts(clicks or {}, keys or {})
+    found = list(Flow().track(PICTURES.__getitem__, list(FRAMES), prompts, lambda: None))
+    assert sorted(item.frame for item in found) == list(FRAMES)
+    assert all(0 <= item.score <= 1 for item in found)
+    return {item.frame: item.matte for item in found}
+
+
+def on(frame: int) -> Clicks:
+    x, y = center(frame)
+    return Clicks(((x, y), (x - 12, y), (x + 10, y + 8)), ((x + 40, y), (x - 40, y + 10)))
+
+
+@pytest.mark.parametrize("frame", [1001, 1006, 1012])
+def test_clicks_on_any_frame_make_every_frames_matte(frame: int) -> None:
+    found = tracked({frame: on(frame)})
+    assert min(overlap(found[f], f) for f in FRAMES) > 0.9
+
+
+def test_a_box_is_enough() -> None:
+    x, y = center(1001)
+    box = (x - 27.0, y - 27.0, x + 28.0, y + 28.0)
+    assert overlap(segment(PICTURES[1001], Clicks(box=box)), 1001) > 0.9
+
+
+def test_a_click_beside_the_object_is_never_in_the_matte() -> None:
+    clicks = on(1001)
+    matte = segment(PICTURES[1001], clicks)
+    assert all(matte[int(y), int(x)] == 0 for x, y in clicks.negative)
+    assert all(matte[int(y), int(x)] == 1 for x, y in clicks.positive)
+
+
+def test_key_mattes_stay_as_they_are_and_draw_the_frames_between_them() -> None:
+    keys = {frame: truth(frame).astype(np.float32) for frame in (1001, 1012)}
+    found = tracked(keys=keys)
+    for frame, key in keys.items():
+        np.testing.assert_array_equal(found[frame], key)
+    assert min(overlap(found[f], f) for f in FRAMES) > 0.93
+
+
+def test_a_correction_changes_only_frames_up_to_the_next_key() -> None:
+    first = {1001: truth(1001).astype(np.float32), 1006: truth(1006).astype(np.float32)}
+    before = tracked(keys=first)
+    after = tracked(keys={**first, 1012: truth(1012).astype(np.float32)})
+    for frame in range(1001, 1007):
+        np.testing.assert_array_equal(after[frame], before[frame])
+
+
+def test_an_object_that_is_not_there_has_an_empty_matte() -> None:
+    empty = {1001: np.zeros((HEIGHT, WIDTH), np.float32)}
+    assert not any(matte.any() for matte in tracked(keys=empty).values())
+
+
+def test_the_same_input_gives_the_same_bits() -> None:
+    one, two = tracked({1001: on(1001)}), tracked({1001: on(1001)})
+    assert all(np.array_equal(one[frame], two[frame]) for frame in FRAMES)
+
+
+def test_what_stops_the_job_stops_the_track() -> None:
+    class Stopped(Exception):
+        pass
+
+    def pulse() -> None:
+        raise Stopped
+
+    prompts = Prompts({}, {1001: truth(1001).astype(np.float32)})
+    with pytest.raises(Stopped):
+        list(Flow().track(PICTURES.__getitem__, list(FRAMES), prompts, pulse))
