@@ -122,7 +122,8 @@ def remove(
         task = _task(assignment, result, to, listener)
         with _client(who) as client:
             outcome = client.run(task, listener)
-    _finish(outcome, result, to, began)
+    named = {role: os.path.abspath(str(files)) for role, files in assignment.files.items()}
+    _finish(outcome, result, to, began, {"files": named})
     return outcome
 
 
@@ -268,6 +269,8 @@ def report(
     """
     from voidbridge_backend.quality import report
 
+    if "affected" not in files and (affected := report.affected_of(files["result"])):
+        files = {**files, "affected": affected}
     target = Path(picture) if picture else None
     if target:
         outputs.check_picture(target, files.values(), overwrite)
@@ -404,6 +407,7 @@ def _listener(
     """`own` is True for a local daemon, which nobody repairs during the wait."""
     warned: set[str] = set()
     fetched: set[int] = set()
+    last: Status | None = None
 
     def on_status(status: Status) -> None:
         for warning in status.warnings:
@@ -414,6 +418,10 @@ def _listener(
         if status.attempt > 1 and (text := f"attempt {status.attempt}") not in warned:
             warned.add(text)
             to.say(f"note: a crash or a restart interrupted the run; this is {text}")
+        nonlocal last
+        if status.state is JobState.DONE and last and last.step < last.of:
+            to.stage(last.stage, last.of, last.of)  # the last step and the end are told at once
+        last = status if status.state is JobState.RUNNING else None
         show_status(to, status)
         if status.state is JobState.QUEUED and status.code:
             if own:
@@ -448,10 +456,17 @@ def _listener(
     )
 
 
-def _finish(outcome: Outcome, result: Sequence, to: ProgressView, began: float) -> None:
+def _finish(
+    outcome: Outcome,
+    result: Sequence,
+    to: ProgressView,
+    began: float,
+    more: dict[str, Any] | None = None,
+) -> None:
+    """Writes the sidecar, which holds the provenance and `more`, and tells the end."""
     frames = FrameRange(outcome.frames[0], outcome.frames[-1])
     beside, provenance = sidecar(result, frames), json.loads(outcome.provenance)
-    write_whole(beside, json.dumps(provenance, indent=1).encode() + b"\n")
+    write_whole(beside, json.dumps({**provenance, **(more or {})}, indent=1).encode() + b"\n")
     is_preview = bool(provenance.get("preview"))
     seconds = time.monotonic() - began
     to.event(

@@ -70,7 +70,8 @@ class LogView:
 
     def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
         now = time.monotonic()
-        if text == self._stage and now - self._said < LINE_EVERY_S:
+        is_end = bool(of) and done >= of
+        if text == self._stage and not is_end and now - self._said < LINE_EVERY_S:
             return
         self._stage, self._said = text, now
         self.say(text + count(done, of) + left(seconds_left))
@@ -106,7 +107,8 @@ class BarView:
         for other, task in self._tasks.items():
             if other != text:
                 total = self._progress.tasks[self._progress.task_ids.index(task)].total
-                self._progress.update(task, completed=total, left="")
+                whole = f"{total:.0f}/{total:.0f}" if total else ""
+                self._progress.update(task, completed=total, left="", count=whole)
                 self._progress.stop_task(task)
         if text not in self._tasks:
             self._tasks[text] = self._progress.add_task(text, total=None, count="", left="")

@@ -90,18 +90,43 @@ class QualityReport(Findings):
 
 def settings_of(result: Sequence, chosen: dict[str, Any]) -> RemoveSettings:
     """Returns the settings of the hole: those in the result's newest sidecar, overridden by `chosen`."""
-    said: dict[str, Any] = {}
-    for path in sidecars(result)[:1]:
-        try:
-            said = json.loads(path.read_bytes())["settings"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadSetting(
-                f"{path} does not say how the result was made", "Remove that file."
-            ) from error
+    said: dict[str, Any] = _record(result).get("settings", {})
     known = {
         name: value for name, value in said.items() if name in RemoveSettings.__dataclass_fields__
     }
     return RemoveSettings(**{**known, **chosen})
+
+
+def affected_of(result: Sequence) -> Sequence | None:
+    """Returns the affected matte that the result's newest sidecar names.
+
+    Raises `BadSetting` if there was one and its files are not where they were.
+    """
+    record = _record(result)
+    if not any(str(source).startswith("affected/") for source in record.get("sources", {})):
+        return None
+    named = record.get("files", {}).get("affected")
+    found = Sequence.parse(named) if named else None
+    if found is None or not found.scan():
+        where = f", {named}" if named else ""
+        raise BadSetting(
+            f"the result was made with an affected matte{where}, and its files are not there",
+            "Name it with --affected.",
+        )
+    return found
+
+
+def _record(result: Sequence) -> dict[str, Any]:
+    """The result's newest sidecar; empty if there is none. Raises `BadSetting`."""
+    for path in sidecars(result)[:1]:
+        try:
+            record = json.loads(path.read_bytes())
+            if isinstance(record["settings"], dict):
+                return dict(record)
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise BadSetting(f"{path} does not say how the result was made", "Remove that file.")
+    return {}
 
 
 def review(
@@ -123,11 +148,14 @@ def review(
     shown = {frames[int(i)] for i in np.linspace(0, len(frames) - 1, SHOWN + 2).round()[1:-1]}
     inspection, quality, late, moments = Inspection(), Quality(), _Shift(), list[Moment]()
     likeness: list[float] = []
+    unchanged: list[int] = []
     box: Region | None = None
     for number, frame in enumerate(frames, 1):
         seen = _Seen.of(source, frame, mattes.hole(frame), canvas, color, choose)
         inspection.add(seen.glimpse(frame, canvas))
         late.add(seen.plate, seen.result, seen.alpha > 0)
+        if seen.is_unchanged:
+            unchanged.append(frame)
         if seen.truth is not None:
             quality.add(seen.result, seen.truth, seen.plate, seen.alpha > 0)
             likeness.append(_ssim(seen.result, seen.truth, seen.alpha > 0))
@@ -136,6 +164,9 @@ def review(
             moments.append(moment(frame, seen.plate, seen.codes, seen.result, seen.truth))
         on_frame(number, len(frames))
     found = inspection.findings()
+    if unchanged:
+        said = f"the result is the plate in the hole of {compact(unchanged)}: nothing was removed there"
+        found = Findings(**{**asdict(found), "warnings": (said, *found.warnings)})
     if late.frames:
         said = f"the result is {abs(late.frames)} frames {'late' if late.frames > 0 else 'early'}"
         found = Findings(**{**asdict(found), "warnings": (said, *found.warnings)})
@@ -212,6 +243,12 @@ class _Seen:
             _differing(read["plate"], read["result"], alpha > 0),
             (own.top, own.left),
         )
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the result has the plate's pixels all over a hole."""
+        hole = self.alpha > 0
+        return bool(hole.any() and np.array_equal(self.plate[hole], self.result[hole]))
 
     def glimpse(self, frame: int, canvas: Window) -> FrameStats:
         whole = Region.whole((self.alpha.shape[0], self.alpha.shape[1]))

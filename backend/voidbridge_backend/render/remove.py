@@ -9,6 +9,8 @@ import logging
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from voidbridge_backend.engines.base import Engine, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader, writer
 from voidbridge_backend.exr.layers import Selection, choose_picture
@@ -16,6 +18,7 @@ from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.grain import Grain
 from voidbridge_backend.imaging.matte import Verdict
 from voidbridge_backend.quality.no_reference import FrameStats, Inspection
+from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .composite import Composite, Replaced, grain_of, layer_of
@@ -72,7 +75,7 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
     with ResultWriter(order, announce, inspection.add) as results:
         _remove(order, engine, view, watch, frames, results)
     findings = inspection.findings()
-    for warning in findings.warnings:
+    for warning in (*frames.notes(), *findings.warnings):
         watch.warn(warning)
     provenance["quality"] = findings.described()
     provenance["notes"] = noted.notes
@@ -100,8 +103,8 @@ def _survey(mattes: Mattes, source: InputFiles, watch: JobContext) -> Verdict:
 
     def on_frame() -> None:
         nonlocal done
-        watch.step("reading mattes", done, of)
         done += 1
+        watch.step("reading mattes", done, of)
 
     verdict = mattes.survey(on_frame)
     log.info("%s", verdict.text)
@@ -155,14 +158,27 @@ def _remove(
     if not any(frame in wanted for frame in with_hole):
         watch.warn("the matte is empty in every frame: the plate is returned unchanged")
         with_hole = []
+    if gaps := _gaps(wanted, with_hole):
+        watch.warn(
+            f"the matte is empty in {compact(gaps)}, between frames in which it is not: these frames "
+            "are returned unchanged"
+        )
     for frame in wanted:
         if frame not in with_hole:
-            watch.step("copying frames without a hole", frame - wanted.start, len(wanted))
+            watch.step("copying frames without a hole", frame - wanted.start + 1, len(wanted))
             results.put(frame, partial(frames.encoded, frame, None))
     if with_hole:
         for frame, pixels in engine.remove(view, _settings(order), watch):
             if frame in wanted:
                 results.put(frame, partial(frames.encoded, frame, pixels))
+
+
+def _gaps(wanted: range, with_hole: list[int]) -> list[int]:
+    """The wanted frames without a hole that lie between two with one."""
+    if not with_hole:
+        return []
+    between, known = range(with_hole[0], with_hole[-1]), set(with_hole)
+    return [frame for frame in wanted if frame in between and frame not in known]
 
 
 class _Frames:
@@ -174,6 +190,7 @@ class _Frames:
         self._order = order
         self._composite = composite
         self._plates = plates
+        self._with_alpha: set[int] = set()
         self._header = header_attributes(
             provenance, ("engine", "settings", "plate", "matte", "color")
         )
@@ -187,7 +204,18 @@ class _Frames:
         data = self._encoded(source, made)
         if made is None:
             return EncodedFrame(data)
+        if _is_transparent(source, made):
+            self._with_alpha.add(frame)
         return EncodedFrame(data, partial(self._composite.seen, source, frame, made))
+
+    def notes(self) -> list[str]:
+        """What is odd about the frames that were made."""
+        if not self._with_alpha:
+            return []
+        return [
+            f"the plate's alpha is not 1 in the hole of {compact(self._with_alpha)}: it is kept, and what "
+            "is premultiplied by it does not fit it there"
+        ]
 
     def _encoded(self, source: reader.Frame, made: Replaced | None) -> bytes:
         if not _settings(self._order).result_layer:
@@ -197,6 +225,15 @@ class _Frames:
         words = {name: layer[name].astype(source.channels[name].dtype) for name in again}
         added = {name: samples for name, samples in layer.items() if name not in again}
         return writer.encode(source, words, self._header, added)
+
+
+def _is_transparent(source: reader.Frame, made: Replaced) -> bool:
+    """Whether the alpha of the plate's picture is other than 1 on a replaced pixel."""
+    name = source.rgb_names[0]
+    alpha = source.channels.get(name[: name.rfind(".") + 1] + "A")
+    if alpha is None or alpha.shape != source.channels[name].shape:
+        return False
+    return bool(np.any((made.box.cut(alpha) != 1) & (made.alpha > 0)))
 
 
 def _provenance(

@@ -38,3 +38,36 @@ def test_notes_are_recorded_and_do_not_change_the_frames(run_shot: Callable[...,
         assert done.provenance["notes"] == done.warnings
         assert text in done.warnings
     assert found[0].results == found[1].results
+
+
+def shot(frames: range, alpha: float | None = None) -> dict[int, bytes]:
+    planes = {"RGB"[i]: np.full((8, 12), 0.2 * i, np.float16) for i in range(3)}
+    if alpha is not None:
+        planes["A"] = np.full((8, 12), alpha, np.float16)
+    return {frame: new_file(planes) for frame in frames}
+
+
+def mattes(frames: range, empty: tuple[int, ...] = ()) -> dict[int, bytes]:
+    found = {}
+    for frame in frames:
+        matte = np.zeros((8, 12), np.float16)
+        matte[2:5, 3:7] = frame not in empty
+        found[frame] = new_file({"A": matte})
+    return found
+
+
+def test_a_roto_that_is_empty_in_the_middle_is_named(run_shot: Callable[..., Any]) -> None:
+    frames = range(1001, 1007)
+    done = run_shot(shot(frames), mattes(frames, empty=(1001, 1003, 1004, 1006)))
+    (note,) = [text for text in done.warnings if "empty in" in text]
+    assert "1003-1004" in note
+    assert "1001" not in note
+    assert "1006" not in note
+
+
+def test_an_alpha_that_does_not_fit_what_was_made_is_named(run_shot: Callable[..., Any]) -> None:
+    frames = range(1001, 1003)
+    soft = run_shot(shot(frames, alpha=0.5), mattes(frames))
+    assert [text for text in soft.warnings if "alpha is not 1 in the hole of 1001-1002" in text]
+    opaque = run_shot(shot(frames, alpha=1), mattes(frames))
+    assert not [text for text in opaque.warnings if "alpha" in text]
