@@ -113,6 +113,20 @@ def resolve(
     return Config(**{s.name: s.value for s in settings}), settings  # type: ignore[arg-type]
 
 
+def as_environment(config: Config) -> dict[str, str]:
+    """Returns the variables from which `resolve` makes this very config, whatever the file says."""
+    return {
+        PREFIX + field.name.upper(): _as_text(getattr(config, field.name))
+        for field in fields(config)
+    }
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def devices(config: Config, cards: int) -> tuple[str, ...]:
     """Returns the devices to start workers for, on a machine with `cards` NVIDIA cards."""
     if config.devices != ("auto",):
@@ -142,7 +156,7 @@ def _parsed(name: str, default: object, value: object) -> object:
             case Path():
                 return Path(str(value)).expanduser()
             case tuple():
-                items = value.split(",") if isinstance(value, str) else value
+                items = value.split(",") if value and isinstance(value, str) else value or ()
                 return tuple(str(item).strip() for item in items)  # type: ignore[attr-defined]
             case _:
                 return str(value)

@@ -85,9 +85,15 @@ def test_settings_come_from_file_environment_and_options(
     monkeypatch.setenv("VOIDBRIDGE_SPOOL", "/from/environment")
     assert cli.main(["config", "--devices", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["spool"] == {"value": "/from/environment", "from": "environment"}
-    assert found["window_mb"] == {"value": 3, "from": "file"}
-    assert found["devices"] == {"value": ["cpu"], "from": "command line"}
+    assert found["spool"] == {
+        "value": "/from/environment",
+        "from": "environment",
+        "temporary": False,
+    }
+    assert found["window_mb"] == {"value": 3, "from": "file", "temporary": True}
+    assert found["devices"] == {"value": ["cpu"], "from": "command line", "temporary": True}
+    private = {name for name, setting in found.items() if not setting["temporary"]}
+    assert private == {"listen", "spool", "http_port", "require_keys"}
 
 
 def test_the_address_of_a_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:

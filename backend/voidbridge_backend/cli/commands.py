@@ -22,7 +22,13 @@ from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.errors import BadPattern, BadSetting, JobCancelled, from_code
+from voidbridge_protocol.errors import (
+    BadPattern,
+    BadSetting,
+    JobCancelled,
+    VoidbridgeError,
+    from_code,
+)
 from voidbridge_protocol.job_client import JobTask, Listener, Outcome
 from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.lifecycle import JobState
@@ -288,8 +294,8 @@ def report(
         print("\n".join(verdict.lines()))
 
 
-def doctor(who: ClientOptions, as_json: bool) -> int:
-    """Checks the installation; returns 0 if no needed part is missing."""
+def doctor(who: ClientOptions, as_json: bool) -> VoidbridgeError | None:
+    """Checks the installation and prints what it finds; returns the error that keeps it from working."""
     from voidbridge_backend.tools.doctor.doctor import examine
 
     return examine(who.config or Config(), lambda: _client(who), as_json)
@@ -358,13 +364,18 @@ def install(host: str, to: str | None, appdata: str, remove: bool) -> None:
 
 
 def show_config(settings: list[Setting], as_json: bool) -> None:
-    """Prints every setting, its value and its origin."""
+    """Prints every setting, its value and its origin, and whether a temporary daemon has it too."""
+    own = local_daemon.overridden("", Path())
     if as_json:
-        shown = {s.name: {"value": _plain(s.value), "from": s.origin} for s in settings}
+        shown = {
+            s.name: {"value": _plain(s.value), "from": s.origin, "temporary": s.name not in own}
+            for s in settings
+        }
         print(json.dumps(shown))
         return
     for setting in settings:
-        print(f"{setting.name} = {json.dumps(_plain(setting.value))}  # {setting.origin}")
+        more = "; a temporary daemon has its own" if setting.name in own else ""
+        print(f"{setting.name} = {json.dumps(_plain(setting.value))}  # {setting.origin}{more}")
 
 
 @contextlib.contextmanager

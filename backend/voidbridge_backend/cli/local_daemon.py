@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from voidbridge_backend.config import Config
+from voidbridge_backend.config import PREFIX, Config, as_environment
 from voidbridge_protocol.errors import DaemonUnavailable
 
 START_S = 20.0
@@ -34,7 +36,8 @@ def daemon(config: Config) -> Iterator[str]:
     log = spool / "daemon.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            _command(config, address, spool),
+            [sys.executable, "-m", "voidbridge_backend", "serve", "--until-stdin-closes"],
+            env=_environment(config, address, spool),
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
@@ -55,18 +58,15 @@ def daemon(config: Config) -> Iterator[str]:
         shutil.rmtree(spool, ignore_errors=True)
 
 
-def _command(config: Config, address: str, spool: Path) -> list[str]:
-    command = [sys.executable, "-m", "voidbridge_backend", "serve", "--until-stdin-closes"]
-    flags = {
-        "--listen": address,
-        "--spool": str(spool),
-        "--devices": ",".join(config.devices),
-        "--models": str(config.models),
-        "--ocio": config.ocio,
-        "--window-mb": str(config.window_mb),
-        "--shares": ",".join(config.shares),
-    }
-    return [*command, *(word for flag in flags.items() for word in flag if flag[1])]
+def overridden(address: str, spool: Path) -> dict[str, Any]:
+    """The settings that a temporary daemon does not take from the config: it is private, and nobody monitors it."""
+    return {"listen": address, "spool": spool, "http_port": 0, "require_keys": False}
+
+
+def _environment(config: Config, address: str, spool: Path) -> dict[str, str]:
+    """The child's own, with the whole config in it. A setting there goes before the file of settings."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**others, **as_environment(replace(config, **overridden(address, spool)))}
 
 
 def _wait(process: subprocess.Popen[bytes], socket: Path | None, log: Path) -> None:

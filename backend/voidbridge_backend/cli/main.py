@@ -300,7 +300,7 @@ def _other_commands(found: Any) -> None:
         found,
         "doctor",
         "check the installation, with a tiny round trip",
-        lambda o: commands.doctor(options.client(o), o.json),
+        lambda o: _doctor(o),
     )
     _daemon_options(doctor, embedded=True)
     bundle = _command(
@@ -395,6 +395,16 @@ def _report_command(found: Any) -> None:
     _overwrite_option(report)
     add_settings(report, RemoveSettings, only=options.OF_THE_HOLE)
     report.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    """Its lines have told people of the error already; programs get the event that ends every failure."""
+    error = commands.doctor(options.client(parsed), parsed.json)
+    if error is None:
+        return EXIT_DONE
+    if parsed.json:
+        show_error(True, error, exit_code(error))
+    return exit_code(error)
 
 
 def _show_config(parsed: argparse.Namespace) -> None:

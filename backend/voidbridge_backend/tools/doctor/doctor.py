@@ -76,19 +76,14 @@ class Check:
 
 def examine(
     config: Config, client: Callable[[], AbstractContextManager[Client]], as_json: bool
-) -> int:
-    """Runs all checks and prints a line for each; returns 0 if the daemon works.
-
-    Otherwise raises the error after the last line.
-    """
+) -> VoidbridgeError | None:
+    """Runs all checks and prints a line for each; returns the first error that keeps the daemon from working."""
     show = _show_json if as_json else _show_line
     wrong = None
     for check in checks(config, client):
         show(check)
         wrong = wrong or check.error
-    if wrong:
-        raise wrong
-    return 0
+    return wrong
 
 
 def checks(config: Config, client: Callable[[], AbstractContextManager[Client]]) -> Iterator[Check]:
@@ -289,4 +284,5 @@ def _show_line(check: Check) -> None:
     verdict = (f"{check.verdict:<9}", STYLES[check.verdict])
     console.print(Text.assemble(verdict, f"{check.name:<{INDENT - 9}}", check.text))
     if check.advice and check.verdict != "ok":
-        console.print(Text(" " * INDENT + check.advice, "dim"))
+        code = f" [{check.error.code}]" if check.error else ""
+        console.print(Text(" " * INDENT + check.advice + code, "dim"))
