@@ -95,6 +95,25 @@ def test_the_mattes_go_into_the_removal_as_they_are(plate: Path, tmp_path: Path)
     assert red[truth(1003)].max() < 1, "the disk is gone"
 
 
+def test_one_command_goes_from_clicks_to_a_clean_plate(plate: Path, tmp_path: Path) -> None:
+    done = stage.voidbridge("run", plate, "-o", tmp_path / "clean.####.exr", *clicks())
+    assert done.code == 0, done.err
+    red = stage.channels_of(tmp_path / "clean.1003.exr")["R"]
+    assert red[truth(1003)].max() < 1, "the disk is gone"
+    assert len(list(tmp_path.glob("*.exr"))) == len(FRAMES)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((), "neither a matte nor a prompt"), (("m.####.exr", *clicks()), "a matte and prompts")],
+)
+def test_a_removal_has_either_a_matte_or_prompts(
+    plate: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = stage.voidbridge("run", plate, *words, "-o", tmp_path / "clean.####.exr")
+    assert (done.code, said in done.err) == (2, True), done.err
+
+
 def test_a_key_matte_and_roles_make_an_affected_area(plate: Path, tmp_path: Path) -> None:
     key = {"A": truth(1003).astype(np.float16)}
     (tmp_path / "roto.exr").write_bytes(stage.exr_bytes(key, (LEFT, TOP), displayWindow=DISPLAY))

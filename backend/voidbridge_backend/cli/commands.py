@@ -82,8 +82,12 @@ class ClientOptions:
         return replace(self, config=replace(self.config, shares=said))
 
 
+Prepare = Callable[[ProgressView, threading.Event, contextlib.ExitStack], Submission]
+"""Makes a job. What it needs until the job has ended goes onto the stack."""
+
+
 def run(
-    submission: Callable[[], Submission],
+    submission: Prepare,
     who: ClientOptions,
     output: str,
     as_json: bool,
@@ -98,8 +102,11 @@ def run(
     with (
         watched(as_json) as (shown, cancelled),
         status_file.kept(status, shown, cancelled) as to,
+        contextlib.ExitStack() as stack,
     ):
-        assignment = submission()  # here, so that the status file says what is wrong with it
+        assignment = submission(
+            to, cancelled, stack
+        )  # here, so that the status file says what is wrong with it
         plate, *others = assignment.files.values()
         result = result_sequence(output, plate, others)
         remove(assignment, result, who, to, cancelled, growing, overwrite)

@@ -116,7 +116,7 @@ def _run_command(found: Any) -> None:
         "run",
         "remove an object from a shot and wait for the result",
         lambda o: commands.run(
-            lambda: options.removal(o),
+            mask_parser.removal(o, options.client(o)),
             options.client(o),
             o.output,
             o.json,
@@ -126,7 +126,8 @@ def _run_command(found: Any) -> None:
         ),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
-    _shot_options(run)
+    _shot_options(run, needs_matte=False)
+    mask_parser.add_prompt_options(run)
     run.add_argument(
         "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
     )
@@ -173,9 +174,14 @@ def _mask_command(found: Any) -> None:
     _daemon_options(mask, embedded=True)
 
 
-def _shot_options(made: Any) -> None:
+def _shot_options(made: Any, *, needs_matte: bool = True) -> None:
     made.add_argument("plate", metavar="PLATE", help="the plate")
-    made.add_argument("matte", metavar="MATTE", help="matte of the object to remove")
+    made.add_argument(
+        "matte",
+        nargs=None if needs_matte else "?",
+        metavar="MATTE",
+        help="matte of the object to remove" + ("" if needs_matte else "; or give prompts"),
+    )
     shot = made.add_argument_group("the shot")
     shot.add_argument(
         "--affected",

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.mask import MaskSettings
 
-from .mask import MaskOptions
+from . import options
+from .commands import ClientOptions, Prepare
+from .mask import MaskOptions, track
+from .progress import ProgressView
 from .prompts import TypedPrompts
+from .submission import Submission
 
 EPILOG = """\
 PLATE is a sequence of files. FOLDER gets quadmask.####.exr and OBJECT.####.exr (OBJECT is "object" unless named).
@@ -35,6 +43,48 @@ def add_prompt_options(parser: Any) -> None:
 def typed_prompts(parsed: argparse.Namespace) -> TypedPrompts:
     typed = (parsed.point, getattr(parsed, "not"), parsed.box, parsed.key, parsed.role)
     return TypedPrompts(*(words or () for words in typed))
+
+
+def removal(parsed: argparse.Namespace, client: ClientOptions) -> Prepare:
+    """The job of `run`: with the typed matte, or with one that is tracked first. Raises `BadSetting`."""
+    prompts = typed_prompts(parsed)
+
+    def prepare(
+        view: ProgressView, cancelled: threading.Event, stack: contextlib.ExitStack
+    ) -> Submission:
+        if not parsed.matte or not prompts.is_empty:
+            return _tracked(parsed, prompts, client, view, cancelled, stack)
+        return options.removal(parsed)
+
+    return prepare
+
+
+def _tracked(
+    parsed: argparse.Namespace,
+    prompts: TypedPrompts,
+    client: ClientOptions,
+    view: ProgressView,
+    cancelled: threading.Event,
+    stack: contextlib.ExitStack,
+) -> Submission:
+    """Tracks the whole plate, so that handles have a matte too; the mattes go when the job has ended."""
+    if parsed.matte:
+        raise BadSetting(
+            "a matte and prompts are given", "Give one of them; --key takes a matte of one frame."
+        )
+    if prompts.is_empty:
+        raise BadSetting(
+            "neither a matte nor a prompt says what to remove",
+            "Name a MATTE, or click on the object with --point FRAME:X,Y.",
+        )
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voidbridge-masks-")))
+
+    def settings(objects: str) -> MaskSettings:
+        return MaskSettings(objects=objects, color_space=parsed.color_space, layer=parsed.layer)
+
+    wanted = MaskOptions(parsed.plate, folder, prompts, settings)
+    quadmask, *_ = track(wanted, client, view, cancelled)
+    return options.removal(argparse.Namespace(**{**vars(parsed), "matte": str(quadmask)}))
 
 
 def add_mask_options(parser: Any) -> None:

@@ -32,6 +32,10 @@ class TypedPrompts:
     keys: Sequence[str] = ()
     roles: Sequence[str] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        return not any((self.points, self.negatives, self.boxes, self.keys, self.roles))
+
 
 @dataclass
 class _Gathered:
