@@ -32,7 +32,7 @@ M.ALL = {
     control("Voidbridge", "fetch", "button", "Fetch", "Say how the job stands, and show its result when it is done."),
     control("Voidbridge", "cancel", "button", "Cancel", "Stop the job of this tool."),
     control("Voidbridge", "color_space", "choice", "pixels at this point are",
-        "What the numbers in the plate mean, here in the comp. Nothing is converted in Fusion; the result has the same.",
+        "Color space of the plate, here in the comp. Nothing is converted in Fusion; the result has the same.",
         { result = true, default = "not said yet", choices = {
             M.SPACE_UNSAID, "Linear Rec.709 (sRGB)", "ACEScg", "ACES2065-1", "Linear Rec.2020", "Linear P3-D65",
             "DaVinci Intermediate WideGamut", "Linear DaVinci WideGamut", "ACEScct", "sRGB Encoded Rec.709 (sRGB)",
