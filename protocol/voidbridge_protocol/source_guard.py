@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from .atomic_files import temporary
@@ -23,12 +24,22 @@ class SourceGuard:
     """
 
     def __init__(self, files: Iterable[FrameFile] = (), paths: Iterable[Path] = ()) -> None:
-        """`files` name sources by content, `paths` by where they lie. Paths without a file are skipped."""
+        """`files` name sources by content, `paths` by where they lie. Paths without a file are skipped.
+
+        Without `files`, `check` hashes the paths that have the size of a target.
+        """
         self._hashes: dict[int, set[str]] = {}
         for file in files:
             self._hashes.setdefault(file.size, set()).add(file.sha256)
-        identities = (_identity(path) for path in paths)
-        self._identities = {identity for identity in identities if identity}
+        self._identities: set[tuple[int, int]] = set()
+        self._unhashed: dict[int, list[Path]] = {}
+        for path in paths:
+            with suppress(OSError, ValueError):
+                found = path.stat()
+                self._identities.add((found.st_dev, found.st_ino))
+                self._unhashed.setdefault(found.st_size, []).append(path)
+        if self._hashes:
+            self._unhashed = {}
 
     def is_source(self, path: Path) -> bool:
         """Reads the file only if its size is the size of a source. A path without a file is no source."""
@@ -53,6 +64,7 @@ class SourceGuard:
         if not suspects:
             return
         with ThreadPoolExecutor(HASHERS, "source-guard") as threads:
+            self._hash_sources(suspects, threads)
             found = list(
                 threads.map(lambda place: any(map(self.is_source, _written(place))), suspects)
             )
@@ -67,18 +79,39 @@ class SourceGuard:
                 f"{hits[0]} is a source of this job and would be overwritten{count}"
             )
 
+    def _hash_sources(self, suspects: list[Path], threads: ThreadPoolExecutor) -> None:
+        """Hashes the sources of `paths` that have the size of a file which one of `suspects` replaces."""
+        sizes = set()
+        for place in suspects:
+            for path in _written(place):
+                with suppress(OSError):
+                    sizes.add(path.stat().st_size)
+        alike = [path for size in sizes for path in self._unhashed.pop(size, [])]
+        for found in threads.map(_digest, alike):
+            if found:
+                self._hashes.setdefault(found[1], set()).add(found[0])
+
     def _may_be_source(self, path: Path) -> bool:
         """By identity and size only."""
         try:
             found = path.stat()
         except (OSError, ValueError):
             return False
-        return (found.st_dev, found.st_ino) in self._identities or found.st_size in self._hashes
+        sizes = self._hashes.keys() | self._unhashed.keys()
+        return (found.st_dev, found.st_ino) in self._identities or found.st_size in sizes
 
 
 def _written(target: Path) -> tuple[Path, Path]:
     """The files that writing `target` replaces."""
     return target, temporary(target)
+
+
+def _digest(path: Path) -> tuple[str, int] | None:
+    """None for a file that cannot be read: the one who sends it says so."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
