@@ -62,6 +62,10 @@ class Config:
     """Maximum number of connected clients of one user."""
     max_jobs: int = 1000
     """Maximum number of unfinished jobs of one user."""
+    max_priority: int = 0
+    """Highest priority of a user whose key is no admin's; a lower one only puts own jobs behind."""
+    user_share: int = 80
+    """Percent of the free space that frames to come of one user may take."""
     http_port: int = 0
     """Port on 127.0.0.1 for /health/live, /health/ready and /metrics; 0: none."""
     drain_s: int = 30

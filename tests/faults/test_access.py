@@ -430,3 +430,16 @@ def test_the_daemons_process_decodes_no_picture() -> None:
         "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env=environment(), timeout=60)
+
+
+def test_only_an_admin_puts_a_job_before_those_of_others(scene: Scene) -> None:
+    for name, is_refused in (("ana", True), ("root", False)):
+        with Knocker(scene.daemon, scene.daemon.people[name], f"priority {name}") as knocker:
+            knocker.introduced()
+            knocker.say(knocker.control, Submit(priority=2**62), scene.request)
+            answer = knocker.answer(knocker.control)
+            assert isinstance(answer, Refused) is is_refused
+            if isinstance(answer, Refused):
+                assert answer.code == "request.setting"
+                knocker.say(knocker.control, Submit(priority=-1), scene.request)
+                assert not isinstance(knocker.answer(knocker.control), Refused)

@@ -68,7 +68,8 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     spool = Spool(config.spool)
     store = Store(config.spool / "jobs.db")
     job_service = JobService(
-        store, spool, tuple(registry.available()), policy.keep_free, config.max_jobs
+        *(store, spool, tuple(registry.available())),
+        *(policy.keep_free, config.max_jobs, config.user_share),
     )
     job_service.recover()
     setup = {
@@ -93,6 +94,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
             frames=config.max_frames,
         ),
         config.max_clients,
+        config.max_priority,
         RateLimit(config.max_upload_mb_s * 1_000_000),
         shares,
         SOFTWARE,

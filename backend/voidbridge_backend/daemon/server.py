@@ -20,6 +20,7 @@ from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.codec import ranges as as_ranges
 from voidbridge_protocol.errors import (
     BadMessage,
+    BadSetting,
     DaemonDraining,
     RequestError,
     SpoolFull,
@@ -90,6 +91,8 @@ POLL_BUSY_MS = 10
 NEEDS_NO_TABLE = (Hello, Ping, Pong, GetHealth)
 """Messages that are answered even if the job table cannot be written; others may depend on unwritten changes."""
 REPORT_S = 1.0
+RELEASE_S = 10.0
+"""Jobs whose clients are gone are looked for so often."""
 RESULTS_A_MESSAGE = 1000
 FORGET_S = 60.0
 """Seconds of silence after which a client is forgotten; it should ping every two seconds."""
@@ -107,6 +110,7 @@ class Daemon:
         policy: Policy,
         limits: Limits,
         most_clients: int,
+        max_priority: int,
         pace: RateLimit,
         shares: Shares,
         software: str,
@@ -126,6 +130,7 @@ class Daemon:
         self._worker_pool = worker_pool(self._notify)
         self._replies = Replies(self._reply, job_service.store.is_committed)
         self._sessions = Sessions(most_clients)
+        self._max_priority = max_priority
         self._pace = pace
         self._cleanup = Cleanup(
             job_service, spool, self._disk, policy, lambda job: bool(self._sessions.watching(job))
@@ -144,7 +149,7 @@ class Daemon:
         self._notifications = Notifications(router, job_service, self._sessions, self._reply)
         self.report: Callable[[Metrics], None] = lambda metrics: None
         """Receives the metrics every second."""
-        self._reported = 0.0
+        self._reported = self._released = 0.0
         self._stopping = False
         self._drain_s = 0.0
         self._stopped_at: float | None = None
@@ -180,6 +185,7 @@ class Daemon:
                 self._file_import.tick(now, is_full=self._cleanup.full is not None)
                 self._report(now)
                 self._forget(now)
+                self._release_promises(now)
                 self._downloads.tick()
                 self._disk.tick(now)
                 for give_back in self._pace.due(now):
@@ -272,6 +278,11 @@ class Daemon:
         for each in self._sessions.lines_of(line):
             self._router.forget(each)
         self._uploads.leave(self._sessions.disconnected(line))
+
+    def _release_promises(self, now: float) -> None:
+        if now - self._released > RELEASE_S:
+            self._released = now
+            self._job_service.release_promises(now, lambda job: bool(self._sessions.watching(job)))
 
     def _forget(self, now: float) -> None:
         """Forgets silent clients and those whose key is no longer allowed."""
@@ -379,6 +390,12 @@ class Daemon:
     def _submit(self, session: Session, message: Submit, payload: Frame) -> None:
         if self._stopping:
             raise DaemonDraining("the daemon is stopping")
+        if message.priority > self._max_priority and not session.identity.admin:
+            raise BadSetting(
+                f"the priority {message.priority} is above {self._max_priority}, the highest that "
+                "this daemon gives to users",
+                "Leave --priority out, or ask for a key that is allowed with --admin.",
+            )
         if session.is_submitting:
             raise TooMany("the request that this client submitted before is still being read")
         session.is_submitting = True

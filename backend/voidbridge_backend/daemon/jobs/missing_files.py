@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from voidbridge_backend.daemon.files.spool import Spool, UserFile
 from voidbridge_protocol.errors import RequestError, SpoolFull
+
+log = logging.getLogger(__name__)
 
 MOST_PARTIAL = 1000
 """Maximum number of partial files in a list for a client. It restarts all others, which is only slower."""
@@ -22,7 +26,12 @@ class MissingFiles:
         self._lacks: dict[str, set[UserFile]] = {}
         self._by: dict[UserFile, tuple[str, ...]] = {}
         self._sizes: dict[UserFile, int] = {}
-        self._to_come = 0
+        self._to_come: Counter[str] = Counter()
+        """Promised bytes of each user."""
+        self._released: set[str] = set()
+        """Jobs that wait without a promise of room, as their clients are gone."""
+        self._unpromised: set[UserFile] = set()
+        """Files for which only such jobs wait."""
 
     def __contains__(self, file: UserFile) -> bool:
         return file in self._by
@@ -35,9 +44,36 @@ class MissingFiles:
         self._by.update(dict.fromkeys(new, (job,)))
         sizes = list(map(files.__getitem__, new))
         self._sizes.update(zip(new, sizes, strict=True))
-        self._to_come += sum(sizes)
+        for file, size in zip(new, sizes, strict=True):
+            self._to_come[file.user] += size
         for file in shared:
             self._by[file] += (job,)
+        self._promise(shared)
+
+    def is_promised(self, job: str) -> bool:
+        """Returns False for a job whose room was given to others."""
+        return job not in self._released
+
+    def promise(self, job: str) -> None:
+        """Keeps room for the missing files of the job again."""
+        self._released.discard(job)
+        self._promise(self.missing(job))
+
+    def release(self, job: str) -> None:
+        """Keeps no room for the missing files of the job any more; it waits for them all the same."""
+        self._released.add(job)
+        self._unpromise(self.missing(job))
+
+    def _promise(self, files: Iterable[UserFile]) -> None:
+        for file in self._unpromised.intersection(files):
+            self._unpromised.discard(file)
+            self._to_come[file.user] += self._sizes[file]
+
+    def _unpromise(self, files: Iterable[UserFile]) -> None:
+        for file in files:
+            if file not in self._unpromised and self._released.issuperset(self._by[file]):
+                self._unpromised.add(file)
+                self._to_come[file.user] -= self._sizes[file]
 
     def size(self, file: UserFile) -> int | None:
         """Bytes with which a job announced this file, which is to come."""
@@ -59,8 +95,10 @@ class MissingFiles:
             others = tuple(other for other in self._by[file] if other != job)
             if others:
                 self._by[file] = others
+                self._unpromise([file])
             else:
                 self._come(file)
+        self._released.discard(job)
 
     def arrived(self, file: UserFile) -> list[str]:
         """Returns the jobs that waited for this file."""
@@ -71,24 +109,55 @@ class MissingFiles:
             self._lacks[job].discard(file)
         return sorted(jobs)
 
+    def jobs(self) -> list[str]:
+        """Returns the jobs that wait for files."""
+        return [job for job, lacks in self._lacks.items() if lacks]
+
     def missing(self, job: str) -> set[UserFile]:
         """Returns the files for which the job still waits."""
         return self._lacks.get(job, set())
 
-    def room(self, files: Mapping[UserFile, int], there: Set[UserFile]) -> int:
-        """Returns the bytes still to come: promised ones, and new ones among these files."""
-        fresh = files.keys() - there - self._by.keys()
-        return self._to_come + sum(map(files.__getitem__, fresh))
+    def room(
+        self, user: str, files: Mapping[UserFile, int], there: Set[UserFile], share: int = 100
+    ) -> int:
+        """Returns the free bytes with which `require_room` lets these files in."""
+        fresh = self._fresh(files, there)
+        own = self._to_come[user] + fresh
+        return max(sum(self._to_come.values()) + fresh, own * 100 // share + 1)
+
+    def _fresh(self, files: Mapping[UserFile, int], there: Set[UserFile]) -> int:
+        fresh = files.keys() - there - (self._by.keys() - self._unpromised)
+        return sum(map(files.__getitem__, fresh))
 
     def require_room(
-        self, files: Mapping[UserFile, int], there: Set[UserFile], keep_free: int
+        self,
+        user: str,
+        files: Mapping[UserFile, int],
+        there: Set[UserFile],
+        keep_free: int,
+        share: int = 100,
     ) -> None:
-        """Raises `SpoolFull` if these files do not fit beside the promised bytes and the reserve."""
-        need, free = self.room(files, there) + keep_free, self._spool.free_bytes()
-        if need > free:
+        """Raises `SpoolFull` if these files of `user` do not fit beside the promised bytes and the reserve.
+
+        One user's promised bytes may take `share` percent of what is free.
+        """
+        free, fresh = self._spool.free_bytes(), self._fresh(files, there)
+        own, room = self._to_come[user], max(free - keep_free, 0)
+        others = sum(self._to_come.values()) - own
+        held = f"your other jobs hold {_shown(own)} of that, other users {_shown(others)}"
+        if own + others + fresh > room:
+            largest = ", ".join(f"{who}: {_shown(n)}" for who, n in self._to_come.most_common(5))
+            log.warning("no room for a job of %s; promised are %s", user, largest or "none")
             raise SpoolFull(
-                f"the job needs {_shown(need)} in the daemon's spool, with what is promised to others "
-                f"and kept free; {_shown(free)} are free"
+                f"the job needs {_shown(fresh)} in the daemon's spool, and {_shown(room)} are there: {held}",
+                "Room for a job is given free five minutes after its client has left. "
+                "Or free space on the daemon's disk.",
+            )
+        if fresh and own + fresh > room * share // 100:
+            raise SpoolFull(
+                f"the job needs {_shown(fresh)} in the daemon's spool; one user may hold {share} % "
+                f"of {_shown(room)}: {held}",
+                "Wait until frames of your other jobs have arrived, or raise the daemon's setting user_share.",
             )
 
     def parts(self) -> set[str]:
@@ -106,7 +175,11 @@ class MissingFiles:
 
     def _come(self, file: UserFile) -> tuple[str, ...]:
         """Removes a file that nobody waits for any more. Returns the jobs that did."""
-        self._to_come -= self._sizes.pop(file)
+        size = self._sizes.pop(file)
+        if file in self._unpromised:
+            self._unpromised.discard(file)
+        else:
+            self._to_come[file.user] -= size
         return self._by.pop(file)
 
 

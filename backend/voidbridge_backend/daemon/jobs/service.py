@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 USED_EVERY_S = 60.0
 """Minimum seconds between two recorded uses of a job."""
+PROMISE_S = 300.0
+"""Seconds for which room is kept for the files of a job whose client has left."""
 NOT_WRITTEN = "the job table cannot be written: the daemon's disk is full"
 
 
@@ -78,6 +80,8 @@ class JobService:
     """Free bytes below which no new files are accepted, because results of running jobs need space."""
     most_jobs: int = 1000
     """Maximum unfinished jobs of one user."""
+    user_share: int = 100
+    """Percent of the free space that the missing files of one user may take."""
     changed: dict[str, None] = field(default_factory=dict)
     """Jobs with a changed status of their own; others may only have moved up."""
     results: list[tuple[str, ResultFile]] = field(default_factory=list)
@@ -98,6 +102,8 @@ class JobService:
         self.ended: Counter[tuple[str, str]] = Counter()
         """Jobs ended since the start, by state and code."""
         self._number = 0
+        self._seen: dict[str, float] = {}
+        """When a client of each job that waits for files was last connected."""
         self.damaged = 0
         """Files, results and requests that were found changed on the disk since the start."""
         self._to_remake: set[str] = set()
@@ -163,6 +169,9 @@ class JobService:
             self._begin_again(row, prepared, priority)
         elif row.state is JobState.CANCELLING:
             self._wanted_again[job] = prepared, priority
+        elif not self._wanted.is_promised(job):
+            self._check_room(prepared, is_new=False)
+            self._wanted.promise(job)
         self.use(job)
         row = self._rows[job]
         is_waiting = row.state is JobState.RECEIVING
@@ -513,7 +522,7 @@ class JobService:
 
     def room_for(self, prepared: Prepared) -> int:
         """Returns the bytes still to come if this job is accepted, including those of earlier jobs."""
-        return self._wanted.room(prepared.sizes, prepared.there)
+        return self._wanted.room(prepared.user, prepared.sizes, prepared.there, self.user_share)
 
     def offered(self, operation: str, engine: str) -> None:
         """Announces a job for this engine; ignored if there is no such engine."""
@@ -525,7 +534,7 @@ class JobService:
         sizes = {UserFile(user, file.sha256): file.size for file in files}
         there = {file for file, size in sizes.items() if self.spool.has(file, size)}
         try:
-            self._wanted.require_room(sizes, there, self.keep_free)
+            self._wanted.require_room(user, sizes, there, self.keep_free, self.user_share)
         except SpoolFull:
             return [], []
         need = [i for i, file in enumerate(files) if UserFile(user, file.sha256) not in there]
@@ -536,14 +545,28 @@ class JobService:
         """Bytes with which a job that waits for this file announced it."""
         return self._wanted.size(file)
 
-    def _check_room(self, prepared: Prepared) -> None:
+    def release_promises(self, now: float, is_here: Callable[[str], bool]) -> None:
+        """Gives the room of jobs free whose clients left `PROMISE_S` ago. Call it every few seconds.
+
+        `is_here` says whether a client that is connected watches a job. `now` is in seconds of a monotonic clock.
+        """
+        waiting = self._wanted.jobs()
+        self._seen = {job: now if is_here(job) else self._seen.get(job, now) for job in waiting}
+        for job, seen in self._seen.items():
+            if now - seen > PROMISE_S and self._wanted.is_promised(job):
+                log.info("its client is gone: its room is given free", extra={"job": job})
+                self._wanted.release(job)
+
+    def _check_room(self, prepared: Prepared, *, is_new: bool = True) -> None:
         user = prepared.user
-        if (unfinished := self._rows.unfinished(user)) >= self.most_jobs:
+        if is_new and (unfinished := self._rows.unfinished(user)) >= self.most_jobs:
             raise TooMany(
                 f"{user} has {unfinished} unfinished jobs; this daemon allows {self.most_jobs} per user"
             )
         self._wanted.require_agreement(prepared.sizes)
-        self._wanted.require_room(prepared.sizes, prepared.there, self.keep_free)
+        self._wanted.require_room(
+            user, prepared.sizes, prepared.there, self.keep_free, self.user_share
+        )
 
     def _queue_if_complete(self, job: str) -> None:
         if self._rows[job].state is JobState.RECEIVING and not self._wanted.missing(job):
