@@ -17,6 +17,10 @@ from .settings import OperationSettings
 ROLE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
+MOST_INDEX = 10_000_000
+"""Frames of one clip; a day at 60 frames a second has 5,184,000."""
+
+
 def check_file(sha256: str, size: int) -> None:
     """Raises `BadMessage` unless both are valid. Hashes become file names, so nothing else may pass."""
     if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
@@ -34,8 +38,12 @@ class FrameFile:
     frame: int
     sha256: str
     size: int
+    index: int = 0
+    """The frame's place in a clip, from 0; 0 for a file of one frame."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.index < MOST_INDEX:
+            raise BadMessage(f"the index {self.index} of a frame in its file")
         if not ROLE.fullmatch(self.role):
             raise BadMessage(f"{ascii(self.role)[:60]} is no role of a file")
         check_file(self.sha256, self.size)

@@ -37,6 +37,7 @@ from voidbridge_protocol.shared_files import is_text
 from voidbridge_protocol.transfer import hash_file
 
 from . import local_daemon, outputs, status_file
+from .file_names import named
 from .progress import (
     JsonView,
     LogView,
@@ -129,14 +130,15 @@ def remove(
     outputs.check_run(assignment, result, overwrite, growing)
     who = who.sharing(sequence.folder for sequence in assignment.files.values())
     listener = _listener(to, result, cancelled, own=who.is_embedded)
-    if growing:
-        outcome = _run_growing(assignment, result, who, to, listener)
-    else:
-        task = _task(assignment, result, to, listener)
-        with _client(who) as client:
-            outcome = client.run(task, listener)
-    named = {role: os.path.abspath(str(files)) for role, files in assignment.files.items()}
-    _finish(outcome, result, to, began, {"files": named})
+    with named(assignment.files):
+        if growing:
+            outcome = _run_growing(assignment, result, who, to, listener)
+        else:
+            task = _task(assignment, result, to, listener)
+            with _client(who) as client:
+                outcome = client.run(task, listener)
+    paths = {role: os.path.abspath(str(files)) for role, files in assignment.files.items()}
+    _finish(outcome, result, to, began, {"files": paths})
     return outcome
 
 

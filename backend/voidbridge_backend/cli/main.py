@@ -196,6 +196,18 @@ def _shot_options(made: Any, *, needs_matte: bool = True) -> None:
         help="frames before and after the range that help; auto (default): up to "
         f"{MOST_AUTO_HANDLES} that are there",
     )
+    shot.add_argument(
+        "--plate-start",
+        type=int,
+        metavar="N",
+        help="number of the plate's first frame, as for a clip (default 1)",
+    )
+    shot.add_argument(
+        "--matte-start",
+        type=int,
+        metavar="N",
+        help="number of the mattes' first frame, as for tools that count from 0",
+    )
     add_settings(made, RemoveSettings, {"the shot": shot})
     queue = made.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.config import Config, Setting, resolve
+from voidbridge_backend.sequences.found import find, numbered_from, paired
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
@@ -30,7 +31,7 @@ CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
 def report_files(options: argparse.Namespace) -> dict[str, Sequence]:
     """The sequences that `report` measures, by name. Raises `BadPattern`."""
     names = ("result", "plate", "matte", "affected", "truth")
-    return {name: Sequence.parse(text) for name in names if (text := getattr(options, name))}
+    return {name: find(text) for name in names if (text := getattr(options, name))}
 
 
 def report_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -40,15 +41,28 @@ def report_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def removal(options: argparse.Namespace) -> Submission:
     """The job of `run` and `submit`. Raises `BadPattern`, `BadSetting`."""
-    named = {role: getattr(options, role) for role in ("plate", "matte", "affected")}
+    plate = find(options.plate)
+    if options.plate_start is not None:
+        plate = numbered_from(plate, options.plate_start)
+    mattes = {
+        role: _matte(options, find(text), plate)
+        for role in ("matte", "affected")
+        if (text := getattr(options, role))
+    }
     return Submission(
-        {role: Sequence.parse(text) for role, text in named.items() if text},
+        {"plate": plate, **mattes},
         settings_of(options, RemoveSettings),
         frames=FrameRange.parse(options.frames) if options.frames else None,
         handles=_handles(options),
         priority=options.priority,
         force=options.force,
     )
+
+
+def _matte(options: argparse.Namespace, found: Sequence, plate: Sequence) -> Sequence:
+    if options.matte_start is not None:
+        return numbered_from(found, options.matte_start)
+    return paired(found, plate)
 
 
 def _user(options: argparse.Namespace) -> str:

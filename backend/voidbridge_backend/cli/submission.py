@@ -10,12 +10,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
 from voidbridge_backend.exr.header import Header, read_header
-from voidbridge_backend.formats.kinds import format_of
+from voidbridge_backend.formats.kinds import STILLS, format_of
 from voidbridge_backend.sequences.consistency import agree
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
 from voidbridge_protocol.errors import (
@@ -83,7 +83,8 @@ class Submission:
             for role in sorted(frames)
             for frame in frames[role]
         ]
-        files = _hashed(paths, hash_of, on_file, should_cancel)
+        hashed = _hashed(paths, hash_of, on_file, should_cancel)
+        files = [replace(file, index=self.files[file.role].index(file.frame)) for file in hashed]
         request = Request(wanted.first, wanted.last, self.settings, tuple(files), self.operation)
         return JobTask(request, [path for _, _, path in paths], target, self.priority, self.force)
 
@@ -156,20 +157,35 @@ class Submission:
 def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:
     """Where results go: a pattern, or a folder, which takes the plate's own names. Raises `BadPattern`."""
     if text.endswith(("/", "\\")) or os.path.isdir(text):
-        name = Path(str(plate)).name
-        text = str(Path(text) / name)
-    result = Sequence.parse(text)
+        result = _named_as(plate, Path(text))
+    else:
+        result = Sequence.parse(text)
     if result.single is not None and plate.single is None:
         raise BadPattern(
             f"{text} is one file, but the plate is a sequence",
             "Give the result with a placeholder for the frame, as result.%04d.exr.",
         )
     if plate.single is not None and result.single is not None:
-        result = Sequence(result.folder, result.prefix, result.suffix, result.width, plate.single)
+        result = replace(result, single=plate.single)
     for other in (plate, *others):
         if _is_same(result, other):
             raise OverwritesSource(f"the result {result} would overwrite what it is made from")
     return result
+
+
+def _named_as(plate: Sequence, folder: Path) -> Sequence:
+    """The plate's own names in this folder, as OpenEXR."""
+    if plate.clip:
+        return Sequence(folder, Path(plate.prefix).stem + ".", ".exr", 4)
+    if plate.single is not None:
+        return replace(plate, folder=folder, prefix=_as_exr(plate.prefix))
+    return replace(plate, folder=folder, suffix=_as_exr(plate.suffix), offset=0)
+
+
+def _as_exr(name: str) -> str:
+    """The name with OpenEXR's ending in place of another format's."""
+    ending = Path("x" + name).suffix
+    return name.removesuffix(ending) + ".exr" if ending.lower() in STILLS[1:] else name
 
 
 def sidecar(result: Sequence, frames: FrameRange) -> Path:
@@ -201,6 +217,7 @@ def sidecars(result: Sequence) -> list[Path]:
 
 def _covers(role: str, sequence: Sequence, frames: list[int]) -> None:
     there = set(sequence.scan())
+    _same_count(role, sequence, frames, there)
     if sequence.single is not None and len(frames) > 1:
         raise FrameMismatch(
             f"the {role} {sequence} is one frame, but the plate has {len(frames)} "
@@ -216,6 +233,16 @@ def _covers(role: str, sequence: Sequence, frames: list[int]) -> None:
             f"the plate's frames are {compact(frames)}, the {role}'s {compact(there)}",
             "Render the matte for the same range as the plate, or choose a range that both have "
             "with --frames.",
+        )
+
+
+def _same_count(role: str, sequence: Sequence, frames: list[int], there: set[int]) -> None:
+    """As segmentation tools count: as many mattes as frames, and from another number."""
+    if len(there) == len(frames) > 1 and not there & set(frames):
+        raise MissingFrames(
+            f"the {role} {sequence} has as many frames as the plate, under other numbers: "
+            f"{compact(there)}, the plate {compact(frames)}",
+            f"If they belong together in this order, add --matte-start {frames[0]}.",
         )
 
 
@@ -236,15 +263,19 @@ def _hashed(
     on_file: Callable[[int, int], None],
     should_cancel: Callable[[], bool],
 ) -> list[FrameFile]:
-    files = []
+    """Each file is read once, as a clip is that gives many frames."""
+    first = {path: (path, role, frame) for role, frame, path in reversed(paths)}
+    known: dict[Path, FrameFile] = {}
     with ThreadPoolExecutor(HASHERS) as threads:
-        for file in threads.map(lambda item: hash_of(item[2], item[0], item[1]), paths):
+        for path, file in zip(
+            first, threads.map(lambda item: hash_of(*item), first.values()), strict=True
+        ):
             if should_cancel():
                 threads.shutdown(cancel_futures=True)
                 raise JobCancelled("cancelled while the frames were being read")
-            files.append(file)
-            on_file(len(files), len(paths))
-    return files
+            known[path] = file
+            on_file(len(known), len(first))
+    return [replace(known[path], role=role, frame=frame) for role, frame, path in paths]
 
 
 def _is_same(one: Sequence, other: Sequence) -> bool:

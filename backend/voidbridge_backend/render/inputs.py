@@ -24,13 +24,13 @@ from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import Selection, choose_picture
-from voidbridge_backend.formats import files
+from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.curve import Exposure, ModelSpace
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.parallel import THREADS
 from voidbridge_backend.sequences.consistency import agree
-from voidbridge_protocol.errors import DamagedFile, VoidbridgeError
+from voidbridge_protocol.errors import DamagedFile, UnsupportedFrame, VoidbridgeError
 from voidbridge_protocol.messages import Request
 
 from .decode_limits import UNBOUNDED, DecodeLimits
@@ -77,7 +77,14 @@ class InputFiles:
     paths: Mapping[str, Mapping[int, Path]]
     allowance: DecodeLimits = UNBOUNDED
     hashes: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    """SHA-256 of each file by role and frame. Each time that a file is read it is checked."""
+    """SHA-256 of each file by role and frame. It is checked each time that a file is read, of a clip once."""
+    indices: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """Places of frames in their clips, by role and frame."""
+    _reader: FrameReader = field(default_factory=FrameReader)
+    clips: frozenset[str] = frozenset()
+    """The hashes of files that hold many frames."""
+    _known: set[str] = field(default_factory=set)
+    """Those of them that were checked."""
 
     @classmethod
     def of(
@@ -91,44 +98,47 @@ class InputFiles:
         for file in request.files:
             paths.setdefault(file.role, {})[file.frame] = locate(file.sha256)
         hashes = {(file.role, file.frame): file.sha256 for file in request.files}
-        return cls(paths, allowance, hashes)
+        indices = {(file.role, file.frame): file.index for file in request.files}
+        clips = frozenset(file.sha256 for file in request.files if file.index)
+        return cls(paths, allowance, hashes, indices, clips=clips)
 
     @property
     def frames(self) -> list[int]:
         return sorted(self.paths["plate"])
 
     def header(self, role: str, frame: int) -> Header:
-        path = self.paths[role][frame]
-        return _named(
-            role,
-            frame,
-            lambda: self.allowance.checked(
-                files.read_header(path, _shown(path), as_matte=role in MATTES)
-            ),
-        )
+        path, index = self.paths[role][frame], self.indices.get((role, frame), 0)
+        as_matte = role in MATTES
+
+        def read() -> Header:
+            header = self._reader.header(path, _shown(path), index, as_matte=as_matte)
+            return self.allowance.checked(header)
+
+        return _named(role, frame, read)
 
     def read(self, role: str, frame: int, choose: reader.Choose) -> reader.Frame:
         """Decodes a file, and hashes it meanwhile. Raises `DamagedFile` if it is not what was sent."""
-        path = self.paths[role][frame]
+        path, index = self.paths[role][frame], self.indices.get((role, frame), 0)
+        name, checked, as_matte = _shown(path), self.allowance.checked, role in MATTES
 
         def read() -> reader.Frame:
             with self._checked(role, frame), self.allowance.decoding():
-                return files.read(
-                    path, _shown(path), choose, self.allowance.checked, as_matte=role in MATTES
-                )
+                return self._reader.read(path, name, choose, checked, index, as_matte=as_matte)
 
         return _named(role, frame, read)
 
     @contextmanager
     def _checked(self, role: str, frame: int) -> Iterator[None]:
         expected = self.hashes.get((role, frame))
-        if expected is None:
+        if expected is None or expected in self._known:
             yield
             return
         digest = _hashers().submit(_sha256, self.paths[role][frame])
         yield
         if digest.result() != expected:
             raise DamagedFile("the file changed on the daemon's disk", files=(expected,))
+        if expected in self.clips:
+            self._known.add(expected)
 
     def verify(self, role: str, frame: int) -> None:
         """Reads a file for nothing but its hash. Raises `DamagedFile`."""
@@ -234,9 +244,17 @@ def _shown(path: Path) -> str:
     return "the file" if re.fullmatch(r"[0-9a-f]{64}(\.\w+)?", path.name) else path.name
 
 
+MATTE_HINT = (
+    "Write the matte as a flat OpenEXR, PNG or TIFF of the plate's size; --matte-channel names one."
+)
+
+
 def _named(role: str, frame: int, read: Callable[[], Value]) -> Value:
-    """Adds role and frame to errors, because files in the spool are named by hash."""
+    """Says whose error it is: the daemon knows a file by its role and frame, and a plate's hint is no matte's."""
     try:
         return read()
     except VoidbridgeError as error:
-        raise type(error)(f"{role} frame {frame}: {error.text}", error.hint) from error
+        hint = error.hint
+        if role in MATTES and hint == UnsupportedFrame.hint:
+            hint = MATTE_HINT
+        raise type(error)(f"{role} frame {frame}: {error.text}", hint) from error

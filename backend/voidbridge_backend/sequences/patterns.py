@@ -36,6 +36,10 @@ class Sequence:
     width: int
     single: int | None = None
     """The frame of the one file, if the pattern has no placeholder."""
+    offset: int = 0
+    """A frame's number less that in its file's name; of a clip, the number of its first frame."""
+    clip: int = 0
+    """Frames in the one file that `prefix` names; 0 for a file of one frame."""
 
     @classmethod
     def parse(cls, pattern: str | Path) -> Sequence:
@@ -76,23 +80,32 @@ class Sequence:
             if frame != self.single:
                 raise MissingFrames(f"{self} is frame {self.single} only; there is no {frame}")
             return self.folder / self.prefix
+        if self.clip:
+            return self.folder / self.prefix
         # Nuke, Fusion and printf count the sign as one digit of the padding.
-        return self.folder / f"{self.prefix}{frame:0{self.width or 1}d}{self.suffix}"
+        number = frame - self.offset
+        return self.folder / f"{self.prefix}{number:0{self.width or 1}d}{self.suffix}"
+
+    def index(self, frame: int) -> int:
+        """The place of a frame in its file: 0 but for a clip."""
+        return frame - self.offset if self.clip else 0
 
     def scan(self) -> list[int]:
         """Returns the frames on disk, rising; empty if the folder does not exist."""
         if self.single is not None:
             return [self.single] if self.path(self.single).is_file() else []
+        if self.clip:
+            return list(range(self.offset, self.offset + self.clip))
         shape = re.compile(re.escape(self.prefix) + r"(-?\d+)" + re.escape(self.suffix))
         frames = set()
         for name in _names_in(self.folder):
             match = shape.fullmatch(name)
-            if match and self.path(int(match[1])).name == name:
-                frames.add(int(match[1]))
+            if match and self.path(int(match[1]) + self.offset).name == name:
+                frames.add(int(match[1]) + self.offset)
         return sorted(frames)
 
     def __str__(self) -> str:
-        if self.single is not None:
+        if self.single is not None or self.clip:
             return str(self.folder / self.prefix)
         number = f"%0{self.width}d" if self.width else "%d"
         return str(self.folder / f"{self.prefix}{number}{self.suffix}")

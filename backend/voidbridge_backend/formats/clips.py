@@ -1,0 +1,265 @@
+"""Frames of clips as arrays, read by PyAV: ProRes, DNxHD and DNxHR, H.264, HEVC and others, in MOV, MP4 and MXF.
+
+A frame becomes R, G and B of full range in float32: libswscale makes 8 bits of 8 and 16 bits of more, each is
+divided by 255 or 65535. The matrix is that of the clip's tag; without one BT.709 from 720 lines on, else BT.601.
+Nothing else is done to the values. Memory is bounded: a few decoded frames are kept, whatever the clip's length.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from voidbridge_backend.exr.header import Attribute, Header, PixelType, TimeCode
+from voidbridge_backend.exr.reader import Choose, Frame, Samples
+from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
+
+from .kinds import Format
+from .still_metadata import TAGS
+from .synthetic import header_of, packed_time_code, rate, text, time_code
+
+CODECS = (
+    *("prores", "dnxhd", "h264", "hevc", "mjpeg", "v210", "r210", "rawvideo"),
+    *("ffv1", "qtrle", "png", "jpeg2000", "mpeg2video", "mpeg4", "cfhd"),
+)
+"""Decoders that are used; a file cannot ask for another."""
+INTRA = ("prores", "dnxhd", "mjpeg", "v210", "r210", "rawvideo", "png", "jpeg2000", "cfhd")
+"""Codecs whose every frame stands alone, so that packets come in the order of the picture."""
+KEPT_BYTES = 160 << 20
+"""Decoded frames that are kept for threads that ask out of order; never fewer than three."""
+NEAR = 24
+"""Frames that are decoded on the way rather than sought."""
+DAMAGED = "The clip is damaged or was cut off; export or copy it again."
+HD_LINES = 720
+
+
+class Clip:
+    """One open clip. Frames by their place from 0, from any thread; cheapest in rising order."""
+
+    def __init__(self, path: Path, format_: Format, name: str) -> None:
+        """Opens it and finds each frame's time. Raises `UnreadableFrame` or `UnsupportedFrame`."""
+        self._name, self._format = name, format_
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, Any] = OrderedDict()
+        self._next = 0
+        with self._typed("cannot be opened"):
+            self._file = av.open(
+                str(path),
+                format=format_.plugin,
+                options={"protocol_whitelist": "file"},
+                metadata_errors="replace",
+            )
+        if not self._file.streams.video:
+            self._file.close()
+            raise UnsupportedFrame(f"{name} has no picture", "Give a clip with a picture track.")
+        self._stream = self._file.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        codec = self._stream.codec_context
+        self.codec: str = codec.name
+        if codec.name not in CODECS:
+            self._file.close()
+            raise UnsupportedFrame(
+                f"{name} is coded as {codec.name}, which is not read",
+                "Export it as ProRes, DNxHR, H.264 or HEVC, or as a sequence of frames.",
+            )
+        with self._typed("has a damaged index"):
+            self._times = self._found_times(path)
+        with self._typed("cannot be decoded"):
+            self._rewind()
+
+    @property
+    def length(self) -> int:
+        return len(self._times)
+
+    def close(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._file.close()
+
+    def header(self, index: int) -> Header:
+        """The header that this frame would have as OpenEXR."""
+        codec = self._stream.codec_context
+        channels = "RGBA" if self._has_alpha() else "RGB"
+        aspect = codec.sample_aspect_ratio
+        return header_of(
+            [(name, PixelType.FLOAT) for name in channels],
+            (codec.width, codec.height),
+            f"clip, {codec.name}, {self._bits()} bits",
+            self._extras(index),
+            float(aspect) if aspect and 0.01 <= aspect <= 100 else 1.0,
+        )
+
+    def read(self, index: int, choose: Choose) -> Frame:
+        """The frame at this place, decoded. As `exr.reader.read`, without a source."""
+        header = self.header(index)
+        selection = choose(header)
+        decoded = self._decoded(index)
+        deep, alpha = self._bits() > 8, self._has_alpha()
+        kind = ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")
+        with self._typed("cannot be converted"):
+            pixels = decoded.reformat(
+                format=kind,
+                src_colorspace=self._matrix(decoded),
+                dst_color_range=ColorRange.JPEG,
+            ).to_ndarray()
+        most = np.float32(65535 if deep else 255)
+        names = "RGBA" if alpha else "RGB"
+        planes: dict[str, Samples] = {
+            name: pixels[..., plane].astype(np.float32) / most for plane, name in enumerate(names)
+        }
+        channels = {c.name: planes[c.name] for c in header.parts[0].channels}
+        return Frame(self._name, header, selection.part, channels, selection.channels, b"")
+
+    def _decoded(self, index: int) -> Any:
+        """libav's frame. Raises `UnreadableFrame` for one that the clip does not have."""
+        if not 0 <= index < len(self._times):
+            raise UnreadableFrame(
+                f"{self._name} has {len(self._times)} frames and no frame {index + 1}", DAMAGED
+            )
+        with self._lock:
+            if index not in self._kept:
+                self._advance(index)
+            return self._kept[index]
+
+    def _advance(self, index: int) -> None:
+        if not self._next <= index <= self._next + NEAR:
+            with self._typed("cannot be sought"):
+                self._seek(index)
+        while index not in self._kept:
+            with self._typed(f"cannot be decoded at frame {index + 1}"):
+                decoded = next(self._frames, None)
+            if decoded is None:
+                raise UnreadableFrame(
+                    f"{self._name} ends before its frame {index + 1} of {len(self._times)}", DAMAGED
+                )
+            self._keep(decoded, index)
+
+    def _keep(self, decoded: Any, index: int) -> None:
+        place = bisect_right(self._times, decoded.pts) - 1 if decoded.pts is not None else -1
+        if place < 0 or self._times[place] != decoded.pts:
+            return  # what an edit list leaves out
+        self._next = place + 1
+        if place > index:
+            raise UnreadableFrame(f"{self._name} has no picture for frame {index + 1}", DAMAGED)
+        self._kept[place] = decoded
+        size = max(1, decoded.width * decoded.height * 4)
+        while len(self._kept) > max(3, KEPT_BYTES // size):
+            self._kept.popitem(last=False)
+
+    def _seek(self, index: int) -> None:
+        self._file.seek(self._times[index], stream=self._stream, backward=True)
+        self._frames: Iterator[Any] = self._file.decode(self._stream)
+        self._next = 0 if index < self._next else self._next
+
+    def _rewind(self) -> None:
+        if self._times:
+            self._file.seek(self._times[0], stream=self._stream, backward=True)
+        self._frames = self._file.decode(self._stream)
+
+    def _found_times(self, path: Path) -> list[int]:
+        """The presentation times, rising. From the index where each frame stands alone, else from the packets."""
+        stream = self._stream
+        entries = stream.index_entries if self._format.plugin == "mov" else ()
+        if self.codec in INTRA and entries and stream.frames == len(entries):
+            begin = stream.start_time or 0
+            shift = begin - entries[0].timestamp
+            return sorted(entry.timestamp + shift for entry in entries)
+        times = {
+            packet.pts
+            for packet in self._file.demux(stream)
+            if packet.size and packet.pts is not None and not packet.is_discard
+        }
+        return sorted(times)
+
+    def _bits(self) -> int:
+        shape = self._stream.codec_context.format
+        return max((part.bits for part in shape.components), default=8) if shape else 8
+
+    def _has_alpha(self) -> bool:
+        shape = self._stream.codec_context.format
+        return bool(shape and any(part.is_alpha for part in shape.components))
+
+    def _matrix(self, decoded: Any) -> int:
+        said = int(decoded.colorspace)
+        if said in (1, 5, 6, 7, 9):
+            return {1: Colorspace.ITU709, 7: Colorspace.SMPTE240M}.get(said, Colorspace.ITU601)
+        return Colorspace.ITU709 if decoded.height >= HD_LINES else Colorspace.ITU601
+
+    def _extras(self, index: int) -> list[Attribute]:
+        codec, found = self._stream.codec_context, []
+        tag = TAGS.get((int(codec.color_primaries), int(codec.color_trc)))
+        if tag:
+            found.append(text("colorInteropID", tag))
+        speed = self._stream.average_rate or self._stream.guessed_rate
+        if speed and 1 <= speed <= 1000:
+            found.append(rate(Fraction(speed)))
+            start = _parsed(self._time_code())
+            if start is not None:
+                found.append(time_code(packed_time_code(_later(start, index, round(speed)))))
+        return found
+
+    def _time_code(self) -> str:
+        for holder in (self._stream, *self._file.streams, self._file):
+            said = holder.metadata.get("timecode")
+            if said:
+                return str(said)
+        return ""
+
+    @contextmanager
+    def _typed(self, failed: str) -> Iterator[None]:
+        try:
+            yield
+        except (av.error.FFmpegError, ValueError, OSError, EOFError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UnreadableFrame(f"{self._name} {failed}: {reason}", DAMAGED) from error
+
+
+class Clips:
+    """The open clips of a job, one for each file."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Clip] = {}
+        self._lock = threading.Lock()
+
+    def get(self, path: Path, format_: Format, name: str) -> Clip:
+        with self._lock:
+            if path not in self._open:
+                self._open[path] = Clip(path, format_, name)
+            return self._open[path]
+
+
+def _parsed(said: str) -> TimeCode | None:
+    """`01:00:00:00`, with a semicolon before the frames for drop frame."""
+    words = said.replace(";", ":").split(":")
+    if len(words) != 4 or not all(word.isdecimal() for word in words):
+        return None
+    hours, minutes, seconds, frame = map(int, words)
+    if hours > 23 or minutes > 59 or seconds > 59 or frame > 99:
+        return None
+    return TimeCode(hours, minutes, seconds, frame, ";" in said)
+
+
+def _later(start: TimeCode, frames: int, rate_: int) -> TimeCode:
+    """The time code so many frames later, at `rate_` numbers a second (SMPTE ST 12-1, drop frame included)."""
+    dropped = 2 * (rate_ // 30) if start.drop_frame else 0
+    minutes = 60 * start.hours + start.minutes
+    count = (60 * minutes + start.seconds) * rate_ + start.frame
+    count += frames - dropped * (minutes - minutes // 10)
+    if dropped:
+        ten, one = 600 * rate_ - 9 * dropped, 60 * rate_ - dropped
+        tens, rest = divmod(count, ten)
+        count += 9 * dropped * tens
+        if rest >= 60 * rate_:
+            count += dropped * (1 + (rest - 60 * rate_) // one)
+    seconds, frame = divmod(count, rate_)
+    return TimeCode(seconds // 3600 % 24, seconds // 60 % 60, seconds % 60, frame, start.drop_frame)
