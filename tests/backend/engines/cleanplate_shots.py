@@ -119,7 +119,7 @@ def resting(n: int) -> tuple[float, float]:
 
 
 def removed(shot: Shot) -> dict[int, Pixels]:
-    return dict(Cleanplate().remove(shot, RemoveSettings(), Watch()))
+    return dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), Watch()))
 
 
 def hole_psnr(shot: Shot, results: dict[int, Pixels]) -> float:

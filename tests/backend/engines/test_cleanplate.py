@@ -192,7 +192,7 @@ def test_the_smallest_plates_are_plates(height_width: tuple[int, int]) -> None:
         def has_hole(self, frame: int) -> bool:
             return True
 
-    results = dict(Cleanplate().remove(Tiny(), RemoveSettings(), Watch()))
+    results = dict(Cleanplate().remove(Tiny(), RemoveSettings(grow=0, soften=0), Watch()))
     assert [result.shape for result in results.values()] == [(*height_width, 3)] * 3
     assert all(np.isfinite(result).all() for result in results.values())
 
@@ -219,12 +219,16 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
 
 def test_progress_is_told_and_cancelling_ends_the_work() -> None:
     watch = Watch()
-    list(Cleanplate().remove(Shot(4, pan, across), RemoveSettings(), watch))
+    list(Cleanplate().remove(Shot(4, pan, across), RemoveSettings(grow=0, soften=0), watch))
     assert {stage for stage, _, _ in watch.steps} == {"camera", "removing"}
     assert watch.steps[-1] == ("removing", 4, 4)
     for stop in (watch.steps[0], ("camera", 3, 4), ("removing", 0, 4), watch.steps[-1]):
         with pytest.raises(JobCancelled):
-            list(Cleanplate().remove(Shot(4, pan, across), RemoveSettings(), Watch(stop)))
+            list(
+                Cleanplate().remove(
+                    Shot(4, pan, across), RemoveSettings(grow=0, soften=0), Watch(stop)
+                )
+            )
 
 
 def test_few_frames_are_held_at_once() -> None:

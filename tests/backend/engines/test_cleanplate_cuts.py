@@ -36,8 +36,8 @@ def test_each_scene_is_worked_alone_and_the_cut_is_named(
     camera: Callable[[int], tuple[float, float]], least: float
 ) -> None:
     shot, watch = TwoScenes(16, camera, twice), Watch()
-    results = dict(Cleanplate().remove(shot, RemoveSettings(), watch))
-    assert watch.notes == ["another scene begins in frames 1009: each scene is worked on alone"]
+    results = dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), watch))
+    assert watch.notes[0] == "another scene begins in frames 1009: each scene is worked on alone"
     assert hole_psnr(shot, results) > least
 
 
@@ -49,9 +49,9 @@ def test_a_change_of_light_is_no_cut(
     camera: Callable[[int], tuple[float, float]], exposure: Callable[[int], float]
 ) -> None:
     shot, watch = Shot(8, camera, across, exposure=exposure), Watch()
-    for _ in Cleanplate().remove(shot, RemoveSettings(), watch):
+    for _ in Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), watch):
         pass
-    assert watch.notes == []
+    assert not [note for note in watch.notes if "another scene" in note]
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Retimed(Shot):
 
 def test_frames_that_are_repeated_have_the_same_result() -> None:
     shot = Retimed(18, by_hand, lambda n: (25.0 + 7 * n, 48.0))
-    results = dict(Cleanplate().remove(shot, RemoveSettings(), Watch()))
+    results = dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), Watch()))
     assert list(results) == list(shot.frames)
     for frame in range(1001, 1019, 3):
         assert results[frame].tobytes() == results[frame + 2].tobytes()

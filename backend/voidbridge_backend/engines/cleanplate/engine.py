@@ -7,7 +7,7 @@ vote (`combine`), completed where no frame shows it (`invent`) and joined with i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from .analyze_camera import Shot, analyzed
 from .bars import Inner, picture_box
 from .frame import Removal, Task
 from .geometry import Box
+from .verdict import notes
 
 VERSION = 4
 
@@ -43,11 +44,13 @@ class Cleanplate:
             return
         inner = Inner(clip, picture_box(clip, watch))
         if inner.box == Box(0, 0, clip.width, clip.height):
-            yield from self._removed(clip, watch)
+            yield from self._removed(clip, settings, watch)
         else:
-            yield from inner.outer(self._removed(inner, watch))
+            yield from inner.outer(self._removed(inner, settings, watch))
 
-    def _removed(self, clip: Clip, watch: JobContext) -> Iterator[tuple[int, Pixels]]:
+    def _removed(
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext
+    ) -> Iterator[tuple[int, Pixels]]:
         holes = [frame for frame in clip.frames if clip.has_hole(frame)]
         if not holes:
             return
@@ -57,7 +60,7 @@ class Cleanplate:
         progress = _Progress(watch, len(holes))
         own = [frame for frame in holes if frame not in shot.repeats]
         with Pool(progress.pulse) as pool:
-            removal = Removal(clip, shot, pool)
+            removal = Removal(clip, shot, pool, settings.grow, settings.soften)
             # A frame is completed while the next one's sources vote: alone, neither has work for all cores.
             for voted in pool.ahead(removal.voted, _tasks(clip, shot, own)):
                 light = removal.completed(voted)
@@ -65,6 +68,8 @@ class Cleanplate:
                     yield frame, light.copy() if frame + 1 in shot.repeats else light
                     progress.done += 1
             pool.pulse()
+        for note in notes(_each(removal.unseen, shot), _each(removal.predicted, shot)):
+            watch.warn(note)
 
 
 def _with_repeats(frame: int, shot: Shot) -> Iterator[int]:
@@ -72,6 +77,11 @@ def _with_repeats(frame: int, shot: Shot) -> Iterator[int]:
     yield frame
     while (frame := frame + 1) in shot.repeats:
         yield frame
+
+
+def _each(told: Mapping[int, float], shot: Shot) -> dict[int, float]:
+    """What is `told` by frame, for repeated frames too."""
+    return {frame: value for first, value in told.items() for frame in _with_repeats(first, shot)}
 
 
 def _cuts_note(cuts: Sequence[int]) -> str:

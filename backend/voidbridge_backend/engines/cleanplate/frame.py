@@ -4,7 +4,7 @@ which does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from .geometry import Box, Mask, around
 from .sources import Source, Sources, piece
 from .synthesize import synthesized
 from .transient_removal import TransientRemoval
+from .verdict import check
 
 KEPT = 3
 """Inventions that are remembered, to be brought along to later frames."""
@@ -69,8 +70,14 @@ class Voted:
 class Removal:
     """Of one shot. `voted` may run ahead on another thread than `completed`; both take the frames in order."""
 
-    def __init__(self, clip: Clip, shot: Shot, pool: Pool) -> None:
+    def __init__(self, clip: Clip, shot: Shot, pool: Pool, grow: int = 0, soften: int = 0) -> None:
+        """`grow` and `soften` are how far the holes reach beyond the artist's matte, in pixels."""
         self._clip, self._shot, self._pool = clip, shot, pool
+        self._grow, self._soften = grow, soften
+        self.unseen: dict[int, float] = {}
+        """By frame: the part of the hole that no frame showed."""
+        self.predicted: dict[int, float] = {}
+        """By frame: how well the other frames predict what is kept around the hole, in dB."""
         self._sources = Sources(clip, shot.tone, plan.MOST + 1)
         self._inventions: list[Source] = []
         self._scene: int | None = None
@@ -91,7 +98,30 @@ class Removal:
         laid = useful([one for one in found if one is not None])
         laid = layered(frame, target, laid, self._shot, self._pool)
         fill, known = combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
+        self.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
+        self._look_closer(frame, laid, gap, fill, known)
         return Voted(frame, plate, target, reach, gap, fill, known)
+
+    def _look_closer(
+        self, frame: int, laid: list[WarpedSource], gap: Gap, fill: Pixels, known: Mask
+    ) -> None:
+        """Take what was seen of no frame from the growth around other frames' mattes, in place.
+
+        Only behind the artist's own matte: around it the growth of this frame is to be replaced too.
+        """
+        deep = cv2.distanceTransform(gap.hole.view(np.uint8), cv2.DIST_L2, 5)
+        missing = gap.hole & ~known
+        wanted = missing & (deep > self._grow + self._soften)
+        if laid and self._grow + self._soften and wanted.sum() > SLIVER * int(gap.hole.sum()):
+            loose = [
+                replace(one, source=one.source.loosened(self._grow + self._soften)) for one in laid
+            ]
+            more, shown = combined(loose, frame, gap.box, wanted, self._shot.tone, self._pool)
+            fill[shown], known[shown] = more[shown], True
+        # What the result only fades over is the plate's own.
+        own = gap.hole & ~known & (deep <= self._soften)
+        fill[own], known[own] = gap.light[own], True
+        self.unseen[frame] = float((gap.hole & ~known).sum()) / max(int(gap.hole.sum()), 1)
 
     def completed(self, voted: Voted) -> Pixels:
         """The plate of the frame, without what was in its hole."""

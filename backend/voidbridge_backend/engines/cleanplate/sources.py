@@ -6,7 +6,7 @@ Memory is bounded by how many pieces are held and by how large the holes are, ne
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -31,16 +31,27 @@ class Source:
     light: NDArray[np.floating]
     grey: NDArray[np.uint8]
     free: NDArray[np.uint8]
+    hidden: NDArray[np.bool_]
+
+    def loosened(self, by: float) -> Source:
+        """With all of it free that lies in the outer `by` pixels of what is hidden: the growth of a matte."""
+        deep = cv2.distanceTransform(self.hidden.view(np.uint8), cv2.DIST_L2, 5) > by
+        return replace(self, free=_safe(np.asarray(deep, np.bool_)))
 
 
 def piece(frame: int, box: Box, light: Floats, hidden: NDArray[np.bool_], tone: Tone) -> Source:
     """`light` and `hidden` are of the box. What half floats hold well enough is kept as such."""
+    fits = light.size == 0 or float(max(light.max(), -light.min())) <= HALF_MAX
+    kept = light.astype(np.float16) if fits else light.copy()
+    return Source(frame, box, kept, tone.grey8(light), _safe(hidden), hidden)
+
+
+def _safe(hidden: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """255 where a resampling touches nothing that is hidden."""
     free = (~hidden).view(np.uint8) * np.uint8(255)
     size = 2 * KERNEL + 1
     safe = cv2.erode(free, np.ones((size, size), np.uint8), borderValue=255)
-    fits = light.size == 0 or float(max(light.max(), -light.min())) <= HALF_MAX
-    kept = light.astype(np.float16) if fits else light.copy()
-    return Source(frame, box, kept, tone.grey8(light), np.asarray(safe, np.uint8))
+    return np.asarray(safe, np.uint8)
 
 
 class Sources:

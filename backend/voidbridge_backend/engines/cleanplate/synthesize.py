@@ -33,7 +33,7 @@ FEW = 40
 """Known patches below which there is nothing to copy from, and the gap is filled smoothly."""
 BROAD = 0.12
 """Size of what counts as brightness and not as detail, as a part of the gap's depth."""
-SLIGHT = 0.4
+SLIGHT = 1.2
 """Difference of two brightnesses, as a natural logarithm, that is too large to be evened out."""
 CHUNK = 4096
 NEAR, UPRIGHT, SIDEWAYS = 6e-3, 2.5, 0.6
