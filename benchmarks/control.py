@@ -29,7 +29,7 @@ from served import Served, serving
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.connection import Peer, ServerConnection
-from voidbridge_protocol.job_client import Listener
+from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.messages import (
     OLDEST,
     PROTOCOL,
@@ -40,7 +40,7 @@ from voidbridge_protocol.messages import (
     Submit,
 )
 from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.transfer import hash_file
+from voidbridge_protocol.upload import hash_file
 
 FILE = 32 << 20
 PAUSE_S = 0.005

@@ -40,7 +40,7 @@ import pixels
 from served import Served, serving
 
 from voidbridge_backend.worker import malloc
-from voidbridge_protocol.job_client import Listener
+from voidbridge_protocol.job_task import Listener
 
 GIB = 2**30
 COPIES = 3

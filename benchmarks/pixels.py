@@ -44,7 +44,7 @@ from voidbridge_backend.render.inputs import InputFiles, Plates, canvas_of
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.render.mattes import Mattes
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.job_client import JobTask
+from voidbridge_protocol.job_task import JobTask
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 FIRST = 1001

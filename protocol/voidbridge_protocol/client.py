@@ -12,7 +12,8 @@ from typing import TypeVar
 from .codec import decode_request
 from .connection import ConnectionLost, Peer, ServerConnection
 from .errors import BadMessage, DaemonUnavailable, UnknownSession
-from .job_client import Fetch, JobTask, Listener, Outcome, Run
+from .job_client import Fetch, Run
+from .job_task import JobTask, Listener, Outcome
 from .keys import Keys
 from .messages import (
     OLDEST,

@@ -9,21 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
-import zmq
-
-from .codec import MAGIC, PREFIX, Frame, decode, encode, indices
-from .connection import bulk_address
+from .codec import MAGIC, PREFIX, encode, indices
+from .conformance_visitor import PATIENCE_S, Broken, Visitor, require
 from .errors import (
     BadMessage,
     BadSetting,
     NotHere,
-    ProtocolError,
     TransferFailed,
     UnknownJob,
     UnknownSession,
@@ -45,12 +40,10 @@ from .messages import (
     GetRequest,
     Got,
     Health,
-    Hello,
     ImportFile,
     JoinBulk,
     Listed,
     ListJobs,
-    Message,
     Missing,
     Nack,
     Offer,
@@ -58,8 +51,6 @@ from .messages import (
     Pong,
     Put,
     Query,
-    Ready,
-    Refused,
     Request,
     Status,
     Submit,
@@ -68,11 +59,8 @@ from .messages import (
 )
 from .operations.remove import RemoveSettings
 
-PATIENCE_S = 4.0
 SIZE = 4096
 """Bytes of the plate and of the matte that the checks send."""
-
-Wanted = TypeVar("Wanted", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -83,123 +71,39 @@ class Finding:
     text: str
 
 
-class _Broken(AssertionError):
-    """Raised when a daemon violates a rule."""
-
-
-class _Visitor:
-    """A client that can send any message, valid or not."""
-
-    def __init__(self, address: str, patience: float) -> None:
-        self._address = address
-        self._patience = patience
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.session = uuid.uuid4().hex
-        self.user = "conformance"
-        self.control = self._socket(address)
-        self.bulk: zmq.Socket[bytes] | None = None
-
-    def close(self) -> None:
-        self._context.destroy(linger=0)
-
-    def hello(self, oldest: int = OLDEST, newest: int = PROTOCOL) -> Hello:
-        return Hello(oldest, newest, self.session, self.user, "conformance checks")
-
-    def introduced(self, attach: bool = False) -> Welcome:
-        self.say(self.hello())
-        welcome = self.expect(Welcome)
-        if self.bulk is not None:
-            self.bulk.close()
-        self.bulk = self._socket(bulk_address(self._address, welcome.bulk))
-        if attach:
-            self.say_bulk(JoinBulk(self.session))
-            self.expect(Credit, self.bulk)
-        return welcome
-
-    def say(self, message: Message, payload: Frame | None = None) -> None:
-        self.say_raw(encode(message, payload))
-
-    def say_raw(self, frames: list[Frame]) -> None:
-        self.control.send_multipart(frames)
-
-    def say_bulk(self, message: Message, payload: Frame | None = None) -> None:
-        assert self.bulk is not None
-        self.bulk.send_multipart(encode(message, payload))
-
-    def expect(self, kind: type[Wanted], socket: zmq.Socket[bytes] | None = None) -> Wanted:
-        """Returns the next message of this kind. Skips other messages about the job, but not a refusal."""
-        socket = socket or self.control
-        until = time.monotonic() + self._patience
-        while (left := until - time.monotonic()) > 0 and socket.poll(int(left * 1000) + 1):
-            try:
-                message, _ = decode(socket.recv_multipart())
-            except ProtocolError as error:
-                raise _Broken(f"sent an unreadable message: {error.text}") from error
-            if isinstance(message, kind):
-                return message
-            if isinstance(message, Refused):
-                raise _Broken(f"no {kind.kind!r} but {message.code}: {message.text}")
-            if not isinstance(message, (Status, Ready, Credit, Got)):
-                raise _Broken(f"no {kind.kind!r} but {message.kind!r}")
-        raise _Broken(f"no {kind.kind!r} within {self._patience:g} s")
-
-    def expect_refusal(self, code: str, socket: zmq.Socket[bytes] | None = None) -> Refused:
-        refused = self.expect(Refused, socket)
-        if refused.code != code:
-            raise _Broken(f"refused with {refused.code}, not {code}: {refused.text}")
-        if not refused.text:
-            raise _Broken(f"refused with {code} and no text")
-        return refused
-
-    def expect_life(self) -> None:
-        self.say(Ping())
-        self.expect(Pong)
-
-    def _socket(self, address: str) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.connect(address)
-        return socket
-
-
-def _require(holds: bool, text: str) -> None:
-    if not holds:
-        raise _Broken(text)
-
-
 # -- the rules --------------------------------------------------------------------------------------
 
 
-def _welcomes(connection: _Visitor) -> None:
+def _welcomes(connection: Visitor) -> None:
     welcome = connection.introduced()
-    _require(OLDEST <= welcome.version <= PROTOCOL, f"chose protocol {welcome.version}")
-    _require(bool(welcome.software and welcome.epoch), "says no software or no epoch")
+    require(OLDEST <= welcome.version <= PROTOCOL, f"chose protocol {welcome.version}")
+    require(bool(welcome.software and welcome.epoch), "says no software or no epoch")
     limits = welcome.limits
-    _require(0 < limits.chunk <= limits.window, f"a window of {limits.window} for {limits.chunk}")
+    require(0 < limits.chunk <= limits.window, f"a window of {limits.window} for {limits.chunk}")
     connection.say_bulk(JoinBulk(connection.session))
     credit = connection.expect(Credit, connection.bulk)
-    _require(credit.amount == limits.window, f"{credit.amount} of credit; {limits.window} promised")
+    require(credit.amount == limits.window, f"{credit.amount} of credit; {limits.window} promised")
 
 
-def _answers_pings(connection: _Visitor) -> None:
+def _answers_pings(connection: Visitor) -> None:
     connection.introduced(attach=True)
     connection.expect_life()
     connection.say_bulk(Ping())
     connection.expect(Pong, connection.bulk)
 
 
-def _refuses_other_versions(connection: _Visitor) -> None:
+def _refuses_other_versions(connection: Visitor) -> None:
     connection.say(connection.hello(PROTOCOL + 7, PROTOCOL + 8))
     text = connection.expect_refusal(VersionMismatch.code).text
-    _require(str(PROTOCOL + 8) in text and str(PROTOCOL) in text, f"does not name both: {text}")
+    require(str(PROTOCOL + 8) in text and str(PROTOCOL) in text, f"does not name both: {text}")
 
 
-def _refuses_other_framings(connection: _Visitor) -> None:
+def _refuses_other_framings(connection: Visitor) -> None:
     connection.say_raw([PREFIX + b"999", *encode(connection.hello())[1:]])
     connection.expect_refusal(VersionMismatch.code)
 
 
-def _ignores_unknown_fields(connection: _Visitor) -> None:
+def _ignores_unknown_fields(connection: Visitor) -> None:
     magic, header = encode(connection.hello())
     connection.say_raw(
         [magic, json.dumps({**json.loads(bytes(header)), "mood": [1, None]}).encode()]
@@ -207,7 +111,7 @@ def _ignores_unknown_fields(connection: _Visitor) -> None:
     connection.expect(Welcome)
 
 
-def _refuses_what_is_no_message(connection: _Visitor) -> None:
+def _refuses_what_is_no_message(connection: Visitor) -> None:
     connection.introduced()
     for frames in (
         [MAGIC, b'{"kind": "no-such-kind"}'],
@@ -222,7 +126,7 @@ def _refuses_what_is_no_message(connection: _Visitor) -> None:
     connection.expect_life()
 
 
-def _refuses_strangers(connection: _Visitor) -> None:
+def _refuses_strangers(connection: Visitor) -> None:
     for message in (Ping(), Query("0" * 24), ListJobs(), Cancel("0" * 24)):
         connection.say(message)
         connection.expect_refusal(UnknownSession.code)
@@ -233,7 +137,7 @@ def _refuses_strangers(connection: _Visitor) -> None:
     connection.expect_refusal(UnknownSession.code, connection.bulk)
 
 
-def _refuses_unknown_jobs(connection: _Visitor) -> None:
+def _refuses_unknown_jobs(connection: Visitor) -> None:
     connection.introduced(attach=True)
     job = uuid.uuid4().hex[:24]
     for message in (
@@ -246,30 +150,30 @@ def _refuses_unknown_jobs(connection: _Visitor) -> None:
     connection.expect_refusal(UnknownJob.code, connection.bulk)
 
 
-def _says_how_it_does(connection: _Visitor) -> None:
+def _says_how_it_does(connection: Visitor) -> None:
     connection.introduced()
     connection.say(GetHealth())
     health = connection.expect(Health)
-    _require(health.ready or bool(health.code and health.text), "is not ready and gives no reason")
+    require(health.ready or bool(health.code and health.text), "is not ready and gives no reason")
 
 
-def _takes_files_ahead(connection: _Visitor) -> None:
+def _takes_files_ahead(connection: Visitor) -> None:
     welcome = connection.introduced(attach=True)
     request, (_, plate) = _shot(welcome)
     connection.say(Offer(request.files))
     lacking = connection.expect(Missing)
     if not lacking.need:
         return  # allowed: the daemon is short of space
-    _require(lacking == Missing("0-1"), f"lacks {lacking} of two new files")
+    require(lacking == Missing("0-1"), f"lacks {lacking} of two new files")
     connection.say_bulk(Put(request.files[1].sha256, SIZE, 0), plate)
     connection.expect(Got, connection.bulk)
     connection.say(Offer(request.files))
-    _require(connection.expect(Missing).need == "0", "asks for a file that it has")
+    require(connection.expect(Missing).need == "0", "asks for a file that it has")
     job = _submitted(connection, request, [0], ())
     connection.say(Cancel(job))
 
 
-def _opens_nothing_that_is_not_shared(connection: _Visitor) -> None:
+def _opens_nothing_that_is_not_shared(connection: Visitor) -> None:
     welcome = connection.introduced(attach=True)
     if not welcome.shares:
         return
@@ -280,22 +184,22 @@ def _opens_nothing_that_is_not_shared(connection: _Visitor) -> None:
         connection.say_bulk(ImportFile(request.files[0].sha256, SIZE, path, "0" * 64))
         nack = connection.expect(Nack, connection.bulk)
         said.add((nack.code, nack.offset, nack.text))
-    _require(len(said) == 1, f"answers differ between paths that it does not open: {said}")
-    _require(nack.code == NotHere.code, f"answers {nack.code} to a path that it does not open")
+    require(len(said) == 1, f"answers differ between paths that it does not open: {said}")
+    require(nack.code == NotHere.code, f"answers {nack.code} to a path that it does not open")
     connection.say(Cancel(job))
 
 
-def _refuses_unknown_settings(connection: _Visitor) -> None:
+def _refuses_unknown_settings(connection: Visitor) -> None:
     welcome = connection.introduced()
     request, _ = _shot(welcome)
     body = json.loads(request.canonical())
     body["settings"]["make_it_pop"] = True
     connection.say(Submit(), json.dumps(body).encode())
     refused = connection.expect_refusal(BadSetting.code)
-    _require("make_it_pop" in refused.text, f"does not name the setting: {refused.text}")
+    require("make_it_pop" in refused.text, f"does not name the setting: {refused.text}")
 
 
-def _refuses_names_that_are_no_hashes(connection: _Visitor) -> None:
+def _refuses_names_that_are_no_hashes(connection: Visitor) -> None:
     connection.introduced(attach=True)
     _, header, payload = encode(Put("0" * 64, 1, 0), b"x")
     for name in ("../../../../tmp/" + "0" * 49, "/tmp/" + "0" * 59, "0" * 63, "A" * 64):
@@ -305,20 +209,20 @@ def _refuses_names_that_are_no_hashes(connection: _Visitor) -> None:
         connection.expect_refusal(BadMessage.code, connection.bulk)
 
 
-def _takes_up_where_it_was(connection: _Visitor) -> None:
+def _takes_up_where_it_was(connection: Visitor) -> None:
     welcome = connection.introduced(attach=True)
     request, (matte, plate) = _shot(welcome)
     job = _submitted(connection, request, [0, 1], ())
     key = request.key(welcome.user or connection.user)
-    _require(job == key, f"the job is {job}, not {key}")
-    _require(_submitted(connection, request, [0, 1], ()) == job, "the same request is another job")
+    require(job == key, f"the job is {job}, not {key}")
+    require(_submitted(connection, request, [0, 1], ()) == job, "the same request is another job")
     name = request.files[1].sha256
 
     connection.say_bulk(Put(name, SIZE, 0), plate[:1024])
     connection.expect(Credit, connection.bulk)
     connection.say_bulk(Put(name, SIZE, 2048), plate[2048:])
     nack = connection.expect(Nack, connection.bulk)
-    _require((nack.code, nack.offset) == (WrongOffset.code, 1024), f"at 1024, says {nack}")
+    require((nack.code, nack.offset) == (WrongOffset.code, 1024), f"at 1024, says {nack}")
 
     connection.introduced(attach=True)  # the same session on another bulk socket
     _submitted(connection, request, [0, 1], ((1, 1024),))
@@ -326,10 +230,10 @@ def _takes_up_where_it_was(connection: _Visitor) -> None:
         Put(name, SIZE, 0), plate[:1024]
     )  # known bytes are dropped, but their credit is returned
     credit = connection.expect(Credit, connection.bulk)
-    _require(credit.amount == 1024, f"gives {credit.amount} bytes of credit back for 1024")
+    require(credit.amount == 1024, f"gives {credit.amount} bytes of credit back for 1024")
     connection.say_bulk(Put(name, SIZE, 1024), plate[1024:])
     got = connection.expect(Got, connection.bulk)
-    _require(got.sha256 == name, f"got {got.sha256}")
+    require(got.sha256 == name, f"got {got.sha256}")
     connection.say_bulk(
         Put(name, SIZE, 1024), plate[1024:]
     )  # a second client may send them a moment later
@@ -338,32 +242,32 @@ def _takes_up_where_it_was(connection: _Visitor) -> None:
 
     connection.say_bulk(Put(request.files[0].sha256, SIZE, 0), plate)
     nack = connection.expect(Nack, connection.bulk)
-    _require((nack.code, nack.offset) == (TransferFailed.code, 0), f"other bytes, says {nack}")
+    require((nack.code, nack.offset) == (TransferFailed.code, 0), f"other bytes, says {nack}")
     _ends(connection, job, Put(request.files[0].sha256, SIZE, 0), matte)
 
 
-def _ends(connection: _Visitor, job: str, late: Put, matte: bytes) -> None:
+def _ends(connection: Visitor, job: str, late: Put, matte: bytes) -> None:
     """Cancels twice, then sends a late file, which must do no harm."""
     for _ in range(2):
         connection.say(Cancel(job))
         status = connection.expect(Status)
         while status.state is JobState.RECEIVING:  # a status from before the cancel
             status = connection.expect(Status)
-        _require(status.state is JobState.CANCELLED, f"cancelled, the job is {status.state.value}")
+        require(status.state is JobState.CANCELLED, f"cancelled, the job is {status.state.value}")
     connection.say_bulk(late, matte)
     connection.expect(Credit, connection.bulk)
     connection.expect_life()
     connection.say(ListJobs())
-    _require(connection.expect(Listed).jobs > 0, "lists no jobs after one was submitted")
+    require(connection.expect(Listed).jobs > 0, "lists no jobs after one was submitted")
 
 
 def _submitted(
-    connection: _Visitor, request: Request, need: list[int], partial: tuple[tuple[int, int], ...]
+    connection: Visitor, request: Request, need: list[int], partial: tuple[tuple[int, int], ...]
 ) -> str:
     connection.say(Submit(), request.canonical())
     accepted = connection.expect(Accepted)
     found = (accepted.state, indices(accepted.need, len(request.files)), accepted.partial)
-    _require(found == (JobState.RECEIVING, need, partial), f"needs {need}, {partial}: {accepted}")
+    require(found == (JobState.RECEIVING, need, partial), f"needs {need}, {partial}: {accepted}")
     return accepted.job
 
 
@@ -375,11 +279,11 @@ def _shot(welcome: Welcome) -> tuple[Request, tuple[bytes, bytes]]:
         for role, data in (("matte", matte), ("plate", plate))
     )
     engines = [engine for operation, engine in welcome.engines if operation == "remove"]
-    _require(bool(engines), "names no engine that removes")
+    require(bool(engines), "names no engine that removes")
     return Request(1001, 1001, RemoveSettings(engine=engines[0]), files), (matte, plate)
 
 
-CHECKS: dict[str, Callable[[_Visitor], None]] = {
+CHECKS: dict[str, Callable[[Visitor], None]] = {
     "hello is answered by welcome, join-bulk by the whole window": _welcomes,
     "pings are answered on both sockets": _answers_pings,
     "another version is refused, and both are named": _refuses_other_versions,
@@ -401,10 +305,10 @@ def conformance(address: str, patience: float = PATIENCE_S) -> list[Finding]:
     """Returns each violation of the protocol by the daemon at `address`; an empty list if there is none."""
     findings = []
     for rule, check in CHECKS.items():
-        connection = _Visitor(address, patience)
+        connection = Visitor(address, patience)
         try:
             check(connection)
-        except _Broken as broken:
+        except Broken as broken:
             findings.append(Finding(rule, str(broken)))
         finally:
             connection.close()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from .codec import Frame, indices
 from .connection import ConnectionLost, ServerConnection
+from .download import Download
 from .errors import (
     BadMessage,
     DaemonUnavailable,
@@ -27,6 +27,7 @@ from .errors import (
     WrongOffset,
     from_code,
 )
+from .job_task import JobTask, Listener, Outcome
 from .lifecycle import JobState
 from .messages import (
     Accepted,
@@ -44,7 +45,6 @@ from .messages import (
     Put,
     Query,
     Ready,
-    Request,
     Status,
     Submit,
     Watch,
@@ -52,7 +52,7 @@ from .messages import (
 )
 from .retry import RetryPolicy
 from .source_guard import SourceGuard
-from .transfer import Download, Upload
+from .upload import Upload
 
 POLL_MS = 50
 SETTLING_MS = 2
@@ -61,49 +61,6 @@ RECONNECT_PATIENCE_S = 2.0
 ACKNOWLEDGE_PATIENCE_S = 2.0
 CANCEL_PATIENCE_S = 0.8
 """Seconds after which a cancel returns to the caller at the latest; the daemon finishes the rest."""
-
-
-@dataclass
-class Outcome:
-    """The result of a client run."""
-
-    job: str
-    frames: list[int]
-    provenance: bytes
-    """A JSON object that records how the results were made."""
-    from_store: bool
-    """True if the daemon already had the results of exactly this request."""
-    uploaded: int
-    """Payload bytes that were sent."""
-    warnings: tuple[str, ...] = ()
-    imported: int = 0
-    """Files that the daemon imported from a shared disk without an upload."""
-
-
-@dataclass(frozen=True)
-class JobTask:
-    """A request with the paths of its files."""
-
-    request: Request
-    sources: Sequence[Path]
-    """Paths, in the order of `request.files`."""
-    target: Callable[[int], Path]
-    """Returns the path for the result of a frame."""
-    priority: int = 0
-    force: bool = False
-
-
-@dataclass
-class Listener:
-    """Callbacks of `Client.run`. Each is called on the thread that runs it."""
-
-    status: Callable[[Status], None] = lambda status: None
-    sent: Callable[[int, int], None] = lambda sent, total: None
-    fetched: Callable[[int], None] = lambda frame: None
-    trouble: Callable[[str], None] = lambda text: None
-    accepted: Callable[[str], None] = lambda job: None
-    should_cancel: Callable[[], bool] = lambda: False
-    imported: Callable[[int, int], None] = lambda done, of: None
 
 
 MOST_REPAIRS = 5

@@ -13,9 +13,10 @@ from pathlib import Path
 from .codec import Frame, indices
 from .connection import ServerConnection
 from .errors import BadMessage, JobCancelled
-from .job_client import ABOUT_A_FILE, JobClient, Listener
+from .job_client import ABOUT_A_FILE, JobClient
+from .job_task import Listener
 from .messages import MAX_OFFERED, FrameFile, Message, Missing, Nack, Offer, Welcome
-from .transfer import Upload
+from .upload import Upload
 
 More = Callable[[], "Sequence[tuple[FrameFile, Path]] | None"]
 """Returns files completed since the last call, without waiting; None after the last one."""

@@ -25,7 +25,7 @@ from voidbridge_stage import (
     voidbridge,
 )
 
-from voidbridge_protocol.job_client import Listener
+from voidbridge_protocol.job_task import Listener
 
 Run = Callable[..., Finished]
 

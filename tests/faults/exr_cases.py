@@ -31,7 +31,7 @@ from voidbridge_backend.render.job import RenderJob  # noqa: E402
 from voidbridge_protocol.errors import VoidbridgeError  # noqa: E402
 from voidbridge_protocol.messages import Request  # noqa: E402
 from voidbridge_protocol.operations.remove import RemoveSettings  # noqa: E402
-from voidbridge_protocol.transfer import hash_file  # noqa: E402
+from voidbridge_protocol.upload import hash_file  # noqa: E402
 
 MEMORY = 4 << 30
 HEIGHT, WIDTH = 24, 32

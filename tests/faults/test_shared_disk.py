@@ -26,7 +26,7 @@ from voidbridge_stage import (
 )
 
 from voidbridge_protocol.conformance import conformance
-from voidbridge_protocol.job_client import Listener
+from voidbridge_protocol.job_task import Listener
 
 FRAMES = range(1001, 1005)
 HELD = 1 << 40

@@ -21,7 +21,7 @@ from voidbridge_protocol.errors import (
     UnknownJob,
     VersionMismatch,
 )
-from voidbridge_protocol.job_client import Listener
+from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import (
     PROTOCOL,

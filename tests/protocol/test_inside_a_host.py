@@ -8,7 +8,7 @@ import pytest
 
 PROTOCOL = Path(__file__).parents[2] / "protocol"
 MODULES = sorted(path.stem for path in (PROTOCOL / "voidbridge_protocol").glob("*.py"))
-PURE = ("errors", "lifecycle", "messages", "codec", "atomic_files", "transfer")
+PURE = ("errors", "lifecycle", "messages", "codec", "atomic_files", "upload", "download")
 
 LOAD = """
 import sys

@@ -60,6 +60,10 @@ class Script:
             yield Status(JOB, JobState.DONE, frames=1), None
             yield Provenance(JOB), b"{}"
 
+    def answers(self, patience: float) -> Iterator[tuple[Message, bytes | None]]:
+        """Nothing answers that results were fetched."""
+        return iter(())
+
     def close(self) -> None:
         """There is nothing to close."""
 

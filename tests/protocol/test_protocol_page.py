@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from voidbridge_protocol import codec, connection, messages, shared_files, transfer
+from voidbridge_protocol import codec, connection, download, messages, shared_files
 from voidbridge_protocol.codec import MAGIC, decode
 from voidbridge_protocol.errors import BY_CODE
 from voidbridge_protocol.lifecycle import NEXT, JobState
@@ -125,7 +125,7 @@ def test_every_state_is_explained() -> None:
         ("A shared disk", shared_files.PROBE, "of {} bytes each"),
         ("import-file", messages.MAX_PATH, "at most {} characters"),
         ("Results out", messages.MAX_UNANSWERED, "{} pieces"),
-        ("Results out", {3: "three"}[transfer.TRIES], "{} times at most"),
+        ("Results out", {3: "three"}[download.TRIES], "{} times at most"),
     ],
 )
 def test_numbers_are_those_of_the_code(section: str, number: object, text: str) -> None:
@@ -134,7 +134,7 @@ def test_numbers_are_those_of_the_code(section: str, number: object, text: str) 
 
 def test_every_operation_stands_there_with_its_roles() -> None:
     table = rows(sections()["Operations"])
-    told = {name: set(re.findall(r"`(\w+)`", roles)) for name, roles, _ in table}
+    told = {name: set(re.findall(r"`([\w-]+)`", roles)) for name, roles, _ in table}
     assert told == {name: {role.name for role in of.roles} for name, of in operations().items()}
 
 

@@ -13,7 +13,7 @@ import pytest
 from voidbridge_artist import client_of, noise, plates, results, shot
 
 from voidbridge_protocol.errors import NotHere
-from voidbridge_protocol.job_client import Listener
+from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.messages import (
     MAX_IMPORTS,
     MAX_PATH,
@@ -27,7 +27,7 @@ from voidbridge_protocol.messages import (
 )
 from voidbridge_protocol.shared_files import PROBE, PROBES, below, name_of, proof
 from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
-from voidbridge_protocol.transfer import Upload
+from voidbridge_protocol.upload import Upload
 
 SHA = "a" * 64
 

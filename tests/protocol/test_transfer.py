@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.download import Download
 from voidbridge_protocol.errors import DiskFull, TransferFailed, UnreadableFrame
 from voidbridge_protocol.messages import (
     MAX_UNANSWERED,
@@ -18,7 +19,7 @@ from voidbridge_protocol.messages import (
     Put,
     ResultFile,
 )
-from voidbridge_protocol.transfer import TRIES, Download, Upload, hash_file
+from voidbridge_protocol.upload import TRIES, Upload, hash_file
 
 CHUNK = 10
 MUCH = 1 << 30

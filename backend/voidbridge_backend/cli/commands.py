@@ -29,12 +29,12 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
     from_code,
 )
-from voidbridge_protocol.job_client import JobTask, Listener, Outcome
+from voidbridge_protocol.job_task import JobTask, Listener, Outcome
 from voidbridge_protocol.keys import Keys
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Request, Status
 from voidbridge_protocol.shared_files import is_text
-from voidbridge_protocol.transfer import hash_file
+from voidbridge_protocol.upload import hash_file
 
 from . import local_daemon, outputs, status_file
 from .file_names import named

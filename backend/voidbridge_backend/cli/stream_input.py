@@ -17,7 +17,7 @@ from typing import IO
 from voidbridge_backend.sequences.patterns import FrameRange
 from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
 from voidbridge_protocol.messages import FrameFile
-from voidbridge_protocol.transfer import hash_file
+from voidbridge_protocol.upload import hash_file
 
 from . import submission
 

@@ -27,11 +27,11 @@ from voidbridge_protocol.errors import (
     RequestError,
     VoidbridgeError,
 )
-from voidbridge_protocol.job_client import JobTask
+from voidbridge_protocol.job_task import JobTask
 from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations import operation
 from voidbridge_protocol.settings import OperationSettings
-from voidbridge_protocol.transfer import hash_file
+from voidbridge_protocol.upload import hash_file
 
 SIDECAR = ".voidbridge.json"
 RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")

@@ -27,7 +27,7 @@ from voidbridge_backend.quality.reference import Floats, Quality, ReferenceScore
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
-from voidbridge_protocol.job_client import Outcome
+from voidbridge_protocol.job_task import Outcome
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .shot import DemoFrame, DemoShot

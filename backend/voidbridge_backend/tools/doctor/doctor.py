@@ -33,7 +33,7 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
     from_code,
 )
-from voidbridge_protocol.job_client import Listener
+from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Health, Status
 
