@@ -41,15 +41,18 @@ def chunks_of(data: bytes, header: Header, index: int, name: str) -> list[Chunk]
     if part.decoded_bytes and not part.offsets:
         raise UnreadableFrame(f"{name} does not say how many chunks its part {index} has")
     view = memoryview(data)
-    missing = sum(offset == 0 for offset in part.offsets)
+    offsets = part.offsets
+    if not any(offsets) and known_order(header, part):
+        offsets = rebuilt_table(data, header.size, part)
+    missing = sum(offset == 0 for offset in offsets)
     if missing:
         raise UnreadableFrame(
-            f"{name} is incomplete: {missing} of {len(part.offsets)} blocks were never written",
+            f"{name} is incomplete: {missing} of {len(offsets)} blocks were never written",
             "The render was interrupted; render the frame again.",
         )
     known = not part.deep and (part.tiles is None or part.tiles.level_mode == 0)
     found = []
-    for number, offset in enumerate(part.offsets):
+    for number, offset in enumerate(offsets):
         begin = offset
         try:
             if header.multipart:
@@ -70,6 +73,30 @@ def chunks_of(data: bytes, header: Header, index: int, name: str) -> list[Chunk]
             )
         found.append(Chunk(index, number, offset, view[begin : begin + size]))
     return found
+
+
+def known_order(header: Header, part: Part) -> bool:
+    """Whether blocks can be found without a table: one flat part of scanlines."""
+    return not header.multipart and not part.deep and part.tiles is None
+
+
+def rebuilt_table(data: bytes, begin: int, part: Part) -> tuple[int, ...]:
+    """The places of the blocks of a file whose writer was stopped before its table; 0 for one that is not there.
+
+    Each block says which line it begins with and how long it is, and they stand one behind the other after the
+    table. OpenEXR rebuilds it in the same way.
+    """
+    count = len(part.offsets)
+    found = [0] * count
+    at = begin + 8 * count
+    while at + 8 <= len(data):
+        line, size = struct.unpack_from("<ii", data, at)
+        number, odd = divmod(line - part.data_window.ymin, part.codec.rows)
+        if odd or not 0 <= number < count or size < 0 or at + 8 + size > len(data):
+            break
+        found[number] = at
+        at += 8 + size
+    return tuple(found)
 
 
 def place_of(part: Part, number: int) -> tuple[int, ...]:

@@ -162,6 +162,11 @@ def _no_picture(header: Header) -> tuple[str, str]:
     if deep:
         reason = flat_refusal(deep[0]) or ""
         return f"the plate cannot be worked on: {reason} (its channels: {found})", DEEP_HINT
+    if set("RGB") <= set(every):
+        return (
+            "the plate's R, G and B are in different parts of the file",
+            "Write them into one part.",
+        )
     if {"RY", "BY"} & set(every):
         return f"the plate is luminance-chroma ({found}); it has no R, G and B", RGB_HINT
     if any(is_crypto(name) for name in every) or any(is_crypto(p.name) for p in header.parts):

@@ -220,7 +220,8 @@ class Clip:
         try:
             yield
         except (av.error.FFmpegError, ValueError, OSError, EOFError, OverflowError) as error:
-            reason = " ".join(str(error).split())[:200]
+            said = getattr(error, "strerror", None) or "no reason is given"
+            reason = " ".join(str(said).split())[:200]
             raise UnreadableFrame(f"{self._name} {failed}: {reason}", DAMAGED) from error
 
 

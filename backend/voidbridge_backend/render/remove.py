@@ -93,7 +93,7 @@ def _told(picture: Selection) -> list[str]:
     """Which channels are worked on, unless they are the only ones that anybody would think of."""
     if len(picture.channels) == 1:
         return [f"the plate is gray: its channel {picture.channels[0]} is worked on"]
-    if picture.part or "." in picture.channels[0]:
+    if picture.layer and (picture.part or "." in picture.channels[0]):
         return [f"the plate's layer {picture.layer} is worked on ({', '.join(picture.channels)})"]
     return []
 
