@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.local_socket import LOCAL
 
 PREFIX = "VOIDBRIDGE_"
 CACHE = Path("~/.cache/voidbridge")
@@ -20,7 +21,7 @@ CACHE = Path("~/.cache/voidbridge")
 class Config:
     """The daemon's settings. Paths may begin with ~."""
 
-    listen: str = "tcp://127.0.0.1:5577"
+    listen: str = LOCAL
     """Address of the control socket; the bulk socket has the next port, or the same path with `.bulk`."""
     spool: Path = CACHE / "spool"
     """Received frames, jobs and results."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from . import local_socket
 from .codec import decode_request
 from .connection import ConnectionLost, Peer, ServerConnection
 from .errors import BadMessage, DaemonUnavailable, UnknownSession
@@ -60,6 +61,7 @@ class Client:
         reconnect: float = RECONNECT_S,
         keys: Keys | None = None,
     ) -> None:
+        address = local_socket.resolved(address)
         hello = Hello(OLDEST, PROTOCOL, uuid.uuid4().hex, user, software)
         self._peer = Peer(address, hello, patience, reconnect, keys)
         self._wire: ServerConnection | None = None

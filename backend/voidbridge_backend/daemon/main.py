@@ -14,7 +14,7 @@ from voidbridge_backend import config as settings
 from voidbridge_backend import log_format
 from voidbridge_backend.config import Config
 from voidbridge_backend.engines import registry
-from voidbridge_protocol import __version__
+from voidbridge_protocol import __version__, local_socket
 from voidbridge_protocol.messages import MAX_CHUNK, Limits
 
 from .files.rate_limit import RateLimit
@@ -53,7 +53,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     log_format.setup(sys.stderr)
     gc.set_threshold(COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_S)
-    addresses = Endpoints.of(config.listen)
+    addresses = Endpoints.of(local_socket.resolved(config.listen))
     auth = allowed_keys.auth_of(addresses, config.keys, config.require_keys)
     devices = settings.devices(config, settings.count_cards())
     policy = Policy(
