@@ -1,7 +1,9 @@
 """`cleanplate` alone over a clip in files, in a process of its own, whichever release of it is on the path.
 
     PYTHONPATH=CHECKOUT/backend:CHECKOUT/protocol python benchmarks/removal.py CLIP
+    PYTHONPATH=CHECKOUT/backend:CHECKOUT/protocol python benchmarks/removal.py --cases FOLDER [CASE...]
 
+The second way prints how well small shots with a known truth are done, beside per-frame inpainting (`known_truth`).
 Prints seconds, processor seconds and peak memory as JSON. Needs nothing of the project but the engine, so that it
 runs with the first release of that too.
 
@@ -132,5 +134,15 @@ def main(folder: Path) -> None:
     print(json.dumps(report))
 
 
+def main_cases(words: list[str]) -> None:
+    from known_truth import table
+
+    for line in table(Path(words[0]), words[1:]):
+        print(line, flush=True)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[1] == "--cases":
+        main_cases(sys.argv[2:])
+    else:
+        main(Path(sys.argv[1]))

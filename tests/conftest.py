@@ -15,6 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--samples", type=Path, default=shared / "samples", help="4K clips with quadmasks"
     )
+    parser.addoption(
+        "--cases", type=Path, default=shared / "cases", help="make.py of small shots with a truth"
+    )
     parser.addoption("--exr", type=Path, default=shared / "exr", help="EXR files from the wild")
     parser.addoption(
         "--full", action="store_true", help="faults in the numbers of docs/reliability.md: hours"
@@ -36,6 +39,11 @@ def golden(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def samples(request: pytest.FixtureRequest) -> Path:
     return _folder(request, "--samples")
+
+
+@pytest.fixture(scope="session")
+def cases(request: pytest.FixtureRequest) -> Path:
+    return _folder(request, "--cases")
 
 
 @pytest.fixture(scope="session")

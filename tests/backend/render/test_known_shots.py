@@ -1,0 +1,52 @@
+"""Whole jobs on small shots with a known truth: at least so many decibels in the hole."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+LEAST = {
+    "doubled": (60, 55),
+    "fade": (45, 38),
+    "flicker": (42, 42),
+    "cut": (45, 45),
+    "parallax": (36, 30),
+    "slope": (38, 36),
+}
+"""By shot: decibels over all frames, and in every frame."""
+
+_spec = importlib.util.spec_from_file_location("known_truth", BENCHMARKS / "known_truth.py")
+assert _spec
+assert _spec.loader
+known_truth = importlib.util.module_from_spec(_spec)
+sys.modules["known_truth"] = known_truth
+_spec.loader.exec_module(known_truth)
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_the_background_comes_back(name: str, cases: Path, tmp_path: Path) -> None:
+    (shot,) = known_truth.shots(cases, [name])
+    mean, worst = known_truth.quality(shot, known_truth.removed(shot, tmp_path))
+    assert mean > LEAST[name][0]
+    assert worst > LEAST[name][1]
+
+
+def test_what_is_never_seen_is_continued_without_streaks_and_stays(
+    cases: Path, tmp_path: Path
+) -> None:
+    (shot,) = known_truth.shots(cases, ["still"])
+    result = known_truth.removed(shot, tmp_path)
+    assert result[0].tobytes() == result[-1].tobytes()
+    mean, _ = known_truth.quality(shot, result)
+    other, _ = known_truth.quality(shot, known_truth.telea(shot))
+    assert mean > other - 3
+    inside = shot.matte[0] > 0.5
+    across, down = (np.square(np.diff(result[0].mean(-1), axis=axis)) for axis in (1, 0))
+    energy = [float(across[inside[:, 1:]].mean()), float(down[inside[1:]].mean())]
+    # A streak is smooth along one way and not along the other.
+    assert max(energy) < 3 * min(energy)
