@@ -16,12 +16,10 @@ import re
 from dataclasses import dataclass
 from typing import Sequence
 
-from .knobs import KNOBS, Value
+from .knobs import Value
 from .request import Refused, Request, described, files
 
 RECORD = "version.json"
-BEFORE = {knob.name: knob.default for knob in KNOBS if knob.makes_result and knob.since > 1}
-"""Values of these knobs for a version whose record is older than they are."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def read(folder: str) -> Version | None:
             folder,
             (int(first), int(last)),
             tuple(record["views"]),
-            {**BEFORE, **record["made_with"]},
+            record["made_with"],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -5,10 +5,12 @@ The Group's text, the command line, the outdated check, and the table in docs/nu
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Union
 
-NODE_VERSION = 2
+NODE_VERSION = 1
 """Version of the Group's text and its knobs. A saved node carries its version, and is migrated."""
 
 Value = Union[str, int, float, bool]
@@ -50,6 +52,27 @@ OUTPUTS = ("result", "plate", "quadmask", "result layer only", "difference")
 RANGES = ("the plate's", "custom")
 DEPTHS = ("16 bit half", "32 bit float")
 NO_VERSION = "none"
+
+SETTINGS = json.loads(Path(__file__).with_name("controls.json").read_text(encoding="utf-8"))
+"""The settings of `voidbridge run` by name: option, kind, label, tooltip, default, choices. Made by `make docs`."""
+KINDS = {"choice": CHOICE, "integer": INT, "number": FLOAT, "string": STRING, "boolean": BOOL}
+
+
+def _setting(name: str, choices: tuple[str, ...] = (), same_line: bool = False) -> Knob:
+    """The knob of a setting. With `choices` it offers only these."""
+    said = SETTINGS[name]
+    return Knob(
+        name,
+        CHOICE if choices else KINDS[said["kind"]],
+        said["label"],
+        said["tip"],
+        said["default"],
+        choices=choices or tuple(said.get("choices", ())),
+        option=said["option"],
+        makes_result=True,
+        same_line=same_line,
+    )
+
 
 KNOBS = (
     Knob("voidbridge", TAB, "Voidbridge", ""),
@@ -98,71 +121,22 @@ KNOBS = (
         "affected_channel", CHOICE, "affected channel", "The channel of the input affected that holds its matte.",
         "alpha", choices=CHANNELS, makes_result=True,
     ),
-    Knob(
-        "matte_kind", CHOICE, "kind",
-        "A plain matte, or a quadmask with the codes 0, 63, 127 and 255 (or codes / 255). auto detects it.",
-        "auto", choices=("auto", "matte", "quadmask"), option="--matte-kind", makes_result=True,
-    ),
-    Knob(
-        "matte_color", CHOICE, "color managed",
-        "If a quadmask went through a color transform: refuse it, or undo the transform.",
-        "refuse", choices=("refuse", "undo"), option="--matte-color", makes_result=True, same_line=True,
-    ),
-    Knob(
-        "threshold", FLOAT, "threshold", "A plain matte counts from this value on, above 0 and at most 1.",
-        0.1, option="--threshold", makes_result=True,
-    ),
-    Knob(
-        "grow", INT, "grow", "Grow the matte by this many pixels of the plate.",
-        8, option="--grow", makes_result=True,
-    ),
-    Knob(
-        "soften", INT, "soften", "Feather width outside the grown matte, in pixels of the plate.",
-        8, option="--soften", makes_result=True,
-    ),
+    _setting("matte_kind"),
+    _setting("matte_color", same_line=True),
+    _setting("threshold"),
+    _setting("grow"),
+    _setting("soften"),
     Knob("engine_tab", TAB, "Engine", ""),
-    Knob(
-        "engine", CHOICE, "engine",
-        "cleanplate takes the background from other frames, on the CPU; void is the generative model.",
-        "cleanplate", choices=("cleanplate", "void"), option="--engine", makes_result=True,
-    ),
-    Knob(
-        "prompt", STRING, "prompt", "The scene without the object, for void.",
-        "", option="--prompt", makes_result=True,
-    ),
-    Knob("seed", INT, "seed", "Another seed gives another variation.", 0, option="--seed", makes_result=True),
-    Knob(
-        "passes", CHOICE, "passes", "Passes of void: two are steadier in time and take twice as long.",
-        "1", choices=("1", "2"), option="--passes", makes_result=True,
-    ),
-    Knob(
-        "quality", CHOICE, "quality",
-        "void only: preview takes half the time or less and is not for delivery; deliver full.",
-        "full", since=2, choices=("full", "preview"), option="--quality", makes_result=True,
-    ),
-    Knob(
-        "steps", INT, "steps", "Denoising steps of void; 0 lets the engine choose.",
-        0, option="--steps", makes_result=True,
-    ),
-    Knob(
-        "region", CHOICE, "region",
-        "The region that void sees: one rectangle around the whole removal (union), one that follows it "
-            "(track; the most detail), or the whole frame (full).",
-        "union", choices=("union", "track", "full"), option="--region", makes_result=True,
-    ),
-    Knob(
-        "detail", FLOAT, "detail",
-        "Strength of the full-resolution detail pass (void only), 0 to below 1; 0 = off.",
-        0.0, option="--detail", makes_result=True,
-    ),
-    Knob(
-        "grain", CHOICE, "grain", "Add matching plate grain to generated pixels.",
-        "auto", choices=("auto", "off"), option="--grain", makes_result=True,
-    ),
-    Knob(
-        "grain_amount", FLOAT, "amount", "Multiple of the missing grain that is added, 0 to 4.",
-        1.0, option="--grain-amount", makes_result=True, same_line=True,
-    ),
+    _setting("engine", choices=("cleanplate", "void")),
+    _setting("prompt"),
+    _setting("seed"),
+    _setting("passes"),
+    _setting("quality"),
+    _setting("steps"),
+    _setting("region"),
+    _setting("detail"),
+    _setting("grain"),
+    _setting("grain_amount", same_line=True),
     Knob("setup", TAB, "Setup", ""),
     Knob(
         "color_space", STRING, "color space",

@@ -51,8 +51,44 @@ def fields_table(name: str) -> str:
     return "\n".join(rows) + "\n"
 
 
+def _sentence(info: SettingInfo) -> str:
+    """The help as a tooltip. A value that it begins with keeps its spelling."""
+    first = info.text[0] if info.help.startswith("`") else info.text[0].upper()
+    return f"{first}{info.text[1:]}{_range(info)}."
+
+
 def _range(info: SettingInfo) -> str:
-    return f", {info.range_words}" if info.range_words else ""
+    return f" ({info.range_words})" if info.range_words else ""
+
+
+CONTROLS = (
+    ROOT / "nuke_plugin/voidbridge_nuke/controls.json",
+    ROOT / "resolve_plugin/voidbridge_resolve/Modules/Lua/voidbridge/controls.json",
+)
+"""What both hosts read: a copy each, because each is installed alone."""
+
+
+def controls() -> str:
+    """The settings of `remove`, by name, as both hosts show them."""
+    settings = operation("remove").settings
+    types = get_type_hints(settings)
+    made = {}
+    for field, info in described(settings):
+        kind = "choice" if info.choices else KINDS[types[field.name]]
+        default = str(field.default) if info.choices else field.default
+        low = info.least if info.least is not None else info.above
+        high = info.most if info.most is not None else info.below
+        made[field.name] = {
+            "option": option(field.name),
+            "kind": kind,
+            "label": info.label or field.name.replace("_", " "),
+            "tip": _sentence(info),
+            "default": default,
+            **({"choices": list(map(str, info.choices))} if info.choices else {}),
+            **({"least": low} if low is not None and not info.choices else {}),
+            **({"most": high} if high is not None and not info.choices else {}),
+        }
+    return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 
 
 def generated(page: str) -> str:
@@ -71,6 +107,8 @@ def pages() -> list[Path]:
 
 
 if __name__ == "__main__":
+    for _path in CONTROLS:
+        _path.write_text(controls(), "utf-8")
     for _path in pages():
         _path.write_text(generated(_path.read_text("utf-8")), "utf-8")
         print(f"{_path.relative_to(ROOT)} written")

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from voidbridge_generated import generated
+from voidbridge_generated import CONTROLS, controls, generated
 from voidbridge_generated import pages as generated_pages
 from voidbridge_message_patterns import patterns
 
@@ -159,6 +159,11 @@ def test_every_event_is_described_with_every_field() -> None:
         if heading.startswith("event ")
     }
     assert said == emitted()
+
+
+@pytest.mark.parametrize("path", CONTROLS, ids=lambda path: path.parts[-3])
+def test_both_hosts_have_the_settings_as_they_are(path: Path) -> None:
+    assert path.read_text("utf-8") == controls(), "make docs"
 
 
 @pytest.mark.parametrize("page", generated_pages(), ids=lambda page: page.name)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 
-from voidbridge_stage import make_shot, voidbridge
+from voidbridge_stage import command, environment, make_shot, voidbridge
 
 from voidbridge_backend.config import Config, as_environment, resolve
 
@@ -45,10 +46,14 @@ def test_a_limit_in_the_file_of_settings_holds_for_a_temporary_daemon(tmp_path: 
 
 def test_a_monitoring_port_that_is_taken_stops_no_temporary_daemon(tmp_path: Path) -> None:
     shot = make_shot(tmp_path, range(1001, 1003))
+    words = ["run", shot.plate, shot.matte, "-o", tmp_path / "r.%04d.exr", "--engine", "echo"]
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        config = tmp_path / "config.toml"
-        config.write_text(f"http_port = {taken.getsockname()[1]}\nrequire_keys = true\n")
-        words = ["run", shot.plate, shot.matte, "-o", tmp_path / "r.%04d.exr", "--engine", "echo"]
-        done = voidbridge(*words, "--config", config, "--spool", tmp_path / "spool", "--json")
-    assert done.code == 0, done
+        port = {"VOIDBRIDGE_HTTP_PORT": str(taken.getsockname()[1])}
+        done = subprocess.run(
+            command(*words, "--spool", tmp_path / "spool"),
+            env={**environment(), **port, "VOIDBRIDGE_REQUIRE_KEYS": "true"},
+            capture_output=True,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr.decode()
     assert (tmp_path / "r.1002.exr").is_file()

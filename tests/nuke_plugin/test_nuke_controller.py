@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,24 +72,6 @@ def test_a_node_that_lacks_a_knob_gets_it_with_its_default(host: Any, shot: Any)
     node = host.stage.load(made_with(0, text))[-1]
     assert node["grain_amount"].value() == 1.0
     assert node["node_version"].value() == NODE_VERSION
-
-
-def test_a_node_and_a_result_of_the_first_version_go_on_with_full_quality(
-    host: Any, shot: Any, daemon: Any
-) -> None:
-    text = re.sub(r" addUserKnob \{4 quality .*\n quality .*\n", "", script(shot))
-    node = with_echo(host.stage.load(made_with(1, text))[-1], daemon)
-    assert node["quality"].values() == ["full", "preview"]
-    assert (node["quality"].value(), node["node_version"].value()) == ("full", NODE_VERSION)
-    assert remove(host, node) == "done: v001, frames 1001-1003"
-    record = Path(node["result_files"].value()).parent / "version.json"
-    written = json.loads(record.read_text())
-    assert written["made_with"].pop("quality") == "full"
-    record.write_text(json.dumps(written))
-    host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
-    assert node["status"].value() == "done: v001, frames 1001-1003"
-    node["quality"].setValue("preview")
-    assert node["status"].value() == "stale: other than in v001: quality"
 
 
 def test_the_menu_makes_a_node(host: Any) -> None:

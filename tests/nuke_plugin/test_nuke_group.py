@@ -198,19 +198,13 @@ def test_every_button_has_something_that_it_does() -> None:
             assert f'    "{knob.name}": {knob.name},' in source
 
 
-NEW = Knob("novel", "int", "novel", "New.", 4, since=3)
+NEW = Knob("novel", "int", "novel", "New.", 4, since=2)
 
 
 def test_an_older_node_gets_what_it_lacks_and_a_newer_one_is_left_alone() -> None:
-    assert migrate.plan(2, {"seed"}, (*KNOBS, NEW), 3) == migrate.Plan((NEW,), False)
-    assert migrate.plan(2, {"novel"}, (*KNOBS, NEW), 3) == migrate.Plan((), False)
-    assert migrate.plan(NODE_VERSION, set(), (*KNOBS, NEW), 3).add == (NEW,)
+    assert migrate.plan(1, {"seed"}, (*KNOBS, NEW), 2) == migrate.Plan((NEW,), False)
+    assert migrate.plan(1, {"novel"}, (*KNOBS, NEW), 2) == migrate.Plan((), False)
     assert migrate.plan(NODE_VERSION + 1, set()) == migrate.Plan((), True)
-
-
-def test_a_node_of_the_first_version_gets_the_quality() -> None:
-    names = {knob.name for knob in KNOBS if knob.since == 1}
-    assert [knob.name for knob in migrate.plan(1, names).add] == ["quality"]
 
 
 def test_the_version_of_the_table_is_that_of_its_newest_knob() -> None:

@@ -30,7 +30,8 @@ def test_the_folder_holds_everything_and_nothing_else(folder: Path) -> None:
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     modules = {f"python/voidbridge_nuke/{path.name}" for path in PACKAGE.glob("*.py")}
     startup = {"init.py", "menu.py", "voidbridge_farm.py", "Voidbridge.nk"}
-    assert found == modules | startup | {"voidbridge.json", "icons/voidbridge.png"}
+    made = {"voidbridge.json", "icons/voidbridge.png"}
+    assert found == modules | startup | made | {"python/voidbridge_nuke/controls.json"}
 
 
 def test_the_command_that_it_names_can_be_started(folder: Path) -> None:

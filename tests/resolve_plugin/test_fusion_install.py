@@ -28,7 +28,7 @@ def parts() -> set[str]:
     return {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*")
-        if path.suffix in (".lua", ".setting")
+        if path.suffix in (".lua", ".setting", ".json")
     }
 
 

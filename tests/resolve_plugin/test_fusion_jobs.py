@@ -347,7 +347,7 @@ def test_the_report_has_the_controls_and_the_last_job(host: Any, shot: Any, daem
     host.press(group, "Remove")
     host.until(group, lambda s: "done" in s)
     host.press(group, "Report")
-    for words in ("seed = 77", "Fusion 19.1", "Voidbridge macro version 2", '"event": "done"'):
+    for words in ("seed = 77", "Fusion 19.1", "Voidbridge macro version 1", '"event": "done"'):
         assert words in host.clipboard
 
 
@@ -387,25 +387,9 @@ def test_a_tool_that_lacks_a_control_behaves_as_by_default(
     group = tool_of(host, host.comp(), shot, daemon.address)
     for id in ("VbHandles", "VbPrompt", "VbQuality"):
         del group.children[0].inputs[id]
-    group.children[0].data["VoidbridgeVersion"] = 1
+    group.children[0].data["VoidbridgeVersion"] = 0
     host.press(group, "Remove")
     assert host.until(group, lambda s: "done" in s).startswith("done: v001")
-
-
-def test_a_result_that_is_older_than_a_control_was_made_as_by_default(
-    host: Any, shot: Any, daemon: Any
-) -> None:
-    group = tool_of(host, host.comp(), shot, daemon.address)
-    host.press(group, "Remove")
-    host.until(group, lambda s: "done" in s)
-    (record,) = host.folder.glob("Voidbridge/*/v001/version.json")
-    written = json.loads(record.read_text())
-    assert written["made_with"].pop("quality") == "full"
-    record.write_text(json.dumps(written))
-    host.press(group, "Fetch")
-    assert host.status(group).startswith("done: v001, frames")
-    host.choose(group, quality="preview")
-    assert host.status(group) == "stale: other than in v001: quality"
 
 
 def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, daemon: Any) -> None:

@@ -49,7 +49,7 @@ def install_nuke(to: Path) -> list[Path]:
     files = {to / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
     files[to / "icons/voidbridge.png"] = icon()
     for path in sorted(package.rglob("*")):
-        if path.suffix in (".py", ".nk"):
+        if path.suffix in (".py", ".nk", ".json"):
             inside = path.relative_to(package)
             startup = inside.parts[0] == "nuke_path"
             target = Path(*inside.parts[1:]) if startup else Path("python", package.name, inside)
@@ -85,7 +85,7 @@ def install_resolve(to: Path) -> list[Path]:
     package = _package("voidbridge_resolve")
     files = {to / LUA / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
     for path in sorted(package.rglob("*")):
-        if path.suffix in (".lua", ".setting"):
+        if path.suffix in (".lua", ".setting", ".json"):
             files[to / path.relative_to(package)] = path.read_bytes()
     files[to / TIMELINE] = (package / "timeline.py").read_bytes()
     ours = set(installed(to))

@@ -66,8 +66,8 @@ def _option(field: Field[Any], info: SettingInfo, kind: Any) -> dict[str, Any]:
         made["choices"] = info.choices
     else:
         made["metavar"] = info.metavar
-    text += f", {info.range_words}" if info.range_words else ""
-    shown = f"{field.default:g}" if kind is float else str(field.default)
-    if shown:
-        text += f" (default {shown})"
+    default = f"{field.default:g}" if kind is float else str(field.default)
+    said = [info.range_words] if info.range_words else []
+    said += [f"default {default}"] if default else []
+    text += f" ({'; '.join(said)})" if said else ""
     return {**made, "help": text}

@@ -17,8 +17,8 @@ class RemoveSettings(OperationSettings):
 
     engine: str = setting(
         "cleanplate",
-        "`cleanplate` fetches the background from other frames, `void` is the model, `echo` is for "
-        "tests",
+        "`cleanplate` takes the background from other frames, on the CPU; `void` is the "
+        "generative model; `echo` is for tests",
         group=ENGINE,
         metavar="NAME",
     )
@@ -58,6 +58,7 @@ class RemoveSettings(OperationSettings):
     )
     matte_kind: str = setting(
         "auto",
+        "a plain matte, or a quadmask with the codes 0, 63, 127 and 255 (or codes / 255); "
         "`auto` takes a clip for a quadmask only if it contains the levels 63 or 127",
         group=MATTE,
         label="kind",
@@ -65,7 +66,8 @@ class RemoveSettings(OperationSettings):
     )
     matte_color: str = setting(
         "refuse",
-        "action for a quadmask that went through a [color transform](plates.md#mattes)",
+        "if a quadmask went through a [color transform](plates.md#mattes): refuse it, or undo "
+        "the transform",
         group=MATTE,
         label="color managed",
         choices=("refuse", "undo"),
@@ -114,7 +116,7 @@ class RemoveSettings(OperationSettings):
     )
     seed: int = setting(
         0,
-        "seed of the generated content",
+        "seed of the generated content; another seed gives another variation",
         group=ENGINE,
         metavar="N",
         least=0,
@@ -129,7 +131,7 @@ class RemoveSettings(OperationSettings):
     )
     steps: int = setting(
         0,
-        "denoising steps of each pass of `void`; 0: the engine's default, 50, or 15 for a preview",
+        "denoising steps of each pass of `void`; 0 lets the engine choose: 50, or 15 for a preview",
         group=ENGINE,
         metavar="N",
         least=0,
@@ -143,8 +145,9 @@ class RemoveSettings(OperationSettings):
     )
     region: str = setting(
         "union",
-        "region that `void` sees: one rectangle around the whole removal, one that [follows "
-        "it](plates.md#region-and-size), or the whole frame",
+        "region that `void` sees: one rectangle around the whole removal (`union`), one that "
+        "[follows it](plates.md#region-and-size) (`track`; the most detail), or the whole frame "
+        "(`full`)",
         group=ENGINE,
         choices=("union", "track", "full"),
     )

@@ -90,7 +90,6 @@ function M.read(home, number)
         return nil
     end
     version.home, version.folder = home, in_home(home, number)
-    version.made_with = request.completed(version.made_with)
     return version
 end
 

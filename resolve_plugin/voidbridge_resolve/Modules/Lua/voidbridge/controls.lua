@@ -3,10 +3,14 @@
 -- The macro's text, the command line, what makes a result stale, and the table in docs/resolve.md come from here.
 -- Names are those of the node for Nuke.
 
+local config = require("voidbridge.config")
+local json = require("voidbridge.json")
+local system = require("voidbridge.system")
+
 local M = {}
 
 -- Of the macro. A saved one carries the number it was made with; what it lacks has the default.
-M.VERSION = 2
+M.VERSION = 1
 
 -- Of the color spaces; the first says nothing yet, the last names one in the text beside it.
 M.SPACE_UNSAID, M.SPACE_OTHER = "not said yet", "another, named below"
@@ -15,7 +19,6 @@ M.SPACE_UNSAID, M.SPACE_OTHER = "not said yet", "another, named below"
 -- id      of the input in Fusion
 -- on      the inner tool that has it
 -- option  of `voidbridge run`, where the value becomes one as it is
--- since   the first version of the macro that has it, if not the first of all
 -- result  whether another value makes another result, so that the one at hand is stale
 local function control(page, name, kind, label, tip, more)
     local made = { page = page, name = name, kind = kind, label = label, tip = tip, on = "plate" }
@@ -24,6 +27,21 @@ local function control(page, name, kind, label, tip, more)
         made[key] = value
     end
     return made
+end
+
+-- The settings of `voidbridge run` by name, made by `make docs`.
+local SETTINGS = json.decode(system.read(config.folder() .. "/controls.json"))
+local KINDS = { choice = "choice", integer = "int", number = "float", string = "text", boolean = "check" }
+
+-- The control of a setting. `more` goes before what the setting says.
+local function setting(page, name, more)
+    local said = SETTINGS[name]
+    local all = { result = true, option = said.option, default = said.default, choices = said.choices,
+        least = said.least, most = said.most }
+    for key, value in pairs(more or {}) do
+        all[key] = value
+    end
+    return control(page, name, KINDS[said.kind], said.label, said.tip, all)
 end
 
 M.ALL = {
@@ -65,46 +83,21 @@ M.ALL = {
     control("Matte", "affected_channel", "choice", "affected channel", "The channel of the input affected that holds its matte.",
         { result = true, on = "affected", id = "NumberIn1", default = "alpha",
             choices = { "alpha", "red", "green", "blue" } }),
-    control("Matte", "matte_kind", "choice", "kind",
-        "A plain matte, or a quadmask with the codes 0, 63, 127 and 255 (or codes / 255). auto detects it.",
-        { result = true, on = "quadmask", id = "NumberIn1", option = "--matte-kind", default = "auto",
-            choices = { "auto", "matte", "quadmask" } }),
-    control("Matte", "matte_color", "choice", "color managed",
-        "If a quadmask went through a color transform: refuse it, or undo the transform.",
-        { result = true, option = "--matte-color", default = "refuse", choices = { "refuse", "undo" } }),
-    control("Matte", "threshold", "float", "threshold",
-        "A plain matte counts from this value on, above 0 and at most 1.",
-        { result = true, on = "quadmask", id = "NumberIn2", option = "--threshold", default = 0.1, least = 0, most = 1 }),
-    control("Matte", "grow", "int", "grow", "Grow the matte by this many pixels of the plate.",
-        { result = true, option = "--grow", default = 8, least = 0, most = 4096, scale = 64 }),
-    control("Matte", "soften", "int", "soften", "Feather width outside the grown matte, in pixels of the plate.",
-        { result = true, option = "--soften", default = 8, least = 0, most = 4096, scale = 64 }),
-    control("Engine", "engine", "choice", "engine",
-        "cleanplate takes the background from other frames, on the CPU; void is the generative model.",
-        { result = true, option = "--engine", default = "cleanplate", choices = { "cleanplate", "void" } }),
-    control("Engine", "prompt", "text", "prompt", "The scene without the object, for void.",
-        { result = true, option = "--prompt", default = "", lines = 3 }),
-    control("Engine", "seed", "int", "seed", "Another seed gives another variation.",
-        { result = true, option = "--seed", default = 0, least = 0, most = 2147483647, scale = 100 }),
-    control("Engine", "passes", "choice", "passes",
-        "Passes of void: two are steadier in time and take twice as long.",
-        { result = true, option = "--passes", default = "1", choices = { "1", "2" } }),
-    control("Engine", "quality", "choice", "quality",
-        "void only: preview takes half the time or less and is not for delivery; deliver full.",
-        { since = 2, result = true, option = "--quality", default = "full", choices = { "full", "preview" } }),
-    control("Engine", "steps", "int", "steps", "Denoising steps of void; 0 lets the engine choose.",
-        { result = true, option = "--steps", default = 0, least = 0, most = 1000, scale = 100 }),
-    control("Engine", "region", "choice", "region",
-        "The region that void sees: one rectangle around the whole removal (union), one that follows it "
-            .. "(track; the most detail), or the whole frame (full).",
-        { result = true, option = "--region", default = "union", choices = { "union", "track", "full" } }),
-    control("Engine", "detail", "float", "detail",
-        "Strength of the full-resolution detail pass (void only), 0 to below 1; 0 = off.",
-        { result = true, option = "--detail", default = 0.0, least = 0, most = 0.99 }),
-    control("Engine", "grain", "choice", "grain", "Add matching plate grain to generated pixels.",
-        { result = true, option = "--grain", default = "auto", choices = { "auto", "off" } }),
-    control("Engine", "grain_amount", "float", "amount", "Multiple of the missing grain that is added, 0 to 4.",
-        { result = true, option = "--grain-amount", default = 1.0, least = 0, most = 4 }),
+    setting("Matte", "matte_kind", { on = "quadmask", id = "NumberIn1" }),
+    setting("Matte", "matte_color"),
+    setting("Matte", "threshold", { on = "quadmask", id = "NumberIn2" }),
+    setting("Matte", "grow", { scale = 64 }),
+    setting("Matte", "soften", { scale = 64 }),
+    setting("Engine", "engine", { kind = "choice", choices = { "cleanplate", "void" } }),
+    setting("Engine", "prompt", { lines = 3 }),
+    setting("Engine", "seed", { most = 2147483647, scale = 100 }),
+    setting("Engine", "passes"),
+    setting("Engine", "quality"),
+    setting("Engine", "steps", { scale = 100 }),
+    setting("Engine", "region"),
+    setting("Engine", "detail", { most = 0.99 }),
+    setting("Engine", "grain"),
+    setting("Engine", "grain_amount"),
     control("Setup", "depth", "choice", "depth",
         "Depth of the exchanged files. A half plate stays exact as half.",
         { result = true, default = "16 bit half", choices = { "16 bit half", "32 bit float" } }),

@@ -101,16 +101,6 @@ function M.described(request)
     return found
 end
 
--- A record of `described`, made before there were all controls: what it lacks was as by default.
-function M.completed(made_with)
-    for _, control in ipairs(controls.ALL) do
-        if control.since and made_with[control.name] == nil then
-            made_with[control.name] = plain(control.default)
-        end
-    end
-    return made_with
-end
-
 -- The names whose values differ, sorted.
 function M.differences(one, other)
     local found, seen = {}, {}
