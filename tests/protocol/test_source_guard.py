@@ -9,7 +9,7 @@ import pytest
 
 from voidbridge_protocol.errors import OverwritesSource
 from voidbridge_protocol.source_guard import SourceGuard
-from voidbridge_protocol.transfer import hash_file
+from voidbridge_protocol.upload import hash_file
 
 
 @pytest.fixture
