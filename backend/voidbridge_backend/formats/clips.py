@@ -63,15 +63,15 @@ class Clip:
             self._file.close()
             raise UnsupportedFrame(f"{name} has no picture", "Give a clip with a picture track.")
         self._stream = self._file.streams.video[0]
-        self._stream.thread_type = "AUTO"
         codec = self._stream.codec_context
-        self.codec: str = codec.name
-        if codec.name not in CODECS:
+        self.codec: str = codec.name if codec is not None else "something unknown"
+        if self.codec not in CODECS:
             self._file.close()
             raise UnsupportedFrame(
-                f"{name} is coded as {codec.name}, which is not read",
+                f"{name} is coded as {self.codec}, which is not read",
                 "Export it as ProRes, DNxHR, H.264 or HEVC, or as a sequence of frames.",
             )
+        self._stream.thread_type = "AUTO"
         with self._typed("has a damaged index"):
             self._times = self._found_times(path)
         with self._typed("cannot be decoded"):

@@ -63,9 +63,17 @@ def extras_of(path: Path, format_: Format, spec: Any) -> list[Attribute]:
     return [unique[name] for name in sorted(unique)]
 
 
+def _said(spec: Any, name: str) -> str:
+    """A string of the file; empty for one that is none, as a damaged file has."""
+    try:
+        return str(spec.get_string_attribute(name))
+    except UnicodeDecodeError:
+        return ""
+
+
 def _camera(spec: Any) -> Iterator[Attribute]:
     for theirs, ours in STRINGS.items():
-        said = spec.get_string_attribute(theirs)
+        said = _said(spec, theirs)
         if said:
             yield text(ours, said)
     for theirs, ours in NUMBERS.items():
@@ -79,7 +87,7 @@ def _timing(spec: Any) -> Iterator[Attribute]:
     if isinstance(code, tuple) and len(code) == 2 and code[0] not in (0, 0xFFFFFFFF):
         yield time_code(*code)
     keys = spec.getattribute("smpte:KeyCode")
-    if isinstance(keys, tuple) and len(keys) == 7:
+    if isinstance(keys, tuple) and len(keys) == 7 and all(abs(key) < 1 << 31 for key in keys):
         yield key_code(keys)
     for name in RATES:
         value = spec.get_float_attribute(name, 0.0)
@@ -103,8 +111,8 @@ def _color_tag(path: Path, format_: Format, spec: Any) -> str:
     if format_.plugin == "cineon":
         return FILM
     if format_.plugin == "dpx":
-        return TRANSFERS.get(spec.get_string_attribute("dpx:Transfer"), "")
-    if "sRGB" in spec.get_string_attribute("ICCProfile:profile_description"):
+        return TRANSFERS.get(_said(spec, "dpx:Transfer"), "")
+    if "sRGB" in _said(spec, "ICCProfile:profile_description"):
         return "srgb_rec709_scene"
     if format_.plugin == "png":
         return _png_tag(path)

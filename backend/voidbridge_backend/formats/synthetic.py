@@ -50,7 +50,7 @@ def is_lossy(part: Part) -> bool:
 
 
 def text(name: str, value: str) -> Attribute:
-    return Attribute(name, "string", value.encode())
+    return Attribute(name, "string", value.encode(errors="replace"))
 
 
 def number(name: str, value: float) -> Attribute:
