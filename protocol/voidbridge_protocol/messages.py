@@ -17,6 +17,7 @@ from .request import Request as Request
 from .request import check_file
 from .values import MAX_CHUNK as MAX_CHUNK
 from .values import MAX_IMPORTS as MAX_IMPORTS
+from .values import MAX_NAME as MAX_NAME
 from .values import MAX_OFFERED as MAX_OFFERED
 from .values import MAX_PATH as MAX_PATH
 from .values import MAX_UNANSWERED as MAX_UNANSWERED
@@ -25,6 +26,11 @@ from .values import PROTOCOL as PROTOCOL
 from .values import Device as Device
 from .values import Limits as Limits
 from .values import ResultFile as ResultFile
+
+
+def _check_name(what: str, name: str) -> None:
+    if len(name) > MAX_NAME:
+        raise BadMessage(f"{what} has {len(name)} characters; {MAX_NAME} at most")
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,10 @@ class Hello(Message):
     """Random id, chosen by the client. It is the same on both sockets and after a reconnect."""
     user: str
     software: str
+
+    def __post_init__(self) -> None:
+        for what in ("session", "user", "software"):
+            _check_name(f"the {what} of a hello", getattr(self, what))
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,9 @@ class JoinBulk(Message):
 
     kind = "join-bulk"
     session: str
+
+    def __post_init__(self) -> None:
+        _check_name("the session", self.session)
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,7 @@ class Offer(Message):
     def __post_init__(self) -> None:
         if len(self.files) > MAX_OFFERED:
             raise BadMessage(f"{len(self.files)} files are offered at once; {MAX_OFFERED} at most")
+        _check_name("the engine", self.engine)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,10 @@ class FrameFile:
         check_file(self.sha256, self.size)
 
 
+MAX_TEXT = 8192
+"""Maximum characters of a setting, such as the prompt."""
+
+
 @dataclass(frozen=True)
 class Request:
     """A request for one job. Results cover `first` to `last`, both included, one file for each frame.
@@ -65,6 +69,9 @@ class Request:
     def __post_init__(self) -> None:
         if self.last < self.first:
             raise BadMessage(f"the frame range {self.first}-{self.last} ends before it begins")
+        for name, value in vars(self.settings).items():
+            if isinstance(value, str) and len(value) > MAX_TEXT:
+                raise BadMessage(f"{name} has {len(value)} characters; {MAX_TEXT} at most")
         order = [(file.role, file.frame) for file in self.files]
         if len(set(order)) != len(order) or order != sorted(order):
             raise BadMessage("the files are not sorted by role and frame, one for each")

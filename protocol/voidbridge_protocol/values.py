@@ -16,6 +16,8 @@ MAX_CHUNK = 2 * 1024 * 1024
 """Maximum payload in bytes. libzmq is fastest with 1 to 2 MiB; larger frames delay its heartbeats too long."""
 MAX_IMPORTS = 4
 """Maximum number of unanswered `ImportFile`s. A daemon copies one file at a time."""
+MAX_NAME = 256
+"""Maximum characters of a name: of a user, a session, an engine, a program."""
 MAX_PATH = 4096
 """Maximum characters of a path, as on Linux."""
 MAX_OFFERED = 1000

@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -431,3 +431,17 @@ def test_a_damaged_request_raises_nothing_else_either() -> None:
             decode_request(bytes(body))
         except (ProtocolError, RequestError):
             pass
+
+
+def test_names_are_short() -> None:
+    for words in (
+        ("s" * 257, "ana", "test"),
+        ("s", "a" * 150_000, "test"),
+        ("s", "ana", "t" * 257),
+    ):
+        with pytest.raises(BadMessage, match="256 at most"):
+            Hello(1, 1, *words)
+    with pytest.raises(BadMessage, match="256 at most"):
+        Offer((), engine="e" * 150_000)
+    with pytest.raises(BadMessage, match="8192 at most"):
+        replace(SHOT, settings=replace(SHOT.settings, prompt="p" * 8193))

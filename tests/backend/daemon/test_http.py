@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,17 @@ def test_there_is_nothing_to_be_done_here(monitor: HttpServer, verb: str) -> Non
 def test_a_port_that_is_taken_is_named(monitor: HttpServer) -> None:
     with pytest.raises(RequestError, match=f"127.0.0.1:{monitor.port}"):
         HttpServer(monitor.port, "another")
+
+
+def test_slow_connections_make_room_for_others(
+    monitor: HttpServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monitor.publish(metrics(READY))
+    with ExitStack() as held:
+        for _ in range(5 * monitoring.CONNECTIONS):
+            end = held.enter_context(socket.create_connection(("127.0.0.1", monitor.port)))
+            end.sendall(b"GET /health/live HT")  # and no more
+        before = threading.active_count()
+        assert get(monitor, "/health/live")[0] == 200
+    assert before < 3 * monitoring.CONNECTIONS
+    assert "Traceback" not in capfd.readouterr().err

@@ -31,7 +31,7 @@ from voidbridge_protocol.errors import (
     WorkerDied,
 )
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile, Status
+from voidbridge_protocol.messages import MAX_NAME, FrameFile, Request, ResultFile, Status
 
 from . import job_status
 from .index import JobIndex
@@ -183,6 +183,7 @@ class JobService:
     def _check_engine(self, operation: str, engine: str) -> None:
         if (operation, engine) not in self.engines:
             known = [name for of, name in self.engines if of == operation]
+            engine = engine[:MAX_NAME]
             near = difflib.get_close_matches(engine, known, 1)
             raise BadSetting(
                 f"this daemon has no engine {engine!r} for {operation}; "

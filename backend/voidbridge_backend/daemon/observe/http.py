@@ -7,9 +7,12 @@ so a hung daemon counts as dead even though this port answers. It names no job, 
 from __future__ import annotations
 
 import json
+import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -24,8 +27,12 @@ from voidbridge_protocol.errors import RequestError
 
 from .metrics import STATES, Metrics
 
+log = logging.getLogger(__name__)
+
 ALIVE_S = 10.0
 """The daemon's thread reports every second; after this many seconds without a report it hangs."""
+CONNECTIONS = 16
+"""Open connections; a probe needs one for a few milliseconds."""
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """A web page that points its own host name here sends another one."""
 
@@ -78,9 +85,36 @@ class HttpServer:
 
 
 class _Server(ThreadingHTTPServer):
+    """At most `CONNECTIONS` at once: the oldest is closed for a new one, however slowly it speaks."""
+
     daemon_threads = True
+    request_queue_size = 64
     monitor: HttpServer
     registry: CollectorRegistry
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[Any, None] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            oldest = next(iter(self._open)) if len(self._open) >= CONNECTIONS else None
+            self._open.pop(oldest, None)
+            self._open[request] = None
+        if oldest is not None:
+            with suppress(OSError):  # its thread hears of that, and ends
+                oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that breaks is no fault of the daemon, and writes nothing into its log."""
+        log.debug("a connection for HTTP broke", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
