@@ -309,8 +309,8 @@ def test_the_settings_are_shown_with_where_they_come_from(tmp_path: Path) -> Non
     file = tmp_path / "config.toml"
     file.write_text('window_mb = 3\ndevices = ["cpu"]\n')
     shown = voidbridge("config", "--config", file, "--ocio", "studio.ocio", "--json").events[0]
-    assert shown["window_mb"] == {"value": 3, "from": "file"}
-    assert shown["ocio"] == {"value": "studio.ocio", "from": "command line"}
+    assert shown["window_mb"] == {"value": 3, "from": "file", "temporary": True}
+    assert shown["ocio"] == {"value": "studio.ocio", "from": "command line", "temporary": True}
     assert shown["listen"]["from"] == "default"
 
 

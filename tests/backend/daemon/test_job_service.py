@@ -119,7 +119,7 @@ def test_a_job_waits_for_its_files_and_then_for_a_device(box: Box) -> None:
     assert box.state(found.job) is JobState.QUEUED
     box.job_service.device_ready("cpu")
     assert box.state(found.job) is JobState.RUNNING
-    assert box.job_service.orders == [Start(found.job, "cpu")]
+    assert box.job_service.take_commands() == [Start(found.job, "cpu")]
 
 
 def test_half_a_file_is_not_asked_for_twice(box: Box) -> None:
@@ -138,9 +138,9 @@ def test_a_done_job_is_answered_again_without_running(box: Box) -> None:
     box.send(made)
     box.job_service.device_ready("cpu")
     box.finish(job)
-    box.job_service.orders.clear()
+    box.job_service.take_commands()
     assert box.job_service.submit("ana", made, 0, False).state is JobState.DONE
-    assert box.job_service.orders == []
+    assert box.job_service.take_commands() == []
     assert [result.frame for result in box.job_service.results_of(job)] == [1001, 1002, 1003]
 
     assert box.job_service.submit("ana", made, 0, True).state is JobState.RUNNING
@@ -214,11 +214,11 @@ def test_pressing_the_button_while_a_cancel_is_under_way_runs_the_job_afterwards
     box.send(made)
     box.job_service.device_ready("cpu")
     box.job_service.cancel(job)
-    assert Interrupt(job, "cpu") in box.job_service.orders
+    assert Interrupt(job, "cpu") in box.job_service.take_commands()
     assert box.submit(made) == job
     box.job_service.cancelled(job)
     assert box.state(job) is JobState.RUNNING
-    assert box.job_service.orders[-1] == Start(job, "cpu")
+    assert box.job_service.take_commands()[-1] == Start(job, "cpu")
 
 
 def test_a_cancel_after_that_button_is_the_last_word(box: Box) -> None:
@@ -288,9 +288,9 @@ def test_a_second_attempt_announces_only_what_differs(box: Box) -> None:
     box.job_service.device_lost("cpu", WorkerDied("it ended"))
     box.job_service.device_ready("cpu")
     box.job_service.finished_frame(job, first)
-    assert box.job_service.results == [(job, first)]
+    assert box.job_service.take_results() == [(job, first)]
     box.job_service.finished_frame(job, replace(first, sha256="b" * 64))
-    assert len(box.job_service.results) == 2
+    assert len(box.job_service.take_results()) == 1
 
 
 def test_a_job_that_is_tried_too_often_fails_of_what_it_died_of_last(box: Box) -> None:

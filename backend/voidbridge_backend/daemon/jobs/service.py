@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 
@@ -82,14 +82,12 @@ class JobService:
     """Maximum unfinished jobs of one user."""
     user_share: int = 100
     """Percent of the free space that the missing files of one user may take."""
-    changed: dict[str, None] = field(default_factory=dict)
-    """Jobs with a changed status of their own; others may only have moved up."""
-    results: list[tuple[str, ResultFile]] = field(default_factory=list)
-    """New results."""
-    orders: list[Start | Prepare | Interrupt] = field(default_factory=list)
-    """Commands for the supervisor."""
 
     def __post_init__(self) -> None:
+        self._changed: dict[str, None] = {}
+        """Jobs with a status of their own to tell; `changed_jobs` returns those that only moved up as well."""
+        self._results: list[tuple[str, ResultFile]] = []
+        self._commands: list[Start | Prepare | Interrupt] = []
         self.scheduler = Scheduler()
         self._rows = JobIndex()
         self._begun: list[str] = []
@@ -293,7 +291,7 @@ class JobService:
 
     def progress(self, job: str, name: str, step: int, of: int, seconds_left: float) -> None:
         self._stages[job] = LiveStatus(name, step, of, seconds_left)
-        self.changed[job] = None
+        self._changed[job] = None
 
     def warned(self, job: str, text: str) -> None:
         row, text = self._rows[job], self.spool.hidden(text)
@@ -306,8 +304,8 @@ class JobService:
             return  # a second attempt made the same file again
         self.store.add_result(job, result)
         row.results[result.frame] = result
-        self.results.append((job, result))
-        self.changed[job] = None
+        self._results.append((job, result))
+        self._changed[job] = None
 
     def done(self, job: str) -> None:
         self._execute(self.scheduler.ended(job, JobState.DONE))
@@ -343,13 +341,27 @@ class JobService:
                 self._drop(job)
         return settled
 
+    def take_commands(self) -> list[Start | Prepare | Interrupt]:
+        """What the workers are to do, since this was last asked."""
+        taken, self._commands = self._commands, []
+        return taken
+
+    def take_results(self) -> list[tuple[str, ResultFile]]:
+        """Results (job, file) since this was last asked."""
+        taken, self._results = self._results, []
+        return taken
+
+    def tell_later(self, job: str) -> None:
+        """The job's status is still to be told."""
+        self._changed[job] = None
+
     @property
     def has_changes(self) -> bool:
-        return bool(self.changed) or self._moved_up
+        return bool(self._changed) or self._moved_up
 
     def changed_jobs(self, watched: Iterable[str]) -> list[str]:
         """Returns those of these jobs whose status changed since the last call."""
-        changed, self.changed = self.changed, {}
+        changed, self._changed = self._changed, {}
         moved_up, self._moved_up = self._moved_up, False
         return [job for job in watched if job in changed or (moved_up and self._waits(job))]
 
@@ -455,7 +467,7 @@ class JobService:
         self._rows.drop(job)
         self.scheduler.forget(job)
         self._to_remake.discard(job)
-        for other in (self._stages, self.changed, self._wanted_again):
+        for other in (self._stages, self._changed, self._wanted_again):
             other.pop(job, None)
 
     # -- inside -------------------------------------------------------------------------------------
@@ -514,7 +526,7 @@ class JobService:
 
     def _collect(self, prepared: Prepared) -> None:
         job = prepared.job
-        self.changed[job] = None
+        self._changed[job] = None
         self._wanted.add(job, prepared.sizes, prepared.there)
         self._queue_if_complete(job)
         if self._rows[job].state is JobState.RECEIVING:
@@ -584,7 +596,7 @@ class JobService:
 
     def _save(self, row: Row) -> None:
         self._write(row)
-        self.changed[row.id] = None
+        self._changed[row.id] = None
 
     def _execute(self, commands: list[Command], cause: VoidbridgeError | None = None) -> None:
         for command in commands:
@@ -604,7 +616,7 @@ class JobService:
                     text = f"tried {attempts} times; the last error: {died.text}"
                     self._fail(job, type(died)(text, died.hint))
                 case Start() | Prepare() | Interrupt():
-                    self.orders.append(command)
+                    self._commands.append(command)
         self._resume_requests()
 
     def _resume_requests(self) -> None:

@@ -52,7 +52,7 @@ class Notifications:
 
     def publish(self, now: float) -> None:
         self._continue_lists()
-        results, self._job_service.results = self._job_service.results, []
+        results = self._job_service.take_results()
         for job, result in results:
             for session in self._sessions.watching(job):
                 self._say(session.control, Ready(job, (result,)))
@@ -101,7 +101,7 @@ class Notifications:
         for job in self._job_service.changed_jobs(watched):
             status = self._job_service.status(job)
             if now - self._told.get(job, 0.0) < STATUS_EVERY_S and not _has_changed(status):
-                self._job_service.changed[job] = None  # sent in a later turn
+                self._job_service.tell_later(job)
                 continue
             self._told[job] = now
             for session in watched[job]:

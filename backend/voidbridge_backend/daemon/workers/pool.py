@@ -68,8 +68,7 @@ class WorkerPool:
 
     def execute(self) -> None:
         """Executes the orders of the job service since the last call."""
-        orders, self._job_service.orders = self._job_service.orders, []
-        for order in orders:
+        for order in self._job_service.take_commands():
             match order:
                 case Start(job, device):
                     self._start(job, device)
