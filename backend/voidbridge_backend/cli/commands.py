@@ -310,6 +310,13 @@ def doctor(who: ClientOptions, as_json: bool) -> VoidbridgeError | None:
     return examine(who.config or Config(), lambda: _client(who), as_json)
 
 
+def describe(files: list[str], ocio: str, as_json: bool) -> None:
+    """Prints what each of these sequences is. Raises `RequestError`."""
+    from voidbridge_backend.tools.doctor.describe_files import show
+
+    show(files, as_json, ocio)
+
+
 def support_bundle(
     target: Path, settings: list[Setting], log: Path | None, who: ClientOptions, as_json: bool
 ) -> None:

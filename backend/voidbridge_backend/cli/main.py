@@ -320,6 +320,9 @@ def _other_commands(found: Any) -> None:
         "check the installation, with a tiny round trip",
         lambda o: _doctor(o),
     )
+    doctor.add_argument(
+        "files", nargs="*", metavar="FILE", help="tell what these sequences are, and check nothing"
+    )
     _daemon_options(doctor, embedded=True)
     bundle = _command(
         found,
@@ -417,6 +420,9 @@ def _report_command(found: Any) -> None:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     """Its lines have told people of the error already; programs get the event that ends every failure."""
+    if parsed.files:
+        commands.describe(parsed.files, options.config(parsed)[0].ocio, parsed.json)
+        return EXIT_DONE
     error = commands.doctor(options.client(parsed), parsed.json)
     if error is None:
         return EXIT_DONE
