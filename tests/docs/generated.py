@@ -19,7 +19,7 @@ from voidbridge_backend.cli.setting_options import option  # noqa: E402
 from voidbridge_protocol.operations import operation  # noqa: E402
 from voidbridge_protocol.settings import SettingInfo, described, grouped  # noqa: E402
 
-PART = re.compile(r"(<!-- (settings|fields): (\w+) ?(.*?) -->\n).*?(<!-- end -->)", re.S)
+PART = re.compile(r"(<!-- (settings|fields): (\w+) ?([^\n]*?) ?-->\n).*?(<!-- end -->)", re.S)
 KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 

@@ -16,6 +16,7 @@ from voidbridge_message_patterns import patterns
 
 from voidbridge_backend import cli
 from voidbridge_backend.config import Config
+from voidbridge_backend.quality.key_report import KeyReport
 from voidbridge_backend.quality.reference import ReferenceScores
 from voidbridge_backend.quality.report import QualityReport
 from voidbridge_protocol.messages import Status
@@ -23,7 +24,12 @@ from voidbridge_protocol.messages import Status
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 CLI = ROOT / "docs/cli.md"
-SPREAD = {"status": Status, "report": ReferenceScores, "quality": QualityReport}
+SPREAD = {
+    "status": Status,
+    "report": ReferenceScores,
+    "quality": QualityReport,
+    "key-quality": KeyReport,
+}
 """Events whose fields come from a dataclass."""
 
 

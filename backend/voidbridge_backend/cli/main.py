@@ -22,7 +22,8 @@ from voidbridge_protocol.errors import (
 )
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import commands, mask_parser, options
+from . import commands, key_parser, mask_parser, options
+from . import key as key_command
 from . import keys as key_commands
 from . import mask as mask_command
 from .argument_parser import Parser
@@ -92,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     found = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _run_command(found)
     _mask_command(found)
+    _key_commands(found)
     _serve_command(found)
     _job_commands(found)
     _other_commands(found)
@@ -172,6 +174,34 @@ def _mask_command(found: Any) -> None:
     )
     mask_parser.add_mask_options(mask)
     _daemon_options(mask, embedded=True)
+
+
+def _key_commands(found: Any) -> None:
+    key = _command(
+        found,
+        "key",
+        "unmix a green or blue screen into foreground and alpha",
+        lambda o: commands.run(
+            lambda *_: key_parser.key_submission(o),
+            options.client(o),
+            o.output,
+            o.json,
+            o.status_file,
+            overwrite=o.overwrite,
+        ),
+        epilog=f"{key_parser.SHAPE}\n\n{EXITS}",
+    )
+    key_parser.add_key_options(key)
+    _daemon_options(key, embedded=True)
+    report = _command(
+        found,
+        "key-report",
+        "measure a key from its files, against a true alpha if there is one",
+        lambda o: key_command.key_report(
+            o.result, o.plate, o.truth or "", o.output or "", o.json, o.overwrite
+        ),
+    )
+    key_parser.add_report_options(report)
 
 
 def _shot_options(made: Any, *, needs_matte: bool = True) -> None:
@@ -347,6 +377,7 @@ actions: list (default)  show needed files and their state
 fetch           download missing files from huggingface.co
 prepare         compute prompt embeddings for all jobs once
 make-tiny       write a tiny model with the same layout, for a quick trial
+accept NAME     accept the terms of an engine's weights (corridorkey) for the setting `models`
 """,
     )
     models.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
@@ -438,6 +469,9 @@ def _show_config(parsed: argparse.Namespace) -> None:
 def _models(parsed: argparse.Namespace) -> None:
     """`models FOLDER` means `models list FOLDER`."""
     action, folder = parsed.action, parsed.folder
+    if action == "accept":
+        key_command.accept_terms(folder or "", options.config(parsed)[0].models, parsed.json)
+        return
     if action not in commands.MODEL_ACTIONS:
         if folder is not None:
             raise BadSetting(

@@ -53,7 +53,7 @@ def removal(options: argparse.Namespace) -> Submission:
         {"plate": plate, **mattes},
         settings_of(options, RemoveSettings),
         frames=FrameRange.parse(options.frames) if options.frames else None,
-        handles=_handles(options),
+        handles=handles_of(options),
         priority=options.priority,
         force=options.force,
     )
@@ -71,7 +71,7 @@ def _user(options: argparse.Namespace) -> str:
     return name
 
 
-def _handles(options: argparse.Namespace) -> int | None:
+def handles_of(options: argparse.Namespace) -> int | None:
     """None for `auto`. Frames from standard input have no other frames beside them. Raises `BadSetting`."""
     text = options.handles.strip()
     if text == "auto":

@@ -29,6 +29,8 @@ BRIGHT = 1.0
 """Light above this counts less in the statistics of the foreground: highlights are few and far from the rest."""
 REACH = 1 / 120
 """Standard deviation of the window of those statistics, as a share of the frame's height."""
+FADE = 4
+"""Distance, in such standard deviations, at which known colors have lost two thirds of their say."""
 GRAIN_FLOOR = 2e-5
 """Least variance of the foreground's colors along each axis."""
 DATA_WEIGHT = 0.3
@@ -64,9 +66,12 @@ def estimate(picture: Array, screen: Array, color: ScreenColor, limits: Limits) 
     alpha = np.where(core, np.float32(1), np.float32(0))
     if not unknown.any():
         return alpha
-    mean, covariance = _statistics(picture, core, first, screen)
+    solid = _solid(picture, core, first)
+    mean, covariance = _statistics(picture, solid)
     projected, variance = _projected(picture, screen, mean, covariance, unknown)
-    alpha[unknown] = projected
+    # Far from every known color of the foreground, as in a pane of glass, it counts as neutral.
+    near = _nearness(solid)[unknown]
+    alpha[unknown] = near * projected + (1 - near) * first[unknown]
     confidence = np.zeros_like(alpha)
     confidence[unknown] = DATA_WEIGHT * TRUSTED**2 / np.maximum(variance, 1e-4)
     return laplacian.solve(np.clip(picture, 0, 2), unknown, alpha, confidence)
@@ -92,18 +97,29 @@ def _surely_clear(picture: Array, screen: Array, color: ScreenColor) -> Mask:
     return np.asarray(distance < CLEAR)
 
 
-def _statistics(picture: Array, core: Mask, first: Array, screen: Array) -> tuple[Array, Array]:
-    """Mean [height, width, 3] and covariance [height, width, 3, 3] of the foreground's colors near each pixel."""
-    height, width = core.shape
+def _solid(picture: Array, core: Mask, first: Array) -> Mask:
+    """Pixels whose color is the foreground's own. Highlights count if there is nothing else."""
     known = core | (first >= SOLID)
-    dim = np.where((picture.max(axis=-1) <= BRIGHT) & known, np.float32(1), np.float32(0)) > 0
-    if not dim.any():
-        dim = known
-    if not dim.any():
+    dim = known & (picture.max(axis=-1) <= BRIGHT)
+    return dim if dim.any() else known
+
+
+def _nearness(solid: Mask) -> Array:
+    """1 near pixels of known color, 0 far from them."""
+    radius = FADE * max(2.0, REACH * solid.shape[0])
+    far = cv2.distanceTransform((~solid).astype(np.uint8), cv2.DIST_L2, 5)
+    out: Array = np.exp(-((far / np.float32(radius)) ** 2))
+    return out
+
+
+def _statistics(picture: Array, solid: Mask) -> tuple[Array, Array]:
+    """Mean [height, width, 3] and covariance [height, width, 3, 3] of the foreground's colors near each pixel."""
+    height, width = solid.shape
+    if not solid.any():
         mean = np.zeros_like(picture)
         return mean, np.broadcast_to(np.eye(3, dtype=np.float32) * 0.05, (height, width, 3, 3))
     products = picture[..., [0, 0, 0, 1, 1, 2]] * picture[..., [0, 1, 2, 1, 2, 2]]
-    moments = spread(np.dstack([picture, products]), dim, max(2.0, REACH * height))
+    moments = spread(np.dstack([picture, products]), solid, max(2.0, REACH * height))
     mean = moments[..., :3]
     second = moments[..., [3, 4, 5, 4, 6, 7, 5, 7, 8]].reshape(height, width, 3, 3)
     return mean, second - mean[..., :, None] * mean[..., None, :]

@@ -1,0 +1,73 @@
+"""The options of the commands `key` and `key-report`, and the job that they describe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
+from voidbridge_protocol.operations.key import KeySettings
+
+from .options import handles_of
+from .setting_options import add_settings, settings_of
+from .submission import MOST_AUTO_HANDLES, Submission
+
+SHAPE = """\
+PLATE, HINT, SCREEN and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
+A result has the key in R, G, B and A, and the layers fg, alpha and screen."""
+OVERWRITE = "replace files that Voidbridge did not make; sources are never replaced"
+
+
+def add_key_options(parser: Any) -> None:
+    """Everything but the options of the daemon."""
+    parser.add_argument("plate", metavar="PLATE", help="the plate")
+    parser.add_argument("hint", nargs="?", metavar="HINT", help="a rough alpha of the foreground")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
+    )
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
+    parser.add_argument(
+        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
+    )
+    shot = parser.add_argument_group("the shot")
+    shot.add_argument(
+        "--clean-screen", metavar="SCREEN", help="the screen without a foreground, for any frames"
+    )
+    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    shot.add_argument(
+        "--handles",
+        default="auto",
+        metavar="N",
+        help="frames before and after the range that help; auto (default): up to "
+        f"{MOST_AUTO_HANDLES} that are there",
+    )
+    add_settings(parser, KeySettings, {"the shot": shot})
+    queue = parser.add_argument_group("the queue")
+    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
+    queue.add_argument("--force", action="store_true", help="run it even if its result exists")
+
+
+def key_submission(parsed: argparse.Namespace) -> Submission:
+    """The job of `key`. Raises `BadPattern`, `BadSetting`."""
+    named = {"plate": parsed.plate, "hint": parsed.hint, "screen": parsed.clean_screen}
+    return Submission(
+        {role: Sequence.parse(text) for role, text in named.items() if text},
+        settings_of(parsed, KeySettings),
+        frames=FrameRange.parse(parsed.frames) if parsed.frames else None,
+        handles=handles_of(parsed),
+        operation="key",
+        priority=parsed.priority,
+        force=parsed.force,
+    )
+
+
+def add_report_options(parser: Any) -> None:
+    parser.add_argument("result", metavar="RESULT", help="result of `voidbridge key`")
+    parser.add_argument("plate", metavar="PLATE", help="the plate of that result")
+    parser.add_argument("--truth", metavar="ALPHA", help="the true alpha, if it is known")
+    parser.add_argument(
+        "-o", "--output", metavar="PICTURE", help="a PNG: over a checkerboard, black and a color"
+    )
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
