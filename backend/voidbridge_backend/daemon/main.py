@@ -21,8 +21,8 @@ from .files.rate_limit import RateLimit
 from .files.retention import DAY_S, Policy
 from .files.shares import Shares
 from .files.spool import Spool
+from .jobs.salvage import open_store
 from .jobs.service import JobService
-from .jobs.store import Store
 from .net import allowed_keys
 from .net.endpoints import Endpoints
 from .net.router import Router
@@ -66,7 +66,7 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     for folder in shares.missing:
         log.warning("the shared folder %s does not exist: files are uploaded until it does", folder)
     spool = Spool(config.spool)
-    store = Store(config.spool / "jobs.db")
+    store = open_store(config.spool / "jobs.db")
     job_service = JobService(
         *(store, spool, tuple(registry.available())),
         *(policy.keep_free, config.max_jobs, config.user_share),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.errors import BadMessage, RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
 
@@ -84,6 +84,10 @@ class _Change(NamedTuple):
     """Whether `values` has one sequence for each time that the statement is carried out."""
 
 
+class DamagedTable(RequestError):
+    """SQLite cannot read the table at all."""
+
+
 class Store:
     """The table in the file `path`, which is created if missing.
 
@@ -91,7 +95,9 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+        self._db.text_factory = lambda text: text.decode(errors="replace")
         self._changes: list[_Change] = []
         self._unsettled: set[str] = set()
         """Jobs of the pending changes."""
@@ -133,12 +139,41 @@ class Store:
         results: dict[str, dict[int, ResultFile]] = {}
         for job, frame, sha256, size in self._db.execute(
             "SELECT job, frame, sha256, size FROM results"
-        ):
-            results.setdefault(job, {})[frame] = ResultFile(frame, sha256, size)
-        return [
-            _row(values, results)
-            for values in self._db.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY number")
-        ]
+        ).fetchall():
+            try:
+                results.setdefault(job, {})[frame] = ResultFile(frame, sha256, size)
+            except BadMessage as error:
+                log.error("a damaged result is passed over: %s", error.text, extra={"job": job})
+        found = []
+        for values in self._db.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY number").fetchall():
+            try:
+                found.append(_row(values, results))
+            except (ValueError, TypeError) as error:
+                log.error("a damaged job is put aside: %s", error, extra={"job": str(values[0])})
+                self.put_aside(values)
+        return found
+
+    def without_request(self) -> set[str]:
+        """Jobs that wait for files and whose requests are no JSON."""
+        question = "SELECT id FROM jobs WHERE state = ? AND NOT json_valid(CAST(request AS TEXT))"
+        return {job for (job,) in self._db.execute(question, (JobState.RECEIVING.value,))}
+
+    def put_aside(self, values: Sequence[Any]) -> None:
+        """Removes a job that cannot be understood; its line is kept in `jobs.damaged`."""
+        with self._path.with_name("jobs.damaged").open(
+            "a", encoding="utf-8", errors="replace"
+        ) as kept:
+            kept.write(f"{values!r}\n")
+        self._db.execute("DELETE FROM jobs WHERE id = ?", (values[0],))
+
+    def take(self, table: str, values: Sequence[object]) -> bool:
+        """Adds a row of another table of jobs; whether it fits in."""
+        marks = ", ".join("?" * len(values))
+        try:
+            self._db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)
+        except sqlite3.Error:
+            return False
+        return True
 
     def add(self, row: Row, request: bytes, files: Sequence[str]) -> None:
         """Adds a new job with the hashes of its files, or one submitted again, without its old results."""
@@ -286,7 +321,7 @@ def _unusable(path: Path, error: sqlite3.Error) -> RequestError:
             f"the job table {path} cannot be opened: {error}",
             "Another daemon uses this spool; stop it, or choose another with --spool.",
         )
-    return RequestError(
+    return DamagedTable(
         f"the job table {path} cannot be read: {error}",
         "Move that file away, or choose another spool with --spool; its jobs are lost.",
     )

@@ -1,0 +1,110 @@
+"""Opens the job table. A damaged one is put aside beside it, and what can be read of it starts a new one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from pathlib import Path
+
+from voidbridge_protocol.lifecycle import JobState
+
+from .store import DamagedTable, Row, Store
+
+log = logging.getLogger(__name__)
+
+TABLES = ("jobs", "results", "files")
+MOST_ROWS = 1_000_000
+
+
+def open_store(path: Path) -> Store:
+    """Raises `RequestError` if the table is in use or of another version."""
+    try:
+        return _checked(Store(path))
+    except (DamagedTable, sqlite3.DatabaseError) as error:
+        log.error("the job table %s is damaged: %s", path, error)
+    aside = _put_aside(path)
+    store = Store(path)
+    found = _copied(aside, store)
+    log.error("%d rows of it were saved; the damaged table is %s", found, aside)
+    return _checked(store)
+
+
+def _checked(store: Store) -> Store:
+    """Reads everything once that the start of the daemon reads."""
+    try:
+        lost = store.without_request()
+        for row in store.rows():
+            if oddity := "its request is no JSON" if row.id in lost else _oddity(row):
+                log.error("a damaged job is put aside: %s", oddity, extra={"job": row.id})
+                store.put_aside((row.id, row))
+        for _ in store.files(JobState.RECEIVING):
+            pass
+        for _ in store.claims():
+            pass
+    except sqlite3.DatabaseError:
+        store.close()
+        raise
+    return store
+
+
+def _oddity(row: Row) -> str:
+    """What no daemon writes about a job; empty for a row that makes sense."""
+    frames = range(row.first, row.last + 1)
+    if not frames or row.attempts < 0:
+        return f"frames {row.first} to {row.last}, {row.attempts} attempts"
+    if row.state is JobState.DONE and set(row.results) != set(frames):
+        return f"it is done with {len(row.results)} results of {len(frames)} frames"
+    return ""
+
+
+def _put_aside(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm"):
+        log_file = path.with_name(path.name + suffix)
+        if log_file.exists():
+            os.replace(log_file, aside.with_name(aside.name + suffix))
+    os.replace(path, aside)
+    return aside
+
+
+def _copied(aside: Path, store: Store) -> int:
+    """Copies row by row, and passes over those that cannot be read. Returns how many were copied."""
+    found = 0
+    try:
+        old = sqlite3.connect(f"file:{aside}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return 0
+    try:
+        for table in TABLES:
+            for row in _readable(old, table):
+                found += store.take(table, row)
+    finally:
+        old.close()
+    return found
+
+
+def _readable(old: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+    if table == "files":  # it has no row numbers
+        return _until_damage(old, "SELECT * FROM files")
+    rows = []
+    for (number,) in _until_damage(old, f"SELECT rowid FROM {table}"):
+        try:
+            rows += old.execute(f"SELECT * FROM {table} WHERE rowid = ?", (number,)).fetchall()
+        except sqlite3.Error:
+            continue
+    return rows
+
+
+def _until_damage(old: sqlite3.Connection, question: str) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    try:
+        for row in old.execute(question):
+            rows.append(row)
+            if len(rows) >= MOST_ROWS:
+                break
+    except sqlite3.Error:
+        pass
+    return rows
