@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.settings import OperationSettings, setting
 
 from .operation import Operation, Role
@@ -35,6 +36,12 @@ class RemoveSettings(OperationSettings):
         "`ViewLayer.Combined`",
         group=SHOT,
         metavar="NAME",
+    )
+    cuts: str = setting(
+        "auto",
+        "frames in which another scene begins, as `1009,1050`; `none`; or `auto` finds them; `cleanplate` only",
+        group=SHOT,
+        metavar="FRAMES",
     )
     result_layer: bool = setting(
         False,
@@ -159,6 +166,24 @@ class RemoveSettings(OperationSettings):
         least=0,
         below=1,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.cut_frames  # noqa: B018  # raises for a list that cannot be read
+
+    @property
+    def cut_frames(self) -> frozenset[int] | None:
+        """The frames named in `cuts`; None if they are to be found. Raises `BadSetting`."""
+        if self.cuts == "auto":
+            return None
+        words = [] if self.cuts == "none" else self.cuts.split(",")
+        try:
+            return frozenset(int(word) for word in words)
+        except ValueError as error:
+            raise BadSetting(
+                f"cuts {self.cuts!r} is not a list of frames",
+                "Name the first frame of each scene but the first, as 1009,1050; or none, or auto.",
+            ) from error
 
     @property
     def is_preview(self) -> bool:

@@ -11,6 +11,7 @@ from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, pan, still
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 CUT = 1009
@@ -52,6 +53,26 @@ def test_a_change_of_light_is_no_cut(
     for _ in Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), watch):
         pass
     assert not [note for note in watch.notes if "another scene" in note]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "said"), [("none", None), ("1005,1009", "another scene begins in frames 1005, 1009")]
+)
+def test_cuts_that_are_named_are_taken(cuts: str, said: str | None) -> None:
+    watch = Watch()
+    settings = RemoveSettings(grow=0, soften=0, cuts=cuts)
+    for _ in Cleanplate().remove(TwoScenes(16, still, twice), settings, watch):
+        pass
+    notes = [note for note in watch.notes if "another scene" in note]
+    assert [note.partition(":")[0].replace(",", ", ").replace(",  ", ", ") for note in notes] == (
+        [said] if said else []
+    )
+
+
+@pytest.mark.parametrize("cuts", ["", "here", "1009;1050", "1009,"])
+def test_a_list_of_cuts_that_cannot_be_read_is_refused(cuts: str) -> None:
+    with pytest.raises(BadSetting, match="cuts"):
+        RemoveSettings(cuts=cuts)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from voidbridge_backend.parallel import Pool
 
 from . import plan
 from .camera import Camera, shown
+from .cuts import Cuts
 from .geometry import Mask
 from .tone import Tone, exposed
 
@@ -30,10 +31,13 @@ class Shot:
     """Frames whose picture and quadmask are those of the frame before: of a retimed shot."""
 
 
-def analyzed(clip: Clip, watch: JobContext) -> Shot:
-    """Raises what `watch.step` raises; decodes every frame once, and three of them twice."""
+def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) -> Shot:
+    """Decodes every frame once, and three of them twice. Raises what `watch.step` raises.
+
+    `cuts` are the first frames of all scenes but the first; None if they are to be found.
+    """
     frames = clip.frames
-    camera = Camera(clip.height, clip.width)
+    camera = Camera(clip.height, clip.width, Cuts(cuts))
     holes: dict[int, Mask] = {}
     repeats: list[int] = []
     before: int | None = None

@@ -54,7 +54,7 @@ class Cleanplate:
         holes = [frame for frame in clip.frames if clip.has_hole(frame)]
         if not holes:
             return
-        shot = analyzed(clip, watch)
+        shot = analyzed(clip, watch, settings.cut_frames)
         if shot.camera.cuts_found:
             watch.warn(_cuts_note(shot.camera.cuts_found))
         progress = _Progress(watch, len(holes))
