@@ -5,6 +5,7 @@ Arrays are float32: pictures [height, width, 3], scene-linear, alpha [height, wi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -56,8 +57,14 @@ def limits_of(hint: Array | None, shape: tuple[int, int], core: int, garbage: in
     return Limits(inside > max(core, 0), outside > max(garbage, 1))
 
 
-def estimate(picture: Array, screen: Array, color: ScreenColor, limits: Limits) -> Array:
-    """Alpha of a frame whose clean `screen` [height, width, 3] is known."""
+def estimate(
+    picture: Array,
+    screen: Array,
+    color: ScreenColor,
+    limits: Limits,
+    on_step: Callable[[], None] = lambda: None,
+) -> Array:
+    """Alpha of a frame whose clean `screen` [height, width, 3] is known. `on_step` is called often."""
     first = first_alpha(picture, screen, color)
     core = limits.core | _surely_core(first)
     clear = limits.garbage | (_surely_clear(picture, screen, color) & ~limits.core)
@@ -68,13 +75,14 @@ def estimate(picture: Array, screen: Array, color: ScreenColor, limits: Limits) 
         return alpha
     solid = _solid(picture, core, first)
     mean, covariance = _statistics(picture, solid)
+    on_step()
     projected, variance = _projected(picture, screen, mean, covariance, unknown)
     # Far from every known color of the foreground, as in a pane of glass, it counts as neutral.
     near = _nearness(solid)[unknown]
     alpha[unknown] = near * projected + (1 - near) * first[unknown]
     confidence = np.zeros_like(alpha)
     confidence[unknown] = DATA_WEIGHT * TRUSTED**2 / np.maximum(variance, 1e-4)
-    return laplacian.solve(np.clip(picture, 0, 2), unknown, alpha, confidence)
+    return laplacian.solve(np.clip(picture, 0, 2), unknown, alpha, confidence, on_step)
 
 
 def first_alpha(picture: Array, screen: Array, color: ScreenColor) -> Array:
@@ -118,8 +126,27 @@ def _statistics(picture: Array, solid: Mask) -> tuple[Array, Array]:
     if not solid.any():
         mean = np.zeros_like(picture)
         return mean, np.broadcast_to(np.eye(3, dtype=np.float32) * 0.05, (height, width, 3, 3))
-    products = picture[..., [0, 0, 0, 1, 1, 2]] * picture[..., [0, 1, 2, 1, 2, 2]]
-    moments = spread(np.dstack([picture, products]), solid, max(2.0, REACH * height))
+    sigma = max(2.0, REACH * height)
+    factor = max(1, int(sigma / 3))
+    size = max(1, width // factor), max(1, height // factor)
+    # The window is wide: the sums are made at a smaller size, and of known pixels only.
+    weight = solid.astype(np.float32)
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    sums = [cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA)]
+    for pair in ([0, 0, 0], [1, 1, 2]):
+        other = picture[..., [0, 1, 2]] if pair[0] == 0 else picture[..., [1, 2, 2]]
+        product = picture[..., pair] * other * weight[..., None]
+        sums.append(cv2.resize(product, size, interpolation=cv2.INTER_AREA))
+    means = np.dstack(sums) / np.maximum(share, np.float32(1e-6))[..., None]
+    small = spread(means.astype(np.float32), share > 0, sigma / factor)
+    moments = np.dstack(
+        [
+            cv2.resize(
+                small[..., start : start + 3], (width, height), interpolation=cv2.INTER_LINEAR
+            )
+            for start in (0, 3, 6)
+        ]
+    )
     mean = moments[..., :3]
     second = moments[..., [3, 4, 5, 4, 6, 7, 5, 7, 8]].reshape(height, width, 3, 3)
     return mean, second - mean[..., :, None] * mean[..., None, :]

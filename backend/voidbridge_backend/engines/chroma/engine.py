@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from voidbridge_backend.engines.base import JobContext, Pixels
@@ -40,7 +41,8 @@ class Chroma:
             limits = screens.limits(frame, (plate.shape[0], plate.shape[1]))
             clean = screens.clean(frame, plate, limits)
             context.step("keying", done + 1, of)
-            alpha = estimate(plate, clean, screens.color, limits)
+            told = partial(context.step, "keying", done + 1, of)
+            alpha = estimate(plate, clean, screens.color, limits, told)
             context.step("keying", done + 2, of)
             smooth = unmix.foreground(plate, alpha, clean)
             context.step("keying", done + 3, of)

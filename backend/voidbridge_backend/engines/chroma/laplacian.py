@@ -7,6 +7,8 @@ not the frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
@@ -25,7 +27,13 @@ MOST_STEPS = 200
 OFFSETS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
-def solve(picture: Array, unknown: Mask, alpha: Array, confidence: Array) -> Array:
+def solve(
+    picture: Array,
+    unknown: Mask,
+    alpha: Array,
+    confidence: Array,
+    on_step: Callable[[], None] = lambda: None,
+) -> Array:
     """`alpha` [height, width] with its unknown pixels replaced by the smoothest matte that keeps near it.
 
     `picture` [height, width, 3] is finite. Known pixels keep their alpha. `confidence` [height, width] is the
@@ -35,7 +43,7 @@ def solve(picture: Array, unknown: Mask, alpha: Array, confidence: Array) -> Arr
     places = np.flatnonzero(unknown)
     if not places.size:
         return out
-    matrix = _matrix(picture, unknown, places)
+    matrix = _matrix(picture, unknown, places, on_step)
     number = np.cumsum(unknown.ravel()) - 1
     inner = unknown.ravel()[matrix.indices]
     fixed = np.where(inner, 0.0, matrix.data * alpha.ravel()[matrix.indices])
@@ -50,12 +58,25 @@ def solve(picture: Array, unknown: Mask, alpha: Array, confidence: Array) -> Arr
     right = right + weight * start
     diagonal = np.maximum(system.diagonal(), 1e-12)
     inverse = scipy.sparse.diags_array(1 / diagonal)
-    found, _ = cg(system, right, x0=start, rtol=TOLERANCE, maxiter=MOST_STEPS, M=inverse)
+    found, _ = cg(
+        system,
+        right,
+        x0=start,
+        rtol=TOLERANCE,
+        maxiter=MOST_STEPS,
+        M=inverse,
+        callback=lambda _: on_step(),
+    )
     out.ravel()[places] = np.clip(found, 0, 1)
     return out
 
 
-def _matrix(picture: Array, unknown: Mask, places: NDArray[np.intp]) -> scipy.sparse.csr_matrix:
+def _matrix(
+    picture: Array,
+    unknown: Mask,
+    places: NDArray[np.intp],
+    on_step: Callable[[], None] = lambda: None,
+) -> scipy.sparse.csr_matrix:
     """Rows of the matting Laplacian for the unknown pixels: [unknown pixels, pixels of the frame]."""
     height, width = unknown.shape
     row_of = np.full(height * width, -1, np.int64)
@@ -65,6 +86,7 @@ def _matrix(picture: Array, unknown: Mask, places: NDArray[np.intp]) -> scipy.sp
     pixels = picture.reshape(-1, 3).astype(np.float64)
     centers = _centers(unknown)
     for start in range(0, centers.size, BLOCK):
+        on_step()
         around = centers[start : start + BLOCK, None] + step
         _add_windows(values, row_of, around, pixels[around])
     across = np.array([dy * width + dx for dy in range(-2, 3) for dx in range(-2, 3)])
