@@ -100,8 +100,8 @@ class Mattes:
         for frame in self._source.frames:
             if (role, choice.candidate, frame) not in self._facts:
                 raise BadMatte(
-                    f"{role} frame {frame} has no channel {choice.candidate.channel}, as others of this "
-                    "clip have",
+                    f"{role} frame {frame} lacks the channel {choice.candidate.channel}, which other "
+                    "frames of this clip have",
                     "Write every frame of a matte with the same channels.",
                 )
         undo = settings.matte_color == "undo"
