@@ -1,10 +1,10 @@
 """How well and how fast `cleanplate` removes the object of the demo shot, beside per-frame inpainting.
 
     python benchmarks/cleanplate.py [--height 1152] [--frames 48] [--json] [--picture sheet.png]
-                                    [--forcest CHECKOUT]
+                                    [--against CHECKOUT]
 
 What it takes is measured in a process of its own, where nobody looks at the pictures: the engine works ahead
-while they are looked at. `--forcest` names a checkout of another release of this project, whose `cleanplate` is
+while they are looked at. `--against` names a checkout of another release of this project, whose `cleanplate` is
 measured in the same run on the same clip. The first one is at 62005c8.
 
 The other side is Telea's inpainting of OpenCV on each frame for itself, on the same encoding in 8 bit, which
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=1152)
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--forcest", type=Path, metavar="CHECKOUT", help="another release of this")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another release of this")
     parser.add_argument("--picture", type=Path, help="write a contact sheet there")
     chosen = parser.parse_args()
 
