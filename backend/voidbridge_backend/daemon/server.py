@@ -282,6 +282,7 @@ class Daemon:
     def _release_promises(self, now: float) -> None:
         if now - self._released > RELEASE_S:
             self._released = now
+            self._job_service.trim_history()
             self._job_service.release_promises(now, lambda job: bool(self._sessions.watching(job)))
 
     def _forget(self, now: float) -> None:

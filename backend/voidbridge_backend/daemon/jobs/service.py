@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 USED_EVERY_S = 60.0
 """Minimum seconds between two recorded uses of a job."""
+HISTORY = 200
+"""Failed and cancelled jobs of one user that are remembered."""
 PROMISE_S = 300.0
 """Seconds for which room is kept for the files of a job whose client has left."""
 NOT_WRITTEN = "the job table cannot be written: the daemon's disk is full"
@@ -569,6 +571,21 @@ class JobService:
             if now - seen > PROMISE_S and self._wanted.is_promised(job):
                 log.info("its client is gone: its room is given free", extra={"job": job})
                 self._wanted.release(job)
+
+    def trim_history(self) -> None:
+        """Forgets the oldest failed and cancelled jobs of users with many. Call it every few seconds."""
+        over: dict[str, list[Row]] = {}
+        for row in self._rows:
+            if (
+                row.state in (JobState.FAILED, JobState.CANCELLED)
+                and row.id not in self._wanted_again
+            ):
+                over.setdefault(row.user, []).append(row)
+        for rows in over.values():
+            rows.sort(key=lambda row: row.number)
+            if old := [row.id for row in rows[: max(len(rows) - HISTORY, 0)]]:
+                self.forget(old)
+        self.store.shrink()
 
     def _check_room(self, prepared: Prepared, *, is_new: bool = True) -> None:
         user = prepared.user

@@ -124,6 +124,8 @@ class Store:
 
     def _prepare(self) -> None:
         # Two daemons on one spool would destroy each other's files, so the second is refused.
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a table that is made now
+        self._db.execute("PRAGMA journal_size_limit = 67108864")
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -133,6 +135,11 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+    def shrink(self, pages: int = 2000) -> None:
+        """Gives so many unused pages of 4 KiB back to the disk."""
+        if not self.behind:
+            self._db.executescript(f"PRAGMA incremental_vacuum({pages})")  # steps to its end
 
     def rows(self) -> list[Row]:
         """Returns every job with its results, in the order of submission."""

@@ -1,0 +1,36 @@
+"""Failed and cancelled jobs are remembered up to a number, and the table shrinks when they are forgotten."""
+
+from pathlib import Path
+
+from voidbridge_backend.daemon.files.spool import Spool
+from voidbridge_backend.daemon.jobs.service import HISTORY, JobService
+from voidbridge_backend.daemon.jobs.store import Store
+from voidbridge_protocol.messages import FrameFile, Request
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+
+def test_cancelled_jobs_beyond_a_number_are_forgotten_and_their_room_is_given_back(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "jobs.db")
+    jobs = JobService(store, Spool(tmp_path), (("remove", "echo"),))
+    names = []
+    for number in range(3 * HISTORY):
+        files = tuple(
+            FrameFile(role, frame, f"{number:032x}{frame:032x}", 1)
+            for role in ("matte", "plate")
+            for frame in range(20)
+        )
+        request = Request(0, 19, RemoveSettings(engine="echo"), files)
+        names.append(jobs.submit("ana", request, 0, False).job)
+        jobs.cancel(names[-1])
+    assert jobs.commit()
+    pages = pages_of(store)
+    jobs.trim_history()
+    assert jobs.jobs() == names[-HISTORY:]
+    assert pages_of(store) < pages / 2
+    store.close()
+
+
+def pages_of(store: Store) -> int:
+    return int(store._db.execute("PRAGMA page_count").fetchone()[0])
