@@ -58,6 +58,8 @@ class ResultReader:
     def _reading(self, key: Hashable, fd: int, offset: int) -> _Reading:
         reading = self._readings.pop(key, None)
         if reading is None or reading.offset != offset:
+            if reading:
+                reading.digest.hexdigest()  # else the pieces of what is given up pile up behind the hashing
             reading = _Reading()
             while reading.offset < offset:
                 passed = os.pread(fd, min(MAX_CHUNK, offset - reading.offset), reading.offset)
@@ -67,7 +69,7 @@ class ResultReader:
                 reading.offset += len(passed)
         self._readings[key] = reading
         if len(self._readings) > MOST:
-            self._readings.popitem(last=False)
+            self._readings.popitem(last=False)[1].digest.hexdigest()
         return reading
 
 
