@@ -83,7 +83,8 @@ def words_of(kind: str, scene: Scene, job: str | None = None) -> list[bytes]:
     """A message of this kind as it stands on the wire: about ana's job, or another."""
     sha256 = decode_request(scene.request).files[0].sha256
     cls = KINDS[kind]
-    message = sample(cls, job=job or scene.job, session=SESSION, frame=1001, sha256=sha256)
+    told = {"job": job or scene.job, "session": SESSION, "frame": 1001, "sha256": sha256}
+    message = sample(cls, **told, priority=0)  # users may ask for no more
     payload = scene.request if cls is Submit else b"x" if cls in CARRIES_PAYLOAD else None
     return [bytes(frame) for frame in encode(message, payload)]
 

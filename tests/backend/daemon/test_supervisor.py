@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import queue
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from voidbridge_protocol.errors import VoidbridgeError, WorkerDied, WorkerHung
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 SECONDS = 30.0
+NOISE = b"noise" * 100
 ENDS = {"done", "failed", "cancelled", "died"}
 
 
@@ -55,8 +58,10 @@ class Workers:
             assert heard[-1]["event"] == event or heard[-1]["event"] not in ENDS, heard[-1]
         return heard
 
-    def order(self, name: str, steps: int = 0) -> tuple[dict[str, str], Any]:
-        """A job with its files where the spool would have them."""
+    def order(
+        self, name: str, steps: int = 0, noise: int | None = None
+    ) -> tuple[dict[str, str], Any]:
+        """A job with its files where the spool would have them; the plate of frame `noise` is no picture."""
         shot = make_shot(self.folder / name, range(1001, 1004))
         assignment = Submission(
             {"plate": Sequence.parse(shot.plate), "matte": Sequence.parse(shot.matte)},
@@ -70,7 +75,18 @@ class Workers:
             place.write_bytes(path.read_bytes())
         folder = self.folder / f"{name} job"
         folder.mkdir(exist_ok=True)
-        (folder / "request.json").write_bytes(task.request.canonical())
+        request = task.request
+        if noise is not None:
+            sha256 = hashlib.sha256(NOISE).hexdigest()
+            (objects / sha256).write_bytes(NOISE)
+            files = [
+                replace(file, sha256=sha256, size=len(NOISE))
+                if (file.role, file.frame) == ("plate", noise)
+                else file
+                for file in request.files
+            ]
+            request = replace(request, files=tuple(files))
+        (folder / "request.json").write_bytes(request.canonical())
         order = {
             "job": name,
             "request": str(folder / "request.json"),
@@ -146,11 +162,8 @@ def test_a_cancel_that_came_too_late_is_not_meant_for_the_next_run(worker_pool: 
 
 
 def test_a_bad_file_is_one_jobs_failure_and_names_the_frame(worker_pool: Workers) -> None:
-    order, shot = worker_pool.order("bad")
+    order, _ = worker_pool.order("bad", noise=1002)
     worker = worker_pool.pid()
-    for path in Path(order["objects"]).rglob("*"):
-        if path.is_file() and path.read_bytes() == shot.file("plate", 1002).read_bytes():
-            path.write_bytes(b"noise" * 100)
     worker_pool.run(order)
     failed = worker_pool.until("failed")[-1]
     assert failed["code"] == "request.unreadable"

@@ -120,7 +120,7 @@ def test_an_attention_that_is_not_to_be_had_is_said_and_recorded(
 ) -> None:
     engine = Void(tiny, "cpu", Options(**SMALL, attention="flash-3"))
     list(engine.remove(small_clip(5), RemoveSettings(engine="void"), said))
-    assert said.warnings == ["the attention flash-3 is not to be had here; torch is used"]
+    assert said.warnings == ["flash-3 attention is unavailable here; using torch"]
     assert engine.describe()["attention"] == "torch"
     assert engine.describe()["options"]["attention"] == "flash-3"
 
