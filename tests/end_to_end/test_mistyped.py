@@ -20,7 +20,7 @@ Run = Callable[..., Finished]
         (["rnu", "p.%04d.exr"], "did you mean run?"),
         (["run", "p.%04d.exr", "m.%04d.exr", "-o", "r/", "--region", "unoin"], "mean union?"),
         (["run", "p.%04d.exr", "m.%04d.exr", "more", "-o", "r/"], "'more'"),
-        (["run", "p.%04d.exr"], "MATTE"),
+        (["submit", "p.%04d.exr"], "MATTE"),
         (["run", "p.%04d.exr", "m.%04d.exr", "-o", "r/", "--grow", "many"], "--grow"),
         ([], "COMMAND"),
     ],
@@ -45,7 +45,7 @@ def test_the_nearest_engine_is_named(run: Run, tmp_path: Path) -> None:
 
 def test_the_help_says_how_far_each_setting_goes() -> None:
     text = " ".join(voidbridge("run", "--help").out.split())
-    for said in ("0 to 4096", "0 to 1000", "0 to 2^63-1", "above 0 to 1", "0 to 4 ", "below 1"):
+    for said in ("0 to 4096", "0 to 1000", "0 to 2^63-1", "above 0 to 1", "0 to 4;", "below 1"):
         assert said in text
 
 

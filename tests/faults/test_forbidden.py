@@ -23,12 +23,15 @@ def findings(source: str) -> list[str]:
         if isinstance(node, ast.Import):
             names = [alias.name.partition(".")[0] for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [(node.module or "").partition(".")[0]]
+            only_its_error = [alias.name for alias in node.names] == ["UnpicklingError"]
+            names = [] if only_its_error else [(node.module or "").partition(".")[0]]
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            risky = called in CALLS or called.rpartition(".")[2] in ENDINGS
-            names = [called] if risky else []
             given = {word.arg: ast.unparse(word.value) for word in node.keywords if word.arg}
+            risky = called in CALLS or called.rpartition(".")[2] in ENDINGS
+            if called == "torch.load" and given.get("weights_only") == "True":
+                risky = False  # it builds tensors and nothing else
+            names = [called] if risky else []
             if given.get("shell", "False") != "False":
                 names.append("shell")
             if given.get("trust_remote_code", "False") != "False":
@@ -55,6 +58,8 @@ def test_nothing_that_comes_in_becomes_code(room: str) -> None:
         "from shelve import open",
         "eval(text)",
         "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "from pickle import UnpicklingError, loads",
         "socket.recv_pyobj()",
         "subprocess.run(words, shell=True)",
         "Model.from_pretrained(name, trust_remote_code=True)",

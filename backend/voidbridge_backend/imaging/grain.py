@@ -193,7 +193,7 @@ def _leveled(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
     down, across = np.meshgrid(place, place, indexing="ij")
     base = np.stack([np.full_like(down, 1 / BLOCK), down, across]).reshape(3, -1)
     base[1:] /= np.linalg.norm(base[1:], axis=1, keepdims=True)
-    flat = blocks.reshape(len(blocks), -1, 3).astype(np.float64)
+    flat = blocks.reshape(len(blocks), BLOCK * BLOCK, 3).astype(np.float64)
     fitted = np.einsum("kp,npc->nkc", base, flat)
     rest = flat - np.einsum("kp,nkc->npc", base, fitted)
     return cast(NDArray[np.float32], rest.reshape(blocks.shape).astype(np.float32))

@@ -5,8 +5,8 @@ The weights are a user's own: nothing here fetches them or holds a copy.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -54,7 +54,7 @@ def read(path: Path) -> dict[str, Tensor]:
             found = load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError) as error:
+    except (UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelMissing(
             f"{path} cannot be read as weights: {said}",
