@@ -14,9 +14,9 @@ from typing import Any, Callable, Mapping
 from . import cache, host, job, migrate
 from .group import COLORS
 from .installation import executable
-from .job_status import CANCELLED, DONE, FAILED, Status, line
+from .job_status import CANCELLED, DONE, FAILED, JobStatus, line
 from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
-from .request import Refused, Request, command, files, pieces, resolve
+from .request import NodeError, NodeRequest, command, files, pieces, resolve
 from .result_state import fitting, homes, shown_version, standing
 
 NO_RESULT: dict[str, Value] = {
@@ -28,7 +28,9 @@ NO_RESULT: dict[str, Value] = {
 class Work:
     """One press of Remove, from rendered plates to results."""
 
-    def __init__(self, node_id: str, name: str, request: Request, version: cache.Version) -> None:
+    def __init__(
+        self, node_id: str, name: str, request: NodeRequest, version: cache.Version
+    ) -> None:
         self.node_id = node_id
         self.name = name
         self.request = request
@@ -37,30 +39,30 @@ class Work:
             command(executable(), request, version.folder, view, growing=view == request.views[0])
             for view in request.views
         ]
-        self.status = Status()
-        self.said = ""
+        self.status = JobStatus()
+        self.output = ""
         self._cancelled = threading.Event()
         self._first: job.Child | None = None
 
     def begin(self) -> None:
-        """Starts the first child, which sends frames while later ones are rendered. Raises `Refused`."""
+        """Starts the first child, which sends frames while later ones are rendered. Raises `NodeError`."""
         try:
             self._first = job.Child(self.commands[0], fed=True)
         except OSError as error:
             failed = job.failed_to_start(self.commands[0], error)
-            raise Refused(failed.text, failed.hint) from error
+            raise NodeError(failed.text, failed.hint) from error
 
     def rendered(self, first: int, last: int) -> bool:
         """Tells the child that these frames are complete. Returns False if the child has ended; it reports the
         reason.
         """
-        return self._first is not None and self._first.say(f"{first}-{last}")
+        return self._first is not None and self._first.write_line(f"{first}-{last}")
 
     def rendered_all(self) -> None:
         if self._first is not None:
-            self._first.say("end")
+            self._first.write_line("end")
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """Stops, because the remaining frames will never be rendered."""
         if self._first is not None:
             self._first.stop()
@@ -80,7 +82,7 @@ class Work:
                 self._cancelled.set()
             return self._cancelled.is_set()
 
-        def on_status(status: Status) -> None:
+        def on_status(status: JobStatus) -> None:
             self.status = status
             progress.show(line(status), status.fraction)
             host.later(_show_progress, self)
@@ -89,7 +91,7 @@ class Work:
             for words in self.commands:
                 child, self._first = self._first or job.Child(words), None
                 self.status, said = job.follow(child, should_cancel, on_status)
-                self.said += said
+                self.output += said
                 if self.status.phase != DONE:
                     break
         except OSError as error:
@@ -113,7 +115,7 @@ def created(node: Any) -> None:
     values = host.values(node)
     plan = migrate.plan(int(values["node_version"]), set(node.knobs()))
     if plan.is_newer:
-        _say(node, "made by a later release of Voidbridge", "newer", "stale")
+        _show_status(node, "made by a later release of Voidbridge", "newer", "stale")
         return
     host.add_knobs(node, plan.add)
     changes: dict[str, Value] = {"node_version": NODE_VERSION}
@@ -157,23 +159,23 @@ def refresh(node: Any) -> None:
     if values["node_id"] in RUNNING:
         return
     text, state, color = standing(node)
-    _say(node, text, state, color)
+    _show_status(node, text, state, color)
 
 
 # -- buttons ------------------------------------------------------------------------------------------
 
 
 def remove(node: Any) -> None:
-    """Renders and starts the job. Reports a problem in one message; without a GUI it raises `Refused`."""
+    """Renders and starts the job. Reports a problem in one message; without a GUI it raises `NodeError`."""
     _answering(node, start)
 
 
 def start(node: Any) -> Work:
-    """Raises `Refused`, `host.Stopped`. Without a GUI, returns after the work has ended."""
+    """Raises `NodeError`, `host.Stopped`. Without a GUI, returns after the work has ended."""
     values = host.values(node)
     node_id = str(values["node_id"])
     if node_id in RUNNING:
-        raise Refused("This node is already working.", "Wait for it, or press Cancel.")
+        raise NodeError("This node is already working.", "Wait for it, or press Cancel.")
     request = resolve(values, host.scene(node))
     executable()
     folders = homes(values)
@@ -188,7 +190,7 @@ def start(node: Any) -> Work:
         _render(node, work)
     except BaseException:  # after any error, the child would wait for frames that never come
         del RUNNING[node_id]
-        work.give_up()
+        work.abandon()
         cache.discard(version)
         refresh(node)
         raise
@@ -201,10 +203,10 @@ def start(node: Any) -> Work:
 
 
 def _render(node: Any, work: Work) -> None:
-    """Renders in pieces, so that one is sent while the next is made. Raises `Refused`, `host.Stopped`."""
+    """Renders in pieces, so that one is sent while the next is made. Raises `NodeError`, `host.Stopped`."""
     request = work.request
     first, last = request.rendered
-    _say(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
+    _show_status(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
     roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
     depth = str(request.settings["depth"])
     with host.writing(node, roles, request.views, work.version.folder, depth) as render:
@@ -219,7 +221,7 @@ def _render(node: Any, work: Work) -> None:
 def cancel(node: Any) -> None:
     work = RUNNING.get(str(host.values(node)["node_id"]))
     if work is None:
-        host.tell("This node is not working.")
+        host.show_message("This node is not working.")
     else:
         work.cancel()
 
@@ -243,9 +245,9 @@ def report(node: Any) -> None:
     """Copies the report to the clipboard; without one, shows it in the message."""
     text = report_text(node)
     if host.copy(text):
-        host.tell("The report is on the clipboard.")
+        host.show_message("The report is on the clipboard.")
     else:
-        host.tell(text)
+        host.show_message(text)
 
 
 BUTTONS: dict[str, Callable[[Any], None]] = {
@@ -271,7 +273,7 @@ def report_text(node: Any) -> str:
     lines += [f"{name} = {value}" for name, value in sorted(values.items())]
     work = RUNNING.get(str(values["node_id"])) or LAST.get(str(values["node_id"]))
     if work is not None:
-        lines += [f"last job: {work.status.job} {line(work.status)}", work.said.strip()]
+        lines += [f"last job: {work.status.job} {line(work.status)}", work.output.strip()]
         lines += [f"note: {warning}" for warning in work.status.warnings]
     return "\n".join(lines)
 
@@ -279,10 +281,10 @@ def report_text(node: Any) -> str:
 def _answering(node: Any, what: Callable[[Any], Any]) -> None:
     try:
         what(node)
-    except Refused as refused:
+    except NodeError as refused:
         if not host.has_gui():
             raise
-        host.tell(str(refused))
+        host.show_message(str(refused))
     except host.Stopped:
         if not host.has_gui():
             raise
@@ -316,14 +318,14 @@ def _examine(words: list[str]) -> None:
         code, errors = 1, f"{words[0]} cannot be started: {error.strerror or error}"
     good = "The connection works: a tiny shot was sent and came back correctly."
     text = good if code == 0 else "\n".join(found) or errors
-    host.later(host.tell, text)
+    host.later(host.show_message, text)
 
 
 def _reveal(node: Any) -> None:
     values = host.values(node)
     shown = shown_version(values)
     if shown is None:
-        raise Refused("There is no result yet.", "Press Remove.")
+        raise NodeError("There is no result yet.", "Press Remove.")
     host.reveal(shown.folder)
 
 
@@ -333,7 +335,7 @@ def _reveal(node: Any) -> None:
 def _show_progress(work: Work) -> None:
     node = host.find(work.node_id)
     if node is not None and RUNNING.get(work.node_id) is work:
-        _say(node, line(work.status), "at work", "ready")
+        _show_status(node, line(work.status), "at work", "ready")
 
 
 def _finished(work: Work) -> None:
@@ -350,9 +352,9 @@ def _finished(work: Work) -> None:
         refresh(node)
     elif work.status.phase == CANCELLED:
         text, state, color = standing(node)
-        _say(node, f"cancelled; {text}", state, color)
+        _show_status(node, f"cancelled; {text}", state, color)
     else:
-        _say(node, line(work.status), FAILED, "failed")
+        _show_status(node, line(work.status), FAILED, "failed")
 
 
 def _show_version(node: Any, version: cache.Version) -> None:
@@ -384,5 +386,5 @@ def _choose(node: Any) -> None:
     refresh(node)
 
 
-def _say(node: Any, text: str, state: str, color: str) -> None:
+def _show_status(node: Any, text: str, state: str, color: str) -> None:
     host.put(node, {"status": text, "state": state, "tile_color": COLORS[color]})

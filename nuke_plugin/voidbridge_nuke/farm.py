@@ -12,7 +12,7 @@ from typing import Any, Sequence
 from . import controller, host
 from .installation import folder
 from .job_status import CANCELLED, DONE, line
-from .request import Refused
+from .request import NodeError
 from .result_state import standing
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         host.open_script(options.script)
         chosen = _chosen(options.node)
         work = controller.start(chosen)
-    except Refused as refused:
+    except NodeError as refused:
         return _end(EXIT_REQUEST, f"failed: {refused}")
     except host.Stopped:
         return _end(EXIT_CANCELLED, "cancelled while the plate was rendered")
@@ -71,11 +71,11 @@ def _chosen(name: str) -> Any:
     if name:
         found = host.named(name)
         if found is None:
-            raise Refused(f"There is no Voidbridge node {name}.", f"There are: {_names()}.")
+            raise NodeError(f"There is no Voidbridge node {name}.", f"There are: {_names()}.")
         return found
     ours = host.ours()
     if len(ours) != 1:
-        raise Refused(
+        raise NodeError(
             f"The script has {len(ours)} Voidbridge nodes.",
             f"Choose with --node=NAME: {_names()}.",
         )

@@ -19,7 +19,7 @@ import nuke
 from . import upstream_hash
 from .group import INPUTS, READS, WRITES
 from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, KNOBS, STRING, Knob, Value, with_values
-from .request import Refused, Scene, files
+from .request import NodeError, Scene, files
 
 SHOWN = frozenset(["output", "result_files", "result_first", "result_last", "disable"])
 """Knobs of a Voidbridge node that affect its output, besides those that make its result."""
@@ -81,11 +81,11 @@ def paste(path: str) -> None:
 
 
 def open_script(path: str) -> None:
-    """Opens a script. Raises `Refused`."""
+    """Opens a script. Raises `NodeError`."""
     try:
         nuke.scriptOpen(path)
     except RuntimeError as error:
-        raise Refused(
+        raise NodeError(
             f"The script {path} cannot be opened: {error}.", "Open it in Nuke."
         ) from error
 
@@ -265,13 +265,13 @@ def this_node() -> Any:
 def writing(
     node: Any, roles: Sequence[str], views: Sequence[str], folder: str, depth: str
 ) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that renders a run of frames of the inputs to files, in full size. Raises `Refused`.
+    """Yields a function that renders a run of frames of the inputs to files, in full size. Raises `NodeError`.
 
-    The function raises `Stopped` and `Refused`.
+    The function raises `Stopped` and `NodeError`.
     """
     writes = [node.node(WRITES[role]) for role in roles]
     if None in writes:
-        raise Refused(
+        raise NodeError(
             "The inside of this node was changed: {}.".format(
                 ", ".join(WRITES[role] for role in roles)
             ),
@@ -284,13 +284,13 @@ def writing(
         except RuntimeError as error:
             if "cancel" in str(error).lower():
                 raise Stopped() from error
-            raise Refused(
+            raise NodeError(
                 f"The plate cannot be rendered: {error}.", "Check the nodes that feed this node."
             ) from error
         wanted = _expected(folder, roles, (first, last), views)
         missing = [name for name in wanted if not os.path.exists(name)]
         if missing:
-            raise Refused(
+            raise NodeError(
                 "Nuke did not write {}.".format(", ".join(missing[:MISSING_TIMES])),
                 "Check the nodes that feed this node, and the free disk space.",
             )
@@ -363,7 +363,7 @@ class Progress:
         self._task = None
 
 
-def tell(text: str) -> None:
+def show_message(text: str) -> None:
     """Shows one message in the GUI. Raises RuntimeError without one, because nobody could answer it."""
     if not has_gui():
         raise RuntimeError(text)
@@ -376,7 +376,7 @@ def reveal(folder: str) -> None:
     try:
         subprocess.Popen([*openers.get(sys.platform, ["xdg-open"]), os.path.normpath(folder)])
     except OSError as error:
-        raise Refused(
+        raise NodeError(
             f"{folder} cannot be shown: {error.strerror or error}.", "Look there."
         ) from error
 

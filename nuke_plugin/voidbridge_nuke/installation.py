@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-from .request import Refused
+from .request import NodeError
 
 CONFIG = "voidbridge.json"
 
@@ -19,13 +19,13 @@ def folder() -> str:
 
 
 def executable() -> list[str]:
-    """Returns the recorded command `voidbridge`. Raises `Refused`."""
+    """Returns the recorded command `voidbridge`. Raises `NodeError`."""
     path = os.path.join(folder(), CONFIG)
     try:
         with open(path, encoding="utf-8") as file:
             words = json.load(file)["command"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(
+        raise NodeError(
             f"{path} does not say where voidbridge is: {error}.",
             "Install the node again with: voidbridge install nuke",
         ) from error

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from .job_status import FAILED, Status, advanced, ended
+from .job_status import FAILED, JobStatus, advanced, ended
 
 POLL_S = 0.15
 """Seconds between checks for a cancel."""
@@ -49,7 +49,7 @@ class Child:
         for reader in self._readers:
             reader.start()
 
-    def say(self, line: str) -> bool:
+    def write_line(self, line: str) -> bool:
         """Writes a line to its standard input, from the main thread. Returns False if the child has ended."""
         if self._process.stdin is None or self._process.poll() is not None:
             return False
@@ -131,10 +131,10 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 def follow(
-    child: Child, should_cancel: Cancel, on_status: Callable[[Status], None]
-) -> tuple[Status, str]:
+    child: Child, should_cancel: Cancel, on_status: Callable[[JobStatus], None]
+) -> tuple[JobStatus, str]:
     """Waits for the child and reports each status. Returns the last status and the text for a report."""
-    status = Status()
+    status = JobStatus()
 
     def on_event(event: Mapping[str, Any]) -> None:
         nonlocal status
@@ -147,9 +147,9 @@ def follow(
     return ended(status, code, errors), errors
 
 
-def failed_to_start(command: Sequence[str], error: OSError) -> Status:
+def failed_to_start(command: Sequence[str], error: OSError) -> JobStatus:
     """Returns the status of a child that could not start."""
-    return Status(
+    return JobStatus(
         phase=FAILED,
         text=f"{command[0]} cannot be started: {error.strerror or error}.",
         code="node.no-command",

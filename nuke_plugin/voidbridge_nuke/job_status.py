@@ -9,7 +9,7 @@ WORKING, DONE, FAILED, CANCELLED = "working", "done", "failed", "cancelled"
 
 
 @dataclass(frozen=True)
-class Status:
+class JobStatus:
     """The state of one job."""
 
     phase: str = WORKING
@@ -25,7 +25,7 @@ class Status:
     from_store: bool = False
 
 
-def advanced(status: Status, event: Mapping[str, Any]) -> Status:
+def advanced(status: JobStatus, event: Mapping[str, Any]) -> JobStatus:
     """Returns the status after one event of `voidbridge run --json`. Unknown events are ignored."""
     name = event.get("event")
     if status.phase != WORKING:
@@ -65,7 +65,7 @@ def advanced(status: Status, event: Mapping[str, Any]) -> Status:
     return status
 
 
-def ended(status: Status, exit_code: int, errors: str) -> Status:
+def ended(status: JobStatus, exit_code: int, errors: str) -> JobStatus:
     """Returns the status after the child has ended. It never stays "working", even without a last event."""
     if status.phase != WORKING:
         return status
@@ -78,7 +78,7 @@ def ended(status: Status, exit_code: int, errors: str) -> Status:
     )
 
 
-def line(status: Status) -> str:
+def line(status: JobStatus) -> str:
     """Formats the status for the artist."""
     if status.phase == FAILED:
         return (f"failed: {_sentence(status.text)} {status.hint}").strip()
@@ -87,7 +87,7 @@ def line(status: Status) -> str:
     return status.text
 
 
-def _reported(status: Status, event: Mapping[str, Any]) -> Status:
+def _reported(status: JobStatus, event: Mapping[str, Any]) -> JobStatus:
     state = event.get("state")
     if state == "queued":
         ahead = int(event.get("ahead", 0))

@@ -9,7 +9,7 @@ from .knobs import KNOBS, NODE_VERSION, Knob
 
 
 @dataclass(frozen=True)
-class Plan:
+class MigrationPlan:
     """Changes that bring a node up to date."""
 
     add: tuple[Knob, ...]
@@ -23,10 +23,10 @@ def plan(
     have: Collection[str],
     table: Sequence[Knob] = KNOBS,
     version: int = NODE_VERSION,
-) -> Plan:
+) -> MigrationPlan:
     """Plans for a node of version `made_with` that has the knobs `have`."""
     if made_with > version:
-        return Plan((), True)
-    return Plan(
+        return MigrationPlan((), True)
+    return MigrationPlan(
         tuple(knob for knob in table if knob.since > made_with and knob.name not in have), False
     )

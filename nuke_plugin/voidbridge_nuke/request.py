@@ -17,7 +17,7 @@ PIECE = 20
 """Frames rendered at once: the next ones are rendered while these are sent."""
 
 
-class Refused(Exception):
+class NodeError(Exception):
     """The node cannot do this. `text` gives the reason, `hint` the next step."""
 
     def __init__(self, text: str, hint: str) -> None:
@@ -46,7 +46,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Request:
+class NodeRequest:
     """One press of Remove. Frames are inclusive."""
 
     wanted: Range
@@ -63,12 +63,12 @@ class Request:
     trees: Mapping[str, str]
 
 
-def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
-    """Raises `Refused` before anything is rendered."""
+def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
+    """Raises `NodeError` before anything is rendered."""
     if not scene.has_plate:
-        raise Refused("Nothing is connected to the input plate.", "Connect the plate.")
+        raise NodeError("Nothing is connected to the input plate.", "Connect the plate.")
     if not scene.has_matte:
-        raise Refused(
+        raise NodeError(
             "Nothing is connected to the input matte.", "Connect a matte that is 1 on the object."
         )
     first, last = scene.plate
@@ -76,27 +76,27 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
         first, last = int(values["first"]), int(values["last"])
     handles = int(values["handles"])
     if first > last:
-        raise Refused(
+        raise NodeError(
             f"The frame range {first}-{last} is empty.",
             "Set first to a frame that is not after last.",
         )
     if first < 0:
-        raise Refused(
+        raise NodeError(
             f"The frame range begins at {first}.",
             "File names have no negative numbers: shift the plate with TimeOffset.",
         )
     if first < scene.plate[0] or last > scene.plate[1]:
-        raise Refused(
+        raise NodeError(
             f"Frames {first}-{last} are requested, but the plate has {_spelled(scene.plate)}.",
             "Choose a range within the plate.",
         )
     if handles < 0:
-        raise Refused(f"Handles are {handles}.", "Set them to 0 or more.")
+        raise NodeError(f"Handles are {handles}.", "Set them to 0 or more.")
     settings = {knob.name: values[knob.name] for knob in KNOBS if knob.makes_result}
     settings["color_space"] = str(settings["color_space"]).strip() or scene.working_space
     views = wanted_views(str(values["views_wanted"]), scene.views)
     settings["views_wanted"] = ",".join(views)
-    return Request(
+    return NodeRequest(
         wanted=(first, last),
         rendered=(max(first - handles, scene.plate[0]), min(last + handles, scene.plate[1])),
         views=views,
@@ -111,18 +111,18 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> Request:
 
 
 def wanted_views(text: str, there: Sequence[str]) -> tuple[str, ...]:
-    """Returns the chosen views in the script's order. Raises `Refused`."""
+    """Returns the chosen views in the script's order. Raises `NodeError`."""
     named = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in named if name not in there]
     if unknown:
-        raise Refused(
+        raise NodeError(
             "This script has no view {}.".format(", ".join(unknown)),
             "Its views are {}.".format(", ".join(there)),
         )
     return tuple(name for name in there if name in named or not named)
 
 
-def described(request: Request) -> dict[str, Value]:
+def described(request: NodeRequest) -> dict[str, Value]:
     """Returns all values that decide the result, for the record beside it."""
     found = dict(request.settings)
     found["frames"] = _spelled(request.wanted)
@@ -165,7 +165,7 @@ def pieces(frames: Range) -> list[Range]:
 
 
 def command(
-    executable: Sequence[str], request: Request, folder: str, view: str, growing: bool = False
+    executable: Sequence[str], request: NodeRequest, folder: str, view: str, growing: bool = False
 ) -> list[str]:
     """Returns the command of one view's child process. Values are bound with `=`, so none is read as an option.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import cache, host
 from .knobs import Value
-from .request import Refused, described, differences, resolve
+from .request import NodeError, described, differences, resolve
 
 SEVERAL = 3
 """Maximum number of changed knobs that the status line lists."""
@@ -33,7 +33,7 @@ def standing(node: Any) -> tuple[str, str, str]:
         )
     try:
         asked = described(resolve(values, host.scene(node)))
-    except Refused as refused:
+    except NodeError as refused:
         return f"{shown.called}, but now: {refused}", shown.called, "stale"
     changes = differences(asked, shown.made_with)
     if changes:
@@ -54,7 +54,7 @@ def fitting(node: Any) -> cache.Version | None:
     values = host.values(node)
     try:
         asked = described(resolve(values, host.scene(node)))
-    except Refused:
+    except NodeError:
         return None
 
     def fits(version: cache.Version | None) -> bool:

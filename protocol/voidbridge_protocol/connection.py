@@ -84,7 +84,7 @@ class ServerConnection:
         self._bulk: zmq.Socket[bytes] | None = None
         self._attached = False
         self._handshakes_failed = 0
-        self._heard = self._pinged = self._polled = time.monotonic()
+        self._last_heard = self._pinged = self._polled = time.monotonic()
         try:
             self._control = self._socket(peer.address)
             # Without the monitor, only silence would reveal a killed daemon.
@@ -130,7 +130,7 @@ class ServerConnection:
         Raises `ConnectionLost` if the daemon is gone.
         """
         if time.monotonic() - self._polled > PING_EVERY_S:
-            self._heard = (
+            self._last_heard = (
                 time.monotonic()
             )  # this process was suspended, so the daemon's silence proves nothing
         ready = dict(self._poller.poll(timeout_ms))
@@ -143,7 +143,7 @@ class ServerConnection:
                     frames = receive(socket)
                 except zmq.Again:
                     break
-                self._heard = time.monotonic()
+                self._last_heard = time.monotonic()
                 message, payload = decode([frame.buffer for frame in frames])
                 match message:
                     case Ping():
@@ -155,7 +155,9 @@ class ServerConnection:
                     case _:
                         yield message, payload
         if self._monitor in ready:
-            self._heed(recv_monitor_message(self._monitor)["event"])  # one event per turn is enough
+            self._handle_event(
+                recv_monitor_message(self._monitor)["event"]
+            )  # one event per turn is enough
         self._keep_alive()
 
     def answers(self, patience: float | None = None) -> Iterator[tuple[Message, Frame | None]]:
@@ -186,7 +188,7 @@ class ServerConnection:
             )
         return welcome
 
-    def _heed(self, event: int) -> None:
+    def _handle_event(self, event: int) -> None:
         address = self.peer.address
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._handshakes_failed = 0
@@ -227,7 +229,7 @@ class ServerConnection:
 
     def _keep_alive(self) -> None:
         now = self._polled
-        if now - self._heard > SILENCE_S:
+        if now - self._last_heard > SILENCE_S:
             raise ConnectionLost(
                 f"the daemon at {self.peer.address} has been silent for {SILENCE_S:g} s"
             )

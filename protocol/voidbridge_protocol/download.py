@@ -142,7 +142,7 @@ class Download:
         incoming.written += len(payload)
         if incoming.written == incoming.result.size:
             del self._incoming[chunk.frame]
-            self._settling.append((incoming, self._settler.submit(_settle, incoming)))
+            self._settling.append((incoming, self._settler.submit(_finalize, incoming)))
 
     @property
     def is_settling(self) -> bool:
@@ -182,13 +182,13 @@ class Download:
         self._incoming[result.frame] = incoming
         return incoming
 
-    def _try_again(self, incoming: _Incoming, what: str) -> None:
+    def _try_again(self, incoming: _Incoming, reason: str) -> None:
         """Restarts a result from its first byte, because the written bytes cannot be trusted."""
         frame = incoming.result.frame
         self._drop(frame)
         tries = self._tries[frame] = self._tries.get(frame, 0) + 1
         if tries >= TRIES:
-            raise TransferFailed(f"{incoming.target}: {what}, {tries} times")
+            raise TransferFailed(f"{incoming.target}: {reason}, {tries} times")
         self._waiting.appendleft(incoming.result)
 
     def _drop(self, frame: int) -> None:
@@ -201,7 +201,7 @@ class Download:
             temporary(incoming.target).unlink(missing_ok=True)
 
 
-def _settle(incoming: _Incoming) -> bool:
+def _finalize(incoming: _Incoming) -> bool:
     """Verifies, fsyncs and renames a complete file. Deletes it and returns False if its hash is wrong."""
     try:
         with incoming.file:

@@ -39,14 +39,14 @@ class Digest:
 
     def update(self, piece: Piece) -> None:
         """Queues a piece. Returns once at most `AHEAD` pieces are queued."""
-        self._settle(AHEAD - 1)
+        self._wait_for(AHEAD - 1)
         self._going.append(_thread().submit(self._digest.update, piece))
 
     def hexdigest(self) -> str:
-        self._settle(0)
+        self._wait_for(0)
         return self._digest.hexdigest()
 
-    def _settle(self, most: int) -> None:
+    def _wait_for(self, most: int) -> None:
         while len(self._going) > most:
             self._going.popleft().result()
 

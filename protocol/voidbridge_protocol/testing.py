@@ -123,7 +123,7 @@ class FakeDaemon:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.address = ""
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         """All messages from clients, over all restarts."""
         self.objects: dict[str, bytes] = {}
         """Complete files by hash. Files added before a client connects are not requested."""
@@ -189,7 +189,7 @@ class FakeDaemon:
         route, *frames = router.recv_multipart()
         try:
             message, payload = decode(frames)
-            self.heard.append(message)
+            self.received.append(message)
             if {Message, type(message)} & self.script.deaf_to:
                 return
             if type(message) in self.script.dies_of:
@@ -207,17 +207,17 @@ class FakeDaemon:
 
     def _on_control(self, route: bytes, message: Message, payload: Frame | None) -> None:
         if isinstance(message, Hello):
-            self._tell(route, self._welcome(route, message))
+            self._send(route, self._welcome(route, message))
             return
         if route not in self._users:
             raise UnknownSession("the daemon does not know this connection")
         match message:
             case Ping():
-                self._tell(route, Pong())
+                self._send(route, Pong())
             case Submit() if payload is not None:
                 self._submit(route, decode_request(payload), message.force)
             case Offer(files):
-                self._tell(route, self._lacking(files))
+                self._send(route, self._lacking(files))
             case Query(job):
                 self._tell_all(route, job)
             case Watch(job):
@@ -225,25 +225,25 @@ class FakeDaemon:
                 self._watched.add((route, job))
             case Cancel(job):
                 self._cancel(job)
-                self._tell(route, self._status(job))
+                self._send(route, self._status(job))
             case ListJobs():
                 for job in self._jobs:
-                    self._tell(route, self._status(job))
-                self._tell(route, Listed(len(self._jobs)))
+                    self._send(route, self._status(job))
+                self._send(route, Listed(len(self._jobs)))
             case GetRequest(job):
-                self._tell(route, JobRequest(job), self._job(job).request.canonical())
+                self._send(route, JobRequest(job), self._job(job).request.canonical())
             case GetProvenance(job):
                 self._job(job)
-                self._tell(route, Provenance(job), json.dumps({"job": job}).encode())
+                self._send(route, Provenance(job), json.dumps({"job": job}).encode())
             case Fetched(job):
                 self._job(job)
-                self._tell(route, message)
+                self._send(route, message)
             case GetHealth():
-                self._tell(route, Health(True, (Device("cpu", "ready"),)))
+                self._send(route, Health(True, (Device("cpu", "ready"),)))
             case _:
                 raise BadMessage(f"{message.kind!r} is not said on the control socket")
 
-    def _tell(self, route: bytes, message: Message, payload: Frame | None = None) -> None:
+    def _send(self, route: bytes, message: Message, payload: Frame | None = None) -> None:
         self._routers[0].send_multipart([route, *encode(message, payload)])
 
     def _welcome(self, route: bytes, hello: Hello) -> Welcome:
@@ -276,7 +276,7 @@ class FakeDaemon:
         lacks = Missing()
         if job.state is JobState.RECEIVING:
             lacks = self._lacking(request.files)
-        self._tell(route, Accepted(name, job.state, lacks.need, lacks.partial))
+        self._send(route, Accepted(name, job.state, lacks.need, lacks.partial))
         self._watched.add((route, name))
         self._proceed()
         self._tell_all(route, name)
@@ -297,13 +297,13 @@ class FakeDaemon:
             job.state = JobState.CANCELLED
 
     def _tell_all(self, route: bytes, name: str) -> None:
-        self._tell(route, self._status(name))
+        self._send(route, self._status(name))
         if results := self._job(name).results:
             found = tuple(
                 ResultFile(frame, hashlib.sha256(data).hexdigest(), len(data))
                 for frame, data in results.items()
             )
-            self._tell(route, Ready(name, found))
+            self._send(route, Ready(name, found))
 
     def _status(self, name: str) -> Status:
         job = self._job(name)

@@ -24,23 +24,23 @@ def mechanism(address: str) -> str | None:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S) as line:
             line.settimeout(PATIENCE_S)
-            return _mechanism(_heard(line))
+            return _mechanism(_greeting(line))
     except (OSError, ValueError):
         return None
 
 
-def _heard(line: socket.socket) -> bytes:
-    heard = b""
+def _greeting(line: socket.socket) -> bytes:
+    received = b""
     with suppress(OSError):  # bytes received before a disconnect are enough
         line.sendall(OURS)
-        while len(heard) < WHOLE and (more := line.recv(WHOLE - len(heard))):
-            heard += more
-    return heard
+        while len(received) < WHOLE and (more := line.recv(WHOLE - len(received))):
+            received += more
+    return received
 
 
-def _mechanism(heard: bytes) -> str | None:
-    if not heard:
+def _mechanism(greeting: bytes) -> str | None:
+    if not greeting:
         return None
-    if len(heard) < 32 or heard[0] != SIGNATURE[0] or heard[9] != SIGNATURE[9]:
+    if len(greeting) < 32 or greeting[0] != SIGNATURE[0] or greeting[9] != SIGNATURE[9]:
         return ""
-    return heard[12:32].rstrip(b"\0").decode("ascii", "replace")
+    return greeting[12:32].rstrip(b"\0").decode("ascii", "replace")

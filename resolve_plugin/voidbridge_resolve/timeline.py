@@ -31,12 +31,12 @@ COMMAND = "Modules/Lua/voidbridge/voidbridge.json"
 """The installation's record of the command, in Fusion's folder."""
 
 
-class Refused(Exception):
+class TimelineError(Exception):
     """The request is impossible; the text gives the reason and the next step."""
 
 
 @dataclass(frozen=True)
-class Clip:
+class TimelineClip:
     """A clip on the timeline that shows an OpenEXR sequence at its own speed."""
 
     pattern: str
@@ -64,7 +64,7 @@ def sequence(path: str) -> tuple[str, int, int]:
     """Parses a sequence as the media pool writes it, plate.[1001-1100].exr: pattern, first and last number."""
     found = re.fullmatch(r"(.*)\[(\d+)-(\d+)\](\.exr)", path, re.IGNORECASE)
     if not found:
-        raise Refused(
+        raise TimelineError(
             f"{path or 'The clip'} is not an OpenEXR sequence. Render the clip to OpenEXR first, or use the macro "
             "Voidbridge on the Fusion page."
         )
@@ -72,8 +72,8 @@ def sequence(path: str) -> tuple[str, int, int]:
     return f"{head}%0{len(first)}d{tail}", int(first), int(last)
 
 
-def clip_of(item: TimelineItem) -> Clip:
-    """Raises `Refused` if the clip is not a sequence, or is retimed."""
+def clip_of(item: TimelineItem) -> TimelineClip:
+    """Raises `TimelineError` if the clip is not a sequence, or is retimed."""
     media = item.GetMediaPoolItem()
     path = str(media.GetClipProperty("File Path")) if media else ""
     pattern, first, last = sequence(path)
@@ -83,22 +83,22 @@ def clip_of(item: TimelineItem) -> Clip:
         round(item.GetRightOffset(False)),
     )
     if left + frames + right != last - first + 1:
-        raise Refused(
+        raise TimelineError(
             f"{item.GetName()} has {last - first + 1} files and shows {left + frames + right} frames: it is "
             "retimed. Remove the object before the retime."
         )
-    return Clip(pattern, first + left, round(item.GetStart(False)), frames)
+    return TimelineClip(pattern, first + left, round(item.GetStart(False)), frames)
 
 
-def check_matte(plate: Clip, matte: Clip) -> None:
-    """Checks that it covers the plate with the same frame numbers. Raises `Refused`."""
+def check_matte(plate: TimelineClip, matte: TimelineClip) -> None:
+    """Checks that it covers the plate with the same frame numbers. Raises `TimelineError`."""
     if matte.start > plate.start or matte.end < plate.end:
-        raise Refused(
+        raise TimelineError(
             f"The matte covers {matte.start}-{matte.end - 1} of the timeline, the plate "
             f"{plate.start}-{plate.end - 1}."
         )
     if matte.number_at(plate.start) != plate.first:
-        raise Refused(
+        raise TimelineError(
             f"The first frame of the plate, file {plate.first}, is under file {matte.number_at(plate.start)} of "
             "the matte. Both need the same frame numbers."
         )
@@ -128,15 +128,17 @@ def new_folder(pattern: str, exists: Callable[[str], bool] = os.path.exists) -> 
     return made
 
 
-def words(command: Sequence[str], plate: Clip, matte: Clip, result: str) -> list[str]:
+def words(
+    command: Sequence[str], plate: TimelineClip, matte: TimelineClip, result: str
+) -> list[str]:
     return [
         *command, "run", plate.pattern, matte.pattern, "--output", result,
         f"--frames={plate.first}-{plate.last}", f"--handles={HANDLES}", "--json", *OPTIONS,
     ]  # fmt: skip
 
 
-def run(command: Sequence[str], tell: Callable[[str], None]) -> None:
-    """Waits for the child and reports its status. Raises `Refused` with its error."""
+def run(command: Sequence[str], on_status: Callable[[str], None]) -> None:
+    """Waits for the child and reports its status. Raises `TimelineError` with its error."""
     theirs = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     child = subprocess.Popen(
         list(command),
@@ -153,12 +155,12 @@ def run(command: Sequence[str], tell: Callable[[str], None]) -> None:
             event = json.loads(line.decode("utf-8"))
             said = _said(event)
             if said and said != last:
-                tell(said)
+                on_status(said)
                 last = said
             if event["event"] == "error":
                 problem = f"{event['text']} {event['hint']}"
     if child.wait() != 0:
-        raise Refused(f"voidbridge ended with {child.returncode}: {problem}")
+        raise TimelineError(f"voidbridge ended with {child.returncode}: {problem}")
 
 
 def _said(event: dict[str, Any]) -> str:
@@ -167,25 +169,25 @@ def _said(event: dict[str, Any]) -> str:
     return str(event["text"]) if event["event"] in ("warning", "trouble") else ""
 
 
-def remove(app: Resolve, command: Sequence[str], tell: Callable[[str], None]) -> str:
-    """Runs the whole removal and returns the result's pattern. Raises `Refused`."""
+def remove(app: Resolve, command: Sequence[str], on_status: Callable[[str], None]) -> str:
+    """Runs the whole removal and returns the result's pattern. Raises `TimelineError`."""
     project = app.GetProjectManager().GetCurrentProject()
     timeline = project.GetCurrentTimeline() if project else None
     item = timeline.GetCurrentVideoItem() if timeline else None
     if project is None or timeline is None or item is None:
-        raise Refused("There is no clip under the playhead.")
+        raise TimelineError("There is no clip under the playhead.")
     plate = clip_of(item)
     track = _track_of(timeline, item)
     above = _item_above(timeline, track, plate)
     if above is None:
-        raise Refused(
+        raise TimelineError(
             f"There is no matte above {item.GetName()}. Put its OpenEXR sequence on the next track; if the "
             "clip is not a plate, disable it."
         )
     matte = clip_of(above)
     check_matte(plate, matte)
     result = os.path.join(new_folder(plate.pattern), os.path.basename(plate.pattern))
-    run(words(command, plate, matte, result), tell)
+    run(words(command, plate, matte, result), on_status)
     _append(timeline, project.GetMediaPool(), plate, result, track)
     return result
 
@@ -196,10 +198,10 @@ def _track_of(timeline: Timeline, item: TimelineItem) -> int:
         for other in timeline.GetItemListInTrack("video", number):
             if other.GetStart(False) == item.GetStart(False) and other.GetName() == item.GetName():
                 return number
-    raise Refused(f"{item.GetName()} is on no video track.")
+    raise TimelineError(f"{item.GetName()} is on no video track.")
 
 
-def _item_above(timeline: Timeline, track: int, plate: Clip) -> TimelineItem | None:
+def _item_above(timeline: Timeline, track: int, plate: TimelineClip) -> TimelineItem | None:
     """Returns the lowest clip over the plate."""
     for number in range(track + 1, timeline.GetTrackCount("video") + 1):
         for item in timeline.GetItemListInTrack("video", number):
@@ -211,7 +213,9 @@ def _item_above(timeline: Timeline, track: int, plate: Clip) -> TimelineItem | N
     return None
 
 
-def _append(timeline: Timeline, pool: MediaPool, plate: Clip, result: str, above: int) -> None:
+def _append(
+    timeline: Timeline, pool: MediaPool, plate: TimelineClip, result: str, above: int
+) -> None:
     tracks = [
         [
             (round(item.GetStart(False)), round(item.GetStart(False) + item.GetDuration(False)))
@@ -221,12 +225,12 @@ def _append(timeline: Timeline, pool: MediaPool, plate: Clip, result: str, above
     ]
     number = free_track(tracks, above + 1, plate.start, plate.end)
     if number > len(tracks) and not timeline.AddTrack("video", {}):
-        raise Refused(f"The result is {result}; Resolve made no new track for it.")
+        raise TimelineError(f"The result is {result}; Resolve made no new track for it.")
     imported = pool.ImportMedia(
         [{"FilePath": result, "StartIndex": plate.first, "EndIndex": plate.last}]
     )
     if not imported:
-        raise Refused(f"The result is {result}; Resolve did not import it.")
+        raise TimelineError(f"The result is {result}; Resolve did not import it.")
     where: MediaPoolClipInfo = {
         "mediaPoolItem": imported[0],
         "startFrame": 0,
@@ -237,7 +241,7 @@ def _append(timeline: Timeline, pool: MediaPool, plate: Clip, result: str, above
     }
     append: Any = pool.AppendToTimeline  # the stubs lack the overload for positions
     if not append([where]):
-        raise Refused(f"The result is {result}; Resolve did not put it onto the timeline.")
+        raise TimelineError(f"The result is {result}; Resolve did not put it onto the timeline.")
 
 
 def command_of(script: str) -> list[str]:
@@ -254,7 +258,7 @@ def main(app: Resolve, script: str) -> bool:
     """The menu entry. Reports every error, and raises none into Resolve."""
     try:
         result = remove(app, command_of(script), lambda text: print(f"Voidbridge: {text}"))
-    except (Refused, OSError) as error:
+    except (TimelineError, OSError) as error:
         print(f"Voidbridge: {error}")
         return False
     print(f"Voidbridge: done, {result}")

@@ -8,7 +8,7 @@ import pytest
 
 from voidbridge_nuke import cache
 from voidbridge_nuke.knobs import with_values
-from voidbridge_nuke.request import Refused, Request, Scene, differences, resolve
+from voidbridge_nuke.request import NodeError, NodeRequest, Scene, differences, resolve
 
 REQUEST = resolve(
     {knob.name: knob.default for knob in with_values()},
@@ -101,11 +101,11 @@ def test_a_damaged_record_is_no_version(home: str, record: str) -> None:
 def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(Refused, match="file/n1"):
+    with pytest.raises(NodeError, match="file/n1"):
         cache.begin(f"{file.as_posix()}/n1", [], REQUEST)
 
 
 def test_another_request_is_another_version(home: str) -> None:
-    other = Request(**{**REQUEST.__dict__, "wanted": (1002, 1003)})
+    other = NodeRequest(**{**REQUEST.__dict__, "wanted": (1002, 1003)})
     one, two = cache.begin(home, [home], REQUEST), cache.begin(home, [home], other)
     assert differences(one.made_with, two.made_with) == ["frames"]

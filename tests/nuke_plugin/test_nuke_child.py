@@ -37,8 +37,8 @@ def python(text: str) -> list[str]:
 def test_what_is_said_is_heard_and_what_is_answered_meanwhile_is_kept() -> None:
     child = job.Child(python(ECHOING), fed=True)
     for number in range(1000):
-        assert child.say(f"{number}-{number + 1}")
-    assert child.say("end")
+        assert child.write_line(f"{number}-{number + 1}")
+    assert child.write_line("end")
     heard: list[str] = []
     code, errors = child.follow(lambda: False, lambda event: heard.append(event["line"]))
     assert (code, errors) == (0, "")
@@ -47,10 +47,10 @@ def test_what_is_said_is_heard_and_what_is_answered_meanwhile_is_kept() -> None:
 
 def test_nothing_can_be_said_to_a_child_that_has_ended_or_listens_to_nobody() -> None:
     child = job.Child(python("pass"), fed=True)
-    eventually(lambda: not child.say("1001"), "the end of the child")
+    eventually(lambda: not child.write_line("1001"), "the end of the child")
     child.stop()
     unfed = job.Child(python("pass"))
-    assert not unfed.say("1001")
+    assert not unfed.write_line("1001")
     unfed.stop()
 
 

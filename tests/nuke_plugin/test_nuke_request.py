@@ -10,7 +10,7 @@ from voidbridge_backend import cli
 from voidbridge_backend.cli import options as cli_options
 from voidbridge_nuke.knobs import BUTTON, CHOICE, KNOBS, TAB, with_values
 from voidbridge_nuke.request import (
-    Refused,
+    NodeError,
     Scene,
     command,
     described,
@@ -98,7 +98,7 @@ def test_handles_end_where_the_plate_ends(
 def test_what_cannot_be_done_is_refused_with_the_reason(
     changes: dict[str, Any], scene: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(Refused, match=words) as refused:
+    with pytest.raises(NodeError, match=words) as refused:
         resolve(values(**changes), Scene(**{**SCENE.__dict__, **scene}))
     assert refused.value.hint
 

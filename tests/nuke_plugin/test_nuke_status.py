@@ -13,7 +13,7 @@ from voidbridge_nuke.job_status import (
     DONE,
     FAILED,
     WORKING,
-    Status,
+    JobStatus,
     advanced,
     ended,
     line,
@@ -46,12 +46,12 @@ from voidbridge_nuke.job_status import (
     ],
 )  # fmt: skip
 def test_an_event_is_put_in_words(event: dict[str, Any], said: str) -> None:
-    assert line(advanced(Status(), event)) == said
+    assert line(advanced(JobStatus(), event)) == said
 
 
 @pytest.mark.parametrize("phase", [DONE, FAILED, CANCELLED])
 def test_what_has_ended_is_not_moved_by_late_events(phase: str) -> None:
-    status = Status(phase=phase, text="as it was")
+    status = JobStatus(phase=phase, text="as it was")
     for event in (
         {"event": "status", "state": "queued"},
         {"event": "error", "exit": 4},
@@ -62,10 +62,10 @@ def test_what_has_ended_is_not_moved_by_late_events(phase: str) -> None:
 
 
 def test_a_child_that_dies_silently_has_failed_and_its_last_words_are_shown() -> None:
-    assert line(ended(Status(), -9, "first\nlast words\n")).startswith(
+    assert line(ended(JobStatus(), -9, "first\nlast words\n")).startswith(
         "failed: voidbridge ended with -9: last words."
     )
-    assert ended(Status(), 0, "").phase == FAILED
+    assert ended(JobStatus(), 0, "").phase == FAILED
 
 
 names = some.sampled_from(
@@ -85,7 +85,7 @@ numbers = some.integers(-5, 2**40)
     )
 )  # fmt: skip
 def test_no_order_of_reports_ends_a_job_or_leaves_the_bar(events: list[dict[str, Any]]) -> None:
-    status = Status()
+    status = JobStatus()
     for event in events:
         status = advanced(status, event)
         assert status.phase == WORKING

@@ -91,7 +91,9 @@ def test_files_that_the_daemon_has_are_not_sent(tmp_path: Path) -> None:
             for file, path in zip(task.request.files[:3], task.sources[:3], strict=True)
         }
         assert client.run(task).uploaded == 2500
-    assert {m.sha256 for m in daemon.heard if isinstance(m, Put)} == {task.request.files[3].sha256}
+    assert {m.sha256 for m in daemon.received if isinstance(m, Put)} == {
+        task.request.files[3].sha256
+    }
 
 
 def test_without_waiting_the_client_leaves_once_everything_is_in_the_spool(tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_a_cancel_between_submit_and_accepted_reaches_the_job(tmp_path: Path) ->
         with pytest.raises(JobCancelled):
             client.run(shot(tmp_path), Listener(should_cancel=lambda: True))
         assert [s.state for s in client.jobs()] == [JobState.CANCELLED]
-    assert [type(m) for m in daemon.heard if isinstance(m, (Submit, Cancel))] == [Submit, Cancel]
+    assert [type(m) for m in daemon.received if isinstance(m, (Submit, Cancel))] == [Submit, Cancel]
 
 
 def test_a_daemon_that_does_not_answer_a_cancel_is_not_waited_for(tmp_path: Path) -> None:
@@ -210,7 +212,7 @@ def test_silence_is_not_waited_for_forever() -> None:
         with pytest.raises(DaemonUnavailable, match=r"no answer .* within 0\.2 s"):
             with client_of(daemon, patience=0.2):
                 pass
-    assert isinstance(daemon.heard[0], Hello)
+    assert isinstance(daemon.received[0], Hello)
 
 
 @pytest.mark.parametrize(
@@ -300,8 +302,8 @@ def test_a_daemon_that_dies_while_it_gives_is_asked_only_for_what_is_missing(
     assert daemon.lives == 3
     assert results(tmp_path) == plates(tmp_path)
     assert outcome.uploaded == 6 * 8000
-    submits = [m for m in daemon.heard if isinstance(m, Submit)]
-    watches = [m for m in daemon.heard if isinstance(m, Watch)]
+    submits = [m for m in daemon.received if isinstance(m, Submit)]
+    watches = [m for m in daemon.received if isinstance(m, Watch)]
     assert (len(submits), len(watches)) == (1, 2), "what was uploaded is watched, not started anew"
 
 
@@ -414,7 +416,7 @@ def test_a_daemon_that_answers_pings_is_alive_however_long_a_job_takes(tmp_path:
         with pytest.raises(JobCancelled):
             client.run(shot(tmp_path), listener)
     assert trouble == []
-    assert sum(isinstance(message, Ping) for message in daemon.heard) >= 8
+    assert sum(isinstance(message, Ping) for message in daemon.received) >= 8
 
 
 @pytest.mark.usefixtures("quick")
@@ -451,7 +453,7 @@ def test_questions_may_be_far_apart() -> None:
         while not pause():
             pass
         assert client.jobs() == []
-    assert sum(isinstance(message, Hello) for message in daemon.heard) == 1
+    assert sum(isinstance(message, Hello) for message in daemon.received) == 1
 
 
 @pytest.mark.parametrize(

@@ -93,10 +93,10 @@ class TakesAnyVersion(FakeDaemon):
 
 
 class ForgetsParts(FakeDaemon):
-    def _tell(self, route: bytes, message: Message, payload: Any = None) -> None:
+    def _send(self, route: bytes, message: Message, payload: Any = None) -> None:
         if isinstance(message, Accepted):
             message = replace(message, partial=())
-        super()._tell(route, message, payload)
+        super()._send(route, message, payload)
 
 
 class TakesAnyBytes(FakeDaemon):

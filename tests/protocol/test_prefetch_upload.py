@@ -37,7 +37,7 @@ def test_what_is_made_is_sent_before_the_rest_is_there_and_never_again(tmp_path:
     with fake_daemon(Script(limits=SMALL)) as daemon, client_of(daemon) as client:
         ahead = client.prefetch(one_by_one(task, daemon, until_got=5))
         assert len(daemon.objects) >= 4
-        assert not any(isinstance(said, Submit) for said in daemon.heard)
+        assert not any(isinstance(said, Submit) for said in daemon.received)
         outcome = client.run(task)
     assert results(tmp_path) == plates(tmp_path)
     assert ahead.uploaded + outcome.uploaded == daemon.taken == 6 * 2500
@@ -69,7 +69,7 @@ def test_many_files_are_offered_in_parts(tmp_path: Path) -> None:
     with fake_daemon(Script(deaf_to=frozenset({Put}))) as daemon, client_of(daemon) as client:
         client.prefetch(lambda: batches.pop(0), engine="void")
         client.jobs()  # answered behind the offers
-        offers = [said for said in daemon.heard if isinstance(said, Offer)]
+        offers = [said for said in daemon.received if isinstance(said, Offer)]
     assert [len(said.files) for said in offers] == [MAX_OFFERED, 5]
     assert {said.engine for said in offers} == {"void"}
 

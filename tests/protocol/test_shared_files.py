@@ -110,7 +110,7 @@ def test_what_the_daemon_sees_too_is_not_sent(tmp_path: Path) -> None:
     with fake_daemon(Script(shares=(str(tmp_path),))) as daemon, client_of(daemon) as client:
         outcome = client.run(shot(tmp_path, frames=5), listener)
         assert (outcome.uploaded, outcome.imported, daemon.taken) == (0, 10, 0)
-        assert not any(isinstance(said, Put) for said in daemon.heard)
+        assert not any(isinstance(said, Put) for said in daemon.received)
     assert told == [(done, 10) for done in range(1, 11)]
     assert results(tmp_path) == plates(tmp_path)
 
@@ -120,7 +120,7 @@ def test_what_lies_elsewhere_is_sent_and_its_path_is_not_said(tmp_path: Path) ->
     with fake_daemon(Script(shares=(str(other),))) as daemon, client_of(daemon) as client:
         outcome = client.run(shot(tmp_path))
         assert (outcome.uploaded, outcome.imported) == (4 * 2500, 0)
-        assert not any(isinstance(said, ImportFile) for said in daemon.heard)
+        assert not any(isinstance(said, ImportFile) for said in daemon.received)
     assert results(tmp_path) == plates(tmp_path)
 
 
@@ -139,7 +139,7 @@ def test_what_the_daemon_cannot_open_is_sent_instead(tmp_path: Path) -> None:
             outcome = client.run(shot(tmp_path))
     finally:
         daemon.stop()
-    asked = [said.sha256 for said in daemon.heard if isinstance(said, ImportFile)]
+    asked = [said.sha256 for said in daemon.received if isinstance(said, ImportFile)]
     assert (outcome.uploaded, outcome.imported) == (4 * 2500, 0)
     assert len(asked) == len(set(asked)) == 4, "each is tried once"
     assert results(tmp_path) == plates(tmp_path)
@@ -182,7 +182,7 @@ def test_a_new_epoch_asks_for_a_new_proof(tmp_path: Path) -> None:
             outcome = client.run(task)
     finally:
         daemon.stop()
-    asked = [said for said in daemon.heard if isinstance(said, ImportFile)]
+    asked = [said for said in daemon.received if isinstance(said, ImportFile)]
     assert outcome.imported == 1
     assert len({said.proof for said in asked}) == len(asked) == 2
     assert shared.read_bytes() == (tmp_path / "out" / "result.1002.exr").read_bytes()
@@ -191,7 +191,7 @@ def test_a_new_epoch_asks_for_a_new_proof(tmp_path: Path) -> None:
 def test_a_daemon_that_names_no_folder_is_told_no_path(tmp_path: Path) -> None:
     with fake_daemon() as daemon, client_of(daemon) as client:
         assert client.run(shot(tmp_path)).uploaded == 4 * 2500
-        assert not any(isinstance(said, ImportFile) for said in daemon.heard)
+        assert not any(isinstance(said, ImportFile) for said in daemon.received)
 
 
 # -- as state, without a daemon -----------------------------------------------------------------------

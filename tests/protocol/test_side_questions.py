@@ -15,17 +15,17 @@ def test_the_daemon_is_told_when_every_result_is_here(tmp_path: Path) -> None:
     with fake_daemon() as daemon:
         with client_of(daemon) as client:
             job = client.run(task).job
-        assert daemon.heard.count(Fetched(job)) == 1
+        assert daemon.received.count(Fetched(job)) == 1
         with client_of(daemon) as client:
             client.run(task, wait=False)
-        assert len([said for said in daemon.heard if isinstance(said, Fetched)]) == 1
+        assert len([said for said in daemon.received if isinstance(said, Fetched)]) == 1
 
 
 def test_a_daemon_that_does_not_take_note_of_that_keeps_nobody(tmp_path: Path) -> None:
     with fake_daemon(Script(deaf_to=frozenset({Fetched}))) as daemon, client_of(daemon) as client:
         job = client.run(shot(tmp_path)).job
         assert results(tmp_path) == plates(tmp_path)
-        assert Fetched(job) in daemon.heard
+        assert Fetched(job) in daemon.received
 
 
 def test_a_daemon_says_how_it_does() -> None:

@@ -54,10 +54,12 @@ def execute(order: KeyCommand, folder: Path, as_json: bool) -> None:
         case KeyCommand("allow", user, key) if user and key:
             identity = Identity(user, keys.checked(key, "KEY"), order.admin)
             allowed_keys.allow(folder / allowed_keys.FILE, identity)
-            _say(f"{user} is allowed with this key{', as an admin' if identity.admin else ''}")
+            _print_message(
+                f"{user} is allowed with this key{', as an admin' if identity.admin else ''}"
+            )
         case KeyCommand("revoke", who, "") if who:
             for identity in allowed_keys.revoke(folder / allowed_keys.FILE, who):
-                _say(f"{identity.user} is no longer allowed with {identity.key}")
+                _print_message(f"{identity.user} is no longer allowed with {identity.key}")
         case KeyCommand("list", "", ""):
             _list(folder, as_json)
         case _:
@@ -77,26 +79,26 @@ def client_keys(config: Config, address: str) -> Keys | None:
     return Keys(keys.read(config.keys / KEY_FILES[CLIENT]), daemon)
 
 
-def _make(whose: str, folder: Path, replace: bool) -> None:
-    path = folder / KEY_FILES[whose]
+def _make(owner: str, folder: Path, replace: bool) -> None:
+    path = folder / KEY_FILES[owner]
     keys.write(path, keys.make(), replace=replace)
-    _say(f"the secret key is {path}; it never leaves this machine")
-    if whose == DAEMON:
-        _say(
+    _print_message(f"the secret key is {path}; it never leaves this machine")
+    if owner == DAEMON:
+        _print_message(
             "clients give it with --server-key; allow each of them: voidbridge keys allow USER KEY"
         )
     else:
-        _say("show the public key to the daemon's administrator:")
+        _print_message("show the public key to the daemon's administrator:")
 
 
-def _show(whose: str, folder: Path, as_json: bool) -> None:
-    public = keys.read(folder / KEY_FILES[whose]).public
+def _show(owner: str, folder: Path, as_json: bool) -> None:
+    public = keys.read(folder / KEY_FILES[owner]).public
     if as_json:
-        print(json.dumps({"whose": whose, "key": public}))
+        print(json.dumps({"whose": owner, "key": public}))
         return
     print(public)
     if public != shlex.quote(public):
-        _say(f"in a shell: {shlex.quote(public)}")
+        _print_message(f"in a shell: {shlex.quote(public)}")
 
 
 def _list(folder: Path, as_json: bool) -> None:
@@ -105,8 +107,8 @@ def _list(folder: Path, as_json: bool) -> None:
         what = {"user": identity.user, "key": identity.key, "admin": identity.admin}
         print(json.dumps(what) if as_json else identity)
     if not found:
-        _say(f"{folder / allowed_keys.FILE} allows no keys")
+        _print_message(f"{folder / allowed_keys.FILE} allows no keys")
 
 
-def _say(text: str) -> None:
+def _print_message(text: str) -> None:
     sys.stderr.write(f"{text}\n")

@@ -100,11 +100,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _command(found: Any, name: str, what: str, run: Callable[..., Any], **more: Any) -> Any:
+def _command(found: Any, name: str, summary: str, run: Callable[..., Any], **more: Any) -> Any:
     made = found.add_parser(
         name,
-        help=what,
-        description=what[0].upper() + what[1:] + ".",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **more,
     )

@@ -85,7 +85,7 @@ def track(
         record = sidecar(Sequence(folder, "mask.", ".exr", width), frames)
         write_whole(record, sidecar(packed, frames).read_bytes())
     view.event("mattes", paths=[str(target) for target in targets])
-    view.say(f"mattes: {', '.join(str(target) for target in targets)}")
+    view.message(f"mattes: {', '.join(str(target) for target in targets)}")
     return targets
 
 

@@ -28,10 +28,10 @@ class ProgressView(Protocol):
     def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
         """Reports the job's progress; 0 of 0 if it cannot be counted."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Reports a message on a line of its own."""
 
-    def event(self, name: str, **what: Any) -> None:
+    def event(self, name: str, **fields: Any) -> None:
         """Reports the same for programs."""
 
     def close(self) -> None: ...
@@ -50,11 +50,11 @@ class JsonView:
     def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
         pass
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         pass
 
-    def event(self, name: str, **what: Any) -> None:
-        sys.stdout.write(json.dumps({"event": name, **what}) + "\n")
+    def event(self, name: str, **fields: Any) -> None:
+        sys.stdout.write(json.dumps({"event": name, **fields}) + "\n")
         sys.stdout.flush()
 
     def close(self) -> None:
@@ -66,21 +66,21 @@ class LogView:
 
     def __init__(self) -> None:
         self._stage = ""
-        self._said = 0.0
+        self._shown_at = 0.0
 
     def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
         now = time.monotonic()
         is_end = bool(of) and done >= of
-        if text == self._stage and not is_end and now - self._said < LINE_EVERY_S:
+        if text == self._stage and not is_end and now - self._shown_at < LINE_EVERY_S:
             return
-        self._stage, self._said = text, now
-        self.say(text + count(done, of) + left(seconds_left))
+        self._stage, self._shown_at = text, now
+        self.message(text + count(done, of) + left(seconds_left))
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
-    def event(self, name: str, **what: Any) -> None:
+    def event(self, name: str, **fields: Any) -> None:
         pass
 
     def close(self) -> None:
@@ -120,10 +120,10 @@ class BarView:
             left=left(seconds_left).strip(),
         )
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self._progress.console.print(text, markup=False)
 
-    def event(self, name: str, **what: Any) -> None:
+    def event(self, name: str, **fields: Any) -> None:
         pass
 
     def close(self) -> None:
@@ -143,13 +143,13 @@ def left(seconds: float) -> str:
     return f", about {text} left"
 
 
-def show_status(to: ProgressView, status: Status) -> None:
+def show_status(view: ProgressView, status: Status) -> None:
     """Shows a job's status."""
-    to.event("status", **asdict(status))
+    view.event("status", **asdict(status))
     if status.state is JobState.QUEUED:
-        to.stage(f"waiting, {status.ahead} ahead" if status.ahead else "waiting", 0, 0)
+        view.stage(f"waiting, {status.ahead} ahead" if status.ahead else "waiting", 0, 0)
     elif status.state is JobState.RUNNING and status.stage:
-        to.stage(status.stage, status.step, status.of, status.seconds_left)
+        view.stage(status.stage, status.step, status.of, status.seconds_left)
 
 
 def show_health(health: Health) -> None:

@@ -49,9 +49,9 @@ class State:
 class StatusFile:
     """A progress view that reports to another one and to a file."""
 
-    def __init__(self, path: Path, to: ProgressView, cancelled: threading.Event) -> None:
+    def __init__(self, path: Path, view: ProgressView, cancelled: threading.Event) -> None:
         self._path = path
-        self._to = to
+        self._to = view
         self._cancelled = cancelled
         self._state = State(pid=os.getpid())
         self._changed = threading.Event()
@@ -82,21 +82,21 @@ class StatusFile:
         self._changed.set()
         self._to.stage(text, done, of, seconds_left)
 
-    def say(self, text: str) -> None:
-        self._to.say(text)
+    def message(self, text: str) -> None:
+        self._to.message(text)
 
-    def event(self, name: str, **what: Any) -> None:
+    def event(self, name: str, **fields: Any) -> None:
         if name == "accepted":
-            self._state.job = what["job"]
+            self._state.job = fields["job"]
         elif name == "warning":
-            self._state.warnings.append(what["text"])
+            self._state.warnings.append(fields["text"])
         elif name == "trouble":
-            self._state.text = what["text"]
+            self._state.text = fields["text"]
         elif name == "done":
-            self._state.result, self._state.from_store = what["result"], what["from_store"]
+            self._state.result, self._state.from_store = fields["result"], fields["from_store"]
         self._changed.set()
         forward = self._to.event
-        forward(name, **what)
+        forward(name, **fields)
 
     def close(self) -> None:
         self._to.close()
@@ -119,16 +119,18 @@ class StatusFile:
 
 
 @contextlib.contextmanager
-def kept(path: Path | None, to: ProgressView, cancelled: threading.Event) -> Iterator[ProgressView]:
+def kept(
+    path: Path | None, view: ProgressView, cancelled: threading.Event
+) -> Iterator[ProgressView]:
     """Yields the progress view of a job that writes its status to `path`; without one, the given view.
 
     Raises `DiskFull` if the file cannot be written at the start, `OutputExists` if it is another file.
     """
     if path is None:
-        yield to
+        yield view
         return
     _check_replaceable(path)
-    made = StatusFile(path, to, cancelled)
+    made = StatusFile(path, view, cancelled)
     made.start()
     try:
         yield made

@@ -222,9 +222,9 @@ class Daemon:
 
     # -- news from other threads --------------------------------------------------------------------
 
-    def _notify(self, what: Callable[[], None]) -> None:
+    def _notify(self, call: Callable[[], None]) -> None:
         """Runs a function on the daemon's own thread. Callable from any thread."""
-        self._mailbox.put(what)
+        self._mailbox.put(call)
         with suppress(OSError):  # full: a wakeup is pending already; closed: no reader is left
             self._wakeup.send(b"!")
 
@@ -238,17 +238,17 @@ class Daemon:
     # -- what clients say ---------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        for heard in self._router.receive():
+        for received in self._router.receive():
             try:
-                if isinstance(heard, Malformed):
-                    raise heard.error
-                self._handle(heard)
-                self._router.mark_authenticated(heard)
+                if isinstance(received, Malformed):
+                    raise received.error
+                self._handle(received)
+                self._router.mark_authenticated(received)
             except VoidbridgeError as error:
-                self._send(heard.line, self._router.refusal(heard.line, heard.peer, error))
+                self._send(received.line, self._router.refusal(received.line, received.peer, error))
 
-    def _handle(self, heard: Received) -> None:
-        line, peer, _, identity, message, payload = heard
+    def _handle(self, received: Received) -> None:
+        line, peer, _, identity, message, payload = received
         if isinstance(message, Hello):
             self._send(line, self._welcome(line, peer, identity, message))
         elif isinstance(message, JoinBulk):

@@ -25,9 +25,9 @@ def lost(error: BaseException, device: str) -> DeviceFailed | None:
     """
     seen: BaseException | None = error
     while seen is not None:
-        said = str(seen).strip().splitlines()
-        if said and FATAL.search(said[0]) and not ONLY_MEMORY.search(str(seen)):
-            return DeviceFailed(f"{device}: {said[0]}")
+        text = str(seen).strip().splitlines()
+        if text and FATAL.search(text[0]) and not ONLY_MEMORY.search(str(seen)):
+            return DeviceFailed(f"{device}: {text[0]}")
         seen = seen.__cause__ or seen.__context__
     return None
 
@@ -46,7 +46,7 @@ def check(device: str) -> None:
     try:
         found = torch.ones(2, device=device).sum().item()
     except (RuntimeError, AssertionError) as error:  # torch asserts that there is a driver
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise DeviceFailed(f"{device}: {said[0]}") from error
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        raise DeviceFailed(f"{device}: {text[0]}") from error
     if found != 2:
         raise DeviceFailed(f"{device}: 1 + 1 gave {found:g}")

@@ -22,7 +22,7 @@ PLAIN_LIMIT = 31
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ExrChunk:
     """One chunk in a file: its part, its number, its offset and its payload."""
 
     part: int
@@ -32,7 +32,7 @@ class Chunk:
     payload: Bytes
 
 
-def chunks_of(data: bytes, header: Header, index: int, name: str) -> list[Chunk]:
+def chunks_of(data: bytes, header: Header, index: int, name: str) -> list[ExrChunk]:
     """Returns the chunks of part `index` in table order. Checks the position and coordinates of each.
 
     Raises `UnreadableFrame` if the part is incomplete or its table is wrong.
@@ -71,7 +71,7 @@ def chunks_of(data: bytes, header: Header, index: int, name: str) -> list[Chunk]
                 f"it has {len(data)} bytes and needs {begin + size}",
                 "The file was cut off while it was written or copied; render or copy it again.",
             )
-        found.append(Chunk(index, number, offset, view[begin : begin + size]))
+        found.append(ExrChunk(index, number, offset, view[begin : begin + size]))
     return found
 
 
@@ -125,12 +125,16 @@ def flat_file(part: Part, channels: bytes, payloads: Sequence[Bytes]) -> bytes:
         Attribute("screenWindowWidth", "float", struct.pack("<f", 1)),
     ]
     version = 2 | LONG_NAMES | (TILED if part.tiles else 0)
-    chunks = [Chunk(0, number, number, payload) for number, payload in enumerate(payloads)]
+    chunks = [ExrChunk(0, number, number, payload) for number, payload in enumerate(payloads)]
     return file_of(version, [attributes], chunks, multipart=False)
 
 
 def file_of(
-    version: int, parts: Sequence[Iterable[Attribute]], chunks: Sequence[Chunk], *, multipart: bool
+    version: int,
+    parts: Sequence[Iterable[Attribute]],
+    chunks: Sequence[ExrChunk],
+    *,
+    multipart: bool,
 ) -> bytes:
     """Returns a whole file: these attributes for each part, then these chunks in the given order.
 

@@ -132,9 +132,9 @@ def parse_header(data: bytes | mmap.mmap, name: str = "the file") -> Header:
 
 def chunk_count(part: Part, multipart: bool) -> int | None:
     """Returns the length of the part's chunk table, or None if neither format nor file states it."""
-    said = part.find("chunkCount", "int")
+    stated = part.find("chunkCount", "int")
     if multipart or part.deep:
-        numbers = None if said is None else numbers_of("<i", said.value)
+        numbers = None if stated is None else numbers_of("<i", stated.value)
         return int(numbers[0]) if numbers and numbers[0] >= 0 else None
     return None if part.tiles and part.tiles.level_mode else flat_count(part)
 
@@ -242,13 +242,13 @@ def part_from(attributes: tuple[Attribute, ...], version: int, name: str) -> Par
     )
 
 
-def _part_type(said: Attribute | None, version: int) -> str:
+def _part_type(stated: Attribute | None, version: int) -> str:
     """Returns the part type. For a single flat part the flags decide, because Nuke forwards `type` from other
     files.
     """
     if not version & (MULTIPART | DEEP):
         return "tiledimage" if version & TILED else "scanlineimage"
-    return text_of(said.value) if said else "scanlineimage"
+    return text_of(stated.value) if stated else "scanlineimage"
 
 
 def _channels(found: Attribute | None, name: str) -> tuple[Channel, ...]:

@@ -161,8 +161,8 @@ class Part:
     @property
     def aspect(self) -> float:
         """Width over height of a pixel; 1 where the file says nothing that can be meant, as 0."""
-        said = self.pixel_aspect
-        return said if 0.01 <= said <= 100 else 1.0
+        stated = self.pixel_aspect
+        return stated if 0.01 <= stated <= 100 else 1.0
 
     @property
     def chromaticities(self) -> tuple[float, ...] | None:

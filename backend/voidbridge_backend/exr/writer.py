@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from voidbridge_protocol.errors import DiskFull
 
 from .channels import with_channels
-from .chunks import Bytes, Chunk, chunks_of, file_of, place_of
+from .chunks import Bytes, ExrChunk, chunks_of, file_of, place_of
 from .compression import CODECS
 from .header import Attribute, Part, PixelType, Tiles, flat_count, parse_header
 from .reader import DTYPES, Frame, Samples, bits, decoder_channels
@@ -67,7 +67,7 @@ def encode(
     elif rows.any():
         renewed = _encoded(part, channels, _blocks_of(part, rows))
         chunks = [
-            Chunk(c.part, c.number, c.offset, renewed.get(c.number, c.payload))
+            ExrChunk(c.part, c.number, c.offset, renewed.get(c.number, c.payload))
             if c.part == frame.index
             else c
             for c in chunks
@@ -191,7 +191,7 @@ def _placed(part: Part, number: int, payload: Bytes) -> Bytes:
     return struct.pack(f"<{len(place)}i", *place) + bytes(payload[4 * len(place) :])
 
 
-def _all_chunks(frame: Frame) -> list[Chunk]:
+def _all_chunks(frame: Frame) -> list[ExrChunk]:
     """Returns every chunk of every part in file order."""
     every = [
         chunk
@@ -201,9 +201,9 @@ def _all_chunks(frame: Frame) -> list[Chunk]:
     return sorted(every, key=lambda chunk: chunk.offset)
 
 
-def _blank_chunks(frame: Frame) -> list[Chunk]:
+def _blank_chunks(frame: Frame) -> list[ExrChunk]:
     """The places of a frame that no file has yet; each is filled before it is written."""
-    return [Chunk(frame.index, number, number, b"") for number in range(flat_count(frame.part))]
+    return [ExrChunk(frame.index, number, number, b"") for number in range(flat_count(frame.part))]
 
 
 def _zipped(part: Part) -> Part:
@@ -218,12 +218,12 @@ def _zipped(part: Part) -> Part:
 
 
 def _swapped(
-    chunks: list[Chunk], index: int, payloads: Mapping[int, Bytes], part: Part
-) -> list[Chunk]:
+    chunks: list[ExrChunk], index: int, payloads: Mapping[int, Bytes], part: Part
+) -> list[ExrChunk]:
     """Replaces the chunks of part `index`, at the position of its first chunk and in its line order."""
     begin = next(i for i, chunk in enumerate(chunks) if chunk.part == index)
     numbers = sorted(payloads, reverse=part.line_order == "decreasing")
-    fresh = [Chunk(index, number, 0, payloads[number]) for number in numbers]
+    fresh = [ExrChunk(index, number, 0, payloads[number]) for number in numbers]
     others = [chunk for chunk in chunks[begin:] if chunk.part != index]
     return [*chunks[:begin], *fresh, *others]
 

@@ -310,10 +310,10 @@ def _known_by_primaries(chromaticities: tuple[float, ...] | None) -> Iterator[st
             yield name
 
 
-def _processor(source: Any, name: str, target: Any, to: str) -> Any:
+def _processor(source: Any, name: str, target: Any, target_name: str) -> Any:
     """Returns the exact transform between spaces of two configs. Raises `BadColorSpace` if they share no space."""
     try:
-        processor = ocio.Config.GetProcessorFromConfigs(source, name, target, to)
+        processor = ocio.Config.GetProcessorFromConfigs(source, name, target, target_name)
         # The default optimization approximates logs and powers. No optimization keeps pairs of inverse
         # matrices, in which float32 cancels.
         return processor.getOptimizedCPUProcessor(
@@ -321,7 +321,7 @@ def _processor(source: Any, name: str, target: Any, to: str) -> Any:
         )
     except (ocio.Exception, ocio.ExceptionMissingFile) as error:
         raise BadColorSpace(
-            f"there is no conversion from {name} to {to}: {error}",
+            f"there is no conversion from {name} to {target_name}: {error}",
             "The config needs the role aces_interchange; otherwise name a space of the built-in ACES config.",
         ) from error
 

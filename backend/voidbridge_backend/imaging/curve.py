@@ -44,7 +44,7 @@ class Grade:
 
 
 @dataclass
-class Exposure:
+class ShotExposure:
     """Brightness histogram of a shot. Frames add up in any order; `merge` joins two."""
 
     luminance: NDArray[np.int64] = field(
@@ -60,7 +60,7 @@ class Exposure:
         self.luminance += _counted(pixels @ np.array(LUMINANCE))
         self.largest += _counted(pixels.max(axis=1))
 
-    def merge(self, other: Exposure) -> None:
+    def merge(self, other: ShotExposure) -> None:
         self.luminance += other.luminance
         self.largest += other.largest
 

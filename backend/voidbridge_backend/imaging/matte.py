@@ -295,12 +295,12 @@ def _transformed(evidence: Evidence, where: str, undo: bool) -> Verdict | None:
         if share < SHARE:
             continue
         low, high = decode(63) * evidence.unit, decode(127) * evidence.unit
-        said = f"it holds {low:.4g} and {high:.4g} where 63 and 127 should be"
+        values = f"it holds {low:.4g} and {high:.4g} where 63 and 127 should be"
         if undo:
-            text = f"{where} is a quadmask that was {what}, which is undone: {said}"
+            text = f"{where} is a quadmask that was {what}, which is undone: {values}"
             return Verdict("quadmask", evidence.unit, evidence.channel, text, (text,), what)
         raise BadMatte(
-            f"{where} looks like a quadmask that was {what}: {said}",
+            f"{where} looks like a quadmask that was {what}: {values}",
             "Read it as raw data (in Nuke: raw data; in Resolve: no color space), let "
             "--matte-color undo take that back, or choose --matte-kind matte if it is meant to "
             "be a plain matte.",

@@ -74,7 +74,7 @@ class Quality:
         self._error = 0.0
         self._change = _Change(1), _Change(1)
         self._coarse = _Change(COARSE), _Change(COARSE)
-        self._before: _Seen | None = None
+        self._before: _BoxedFrame | None = None
 
     def add(
         self,
@@ -91,7 +91,7 @@ class Quality:
         self._frames += 1
         self._pixels += int(hole.sum())
         self._differing += int((differing.any(-1) & ~hole).sum())
-        now = _Seen.of(result, truth, hole)
+        now = _BoxedFrame.of(result, truth, hole)
         self._error += float(np.square(now.result - now.truth, dtype=np.float64)[now.hole].sum())
         if self._before is not None and now.hole.size:
             before = self._before
@@ -121,7 +121,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _BoxedFrame:
     """Encoded light in the box around a hole. Pixels outside of it are not measured."""
 
     left: int
@@ -131,7 +131,7 @@ class _Seen:
     hole: Hole
 
     @classmethod
-    def of(cls, result: Floats, truth: Floats, hole: Hole) -> _Seen:
+    def of(cls, result: Floats, truth: Floats, hole: Hole) -> _BoxedFrame:
         rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
         top = left = bottom = right = 0
         if rows.size:
@@ -141,7 +141,7 @@ class _Seen:
         box = np.s_[top:bottom, left:right]
         return cls(left, top, encode(result[box]), encode(truth[box]), hole[box])
 
-    def to_box(self, motion: NDArray[np.float64], before: _Seen) -> NDArray[np.float64]:
+    def to_box(self, motion: NDArray[np.float64], before: _BoxedFrame) -> NDArray[np.float64]:
         """Converts `motion` between whole frames to motion from the previous box to this one."""
         return _shift(-self.left, -self.top) @ motion @ _shift(before.left, before.top)
 

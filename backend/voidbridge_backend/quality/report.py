@@ -90,9 +90,11 @@ class QualityReport(Findings):
 
 def settings_of(result: Sequence, chosen: dict[str, Any]) -> RemoveSettings:
     """Returns the settings of the hole: those in the result's newest sidecar, overridden by `chosen`."""
-    said: dict[str, Any] = _record(result).get("settings", {})
+    recorded: dict[str, Any] = _record(result).get("settings", {})
     known = {
-        name: value for name, value in said.items() if name in RemoveSettings.__dataclass_fields__
+        name: value
+        for name, value in recorded.items()
+        if name in RemoveSettings.__dataclass_fields__
     }
     return RemoveSettings(**{**known, **chosen})
 
@@ -151,7 +153,7 @@ def review(
     unchanged: list[int] = []
     box: Region | None = None
     for number, frame in enumerate(frames, 1):
-        seen = _Seen.of(source, frame, mattes.hole(frame), canvas, color, choose)
+        seen = _ReviewedFrame.of(source, frame, mattes.hole(frame), canvas, color, choose)
         inspection.add(seen.glimpse(frame, canvas))
         late.add(seen.plate, seen.result, seen.alpha > 0)
         if seen.is_unchanged:
@@ -168,8 +170,8 @@ def review(
         said = f"the result is the plate in the hole of {compact(unchanged)}: nothing was removed there"
         found = Findings(**{**asdict(found), "warnings": (said, *found.warnings)})
     if late.frames:
-        said = f"the result is {abs(late.frames)} frames {'late' if late.frames > 0 else 'early'}"
-        found = Findings(**{**asdict(found), "warnings": (said, *found.warnings)})
+        text = f"the result is {abs(late.frames)} frames {'late' if late.frames > 0 else 'early'}"
+        found = Findings(**{**asdict(found), "warnings": (text, *found.warnings)})
     true = quality.report().hole_psnr_db if likeness else math.nan
     ssim = float(np.nanmean(likeness)) if np.isfinite(likeness).any() else math.nan
     visible = _jod(source, frames, box, canvas, color, choose) if box else math.nan
@@ -200,7 +202,7 @@ def _given(files: Files) -> dict[str, Sequence]:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _ReviewedFrame:
     """One frame of each sequence, as finite scene-linear light over the plate's data window."""
 
     plate: Pixels
@@ -220,7 +222,7 @@ class _Seen:
         canvas: Window,
         color: ColorPlan,
         choose: reader.Choose,
-    ) -> _Seen:
+    ) -> _ReviewedFrame:
         roles = ["plate", "result", *(["truth"] if "truth" in source.paths else [])]
         read = {role: source.read(role, frame, choose) for role in roles}
         window = read["plate"].window

@@ -26,7 +26,7 @@ from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
-from voidbridge_backend.imaging.curve import Exposure, ModelSpace
+from voidbridge_backend.imaging.curve import ModelSpace, ShotExposure
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.parallel import THREADS
 from voidbridge_backend.sequences.consistency import agree
@@ -233,7 +233,7 @@ def _verify_odd(source: InputFiles, role: str, headers: Mapping[int, Header]) ->
 
 def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelSpace:
     """Returns the shot's conversion to the model's space, from frames spread over the shot."""
-    exposure = Exposure()
+    exposure = ShotExposure()
     for frame in frames[:: max(1, len(frames) // most)]:
         exposure.add(plates.scene(frame))
     return ModelSpace(plates.color.to_rec709, exposure.grade())

@@ -16,8 +16,8 @@ from rich.table import Table
 from voidbridge_backend.cli.progress import JsonView
 from voidbridge_backend.engines.void import inventory, options, tiny
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.inventory import REPOSITORIES, SUMS, Part
-from voidbridge_backend.engines.void.prompts import Prompts
+from voidbridge_backend.engines.void.inventory import REPOSITORIES, SUMS, ModelPart
+from voidbridge_backend.engines.void.prompts import PromptEmbeddings
 from voidbridge_backend.engines.void.weights import BASE, PASSES
 from voidbridge_protocol.errors import DiskFull, ModelMissing
 
@@ -82,7 +82,7 @@ def prepare(folder: Path, device: str) -> None:
     _kept(folder, device).embeddings(_usual(folder), device)
 
 
-def fetch(folder: Path, say: Callable[[str], None], hub: HfApi | None = None) -> None:
+def fetch(folder: Path, on_message: Callable[[str], None], hub: HfApi | None = None) -> None:
     """Fetches the files that `folder` lacks from huggingface.co, and records their SHA-256.
 
     A file of the published size stays; a partial download is resumed. Raises `ModelMissing` if the site is
@@ -96,7 +96,7 @@ def fetch(folder: Path, say: Callable[[str], None], hub: HfApi | None = None) ->
     if size + KEEP_FREE > free:
         raise DiskFull(f"{folder} needs {_gb(size)}, but {_gb(free)} are free")
     for remote in lacking:
-        say(f"fetching {remote.path()}, {_gb(remote.size)}, from {remote.repository}")
+        on_message(f"fetching {remote.path()}, {_gb(remote.size)}, from {remote.repository}")
         _fetched(hub, folder, remote)
     known = inventory.sums(folder) | {r.path(): r.sha256 for r in wanted if r.sha256}
     lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
@@ -112,10 +112,10 @@ def how_to_get(folder: Path) -> str:
     )
 
 
-def _prompts(folder: Path, device: str) -> Part:
+def _prompts(folder: Path, device: str) -> ModelPart:
     lacking = _kept(folder, device).lacking(_usual(folder))
     text = f"voidbridge models prepare {folder} computes {len(lacking)} of {len(_usual(folder))}"
-    return Part(
+    return ModelPart(
         "prompts",
         "prompts",
         "",
@@ -126,7 +126,7 @@ def _prompts(folder: Path, device: str) -> Part:
     )
 
 
-def _kept(folder: Path, device: str) -> Prompts:
+def _kept(folder: Path, device: str) -> PromptEmbeddings:
     """Returns the prompt cache of an engine on `device`, which decides the number type. Loads nothing."""
     return Void(folder, device, options.from_folder(folder)).prompts
 
@@ -194,15 +194,15 @@ _FAILURES = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, http
 
 
 def _unreachable(repository: str, error: Exception) -> ModelMissing:
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return ModelMissing(
-        f"{repository} is not available from huggingface.co: {said}",
+        f"{repository} is not available from huggingface.co: {reason}",
         "This machine may be offline. Fetch it on another one with `voidbridge models fetch FOLDER` "
         "and copy the folder here; its files do not depend on the machine.",
     )
 
 
-def _show_json(folder: Path, parts: list[Part]) -> None:
+def _show_json(folder: Path, parts: list[ModelPart]) -> None:
     for part in parts:
         JsonView().event(
             "model",
@@ -217,7 +217,7 @@ def _show_json(folder: Path, parts: list[Part]) -> None:
         )
 
 
-def _show_table(folder: Path, parts: list[Part]) -> None:
+def _show_table(folder: Path, parts: list[ModelPart]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("part", "path", "size", "state", "for", "fingerprint", ""):
         table.add_column(column, overflow="fold")

@@ -48,29 +48,29 @@ EXIT_UNUSABLE = 75
 class JobProgress:
     """The engine's `JobContext`: reports progress and stops a cancelled job."""
 
-    def __init__(self, say: Callable[..., None], cancelled_future: Future[None]) -> None:
-        self._say = say
-        self._unwanted = cancelled_future
+    def __init__(self, send: Callable[..., None], cancelled_future: Future[None]) -> None:
+        self._send = send
+        self._cancelled = cancelled_future
         self._stage = ""
         self._first = 0
-        self._began = self._said = 0.0
+        self._began = self._last_sent = 0.0
 
     def step(self, stage: str, done: int, of: int) -> None:
-        if self._unwanted.done():
+        if self._cancelled.done():
             raise JobCancelled(f"stopped while {stage}")
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._began, self._first = stage, now, done
-        elif now - self._said < REPORT_EVERY_S and done != of:
+        elif now - self._last_sent < REPORT_EVERY_S and done != of:
             return
-        self._said = now
+        self._last_sent = now
         since = done - self._first  # a stage may continue after another one, such as compiling
         left = (now - self._began) / since * (of - done) if since > 0 else -1.0
-        self._say("progress", stage=stage, step=done, of=of, seconds_left=round(left, 1))
+        self._send("progress", stage=stage, step=done, of=of, seconds_left=round(left, 1))
 
     def warn(self, text: str) -> None:
         log.warning(text)
-        self._say("warning", text=text)
+        self._send("warning", text=text)
 
 
 class CancelledJobs:
@@ -117,10 +117,10 @@ def _complete(future: Future[None]) -> None:
 class Worker:
     """Executes orders until the input ends."""
 
-    def __init__(self, say: Callable[..., None]) -> None:
-        self._say = say
+    def __init__(self, send: Callable[..., None]) -> None:
+        self._send = send
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._unwanted = CancelledJobs()
+        self._cancelled = CancelledJobs()
         self._setup: dict[str, Any] = {}
         self._engines: dict[tuple[str, str], Any] = {}
 
@@ -129,12 +129,12 @@ class Worker:
         for line in lines:
             order = json.loads(line)
             if order["do"] == "cancel":
-                self._unwanted.stop(order["job"])
+                self._cancelled.stop(order["job"])
             else:
                 # A cancel that crossed the end of its job does not apply to the next run.
-                self._unwanted.forget(order.get("job", ""))
+                self._cancelled.forget(order.get("job", ""))
                 self._orders.put(order)
-        self._unwanted.stop_all()
+        self._cancelled.stop_all()
         self._orders.put(None)
 
     def execute(self) -> None:
@@ -158,29 +158,29 @@ class Worker:
                 device.check(setup["device"])
             except DeviceFailed as error:
                 self._give_up(error)
-        self._say("ready", device=setup["device"])
+        self._send("ready", device=setup["device"])
 
     def _prepare(self, operation: str, engine: str) -> None:
         """Loads the engine of an announced job. Errors are ignored, because the job meets and reports them."""
         self._failure(lambda: self._engine(operation, engine))
-        self._say("prepared")
+        self._send("prepared")
 
     def _run(self, order: dict[str, Any]) -> None:
         try:
             try:
                 failed = self._failure(lambda: self._shot(order))
             finally:
-                self._unwanted.forget(order["job"])
+                self._cancelled.forget(order["job"])
         except JobCancelled:
-            self._say("cancelled")
+            self._send("cancelled")
         else:
             if failed:
                 files = failed.files if isinstance(failed, DamagedFile) else ()
-                self._say(
+                self._send(
                     "failed", code=failed.code, text=failed.text, hint=failed.hint, files=files
                 )
             else:
-                self._say("done")
+                self._send("done")
 
     def _failure(self, work: Callable[[], object]) -> VoidbridgeError | None:
         """Runs `work` and returns its error. A lost device ends this process. Raises `JobCancelled`."""
@@ -203,7 +203,7 @@ class Worker:
     def _give_up(self, error: DeviceFailed) -> None:
         """Ends this process, so that a new one takes its place."""
         log.error("%s; this process ends", error.text)
-        self._say("unusable", text=error.text)
+        self._send("unusable", text=error.text)
         os._exit(EXIT_UNUSABLE)  # cleanup on the device would hang or fail as well
 
     def _shot(self, order: dict[str, Any]) -> None:
@@ -211,7 +211,7 @@ class Worker:
         from voidbridge_backend.render.decode_limits import DecodeLimits
 
         job = order["job"]
-        cancelled_future = self._unwanted.of(job)
+        cancelled_future = self._cancelled.of(job)
         request = decode_request(Path(order["request"]).read_bytes())
         objects = Path(order["objects"])
         rendered = render_job.RenderJob(
@@ -223,13 +223,13 @@ class Worker:
             allowance=DecodeLimits(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
             cancelled_future=cancelled_future,
         )
-        progress = JobProgress(self._say, cancelled_future)
+        progress = JobProgress(self._send, cancelled_future)
         try:
             renderer(request.operation)(
                 rendered,
                 self._engine(request.operation, request.settings.engine),
                 progress,
-                lambda result: self._say(
+                lambda result: self._send(
                     "result", frame=result.frame, sha256=result.sha256, size=result.size
                 ),
             )
@@ -259,7 +259,7 @@ class Worker:
         from voidbridge_backend.engines import registry
 
         if (operation, name) not in self._engines:
-            self._say("progress", stage="loading the engine", step=0, of=0, seconds_left=-1.0)
+            self._send("progress", stage="loading the engine", step=0, of=0, seconds_left=-1.0)
             began = time.monotonic()
             self._engines[operation, name] = registry.make(
                 operation,
@@ -302,11 +302,11 @@ def main() -> None:
     os.dup2(2, 1)
     lock = threading.Lock()
 
-    def say(event: str, **what: Any) -> None:
+    def send(event: str, **what: Any) -> None:
         with lock:
             ours.write(json.dumps({"event": event, **what}).encode() + b"\n")
 
-    worker = Worker(say)
+    worker = Worker(send)
     threading.Thread(target=worker.receive, args=(sys.stdin.buffer,), daemon=True).start()
     worker.execute()
 

@@ -51,9 +51,11 @@ class Workers:
         while not heard or heard[-1]["event"] != event:
             news = self.news.get(timeout=SECONDS)
             if isinstance(news, WorkerEvent):
-                self.supervisor.received(news.device, news.what, self.now)
+                self.supervisor.received(news.device, news.fields, self.now)
             heard.append(
-                {"event": "died", "code": news.code} if isinstance(news, WorkerExit) else news.what
+                {"event": "died", "code": news.code}
+                if isinstance(news, WorkerExit)
+                else news.fields
             )
             assert heard[-1]["event"] == event or heard[-1]["event"] not in ENDS, heard[-1]
         return heard

@@ -26,7 +26,7 @@ from cleanplate_shots import (
 from voidbridge_backend import parallel
 from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
-from voidbridge_backend.engines.cleanplate.geometry import Box
+from voidbridge_backend.engines.cleanplate.geometry import FrameBox
 from voidbridge_backend.engines.cleanplate.sources import Sources
 from voidbridge_backend.engines.cleanplate.tone import Tone
 from voidbridge_backend.quality.reference import encode
@@ -275,12 +275,12 @@ def test_no_more_pieces_are_held_than_were_agreed() -> None:
             return super().plate(frame)
 
     shot = Counted(5, still, across)
-    box = Box(10, 10, 60, 60)
+    box = FrameBox(10, 10, 60, 60)
     held = Sources(shot, Tone(), 2)
     for frame in (1001, 1002, 1001, 1003, 1001):
         assert held.get(frame, box).frame == frame
     assert shot.asked == 3
     held.get(1002, box)
     assert shot.asked == 4
-    assert held.get(1002, Box(0, 0, 60, 60)).box == Box(0, 0, 60, 60)
+    assert held.get(1002, FrameBox(0, 0, 60, 60)).box == FrameBox(0, 0, 60, 60)
     assert shot.asked == 5

@@ -11,7 +11,7 @@ import pytest
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.cleanplate.camera import Camera
-from voidbridge_backend.engines.cleanplate.geometry import Box
+from voidbridge_backend.engines.cleanplate.geometry import FrameBox
 from voidbridge_backend.engines.cleanplate.tone import Tone
 from voidbridge_backend.engines.cleanplate.transient_removal import LOOK_PIXELS, TransientRemoval
 from voidbridge_backend.parallel import Pool
@@ -33,8 +33,8 @@ class Square:
         self.ground = cv2.GaussianBlur(rough, (0, 0), self.height / 60) + np.float32(0.1)
 
     @property
-    def passing(self) -> Box:
-        return Box(self.width // 8, self.height // 4, self.width // 4, self.height * 3 // 4)
+    def passing(self) -> FrameBox:
+        return FrameBox(self.width // 8, self.height // 4, self.width // 4, self.height * 3 // 4)
 
     def plate(self, frame: int) -> Pixels:
         light = self.ground.copy()
@@ -55,7 +55,7 @@ class Square:
 def lasting(clip: Square) -> Pixels:
     tone = Tone()
     camera = Camera(clip.height, clip.width)
-    whole = Box(0, 0, clip.width, clip.height)
+    whole = FrameBox(0, 0, clip.width, clip.height)
     light, hidden = clip.plate(PASSER), clip.quadmask(PASSER) != 255
     for frame in clip.frames:
         small = cv2.resize(clip.plate(frame), camera.size, interpolation=cv2.INTER_AREA)

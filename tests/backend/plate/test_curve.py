@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.curve import (
     KNEE_LIGHT,
-    Exposure,
     Grade,
     ModelSpace,
+    ShotExposure,
     decoded,
     encoded,
 )
@@ -86,8 +86,8 @@ def test_whatever_a_model_answers_is_finite_light(code: float, peak: float) -> N
     assert (light * code >= 0).all()
 
 
-def exposure(*frames: NDArray[np.float32]) -> Exposure:
-    seen = Exposure()
+def exposure(*frames: NDArray[np.float32]) -> ShotExposure:
+    seen = ShotExposure()
     for frame in frames:
         seen.add(frame)
     return seen

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader, writer
-from voidbridge_backend.exr.chunks import Chunk, chunks_of, file_of
+from voidbridge_backend.exr.chunks import ExrChunk, chunks_of, file_of
 from voidbridge_backend.exr.header import Attribute, Header, parse_header
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
@@ -289,7 +289,7 @@ def test_words_of_another_type_are_refused(make_exr: MakeExr, rgb_words: Words) 
         writer.encode(frame, {"R": frame.channels["R"].astype(np.float32)})
 
 
-def chunk_list(data: bytes) -> tuple[Header, list[Chunk]]:
+def chunk_list(data: bytes) -> tuple[Header, list[ExrChunk]]:
     header = parse_header(data)
     return header, chunks_of(data, header, 0, "test")
 

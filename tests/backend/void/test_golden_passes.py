@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 from voidbridge_backend.engines.void import networks, pipeline
 from voidbridge_backend.engines.void.conditioning import Levels, mask_levels
 from voidbridge_backend.engines.void.denoiser import Conditions, Denoiser, Text
-from voidbridge_backend.engines.void.prompts import Prompts, Tokenizer
+from voidbridge_backend.engines.void.prompts import PromptEmbeddings, Tokenizer
 from voidbridge_backend.engines.void.timeline import mirrored, padded
 
 ATOL = 5e-5
@@ -234,7 +234,7 @@ def text(case: Case) -> Text:
         meta.get("negative_prompt_text", meta["call_kwargs_from_reference"]["negative_prompt"])
     )
     words = Tokenizer(case.models)
-    found = Prompts(case.models, case.dtype).embeddings([prompt, negative], "cpu")
+    found = PromptEmbeddings(case.models, case.dtype).embeddings([prompt, negative], "cpu")
     for name, said, embedding in zip(
         ("prompt", "negative_prompt"), (prompt, negative), found, strict=True
     ):

@@ -14,7 +14,7 @@ from voidbridge_backend.engines.void.timeline import (
     latents_of,
     mirrored,
     padded,
-    stretch,
+    padded_range,
     windows,
 )
 from voidbridge_protocol.errors import EngineFailed
@@ -98,6 +98,6 @@ def test_a_stretch_holds_the_hole_and_is_padded_as_little_as_the_clip_allows(
 ) -> None:
     first = data.draw(st.integers(0, frames - 1))
     stop = data.draw(st.integers(first + 1, frames))
-    begin, end = stretch((first, stop), frames, window)
+    begin, end = padded_range((first, stop), frames, window)
     assert 0 <= begin <= first < stop <= end <= frames
     assert end - begin == min(padded(stop - first, window), frames)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from voidbridge_backend.engines.void.prompts import END, PAD, TOKENS, Prompts, Tokenizer
+from voidbridge_backend.engines.void.prompts import END, PAD, TOKENS, PromptEmbeddings, Tokenizer
 from voidbridge_backend.engines.void.weights import BASE
 from voidbridge_protocol.errors import ModelMissing
 
@@ -33,8 +33,8 @@ def test_an_embedding_is_kept_on_disk_and_the_encoder_is_not_read_again(
 ) -> None:
     models = Path(shutil.copytree(tiny, tmp_path / "models"))
     cache = tmp_path / "cache"
-    first = Prompts(models, torch.float32, cache).embeddings(["a table", ""], "cpu")
-    again = Prompts(models, torch.float32, cache)
+    first = PromptEmbeddings(models, torch.float32, cache).embeddings(["a table", ""], "cpu")
+    again = PromptEmbeddings(models, torch.float32, cache)
     encoder = models / BASE / "text_encoder" / "config.json"
     encoder.unlink()
     assert all(
@@ -48,28 +48,30 @@ def test_an_embedding_is_kept_on_disk_and_the_encoder_is_not_read_again(
 def test_another_type_or_another_encoder_is_another_embedding(tiny: Path, tmp_path: Path) -> None:
     models = Path(shutil.copytree(tiny, tmp_path / "models"))
     cache = tmp_path / "cache"
-    Prompts(models, torch.float32, cache).embeddings(["a table"], "cpu")
-    Prompts(models, torch.bfloat16, cache).embeddings(["a table"], "cpu")
+    PromptEmbeddings(models, torch.float32, cache).embeddings(["a table"], "cpu")
+    PromptEmbeddings(models, torch.bfloat16, cache).embeddings(["a table"], "cpu")
     assert len(list(cache.glob("*.safetensors"))) == 2
     shards = models / BASE / "text_encoder" / "model.safetensors"
     shards.write_bytes((models / BASE / "vae" / "diffusion_pytorch_model.safetensors").read_bytes())
     with pytest.raises(ModelMissing, match="does not fit"):
-        Prompts(models, torch.float32, cache).embeddings(["a table"], "cpu")
+        PromptEmbeddings(models, torch.float32, cache).embeddings(["a table"], "cpu")
 
 
 def test_a_damaged_entry_is_computed_again(tiny: Path, tmp_path: Path) -> None:
-    first = Prompts(tiny, torch.float32, tmp_path).embeddings(["a table"], "cpu")[0]
+    first = PromptEmbeddings(tiny, torch.float32, tmp_path).embeddings(["a table"], "cpu")[0]
     (entry,) = tmp_path.glob("*.safetensors")
     entry.write_bytes(entry.read_bytes()[:100])
     assert torch.equal(
-        Prompts(tiny, torch.float32, tmp_path).embeddings(["a table"], "cpu")[0], first
+        PromptEmbeddings(tiny, torch.float32, tmp_path).embeddings(["a table"], "cpu")[0], first
     )
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tiny: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    found = Prompts(tiny, torch.float32, blocked / "cache").embeddings(["a table"], "cpu")[0]
+    found = PromptEmbeddings(tiny, torch.float32, blocked / "cache").embeddings(["a table"], "cpu")[
+        0
+    ]
     assert found.shape == (1, TOKENS, 16)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from voidbridge_backend.engines.void import networks
 from voidbridge_backend.engines.void.timeline import latents_of
-from voidbridge_backend.engines.void.vae import Tiles, Vae, decode_chunks, encode_chunks
+from voidbridge_backend.engines.void.vae import Vae, VaeTiles, decode_chunks, encode_chunks
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def pixels(frames: int, height: int = 32, width: int = 32) -> Tensor:
     )
 
 
-def encoded(vae: Vae, video: Tensor, tiles: Tiles | None = None) -> Tensor:
+def encoded(vae: Vae, video: Tensor, tiles: VaeTiles | None = None) -> Tensor:
     return torch.cat(list(vae.encode(lambda span: video[:, :, span], video.shape[2], tiles)), dim=2)
 
 
@@ -61,15 +61,17 @@ def test_decoding_again_is_the_same(vae: Vae) -> None:
 def test_one_tile_over_everything_changes_nothing(vae: Vae) -> None:
     video = pixels(13)
     whole = encoded(vae, video)
-    assert torch.allclose(encoded(vae, video, Tiles(8, 8, 2)), whole, atol=1e-6)
-    decoded, tiled = (torch.cat(list(vae.decode(whole, t)), dim=2) for t in (None, Tiles(8, 8, 2)))
+    assert torch.allclose(encoded(vae, video, VaeTiles(8, 8, 2)), whole, atol=1e-6)
+    decoded, tiled = (
+        torch.cat(list(vae.decode(whole, t)), dim=2) for t in (None, VaeTiles(8, 8, 2))
+    )
     assert torch.allclose(decoded, tiled, atol=1e-6)
 
 
 def test_tiles_come_close_to_the_whole(vae: Vae) -> None:
     video = pixels(5, 64, 96)
     whole = encoded(vae, video)
-    tiles = Tiles(6, 8, 3)
+    tiles = VaeTiles(6, 8, 3)
     tiled = encoded(vae, video, tiles)
     assert tiled.shape == whole.shape
     assert (tiled - whole).square().mean().sqrt() < 0.5 * whole.std()

@@ -217,8 +217,8 @@ def orders() -> None:
     from voidbridge_backend.daemon.workers.pool import WorkerPool
     from voidbridge_backend.daemon.workers.supervisor import Supervisor
 
-    around(Supervisor, "_tell", lambda self, device, what: f"order {what['do']}")
-    around(WorkerPool, "_heed", lambda self, device, job, what: f"heed {what['event']}")
+    around(Supervisor, "_send", lambda self, device, what: f"order {what['do']}")
+    around(WorkerPool, "_handle", lambda self, device, job, what: f"heed {what['event']}")
 
 
 def pipe() -> None:

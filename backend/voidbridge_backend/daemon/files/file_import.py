@@ -66,12 +66,12 @@ class FileImport:
         spool: Spool,
         disk: IoThreads,
         epoch: str,
-        tell: Callable[[Callable[[], None]], None],
+        notify: Callable[[Callable[[], None]], None],
     ) -> None:
         self.prefixes = shares.prefixes
         self._shares, self._spool, self._disk = shares, spool, disk
         self._epoch = epoch
-        self._tell = tell
+        self._notify = notify
         self._waiting: list[_Running] = []
         self._busy: set[_Running] = set()
         """Files that the threads work on, even if they are over."""
@@ -146,7 +146,7 @@ class FileImport:
     def _work(self) -> None:
         while True:
             going = self._orders.get()
-            self._tell(partial(self._back, going, self._copied(going)))
+            self._notify(partial(self._back, going, self._copied(going)))
 
     def _copied(self, going: _Running) -> Message | None:
         """Returns the spool's answer for the file; None if there is no such file here."""

@@ -26,9 +26,9 @@ IDLE_S = 3.0
 class IoThreads:
     """Owns all of these threads."""
 
-    def __init__(self, spool: Spool, tell: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, spool: Spool, notify: Callable[[Callable[[], None]], None]) -> None:
         self._spool = spool
-        self._tell = tell
+        self._notify = notify
         self._writing = ThreadPoolExecutor(1, "writes")
         self._settling = ThreadPoolExecutor(1, "settles")
         self._reading = ThreadPoolExecutor(1, "reads")
@@ -95,13 +95,13 @@ class IoThreads:
 
     def _survey(self, then: Callable[[Survey], None]) -> None:
         found = self._spool.survey()
-        self._tell(lambda: then(found))
+        self._notify(lambda: then(found))
 
     def _empty_trash(self, then: Callable[[], None]) -> None:
         try:
             self._spool.empty_trash()
         finally:
-            self._tell(then)
+            self._notify(then)
 
     def _take(
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
@@ -109,26 +109,26 @@ class IoThreads:
         file = UserFile(user, put.sha256)
         try:
             if self._spool.receive(file, put.size, put.offset, payload):
-                self._settling.submit(self._settle, file, then)
+                self._settling.submit(self._finalize, file, then)
                 return
         except VoidbridgeError as error:
             self._answer(put.sha256, error, then)
         else:
-            self._tell(lambda: then(None))
+            self._notify(lambda: then(None))
 
-    def _settle(self, file: UserFile, then: Callable[[Message | None], None]) -> None:
+    def _finalize(self, file: UserFile, then: Callable[[Message | None], None]) -> None:
         try:
             self._spool.finalize(file)
         except VoidbridgeError as error:
             self._answer(file.sha256, error, then)
         else:
-            self._tell(lambda: then(Got(file.sha256)))
+            self._notify(lambda: then(Got(file.sha256)))
 
     def _answer(
         self, sha256: str, error: VoidbridgeError, then: Callable[[Message | None], None]
     ) -> None:
         offset = error.have if isinstance(error, OffsetGap) else 0
-        self._tell(lambda: then(Nack(sha256, offset, error.code, error.text)))
+        self._notify(lambda: then(Nack(sha256, offset, error.code, error.text)))
 
     def _give(
         self,
@@ -145,4 +145,4 @@ class IoThreads:
             reply = Chunk(get.job, get.frame, get.offset)
         except DamagedFile as error:
             reply = Nack(result.sha256, 0, error.code, error.text)
-        self._tell(lambda: then(reply, piece))
+        self._notify(lambda: then(reply, piece))

@@ -258,9 +258,9 @@ class Spool:
         part = self._parts[file] = _Part(fd, digest, length)
         return part
 
-    def _dropped(self, file: UserFile, what: str) -> TransferFailed:
+    def _dropped(self, file: UserFile, reason: str) -> TransferFailed:
         self.part_path(file).unlink(missing_ok=True)
-        return TransferFailed(f"{file.sha256[:12]}: {what}")
+        return TransferFailed(f"{file.sha256[:12]}: {reason}")
 
 
 def _entries(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:

@@ -38,7 +38,7 @@ class Uploads:
     limits: Limits
     pace: RateLimit
     file_import: FileImport
-    say: Callable[[Session, Message], None]
+    send: Callable[[Session, Message], None]
     """Sends a message on a client's bulk socket."""
 
     def put(self, session: Session, put: Put, payload: Frame) -> None:
@@ -52,11 +52,11 @@ class Uploads:
         self._check_size(session, file, put.size)
         if file not in session.offered and not self.job_service.is_wanted(file):
             # Its job was cancelled a moment ago; a file without a job must not fill the disk.
-            self.say(session, Credit(length))
+            self.send(session, Credit(length))
             return
         if full := self.cleanup.full:  # the remaining space is for running jobs
-            self.say(session, Credit(length))
-            self.say(session, Nack(put.sha256, put.offset, full.code, full.text))
+            self.send(session, Credit(length))
+            self.send(session, Nack(put.sha256, put.offset, full.code, full.text))
             return
         session.spent += length
         session.receiving.add(file)
@@ -103,7 +103,7 @@ class Uploads:
 
         def answer() -> None:
             session.handed -= 1
-            self.say(session, reply)
+            self.send(session, reply)
 
         self.pace.after(file.user, copied, time.monotonic(), answer)
 
@@ -114,8 +114,8 @@ class Uploads:
 
         def answer() -> None:
             session.spent -= length
-            self.say(session, Credit(length))
+            self.send(session, Credit(length))
             if reply:
-                self.say(session, reply)
+                self.send(session, reply)
 
         self.pace.after(file.user, length, time.monotonic(), answer)

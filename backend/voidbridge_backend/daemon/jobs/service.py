@@ -62,7 +62,7 @@ NOT_WRITTEN = "the job table cannot be written: the daemon's disk is full"
 
 
 @dataclass(frozen=True)
-class Submission:
+class SubmitResult:
     """The result of `JobService.submit`."""
 
     job: str
@@ -153,7 +153,7 @@ class JobService:
         priority: int,
         force: bool,
         prepared: Prepared | None = None,
-    ) -> Submission:
+    ) -> SubmitResult:
         """The job of this request: a new one, one that goes on, or a done one. Raises `RequestError`.
 
         `prepared` is what was worked out about the request before, on another thread.
@@ -178,7 +178,7 @@ class JobService:
         need, partial = (
             self._wanted.of_job(job, prepared.files, prepared.partial) if is_waiting else ([], [])
         )
-        return Submission(job, row.state, need, partial)
+        return SubmitResult(job, row.state, need, partial)
 
     def _check_engine(self, operation: str, engine: str) -> None:
         if (operation, engine) not in self.engines:
@@ -276,15 +276,15 @@ class JobService:
                 self.warned(job.id, f"attempt {job.attempts} was interrupted: {cause.text}")
         self._execute(self.scheduler.device_lost(device), cause)
 
-    def set_blocked(self, what: str, why: VoidbridgeError | None) -> None:
+    def set_blocked(self, cause: str, why: VoidbridgeError | None) -> None:
         """Blocks starts with the reason `why`, which queued jobs show; None removes this block."""
-        before = self._obstacles.get(what)
+        before = self._obstacles.get(cause)
         if (before and before.text) == (why and why.text):
             return
-        self._obstacles.pop(what, None)
+        self._obstacles.pop(cause, None)
         if why:
             log.warning("no jobs are started: %s", why.text, extra={"code": why.code})
-            self._obstacles[what] = why
+            self._obstacles[cause] = why
             self.scheduler.hold()
         elif not self._obstacles:
             log.info("jobs are started again")

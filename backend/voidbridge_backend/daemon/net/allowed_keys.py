@@ -55,14 +55,14 @@ class AllowList:
 
     def identity(self, key: str) -> Identity | None:
         """Returns the user of this key; None for one that is not, or no longer, on the list."""
-        self._look()
+        self._refresh()
         return self._identities.get(key)
 
     def __len__(self) -> int:
-        self._look()
+        self._refresh()
         return len(self._identities)
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         try:
             status = self._path.stat()
             seen: tuple[int, ...] = (
@@ -147,18 +147,19 @@ def allow(path: Path, identity: Identity) -> None:
     _write(path, [*_lines(path), str(identity)])
 
 
-def revoke(path: Path, who: str) -> list[Identity]:
+def revoke(path: Path, user_or_key: str) -> list[Identity]:
     """Removes a key, or all keys of a user, and returns them. Raises `BadKey` if there is none."""
     gone, kept = [], []
     for line in _lines(path):
         entry = _entry(line)
-        if entry and who in (entry.key, entry.user):
+        if entry and user_or_key in (entry.key, entry.user):
             gone.append(entry)
         else:
             kept.append(line)
     if not gone:
         raise BadKey(
-            f"no key of {who[:80]!r} is allowed", "`voidbridge keys list` shows all allowed keys."
+            f"no key of {user_or_key[:80]!r} is allowed",
+            "`voidbridge keys list` shows all allowed keys.",
         )
     _write(path, kept)
     return gone

@@ -37,7 +37,7 @@ class Connection:
     mark: int
     """Distinguishes it from a later connection at the same place."""
     address: str
-    heard: float
+    last_heard: float
     """Time of its start, or of the last client message on it."""
     known: bool = False
 
@@ -71,7 +71,7 @@ class Connections:
     def authenticated(self, place: Descriptor, now: float) -> None:
         """Notes a message of an authenticated client."""
         if connection := self._all.get(place):
-            connection.heard = now
+            connection.last_heard = now
             if not connection.known:
                 connection.known = True
                 self._no_stranger(connection)
@@ -79,7 +79,7 @@ class Connections:
     def restart_deadlines(self, now: float) -> None:
         """Restarts all deadlines after a time without polling, when silence proves nothing."""
         for connection in self._all.values():
-            connection.heard = now
+            connection.last_heard = now
 
     def closed(self, place: Descriptor) -> None:
         """Notes a closed connection. Calling it again is harmless."""
@@ -91,7 +91,7 @@ class Connections:
         late = [
             connection.place
             for connection in self._all.values()
-            if now - connection.heard > (SILENT_S if connection.known else HELLO_S)
+            if now - connection.last_heard > (SILENT_S if connection.known else HELLO_S)
         ]
         return [self._leave(place) for place in late]
 

@@ -19,12 +19,12 @@ class LogLimit:
         self._since = 0.0
         self._asked: Counter[str] = Counter()
 
-    def allows(self, who: str) -> bool:
+    def allows(self, peer: str) -> bool:
         """Returns True if a line about this peer may be written."""
-        if who not in self._asked and len(self._asked) >= PEERS:
-            who = OTHERS
-        self._asked[who] += 1
-        return self._asked[who] <= LINES
+        if peer not in self._asked and len(self._asked) >= PEERS:
+            peer = OTHERS
+        self._asked[peer] += 1
+        return self._asked[peer] <= LINES
 
     def suppressed(self, now: float) -> list[tuple[str, int]]:
         """Returns, once a minute, the number of suppressed lines of each peer that had more. Call it often."""

@@ -29,12 +29,12 @@ class Notifications:
         router: Router,
         job_service: JobService,
         sessions: Sessions,
-        say: Callable[[PeerId, Message], None],
+        send: Callable[[PeerId, Message], None],
     ) -> None:
         self._router = router
         self._job_service = job_service
         self._sessions = sessions
-        self._say = say
+        self._send = send
         self._told: dict[str, float] = {}
         self._lists: deque[Session] = deque()
         self.is_behind = False
@@ -55,7 +55,7 @@ class Notifications:
         results = self._job_service.take_results()
         for job, result in results:
             for session in self._sessions.watching(job):
-                self._say(session.control, Ready(job, (result,)))
+                self._send(session.control, Ready(job, (result,)))
         if self._job_service.has_changes:
             self._spread_statuses(now)
 
@@ -105,7 +105,7 @@ class Notifications:
                 continue
             self._told[job] = now
             for session in watched[job]:
-                self._say(session.control, status)
+                self._send(session.control, status)
             if status.state.is_final:
                 self._told.pop(job, None)
 

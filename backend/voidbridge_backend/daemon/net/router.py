@@ -153,17 +153,17 @@ class Router:
                 try:
                     identity = self._identity(route)
                     peer = f"{identity.user}@{peer}" if identity.user else peer
-                    said = decode([frame.buffer for frame in frames])
+                    received = decode([frame.buffer for frame in frames])
                     place = Descriptor(bulk, int(route.get(zmq.SRCFD)))
-                    yield Received(line, peer, place, identity, *said)
+                    yield Received(line, peer, place, identity, *received)
                 except VoidbridgeError as error:
                     yield Malformed(line, peer, error)
 
-    def mark_authenticated(self, heard: Received) -> None:
+    def mark_authenticated(self, received: Received) -> None:
         """Marks the connection of a valid message as authenticated."""
-        self._connections.authenticated(heard.place, time.monotonic())
-        if heard.line in self._users:
-            self._places[heard.line] = heard.place
+        self._connections.authenticated(received.place, time.monotonic())
+        if received.line in self._users:
+            self._places[received.line] = received.place
 
     def refusal(self, line: PeerId, peer: str, error: VoidbridgeError) -> Refused:
         """Returns the answer to an error. A peer with too many malformed messages is ignored from then on."""

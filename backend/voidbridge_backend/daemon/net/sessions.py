@@ -30,7 +30,7 @@ class Session:
     """Owner of its jobs."""
     identity: Identity
     control: PeerId
-    heard: float
+    last_heard: float
     """Time of its last message, in seconds of a monotonic clock."""
     bulk: PeerId | None = None
     spent: int = 0
@@ -111,7 +111,7 @@ class Sessions:
         session = self._named.get(self._lines.get(line, ""))
         if session is None or session.identity != identity:
             raise UnknownSession("the daemon does not know this connection")
-        session.heard = now
+        session.last_heard = now
         return session
 
     def expired(self, since: float, may_stay: Callable[[Identity], bool]) -> list[PeerId]:
@@ -119,7 +119,7 @@ class Sessions:
         return [
             session.control
             for session in self._named.values()
-            if session.heard < since or not may_stay(session.identity)
+            if session.last_heard < since or not may_stay(session.identity)
         ]
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ STALLED_S = 60.0
 """A connection that takes nothing for so long is closed: what waits for it holds room that others could use."""
 
 
-class Tracker(Protocol):
+class UnsentTracker(Protocol):
     """Knows whether libzmq has let go of a message, as `zmq.MessageTracker` does."""
 
     @property
@@ -25,7 +25,7 @@ class Tracker(Protocol):
 
 class _Message(NamedTuple):
     size: int
-    tracker: Tracker
+    tracker: UnsentTracker
 
 
 class _Queue:
@@ -45,7 +45,7 @@ class UnsentBytes:
         self._queues: dict[Hashable, _Queue] = {}
         self._users: Counter[str] = Counter()
 
-    def add(self, line: Hashable, user: str, size: int, tracker: Tracker, now: float) -> None:
+    def add(self, line: Hashable, user: str, size: int, tracker: UnsentTracker, now: float) -> None:
         """`size` bytes are on their way to `line`, a connection of `user`."""
         queue = self._queues.setdefault(line, _Queue(user, now))
         queue.messages.append(_Message(size, tracker))

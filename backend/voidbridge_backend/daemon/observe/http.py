@@ -126,24 +126,24 @@ class _Handler(BaseHTTPRequestHandler):
         monitor = self.server.monitor
         host = self.headers.get("Host", "127.0.0.1").rsplit(":", 1)[0]
         if host not in HOSTS:
-            self._say(403, {"error": "this port serves the local machine only"})
+            self._respond(403, {"error": "this port serves the local machine only"})
         elif self.path == "/health/live":
-            self._say(200 if monitor.alive else 503, {"alive": monitor.alive})
+            self._respond(200 if monitor.alive else 503, {"alive": monitor.alive})
         elif self.path == "/health/ready":
             self._ready(monitor)
         elif self.path == "/metrics":
             self._send(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
         else:
-            self._say(404, {"error": "there are /health/live, /health/ready and /metrics"})
+            self._respond(404, {"error": "there are /health/live, /health/ready and /metrics"})
 
     def _ready(self, monitor: HttpServer) -> None:
         if not monitor.alive or monitor.latest is None:
-            self._say(503, {"ready": False, "text": "the daemon does not answer"})
+            self._respond(503, {"ready": False, "text": "the daemon does not answer"})
         else:
             health = monitor.latest.health
-            self._say(200 if health.ready else 503, asdict(health))
+            self._respond(200 if health.ready else 503, asdict(health))
 
-    def _say(self, code: int, what: dict[str, Any]) -> None:
+    def _respond(self, code: int, what: dict[str, Any]) -> None:
         self._send(code, json.dumps(what).encode() + b"\n", "application/json")
 
     def _send(self, code: int, body: bytes, kind: str) -> None:
@@ -208,9 +208,9 @@ def _devices(metrics: Metrics) -> Iterator[Any]:
     yield silence
 
 
-def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"voidbridge_{name}", what, value=value)
+def _gauge(name: str, description: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"voidbridge_{name}", description, value=value)
 
 
-def _counter(name: str, what: str, value: float) -> CounterMetricFamily:
-    return CounterMetricFamily(f"voidbridge_{name}", what, value=value)
+def _counter(name: str, description: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(f"voidbridge_{name}", description, value=value)

@@ -33,14 +33,14 @@ class WorkerPool:
         patience: Timeouts,
         job_service: JobService,
         spool: Spool,
-        tell: Callable[[Callable[[], None]], None],
+        notify: Callable[[Callable[[], None]], None],
     ) -> None:
         self._job_service = job_service
         self._spool = spool
         self._job_on: dict[str, str] = {}
         self._asked_at: float | None = None
         self._supervisor = Supervisor(
-            devices, setup, lambda event: tell(lambda: self._heard(event)), patience
+            devices, setup, lambda event: notify(lambda: self._receive(event)), patience
         )
 
     @property
@@ -123,11 +123,11 @@ class WorkerPool:
         }
         self._supervisor.run(device, job, order, time.monotonic())
 
-    def _heard(self, event: WorkerEvent | WorkerExit) -> None:
+    def _receive(self, event: WorkerEvent | WorkerExit) -> None:
         device, now = event.device, time.monotonic()
         if isinstance(event, WorkerEvent):
-            self._supervisor.received(device, event.what, now)
-            self._heed(device, self._job_on.get(device, ""), event.what)
+            self._supervisor.received(device, event.fields, now)
+            self._handle(device, self._job_on.get(device, ""), event.fields)
             return
         job = self._job_on.pop(device, "")
         cause = self._supervisor.exited(device, event.code, now)
@@ -135,32 +135,32 @@ class WorkerPool:
         if self._asked_at is None:
             self._job_service.device_lost(device, cause)
 
-    def _heed(self, device: str, job: str, what: Mapping[str, Any]) -> None:
-        match what:
+    def _handle(self, device: str, job: str, event: Mapping[str, Any]) -> None:
+        match event:
             case {"event": "ready"}:
                 log.info("worker ready", extra={"device": device})
                 self._job_service.device_ready(device)
             case {"event": "progress", "stage": str(stage)} if job:
                 self._job_service.progress(
-                    job, stage, what["step"], what["of"], what["seconds_left"]
+                    job, stage, event["step"], event["of"], event["seconds_left"]
                 )
             case {"event": "warning", "text": str(text)} if job:
                 self._job_service.warned(job, text)
             case {"event": "result"} if job:
-                result = ResultFile(what["frame"], what["sha256"], what["size"])
+                result = ResultFile(event["frame"], event["sha256"], event["size"])
                 self._job_service.finished_frame(job, result)
             case {"event": "done" | "failed" | "cancelled" as end} if job:
                 del self._job_on[device]
                 self._supervisor.release(device, time.monotonic())
-                self._ended(job, end, what)
+                self._ended(job, end, event)
 
-    def _ended(self, job: str, end: str, what: Mapping[str, Any]) -> None:
+    def _ended(self, job: str, end: str, event: Mapping[str, Any]) -> None:
         if end == "done":
             self._job_service.done(job)
         elif end == "cancelled":
             self._job_service.cancelled(job)
         else:
-            error = from_code(what["code"], what["text"], what["hint"])
+            error = from_code(event["code"], event["text"], event["hint"])
             log.warning("failed: %s", error.text, extra={"job": job, "code": error.code})
-            self._job_service.discard_inputs(job, what.get("files", ()))
+            self._job_service.discard_inputs(job, event.get("files", ()))
             self._job_service.failed(job, error)

@@ -35,7 +35,7 @@ class WorkerEvent:
     """An event of a worker; `what["event"]` names it."""
 
     device: str
-    what: dict[str, Any]
+    fields: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -118,21 +118,21 @@ class Supervisor:
             log.error("%s, killing the worker", worker.cause.text, extra={"device": device})
             worker.process.kill()
 
-    def received(self, device: str, what: Mapping[str, Any], now: float) -> None:
+    def received(self, device: str, event: Mapping[str, Any], now: float) -> None:
         """Call it for each `WorkerEvent`: these are the signs of life."""
         worker = self._workers.get(device)
         if worker is None:
             return
-        match what["event"]:
+        match event["event"]:
             case "ready":
                 worker.pulse.step(now, IDLE)
                 self._standing[device].is_ready()
             case "progress":
-                worker.pulse.step(now, what["stage"])
+                worker.pulse.step(now, event["stage"])
             case "prepared":
                 worker.pulse.step(now, "beginning" if worker.job else IDLE)
             case "unusable":
-                worker.cause = DeviceFailed(what["text"])
+                worker.cause = DeviceFailed(event["text"])
             case _:
                 worker.pulse.beat(now)
 
@@ -141,20 +141,20 @@ class Supervisor:
             worker.job = job
             if worker.pulse.stage == IDLE:  # otherwise it loads the engine, which takes time
                 worker.pulse.step(now, "beginning")
-            self._tell(device, {"do": "run", "job": job, **order})
+            self._send(device, {"do": "run", "job": job, **order})
 
     def prepare(self, device: str, operation: str, engine: str) -> None:
         """Lets the worker load this engine for an announced job. Once is enough."""
         worker = self._workers.get(device)
         if worker and (operation, engine) not in worker.prepared:
             worker.prepared.add((operation, engine))
-            self._tell(device, {"do": "prepare", "operation": operation, "engine": engine})
+            self._send(device, {"do": "prepare", "operation": operation, "engine": engine})
 
     def interrupt(self, device: str, job: str, now: float) -> None:
         """Asks the worker to stop its job, and kills it if it does not."""
         if worker := self._workers.get(device):
             worker.deadline = now + ASKED_TO_STOP_S
-            self._tell(device, {"do": "cancel", "job": job})
+            self._send(device, {"do": "cancel", "job": job})
 
     def release(self, device: str, now: float) -> None:
         """The worker ended its job by itself, so it is not killed."""
@@ -238,14 +238,14 @@ class Supervisor:
         threading.Thread(
             target=self._listen, args=(device, process), name=f"hears {device}", daemon=True
         ).start()
-        self._tell(device, {"do": "setup", "device": device, **self.setup})
+        self._send(device, {"do": "setup", "device": device, **self.setup})
 
-    def _tell(self, device: str, what: Mapping[str, Any]) -> None:
+    def _send(self, device: str, order: Mapping[str, Any]) -> None:
         worker = self._workers.get(device)
         if worker is None or worker.process.stdin is None:
             return  # it died a moment ago: `WorkerExit` follows
         try:
-            worker.process.stdin.write(json.dumps(what).encode() + b"\n")
+            worker.process.stdin.write(json.dumps(order).encode() + b"\n")
             worker.process.stdin.flush()
         except (BrokenPipeError, ValueError):
             log.info("worker is gone", extra={"device": device})
@@ -255,10 +255,10 @@ class Supervisor:
         with process.stdout as lines:
             for line in lines:
                 try:
-                    what = json.loads(line)
+                    event = json.loads(line)
                 except ValueError:
                     continue  # a partial line of a killed worker
-                self.notify(WorkerEvent(device, what))
+                self.notify(WorkerEvent(device, event))
         self.notify(WorkerExit(device, process.wait()))
 
 

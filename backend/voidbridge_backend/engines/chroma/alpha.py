@@ -40,28 +40,28 @@ TRUSTED = 0.05
 
 
 @dataclass(frozen=True)
-class Limits:
+class AlphaLimits:
     """What is decided before any color is looked at, by a hint: surely foreground, and surely not."""
 
     core: Mask
     garbage: Mask
 
 
-def limits_of(hint: Array | None, shape: tuple[int, int], core: int, garbage: int) -> Limits:
+def limits_of(hint: Array | None, shape: tuple[int, int], core: int, garbage: int) -> AlphaLimits:
     """A hint's core and garbage. The core is where the hint is above 0.9, shrunk by `core` pixels. The garbage is
     farther than `garbage` pixels from where it is above 0.05. Without a hint both are empty."""
     if hint is None:
-        return Limits(np.zeros(shape, bool), np.zeros(shape, bool))
+        return AlphaLimits(np.zeros(shape, bool), np.zeros(shape, bool))
     inside = cv2.distanceTransform((hint > 0.9).astype(np.uint8), cv2.DIST_L2, 5)
     outside = cv2.distanceTransform((hint <= 0.05).astype(np.uint8), cv2.DIST_L2, 5)
-    return Limits(inside > max(core, 0), outside > max(garbage, 1))
+    return AlphaLimits(inside > max(core, 0), outside > max(garbage, 1))
 
 
 def estimate(
     picture: Array,
     screen: Array,
     color: ScreenColor,
-    limits: Limits,
+    limits: AlphaLimits,
     on_step: Callable[[], None] = lambda: None,
 ) -> Array:
     """Alpha of a frame whose clean `screen` [height, width, 3] is known. `on_step` is called often."""

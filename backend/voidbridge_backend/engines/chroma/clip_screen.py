@@ -12,7 +12,7 @@ from voidbridge_backend.engines.key_base import KeyClip
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.key import KeySettings
 
-from .alpha import Limits, limits_of
+from .alpha import AlphaLimits, limits_of
 from .screen import (
     ScreenColor,
     SeenScreen,
@@ -39,7 +39,7 @@ class ClipScreen:
         self._seen: OrderedDict[int, SeenScreen] = OrderedDict()
         self.color = self._color()
 
-    def clean(self, frame: int, plate: Pixels, limits: Limits) -> Pixels:
+    def clean(self, frame: int, plate: Pixels, limits: AlphaLimits) -> Pixels:
         """[height, width, 3]: the artist's own clean screen, else the estimated one. Raises `NoScreen`."""
         given = self._clip.clean_screen(frame)
         if given is not None:
@@ -49,7 +49,7 @@ class ClipScreen:
         others = [self._of(other) for other in near]
         return clean_screen(own, others, *plate.shape[:2])
 
-    def limits(self, frame: int, shape: tuple[int, int]) -> Limits:
+    def limits(self, frame: int, shape: tuple[int, int]) -> AlphaLimits:
         """What the hint decides in this frame."""
         settings = self._settings
         return limits_of(self._clip.hint(frame), shape, settings.core, settings.garbage)
@@ -64,7 +64,7 @@ class ClipScreen:
         return given_color(_numbers(given))
 
     def _of(
-        self, frame: int, plate: Pixels | None = None, limits: Limits | None = None
+        self, frame: int, plate: Pixels | None = None, limits: AlphaLimits | None = None
     ) -> SeenScreen:
         if frame in self._seen:
             self._seen.move_to_end(frame)

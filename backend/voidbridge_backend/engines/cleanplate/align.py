@@ -14,7 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import camera
-from .geometry import SAME_PX, Box, Homography, Mask, apply, inverse, is_sane, moves, scaling, shift
+from .geometry import (
+    SAME_PX,
+    FrameBox,
+    Homography,
+    Mask,
+    apply,
+    inverse,
+    is_sane,
+    moves,
+    scaling,
+    shift,
+)
 from .sources import Source
 from .tone import Floats, Tone
 
@@ -46,7 +57,7 @@ AFFINE_BETTER = 0.7
 class Surrounding:
     """A target's pixels in the box around its hole: light, its reduced view, and samples next to the hole."""
 
-    box: Box
+    box: FrameBox
     light: Floats
     near: Floats
     """[height, width]: how far it is to the hole in pixels, 0 in it."""
@@ -82,11 +93,11 @@ class WarpedSource:
     """Median difference of encoded luma on the samples; infinite where there was nothing to compare."""
     stray: float = 0.0
     """0 to 1: the mean difference of the samples, each cut off at STRAY; 1 where none follows the motion."""
-    where: tuple[Box, Mask] | None = None
+    where: tuple[FrameBox, Mask] | None = None
     """The pixels of a box of the target that it is to be asked for; None: all."""
 
 
-def surrounding(box: Box, light: Floats, hole: Mask, reach: int, tone: Tone) -> Surrounding:
+def surrounding(box: FrameBox, light: Floats, hole: Mask, reach: int, tone: Tone) -> Surrounding:
     """`light` and `hole` are of `box`; samples are taken up to `reach` pixels from the hole."""
     size = _aligning_size(box)
     reduce = scaling(size[0] / box.width, size[1] / box.height)
@@ -99,7 +110,7 @@ def surrounding(box: Box, light: Floats, hole: Mask, reach: int, tone: Tone) -> 
     return Surrounding(box, light, near, seen, reduce, at)
 
 
-def _aligning_size(box: Box) -> tuple[int, int]:
+def _aligning_size(box: FrameBox) -> tuple[int, int]:
     factor = min(1.0, (ALIGN_PIXELS / (box.width * box.height)) ** 0.5)
     return max(round(box.width * factor), 1), max(round(box.height * factor), 1)
 
@@ -149,7 +160,7 @@ def _refined(target: Surrounding, source: Source, motion: Homography) -> Homogra
 
 
 def warp_grey(
-    picture: NDArray[np.uint8], homography: Homography, box: Box, flags: int, border: int
+    picture: NDArray[np.uint8], homography: Homography, box: FrameBox, flags: int, border: int
 ) -> NDArray[np.uint8]:
     """Like `geometry.warp`, for 8 bit pictures; beyond a constant border lies 0."""
     to_source = inverse(homography) @ shift(box.left, box.top)

@@ -12,7 +12,7 @@ import numpy as np
 
 from voidbridge_backend.engines.base import Clip, JobContext, Pixels, Quadmask
 
-from .geometry import Box, Mask, around, union
+from .geometry import FrameBox, Mask, around, union
 
 SPREAD = 5
 """Frames that are looked at first: most shots have no bars in the first of them, and no more is read."""
@@ -25,7 +25,7 @@ class Inner:
     """The part of a clip inside `box`, as a clip of its own."""
 
     clip: Clip
-    box: Box
+    box: FrameBox
 
     @property
     def frames(self) -> Sequence[int]:
@@ -67,7 +67,7 @@ class _Lit:
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
-        self._boxes: list[Box] = []
+        self._boxes: list[FrameBox] = []
         self._rows = np.zeros(clip.height, bool)
         self._columns = np.zeros(clip.width, bool)
 
@@ -83,15 +83,15 @@ class _Lit:
         """Whether there is light on all four edges: no bar is left to be found."""
         if not self._boxes:
             return False
-        return union(self._boxes) == Box(0, 0, self._clip.width, self._clip.height)
+        return union(self._boxes) == FrameBox(0, 0, self._clip.width, self._clip.height)
 
-    def box(self) -> Box:
+    def box(self) -> FrameBox:
         """Around all that is lit, and all of which too little was seen."""
         height, width = self._clip.height, self._clip.width
         if not self._boxes:
-            return Box(0, 0, width, height)
+            return FrameBox(0, 0, width, height)
         found = union(self._boxes)
-        return Box(
+        return FrameBox(
             found.left if self._columns[: found.left].all() else 0,
             found.top if self._rows[: found.top].all() else 0,
             found.right if self._columns[found.right :].all() else width,
@@ -99,9 +99,9 @@ class _Lit:
         )
 
 
-def picture_box(clip: Clip, watch: JobContext) -> Box:
+def picture_box(clip: Clip, watch: JobContext) -> FrameBox:
     """The picture without its bars; all of it where there are none, and where every frame is black."""
-    whole = Box(0, 0, clip.width, clip.height)
+    whole = FrameBox(0, 0, clip.width, clip.height)
     frames = list(clip.frames)
     first = sorted({round(n * (len(frames) - 1) / (SPREAD - 1)) for n in range(SPREAD)})
     rest = [index for index in range(len(frames)) if index not in first]

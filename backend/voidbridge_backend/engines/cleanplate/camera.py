@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cuts import Cuts, Detail, detail, likeness
-from .geometry import Box, Homography, Mask, apply, inverse, is_sane, mapped, moves, scaling
+from .geometry import FrameBox, Homography, Mask, apply, inverse, is_sane, mapped, moves, scaling
 from .layers import Layers
 
 Grey = NDArray[np.uint8]
@@ -48,8 +48,8 @@ class View:
     points: NDArray[np.float32]
 
     @property
-    def box(self) -> Box:
-        return Box(0, 0, self.grey.shape[1], self.grey.shape[0])
+    def box(self) -> FrameBox:
+        return FrameBox(0, 0, self.grey.shape[1], self.grey.shape[0])
 
 
 def shown(hidden: Mask, size: tuple[int, int]) -> Grey:
@@ -76,7 +76,9 @@ def track(source: View, target: View, guess: Homography, levels: int = 3) -> Hom
     return _sane_fit(*_matches(source, target, guess, levels), source.box)
 
 
-def _sane_fit(here: NDArray[np.float32], there: NDArray[np.float32], box: Box) -> Homography | None:
+def _sane_fit(
+    here: NDArray[np.float32], there: NDArray[np.float32], box: FrameBox
+) -> Homography | None:
     motion = fit(here, there, box, TOLERANCE_PX)
     return motion if motion is not None and is_sane(motion, box) else None
 
@@ -144,7 +146,7 @@ def _follow(
 
 
 def fit(
-    here: NDArray[np.float32], there: NDArray[np.float32], box: Box, tolerance: float
+    here: NDArray[np.float32], there: NDArray[np.float32], box: FrameBox, tolerance: float
 ) -> Homography | None:
     """The motion that most points agree on: as free a model as their number and spread can bear.
 
@@ -191,7 +193,7 @@ class Camera:
     layers: Layers = field(init=False)
 
     def __post_init__(self) -> None:
-        box = Box(0, 0, *self.size)
+        box = FrameBox(0, 0, *self.size)
         self.layers = Layers(lambda here, there: _sane_fit(here, there, box))
 
     @property
@@ -286,7 +288,7 @@ class Camera:
             if len(self._keys) > KEYS:
                 del self._keys[1]
 
-    def _overlap(self, key: int, frame: int, box: Box) -> float:
+    def _overlap(self, key: int, frame: int, box: FrameBox) -> float:
         motion = inverse(self._place[frame]) @ self._place[key]
         if not is_sane(motion, box):
             return 0.0

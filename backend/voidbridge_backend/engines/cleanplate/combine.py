@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from voidbridge_backend.parallel import Pool
 
 from .align import WarpedSource, warp_grey
-from .geometry import Box, Mask, mapped, shift, warp
+from .geometry import FrameBox, Mask, mapped, shift, warp
 from .tone import WEIGHTS, Floats, Tone
 
 Indices = NDArray[np.intp]
@@ -55,7 +55,7 @@ class _Layers:
 def combined(
     laid: Sequence[WarpedSource],
     target: int,
-    box: Box,
+    box: FrameBox,
     wanted: Mask,
     tone: Tone,
     pool: Pool,
@@ -69,7 +69,7 @@ def combined(
     weights = [_weight(one, target, laid, recent) for one in turns]
     spread = _spread(laid)
 
-    def vote(tile: Box) -> None:
+    def vote(tile: FrameBox) -> None:
         """Tiles do not overlap, so that each writes what came of it by itself."""
         layers = _layers(turns, weights, tile, tone)
         if layers is not None:
@@ -90,7 +90,7 @@ def combined(
 
 
 def _layers(
-    laid: Sequence[WarpedSource], weights: Sequence[float], tile: Box, tone: Tone
+    laid: Sequence[WarpedSource], weights: Sequence[float], tile: FrameBox, tone: Tone
 ) -> _Layers | None:
     """None where no source shows any of the tile."""
     light = np.empty((3, len(laid), tile.height * tile.width), np.float32)
@@ -126,14 +126,14 @@ def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats]:
     return light, grain
 
 
-def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:
+def _tiles(box: FrameBox, wanted: Mask) -> Iterator[FrameBox]:
     for top in range(box.top, box.bottom, TILE):
         for left in range(box.left, box.right, TILE):
-            tile = Box(left, top, min(left + TILE, box.right), min(top + TILE, box.bottom))
+            tile = FrameBox(left, top, min(left + TILE, box.right), min(top + TILE, box.bottom))
             part = wanted[tile.within(box)]
             rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
             if rows.size:
-                yield Box(
+                yield FrameBox(
                     left + int(columns[0]),
                     top + int(rows[0]),
                     left + int(columns[-1]) + 1,
@@ -141,7 +141,7 @@ def _tiles(box: Box, wanted: Mask) -> Iterator[Box]:
                 )
 
 
-def _shown(one: WarpedSource, tile: Box) -> Mask:
+def _shown(one: WarpedSource, tile: FrameBox) -> Mask:
     motion = one.homography @ shift(one.source.box.left, one.source.box.top)
     free = warp_grey(one.source.free, motion, tile, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
     if one.where is None:
@@ -150,7 +150,7 @@ def _shown(one: WarpedSource, tile: Box) -> Mask:
     return np.asarray(free > 0) & mine[tile.within(box)]
 
 
-def _fetched(one: WarpedSource, tile: Box, tone: Tone) -> Floats:
+def _fetched(one: WarpedSource, tile: FrameBox, tone: Tone) -> Floats:
     """The source's light [height, width, 3] at the pixels of `tile`, without its gain."""
     box, source = one.source.box, one.source
     if np.array_equal(one.homography, np.eye(3)) and box.holds(tile):
@@ -165,12 +165,12 @@ def _fetched(one: WarpedSource, tile: Box, tone: Tone) -> Floats:
     return tone.expand(warp(tone.compress(widened), motion, tile))
 
 
-def _part(one: WarpedSource, tile: Box) -> Box:
+def _part(one: WarpedSource, tile: FrameBox) -> FrameBox:
     to_source = np.linalg.inv(one.homography)
     box = one.source.box
     seen = mapped(shift(-box.left, -box.top) @ to_source, tile, box.height, box.width)
     if seen is None:
-        return Box(box.left, box.top, box.left + 1, box.top + 1)
+        return FrameBox(box.left, box.top, box.left + 1, box.top + 1)
     return seen.grown(8, box.height, box.width).moved(box.left, box.top)
 
 

@@ -21,7 +21,7 @@ from voidbridge_backend.parallel import Pool
 from . import camera
 from .align import Surrounding, WarpedSource, warp_grey, warp_source
 from .analyze_camera import Shot
-from .geometry import Box, Homography, Mask, scaling, shift
+from .geometry import FrameBox, Homography, Mask, scaling, shift
 from .tone import Floats, Tone
 
 Grey = NDArray[np.uint8]
@@ -49,8 +49,8 @@ class _View:
     reduce: Homography
 
     @property
-    def box(self) -> Box:
-        return Box(0, 0, self.grey.shape[1], self.grey.shape[0])
+    def box(self) -> FrameBox:
+        return FrameBox(0, 0, self.grey.shape[1], self.grey.shape[0])
 
 
 def layered(

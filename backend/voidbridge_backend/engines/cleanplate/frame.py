@@ -18,7 +18,7 @@ from .analyze_camera import Shot
 from .combine import combined
 from .depth import layered
 from .fill import joined, smooth
-from .geometry import Box, Mask, around
+from .geometry import FrameBox, Mask, around
 from .sources import Source, Sources, piece
 from .synthesize import synthesized
 from .transient_removal import TransientRemoval
@@ -40,14 +40,14 @@ class Task:
 
     frame: int
     surroundings: plan.Surroundings
-    needed: dict[int, Box | None]
+    needed: dict[int, FrameBox | None]
 
 
 @dataclass(frozen=True)
 class Gap:
     """A frame's hole with the band around it on which the seam is measured; all of one box."""
 
-    box: Box
+    box: FrameBox
     light: Pixels
     """The plate's own, to be written to."""
     hole: Mask
@@ -139,7 +139,7 @@ class Removal:
 
     def _gap(self, target: Surrounding, plate: Pixels, hole: Mask) -> Gap:
         wanted = target.near <= BAND_BLOCKS * self._block_px
-        part = around(wanted) or Box(0, 0, target.box.width, target.box.height)
+        part = around(wanted) or FrameBox(0, 0, target.box.width, target.box.height)
         box = part.moved(target.box.left, target.box.top)
         return Gap(box, plate[box.slices], hole[box.slices], wanted[part.slices])
 

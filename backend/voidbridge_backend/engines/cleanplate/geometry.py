@@ -19,7 +19,7 @@ SAME_PX = 0.06
 """Two pictures whose corners lie closer than this are laid over each other without resampling."""
 
 
-class Box(NamedTuple):
+class FrameBox(NamedTuple):
     """Pixels from `left`, `top` up to but without `right`, `bottom`."""
 
     left: int
@@ -39,16 +39,16 @@ class Box(NamedTuple):
     def slices(self) -> tuple[slice, slice]:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def grown(self, by: int, height: int, width: int) -> Box:
+    def grown(self, by: int, height: int, width: int) -> FrameBox:
         """Grown on all sides, inside a picture of this size."""
-        return Box(
+        return FrameBox(
             max(self.left - by, 0),
             max(self.top - by, 0),
             min(self.right + by, width),
             min(self.bottom + by, height),
         )
 
-    def holds(self, other: Box) -> bool:
+    def holds(self, other: FrameBox) -> bool:
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -56,10 +56,10 @@ class Box(NamedTuple):
             and self.bottom >= other.bottom
         )
 
-    def moved(self, x: int, y: int) -> Box:
-        return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
+    def moved(self, x: int, y: int) -> FrameBox:
+        return FrameBox(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
-    def within(self, other: Box) -> tuple[slice, slice]:
+    def within(self, other: FrameBox) -> tuple[slice, slice]:
         """Its pixels in an array of `other`, which holds it."""
         return self.moved(-other.left, -other.top).slices
 
@@ -70,17 +70,17 @@ class Box(NamedTuple):
         return np.array(around, np.float64)
 
 
-def around(mask: Mask) -> Box | None:
+def around(mask: Mask) -> FrameBox | None:
     """The smallest box that holds every set pixel, or None where none is set."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return None
-    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    return FrameBox(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
-def union(boxes: list[Box]) -> Box:
+def union(boxes: list[FrameBox]) -> FrameBox:
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
-    return Box(min(lefts), min(tops), max(rights), max(bottoms))
+    return FrameBox(min(lefts), min(tops), max(rights), max(bottoms))
 
 
 def shift(x: float, y: float) -> Homography:
@@ -105,7 +105,7 @@ def apply(homography: Homography, points: NDArray[np.float64]) -> NDArray[np.flo
     return np.asarray(taken[:, :2] / depth, np.float64)
 
 
-def mapped(homography: Homography, box: Box, height: int, width: int) -> Box | None:
+def mapped(homography: Homography, box: FrameBox, height: int, width: int) -> FrameBox | None:
     """Where a box comes to lie, cut to a picture of this size, or None where it leaves the picture."""
     corners = apply(homography, box.corners())
     if not np.isfinite(corners).all():
@@ -114,16 +114,16 @@ def mapped(homography: Homography, box: Box, height: int, width: int) -> Box | N
     high = np.clip(np.ceil(corners.max(0)), -1e6, 1e6).astype(int)
     left, top = max(int(low[0]), 0), max(int(low[1]), 0)
     right, bottom = min(int(high[0]) + 1, width), min(int(high[1]) + 1, height)
-    return Box(left, top, right, bottom) if right > left and bottom > top else None
+    return FrameBox(left, top, right, bottom) if right > left and bottom > top else None
 
 
-def moves(homography: Homography, box: Box) -> float:
+def moves(homography: Homography, box: FrameBox) -> float:
     """How far the corner that moves most moves, in pixels."""
     corners = box.corners()
     return float(np.abs(apply(homography, corners) - corners).max())
 
 
-def is_sane(homography: Homography, box: Box) -> bool:
+def is_sane(homography: Homography, box: FrameBox) -> bool:
     """Whether a box stays a box: no fold, no mirror, at most 2.5 times larger or smaller."""
     if not np.isfinite(homography).all() or abs(homography[2, 2]) < 1e-9:
         return False
@@ -138,7 +138,10 @@ def is_sane(homography: Homography, box: Box) -> bool:
 
 
 def warp(
-    picture: NDArray[np.float32], homography: Homography, box: Box, flags: int = cv2.INTER_LANCZOS4
+    picture: NDArray[np.float32],
+    homography: Homography,
+    box: FrameBox,
+    flags: int = cv2.INTER_LANCZOS4,
 ) -> NDArray[np.float32]:
     """The pixels of `box` in a target, fetched from `picture`, which `homography` takes to the target.
 

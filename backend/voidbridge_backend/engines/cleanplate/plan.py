@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera import Camera
-from .geometry import Box, Homography, Mask, around, inverse, mapped, scaling, union
+from .geometry import FrameBox, Homography, Mask, around, inverse, mapped, scaling, union
 
 WIDTH = 256
 BLOCK = 8
@@ -104,10 +104,10 @@ class Surroundings:
         hole = self._estimate(frame)
         return int(np.clip(0.2 * max(hole.width, hole.height), 32, 320))
 
-    def box(self, frame: int) -> Box:
+    def box(self, frame: int) -> FrameBox:
         return self._boxes[frame]
 
-    def needed(self, source: int) -> Box | None:
+    def needed(self, source: int) -> FrameBox | None:
         """The part of `source` that any frame of the block may want."""
         boxes = []
         for frame in self._block:
@@ -118,14 +118,14 @@ class Surroundings:
                     boxes.append(seen.grown(24, self._height, self._width))
         return union(boxes) if boxes else None
 
-    def _padded(self, frame: int) -> Box:
+    def _padded(self, frame: int) -> FrameBox:
         return self._estimate(frame).grown(self.reach(frame), self._height, self._width)
 
-    def _estimate(self, frame: int) -> Box:
+    def _estimate(self, frame: int) -> FrameBox:
         small = self._holes[frame]
-        box = around(small) or Box(0, 0, small.shape[1], small.shape[0])
+        box = around(small) or FrameBox(0, 0, small.shape[1], small.shape[0])
         across, down = self._width / small.shape[1], self._height / small.shape[0]
-        return Box(
+        return FrameBox(
             int(box.left * across),
             int(box.top * down),
             min(int(box.right * across) + 1, self._width),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.engines.base import Clip
 
-from .geometry import Box
+from .geometry import FrameBox
 from .tone import Floats, Tone
 
 KERNEL = 3
@@ -27,7 +27,7 @@ class Source:
     """A piece of a frame: light [height, width, 3], its luma, and 255 where it shows background."""
 
     frame: int
-    box: Box
+    box: FrameBox
     light: NDArray[np.floating]
     grey: NDArray[np.uint8]
     free: NDArray[np.uint8]
@@ -39,7 +39,9 @@ class Source:
         return replace(self, free=_safe(np.asarray(deep, np.bool_)))
 
 
-def piece(frame: int, box: Box, light: Floats, hidden: NDArray[np.bool_], tone: Tone) -> Source:
+def piece(
+    frame: int, box: FrameBox, light: Floats, hidden: NDArray[np.bool_], tone: Tone
+) -> Source:
     """`light` and `hidden` are of the box. What half floats hold well enough is kept as such."""
     fits = light.size == 0 or float(max(light.max(), -light.min())) <= HALF_MAX
     kept = light.astype(np.float16) if fits else light.copy()
@@ -61,7 +63,7 @@ class Sources:
         self._clip, self._tone, self._most = clip, tone, most
         self._held: OrderedDict[int, Source] = OrderedDict()
 
-    def get(self, frame: int, box: Box) -> Source:
+    def get(self, frame: int, box: FrameBox) -> Source:
         """A piece of `frame` that holds at least `box`."""
         held = self._held.get(frame)
         if held is None or not held.box.holds(box):

@@ -18,7 +18,7 @@ from . import plan
 from .align import NEUTRAL, WarpedSource, surrounding, warp_source
 from .camera import Camera
 from .combine import combined
-from .geometry import Box, Homography, Mask, around, inverse, mapped, scaling, shift
+from .geometry import FrameBox, Homography, Mask, around, inverse, mapped, scaling, shift
 from .sources import piece
 from .tone import Tone
 
@@ -43,8 +43,8 @@ class _Look:
     there: Homography
 
     @property
-    def box(self) -> Box:
-        return Box(0, 0, self.hidden.shape[1], self.hidden.shape[0])
+    def box(self) -> FrameBox:
+        return FrameBox(0, 0, self.hidden.shape[1], self.hidden.shape[0])
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TransientRemoval:
     tone: Tone
     pool: Pool
 
-    def seen(self, box: Box, light: Pixels, hidden: Mask, reach: int) -> Pixels:
+    def seen(self, box: FrameBox, light: Pixels, hidden: Mask, reach: int) -> Pixels:
         """`light` [height, width, 3] of `box` without what passes; `hidden` [height, width] is not looked at.
 
         Motions are refined on what lies up to `reach` pixels from what is hidden.
@@ -87,7 +87,7 @@ class TransientRemoval:
             kept[part.slices][known] = voted[known]
         return kept
 
-    def _witnesses(self, own: _Look, box: Box, reach: int, factor: float) -> list[_Reference]:
+    def _witnesses(self, own: _Look, box: FrameBox, reach: int, factor: float) -> list[_Reference]:
         target = surrounding(
             own.box, own.light, own.hidden, max(round(reach * factor), 2), self.tone
         )
@@ -120,7 +120,9 @@ class TransientRemoval:
         crowd = cv2.blur((known & (apart > PASSING)).astype(np.float32), (side, side))
         return np.asarray(crowd > share)
 
-    def _fetched(self, witnesses: list[_Reference], box: Box, wanted: Mask) -> tuple[Pixels, Mask]:
+    def _fetched(
+        self, witnesses: list[_Reference], box: FrameBox, wanted: Mask
+    ) -> tuple[Pixels, Mask]:
         laid = []
         for one, motion in ((witness.laid, witness.motion) for witness in witnesses):
             part = mapped(inverse(motion), box, self.clip.height, self.clip.width)
@@ -133,12 +135,12 @@ class TransientRemoval:
         return combined(laid, self.frame, box, wanted, self.tone, self.pool, RECENT)
 
 
-def _cut(clip: Clip, frame: int, box: Box) -> tuple[Pixels, Mask]:
+def _cut(clip: Clip, frame: int, box: FrameBox) -> tuple[Pixels, Mask]:
     """The light of a frame in a box, and what is hidden there."""
     return clip.plate(frame)[box.slices], clip.quadmask(frame)[box.slices] != 255
 
 
-def _look(light: Pixels, hidden: Mask, box: Box, factor: float) -> _Look:
+def _look(light: Pixels, hidden: Mask, box: FrameBox, factor: float) -> _Look:
     size = max(round(box.width * factor), 1), max(round(box.height * factor), 1)
     there = scaling(size[0] / box.width, size[1] / box.height) @ shift(-box.left, -box.top)
     small = cv2.resize(light, size, interpolation=cv2.INTER_AREA)

@@ -28,10 +28,10 @@ Answer = TypeVar("Answer")
 
 
 class Compiled:
-    """Some blocks of one network. `what` and `option` name it in messages: "the transformer" and "compile"."""
+    """Some blocks of one network. `network_name` and `option` name it in messages."""
 
-    def __init__(self, what: str, option: str, blocks: Iterable[nn.Module]) -> None:
-        self.what, self.option = what, option
+    def __init__(self, network_name: str, option: str, blocks: Iterable[nn.Module]) -> None:
+        self.network_name, self.option = network_name, option
         self.blocks = list(blocks)
         self.is_on = False
         self._is_wrapped = False
@@ -56,7 +56,9 @@ class Compiled:
                 )
             self.is_on = self._is_wrapped = True
 
-    def run(self, work: Callable[[], Answer], give_up: Callable[[], None] = lambda: None) -> Answer:
+    def run(
+        self, work: Callable[[], Answer], on_failure: Callable[[], None] = lambda: None
+    ) -> Answer:
         """Runs `work`, which uses the blocks, and returns its result. If compiling fails, calls `give_up` and
         runs it again.
         """
@@ -66,7 +68,7 @@ class Compiled:
                     return work()
             except (TorchDynamoException, FailOnRecompileLimitHit) as error:
                 self._fail(error)
-                give_up()
+                on_failure()
         # The forwards stay wrapped, because others may have wrapped them again.
         with torch.compiler.set_stance("force_eager") if self._is_wrapped else nullcontext():
             return work()
@@ -79,7 +81,7 @@ class Compiled:
             # torch would report it as its own failure; the next step raises it again
             with suppress(JobCancelled):
                 if self._watch:
-                    self._watch.step(f"compiling {self.what}", 0, 0)
+                    self._watch.step(f"compiling {self.network_name}", 0, 0)
 
         callback_handler.register_start_callback(begins)
         try:
@@ -89,9 +91,9 @@ class Compiled:
 
     def _fail(self, error: Exception) -> None:
         self.is_on = False
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         self._trouble = (
-            f"{self.what} could not be compiled and runs slower ({said[:200]}); "
+            f"{self.network_name} could not be compiled and runs slower ({reason[:200]}); "
             f'set "{self.option}": "off" in voidbridge.json to disable compiling'
         )
         if self._watch:

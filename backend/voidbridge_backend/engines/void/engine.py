@@ -21,9 +21,9 @@ from .device_placement import DevicePlacement
 from .inputs import Footage
 from .memory import Demand, Plan
 from .options import Options
-from .prompts import Prompts
+from .prompts import PromptEmbeddings
 from .run import Job
-from .timeline import latents_of, stretch, windows
+from .timeline import latents_of, padded_range, windows
 from .vae import Vae
 
 VERSION = 1
@@ -45,7 +45,7 @@ class Void:
         self.attention = kernels.attention(self.options.attention, self.placement.device)
         if self.options.linears == "fp8":
             fp8.require(self.placement.device)
-        self.prompts = Prompts(models, self.dtype, models / CACHE)
+        self.prompts = PromptEmbeddings(models, self.dtype, models / CACHE)
         self.flow = flow.best(models, device)
         self._vae: Vae | None = None
         self._denoisers: dict[int, Denoiser] = {}
@@ -102,7 +102,7 @@ class Void:
         if not holes:
             return
         weights.require(self.models, settings.passes)
-        begin, stop = stretch((holes[0], holes[-1] + 1), len(clip.frames), self.options.window)
+        begin, stop = padded_range((holes[0], holes[-1] + 1), len(clip.frames), self.options.window)
         footage = Footage(clip, clip.frames[begin:stop], self.options.window)
         wanted = {clip.frames[index] for index in holes}
         last = holes[-1] + 1 - begin
@@ -119,17 +119,19 @@ class Void:
                         yield footage.frames[index], pixels
                 return
             except (MemoryError, RuntimeError) as error:
-                said = _memory_trouble(error)
-                if said is None:
+                reason = _memory_trouble(error)
+                if reason is None:
                     raise
                 if failed is not None or self._plan is None:
-                    raise self._out_of_plans(footage, settings, failed, said) from error
+                    raise self._out_of_plans(footage, settings, failed, reason) from error
                 failed = self._plan
             # Outside the clause, because the error there still references the tensors that filled the memory.
             frames = iter(())
             self._let_go()
             self._plan = None
-            watch.warn(f"memory ran out with the plan {failed.name} ({said}); trying a smaller one")
+            watch.warn(
+                f"memory ran out with the plan {failed.name} ({reason}); trying a smaller one"
+            )
 
     def load(self, passes: int, watch: JobContext) -> None:
         """Loads the networks that a job needs and that are not loaded yet. Reports a step only if there are any."""
@@ -191,7 +193,7 @@ class Void:
         return len(windows(footage.latents, self.options.window, self.options.overlap).runs)
 
     def _out_of_plans(
-        self, footage: Footage, settings: RemoveSettings, failed: Plan | None, said: str
+        self, footage: Footage, settings: RemoveSettings, failed: Plan | None, reason: str
     ) -> OutOfMemory:
         tried = " and then ".join(plan.name for plan in (failed, self._plan) if plan)
         size = f"{footage.width} x {footage.height} pixels, {footage.length} frames"
@@ -200,7 +202,7 @@ class Void:
             free, demand = self.placement.free(), self.demand(footage, settings)
             plans = memory.table(free, demand).items()
             numbers = "; " + ", ".join(f"{name} needs {needs}" for name, needs in plans)
-        return OutOfMemory(f"memory ran out at {size}, with the plans {tried}: {said}{numbers}")
+        return OutOfMemory(f"memory ran out at {size}, with the plans {tried}: {reason}{numbers}")
 
     def demand(self, footage: Footage, settings: RemoveSettings) -> Demand:
         """Returns the memory demand of a job on `footage`, as the passes see it."""

@@ -32,7 +32,7 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelPart:
     """One part of the model.
 
     `path` a file or a folder, below the models folder `size` bytes on disk; if missing, about the published
@@ -52,13 +52,13 @@ class Part:
 
 
 PARTS = (
-    Part("scheduler", f"{BASE}/scheduler", REPOSITORIES["base"], 1_000),
-    Part("tokenizer", f"{BASE}/tokenizer", REPOSITORIES["base"], 791_656),
-    Part("text encoder", f"{BASE}/text_encoder", REPOSITORIES["base"], 9_524_621_312),
-    Part("transformer's configuration", f"{BASE}/transformer", REPOSITORIES["base"], 1_000),
-    Part("autoencoder", f"{BASE}/vae", REPOSITORIES["base"], 431_200_000),
-    Part("pass 1", PASSES[1], REPOSITORIES["passes"], 11_142_925_568),
-    Part("pass 2", PASSES[2], REPOSITORIES["passes"], 11_142_925_568, passes=2),
+    ModelPart("scheduler", f"{BASE}/scheduler", REPOSITORIES["base"], 1_000),
+    ModelPart("tokenizer", f"{BASE}/tokenizer", REPOSITORIES["base"], 791_656),
+    ModelPart("text encoder", f"{BASE}/text_encoder", REPOSITORIES["base"], 9_524_621_312),
+    ModelPart("transformer's configuration", f"{BASE}/transformer", REPOSITORIES["base"], 1_000),
+    ModelPart("autoencoder", f"{BASE}/vae", REPOSITORIES["base"], 431_200_000),
+    ModelPart("pass 1", PASSES[1], REPOSITORIES["passes"], 11_142_925_568),
+    ModelPart("pass 2", PASSES[2], REPOSITORIES["passes"], 11_142_925_568, passes=2),
 )
 """In the order of the folder's description in `docs/model.md`. Sizes are the published ones in bfloat16."""
 
@@ -72,7 +72,7 @@ NEEDED = {
 """Files of a part besides its weights."""
 
 
-def inventory(models: Path, *, whole: bool = False) -> list[Part]:
+def inventory(models: Path, *, whole: bool = False) -> list[ModelPart]:
     """Inspects every part. With `whole`, reads every byte of files with a known SHA-256.
 
     Headers are compared with the configurations: names, shapes and types of all tensors.
@@ -82,14 +82,14 @@ def inventory(models: Path, *, whole: bool = False) -> list[Part]:
     found = []
     for part in PARTS:
         try:
-            found.append(_looked_at(models, part, expected, known, whole))
+            found.append(_inspected(models, part, expected, known, whole))
         except ModelMissing as error:
             there = _exists(models, part)
             found.append(replace(part, state="wrong" if there else "missing", text=error.text))
     return found
 
 
-def files(models: Path, part: Part) -> tuple[list[Path], Weights | None]:
+def files(models: Path, part: ModelPart) -> tuple[list[Path], Weights | None]:
     """Returns the files of a part, and which of them are weights. Raises `ModelMissing` if one is missing."""
     folder = models / part.path
     listed = [folder / name for name in NEEDED.get(part.name, ())]
@@ -126,11 +126,15 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _looked_at(
-    models: Path, part: Part, expected: Mapping[str, Shapes], known: Mapping[str, str], whole: bool
-) -> Part:
+def _inspected(
+    models: Path,
+    part: ModelPart,
+    expected: Mapping[str, Shapes],
+    known: Mapping[str, str],
+    whole: bool,
+) -> ModelPart:
     there, found = files(models, part)
-    said = []
+    notes = []
     size = sum(path.stat().st_size for path in there)
     if found is not None:
         shapes = found.shapes()
@@ -139,14 +143,14 @@ def _looked_at(
             return replace(part, size=size, state="unknown", text=text)
         if wrong := weights.differences(shapes, expected[part.name]):
             raise ModelMissing("; ".join(wrong))
-        said.append(f"{len(expected[part.name])} tensors are correct")
+        notes.append(f"{len(expected[part.name])} tensors are correct")
     for path in there:
-        said += _verified(models, path, known, whole)
+        notes += _verified(models, path, known, whole)
     return replace(
         part,
         size=size,
         state="ok",
-        text=", ".join(said) or "there",
+        text=", ".join(notes) or "there",
         print=found.fingerprint() if found else "",
     )
 
@@ -182,7 +186,7 @@ def _expected(models: Path) -> dict[str, Shapes]:
     }
 
 
-def _weights(models: Path, part: Part) -> Weights | None:
+def _weights(models: Path, part: ModelPart) -> Weights | None:
     if part.name == "text encoder":
         return networks.text_weights(models)
     if part.name == "autoencoder":
@@ -193,7 +197,7 @@ def _weights(models: Path, part: Part) -> Weights | None:
     return None
 
 
-def _exists(models: Path, part: Part) -> bool:
+def _exists(models: Path, part: ModelPart) -> bool:
     """Returns True if the faulty weights exist at all."""
     try:
         files(models, part)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from voidbridge_protocol.errors import OutOfMemory
 
-from .vae import Tiles
+from .vae import VaeTiles
 
 GIB = 1 << 30
 MARGIN = GIB
@@ -32,8 +32,8 @@ class Plan:
     name: Name
 
     @property
-    def tiles(self) -> Tiles | None:
-        return Tiles() if self.name.endswith("tiled") else None
+    def tiles(self) -> VaeTiles | None:
+        return VaeTiles() if self.name.endswith("tiled") else None
 
     @property
     def stays(self) -> bool:

@@ -102,13 +102,15 @@ def problems(models: Path, passes: int = 2) -> list[str]:
     files[f"{BASE}/text_encoder"] = (text_weights(models), expected["text_encoder"])
     for number in range(1, passes + 1):
         files[PASSES[number]] = (pass_weights(models, number), expected["transformer"])
-    said = []
+    found_problems = []
     for name, (found, wanted) in files.items():
         try:
-            said += [f"{name}: {wrong}" for wrong in weights.differences(found.shapes(), wanted)]
+            found_problems += [
+                f"{name}: {wrong}" for wrong in weights.differences(found.shapes(), wanted)
+            ]
         except ModelMissing as error:
-            said.append(f"{name}: {error}")
-    return said
+            found_problems.append(f"{name}: {error}")
+    return found_problems
 
 
 def scheduler_config(models: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .denoiser import Conditions, Denoiser, Text
 from .detail import Place, Tiling
 from .sampling import Kind
 from .timeline import OVERLAP, WINDOW, latents_for, latents_of, windows
-from .vae import Tiles, Vae, decode_chunks
+from .vae import Vae, VaeTiles, decode_chunks
 
 Read = Callable[[slice], Tensor]
 OnStep = Callable[[int, int], None]
@@ -56,7 +56,7 @@ SECOND = Method("cogvideox-ddim", guidance=6.0)
 
 
 def encoded_mask(
-    vae: Vae, quadmask: Read, frames: int, levels: Levels, tiles: Tiles | None, on_step: OnStep
+    vae: Vae, quadmask: Read, frames: int, levels: Levels, tiles: VaeTiles | None, on_step: OnStep
 ) -> Tensor:
     """Returns the mask's latents, [1, t, 16, h/8, w/8], from quadmasks [1, 1, t, h, w].
 
@@ -75,7 +75,7 @@ def encoded_plate(
     plate: Read,
     noise: Read,
     frames: int,
-    tiles: Tiles | None,
+    tiles: VaeTiles | None,
     on_step: OnStep,
     *,
     blanked: Read | None = None,
@@ -97,7 +97,7 @@ def encoded_plate(
 
 
 def encoded_frames(
-    vae: Vae, frames: Iterator[Tensor], count: int, tiles: Tiles | None, on_step: OnStep
+    vae: Vae, frames: Iterator[Tensor], count: int, tiles: VaeTiles | None, on_step: OnStep
 ) -> Tensor:
     """Returns the latents of `count` decoded frames [1, 3, 1, h, w], read on demand."""
 
@@ -152,7 +152,7 @@ def denoised(
 
 
 def decoded(
-    vae: Vae, latents: Tensor, frames: int, tiles: Tiles | None, on_step: OnStep
+    vae: Vae, latents: Tensor, frames: int, tiles: VaeTiles | None, on_step: OnStep
 ) -> Iterator[Tensor]:
     """Yields the first `frames` frames of `latents`, [1, 3, 1, h, w] each, as soon as each is decoded.
 

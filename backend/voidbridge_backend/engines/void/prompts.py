@@ -45,7 +45,7 @@ class Tokenizer:
         return torch.tensor([[*found, END, *[PAD] * (TOKENS - 1 - len(found))]])
 
 
-class Prompts:
+class PromptEmbeddings:
     """Embeddings [1, 226, width] of texts for the model in one folder, of one type.
 
     `cache` is the folder that keeps them between runs; without one, each new process computes its own.

@@ -27,8 +27,8 @@ from .inputs import Footage, grain, pictures
 from .memory import Plan
 from .options import Options
 from .pipeline import Method
-from .prompts import Prompts
-from .vae import Tiles, Vae
+from .prompts import PromptEmbeddings
+from .vae import Vae, VaeTiles
 
 AGAIN_S = 0.1
 """Minimum seconds between progress reports during a long step."""
@@ -41,7 +41,7 @@ class LoadedModel(Protocol):
     options: Options
     placement: DevicePlacement
     attention: kernels.Attention
-    prompts: Prompts
+    prompts: PromptEmbeddings
     flow: Dis | Raft
 
     def load(self, passes: int, watch: JobContext) -> None:
@@ -136,7 +136,7 @@ class Job:
         mask = self._mask("tri")
         return Conditions(mask, self._plate(self.footage, self.plan.tiles))
 
-    def _plate(self, footage: Footage, tiles: Tiles | None) -> Tensor:
+    def _plate(self, footage: Footage, tiles: VaeTiles | None) -> Tensor:
         def noise(span: slice) -> Tensor:
             return grain(self.settings.seed, span, footage.height, footage.width)
 
@@ -160,7 +160,7 @@ class Job:
         """Enlarges the result so far and runs the last steps again in tiles of the model's own size."""
         large, small = self.large, self.footage
         size = (large.height, large.width)
-        tiles = self.plan.tiles or Tiles(small.height // 8, small.width // 8)
+        tiles = self.plan.tiles or VaeTiles(small.height // 8, small.width // 8)
         tiling = Tiling((size[0] // 8, size[1] // 8), (small.height // 8, small.width // 8))
         with self._coding("enlarging") as (vae, report):
             mask = pipeline.encoded_mask(
@@ -252,7 +252,7 @@ class Job:
             )
 
     def _decoded(
-        self, latents: Tensor, count: int, stage: str, tiles: Tiles | None = None
+        self, latents: Tensor, count: int, stage: str, tiles: VaeTiles | None = None
     ) -> Iterator[Pixels]:
         tiles = tiles or self.plan.tiles
         with self._coding(stage) as (vae, report):

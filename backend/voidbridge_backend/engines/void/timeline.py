@@ -54,7 +54,7 @@ def mirrored(frames: int, length: int) -> list[int]:
     return [there_and_back[index % len(there_and_back)] for index in range(length)]
 
 
-def stretch(hole: tuple[int, int], frames: int, window: int = WINDOW) -> tuple[int, int]:
+def padded_range(hole: tuple[int, int], frames: int, window: int = WINDOW) -> tuple[int, int]:
     """Returns the part [first, stop) of a clip of `frames` that the model sees for a hole in [first, stop).
 
     Padding is taken from the clip's own frames on both sides of the hole, as far as there are any. A real

@@ -49,7 +49,7 @@ def decode_chunks(latents: int) -> list[slice]:
 
 
 @dataclass(frozen=True)
-class Tiles:
+class VaeTiles:
     """Rectangles, in latents, that are coded one by one if memory is low.
 
     This is not lossless: each tile has its own normalization statistics.
@@ -85,7 +85,7 @@ class Vae:
         return within + [part for part in convolutions if id(part) not in inner]
 
     def encode(
-        self, read: Callable[[slice], Tensor], frames: int, tiles: Tiles | None = None
+        self, read: Callable[[slice], Tensor], frames: int, tiles: VaeTiles | None = None
     ) -> Iterator[Tensor]:
         """Yields the latents [1, 16, t, h/8, w/8], float32 on the CPU, of `frames` frames, chunk by chunk.
 
@@ -100,7 +100,7 @@ class Vae:
             latents, cache = run(self._here(read(chunk)), cache)
             yield latents.to("cpu", torch.float32)
 
-    def decode(self, latents: Tensor, tiles: Tiles | None = None) -> Iterator[Tensor]:
+    def decode(self, latents: Tensor, tiles: VaeTiles | None = None) -> Iterator[Tensor]:
         """Yields the pixels [1, 3, t, h, w], float32 on the CPU, of `latents` [1, 16, t, h/8, w/8].
 
         Frames are final and come as soon as their chunk is decoded.
@@ -168,7 +168,7 @@ class _Tiled:
     `unit_in` and `unit_out` are the sizes of a latent in the input and in the output.
     """
 
-    def __init__(self, run: Network, tiles: Tiles, unit_in: int, unit_out: int) -> None:
+    def __init__(self, run: Network, tiles: VaeTiles, unit_in: int, unit_out: int) -> None:
         self.run, self.tiles = run, tiles
         self.unit_in, self.unit_out = unit_in, unit_out
 

@@ -142,14 +142,16 @@ def differences(found: Shapes, expected: Shapes) -> list[str]:
         for name in expected
         if name in found and found[name] != expected[name]
     ]
-    said = []
+    found_differences = []
     if lacking:
-        said.append(f"{len(lacking)} tensors are missing, {lacking[0]} first")
+        found_differences.append(f"{len(lacking)} tensors are missing, {lacking[0]} first")
     if foreign:
-        said.append(f"{len(foreign)} tensors belong to another network, {foreign[0]} first")
+        found_differences.append(
+            f"{len(foreign)} tensors belong to another network, {foreign[0]} first"
+        )
     if wrong:
-        said.append(f"{len(wrong)} have a wrong shape: {wrong[0]}")
-    return said
+        found_differences.append(f"{len(wrong)} have a wrong shape: {wrong[0]}")
+    return found_differences
 
 
 def assign(network: Any, state: Mapping[str, Tensor], source: str) -> Any:

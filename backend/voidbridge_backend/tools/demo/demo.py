@@ -62,7 +62,7 @@ class Folder:
 
 def show(
     path: Path,
-    to: ProgressView,
+    view: ProgressView,
     remove: Callable[[Submission, Sequence], Outcome],
     shot: DemoShot | None = None,
 ) -> ReferenceScores:
@@ -71,14 +71,14 @@ def show(
     folder = Folder(path)
     missing = [frame for frame in shot.frames if not _there(folder, frame)]
     _check_free(folder, missing)
-    _render(shot, folder, missing, to)
+    _render(shot, folder, missing, view)
     settings = RemoveSettings()
     roles = ("plate", "matte", "affected")
     assignment = Submission({role: folder.sequence(role) for role in roles}, settings)
     remove(assignment, folder.sequence("result"))
-    report = _measure(shot, folder, settings, to)
+    report = _measure(shot, folder, settings, view)
     write_whole(folder.report, json.dumps(asdict(report), indent=1).encode() + b"\n")
-    _tell(report, folder, to)
+    _show_report(report, folder, view)
     return report
 
 
@@ -105,13 +105,13 @@ def _is_report(path: Path) -> bool:
     }
 
 
-def _render(shot: DemoShot, folder: Folder, missing: list[int], to: ProgressView) -> None:
+def _render(shot: DemoShot, folder: Folder, missing: list[int], view: ProgressView) -> None:
     for name in RENDERED:
         folder.sequence(name).folder.mkdir(parents=True, exist_ok=True)
     with Pool() as pool:
         done = pool.each(lambda frame: _write(folder, shot.render(frame), shot.first), missing)
         for number, _ in enumerate(done, 1):
-            to.stage("rendering the demo shot", number, len(missing))
+            view.stage("rendering the demo shot", number, len(missing))
 
 
 def _there(folder: Folder, frame: int) -> bool:
@@ -131,7 +131,7 @@ def _write(folder: Folder, frame: DemoFrame, first: int) -> None:
 
 
 def _measure(
-    shot: DemoShot, folder: Folder, settings: RemoveSettings, to: ProgressView
+    shot: DemoShot, folder: Folder, settings: RemoveSettings, view: ProgressView
 ) -> ReferenceScores:
     quality = Quality()
     moments = []
@@ -145,7 +145,7 @@ def _measure(
             quality.add(result, truth, plate, hole.alpha > 0, motion)
             if frame in shown:
                 moments.append(moment(frame, plate, hole.codes, result, truth))
-            to.stage("measuring", number, len(shot.frames))
+            view.stage("measuring", number, len(shot.frames))
     report = quality.report()
     write_png(
         folder.sheet,
@@ -184,14 +184,14 @@ def _matte(path: Path) -> NDArray[np.float16]:
     return reader.read(path, lambda header: Selection(0, ("A",))).channels["A"]
 
 
-def _tell(report: ReferenceScores, folder: Folder, to: ProgressView) -> None:
+def _show_report(report: ReferenceScores, folder: Folder, view: ProgressView) -> None:
     outside = (
         "bit-identical"
         if not report.outside_differing
         else f"{report.outside_differing} pixels differ"
     )
-    to.event("report", **asdict(report), sheet=str(folder.sheet))
-    to.say(
+    view.event("report", **asdict(report), sheet=str(folder.sheet))
+    view.message(
         f"\nagainst the true clean plate, {report.frames} frames:\n"
         f"  PSNR in the hole   {report.hole_psnr_db:.1f} dB\n"
         f"  flicker            {report.flicker_ratio:.2f} times the truth's own\n"

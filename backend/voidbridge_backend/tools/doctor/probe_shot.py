@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from voidbridge_backend.cli.submission import Submission
-from voidbridge_backend.exr.chunks import Chunk, chunks_of, file_of
+from voidbridge_backend.exr.chunks import ExrChunk, chunks_of, file_of
 from voidbridge_backend.exr.header import Attribute, parse_header
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.atomic_files import write_whole
@@ -117,7 +117,7 @@ def file_of_rows(channels: str, rows: Words) -> bytes:
     for y in range(HEIGHT):
         lines = rows[y * len(channels) : (y + 1) * len(channels)]
         data = b"".join(struct.pack(f"<{WIDTH}H", *line) for line in lines)
-        chunks.append(Chunk(0, y, y, struct.pack("<ii", y, len(data)) + data))
+        chunks.append(ExrChunk(0, y, y, struct.pack("<ii", y, len(data)) + data))
     return file_of(2, [attributes], chunks, multipart=False)
 
 

@@ -117,9 +117,9 @@ def _daemon(connect: Connect) -> tuple[object, list[Status], str]:
 
 def _job(job: Status) -> dict[str, object]:
     """Returns a status as JSON, without the user that it names."""
-    said = asdict(job)
-    del said["user"]
-    return said
+    fields = asdict(job)
+    del fields["user"]
+    return fields
 
 
 def _log(path: Path | None) -> list[str]:

@@ -1,5 +1,5 @@
--- What the buttons of the macro and the scripts call. An error of ours never reaches Fusion: it is said, in the
--- status line for the artist and in the Console with where it happened.
+-- Entry points for the macro's buttons and the scripts. Errors never reach Fusion: the status line shows them, and the
+-- Console adds their origin.
 
 local config = require("voidbridge.config")
 local host = require("voidbridge.host")
@@ -43,7 +43,7 @@ function M.press(tool, name)
     return done(inside, ACTIONS[name])
 end
 
--- After a control was changed. Fusion calls this while a comp is being loaded too, when not every tool is there.
+-- Called after a control changed. Fusion also calls it while a comp loads, when some tools do not exist yet.
 function M.changed(tool)
     local inside = host.inside(tool)
     if inside then
@@ -51,7 +51,7 @@ function M.changed(tool)
     end
 end
 
--- The script for a selected tool: puts a Voidbridge behind it, or fetches where it is one.
+-- The script for a selected tool: adds a Voidbridge after it, or fetches if it is one.
 function M.add(comp, tool)
     local inside = tool and host.inside(tool)
     if inside then

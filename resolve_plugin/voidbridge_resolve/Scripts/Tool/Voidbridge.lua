@@ -1,4 +1,4 @@
--- In the menu of a selected tool: puts a Voidbridge behind it; where it is one, fetches its result.
+-- In the menu of a selected tool: adds a Voidbridge after it, or fetches the result if it is one.
 local ok, voidbridge = pcall(require, "voidbridge")
 if ok then
     voidbridge.add(comp, tool)

@@ -1,10 +1,10 @@
 -- Plates and results on disk: the folders of a tool, and its versions.
 --
 --    CACHE/TOOL-ID/v003/plate.1001.exr matte.1001.exr result.1001.exr
---                       version.json    what was asked for
---                       status.json     how the job stands; the rest is of launch.lua
+--                       version.json    the request
+--                       status.json     state of the job; launch.lua writes the other files
 --
--- A version is never written twice, and never deleted when it holds a result.
+-- A version is never written twice, and never deleted if it holds a result.
 
 local frames = require("voidbridge.frames")
 local json = require("voidbridge.json")
@@ -21,13 +21,13 @@ function M.name(number)
     return ("v%03d"):format(number)
 end
 
--- A version's name for the artist, who is told what is not to be delivered.
+-- A version's name for the artist. It marks previews, which must not be delivered.
 function M.called(version)
     local is_preview = version.made_with.engine == "void" and version.made_with.quality == "preview"
     return M.name(version.number) .. (is_preview and " (preview)" or "")
 end
 
--- The folder of a tool's versions. `comp_file` is empty where the comp is no file.
+-- The folder of a tool's versions. `comp_file` is empty if the comp is not saved to a file.
 function M.home(cache, comp_file, id)
     local base = cache
     if base == "" and comp_file ~= "" then
@@ -42,7 +42,7 @@ local function in_home(home, number)
     return home .. "/" .. M.name(number)
 end
 
--- Whether a folder holds a record, or a file that rendering or the command would replace.
+-- True if a folder holds a record, or a file that rendering or the command would replace.
 local function is_taken(folder, wanted)
     if system.exists(folder .. "/" .. M.RECORD) then
         return true
@@ -58,7 +58,7 @@ local function is_taken(folder, wanted)
     return false
 end
 
--- A new version behind `last`, the highest number that is known. Raises a refusal.
+-- Creates a version after `last`, the highest known number. Raises a refusal.
 function M.begin(home, last, wanted, described)
     system.make_folders(home)
     local number = last + 1
@@ -83,7 +83,7 @@ function M.begin(home, last, wanted, described)
     return version
 end
 
--- The version of a number; nil where there is no record that can be read. Its folder may have moved with its home.
+-- The version of a number; nil if it has no readable record. Its folder may have moved with its home.
 function M.read(home, number)
     local version = json.decode(system.read(in_home(home, number) .. "/" .. M.RECORD))
     if not (version and version.wanted and version.made_with) then
@@ -98,7 +98,7 @@ function M.numbers(version, range)
     return frames.shifted(range, version.offset)
 end
 
--- Names of the result's files that are not there, the record of the command included: it is written last.
+-- Names of missing result files, including the command's record, which is written last.
 function M.missing(version)
     local found = {}
     local numbers = M.numbers(version, version.wanted)
@@ -128,11 +128,11 @@ function M.plate(version)
     return version.folder .. "/" .. frames.file("plate", version.wanted[1] + version.offset)
 end
 
--- What the child left there, for `status.judged`.
+-- The child's files, for `status.judged`.
 function M.seen(version, now)
     local code = launch.exit_code(version.folder)
     return {
-        code = code, -- read before the status: a child writes its last word and then ends
+        code = code, -- read before the status: a child writes its last status and then ends
         status = system.read(version.folder .. "/status.json"),
         said = code and launch.said(version.folder),
         started = launch.has_started(version.folder),
@@ -140,12 +140,12 @@ function M.seen(version, now)
     }
 end
 
--- Asks its child to stop.
+-- Asks the child to stop.
 function M.cancel(version)
     return system.write(version.folder .. "/status.json.cancel", "")
 end
 
--- Deletes an attempt that has no single frame of a result, and says whether it did.
+-- Deletes an attempt without any result frame. Returns true if it did.
 function M.discard(version)
     local numbers = M.numbers(version, version.wanted)
     for number = numbers[1], numbers[2] do

@@ -1,4 +1,4 @@
--- Where the module lies, and what the installation wrote beside it.
+-- The folder of the module, and the installation's record beside it.
 --
 --    FUSION/Modules/Lua/voidbridge.lua
 --                       voidbridge/*.lua
@@ -16,7 +16,7 @@ function M.folder()
     return (system.slashes(source):match("^@(.*)/[^/]*$"))
 end
 
--- The command `voidbridge`: as the installation wrote it down, else the one on the path.
+-- The command `voidbridge`: the recorded one, otherwise the one on the path.
 function M.command()
     local written = json.decode(system.read(M.folder() .. "/voidbridge.json")) or {}
     return written.command or { "voidbridge" }

@@ -1,6 +1,6 @@
--- What happens when a button is pressed or a control changed. Conducts the other rooms.
+-- Reacts to buttons and changed controls, by calling the other modules.
 --
--- Remove starts a child process and returns; the artist goes on in Fusion, and Fetch looks what became of it.
+-- Remove starts a child process and returns. The artist continues in Fusion, and Fetch checks the result.
 
 local cache = require("voidbridge.cache")
 local config = require("voidbridge.config")
@@ -15,12 +15,12 @@ local system = require("voidbridge.system")
 
 local M = {}
 
-M.CHECK_S = 40 -- a round trip with a daemon of its own takes some seconds
+M.CHECK_S = 40 -- a round trip with a local daemon takes some seconds
 M.CANCEL_S = 5
 local LOOK_S = 0.2
-local SEVERAL = 3 -- names of changed controls that the status line lists
+local SEVERAL = 3 -- maximum number of changed controls in the status line
 
-local LAST = {} -- what the last job of a tool said, by its id, for the report
+local LAST = {} -- output of a tool's last job, by its id, for the report
 
 -- -- what a tool has --------------------------------------------------------------------------------
 
@@ -30,7 +30,7 @@ local function new_id()
     return ("%012x"):format(seed % 2 ^ 40):sub(-10) .. ("%04x"):format(address / 8 % 65536)
 end
 
--- The state, with an id of its own: a copy that an artist made has that of the first one until it is used.
+-- The state, with a unique id: a copy keeps the original's id until it is first used.
 local function own(inside)
     local state = host.state(inside)
     local name = inside.group.Name
@@ -42,7 +42,7 @@ local function own(inside)
     end
     if state.id == "" or is_copy then
         if is_copy then
-            host.hide(inside) -- it may be fed with another plate: the first one's result would be a lie
+            host.hide(inside) -- it may get another plate, so it must not show the original's result
             host.put(inside, "version_shown", 0)
         end
         state = { id = new_id(), name = name, homes = "", last = 0, job = 0, shown = 0 }
@@ -51,7 +51,7 @@ local function own(inside)
     return state
 end
 
--- Every folder with versions of this tool; the one for the next version is the last.
+-- Every folder with versions of this tool; the next version goes to the last one.
 local function homes(inside, state, values)
     local now = cache.home(values.cache, host.file(inside), state.id)
     local found = {}
@@ -83,7 +83,7 @@ end
 
 -- -- how it stands ------------------------------------------------------------------------------------
 
--- The status line and its color, from the controls and from what is on disk.
+-- The status line and its color, from the controls and the files on disk.
 local function standing(inside, state, values, thorough)
     local shown = find(inside, state, values, state.shown)
     if state.shown == 0 then
@@ -124,7 +124,7 @@ end
 
 -- -- a job ----------------------------------------------------------------------------------------------
 
--- Looks what became of the job, and does what is to be done when it has ended. Returns its phase.
+-- Checks the job, and shows its result or error if it has ended. Returns its phase.
 local function look(inside, state, version)
     local phase, line, last = status.judged(cache.seen(version, os.time()))
     if phase == "working" then
@@ -302,7 +302,7 @@ function M.report(inside)
     end
 end
 
--- After a control: shows the version that is asked for, and says again how the tool stands.
+-- After a changed control: shows the chosen version and updates the status.
 function M.changed(inside)
     local state, values = host.state(inside), host.values(inside)
     if state.id == "" or state.job ~= 0 then

@@ -1,4 +1,4 @@
--- What cannot be done as it was asked, in words for the artist: an error with a text and a hint.
+-- An impossible request, explained to the artist: an error with a text and a hint.
 
 local M = {}
 local Refused = {}

@@ -2,15 +2,15 @@
 
 local M = {}
 
--- Fusion's number for a render range that nobody set.
+-- Fusion's number for an unset render range.
 M.UNSET = -1000000000
 
--- A frame rate that is no whole number leaves times a hair beside the frame.
+-- A fractional frame rate leaves times slightly off the frame.
 function M.whole(time)
     return math.floor(time + 0.5)
 end
 
--- The render range of a comp, from its attributes; the global one where none is set.
+-- The render range of a comp, from its attributes; the global one if none is set.
 function M.of_comp(attributes)
     local first, last = attributes.COMPN_RenderStart, attributes.COMPN_RenderEnd
     if first == nil or first <= M.UNSET then
@@ -22,12 +22,12 @@ function M.of_comp(attributes)
     return { M.whole(first), M.whole(last) }
 end
 
--- All that a comp has.
+-- The global range of a comp.
 function M.bounds(attributes)
     return { M.whole(attributes.COMPN_GlobalStart), M.whole(attributes.COMPN_GlobalEnd) }
 end
 
--- With handles, which end where the bounds do.
+-- Adds handles, within the bounds.
 function M.with_handles(range, handles, bounds)
     return {
         math.min(range[1], math.max(range[1] - handles, bounds[1])),
@@ -47,7 +47,7 @@ function M.spelled(range)
     return ("%d-%d"):format(range[1], range[2])
 end
 
--- As plate.1001.exr. `role` never ends in a digit: a Saver would take that for a part of the number.
+-- As plate.1001.exr. `role` never ends in a digit, which a Saver would read as part of the number.
 function M.file(role, number)
     return ("%s.%04d.exr"):format(role, number)
 end

@@ -1,6 +1,6 @@
--- Fusion itself: the only room that knows compositions, tools and their inputs. It translates and decides nothing.
+-- Access to Fusion: the only module that knows compositions, tools and inputs. It translates and decides nothing.
 --
--- What is set while a comp is locked, Resolve's render may not see: everything here is set unlocked and inside an Undo.
+-- Resolve's render may not see values set while a comp is locked, so all values are set unlocked and inside an Undo.
 
 local controls = require("voidbridge.controls")
 local frames = require("voidbridge.frames")
@@ -15,10 +15,10 @@ M.COLORS = {
     failed = { R = 0.56, G = 0.18, B = 0.18 },
 }
 local INPUTS = { "plate", "matte", "affected" } -- in the order of the macro's
-local ROLE = "Voidbridge" -- the name of the data that says what an inner tool is for
+local ROLE = "Voidbridge" -- name of the data that holds an inner tool's role
 local STATE = "VoidbridgeState"
 local QUIET = 524288 -- a render flag: no dialog at its end
-local LOCKS = 64 -- no comp is locked so deep
+local LOCKS = 64 -- more nested locks than any comp has
 
 -- A Loader forgets these when its clip changes.
 local FORGOTTEN = { "HoldFirstFrame", "HoldLastFrame", "Reverse", "Loop", "Depth", "KeyCode", "TimeCodeOffset" }
@@ -29,8 +29,8 @@ local function is_group(tool)
     return tool.ID == "GroupOperator" or tool.ID == "MacroOperator"
 end
 
--- The inside of a Voidbridge from any of its tools: its inner tools by their roles, and `group`, `comp`. nil where
--- the tool is none of ours.
+-- The inside of a Voidbridge from any of its tools: its inner tools by their roles, and `group`, `comp`. nil if
+-- the tool belongs to no Voidbridge.
 function M.inside(tool)
     local group = is_group(tool) and tool or tool.ParentTool
     if not group then
@@ -58,12 +58,12 @@ function M.all(comp)
     return found
 end
 
--- The version of the macro that this tool was made from.
+-- The version of the macro that made this tool.
 function M.made_with(inside)
     return inside.plate:GetData(ROLE .. "Version") or controls.VERSION
 end
 
--- What is kept in the comp: id, name, homes, last, job, shown.
+-- The state stored in the comp: id, name, homes, last, job, shown.
 function M.state(inside)
     return inside.plate:GetData(STATE) or { id = "", name = "", homes = "", last = 0, job = 0, shown = 0 }
 end
@@ -83,7 +83,7 @@ function M.values(inside)
     return found
 end
 
--- Does something to a comp that is not locked, as one step of its Undo; whatever happens, both are as they were.
+-- Runs a function with the comp unlocked, as one Undo step. Restores both afterwards, even after an error.
 local function changing(comp, what, change)
     local locks = 0
     while comp:IsLocked() and locks < LOCKS do
@@ -128,7 +128,7 @@ function M.file(inside)
     return inside.comp:GetAttrs().COMPS_FileName or ""
 end
 
--- What feeds an input, as a name: of the file of a Loader, else of the tool.
+-- The source of an input by name: the file of a Loader, otherwise the tool.
 local function source(output)
     local tool = output:GetTool()
     local clip = tool.ID == "Loader" and tool:GetInput("Clip") or ""
@@ -186,7 +186,7 @@ local function render(inside, role, version, depth)
     system.remove_folder(folder)
 end
 
--- The inputs as files of a version, each frame looked for, under the numbers of files. Raises a refusal.
+-- Renders the inputs to files of a version, with file numbers, and checks every frame. Raises a refusal.
 function M.render(inside, version, depth)
     for _, role in ipairs(INPUTS) do
         if role ~= "affected" or version.has_affected then
@@ -202,7 +202,7 @@ local function length(loader)
     return lengths and lengths[1] or 0
 end
 
--- How much an artist trimmed a Loader, as frames from its start and its end.
+-- The artist's trim of a Loader, in frames from its start and its end.
 function M.trim(loader)
     local count = length(loader)
     if count == 0 then
@@ -251,7 +251,7 @@ function M.show(inside, result, plate, range, skip)
     end)
 end
 
--- The plate, as without a result.
+-- Shows the plate, as without a result.
 function M.hide(inside)
     changing(inside.comp, "show the plate", function()
         inside.result:SetAttrs({ TOOLB_PassThrough = true })
@@ -268,14 +268,14 @@ function M.version()
     return tostring(application().Version)
 end
 
--- Onto the clipboard. False where that does not work.
+-- Copies to the clipboard. Returns false if that fails.
 function M.copy(text)
     return (pcall(function()
         application():SetClipboard(text)
     end))
 end
 
--- A new tool behind `tool`, from the text of a macro.
+-- Adds a tool after `tool`, from the text of a macro.
 function M.add(comp, settings, tool)
     local before = {}
     for _, inside in ipairs(M.all(comp)) do

@@ -1,4 +1,4 @@
--- JSON that programs write: a decoder, and an encoder with sorted keys. null is left out.
+-- A JSON decoder, and an encoder with sorted keys. null is omitted.
 
 local M = {}
 
@@ -95,7 +95,7 @@ function value(text, at)
     return words[word], at + #word
 end
 
--- nil where the text is no JSON, as of a file that is being written.
+-- Returns nil if the text is not JSON, for example a partly written file.
 function M.decode(text)
     local ok, found = pcall(value, text or "", skip(text or "", 1))
     if ok then

@@ -1,22 +1,22 @@
 -- Starts a child process that outlives the script that started it, by the first route that works on this host.
 --
--- Which routes work differs between editions and systems and cannot be asked. So the child is a small script in a folder
--- of its own, whose first act is to leave a mark there: a route works when the mark appears. The script runs once, however
--- often it is started. Where no route works, it is what the artist can start by hand.
+-- The working routes differ between editions and systems and cannot be queried. The child is therefore a small script
+-- in its own folder, which first writes a mark there: a route works if the mark appears. The script runs once, however
+-- often it is started. If no route works, the artist can start it by hand.
 --
---    FOLDER/arguments.txt   the words of the command, one a line
+--    FOLDER/arguments.txt   the arguments of the command, one per line
 --           start.sh        or start.cmd
 --           started.txt     the mark
---           said.txt        all that the child said
+--           said.txt        the child's output
 --           ended.txt       its exit code, at the end
 
 local system = require("voidbridge.system")
 
 local M = {}
 
-M.PATIENCE_S = 3 -- until the mark of a route that works has appeared
+M.PATIENCE_S = 3 -- seconds until the mark of a working route appears
 local LOOK_S = 0.1
-local KEPT = 20000 -- bytes of what a child said: enough for a report
+local KEPT = 20000 -- bytes of a child's output: enough for a report
 
 local SH = [[
 #!/bin/sh
@@ -58,12 +58,12 @@ function M.script(command, windows)
     return windows and text:gsub("\n", "\r\n") or text
 end
 
--- As one word for a POSIX shell.
+-- Quotes a word for a POSIX shell.
 function M.quoted(word)
     return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
--- What starts the script, as one would type it.
+-- The command that starts the script, as a person would type it.
 function M.by_hand(folder)
     local path = folder .. "/" .. M.name(system.windows)
     return system.windows and '"' .. system.native(path) .. '"' or "sh " .. M.quoted(path)
@@ -93,13 +93,13 @@ M.ROUTES = {
     end },
 }
 
--- Writes the folder's script. False where it cannot be written.
+-- Writes the folder's script. Returns false if it cannot be written.
 function M.prepare(folder, command, words)
     return system.write(folder .. "/arguments.txt", table.concat(words, "\n") .. "\n")
         and system.write(folder .. "/" .. M.name(system.windows), M.script(command, system.windows))
 end
 
--- Starts what was prepared. The name of the route, or nil where none works.
+-- Starts the prepared script. Returns the name of the route, or nil if none works.
 function M.start(folder)
     for _, route in ipairs(M.ROUTES) do
         if pcall(route.start, folder) then
@@ -118,12 +118,12 @@ function M.has_started(folder)
     return system.exists(folder .. "/started.txt")
 end
 
--- The exit code; nil while it runs, or where it was killed with its shell.
+-- The exit code; nil while it runs, or if it was killed with its shell.
 function M.exit_code(folder)
     return tonumber((system.read(folder .. "/ended.txt") or ""):match("%-?%d+"))
 end
 
--- Takes the folder away with all that is ours in it; other files keep it.
+-- Deletes the folder's own files, and the folder if no others are left.
 function M.clean(folder)
     for _, name in ipairs({ "arguments.txt", "start.sh", "start.cmd", "started.txt", "said.txt", "ended.txt" }) do
         system.remove(folder .. "/" .. name)
@@ -132,7 +132,7 @@ function M.clean(folder)
     system.remove_folder(folder)
 end
 
--- The end of what it said.
+-- The end of its output.
 function M.said(folder)
     return (system.read(folder .. "/said.txt") or ""):sub(-KEPT)
 end

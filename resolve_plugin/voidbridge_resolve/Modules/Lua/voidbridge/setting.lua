@@ -1,5 +1,5 @@
 -- The text of the macro, Macros/Voidbridge/Voidbridge.setting, from the table of controls. It opens and plays its result
--- without this module: its buttons are one guarded call each, and what it shows is made by Fusion's own tools.
+-- without this module: its buttons are one guarded call each, and Fusion's own tools make its picture.
 --
 --    plate ──► Plate (float32) ──► SavePlate
 --                 │           └──────────────┐
@@ -13,10 +13,10 @@ local controls = require("voidbridge.controls")
 
 local M = {}
 
--- Inner tools carry the macro's name in theirs, so that nobody takes them for others.
+-- Names of inner tools contain the macro's name, so that they stay recognizable.
 local PREFIX = "Voidbridge"
 
--- Where the result is not the plate that was sent. A NaN differs from itself: the result has it too.
+-- True where the result differs from the sent plate. A NaN differs from itself; the result has it too.
 local function differs(one, other)
     return ("(r%d != r%d) || (g%d != g%d) || (b%d != b%d)"):format(one, other, one, other, one, other)
 end
@@ -47,7 +47,7 @@ local function custom(images, rgb, alpha, more)
     return made
 end
 
--- Passed through, so that neither Render All nor a farm runs it; only its own alpha where a matte is saved.
+-- Passed through, so that neither Render All nor a farm runs it; a matte saver writes only its own alpha.
 local function saver(role, at, only_alpha)
     local inputs = { { "Input", link(role) }, { "OutputFormat", { id = "OpenEXRFormat" } }, { "CreateDir", 1 },
         { "OpenEXRFormat.Depth", 1 }, { "OpenEXRFormat.Compression", 2 } }
@@ -201,7 +201,7 @@ local function has_controls(role)
     return false
 end
 
--- What the controls of an inner tool hold at first.
+-- The initial values of an inner tool's controls.
 local function values_of(role, line)
     for _, control in ipairs(controls.ALL) do
         if control.on == role and control.default ~= nil then

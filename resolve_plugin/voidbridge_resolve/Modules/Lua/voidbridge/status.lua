@@ -1,10 +1,10 @@
--- How a job stands, from what its child process left in its folder. Pure: texts in, words out.
+-- The state of a job, from its child's files. Pure: texts in, texts out.
 
 local json = require("voidbridge.json")
 
 local M = {}
 
--- A child writes its status every two seconds. After this it is gone, with the machine or by a kill.
+-- A child writes its status every two seconds. After this many seconds of silence it is dead.
 M.LOST_S = 60
 
 local function last_line(text)
@@ -44,7 +44,7 @@ function M.judged(seen)
     return "waiting", "not started yet", status
 end
 
--- What `voidbridge doctor --json` found, for the artist: nil while it is not over.
+-- The result of `voidbridge doctor --json` for the artist; nil while it runs.
 function M.diagnosis(said, code)
     if not code then
         return nil

@@ -1,4 +1,4 @@
--- The operating system: files, folders, the environment, and FFI where this Lua has it. The only room that knows which
+-- The operating system: files, folders, the environment, and FFI where this Lua has it. The only module that knows which
 -- system this is. Paths are UTF-8 with forward slashes.
 --
 -- On Windows the C library takes paths in the code page of the machine, so names beyond it go through the wide
@@ -32,7 +32,7 @@ elseif M.ffi then
     declare("int mkdir(const char *path, unsigned int mode); int system(const char *command);")
 end
 
--- UTF-8 as a text of Windows.
+-- Converts UTF-8 to a Windows string.
 function M.wide(text)
     local count = ffi.C.MultiByteToWideChar(65001, 0, text, #text, nil, 0)
     local made = ffi.new("wchar_t[?]", count + 1)
@@ -42,7 +42,7 @@ end
 
 local wide_files = M.ffi and M.windows
 
--- The whole of a file; nil where it cannot be read.
+-- Reads a whole file; nil if it cannot be read.
 function M.read(path)
     if wide_files then
         local file = ffi.C._wfopen(M.wide(path), M.wide("rb"))
@@ -66,7 +66,7 @@ function M.read(path)
     return text
 end
 
--- Makes or replaces a file. False where that cannot be, as on a full disk.
+-- Creates or replaces a file. Returns false if that fails, as on a full disk.
 function M.write(path, text)
     if wide_files then
         local file = ffi.C._wfopen(M.wide(path), M.wide("wb"))
@@ -93,7 +93,7 @@ function M.exists(path)
     return file ~= nil and file:close() ~= nil
 end
 
--- Gives a file another name; one that has it is replaced.
+-- Renames a file and replaces an existing one.
 function M.rename(from, to)
     if wide_files then
         return ffi.C.MoveFileExW(M.wide(from), M.wide(to), 1) ~= 0
@@ -108,7 +108,7 @@ function M.remove(path)
     return os.remove(path) ~= nil
 end
 
--- An empty folder; one that is not empty stays.
+-- Deletes an empty folder; any other stays.
 function M.remove_folder(path)
     if wide_files then
         return ffi.C.RemoveDirectoryW(M.wide(path)) ~= 0
@@ -118,12 +118,12 @@ function M.remove_folder(path)
     return os.remove(path) ~= nil
 end
 
--- A new folder in one that is there. False where it is there already, or cannot be made.
+-- Creates a folder in an existing one. Returns false if it exists, or cannot be created.
 function M.make_folder(path)
     if wide_files then
         return ffi.C.CreateDirectoryW(M.wide(path), nil) ~= 0
     elseif M.ffi then
-        return ffi.C.mkdir(path, 511) == 0 -- 0777, less what the user's mask forbids
+        return ffi.C.mkdir(path, 511) == 0 -- 0777, minus the user's umask
     end
     local bmd = rawget(_G, "bmd")
     if bmd and bmd.createdir and not M.exists(path .. "/.") then
@@ -133,7 +133,7 @@ function M.make_folder(path)
     return false
 end
 
--- A folder with all that it lies in.
+-- Creates a folder with its parents.
 function M.make_folders(path)
     local made = path:match("^//[^/]+/[^/]+") or path:match("^%a:") or "" -- a share, a drive, or the root
     for part in path:sub(#made + 1):gmatch("[^/]+") do
@@ -146,12 +146,12 @@ function M.slashes(path)
     return (path:gsub("\\", "/"))
 end
 
--- As the system writes it.
+-- Converts a path to the system's form.
 function M.native(path)
     return M.windows and (path:gsub("/", "\\")) or path
 end
 
--- Of the environment; Fusion knows it as UTF-8.
+-- Reads an environment variable; Fusion has it as UTF-8.
 function M.variable(name)
     local fusion = rawget(_G, "fusion") or rawget(_G, "fu")
     local value = fusion and fusion:GetEnv(name) or os.getenv(name)
