@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from .knobs import Value
-from .request import Refused, Request, described, files
+from .request import NodeError, NodeRequest, described, files
 
 RECORD = "version.json"
 
@@ -60,8 +60,8 @@ def home(cache: str, script: str, temporary: str, node_id: str) -> str:
     return posixpath.join(base.replace("\\", "/").rstrip("/"), node_id)
 
 
-def begin(folder: str, homes: Sequence[str], request: Request) -> Version:
-    """Creates a version in the home `folder`, numbered after all versions in `homes`. Raises `Refused`."""
+def begin(folder: str, homes: Sequence[str], request: NodeRequest) -> Version:
+    """Creates a version in the home `folder`, numbered after all versions in `homes`. Raises `NodeError`."""
     number = max([version.number for version in versions(homes)] + _numbers(folder) + [0]) + 1
     while True:
         version = Version(
@@ -171,8 +171,8 @@ def _numbers(folder: str) -> list[int]:
     return [int(name[1:]) for name in names if re.match(r"^v\d{3,}$", name)]
 
 
-def _refusal(folder: str, error: OSError) -> Refused:
-    return Refused(
+def _refusal(folder: str, error: OSError) -> NodeError:
+    return NodeError(
         f"The folder {folder} cannot be written: {error.strerror or error}.",
         "Choose another cache folder on the tab Setup.",
     )

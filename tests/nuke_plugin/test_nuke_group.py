@@ -202,9 +202,9 @@ NEW = Knob("novel", "int", "novel", "New.", 4, since=2)
 
 
 def test_an_older_node_gets_what_it_lacks_and_a_newer_one_is_left_alone() -> None:
-    assert migrate.plan(1, {"seed"}, (*KNOBS, NEW), 2) == migrate.Plan((NEW,), False)
-    assert migrate.plan(1, {"novel"}, (*KNOBS, NEW), 2) == migrate.Plan((), False)
-    assert migrate.plan(NODE_VERSION + 1, set()) == migrate.Plan((), True)
+    assert migrate.plan(1, {"seed"}, (*KNOBS, NEW), 2) == migrate.MigrationPlan((NEW,), False)
+    assert migrate.plan(1, {"novel"}, (*KNOBS, NEW), 2) == migrate.MigrationPlan((), False)
+    assert migrate.plan(NODE_VERSION + 1, set()) == migrate.MigrationPlan((), True)
 
 
 def test_the_version_of_the_table_is_that_of_its_newest_knob() -> None:

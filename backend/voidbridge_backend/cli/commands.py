@@ -79,8 +79,10 @@ class ClientOptions:
         paths = (os.path.abspath(folder) for folder in folders)
         ours = (path for path in paths if "=" not in path and is_text(path))
         shares = dict.fromkeys((*self.config.shares, *ours))
-        said = tuple(share for share in shares if "," not in share)  # a comma would split the list
-        return replace(self, config=replace(self.config, shares=said))
+        listable = tuple(
+            share for share in shares if "," not in share
+        )  # a comma would split the list
+        return replace(self, config=replace(self.config, shares=listable))
 
 
 Prepare = Callable[[ProgressView, threading.Event, contextlib.ExitStack], Submission]
@@ -89,7 +91,7 @@ Prepare = Callable[[ProgressView, threading.Event, contextlib.ExitStack], Submis
 
 def run(
     submission: Prepare,
-    who: ClientOptions,
+    client_options: ClientOptions,
     output: str,
     as_json: bool,
     status: Path | None = None,
@@ -102,22 +104,22 @@ def run(
     """
     with (
         watched(as_json) as (shown, cancelled),
-        status_file.kept(status, shown, cancelled) as to,
+        status_file.kept(status, shown, cancelled) as view,
         contextlib.ExitStack() as stack,
     ):
         assignment = submission(
-            to, cancelled, stack
+            view, cancelled, stack
         )  # here, so that the status file says what is wrong with it
         plate, *others = assignment.files.values()
         result = result_sequence(output, plate, others)
-        remove(assignment, result, who, to, cancelled, growing, overwrite)
+        remove(assignment, result, client_options, view, cancelled, growing, overwrite)
 
 
 def remove(
     assignment: Submission,
     result: Sequence,
-    who: ClientOptions,
-    to: ProgressView,
+    client_options: ClientOptions,
+    view: ProgressView,
     cancelled: threading.Event,
     growing: bool = False,
     overwrite: bool = False,
@@ -128,36 +130,38 @@ def remove(
     """
     began = time.monotonic()
     outputs.check_run(assignment, result, overwrite, growing)
-    who = who.sharing(sequence.folder for sequence in assignment.files.values())
-    listener = _listener(to, result, cancelled, own=who.is_embedded)
+    client_options = client_options.sharing(
+        sequence.folder for sequence in assignment.files.values()
+    )
+    listener = _listener(view, result, cancelled, own=client_options.is_embedded)
     with named(assignment.files):
         if growing:
-            outcome = _run_growing(assignment, result, who, to, listener)
+            outcome = _run_growing(assignment, result, client_options, view, listener)
         else:
-            task = _task(assignment, result, to, listener)
-            with _client(who) as client:
+            task = _task(assignment, result, view, listener)
+            with _client(client_options) as client:
                 outcome = client.run(task, listener)
     paths = {role: os.path.abspath(str(files)) for role, files in assignment.files.items()}
-    _finish(outcome, result, to, began, {"files": paths})
+    _finish(outcome, result, view, began, {"files": paths})
     return outcome
 
 
 def _run_growing(
     assignment: Submission,
     result: Sequence,
-    who: ClientOptions,
-    to: ProgressView,
+    client_options: ClientOptions,
+    view: ProgressView,
     listener: Listener,
 ) -> Outcome:
     with (
-        _client(who) as client,
+        _client(client_options) as client,
         StreamInput(assignment, open(0, "rb", 0, closefd=False)) as growing,
     ):
         ahead = client.prefetch(
             growing.more, listener, assignment.operation, assignment.settings.engine
         )
-        to.event("rendered", sent=ahead.uploaded)
-        outcome = client.run(_task(assignment, result, to, listener, growing.hash_of), listener)
+        view.event("rendered", sent=ahead.uploaded)
+        outcome = client.run(_task(assignment, result, view, listener, growing.hash_of), listener)
     outcome.uploaded += ahead.uploaded
     outcome.imported += ahead.imported
     return outcome
@@ -166,46 +170,50 @@ def _run_growing(
 def _task(
     assignment: Submission,
     result: Sequence,
-    to: ProgressView,
+    view: ProgressView,
     listener: Listener,
     hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
 ) -> JobTask:
     def on_file(done: int, of: int) -> None:
-        to.stage("reading frames", done, of)
+        view.stage("reading frames", done, of)
 
     task = assignment.task(result.path, on_file, listener.should_cancel, hash_of)
     outputs.check_sources(task.request, result)
-    _tell_request(task.request, to)
+    _show_request(task.request, view)
     return task
 
 
-def _tell_request(request: Request, to: ProgressView) -> None:
+def _show_request(request: Request, view: ProgressView) -> None:
     plate = [file.frame for file in request.files if file.role == "plate"]
     handles = [request.first - min(plate), max(plate) - request.last] if plate else [0, 0]
     frames = [request.first, request.last]
-    to.event("request", frames=frames, handles=handles, files=len(request.files))
+    view.event("request", frames=frames, handles=handles, files=len(request.files))
     if any(handles):
-        to.say("handles: {} frames before and {} after the range are seen too".format(*handles))
+        view.message(
+            "handles: {} frames before and {} after the range are seen too".format(*handles)
+        )
 
 
-def submit(submission: Callable[[], Submission], who: ClientOptions, as_json: bool) -> None:
+def submit(
+    submission: Callable[[], Submission], client_options: ClientOptions, as_json: bool
+) -> None:
     """Uploads and returns; prints the job's id on standard output."""
-    with watched(as_json) as (to, cancelled):
+    with watched(as_json) as (view, cancelled):
         task = submission().task(
             lambda frame: Path(),
-            lambda done, of: to.stage("reading frames", done, of),
+            lambda done, of: view.stage("reading frames", done, of),
             cancelled.is_set,
         )
-        _tell_request(task.request, to)
-        with _client(who) as client:
-            outcome = client.run(task, _listener(to, None, cancelled), wait=False)
-        to.event("submitted", job=outcome.job)
+        _show_request(task.request, view)
+        with _client(client_options) as client:
+            outcome = client.run(task, _listener(view, None, cancelled), wait=False)
+        view.event("submitted", job=outcome.job)
     if not as_json:
         print(outcome.job)
 
 
 def fetch(
-    who: ClientOptions, job: str, output: str, as_json: bool, overwrite: bool = False
+    client_options: ClientOptions, job: str, output: str, as_json: bool, overwrite: bool = False
 ) -> None:
     """Waits for a job and writes its results, to result.FRAME.exr if `output` is a folder or empty.
 
@@ -216,18 +224,18 @@ def fetch(
         output = os.path.join(output, "result.%04d.exr")
     result = Sequence.parse(output)
     began = time.monotonic()
-    with watched(as_json) as (to, cancelled):
-        with _client(who) as client:
+    with watched(as_json) as (view, cancelled):
+        with _client(client_options) as client:
             if result.single is not None:
                 result = replace(result, single=_only_frame(client, job, result))
             outputs.check_fetch(client.request(job), result, overwrite)
-            outcome = client.fetch(job, result.path, _listener(to, result, cancelled))
-        _finish(outcome, result, to, began)
+            outcome = client.fetch(job, result.path, _listener(view, result, cancelled))
+        _finish(outcome, result, view, began)
 
 
-def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
+def status(client_options: ClientOptions, job: str | None, as_json: bool) -> None:
     """Prints one job, or a table of all; above it the daemon's problems, if any."""
-    with _client(who) as client:
+    with _client(client_options) as client:
         health = client.health()
         found = [client.status(job)] if job else client.jobs()
     show_health(health)
@@ -245,9 +253,9 @@ def status(who: ClientOptions, job: str | None, as_json: bool) -> None:
     Console(highlight=False, markup=False, soft_wrap=True, width=width).print(table)
 
 
-def cancel(who: ClientOptions, job: str, as_json: bool) -> None:
+def cancel(client_options: ClientOptions, job: str, as_json: bool) -> None:
     """Cancels a job; an ended one stays unchanged."""
-    with _client(who) as client:
+    with _client(client_options) as client:
         found = client.cancel(job)
     if as_json:
         print(json.dumps(asdict(found)))
@@ -262,12 +270,14 @@ def serve(config: Config, until_stdin_closes: bool) -> None:
     serve_until_stopped(config, until_stdin_closes=until_stdin_closes)
 
 
-def demo(who: ClientOptions, folder: str, as_json: bool) -> None:
+def demo(client_options: ClientOptions, folder: str, as_json: bool) -> None:
     """Renders the demo shot, removes its object, measures and draws."""
     from voidbridge_backend.tools.demo import demo as demonstration
 
-    with watched(as_json) as (to, cancelled):
-        demonstration.show(Path(folder), to, lambda a, r: remove(a, r, who, to, cancelled))
+    with watched(as_json) as (view, cancelled):
+        demonstration.show(
+            Path(folder), view, lambda a, r: remove(a, r, client_options, view, cancelled)
+        )
 
 
 def report(
@@ -290,24 +300,24 @@ def report(
     if target:
         outputs.check_picture(target, files.values(), overwrite)
     settings = report.settings_of(files["result"], dict(chosen))
-    with watched(as_json) as (to, cancelled):
+    with watched(as_json) as (view, cancelled):
 
         def on_frame(done: int, of: int) -> None:
             if cancelled.is_set():
                 raise JobCancelled("cancelled while the frames were being measured")
-            to.stage("measuring", done, of)
+            view.stage("measuring", done, of)
 
         verdict = report.review(report.Files(**files), settings, target, on_frame)
-        to.event("quality", **verdict.described())
+        view.event("quality", **verdict.described())
     if not as_json:
         print("\n".join(verdict.lines()))
 
 
-def doctor(who: ClientOptions, as_json: bool) -> VoidbridgeError | None:
+def doctor(client_options: ClientOptions, as_json: bool) -> VoidbridgeError | None:
     """Checks the installation and prints what it finds; returns the error that keeps it from working."""
     from voidbridge_backend.tools.doctor.doctor import examine
 
-    return examine(who.config or Config(), lambda: _client(who), as_json)
+    return examine(client_options.config or Config(), lambda: _client(client_options), as_json)
 
 
 def describe(files: list[str], ocio: str, as_json: bool) -> None:
@@ -318,19 +328,23 @@ def describe(files: list[str], ocio: str, as_json: bool) -> None:
 
 
 def support_bundle(
-    target: Path, settings: list[Setting], log: Path | None, who: ClientOptions, as_json: bool
+    target: Path,
+    settings: list[Setting],
+    log: Path | None,
+    client_options: ClientOptions,
+    as_json: bool,
 ) -> None:
     """Writes one file for support."""
     from voidbridge_backend.tools.support_bundle import bundle
 
-    config = who.config or Config()
-    who = replace(who, address=who.address or config.listen)
-    bundle.bundle(target, config, settings, log, lambda: _client(who))
+    config = client_options.config or Config()
+    client_options = replace(client_options, address=client_options.address or config.listen)
+    bundle.bundle(target, config, settings, log, lambda: _client(client_options))
     if as_json:
         JsonView().event("bundle", path=str(target))
     else:
         print(target)
-        LogView().say("Paths, names and keys were removed. Check the file before you send it.")
+        LogView().message("Paths, names and keys were removed. Check the file before you send it.")
 
 
 def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
@@ -351,13 +365,13 @@ def models(action: str, folder: Path | None, config: Config, whole: bool, as_jso
     if action == "make-tiny":
         weights.make_tiny(where)
     elif action == "fetch":
-        weights.fetch(where, (JsonView() if as_json else LogView()).say)
+        weights.fetch(where, (JsonView() if as_json else LogView()).message)
     if action != "list":
         weights.prepare(where, device)
     weights.show(where, device, whole=whole, as_json=as_json)
 
 
-def install(host: str, to: str | None, appdata: str, remove: bool) -> None:
+def install(host: str, target: str | None, appdata: str, remove: bool) -> None:
     """Installs the plug-in of a host and prints the next step; or removes it.
 
     `appdata` is the Windows folder for a user's settings.
@@ -370,7 +384,7 @@ def install(host: str, to: str | None, appdata: str, remove: bool) -> None:
         )
     plugin = installing.HOSTS[host]
     default = plugin.folder(sys.platform, Path.home(), appdata)
-    folder = Path(to).expanduser().absolute() if to else default
+    folder = Path(target).expanduser().absolute() if target else default
     if remove:
         print(f"removed {len(plugin.remove(folder))} files from {folder}")
         return
@@ -395,16 +409,18 @@ def show_config(settings: list[Setting], as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _client(who: ClientOptions) -> Iterator[Client]:
+def _client(client_options: ClientOptions) -> Iterator[Client]:
     software = f"voidbridge {__version__}"
-    if who.address or who.config is None:
-        address = who.address or DEFAULT_DAEMON
-        with Client(address, user=who.user, software=software, keys=who.keys) as client:
+    if client_options.address or client_options.config is None:
+        address = client_options.address or DEFAULT_DAEMON
+        with Client(
+            address, user=client_options.user, software=software, keys=client_options.keys
+        ) as client:
             yield client
         return
     with (
-        local_daemon.daemon(who.config) as address,
-        Client(address, user=who.user, software=software, reconnect=5.0) as client,
+        local_daemon.daemon(client_options.config) as address,
+        Client(address, user=client_options.user, software=software, reconnect=5.0) as client,
     ):
         yield client
 
@@ -429,7 +445,7 @@ def watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
 
 
 def _listener(
-    to: ProgressView, result: Sequence | None, cancelled: threading.Event, own: bool = False
+    view: ProgressView, result: Sequence | None, cancelled: threading.Event, own: bool = False
 ) -> Listener:
     """`own` is True for a local daemon, which nobody repairs during the wait."""
     warned: set[str] = set()
@@ -440,43 +456,43 @@ def _listener(
         for warning in status.warnings:
             if warning not in warned:
                 warned.add(warning)
-                to.say(f"note: {warning}")
-                to.event("warning", text=warning)
+                view.message(f"note: {warning}")
+                view.event("warning", text=warning)
         if status.attempt > 1 and (text := f"attempt {status.attempt}") not in warned:
             warned.add(text)
-            to.say(f"note: a crash or a restart interrupted the run; this is {text}")
+            view.message(f"note: a crash or a restart interrupted the run; this is {text}")
         nonlocal last
         if status.state is JobState.DONE and last and last.step < last.of:
-            to.stage(last.stage, last.of, last.of)  # the last step and the end are told at once
+            view.stage(last.stage, last.of, last.of)  # the last step and the end are told at once
         last = status if status.state is JobState.RUNNING else None
-        show_status(to, status)
+        show_status(view, status)
         if status.state is JobState.QUEUED and status.code:
             if own:
                 raise from_code(status.code, status.text, status.hint)
             if status.text not in warned:
                 warned.add(status.text)
-                to.say(f"note: waiting: {status.text} [{status.code}]")
+                view.message(f"note: waiting: {status.text} [{status.code}]")
 
     def on_sent(sent: int, total: int) -> None:
-        to.stage("uploading MB", sent >> 20, max(total >> 20, 1))
-        to.event("uploading", sent=sent, total=total)
+        view.stage("uploading MB", sent >> 20, max(total >> 20, 1))
+        view.event("uploading", sent=sent, total=total)
 
     def on_imported(done: int, of: int) -> None:
-        to.stage("handing over", done, of)
-        to.event("imported", files=done, of=of)
+        view.stage("handing over", done, of)
+        view.event("imported", files=done, of=of)
 
     def on_frame(frame: int) -> None:
         fetched.add(frame)
         if result is not None:
-            to.event("frame", frame=frame, path=str(result.path(frame)))
+            view.event("frame", frame=frame, path=str(result.path(frame)))
 
     def on_accepted(job: str) -> None:
-        to.event("accepted", job=job)
-        to.say(f"job {job}")
+        view.event("accepted", job=job)
+        view.message(f"job {job}")
 
     def on_trouble(text: str) -> None:
-        to.say(f"note: {text}")
-        to.event("trouble", text=text)
+        view.message(f"note: {text}")
+        view.event("trouble", text=text)
 
     return Listener(
         on_status, on_sent, on_frame, on_trouble, on_accepted, cancelled.is_set, on_imported
@@ -486,7 +502,7 @@ def _listener(
 def _finish(
     outcome: Outcome,
     result: Sequence,
-    to: ProgressView,
+    view: ProgressView,
     began: float,
     more: dict[str, Any] | None = None,
 ) -> None:
@@ -496,7 +512,7 @@ def _finish(
     write_whole(beside, json.dumps({**provenance, **(more or {})}, indent=1).encode() + b"\n")
     is_preview = bool(provenance.get("preview"))
     seconds = time.monotonic() - began
-    to.event(
+    view.event(
         "done",
         job=outcome.job,
         frames=[frames.first, frames.last],
@@ -510,7 +526,7 @@ def _finish(
         seconds=round(seconds, 2),
     )
     how = "from the store" if outcome.from_store else f"in {seconds:.1f} s"
-    to.say(f"done {how}: {result} {frames}" + (", PREVIEW QUALITY" if is_preview else ""))
+    view.message(f"done {how}: {result} {frames}" + (", PREVIEW QUALITY" if is_preview else ""))
 
 
 def _only_frame(client: Client, job: str, result: Sequence) -> int | None:

@@ -43,7 +43,7 @@ DAMAGED = "The clip is damaged or was cut off; export or copy it again."
 HD_LINES = 720
 
 
-class Clip:
+class MovieClip:
     """One open clip. Frames by their place from 0, from any thread; cheapest in rising order."""
 
     def __init__(self, path: Path, format_: Format, name: str) -> None:
@@ -229,13 +229,13 @@ class Clips:
     """The open clips of a job, one for each file."""
 
     def __init__(self) -> None:
-        self._open: dict[Path, Clip] = {}
+        self._open: dict[Path, MovieClip] = {}
         self._lock = threading.Lock()
 
-    def get(self, path: Path, format_: Format, name: str) -> Clip:
+    def get(self, path: Path, format_: Format, name: str) -> MovieClip:
         with self._lock:
             if path not in self._open:
-                self._open[path] = Clip(path, format_, name)
+                self._open[path] = MovieClip(path, format_, name)
             return self._open[path]
 
 

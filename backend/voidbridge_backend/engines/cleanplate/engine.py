@@ -20,7 +20,7 @@ from . import plan
 from .analyze_camera import Shot, analyzed
 from .bars import Inner, picture_box
 from .frame import Removal, Task
-from .geometry import Box
+from .geometry import FrameBox
 from .verdict import notes
 
 VERSION = 4
@@ -43,7 +43,7 @@ class Cleanplate:
         if not any(clip.has_hole(frame) for frame in clip.frames):
             return
         inner = Inner(clip, picture_box(clip, watch))
-        if inner.box == Box(0, 0, clip.width, clip.height):
+        if inner.box == FrameBox(0, 0, clip.width, clip.height):
             yield from self._removed(clip, settings, watch)
         else:
             yield from inner.outer(self._removed(inner, settings, watch))
