@@ -101,6 +101,7 @@ def test_one_command_goes_from_clicks_to_a_clean_plate(plate: Path, tmp_path: Pa
     red = stage.channels_of(tmp_path / "clean.1003.exr")["R"]
     assert red[truth(1003)].max() < 1, "the disk is gone"
     assert len(list(tmp_path.glob("*.exr"))) == len(FRAMES)
+    assert done.err.count("done in") == 1, "tracking is a step of it"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,11 @@ def test_a_key_matte_and_roles_make_an_affected_area(plate: Path, tmp_path: Path
         ((), "0 objects are named"),
         (("--point", "1001:1"), "cannot be read"),
         (("--point", "900:1,1"), "on frame 900; the plate's frames are 1001-1006"),
+        (
+            ("--point", "1002:10,900"),
+            "the click 10,900 for object on frame 1002 is outside the picture",
+        ),
+        (("--box", "1002:900,0,999,9"), "the box of object on frame 1002 lies outside"),
         (("--not", "1001:1,1"), "no click on it"),
         (("--key", "1001=nowhere.exr"), "nowhere.exr, cannot be read"),
     ],

@@ -123,9 +123,11 @@ def remove(
     cancelled: threading.Event,
     growing: bool = False,
     overwrite: bool = False,
+    announce: bool = True,
 ) -> Outcome:
     """Runs a shot from files to files and reports progress.
 
+    Without `announce` neither frames nor the end are told: the result is a step of something larger.
     Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is sent.
     """
     began = time.monotonic()
@@ -133,7 +135,9 @@ def remove(
     client_options = client_options.sharing(
         sequence.folder for sequence in assignment.files.values()
     )
-    listener = _listener(view, result, cancelled, own=client_options.is_embedded)
+    listener = _listener(
+        view, result if announce else None, cancelled, own=client_options.is_embedded
+    )
     with named(assignment.files):
         if growing:
             outcome = _run_growing(assignment, result, client_options, view, listener)
@@ -142,7 +146,7 @@ def remove(
             with _client(client_options) as client:
                 outcome = client.run(task, listener)
     paths = {role: os.path.abspath(str(files)) for role, files in assignment.files.items()}
-    _finish(outcome, result, view, began, {"files": paths})
+    _finish(outcome, result, view, began, {"files": paths}, announce=announce)
     return outcome
 
 
@@ -505,11 +509,14 @@ def _finish(
     view: ProgressView,
     began: float,
     more: dict[str, Any] | None = None,
+    announce: bool = True,
 ) -> None:
-    """Writes the sidecar, which holds the provenance and `more`, and tells the end."""
+    """Writes the sidecar, which holds the provenance and `more`; with `announce` it tells the end."""
     frames = FrameRange(outcome.frames[0], outcome.frames[-1])
     beside, provenance = sidecar(result, frames), json.loads(outcome.provenance)
     write_whole(beside, json.dumps({**provenance, **(more or {})}, indent=1).encode() + b"\n")
+    if not announce:
+        return
     is_preview = bool(provenance.get("preview"))
     seconds = time.monotonic() - began
     view.event(

@@ -43,7 +43,9 @@ def mask(options: MaskOptions, client: ClientOptions, as_json: bool, overwrite: 
     Raises `OutputExists`, `BadSetting`, `BadPattern` before anything is sent.
     """
     with commands.watched(as_json) as (view, cancelled):
-        track(options, client, view, cancelled, overwrite)
+        targets = track(options, client, view, cancelled, overwrite)
+        view.event("mattes", paths=[str(target) for target in targets])
+        view.message(f"mattes: {', '.join(str(target) for target in targets)}")
 
 
 def track(
@@ -78,14 +80,12 @@ def track(
         for target in targets:
             outputs.check_run(submission, target, overwrite)
         packed = Sequence(Path(temporary), "mask.", ".exr", width)
-        outcome = commands.remove(submission, packed, client, view, cancelled)
+        outcome = commands.remove(submission, packed, client, view, cancelled, announce=False)
         frames = FrameRange(outcome.frames[0], outcome.frames[-1])
         for frame in outcome.frames:
             _unpack(packed.path(frame), frame, targets)
         record = sidecar(Sequence(folder, "mask.", ".exr", width), frames)
         write_whole(record, sidecar(packed, frames).read_bytes())
-    view.event("mattes", paths=[str(target) for target in targets])
-    view.message(f"mattes: {', '.join(str(target) for target in targets)}")
     return targets
 
 

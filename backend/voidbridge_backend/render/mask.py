@@ -28,7 +28,7 @@ from voidbridge_backend.imaging.grid import combined
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, key_role
+from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, Point, key_role
 
 from .inputs import InputFiles, LruCache, Plates, canvas_of, model_space
 from .job import (
@@ -180,13 +180,33 @@ class _Shot:
             chosen.part,
         )
 
-    def point(self, x: float, y: float) -> tuple[float, float]:
-        """A place in pixels of the display window's top left corner as one in the engine's picture."""
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """A place in pixels of the display window's top left corner as the nearest in the engine's picture."""
+        height, width = self.size
+        across, down = self._scaled(x, y)
+        return min(max(across, 0.0), width - 1.0), min(max(down, 0.0), height - 1.0)
+
+    def click(self, name: str, point: Point) -> tuple[float, float]:
+        """A click for the object `name` in the engine's picture. Raises `BadSetting` for one outside of it."""
+        height, width = self.size
+        across, down = self._scaled(point.x, point.y)
+        if not (0 <= across <= width and 0 <= down <= height):
+            display = self.header.parts[self.part].display_window
+            left, top = self.canvas.xmin - display.xmin, self.canvas.ymin - display.ymin
+            raise BadSetting(
+                f"the click {point.x:g},{point.y:g} for {name} on frame {point.frame} is outside the "
+                f"picture, which has {self.canvas.width} x {self.canvas.height} pixels from {left},{top} on",
+                "Count pixels from the top left corner of the plate's display window.",
+            )
+        return min(across, width - 1.0), min(down, height - 1.0)
+
+    def _scaled(self, x: float, y: float) -> tuple[float, float]:
         display = self.header.parts[self.part].display_window
         height, width = self.size
-        across = (x + display.xmin - self.canvas.xmin) * width / self.canvas.width
-        down = (y + display.ymin - self.canvas.ymin) * height / self.canvas.height
-        return min(max(across, 0.0), width - 1.0), min(max(down, 0.0), height - 1.0)
+        return (
+            (x + display.xmin - self.canvas.xmin) * width / self.canvas.width,
+            (y + display.ymin - self.canvas.ymin) * height / self.canvas.height,
+        )
 
     def key(self, role: str, frame: int) -> Matte:
         """The artist's matte of this frame, in the engine's size; outside its data window it is 0."""
@@ -244,10 +264,15 @@ def _clicks(shot: _Shot, target: MaskObject, frame: int) -> Clicks:
     box = None
     if boxes:
         last = boxes[-1]
-        box = *shot.point(last.left, last.top), *shot.point(last.right, last.bottom)
+        box = *shot.place(last.left, last.top), *shot.place(last.right, last.bottom)
+        if box[0] >= box[2] or box[1] >= box[3]:
+            raise BadSetting(
+                f"the box of {target.name} on frame {frame} lies outside the picture",
+                "Count pixels from the top left corner of the plate's display window.",
+            )
     return Clicks(
-        tuple(shot.point(p.x, p.y) for p in here if p.label),
-        tuple(shot.point(p.x, p.y) for p in here if not p.label),
+        tuple(shot.click(target.name, p) for p in here if p.label),
+        tuple(shot.click(target.name, p) for p in here if not p.label),
         box,
     )
 
