@@ -56,14 +56,16 @@ def test_the_daemon_keeps_to_the_protocol(narrow: Daemon) -> None:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Command lines of processes that were started with something in `folder`."""
+    """Command lines of processes with a word, or a setting of the daemon, that names something in `folder`."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().split(b"\0")
+            environ = path.with_name("environ").read_bytes().split(b"\0")
         except OSError:
             continue  # it ended meanwhile
-        if any(str(folder).encode() in word for word in words):
+        settings = [pair for pair in environ if pair.startswith(b"VOIDBRIDGE_")]
+        if any(str(folder).encode() in word for word in [*words, *settings]):
             found.append(b" ".join(words).decode())
     return found
 

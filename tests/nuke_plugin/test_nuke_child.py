@@ -63,7 +63,7 @@ signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 from voidbridge_nuke import job
 child = job.Child([sys.executable, "-c", {DEAF!r}], fed=True)
 child._lines.get()
-assert child.say("1001") is False
+assert child.write_line("1001") is False
 assert signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL
 child.stop()
 """

@@ -80,5 +80,5 @@ def test_a_frame_without_the_matte_s_channel_is_named(run_shot: RunShot) -> None
     set_ = np.full(CODES.shape, 0.0, np.float16)
     set_[4:10, 4:10] = 1
     mattes = {1: new_file({"A": set_}), 2: new_file({"R": set_}), 3: new_file({"A": set_})}
-    with pytest.raises(BadMatte, match="matte frame 2 has no channel A"):
+    with pytest.raises(BadMatte, match="matte frame 2 lacks the channel A"):
         run_shot(dict.fromkeys((1, 2, 3), PLATE), mattes)
