@@ -8,13 +8,18 @@ bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
+from .bulk_messages import Chunk as Chunk
+from .bulk_messages import Credit as Credit
+from .bulk_messages import Get as Get
+from .bulk_messages import Got as Got
+from .bulk_messages import ImportFile as ImportFile
+from .bulk_messages import Nack as Nack
+from .bulk_messages import Put as Put
 from .errors import BadMessage
 from .lifecycle import JobState
 from .request import FrameFile as FrameFile
 from .request import Request as Request
-from .request import check_file
 from .values import MAX_CHUNK as MAX_CHUNK
 from .values import MAX_IMPORTS as MAX_IMPORTS
 from .values import MAX_NAME as MAX_NAME
@@ -25,19 +30,13 @@ from .values import OLDEST as OLDEST
 from .values import PROTOCOL as PROTOCOL
 from .values import Device as Device
 from .values import Limits as Limits
+from .values import Message as Message
 from .values import ResultFile as ResultFile
 
 
 def _check_name(what: str, name: str) -> None:
     if len(name) > MAX_NAME:
         raise BadMessage(f"{what} has {len(name)} characters; {MAX_NAME} at most")
-
-
-@dataclass(frozen=True)
-class Message:
-    """Base of all messages, in either direction."""
-
-    kind: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -305,102 +304,6 @@ class Health(Message):
     hint: str = ""
     damaged: int = 0
     """Files, results and requests that were found changed on the daemon's disk since its start."""
-
-
-@dataclass(frozen=True)
-class Put(Message):
-    """Client to daemon, bulk. The payload is the file's bytes from `offset` on. Spends credit.
-
-    If the daemon has every byte but has not verified them, an empty payload at the end completes the file.
-    """
-
-    kind = "put"
-    sha256: str
-    size: int
-    offset: int
-
-    def __post_init__(self) -> None:
-        check_file(self.sha256, self.size)
-        if not 0 <= self.offset <= self.size:
-            raise BadMessage(f"a piece at {self.offset} of a file of {self.size} bytes")
-
-
-@dataclass(frozen=True)
-class ImportFile(Message):
-    """Client to daemon, bulk: asks the daemon to copy a file from a shared folder. Answered by `Got` or `Nack`."""
-
-    kind = "import-file"
-    sha256: str
-    size: int
-    path: str
-    """Absolute path as on the client, inside one of `Welcome.shares`."""
-    proof: str
-    """Result of `shared_files.proof`: shows that the client can read the file."""
-
-    def __post_init__(self) -> None:
-        check_file(self.sha256, self.size)
-        if len(self.path) > MAX_PATH:
-            raise BadMessage(f"a path of {len(self.path)} characters; {MAX_PATH} at most")
-
-
-@dataclass(frozen=True)
-class Credit(Message):
-    """Daemon to client, bulk: the client may send this many more payload bytes."""
-
-    kind = "credit"
-    amount: int
-
-    def __post_init__(self) -> None:
-        if self.amount < 0:
-            raise BadMessage(f"a credit of {self.amount} bytes")
-
-
-@dataclass(frozen=True)
-class Got(Message):
-    """Daemon to client, bulk: the complete file is in the spool, on disk, with its hash verified."""
-
-    kind = "got"
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Nack(Message):
-    """Daemon to client, bulk: the file was not accepted. Send it from `offset` on, or give up."""
-
-    kind = "nack"
-    sha256: str
-    offset: int
-    code: str
-    text: str
-
-    def __post_init__(self) -> None:
-        if self.offset < 0:
-            raise BadMessage(f"wants a file from {self.offset} on")
-
-
-@dataclass(frozen=True)
-class Get(Message):
-    """Client to daemon, bulk: requests `length` bytes of a result from `offset` on. The client has space."""
-
-    kind = "get"
-    job: str
-    frame: int
-    offset: int
-    length: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.length <= MAX_CHUNK or self.offset < 0:
-            raise BadMessage(f"asks for {self.length} bytes at {self.offset}; {MAX_CHUNK} at most")
-
-
-@dataclass(frozen=True)
-class Chunk(Message):
-    """Daemon to client, bulk. The payload is bytes of the result from `offset` on."""
-
-    kind = "chunk"
-    job: str
-    frame: int
-    offset: int
 
 
 KINDS: dict[str, type[Message]] = {cls.kind: cls for cls in Message.__subclasses__()}

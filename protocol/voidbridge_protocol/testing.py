@@ -9,53 +9,43 @@ import hashlib
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import zmq
 
-from .codec import Frame, decode, decode_request, encode, ranges
+from .codec import Frame, decode, decode_request, encode
 from .errors import (
     BadMessage,
     BadSetting,
-    NotHere,
     RequestError,
-    SpoolFull,
-    TransferFailed,
     UnknownJob,
     UnknownSession,
     VersionMismatch,
     VoidbridgeError,
-    WrongOffset,
 )
 from .lifecycle import JobState, advance
 from .messages import (
-    OLDEST,
-    PROTOCOL,
     Accepted,
     Cancel,
     Chunk,
     Credit,
     Device,
     Fetched,
-    FrameFile,
     Get,
     GetHealth,
     GetProvenance,
     GetRequest,
-    Got,
     Health,
     Hello,
     ImportFile,
     JobRequest,
     JoinBulk,
-    Limits,
     Listed,
     ListJobs,
     Message,
     Missing,
-    Nack,
     Offer,
     Ping,
     Pong,
@@ -71,41 +61,10 @@ from .messages import (
     Watch,
     Welcome,
 )
-from .shared_files import below, proof
+from .testing_files import ReceivedFiles
+from .testing_script import Script as Script
 
 ENGINES = ("echo", "cleanplate", "void")
-
-
-@dataclass(frozen=True)
-class Script:
-    """Behavior of a fake daemon. By default, every job succeeds with its plates as results."""
-
-    results: Mapping[int, bytes] = field(default_factory=dict)
-    """Files to return instead of the plates, by frame."""
-    steps: int = 2
-    warnings: tuple[str, ...] = ()
-    failure: VoidbridgeError | None = None
-    """Error that ends every job."""
-    holds: bool = False
-    """Jobs run until they are cancelled."""
-    versions: tuple[int, int] = (OLDEST, PROTOCOL)
-    deaf_to: frozenset[type[Message]] = frozenset()
-    """Messages that are never answered; {Message} means complete silence."""
-    dies_at: tuple[int, ...] = ()
-    """Counts of received payload bytes at which it dies and restarts at once."""
-    dies_giving: tuple[int, ...] = ()
-    """Counts of sent chunks at which it dies and restarts at once."""
-    dies_of: frozenset[type[Message]] = frozenset()
-    """Messages on which it dies and restarts at once."""
-    spoilt_uploads: int = 0
-    """Number of complete files that it rejects with a hash error."""
-    spoilt_chunks: int = 0
-    """Number of result chunks that it sends with wrong bytes."""
-    limits: Limits = field(default_factory=Limits)
-    shares: tuple[str, ...] = ()
-    """Folders from which it imports files itself."""
-    has_no_room: bool = False
-    """It cannot write any received file."""
 
 
 @dataclass
@@ -125,15 +84,17 @@ class FakeDaemon:
         self.address = ""
         self.received: list[Message] = []
         """All messages from clients, over all restarts."""
-        self.objects: dict[str, bytes] = {}
+        self._files = ReceivedFiles(
+            script.shares, script.has_no_room, spoilt_left=script.spoilt_uploads
+        )
+        self.objects = self._files.objects
         """Complete files by hash. Files added before a client connects are not requested."""
         self.taken = 0
         """Payload bytes of `Put`s, over all restarts."""
         self.lives = 0
-        self._parts: dict[str, bytearray] = {}
         self._jobs: dict[str, _Job] = {}
         self._given = 0
-        self._spoilt = [0, 0]
+        self._spoilt_chunks = 0
         self._deaths = sorted(script.dies_at)
         self._deaths_giving = sorted(script.dies_giving)
         self._ended = threading.Event()
@@ -217,7 +178,7 @@ class FakeDaemon:
             case Submit() if payload is not None:
                 self._submit(route, decode_request(payload), message.force)
             case Offer(files):
-                self._send(route, self._lacking(files))
+                self._send(route, self._files.missing(files))
             case Query(job):
                 self._tell_all(route, job)
             case Watch(job):
@@ -275,7 +236,7 @@ class FakeDaemon:
             job.state, job.step, job.results = advance(job.state, JobState.RECEIVING), 0, {}
         lacks = Missing()
         if job.state is JobState.RECEIVING:
-            lacks = self._lacking(request.files)
+            lacks = self._files.missing(request.files)
         self._send(route, Accepted(name, job.state, lacks.need, lacks.partial))
         self._watched.add((route, name))
         self._proceed()
@@ -285,11 +246,6 @@ class FakeDaemon:
         if name not in self._jobs:
             raise UnknownJob(f"this daemon knows no job {name[:60]!r}")
         return self._jobs[name]
-
-    def _lacking(self, files: Sequence[FrameFile]) -> Missing:
-        need = [i for i, file in enumerate(files) if file.sha256 not in self.objects]
-        parts = [(i, len(self._parts.get(files[i].sha256, b""))) for i in need]
-        return Missing(ranges(need), tuple((i, have) for i, have in parts if have))
 
     def _cancel(self, name: str) -> None:
         job = self._job(name)
@@ -329,7 +285,7 @@ class FakeDaemon:
     def _proceed(self) -> None:
         """Runs every job that can run and sends each status to all watchers."""
         for name, job in self._jobs.items():
-            if job.state is not JobState.RECEIVING or self._lacking(job.request.files).need:
+            if job.state is not JobState.RECEIVING or self._files.missing(job.request.files).need:
                 continue
             job.state = JobState.RUNNING
             for step in range(self.script.steps + 1):
@@ -372,7 +328,7 @@ class FakeDaemon:
             case Put() if payload is not None:
                 self._put(route, message, bytes(payload))
             case ImportFile():
-                self._give(route, self._took(message))
+                self._give(route, self._import_file(message))
                 self._proceed()
             case Get():
                 self._get(route, message)
@@ -384,7 +340,7 @@ class FakeDaemon:
 
     def _put(self, route: bytes, put: Put, piece: bytes) -> None:
         self.taken += len(piece)
-        reply = self._store(put, piece)
+        reply = self._files.put(put, piece)
         self._give(route, Credit(len(piece)))
         if reply:
             self._give(route, reply)
@@ -393,47 +349,16 @@ class FakeDaemon:
             self._deaths.pop(0)
             self._dying = True
 
-    def _took(self, asked: ImportFile) -> Message:
-        """Imports a file if it exists, the proof matches and the hash is the announced one."""
-        with suppress(OSError):
-            if any(below(share, asked.path) for share in self.script.shares):
-                with open(asked.path, "rb", buffering=0) as file:
-                    shown = proof(self._epoch, asked.sha256, asked.size, file)
-                    file.seek(0)
-                    data = file.read()
-                if shown == asked.proof and hashlib.sha256(data).hexdigest() == asked.sha256:
-                    self.objects[asked.sha256] = data
-                    return Got(asked.sha256)
-        have = len(self._parts.get(asked.sha256, b""))
-        return Nack(asked.sha256, have, NotHere.code, "this file has to be uploaded")
-
-    def _store(self, put: Put, piece: bytes) -> Message | None:
-        if self.script.has_no_room:
-            return Nack(put.sha256, put.offset, SpoolFull.code, "the disk is full")
-        if put.sha256 in self.objects:
-            return Got(put.sha256) if put.offset + len(piece) == put.size else None
-        part = self._parts.setdefault(put.sha256, bytearray())
-        if put.offset > len(part):
-            text = f"the next byte should be {len(part)}, not {put.offset}"
-            return Nack(put.sha256, len(part), WrongOffset.code, text)
-        part += piece[len(part) - put.offset :]
-        if len(part) < put.size:
-            return None
-        del self._parts[put.sha256]
-        spoilt = self._spoilt[0] < self.script.spoilt_uploads
-        self._spoilt[0] += spoilt
-        if spoilt or hashlib.sha256(part).hexdigest() != put.sha256:
-            return Nack(put.sha256, 0, TransferFailed.code, "the bytes have another hash")
-        self.objects[put.sha256] = bytes(part)
-        return Got(put.sha256)
+    def _import_file(self, asked: ImportFile) -> Message:
+        return self._files.import_file(self._epoch, asked)
 
     def _get(self, route: bytes, get: Get) -> None:
         result = self._job(get.job).results.get(get.frame)
         if result is None:
             raise RequestError(f"job {get.job} has no result for frame {get.frame}")
         piece = result[get.offset : get.offset + get.length]
-        if self._spoilt[1] < self.script.spoilt_chunks:
-            self._spoilt[1] += 1
+        if self._spoilt_chunks < self.script.spoilt_chunks:
+            self._spoilt_chunks += 1
             piece = bytes(byte ^ 1 for byte in piece)
         self._give(route, Chunk(get.job, get.frame, get.offset), piece)
         self._given += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .request import check_file
 
@@ -22,6 +23,13 @@ MAX_PATH = 4096
 """Maximum characters of a path, as on Linux."""
 MAX_OFFERED = 1000
 """Maximum number of files in one `Offer`, so that the header stays within its limit."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """Base of all messages, in either direction."""
+
+    kind: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from voidbridge_stage import (
     make_shot,
 )
 
-from voidbridge_backend.daemon.jobs.service import HISTORY
-from voidbridge_backend.daemon.jobs.store import Row, Store
+from voidbridge_backend.daemon.jobs.expiry import HISTORY
+from voidbridge_backend.daemon.store.job_table import JobTable, Row
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import TooMany
 from voidbridge_protocol.lifecycle import JobState
@@ -112,7 +112,7 @@ def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -
         orphan = measured(lambda: not is_alive(worker))
         empty = measured_start(made)
         made.kill()
-        store = Store(made.spool / "jobs.db")
+        store = JobTable(made.spool / "jobs.db")
         for number in range(count):
             request, state = a_request(number), STATES[number % len(STATES)]
             row = Row(

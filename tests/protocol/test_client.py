@@ -86,10 +86,8 @@ def test_the_same_request_again_is_answered_from_the_store(tmp_path: Path) -> No
 def test_files_that_the_daemon_has_are_not_sent(tmp_path: Path) -> None:
     task = shot(tmp_path)
     with fake_daemon() as daemon, client_of(daemon) as client:
-        daemon.objects = {
-            file.sha256: path.read_bytes()
-            for file, path in zip(task.request.files[:3], task.sources[:3], strict=True)
-        }
+        for file, path in zip(task.request.files[:3], task.sources[:3], strict=True):
+            daemon.objects[file.sha256] = path.read_bytes()
         assert client.run(task).uploaded == 2500
     assert {m.sha256 for m in daemon.received if isinstance(m, Put)} == {
         task.request.files[3].sha256

@@ -67,12 +67,12 @@ def test_a_daemon_with_shared_folders_keeps_to_it_too() -> None:
 
 
 class TellsPathsApart(FakeDaemon):
-    def _took(self, asked: ImportFile) -> Message:
+    def _import_file(self, asked: ImportFile) -> Message:
         return Nack(asked.sha256, 0, NotHere.code, f"{asked.path} cannot be opened")
 
 
 class OpensEverything(FakeDaemon):
-    def _took(self, asked: ImportFile) -> Message:
+    def _import_file(self, asked: ImportFile) -> Message:
         return Got(asked.sha256)
 
 

@@ -127,7 +127,7 @@ def test_what_lies_elsewhere_is_sent_and_its_path_is_not_said(tmp_path: Path) ->
 class SeesNothing(FakeDaemon):
     """Its disk is not mounted."""
 
-    def _took(self, asked: ImportFile) -> Message:
+    def _import_file(self, asked: ImportFile) -> Message:
         return Nack(asked.sha256, 0, NotHere.code, "no")
 
 
@@ -164,8 +164,8 @@ def test_files_come_before_their_job_in_the_same_way(tmp_path: Path) -> None:
 class Slow(FakeDaemon):
     """Answers no hand-over in its first life."""
 
-    def _took(self, asked: ImportFile) -> Message:
-        return super()._took(asked) if self.lives > 1 else Credit(0)
+    def _import_file(self, asked: ImportFile) -> Message:
+        return super()._import_file(asked) if self.lives > 1 else Credit(0)
 
 
 def test_a_new_epoch_asks_for_a_new_proof(tmp_path: Path) -> None:

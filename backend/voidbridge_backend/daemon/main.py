@@ -7,8 +7,10 @@ import logging
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from voidbridge_backend import config as settings
 from voidbridge_backend import log_format
@@ -17,16 +19,27 @@ from voidbridge_backend.engines import registry
 from voidbridge_protocol import __version__, local_socket
 from voidbridge_protocol.messages import MAX_CHUNK, Limits
 
+from .files.cleanup import Cleanup
+from .files.downloads import Downloads
+from .files.file_import import FileImport
 from .files.rate_limit import RateLimit
-from .files.retention import DAY_S, Policy
 from .files.shares import Shares
-from .files.spool import Spool
-from .jobs.salvage import open_store
+from .files.uploads import Uploads
+from .handlers import Handlers
+from .jobs.request_parser import RequestParser
 from .jobs.service import JobService
+from .mailbox import Mailbox
 from .net import allowed_keys
+from .net.clients import Clients
 from .net.endpoints import Endpoints
+from .net.notifications import Notifications
 from .net.router import Router
 from .server import Daemon
+from .store.io_threads import IoThreads
+from .store.retention import DAY_S, Policy
+from .store.salvage import open_store
+from .store.spool import Spool
+from .submissions import Submissions
 from .workers.pool import WorkerPool
 from .workers.watchdog import Timeouts
 
@@ -56,61 +69,114 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     addresses = Endpoints.of(local_socket.resolved(config.listen))
     auth = allowed_keys.auth_of(addresses, config.keys, config.require_keys)
     devices = settings.devices(config, settings.count_cards())
-    policy = Policy(
-        keep=config.keep_days * DAY_S,
-        unfetched=config.unfetched_days * DAY_S,
-        quota=config.spool_gb << 30,
-        keep_free=config.keep_free_mb << 20,
-    )
     shares = Shares(config.shares, closed=(config.spool, config.keys))
     for folder in shares.missing:
         log.warning("the shared folder %s does not exist: files are uploaded until it does", folder)
-    spool = Spool(config.spool)
-    store = open_store(config.spool / "jobs.db")
-    job_service = JobService(
-        *(store, spool, tuple(registry.available())),
-        *(policy.keep_free, config.max_jobs, config.user_share),
-    )
+    job_service = _job_service(config)
     job_service.recover()
-    setup = {
-        "models": str(config.models),
-        "ocio": config.ocio,
-        "probe": not until_stdin_closes,
-        "pixels": config.max_megapixels * 1_000_000,
-        "growth": config.decode_memory_mb << 20,
-        "bills": config.bills,
-    }
-    patience = Timeouts(load=config.load_s, step=config.stall_s)
-    daemon = Daemon(
-        Router(addresses, auth, max_unauthenticated=_open_files() // 4),
+    mailbox = Mailbox()
+    router = Router(addresses, auth, max_unauthenticated=_open_files() // 4)
+    worker_pool = WorkerPool(
+        devices,
+        _worker_setup(config, probe=not until_stdin_closes),
+        Timeouts(load=config.load_s, step=config.stall_s),
         job_service,
-        spool,
-        lambda tell: WorkerPool(devices, setup, patience, job_service, spool, tell),
-        policy,
-        Limits(
-            chunk=min(MAX_CHUNK, config.window_mb << 20),
-            window=config.window_mb << 20,
-            file=config.max_file_mb << 20,
-            frames=config.max_frames,
-        ),
-        config.max_clients,
-        config.max_priority,
-        RateLimit(config.max_upload_mb_s * 1_000_000),
-        shares,
-        SOFTWARE,
+        mailbox.put,
     )
-    signal.signal(signal.SIGTERM, lambda *_: daemon.stop(config.drain_s))
-    signal.signal(signal.SIGINT, lambda *_: daemon.stop())
-    if hasattr(signal, "SIGHUP"):  # in a terminal it means that the terminal is gone
-        hang_up = daemon.stop if sys.stdin.isatty() else daemon.reset_quarantine
-        signal.signal(signal.SIGHUP, lambda *_: hang_up())
+    daemon = _assembled(config, mailbox, router, job_service, worker_pool, shares)
+    _handle_signals(daemon, config.drain_s)
     if until_stdin_closes:
         threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
     log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)
     with _watched(daemon, config.http_port):
         daemon.serve()
-    store.close()
+    job_service.store.close()
     log.info("stopped")
+
+
+def _job_service(config: Config) -> JobService:
+    spool = Spool(config.spool)  # locks the folder of the job table
+    return JobService(
+        open_store(config.spool / "jobs.db"),
+        spool,
+        tuple(registry.available()),
+        config.keep_free_mb << 20,
+        config.max_jobs,
+        config.user_share,
+    )
+
+
+def _worker_setup(config: Config, probe: bool) -> dict[str, Any]:
+    """Returns the settings that each worker process receives."""
+    return {
+        "models": str(config.models),
+        "ocio": config.ocio,
+        "probe": probe,
+        "pixels": config.max_megapixels * 1_000_000,
+        "growth": config.decode_memory_mb << 20,
+        "bills": config.bills,
+    }
+
+
+def _assembled(
+    config: Config,
+    mailbox: Mailbox,
+    router: Router,
+    job_service: JobService,
+    worker_pool: WorkerPool,
+    shares: Shares,
+) -> Daemon:
+    """Connects the parts of a daemon."""
+    spool, epoch = job_service.spool, uuid.uuid4().hex
+    io_threads = IoThreads(spool, mailbox.put)
+    parser = RequestParser(spool, mailbox.put)
+    pace = RateLimit(config.max_upload_mb_s * 1_000_000)
+    clients = Clients(router, config.max_clients, job_service.store.is_committed)
+    cleanup = Cleanup(job_service, spool, io_threads, _policy(config), clients.is_watched)
+    file_import = FileImport(shares, spool, io_threads, epoch, mailbox.put)
+    limits = Limits(
+        chunk=min(MAX_CHUNK, config.window_mb << 20),
+        window=config.window_mb << 20,
+        file=config.max_file_mb << 20,
+        frames=config.max_frames,
+    )
+    uploads = Uploads(
+        job_service, io_threads, cleanup, limits, pace, file_import, clients.send_bulk
+    )
+    clients.on_left = uploads.leave
+    handlers = Handlers(
+        clients,
+        job_service,
+        worker_pool,
+        Submissions(
+            clients, job_service, parser, cleanup, worker_pool, limits, config.max_priority
+        ),
+        uploads,
+        Downloads(job_service, io_threads, limits, clients.unsent, clients.send_bulk),
+        file_import,
+        Notifications(clients, job_service),
+        limits,
+        SOFTWARE,
+        epoch,
+    )
+    return Daemon(mailbox, handlers, io_threads, parser, pace)
+
+
+def _policy(config: Config) -> Policy:
+    return Policy(
+        keep=config.keep_days * DAY_S,
+        unfetched=config.unfetched_days * DAY_S,
+        quota=config.spool_gb << 30,
+        keep_free=config.keep_free_mb << 20,
+    )
+
+
+def _handle_signals(daemon: Daemon, drain_s: float) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: daemon.stop(drain_s))
+    signal.signal(signal.SIGINT, lambda *_: daemon.stop())
+    if hasattr(signal, "SIGHUP"):  # in a terminal it means that the terminal is gone
+        hang_up = daemon.stop if sys.stdin.isatty() else daemon.reset_quarantine
+        signal.signal(signal.SIGHUP, lambda *_: hang_up())
 
 
 def _open_files() -> int:

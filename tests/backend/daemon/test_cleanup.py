@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from voidbridge_backend.daemon.files.cleanup import SWEEP_S, Cleanup
-from voidbridge_backend.daemon.files.io_threads import IoThreads
-from voidbridge_backend.daemon.files.retention import DAY_S, Policy
-from voidbridge_backend.daemon.files.spool import Spool, UserFile
 from voidbridge_backend.daemon.jobs.service import JobService
-from voidbridge_backend.daemon.jobs.store import Store
+from voidbridge_backend.daemon.store.io_threads import IoThreads
+from voidbridge_backend.daemon.store.job_table import JobTable
+from voidbridge_backend.daemon.store.retention import DAY_S, Policy
+from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import UnknownJob
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import FrameFile, Request, ResultFile
@@ -37,7 +37,7 @@ class House:
         self.folder = folder
         self.news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.spool = Spool(folder)
-        self.store = Store(folder / "jobs.db")
+        self.store = JobTable(folder / "jobs.db")
         self.job_service = JobService(
             self.store, self.spool, (("remove", "echo"),), policy.keep_free
         )
@@ -71,7 +71,7 @@ class House:
                 data = self.content(name, role, frame)
                 files.append(FrameFile(role, frame, sha(data), len(data)))
         made = Request(1, frames, RemoveSettings(engine="echo"), tuple(files))
-        return self.job_service.submit(user, made, 0, False).job, made
+        return self.job_service.admission.submit(user, made, 0, False).job, made
 
     @staticmethod
     def content(name: str, role: str, frame: int) -> bytes:
@@ -84,7 +84,7 @@ class House:
                 file = UserFile(user, sha(data))
                 self.spool.receive(file, len(data), 0, data)
                 self.spool.finalize(file)
-                self.job_service.file_arrived(file)
+                self.job_service.admission.file_arrived(file)
 
     def done(self, name: str, user: str = "ana", fetched: bool = True) -> str:
         job, _ = self.submit(name, user)
@@ -107,7 +107,7 @@ class House:
             if path.is_file() and "jobs.db" not in path.name:
                 os.utime(path, (when, when))
         for job in self.job_service.jobs():
-            self.job_service._write(replace(self.job_service._row(job), used=when))
+            self.job_service.records.write(replace(self.job_service.records.row(job), used=when))
 
     def files(self, *kinds: str) -> int:
         folders = [self.folder / kind for kind in kinds or ("objects", "parts", "jobs", "trash")]

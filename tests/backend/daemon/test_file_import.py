@@ -15,9 +15,9 @@ import pytest
 
 from voidbridge_backend.daemon.files import file_import
 from voidbridge_backend.daemon.files.file_import import PATIENCE_S, READERS, FileImport
-from voidbridge_backend.daemon.files.io_threads import IoThreads
 from voidbridge_backend.daemon.files.shares import Shares
-from voidbridge_backend.daemon.files.spool import Spool, UserFile
+from voidbridge_backend.daemon.store.io_threads import IoThreads
+from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import NotHere, SpoolFull
 from voidbridge_protocol.messages import MAX_CHUNK, Got, ImportFile, Message, Nack
 from voidbridge_protocol.shared_files import proof

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from voidbridge_backend.daemon.files.spool import Spool
-from voidbridge_backend.daemon.jobs.service import HISTORY, JobService
-from voidbridge_backend.daemon.jobs.store import Store
+from voidbridge_backend.daemon.jobs.expiry import HISTORY
+from voidbridge_backend.daemon.jobs.service import JobService
+from voidbridge_backend.daemon.store.job_table import JobTable
+from voidbridge_backend.daemon.store.spool import Spool
 from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -12,7 +13,7 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 def test_cancelled_jobs_beyond_a_number_are_forgotten_and_their_room_is_given_back(
     tmp_path: Path,
 ) -> None:
-    store = Store(tmp_path / "jobs.db")
+    store = JobTable(tmp_path / "jobs.db")
     jobs = JobService(store, Spool(tmp_path), (("remove", "echo"),))
     names = []
     for number in range(3 * HISTORY):
@@ -22,15 +23,15 @@ def test_cancelled_jobs_beyond_a_number_are_forgotten_and_their_room_is_given_ba
             for frame in range(20)
         )
         request = Request(0, 19, RemoveSettings(engine="echo"), files)
-        names.append(jobs.submit("ana", request, 0, False).job)
+        names.append(jobs.admission.submit("ana", request, 0, False).job)
         jobs.cancel(names[-1])
     assert jobs.commit()
     pages = pages_of(store)
-    jobs.trim_history()
+    jobs.expiry.trim_history()
     assert jobs.jobs() == names[-HISTORY:]
     assert pages_of(store) < pages / 2
     store.close()
 
 
-def pages_of(store: Store) -> int:
+def pages_of(store: JobTable) -> int:
     return int(store._db.execute("PRAGMA page_count").fetchone()[0])

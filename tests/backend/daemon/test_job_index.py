@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 from voidbridge_backend.daemon.jobs.index import JobIndex
-from voidbridge_backend.daemon.jobs.store import Row
+from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_protocol.lifecycle import JobState
 
 

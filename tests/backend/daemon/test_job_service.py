@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import full_disk
 
-from voidbridge_backend.daemon.files.spool import Spool, UserFile
 from voidbridge_backend.daemon.jobs.missing_files import MOST_PARTIAL
 from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Start
 from voidbridge_backend.daemon.jobs.service import JobService
-from voidbridge_backend.daemon.jobs.store import Row, Store
+from voidbridge_backend.daemon.store.job_table import JobTable, Row
+from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import (
     BadSetting,
     DeviceFailed,
@@ -53,7 +53,7 @@ class Box:
 
     def open(self) -> None:
         self.spool = Spool(self.folder)
-        self.store = Store(self.folder / "jobs.db")
+        self.store = JobTable(self.folder / "jobs.db")
         self.job_service = JobService(self.store, self.spool, (("remove", "echo"),))
         self.job_service.recover()
 
@@ -69,10 +69,10 @@ class Box:
             name = UserFile(user, file.sha256)
             assert self.spool.receive(name, file.size, 0, content(file.role, file.frame))
             self.spool.finalize(name)
-            self.job_service.file_arrived(name)
+            self.job_service.admission.file_arrived(name)
 
     def submit(self, made: Request, user: str = "ana", again: bool = False) -> str:
-        return self.job_service.submit(user, made, 0, again).job
+        return self.job_service.admission.submit(user, made, 0, again).job
 
     def finish(self, job: str) -> None:
         status = self.job_service.status(job)
@@ -101,25 +101,25 @@ def test_files_are_taken_ahead_of_their_job_unless_there_is_no_room(box: Box) ->
     partly = UserFile("ana", asked.files[1].sha256)
     box.spool.receive(partly, asked.files[1].size, 0, content("matte", 1002)[:5])
     box.send(asked, 0)
-    assert box.job_service.missing("ana", asked.files) == ([1, 2, 3, 4, 5], [(1, 5)])
-    assert box.job_service.missing("ben", asked.files[:2]) == ([0, 1], [])
-    assert not box.job_service.is_wanted(partly)
-    box.job_service.keep_free = 1 << 60
-    assert box.job_service.missing("ana", asked.files) == ([], [])
+    assert box.job_service.admission.missing("ana", asked.files) == ([1, 2, 3, 4, 5], [(1, 5)])
+    assert box.job_service.admission.missing("ben", asked.files[:2]) == ([0, 1], [])
+    assert not box.job_service.admission.is_wanted(partly)
+    box.job_service.admission.keep_free = 1 << 60
+    assert box.job_service.admission.missing("ana", asked.files) == ([], [])
 
 
 def test_a_job_waits_for_its_files_and_then_for_a_device(box: Box) -> None:
     made = request()
-    found = box.job_service.submit("ana", made, 0, False)
+    found = box.job_service.admission.submit("ana", made, 0, False)
     assert (found.state, found.need, found.partial) == (JobState.RECEIVING, list(range(6)), [])
     box.send(made, 0, 1, 2, 3, 4)
     assert box.state(found.job) is JobState.RECEIVING
-    assert box.job_service.submit("ana", made, 0, False).need == [5]
+    assert box.job_service.admission.submit("ana", made, 0, False).need == [5]
     box.send(made, 5)
     assert box.state(found.job) is JobState.QUEUED
     box.job_service.device_ready("cpu")
     assert box.state(found.job) is JobState.RUNNING
-    assert box.job_service.take_commands() == [Start(found.job, "cpu")]
+    assert box.job_service.changes.take_commands() == [Start(found.job, "cpu")]
 
 
 def test_half_a_file_is_not_asked_for_twice(box: Box) -> None:
@@ -129,7 +129,7 @@ def test_half_a_file_is_not_asked_for_twice(box: Box) -> None:
     box.spool.receive(
         UserFile("ana", file.sha256), file.size, 0, content(file.role, file.frame)[:5]
     )
-    assert box.job_service.submit("ana", made, 0, False).partial == [(2, 5)]
+    assert box.job_service.admission.submit("ana", made, 0, False).partial == [(2, 5)]
 
 
 def test_a_done_job_is_answered_again_without_running(box: Box) -> None:
@@ -138,12 +138,12 @@ def test_a_done_job_is_answered_again_without_running(box: Box) -> None:
     box.send(made)
     box.job_service.device_ready("cpu")
     box.finish(job)
-    box.job_service.take_commands()
-    assert box.job_service.submit("ana", made, 0, False).state is JobState.DONE
-    assert box.job_service.take_commands() == []
+    box.job_service.changes.take_commands()
+    assert box.job_service.admission.submit("ana", made, 0, False).state is JobState.DONE
+    assert box.job_service.changes.take_commands() == []
     assert [result.frame for result in box.job_service.results_of(job)] == [1001, 1002, 1003]
 
-    assert box.job_service.submit("ana", made, 0, True).state is JobState.RUNNING
+    assert box.job_service.admission.submit("ana", made, 0, True).state is JobState.RUNNING
     assert box.job_service.results_of(job) == []
 
 
@@ -153,10 +153,10 @@ def test_one_request_of_two_users_is_two_jobs_and_two_uploads(box: Box) -> None:
     ana = box.submit(made, "ana")
     box.send(made, 0, 1, 2)
     box.spool.receive(UserFile("ana", made.files[3].sha256), made.files[3].size, 0, b"the")
-    found = box.job_service.submit("ben", made, 0, False)
+    found = box.job_service.admission.submit("ben", made, 0, False)
     assert found.job != ana
     assert (found.need, found.partial) == (list(range(6)), [])
-    assert not box.job_service.is_wanted(UserFile("cat", made.files[0].sha256))
+    assert not box.job_service.admission.is_wanted(UserFile("cat", made.files[0].sha256))
     box.send(made, 3, 4, 5)
     assert (box.state(ana), box.state(found.job)) == (JobState.QUEUED, JobState.RECEIVING)
     box.send(made, user="ben")
@@ -177,7 +177,7 @@ def test_a_restart_takes_up_every_job_where_it_was(box: Box, when: str) -> None:
     assert box.state(job).value == after
     assert box.submit(made) == job
     if when == "receiving":
-        assert box.job_service.submit("ana", made, 0, False).need == [2, 3, 4, 5]
+        assert box.job_service.admission.submit("ana", made, 0, False).need == [2, 3, 4, 5]
         box.send(made, 2, 3, 4, 5)
     if when != "done":
         box.job_service.device_ready("cpu")
@@ -205,7 +205,7 @@ def test_a_file_that_arrives_after_a_cancel_disturbs_nobody(box: Box) -> None:
     box.job_service.cancel(job)
     box.send(longer, *range(1, 8))
     assert (box.state(job), box.state(other)) == (JobState.CANCELLED, JobState.QUEUED)
-    assert not box.job_service.is_wanted(UserFile("ana", "0" * 64))
+    assert not box.job_service.admission.is_wanted(UserFile("ana", "0" * 64))
 
 
 def test_pressing_the_button_while_a_cancel_is_under_way_runs_the_job_afterwards(box: Box) -> None:
@@ -214,11 +214,11 @@ def test_pressing_the_button_while_a_cancel_is_under_way_runs_the_job_afterwards
     box.send(made)
     box.job_service.device_ready("cpu")
     box.job_service.cancel(job)
-    assert Interrupt(job, "cpu") in box.job_service.take_commands()
+    assert Interrupt(job, "cpu") in box.job_service.changes.take_commands()
     assert box.submit(made) == job
     box.job_service.cancelled(job)
     assert box.state(job) is JobState.RUNNING
-    assert box.job_service.take_commands()[-1] == Start(job, "cpu")
+    assert box.job_service.changes.take_commands()[-1] == Start(job, "cpu")
 
 
 def test_a_cancel_after_that_button_is_the_last_word(box: Box) -> None:
@@ -288,9 +288,9 @@ def test_a_second_attempt_announces_only_what_differs(box: Box) -> None:
     box.job_service.device_lost("cpu", WorkerDied("it ended"))
     box.job_service.device_ready("cpu")
     box.job_service.finished_frame(job, first)
-    assert box.job_service.take_results() == [(job, first)]
+    assert box.job_service.changes.take_results() == [(job, first)]
     box.job_service.finished_frame(job, replace(first, sha256="b" * 64))
-    assert len(box.job_service.take_results()) == 1
+    assert len(box.job_service.changes.take_results()) == 1
 
 
 def test_a_job_that_is_tried_too_often_fails_of_what_it_died_of_last(box: Box) -> None:
@@ -358,7 +358,7 @@ def test_a_job_that_the_table_cannot_take_is_gone_again(box: Box) -> None:
     assert [box.job_service.user_of(each) for each in box.job_service.jobs()] == ["ben"]
     with pytest.raises(UnknownJob):
         box.job_service.status(job)
-    assert not box.job_service.is_wanted(UserFile("ana", made.files[0].sha256))
+    assert not box.job_service.admission.is_wanted(UserFile("ana", made.files[0].sha256))
     assert box.submit(made) == job
     assert sorted(row.user for row in box.written()) == ["ana", "ben"]
 
@@ -406,6 +406,6 @@ def test_the_list_of_half_files_stays_small(box: Box) -> None:
             UserFile("ana", file.sha256), file.size, 0, content(file.role, file.frame)[:3]
         )
         box.spool.pause(UserFile("ana", file.sha256))
-    found = box.job_service.submit("ana", made, 0, False)
+    found = box.job_service.admission.submit("ana", made, 0, False)
     assert len(found.need) == len(made.files)
     assert found.partial == [(index, 3) for index in range(MOST_PARTIAL)]

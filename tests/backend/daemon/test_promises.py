@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.daemon.files.spool import Spool
-from voidbridge_backend.daemon.jobs.service import PROMISE_S, JobService
-from voidbridge_backend.daemon.jobs.store import Store
+from voidbridge_backend.daemon.jobs.expiry import PROMISE_S
+from voidbridge_backend.daemon.jobs.service import JobService
+from voidbridge_backend.daemon.store.job_table import JobTable
+from voidbridge_backend.daemon.store.spool import Spool
 from voidbridge_protocol.errors import SpoolFull
 from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.remove import RemoveSettings
@@ -18,7 +19,7 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 @pytest.fixture
 def jobs(tmp_path: Path) -> JobService:
     spool = Spool(tmp_path)
-    return JobService(Store(tmp_path / "jobs.db"), spool, (("remove", "echo"),), user_share=80)
+    return JobService(JobTable(tmp_path / "jobs.db"), spool, (("remove", "echo"),), user_share=80)
 
 
 @cache
@@ -34,7 +35,9 @@ def submit(jobs: JobService, user: str, name: str, percent: int) -> str:
         FrameFile(role, 1, hashlib.sha256(f"{name}{role}".encode()).hexdigest(), size)
         for role in ("matte", "plate")
     )
-    return jobs.submit(user, Request(1, 1, RemoveSettings(engine="echo"), files), 0, False).job
+    return jobs.admission.submit(
+        user, Request(1, 1, RemoveSettings(engine="echo"), files), 0, False
+    ).job
 
 
 def nobody(job: str) -> bool:
@@ -47,11 +50,11 @@ def test_room_is_given_free_when_the_client_is_gone(jobs: JobService) -> None:
         submit(jobs, "ben", "two", 50)
     assert "other users" in raised.value.text
     assert "ana" not in raised.value.text
-    jobs.release_promises(100.0, nobody)
-    jobs.release_promises(100.0 + PROMISE_S - 1, nobody)
+    jobs.expiry.release_promises(100.0, nobody)
+    jobs.expiry.release_promises(100.0 + PROMISE_S - 1, nobody)
     with pytest.raises(SpoolFull):
         submit(jobs, "ben", "two", 50)
-    jobs.release_promises(100.0 + PROMISE_S + 1, nobody)
+    jobs.expiry.release_promises(100.0 + PROMISE_S + 1, nobody)
     submit(jobs, "ben", "two", 50)
     assert jobs.status(job).state.value == "receiving"
 
@@ -59,7 +62,7 @@ def test_room_is_given_free_when_the_client_is_gone(jobs: JobService) -> None:
 def test_room_is_kept_while_a_client_is_here(jobs: JobService) -> None:
     submit(jobs, "ana", "one", 70)
     for now in (0.0, PROMISE_S + 1, 3 * PROMISE_S):
-        jobs.release_promises(now, lambda job: True)
+        jobs.expiry.release_promises(now, lambda job: True)
     with pytest.raises(SpoolFull):
         submit(jobs, "ben", "two", 50)
 
@@ -67,7 +70,7 @@ def test_room_is_kept_while_a_client_is_here(jobs: JobService) -> None:
 def test_a_client_that_comes_back_is_promised_room_again_if_there_is_any(jobs: JobService) -> None:
     submit(jobs, "ana", "one", 70)
     for now in (0.0, PROMISE_S + 1):
-        jobs.release_promises(now, nobody)
+        jobs.expiry.release_promises(now, nobody)
     other = submit(jobs, "ben", "two", 50)
     with pytest.raises(SpoolFull):
         submit(jobs, "ana", "one", 70)
@@ -87,6 +90,6 @@ def test_one_user_has_a_share_of_the_room(jobs: JobService) -> None:
 def test_a_job_that_is_dropped_keeps_no_room(jobs: JobService) -> None:
     job = submit(jobs, "ana", "one", 70)
     for now in (0.0, PROMISE_S + 1):
-        jobs.release_promises(now, nobody)
+        jobs.expiry.release_promises(now, nobody)
     jobs.cancel(job)
     submit(jobs, "ben", "two", 70)

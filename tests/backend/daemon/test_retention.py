@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voidbridge_backend.daemon.files.retention import DAY_S, Item, Policy, evictable, is_over
+from voidbridge_backend.daemon.store.retention import DAY_S, Item, Policy, evictable, is_over
 from voidbridge_protocol.lifecycle import JobState
 
 NOW = 1_000 * DAY_S

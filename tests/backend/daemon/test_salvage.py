@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.daemon.jobs.salvage import open_store
-from voidbridge_backend.daemon.jobs.store import Row, Store
+from voidbridge_backend.daemon.store.job_table import JobTable, Row
+from voidbridge_backend.daemon.store.salvage import open_store
 from voidbridge_protocol.lifecycle import JobState
 
 JOBS = [f"{number:024x}" for number in range(40)]
@@ -15,7 +15,7 @@ JOBS = [f"{number:024x}" for number in range(40)]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    store = Store(tmp_path / "jobs.db")
+    store = JobTable(tmp_path / "jobs.db")
     for number, job in enumerate(JOBS):
         row = Row(job, number, "ana", 0, JobState.CANCELLED, 1, 2, "remove", "echo")
         store.add(row, b"{}" * 500, ["a" * 64])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from voidbridge_backend.daemon.files.spool import UserFile
 from voidbridge_backend.daemon.net.allowed_keys import OURSELVES, Identity
 from voidbridge_backend.daemon.net.router import PeerId
 from voidbridge_backend.daemon.net.sessions import Sessions
+from voidbridge_backend.daemon.store.spool import UserFile
 from voidbridge_protocol.errors import TooMany, UnknownSession
 
 CONTROL, CONTROL2 = PeerId(False, b"1"), PeerId(False, b"2")

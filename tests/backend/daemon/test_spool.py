@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voidbridge_stage import environment
 
-from voidbridge_backend.daemon.files.spool import OffsetGap, Spool, UserFile
+from voidbridge_backend.daemon.store.spool import OffsetGap, Spool, UserFile
 from voidbridge_protocol.errors import SpoolFull, TransferFailed
 
 CONTENT = random.Random(1).randbytes(10_000)
@@ -154,7 +154,7 @@ def test_the_name_is_given_only_after_the_content_is_on_the_disk(tmp_path: Path)
     trace = tmp_path / "calls"
     script = f"""
 import os, sys
-from voidbridge_backend.daemon.files.spool import UserFile, Spool
+from voidbridge_backend.daemon.store.spool import UserFile, Spool
 spool = Spool(__import__("pathlib").Path({str(tmp_path / "spool")!r}))
 calls = []
 def heard(event, arguments):

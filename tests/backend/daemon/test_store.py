@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import command, daemon, environment, full_disk
 
-from voidbridge_backend.daemon.jobs.store import Row, Store
+from voidbridge_backend.daemon.store.job_table import JobTable, Row
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
@@ -33,14 +33,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
-    store = Store(path)
+    store = JobTable(path)
     store.add(FULL, b"request 2", ["f1", "f2"])
     store.add(ROW, b"request 1", ["f1", "f3"])
     store.add_result("j1", ResultFile(1002, "b" * 64, 7))
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     assert store.commit()
     store.close()
-    again = Store(path)
+    again = JobTable(path)
     results = {1001: ResultFile(1001, "a" * 64, 5), 1002: ResultFile(1002, "b" * 64, 7)}
     assert again.rows() == [replace(ROW, results=results), FULL]
     assert (again.request("j1"), again.request("j2")) == (b"request 1", b"request 2")
@@ -53,19 +53,19 @@ def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
 
 @pytest.mark.parametrize("state", list(JobState))
 def test_every_change_is_kept(path: Path, state: JobState) -> None:
-    store = Store(path)
+    store = JobTable(path)
     store.add(ROW, b"request", ["f1"])
     changed = replace(FULL, id="j1", number=9, state=state, priority=-4)
     store.save(changed)
     assert store.commit()
     store.close()
-    again = Store(path)
+    again = JobTable(path)
     assert again.rows() == [changed]
     again.close()
 
 
 def test_a_job_added_again_has_no_results_yet(path: Path) -> None:
-    store = Store(path)
+    store = JobTable(path)
     store.add(ROW, b"request", ["f1"])
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     fresh = replace(ROW, results={1001: ResultFile(1001, "a" * 64, 5)}).fresh(4)
@@ -83,10 +83,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from voidbridge_backend.daemon.jobs.store import Row, Store
+from voidbridge_backend.daemon.store.job_table import Row, JobTable
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import ResultFile
-store = Store(Path({str(path)!r}))
+store = JobTable(Path({str(path)!r}))
 for number in range(1, 10_000):
     row = Row(f"j{{number}}", number, "ana", 0, JobState.RECEIVING, 1, 2, "remove", "echo")
     store.add(row, b"request %d" % number, ["a", "b"])
@@ -106,7 +106,7 @@ for number in range(1, 10_000):
         os.kill(process.pid, signal.SIGKILL)
         acknowledged = max([acknowledged, *map(int, lines.read().split())])
     process.wait()
-    store = Store(path)
+    store = JobTable(path)
     rows = store.rows()
     assert [row.number for row in rows[:acknowledged]] == list(range(1, acknowledged + 1))
     assert all(row.state is JobState.QUEUED and row.results for row in rows[:acknowledged])
@@ -141,7 +141,7 @@ def test_a_port_that_somebody_has_is_refused(tmp_path: Path) -> None:
 def test_a_table_that_is_none_is_an_error_that_names_it(path: Path) -> None:
     path.write_bytes(b"this is no table of jobs" * 100)
     with pytest.raises(RequestError, match=r"jobs\.db"):
-        Store(path)
+        JobTable(path)
 
 
 def test_a_table_of_another_release_is_left_alone(path: Path) -> None:
@@ -149,13 +149,13 @@ def test_a_table_of_another_release_is_left_alone(path: Path) -> None:
     later.execute("PRAGMA user_version = 99")
     later.close()
     with pytest.raises(RequestError, match="99"):
-        Store(path)
+        JobTable(path)
 
 
 def test_changes_on_a_full_disk_wait_in_their_order_and_are_written_when_there_is_room(
     path: Path,
 ) -> None:
-    store = Store(path)
+    store = JobTable(path)
     store.add(ROW, b"request", ["f1"])
     assert store.commit()
     wal = path.with_name("jobs.db-wal").stat().st_size
@@ -178,7 +178,7 @@ def test_changes_on_a_full_disk_wait_in_their_order_and_are_written_when_there_i
 
 
 def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
-    store = Store(path)
+    store = JobTable(path)
     store.add(ROW, b"request", ["f1"])
     store.add(FULL, b"request", ["f1", "f2"])
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
@@ -194,7 +194,7 @@ def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
 
 
 def test_a_job_that_the_full_disk_cannot_note_down_can_be_taken_back(path: Path) -> None:
-    store = Store(path)
+    store = JobTable(path)
     store.add(ROW, b"request", ["f1"])
     assert store.commit()
     with full_disk(100_000):
@@ -212,7 +212,7 @@ def test_a_job_that_the_full_disk_cannot_note_down_can_be_taken_back(path: Path)
 
 def test_what_was_added_is_known_before_it_is_written(path: Path) -> None:
     """Whoever asks between two turns finds it: a worker that starts it, the janitor that spares its files."""
-    store = Store(path)
+    store = JobTable(path)
     store.add(ROW, b"request", ["f1", "f2"])
     for _ in range(2):
         assert store.request("j1") == b"request"
@@ -223,7 +223,7 @@ def test_what_was_added_is_known_before_it_is_written(path: Path) -> None:
 
 
 def test_whatever_a_turn_changes_is_one_transaction(path: Path) -> None:
-    store = Store(path)
+    store = JobTable(path)
     said: list[str] = []
     store._db.set_trace_callback(said.append)
     for number in range(50):
@@ -241,20 +241,20 @@ def test_whatever_a_turn_changes_is_one_transaction(path: Path) -> None:
 
 
 def test_all_or_nothing_of_a_turn_is_written(path: Path) -> None:
-    store = Store(path)
+    store = JobTable(path)
     with full_disk(60_000):
         store.add(ROW, b"request", ["f1"])
         store.save(replace(ROW, text="long" * 50_000))
         assert not store.commit()
         assert store.rows() == []
     store.close()
-    again = Store(path)
+    again = JobTable(path)
     assert again.rows() == []
     again.close()
 
 
 def test_the_files_of_jobs_in_a_state_are_found_without_reading_their_requests(path: Path) -> None:
-    store = Store(path)
+    store = JobTable(path)
     files = [{"role": "plate", "frame": n, "sha256": f"f{n}", "size": n} for n in (1, 2)]
     store.add(ROW, json.dumps({"files": files}).encode(), ["f1", "f2"])
     store.add(FULL, json.dumps({"files": files[:1]}).encode(), ["f1"])

@@ -1,1 +1,1 @@
-"""Files of the spool: received, imported, kept, cleaned up."""
+"""Files on their way: received, imported, handed out; and the room that they take."""

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from voidbridge_backend.daemon.jobs.service import JobService
+from voidbridge_backend.daemon.store import retention
+from voidbridge_backend.daemon.store.io_threads import IoThreads
+from voidbridge_backend.daemon.store.retention import Item, Policy, Survey
+from voidbridge_backend.daemon.store.spool import Spool
 from voidbridge_protocol.errors import SpoolFull
-
-from . import retention
-from .io_threads import IoThreads
-from .retention import Item, Policy, Survey
-from .spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -106,13 +105,13 @@ class Cleanup:
     # -- what may go --------------------------------------------------------------------------------
 
     def _files(self, survey: Survey) -> list[Item]:
-        claims = self.job_service.claims()
+        claims = self.job_service.expiry.claims()
         items = []
         for name, (size, came) in survey.objects.items():
             used, needed = claims.get(name, (0.0, False))
             if not needed:
                 items.append(Item(f"objects/{name}", size, max(came, used)))
-        wanted = self.job_service.wanted_parts()
+        wanted = self.job_service.expiry.wanted_parts()
         parts = survey.parts.items()
         return items + [
             Item(f"parts/{name}", size, came) for name, (size, came) in parts if name not in wanted
@@ -122,14 +121,14 @@ class Cleanup:
         now = time.time()
         return [
             Item(f"jobs/{row.id}", survey.jobs.get(row.id, 0), row.used)
-            for row in self.job_service.rows()
+            for row in self.job_service.expiry.rows()
             if retention.is_over(row.state, row.fetched, now - row.used, self.policy)
             and not self.watched(row.id)
         ]
 
     def _let_go(self, names: list[str]) -> None:
         split = [name.split("/", 1) for name in names]
-        self.job_service.forget([rest for kind, rest in split if kind == "jobs"])
+        self.job_service.expiry.forget([rest for kind, rest in split if kind == "jobs"])
         for kind, rest in split:
             if kind == "parts":
                 self.disk.drop_part(rest)

@@ -9,11 +9,10 @@ from functools import partial
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.net.sessions import Session
 from voidbridge_backend.daemon.net.unsent import USER_BYTES
+from voidbridge_backend.daemon.store.io_threads import IoThreads
 from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import BadMessage, VoidbridgeError
 from voidbridge_protocol.messages import MAX_UNANSWERED, Get, Limits, Message, Nack, Refused
-
-from .io_threads import IoThreads
 
 
 @dataclass
@@ -72,5 +71,5 @@ class Downloads:
     def _read(self, session: Session, get: Get, reply: Message, piece: Frame | None) -> None:
         session.reading -= get.length
         if isinstance(reply, Nack):
-            self.job_service.result_damaged(get.job, get.frame)
+            self.job_service.damage.result_damaged(get.job, get.frame)
         self.send(session, reply, piece)

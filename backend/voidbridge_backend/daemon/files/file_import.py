@@ -20,13 +20,13 @@ from itertools import count
 from math import inf
 from time import monotonic
 
+from voidbridge_backend.daemon.store.io_threads import IoThreads
+from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import NotHere, TransferFailed, WrongOffset
 from voidbridge_protocol.messages import MAX_CHUNK, ImportFile, Message, Nack, Put
 from voidbridge_protocol.shared_files import proof
 
-from .io_threads import IoThreads
 from .shares import Shares
-from .spool import Spool, UserFile
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.net.sessions import Session
+from voidbridge_backend.daemon.store.io_threads import IoThreads
+from voidbridge_backend.daemon.store.spool import UserFile
 from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import BadMessage
 from voidbridge_protocol.messages import (
@@ -23,9 +25,7 @@ from voidbridge_protocol.messages import (
 
 from .cleanup import Cleanup
 from .file_import import FileImport
-from .io_threads import IoThreads
 from .rate_limit import RateLimit
-from .spool import UserFile
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Uploads:
             raise BadMessage(f"a file of {put.size} bytes; {self.limits.file} at most")
         file = UserFile(session.user, put.sha256)
         self._check_size(session, file, put.size)
-        if file not in session.offered and not self.job_service.is_wanted(file):
+        if file not in session.offered and not self.job_service.admission.is_wanted(file):
             # Its job was cancelled a moment ago; a file without a job must not fill the disk.
             self.send(session, Credit(length))
             return
@@ -75,7 +75,7 @@ class Uploads:
         session.handed += 1
         if self.job_service.spool.has(file):
             self._handed(session, file, Got(asked.sha256), 0)
-        elif file not in session.offered and not self.job_service.is_wanted(file):
+        elif file not in session.offered and not self.job_service.admission.is_wanted(file):
             self._handed(session, file, self.file_import.refusal(file), 0)
         elif full := self.cleanup.full:
             self._handed(session, file, Nack(asked.sha256, 0, full.code, full.text), 0)
@@ -85,7 +85,7 @@ class Uploads:
 
     def _check_size(self, session: Session, file: UserFile, size: int) -> None:
         """Raises `BadMessage` for a file of another size than its job, or the offer of it, announced."""
-        announced = self.job_service.announced(file) or session.offered.get(file, size)
+        announced = self.job_service.admission.announced(file) or session.offered.get(file, size)
         if size != announced:
             raise BadMessage(
                 f"{file.sha256[:12]}: {size} bytes are to come of a file that was announced with {announced}"
@@ -99,7 +99,7 @@ class Uploads:
     def _handed(self, session: Session, file: UserFile, reply: Message, copied: int) -> None:
         if isinstance(reply, Got):
             session.receiving.discard(file)
-            self.job_service.file_arrived(file)
+            self.job_service.admission.file_arrived(file)
 
         def answer() -> None:
             session.handed -= 1
@@ -110,7 +110,7 @@ class Uploads:
     def _stored(self, session: Session, file: UserFile, length: int, reply: Message | None) -> None:
         if isinstance(reply, Got):
             session.receiving.discard(file)
-            self.job_service.file_arrived(file)
+            self.job_service.admission.file_arrived(file)
 
         def answer() -> None:
             session.spent -= length

@@ -1,1 +1,1 @@
-"""Jobs: accepting, scheduling and storing them."""
+"""Jobs: accepted, scheduled, and followed to their end."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_protocol.lifecycle import JobState
-
-from .store import Row
 
 
 class JobIndex:

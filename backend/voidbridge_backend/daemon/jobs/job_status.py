@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Status
-
-from .store import Row
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from voidbridge_backend.daemon.files.spool import Spool, UserFile
+from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import RequestError, SpoolFull
 
 log = logging.getLogger(__name__)

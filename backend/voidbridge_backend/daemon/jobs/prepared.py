@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from voidbridge_backend.daemon.files.spool import Spool, UserFile
+from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.messages import Request
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from voidbridge_backend.daemon.files.spool import Spool
+from voidbridge_backend.daemon.store.spool import Spool
 from voidbridge_protocol.codec import Frame, decode_request
 from voidbridge_protocol.errors import TooMany, VoidbridgeError
 

@@ -1,17 +1,17 @@
-"""What those who watch a job hear of it without asking, and the rest of the lists that somebody asked for."""
+"""Sends the news of a job to the clients that watch it, and requested lists of jobs in parts."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_protocol.errors import TooMany, UnknownJob
-from voidbridge_protocol.messages import Listed, Message, Ready, Status
+from voidbridge_protocol.messages import Listed, Ready, Status
 
-from .router import PeerId, Router, Sent
-from .sessions import JobList, Session, Sessions
+from .clients import Clients
+from .router import Sent
+from .sessions import JobList, Session
 
 STATUS_EVERY_S = 0.1
 """Minimum seconds between progress messages of a job; changes of state are sent at once."""
@@ -22,19 +22,17 @@ LIST_TURN = 20
 
 
 class Notifications:
-    """Sends notifications after each turn whose changes are all on disk. `say` sends a message."""
+    """Sends notifications after each turn whose changes are all on disk."""
 
     def __init__(
         self,
-        router: Router,
+        clients: Clients,
         job_service: JobService,
-        sessions: Sessions,
-        send: Callable[[PeerId, Message], None],
     ) -> None:
-        self._router = router
+        self._router = clients.router
         self._job_service = job_service
-        self._sessions = sessions
-        self._send = send
+        self._sessions = clients.sessions
+        self._send = clients.send_now
         self._told: dict[str, float] = {}
         self._lists: deque[Session] = deque()
         self.is_behind = False
@@ -52,11 +50,11 @@ class Notifications:
 
     def publish(self, now: float) -> None:
         self._continue_lists()
-        results = self._job_service.take_results()
+        results = self._job_service.changes.take_results()
         for job, result in results:
             for session in self._sessions.watching(job):
                 self._send(session.control, Ready(job, (result,)))
-        if self._job_service.has_changes:
+        if self._job_service.changes:
             self._spread_statuses(now)
 
     def _continue_lists(self) -> None:
@@ -101,7 +99,7 @@ class Notifications:
         for job in self._job_service.changed_jobs(watched):
             status = self._job_service.status(job)
             if now - self._told.get(job, 0.0) < STATUS_EVERY_S and not _has_changed(status):
-                self._job_service.tell_later(job)
+                self._job_service.changes.add_status(job)
                 continue
             self._told[job] = now
             for session in watched[job]:

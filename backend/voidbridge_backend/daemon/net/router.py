@@ -5,24 +5,20 @@ Knows nothing of jobs. Used on the daemon's own thread.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import socket
-import stat
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from enum import Enum
-from pathlib import Path
 from typing import NamedTuple
 
 import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
-from voidbridge_protocol import keys
-from voidbridge_protocol.codec import MAX_HEADER, MAX_REQUEST, Frame, decode, encode
+from voidbridge_protocol.codec import MAX_REQUEST, Frame, decode, encode
 from voidbridge_protocol.errors import BadMessage, RequestError, UnknownKey, VoidbridgeError
 from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
 from voidbridge_protocol.receive import receive
@@ -31,6 +27,7 @@ from .allowed_keys import OURSELVES, Auth, Identity
 from .connections import Connection, Connections, Descriptor
 from .descriptors import borrowed
 from .endpoints import Endpoints
+from .listening_socket import listening_socket
 from .log_limit import LogLimit
 from .unsent import USER_BYTES, UnsentBytes
 
@@ -40,7 +37,7 @@ TURN = {False: 64, True: 8}
 """Messages taken from control and bulk before the other's turn, so control never waits behind more than 16 MiB."""
 TURN_S = 0.02
 """Seconds of a turn that go into one socket's messages. libzmq takes one of each connection in turn."""
-STRIKES, MOST_STRUCK = 8, 4096
+VIOLATIONS, MOST_VIOLATORS = 8, 4096
 """Malformed messages after which a peer gets no answers, and the maximum number of such peers to remember."""
 TRACKED = 1024
 """Bytes of a frame from which on it is counted until it has left. Of smaller ones the queue's length is enough."""
@@ -51,7 +48,7 @@ LOOK_S, AWAY_S = 1.0, 5.0
 """Seconds between checks for silent connections. If a check is later than AWAY_S, the daemon itself was
 suspended and messages are still unread.
 """
-ZAP, DOMAIN = "inproc://zeromq.zap.01", b"voidbridge"
+ZAP = "inproc://zeromq.zap.01"
 KEY = "User-Id"
 """The message property in which libzmq returns the user id of a ZAP answer: here the key."""
 
@@ -102,27 +99,34 @@ class Router:
         self.announced = addresses.announced
         """The bulk socket's address as clients learn it."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._strikes: dict[PeerId, int] = {}
-        self._knocked: set[tuple[bytes, str]] = set()
-        self._ration = LogLimit()
+        self._violations: dict[PeerId, int] = {}
+        self._refused_keys: set[tuple[bytes, str]] = set()
+        self._log_limit = LogLimit()
         self._connections = Connections(max_unauthenticated)
         self._looked = 0.0
         self._unsent = UnsentBytes()
         self._users: dict[PeerId, str] = {}
         self._places: dict[PeerId, Descriptor] = {}
         if auth:  # before the sockets: without it libzmq would accept every key
-            self._knocks = self._context.socket(zmq.REP)
-            self._knocks.linger = 0
-            self._knocks.bind(ZAP)
+            self._zap_requests = self._context.socket(zmq.REP)
+            self._zap_requests.linger = 0
+            self._zap_requests.bind(ZAP)
         self._sockets = {
-            False: self._bind(addresses.control, MAX_REQUEST),
-            True: self._bind(addresses.bulk, MAX_CHUNK),
+            False: self._bound(addresses.control, MAX_REQUEST),
+            True: self._bound(addresses.bulk, MAX_CHUNK),
         }
-        self._doorbells = {
+        self._monitors = {
             bulk: end.get_monitor_socket(EVENTS) for bulk, end in self._sockets.items()
         }
         with_keys = " with keys" if auth else ""
         log.info("listening on %s%s", addresses.control, with_keys)
+
+    def _bound(self, address: str, largest: int) -> zmq.Socket[bytes]:
+        try:
+            return listening_socket(self._context, address, largest, self._auth)
+        except RequestError:
+            self._context.destroy(linger=0)
+            raise
 
     def close(self) -> None:
         for end in self._sockets.values():
@@ -130,8 +134,8 @@ class Router:
         self._context.destroy(linger=200)
 
     def register(self, poller: zmq.Poller) -> None:
-        knocks = [self._knocks] if self._auth else []
-        for end in (*self._sockets.values(), *self._doorbells.values(), *knocks):
+        zap_requests = [self._zap_requests] if self._auth else []
+        for end in (*self._sockets.values(), *self._monitors.values(), *zap_requests):
             poller.register(end, zmq.POLLIN)
 
     def receive(self) -> Iterator[Received | Malformed]:
@@ -148,7 +152,7 @@ class Router:
                 except zmq.Again:
                     break
                 line, peer = PeerId(bulk, route.bytes), _address(route)
-                if self._strikes.get(line, 0) >= STRIKES:
+                if self._violations.get(line, 0) >= VIOLATIONS:
                     continue
                 try:
                     identity = self._identity(route)
@@ -168,9 +172,9 @@ class Router:
     def refusal(self, line: PeerId, peer: str, error: VoidbridgeError) -> Refused:
         """Returns the answer to an error. A peer with too many malformed messages is ignored from then on."""
         if isinstance(error, BadMessage):
-            if len(self._strikes) > MOST_STRUCK:
-                self._strikes.clear()
-            self._strikes[line] = self._strikes.get(line, 0) + 1
+            if len(self._violations) > MOST_VIOLATORS:
+                self._violations.clear()
+            self._violations[line] = self._violations.get(line, 0) + 1
         self.log_peer(peer, f"refused: {error.text}", code=error.code)
         return Refused(error.code, error.text, error.hint)
 
@@ -227,12 +231,12 @@ class Router:
 
     def log_peer(self, peer: str, text: str, level: int = logging.INFO, **fields: object) -> None:
         """Writes a log line that an outside peer causes; after too many, lines are only counted."""
-        if self._ration.allows(peer):
+        if self._log_limit.allows(peer):
             log.log(level, "%s", text, extra={**fields, "peer": peer})
 
     def tick(self, now: float) -> None:
         """Call it often."""
-        for peer, lines in self._ration.suppressed(now):
+        for peer, lines in self._log_limit.suppressed(now):
             log.warning("%d lines were not written", lines, extra={"peer": peer})
         if now - self._looked > LOOK_S:
             if now - self._looked > AWAY_S:
@@ -253,9 +257,9 @@ class Router:
     # -- who is there -------------------------------------------------------------------------------
 
     def _accept_connections(self) -> None:
-        for bulk, bell in self._doorbells.items():
-            while bell.poll(0):
-                event = recv_monitor_message(bell)
+        for bulk, monitor in self._monitors.items():
+            while monitor.poll(0):
+                event = recv_monitor_message(monitor)
                 place = Descriptor(bulk, int(event["value"]))
                 if event["event"] == zmq.EVENT_ACCEPTED:
                     self._register(place)
@@ -293,7 +297,7 @@ class Router:
         while self._auth:
             try:
                 version, number, _, address, _, mechanism, *credentials = (
-                    self._knocks.recv_multipart(zmq.NOBLOCK)
+                    self._zap_requests.recv_multipart(zmq.NOBLOCK)
                 )
             except zmq.Again:
                 return
@@ -305,44 +309,16 @@ class Router:
             else:
                 answer = [b"400", b"this key is not allowed", b"", b""]
                 self._log_refused_key(address, key)
-            self._knocks.send_multipart([version, number, *answer])
+            self._zap_requests.send_multipart([version, number, *answer])
 
     def _log_refused_key(self, address: bytes, key: str) -> None:
         """Logs each refused key once."""
-        if (address, key) not in self._knocked:
-            if len(self._knocked) >= MOST_STRUCK:
-                self._knocked.clear()
-            self._knocked.add((address, key))
+        if (address, key) not in self._refused_keys:
+            if len(self._refused_keys) >= MOST_VIOLATORS:
+                self._refused_keys.clear()
+            self._refused_keys.add((address, key))
             peer = address.decode("ascii", "replace")
             self.log_peer(peer, f"refused the key {key}", logging.WARNING)
-
-    # -- binding ------------------------------------------------------------------------------------
-
-    def _bind(self, address: str, largest: int) -> zmq.Socket[bytes]:
-        router = self._context.socket(zmq.ROUTER)
-        router.linger = 0
-        router.ipv6 = "[" in address
-        router.router_mandatory = True  # otherwise a message without space is dropped silently
-        router.maxmsgsize = max(largest, MAX_HEADER) + keys.ADDED
-        router.sndhwm = router.rcvhwm = 1000 if largest > MAX_CHUNK else 256
-        router.handshake_ivl = 5000
-        _enable_keepalive(router)
-        if self._auth:
-            router.curve_server = True
-            router.curve_secretkey = self._auth.own.secret.encode()
-            router.zap_domain = DOMAIN
-        try:
-            if address.startswith("ipc://"):
-                _bind_privately(router, Path(address.removeprefix("ipc://")))
-            else:
-                router.bind(address)
-        except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
-            raise RequestError(
-                f"cannot listen on {address}: {error}",
-                "Stop the daemon that has this address, or choose another with --listen.",
-            ) from error
-        return router
 
 
 def _disconnect(connection: Connection) -> None:
@@ -360,48 +336,3 @@ def _address(frame: zmq.Frame) -> str:
         return str(frame.get("Peer-Address"))
     except zmq.ZMQError:
         return "local"
-
-
-def _enable_keepalive(router: zmq.Socket[bytes]) -> None:
-    """Enables TCP keepalive: a machine without power closes no connection, so it would stay forever.
-
-    It uses the system's own probes, because ZMTP's fail behind a long frame.
-    """
-    router.tcp_keepalive = 1
-    router.tcp_keepalive_idle, router.tcp_keepalive_intvl, router.tcp_keepalive_cnt = 30, 10, 3
-    router.tcp_maxrt = 60_000
-
-
-def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:
-    """Binds a Unix socket that only its user can open, from the first moment, in an equally private folder."""
-    if str(path).startswith("@"):
-        raise RequestError(
-            "an abstract Unix socket has no permissions: every user of the machine could open it",
-            "Use a path, as ipc:///run/user/1000/voidbridge/ctl.",
-        )
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = path.parent.stat()
-    except OSError as error:
-        raise RequestError(
-            f"cannot listen on ipc://{path}: {error.strerror}", "Choose another folder."
-        ) from error
-    if folder.st_uid != os.geteuid() or stat.S_IMODE(folder.st_mode) & 0o077:
-        raise RequestError(
-            f"{path.parent} can be entered by other users of this machine, and a daemon without keys "
-            "accepts every client that reaches its socket",
-            f"Run: chmod 700 {path.parent}, or choose a private folder.",
-        )
-    if _is_served(path):
-        raise zmq.ZMQError(errno.EADDRINUSE)  # libzmq would take it from its daemon
-    before = os.umask(0o177)
-    try:
-        router.bind(f"ipc://{path}")
-    finally:
-        os.umask(before)
-
-
-def _is_served(path: Path) -> bool:
-    """Returns True if a daemon listens on this Unix socket, rather than a killed one having left it."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0

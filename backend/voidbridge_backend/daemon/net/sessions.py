@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from voidbridge_backend.daemon.files.spool import UserFile
+from voidbridge_backend.daemon.store.spool import UserFile
 from voidbridge_protocol.errors import TooMany, UnknownSession
 from voidbridge_protocol.messages import Get
 

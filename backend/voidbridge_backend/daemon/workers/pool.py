@@ -1,4 +1,4 @@
-"""Connects workers and jobs: orders of the job service go to workers, their events to the job service."""
+"""Connects workers and jobs: commands go to workers, and their events go to the job service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from voidbridge_backend.daemon.files.spool import Spool
 from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Prepare, Start
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_protocol.atomic_files import disk_error
@@ -24,7 +23,7 @@ STOP_S = 10.0
 
 
 class WorkerPool:
-    """One worker per device. `tell` runs a function on the daemon's own thread, from any other."""
+    """One worker per device. `notify` runs a function on the daemon's own thread, from any other."""
 
     def __init__(
         self,
@@ -32,11 +31,10 @@ class WorkerPool:
         setup: Mapping[str, Any],
         patience: Timeouts,
         job_service: JobService,
-        spool: Spool,
         notify: Callable[[Callable[[], None]], None],
     ) -> None:
         self._job_service = job_service
-        self._spool = spool
+        self._spool = job_service.spool
         self._job_on: dict[str, str] = {}
         self._asked_at: float | None = None
         self._supervisor = Supervisor(
@@ -68,7 +66,7 @@ class WorkerPool:
 
     def execute(self) -> None:
         """Executes the orders of the job service since the last call."""
-        for order in self._job_service.take_commands():
+        for order in self._job_service.changes.take_commands():
             match order:
                 case Start(job, device):
                     self._start(job, device)
@@ -103,7 +101,7 @@ class WorkerPool:
         try:
             folder = self._spool.job_folder(job)
             request = folder / "request.json"
-            request.write_bytes(self._job_service.request(job))
+            request.write_bytes(self._job_service.damage.request(job))
         except DamagedFile as error:
             self._job_service.failed(job, error)
             return
@@ -162,5 +160,5 @@ class WorkerPool:
         else:
             error = from_code(event["code"], event["text"], event["hint"])
             log.warning("failed: %s", error.text, extra={"job": job, "code": error.code})
-            self._job_service.discard_inputs(job, event.get("files", ()))
+            self._job_service.damage.discard_inputs(job, event.get("files", ()))
             self._job_service.failed(job, error)

@@ -30,7 +30,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One stored job. `Store.request` returns the request itself, which can be large."""
+    """One stored job. `JobTable.request` returns the request itself, which can be large."""
 
     id: str
     number: int
@@ -88,7 +88,7 @@ class DamagedTable(RequestError):
     """SQLite cannot read the table at all."""
 
 
-class Store:
+class JobTable:
     """The table in the file `path`, which is created if missing.
 
     Raises `RequestError` if it is in use, of another version, or unreadable.

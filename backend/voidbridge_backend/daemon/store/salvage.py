@@ -9,7 +9,7 @@ from pathlib import Path
 
 from voidbridge_protocol.lifecycle import JobState
 
-from .store import DamagedTable, Row, Store
+from .job_table import DamagedTable, JobTable, Row
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +17,20 @@ TABLES = ("jobs", "results", "files")
 MOST_ROWS = 1_000_000
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Path) -> JobTable:
     """Raises `RequestError` if the table is in use or of another version."""
     try:
-        return _checked(Store(path))
+        return _checked(JobTable(path))
     except (DamagedTable, sqlite3.DatabaseError) as error:
         log.error("the job table %s is damaged: %s", path, error)
     aside = _put_aside(path)
-    store = Store(path)
+    store = JobTable(path)
     found = _copied(aside, store)
     log.error("%d rows of it were saved; the damaged table is %s", found, aside)
     return _checked(store)
 
 
-def _checked(store: Store) -> Store:
+def _checked(store: JobTable) -> JobTable:
     """Reads everything once that the start of the daemon reads."""
     try:
         lost = store.without_request()
@@ -70,7 +70,7 @@ def _put_aside(path: Path) -> Path:
     return aside
 
 
-def _copied(aside: Path, store: Store) -> int:
+def _copied(aside: Path, store: JobTable) -> int:
     """Copies row by row, and passes over those that cannot be read. Returns how many were copied."""
     found = 0
     try:

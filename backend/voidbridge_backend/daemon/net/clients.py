@@ -1,0 +1,69 @@
+"""Sends to connected clients in order, and forgets those that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from voidbridge_backend.daemon.store.spool import UserFile
+from voidbridge_protocol.codec import Frame
+from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.messages import Message
+
+from .replies import Replies
+from .router import PeerId, Router
+from .sessions import Session, Sessions
+
+FORGET_S = 60.0
+"""Seconds of silence after which a client is forgotten; it should ping every two seconds."""
+
+
+class Clients:
+    """The sessions of all clients and their connections. Used on the daemon's own thread."""
+
+    def __init__(
+        self, router: Router, most_clients: int, is_settled: Callable[[str], bool]
+    ) -> None:
+        """`most_clients` of one user at once. `is_settled` tells if everything about a job is on disk."""
+        self.router = router
+        self.sessions = Sessions(most_clients)
+        self._replies = Replies(self.send_now, is_settled)
+        self.on_left: Callable[[Iterable[UserFile]], None] = lambda files: None
+        """Receives the files that no connected client sends any more."""
+
+    def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
+        """Control messages wait until their job is on disk; bulk messages go out at once."""
+        (self.send_now if line.bulk else self._replies.send)(line, message, payload)
+
+    def send_now(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
+        if not self.router.send(line, message, payload):
+            self.disconnect(line)
+
+    def send_bulk(self, session: Session, message: Message, payload: Frame | None = None) -> None:
+        if session.bulk:  # otherwise the connection was lost meanwhile
+            self.send_now(session.bulk, message, payload)
+
+    def refuse(self, line: PeerId, peer: str, error: VoidbridgeError) -> None:
+        self.send(line, self.router.refusal(line, peer, error))
+
+    def release_replies(self, settled: bool) -> None:
+        """Sends held replies. Without `settled`, each waiting client gets the reason, once."""
+        self._replies.release(settled)
+
+    def unsent(self, session: Session) -> tuple[int, int]:
+        """Returns the bytes that wait on a client's bulk socket, and for all clients of its user."""
+        return self.router.unsent(session.bulk) if session.bulk else (0, 0)
+
+    def is_watched(self, job: str) -> bool:
+        """Returns True if a connected client watches this job."""
+        return bool(self.sessions.watching(job))
+
+    def disconnect(self, line: PeerId) -> None:
+        """Forgets a client, which has to say hello again; its files stay."""
+        for each in self.sessions.lines_of(line):
+            self.router.forget(each)
+        self.on_left(self.sessions.disconnected(line))
+
+    def forget_silent(self, now: float) -> None:
+        """Forgets silent clients and those whose key is no longer allowed."""
+        for line in self.sessions.expired(now - FORGET_S, self.router.is_allowed):
+            self.disconnect(line)
