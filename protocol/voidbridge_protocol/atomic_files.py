@@ -7,6 +7,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from .errors import DiskFull
 
@@ -14,6 +15,17 @@ from .errors import DiskFull
 def temporary(target: Path) -> Path:
     """Returns the path of the temporary file that is written before `target` is published."""
     return target.with_name(target.name + ".tmp")
+
+
+def create_temporary(target: Path) -> IO[bytes]:
+    """Opens a new temporary file of `target` for writing. Raises `OSError`.
+
+    An old one is removed first: if it is a link, the file behind it stays as it is.
+    """
+    unfinished = temporary(target)
+    if unfinished.is_file() or not unfinished.exists():
+        unfinished.unlink(missing_ok=True)
+    return unfinished.open("wb")
 
 
 def publish(target: Path) -> None:
@@ -30,7 +42,7 @@ def write_whole(target: Path, data: bytes | memoryview) -> None:
     """Writes a file atomically. Raises `DiskFull` and leaves no partial file behind."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary(target).open("wb") as file:
+        with create_temporary(target) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

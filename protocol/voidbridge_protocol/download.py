@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .atomic_files import disk_error, publish, temporary
+from .atomic_files import create_temporary, disk_error, publish, temporary
 from .errors import TransferFailed
 from .hashing import Digest, sha256_of
 from .messages import (
@@ -175,7 +175,7 @@ class Download:
         self._sources.check([target])
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            file = temporary(target).open("wb")
+            file = create_temporary(target)
         except OSError as error:
             raise disk_error(target, error) from error
         incoming = _Incoming(result, target, file, Digest())

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import OpenEXR
 import pytest
 from voidbridge_stage import Finished, Shot, leftovers, make_shot, voidbridge
 
@@ -123,6 +124,38 @@ def test_run_replaces_a_foreign_file_only_with_overwrite(
     assert done.code == 0, done.err
     assert contents(other.folder)["matte.1002.exr"] == before["matte.1002.exr"]
     assert contents(other.folder)["plate.1002.exr"] != before["plate.1002.exr"]
+
+
+def test_run_keeps_a_comp_that_carries_the_metadata_of_a_result(
+    run: Run, shot: Shot, tmp_path: Path
+) -> None:
+    """As Nuke writes it with all metadata, and as a paint program does."""
+    result = tmp_path / "out/r.%04d.exr"
+    assert run(shot, result).code == 0
+    path = tmp_path / "out/r.1002.exr"
+    with OpenEXR.File(str(path), separate_channels=True) as file:
+        header, channels = dict(file.header()), file.channels()
+        channels["R"].pixels[0, 0] += 1
+        OpenEXR.File(header, channels).write(str(path))
+    assert "voidbridge/version" in header
+    before = contents(path.parent)
+    refused(run(shot, result, "--seed", 3), EXISTS, path)
+    assert contents(path.parent) == before
+    assert run(shot, result, "--overwrite").code == 0
+    assert run(shot, result, "--seed", 3).code == 0
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink], ids=["hard", "symbolic"])
+def test_a_link_with_the_name_of_a_temporary_file_is_not_written_through(
+    run: Run, shot: Shot, tmp_path: Path, link: Callable[..., None]
+) -> None:
+    other = make_shot(tmp_path / "other", range(1001, 1002), seed=5).file("plate", 1001)
+    before = other.read_bytes()
+    (tmp_path / "out").mkdir()
+    link(other, tmp_path / "out/r.1001.exr.tmp")
+    refused(run(shot, tmp_path / "out/r.%04d.exr"), EXISTS, "r.1001.exr.tmp")
+    assert run(shot, tmp_path / "out/r.%04d.exr", "--overwrite").code == 0
+    assert other.read_bytes() == before
 
 
 def test_run_keeps_a_record_that_is_not_its_own(run: Run, shot: Shot, tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from voidbridge_backend.exr.header import read_header
+from voidbridge_backend.exr.seal import is_sealed
 from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence
+from voidbridge_protocol.atomic_files import temporary
 from voidbridge_protocol.errors import OutputExists, VoidbridgeError
 from voidbridge_protocol.messages import Request
 from voidbridge_protocol.source_guard import SourceGuard
@@ -22,7 +25,10 @@ from .output_places import check_format, check_places
 from .submission import Submission, sidecar
 
 RESULT_ATTRIBUTE = "voidbridge/version"
-"""Every result has it in its header."""
+"""Every result has it in its header. `seal` tells whether the pixels are the result's too."""
+EXR_BEGIN = b"v/1\x01"
+READERS = 4
+"""Existing files that are read at once."""
 
 
 def check_run(
@@ -66,8 +72,10 @@ def _check(
     check_places([*pictures, *records])
     sources.check([*pictures, *records])
     if not overwrite:
-        questions = [(path, is_result) for path in pictures]
-        check_foreign([*questions, *((path, is_sidecar) for path in records)])
+        finished = [(path, is_sealed) for path in pictures]
+        check_foreign([*finished, *((path, is_sidecar) for path in records)])
+        begun = [(temporary(path), _is_unfinished_result) for path in pictures]
+        check_foreign([*begun, *((temporary(path), _is_unfinished_record) for path in records)])
 
 
 def check_foreign(
@@ -75,10 +83,15 @@ def check_foreign(
 ) -> None:
     """Raises `OutputExists` if a target exists and its predicate returns False."""
     places = list(targets)
-    foreign = [path for path, is_ours in places if os.path.lexists(path) and not is_ours(path)]
+    there = [(path, is_ours) for path, is_ours in places if os.path.lexists(path)]
+    with ThreadPoolExecutor(READERS) as threads:
+        ours = threads.map(lambda one: one[1](one[0]), there)
+        foreign = [path for (path, _), is_ours in zip(there, ours, strict=True) if not is_ours]
     if foreign:
         count = f"; {len(foreign)} of {len(places)} files are in the way" if foreign[1:] else ""
-        raise OutputExists(f"{foreign[0]} exists and is not a result of Voidbridge{count}", hint)
+        raise OutputExists(
+            f"{foreign[0]} exists and is not an unchanged result of Voidbridge{count}", hint
+        )
 
 
 def check_picture(picture: Path, sequences: Iterable[Sequence], overwrite: bool) -> None:
@@ -98,8 +111,34 @@ def _targets(result: Sequence, frames: Collection[int]) -> tuple[list[Path], lis
     return [result.path(frame) for frame in numbers], [record]
 
 
-def is_result(path: Path, attribute: str = RESULT_ATTRIBUTE) -> bool:
-    """Returns True if a file's header shows that this tool made it."""
+def _is_unfinished_result(path: Path) -> bool:
+    """Returns True if a killed command may have left the file: the begin of a result, or nothing."""
+    begin = _first_bytes(path)
+    if begin is None or not EXR_BEGIN.startswith(begin):
+        return False
+    try:
+        read_header(path)
+    except VoidbridgeError:
+        return True
+    return has_attribute(path, RESULT_ATTRIBUTE)
+
+
+def _is_unfinished_record(path: Path) -> bool:
+    begin = _first_bytes(path)
+    return begin is not None and begin[:1] in (b"", b"{")
+
+
+def _first_bytes(path: Path) -> bytes | None:
+    """None if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(EXR_BEGIN))
+    except OSError:
+        return None
+
+
+def has_attribute(path: Path, attribute: str) -> bool:
+    """Returns True if a file's header has this attribute."""
     try:
         header = read_header(path)
     except VoidbridgeError:

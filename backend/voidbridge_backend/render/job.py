@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from voidbridge_backend.engines.base import JobContext
+from voidbridge_backend.exr import seal
 from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import JobCancelled
@@ -112,10 +113,12 @@ def write_provenance(job: RenderJob, provenance: Mapping[str, Any]) -> None:
 def header_attributes(provenance: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, str]:
     """Returns the string attributes of a result, enough to tell generated pixels from photographed ones.
 
-    `keys` are the entries of the provenance that go into the header of every frame.
+    `keys` are the entries of the provenance that go into the header of every frame. `seal.sealed` fills in the
+    checksum.
     """
     return {
         "voidbridge/version": provenance["version"],
+        seal.ATTRIBUTE: seal.BLANK,
         "voidbridge/job": provenance["job"],
         "voidbridge/provenance": _json({key: provenance[key] for key in keys}),
     }

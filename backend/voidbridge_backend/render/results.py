@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from voidbridge_backend.exr.seal import sealed
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.messages import ResultFile
@@ -76,10 +77,10 @@ class ResultWriter(Generic[Stats]):
     def _finish(self, frame: int, encode: Callable[[], EncodedFrame[Stats]]) -> Stats | None:
         with _about(frame):
             encoded = encode()
+            data = sealed(encoded.data)
             self._job.raise_if_cancelled()
-            write_whole(self._job.folder / f"{frame}.exr", encoded.data)
-        digest = hashlib.sha256(encoded.data).hexdigest()
-        self._announce(ResultFile(frame, digest, len(encoded.data)))
+            write_whole(self._job.folder / f"{frame}.exr", data)
+        self._announce(ResultFile(frame, hashlib.sha256(data).hexdigest(), len(data)))
         return encoded.measure() if encoded.measure else None
 
 

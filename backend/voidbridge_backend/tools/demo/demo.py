@@ -87,7 +87,7 @@ def _check_free(folder: Folder, missing: list[int]) -> None:
     drawn = [folder.sequence(name).path(frame) for name in RENDERED for frame in missing]
     outputs.check_foreign(
         [
-            *((path, lambda path: outputs.is_result(path, MARK)) for path in drawn),
+            *((path, lambda path: outputs.has_attribute(path, MARK)) for path in drawn),
             (folder.sheet, is_marked),
             (folder.report, _is_report),
         ],
