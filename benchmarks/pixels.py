@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 import OpenEXR
 
-from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import InputSpec
 from voidbridge_backend.exr.new_file import new_file

@@ -9,7 +9,7 @@ import pytest
 
 from voidbridge_backend import cli
 from voidbridge_backend.cli import options as cli_options
-from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.client.submission import Submission
 from voidbridge_protocol.errors import BY_CODE
 from voidbridge_protocol.operations.remove import RemoveSettings
 

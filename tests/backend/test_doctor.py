@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from voidbridge_backend import cli
-from voidbridge_backend.cli import local_daemon
+from voidbridge_backend.client import local_daemon
 from voidbridge_backend.config import Config
 from voidbridge_backend.exr.header import parse_header
 from voidbridge_backend.sequences.patterns import Sequence

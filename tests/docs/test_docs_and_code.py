@@ -16,9 +16,9 @@ from voidbridge_message_patterns import patterns
 
 from voidbridge_backend import cli
 from voidbridge_backend.config import Config
-from voidbridge_backend.quality.key_report import KeyReport
 from voidbridge_backend.quality.reference import ReferenceScores
-from voidbridge_backend.quality.report import QualityReport
+from voidbridge_backend.tools.report.key_report import KeyReport
+from voidbridge_backend.tools.report.report import QualityReport
 from voidbridge_protocol.messages import Status
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,7 +28,7 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client, Listener
 from voidbridge_protocol.errors import DaemonUnavailable

@@ -178,7 +178,7 @@ def test_a_client_without_the_decoders_submits_a_png(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "for name in ('numpy', 'OpenImageIO', 'av', 'OpenEXR', 'cv2'): sys.modules[name] = None\n"
-        "from voidbridge_backend.cli import submission, commands, file_names\n"
+        "from voidbridge_backend.client import submission, job_run, file_names\n"
         "from voidbridge_backend.sequences.found import find\n"
         "print(find(sys.argv[1]).scan())\n"
     )

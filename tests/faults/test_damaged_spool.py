@@ -10,7 +10,7 @@ import pytest
 from voidbridge_figures import Note
 from voidbridge_stage import Daemon, Shot, check_echo, daemon, make_shot
 
-from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import DamagedFile, VoidbridgeError

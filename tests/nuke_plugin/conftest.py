@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from voidbridge_backend.cli.install import install_nuke
+from voidbridge_backend.tools.install import install_nuke
 
 HERE = Path(__file__).parent
 

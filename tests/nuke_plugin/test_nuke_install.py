@@ -12,7 +12,7 @@ import OpenImageIO
 import pytest
 
 from voidbridge_backend import cli
-from voidbridge_backend.cli import install
+from voidbridge_backend.tools import install
 from voidbridge_nuke import group
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from voidbridge_backend.cli.install import install_resolve
+from voidbridge_backend.tools.install import install_resolve
 
 HERE = Path(__file__).parent
 

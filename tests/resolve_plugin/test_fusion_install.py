@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from voidbridge_backend import cli
-from voidbridge_backend.cli import install
+from voidbridge_backend.tools import install
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "resolve_plugin/voidbridge_resolve"

@@ -10,7 +10,7 @@ import pytest
 from ResolveScript.sandbox import api
 from voidbridge_stage import channels_of, leftovers, make_shot
 
-from voidbridge_backend.cli.install import command
+from voidbridge_backend.tools.install import command
 from voidbridge_resolve import timeline
 
 FILES = range(1001, 1009)

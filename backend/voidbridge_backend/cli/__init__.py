@@ -1,15 +1,14 @@
 """The command line. `main` is the entry point."""
 
-from .main import (
+from .exits import (
     EXIT_CANCELLED,
     EXIT_DAEMON,
     EXIT_DONE,
     EXIT_JOB,
     EXIT_REQUEST,
     exit_code,
-    main,
-    parser,
 )
+from .main import main, parser
 
 __all__ = [
     "EXIT_CANCELLED",

@@ -1,16 +1,27 @@
-"""The command `key-report`, and the consent to the terms of a keyer's weights."""
+"""The commands `key` and `key-report`, and the consent to the terms of a keyer's weights."""
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.client import outputs
+from voidbridge_backend.client.progress import JsonView, watched
+from voidbridge_backend.client.submission import MOST_AUTO_HANDLES, Submission
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.errors import BadSetting, JobCancelled
+from voidbridge_protocol.operations.key import KeySettings
 
-from . import commands, outputs
-from .progress import JsonView
+from .options import handles_of
+from .setting_options import add_settings, settings_of
+
+SHAPE = """\
+PLATE, HINT, SCREEN and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
+A result has the key in R, G, B and A, and the layers fg, alpha and screen."""
+OVERWRITE = "replace files that Voidbridge did not make; sources are never replaced"
 
 
 def key_report(
@@ -20,21 +31,21 @@ def key_report(
 
     Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is measured.
     """
-    from voidbridge_backend.quality import key_report as report
+    from voidbridge_backend.tools.report import key_report as report
 
     named = [Sequence.parse(text) for text in (result, plate, truth) if text]
     target = Path(picture) if picture else None
     if target:
         outputs.check_picture(target, named, overwrite)
-    with commands.watched(as_json) as (to, cancelled):
+    with watched(as_json) as (view, cancelled):
 
         def on_frame(done: int, of: int) -> None:
             if cancelled.is_set():
                 raise JobCancelled("cancelled while the frames were being measured")
-            to.stage("measuring", done, of)
+            view.stage("measuring", done, of)
 
         found = report.review(named[0], named[1], named[2] if truth else None, target, on_frame)
-        to.event("key-quality", **asdict(found))
+        view.event("key-quality", **asdict(found))
     if not as_json:
         print("\n".join(found.lines()))
 
@@ -55,3 +66,57 @@ def accept_terms(name: str, folder: Path, as_json: bool) -> None:
         JsonView().event("accepted-terms", network=terms.NAME, path=str(path), sha256=digest)
     else:
         print(f"You accepted these terms for {folder}. The record is {path}")
+
+
+def add_key_options(parser: Any) -> None:
+    """Everything but the options of the daemon."""
+    parser.add_argument("plate", metavar="PLATE", help="the plate")
+    parser.add_argument("hint", nargs="?", metavar="HINT", help="a rough alpha of the foreground")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
+    )
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
+    parser.add_argument(
+        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
+    )
+    shot = parser.add_argument_group("the shot")
+    shot.add_argument(
+        "--clean-screen", metavar="SCREEN", help="the screen without a foreground, for any frames"
+    )
+    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    shot.add_argument(
+        "--handles",
+        default="auto",
+        metavar="N",
+        help="frames before and after the range that help; auto (default): up to "
+        f"{MOST_AUTO_HANDLES} that are there",
+    )
+    add_settings(parser, KeySettings, {"the shot": shot})
+    queue = parser.add_argument_group("the queue")
+    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
+    queue.add_argument("--force", action="store_true", help="run it even if its result exists")
+
+
+def key_submission(parsed: argparse.Namespace) -> Submission:
+    """The job of `key`. Raises `BadPattern`, `BadSetting`."""
+    named = {"plate": parsed.plate, "hint": parsed.hint, "screen": parsed.clean_screen}
+    return Submission(
+        {role: Sequence.parse(text) for role, text in named.items() if text},
+        settings_of(parsed, KeySettings),
+        frames=FrameRange.parse(parsed.frames) if parsed.frames else None,
+        handles=handles_of(parsed),
+        operation="key",
+        priority=parsed.priority,
+        force=parsed.force,
+    )
+
+
+def add_report_options(parser: Any) -> None:
+    parser.add_argument("result", metavar="RESULT", help="result of `voidbridge key`")
+    parser.add_argument("plate", metavar="PLATE", help="the plate of that result")
+    parser.add_argument("--truth", metavar="ALPHA", help="the true alpha, if it is known")
+    parser.add_argument(
+        "-o", "--output", metavar="PICTURE", help="a PNG: over a checkerboard, black and a color"
+    )
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")

@@ -1,27 +1,41 @@
-"""The command `mask`: prompts and a plate become mattes and a quadmask in a folder."""
+"""The command `mask`: prompts and a plate become mattes and a quadmask in a folder.
+
+`run` uses it too, if it makes its matte from prompts.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from voidbridge_backend.client import outputs
+from voidbridge_backend.client.daemon_client import ClientOptions
+from voidbridge_backend.client.job_run import PrepareSubmission, run_job
+from voidbridge_backend.client.progress import ProgressView, watched
+from voidbridge_backend.client.submission import Submission, sidecar
 from voidbridge_backend.exr.multi_part import split
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.atomic_files import write_whole
-from voidbridge_protocol.errors import BadPattern
+from voidbridge_protocol.errors import BadPattern, BadSetting
 from voidbridge_protocol.operations.mask import MaskSettings, key_role, written
 
-from . import commands, outputs
-from .commands import ClientOptions
-from .progress import ProgressView
+from .options import removal as removal_of
 from .prompts import TypedPrompts, objects_of
-from .submission import Submission, sidecar
 
 QUADMASK = "quadmask"
+EPILOG = """\
+PLATE is a sequence of files. FOLDER gets quadmask.####.exr and OBJECT.####.exr (OBJECT is "object" unless named).
+Pixels count from the top left corner of the plate's display window; right and bottom of a box are excluded.
+One click is seldom enough: give a box, or several clicks on and beside the object, and look at the result.
+
+example: voidbridge mask plate.####.exr -o mattes/ --point 1001:640,360 --not 1001:900,200 --point 1050:700,380"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,7 @@ def mask(options: MaskOptions, client: ClientOptions, as_json: bool, overwrite: 
 
     Raises `OutputExists`, `BadSetting`, `BadPattern` before anything is sent.
     """
-    with commands.watched(as_json) as (view, cancelled):
+    with watched(as_json) as (view, cancelled):
         targets = track(options, client, view, cancelled, overwrite)
         view.event("mattes", paths=[str(target) for target in targets])
         view.message(f"mattes: {', '.join(str(target) for target in targets)}")
@@ -80,7 +94,7 @@ def track(
         for target in targets:
             outputs.check_run(submission, target, overwrite)
         packed = Sequence(Path(temporary), "mask.", ".exr", width)
-        outcome = commands.remove(submission, packed, client, view, cancelled, announce=False)
+        outcome = run_job(submission, packed, client, view, cancelled, announce=False)
         frames = FrameRange(outcome.frames[0], outcome.frames[-1])
         for frame in outcome.frames:
             _unpack(packed.path(frame), frame, targets)
@@ -110,3 +124,92 @@ def _unpack(packed: Path, frame: int, targets: Iterable[Sequence]) -> None:
     by_name = {target.prefix.removesuffix("."): target for target in targets}
     for name, data in split(packed.read_bytes(), packed.name):
         write_whole(by_name[name].path(frame), data)
+
+
+def add_prompt_options(parser: Any) -> None:
+    """--point, --not, --box, --key and --role, each any number of times."""
+    prompts = parser.add_argument_group("the prompts")
+    for name, metavar, text in (
+        ("--point", "FRAME:X,Y[:OBJECT]", "a click on the object"),
+        ("--not", "FRAME:X,Y[:OBJECT]", "a click beside the object, on a frame that has a prompt"),
+        ("--box", "FRAME:X0,Y0,X1,Y1[:OBJECT]", "a rectangle around the object"),
+        ("--key", "FRAME=MATTE[:OBJECT]", "a painted or roto matte of one frame, OpenEXR"),
+        ("--role", "OBJECT=ROLE", "primary (default), belonging, affected"),
+    ):
+        prompts.add_argument(name, action="append", metavar=metavar, help=text)
+
+
+def typed_prompts(parsed: argparse.Namespace) -> TypedPrompts:
+    typed = (parsed.point, getattr(parsed, "not"), parsed.box, parsed.key, parsed.role)
+    return TypedPrompts(*(words or () for words in typed))
+
+
+def removal(parsed: argparse.Namespace, client: ClientOptions) -> PrepareSubmission:
+    """The job of `run`: with the typed matte, or with one that is tracked first. Raises `BadSetting`."""
+    prompts = typed_prompts(parsed)
+
+    def prepare(
+        view: ProgressView, cancelled: threading.Event, stack: contextlib.ExitStack
+    ) -> Submission:
+        if not parsed.matte or not prompts.is_empty:
+            return _tracked(parsed, prompts, client, view, cancelled, stack)
+        return removal_of(parsed)
+
+    return prepare
+
+
+def _tracked(
+    parsed: argparse.Namespace,
+    prompts: TypedPrompts,
+    client: ClientOptions,
+    view: ProgressView,
+    cancelled: threading.Event,
+    stack: contextlib.ExitStack,
+) -> Submission:
+    """Tracks the whole plate, so that handles have a matte too; the mattes go when the job has ended."""
+    if parsed.matte:
+        raise BadSetting(
+            "a matte and prompts are given", "Give one of them; --key takes a matte of one frame."
+        )
+    if prompts.is_empty:
+        raise BadSetting(
+            "neither a matte nor a prompt says what to remove",
+            "Name a MATTE, or click on the object with --point FRAME:X,Y.",
+        )
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voidbridge-masks-")))
+
+    def settings(objects: str) -> MaskSettings:
+        return MaskSettings(objects=objects, color_space=parsed.color_space, layer=parsed.layer)
+
+    wanted = MaskOptions(parsed.plate, folder, prompts, settings)
+    quadmask, *_ = track(wanted, client, view, cancelled)
+    return removal_of(argparse.Namespace(**{**vars(parsed), "matte": str(quadmask)}))
+
+
+def add_mask_options(parser: Any) -> None:
+    default = MaskSettings()
+    parser.add_argument("plate", metavar="PLATE", help="the plate")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="FOLDER", help="gets the mattes"
+    )
+    add_prompt_options(parser)
+    shot = parser.add_argument_group("the shot")
+    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    shot.add_argument("--color-space", default="", metavar="NAME", help="color space of the plate")
+    shot.add_argument("--layer", default="", metavar="NAME", help="layer of the plate to look at")
+    parser.add_argument(
+        "--engine", default=default.engine, metavar="NAME", help="flow (default) needs no weights"
+    )
+    parser.add_argument("--force", action="store_true", help="run it although its result is there")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files that are no results of this tool"
+    )
+
+
+def mask_options(parsed: argparse.Namespace) -> MaskOptions:
+    def settings(objects: str) -> MaskSettings:
+        return MaskSettings(parsed.engine, objects, parsed.color_space, parsed.layer)
+
+    return MaskOptions(
+        parsed.plate, parsed.output, typed_prompts(parsed), settings, parsed.frames, parsed.force
+    )

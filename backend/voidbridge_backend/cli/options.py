@@ -12,16 +12,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from voidbridge_backend.client.daemon_client import DEFAULT_DAEMON, ClientOptions
+from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.config import Config, Setting, resolve
 from voidbridge_backend.sequences.found import find, numbered_from, paired
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import commands
 from . import keys as key_commands
 from .setting_options import check_text, settings_of
-from .submission import Submission
 
 OF_THE_HOLE = ("color_space", "matte_kind", "threshold", "grow", "soften")
 """Settings that say how a hole was made; `report` asks for them too."""
@@ -84,16 +84,14 @@ def handles_of(options: argparse.Namespace) -> int | None:
     return int(text)
 
 
-def client(options: argparse.Namespace) -> commands.ClientOptions:
+def client(options: argparse.Namespace) -> ClientOptions:
     found, embedded = config(options)[0], hasattr(options, "spool")
     address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
-    return commands.ClientOptions(
+    return ClientOptions(
         address=address,
         user=_user(options),
         config=found if embedded else None,
-        keys=key_commands.client_keys(
-            found, address or ("" if embedded else commands.DEFAULT_DAEMON)
-        ),
+        keys=key_commands.client_keys(found, address or ("" if embedded else DEFAULT_DAEMON)),
     )
 
 

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from rich.console import Console
 from rich.table import Table
 
-from voidbridge_backend.cli.progress import JsonView
+from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.engines.void import inventory, options, tiny
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.inventory import REPOSITORIES, SUMS, ModelPart

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from voidbridge_stage import check_echo, is_alive, make_shot
 
-from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.daemon.workers.supervisor import (
     ASKED_TO_STOP_S,
     AWAY_S,

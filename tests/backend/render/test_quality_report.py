@@ -17,8 +17,8 @@ from voidbridge_backend.exr.new_file import new_file
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.quality import jod as colorvideovdp
 from voidbridge_backend.quality.no_reference import MARGIN
-from voidbridge_backend.quality.report import Files, QualityReport, review, settings_of
 from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.tools.report.report import Files, QualityReport, review, settings_of
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
 from voidbridge_protocol.operations.remove import RemoveSettings
 

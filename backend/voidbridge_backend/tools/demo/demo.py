@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.cli import outputs
-from voidbridge_backend.cli.progress import ProgressView
-from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.client import outputs
+from voidbridge_backend.client.progress import ProgressView
+from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import TimeCode
 from voidbridge_backend.exr.layers import Selection

@@ -21,7 +21,7 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
-from voidbridge_backend.cli.progress import JsonView
+from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.config import Config, count_cards, devices
 from voidbridge_backend.sequences.patterns import Sequence as Frames
 from voidbridge_protocol import __version__

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from voidbridge_backend.cli.submission import Submission
+from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.exr.chunks import ExrChunk, chunks_of, file_of
 from voidbridge_backend.exr.header import Attribute, parse_header
 from voidbridge_backend.sequences.patterns import Sequence

@@ -16,11 +16,15 @@ from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header
 from voidbridge_backend.exr.layers import Selection
 from voidbridge_backend.exr.matte_channels import candidates
+from voidbridge_backend.quality.contact_sheet import write_png
+from voidbridge_backend.quality.matte_scores import (
+    AlphaScores,
+    alpha_scores,
+    recomposite_error,
+    spill_left,
+)
 from voidbridge_backend.sequences.patterns import Sequence, frames_for
 from voidbridge_protocol.errors import FrameMismatch, UnclearLayer
-
-from .contact_sheet import write_png
-from .matte_scores import AlphaScores, alpha_scores, recomposite_error, spill_left
 
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]

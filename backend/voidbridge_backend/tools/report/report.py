@@ -18,22 +18,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.cli.submission import sidecars
+from voidbridge_backend.client.submission import sidecars
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Window
 from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.quadmask import Hole
 from voidbridge_backend.imaging.region import Region
-from voidbridge_backend.render.inputs import InputFiles, canvas_of
-from voidbridge_backend.render.mattes import Mattes
-from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
-from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
-from voidbridge_protocol.operations.remove import RemoveSettings
-
-from . import jod as colorvideovdp
-from .contact_sheet import Moment, moment, sheet, write_png
-from .no_reference import (
+from voidbridge_backend.quality import jod as colorvideovdp
+from voidbridge_backend.quality.contact_sheet import Moment, moment, sheet, write_png
+from voidbridge_backend.quality.no_reference import (
     MARGIN,
     Findings,
     FrameStats,
@@ -43,7 +37,12 @@ from .no_reference import (
     plain,
     step_for,
 )
-from .reference import Quality, encode
+from voidbridge_backend.quality.reference import Quality, encode
+from voidbridge_backend.render.inputs import InputFiles, canvas_of
+from voidbridge_backend.render.mattes import Mattes
+from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
+from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 SHOWN = 5
 """Number of frames in the picture."""

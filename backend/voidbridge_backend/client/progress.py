@@ -6,8 +6,12 @@ Text for people goes to standard error; results and JSON go to standard output.
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -42,6 +46,25 @@ def progress_view(as_json: bool) -> ProgressView:
     if as_json:
         return JsonView()
     return BarView() if sys.stderr.isatty() else LogView()
+
+
+@contextmanager
+def watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
+    """Yields a progress view, and an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
+    cancelled = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        cancelled.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    view = progress_view(as_json)
+    try:
+        yield view, cancelled
+    finally:
+        view.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class JsonView:

@@ -1,0 +1,61 @@
+"""Options and texts that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from . import options
+
+EXITS = "exit codes: 0 done, 2 bad request, 3 daemon unreachable, 4 job failed, 5 cancelled"
+
+
+def add_command(found: Any, name: str, summary: str, run: Callable[..., Any], **more: Any) -> Any:
+    made = found.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **more,
+    )
+    made.set_defaults(run=run)
+    return made
+
+
+def add_overwrite_option(made: Any) -> None:
+    made.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files that Voidbridge did not make; sources are never replaced",
+    )
+
+
+def add_daemon_options(made: Any, *, embedded: bool = False) -> None:
+    group = made.add_argument_group("the daemon")
+    group.add_argument(
+        "--daemon",
+        metavar="ADDRESS",
+        help="as tcp://HOST:5577"
+        + ("; default: start a temporary local daemon" if embedded else ""),
+    )
+    group.add_argument("--server-key", metavar="KEY", help="the daemon's public key, if it has one")
+    group.add_argument("--keys", metavar="FOLDER", help="folder of your own key")
+    group.add_argument("--user", default=None, metavar="NAME", help="owner of the jobs")
+    group.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    if embedded:
+        add_config_options(group)
+
+
+def add_config_options(group: Any) -> None:
+    group.add_argument(
+        "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
+    )
+    for name, metavar, what in (
+        ("models", "FOLDER", "the weights of the engine void"),
+        ("spool", "FOLDER", "folder for received frames and results"),
+        ("devices", "LIST", "cpu, cuda:0, ...; auto"),
+        ("ocio", "FILE", "an OpenColorIO config"),
+        ("window-mb", "N", "megabytes in flight, for each client"),
+    ):
+        group.add_argument(f"--{name}", metavar=metavar, help=what)

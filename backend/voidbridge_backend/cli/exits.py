@@ -1,0 +1,24 @@
+"""The exit codes of `voidbridge`."""
+
+from __future__ import annotations
+
+from voidbridge_protocol.errors import (
+    DaemonError,
+    JobCancelled,
+    ProtocolError,
+    RequestError,
+    VoidbridgeError,
+)
+
+EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
+
+
+def exit_code(error: VoidbridgeError) -> int:
+    """Maps a branch of the error tree to its exit code."""
+    if isinstance(error, JobCancelled):
+        return EXIT_CANCELLED
+    if isinstance(error, RequestError):
+        return EXIT_REQUEST
+    if isinstance(error, (DaemonError, ProtocolError)):
+        return EXIT_DAEMON
+    return EXIT_JOB

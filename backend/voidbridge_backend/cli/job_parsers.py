@@ -1,0 +1,223 @@
+"""The parsers of the commands about jobs: run, mask, key, submit, status, fetch, cancel, serve."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
+from voidbridge_backend.config import Config
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+from . import job_commands, key, mask, options
+from .common_options import (
+    EXITS,
+    add_command,
+    add_config_options,
+    add_daemon_options,
+    add_overwrite_option,
+)
+from .setting_options import add_settings
+
+SHAPE = """\
+PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
+A matte is 0 outside and 1 on the object, or a quadmask with the codes 0, 63, 127 and 255."""
+
+
+def add_job_commands(found: Any) -> None:
+    """Adds the commands in the order of `voidbridge --help`."""
+    _run_command(found)
+    _submit_command(found)
+    _mask_command(found)
+    _key_commands(found)
+    _serve_command(found)
+    _job_commands(found)
+
+
+def _run_command(found: Any) -> None:
+    run = add_command(
+        found,
+        "run",
+        "remove an object from a shot and wait for the result",
+        lambda o: job_commands.run(
+            mask.removal(o, options.client(o)),
+            options.client(o),
+            o.output,
+            o.json,
+            o.status_file,
+            o.frames_from_stdin,
+            o.overwrite,
+        ),
+        epilog=f"{SHAPE}\n\n{EXITS}",
+    )
+    add_shot_options(run, needs_matte=False)
+    mask.add_prompt_options(run)
+    run.add_argument(
+        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
+    )
+    add_overwrite_option(run)
+    run.add_argument(
+        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
+    )
+    run.add_argument(
+        "--frames-from-stdin",
+        action="store_true",
+        help="frames are still being rendered; standard input names the complete ones",
+    )
+    add_daemon_options(run, embedded=True)
+
+
+def _submit_command(found: Any) -> None:
+    submit = add_command(
+        found,
+        "submit",
+        "send a shot to a daemon and print the job's id",
+        lambda o: job_commands.submit(lambda: options.removal(o), options.client(o), o.json),
+        epilog=f"{SHAPE}\n\n{EXITS}",
+    )
+    add_shot_options(submit)
+    add_daemon_options(submit)
+
+
+def _mask_command(found: Any) -> None:
+    parser = add_command(
+        found,
+        "mask",
+        "track an object from clicks, a box or a few key mattes, and write its mattes",
+        lambda o: mask.mask(mask.mask_options(o), options.client(o), o.json, o.overwrite),
+        epilog=f"{mask.EPILOG}\n\n{EXITS}",
+    )
+    mask.add_mask_options(parser)
+    add_daemon_options(parser, embedded=True)
+
+
+def _key_commands(found: Any) -> None:
+    parser = add_command(
+        found,
+        "key",
+        "unmix a green or blue screen into foreground and alpha",
+        lambda o: job_commands.run(
+            lambda *_: key.key_submission(o),
+            options.client(o),
+            o.output,
+            o.json,
+            o.status_file,
+            overwrite=o.overwrite,
+        ),
+        epilog=f"{key.SHAPE}\n\n{EXITS}",
+    )
+    key.add_key_options(parser)
+    add_daemon_options(parser, embedded=True)
+    report = add_command(
+        found,
+        "key-report",
+        "measure a key from its files, against a true alpha if there is one",
+        lambda o: key.key_report(
+            o.result, o.plate, o.truth or "", o.output or "", o.json, o.overwrite
+        ),
+    )
+    key.add_report_options(report)
+
+
+def add_shot_options(made: Any, *, needs_matte: bool = True) -> None:
+    made.add_argument("plate", metavar="PLATE", help="the plate")
+    made.add_argument(
+        "matte",
+        nargs=None if needs_matte else "?",
+        metavar="MATTE",
+        help="matte of the object to remove" + ("" if needs_matte else "; or give prompts"),
+    )
+    shot = made.add_argument_group("the shot")
+    shot.add_argument(
+        "--affected",
+        metavar="MATTE",
+        help="matte of shadow, ripples and other effects of the object",
+    )
+    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    shot.add_argument(
+        "--handles",
+        default="auto",
+        metavar="N",
+        help="frames before and after the range that help; auto (default): up to "
+        f"{MOST_AUTO_HANDLES} that are there",
+    )
+    shot.add_argument(
+        "--plate-start",
+        type=int,
+        metavar="N",
+        help="number of the plate's first frame, as for a clip (default 1)",
+    )
+    shot.add_argument(
+        "--matte-start",
+        type=int,
+        metavar="N",
+        help="number of the mattes' first frame, as for tools that count from 0",
+    )
+    add_settings(made, RemoveSettings, {"the shot": shot})
+    queue = made.add_argument_group("the queue")
+    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
+    queue.add_argument("--force", action="store_true", help="run it even if its result exists")
+
+
+def _serve_command(found: Any) -> None:
+    serve = add_command(
+        found,
+        "serve",
+        "run the daemon",
+        lambda o: job_commands.serve(options.config(o)[0], o.until_stdin_closes),
+    )
+    serve.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
+    serve.add_argument(
+        "--keys", metavar="FOLDER", help="folder of the daemon's key and the allowed keys"
+    )
+    serve.add_argument(
+        "--require-keys",
+        action="store_true",
+        default=None,
+        help="require keys for local addresses too",
+    )
+    serve.add_argument("--shares", metavar="LIST", help="folders for file import by path")
+    serve.add_argument("--max-frames", metavar="N", help="maximum frames of one job")
+    serve.add_argument("--max-file-mb", metavar="N", help="maximum megabytes of one file")
+    serve.add_argument(
+        "--stall-s", metavar="N", help="seconds without a step before a worker counts as hung"
+    )
+    serve.add_argument("--load-s", metavar="N", help="maximum seconds for loading an engine")
+    serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    add_config_options(serve)
+
+
+def _job_commands(found: Any) -> None:
+    status = add_command(
+        found,
+        "status",
+        "show the jobs of a daemon, or one of them",
+        lambda o: job_commands.status(options.client(o), o.job, o.json),
+    )
+    status.add_argument("job", nargs="?", metavar="JOB")
+    add_daemon_options(status)
+    fetch = add_command(
+        found,
+        "fetch",
+        "wait for a job and write its results",
+        lambda o: job_commands.fetch(options.client(o), o.job, o.output, o.json, o.overwrite),
+    )
+    fetch.add_argument("job", metavar="JOB")
+    fetch.add_argument(
+        "-o",
+        "--output",
+        default="",
+        metavar="RESULT",
+        help="where the results go, or a folder; default: a folder with the name of the job",
+    )
+    add_overwrite_option(fetch)
+    add_daemon_options(fetch)
+    cancel = add_command(
+        found,
+        "cancel",
+        "stop a job",
+        lambda o: job_commands.cancel(options.client(o), o.job, o.json),
+    )
+    cancel.add_argument("job", metavar="JOB")
+    add_daemon_options(cancel)

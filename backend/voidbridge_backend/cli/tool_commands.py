@@ -1,0 +1,168 @@
+"""The commands beside jobs, with parsed arguments: demo, report, doctor, support-bundle, models and others."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.client import local_daemon, outputs
+from voidbridge_backend.client.daemon_client import ClientOptions, open_client
+from voidbridge_backend.client.job_run import run_job
+from voidbridge_backend.client.progress import JsonView, LogView, watched
+from voidbridge_backend.config import Config, Setting, count_cards, devices
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
+
+MODEL_ACTIONS = ("list", "fetch", "prepare", "make-tiny")
+
+
+def demo(client_options: ClientOptions, folder: str, as_json: bool) -> None:
+    """Renders the demo shot, removes its object, measures and draws."""
+    from voidbridge_backend.tools.demo import demo as demonstration
+
+    with watched(as_json) as (view, cancelled):
+        demonstration.show(
+            Path(folder), view, lambda a, r: run_job(a, r, client_options, view, cancelled)
+        )
+
+
+def report(
+    files: Mapping[str, Sequence],
+    chosen: Mapping[str, Any],
+    picture: str,
+    as_json: bool,
+    overwrite: bool = False,
+) -> None:
+    """Measures a result from its files and prints the numbers on standard output.
+
+    `files` are by the names of `report.Files`. `chosen` are settings that go before those that the result was made
+    with. Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is measured.
+    """
+    from voidbridge_backend.tools.report import report
+
+    if "affected" not in files and (affected := report.affected_of(files["result"])):
+        files = {**files, "affected": affected}
+    target = Path(picture) if picture else None
+    if target:
+        outputs.check_picture(target, files.values(), overwrite)
+    settings = report.settings_of(files["result"], dict(chosen))
+    with watched(as_json) as (view, cancelled):
+
+        def on_frame(done: int, of: int) -> None:
+            if cancelled.is_set():
+                raise JobCancelled("cancelled while the frames were being measured")
+            view.stage("measuring", done, of)
+
+        verdict = report.review(report.Files(**files), settings, target, on_frame)
+        view.event("quality", **verdict.described())
+    if not as_json:
+        print("\n".join(verdict.lines()))
+
+
+def doctor(client_options: ClientOptions, as_json: bool) -> VoidbridgeError | None:
+    """Checks the installation and prints what it finds; returns the error that keeps it from working."""
+    from voidbridge_backend.tools.doctor.doctor import examine
+
+    return examine(client_options.config or Config(), lambda: open_client(client_options), as_json)
+
+
+def describe(files: list[str], ocio: str, as_json: bool) -> None:
+    """Prints what each of these sequences is. Raises `RequestError`."""
+    from voidbridge_backend.tools.doctor.describe_files import show
+
+    show(files, as_json, ocio)
+
+
+def support_bundle(
+    target: Path,
+    settings: list[Setting],
+    log: Path | None,
+    client_options: ClientOptions,
+    as_json: bool,
+) -> None:
+    """Writes one file for support."""
+    from voidbridge_backend.tools.support_bundle import bundle
+
+    config = client_options.config or Config()
+    client_options = replace(client_options, address=client_options.address or config.listen)
+    bundle.bundle(target, config, settings, log, lambda: open_client(client_options))
+    if as_json:
+        JsonView().event("bundle", path=str(target))
+    else:
+        print(target)
+        LogView().message("Paths, names and keys were removed. Check the file before you send it.")
+
+
+def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
+    """Runs one of `MODEL_ACTIONS` on a models folder, then shows its content.
+
+    `folder` is optional except for make-tiny, which must not write into the folder of real weights by default.
+    """
+    if action == "make-tiny" and folder is None:
+        raise BadSetting("make-tiny needs a folder", "voidbridge models make-tiny FOLDER")
+    try:
+        from voidbridge_backend.tools import models as weights
+    except ImportError as error:
+        raise BadSetting(
+            f"voidbridge models needs the packages of the engine void: {error}",
+            "Install them where the daemon runs, with: pip install 'voidbridge[backend,void]'",
+        ) from error
+    where, device = folder or config.models, devices(config, count_cards())[0]
+    if action == "make-tiny":
+        weights.make_tiny(where)
+    elif action == "fetch":
+        weights.fetch(where, (JsonView() if as_json else LogView()).message)
+    if action != "list":
+        weights.prepare(where, device)
+    weights.show(where, device, whole=whole, as_json=as_json)
+
+
+def install(host: str, target: str | None, appdata: str, remove: bool) -> None:
+    """Installs the plug-in of a host and prints the next step; or removes it.
+
+    `appdata` is the Windows folder for a user's settings.
+    """
+    from voidbridge_backend.tools import install as installing
+
+    if host not in installing.HOSTS:
+        raise BadSetting(
+            f"there is no plug-in for {host!r}", f"There is one for: {', '.join(installing.HOSTS)}"
+        )
+    plugin = installing.HOSTS[host]
+    default = plugin.folder(sys.platform, Path.home(), appdata)
+    folder = Path(target).expanduser().absolute() if target else default
+    if remove:
+        print(f"removed {len(plugin.remove(folder))} files from {folder}")
+        return
+    print(f"installed {len(plugin.install(folder))} files in {folder}")
+    print(f"It starts: {' '.join(installing.command())}")
+    print(plugin.next_step(folder))
+
+
+def show_config(settings: list[Setting], as_json: bool) -> None:
+    """Prints every setting, its value and its origin, and whether a temporary daemon has it too."""
+    own = local_daemon.overridden("", Path())
+    if as_json:
+        shown = {
+            s.name: {"value": _plain(s.value), "from": s.origin, "temporary": s.name not in own}
+            for s in settings
+        }
+        print(json.dumps(shown))
+        return
+    for setting in settings:
+        more = "; a temporary daemon has its own" if setting.name in own else ""
+        print(f"{setting.name} = {json.dumps(_plain(setting.value))}  # {setting.origin}{more}")
+
+
+def _plain(value: object) -> object:
+    return (
+        list(value)
+        if isinstance(value, tuple)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+    )

@@ -1,0 +1,192 @@
+"""The parsers of the commands beside jobs: demo, report, doctor, support-bundle, models, keys, install, config."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.client.progress import show_error
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+from . import key, keys, options, tool_commands
+from .common_options import (
+    add_command,
+    add_config_options,
+    add_daemon_options,
+    add_overwrite_option,
+)
+from .exits import EXIT_DONE, exit_code
+from .setting_options import add_settings
+
+
+def add_tool_commands(found: Any) -> None:
+    """Adds the commands in the order of `voidbridge --help`."""
+    _demo_command(found)
+    _report_command(found)
+    _doctor_command(found)
+    _bundle_command(found)
+    _models_command(found)
+    _keys_command(found)
+    _install_command(found)
+    _config_command(found)
+
+
+def _demo_command(found: Any) -> None:
+    demo = add_command(
+        found,
+        "demo",
+        "render a small shot with known truth, remove its object, report and draw a picture",
+        lambda o: tool_commands.demo(options.client(o), o.folder, o.json),
+    )
+    demo.add_argument("folder", nargs="?", default="demo", metavar="FOLDER", help="default: demo")
+    add_daemon_options(demo, embedded=True)
+
+
+def _report_command(found: Any) -> None:
+    report = add_command(
+        found,
+        "report",
+        "measure a result around its hole, and against a truth, from its files",
+        lambda o: tool_commands.report(
+            options.report_files(o), options.report_settings(o), o.output or "", o.json, o.overwrite
+        ),
+    )
+    report.add_argument("result", metavar="RESULT")
+    report.add_argument("plate", metavar="PLATE")
+    report.add_argument("matte", metavar="MATTE")
+    report.add_argument("--affected", metavar="MATTE", help="matte of the object's effects")
+    report.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
+    report.add_argument("-o", "--output", metavar="PICTURE", help="PNG with sample frames")
+    add_overwrite_option(report)
+    add_settings(report, RemoveSettings, only=options.OF_THE_HOLE)
+    report.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def _doctor_command(found: Any) -> None:
+    doctor = add_command(
+        found,
+        "doctor",
+        "check the installation, with a tiny round trip",
+        _doctor,
+    )
+    doctor.add_argument(
+        "files", nargs="*", metavar="FILE", help="tell what these sequences are, and check nothing"
+    )
+    add_daemon_options(doctor, embedded=True)
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    """Its lines have told people of the error already; programs get the event that ends every failure."""
+    if parsed.files:
+        tool_commands.describe(parsed.files, options.config(parsed)[0].ocio, parsed.json)
+        return EXIT_DONE
+    error = tool_commands.doctor(options.client(parsed), parsed.json)
+    if error is None:
+        return EXIT_DONE
+    if parsed.json:
+        show_error(True, error, exit_code(error))
+    return exit_code(error)
+
+
+def _bundle_command(found: Any) -> None:
+    bundle = add_command(
+        found,
+        "support-bundle",
+        "write versions, settings, health, jobs and log into one file, without names and paths",
+        lambda o: tool_commands.support_bundle(
+            Path(o.output), options.config(o)[1], o.log, options.client(o), o.json
+        ),
+    )
+    bundle.add_argument(
+        "-o", "--output", default="voidbridge-support.zip", metavar="FILE", help="the file"
+    )
+    bundle.add_argument("--log", type=Path, metavar="FILE", help="default: the service's journal")
+    add_daemon_options(bundle, embedded=True)
+
+
+def _models_command(found: Any) -> None:
+    models = add_command(
+        found,
+        "models",
+        "list, check and fetch the files of the engine void",
+        _models,
+        epilog="""\
+actions: list (default)  show needed files and their state
+fetch           download missing files from huggingface.co
+prepare         compute prompt embeddings for all jobs once
+make-tiny       write a tiny model with the same layout, for a quick trial
+accept NAME     accept the terms of an engine's weights (corridorkey) for the setting `models`
+""",
+    )
+    models.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
+    models.add_argument("folder", nargs="?", metavar="FOLDER", help="default: the setting `models`")
+    models.add_argument(
+        "--sha256", action="store_true", help="read every byte of files with a known SHA-256"
+    )
+    models.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
+    models.add_argument(
+        "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
+    )
+    models.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def _models(parsed: argparse.Namespace) -> None:
+    """`models FOLDER` means `models list FOLDER`."""
+    action, folder = parsed.action, parsed.folder
+    if action == "accept":
+        key.accept_terms(folder or "", options.config(parsed)[0].models, parsed.json)
+        return
+    if action not in tool_commands.MODEL_ACTIONS:
+        if folder is not None:
+            raise BadSetting(
+                f"unknown action {action!r}; choose from {', '.join(tool_commands.MODEL_ACTIONS)}",
+                "`voidbridge models --help` explains each action.",
+            )
+        action, folder = "list", action
+    found = options.config(parsed)[0]
+    where = Path(folder).expanduser() if folder else None
+    tool_commands.models(action, where, found, parsed.sha256, parsed.json)
+
+
+def _keys_command(found: Any) -> None:
+    made = add_command(
+        found,
+        "keys",
+        "make and show keys, and list the keys that a daemon allows",
+        lambda o: keys.execute(keys.parsed(o), options.config(o)[0].keys, o.json),
+        epilog=keys.ACTIONS_HELP,
+    )
+    made.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
+    made.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="daemon, a user, or a key"
+    )
+    made.add_argument("key", nargs="?", default="", metavar="KEY", help="a public key")
+    made.add_argument("--admin", action="store_true", help="sees and cancels everybody's jobs")
+    made.add_argument("--replace", action="store_true", help="replace an existing key")
+    made.add_argument("--keys", metavar="FOLDER", help="folder of the keys")
+    made.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def _install_command(found: Any) -> None:
+    install = add_command(
+        found,
+        "install",
+        "write the plug-in of a host",
+        lambda o: tool_commands.install(o.host, o.to, options.variable("APPDATA"), o.remove),
+    )
+    install.add_argument("host", metavar="HOST", help="nuke, resolve")
+    install.add_argument("--to", metavar="FOLDER", help="folder for the plug-in")
+    install.add_argument("--remove", action="store_true", help="uninstall")
+
+
+def _config_command(found: Any) -> None:
+    settings = add_command(
+        found,
+        "config",
+        "show every setting, its value and its origin",
+        lambda o: tool_commands.show_config(options.config(o)[1], o.json),
+    )
+    settings.add_argument("--json", action="store_true", help="as one JSON object")
+    add_config_options(settings)

@@ -1,0 +1,145 @@
+"""Runs one job from files to files: sends it, waits, and writes the results and their sidecar."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
+from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.job_task import JobTask, Listener, Outcome
+from voidbridge_protocol.messages import FrameFile, Request
+from voidbridge_protocol.upload import hash_file
+
+from . import outputs
+from .daemon_client import ClientOptions, open_client
+from .file_names import named
+from .listener import job_listener
+from .progress import ProgressView
+from .stream_input import StreamInput
+from .submission import Submission, sidecar
+
+PrepareSubmission = Callable[[ProgressView, threading.Event, contextlib.ExitStack], Submission]
+"""Makes a job. Resources that it needs until the job has ended go onto the stack."""
+
+
+def run_job(
+    submission: Submission,
+    result: Sequence,
+    client_options: ClientOptions,
+    view: ProgressView,
+    cancelled: threading.Event,
+    frames_from_stdin: bool = False,
+    overwrite: bool = False,
+    announce: bool = True,
+) -> Outcome:
+    """Runs a shot from files to files and reports progress.
+
+    Without `announce` neither frames nor the end are told: the result is a step of something larger.
+    Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is sent.
+    """
+    began = time.monotonic()
+    outputs.check_run(submission, result, overwrite, frames_from_stdin)
+    client_options = client_options.sharing(
+        sequence.folder for sequence in submission.files.values()
+    )
+    listener = job_listener(
+        view, result if announce else None, cancelled, own=client_options.is_embedded
+    )
+    with named(submission.files):
+        if frames_from_stdin:
+            outcome = _run_streamed(submission, result, client_options, view, listener)
+        else:
+            task = job_task(submission, result, view, listener)
+            with open_client(client_options) as client:
+                outcome = client.run(task, listener)
+    paths = {role: os.path.abspath(str(files)) for role, files in submission.files.items()}
+    finish(outcome, result, view, began, {"files": paths}, announce=announce)
+    return outcome
+
+
+def _run_streamed(
+    submission: Submission,
+    result: Sequence,
+    client_options: ClientOptions,
+    view: ProgressView,
+    listener: Listener,
+) -> Outcome:
+    with (
+        open_client(client_options) as client,
+        StreamInput(submission, open(0, "rb", 0, closefd=False)) as stream,
+    ):
+        ahead = client.prefetch(
+            stream.more, listener, submission.operation, submission.settings.engine
+        )
+        view.event("rendered", sent=ahead.uploaded)
+        outcome = client.run(job_task(submission, result, view, listener, stream.hash_of), listener)
+    outcome.uploaded += ahead.uploaded
+    outcome.imported += ahead.imported
+    return outcome
+
+
+def job_task(
+    submission: Submission,
+    result: Sequence,
+    view: ProgressView,
+    listener: Listener,
+    hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
+) -> JobTask:
+    def on_file(done: int, of: int) -> None:
+        view.stage("reading frames", done, of)
+
+    task = submission.task(result.path, on_file, listener.should_cancel, hash_of)
+    outputs.check_sources(task.request, result)
+    show_request(task.request, view)
+    return task
+
+
+def show_request(request: Request, view: ProgressView) -> None:
+    plate = [file.frame for file in request.files if file.role == "plate"]
+    handles = [request.first - min(plate), max(plate) - request.last] if plate else [0, 0]
+    frames = [request.first, request.last]
+    view.event("request", frames=frames, handles=handles, files=len(request.files))
+    if any(handles):
+        view.message(
+            "handles: {} frames before and {} after the range are seen too".format(*handles)
+        )
+
+
+def finish(
+    outcome: Outcome,
+    result: Sequence,
+    view: ProgressView,
+    began: float,
+    more: dict[str, Any] | None = None,
+    announce: bool = True,
+) -> None:
+    """Writes the sidecar, which holds the provenance and `more`; with `announce` it tells the end."""
+    frames = FrameRange(outcome.frames[0], outcome.frames[-1])
+    beside, provenance = sidecar(result, frames), json.loads(outcome.provenance)
+    write_whole(beside, json.dumps({**provenance, **(more or {})}, indent=1).encode() + b"\n")
+    if not announce:
+        return
+    is_preview = bool(provenance.get("preview"))
+    seconds = time.monotonic() - began
+    view.event(
+        "done",
+        job=outcome.job,
+        frames=[frames.first, frames.last],
+        result=str(result),
+        sidecar=str(beside),
+        from_store=outcome.from_store,
+        preview=is_preview,
+        uploaded=outcome.uploaded,
+        imported=outcome.imported,
+        warnings=list(outcome.warnings),
+        seconds=round(seconds, 2),
+    )
+    how = "from the store" if outcome.from_store else f"in {seconds:.1f} s"
+    view.message(f"done {how}: {result} {frames}" + (", PREVIEW QUALITY" if is_preview else ""))

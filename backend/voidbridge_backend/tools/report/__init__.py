@@ -1,0 +1,1 @@
+"""Measures results from their files."""
