@@ -395,8 +395,5 @@ def copy(text: str) -> bool:
     return False
 
 
-# -- starting -----------------------------------------------------------------------------------------
-
-
 def add_to_menu(label: str, command: str, icon: str) -> None:
     nuke.menu("Nodes").addMenu("Voidbridge", icon=icon).addCommand(label, command, icon=icon)

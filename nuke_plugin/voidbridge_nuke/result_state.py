@@ -38,7 +38,11 @@ def standing(node: Any) -> tuple[str, str, str]:
     changes = differences(asked, shown.made_with)
     if changes:
         names = ", ".join(changes[:SEVERAL]) + (", ..." if len(changes) > SEVERAL else "")
-        return f"stale: other than in {shown.called}: {names}", "stale " + shown.called, "stale"
+        return (
+            f"out of date: {names} changed since {shown.called}",
+            f"out of date {shown.called}",
+            "stale",
+        )
     first, last = shown.frames
     return f"done: {shown.called}, frames {first}-{last}", shown.called, "ready"
 

@@ -164,7 +164,9 @@ def test_a_render_with_a_stale_or_broken_result_stops(
         node["grow"].setValue(2)
     else:
         Path(node["result_files"].value().replace("%V", "main") % 1003).unlink()
-    with pytest.raises(RuntimeError, match="stale" if what == "a setting" else "lacks 1 files"):
+    with pytest.raises(
+        RuntimeError, match="out of date" if what == "a setting" else "lacks 1 files"
+    ):
         headless.execute(headless.toNode("Comp"), 1001, 1003)
     assert not (script.parent / "out").exists()
 

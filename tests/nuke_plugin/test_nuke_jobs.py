@@ -54,7 +54,7 @@ def test_a_cancelled_job_leaves_nothing_half_and_the_earlier_result(
     host.stage.until(lambda: "removing" in node["status"].value(), "the job to run")
     host.stage.press("cancel", node)
     host.stage.until(lambda: not conduct.RUNNING, "the cancel")
-    assert node["status"].value() == "cancelled; stale: other than in v001: steps"
+    assert node["status"].value() == "cancelled; out of date: steps changed since v001"
     assert not list(host.stage.folder.rglob("v002"))
     check_removed(host, node, shot, FRAMES)
 

@@ -28,8 +28,8 @@ def test_a_changed_setting_shows_as_stale_and_going_back_as_done(
     remove(host, node)
     ready = node["tile_color"].value()
     node["grow"].setValue(3)
-    assert node["status"].value() == "stale: other than in v001: grow"
-    assert node["state"].value() == "stale v001"
+    assert node["status"].value() == "out of date: grow changed since v001"
+    assert node["state"].value() == "out of date v001"
     assert node["tile_color"].value() != ready
     node["grow"].setValue(0)
     assert node["status"].value() == "done: v001, frames 1001-1003"
@@ -45,7 +45,9 @@ def test_another_plate_or_matte_makes_the_result_stale(host: Any, shot: Any, dae
         old = read["file"].value()
         read["file"].setValue(old.replace(role, f"{role}_v002"))
         host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
-        assert node["status"].value() == f"stale: other than in v001: {role}, upstream of {role}"
+        assert (
+            node["status"].value() == f"out of date: {role}, upstream of {role} changed since v001"
+        )
         read["file"].setValue(old.replace("plates", "elsewhere"))  # another machine
         host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
         assert node["status"].value() == "done: v001, frames 1001-1003"
@@ -58,7 +60,7 @@ def test_earlier_results_are_kept_and_can_be_shown_again(host: Any, shot: Any, d
     assert remove(host, node) == "done: v002, frames 1001-1003"
     assert node["version_shown"].values() == ["none", "v001", "v002"]
     node["version_shown"].setValue("v001")
-    assert node["status"].value() == "stale: other than in v001: seed"
+    assert node["status"].value() == "out of date: seed changed since v001"
     check_removed(host, node, shot, FRAMES)
     node["version_shown"].setValue("none")
     assert same_bits(given(host, node, 1002)["R"], plate(shot, 1002)["R"])

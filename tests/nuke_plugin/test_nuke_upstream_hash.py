@@ -58,7 +58,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
 def test_a_change_upstream_makes_the_result_stale(host: Any, comp: Any, what: str) -> None:
     change, said = CHANGES[what]
     change(comp)
-    assert status(host, comp.node) == f"stale: other than in v001: {said}"
+    assert status(host, comp.node) == f"out of date: {said} changed since v001"
     with pytest.raises(RuntimeError, match=said):
         _render_behind(host, comp.node)
 
@@ -73,7 +73,7 @@ def test_what_is_read_by_an_expression_counts_too(host: Any, comp: Any) -> None:
     comp.grade["expr1"].setValue("{{Strength.expr0}}")
     assert remove(host, comp.node).startswith("done: v002")
     comp.strength["expr0"].setValue("3")
-    assert status(host, comp.node) == "stale: other than in v002: upstream of plate"
+    assert status(host, comp.node) == "out of date: upstream of plate changed since v002"
 
 
 def test_what_changes_no_picture_leaves_the_result_as_it_is(host: Any, comp: Any) -> None:
@@ -108,7 +108,7 @@ def test_a_node_of_ours_upstream_counts_with_what_it_shows(
     first["priority"].setValue(3)
     assert status(host, second) == DONE
     first["output"].setValue("plate")
-    assert status(host, second) == "stale: other than in v001: upstream of plate"
+    assert status(host, second) == "out of date: upstream of plate changed since v001"
 
 
 class Plain:

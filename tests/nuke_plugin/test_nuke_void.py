@@ -70,5 +70,5 @@ def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, thin
     assert made_with["preview"] is True
     assert [note for note in made_with["notes"] if note.startswith("preview quality: 1 steps")]
     node["quality"].setValue("full")
-    assert node["status"].value() == "stale: other than in v001 (preview): quality"
-    assert node["state"].value() == "stale v001 (preview)"
+    assert node["status"].value() == "out of date: quality changed since v001 (preview)"
+    assert node["state"].value() == "out of date v001 (preview)"

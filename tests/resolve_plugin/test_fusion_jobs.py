@@ -56,13 +56,13 @@ def test_a_cancelled_job_leaves_nothing_half_and_the_earlier_result(
     host.press(group, "Remove")
     host.until(group, lambda s: s.startswith("done"))
     host.choose(group, steps=1000)
-    assert host.status(group) == "stale: other than in v001: steps"
+    assert host.status(group) == "out of date: steps changed since v001"
     host.press(group, "Remove")
     host.until(group, lambda s: s.startswith("removing"))
     host.press(group, "Cancel")
     if "cancelled" not in host.status(group):
         host.until(group, lambda s: "cancelled" in s)
-    assert host.status(group) == "cancelled; stale: other than in v001: steps"
+    assert host.status(group) == "cancelled; out of date: steps changed since v001"
     assert versions(host) == ["v001"]
     assert is_removed(host, group, shot)
     host.press(group, "Cancel")
@@ -217,7 +217,7 @@ def test_earlier_results_are_kept_and_can_be_shown_again(host: Any, shot: Any, d
     newer = host.shown(group, 1)["R"]
     assert group.GetInput("VbVersionShown") == 2
     host.choose(group, version_shown=1)
-    assert host.status(group) == "stale: other than in v001: seed"
+    assert host.status(group) == "out of date: seed changed since v001"
     assert not np.array_equal(host.shown(group, 1)["R"], newer)
     host.choose(group, version_shown=0)
     assert not is_removed(host, group, shot)
@@ -405,7 +405,7 @@ def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, daem
     host.press(group, "Fetch")
     assert host.status(group) == "done: v001 (preview), frames 0-2 (files 1001-1003)"
     host.choose(group, quality="full")
-    assert host.status(group) == "stale: other than in v001 (preview): quality"
+    assert host.status(group) == "out of date: quality changed since v001 (preview)"
 
 
 def test_names_that_end_in_a_digit_are_no_part_of_a_frame_number(

@@ -102,7 +102,7 @@ local function standing(inside, state, values, thorough)
     local changes = request.differences(request.described(asked), shown.made_with)
     if #changes > 0 then
         local names = table.concat(changes, ", ", 1, math.min(#changes, SEVERAL)) .. (#changes > SEVERAL and ", ..." or "")
-        return ("stale: other than in %s: %s"):format(cache.called(shown), names), "stale"
+        return ("out of date: %s changed since %s"):format(names, cache.called(shown)), "stale"
     end
     return "done: " .. spelled(shown), "ready"
 end

@@ -1,6 +1,6 @@
 -- Every control of the tool, in the order of the Inspector: the one place that knows their names, kinds and defaults.
 --
--- The macro's text, the command line, what makes a result stale, and the table in docs/resolve.md come from here.
+-- The text of the macro, the command line, the check for out-of-date results, and the table in docs/resolve.md come from here.
 -- Names are those of the node for Nuke.
 
 local config = require("voidbridge.config")
