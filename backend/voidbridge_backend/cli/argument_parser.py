@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def unknown(words: Sequence[str], known: Iterable[str]) -> str:
-    """What is wrong with words that no option takes."""
+    """Returns the error about arguments that no option takes."""
     option = words[0].partition("=")[0]
     if option.startswith("-"):
         return f"unknown option {option}{suggestion(option, known)}"

@@ -1,1 +1,1 @@
-"""What does the work of a job: a folder for each engine. `registry` finds them."""
+"""The engines, which do the work of jobs: a folder for each. `registry` finds them."""

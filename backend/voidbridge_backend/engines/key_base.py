@@ -63,7 +63,7 @@ class KeyEngine(Protocol):
     name: str
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the engine in the provenance of a result: version, model hashes, options."""
+        """Returns the engine's entry in the provenance of a result: version, model hashes, options."""
 
     def key(
         self, clip: KeyClip, frames: Sequence[int], settings: KeySettings, context: JobContext

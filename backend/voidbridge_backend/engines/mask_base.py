@@ -52,7 +52,7 @@ class Masker(Protocol):
         """(height, width) of the pictures that the engine wants of a plate of this size."""
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the engine in the provenance of a result."""
+        """Returns the engine's entry in the provenance of a result."""
 
     def track(
         self,

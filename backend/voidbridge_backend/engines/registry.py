@@ -51,8 +51,8 @@ def make(
 
     `models` is the folder with the weights, for an engine that has any. Only this engine's own modules are
     imported. `bills` says that users are charged here. Raises `BadSetting` for an unknown name, `PaidUse` for an
-    engine that forbids it, `EngineFailed` when what the engine is built on is not
-    installed, and whatever the engine raises when its weights cannot be used.
+    engine that forbids it, and `EngineFailed` if a package of the engine is not installed. An engine may raise
+    more if its weights cannot be used.
     """
     info = available().get((operation, name))
     if info is None:

@@ -1,8 +1,9 @@
 """Frames of clips as arrays, read by PyAV: ProRes, DNxHD and DNxHR, H.264, HEVC and others, in MOV, MP4 and MXF.
 
-A frame becomes R, G and B of full range in float32: libswscale makes 8 bits of 8 and 16 bits of more, each is
-divided by 255 or 65535. The matrix is that of the clip's tag; without one BT.709 from 720 lines on, else BT.601.
-Nothing else is done to the values. Memory is bounded: a few decoded frames are kept, whatever the clip's length.
+A frame becomes R, G and B of full range in float32. The decoder gives 8 bits for clips of 8, and 16 bits for
+others. They are divided by 255 or 65535. The matrix is that of the clip's tag; without one BT.709 from 720
+lines on, else BT.601. Nothing else is done to the values. Memory is bounded: a few decoded frames are kept,
+whatever the clip's length.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes. Standard library only; a client asks this before it sends."""
+"""Recognizes a file by its first bytes. Standard library only; a client asks this before it sends."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ OTHERS = (
 STILLS = (".exr", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dpx", ".cin", ".hdr", ".bmp", ".tga")
 CLIPS = (".mov", ".mp4", ".m4v", ".mxf")
 SUFFIXES = (*STILLS, *CLIPS)
-"""Endings of names by which a folder's sequences and clips are found. What a file is, its bytes say."""
+"""Endings of names by which a folder's sequences and clips are found. The bytes of a file tell its format."""
 READS = "These are read: OpenEXR, DPX, Cineon, TIFF, PNG, JPEG, HDR, TGA and BMP frames, MOV, MP4 and MXF clips."
 
 
 def format_of(path: Path, name: str) -> Format:
-    """What the file is. Raises `UnreadableFrame` or `UnsupportedFrame`; `name` is what they call it."""
+    """Returns the format of a file. Raises `UnreadableFrame` or `UnsupportedFrame`; `name` is what they call it."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)

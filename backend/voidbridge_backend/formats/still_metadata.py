@@ -105,7 +105,7 @@ def _rate(value: float) -> Fraction:
 
 
 def _color_tag(path: Path, format_: Format, spec: Any) -> str:
-    """The color space that the file itself names; empty for none. What a reader would assume does not count."""
+    """The color space that the file itself names; empty for none. A reader's assumption does not count."""
     if format_.plugin == "hdr":
         return "lin_rec709_scene"
     if format_.plugin == "cineon":

@@ -156,7 +156,7 @@ def _without_colors(planes: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def _reason(file: Any) -> str:
-    """What the library says, and empties its list. It may not be UTF-8."""
+    """Returns the library's messages, which may not be UTF-8, and empties its list."""
     try:
         said = (file.geterror() if file is not None else "") or oiio.geterror()
     except UnicodeDecodeError:

@@ -218,7 +218,7 @@ def _builtin() -> Any:
 def _with_cineon(config: Any) -> Any:
     """The config with a space of Cineon log if it knows linear Rec.709 and has no such space.
 
-    Black at code 95 of 1023, white at 685, a density of 0.002 a code and a negative gamma of 0.6: Kodak,
+    Black is at code 95 of 1023 and white at 685. The density is 0.002 a code, the negative gamma 0.6. From: Kodak,
     "Conversion of 10-bit Log Film Data to 8-bit Linear or Video Data for the Cineon Digital Film System", 1995.
     """
     linear = _find(config, REC709)

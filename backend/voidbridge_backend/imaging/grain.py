@@ -1,8 +1,7 @@
 """Measures the grain of a plate, its strength by brightness and its coarseness, and synthesizes more of it.
 
-Pixels are [height, width, 3], float32, in the file's own values; masks are [height, width]. Grain is measured on
-blocks of the plate that are as calm as the calmest of their brightness, as what differs between two frames: texture
-is not taken for it.
+Pixels are [height, width, 3], float32, in the file's own values; masks are [height, width]. Grain is the
+difference between two frames, on the calmest blocks of each brightness, so texture is not taken for grain.
 """
 
 from __future__ import annotations

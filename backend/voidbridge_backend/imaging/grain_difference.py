@@ -1,6 +1,6 @@
-"""What differs over time between two frames once their motion is taken out: grain, and nothing of the picture.
+"""Measures the difference of two frames without their motion: grain, and nothing of the picture.
 
-Pixels are [height, width, 3], float32; blocks are [n, side, side, 3]; places are [n, 2], the row and column of a
+Pixels are [height, width, 3], float32. Blocks are [n, side, side, 3]. Places are [n, 2]: the row and column of a
 block's upper left pixel.
 """
 
@@ -30,7 +30,7 @@ STILL = 0.03
 def difference(
     plate: Pixels, other: Pixels, usable: Mask, places: Places, side: int
 ) -> tuple[Pixels, Floats]:
-    """(what each block differs by from the same spot in `other`, its variance for each channel [n, 3]).
+    """Returns the difference of each block to the same spot in `other`, and its variance for each channel [n, 3].
 
     The difference is scaled so that it varies as the grain of one frame does. The variance is infinite where the
     spot leaves the picture or what is `usable` of `other`.

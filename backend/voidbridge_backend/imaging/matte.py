@@ -1,4 +1,4 @@
-"""What kind of matte a clip holds.
+"""Finds the kind of a clip's matte.
 
 The kind is decided for the whole clip from counts of its values, collected frame by frame. A clip is a quadmask
 only if it really holds the levels 63 or 127. A soft edge passes through every level and is not one. This module
@@ -177,8 +177,8 @@ def kind_of(
 ) -> Verdict:
     """Returns the kind of the clip's matte; `asked` is "auto", "matte" or "quadmask".
 
-    Raises `BadMatte` if the clip has no pixel, or if a color transform changed a quadmask: its 63 would be read
-    as 0 and its 127 as 63. With `undo` the transform is recorded instead, and `undone` reverses it.
+    Raises `BadMatte` if the clip has no pixel, or if a color transform changed a quadmask. Its 63 would be read as
+    0, and its 127 as 63. With `undo` the transform is recorded instead, and `undone` reverses it.
     """
     if not evidence.pixels:
         raise BadMatte("the matte has no pixels")

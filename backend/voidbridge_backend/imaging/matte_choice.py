@@ -20,7 +20,7 @@ Seen = Mapping[Candidate, "ChannelStats"]
 
 @dataclass
 class ChannelStats:
-    """What one candidate holds over the clip, or in a frame of it."""
+    """The content of one candidate over the clip, or in a frame of it."""
 
     evidence: Evidence
     is_gray: bool = True

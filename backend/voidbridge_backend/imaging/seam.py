@@ -1,9 +1,9 @@
 """Adjusts a generated picture so that it meets the plate at the edge of the hole.
 
 Arrays are [height, width, 3], float32, in the engine's code, where drifts of exposure and color are uniform; a
-mask is [height, width]. A membrane: the difference between plate and picture on a ring of kept pixels is
-blurred and spread into the hole by a pyramid (pull-push; Gortler et al., "The Lumigraph", 1996). It uses one
-frame only. It is stable over time because every value is a mean over hundreds of pixels.
+mask is [height, width]. The correction is a membrane. It blurs the difference between plate and picture on
+a ring of kept pixels. A pyramid spreads it into the hole (pull-push; Gortler et al., "The Lumigraph", 1996). It
+uses one frame only. It is stable over time because every value is a mean over hundreds of pixels.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def membrane(plate: Pixels, picture: Pixels, hole: Mask, scale: float = 1.0) -> 
     """Returns the correction to add to `picture` in the hole. Defined everywhere; 0 if no kept pixel is left to
     compare.
 
-    `scale`  plate pixels per engine pixel, at least 1: an enlarged picture is compared over a ring that is
+    `scale`  plate pixels per engine pixel, at least 1. An enlarged picture is compared over a ring that is
              wider by this factor, and with more blur.
     """
     scale = max(scale, 1.0)

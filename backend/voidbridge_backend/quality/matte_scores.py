@@ -92,7 +92,7 @@ class KeyStats:
 
 
 def key_stats(frame: int, alpha: Array, foreground: Array, screen: Array) -> KeyStats:
-    """What can be measured without a truth."""
+    """Scores of a key that need no truth."""
     height, width = alpha.shape
     size = max(1, width // SMALLER), max(1, height // SMALLER)
     return KeyStats(

@@ -70,10 +70,10 @@ def _sha256(data: BinaryIO) -> str:
 
 
 class Describes(Protocol):
-    """What every engine can do, whatever its operation."""
+    """The abilities of every engine, for any operation."""
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the engine in the provenance of a result: version, model hashes, options."""
+        """Returns the engine's entry in the provenance of a result: version, model hashes, options."""
 
 
 class NotedContext:

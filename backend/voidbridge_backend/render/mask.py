@@ -1,7 +1,7 @@
 """Runs the operation `mask`: plate and prompts in, one multi-part OpenEXR file for each frame out.
 
-A result has the part `quadmask` (channel Y, codes / 255) and one part for each object (channel A, 0 to 1), all in
-the plate's windows.
+A result has the part `quadmask` (channel Y, codes / 255), and one part for each object (channel A, 0 to 1). All
+have the plate's windows.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ObjectMattes:
         return sorted(frame for frame, area in self.areas.items() if not area)
 
     def notes(self) -> list[str]:
-        """What an artist should look at."""
+        """Returns warnings about results that an artist should check."""
         name, order = self.target.name, sorted(self.areas)
         found = []
         jumps = [

@@ -1,4 +1,4 @@
-"""What is to be removed in each frame of a shot, from its mattes."""
+"""Finds the hole in each frame of a shot, from its mattes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Look = Callable[[tuple[Candidate, ...]], tuple[Candidate, ...]]
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """What a channel holds in one frame. `covered` and `not_kept` are shares of the plate's picture."""
+    """The content of a channel in one frame. `covered` and `not_kept` are shares of the plate's picture."""
 
     least: float
     most: float
@@ -49,7 +49,7 @@ class FrameFacts:
 
 
 class Mattes:
-    """What is to be removed in each frame, from the matte and the optional affected matte."""
+    """The hole in each frame, from the matte and the optional affected matte."""
 
     def __init__(self, source: InputFiles, settings: RemoveSettings, canvas: Window) -> None:
         self._source = source
@@ -132,7 +132,7 @@ class Mattes:
     def _look(
         self, role: str, named: str, look: Look, on_frame: Callable[[], None]
     ) -> dict[Candidate, ChannelStats]:
-        """What each candidate that `look` lets through holds over the clip."""
+        """Returns the content, over the clip, of each candidate that `look` lets through."""
         seen: dict[Candidate, ChannelStats] = {}
         frames, threshold = self._source.frames, self._settings.threshold
         with Pool() as pool:
@@ -154,7 +154,7 @@ class Mattes:
     def _found(
         self, role: str, named: str, look: Look, frame: int
     ) -> dict[Candidate, ChannelStats]:
-        """What the candidates of one frame hold on the plate's picture."""
+        """Returns the content of one frame's candidates on the plate's picture."""
         wanted: tuple[Candidate, ...] = ()
 
         def first(header: Header) -> Selection:

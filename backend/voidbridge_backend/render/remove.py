@@ -209,7 +209,7 @@ class _Frames:
         return EncodedFrame(data, partial(self._composite.seen, source, frame, made))
 
     def notes(self) -> list[str]:
-        """What is odd about the frames that were made."""
+        """Returns warnings about the rendered frames."""
         if not self._with_alpha:
             return []
         return [

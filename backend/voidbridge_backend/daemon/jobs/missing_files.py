@@ -167,7 +167,7 @@ class MissingFiles:
     def of_job(
         self, job: str, files: Sequence[UserFile], partial: Mapping[UserFile, int]
     ) -> Standing:
-        """What is to come of a job that waits. `partial` has the bytes that are there of unfinished files."""
+        """Returns the files to come of a job that waits. `partial` has the received bytes of unfinished files."""
         lacks = self.missing(job)
         need = [index for index, file in enumerate(files) if file in lacks]
         parts = [(index, have) for index in need if (have := partial.get(files[index], 0))]

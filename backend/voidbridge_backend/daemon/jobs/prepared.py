@@ -1,4 +1,4 @@
-"""A request with all that takes long to work out about it, so that the daemon's own thread need not.
+"""Prepares a request on another thread, so that the daemon's own thread does not have to.
 
 A job of 20,000 frames names 60,000 files: parsing, hashing and looking for them takes a second.
 """
@@ -19,7 +19,7 @@ MANY = 500
 
 @dataclass(frozen=True)
 class Prepared:
-    """Made on any thread. What lies in the spool is as it was at that moment, of `generation`."""
+    """Made on any thread. It shows the spool at that moment, which was its `generation`."""
 
     user: str
     request: Request

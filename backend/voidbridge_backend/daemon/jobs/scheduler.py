@@ -2,8 +2,8 @@
 
 No sockets, threads, clocks, files or pixels: the daemon executes the commands, the tests read them.
 
-Higher priorities run first. Within one priority users take turns: the next user is the one with the oldest last
-start, and of that user's jobs the first submitted one. A user with one shot therefore waits for one running job
+Higher priorities run first. Within one priority users take turns. The next user is the one with the oldest last
+start, whose first submitted job then runs. A user with one shot therefore waits for one running job
 of a user with a hundred, not for all hundred.
 """
 

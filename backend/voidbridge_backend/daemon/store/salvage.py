@@ -49,7 +49,7 @@ def _checked(store: JobTable) -> JobTable:
 
 
 def _oddity(row: Row) -> str:
-    """What no daemon writes about a job; empty for a row that makes sense."""
+    """Returns a defect that no daemon would write; empty for a valid row."""
     frames = range(row.first, row.last + 1)
     if not frames or row.attempts < 0:
         return f"frames {row.first} to {row.last}, {row.attempts} attempts"

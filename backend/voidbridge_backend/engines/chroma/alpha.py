@@ -41,7 +41,7 @@ TRUSTED = 0.05
 
 @dataclass(frozen=True)
 class AlphaLimits:
-    """What is decided before any color is looked at, by a hint: surely foreground, and surely not."""
+    """Pixels that a hint decides before any color is seen: surely foreground, and surely not."""
 
     core: Mask
     garbage: Mask

@@ -50,7 +50,7 @@ class ClipScreen:
         return clean_screen(own, others, *plate.shape[:2])
 
     def limits(self, frame: int, shape: tuple[int, int]) -> AlphaLimits:
-        """What the hint decides in this frame."""
+        """Returns the pixels of this frame that the hint decides."""
         settings = self._settings
         return limits_of(self._clip.hint(frame), shape, settings.core, settings.garbage)
 

@@ -2,8 +2,8 @@
 stood there.
 
 Pictures are [height, width, 3], float32, scene-linear. Masks are [height, width], bool. As in image-based
-keyers, a screen is a picture, not a color: it may be lit unevenly, and several frames of it are averaged where
-the camera stands still.
+keyers, a screen is a picture, not a color, because it may be lit unevenly. Several frames of it are averaged
+where the camera stands still.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def measured_color(
 
 @dataclass(frozen=True)
 class SeenScreen:
-    """What one frame shows of the screen, at the working size: its light, and where nothing covers it."""
+    """The screen as one frame shows it, at the working size: its light, and where nothing covers it."""
 
     light: Array
     clear: Mask
@@ -108,8 +108,8 @@ class SeenScreen:
 def seen_screen(picture: Array, color: ScreenColor, keep_out: Mask | None = None) -> SeenScreen:
     """Where `picture` shows the screen alone. Pixels in `keep_out` (of the picture's size) are never screen.
 
-    A pixel is screen if its hue is the screen's and its brightness is that of the screen beside it, which is
-    estimated from such pixels and refined twice.
+    A pixel is screen if it has the hue of the screen and the brightness of the screen beside it. That
+    brightness is estimated from such pixels and refined twice.
     """
     small = _small(picture, WORKING_SIDE)
     side = max(small.shape[:2])

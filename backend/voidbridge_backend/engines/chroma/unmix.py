@@ -28,9 +28,8 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 def foreground(picture: Array, alpha: Array, screen: Array) -> Array:
     """Smooth straight foreground colors that fit the mix `alpha * foreground + (1 - alpha) * screen`.
 
-    Source: Germer et al., "Fast Multi-Level Foreground Estimation" (2020), with the background known: each
-    level minimizes the error of the mix and, weighted by differences of alpha, differences of neighboring
-    colors.
+    Each level minimizes the error of the mix. Differences of neighboring colors count too, weighted by differences
+    of alpha. Source: Germer et al., "Fast Multi-Level Foreground Estimation" (2020), with a known background.
     """
     own = picture - (1 - alpha[..., None]) * screen
     levels = [(own, alpha)]

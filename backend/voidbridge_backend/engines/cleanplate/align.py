@@ -1,7 +1,7 @@
-"""Laying a source over the surroundings of a hole: to a fraction of a pixel, and at the same exposure.
+"""Aligns a source with the surroundings of a hole: to a fraction of a pixel, and at the same exposure.
 
-The camera's motion was found on small pictures of the whole frame; here the plate's own pixels around the
-hole have the last word, so that a background at its own depth fits too.
+The camera's motion was found on small pictures of the whole frame. Here the plate's own pixels around the
+hole decide, so that a background at another depth fits too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ POINTS = 260
 FURTHEST = 0.02
 """Part of the surrounding's width by which the camera's motion is corrected at most."""
 BETTER = 0.98
-"""What the refined motion's misfit must come down to, as a part of the camera's."""
+"""The refined motion is used if its misfit is below this fraction of the camera's."""
 ROBUST_ROUNDS = 6
 """Rounds in which outliers lose their say on an exposure."""
 SAMPLES = 4000
@@ -50,7 +50,7 @@ STRAY = 0.08
 FAINT_GAIN = 8.0
 """A source that has to be brightened by more than this is left out where another shows the same."""
 AFFINE_BETTER = 0.7
-"""What an offset must bring the misfit down to, as a part of that with a gain alone."""
+"""An offset is used if it brings the misfit below this fraction of that with a gain alone."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What one pass over all frames of a shot tells: its tone, how the camera moved, what is hidden where."""
+"""Finds the tone of a shot, the camera's motion and the hidden pixels in one pass over all frames."""
 
 from __future__ import annotations
 

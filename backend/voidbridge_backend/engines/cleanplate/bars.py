@@ -63,7 +63,7 @@ class Inner:
 
 
 class _Lit:
-    """What is known of the rows and columns of some frames."""
+    """The known brightness of rows and columns, over some frames."""
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip

@@ -1,7 +1,7 @@
-"""Where the camera looked: a homography for every frame, from the unmasked background.
+"""Tracks the camera: a homography for every frame, from the unmasked background.
 
-Frames are tracked from their neighbour and then again from a key frame that they still overlap, so that
-errors do not add up along the shot. Pictures are 8 bit lumas [height, width] at reduced size; homographies
+Frames are tracked from their neighbour, and then again from a key frame that they still overlap. Errors
+therefore do not add up along the shot. Pictures are 8 bit lumas [height, width] at reduced size; homographies
 are in the plate's own pixels.
 """
 

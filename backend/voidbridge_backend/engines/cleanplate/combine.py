@@ -1,8 +1,8 @@
-"""One background out of several sources that are laid over each other.
+"""Combines several aligned sources into one background.
 
-Per pixel the sources vote: the weighted median of their luma is the centre, those near it are averaged in
-linear light, the rest (somebody who walked through) has no say. The mean has hardly any grain; one source's
-is put back, another source's on each frame, so that the hole lives as the plate does.
+The sources vote on each pixel. The weighted median of their luma is the centre. Sources near it are averaged in
+linear light; the others, such as somebody who walked through, do not count. The mean has hardly any grain, so one
+source's grain is added. It is another source on each frame, so the grain of the hole moves as the plate's does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RECENT = 10.0
 
 @dataclass(frozen=True)
 class _Layers:
-    """What a tile's sources show, in the order in which they lend their grain."""
+    """The pixels of a tile's sources, in the order in which they lend their grain."""
 
     light: Floats
     """[3, source, pixel]."""
@@ -262,7 +262,7 @@ def _network(size: int) -> list[tuple[int, int]]:
 
 
 def _grain(planes: Floats, mean: Floats, near: Mask) -> Floats:
-    """What the first source that is `near` [source, pixel] the mean [3, pixel] has and that has not."""
+    """Returns the difference of the first source that is `near` [source, pixel] to the mean [3, pixel]."""
     sources = len(near)
     # The first is the one with the highest number when they are counted down: a maximum beats a search.
     first = (near * np.arange(sources, 0, -1, dtype=np.uint8)[:, None]).max(0)

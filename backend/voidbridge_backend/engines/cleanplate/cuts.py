@@ -1,7 +1,7 @@
-"""Where a shot changes to another scene: two frames of which neither motion nor light explains the other.
+"""Finds cuts to another scene: between two frames, neither motion nor light explains the change.
 
-Pictures are 8 bit lumas at reduced size. Their likeness is the normalized cross-correlation of what is left of
-them without broad shading, after the camera's motion and, where that is not enough, after dense optical flow.
+Pictures are 8 bit lumas at reduced size. Their likeness is the normalized cross-correlation of their detail,
+without broad shading. The camera's motion is undone before and, if that is not enough, dense optical flow too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ USUAL = 12
 
 @dataclass(frozen=True)
 class Detail:
-    """What is compared of a frame: its detail, its luma, and where its background is free."""
+    """The compared values of a frame: its detail, its luma, and where its background is free."""
 
     fine: Floats
     grey: Grey

@@ -29,7 +29,7 @@ Grey = NDArray[np.uint8]
 PIXELS = 160_000
 """Pixels of the reduced picture, at most."""
 BETTER = 0.8
-"""What the samples must stray by, as a part of what they do with one plane."""
+"""Two planes are used if the samples stray by less than this fraction of their misfit with one plane."""
 UNLIKE = 10.0
 """Difference of two lumas beyond which it counts no more."""
 UNKNOWN = 0.05

@@ -1,8 +1,9 @@
 """The engine `cleanplate`: the background behind the object, fetched from the frames that show it.
 
-No weights and no GPU. In three stages: where the camera looked (`survey`, `camera`), which frames show what is
-hidden (`plan`), and then frame by frame (`frame`) the background itself: laid over the hole (`align`), put to the
-vote (`combine`), completed where no frame shows it (`invent`) and joined with its surroundings (`fill`).
+It needs no weights and no GPU. First it finds where the camera looked (`analyze_camera`, `camera`), then the
+frames that show hidden pixels (`plan`). The background itself follows frame by frame (`frame`). Its sources are
+aligned with the hole (`align`), vote (`combine`), are completed where no frame shows the background (`synthesize`)
+and are joined with the surroundings (`fill`).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _with_repeats(frame: int, shot: Shot) -> Iterator[int]:
 
 
 def _each(told: Mapping[int, float], shot: Shot) -> dict[int, float]:
-    """What is `told` by frame, for repeated frames too."""
+    """Returns the values of `told` by frame, for repeated frames too."""
     return {frame: value for first, value in told.items() for frame in _with_repeats(first, shot)}
 
 

@@ -50,9 +50,9 @@ def _planes(picture: Floats) -> Floats:
 def joined(fill: Floats, known: Mask, plate: Floats, hole: Mask, block: int, tone: Tone) -> Floats:
     """`fill` with a smooth gain that makes it meet the plate around the hole; of use in the hole only.
 
-    All of one box, [height, width(, 3)]. `known` is where `fill` holds something, which has to include a
-    band around the hole; there the ratio of plate to fill is measured over blocks of `block` pixels and
-    spread into the hole. Parts of the edge where the two show different things are left out.
+    All are of one box, [height, width(, 3)]. `known` marks the valid pixels of `fill`, and includes a band around
+    the hole. In that band the ratio of plate to fill is measured over blocks of `block` pixels, and spread into the
+    hole. Parts of the edge where the two show different things are left out.
     """
     band = (known & ~hole).view(np.uint8)
     height, width = hole.shape

@@ -59,8 +59,8 @@ def sources(
 ) -> list[int]:
     """The frames that together show most of what is hidden in a block, best first.
 
-    Greedy: each pick is worth the hidden pixels that it shows, each counted half as much for every
-    earlier pick that shows it, and less the farther away it is in time.
+    The choice is greedy. A pick is worth the hidden pixels that it shows. Each pixel counts half as much for every
+    earlier pick that shows it, and a pick counts less the farther away it is in time.
     """
     middle = block[len(block) // 2]
     asked = sorted({block[0], middle, block[-1]})

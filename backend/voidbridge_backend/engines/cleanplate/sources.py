@@ -42,7 +42,7 @@ class Source:
 def piece(
     frame: int, box: FrameBox, light: Floats, hidden: NDArray[np.bool_], tone: Tone
 ) -> Source:
-    """`light` and `hidden` are of the box. What half floats hold well enough is kept as such."""
+    """`light` and `hidden` are of the box. Values that fit half floats are kept as half floats."""
     fits = light.size == 0 or float(max(light.max(), -light.min())) <= HALF_MAX
     kept = light.astype(np.float16) if fits else light.copy()
     return Source(frame, box, kept, tone.grey8(light), _safe(hidden), hidden)

@@ -1,10 +1,9 @@
-"""What no frame shows, continued from what surrounds it with pieces of the same picture.
+"""Fills pixels that no frame shows with pieces of the same picture.
 
-Patch-based completion over several scales: every patch that touches the gap looks for the patch of the
-known picture that is most like it (PatchMatch: Barnes et al. 2009), and the pixels of the gap become what
-the patches found say together (Wexler, Shechtman and Irani, "Space-Time Completion of Video", 2007). The
-search runs on a reduced picture; the pixels returned are copied from the plate at its own size, so detail
-and grain are real.
+It is patch-based completion over several scales. Every patch that touches the gap looks for the most similar
+patch of the known picture (PatchMatch: Barnes et al. 2009). The found patches then vote on each pixel of the
+gap (Wexler, Shechtman and Irani, "Space-Time Completion of Video", 2007). The search runs on a reduced picture.
+The result is copied from the plate at its own size, so detail and grain are real.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ WORK_PIXELS, WORK_GAP = 120_000, 14_000
 COARSEST = 5.0
 """A pyramid ends where the gap is at most this many pixels deep."""
 ROUNDS = 4
-"""Searches, each followed by a vote, on the finest scale; two more on each coarser one,
-where the large shapes are settled and a search costs little."""
+"""Searches, each followed by a vote, on the finest scale. Each coarser scale has two more than the one below,
+because it decides the large shapes and a search costs little there."""
 FEW = 40
 """Known patches below which there is nothing to copy from, and the gap is filled smoothly."""
 BROAD = 0.12
@@ -37,8 +36,8 @@ SLIGHT = 1.2
 """Difference of two brightnesses, as a natural logarithm, that is too large to be evened out."""
 CHUNK = 4096
 NEAR, UPRIGHT, SIDEWAYS = 6e-3, 2.5, 0.6
-"""What a patch costs that lies a picture's height away, beside its mean squared difference, and how that
-distance counts up and sideways: pictures are layered from the ground to the sky."""
+"""Cost of a patch at a distance of the picture's height, added to its mean squared difference. The two factors
+weight that distance upwards and sideways, because pictures are layered from the ground to the sky."""
 INWARD = 1.25
 """Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
 
@@ -97,8 +96,8 @@ def _bordered(gap: Mask) -> NDArray[np.uint8]:
 class _Field:
     """For each active pixel (whose patch touches the gap): the centre of the patch that it found.
 
-    `ys`, `xs` [n] are the active pixels, `index` [height, width] their number or -1, `found` [n, 2] (y, x),
-    `picture` [height, width, 3] encoded with the gap filled.
+    `ys` and `xs` [n] are the active pixels; `index` [height, width] is their number, or -1. `found` [n, 2] is
+    (y, x). `picture` [height, width, 3] is encoded, with the gap filled.
     """
 
     ys: NDArray[np.intp]
@@ -174,7 +173,7 @@ def _patches(picture: Floats) -> Floats:
 
 
 def _wanted(field: _Field, trust: Floats) -> tuple[Floats, Floats]:
-    """What the patch of each active pixel looks like now [n, 3 * PATCH**2], and what of it counts."""
+    """Returns the patch of each active pixel [n, 3 * PATCH**2], and the weights of its values."""
     pad = [(RADIUS, RADIUS), (RADIUS, RADIUS)]
     padded = np.pad(field.picture, [*pad, (0, 0)], mode="edge")
     # What lies beyond the picture's edge is no part of a patch.
@@ -261,8 +260,8 @@ def _vote(field: _Field, gap: Mask, level: Floats, cost: Floats, trust: Floats) 
 def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) -> Floats:
     """The gap at full size: each pixel copied from where the patches around it point.
 
-    Four neighbours on the reduced picture each name an offset; where they agree the pixel is an exact copy,
-    between regions that point to different places it is a blend.
+    Four neighbours on the reduced picture each name an offset. If they agree, the pixel is an exact copy. Between
+    regions that point to different places it is a blend.
     """
     height, width = gap.shape
     rows, columns = field.index.shape

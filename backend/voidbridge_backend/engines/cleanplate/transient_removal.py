@@ -1,4 +1,4 @@
-"""What lasts around a gap: the surroundings without what only passes through, so that none of it is continued.
+"""Removes passing objects from the surroundings of a gap, so that none of them is continued into it.
 
 A few other frames, near and far, decide that on a reduced picture. The plate's own pixels, grain and all, stay
 wherever those agree with them; only where something passes is the background fetched at full size.

@@ -1,6 +1,6 @@
 """The engine's verdict on its own result: how much of a hole it invented, and how well it predicts known pixels.
 
-What is kept beside a hole is fetched from the other frames as the hole is, and held against the plate.
+Kept pixels beside a hole are fetched from the other frames, as the hole is, and compared with the plate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .tone import Floats, Tone
 INVENTED = 0.03
 """Part of a hole from which on it is told that no frame showed it."""
 TRUSTED_DB = 37.5
-"""What is kept beside the hole is predicted this well where the result in it can be trusted."""
+"""A result can be trusted if the kept pixels beside the hole are predicted this well."""
 TRY = "try the engine void, or more frames around the range (--handles)"
 FEWEST = 64
 """Pixels beside the hole without which nothing is told."""
@@ -40,7 +40,7 @@ def _display(light: Floats, tone: Tone) -> Floats:
 
 
 def notes(unseen: Mapping[int, float], predicted: Mapping[int, float]) -> list[str]:
-    """What the artist should know of frames whose result cannot be trusted; both by frame."""
+    """Returns warnings about frames whose result cannot be trusted; both values are by frame."""
     told = []
     invented = {frame: share for frame, share in unseen.items() if share > INVENTED}
     if invented:

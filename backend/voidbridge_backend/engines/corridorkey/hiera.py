@@ -20,16 +20,16 @@ WINDOWS = (8, 4, 0, 0)
 
 @dataclass(frozen=True)
 class Layout:
-    """The sizes of a network. The defaults are those of the published weights.
-
-    `embed` channels of the first stage, doubled at each later one; `heads` of the first stage, doubled likewise;
-    `stages` blocks of each stage; `size` side of the square input in pixels, a multiple of 32.
-    """
+    """The sizes of a network. The defaults are those of the published weights."""
 
     embed: int = 112
+    """Channels of the first stage, doubled at each later one."""
     heads: int = 2
+    """Heads of the first stage, doubled at each later one."""
     stages: tuple[int, int, int, int] = (2, 3, 16, 3)
+    """Blocks of each stage."""
     size: int = 2048
+    """Side of the square input in pixels, a multiple of 32."""
     refiner: bool = True
 
     @property

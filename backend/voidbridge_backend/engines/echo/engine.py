@@ -1,6 +1,6 @@
 """The engine that removes nothing: the plate's own pixels in the hole, darker and lifted.
 
-What comes back can be computed by whoever sent it, which is what tests and `doctor` want of an engine.
+The sender can compute the result, which tests and `doctor` need.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The first matte of an object on one frame, from clicks and a box, by GrabCut.
 
 C. Rother, V. Kolmogorov, A. Blake, "GrabCut: interactive foreground extraction using iterated graph cuts", 2004.
-Pictures are uint8 [height, width, 3] RGB; mattes are float32 [height, width], 0 to 1; points are (x, y) in
+Pictures are uint8 [height, width, 3] RGB. Mattes are float32 [height, width], 0 to 1. Points are (x, y) in
 pixels from the top left corner.
 """
 

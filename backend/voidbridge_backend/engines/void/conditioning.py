@@ -31,9 +31,9 @@ def mask_levels(quadmask: Tensor, levels: Levels = "tri") -> Tensor:
     """Converts a quadmask for the autoencoder: float32, same shape, from codes 0, 63, 127 and 255 (any number
     type).
 
-    "tri": three levels, as in training: remove and overlap 0, affected 128/255, keep 1. "reference": two
-    levels, as in the published script of the second pass: affected is removed too. Values between the codes go
-    to the nearer one, so averaged masks still have only these levels.
+    "tri" has three levels, as in training: remove and overlap 0, affected 128/255, keep 1. "reference" has two
+    levels, as in the published script of the second pass. There, affected is removed too. Values between the codes
+    go to the nearer one, so averaged masks still have only these levels.
     """
     value = quadmask.to(torch.float32)
     keep = torch.ones_like(value)

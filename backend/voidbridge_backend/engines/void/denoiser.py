@@ -74,8 +74,8 @@ class Denoiser:
     def reusing(self, change: float) -> Iterator[None]:
         """Within it, the first block's output decides at each step if the other blocks are evaluated.
 
-        If it differs from the last full evaluation by less than `change`, as a fraction of itself, the others'
-        last contribution is added again (first-block cache, of ParaAttention). This is not lossless, and the
+        The others' last contribution is added again if that output differs from the last full evaluation by less
+        than the fraction `change` (first-block cache, of ParaAttention). This is not lossless, and the
         host waits once more per step. 0 always evaluates all blocks. For each part of a clip, three outputs of
         a block are kept.
         """

@@ -33,22 +33,22 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class ModelPart:
-    """One part of the model.
-
-    `path` a file or a folder, below the models folder `size` bytes on disk; if missing, about the published
-    size `text` the finding, or the problem `source` the repository on huggingface.co; empty for parts made
-    locally `passes` 0 if optional (it saves time), 1 if every job needs it, 2 if only two-pass jobs do `print`
-    `Weights.fingerprint`; empty if there are no weights
-    """
+    """One part of the model."""
 
     name: str
     path: str
+    """A file or a folder, below the models folder."""
     source: str
+    """The repository on huggingface.co; empty for parts that are made locally."""
     size: int
+    """Bytes on disk; if missing, about the published size."""
     passes: int = 1
+    """0 if optional (it saves time), 1 if every job needs it, 2 if only two-pass jobs do."""
     state: State = "missing"
     text: str = ""
+    """The finding, or the problem."""
     print: str = ""
+    """`Weights.fingerprint`; empty if there are no weights."""
 
 
 PARTS = (

@@ -24,9 +24,10 @@ Name = Literal["resident", "swapped", "streamed", "swapped-tiled", "streamed-til
 class Plan:
     """Where weights stay, and the size of the pieces for coding. The first three give the same result.
 
-    resident all networks stay on the device between steps, passes and jobs swapped each network is there only
-    for its part of the work streamed the transformer's blocks come to the device one by one as needed -tiled
-    pictures are coded in overlapping rectangles, which shows slightly in the result
+    - `resident`: All networks stay on the device between steps, passes and jobs.
+    - `swapped`: Each network is there only for its part of the work.
+    - `streamed`: The transformer's blocks come to the device one by one as needed.
+    - `...-tiled`: Pictures are coded in overlapping rectangles, which shows slightly in the result.
     """
 
     name: Name
@@ -54,31 +55,39 @@ PLANS = tuple(
 class Demand:
     """The requirements of a job, in bytes unless stated otherwise.
 
-    `transformer`, `vae` weights of one network of each `passes` transformers that the job uses `blocks` parts
-    in which the transformer can be streamed `pixels` of one frame, as the model sees it `latents` of one window
-    `batch` 2 with guidance, else 1 `width` channels of the autoencoder's outermost layer, 128 in the published
-    one `tokens_width` channels of the transformer, 3072 in the published one `number` size of a number `reused`
-    windows whose block outputs are kept from step to step, for a preview
+    The defaults are those of the published networks.
     """
 
     transformer: int
+    """Weights of one transformer."""
     vae: int
+    """Weights of the autoencoder."""
     passes: int
+    """Transformers that the job uses."""
     blocks: int
+    """Parts in which the transformer can be streamed."""
     pixels: int
+    """Pixels of one frame, as the model sees it."""
     latents: int
+    """Latents of one window."""
     batch: int
+    """2 with guidance, else 1."""
     width: int = 128
+    """Channels of the autoencoder's outermost layer."""
     tokens_width: int = 3072
+    """Channels of the transformer."""
     number: int = 2
+    """Size of one number."""
     reused: int = 0
+    """Windows whose block outputs are kept from step to step, for a preview."""
 
 
 def needed(plan: Plan, demand: Demand) -> int:
     """Returns the maximum device memory in bytes under this plan, without the margin.
 
-    The constants are counts of the memory of the published networks at 384 x 672 and 22 latents in bfloat16:
-    transformer 1.7 GiB, 2.5 with guidance; encoding 5.0 GiB, decoding 10.9, in tiles of 240 x 360 1.8 and 3.7.
+    The constants are counts of the memory of the published networks at 384 x 672 and 22 latents in bfloat16. The
+    transformer takes 1.7 GiB, or 2.5 with guidance. Encoding takes 5.0 GiB and decoding 10.9; in tiles of
+    240 x 360 it is 1.8 and 3.7.
     Decoding is multiplied by 1.6, by which published peaks exceed the count. All grow with the picture; tiles
     do not.
     """

@@ -39,8 +39,8 @@ class Options:
     preview_steps: int = 15
     """Steps of each pass of a preview, if it does not set them, but never more than half of `steps`."""
     preview_reuse: float = 0.1
-    """For a preview: the change of the first block's output, as a fraction of it, up to which the other blocks'
-    last output is reused; 0 evaluates all blocks at every step.
+    """For a preview: the other blocks' last output is reused if the first block's output changed by less than this
+    fraction. 0 evaluates all blocks at every step.
     """
     guidance: float = 1.0
     """Guidance of the first pass."""

@@ -2,10 +2,9 @@
 
 The network is diffusers' `AutoencoderKLCogVideoX`, except for its time upsampler. Besides the weights, two
 things decide the numbers. One is the chunks, because group normalization takes its statistics over one chunk.
-The other is the meaning of a chunk with a single latent. The stock decoder pairs latents from the first one on
-and takes any single latent for a first frame, so 22 latents become 88 frames. Here the first latent is decoded
-alone and the others in pairs, and a single one at the end still stands for four frames: 22 latents are 85
-frames.
+The other is the meaning of a chunk with a single latent. The stock decoder pairs latents from the first one on.
+It takes any single latent for a first frame, so 22 latents become 88 frames. Here the first latent is decoded
+alone and the others in pairs. A single one at the end still stands for four frames, so 22 latents are 85 frames.
 
 Tensors are [1, channels, frames, height, width]; pixels about [-1, 1], latents scaled to about unit variance.
 """

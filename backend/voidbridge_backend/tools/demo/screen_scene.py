@@ -1,8 +1,8 @@
 """A figure before a colored screen, with its true alpha, foreground and screen: a test of keyers.
 
-The shot has what makes a key hard: hair one pixel wide, a limb with motion blur, a pane of glass, a screen lit
-unevenly, grain, light of the screen on the figure, and highlights of 8. All of it is drawn in linear light at a
-finer size and several times a frame, then averaged: the truth is exact.
+The shot is hard to key. It has hair one pixel wide, a limb with motion blur, a pane of glass, and highlights of 8.
+The screen is lit unevenly, its light falls on the figure, and there is grain. All of it is drawn in linear light at
+a finer size and several times a frame, then averaged: the truth is exact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a sequence is: format, windows, channels, color space, range and gaps, and what a job would take of it."""
+"""Describes a sequence: format, windows, channels, color space, range, gaps, and the parts that a job would use."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Description:
 
 
 def describe(text: str, ocio: str = "") -> Description:
-    """What the sequence, file, clip or folder of this name is. Raises `RequestError`."""
+    """Describes the sequence, file, clip or folder of this name. Raises `RequestError`."""
     sequence = find(text)
     there = sequence.scan() or frames_for(sequence, None)
     reader, path, index = FrameReader(), sequence.path(there[0]), sequence.index(there[0])
