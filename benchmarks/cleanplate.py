@@ -126,7 +126,7 @@ def measured(
 
 
 def taken(clip: Path, other: Path | None) -> dict[str, Any]:
-    """What this release takes for a clip, and what the one in another checkout takes."""
+    """Measures this release on a clip, and the one in another checkout."""
     now = removal.apart(clip, Path(__file__).parents[1])
     if other is None:
         return {"now": now}

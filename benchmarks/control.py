@@ -2,12 +2,11 @@
 
     python benchmarks/control.py [--clients 2] [--megabytes 1024] [--shared] [--work FOLDER] [--json]
 
-Clients, each a process, send files of noise of 32 MB to one daemon, or hand them over where they are `--shared`
-with it. Meanwhile, on a connection of its own, somebody asks for the status of a job and cancels one, again and
-again; each is timed from the question to the answer. The same is asked of the daemon before, when nobody sends.
-`cancel` is that of a job that waits for its files: it writes to the job table, and its answer comes when that is
-on disk. `commit` is what that alone takes without any daemon: one row into a table of SQLite, while another
-process writes files of noise, each fsynced.
+Clients, each a process, send files of noise of 32 MB to one daemon. With `--shared` the daemon imports them.
+Meanwhile another connection asks for the status of a job and cancels one, again and again. Each is timed from the
+question to the answer. The same is timed before, while nobody sends. `cancel` ends a job that waits for its files.
+It writes to the job table, and is answered when that is on disk. `commit` is the limit of that without a daemon:
+one row into a table of SQLite, while another process writes files of noise, each fsynced.
 """
 
 from __future__ import annotations

@@ -2,24 +2,24 @@
 
     python benchmarks/data_plane.py [--frames 24] [--size 3840x2160] [--turns 3] [--work FOLDER] [--json]
 
-Everything is measured in one run, limits beside what is held against them, in turns of which the best counts, so
-that what else the machine does matters less:
+One run measures everything, and the limits beside it. The best of several turns counts, so other programs
+matter less. Every figure is a ratio of speeds, unless stated otherwise:
 
-* `upload_vs_limit`, `download_vs_limit`: bytes a second of a 4K half ZIP shot into and out of a daemon, over the
-  slower of bare chunked ZeroMQ on loopback and bare fsynced writing of the same files.
-* `upload_curve_vs_limit`, `download_curve_vs_limit`: the same with keys, over the slower of bare CURVE and disk.
-* `upload_vs_processors` and so on: the same over what all cores could do if they did nothing but the same sending,
-  hashing and writing, bare, without a moment in which one waits. Where that is the lower limit, it is the bound.
-* `hand_over_vs_limit`: the same files taken by the daemon from where they lie, over the slower of the same writing
-  and of SHA-256 on one core. `hand_over_vs_upload`: so many times as fast as sending them. `hand_over_sent_bytes`:
-  what of them was sent all the same.
-* `shot_echo_vs_codec`: frames a second of a whole shot, hashed, sent, run by `echo` and fetched, over those of
-  decoding and encoding every frame with OpenEXR alone, one frame a thread on every core.
-* `shot_echo_vs_ceiling`: the same over the cores divided by the processor time that a frame took in client,
-  daemon and worker: what is missing to 1 is time in which a core had nothing to do, or others had it.
+* `upload_vs_limit`, `download_vs_limit`: a 4K half ZIP shot into and out of a daemon. The limit is the slower of
+  bare chunked ZeroMQ on loopback and bare fsynced writing of the same files.
+* `upload_curve_vs_limit`, `download_curve_vs_limit`: the same with keys. The limit is the slower of bare CURVE and
+  disk.
+* `upload_vs_processors` and so on: the limit is the same sending, hashing and writing, bare, on all cores without a
+  wait. If that is the lower limit, it is the bound.
+* `hand_over_vs_limit`: the daemon imports these files by path. The limit is the slower of the same writing and of
+  SHA-256 on one core. `hand_over_vs_upload` compares with sending. `hand_over_sent_bytes` were sent all the same.
+* `shot_echo_vs_codec`: a whole shot is hashed, sent, run by `echo` and fetched. The limit is decoding and encoding
+  every frame with OpenEXR alone, one frame a thread on every core.
+* `shot_echo_vs_ceiling`: the limit is the processor time of a frame in client, daemon and worker, spread over the
+  cores. Below 1, cores were idle or used by others.
 * `shot_echo_vs_given`: the same without the time that the host of a virtual machine gave to others.
 
-A moment before each of them the system is made to have the memory for all of its files.
+Before each measurement the system reserves the memory for all of its files.
 
 Processor time is given in seconds a gigabyte (2^30 bytes) that went through, for each end.
 """

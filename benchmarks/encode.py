@@ -8,8 +8,8 @@ One grainy half ZIP plate, on one core, in turns of which the best counts:
 * `quarter`: the daemon's encoder is given a plate with a quarter of its rows changed.
 * `all`: the same encoder with every row changed.
 
-`speedup` is `whole` over `quarter`. Blocks of the file without a changed row must be the plate's own bytes: how
-many there are is counted, and a single other byte among them ends it with an error.
+`speedup` is `whole` over `quarter`. Blocks of the file without a changed row must be the plate's own bytes.
+They are counted, and a single other byte among them ends the run with an error.
 """
 
 from __future__ import annotations

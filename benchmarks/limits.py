@@ -1,4 +1,4 @@
-"""What this machine can do at best with nothing but the one thing done: the limits that others are held against."""
+"""Measures the limits of this machine, one task at a time, for comparison with other benchmarks."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def warm(folder: Path, total: int) -> None:
     """Has the system own `total` bytes of memory for files.
 
     A virtual machine may have to ask its host for each page that was not used lately, and gives what is free back
-    after some two seconds. That makes writing a file up to ten times as dear, now for the limit and now for what is
-    held against it: call this a moment before what is measured.
+    after some two seconds. Writing a file can then take ten times as long. Call this just before each
+    measurement.
     """
     path, piece = folder / "warm", bytes(MAX_CHUNK)
     with path.open("wb") as file:

@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py [--lengths 100 400] [--size 3840x2160] [--engine cleanplate] [--json]
 
-A shot is drawn with a moving camera and a moving matte; frames are written once, sent to a daemon of its own,
-and the resident memory of the daemon's process and of its worker is read from /proc until the job is done.
+A shot is drawn with a moving camera and a moving matte. Its frames are written once and sent to a temporary daemon.
+The resident memory of the daemon's process and of its worker is read from /proc until the job is done.
 `ratio` is the worker's peak at the last length over that at the first: it must not grow with the clip.
 """
 

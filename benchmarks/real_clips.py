@@ -3,8 +3,8 @@
     python benchmarks/real_clips.py FOLDER_OF_CLIPS [--clips lime ...] [--frames N] [--work FOLDER] [--json]
 
 A clip is a folder with input_video.mp4 and quadmask_0.mp4. Its frames are linearised and written as half EXR
-from frame 1001, with an overscan, a data window that does not begin at 0, a timecode and an attribute of its
-own; then the object is removed and everything outside the grown matte is held against the source.
+from frame 1001. They have an overscan, a data window that does not begin at 0, a timecode and an additional
+attribute. The object is removed, and everything outside the grown matte is compared with the source.
 Prints seconds, peak memory, and how many bits, channels, windows or attributes differ: all must be 0.
 """
 
@@ -90,7 +90,7 @@ def prepare(clip: Path, folder: Path, most: int) -> int:
 
 
 def differences(folder: Path, frame: int) -> dict[str, int]:
-    """What is other than it was where it must not be."""
+    """Returns the differences outside the matte, where there must be none."""
     source = reader.read(folder / f"plate.{frame}.exr")
     result = reader.read(folder / "out" / f"result.{frame}.exr")
     codes = reader.read(folder / f"mask.{frame}.exr", lambda header: 0).channels["Y"]

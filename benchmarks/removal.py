@@ -7,8 +7,8 @@ The second way prints how well small shots with a known truth are done, beside p
 Prints seconds, processor seconds and peak memory as JSON. Needs nothing of the project but the engine, so that it
 runs with the first release of that too.
 
-`resampling_cpu_seconds` is what no engine that asks several frames for the background can do without: reading them,
-cutting the sources out, and bringing light, luma and what is hidden of each to the frame at hand.
+`resampling_cpu_seconds` is the least that an engine with several source frames needs. It reads them, cuts the
+sources out, and warps light, luma and hole of each to the frame at hand.
 `over_resampling` is the processor time of the whole engine over that.
 """
 
@@ -99,7 +99,7 @@ class Meter:
 
 
 def apart(clip: Path, checkout: Path) -> dict[str, Any]:
-    """What the `cleanplate` of a checkout takes for a clip."""
+    """Measures the `cleanplate` of a checkout on a clip."""
     path = os.pathsep.join(str(checkout / room) for room in ("backend", "protocol"))
     done = subprocess.run(
         [sys.executable, __file__, str(clip)],

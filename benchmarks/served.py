@@ -34,11 +34,11 @@ class Served:
         return Client(self.address, user=user, software=NAME, keys=self.keys)
 
     def cpu_seconds(self) -> float:
-        """What the daemon's own process has used so far; its workers are others."""
+        """Returns the usage of the daemon's own process so far, without its workers."""
         return _cpu_seconds(self.pid)
 
     def cpu_seconds_of_workers(self) -> float:
-        """What its workers have used so far."""
+        """Returns the usage of its workers so far."""
         listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return sum(_cpu_seconds(int(word)) for word in listed.split())
 

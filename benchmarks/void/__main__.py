@@ -6,7 +6,7 @@
     python benchmarks/void                        the tiny model on a CPU: a trial of the benchmark itself
 
 `--networks true` writes networks of the published architecture with random weights into --work (23 GB; 34 with a
-rival), which is as fast as the real ones and shows nothing. What is measured, each as one part of the answer:
+rival), which is as fast as the real ones and shows nothing. The parts of the answer are:
 
 * `matmul`: the rate at which the device multiplies large matrices for a while, the limit for all below.
 * `ready`: seconds from starting a process to networks on the device.
@@ -21,8 +21,8 @@ rival), which is as fast as the real ones and shows nothing. What is measured, e
   by `torch.cuda.set_per_process_memory_fraction`.
 * `jobs`: whole jobs of each length and number of passes: seconds of the second one, peak, and whether both are the
   same to the bit.
-* `rival`: the published pipeline's second call against ours on the same weights and noise, pass 1 at each length
-  and pass 2 at a window's, with how near the results are; and its script from its start against our warm call.
+* `rival`: the published pipeline's second call against ours, on the same weights and noise, and the likeness of the
+  results. Pass 1 has each length, pass 2 that of a window. Its whole script is held against our warm call.
 
 Seconds are wall time with the device waited for; the first run of each, which compiles, is not counted.
 """

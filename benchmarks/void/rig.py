@@ -1,4 +1,4 @@
-"""What every part of the benchmark of `void` works with: networks, a shot, a stopwatch, a device."""
+"""Shared parts of the benchmark of `void`: networks, a shot, a stopwatch, a device."""
 
 from __future__ import annotations
 

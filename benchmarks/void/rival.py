@@ -32,7 +32,7 @@ from voidbridge_backend.engines.void.weights import BASE, PASSES, PATCH, read_js
 VARIABLE, PYTHON = "VOID_REFERENCE", "VOID_REFERENCE_PYTHON"
 SEED = 42
 STEPS = {1: 30, 2: 50}
-"""What its two scripts do."""
+"""The steps of its two scripts."""
 SCRIPT = "inference/cogvideox_fun/predict_v2v.py"
 
 

@@ -1,4 +1,4 @@
-"""What is typed becomes what is asked for, and what went wrong becomes an exit code."""
+"""Arguments become requests, and errors become exit codes."""
 
 from __future__ import annotations
 

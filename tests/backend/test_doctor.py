@@ -211,7 +211,7 @@ def test_a_device_is_there_or_it_is_not(name: str, verdict: str) -> None:
 
 @pytest.fixture
 def result(tmp_path: Path) -> Sequence:
-    """What a daemon that does everything right sends back."""
+    """Returns the results of a daemon without faults."""
     frames = Sequence.parse(tmp_path / "result.%04d.exr")
     for frame in probe_shot.FRAMES:
         data = probe_shot.file_of_rows(probe_shot.RGB, probe_shot.expected(frame))

@@ -1,4 +1,4 @@
-"""What is taken out of a text before it leaves the house, and what has to stay for it to be of use."""
+"""Private details are removed from a text before it leaves the house; useful ones stay."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ CONTROLS = (
     ROOT / "nuke_plugin/voidbridge_nuke/controls.json",
     ROOT / "resolve_plugin/voidbridge_resolve/Modules/Lua/voidbridge/controls.json",
 )
-"""What both hosts read: a copy each, because each is installed alone."""
+"""The files that both hosts read: a copy each, because each is installed alone."""
 
 
 def controls() -> str:

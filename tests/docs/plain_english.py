@@ -1,7 +1,7 @@
 """Measures the sentences of pages and docstrings: length, and how they begin.
 
-`python tests/docs/plain_english.py` prints one line for each page and each package; `--long` adds every
-sentence above the limit of 24 words, and `--what` every statement that begins with What, Whoever or Whatever.
+`python tests/docs/plain_english.py` prints one line for each page and each package. `--long` adds every
+sentence above the limit of 24 words. `--what` adds every statement that begins with What, Whoever or Whatever.
 
 It counts paragraphs, list items and table cells, and leaves out code blocks, headings and HTML comments. Inline
 code or a URL is one word, and a link is its text. A piece below three words, such as a number in a cell, is not a
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("protocol", "backend", "nuke_plugin", "resolve_plugin")
+PACKAGES = ("protocol", "backend", "nuke_plugin", "resolve_plugin", "benchmarks", "tests")
 
 MEDIAN = 13
 NINETIETH = 24

@@ -1,4 +1,4 @@
-"""What the tests with real processes share: small shots on disk, the command line, a daemon of one's own.
+"""Shared by the tests with real processes: small shots on disk, the command line, a daemon.
 
 Loaded under the name `voidbridge_stage` by the `conftest.py` of each folder that uses it.
 """
@@ -94,7 +94,7 @@ def square(
 
 
 def echoed(plate: NDArray[Any], hole: NDArray[np.bool_], seed: int = 0) -> NDArray[Any]:
-    """What the engine `echo` makes of a channel under a hard-edged hole."""
+    """Returns the result of the engine `echo` for a channel under a hard-edged hole."""
     lift = np.float32(0.25 + seed % 16 / 64)
     made = (plate.astype(np.float32) * np.float32(0.5) + lift).astype(plate.dtype)
     return np.where(hole, made, plate)

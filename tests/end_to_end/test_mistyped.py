@@ -1,4 +1,4 @@
-"""What a person mistypes is said in words that help, and what was left out is done as one expects."""
+"""Mistyped arguments get helpful messages, and missing ones get the expected defaults."""
 
 from __future__ import annotations
 

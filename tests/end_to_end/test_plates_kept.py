@@ -1,4 +1,4 @@
-"""What a plate brought along comes back: values outside the matte, channels, windows, attributes."""
+"""Everything else of a plate comes back: values outside the matte, channels, windows, attributes."""
 
 from __future__ import annotations
 

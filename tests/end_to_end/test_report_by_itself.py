@@ -1,4 +1,4 @@
-"""What `report` finds out without being told, and how far progress is told."""
+"""`report` finds settings by itself, and reports progress."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stages(done: Any) -> list[str]:
-    """What the job was doing, each stage once in a row."""
+    """Returns the stages of the job, each once in a row."""
     told = [event["stage"] for event in done.events if event["event"] == "status"]
     return [name for name, _ in groupby(told) if name]
 

@@ -1,4 +1,4 @@
-"""What the tests of faults measured, for the table of docs/reliability.md; printed when they are over.
+"""The figures of the tests of faults, for the table of docs/reliability.md, printed at the end.
 
 Loaded under the name `voidbridge_figures` by `conftest.py`.
 """

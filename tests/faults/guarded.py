@@ -55,7 +55,7 @@ class Guarded(Daemon):
         return Client(self.address, user="somebody else", software="test", keys=mine, **more)
 
     def words(self, name: str) -> tuple[object, ...]:
-        """What a command of this person is told."""
+        """Returns the answers to a command of this person."""
         return (
             "--daemon", self.address, "--server-key", self.pair.public, "--keys", self.folder / name,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """A line between two network namespaces that is slow, loses packets, and can be cut: real TCP over it.
 
-Loaded under the name `voidbridge_line` by `conftest.py`. Each end is a TUN device; the process that this file is
-when it is run carries packets from one to the other, with the delay, the rate and the losses that it is told. (`tc
+Loaded under the name `voidbridge_line` by `conftest.py`. Each end is a TUN device. When it is run, this file
+carries packets from one to the other, with the given delay, rate and losses. (`tc
 netem` does the same where the kernel has it; not every kernel has.) Needs root and Linux.
 
     python line.py NAMESPACE NAMESPACE RATE_MBIT DELAY_MS LOSS
@@ -175,7 +175,7 @@ def main() -> None:
     ways = {ends[0]: Way(ends[1], much, late, lost), ends[1]: Way(ends[0], much, late, lost)}
     cut = threading.Event()
 
-    def obey() -> None:
+    def read_orders() -> None:
         for word in sys.stdin:
             if word.strip() == "cut":
                 cut.set()
@@ -183,7 +183,7 @@ def main() -> None:
                 cut.clear()
             print(*(way.carried for way in ways.values()), flush=True)
 
-    threading.Thread(target=obey, daemon=True).start()
+    threading.Thread(target=read_orders, daemon=True).start()
     print("ready", flush=True)
     while True:
         wait = min(way.next() for way in ways.values()) - time.monotonic()

@@ -47,7 +47,7 @@ from voidbridge_protocol.messages import (
 )
 
 FREE = re.compile(rb'"free": \d+')
-"""What others do to the disk meanwhile is not what is asked about."""
+"""Free space changes with other programs, so it is not compared."""
 SESSION = "5e55" * 8
 KIND = pytest.mark.parametrize("kind", sorted(KINDS))
 
@@ -201,7 +201,7 @@ def test_what_is_replayed_on_another_line_belongs_to_no_session(scene: Scene, ki
 
 
 def test_encrypted_bytes_that_are_sent_again_are_worth_nothing(scene: Scene) -> None:
-    """What passes a wire, recorded and played back: every handshake has keys of its own."""
+    """Recorded bytes are played back; every handshake has keys of its own."""
     port = int(scene.daemon.address.rpartition(":")[2])
     recorded = bytearray()
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,6 +1,6 @@
 """Faults in the middle of a job of `cleanplate`, which takes a frame's background from other frames of the shot.
 
-What comes in the end is, to the byte, what a job gives that nothing happens to. With --full at 20 moments each.
+The result has the same bytes as that of an undisturbed job. With --full there are 20 moments each.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """kill -9 at every step of a job, from the first word of its client to the record beside its last frame.
 
-Each point is a call of the disk, the table, the wire or a pipe in a real process (`ending/sitecustomize.py`). What
-was killed is started again, and nothing is lost, nothing is there twice, nothing is half-written.
+Each point is a call of the disk, the table, the wire or a pipe in a real process (`ending/sitecustomize.py`). The
+killed process is started again; then nothing is lost, doubled or half-written.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ daemon before order prepare
 daemon after order prepare
 worker before tell prepared
 worker after tell prepared
-daemon after heed prepared
+daemon after handle prepared
 daemon before say got
 daemon after say got
 client after hear got
@@ -86,7 +86,7 @@ daemon before order run
 daemon after order run
 worker after tell progress
 worker half tell progress
-daemon after heed progress
+daemon after handle progress
 worker after open result
 worker half write result
 worker half write result 1
@@ -97,7 +97,7 @@ worker after rename result
 worker after rename result 1
 worker half tell result
 worker after tell result
-daemon after heed result
+daemon after handle result
 daemon before table result
 daemon after table result
 daemon after table result 1
@@ -122,7 +122,7 @@ worker before rename provenance
 worker after rename provenance
 worker half tell done
 worker after tell done
-daemon after heed done
+daemon after handle done
 daemon before table done
 daemon after table done
 client after say query

@@ -1,4 +1,4 @@
-"""What must not stand anywhere in the code: bytes of others that become code, and shells."""
+"""Finds forbidden calls in the code: those that turn foreign bytes into code, and shells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENDINGS = ("recv_pyobj", "send_pyobj", "recv_serialized")
 
 
 def findings(source: str) -> list[str]:
-    """What of it stands in a module, with its line."""
+    """Returns the forbidden calls of a module, with their lines."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""What nobody should send: every message, request, plate and matte of it is answered by an error that has a name.
+"""Every invalid message, request, plate and matte is answered by an error with a name.
 
 10,000 cases of each kind with --full. The daemon and its next job are none the wiser.
 """

@@ -1,5 +1,6 @@
-"""A client and a daemon with keys on two machines, as far as one machine can be two: a long line with losses, a
-line that is cut in the middle of things, a connection of which only one end is left.
+"""A client and a daemon with keys are on two machines, as far as one machine can be two.
+
+The line is long and loses packets, is cut during a transfer, or leaves a connection with only one end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Nobody has the daemon open what is not shared: two hundred paths, and links that move at every moment.
 
-Whoever asks here knows the secret file's hash and can prove that it was read, so nothing but the path stands
-between it and the spool: an escape would be a `got`.
+The client here knows the secret file's hash and can prove that it was read. Only the check of the path protects
+the file: an escape would be answered by `got`.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def wanted(wire: ServerConnection) -> None:
 
 
 def answer(wire: ServerConnection) -> Message:
-    """What the daemon says to the last hand-over."""
+    """Returns the daemon's answer to the last import."""
     return next(said for said, _ in wire.answers(SECONDS) if isinstance(said, (Got, Nack)))
 
 

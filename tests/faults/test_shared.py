@@ -82,7 +82,7 @@ def test_one_shot_submitted_by_ten_at_once_runs_once(net: Net, tmp_path: Path) -
 
 
 def noise_on(port: int, seed: int) -> None:
-    """What may knock on a port: other protocols, noise, a connection that says nothing more."""
+    """Strangers on a port: other protocols, noise, a connection that falls silent."""
     noise = random.Random(seed)
     for words in (
         b"GET / HTTP/1.1\r\nHost: render\r\n\r\n",

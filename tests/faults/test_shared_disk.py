@@ -1,4 +1,4 @@
-"""A disk that both sides see: frames are handed over by their paths. Whatever is odd about it, they are sent."""
+"""A disk that both sides see: frames are imported by their paths. If anything is odd, they are sent."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ FRAMES = range(1001, 1003)
 
 @dataclass(frozen=True)
 class Reading:
-    """What a process holds: memory in MB, descriptors, threads."""
+    """The resources of a process: memory in MB, descriptors, threads."""
 
     memory: float
     descriptors: int
@@ -59,7 +59,7 @@ def at_rest(on: Daemon) -> Reading:
 
 @dataclass
 class Soak:
-    """What is asked of the daemon, one job after the other, and what came of it."""
+    """Submits one job after the other to the daemon, and keeps the outcomes."""
 
     daemon: Daemon
     folder: Path

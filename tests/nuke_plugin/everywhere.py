@@ -1,4 +1,4 @@
-"""What the host-free modules answer, as JSON: run by every Python that Nuke has, to compare.
+"""Prints the answers of the host-free modules as JSON, for a comparison of every Python that Nuke has.
 
 Not a test itself. The first argument is an empty folder, the second the folder of the package.
 """

@@ -44,7 +44,7 @@ def test_without_a_key_it_is_said_that_one_is_asked_for(host: Any, shot: Any, gu
 
 
 def saved(host: Any) -> str:
-    """What stands in the .nk when this script is saved: every knob of every node, those inside of Groups too."""
+    """Returns the text of the saved .nk: every knob of every node, also inside of Groups."""
     lines = []
     for node in [host.root(), *host.allNodes(recurseGroups=True)]:
         lines.append(f"{node.Class()} {{")

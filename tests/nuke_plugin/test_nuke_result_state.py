@@ -1,4 +1,4 @@
-"""What the node says of its result: done, stale, lost; and which versions it has."""
+"""The node shows if its result is done, out of date or lost, and which versions it has."""
 
 from __future__ import annotations
 

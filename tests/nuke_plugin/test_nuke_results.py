@@ -1,4 +1,4 @@
-"""What the node gives, to the bit: a stand-in for Nuke, real child processes, a real daemon, real files."""
+"""The node's picture is right to the bit, with a stand-in for Nuke and real processes, daemon and files."""
 
 from __future__ import annotations
 

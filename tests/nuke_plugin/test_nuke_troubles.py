@@ -1,4 +1,4 @@
-"""Where there is no room: on the daemon's disk, on the artist's. What the artist reads, and what is left."""
+"""A disk is full, the daemon's or the artist's: the artist reads why, and no half files are left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What feeds the node: every change of it that matters makes the result stale, and none that does not."""
+"""Every change upstream that matters makes the result out of date, and no other change does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said arrives as it was said; what cannot have been said is refused; old bytes stay readable."""
+"""Messages arrive as they were sent, invalid ones are refused, and old bytes stay readable."""
 
 import json
 import random

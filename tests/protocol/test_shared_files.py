@@ -1,4 +1,4 @@
-"""What lies on a disk that both sides see is named, not sent; whatever does not come out right is sent."""
+"""Files on a disk that both sides see are named, not sent; if an import fails, the file is sent."""
 
 from __future__ import annotations
 

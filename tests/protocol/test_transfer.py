@@ -228,7 +228,7 @@ def test_a_frame_that_cannot_be_hashed_is_named(
 
 
 class Shelf:
-    """What a daemon would answer."""
+    """Returns a daemon's answer."""
 
     def __init__(self, folder: Path, *contents: bytes) -> None:
         self.folder = folder

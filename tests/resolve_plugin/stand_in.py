@@ -1,8 +1,8 @@
 """A small Fusion for tests: compositions and the application, seen from LuaJIT as Fusion shows them.
 
-A name that is not in `NAMES` raises. Savers write real OpenEXR files, Loaders read them and forget their trim when
-their clip changes, Custom tools compute, and what was set in a locked comp outside of an Undo is not rendered.
-`Stage` is the hand that holds it.
+A name that is not in `NAMES` raises. Savers write real OpenEXR files. Loaders read them, and forget their trim when
+their clip changes. Custom tools compute. A value that was set in a locked comp outside of an Undo is not rendered.
+`Stage` controls it from the test.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Composition(Thing):
         self.stage, self.first, self.last, self.file = stage, first, last, file
         self.render_range: tuple[float, float] = (UNSET, UNSET)
         self.hair = 0.0
-        """What a frame rate that is no whole number leaves beside each frame."""
+        """The error that a fractional frame rate leaves beside each frame."""
         self.tools: list[Tool] = []
         self.locks = self.undo = 0
         self.undone: list[str] = []

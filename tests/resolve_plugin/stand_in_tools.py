@@ -1,4 +1,4 @@
-"""Tools of a small Fusion for tests: inputs, links, pictures. What Lua may see of them is in `NAMES`."""
+"""Tools of a small Fusion for tests: inputs, links, pictures. `NAMES` lists the parts that Lua may see."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Tool(Thing):
         self.children: list[Tool] = []
         self.inputs: dict[str, Any] = {}
         self.seen: dict[str, Any] = {}
-        """What a render sees of the inputs."""
+        """The inputs as a render sees them."""
         self.links: dict[str, Tool] = {}
         self.published: dict[str, tuple[Tool, str]] = {}
         self.outputs: dict[int, Tool] = {}
@@ -144,7 +144,7 @@ class Tool(Thing):
     # -- pictures -----------------------------------------------------------------------------------
 
     def image(self, frame: int) -> Image | None:
-        """What the tool gives at a frame of the comp; None where that is nothing."""
+        """Returns the tool's picture at a frame of the comp, or None."""
         if self.ID == "Loader":
             return self.loaded(frame)
         main = self.links.get({"Custom": "Image1"}.get(self.ID, "Input"))

@@ -393,7 +393,7 @@ def test_a_tool_that_lacks_a_control_behaves_as_by_default(
 
 
 def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, daemon: Any) -> None:
-    """What made it is taken from the version's record, so that record is what is changed here."""
+    """The settings are taken from the version's record, so the test changes that record."""
     group = tool_of(host, host.comp(), shot, daemon.address)
     host.press(group, "Remove")
     host.until(group, lambda s: "done" in s)

@@ -24,7 +24,7 @@ def guarded() -> Iterator[Any]:
 
 
 def saved(comp: Any) -> str:
-    """What stands in the .comp when it is saved: inputs, controls and data of every tool."""
+    """Returns the text of the saved .comp: inputs, controls and data of every tool."""
     tools = [*comp.tools, *(tool.ParentTool for tool in comp.tools if tool.ParentTool)]
     kept = ("ID", "Name", "inputs", "controls", "data")
     return "\n".join(plain([getattr(tool, name) for name in kept]) for tool in tools)

@@ -1,4 +1,4 @@
-"""What the Lua module does on Windows, with a stand-in for the functions that it takes from there."""
+"""The Lua module works on Windows, with a stand-in for the functions of Windows."""
 
 from __future__ import annotations
 

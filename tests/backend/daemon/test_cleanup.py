@@ -1,4 +1,4 @@
-"""What the spool lets go of, on real files: never what somebody needs or has not fetched."""
+"""The spool deletes real files, but never those that somebody needs or has not fetched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sha(data: bytes) -> str:
 
 
 class House:
-    """A ledger, a spool and a janitor; the daemon's thread is the test's."""
+    """A job service, a spool and a cleanup; the daemon's thread is the test's."""
 
     def __init__(self, folder: Path, policy: Policy) -> None:
         self.folder = folder

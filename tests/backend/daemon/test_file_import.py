@@ -1,4 +1,4 @@
-"""What is handed over goes the way of what is sent, and a disk that is away keeps nobody."""
+"""An imported file is treated as a sent one, and a disk that is away delays nobody."""
 
 from __future__ import annotations
 

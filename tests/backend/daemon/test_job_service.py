@@ -1,4 +1,4 @@
-"""What the daemon knows of its jobs, from the submission to the result, and after a restart."""
+"""The daemon knows its jobs from the submission to the result, and after a restart."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def request(first: int = 1001, last: int = 1003) -> Request:
 
 
 class Box:
-    """A ledger on a real spool and table, and what a daemon does with it."""
+    """A job service on a real spool and table, used as a daemon uses it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,7 +58,7 @@ class Box:
         self.job_service.recover()
 
     def reopen(self) -> None:
-        """What kill -9 leaves after a turn: nothing is closed in order, only the lock goes with the process."""
+        """Simulates kill -9 after a turn: nothing is closed in order, and only the lock is released."""
         assert self.job_service.commit()
         self.store.close()
         self.open()
@@ -83,7 +83,7 @@ class Box:
         self.job_service.done(job)
 
     def written(self) -> list[Row]:
-        """What the table holds after a turn."""
+        """Returns the rows of the table after a turn."""
         assert self.job_service.commit()
         return self.store.rows()
 

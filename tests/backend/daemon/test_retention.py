@@ -1,4 +1,4 @@
-"""What goes from the spool: what is old, then what was used longest ago, and never more than it takes."""
+"""The spool deletes old files first, then the least recently used, and never more than necessary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes in through the daemon's sockets, and what it leaves behind in the log."""
+"""Messages come in through the daemon's sockets, and some leave a line in the log."""
 
 from __future__ import annotations
 

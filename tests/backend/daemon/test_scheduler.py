@@ -330,7 +330,7 @@ class AnyFacts(RuleBasedStateMachine):
         self.ready: set[str] = set()
         self.starts: dict[str, int] = {}
 
-    def obey(self, commands: list[Command]) -> None:
+    def execute(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
                 case StateChanged(job, state):
@@ -359,30 +359,30 @@ class AnyFacts(RuleBasedStateMachine):
     @rule(job=jobs)
     def its_files_are_there(self, job: str) -> None:
         if self.states[job] is JobState.RECEIVING:
-            self.obey(self.queue.received(job))
+            self.execute(self.queue.received(job))
 
     @rule(job=jobs)
     def it_is_cancelled(self, job: str) -> None:
-        self.obey(self.queue.cancel_requested(job))
+        self.execute(self.queue.cancel_requested(job))
 
     @rule(job=jobs, priority=st.sampled_from([0, 5]))
     def it_is_wanted_again(self, job: str, priority: int) -> None:
         if self.states[job] in FINAL:
             self.starts[job] = 0
-            self.obey(self.queue.submitted_again(job, priority, 1000 + len(self.states)))
+            self.execute(self.queue.submitted_again(job, priority, 1000 + len(self.states)))
 
     @rule(device=st.sampled_from(["cuda:0", "cuda:1"]))
     def a_worker_is_ready(self, device: str) -> None:
         if device not in self.ready:
             self.ready.add(device)
-            self.obey(self.queue.device_ready(device))
+            self.execute(self.queue.device_ready(device))
 
     @rule(device=st.sampled_from(["cuda:0", "cuda:1"]))
     def a_worker_dies(self, device: str) -> None:
         if device in self.ready:
             self.ready.discard(device)
             self.on.pop(device, None)
-            self.obey(self.queue.device_lost(device))
+            self.execute(self.queue.device_lost(device))
 
     @rule(
         device=st.sampled_from(["cuda:0", "cuda:1"]),
@@ -390,7 +390,7 @@ class AnyFacts(RuleBasedStateMachine):
     )
     def a_job_ends(self, device: str, state: JobState) -> None:
         if job := self.on.pop(device, None):
-            self.obey(self.queue.ended(job, state))
+            self.execute(self.queue.ended(job, state))
 
     @invariant()
     def it_knows_what_the_commands_said(self) -> None:

@@ -1,4 +1,4 @@
-"""What may be shared, and the one way to open a file there. Hostile paths: `tests/faults/test_paths.py`."""
+"""Some folders may be shared, and files are opened in one way. Hostile paths: `tests/faults/test_paths.py`."""
 
 from __future__ import annotations
 

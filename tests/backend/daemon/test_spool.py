@@ -142,7 +142,7 @@ def test_a_part_that_was_damaged_on_the_disk_is_found_out(spool: Spool) -> None:
 
 
 def test_a_part_with_every_byte_is_finished_by_an_empty_piece(spool: Spool) -> None:
-    """What a daemon leaves that was killed between the last write and the rename."""
+    """The state after a daemon was killed between the last write and the rename."""
     (spool.part_path(FILE)).write_bytes(CONTENT)
     assert spool.partial(FILE) == len(CONTENT)
     assert taken(spool, len(CONTENT), len(CONTENT), b"")

@@ -116,7 +116,7 @@ for number in range(1, 10_000):
 
 
 def refusal(listen: str, spool: Path) -> str:
-    """What a daemon says that cannot start there."""
+    """Returns the message of a daemon that cannot start there."""
     words = command("serve", "--listen", listen, "--spool", spool, "--devices", "cpu")
     done = subprocess.run(words, capture_output=True, env=environment(), timeout=60)
     said = done.stderr.decode()
@@ -211,7 +211,7 @@ def test_a_job_that_the_full_disk_cannot_note_down_can_be_taken_back(path: Path)
 
 
 def test_what_was_added_is_known_before_it_is_written(path: Path) -> None:
-    """Whoever asks between two turns finds it: a worker that starts it, the janitor that spares its files."""
+    """A question between two turns finds it: by a worker that starts it, or by the cleanup that keeps its files."""
     store = JobTable(path)
     store.add(ROW, b"request", ["f1", "f2"])
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What `cleanplate` promises, on small shots whose truth is known."""
+"""`cleanplate` keeps its promises on small shots with a known truth."""
 
 from __future__ import annotations
 

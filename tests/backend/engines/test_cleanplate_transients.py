@@ -1,4 +1,4 @@
-"""What `cleanplate` takes its inventions from: what lasts, and nothing that passes through."""
+"""`cleanplate` synthesizes from lasting surroundings, and never from passing objects."""
 
 from __future__ import annotations
 

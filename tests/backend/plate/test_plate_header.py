@@ -45,7 +45,7 @@ def box(name: str, *edges: int) -> Attribute:
 
 
 def attributes(*more: Attribute, channels: Attribute | None = None) -> list[Attribute]:
-    """What a header must have, for 4x2 pixels without compression; `more` takes the place of its likes."""
+    """Attributes of a valid header, for 4x2 pixels without compression. `more` replaces those of its names."""
     listed = [
         channels or channel_list("B", "G", "R"),
         Attribute("compression", "compression", b"\0"),
@@ -214,7 +214,7 @@ def test_what_no_renderer_writes_is_refused(wrong: Attribute) -> None:
 
 
 def test_a_black_frame_is_no_bomb(make_exr: MakeExr) -> None:
-    """What compresses best of all that is real: an empty matte."""
+    """The most compressible real picture: an empty matte."""
     for compression in "ZIP", "PIZ", "PXR24", "DWAB", "HTJ2K256":
         data = make_exr({"A": np.zeros((1080, 2048), np.float16)}, compression)
         check(parse_header(data), len(data))

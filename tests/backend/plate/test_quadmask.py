@@ -1,4 +1,4 @@
-"""What is removed, how far it reaches, and that what is outside stays outside."""
+"""The quadmask decides which pixels are removed, and how far that reaches; pixels outside stay."""
 
 from __future__ import annotations
 

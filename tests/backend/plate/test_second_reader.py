@@ -1,4 +1,4 @@
-"""What we write is read by OpenImageIO, which has a decoder of its own copy and its own idea of a header."""
+"""OpenImageIO, which has its own decoder and its own check of headers, reads our files."""
 
 from pathlib import Path
 

@@ -51,7 +51,7 @@ def floats(seed: int = 0) -> Channels:
 
 
 def calm(seed: int = 0) -> Channels:
-    """What a lossy codec takes."""
+    """The error of a lossy codec."""
     random = np.random.default_rng(seed)
     return {name: random.normal(0.4, 0.1, (HEIGHT, WIDTH)).astype(np.float16) for name in "RGB"}
 
@@ -227,7 +227,7 @@ def form(before: Part, after: Part) -> str:
 
 
 def measured(data: bytes, run_shot: RunShot) -> Measured:
-    """What a job with a hole in the middle does to one file."""
+    """Runs a job with a hole in the middle on one file."""
     try:
         plate = reader.decode(data)
     except UnsupportedFrame:

@@ -24,7 +24,7 @@ HEIGHT, WIDTH = 96, 160
 
 @dataclass
 class Dreamer:
-    """What a model does to a picture: sees it small, in 8 bits, and gives it back `gain` times as bright.
+    """Stands in for a model: sees a picture small, in 8 bits, and returns it `gain` times as bright.
 
     It never answers more than code 1, and paints `paint` where the object was, if given.
     """

@@ -1,4 +1,4 @@
-"""What the artist was told is in the record of the result, and not in its pixels' files."""
+"""The notes for the artist are in the record of the result, and not in its pictures."""
 
 from __future__ import annotations
 

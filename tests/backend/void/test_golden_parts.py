@@ -22,7 +22,7 @@ from voidbridge_backend.engines.void.vae import decode_chunks, encode_chunks
 
 ATOL = 5e-5
 LOADED = {1.0: 0.0, 0.752941: 0.0, 0.501961: 0.50196075, 0.0: 1.0}
-"""What the published loader calls a mask's level, and what its pipeline then gives the autoencoder."""
+"""Levels of the published loader, and the values that its pipeline then gives the autoencoder."""
 
 
 def stored(folder: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What `voidbridge models` says of a folder, and how the files come there."""
+"""`voidbridge models` describes a folder, and brings the files there."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ TRANSFORMER, DECODER, ENCODER = (
 
 @pytest.fixture(scope="module")
 def expected(tiny: Path, small_clip: type) -> dict[int, Pixels]:
-    """What comes out where memory is plenty. These pictures are smaller than a tile, so tiles change nothing."""
+    """The result with plenty of memory. These pictures are smaller than a tile, so tiles change nothing."""
     return dict(Void(tiny, "cpu", SMALL).remove(small_clip(15), ONE_PASS, Heard()))
 
 

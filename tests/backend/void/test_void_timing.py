@@ -1,8 +1,8 @@
 """No frame comes back earlier or later than it went in.
 
-A random model does not give its plate back, so pictures cannot be compared. What can be: where in time a change
-of the plate shows. For that the model's convolutions are made to look at the present frame only, and its
-denoising to do next to nothing; every step from the clip's frames to the result's is the real one.
+A random model does not give its plate back, so pictures cannot be compared. The frame in which a change of the
+plate appears can. For that the model's convolutions see the present frame only, and it hardly denoises.
+Every step from the clip's frames to the result's is the real one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a models folder has to hold, and how it is read."""
+"""A models folder has to hold certain files, and is read in a certain way."""
 
 from __future__ import annotations
 

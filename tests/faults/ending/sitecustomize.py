@@ -1,11 +1,10 @@
 """Ends a real process by kill -9 at a point that has a name. Of the tests only.
 
 Python imports a module of this name at every start, before anything else; it is on the path of the processes that
-`test_crash_points.py` starts. What touches the disk, the table, the wire and the pipes is called through here: each
-call is a point, "WHO WHEN WHAT", as in "daemon before rename object", with WHEN one of before, half (of a write)
-and after. A line of that kind in the file CRASH_PLAN, with how many such calls are let pass, has the process that
-gets there kill itself; the plan is renamed then, so that nobody does so twice. With CRASH_RECORD every point that
-is passed is noted in that file.
+`test_crash_points.py` starts. Calls to the disk, the table, the wire and the pipes go through
+this module. Each call is a point, "WHO WHEN WHAT", as in "daemon before rename object". WHEN is before, half (of a
+write) or after. The file CRASH_PLAN has such a line, and the number of calls to let pass. The process that gets
+there kills itself, and renames the plan, so that no other does. The file CRASH_RECORD lists every passed point.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ KINDS = (
     (r"/r\.\d+\.exr", "frame"),
     (r"\.json", "record"),
 )
-"""What a path is, in the spool and in the artist's folder."""
+"""Returns the kind of a path, in the spool and in the artist's folder."""
 
 _open, _rename, _exists, _write = open, os.rename, os.path.exists, os.write
 _seen: dict[str, int] = {}
@@ -218,7 +217,7 @@ def orders() -> None:
     from voidbridge_backend.daemon.workers.supervisor import Supervisor
 
     around(Supervisor, "_send", lambda self, device, what: f"order {what['do']}")
-    around(WorkerPool, "_handle", lambda self, device, job, what: f"heed {what['event']}")
+    around(WorkerPool, "_handle", lambda self, device, job, what: f"handle {what['event']}")
 
 
 def pipe() -> None:

@@ -1,5 +1,7 @@
-"""A small Nuke for tests. What it has, types-nuke has too; what types-nuke has besides, says so; all else is
-no attribute. Writes write real OpenEXR files, Reads read them, expressions are evaluated, threads are kept apart.
+"""A small Nuke for tests. Everything in it is in types-nuke too. Names of types-nuke that it lacks raise an
+error that says so; other names are no attributes.
+
+Writes write real OpenEXR files, Reads read them, expressions are evaluated, threads are kept apart.
 """
 
 from __future__ import annotations

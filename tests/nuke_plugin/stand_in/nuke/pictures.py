@@ -1,4 +1,4 @@
-"""What nodes give: channels by name, float32 [height, width]; what is not there is black."""
+"""The pictures of nodes: channels by name, float32 [height, width]. A missing channel is black."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def header(node: Node | None, frame: int, view: str) -> dict[str, Any]:
 
 
 def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
-    """What a node gives at a frame."""
+    """Returns the picture of a node at a frame."""
     if node is None:
         return {}
     if node._kind == "Read":

@@ -1,4 +1,4 @@
-"""What a Nuke has, as types-nuke lists it, and on which thread it may be called."""
+"""The functions of Nuke, as types-nuke lists them, and the threads that may call them."""
 
 from __future__ import annotations
 
