@@ -3,9 +3,9 @@
     python benchmarks/cleanplate.py [--height 1152] [--frames 48] [--json] [--picture sheet.png]
                                     [--against CHECKOUT]
 
-What it takes is measured in a process of its own, where nobody looks at the pictures: the engine works ahead
-while they are looked at. `--against` names a checkout of another release of this project, whose `cleanplate` is
-measured in the same run on the same clip. The first one is at 62005c8.
+Time and memory are measured in a process of its own that does not look at the pictures, because the engine works
+ahead meanwhile. `--against` names a checkout of another release of this project, whose `cleanplate` is
+measured in the same run on the same clip. The first one is at bb39116.
 
 The other side is Telea's inpainting of OpenCV on each frame for itself, on the same encoding in 8 bit, which
 is what it takes. Both see the same quadmask: the demo's mattes, grown by as much as a job grows them.

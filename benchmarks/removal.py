@@ -1,11 +1,10 @@
-"""`cleanplate` alone over a clip in files, in a process of its own, whichever release of it is on the path.
+"""Runs `cleanplate` alone over a clip in files, in a process of its own.
 
     PYTHONPATH=CHECKOUT/backend:CHECKOUT/protocol python benchmarks/removal.py CLIP
     PYTHONPATH=CHECKOUT/backend:CHECKOUT/protocol python benchmarks/removal.py --cases FOLDER [CASE...]
 
 The second way prints how well small shots with a known truth are done, beside per-frame inpainting (`known_truth`).
-Prints seconds, processor seconds and peak memory as JSON. Needs nothing of the project but the engine, so that it
-runs with the first release of that too.
+Prints seconds, processor seconds and peak memory as JSON. Needs nothing of the project but the engine.
 
 `resampling_cpu_seconds` is the least that an engine with several source frames needs. It reads them, cuts the
 sources out, and warps light, luma and hole of each to the frame at hand.
@@ -99,10 +98,10 @@ class Meter:
 
 
 def apart(clip: Path, checkout: Path) -> dict[str, Any]:
-    """Measures the `cleanplate` of a checkout on a clip."""
+    """Measures the `cleanplate` of a checkout on a clip, with the script of that checkout."""
     path = os.pathsep.join(str(checkout / room) for room in ("backend", "protocol"))
     done = subprocess.run(
-        [sys.executable, __file__, str(clip)],
+        [sys.executable, str(checkout / "benchmarks/removal.py"), str(clip)],
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         check=True,

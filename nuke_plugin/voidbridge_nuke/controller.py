@@ -278,9 +278,9 @@ def report_text(node: Any) -> str:
     return "\n".join(lines)
 
 
-def _answering(node: Any, what: Callable[[Any], Any]) -> None:
+def _answering(node: Any, action: Callable[[Any], Any]) -> None:
     try:
-        what(node)
+        action(node)
     except NodeError as refused:
         if not host.has_gui():
             raise

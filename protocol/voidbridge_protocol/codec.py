@@ -179,44 +179,44 @@ def _reader(hint: Any) -> Reader:
     return partial(_plain, hint)
 
 
-def _row(read: Reader, value: Any, where: str) -> tuple[Any, ...]:
-    return tuple(read(item, where) for item in _list(value, where))
+def _row(read: Reader, value: Any, place: str) -> tuple[Any, ...]:
+    return tuple(read(item, place) for item in _list(value, place))
 
 
-def _group(readers: tuple[Reader, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if len(_list(value, where)) != len(readers):
-        raise BadMessage(f"{where} should have {len(readers)} items, not {len(value)}")
-    return tuple(read(item, where) for read, item in zip(readers, value, strict=True))
+def _group(readers: tuple[Reader, ...], value: Any, place: str) -> tuple[Any, ...]:
+    if len(_list(value, place)) != len(readers):
+        raise BadMessage(f"{place} should have {len(readers)} items, not {len(value)}")
+    return tuple(read(item, place) for read, item in zip(readers, value, strict=True))
 
 
-def _list(value: Any, where: str) -> list[Any]:
+def _list(value: Any, place: str) -> list[Any]:
     if not isinstance(value, list):
-        raise BadMessage(f"{where} should be a list, not {_shown(value)}")
+        raise BadMessage(f"{place} should be a list, not {_shown(value)}")
     return value
 
 
-def _optional(read: Reader, value: Any, where: str) -> Any:
-    return None if value is None else read(value, where)
+def _optional(read: Reader, value: Any, place: str) -> Any:
+    return None if value is None else read(value, place)
 
 
-def _member(kind: type[Enum], value: Any, where: str) -> Enum:
+def _member(kind: type[Enum], value: Any, place: str) -> Enum:
     try:
         return kind(value)
     except ValueError as error:
-        raise BadMessage(f"{where}: {_shown(value)} is unknown") from error
+        raise BadMessage(f"{place}: {_shown(value)} is unknown") from error
 
 
-def _plain(kind: Any, value: Any, where: str) -> Any:
+def _plain(kind: Any, value: Any, place: str) -> Any:
     if type(value) is int and abs(value) > MAX_INT:
-        raise BadMessage(f"{where} is a number of more than 63 bits")
+        raise BadMessage(f"{place} is a number of more than 63 bits")
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        raise BadMessage(f"{where} should be {kind.__name__}, not {_shown(value)}")
+        raise BadMessage(f"{place} should be {kind.__name__}, not {_shown(value)}")
     if kind is float and not isfinite(value):
-        raise BadMessage(f"{where} is not a number")
+        raise BadMessage(f"{place} is not a number")
     if kind is str and not _is_text(value):
-        raise BadMessage(f"{where} is no Unicode text")
+        raise BadMessage(f"{place} is no Unicode text")
     return value
 
 

@@ -46,8 +46,8 @@ NEXT: dict[JobState, frozenset[JobState]] = {
 }
 
 
-def advance(state: JobState, to: JobState) -> JobState:
-    """Returns `to`. Raises `IllegalTransition` if the table does not allow the step."""
-    if to not in NEXT[state]:
-        raise IllegalTransition(f"a {state.value} job cannot become {to.value}")
-    return to
+def advance(state: JobState, target: JobState) -> JobState:
+    """Returns `target`. Raises `IllegalTransition` if the table does not allow the step."""
+    if target not in NEXT[state]:
+        raise IllegalTransition(f"a {state.value} job cannot become {target.value}")
+    return target

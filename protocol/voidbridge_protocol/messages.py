@@ -34,9 +34,9 @@ from .values import Message as Message
 from .values import ResultFile as ResultFile
 
 
-def _check_name(what: str, name: str) -> None:
+def _check_name(field: str, name: str) -> None:
     if len(name) > MAX_NAME:
-        raise BadMessage(f"{what} has {len(name)} characters; {MAX_NAME} at most")
+        raise BadMessage(f"{field} has {len(name)} characters; {MAX_NAME} at most")
 
 
 @dataclass(frozen=True)

@@ -137,13 +137,13 @@ class FakeDaemon:
         finally:
             context.destroy(linger=0)
 
-    def _router(self, context: zmq.Context[zmq.Socket[bytes]], which: int) -> zmq.Socket[bytes]:
+    def _router(self, context: zmq.Context[zmq.Socket[bytes]], index: int) -> zmq.Socket[bytes]:
         router = context.socket(zmq.ROUTER)
         router.linger = 0
-        if self._ports[which]:
-            router.bind(f"tcp://127.0.0.1:{self._ports[which]}")
+        if self._ports[index]:
+            router.bind(f"tcp://127.0.0.1:{self._ports[index]}")
         else:
-            self._ports[which] = router.bind_to_random_port("tcp://127.0.0.1")
+            self._ports[index] = router.bind_to_random_port("tcp://127.0.0.1")
         return router
 
     def _take(self, router: zmq.Socket[bytes]) -> None:
@@ -349,8 +349,8 @@ class FakeDaemon:
             self._deaths.pop(0)
             self._dying = True
 
-    def _import_file(self, asked: ImportFile) -> Message:
-        return self._files.import_file(self._epoch, asked)
+    def _import_file(self, message: ImportFile) -> Message:
+        return self._files.import_file(self._epoch, message)
 
     def _get(self, route: bytes, get: Get) -> None:
         result = self._job(get.job).results.get(get.frame)

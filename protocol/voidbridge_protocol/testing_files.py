@@ -31,19 +31,19 @@ class ReceivedFiles:
         parts = [(i, len(self._parts.get(files[i].sha256, b""))) for i in need]
         return Missing(ranges(need), tuple((i, have) for i, have in parts if have))
 
-    def import_file(self, epoch: str, asked: ImportFile) -> Got | Nack:
+    def import_file(self, epoch: str, message: ImportFile) -> Got | Nack:
         """Imports a file if it exists, the proof matches and the hash is the announced one."""
         with suppress(OSError):
-            if any(below(share, asked.path) for share in self.shares):
-                with open(asked.path, "rb", buffering=0) as file:
-                    shown = proof(epoch, asked.sha256, asked.size, file)
+            if any(below(share, message.path) for share in self.shares):
+                with open(message.path, "rb", buffering=0) as file:
+                    shown = proof(epoch, message.sha256, message.size, file)
                     file.seek(0)
                     data = file.read()
-                if shown == asked.proof and hashlib.sha256(data).hexdigest() == asked.sha256:
-                    self.objects[asked.sha256] = data
-                    return Got(asked.sha256)
-        have = len(self._parts.get(asked.sha256, b""))
-        return Nack(asked.sha256, have, NotHere.code, "this file has to be uploaded")
+                if shown == message.proof and hashlib.sha256(data).hexdigest() == message.sha256:
+                    self.objects[message.sha256] = data
+                    return Got(message.sha256)
+        have = len(self._parts.get(message.sha256, b""))
+        return Nack(message.sha256, have, NotHere.code, "this file has to be uploaded")
 
     def put(self, put: Put, piece: bytes) -> Message | None:
         """Returns the answer to a piece, or None while the file is incomplete."""

@@ -23,16 +23,16 @@ def add_command(found: Any, name: str, summary: str, run: Callable[..., Any], **
     return made
 
 
-def add_overwrite_option(made: Any) -> None:
-    made.add_argument(
+def add_overwrite_option(parser: Any) -> None:
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace files that Voidbridge did not make; sources are never replaced",
     )
 
 
-def add_daemon_options(made: Any, *, embedded: bool = False) -> None:
-    group = made.add_argument_group("the daemon")
+def add_daemon_options(parser: Any, *, embedded: bool = False) -> None:
+    group = parser.add_argument_group("the daemon")
     group.add_argument(
         "--daemon",
         metavar="ADDRESS",

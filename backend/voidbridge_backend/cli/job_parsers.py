@@ -120,15 +120,15 @@ def _key_commands(found: Any) -> None:
     key.add_report_options(report)
 
 
-def add_shot_options(made: Any, *, needs_matte: bool = True) -> None:
-    made.add_argument("plate", metavar="PLATE", help="the plate")
-    made.add_argument(
+def add_shot_options(parser: Any, *, needs_matte: bool = True) -> None:
+    parser.add_argument("plate", metavar="PLATE", help="the plate")
+    parser.add_argument(
         "matte",
         nargs=None if needs_matte else "?",
         metavar="MATTE",
         help="matte of the object to remove" + ("" if needs_matte else "; or give prompts"),
     )
-    shot = made.add_argument_group("the shot")
+    shot = parser.add_argument_group("the shot")
     shot.add_argument(
         "--affected",
         metavar="MATTE",
@@ -154,8 +154,8 @@ def add_shot_options(made: Any, *, needs_matte: bool = True) -> None:
         metavar="N",
         help="number of the mattes' first frame, as for tools that count from 0",
     )
-    add_settings(made, RemoveSettings, {"the shot": shot})
-    queue = made.add_argument_group("the queue")
+    add_settings(parser, RemoveSettings, {"the shot": shot})
+    queue = parser.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
     queue.add_argument("--force", action="store_true", help="run it even if its result exists")
 

@@ -39,10 +39,10 @@ def key_report(
         outputs.check_picture(target, named, overwrite)
     with watched(as_json) as (view, cancelled):
 
-        def on_frame(done: int, of: int) -> None:
+        def on_frame(done: int, total: int) -> None:
             if cancelled.is_set():
                 raise JobCancelled("cancelled while the frames were being measured")
-            view.stage("measuring", done, of)
+            view.stage("measuring", done, total)
 
         found = report.review(named[0], named[1], named[2] if truth else None, target, on_frame)
         view.event("key-quality", **asdict(found))

@@ -52,10 +52,10 @@ def report(
     settings = report.settings_of(files["result"], dict(chosen))
     with watched(as_json) as (view, cancelled):
 
-        def on_frame(done: int, of: int) -> None:
+        def on_frame(done: int, total: int) -> None:
             if cancelled.is_set():
                 raise JobCancelled("cancelled while the frames were being measured")
-            view.stage("measuring", done, of)
+            view.stage("measuring", done, total)
 
         verdict = report.review(report.Files(**files), settings, target, on_frame)
         view.event("quality", **verdict.described())

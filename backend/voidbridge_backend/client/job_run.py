@@ -50,7 +50,7 @@ def run_job(
         sequence.folder for sequence in submission.files.values()
     )
     listener = job_listener(
-        view, result if announce else None, cancelled, own=client_options.is_embedded
+        view, result if announce else None, cancelled, is_temporary=client_options.is_embedded
     )
     with named(submission.files):
         if frames_from_stdin:
@@ -92,8 +92,8 @@ def job_task(
     listener: Listener,
     hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
 ) -> JobTask:
-    def on_file(done: int, of: int) -> None:
-        view.stage("reading frames", done, of)
+    def on_file(done: int, total: int) -> None:
+        view.stage("reading frames", done, total)
 
     task = submission.task(result.path, on_file, listener.should_cancel, hash_of)
     outputs.check_sources(task.request, result)

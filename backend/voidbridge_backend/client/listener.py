@@ -14,9 +14,12 @@ from .progress import ProgressView, show_status
 
 
 def job_listener(
-    view: ProgressView, result: Sequence | None, cancelled: threading.Event, own: bool = False
+    view: ProgressView,
+    result: Sequence | None,
+    cancelled: threading.Event,
+    is_temporary: bool = False,
 ) -> Listener:
-    """`own` is True for a local daemon, which nobody repairs during the wait."""
+    """`is_temporary` is True for a local daemon, which nobody repairs during the wait."""
     warned: set[str] = set()
     fetched: set[int] = set()
     last: Status | None = None
@@ -36,7 +39,7 @@ def job_listener(
         last = status if status.state is JobState.RUNNING else None
         show_status(view, status)
         if status.state is JobState.QUEUED and status.code:
-            if own:
+            if is_temporary:
                 raise from_code(status.code, status.text, status.hint)
             if status.text not in warned:
                 warned.add(status.text)
@@ -46,9 +49,9 @@ def job_listener(
         view.stage("uploading MB", sent >> 20, max(total >> 20, 1))
         view.event("uploading", sent=sent, total=total)
 
-    def on_imported(done: int, of: int) -> None:
-        view.stage("handing over", done, of)
-        view.event("imported", files=done, of=of)
+    def on_imported(done: int, total: int) -> None:
+        view.stage("handing over", done, total)
+        view.event("imported", files=done, of=total)
 
     def on_frame(frame: int) -> None:
         fetched.add(frame)

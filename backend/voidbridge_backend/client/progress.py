@@ -153,9 +153,9 @@ class BarView:
         self._progress.stop()
 
 
-def count(done: int, of: int) -> str:
+def count(done: int, total: int) -> str:
     """Returns ` 12 of 48`, or nothing."""
-    return f" {done} of {of}" if of else ""
+    return f" {done} of {total}" if total else ""
 
 
 def left(seconds: float) -> str:

@@ -76,11 +76,11 @@ class StatusFile:
                 return
             time.sleep(LOOK_S / 5)
 
-    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
-        self._state.text = text + count(done, of) + left(seconds_left)
-        self._state.fraction = min(done / of, 1.0) if of else 0.0
+    def stage(self, text: str, done: int, total: int, seconds_left: float = -1.0) -> None:
+        self._state.text = text + count(done, total) + left(seconds_left)
+        self._state.fraction = min(done / total, 1.0) if total else 0.0
         self._changed.set()
-        self._to.stage(text, done, of, seconds_left)
+        self._to.stage(text, done, total, seconds_left)
 
     def message(self, text: str) -> None:
         self._to.message(text)

@@ -171,17 +171,17 @@ def _attribute_bytes(attribute: Attribute) -> bytes:
     return b"\0".join(words) + b"\0" + size + attribute.value
 
 
-def _payload_size(data: bytes, at: int, part: Part) -> int:
+def _payload_size(data: bytes, offset: int, part: Part) -> int:
     place = 16 if part.tiled else 4
     if part.deep:
-        table, packed = struct.unpack_from("<QQ", data, at + place)
+        table, packed = struct.unpack_from("<QQ", data, offset + place)
         return int(place + 24 + table + packed)
-    (size,) = struct.unpack_from("<i", data, at + place)
+    (size,) = struct.unpack_from("<i", data, offset + place)
     return place + 4 + int(size) if size >= 0 else -1
 
 
-def _check_place(data: bytes, at: int, part: Part, number: int, name: str) -> None:
+def _check_place(data: bytes, offset: int, part: Part, number: int, name: str) -> None:
     expected = place_of(part, number)
-    found = struct.unpack_from(f"<{len(expected)}i", data, at)
+    found = struct.unpack_from(f"<{len(expected)}i", data, offset)
     if found != expected:
         raise UnreadableFrame(f"{name}: block {number} claims to be at {found}, not {expected}")

@@ -203,11 +203,11 @@ def part_from(attributes: tuple[Attribute, ...], version: int, name: str) -> Par
     """A part of these attributes, with what they mean. Raises `UnreadableFrame`; `name` is what it says."""
     by_name = {attribute.name: attribute for attribute in attributes}
 
-    def value(wanted: str, kind: str, layout: str) -> tuple[Any, ...]:
-        found = by_name.get(wanted)
+    def value(attribute: str, kind: str, layout: str) -> tuple[Any, ...]:
+        found = by_name.get(attribute)
         numbers = numbers_of(layout, found.value) if found and found.type == kind else None
         if numbers is None:
-            raise UnreadableFrame(f"{name} has no readable attribute {wanted}")
+            raise UnreadableFrame(f"{name} has no readable attribute {attribute}")
         return numbers
 
     (compression,) = value("compression", "compression", "<B")

@@ -117,16 +117,16 @@ def _in_mxf(head: bytes) -> int | None:
     return None
 
 
-def _klv(data: bytes, at: int) -> tuple[bytes, int, int]:
+def _klv(data: bytes, offset: int) -> tuple[bytes, int, int]:
     """Key, length of the value, and its place."""
-    first = data[at + 16]
+    first = data[offset + 16]
     if first < 0x80:
-        return data[at : at + 16], first, at + 17
+        return data[offset : offset + 16], first, offset + 17
     size = first & 0x7F
     return (
-        data[at : at + 16],
-        int.from_bytes(data[at + 17 : at + 17 + size], "big"),
-        at + 17 + size,
+        data[offset : offset + 16],
+        int.from_bytes(data[offset + 17 : offset + 17 + size], "big"),
+        offset + 17 + size,
     )
 
 

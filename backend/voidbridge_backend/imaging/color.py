@@ -269,7 +269,7 @@ def _find(config: Any, name: str) -> Any:
     return None
 
 
-def _unknown(config: Any, wanted: str, how: How) -> tuple[str, str]:
+def _unknown(config: Any, wanted: str, source: How) -> tuple[str, str]:
     names = {}
     for space in config.getColorSpaces():
         for name in (space.getName(), *space.getAliases()):
@@ -279,18 +279,18 @@ def _unknown(config: Any, wanted: str, how: How) -> tuple[str, str]:
     listed = ", ".join(list(dict.fromkeys(names[name] for name in near))[:4])
     every = ", ".join(sorted(set(names.values()), key=str.lower))
     hint = f"Similar names: {listed}." if listed else f"It has: {every}."
-    return f"{config.getName() or 'the config'} has no color space {wanted!r} ({how})", hint
+    return f"{config.getName() or 'the config'} has no color space {wanted!r} ({source})", hint
 
 
-def _contradictions(config: Any, name: str, how: How, part: Part | None) -> Iterator[str]:
+def _contradictions(config: Any, name: str, source: How, part: Part | None) -> Iterator[str]:
     if part is None:
         return
     stated = part.color_interop_id
-    if stated and stated not in ("unknown", "data") and how not in ("colorInteropID", "tag"):
+    if stated and stated not in ("unknown", "data") and source not in ("colorInteropID", "tag"):
         space = _find(config, stated)
         if space is not None and space.getName() != name:
-            yield f"the plate is worked on as {name} ({how}), but its colorInteropID says {stated}"
-    if part.is_aces_container and how == "declared":
+            yield f"the plate is worked on as {name} ({source}), but its colorInteropID says {stated}"
+    if part.is_aces_container and source == "declared":
         aces = _find(config, "ACES2065-1")
         if aces is not None and aces.getName() != name:
             yield f"the plate is worked on as {name} (declared), but its ACES flag says ACES2065-1"
@@ -299,7 +299,7 @@ def _contradictions(config: Any, name: str, how: How, part: Part | None) -> Iter
         meant = _find(config, known)
         if meant is not None and name in spaces and meant.getName() != name:
             yield (
-                f"the plate is worked on as {name} ({how}), but its chromaticities are those of "
+                f"the plate is worked on as {name} ({source}), but its chromaticities are those of "
                 f"{meant.getName()}; hosts forward them unchanged, so they are not followed"
             )
 

@@ -166,9 +166,9 @@ def _coded(plate: Floats, quadmask: NDArray[np.uint8], width: int) -> Picture:
 
 
 def _write(
-    page: Picture, text: str, at: tuple[int, int], size: float, color: tuple[int, int, int]
+    page: Picture, text: str, corner: tuple[int, int], size: float, color: tuple[int, int, int]
 ) -> None:
-    cv2.putText(page, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
+    cv2.putText(page, text, corner, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
 
 
 def _legend(page: Picture, x: int, y: int) -> None:

@@ -161,15 +161,15 @@ class _Change:
     def rms(self) -> float:
         return math.sqrt(self._sum / self._count) if self._count else 0.0
 
-    def add(self, change: Floats, where: Hole) -> None:
+    def add(self, change: Floats, hole: Hole) -> None:
         side = self._block
         if side > 1:
-            height, width = where.shape[0] // side * side, where.shape[1] // side * side
+            height, width = hole.shape[0] // side * side, hole.shape[1] // side * side
             tiles = height // side, side, width // side, side
             change = change[:height, :width].reshape(*tiles, 3).mean((1, 3))
-            where = np.asarray(where[:height, :width].reshape(tiles).all((1, 3)), np.bool_)
-        self._sum += float(np.square(change, dtype=np.float64)[where].sum())
-        self._count += 3 * int(where.sum())
+            hole = np.asarray(hole[:height, :width].reshape(tiles).all((1, 3)), np.bool_)
+        self._sum += float(np.square(change, dtype=np.float64)[hole].sum())
+        self._count += 3 * int(hole.sum())
 
 
 def _moved(picture: Floats, motion: NDArray[np.float64], shape: tuple[int, ...]) -> Floats:

@@ -144,11 +144,11 @@ def _own(source: reader.Frame, view: EngineInput) -> Region:
     return Region(window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height)
 
 
-def _only(alpha: Weights, where: Region | None) -> Weights:
-    """Returns `alpha` of the canvas inside `where`, 0 elsewhere."""
+def _only(alpha: Weights, selected: Region | None) -> Weights:
+    """Returns `alpha` of the canvas inside `selected`, 0 elsewhere."""
     visible = np.zeros_like(alpha)
-    if where is not None:
-        where.paste(visible, where.cut(alpha))
+    if selected is not None:
+        selected.paste(visible, selected.cut(alpha))
     return visible
 
 

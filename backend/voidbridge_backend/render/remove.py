@@ -173,12 +173,12 @@ def _remove(
                 results.put(frame, partial(frames.encoded, frame, pixels))
 
 
-def _gaps(wanted: range, with_hole: list[int]) -> list[int]:
+def _gaps(frames: range, with_hole: list[int]) -> list[int]:
     """The wanted frames without a hole that lie between two with one."""
     if not with_hole:
         return []
     between, known = range(with_hole[0], with_hole[-1]), set(with_hole)
-    return [frame for frame in wanted if frame in between and frame not in known]
+    return [frame for frame in frames if frame in between and frame not in known]
 
 
 class _Frames:

@@ -150,8 +150,8 @@ class FrameRange:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-def frames_for(sequence: Sequence, wanted: FrameRange | None, handles: int = 0) -> list[int]:
-    """Returns the frames to read, rising and without gaps: `wanted`, or all from the first to the last on disk.
+def frames_for(sequence: Sequence, selection: FrameRange | None, handles: int = 0) -> list[int]:
+    """Returns the frames to read, rising and without gaps: `selection`, or all from the first to the last on disk.
 
     Up to `handles` more on either side are included, as far as they exist without a gap. Raises
     `MissingFrames`, which names the missing frames.
@@ -159,19 +159,21 @@ def frames_for(sequence: Sequence, wanted: FrameRange | None, handles: int = 0) 
     there = sequence.scan()
     if not there:
         raise MissingFrames(_nothing(sequence), HINT_NOTHING)
-    if wanted is None:
-        wanted = FrameRange(there[0], there[-1])
+    if selection is None:
+        selection = FrameRange(there[0], there[-1])
     present = set(there)
-    missing = [frame for frame in range(wanted.first, wanted.last + 1) if frame not in present]
+    missing = [
+        frame for frame in range(selection.first, selection.last + 1) if frame not in present
+    ]
     if missing:
         raise MissingFrames(
-            f"{sequence} has no {compact(missing)} ({len(missing)} of {len(wanted)} frames); "
+            f"{sequence} has no {compact(missing)} ({len(missing)} of {len(selection)} frames); "
             f"there are {compact(there)}"
         )
-    first, last = wanted.first, wanted.last
-    while first > wanted.first - handles and first - 1 in present:
+    first, last = selection.first, selection.last
+    while first > selection.first - handles and first - 1 in present:
         first -= 1
-    while last < wanted.last + handles and last + 1 in present:
+    while last < selection.last + handles and last + 1 in present:
         last += 1
     return list(range(first, last + 1))
 

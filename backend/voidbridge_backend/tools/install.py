@@ -34,31 +34,33 @@ SAMPLES = 4
 """Samples per pixel, in each direction."""
 
 
-def install_nuke(to: Path) -> list[Path]:
-    """Installs a self-contained plug-in below `to`. Deleting that folder uninstalls it.
+def install_nuke(folder: Path) -> list[Path]:
+    """Installs a self-contained plug-in below `folder`. Deleting that folder uninstalls it.
 
     Replaces the files of an earlier installation. Raises `BadSetting` if the folder holds other files,
     `DiskFull`.
     """
-    if to.exists() and not (to.is_dir() and ((to / MARK).is_file() or not any(to.iterdir()))):
+    if folder.exists() and not (
+        folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))
+    ):
         raise BadSetting(
-            f"{to} exists and is not a Voidbridge folder",
+            f"{folder} exists and is not a Voidbridge folder",
             "Choose an empty or new folder with --to.",
         )
     package = _package("voidbridge_nuke")
-    files = {to / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
-    files[to / "icons/voidbridge.png"] = icon()
+    files = {folder / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
+    files[folder / "icons/voidbridge.png"] = icon()
     for path in sorted(package.rglob("*")):
         if path.suffix in (".py", ".nk", ".json"):
             inside = path.relative_to(package)
             startup = inside.parts[0] == "nuke_path"
             target = Path(*inside.parts[1:]) if startup else Path("python", package.name, inside)
-            files[to / target] = path.read_bytes()
+            files[folder / target] = path.read_bytes()
     try:
-        if (to / "python" / package.name).is_dir():
-            shutil.rmtree(to / "python" / package.name)
+        if (folder / "python" / package.name).is_dir():
+            shutil.rmtree(folder / "python" / package.name)
     except OSError as error:
-        raise disk_error(to, error) from error
+        raise disk_error(folder, error) from error
     for path, data in files.items():
         write_whole(path, data)
     return sorted(files)
@@ -76,42 +78,44 @@ def fusion_folder(platform: str, home: Path, appdata: str) -> Path:
     return home / ".local/share/DaVinciResolve/Fusion"
 
 
-def install_resolve(to: Path) -> list[Path]:
-    """Installs macro, module and scripts into Fusion's folder `to`, beside other files.
+def install_resolve(folder: Path) -> list[Path]:
+    """Installs macro, module and scripts into Fusion's folder `folder`, beside other files.
 
     Replaces the files of an earlier installation. Raises `BadSetting` if another tool's file is in the way,
     `DiskFull`.
     """
     package = _package("voidbridge_resolve")
-    files = {to / LUA / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
+    files = {folder / LUA / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
     for path in sorted(package.rglob("*")):
         if path.suffix in (".lua", ".setting", ".json"):
-            files[to / path.relative_to(package)] = path.read_bytes()
-    files[to / TIMELINE] = (package / "timeline.py").read_bytes()
-    ours = set(installed(to))
+            files[folder / path.relative_to(package)] = path.read_bytes()
+    files[folder / TIMELINE] = (package / "timeline.py").read_bytes()
+    ours = set(installed(folder))
     for path in files:
         if path.exists() and path not in ours:
             raise BadSetting(
                 f"{path} exists and is not a Voidbridge file",
                 "Move it away, or choose another folder with --to.",
             )
-    uninstall_resolve(to)
-    names = sorted(path.relative_to(to).as_posix() for path in [*files, to / LIST])
-    write_whole(to / LIST, "".join(f"{name}\n" for name in names).encode())
+    uninstall_resolve(folder)
+    names = sorted(path.relative_to(folder).as_posix() for path in [*files, folder / LIST])
+    write_whole(folder / LIST, "".join(f"{name}\n" for name in names).encode())
     for path, data in files.items():
         write_whole(path, data)
-    return [to / name for name in names]
+    return [folder / name for name in names]
 
 
-def installed(to: Path) -> list[Path]:
+def installed(folder: Path) -> list[Path]:
     """Returns the installed files in Fusion's folder."""
     try:
-        names = (to / LIST).read_text(encoding="utf-8").splitlines()
+        names = (folder / LIST).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"{to / LIST} cannot be read: {error}") from error
-    return [to / name for name in names if ".." not in Path(name).parts and not os.path.isabs(name)]
+        raise BadSetting(f"{folder / LIST} cannot be read: {error}") from error
+    return [
+        folder / name for name in names if ".." not in Path(name).parts and not os.path.isabs(name)
+    ]
 
 
 def uninstall_resolve(to: Path) -> list[Path]:
@@ -125,17 +129,17 @@ def uninstall_resolve(to: Path) -> list[Path]:
     return gone
 
 
-def uninstall_nuke(to: Path) -> list[Path]:
+def uninstall_nuke(folder: Path) -> list[Path]:
     """Deletes the installed folder. Raises `BadSetting` if it is not Voidbridge's."""
-    if not to.exists():
+    if not folder.exists():
         return []
-    if not (to / MARK).is_file():
-        raise BadSetting(f"{to} is not a Voidbridge folder", "Give the right one with --to.")
-    gone = [path for path in to.rglob("*") if path.is_file()]
+    if not (folder / MARK).is_file():
+        raise BadSetting(f"{folder} is not a Voidbridge folder", "Give the right one with --to.")
+    gone = [path for path in folder.rglob("*") if path.is_file()]
     try:
-        shutil.rmtree(to)
+        shutil.rmtree(folder)
     except OSError as error:
-        raise disk_error(to, error) from error
+        raise disk_error(folder, error) from error
     return gone
 
 
@@ -162,12 +166,12 @@ def _nuke_folder(platform: str, home: Path, appdata: str) -> Path:
     return home / ".nuke/voidbridge"
 
 
-def _nuke_next(to: Path) -> str:
-    line = f"    nuke.pluginAddPath({to.as_posix()!r})"
-    return f"Set the variable NUKE_PATH={to}\nor add one line to ~/.nuke/init.py:\n{line}"
+def _nuke_next(folder: Path) -> str:
+    line = f"    nuke.pluginAddPath({folder.as_posix()!r})"
+    return f"Set the variable NUKE_PATH={folder}\nor add one line to ~/.nuke/init.py:\n{line}"
 
 
-def _resolve_next(to: Path) -> str:
+def _resolve_next(folder: Path) -> str:
     return "Restart Resolve or Fusion; the macro is Voidbridge, under Tools > Macros > Voidbridge."
 
 

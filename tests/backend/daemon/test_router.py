@@ -17,7 +17,7 @@ from zmq.utils.monitor import recv_monitor_message
 from voidbridge_backend.daemon.net.connections import HELLO_S, SILENT_S
 from voidbridge_backend.daemon.net.endpoints import Endpoints
 from voidbridge_backend.daemon.net.log_limit import LINES, MINUTE_S
-from voidbridge_backend.daemon.net.router import Malformed, Received, Router
+from voidbridge_backend.daemon.net.router import Malformed, PeerId, Received, Router
 from voidbridge_protocol.codec import encode
 from voidbridge_protocol.messages import Ping
 
@@ -60,11 +60,11 @@ def test_who_is_refused_all_the_time_does_not_fill_the_log(
 ) -> None:
     caplog.set_level(logging.INFO)
     router.tick(time.monotonic() + MINUTE_S)
-    for _ in range(300):
-        client.send(b"nothing")
-        (rude,) = garbled(router, 1)
-        router.refusal(rude.line, rude.peer, rude.error)
-        router._strikes.clear()  # as if it came on a new connection each time
+    client.send(b"nothing")
+    (rude,) = garbled(router, 1)
+    for number in range(300):
+        connection = PeerId(bulk=False, route=b"%d" % number)  # a new one each time
+        router.refusal(connection, rude.peer, rude.error)
     assert caplog.text.count("refused:") == LINES
     router.tick(time.monotonic() + 3 * MINUTE_S)
     assert f"{300 - LINES} lines were not written" in caplog.text

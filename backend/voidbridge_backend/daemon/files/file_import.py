@@ -83,9 +83,9 @@ class FileImport:
             # No pool: the end of the process would wait for its threads, even for an absent disk.
             threading.Thread(target=self._work, name="takes", daemon=True).start()
 
-    def begin(self, file: UserFile, asked: ImportFile, then: Then) -> None:
+    def begin(self, file: UserFile, message: ImportFile, then: Then) -> None:
         """Starts the copy. `then` is always called once."""
-        going = _Running(file, asked, self._spool.partial(file), then)
+        going = _Running(file, message, self._spool.partial(file), then)
         if not self.prefixes or self._is_stuck():
             self._end(going, None)
         else:

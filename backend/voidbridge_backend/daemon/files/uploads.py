@@ -64,24 +64,24 @@ class Uploads:
             file.user, put, payload, lambda reply: self._stored(session, file, length, reply)
         )
 
-    def import_file(self, session: Session, asked: ImportFile) -> None:
+    def import_file(self, session: Session, message: ImportFile) -> None:
         """Answered by one `Got` or `Nack`. Raises `BadMessage` beyond the limits."""
         if session.handed >= MAX_IMPORTS:
             raise BadMessage(f"more than {MAX_IMPORTS} imports are pending at once")
-        if asked.size > self.limits.file:
-            raise BadMessage(f"a file of {asked.size} bytes; {self.limits.file} at most")
-        file = UserFile(session.user, asked.sha256)
-        self._check_size(session, file, asked.size)
+        if message.size > self.limits.file:
+            raise BadMessage(f"a file of {message.size} bytes; {self.limits.file} at most")
+        file = UserFile(session.user, message.sha256)
+        self._check_size(session, file, message.size)
         session.handed += 1
         if self.job_service.spool.has(file):
-            self._handed(session, file, Got(asked.sha256), 0)
+            self._handed(session, file, Got(message.sha256), 0)
         elif file not in session.offered and not self.job_service.admission.is_wanted(file):
             self._handed(session, file, self.file_import.refusal(file), 0)
         elif full := self.cleanup.full:
-            self._handed(session, file, Nack(asked.sha256, 0, full.code, full.text), 0)
+            self._handed(session, file, Nack(message.sha256, 0, full.code, full.text), 0)
         else:
             session.receiving.add(file)
-            self.file_import.begin(file, asked, lambda *told: self._handed(session, file, *told))
+            self.file_import.begin(file, message, lambda *told: self._handed(session, file, *told))
 
     def _check_size(self, session: Session, file: UserFile, size: int) -> None:
         """Raises `BadMessage` for a file of another size than its job, or the offer of it, announced."""

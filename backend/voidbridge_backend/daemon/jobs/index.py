@@ -50,9 +50,9 @@ class JobIndex:
         """Returns the number of a user's jobs that have not ended."""
         return self._unfinished[user]
 
-    def _count(self, row: Row, by: int) -> None:
-        self._states[row.state] += by
+    def _count(self, row: Row, change: int) -> None:
+        self._states[row.state] += change
         if not row.state.is_final:
-            self._unfinished[row.user] += by
+            self._unfinished[row.user] += change
             if not self._unfinished[row.user]:
                 del self._unfinished[row.user]

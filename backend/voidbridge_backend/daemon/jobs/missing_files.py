@@ -36,9 +36,9 @@ class MissingFiles:
     def __contains__(self, file: UserFile) -> bool:
         return file in self._by
 
-    def add(self, job: str, files: Mapping[UserFile, int], there: Set[UserFile]) -> None:
-        """A job of these files, with their sizes. `there` are those that lie in the spool."""
-        lacks = self._lacks[job] = files.keys() - there
+    def add(self, job: str, files: Mapping[UserFile, int], present: Set[UserFile]) -> None:
+        """A job of these files, with their sizes. `present` are those that lie in the spool."""
+        lacks = self._lacks[job] = files.keys() - present
         shared = lacks & self._by.keys()
         new = lacks - shared
         self._by.update(dict.fromkeys(new, (job,)))
@@ -118,22 +118,22 @@ class MissingFiles:
         return self._lacks.get(job, set())
 
     def room(
-        self, user: str, files: Mapping[UserFile, int], there: Set[UserFile], share: int = 100
+        self, user: str, files: Mapping[UserFile, int], present: Set[UserFile], share: int = 100
     ) -> int:
         """Returns the free bytes with which `require_room` lets these files in."""
-        fresh = self._fresh(files, there)
+        fresh = self._fresh(files, present)
         own = self._to_come[user] + fresh
         return max(sum(self._to_come.values()) + fresh, own * 100 // share + 1)
 
-    def _fresh(self, files: Mapping[UserFile, int], there: Set[UserFile]) -> int:
-        fresh = files.keys() - there - (self._by.keys() - self._unpromised)
+    def _fresh(self, files: Mapping[UserFile, int], present: Set[UserFile]) -> int:
+        fresh = files.keys() - present - (self._by.keys() - self._unpromised)
         return sum(map(files.__getitem__, fresh))
 
     def require_room(
         self,
         user: str,
         files: Mapping[UserFile, int],
-        there: Set[UserFile],
+        present: Set[UserFile],
         keep_free: int,
         share: int = 100,
     ) -> None:
@@ -141,7 +141,7 @@ class MissingFiles:
 
         One user's promised bytes may take `share` percent of what is free.
         """
-        free, fresh = self._spool.free_bytes(), self._fresh(files, there)
+        free, fresh = self._spool.free_bytes(), self._fresh(files, present)
         own, room = self._to_come[user], max(free - keep_free, 0)
         others = sum(self._to_come.values()) - own
         held = f"your other jobs hold {_shown(own)} of that, other users {_shown(others)}"

@@ -179,8 +179,8 @@ class JobService:
                 self.warned(job.id, f"attempt {job.attempts} was interrupted: {cause.text}")
         self._execute(self.scheduler.device_lost(device), cause)
 
-    def progress(self, job: str, name: str, step: int, of: int, seconds_left: float) -> None:
-        self.records.stages[job] = LiveStatus(name, step, of, seconds_left)
+    def progress(self, job: str, name: str, step: int, total: int, seconds_left: float) -> None:
+        self.records.stages[job] = LiveStatus(name, step, total, seconds_left)
         self.changes.add_status(job)
 
     def warned(self, job: str, text: str) -> None:

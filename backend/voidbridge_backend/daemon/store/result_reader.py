@@ -73,9 +73,9 @@ class ResultReader:
         return reading
 
 
-def _damaged(result: ResultFile, what: str) -> DamagedFile:
+def _damaged(result: ResultFile, damage: str) -> DamagedFile:
     return DamagedFile(
-        f"the result of frame {result.frame} changed on the daemon's disk: {what}",
+        f"the result of frame {result.frame} changed on the daemon's disk: {damage}",
         "The daemon makes it again; the client waits for it.",
         (result.sha256,),
     )
