@@ -1,4 +1,4 @@
-"""The parsers of the commands about jobs: run, mask, key, submit, status, fetch, cancel, serve."""
+"""The parsers of the commands about jobs: run, mask, key, generate, submit, status, fetch, cancel, serve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
 from voidbridge_backend.config import Config
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import job_commands, key, mask, options
+from . import generate, job_commands, key, mask, options
 from .common_options import (
     EXITS,
     add_command,
@@ -31,6 +31,7 @@ def add_job_commands(found: Any) -> None:
     _submit_command(found)
     _mask_command(found)
     _key_commands(found)
+    _generate_command(found)
     _serve_command(found)
     _job_commands(found)
 
@@ -118,6 +119,25 @@ def _key_commands(found: Any) -> None:
         ),
     )
     key.add_report_options(report)
+
+
+def _generate_command(found: Any) -> None:
+    parser = add_command(
+        found,
+        "generate",
+        "make new frames: between two clips, beyond a clip, or again inside one",
+        lambda o: job_commands.run(
+            lambda *_: generate.generate_submission(o),
+            options.client(o),
+            o.output,
+            o.json,
+            o.status_file,
+            overwrite=o.overwrite,
+        ),
+        epilog=f"{generate.SHAPE}\n\n{EXITS}",
+    )
+    generate.add_generate_options(parser)
+    add_daemon_options(parser, embedded=True)
 
 
 def add_shot_options(parser: Any, *, needs_matte: bool = True) -> None:

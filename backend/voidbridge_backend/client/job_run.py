@@ -15,6 +15,7 @@ from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.job_task import JobTask, Listener, Outcome
 from voidbridge_protocol.messages import FrameFile, Request
+from voidbridge_protocol.operations import operation
 from voidbridge_protocol.upload import hash_file
 
 from . import outputs
@@ -103,7 +104,9 @@ def job_task(
 
 def show_request(request: Request, view: ProgressView) -> None:
     plate = [file.frame for file in request.files if file.role == "plate"]
-    handles = [request.first - min(plate), max(plate) - request.last] if plate else [0, 0]
+    handles = [0, 0]
+    if any(role.name == "plate" and role.covers_all for role in operation(request.operation).roles):
+        handles = [request.first - min(plate), max(plate) - request.last]
     frames = [request.first, request.last]
     view.event("request", frames=frames, handles=handles, files=len(request.files))
     if any(handles):

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class Submission:
     operation: str = "remove"
     priority: int = 0
     force: bool = False
+    parts: Mapping[str, FrameRange] = field(default_factory=dict)
+    """By role: the only frames to send, of a role that need not cover all; others send every frame there is."""
 
     def task(
         self,
@@ -91,11 +93,7 @@ class Submission:
     def _frames(self) -> tuple[dict[str, list[int]], FrameRange]:
         """The frames of each role, and those of the results. Raises `RequestError`."""
         roles = [role for role in operation(self.operation).roles if role.name in self.files]
-        found = {
-            role.name: self.files[role.name].scan() or frames_for(self.files[role.name], None)
-            for role in roles
-            if not role.covers_all  # where there is none, the second says so
-        }
+        found = {role.name: self._part(role.name) for role in roles if not role.covers_all}
         wanted = self.frames
         covering = [role.name for role in roles if role.covers_all]
         if covering:
@@ -110,6 +108,13 @@ class Submission:
                 "Give their range with --frames.",
             )
         return found, wanted
+
+    def _part(self, role: str) -> list[int]:
+        """The frames to send of a role that need not cover all. Raises `RequestError` where there is none."""
+        sequence = self.files[role]
+        there = sequence.scan() or frames_for(sequence, None)  # the second says what is wrong
+        part = self.parts.get(role)
+        return [n for n in there if part is None or part.first <= n <= part.last]
 
     def _with_handles(self, covering: list[str]) -> list[int]:
         """The frames of the roles that cover all, rising, without gaps."""

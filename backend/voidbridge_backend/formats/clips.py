@@ -27,7 +27,7 @@ from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
 from .kinds import Format
 from .still_metadata import TAGS
-from .synthetic import header_of, packed_time_code, rate, text, time_code
+from .synthetic import header_of, later, packed_time_code, rate, text, time_code
 
 CODECS = (
     *("prores", "dnxhd", "h264", "hevc", "mjpeg", "v210", "r210", "rawvideo"),
@@ -206,7 +206,7 @@ class MovieClip:
             found.append(rate(Fraction(speed)))
             start = _parsed(self._time_code())
             if start is not None:
-                found.append(time_code(packed_time_code(_later(start, index, round(speed)))))
+                found.append(time_code(packed_time_code(later(start, index, round(speed)))))
         return found
 
     def _time_code(self) -> str:
@@ -249,19 +249,3 @@ def _parsed(said: str) -> TimeCode | None:
     if hours > 23 or minutes > 59 or seconds > 59 or frame > 99:
         return None
     return TimeCode(hours, minutes, seconds, frame, ";" in said)
-
-
-def _later(start: TimeCode, frames: int, rate_: int) -> TimeCode:
-    """The time code so many frames later, at `rate_` numbers a second (SMPTE ST 12-1, drop frame included)."""
-    dropped = 2 * (rate_ // 30) if start.drop_frame else 0
-    minutes = 60 * start.hours + start.minutes
-    count = (60 * minutes + start.seconds) * rate_ + start.frame
-    count += frames - dropped * (minutes - minutes // 10)
-    if dropped:
-        ten, one = 600 * rate_ - 9 * dropped, 60 * rate_ - dropped
-        tens, rest = divmod(count, ten)
-        count += 9 * dropped * tens
-        if rest >= 60 * rate_:
-            count += dropped * (1 + (rest - 60 * rate_) // one)
-    seconds, frame = divmod(count, rate_)
-    return TimeCode(seconds // 3600 % 24, seconds // 60 % 60, seconds % 60, frame, start.drop_frame)

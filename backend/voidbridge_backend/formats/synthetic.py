@@ -72,6 +72,22 @@ def time_code(packed: int, user: int = 0) -> Attribute:
     )
 
 
+def later(start: TimeCode, frames: int, numbers_a_second: int) -> TimeCode:
+    """The time code so many frames later, or earlier (SMPTE ST 12-1, drop frame included)."""
+    dropped = 2 * (numbers_a_second // 30) if start.drop_frame else 0
+    minutes = 60 * start.hours + start.minutes
+    count = (60 * minutes + start.seconds) * numbers_a_second + start.frame
+    count += frames - dropped * (minutes - minutes // 10)
+    if dropped:
+        ten, one = 600 * numbers_a_second - 9 * dropped, 60 * numbers_a_second - dropped
+        tens, rest = divmod(count, ten)
+        count += 9 * dropped * tens
+        if rest >= 60 * numbers_a_second:
+            count += dropped * (1 + (rest - 60 * numbers_a_second) // one)
+    seconds, frame = divmod(count, numbers_a_second)
+    return TimeCode(seconds // 3600 % 24, seconds // 60 % 60, seconds % 60, frame, start.drop_frame)
+
+
 def packed_time_code(code: TimeCode) -> int:
     """The four numbers as binary-coded decimals, frames lowest."""
 

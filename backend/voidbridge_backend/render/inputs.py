@@ -170,11 +170,17 @@ class Plates:
     """The plate's frames as files, and as scene-linear pixels on the canvas."""
 
     def __init__(
-        self, source: InputFiles, canvas: Window, color: ColorPlan, layer: str = ""
+        self,
+        source: InputFiles,
+        canvas: Window,
+        color: ColorPlan,
+        layer: str = "",
+        role: str = "plate",
     ) -> None:
-        """`layer` is the one to work on, as `choose_picture` takes it."""
+        """`layer` is the one to work on, as `choose_picture` takes it; `role` is that of the files."""
         self._source = source
         self._layer = layer
+        self._role = role
         self.canvas = canvas
         self.color = color
         self._frames: LruCache[reader.Frame] = LruCache(
@@ -197,7 +203,7 @@ class Plates:
         return np.stack(planes, axis=-1)
 
     def _read(self, frame: int) -> reader.Frame:
-        return self._source.read("plate", frame, self._choose)
+        return self._source.read(self._role, frame, self._choose)
 
     def _choose(self, header: Header) -> Selection:
         return choose_picture(header, self._layer)

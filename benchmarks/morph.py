@@ -1,0 +1,128 @@
+"""Frames of the demo shot, and of a clip if one is named, left out and made again by `morph` and by two rivals.
+
+python benchmarks/morph.py [CLIP]      mean PSNR in dB of logarithmic pictures, one JSON object a line
+
+"alone": one frame of every N is left out. "runs": only one frame of every N is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_backend.engines.cleanplate.tone import Tone
+from voidbridge_backend.engines.morph.engine import Morph
+from voidbridge_backend.tools.demo.shot import DemoShot
+from voidbridge_protocol.operations.generate import GenerateSettings
+
+Picture = NDArray[np.float32]
+WIDTH, HEIGHT, LENGTH = 1024, 576, 25
+TONE = Tone()
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Some frames of a shot that is in memory."""
+
+    shot: Sequence[Picture]
+    frames: Sequence[int]
+
+    def picture(self, frame: int) -> Picture:
+        return self.shot[frame]
+
+
+class Quiet:
+    def step(self, stage: str, done: int, of: int) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clip", type=Path, nargs="?")
+    clip = parser.parse_args().clip
+    demo = DemoShot(HEIGHT, WIDTH, 48)
+    shots = {"demo": [demo.render(demo.first + frame).plate for frame in range(LENGTH)]}
+    if clip:
+        shots[clip.parent.name] = decoded(clip)
+    for name, shot in shots.items():
+        for way in ("alone", "runs"):
+            for every in (2, 4, 8):
+                kept = [f for f in range(LENGTH) if (f % every == 0) == (way == "runs")]
+                kept = kept if way == "runs" else sorted({0, *kept, LENGTH - 1})
+                found = {"shot": name, "left out": way, "every": every, **measured(shot, kept)}
+                print(json.dumps(found), flush=True)
+
+
+def decoded(clip: Path) -> list[Picture]:
+    """The first frames of a clip, as about linear light."""
+    found = []
+    with av.open(str(clip)) as container:
+        for frame in container.decode(video=0):
+            code = frame.to_ndarray(format="rgb24")
+            small = cv2.resize(code, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+            found.append(np.asarray((small / np.float32(255)) ** np.float32(2.2), np.float32))
+            if len(found) == LENGTH:
+                break
+    return found
+
+
+def measured(shot: Sequence[Picture], kept: Sequence[int]) -> dict[str, float]:
+    lacking = [frame for frame in range(kept[-1]) if frame not in kept]
+    made = dict(
+        Morph().generate(Footage(shot, kept), lacking, GenerateSettings(grain="off"), Quiet())
+    )
+    rivals: dict[str, Callable[[Picture, Picture, float], Picture]] = {
+        "dissolve": dissolve,
+        "farneback": farneback,
+    }
+    scores = {"morph": np.mean([psnr(made[frame], shot[frame]) for frame in lacking])}
+    for name, rival in rivals.items():
+        found = []
+        for frame in lacking:
+            before, behind = max(f for f in kept if f < frame), min(f for f in kept if f > frame)
+            share = (frame - before) / (behind - before)
+            found.append(psnr(rival(shot[before], shot[behind], share), shot[frame]))
+        scores[name] = np.mean(found)
+    return {name: round(float(score), 2) for name, score in scores.items()}
+
+
+def psnr(picture: Picture, truth: Picture) -> float:
+    error = np.square(TONE.encode(picture) - TONE.encode(truth)).mean()
+    return float(-10 * np.log10(max(error, 1e-12)))
+
+
+def dissolve(before: Picture, behind: Picture, share: float) -> Picture:
+    return np.asarray(before * (1 - share) + behind * share, np.float32)
+
+
+def farneback(before: Picture, behind: Picture, share: float) -> Picture:
+    """Both frames warped by dense flow from each side, and mixed (Jiang et al., 2018)."""
+    grey = [TONE.grey8(picture) for picture in (before, behind)]
+    ahead, back = (
+        cv2.calcOpticalFlowFarneback(*pair, None, 0.5, 5, 25, 3, 7, 1.5, 0)
+        for pair in (grey, grey[::-1])
+    )
+    t, rest = np.float32(share), np.float32(1 - share)
+    height, width = grey[0].shape
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    ways = t * t * back - rest * t * ahead, rest * rest * ahead - t * rest * back
+    one, other = (
+        cv2.remap(p, x + w[..., 0], y + w[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        for p, w in zip((before, behind), ways, strict=True)
+    )
+    return np.asarray(np.maximum(one * rest + other * t, 0), np.float32)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`voidbridge generate` through a real daemon: its modes, their files, and words that do not fit."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import voidbridge_stage as stage
+
+from voidbridge_backend.exr.header import read_header
+from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.part import TimeCode
+from voidbridge_backend.exr.reader import read
+from voidbridge_backend.tools.demo.shot import DemoShot
+
+SHOT = DemoShot(height=72, width=128, length=30)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[int, bytes]:
+    """Frames of the demo shot as files, with an alpha, a frame rate and a time code."""
+    found = {}
+    for frame in range(1001, 1013):
+        plate = SHOT.render(frame).plate.astype(np.float16)
+        channels = {c: plate[..., i] for i, c in enumerate("RGB")}
+        alpha = np.full(plate.shape[:2], frame - 1000, np.float16)
+        rate = {"framesPerSecond": Fraction(24)}
+        code = TimeCode(10, 0, 0, frame - 1001, False)
+        found[frame] = new_file({**channels, "A": alpha}, rate, code)
+    return found
+
+
+@pytest.fixture
+def clips(tmp_path: Path, drawn: dict[int, bytes]) -> Path:
+    """`a` has 1001-1005, `b` the frames 1009-1012 under the numbers 1-4."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for frame in range(1001, 1006):
+        (folder / f"a.{frame}.exr").write_bytes(drawn[frame])
+    for frame in range(1009, 1013):
+        (folder / f"b.{frame - 1008:04d}.exr").write_bytes(drawn[frame])
+    return folder
+
+
+def generate(daemon: stage.Daemon, *words: object) -> stage.Done:
+    return stage.voidbridge(
+        "generate", *words, "--daemon", daemon.address, "--user", "ana", "--json"
+    )
+
+
+def test_a_bridge_joins_two_clips_and_numbers_on_from_the_first(
+    clips: Path, daemon: stage.Daemon, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    before = {path: path.read_bytes() for path in clips.iterdir()}
+    done = generate(
+        daemon, "bridge", clips / "a.####.exr", clips / "b.####.exr", "--length", 3, "-o", f"{out}/"
+    )
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in out.glob("*.exr")) == [
+        f"a.{n}.exr" for n in range(1006, 1009)
+    ]
+    errors, dissolves = [], []
+    first, last = (
+        read(clips / name).rgb().astype(np.float32) for name in ("a.1005.exr", "b.0001.exr")
+    )
+    for frame in range(1006, 1009):
+        truth = SHOT.render(frame).plate
+        share = (frame - 1005) / 4
+        errors.append(np.square(read(out / f"a.{frame}.exr").rgb() - truth).mean())
+        dissolves.append(np.square(first * (1 - share) + last * share - truth).mean())
+    assert np.mean(errors) < np.mean(dissolves) / 2
+    assert {path: path.read_bytes() for path in clips.iterdir()} == before
+
+
+def test_a_new_frame_has_the_nearest_frames_channels_and_its_own_time_code(
+    clips: Path, daemon: stage.Daemon, tmp_path: Path
+) -> None:
+    done = generate(
+        daemon, "extend", clips / "a.####.exr", "--length", 2, "-o", tmp_path / "out/n.%04d.exr"
+    )
+    assert done.code == 0, done.err
+    path = tmp_path / "out/n.1007.exr"
+    part = read_header(path).parts[0]
+    assert part.time_code == TimeCode(10, 0, 0, 6, False)
+    assert [channel.name for channel in part.channels] == ["A", "B", "G", "R"]
+    made = read(path)
+    assert made.channels["R"].dtype == np.float16
+    assert (made.channels["A"] == 5).all()
+    assert "these channels repeat the nearest frame: A" in done.out
+    record = json.loads((tmp_path / "out/n.1006-1007.voidbridge.json").read_text())
+    assert record["generated"] == {"frames": "1006-1007", "from": "1001-1005"}
+    assert record["engine"]["engine"] == "morph"
+
+
+def test_a_retake_sees_none_of_the_frames_that_it_makes_again(
+    clips: Path, daemon: stage.Daemon, tmp_path: Path
+) -> None:
+    words = ("--frames", "1003-1003", "-o")
+    one = generate(daemon, "retake", clips / "a.####.exr", *words, tmp_path / "one.%04d.exr")
+    (clips / "a.1003.exr").unlink()
+    two = generate(daemon, "retake", clips / "a.####.exr", *words, tmp_path / "two.%04d.exr")
+    assert (one.code, two.code) == (0, 0), one.err + two.err
+    first, second = (read(tmp_path / f"{name}.1003.exr").rgb() for name in ("one", "two"))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("bridge", "a.####.exr", "--length", "3"), "bridge needs TAIL"),
+        (("bridge", "a.####.exr", "b.####.exr"), "bridge needs --length N"),
+        (("extend", "a.####.exr", "--length", "0"), "--length is 0; at least one frame"),
+        (("extend", "a.####.exr", "b.####.exr", "--length", "2"), "extend has no use for TAIL"),
+        (
+            ("retake", "a.####.exr", "--frames", "1003-1009"),
+            "no frame within 8 is behind 1003-1009",
+        ),
+        (("retake", "a.####.exr", "--frames", "1003-1003", "--before"), "no use for --before"),
+    ],
+)
+def test_words_that_do_not_fit_the_mode_are_refused_before_anything_is_sent(
+    words: tuple[str, ...], said: str, clips: Path, tmp_path: Path
+) -> None:
+    paths = [clips / word if word.endswith(".exr") else word for word in words]
+    done = stage.voidbridge("generate", *paths, "-o", tmp_path / "x.%04d.exr")
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_a_retake_over_its_own_plate_is_refused(clips: Path, daemon: stage.Daemon) -> None:
+    before = (clips / "a.1003.exr").read_bytes()
+    done = generate(
+        daemon, "retake", clips / "a.####.exr", "--frames", "1003-1003", "-o", clips / "a.####.exr"
+    )
+    assert done.code == 2
+    assert (clips / "a.1003.exr").read_bytes() == before
