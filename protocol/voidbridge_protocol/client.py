@@ -21,12 +21,14 @@ from .messages import (
     PROTOCOL,
     Cancel,
     GetHealth,
+    GetProvenance,
     GetRequest,
     Health,
     Hello,
     JobRequest,
     Listed,
     ListJobs,
+    Provenance,
     Query,
     Request,
     Status,
@@ -94,6 +96,10 @@ class Client:
     def request(self, job: str) -> Request:
         """The request of a job, as it was submitted. Raises `UnknownJob`."""
         return self._ask(lambda wire: _request(wire, job))
+
+    def provenance(self, job: str) -> bytes:
+        """How the results of a done job were made, a JSON object. Raises `UnknownJob`, or says it is not done."""
+        return self._ask(lambda wire: _provenance(wire, job))
 
     def jobs(self) -> list[Status]:
         """Returns every job that the daemon knows, oldest first."""
@@ -185,6 +191,14 @@ def _request(wire: ServerConnection, job: str) -> Request:
     for message, payload in wire.answers():
         if isinstance(message, JobRequest) and message.job == job and payload is not None:
             return decode_request(payload)
+    raise AssertionError("answers() ends by raising")
+
+
+def _provenance(wire: ServerConnection, job: str) -> bytes:
+    wire.send(GetProvenance(job))
+    for message, payload in wire.answers():
+        if isinstance(message, Provenance) and message.job == job:
+            return bytes(payload or b"")
     raise AssertionError("answers() ends by raising")
 
 

@@ -36,6 +36,7 @@
     + OutputFormat           a result's name ends as another format
     + OutputUnwritable       no file can be made where a result would go
     + BadKey                 a file with a key, or a key as it was typed
+    + PathNotAllowed         the page was asked for a file outside the named folders
   x JobError                 the request is fine, this run of it is not
     + JobCancelled
     + EngineFailed
@@ -239,6 +240,11 @@ class UnknownJob(RequestError):
 class BadKey(RequestError):
     code = "request.key"
     hint = "`voidbridge keys --help` explains how to make, show and allow keys."
+
+
+class PathNotAllowed(RequestError):
+    code = "request.path"
+    hint = "Start the page with that folder too: voidbridge web --folder FOLDER"
 
 
 class OverwritesSource(RequestError):

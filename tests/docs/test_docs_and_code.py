@@ -16,6 +16,7 @@ from voidbridge_message_patterns import patterns
 
 from voidbridge_backend import cli
 from voidbridge_backend.config import Config
+from voidbridge_backend.quality.no_reference import FrameFigures
 from voidbridge_backend.quality.reference import ReferenceScores
 from voidbridge_backend.tools.report.key_report import KeyReport
 from voidbridge_backend.tools.report.report import QualityReport
@@ -28,6 +29,7 @@ SPREAD = {
     "status": Status,
     "report": ReferenceScores,
     "quality": QualityReport,
+    "frame-quality": FrameFigures,
     "key-quality": KeyReport,
 }
 """Events whose fields come from a dataclass."""

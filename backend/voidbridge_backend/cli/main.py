@@ -18,6 +18,8 @@ from .exits import EXIT_CANCELLED, EXIT_DONE, EXIT_REQUEST, exit_code
 from .job_parsers import add_job_commands
 from .tool_parsers import add_tool_commands
 
+WEB_PACKAGES = ("starlette", "uvicorn")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
@@ -35,9 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("voidbridge"):
             raise
+        extra = "backend,web" if error.name in WEB_PACKAGES else "backend"
         missing = BadSetting(
             f"this needs the package {error.name}, which is not installed",
-            "Install the daemon's packages with: pip install 'voidbridge[backend]'",
+            f"Install the needed packages with: pip install 'voidbridge[{extra}]'",
         )
         show_error(getattr(options, "json", False), missing, EXIT_REQUEST)
         return EXIT_REQUEST

@@ -42,6 +42,7 @@ def report(
     `files` are by the names of `report.Files`. `chosen` are settings that go before those that the result was made
     with. Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is measured.
     """
+    from voidbridge_backend.quality.no_reference import FrameFigures
     from voidbridge_backend.tools.report import report
 
     if "affected" not in files and (affected := report.affected_of(files["result"])):
@@ -57,7 +58,10 @@ def report(
                 raise JobCancelled("cancelled while the frames were being measured")
             view.stage("measuring", done, total)
 
-        verdict = report.review(report.Files(**files), settings, target, on_frame)
+        def on_figures(figures: FrameFigures) -> None:
+            view.event("frame-quality", **figures.described())
+
+        verdict = report.review(report.Files(**files), settings, target, on_frame, on_figures)
         view.event("quality", **verdict.described())
     if not as_json:
         print("\n".join(verdict.lines()))

@@ -1,4 +1,4 @@
-"""The parsers of the commands beside jobs: demo, report, doctor, support-bundle, models, keys, install, config."""
+"""The parsers of the commands beside jobs: web, demo, report, doctor, support-bundle, models, keys, install, config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from voidbridge_backend.client.progress import show_error
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import key, keys, options, tool_commands
+from . import key, keys, options, tool_commands, web
 from .common_options import (
     add_command,
     add_config_options,
@@ -23,6 +23,7 @@ from .setting_options import add_settings
 
 def add_tool_commands(found: Any) -> None:
     """Adds the commands in the order of `voidbridge --help`."""
+    _web_command(found)
     _demo_command(found)
     _report_command(found)
     _doctor_command(found)
@@ -31,6 +32,17 @@ def add_tool_commands(found: Any) -> None:
     _keys_command(found)
     _install_command(found)
     _config_command(found)
+
+
+def _web_command(found: Any) -> None:
+    made = add_command(
+        found,
+        "web",
+        "serve a page for the browser: queue, jobs, player, clicks, new jobs",
+        lambda o: web.web(o, options.client(o), options.config(o)[0].ocio),
+    )
+    web.add_web_options(made)
+    add_daemon_options(made)
 
 
 def _demo_command(found: Any) -> None:

@@ -63,6 +63,26 @@ class FrameStats:
 
 
 @dataclass(frozen=True)
+class FrameFigures:
+    """The measures of one frame, as curves over a shot show them. NaN if nothing could be compared.
+
+    They are those of `Findings`: `seam_energy` and `grain_match` are ratios, `flicker` is the jump of the hole's
+    mean since the frame before, in code and with its sign, the others are counts.
+    """
+
+    frame: int
+    hole_pixels: int
+    outside_differing: int
+    seam_energy: float
+    flicker: float
+    grain_match: float
+
+    def described(self) -> dict[str, Any]:
+        """JSON values, as `Findings.described`."""
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
 class Findings:
     """Measurements over the frames that have a hole. A ratio is NaN if nothing could be compared.
 
@@ -176,8 +196,11 @@ class Inspection:
     _flicker: _Sum = field(default_factory=_Sum)
     _grain: list[float] = field(default_factory=list)
     _told: dict[str, list[int]] = field(default_factory=dict)
+    _jump: float = math.nan
 
-    def add(self, now: FrameStats) -> None:
+    def add(self, now: FrameStats) -> FrameFigures:
+        """Takes the next frame and returns its measures."""
+        self._jump = math.nan
         self._frames += 1
         self._pixels += now.pixels
         self._differing += now.differing
@@ -199,6 +222,15 @@ class Inspection:
         if self._before is not None and self._before.frame == now.frame - 1:
             self._compare(self._before, now)
         self._before = now
+        seam = max(now.seam, FLOOR) / max(now.around, FLOOR)
+        return FrameFigures(
+            now.frame,
+            now.pixels,
+            now.differing,
+            math.nan if math.isnan(now.seam) else seam,
+            self._jump,
+            now.grain,
+        )
 
     def findings(self) -> Findings:
         grain = float(np.median(self._grain)) if self._grain else math.nan
@@ -245,6 +277,7 @@ class Inspection:
         self._outside.add(float(squares[outside].sum()), int(outside.sum()))
         jump = float(change[inside].mean() - np.median(change[outside]))
         self._flicker.add(jump**2)
+        self._jump = jump
         self._note(abs(jump) > PULSES, "the result's brightness jumps", now)
         error, usual = squares[inside].mean() ** 0.5, squares[outside].mean() ** 0.5
         self._note(

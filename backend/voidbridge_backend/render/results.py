@@ -38,7 +38,10 @@ class ResultWriter(Generic[Stats]):
     """
 
     def __init__(
-        self, job: RenderJob, announce: Announce, on_stats: Callable[[Stats], None] = lambda _: None
+        self,
+        job: RenderJob,
+        announce: Announce,
+        on_stats: Callable[[Stats], object] = lambda _: None,
     ) -> None:
         self._job = job
         self._announce = announce

@@ -58,7 +58,7 @@ def paired(sequence: Sequence, plate: Sequence) -> Sequence:
 
 
 def _only_one(folder: Path, text: str) -> Sequence:
-    found = _in_folder(folder)
+    found = sequences_in(folder)
     if len(found) == 1:
         return found[0]
     if not found:
@@ -75,7 +75,9 @@ def _only_one(folder: Path, text: str) -> Sequence:
     )
 
 
-def _in_folder(folder: Path) -> list[Sequence]:
+def sequences_in(folder: Path | str) -> list[Sequence]:
+    """Every sequence, single file and clip in a folder. Raises `BadPattern` if it cannot be read."""
+    folder = Path(folder)
     numbers: dict[tuple[str, str], list[str]] = defaultdict(list)
     found: list[Sequence] = []
     try:

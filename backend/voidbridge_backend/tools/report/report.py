@@ -30,6 +30,7 @@ from voidbridge_backend.quality.contact_sheet import Moment, moment, sheet, writ
 from voidbridge_backend.quality.no_reference import (
     MARGIN,
     Findings,
+    FrameFigures,
     FrameStats,
     Inspection,
     Pixels,
@@ -135,8 +136,12 @@ def review(
     settings: RemoveSettings,
     picture: Path | None,
     on_frame: Callable[[int, int], None],
+    on_figures: Callable[[FrameFigures], None] = lambda figures: None,
 ) -> QualityReport:
-    """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`."""
+    """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`.
+
+    `on_frame` gets the number of measured frames and their total, `on_figures` the measures of each.
+    """
     frames = frames_for(files.result, None)
     source = InputFiles(_paths(files, frames))
     canvas, _ = canvas_of(source, settings.layer)
@@ -153,7 +158,7 @@ def review(
     box: Region | None = None
     for number, frame in enumerate(frames, 1):
         seen = _ReviewedFrame.of(source, frame, mattes.hole(frame), canvas, color, choose)
-        inspection.add(seen.glimpse(frame, canvas))
+        on_figures(inspection.add(seen.glimpse(frame, canvas)))
         late.add(seen.plate, seen.result, seen.alpha > 0)
         if seen.is_unchanged:
             unchanged.append(frame)

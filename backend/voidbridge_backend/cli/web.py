@@ -1,0 +1,78 @@
+"""The command `web`: its options, and how it prints the link."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.client.daemon_client import DEFAULT_DAEMON, ClientOptions
+from voidbridge_backend.client.progress import JsonView
+from voidbridge_protocol import __version__
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.errors import BadSetting
+
+
+PATIENCE_S = 2.0
+"""Seconds after which the page says that the daemon does not answer."""
+
+
+def add_web_options(parser: Any) -> None:
+    parser.add_argument(
+        "--folder",
+        action="append",
+        metavar="FOLDER",
+        help="the page reads and writes below it; several; default: the current folder",
+    )
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="0 is any free port")
+    parser.add_argument("--open", action="store_true", help="open it in a browser")
+    parser.add_argument(
+        "--page", default="/", metavar="PATH", help="page that the link leads to, as /jobs/JOB"
+    )
+
+
+def web(parsed: argparse.Namespace, options: ClientOptions) -> None:
+    """Serves the page until it is stopped. Raises `BadSetting`."""
+    from voidbridge_backend.web.server import PageOptions, serve
+
+    address = options.address or DEFAULT_DAEMON
+    folders = [Path(text).expanduser() for text in parsed.folder or [os.getcwd()]]
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        raise BadSetting(f"{missing[0]} is no folder", "Name a folder that is there with --folder.")
+
+    def connect() -> Client:
+        return Client(
+            address,
+            user=options.user,
+            software=f"voidbridge web {__version__}",
+            patience=PATIENCE_S,
+            keys=options.keys,
+        )
+
+    def on_link(link: str) -> None:
+        if parsed.json:
+            JsonView().event("link", link=link)
+        else:
+            print(link, flush=True)
+
+    if not parsed.json:
+        listed = ", ".join(map(str, folders))
+        sys.stderr.write(f"the page of the daemon {address}, for {listed}; Ctrl-C ends it\n")
+        sys.stderr.write("each link below works once, for one browser\n")
+    words = _daemon_words(parsed, options)
+    shown = PageOptions(address, words, folders, parsed.port, parsed.open, parsed.page)
+    serve(shown, connect, on_link)
+
+
+def _daemon_words(parsed: argparse.Namespace, options: ClientOptions) -> list[str]:
+    """Options for the commands that the page starts, so that they are the same client as the page."""
+    given = {
+        "daemon": options.address or DEFAULT_DAEMON,
+        "user": options.user,
+        "server-key": parsed.server_key,
+        "keys": parsed.keys,
+    }
+    return [f"--{name}={value}" for name, value in given.items() if value]
