@@ -1,4 +1,4 @@
-"""The parsers of the commands beside jobs: web, demo, report, doctor, support-bundle, models, keys, install, config."""
+"""The parsers of the commands beside jobs, such as web, demo, report, doctor, models, keys and install."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import BadSetting
 
-
 PATIENCE_S = 2.0
 """Seconds after which the page says that the daemon does not answer."""
 
@@ -29,11 +28,14 @@ def add_web_options(parser: Any) -> None:
     parser.add_argument("--port", type=int, default=0, metavar="N", help="0 is any free port")
     parser.add_argument("--open", action="store_true", help="open it in a browser")
     parser.add_argument(
+        "--ocio", metavar="FILE", help="an OpenColorIO config, for the player's views"
+    )
+    parser.add_argument(
         "--page", default="/", metavar="PATH", help="page that the link leads to, as /jobs/JOB"
     )
 
 
-def web(parsed: argparse.Namespace, options: ClientOptions) -> None:
+def web(parsed: argparse.Namespace, options: ClientOptions, ocio: str) -> None:
     """Serves the page until it is stopped. Raises `BadSetting`."""
     from voidbridge_backend.web.server import PageOptions, serve
 
@@ -63,7 +65,7 @@ def web(parsed: argparse.Namespace, options: ClientOptions) -> None:
         sys.stderr.write(f"the page of the daemon {address}, for {listed}; Ctrl-C ends it\n")
         sys.stderr.write("each link below works once, for one browser\n")
     words = _daemon_words(parsed, options)
-    shown = PageOptions(address, words, folders, parsed.port, parsed.open, parsed.page)
+    shown = PageOptions(address, words, folders, parsed.port, parsed.open, parsed.page, ocio)
     serve(shown, connect, on_link)
 
 

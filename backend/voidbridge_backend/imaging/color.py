@@ -1,7 +1,8 @@
-"""Determines a plate's color space and converts it to scene-linear and back. Only this module uses OpenColorIO.
+"""Determines a plate's color space and converts it to scene-linear and back.
 
-Pixels are float32, [height, width, 3], RGB. A scene-linear plate is used unchanged, to the bit. A log or
-display-encoded plate is converted to scene-linear ACEScg for the work. No direction clamps.
+Only this module and `display` use OpenColorIO. Pixels are float32, [height, width, 3], RGB. A scene-linear plate
+is used unchanged, to the bit. A log or display-encoded plate is converted to scene-linear ACEScg for the work. No
+direction clamps.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class ColorPlan:
         The order of evidence follows the Color Interop Forum's recommendation 1.0 for EXR. Chromaticities are
         only compared, because hosts forward them after a conversion. Raises `BadColorSpace`.
         """
-        config = _config(ocio_config)
+        config = opened_config(ocio_config)
         wanted, how = _evidence(declared, part)
         space = _find(config, wanted)
         if space is None:
@@ -130,9 +131,9 @@ class ColorPlan:
             config=config.getName() or str(ocio_config),
             linear=linear,
             warnings=tuple(warnings),
-            to_rec709=_matrix(_processor(source, start, _builtin(), REC709)),
-            _decode=None if linear else _processor(config, name, _builtin(), WORKING),
-            _encode=None if linear else _processor(_builtin(), WORKING, config, name),
+            to_rec709=_matrix(processor_between(source, start, _builtin(), REC709)),
+            _decode=None if linear else processor_between(config, name, _builtin(), WORKING),
+            _encode=None if linear else processor_between(_builtin(), WORKING, config, name),
         )
 
     def to_scene(self, rgb: Pixels) -> Pixels:
@@ -192,7 +193,8 @@ def _evidence(declared: str, part: Part | None) -> tuple[str, How]:
     return ASSUMED, "assumed"
 
 
-def _config(path: Path | str | None) -> Any:
+def opened_config(path: Path | str | None) -> Any:
+    """The OpenColorIO config at `path`, or the built-in one. Raises `BadColorSpace`."""
     if path is None:
         return _builtin()
     return _with_cineon(_loaded(path))
@@ -310,7 +312,7 @@ def _known_by_primaries(chromaticities: tuple[float, ...] | None) -> Iterator[st
             yield name
 
 
-def _processor(source: Any, name: str, target: Any, target_name: str) -> Any:
+def processor_between(source: Any, name: str, target: Any, target_name: str) -> Any:
     """Returns the exact transform between spaces of two configs. Raises `BadColorSpace` if they share no space."""
     try:
         processor = ocio.Config.GetProcessorFromConfigs(source, name, target, target_name)

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from voidbridge_protocol.errors import VoidbridgeError
 
-from . import command_routes, job_routes, pages, queue_routes
+from . import command_routes, job_routes, pages, picture_routes, queue_routes
 from .answers import not_found, refused
 from .context import PageContext
 from .guard import Guard
@@ -19,6 +19,7 @@ ROUTES = [
     *queue_routes.ROUTES,
     *job_routes.ROUTES,
     *command_routes.ROUTES,
+    *picture_routes.ROUTES,
     *pages.ROUTES,
 ]
 
@@ -30,6 +31,7 @@ def application(context: PageContext, port: int) -> Guard:
     async def life(app: Starlette) -> AsyncIterator[None]:
         yield
         await context.children.close()
+        context.pictures.close()
         context.link.close()
 
     app = Starlette(

@@ -11,6 +11,7 @@ from .access import Access
 from .child_commands import ChildCommands
 from .daemon_link import DaemonLink
 from .folders import Folders
+from .pictures import Pictures
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class PageContext:
     link: DaemonLink
     folders: Folders
     children: ChildCommands
+    pictures: Pictures
     address: str
     """Address of the daemon, as people name it."""
 

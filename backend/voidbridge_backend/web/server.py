@@ -23,6 +23,8 @@ from .child_commands import ChildCommands
 from .context import PageContext
 from .daemon_link import DaemonLink
 from .folders import Folders
+from .pictures import Pictures
+from .shots import ShotReader
 
 LOOPBACK = "127.0.0.1"
 KEEP_ALIVE_S = 30
@@ -45,6 +47,8 @@ class PageOptions:
     """Whether a browser is opened."""
     page: str = "/"
     """The page that the link leads to."""
+    ocio: str = ""
+    """The OpenColorIO config for the player; empty: the built-in one."""
 
 
 def serve(
@@ -63,12 +67,14 @@ def serve(
             on_link(f"http://{LOOPBACK}:{port}/enter?token={token}&to={quote(options.page)}")
 
         access = Access(on_used=announce)
+        folders = Folders(options.folders)
         context = PageContext(
             access,
             f"voidbridge-{port}",
             DaemonLink(connect),
-            Folders(options.folders),
+            folders,
             ChildCommands(options.daemon_words),
+            Pictures(ShotReader(folders, options.ocio)),
             options.address,
         )
         server = uvicorn.Server(

@@ -138,10 +138,7 @@ def review(
     on_frame: Callable[[int, int], None],
     on_figures: Callable[[FrameFigures], None] = lambda figures: None,
 ) -> QualityReport:
-    """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`.
-
-    `on_frame` gets the number of measured frames and their total, `on_figures` the measures of each.
-    """
+    """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`."""
     frames = frames_for(files.result, None)
     source = InputFiles(_paths(files, frames))
     canvas, _ = canvas_of(source, settings.layer)
@@ -153,8 +150,7 @@ def review(
     mattes.survey(lambda: None)
     shown = {frames[int(i)] for i in np.linspace(0, len(frames) - 1, SHOWN + 2).round()[1:-1]}
     inspection, quality, late, moments = Inspection(), Quality(), _Shift(), list[Moment]()
-    likeness: list[float] = []
-    unchanged: list[int] = []
+    likeness, unchanged = list[float](), list[int]()
     box: Region | None = None
     for number, frame in enumerate(frames, 1):
         seen = _ReviewedFrame.of(source, frame, mattes.hole(frame), canvas, color, choose)

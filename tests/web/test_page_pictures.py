@@ -1,0 +1,164 @@
+"""Pictures for the player: right pixels, bounded, made once, and none for a browser that went away."""
+
+from __future__ import annotations
+
+import http.client
+import io
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from PIL import Image
+from voidbridge_page import start_page, stop_page
+from voidbridge_stage import Shot, make_shot, square
+
+from voidbridge_backend.web.bounded_cache import BoundedCache
+
+LOOK = {"display": "sRGB - Display", "view": "Un-tone-mapped"}
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> Shot:
+    """Gray plates, and results that differ in a square; the plate's gray is its frame's number."""
+    made = make_shot(tmp_path_factory.mktemp("show"), range(1, 6), 96, 128)
+    for frame in made.frames:
+        gray = np.full((96, 128), 0.1 * frame, np.float16)
+        made.write("plate", frame, {"R": gray, "G": gray, "B": gray})
+        changed = np.where(square(96, 128, at=(40, 60)) > 0, np.float16(0), gray)
+        made.write("result", frame, {"R": changed, "G": changed, "B": changed})
+    return made
+
+
+@pytest.fixture(scope="module")
+def player(shot: Shot) -> Iterator[Any]:
+    page = start_page(f"ipc://{shot.folder}/nobody", shot.folder)
+    try:
+        page.enter()
+        yield page
+    finally:
+        stop_page(page)
+
+
+def query(shot: Shot, **more: Any) -> str:
+    files = {role: str(shot.folder / f"{role}.%04d.exr") for role in ("plate", "matte", "result")}
+    return urlencode({**files, **LOOK, **more})
+
+
+def pixels(answer: Any) -> np.ndarray:
+    assert answer.status == 200, answer.body
+    return np.asarray(Image.open(io.BytesIO(answer.body)).convert("RGB")).astype(int)
+
+
+def test_a_shot_tells_its_frames_its_color_and_the_views(player: Any, shot: Shot) -> None:
+    found = player.get(f"/api/shot?{query(shot)}").json
+    assert found["frames"] == {role: [1, 2, 3, 4, 5] for role in ("plate", "matte", "result")}
+    assert (found["size"]["width"], found["size"]["height"]) == (128, 96)
+    assert found["color"]["space"] == "ACEScg"
+    assert "Un-tone-mapped" in found["views"]["sRGB - Display"]
+
+
+def test_a_picture_is_the_frame_through_the_view(player: Any, shot: Shot) -> None:
+    for frame in (1, 5):
+        seen = pixels(player.get(f"/api/picture?{query(shot, kind='plate', frame=frame)}"))
+        light = 0.1 * frame
+        code = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+        assert seen.shape == (96, 128, 3)
+        assert abs(seen.mean() - code) < 3
+
+
+def test_exposure_and_width_are_followed(player: Any, shot: Shot) -> None:
+    bright = player.get(f"/api/picture?{query(shot, kind='plate', frame=1, exposure=1, width=32)}")
+    assert pixels(bright).shape == (24, 32, 3)
+    twice = pixels(player.get(f"/api/picture?{query(shot, kind='plate', frame=2)}"))
+    assert abs(pixels(bright).mean() - twice.mean()) < 2
+
+
+def test_the_difference_is_black_but_for_the_change(player: Any, shot: Shot) -> None:
+    seen = pixels(player.get(f"/api/picture?{query(shot, kind='difference', frame=5)}"))
+    hole = square(96, 128, at=(40, 60)) > 0
+    assert seen[hole].mean() > 240
+    assert seen[:20].max() < 6
+
+
+def test_a_part_comes_at_the_plates_own_size(player: Any, shot: Shot) -> None:
+    part = pixels(
+        player.get(f"/api/picture?{query(shot, kind='result', frame=5, tile='50,30,40,40')}")
+    )
+    assert part.shape == (40, 40, 3)
+    assert part.min() < 40 < part.max()
+    outside = player.get(f"/api/picture?{query(shot, kind='result', frame=5, tile='500,30,40,40')}")
+    assert outside.status == 400
+
+
+def test_a_matte_and_its_tint_are_shown(player: Any, shot: Shot) -> None:
+    matte = pixels(player.get(f"/api/picture?{query(shot, kind='matte', frame=1)}"))
+    overlay = pixels(player.get(f"/api/picture?{query(shot, kind='overlay', frame=1)}"))
+    assert (matte.min(), matte.max() > 250) == (0, True)
+    hole = matte[..., 0] > 128
+    assert (overlay[hole][:, 0] - overlay[hole][:, 2]).mean() > 60
+
+
+def test_a_pixel_is_told_in_scene_linear_light(player: Any, shot: Shot) -> None:
+    found = player.get(f"/api/probe?{query(shot, frame=5, x=3, y=3)}").json
+    assert found["plate"] == found["result"] == pytest.approx([0.5] * 3, abs=1e-3)
+    assert player.get(f"/api/probe?{query(shot, frame=5, x=-1, y=9999)}").json == {}
+
+
+def test_a_picture_that_the_browser_has_is_not_sent_again(player: Any, shot: Shot) -> None:
+    path = f"/api/picture?{query(shot, kind='plate', frame=3)}"
+    first = player.get(path)
+    again = player.get(path, If_None_Match=first.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+    gray = np.full((96, 128), 0.9, np.float16)
+    shot.write("plate", 3, {"R": gray, "G": gray, "B": gray})
+    changed = player.get(path, If_None_Match=first.headers["etag"])
+    assert changed.status == 200
+    assert pixels(changed).mean() > pixels(first).mean() + 20
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"kind": "plate", "frame": 99}, "request.missing-frames"),
+        ({"kind": "confetti", "frame": 1}, "request.setting"),
+        ({"kind": "plate", "frame": "x"}, "request.setting"),
+        ({"kind": "plate", "frame": 1, "width": 10**9}, "request.setting"),
+        ({"kind": "plate", "frame": 1, "exposure": "nan"}, "request.setting"),
+        ({"kind": "plate", "frame": 1, "tile": "0,0,1"}, "request.setting"),
+        ({"kind": "plate", "frame": 1, "plate": "/etc/hostname"}, "request.path"),
+        ({"kind": "plate", "frame": 1, "view": "no such view"}, "request.color-space"),
+        ({"kind": "plate", "frame": 1, "space": "no such space"}, "request.color-space"),
+    ],
+)
+def test_a_picture_that_cannot_be_made_is_refused_with_the_reason(
+    player: Any, shot: Shot, more: dict[str, Any], code: str
+) -> None:
+    answer = player.get(f"/api/picture?{query(shot, **more)}")
+    assert answer.json["code"] == code, answer.body
+
+
+def test_pictures_that_the_browser_gave_up_are_not_waited_for(player: Any, shot: Shot) -> None:
+    for number in range(
+        200
+    ):  # as in wild scrubbing: each with a look of its own, so none is cached
+        connection = http.client.HTTPConnection("127.0.0.1", player.port, timeout=20)
+        path = f"/api/picture?{query(shot, kind='plate', frame=1, gain=number + 1)}"
+        connection.request("GET", path, headers={"Cookie": player.cookie})
+        connection.close()
+    wanted = player.get(f"/api/picture?{query(shot, kind='plate', frame=2, gain=999)}")
+    assert wanted.status == 200
+
+
+def test_a_cache_stays_within_its_bytes_and_keeps_the_latest() -> None:
+    cache: BoundedCache[int] = BoundedCache(100)
+    for number in range(50):
+        cache.put(number, number, 10)
+        cache.get(0)
+    assert cache.size == 100
+    assert [cache.get(n) for n in (0, 49, 1)] == [0, 49, None]
+    cache.put("large", 1, 101)
+    assert cache.get("large") is None
+    cache.put(49, 7, 50)
+    assert cache.size <= 100
