@@ -201,7 +201,7 @@ class FrameMismatch(RequestError):
 
 class UnreadableFrame(RequestError):
     code = "request.unreadable"
-    hint = "Render the frame again; its file is damaged or is not an OpenEXR file."
+    hint = "Render the frame again, and open it in a viewer: its file is damaged, or cut off."
 
 
 class UnsupportedFrame(RequestError):

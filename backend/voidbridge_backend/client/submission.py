@@ -33,6 +33,8 @@ from voidbridge_protocol.operations import operation
 from voidbridge_protocol.settings import OperationSettings
 from voidbridge_protocol.upload import hash_file
 
+from .plate_color import check_color
+
 SIDECAR = ".voidbridge.json"
 RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
 HASHERS = 4
@@ -80,6 +82,7 @@ class Submission:
             for role, found in frames.items()
         }
         self._agree(headers)
+        self._check_color(frames)
         paths = [
             (role, frame, self.files[role].path(frame))
             for role in sorted(frames)
@@ -89,6 +92,13 @@ class Submission:
         files = [replace(file, index=self.files[file.role].index(file.frame)) for file in hashed]
         request = Request(wanted.first, wanted.last, self.settings, tuple(files), self.operation)
         return JobTask(request, [path for _, _, path in paths], target, self.priority, self.force)
+
+    def _check_color(self, frames: Mapping[str, list[int]]) -> None:
+        """Raises `BadColorSpace` for a plate whose color space nothing says."""
+        if frames.get("plate"):
+            first, plate = frames["plate"][0], self.files["plate"]
+            declared = getattr(self.settings, "color_space", "")
+            check_color(plate.path(first), plate.index(first), declared)
 
     def _frames(self) -> tuple[dict[str, list[int]], FrameRange]:
         """The frames of each role, and those of the results. Raises `RequestError`."""

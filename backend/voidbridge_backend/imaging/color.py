@@ -144,6 +144,12 @@ class ColorPlan:
         """Inverse of `to_scene`."""
         return _applied(self._encode, rgb)
 
+    @property
+    def notes(self) -> list[str]:
+        """What the artist should know: the space and how it is known, then the warnings."""
+        known = [] if self.how == "assumed" else [f"the plate is {self.space} ({self.how})"]
+        return [*known, *self.warnings]
+
     def describe(self) -> dict[str, str]:
         """Returns the color entries of a result's provenance."""
         return {"space": self.space, "known": self.how, "config": self.config}

@@ -61,7 +61,7 @@ def run(
     watch.step("reading headers", 0, 0)
     canvas, odd = canvas_of(source, settings.layer)
     color = _color(order, source, settings)
-    for note in (f"the plate is {color.space} ({color.how})", *color.warnings, *odd):
+    for note in (*color.notes, *odd):
         watch.warn(note)
     plates, tails = (Plates(source, canvas, color, settings.layer, r) for r in ("plate", "tail"))
     footage = _GapClip.of(source, plates, tails, wanted)

@@ -58,7 +58,7 @@ def run(
     first = source.header("plate", order.request.first)
     part = first.parts[choose_picture(first, settings.layer).part]
     color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
-    for note in (f"the plate is {color.space} ({color.how})", *color.warnings, *odd):
+    for note in (*color.notes, *odd):
         watch.warn(note)
     plates = Plates(source, canvas, color, settings.layer)
     clip = _Clip(source, plates, settings)

@@ -157,7 +157,7 @@ class _Shot:
         color = ColorPlan.choose(
             settings.color_space, header.parts[chosen.part], order.ocio or None
         )
-        for note in (f"the plate is {color.space} ({color.how})", *notes, *color.warnings):
+        for note in (*color.notes, *notes):
             watch.warn(note)
         plates = Plates(source, canvas, color, settings.layer)
         model = model_space(plates, source.frames)

@@ -54,12 +54,10 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
     color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
     mattes = Mattes(source, settings, canvas)
     verdict = _survey(mattes, source, watch)
-    known = f"the plate is {color.space} ({color.how})"
     for note in (
-        known,
+        *color.notes,
         *_told(picture),
         *oddities,
-        *color.warnings,
         verdict.text,
         *verdict.warnings,
     ):
