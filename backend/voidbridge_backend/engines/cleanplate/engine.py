@@ -24,7 +24,7 @@ from .frame import Removal, Task
 from .geometry import FrameBox
 from .verdict import notes
 
-VERSION = 4
+VERSION = 5
 
 
 class Cleanplate:

@@ -18,6 +18,7 @@ from .analyze_camera import Shot
 from .combine import combined
 from .depth import layered
 from .fill import joined, smooth
+from .fringe import background
 from .geometry import FrameBox, Mask, around
 from .sources import Source, Sources, piece
 from .synthesize import synthesized
@@ -120,6 +121,9 @@ class Removal:
             fill[shown], known[shown] = more[shown], True
         # What the result only fades over is the plate's own.
         own = gap.hole & ~known & (deep <= self._soften)
+        growth = gap.hole & ~known & ~own & (deep <= self._grow + self._soften)
+        depth = deep - np.float32(self._grow + self._soften)
+        own |= background(gap.light, gap.hole, growth, depth, self._shot.tone.exposure)
         fill[own], known[own] = gap.light[own], True
         self.unseen[frame] = float((gap.hole & ~known).sum()) / max(int(gap.hole.sum()), 1)
 

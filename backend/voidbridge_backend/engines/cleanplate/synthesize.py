@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .bands import broad_change
 from .fill import smooth
 from .geometry import Mask
 from .tone import Floats, Tone
@@ -30,10 +31,6 @@ ROUNDS = 4
 because it decides the large shapes and a search costs little there."""
 FEW = 40
 """Known patches below which there is nothing to copy from, and the gap is filled smoothly."""
-BROAD = 0.12
-"""Size of what counts as brightness and not as detail, as a part of the gap's depth."""
-SLIGHT = 1.2
-"""Difference of two brightnesses, as a natural logarithm, that is too large to be evened out."""
 CHUNK = 4096
 NEAR, UPRIGHT, SIDEWAYS = 6e-3, 2.5, 0.6
 """Cost of a patch at a distance of the picture's height, added to its mean squared difference. The two factors
@@ -61,7 +58,7 @@ def synthesized(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None])
             return smooth(light, gap)
     if field is None:
         return smooth(light, gap)
-    return _even(_copied(light, gap, field, pulse), gap, field.index.shape, tone)
+    return _blended(_copied(light, gap, field, pulse), picture, gap, field, tone)
 
 
 def _reduced(encoded: Floats, gap: Mask, factor: float) -> tuple[Floats, Mask]:
@@ -298,21 +295,17 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
     return filled
 
 
-def _even(filled: Floats, gap: Mask, size: tuple[int, int], tone: Tone) -> Floats:
-    """`filled` with its broad differences in brightness from a smooth fill taken out, where they are slight.
+def _blended(filled: Floats, picture: Floats, gap: Mask, field: _Field, tone: Tone) -> Floats:
+    """`filled` [height, width, 3], copied in pieces, with its broad part from all patches (`bands`).
 
-    Pieces from different places meet at different brightness, and half of a shadow is worse than none.
-    Where the difference is large the pieces show different things, and stay. Measured at `size`.
+    `picture` is the reduced one, encoded, without its gap; `gap` is the full size's.
     """
-    known = cv2.resize((~gap).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    reduced = tone.compress(cv2.resize(filled, size[::-1], interpolation=cv2.INTER_AREA))
-    inside = known < 0.999
-    level = smooth(reduced, inside)
-    deep = float(cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).max())
-    broad = max(deep * BROAD, 1.0)
-    apart = cv2.GaussianBlur(level - reduced, (0, 0), broad)
-    slight = np.maximum(1 - (np.abs(apart).max(-1, keepdims=True) / SLIGHT) ** 2, 0) ** 2
-    change = cv2.GaussianBlur(apart * slight, (0, 0), broad / 2) * (1 - known)[..., None]
+    rows, columns = field.index.shape
+    scale = tone.compress(np.ones(1, np.float32)) / tone.encode(np.ones(1, np.float32))
+    active = field.index >= 0
+    sources = field.found[np.maximum(field.index, 0)]
+    hidden = cv2.resize(gap.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    change = scale * broad_change(picture, field.picture, sources, active, hidden > 1e-3)
     full = cv2.resize(change, gap.shape[::-1], interpolation=cv2.INTER_LINEAR)
     even = filled.copy()
     even[gap] = tone.expand(tone.compress(filled[gap]) + full[gap])

@@ -1,0 +1,94 @@
+"""What `cleanplate` invents where no frame shows the background."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from cleanplate_shots import texture
+
+from voidbridge_backend.engines.base import Pixels
+from voidbridge_backend.engines.cleanplate.fringe import background
+from voidbridge_backend.engines.cleanplate.geometry import Mask
+from voidbridge_backend.engines.cleanplate.synthesize import synthesized
+from voidbridge_backend.engines.cleanplate.tone import exposed
+
+INSIDE = np.s_[50:90, 80:130]
+
+
+def gap() -> Mask:
+    hidden = np.zeros((140, 220), bool)
+    hidden[INSIDE] = True
+    return hidden
+
+
+def noise(seed: int) -> Pixels:
+    """Random texture without any structure to continue, in octaves of 4, 16 and 40 pixels."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((140, 220, 3), np.float32)
+    for side, strength in ((4, 0.15), (16, 0.3), (40, 0.45)):
+        small = rng.random((140 // side + 2, 220 // side + 2, 3)).astype(np.float32)
+        total += strength * cv2.resize(small, (220, 140), interpolation=cv2.INTER_CUBIC)
+    return np.maximum(total, 0)
+
+
+def stripes() -> Pixels:
+    """Slanted lines, which only a continuation brings back."""
+    y, x = np.mgrid[:140, :220]
+    wave = 0.3 + 0.2 * np.sign(np.sin((x + 0.5 * y) / 3))
+    return np.repeat(wave[..., None], 3, 2).astype(np.float32)
+
+
+def filled(picture: Pixels) -> Pixels:
+    plate = picture.copy()
+    plate[gap()] = 9
+    return synthesized(plate, gap(), exposed([picture]), lambda: None)
+
+
+def telea(picture: Pixels) -> Pixels:
+    display = (np.clip(picture, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
+    painted = cv2.inpaint(display, gap().astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    return np.asarray((painted / 255.0) ** 2.2, np.float32)
+
+
+def psnr(one: Pixels, other: Pixels) -> float:
+    return float(-10 * np.log10(np.square(one - other)[INSIDE].mean()))
+
+
+def energy(picture: Pixels, where: Mask) -> float:
+    across, down = np.diff(picture, axis=1)[:-1], np.diff(picture, axis=0)[:, :-1]
+    both = (np.square(across) + np.square(down)).sum(-1)
+    return float(both[where[:-1, :-1] & where[1:, :-1] & where[:-1, 1:]].mean())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_random_texture_has_its_surroundings_detail_and_errs_no_more_than_a_blur(seed: int) -> None:
+    picture = noise(seed)
+    result = filled(picture)
+    ring = (cv2.dilate(gap().astype(np.uint8), np.ones((41, 41))) > 0) & ~gap()
+    assert 0.75 < energy(result, gap()) / energy(picture, ring) < 1.25
+    assert psnr(result, picture) > psnr(telea(picture), picture) - 1
+
+
+def test_structure_is_continued_and_not_blurred() -> None:
+    assert psnr(filled(stripes()), stripes()) > psnr(telea(stripes()), stripes()) + 6
+
+
+def fringed(spill: float) -> tuple[Pixels, Mask, Mask, Pixels]:
+    """A disc whose edge is `spill` pixels outside its matte: (light, hole, growth of 8 pixels, depth)."""
+    y, x = np.mgrid[:140, :220]
+    away = np.hypot(x - 110, y - 70).astype(np.float32)
+    share = np.clip(28 + spill - away, 0, 1)[..., None]
+    light = texture()[:140, :220] * (1 - share) + np.float32([6, 1, 1]) * share
+    return light.astype(np.float32), away < 36, (away < 36) & (away >= 28), 28 - away
+
+
+def test_a_growth_without_the_object_is_background() -> None:
+    light, hole, growth, depth = fringed(0)
+    assert background(light, hole, growth, depth, 1.0)[growth].mean() > 0.9
+
+
+def test_a_growth_that_the_object_spills_into_is_none() -> None:
+    light, hole, growth, depth = fringed(5)
+    clean = background(light, hole, growth, depth, 1.0)
+    assert not clean[growth & (depth > -5)].any()
