@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.client import outputs
-from voidbridge_backend.client.progress import JsonView, watched
+from voidbridge_backend.client.progress import JsonView, measuring, watched
 from voidbridge_backend.client.submission import MOST_AUTO_HANDLES, Submission
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence
-from voidbridge_protocol.errors import BadSetting, JobCancelled
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.key import KeySettings
 
 from .options import handles_of
@@ -38,12 +38,7 @@ def key_report(
     if target:
         outputs.check_picture(target, named, overwrite)
     with watched(as_json) as (view, cancelled):
-
-        def on_frame(done: int, total: int) -> None:
-            if cancelled.is_set():
-                raise JobCancelled("cancelled while the frames were being measured")
-            view.stage("measuring", done, total)
-
+        on_frame = measuring(view, cancelled)
         found = report.review(named[0], named[1], named[2] if truth else None, target, on_frame)
         view.event("key-quality", **asdict(found))
     if not as_json:

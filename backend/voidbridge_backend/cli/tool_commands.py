@@ -12,10 +12,10 @@ from typing import Any
 from voidbridge_backend.client import local_daemon, outputs
 from voidbridge_backend.client.daemon_client import ClientOptions, open_client
 from voidbridge_backend.client.job_run import run_job
-from voidbridge_backend.client.progress import JsonView, LogView, watched
+from voidbridge_backend.client.progress import JsonView, LogView, measuring, watched
 from voidbridge_backend.config import Config, Setting, count_cards, devices
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
+from voidbridge_protocol.errors import BadSetting, VoidbridgeError
 
 MODEL_ACTIONS = ("list", "fetch", "prepare", "make-tiny")
 
@@ -53,14 +53,10 @@ def report(
     settings = report.settings_of(files["result"], dict(chosen))
     with watched(as_json) as (view, cancelled):
 
-        def on_frame(done: int, total: int) -> None:
-            if cancelled.is_set():
-                raise JobCancelled("cancelled while the frames were being measured")
-            view.stage("measuring", done, total)
-
         def on_figures(figures: FrameFigures) -> None:
             view.event("frame-quality", **figures.described())
 
+        on_frame = measuring(view, cancelled)
         verdict = report.review(report.Files(**files), settings, target, on_frame, on_figures)
         view.event("quality", **verdict.described())
     if not as_json:

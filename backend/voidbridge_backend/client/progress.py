@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Health, Status
 
@@ -65,6 +65,17 @@ def watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
         view.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def measuring(view: ProgressView, cancelled: threading.Event) -> Callable[[int, int], None]:
+    """Returns a callback for measured frames (done, total). It raises `JobCancelled` once `cancelled` is set."""
+
+    def on_frame(done: int, total: int) -> None:
+        if cancelled.is_set():
+            raise JobCancelled("cancelled while the frames were being measured")
+        view.stage("measuring", done, total)
+
+    return on_frame
 
 
 class JsonView:

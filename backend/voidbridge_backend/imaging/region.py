@@ -113,10 +113,6 @@ class Region:
         """Writes `part`, of this region's size, into its place in a whole plate."""
         self.cut(pixels)[...] = part
 
-    def to_engine(self, pixels: Pixels, size: tuple[int, int]) -> Pixels:
-        """Returns this part of a plate at an engine's (height, width). At its own size, the bits are copied."""
-        return resampled(self.cut(pixels), size)
-
     def from_engine(self, pixels: Pixels) -> Pixels:
         """Returns an engine's pixels at this region's size; the same array if the size already matches."""
         return pixels if pixels.shape[:2] == self.size else resampled(pixels, self.size)
@@ -126,19 +122,6 @@ class Region:
     ) -> NDArray[np.uint8]:
         """Returns a quadmask's part at an engine's size; see `resampled_classes`."""
         return resampled_classes(self.cut(codes), size)
-
-
-def engine_size(
-    region: tuple[int, int], pixel_aspect: float, area: int, multiple: int
-) -> tuple[int, int]:
-    """Returns (height, width) with square pixels for a region: about `area` pixels, multiples of `multiple`.
-
-    It never has more pixels than the region, apart from rounding up to one `multiple`.
-    """
-    height, width = region[0], region[1] * pixel_aspect
-    scale = min(1.0, math.sqrt(area / (height * width)))
-    rounded = [max(round(edge * scale / multiple), 1) * multiple for edge in (height, width)]
-    return rounded[0], rounded[1]
 
 
 def resampled(pixels: Pixels, size: tuple[int, int]) -> Pixels:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from voidbridge_backend.imaging.region import Region, engine_size, resampled, resampled_classes
+from voidbridge_backend.imaging.region import Region, resampled, resampled_classes
 
 SIZES = [(60, 100), (61, 101), (97, 160), (120, 200), (133, 211), (240, 400), (96, 250)]
 
@@ -62,7 +62,7 @@ def test_at_its_own_size_a_region_is_an_exact_copy() -> None:
     words = np.random.default_rng(0).integers(0, 2**32, (20, 30, 3), dtype=np.uint32)
     plate = words.view(np.float32)
     region = Region(4, 5, 10, 6)
-    engine = region.to_engine(plate, (6, 10))
+    engine = resampled(region.cut(plate), (6, 10))
     assert engine.tobytes() == np.ascontiguousarray(plate[5:11, 4:14]).tobytes()
     engine[:] = 0
     assert plate.view(np.uint32).tobytes() == words.tobytes()
@@ -138,20 +138,3 @@ def test_classes_grow_by_their_nearest_pixel() -> None:
         [127, 127, 127, 63, 63, 63],
         [127, 127, 127, 63, 63, 63],
     ]
-
-
-@pytest.mark.parametrize(
-    ("region", "aspect", "expected"),
-    [
-        ((1080, 1920), 1.0, (384, 672)),
-        ((1080, 960), 2.0, (384, 672)),
-        ((1556, 1828), 2.0, (336, 784)),
-        ((100, 160), 1.0, (96, 160)),
-        ((2000, 400), 1.0, (1136, 224)),
-    ],
-    ids=["HD", "squeezed to half", "anamorphic", "small", "upright"],
-)
-def test_an_engine_sees_square_pixels(
-    region: tuple[int, int], aspect: float, expected: tuple[int, int]
-) -> None:
-    assert engine_size(region, aspect, 384 * 672, 16) == expected
