@@ -235,6 +235,20 @@ def test_the_rooms_are_stacked_as_the_linter_has_them(package: str) -> None:
     assert [line.strip() for line in drawn[1].splitlines()] == layers
 
 
+def test_every_room_has_an_import_contract_that_names_all_of_its_modules() -> None:
+    config = (ROOT / "pyproject.toml").read_text()
+    contracts = re.findall(
+        r"^containers = \[\"([\w.]+)\"\]\nlayers = \[(?:.*?)\]\nexhaustive = true$",
+        config,
+        re.M | re.S,
+    )
+    backend = ROOT / "backend/voidbridge_backend"
+    rooms = {path.parent for path in backend.glob("*/__init__.py")}
+    rooms |= {path.parent for path in backend.glob("daemon/*/__init__.py")}
+    names = {".".join(("voidbridge_backend", *room.relative_to(backend).parts)) for room in rooms}
+    assert sorted(names - set(contracts)) == []
+
+
 def shell_lines() -> list[tuple[str, str]]:
     """(page, line) of every shell example; lines that go on are one."""
     found = []
