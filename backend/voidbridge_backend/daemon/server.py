@@ -138,6 +138,7 @@ class Daemon:
     def _release_promises(self, now: float) -> None:
         if now - self._released > RELEASE_S:
             self._released = now
+            self._job_service.records.log_suppressed(now)
             self._job_service.expiry.trim_history()
             self._job_service.expiry.release_promises(now, self._clients.is_watched)
 

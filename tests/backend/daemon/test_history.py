@@ -1,8 +1,11 @@
-"""Failed and cancelled jobs are remembered up to a number, and the table shrinks when they are forgotten."""
+"""Failed and cancelled jobs are remembered up to a number; table and log stay small when many are forgotten."""
 
 from pathlib import Path
 
+import pytest
+
 from voidbridge_backend.daemon.jobs.expiry import HISTORY
+from voidbridge_backend.daemon.jobs.records import JOB_LINES
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.store.job_table import JobTable
 from voidbridge_backend.daemon.store.spool import Spool
@@ -11,8 +14,9 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 def test_cancelled_jobs_beyond_a_number_are_forgotten_and_their_room_is_given_back(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     store = JobTable(tmp_path / "jobs.db")
     jobs = JobService(store, Spool(tmp_path), (("remove", "echo"),))
     names = []
@@ -30,6 +34,11 @@ def test_cancelled_jobs_beyond_a_number_are_forgotten_and_their_room_is_given_ba
     jobs.expiry.trim_history()
     assert jobs.jobs() == names[-HISTORY:]
     assert pages_of(store) < pages / 2
+    assert len(caplog.records) == JOB_LINES
+    jobs.records.log_suppressed(100.0)
+    assert caplog.records[-1].getMessage() == (
+        f"{3 * HISTORY * 2 + 2 * HISTORY - JOB_LINES} lines about jobs were not written"
+    )
     store.close()
 
 

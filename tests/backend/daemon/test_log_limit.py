@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voidbridge_backend.daemon.net.log_limit import LINES, MINUTE_S, OTHERS, PEERS, LogLimit
+from voidbridge_backend.daemon.log_limit import LINES, MINUTE_S, OTHERS, PEERS, LogLimit
 
 
 def test_a_peer_has_its_lines_and_the_rest_is_counted() -> None:

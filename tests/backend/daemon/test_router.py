@@ -14,9 +14,9 @@ import zmq
 from voidbridge_stage import SECONDS, eventually
 from zmq.utils.monitor import recv_monitor_message
 
+from voidbridge_backend.daemon.log_limit import LINES, MINUTE_S
 from voidbridge_backend.daemon.net.connections import HELLO_S, SILENT_S
 from voidbridge_backend.daemon.net.endpoints import Endpoints
-from voidbridge_backend.daemon.net.log_limit import LINES, MINUTE_S
 from voidbridge_backend.daemon.net.router import Malformed, PeerId, Received, Router
 from voidbridge_protocol.codec import encode
 from voidbridge_protocol.messages import Ping

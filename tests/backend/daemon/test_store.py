@@ -24,7 +24,10 @@ ROW = Row("j1", 1, "Ana Müller", 3, JobState.RECEIVING, 1001, 1003, "remove", "
 FULL = replace(
     ROW, id="j2", number=2, state=JobState.FAILED, attempts=3, warnings=("one", "zwei “drei”"),
     code="job.engine", text="no\nlight", hint="Switch it on.", used=1790000000.5, fetched=True,
+    provenance="c" * 64,
 )  # fmt: skip
+F1, F2, F3 = (digit * 64 for digit in "123")
+"""Hashes of files."""
 
 
 @pytest.fixture
@@ -34,8 +37,8 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
     store = JobTable(path)
-    store.add(FULL, b"request 2", ["f1", "f2"])
-    store.add(ROW, b"request 1", ["f1", "f3"])
+    store.add(FULL, b"request 2", [F1, F2])
+    store.add(ROW, b"request 1", [F1, F3])
     store.add_result("j1", ResultFile(1002, "b" * 64, 7))
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     assert store.commit()
@@ -44,7 +47,7 @@ def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
     results = {1001: ResultFile(1001, "a" * 64, 5), 1002: ResultFile(1002, "b" * 64, 7)}
     assert again.rows() == [replace(ROW, results=results), FULL]
     assert (again.request("j1"), again.request("j2")) == (b"request 1", b"request 2")
-    claims = [("j1", "f1"), ("j1", "f3"), ("j2", "f1"), ("j2", "f2")]
+    claims = [("j1", F1), ("j1", F3), ("j2", F1), ("j2", F2)]
     assert list(again.claims()) == claims
     with pytest.raises(KeyError):
         again.request("j3")
@@ -54,7 +57,7 @@ def test_what_was_added_is_there_when_it_is_opened_again(path: Path) -> None:
 @pytest.mark.parametrize("state", list(JobState))
 def test_every_change_is_kept(path: Path, state: JobState) -> None:
     store = JobTable(path)
-    store.add(ROW, b"request", ["f1"])
+    store.add(ROW, b"request", [F1])
     changed = replace(FULL, id="j1", number=9, state=state, priority=-4)
     store.save(changed)
     assert store.commit()
@@ -66,10 +69,10 @@ def test_every_change_is_kept(path: Path, state: JobState) -> None:
 
 def test_a_job_added_again_has_no_results_yet(path: Path) -> None:
     store = JobTable(path)
-    store.add(ROW, b"request", ["f1"])
+    store.add(ROW, b"request", [F1])
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     fresh = replace(ROW, results={1001: ResultFile(1001, "a" * 64, 5)}).fresh(4)
-    store.add(fresh, b"request", ["f1"])
+    store.add(fresh, b"request", [F1])
     assert store.commit()
     assert store.rows() == [replace(ROW, number=4)]
     store.close()
@@ -89,7 +92,7 @@ from voidbridge_protocol.messages import ResultFile
 store = JobTable(Path({str(path)!r}))
 for number in range(1, 10_000):
     row = Row(f"j{{number}}", number, "ana", 0, JobState.RECEIVING, 1, 2, "remove", "echo")
-    store.add(row, b"request %d" % number, ["a", "b"])
+    store.add(row, b"request %d" % number, ["a" * 64, "b" * 64])
     store.save(replace(row, state=JobState.QUEUED))
     store.add_result(row.id, ResultFile(1, "a" * 64, 5))
     store.commit()
@@ -156,7 +159,7 @@ def test_changes_on_a_full_disk_wait_in_their_order_and_are_written_when_there_i
     path: Path,
 ) -> None:
     store = JobTable(path)
-    store.add(ROW, b"request", ["f1"])
+    store.add(ROW, b"request", [F1])
     assert store.commit()
     wal = path.with_name("jobs.db-wal").stat().st_size
     states = (JobState.QUEUED, JobState.RUNNING, JobState.DONE)
@@ -179,14 +182,14 @@ def test_changes_on_a_full_disk_wait_in_their_order_and_are_written_when_there_i
 
 def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
     store = JobTable(path)
-    store.add(ROW, b"request", ["f1"])
-    store.add(FULL, b"request", ["f1", "f2"])
+    store.add(ROW, b"request", [F1])
+    store.add(FULL, b"request", [F1, F2])
     store.add_result("j1", ResultFile(1001, "a" * 64, 5))
     assert store.commit()
     store.forget("j1")
     assert store.commit()
     assert store.rows() == [FULL]
-    assert list(store.claims()) == [("j2", "f1"), ("j2", "f2")]
+    assert list(store.claims()) == [("j2", F1), ("j2", F2)]
     store.close()
     db = sqlite3.connect(path)
     assert db.execute("SELECT count(*) FROM results").fetchone() == (0,)
@@ -195,7 +198,7 @@ def test_what_is_forgotten_leaves_nothing(path: Path) -> None:
 
 def test_a_job_that_the_full_disk_cannot_note_down_can_be_taken_back(path: Path) -> None:
     store = JobTable(path)
-    store.add(ROW, b"request", ["f1"])
+    store.add(ROW, b"request", [F1])
     assert store.commit()
     with full_disk(100_000):
         store.add(replace(ROW, id="j2"), bytes(1_000_000), [])
@@ -213,10 +216,10 @@ def test_a_job_that_the_full_disk_cannot_note_down_can_be_taken_back(path: Path)
 def test_what_was_added_is_known_before_it_is_written(path: Path) -> None:
     """A question between two turns finds it: by a worker that starts it, or by the cleanup that keeps its files."""
     store = JobTable(path)
-    store.add(ROW, b"request", ["f1", "f2"])
+    store.add(ROW, b"request", [F1, F2])
     for _ in range(2):
         assert store.request("j1") == b"request"
-        assert list(store.claims()) == [("j1", "f1"), ("j1", "f2")]
+        assert list(store.claims()) == [("j1", F1), ("j1", F2)]
         store.commit()
     assert store.rows() == [ROW]
     store.close()
@@ -228,7 +231,7 @@ def test_whatever_a_turn_changes_is_one_transaction(path: Path) -> None:
     store._db.set_trace_callback(said.append)
     for number in range(50):
         row = replace(ROW, id=f"j{number}", number=number)
-        store.add(row, b"request", ["f1"])
+        store.add(row, b"request", [F1])
         store.save(replace(row, state=JobState.QUEUED))
         assert not store.is_committed(row.id)
     assert store.commit()
@@ -243,7 +246,7 @@ def test_whatever_a_turn_changes_is_one_transaction(path: Path) -> None:
 def test_all_or_nothing_of_a_turn_is_written(path: Path) -> None:
     store = JobTable(path)
     with full_disk(60_000):
-        store.add(ROW, b"request", ["f1"])
+        store.add(ROW, b"request", [F1])
         store.save(replace(ROW, text="long" * 50_000))
         assert not store.commit()
         assert store.rows() == []
@@ -255,10 +258,10 @@ def test_all_or_nothing_of_a_turn_is_written(path: Path) -> None:
 
 def test_the_files_of_jobs_in_a_state_are_found_without_reading_their_requests(path: Path) -> None:
     store = JobTable(path)
-    files = [{"role": "plate", "frame": n, "sha256": f"f{n}", "size": n} for n in (1, 2)]
-    store.add(ROW, json.dumps({"files": files}).encode(), ["f1", "f2"])
-    store.add(FULL, json.dumps({"files": files[:1]}).encode(), ["f1"])
+    files = [{"role": "plate", "frame": n, "sha256": str(n) * 64, "size": n} for n in (1, 2)]
+    store.add(ROW, json.dumps({"files": files}).encode(), [F1, F2])
+    store.add(FULL, json.dumps({"files": files[:1]}).encode(), [F1])
     assert store.commit()
-    assert list(store.files(JobState.RECEIVING)) == [("j1", "f1", 1), ("j1", "f2", 2)]
+    assert list(store.files(JobState.RECEIVING)) == [("j1", F1, 1), ("j1", F2, 2)]
     assert list(store.files(JobState.QUEUED)) == []
     store.close()

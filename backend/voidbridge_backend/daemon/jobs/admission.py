@@ -104,7 +104,7 @@ class Admission:
             raise SpoolFull(NOT_WRITTEN)
         self.records.spool.drop_job(row.id)
         self.records.rows.put(fresh)
-        log.info("submitted again", extra={"job": row.id, "user": row.user})
+        self.records.log(row, "submitted again", user=row.user)
         self.records.execute(self.records.scheduler.submitted_again(row.id, priority, number))
         self._collect(prepared)
 
@@ -138,7 +138,7 @@ class Admission:
             used=time.time(),
         )
         self.records.add(row, prepared.canonical, prepared.names)
-        log.info("submitted", extra={"job": row.id, "user": row.user, "frames": row.frames})
+        self.records.log(row, "submitted", user=row.user, frames=row.frames)
         self._collect(prepared)
 
     def _collect(self, prepared: Prepared) -> None:

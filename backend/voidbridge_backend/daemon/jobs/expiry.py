@@ -53,9 +53,9 @@ class Expiry:
     def forget(self, jobs: Sequence[str]) -> None:
         """Removes ended jobs without a trace."""
         for job in jobs:
+            self.records.log(self.records.rows[job], "forgotten")
             self.records.store.forget(job)
             self.records.drop(job)
-            log.info("forgotten", extra={"job": job})
         self.records.commit()  # if possible, a done job keeps its results after a crash
         for job in jobs:
             self.records.spool.drop_job(job)
@@ -69,7 +69,9 @@ class Expiry:
         self._seen = {job: now if is_watched(job) else seen.get(job, now) for job in missing.jobs()}
         for job, last in self._seen.items():
             if now - last > PROMISE_S and missing.is_promised(job):
-                log.info("its client is gone: its room is given free", extra={"job": job})
+                self.records.log(
+                    self.records.rows[job], "its client is gone: its room is given free"
+                )
                 missing.release(job)
 
     def trim_history(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
@@ -42,10 +42,9 @@ class MissingFiles:
         shared = lacks & self._by.keys()
         new = lacks - shared
         self._by.update(dict.fromkeys(new, (job,)))
-        sizes = list(map(files.__getitem__, new))
-        self._sizes.update(zip(new, sizes, strict=True))
-        for file, size in zip(new, sizes, strict=True):
-            self._to_come[file.user] += size
+        self._sizes.update(zip(new, map(files.__getitem__, new), strict=True))
+        if new:  # all of one user
+            self._to_come[next(iter(new)).user] += sum(map(files.__getitem__, new))
         for file in shared:
             self._by[file] += (job,)
         self._promise(shared)
@@ -91,14 +90,22 @@ class MissingFiles:
 
     def drop(self, job: str) -> None:
         """Removes the job. Calling it again is harmless."""
-        for file in self._lacks.pop(job, set()):
-            others = tuple(other for other in self._by[file] if other != job)
-            if others:
-                self._by[file] = others
-                self._unpromise([file])
-            else:
-                self._come(file)
+        lacks = self._lacks.pop(job, set())
+        own = {file for file in lacks if len(self._by[file]) == 1}
+        for file in lacks - own:
+            self._by[file] = tuple(other for other in self._by[file] if other != job)
+            self._unpromise([file])
+        self._drop(own)
         self._released.discard(job)
+
+    def _drop(self, files: set[UserFile]) -> None:
+        """Removes files of one user for which nobody waits any more: a job may have 60,000 of them."""
+        promised = files - self._unpromised
+        if promised:
+            self._to_come[next(iter(files)).user] -= sum(map(self._sizes.__getitem__, promised))
+        self._unpromised -= files
+        for table in (self._sizes, self._by):
+            deque(map(table.__delitem__, files), maxlen=0)
 
     def arrived(self, file: UserFile) -> list[str]:
         """Returns the jobs that waited for this file."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from voidbridge_backend.daemon.log_limit import LogLimit
 from voidbridge_backend.daemon.store.job_table import JobTable, Row
 from voidbridge_backend.daemon.store.spool import Spool
 from voidbridge_protocol.errors import UnknownJob, VoidbridgeError, WorkerDied
@@ -33,6 +34,9 @@ from .scheduler import (
 )
 
 log = logging.getLogger(__name__)
+
+JOB_LINES = 120
+"""Log lines per minute about jobs of one user."""
 
 
 @dataclass
@@ -57,6 +61,17 @@ class JobRecords:
         self._new: list[str] = []
         """Jobs that are not on disk yet."""
         self._number = 0
+        self._log_limit = LogLimit(JOB_LINES)
+
+    def log(self, row: Row, text: str, **fields: object) -> None:
+        """Writes a log line about a job; after too many of its user, lines are only counted."""
+        if self._log_limit.allows(row.user):
+            log.info(text, extra={"job": row.id, **fields})
+
+    def log_suppressed(self, now: float) -> None:
+        """Tells, once a minute, how many lines were not written. `now` is in seconds of a monotonic clock."""
+        for user, lines in self._log_limit.suppressed(now):
+            log.warning("%d lines about jobs were not written", lines, extra={"user": user})
 
     def next_number(self) -> int:
         """Returns the next place in the order of submission."""
@@ -125,7 +140,7 @@ class JobRecords:
         attempts = self.scheduler.jobs[job].attempts
         self.stages.pop(job, None)
         self.save(replace(self.rows[job], state=state, attempts=attempts))
-        log.info(state.value, extra={"job": job})
+        self.log(self.rows[job], state.value)
         if state in (JobState.QUEUED, JobState.RUNNING) or state.is_final:
             self.changes.add_positions()
         if state.is_final:

@@ -18,6 +18,7 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
+from voidbridge_backend.daemon.log_limit import LogLimit
 from voidbridge_protocol.codec import MAX_REQUEST, Frame, decode, encode
 from voidbridge_protocol.errors import BadMessage, RequestError, UnknownKey, VoidbridgeError
 from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
@@ -28,7 +29,6 @@ from .connections import Connection, Connections, Descriptor
 from .descriptors import borrowed
 from .endpoints import Endpoints
 from .listening_socket import listening_socket
-from .log_limit import LogLimit
 from .unsent import USER_BYTES, UnsentBytes
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,11 @@ from . import schema
 
 log = logging.getLogger(__name__)
 
+HASH_BYTES = 32
+"""Bytes of a SHA-256, as the files of a request are stored."""
 COLUMNS = (
     "id, number, user, priority, state, first, last, operation, engine, "
-    "attempts, warnings, code, text, hint, used, fetched"
+    "attempts, warnings, code, text, hint, used, fetched, provenance"
 )
 
 
@@ -51,6 +53,8 @@ class Row:
     """Time of the last request for it, in seconds since 1970."""
     fetched: bool = False
     """A client has confirmed that it saved every result."""
+    provenance: str = ""
+    """SHA-256 of the record of a done job, in hexadecimal digits."""
     results: dict[int, ResultFile] = field(default_factory=dict)
 
     @property
@@ -70,6 +74,7 @@ class Row:
             text="",
             hint="",
             fetched=False,
+            provenance="",
             results={},
         )
 
@@ -80,8 +85,6 @@ class _Change(NamedTuple):
     job: str
     statement: str
     values: Sequence[Any]
-    many: bool
-    """Whether `values` has one sequence for each time that the statement is carried out."""
 
 
 class DamagedTable(RequestError):
@@ -162,7 +165,10 @@ class JobTable:
 
     def without_request(self) -> set[str]:
         """Jobs that wait for files and whose requests are no JSON."""
-        question = "SELECT id FROM jobs WHERE state = ? AND NOT json_valid(CAST(request AS TEXT))"
+        question = (
+            "SELECT id FROM jobs LEFT JOIN requests ON job = id "
+            "WHERE state = ? AND NOT ifnull(json_valid(CAST(request AS TEXT)), 0)"
+        )
         return {job for (job,) in self._db.execute(question, (JobState.RECEIVING.value,))}
 
     def put_aside(self, values: Sequence[Any]) -> None:
@@ -183,24 +189,23 @@ class JobTable:
         return True
 
     def add(self, row: Row, request: bytes, files: Sequence[str]) -> None:
-        """Adds a new job with the hashes of its files, or one submitted again, without its old results."""
+        """Adds a new job, or one submitted again, without its old results.
+
+        `files` are the SHA-256 of its files in hexadecimal digits.
+        """
         values = (
-            *(row.id, row.number, row.user, row.priority, row.state.value, request),
-            *(
-                row.first,
-                row.last,
-                row.operation,
-                row.engine,
-                row.attempts,
-                json.dumps(row.warnings),
-            ),
-            *(row.code, row.text, row.hint, row.used, row.fetched),
+            *(row.id, row.number, row.user, row.priority, row.state.value),
+            *(row.first, row.last, row.operation, row.engine, row.attempts),
+            *(json.dumps(row.warnings), row.code, row.text, row.hint),
+            *(row.used, row.fetched, row.provenance),
         )
         marks = ", ".join("?" * len(values))
         self._note(row.id, "DELETE FROM results WHERE job = ?", (row.id,))
         self._note(row.id, f"INSERT OR REPLACE INTO jobs VALUES ({marks})", values)
-        claims = [(row.id, name) for name in files]
-        self._note(row.id, "INSERT OR IGNORE INTO files VALUES (?, ?)", claims, many=True)
+        packed = bytes.fromhex("".join(files))
+        self._note(
+            row.id, "INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", (row.id, request, packed)
+        )
         self._added[row.id] = request, files
 
     def save(self, row: Row) -> None:
@@ -208,11 +213,11 @@ class JobTable:
         self._note(
             row.id,
             "UPDATE jobs SET state = ?, attempts = ?, warnings = ?, code = ?, text = ?, hint = ?, "
-            "priority = ?, number = ?, used = ?, fetched = ? WHERE id = ?",
+            "priority = ?, number = ?, used = ?, provenance = ?, fetched = ? WHERE id = ?",
             (
                 *(row.state.value, row.attempts, json.dumps(row.warnings)),
                 *(row.code, row.text, row.hint, row.priority, row.number),
-                *(row.used, row.fetched, row.id),
+                *(row.used, row.provenance, row.fetched, row.id),
             ),
         )
 
@@ -249,8 +254,8 @@ class JobTable:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             with self._db:
-                for _, statement, values, many in self._changes:
-                    (self._db.executemany if many else self._db.execute)(statement, values)
+                for _, statement, values in self._changes:
+                    self._db.execute(statement, values)
         except sqlite3.OperationalError as error:
             if not _is_full(error):
                 raise
@@ -267,15 +272,17 @@ class JobTable:
             waiting.clear()
         return True
 
-    def _note(self, job: str, statement: str, values: Sequence[Any], *, many: bool = False) -> None:
-        self._changes.append(_Change(job, statement, values, many))
+    def _note(self, job: str, statement: str, values: Sequence[Any]) -> None:
+        self._changes.append(_Change(job, statement, values))
         self._unsettled.add(job)
 
     # -- questions ----------------------------------------------------------------------------------
 
     def claims(self) -> Iterator[tuple[str, str]]:
         """Yields (job, hash) for every file of every job, one job after the other."""
-        yield from self._db.execute("SELECT job, sha256 FROM files ORDER BY job")
+        for job, packed in self._db.execute("SELECT job, files FROM requests ORDER BY job"):
+            for i in range(0, len(packed), HASH_BYTES):
+                yield job, packed[i : i + HASH_BYTES].hex()
         for job, (_, files) in self._added.items():
             yield from ((job, name) for name in files)
 
@@ -287,7 +294,8 @@ class JobTable:
         """
         yield from self._db.execute(
             "SELECT jobs.id, json_extract(file.value, '$.sha256'), json_extract(file.value, '$.size') "
-            "FROM jobs, json_each(CAST(jobs.request AS TEXT), '$.files') AS file WHERE jobs.state = ?",
+            "FROM jobs JOIN requests ON requests.job = jobs.id, "
+            "json_each(CAST(requests.request AS TEXT), '$.files') AS file WHERE jobs.state = ?",
             (state.value,),
         )
 
@@ -295,7 +303,7 @@ class JobTable:
         """Returns the canonical request. Raises `KeyError`."""
         if job in self._added:
             return self._added[job][0]
-        row = self._db.execute("SELECT request FROM jobs WHERE id = ?", (job,)).fetchone()
+        row = self._db.execute("SELECT request FROM requests WHERE job = ?", (job,)).fetchone()
         if row is None:
             raise KeyError(job)
         return bytes(row[0])
@@ -304,10 +312,10 @@ class JobTable:
 def _row(values: Sequence[Any], results: dict[str, dict[int, ResultFile]]) -> Row:
     id_, number, user, priority, state, first, last, *rest = values
     operation, engine, attempts, warnings, *rest = rest
-    code, text, hint, used, fetched = rest
+    code, text, hint, used, fetched, provenance = rest
     return Row(
         *(id_, number, user, priority, JobState(state), first, last, operation, engine, attempts),
-        *(tuple(json.loads(warnings)), code, text, hint, used, bool(fetched)),
+        *(tuple(json.loads(warnings)), code, text, hint, used, bool(fetched), provenance),
         results.get(id_, {}),
     )
 

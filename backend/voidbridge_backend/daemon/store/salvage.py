@@ -13,7 +13,7 @@ from .job_table import DamagedTable, JobTable, Row
 
 log = logging.getLogger(__name__)
 
-TABLES = ("jobs", "results", "files")
+TABLES = ("jobs", "results", "requests")
 MOST_ROWS = 1_000_000
 
 
@@ -87,8 +87,6 @@ def _copied(aside: Path, store: JobTable) -> int:
 
 
 def _readable(old: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
-    if table == "files":  # it has no row numbers
-        return _until_damage(old, "SELECT * FROM files")
     rows = []
     for (number,) in _until_damage(old, f"SELECT rowid FROM {table}"):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 1
+VERSION = 2
 """Stored in the file; a table of another version is refused."""
 
 TABLES = (
@@ -15,7 +15,6 @@ CREATE TABLE jobs (
     user TEXT NOT NULL,
     priority INTEGER NOT NULL,
     state TEXT NOT NULL,
-    request BLOB NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     operation TEXT NOT NULL,
@@ -26,7 +25,8 @@ CREATE TABLE jobs (
     text TEXT NOT NULL,
     hint TEXT NOT NULL,
     used REAL NOT NULL,
-    fetched INTEGER NOT NULL
+    fetched INTEGER NOT NULL,
+    provenance TEXT NOT NULL
 ) STRICT
 """,
     """
@@ -39,11 +39,11 @@ CREATE TABLE results (
 ) STRICT
 """,
     """
-CREATE TABLE files (
-    job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-    sha256 TEXT NOT NULL,
-    PRIMARY KEY (job, sha256)
-) STRICT, WITHOUT ROWID
+CREATE TABLE requests (
+    job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    request BLOB NOT NULL,
+    files BLOB NOT NULL
+) STRICT
 """,
 )
 

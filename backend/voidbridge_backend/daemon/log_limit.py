@@ -1,4 +1,4 @@
-"""Limits the log lines that one peer causes: a few per minute, the rest is counted. Pure."""
+"""Limits the log lines that one peer or one user causes: some per minute, the rest is counted. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ OTHERS = "others"
 
 
 class LogLimit:
-    """Times are seconds of a monotonic clock."""
+    """Allows `lines` per minute of one peer. Times are seconds of a monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: int = LINES) -> None:
+        self._lines = lines
         self._since = 0.0
         self._asked: Counter[str] = Counter()
 
@@ -24,11 +25,11 @@ class LogLimit:
         if peer not in self._asked and len(self._asked) >= PEERS:
             peer = OTHERS
         self._asked[peer] += 1
-        return self._asked[peer] <= LINES
+        return self._asked[peer] <= self._lines
 
     def suppressed(self, now: float) -> list[tuple[str, int]]:
         """Returns, once a minute, the number of suppressed lines of each peer that had more. Call it often."""
         if now - self._since < MINUTE_S:
             return []
         asked, self._asked, self._since = self._asked, Counter(), now
-        return [(who, count - LINES) for who, count in asked.items() if count > LINES]
+        return [(who, count - self._lines) for who, count in asked.items() if count > self._lines]
