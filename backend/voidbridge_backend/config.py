@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -140,10 +142,41 @@ def devices(config: Config, cards: int) -> tuple[str, ...]:
 
 
 def count_cards() -> int:
-    """Counts the NVIDIA cards of this machine without loading NVIDIA's libraries."""
+    """Counts the NVIDIA cards that this process may use, without loading NVIDIA's libraries.
+
+    CUDA_VISIBLE_DEVICES, which Slurm sets too, names them by number or UUID; the list ends at the first one that
+    is none (CUDA C++ Programming Guide, environment variables). WSL has one device file for all cards: nvidia-smi
+    counts them there.
+    """
     if sys.platform != "linux":
         return 0
-    return sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia[0-9]*"))
+    there = sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia[0-9]*"))
+    if not there and Path("/dev/dxg").exists():
+        there = _counted_by_nvidia_smi()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return there if visible is None else min(there, visible_cards(visible, there))
+
+
+def visible_cards(listed: str, there: int) -> int:
+    """Counts the entries of CUDA_VISIBLE_DEVICES up to the first that is no card, of `there` cards."""
+    count = 0
+    for entry in listed.split(","):
+        name = entry.strip()
+        is_number = name.isdecimal() and int(name) < there
+        if not (is_number or name.startswith(("GPU-", "MIG-"))):
+            break
+        count += 1
+    return count
+
+
+def _counted_by_nvidia_smi() -> int:
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
 def _parsed(name: str, default: object, value: object) -> object:

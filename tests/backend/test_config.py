@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.config import Config, devices, resolve
+from voidbridge_backend.config import Config, devices, resolve, visible_cards
 from voidbridge_protocol.errors import BadSetting
 
 
@@ -90,3 +90,23 @@ def test_auto_is_every_card_or_else_the_cpu(
     said: tuple[str, ...], cards: int, found: tuple[str, ...]
 ) -> None:
     assert devices(Config(devices=said), cards) == found
+
+
+@pytest.mark.parametrize(
+    ("listed", "count"),
+    [
+        ("", 0),
+        ("-1", 0),
+        ("1", 1),
+        ("0,2", 2),
+        ("3,1,9,0", 2),
+        ("0,-1,1", 1),
+        ("GPU-8a1f,GPU-77", 2),
+        ("MIG-1b", 1),
+        (" 1 , 0 ", 2),
+        ("none", 0),
+    ],
+)
+def test_cards_that_the_process_may_not_see_are_not_counted(listed: str, count: int) -> None:
+    """The list ends at the first entry that is no card, as CUDA reads it."""
+    assert visible_cards(listed, there=4) == count

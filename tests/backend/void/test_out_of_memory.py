@@ -1,4 +1,4 @@
-"""An allocator that has nothing left: the next smaller plan is tried once, then the numbers are said."""
+"""An allocator that has nothing left: smaller plans are tried, then the numbers are said."""
 
 from __future__ import annotations
 
@@ -75,8 +75,14 @@ def expected(tiny: Path, small_clip: type) -> dict[int, Pixels]:
         (TRANSFORMER, 1, RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")),
         (DECODER, 0, torch.OutOfMemoryError(FULL)),
         (DECODER, 2, torch.OutOfMemoryError(FULL)),
+        (DECODER, 0, RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")),
+        (TRANSFORMER, 0, RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling it")),
+        (TRANSFORMER, 0, RuntimeError("Triton Error [CUDA]: out of memory")),
     ],
-    ids=["encoding the mask", "encoding the plate", "step 2", "first frame", "amid the decoding"],
+    ids=[
+        *("encoding the mask", "encoding the plate", "step 2", "first frame", "amid the decoding"),
+        *("cuDNN", "cuBLAS", "Triton"),
+    ],
 )
 def test_the_next_smaller_plan_gives_the_same_frames_once_each(
     tiny: Path,
@@ -114,7 +120,7 @@ def test_out_of_plans_is_an_error_with_the_numbers_and_the_engine_goes_on(
     ):
         list(engine.remove(clip, ONE_PASS, Heard()))
     assert len(calls) == 2
-    for word in ("48 x 32 pixels", "21 frames", "resident and then swapped-tiled", FULL):
+    for word in ("48 x 32 pixels", "21 frames", "resident, then swapped-tiled", FULL):
         assert word in caught.value.text
     assert len(list(engine.remove(clip, ONE_PASS, Heard()))) == 2
 
@@ -144,3 +150,21 @@ def test_a_cancel_during_the_second_try_is_a_cancel(tiny: Path, small_clip: type
         pytest.raises(JobCancelled),
     ):
         list(Void(tiny, "cpu", SMALL).remove(small_clip(2), ONE_PASS, Impatient()))
+
+
+def test_after_the_first_frame_no_plan_with_other_frames_is_taken(
+    tiny: Path, small_clip: type
+) -> None:
+    """Pictures of several tiles: the frames of a tiled plan would differ from those that were given."""
+    large = Options(height=384, width=64, window=21, steps=1, fineness=2)
+    frames = Void(tiny, "cpu", large).remove(
+        small_clip(15, height=384, width=64), ONE_PASS, Heard()
+    )
+    given: list[int] = []
+    said = r"would not give the same picture; \d+ frames were finished"
+    with (
+        failing(DECODER, lambda count: count == 2, torch.OutOfMemoryError(FULL)),
+        pytest.raises(OutOfMemory, match=said),
+    ):
+        given.extend(frame for frame, _ in frames)
+    assert next(frames, None) is None

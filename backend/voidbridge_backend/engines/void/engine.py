@@ -27,6 +27,17 @@ from .timeline import latents_of, padded_range, windows
 from .vae import Vae
 
 VERSION = 1
+ALLOCATIONS = (
+    "DefaultCPUAllocator",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "cudaErrorMemoryAllocation",
+    "cudaHostAlloc",
+    "Triton Error [CUDA]: out of memory",
+)
+"""Allocations that fail without a type of torch's own: the CPU's, pinned memory, cuDNN, cuBLAS, Triton."""
 CACHE = "prompts"
 """Folder in the models folder for prompt embeddings."""
 
@@ -106,11 +117,16 @@ class Void:
         footage = Footage(clip, clip.frames[begin:stop], self.options.window)
         wanted = {clip.frames[index] for index in holes}
         last = holes[-1] + 1 - begin
-        given, failed = 0, None
+        given = 0
+        tried: list[Plan] = []
+        reason = ""
         frames: Iterator[Pixels] = iter(())
         while True:
             try:
-                frames = Job(self, footage, settings, watch, failed).frames(last)
+                job = Job(self, footage, settings, watch, tried[-1] if tried else None)
+                if given and self._differs(tried[-1], job.plan, footage):
+                    raise OutOfMemory(f"{job.plan.name} would not give the same picture")
+                frames = job.frames(last)
                 for index, pixels in enumerate(frames):
                     if index < given:
                         continue  # A plan that failed got as far as this.
@@ -118,19 +134,23 @@ class Void:
                     if footage.frames[index] in wanted:
                         yield footage.frames[index], pixels
                 return
-            except (MemoryError, RuntimeError) as error:
-                reason = _memory_trouble(error)
-                if reason is None:
+            except OutOfMemory as error:
+                if not tried:
                     raise
-                if failed is not None or self._plan is None:
-                    raise self._out_of_plans(footage, settings, failed, reason) from error
-                failed = self._plan
+                why = f"{reason}; {error.text}"
+                raise self._out_of_plans(footage, settings, tried, why, given) from error
+            except (MemoryError, RuntimeError) as error:
+                found = _memory_trouble(error)
+                if found is None or self._plan is None:
+                    raise
+                reason = found
+                tried.append(self._plan)
             # Outside the clause, because the error there still references the tensors that filled the memory.
             frames = iter(())
             self._let_go()
             self._plan = None
             watch.warn(
-                f"memory ran out with the plan {failed.name} ({reason}); trying a smaller one"
+                f"memory ran out with the plan {tried[-1].name} ({reason}); trying a smaller one"
             )
 
     def load(self, passes: int, watch: JobContext) -> None:
@@ -192,17 +212,31 @@ class Void:
     def _windows(self, footage: Footage) -> int:
         return len(windows(footage.latents, self.options.window, self.options.overlap).runs)
 
+    def _differs(self, one: Plan, other: Plan, footage: Footage) -> bool:
+        """Whether the frames of two plans may differ: one is coded in tiles, and the picture has several."""
+        if (one.tiles is None) == (other.tiles is None):
+            return False
+        tiles = one.tiles or other.tiles
+        assert tiles is not None
+        tiles = tiles.turned(footage.height, footage.width)
+        return footage.height > tiles.height * 8 or footage.width > tiles.width * 8
+
     def _out_of_plans(
-        self, footage: Footage, settings: RemoveSettings, failed: Plan | None, reason: str
+        self,
+        footage: Footage,
+        settings: RemoveSettings,
+        tried: list[Plan],
+        reason: str,
+        given: int,
     ) -> OutOfMemory:
-        tried = " and then ".join(plan.name for plan in (failed, self._plan) if plan)
+        names = ", then ".join(plan.name for plan in tried)
         size = f"{footage.width} x {footage.height} pixels, {footage.length} frames"
-        numbers = ""
+        numbers = f"; {given} frames were finished" if given else ""
         if not self.placement.is_cpu:
             free, demand = self.placement.free(), self.demand(footage, settings)
             plans = memory.table(free, demand).items()
-            numbers = "; " + ", ".join(f"{name} needs {needs}" for name, needs in plans)
-        return OutOfMemory(f"memory ran out at {size}, with the plans {tried}: {reason}{numbers}")
+            numbers += "; " + ", ".join(f"{name} needs {needs}" for name, needs in plans)
+        return OutOfMemory(f"memory ran out at {size}, with {names}: {reason}{numbers}")
 
     def demand(self, footage: Footage, settings: RemoveSettings) -> Demand:
         """Returns the memory demand of a job on `footage`, as the passes see it."""
@@ -238,9 +272,9 @@ def _memory_trouble(error: Exception) -> str | None:
     """Returns the message of an out-of-memory error, or None for any other error."""
     if isinstance(error, MemoryError):
         return "the machine's memory"
-    # On a CPU, torch raises no type of its own.
-    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
-        return str(error).strip().splitlines()[0]
+    said = str(error).strip()
+    if isinstance(error, torch.OutOfMemoryError) or any(mark in said for mark in ALLOCATIONS):
+        return said.splitlines()[0]
     return None
 
 

@@ -14,6 +14,9 @@ GIB = 1 << 30
 MARGIN = GIB
 """Kept free: memory of the driver and the libraries, and fragmentation."""
 
+SMALLER = 0.95
+"""A plan whose peak is at most this part of another's is clearly smaller."""
+
 ANSWERS_KEPT = 3
 """Outputs kept per window of a preview: the first block's, its contribution, and that of all others."""
 
@@ -87,7 +90,7 @@ def needed(plan: Plan, demand: Demand) -> int:
 
     The constants are counts of the memory of the published networks at 384 x 672 and 22 latents in bfloat16. The
     transformer takes 1.7 GiB, or 2.5 with guidance. Encoding takes 5.0 GiB and decoding 10.9; in tiles of
-    240 x 360 it is 1.8 and 3.7.
+    240 x 368 it is 1.9 and 3.8.
     Decoding is multiplied by 1.6, by which published peaks exceed the count. All grow with the picture; tiles
     do not.
     """
@@ -109,7 +112,7 @@ def needed(plan: Plan, demand: Demand) -> int:
     if plan.tiles:
         tiled = demand.number / 2 * breadth
         # Each tile keeps the state that its convolutions carry from chunk to chunk.
-        coding = (3.7 * 1.6 * tiled + 1.2 * picture * breadth) * GIB
+        coding = (3.8 * 1.6 * tiled + 1.2 * picture * breadth) * GIB
     else:
         coding = 10.9 * 1.6 * picture * breadth * GIB
     if plan.stays:
@@ -122,11 +125,11 @@ def needed(plan: Plan, demand: Demand) -> int:
 
 
 def chosen(free: int, demand: Demand, failed: Plan | None = None) -> Plan:
-    """Returns the best plan that fits `free` bytes, of those smaller than `failed`.
+    """Returns the best plan that fits `free` bytes, of those clearly smaller than `failed`.
 
     Raises `OutOfMemory` with the numbers if none fits.
     """
-    left = PLANS[PLANS.index(failed) + 1 :] if failed else PLANS
+    left = smaller(failed, demand) if failed else PLANS
     for plan in left:
         if needed(plan, demand) + MARGIN <= free:
             return plan
@@ -137,8 +140,16 @@ def chosen(free: int, demand: Demand, failed: Plan | None = None) -> Plan:
     )
 
 
+def smaller(failed: Plan, demand: Demand) -> tuple[Plan, ...]:
+    """The plans whose peak is clearly below that of `failed`, best first: others would fail at the same place."""
+    most = SMALLER * needed(failed, demand)
+    return tuple(plan for plan in PLANS if needed(plan, demand) <= most)
+
+
 def on_cpu(failed: Plan | None = None) -> Plan:
-    """Returns the plan without a device: only tiles save memory there."""
+    """Returns the plan without a device: only tiles save memory there. Raises `OutOfMemory` after that."""
+    if failed is not None and failed.tiles:
+        raise OutOfMemory("the machine's memory is too small for this job, also in tiles")
     return Plan("swapped-tiled") if failed else Plan("resident")
 
 

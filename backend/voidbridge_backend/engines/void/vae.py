@@ -51,12 +51,19 @@ def decode_chunks(latents: int) -> list[slice]:
 class VaeTiles:
     """Rectangles, in latents, that are coded one by one if memory is low.
 
-    This is not lossless: each tile has its own normalization statistics.
+    This is not lossless: each tile has its own normalization statistics. The published picture of 48 x 84 latents
+    takes four tiles. Upright pictures take upright tiles.
     """
 
     height: int = 30
-    width: int = 45
+    width: int = 46
     overlap: int = 8
+
+    def turned(self, height: int, width: int) -> VaeTiles:
+        """The tiles for a picture of this size, in latents: upright for an upright one."""
+        if (height > width) == (self.height > self.width) or height == width:
+            return self
+        return VaeTiles(self.width, self.height, self.overlap)
 
 
 Cache = dict[str, Any] | None
@@ -174,13 +181,14 @@ class _Tiled:
     def __call__(self, chunk: Tensor, caches: Cache) -> tuple[Tensor, Cache]:
         caches = caches or {}
         height, width = (size // self.unit_in for size in chunk.shape[-2:])
-        if height <= self.tiles.height and width <= self.tiles.width:
+        tiles = self.tiles.turned(height, width)
+        if height <= tiles.height and width <= tiles.width:
             part, caches["whole"] = self.run(chunk, caches.get("whole"))
             return part, caches
         total: Tensor | None = None
         weight: Tensor | None = None
-        for top in _spans(height, self.tiles.height, self.tiles.overlap):
-            for left in _spans(width, self.tiles.width, self.tiles.overlap):
+        for top in _spans(height, tiles.height, tiles.overlap):
+            for left in _spans(width, tiles.width, tiles.overlap):
                 name = f"{top.start},{left.start}"
                 part, caches[name] = self.run(
                     chunk[..., _scaled(top, self.unit_in), _scaled(left, self.unit_in)],
