@@ -31,12 +31,14 @@ class InputSpec:
     `size`    (height, width) to which the region is resampled, or None for the plate's own pixels.
     `joins`   True if the engine matches the picture to the plate at the edge of the hole itself.
     `grained` True if the picture has all its grain; otherwise missing grain is added.
+    `confident` True if the picture has a fourth plane: 1 where the engine is sure of it, 0 where it is invented.
     """
 
     space: Literal["scene", "model"]
     size: tuple[int, int] | None = None
     joins: bool = False
     grained: bool = False
+    confident: bool = False
 
 
 class Clip(Protocol):

@@ -15,6 +15,8 @@ from .compression import Codec
 
 LAYER = "voidbridge"
 """The layer that holds only the result: `voidbridge.R`, `.G`, `.B`, and its matte `.A`. It never is the plate."""
+CONFIDENCE = f"{LAYER}.confidence"
+"""The channel that tells how sure the engine is of each pixel of its result, 0 to 1."""
 
 
 class PixelType(IntEnum):

@@ -32,6 +32,8 @@ CODES = {
     127: ("affected", (74, 144, 255)),
 }
 """The colors of the quadmask's codes."""
+DOUBT = (255, 40, 30)
+"""The color of what is invented."""
 AP1_TO_SRGB = np.array(
     [
         [1.70505, -0.62179, -0.08326],
@@ -55,6 +57,7 @@ class Moment:
     truth: Picture | None
     difference: Picture | None
     psnr_db: float
+    confidence: Picture | None = None
 
 
 def moment(
@@ -64,8 +67,12 @@ def moment(
     result: Floats,
     truth: Floats | None,
     width: int = 440,
+    confidence: Floats | None = None,
 ) -> Moment:
-    """Prepares one frame for a sheet, `width` pixels wide. Without a truth its two rows are omitted."""
+    """Prepares one frame for a sheet, `width` pixels wide. Without a truth its two rows are omitted.
+
+    `confidence` [height, width], 0 to 1, has a row if it is given.
+    """
     hole = quadmask != 255
     shown = np.where(hole[..., None], result, plate)
     psnr, difference, true = math.nan, None, None
@@ -78,8 +85,16 @@ def moment(
         difference = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
         true = _displayed(truth, width)
     codes = _coded(plate, quadmask, width)
+    sure = None if confidence is None else _judged(plate, confidence, width)
     return Moment(
-        frame, _displayed(plate, width), codes, _displayed(shown, width), true, difference, psnr
+        frame,
+        _displayed(plate, width),
+        codes,
+        _displayed(shown, width),
+        true,
+        difference,
+        psnr,
+        sure,
     )
 
 
@@ -126,6 +141,9 @@ def _rows(moments: Sequence[Moment]) -> list[tuple[str, list[str], list[Picture]
         ("Quadmask", [], [one.quadmask for one in moments]),
         ("Result", ["PSNR in the hole", "against the truth"], [one.result for one in moments]),
     ]
+    sure = [one.confidence for one in moments if one.confidence is not None]
+    if len(sure) == len(moments):
+        rows.append(("Confidence", ["bright: frames agree", "red: invented"], sure))
     truths = [one.truth for one in moments if one.truth is not None]
     apart = [one.difference for one in moments if one.difference is not None]
     if len(truths) != len(moments) or len(apart) != len(moments):
@@ -163,6 +181,14 @@ def _coded(plate: Floats, quadmask: NDArray[np.uint8], width: int) -> Picture:
         cover = _reduced((quadmask == code).astype(np.float32), width)[..., None]
         ground = ground * (1 - 0.82 * cover) + 0.82 * cover * np.asarray(color, np.float32)
     return np.broadcast_to(ground, seen.shape).clip(0, 255).astype(np.uint8)
+
+
+def _judged(plate: Floats, confidence: Floats, width: int) -> Picture:
+    """Draws the plate, grey, and red over it where nothing is sure."""
+    seen = _displayed(plate, width).mean(-1, keepdims=True)
+    doubt = 1 - np.clip(_reduced(confidence, width), 0, 1)[..., None]
+    mixed = seen * (1 - 0.82 * doubt) + 0.82 * doubt * np.asarray(DOUBT, np.float32)
+    return np.asarray(mixed.clip(0, 255), np.uint8)
 
 
 def _write(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.engines.base import InputSpec, Pixels
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.part import LAYER
+from voidbridge_backend.exr.part import CONFIDENCE, LAYER
 from voidbridge_backend.imaging.color import sanitize
 from voidbridge_backend.imaging.grain import Grain, Sample
 from voidbridge_backend.imaging.merge import merge
@@ -33,12 +33,14 @@ class Replaced:
     `words` the picture's channels over the whole data window, in the file's own types. `box` the rectangle of
     the frame's arrays that contains the hole. `alpha` [height, width] of the box: the weight of the result.
     `result` [height, width, 3] of the box: the generated picture alone, float32, in the file's values.
+    `confidence` [height, width] of the box: how sure the engine is, 0 to 1; None if it does not tell.
     """
 
     words: dict[str, reader.Samples]
     box: Region
     alpha: Weights
     result: Pixels
+    confidence: Weights | None = None
 
 
 CONTENT_ROWS = 256
@@ -73,7 +75,7 @@ class Composite:
         box = Region.of(visible > 0)
         if box is None:
             return None
-        light = self._light(frame, pixels, visible > 0, box)
+        light = self._light(frame, pixels[..., :3], visible > 0, box)
         result = self._view.plates.color.from_scene(light)
         place = box.within(own)
         weights = box.cut(visible)
@@ -86,7 +88,10 @@ class Composite:
             part = place.cut(samples)
             part[...] = merge(np.ascontiguousarray(part), np.ascontiguousarray(plane), weights)
             words[name] = samples
-        return Replaced(words, place, weights, result)
+        sure = None
+        if self._input_spec.confident:
+            sure = box.within(region).cut(region.from_engine(pixels)[..., 3])
+        return Replaced(words, place, weights, result, sure)
 
     def seen(self, source: reader.Frame, frame: int, made: Replaced) -> FrameStats:
         """Returns statistics of the result around its hole, for an `Inspection`."""
@@ -173,6 +178,15 @@ def layer_of(source: reader.Frame, made: Replaced | None) -> dict[str, reader.Sa
     if made is not None:
         made.box.paste(layer[f"{LAYER}.A"], made.alpha.astype(np.float16))
     return layer
+
+
+def confidence_of(source: reader.Frame, made: Replaced | None) -> dict[str, reader.Samples]:
+    """Returns the channel `voidbridge.confidence`, half: 1 outside the hole and where the engine is sure."""
+    sure = np.ones((source.window.height, source.window.width), np.float16)
+    if made is not None and made.confidence is not None:
+        inside = np.where(made.alpha > 0, made.confidence, 1)
+        made.box.paste(sure, inside.astype(np.float16))
+    return {CONFIDENCE: sure}
 
 
 def grain_of(view: EngineInput, most: int = 5) -> Grain | None:

@@ -21,7 +21,7 @@ from voidbridge_backend.quality.no_reference import FrameStats, Inspection
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from .composite import Composite, Replaced, grain_of, layer_of
+from .composite import Composite, Replaced, confidence_of, grain_of, layer_of
 from .engine_input import EngineInput, crop_for
 from .inputs import InputFiles, Plates, canvas_of, model_space
 from .job import (
@@ -68,7 +68,11 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
         watch.warn(view.crop.note)
     composite = Composite(view, input_spec, _grain(order, view, input_spec, watch), settings)
     provenance = _provenance(order, engine, color, picture, verdict, view)
-    frames = _Frames(order, composite, plates, provenance)
+    if settings.confidence and not input_spec.confident:
+        watch.warn(
+            f"the engine {settings.engine} does not tell how sure it is: no confidence is written"
+        )
+    frames = _Frames(order, composite, plates, provenance, input_spec.confident)
     inspection = Inspection()
     with ResultWriter(order, announce, inspection.add) as results:
         _remove(order, engine, view, watch, frames, results)
@@ -183,11 +187,17 @@ class _Frames:
     """Makes the files of results: the plate's own, with what was generated merged in."""
 
     def __init__(
-        self, order: RenderJob, composite: Composite, plates: Plates, provenance: dict[str, Any]
+        self,
+        order: RenderJob,
+        composite: Composite,
+        plates: Plates,
+        provenance: dict[str, Any],
+        confident: bool,
     ) -> None:
         self._order = order
         self._composite = composite
         self._plates = plates
+        self._confident = confident
         self._with_alpha: set[int] = set()
         self._header = header_attributes(
             provenance, ("engine", "settings", "plate", "matte", "color")
@@ -216,11 +226,13 @@ class _Frames:
         ]
 
     def _encoded(self, source: reader.Frame, made: Replaced | None) -> bytes:
-        if not _settings(self._order).result_layer:
-            return writer.encode(source, made.words if made else {}, self._header)
-        layer = layer_of(source, made)
+        settings = _settings(self._order)
+        layer = layer_of(source, made) if settings.result_layer else {}
+        if self._confident:
+            layer |= confidence_of(source, made)
         again = {name for name in layer if name in source.channels}
-        words = {name: layer[name].astype(source.channels[name].dtype) for name in again}
+        words = dict(made.words) if made and not settings.result_layer else {}
+        words |= {name: layer[name].astype(source.channels[name].dtype) for name in again}
         added = {name: samples for name, samples in layer.items() if name not in again}
         return writer.encode(source, words, self._header, added)
 

@@ -49,6 +49,12 @@ class RemoveSettings(OperationSettings):
         "layer](plates.md#the-result-as-a-layer) `voidbridge`",
         group=SHOT,
     )
+    confidence: bool = setting(
+        False,
+        "add [the channel](plates.md#confidence) `voidbridge.confidence`: 1 where several frames agree, 0 where "
+        "the result is invented; `cleanplate` only",
+        group=SHOT,
+    )
     matte_channel: str = setting(
         "",
         "[channel](plates.md#mattes) that is the matte, as `Object_1.Y` or `A`",

@@ -48,11 +48,17 @@ class Inner:
     def has_hole(self, frame: int) -> bool:
         return self.clip.has_hole(frame) and bool((self.quadmask(frame) != 255).any())
 
-    def outer(self, results: Iterable[tuple[int, Pixels]]) -> Iterator[tuple[int, Pixels]]:
-        """`results` of this clip as those of the whole, black in the bars."""
+    def outer(
+        self, results: Iterable[tuple[int, Pixels]], confident: bool = False
+    ) -> Iterator[tuple[int, Pixels]]:
+        """`results` of this clip as those of the whole, black in the bars.
+
+        If they are `confident`, they have a fourth plane, which is 1 in the bars.
+        """
         made = iter(results)
         for frame in (frame for frame in self.frames if self.clip.has_hole(frame)):
-            light = np.zeros((self.clip.height, self.clip.width, 3), np.float32)
+            light = np.zeros((self.clip.height, self.clip.width, 3 + confident), np.float32)
+            light[..., 3:] = 1
             if self.has_hole(frame):
                 same, light[self.box.slices] = next(made)
                 assert same == frame, "results come in order"

@@ -38,6 +38,21 @@ GRAIN_ONLY = 0.45
 """Part of the agreement beyond which a source differs by more than its grain."""
 RECENT = 10.0
 """Frames after which a source counts half."""
+SEVERAL = 3
+"""Sources that have to agree for full confidence."""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One background, all of one box.
+
+    `light` [height, width, 3], `known` bool [height, width] where any source shows it. `confidence`
+    [height, width] is the share of the sources that agree, 0 to 1, and less where fewer than SEVERAL do.
+    """
+
+    light: Floats
+    known: Mask
+    confidence: Floats
 
 
 @dataclass(frozen=True)
@@ -60,11 +75,12 @@ def combined(
     tone: Tone,
     pool: Pool,
     recent: float = RECENT,
-) -> tuple[Floats, Mask]:
-    """(light [height, width, 3], where it is known) of `box`, for the pixels that are `wanted` in it."""
+) -> Combination:
+    """The background of `box`, for the pixels that are `wanted` in it."""
     light = np.zeros((box.height, box.width, 3), np.float32)
     grain = np.zeros_like(light)
     known = np.zeros((box.height, box.width), bool)
+    confidence = np.zeros(known.shape, np.float32)
     turns = [laid[(target + turn) % len(laid)] for turn in range(len(laid))]
     weights = [_weight(one, target, laid, recent) for one in turns]
     spread = _spread(laid)
@@ -74,11 +90,12 @@ def combined(
         layers = _layers(turns, weights, tile, tone)
         if layers is not None:
             inside = tile.within(box)
-            means, grains = _voted(layers, spread, tone)
+            means, grains, agreement = _voted(layers, spread, tone)
             shape = 3, tile.height, tile.width
             light[inside] = means.reshape(shape).transpose(1, 2, 0)
             grain[inside] = grains.reshape(shape).transpose(1, 2, 0)
             known[inside] = layers.shown.any(0).reshape(shape[1:]) & wanted[inside]
+            confidence[inside] = agreement.reshape(shape[1:])
 
     for _ in pool.each(vote, _tiles(box, wanted)):
         pass
@@ -86,7 +103,7 @@ def combined(
         # What is left of a source at lower frequencies is no grain but its exposure and its misfit.
         grain -= cv2.GaussianBlur(grain, (0, 0), GRAIN_PX)
         light += grain
-    return light, known
+    return Combination(light, known, confidence)
 
 
 def _layers(
@@ -113,9 +130,10 @@ def _layers(
     return _Layers(light[:, :some], shown[:some], np.array(voices, np.float32))
 
 
-def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats]:
-    """(light [3, pixel], grain [3, pixel]) of a tile."""
+def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats, Floats]:
+    """(light [3, pixel], grain [3, pixel], confidence [pixel]) of a tile."""
     pixels = layers.shown.shape[1]
+    agreement = np.empty(pixels, np.float32)
     light, grain = np.empty((3, pixels), np.float32), np.empty((3, pixels), np.float32)
     for begin in range(0, pixels, AT_ONCE):
         some = np.s_[..., begin : begin + AT_ONCE]
@@ -123,7 +141,15 @@ def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats]:
         voices = layers.shown[some] * layers.weights[:, None]
         mean, near = _vote(planes, voices, spread, tone)
         light[some], grain[some] = mean, _grain(planes, mean, near)
-    return light, grain
+        agreement[some] = _confidence(near, layers.shown[some])
+    return light, grain, agreement
+
+
+def _confidence(near: Mask, shown: Mask) -> Floats:
+    """[pixel]: of the sources that are `shown`, the part that is `near`; both [source, pixel]."""
+    agreeing = near.sum(0, dtype=np.float32)
+    part = agreeing / np.maximum(shown.sum(0, dtype=np.float32), 1)
+    return np.asarray(part * np.minimum(agreeing / SEVERAL, 1), np.float32)
 
 
 def _tiles(box: FrameBox, wanted: Mask) -> Iterator[FrameBox]:

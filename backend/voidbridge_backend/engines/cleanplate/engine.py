@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.parallel import Pool
 from voidbridge_backend.sequences.patterns import compact
@@ -33,7 +35,7 @@ class Cleanplate:
     name = "cleanplate"
 
     def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
-        return InputSpec("scene", joins=True)
+        return InputSpec("scene", joins=True, confident=settings.confidence)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "version": VERSION}
@@ -47,7 +49,7 @@ class Cleanplate:
         if inner.box == FrameBox(0, 0, clip.width, clip.height):
             yield from self._removed(clip, settings, watch)
         else:
-            yield from inner.outer(self._removed(inner, settings, watch))
+            yield from inner.outer(self._removed(inner, settings, watch), settings.confidence)
 
     def _removed(
         self, clip: Clip, settings: RemoveSettings, watch: JobContext
@@ -65,6 +67,8 @@ class Cleanplate:
             # A frame is completed while the next one's sources vote: alone, neither has work for all cores.
             for voted in pool.ahead(removal.voted, _tasks(clip, shot, own)):
                 light = removal.completed(voted)
+                if settings.confidence:
+                    light = np.dstack([light, removal.confidence(voted)])
                 for frame in _with_repeats(voted.frame, shot):
                     yield frame, light.copy() if frame + 1 in shot.repeats else light
                     progress.done += 1

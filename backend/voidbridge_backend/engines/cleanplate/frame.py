@@ -15,13 +15,14 @@ from voidbridge_backend.parallel import Pool
 from . import plan
 from .align import Surrounding, WarpedSource, surrounding, useful, warp_source
 from .analyze_camera import Shot
-from .combine import combined
+from .combine import Combination, combined
 from .depth import layered
 from .fill import joined, smooth
 from .fringe import background
 from .geometry import FrameBox, Mask, around
 from .sources import Source, Sources, piece
 from .synthesize import synthesized
+from .tone import Floats
 from .transient_removal import TransientRemoval
 from .verdict import check
 
@@ -57,7 +58,10 @@ class Gap:
 
 @dataclass(frozen=True)
 class Voted:
-    """A frame with what other frames show of its hole: light `fill` where it is `known`, of the gap's box."""
+    """A frame with what other frames show of its hole: light `fill` where it is `known`, of the gap's box.
+
+    `confidence` [height, width] of the box: 1 where several frames agree, 0 where the result is invented.
+    """
 
     frame: int
     plate: Pixels
@@ -66,6 +70,7 @@ class Voted:
     gap: Gap
     fill: Pixels
     known: Mask
+    confidence: Floats
 
 
 class Removal:
@@ -98,33 +103,38 @@ class Removal:
         found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
         laid = useful([one for one in found if one is not None])
         laid = layered(frame, target, laid, self._shot, self._pool)
-        fill, known = combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
+        seen = combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
+        fill, known = seen.light, seen.known
         self.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
-        self._look_closer(frame, laid, gap, fill, known)
-        return Voted(frame, plate, target, reach, gap, fill, known)
+        self._look_closer(frame, laid, gap, seen)
+        return Voted(frame, plate, target, reach, gap, fill, known, seen.confidence)
 
     def _look_closer(
-        self, frame: int, laid: list[WarpedSource], gap: Gap, fill: Pixels, known: Mask
+        self, frame: int, laid: list[WarpedSource], gap: Gap, seen: Combination
     ) -> None:
         """Take what was seen of no frame from the growth around other frames' mattes, in place.
 
         Only behind the artist's own matte: around it the growth of this frame is to be replaced too.
         """
         deep = cv2.distanceTransform(gap.hole.view(np.uint8), cv2.DIST_L2, 5)
+        fill, known, confidence = seen.light, seen.known, seen.confidence
         missing = gap.hole & ~known
         wanted = missing & (deep > self._grow + self._soften)
         if laid and self._grow + self._soften and wanted.sum() > SLIVER * int(gap.hole.sum()):
             loose = [
                 replace(one, source=one.source.loosened(self._grow + self._soften)) for one in laid
             ]
-            more, shown = combined(loose, frame, gap.box, wanted, self._shot.tone, self._pool)
-            fill[shown], known[shown] = more[shown], True
+            more = combined(loose, frame, gap.box, wanted, self._shot.tone, self._pool)
+            fill[more.known], known[more.known] = more.light[more.known], True
+            confidence[more.known] = more.confidence[more.known]
         # What the result only fades over is the plate's own.
         own = gap.hole & ~known & (deep <= self._soften)
         growth = gap.hole & ~known & ~own & (deep <= self._grow + self._soften)
         depth = deep - np.float32(self._grow + self._soften)
         own |= background(gap.light, gap.hole, growth, depth, self._shot.tone.exposure)
         fill[own], known[own] = gap.light[own], True
+        confidence[own | ~gap.hole] = 1
+        confidence[gap.hole & ~known] = 0
         self.unseen[frame] = float((gap.hole & ~known).sum()) / max(int(gap.hole.sum()), 1)
 
     def completed(self, voted: Voted) -> Pixels:
@@ -140,6 +150,12 @@ class Removal:
         cv2.copyTo(gap.light, (~gap.hole).view(np.uint8), joint)
         gap.light[...] = joint
         return voted.plate
+
+    def confidence(self, voted: Voted) -> Floats:
+        """[height, width] of the whole plate: 1 outside the hole and where several frames agree."""
+        whole = np.ones(voted.plate.shape[:2], np.float32)
+        whole[voted.gap.box.slices] = voted.confidence
+        return whole
 
     def _gap(self, target: Surrounding, plate: Pixels, hole: Mask) -> Gap:
         wanted = target.near <= BAND_BLOCKS * self._block_px
@@ -163,10 +179,8 @@ class Removal:
             one = self._lay(voted.frame, voted.target, source)
             if one is None:
                 continue
-            more, shown = combined(
-                [one], voted.frame, gap.box, missing, self._shot.tone, self._pool
-            )
-            fill[shown], known[shown] = more[shown], True
+            more = combined([one], voted.frame, gap.box, missing, self._shot.tone, self._pool)
+            fill[more.known], known[more.known] = more.light[more.known], True
         missing = gap.hole & ~known
         if not missing.any():
             return

@@ -112,12 +112,10 @@ class TransientRemoval:
         misfit = min(one.misfit for one in laid)
         itself = piece(self.frame, own.box, own.light, own.hidden, self.tone)
         voices = [*laid, WarpedSource(itself, np.eye(3), NEUTRAL, misfit)]
-        voted, known = combined(
-            voices, self.frame, own.box, ~own.hidden, self.tone, self.pool, RECENT
-        )
-        apart = np.abs(self.tone.encode(voted) - self.tone.encode(own.light)).max(-1)
+        voted = combined(voices, self.frame, own.box, ~own.hidden, self.tone, self.pool, RECENT)
+        apart = np.abs(self.tone.encode(voted.light) - self.tone.encode(own.light)).max(-1)
         side, share = CROWD
-        crowd = cv2.blur((known & (apart > PASSING)).astype(np.float32), (side, side))
+        crowd = cv2.blur((voted.known & (apart > PASSING)).astype(np.float32), (side, side))
         return np.asarray(crowd > share)
 
     def _fetched(
@@ -132,7 +130,8 @@ class TransientRemoval:
                     one.source.frame, wide, *_cut(self.clip, one.source.frame, wide), self.tone
                 )
                 laid.append(WarpedSource(source, motion, one.exposure, one.misfit))
-        return combined(laid, self.frame, box, wanted, self.tone, self.pool, RECENT)
+        voted = combined(laid, self.frame, box, wanted, self.tone, self.pool, RECENT)
+        return voted.light, voted.known
 
 
 def _cut(clip: Clip, frame: int, box: FrameBox) -> tuple[Pixels, Mask]:

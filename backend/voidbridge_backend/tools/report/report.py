@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from voidbridge_backend.client.submission import sidecars
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Window
 from voidbridge_backend.exr.layers import choose_picture
+from voidbridge_backend.exr.part import CONFIDENCE
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.quadmask import Hole
 from voidbridge_backend.imaging.region import Region
@@ -45,14 +45,12 @@ from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
 from voidbridge_protocol.operations.remove import RemoveSettings
 
+from .frame_shift import FrameShift
+
 SHOWN = 5
 """Number of frames in the picture."""
-SMALL = 120
-"""Lines of the reduced pictures used to find a shift of frames."""
 RATE = 24
 """Frames per second if the plate does not state a rate."""
-REACH = 2
-"""Largest detected shift in frames; such errors are one or two frames."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,15 @@ class QualityReport(Findings):
 
     `frame_shift` frames that the result is late by, judged outside of the hole: 0. `hole_psnr_db` against the
     truth, in the hole, after `reference.encode`; NaN without a truth, as is `hole_ssim` the mean of SSIM there.
-    `jod` ColorVideoVDP of the rectangle around all holes; NaN too if it is not installed.
+    `jod` ColorVideoVDP of the rectangle around all holes; NaN too if it is not installed. `confidence` the mean of
+    the result's channel `voidbridge.confidence` in the hole; NaN if it has none.
     """
 
     frame_shift: int
     hole_psnr_db: float
     hole_ssim: float
     jod: float
+    confidence: float
 
     def lines(self) -> Iterator[str]:
         """Yields one line of text per number."""
@@ -149,8 +149,8 @@ def review(
     mattes = Mattes(source, settings, canvas)
     mattes.survey(lambda: None)
     shown = {frames[int(i)] for i in np.linspace(0, len(frames) - 1, SHOWN + 2).round()[1:-1]}
-    inspection, quality, late, moments = Inspection(), Quality(), _Shift(), list[Moment]()
-    likeness, unchanged = list[float](), list[int]()
+    inspection, quality, late, moments = Inspection(), Quality(), FrameShift(), list[Moment]()
+    likeness, unchanged, trust = list[float](), list[int](), list[Pixels]()
     box: Region | None = None
     for number, frame in enumerate(frames, 1):
         seen = _ReviewedFrame.of(source, frame, mattes.hole(frame), canvas, color, choose)
@@ -163,7 +163,9 @@ def review(
             likeness.append(_ssim(seen.result, seen.truth, seen.alpha > 0))
             box = _union(box, Region.of(mattes.hole(frame).alpha > 0))
         if picture is not None and frame in shown:
-            moments.append(moment(frame, seen.plate, seen.codes, seen.result, seen.truth))
+            moments.append(seen.moment(frame))
+        if seen.confidence is not None:
+            trust.append(seen.confidence[seen.alpha > 0])
         on_frame(number, len(frames))
     found = inspection.findings()
     if unchanged:
@@ -175,8 +177,14 @@ def review(
     true = quality.report().hole_psnr_db if likeness else math.nan
     ssim = float(np.nanmean(likeness)) if np.isfinite(likeness).any() else math.nan
     visible = _jod(source, frames, box, canvas, color, choose) if box else math.nan
+    sure = np.concatenate([np.zeros(0), *trust])
     verdict = QualityReport(
-        **asdict(found), frame_shift=late.frames, hole_psnr_db=true, hole_ssim=ssim, jod=visible
+        **asdict(found),
+        frame_shift=late.frames,
+        hole_psnr_db=true,
+        hole_ssim=ssim,
+        jod=visible,
+        confidence=float(sure.mean()) if sure.size else math.nan,
     )
     if picture is not None:
         write_png(picture, sheet(moments, f"Voidbridge: {files.result}", _subtitle(verdict)))
@@ -208,6 +216,8 @@ class _ReviewedFrame:
     plate: Pixels
     result: Pixels
     truth: Pixels | None
+    confidence: Pixels | None
+    """[height, width], 0 to 1, if the result tells it."""
     alpha: Pixels
     codes: NDArray[np.uint8]
     differing: int
@@ -236,14 +246,21 @@ class _ReviewedFrame:
             window.xmin - canvas.xmin, window.ymin - canvas.ymin, window.width, window.height
         )
         alpha = own.cut(hole.alpha)
+        sure = read["result"].channels.get(CONFIDENCE)
         return cls(
             light["plate"],
             light["result"],
             light.get("truth"),
+            None if sure is None else np.asarray(sure, np.float32),
             alpha,
             own.cut(hole.codes),
             _differing(read["plate"], read["result"], alpha > 0),
             (own.top, own.left),
+        )
+
+    def moment(self, frame: int) -> Moment:
+        return moment(
+            frame, self.plate, self.codes, self.result, self.truth, confidence=self.confidence
         )
 
     @property
@@ -278,45 +295,6 @@ def _differing(plate: reader.Frame, result: reader.Frame, hole: NDArray[np.bool_
             changed = reader.bits(before) != reader.bits(after)
             wrong += int(np.count_nonzero(changed & ~hole if name in plate.rgb_names else changed))
     return wrong
-
-
-class _Shift:
-    """Finds the neighboring frame that a frame resembles most outside of the hole. Keeps five small pictures."""
-
-    def __init__(self) -> None:
-        self._recent: deque[tuple[Pixels, Pixels, NDArray[np.bool_]]] = deque(maxlen=2 * REACH + 1)
-        self._errors = np.zeros(2 * REACH + 1)
-
-    def add(self, plate: Pixels, result: Pixels, hole: NDArray[np.bool_]) -> None:
-        shrink = max(1, plate.shape[0] // SMALL)
-        size = max(plate.shape[1] // shrink, 1), max(plate.shape[0] // shrink, 1)
-        small = [
-            np.asarray(
-                cv2.resize(encode(one[..., 1]), size, interpolation=cv2.INTER_AREA), np.float32
-            )
-            for one in (plate, result)
-        ]
-        covered = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        self._recent.append((small[0], small[1], covered))
-        if (
-            len(self._recent) == self._recent.maxlen
-            and len({p.shape for p, *_ in self._recent}) == 1
-        ):
-            _, middle, _ = self._recent[REACH]
-            outside = ~np.logical_or.reduce([covered for *_, covered in self._recent])
-            if outside.any():
-                self._errors += [
-                    float(np.square(middle - near, dtype=np.float64)[outside].mean())
-                    for near, *_ in self._recent
-                ]
-
-    @property
-    def frames(self) -> int:
-        """The result's delay in frames; 0 unless another frame fits clearly better."""
-        best = int(np.argmin(self._errors))
-        if self._errors[best] < 0.5 * self._errors[REACH]:
-            return REACH - best
-        return 0
 
 
 def _ssim(result: Pixels, truth: Pixels, hole: NDArray[np.bool_]) -> float:
