@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from voidbridge_backend.cli.prompts import TypedPrompts, objects_of
+from voidbridge_backend.cli.prompts_file import read_prompts
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.mask import Box, Point
 
@@ -41,3 +42,44 @@ def test_prompts_are_gathered_by_object_in_the_order_of_first_mention() -> None:
 def test_what_cannot_be_read_is_named(typed: TypedPrompts, words: str) -> None:
     with pytest.raises(BadSetting, match=words):
         objects_of(typed)
+
+
+def saved(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_file_of_prompts_means_the_same_as_the_options(tmp_path: Path) -> None:
+    text = """{"objects": [
+        {"name": "man", "points": [{"frame": -2, "x": 640, "y": 360.5},
+                                   {"frame": -2, "x": 5, "y": 5, "label": 0}]},
+        {"name": "dog", "role": "belonging",
+         "boxes": [{"frame": 1002, "left": 0, "top": 1, "right": 30, "bottom": 40}],
+         "keys": {"1050": "roto.exr"}}]}"""
+    typed = TypedPrompts(
+        points=("-2:640,360.5:man",),
+        negatives=("-2:5,5:man",),
+        boxes=("1002:0,1,30,40:dog",),
+        keys=(f"1050={tmp_path}/roto.exr:dog",),
+        roles=("dog=belonging",),
+    )
+    assert objects_of(read_prompts(saved(tmp_path / "p.json", text))) == objects_of(typed)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no file of prompts"),
+        ("[]", "no file of prompts"),
+        ('{"objects": [{"points": [{"frame": 1}]}]}', "no 'x'"),
+        ('{"objects": [{"points": 5}]}', "no file of prompts"),
+        ('{"objects": {"name": "x"}}', "no file of prompts"),
+    ],
+)
+def test_a_file_that_holds_no_prompts_is_named_with_the_reason(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    with pytest.raises(BadSetting, match=words):
+        read_prompts(saved(tmp_path / "p.json", text))
+    with pytest.raises(BadSetting, match="No such file"):
+        read_prompts(tmp_path / "none.json")

@@ -100,6 +100,21 @@ def test_a_matte_and_its_tint_are_shown(player: Any, shot: Shot) -> None:
     assert (overlay[hole][:, 0] - overlay[hole][:, 2]).mean() > 60
 
 
+def test_confidence_is_shown_where_the_result_has_it(player: Any, shot: Shot) -> None:
+    assert not player.get(f"/api/shot?{query(shot)}").json["has_confidence"]
+    sure = np.zeros((96, 128), np.float16)
+    sure[:, 64:] = 1
+    shot.write("sure", 1, {**dict.fromkeys("RGB", sure), "voidbridge.confidence": sure})
+    files = {"plate": shot.plate, "result": shot.folder / "sure.%04d.exr"}
+    assert player.get(f"/api/shot?{urlencode(files)}").json["has_confidence"]
+    seen = pixels(
+        player.get(f"/api/picture?{urlencode({**files, 'kind': 'confidence', 'frame': 1})}")
+    )
+    assert (seen[:, :56].max() < 8, seen[:, 72:].min() > 247) == (True, True)
+    missing = player.get(f"/api/picture?{query(shot, kind='confidence', frame=1)}")
+    assert (missing.status, missing.json["code"]) == (400, "request.layer")
+
+
 def test_a_pixel_is_told_in_scene_linear_light(player: Any, shot: Shot) -> None:
     found = player.get(f"/api/probe?{query(shot, frame=5, x=3, y=3)}").json
     assert found["plate"] == found["result"] == pytest.approx([0.5] * 3, abs=1e-3)

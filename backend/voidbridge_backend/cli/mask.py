@@ -28,6 +28,7 @@ from voidbridge_protocol.operations.mask import MaskSettings, key_role, written
 
 from .options import removal as removal_of
 from .prompts import TypedPrompts, objects_of
+from .prompts_file import joined, read_prompts
 
 QUADMASK = "quadmask"
 EPILOG = """\
@@ -127,7 +128,7 @@ def _unpack(packed: Path, frame: int, targets: Iterable[Sequence]) -> None:
 
 
 def add_prompt_options(parser: Any) -> None:
-    """--point, --not, --box, --key and --role, each any number of times."""
+    """--point, --not, --box, --key and --role, each any number of times, and a file of them."""
     prompts = parser.add_argument_group("the prompts")
     for name, metavar, text in (
         ("--point", "FRAME:X,Y[:OBJECT]", "a click on the object"),
@@ -137,11 +138,13 @@ def add_prompt_options(parser: Any) -> None:
         ("--role", "OBJECT=ROLE", "primary (default), belonging, affected"),
     ):
         prompts.add_argument(name, action="append", metavar=metavar, help=text)
+    prompts.add_argument("--prompts", type=Path, metavar="FILE", help="prompts as JSON, too")
 
 
 def typed_prompts(parsed: argparse.Namespace) -> TypedPrompts:
     typed = (parsed.point, getattr(parsed, "not"), parsed.box, parsed.key, parsed.role)
-    return TypedPrompts(*(words or () for words in typed))
+    prompts = TypedPrompts(*(words or () for words in typed))
+    return joined(read_prompts(parsed.prompts), prompts) if parsed.prompts else prompts
 
 
 def removal(parsed: argparse.Namespace, client: ClientOptions) -> PrepareSubmission:

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from voidbridge_protocol.errors import VoidbridgeError
 
-from . import command_routes, job_routes, pages, picture_routes, queue_routes
+from . import command_routes, job_routes, mask_routes, pages, picture_routes, queue_routes
 from .answers import not_found, refused
 from .context import PageContext
 from .guard import Guard
@@ -20,6 +20,7 @@ ROUTES = [
     *job_routes.ROUTES,
     *command_routes.ROUTES,
     *picture_routes.ROUTES,
+    *mask_routes.ROUTES,
     *pages.ROUTES,
 ]
 

@@ -12,6 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from voidbridge_backend.exr.part import CONFIDENCE
 from voidbridge_backend.imaging.display import views
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import BadSetting, MissingFrames, VoidbridgeError
@@ -47,6 +48,9 @@ def _shot(context: PageContext, query: dict[str, str]) -> dict[str, Any]:
         found["frames"][role] = frames
         if "size" not in found:
             found["size"] = asdict(reader.size(sequence, frames[0]))
+        if role == "result":
+            names = reader.size(sequence, frames[0]).channels
+            found["has_confidence"] = CONFIDENCE in names
         if role != "matte" and "color" not in found:
             found["color"] = _color(context, sequence, frames[0], query)
     return found

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from voidbridge_backend.exr.part import CONFIDENCE
 from voidbridge_backend.imaging.color import ColorPlan, Pixels
 from voidbridge_backend.imaging.display import Codes, shown
 from voidbridge_backend.sequences.patterns import Sequence
@@ -28,7 +29,7 @@ THREADS = 2
 QUALITY, METHOD = 84, 0
 """Of WebP; method 0 is the quickest, and takes a third of the time of the usual 4."""
 MAX_SIDE = 4096
-KINDS = ("plate", "result", "matte", "overlay", "difference")
+KINDS = ("plate", "result", "matte", "overlay", "difference", "confidence")
 TINTS = {0: (255, 64, 64), 63: (255, 160, 40), 127: (60, 190, 255)}
 """Colors of what is removed, of both, and of what is affected."""
 
@@ -82,6 +83,7 @@ NEEDS = {
     "matte": ("matte",),
     "overlay": ("plate", "matte"),
     "difference": ("plate", "result"),
+    "confidence": ("result",),
 }
 """Roles that a picture is made from."""
 
@@ -152,6 +154,9 @@ class Pictures:
     def _codes(self, order: PictureOrder) -> Codes:
         if order.kind == "matte":
             return _gray(_fitted(self._matte(order), order))
+        if order.kind == "confidence":
+            sure = self._reader.channel(order.sequence("result"), order.frame, CONFIDENCE)
+            return _gray(_fitted(sure, order))
         if order.kind == "difference":
             one, two = self._light(order, "plate"), self._light(order, "result")
             if one.shape != two.shape:

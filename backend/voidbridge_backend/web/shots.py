@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.exr.matte_channels import candidates
+from voidbridge_backend.exr.reader import Choose
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.imaging.color import ColorPlan, Pixels, sanitize
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.render.decode_limits import DecodeLimits
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.errors import MissingFrames
+from voidbridge_protocol.errors import MissingFrames, UnclearLayer
 
 from .bounded_cache import BoundedCache
 from .folders import Folders
@@ -82,6 +83,23 @@ class ShotReader:
         found: Values = self._cached((sequence, frame), sequence, frame, self._matte)
         return found
 
+    def channel(self, sequence: Sequence, frame: int, name: str) -> Values:
+        """One channel by its name, as `matte`. Raises `UnclearLayer` if the file has none of that name."""
+
+        def choose(header: Header) -> Selection:
+            for index, part in enumerate(header.parts):
+                if any(channel.name == name for channel in part.channels):
+                    return Selection(index, (name,))
+            raise UnclearLayer(f"frame {frame} of {sequence} has no channel {name}", "")
+
+        found: Values = self._cached(
+            (sequence, frame, name),
+            sequence,
+            frame,
+            lambda path, index: self._one_channel(path, index, choose),
+        )
+        return found
+
     def version(self, sequence: Sequence, frame: int) -> tuple[str, int, int]:
         """Changes when the frame's file does. Raises `MissingFrames`, `PathNotAllowed`."""
         path = self._folders.file(sequence, frame)
@@ -113,9 +131,10 @@ class ShotReader:
         return light if have == want else _placed(light, have, want)
 
     def _matte(self, path: Path, index: int) -> Values:
-        frame = self._reader.read(
-            path, path.name, _choose_matte, LIMITS.checked, index, as_matte=True
-        )
+        return self._one_channel(path, index, _choose_matte)
+
+    def _one_channel(self, path: Path, index: int, choose: Choose) -> Values:
+        frame = self._reader.read(path, path.name, choose, LIMITS.checked, index, as_matte=True)
         stored = frame.channels[frame.selected[0]]
         scale = np.float32(np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1)
         values = np.nan_to_num(stored.astype(np.float32) / scale)

@@ -62,7 +62,7 @@ export function el(name, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-const PAGES = [["/", "Queue"], ["/new", "New job"], ["/player", "Player"]];
+const PAGES = [["/", "Queue"], ["/new", "New job"], ["/masks", "Masks"], ["/player", "Player"]];
 
 export function header() {
   const here = location.pathname;

@@ -26,7 +26,7 @@ const label = (side, frame) => `${side.toUpperCase()}: ${byId(side).value} ${fra
 
 function address(kind, frame, more = {}) {
   if (!kind || kind === "none") return null;
-  const needs = { plate: ["plate"], result: ["result"], matte: ["matte"], overlay: ["plate", "matte"], difference: ["plate", "result"] }[kind];
+  const needs = { plate: ["plate"], result: ["result"], matte: ["matte"], overlay: ["plate", "matte"], difference: ["plate", "result"], confidence: ["result"] }[kind];
   if (needs.some((role) => !shot.frames[role]?.includes(frame))) return null;
   const fields = { kind, frame, ...Object.fromEntries([...new Set([...needs, "plate"])].filter((role) => files[role]).map((role) => [role, files[role]])),
     display: byId("display").value, view: byId("view").value, exposure: byId("exposure").value, gamma: byId("gamma").value, gain: byId("gain").value,
@@ -61,7 +61,7 @@ async function open() {
     state.speed ? null : address(byId(side ? "b" : "a").value, state.frame, { tile: [left, top, width, height].join(), width: 0 });
   const inside = shot.frames.result ?? shot.frames.plate;
   state.all = shot.frames.plate ?? inside;
-  const kinds = ["plate", "result", "difference", "matte", "overlay", "none"].filter((kind) => kind === "none"
+  const kinds = ["plate", "result", "difference", "confidence", "matte", "overlay", "none"].filter((kind) => kind === "none" || (kind === "confidence" && shot.has_confidence)
     || (["difference", "overlay"].includes(kind) ? shot.frames.plate && shot.frames[kind === "overlay" ? "matte" : "result"] : shot.frames[kind]));
   fill("a", kinds, kinds[0]);
   fill("b", kinds, kinds.includes("result") ? "result" : kinds.includes("overlay") ? "overlay" : "none");

@@ -1,0 +1,116 @@
+"""Masks from clicks: prompts are saved beside the mattes, and `voidbridge mask` tracks them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from voidbridge_backend.exr.new_file import new_file
+from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.errors import BadSetting, UnreadableFrame
+from voidbridge_protocol.operations.mask import NAME, parsed
+
+from .answers import fields_of, number_of, text_of
+from .context import PageContext, context_of
+
+PROMPTS = "prompts.json"
+"""Name of the saved prompts, beside the mattes."""
+MAX_SIDE = 16_384
+
+
+async def prompts(request: HttpRequest) -> Response:
+    """The prompts that were saved in a folder; no objects if there are none."""
+    folder = context_of(request).folders.allowed(request.query_params.get("folder", ""))
+    path = context_of(request).folders.allowed(folder / PROMPTS)
+    try:
+        found = json.loads(path.read_bytes())["objects"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = []
+    return JSONResponse({"objects": found, "file": str(path)})
+
+
+async def save(request: HttpRequest) -> Response:
+    """Saves what was clicked, as JSON that `voidbridge mask --prompts` reads."""
+    return JSONResponse({"file": _saved(context_of(request), await fields_of(request))})
+
+
+async def track(request: HttpRequest) -> Response:
+    """Saves what was clicked, and starts `voidbridge mask`."""
+    fields, context = await fields_of(request), context_of(request)
+    plate, output = text_of(fields, "plate"), text_of(fields, "output").rstrip("/")
+    context.folders.allowed(plate)
+    file = _saved(context, fields)
+    words = ["mask", plate, f"--output={output}", f"--prompts={file}"]
+    for name in ("frames", "color-space", "layer", "engine"):
+        if text := text_of(fields, name).strip():
+            words.append(f"--{name}={text}")
+    files = {"plate": plate, "matte": f"{output}/quadmask.%04d.exr"}
+    return JSONResponse((await context.children.start(words, files)).described())
+
+
+async def paint(request: HttpRequest) -> Response:
+    """Keeps a painted matte of one frame, a PNG of the plate's size, as OpenEXR beside the prompts."""
+    query, context = dict(request.query_params), context_of(request)
+    folder = context.folders.allowed(query.get("folder", ""))
+    name, frame = query.get("object", ""), number_of(query, "frame")
+    if not NAME.fullmatch(name):
+        raise BadSetting(f"{name[:60]!r} cannot be the name of an object")
+    path = context.folders.allowed(folder / f"painted.{name}.{frame:04d}.exr")
+    data = await request.body()
+    await run_in_threadpool(_write_matte, path, data)
+    return JSONResponse({"file": path.name})
+
+
+def _write_matte(path: Path, data: bytes) -> None:
+    try:
+        picture = Image.open(io.BytesIO(data), formats=["PNG"])
+        if max(picture.size) > MAX_SIDE:
+            raise BadSetting(f"the painted matte has {picture.size[0]}x{picture.size[1]} pixels")
+        alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableFrame(f"the painted matte is no PNG: {error}", "") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, new_file({"A": (alpha / np.float32(255)).astype(np.float16)}))
+
+
+def _saved(context: PageContext, fields: dict[str, Any]) -> str:
+    """Checks the objects and writes them. Raises `BadSetting`, `PathNotAllowed`."""
+    folder = context.folders.allowed(text_of(fields, "output"))
+    objects = fields.get("objects")
+    if not isinstance(objects, list):
+        raise BadSetting("no object is named", "Click on an object first.")
+    parsed(json.dumps([_as_setting(entry) for entry in objects]))
+    for entry in objects:
+        for painted in dict(entry.get("keys", {})).values():
+            context.folders.allowed(folder / str(painted))
+    path = context.folders.allowed(folder / PROMPTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps({"objects": objects}, indent=1).encode() + b"\n")
+    return str(path)
+
+
+def _as_setting(entry: Any) -> Any:
+    """As the protocol has it, where key mattes are frames only."""
+    if not isinstance(entry, dict):
+        raise BadSetting(f"the object {entry!r} is not a JSON object")
+    keys = entry.get("keys", {})
+    if not isinstance(keys, dict):
+        raise BadSetting("the key mattes of an object are not a JSON object")
+    return {**entry, "keys": list(keys)}
+
+
+ROUTES: list[BaseRoute] = [
+    Route("/api/prompts", prompts),
+    Route("/api/prompts/save", save, methods=["POST"]),
+    Route("/api/masks", track, methods=["POST"]),
+    Route("/api/paint", paint, methods=["POST"]),
+]

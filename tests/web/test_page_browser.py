@@ -1,0 +1,295 @@
+"""The page in a real browser: from a form to a wiped result, from clicks to mattes, with keys only, without faults.
+
+One browser, one daemon and one page for all of it. Debian's Chromium is used; without it these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from voidbridge_page import Page, start_page, stop_page
+from voidbridge_stage import Shot, make_shot
+from voidbridge_stage import daemon as a_daemon
+
+from voidbridge_backend.client.submission import Submission
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium here; on Debian: apt-get install chromium"
+)
+WAIT_MS = 20_000
+
+
+@dataclass
+class Screen:
+    """A browser that has entered a page, and everything behind it."""
+
+    context: Any
+    base: str
+    daemon: Any
+    show: Path
+    faults: list[str]
+
+    def open(self, path: str = "/") -> Any:
+        tab = self.context.new_page()
+        tab.set_default_timeout(WAIT_MS)
+        tab.on("pageerror", lambda error: self.faults.append(str(error)))
+        tab.on(
+            "console",
+            lambda said: self.faults.append(said.text) if "Content Security" in said.text else None,
+        )
+        tab.goto(self.base + path)
+        return tab
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    show = tmp_path_factory.mktemp("show")
+    with a_daemon() as daemon, sync_playwright() as playwright:
+        page: Page = start_page(daemon.address, show)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            context = browser.new_context(viewport={"width": 1400, "height": 850})
+            tab = context.new_page()
+            tab.goto(page.link)
+            tab.wait_for_url(f"{page.origin}/")
+            tab.close()
+            yield Screen(context, page.origin, daemon, show, [])
+        finally:
+            browser.close()
+            stop_page(page)
+
+
+@pytest.fixture
+def tabs(screen: Screen) -> Iterator[Screen]:
+    """Closes the tabs of a test, and sees that no script failed and none was refused."""
+    yield screen
+    for tab in screen.context.pages:
+        tab.close()
+    assert screen.faults == []
+
+
+def pixel(tab: Any, across: float, down: float) -> list[int]:
+    """The color on the canvas at these shares of the picture's width and height."""
+    found: list[int] = tab.evaluate(
+        """([across, down]) => {
+            const canvas = document.querySelector("#stage canvas"), size = [canvas.width, canvas.height];
+            const fit = Math.min(size[0] / 64, size[1] / 48);
+            const at = [0.5 * size[0] + (across - 0.5) * 64 * fit, 0.5 * size[1] + (down - 0.5) * 48 * fit];
+            return [...canvas.getContext("2d").getImageData(Math.round(at[0]), Math.round(at[1]), 1, 1).data];
+        }""",
+        [across, down],
+    )
+    return found
+
+
+def gray_shot(folder: Path, frames: range) -> Shot:
+    """Gray plates with a white square in the left half, which `echo` turns over."""
+    shot = make_shot(folder, frames)
+    plane = np.full((48, 64), 0.2, np.float16)
+    inside = np.where(np.arange(64) < 60, np.float16(1), np.float16(0))
+    matte = np.ascontiguousarray(np.broadcast_to(inside, (48, 64)))
+    for frame in frames:
+        shot.write("plate", frame, {"R": plane, "G": plane, "B": plane})
+        shot.write(
+            "matte",
+            frame,
+            {"A": matte},
+        )
+    return shot
+
+
+def test_a_form_becomes_a_result_that_is_wiped_over_the_plate(tabs: Screen) -> None:
+    shot = gray_shot(tabs.show / "a", range(1001, 1004))
+    tab = tabs.open("/new")
+    tab.fill("#plate", str(shot.plate))
+    tab.fill("#matte", str(shot.matte))
+    tab.fill("#output", f"{tabs.show}/a-out/")
+    tab.get_by_text("the engine", exact=True).click()
+    tab.fill("#set-engine", "echo")
+    tab.check("#force")
+    tab.locator("#line", has_text="--engine=echo").wait_for()
+    tab.click("#start")
+    tab.wait_for_selector("[data-state=done]")
+    tab.get_by_role("link", name="Compare in the player").click()
+    tab.wait_for_selector("#stage[data-frame='1001']")
+    tab.locator("#right", has_text="B: result 1001").wait_for()
+    plate, result = pixel(tab, 0.3, 0.5), pixel(tab, 0.7, 0.5)
+    assert np.abs(np.subtract(plate, result)).max() > 10
+    tab.focus("#stage")
+    for _ in range(25):
+        tab.keyboard.press("]")
+    tab.wait_for_timeout(100)
+    assert pixel(tab, 0.7, 0.5) == plate
+
+
+def test_the_player_is_driven_by_keys(tabs: Screen) -> None:
+    shot = gray_shot(tabs.show / "b", range(1001, 1006))
+    tab = tabs.open(f"/player?{urlencode({'plate': shot.plate, 'matte': shot.matte})}")
+    tab.wait_for_selector("#stage[data-frame='1001']")
+    tab.focus("#stage")
+    for key, frame in (("ArrowRight", 1002), ("End", 1005), ("ArrowLeft", 1004), ("Home", 1001)):
+        tab.keyboard.press(key)
+        tab.wait_for_selector(f"#stage[data-frame='{frame}']")
+    tab.keyboard.press("l")
+    tab.wait_for_selector("#stage[data-frame='1004']")
+    tab.keyboard.press("k")
+    tab.keyboard.press("e")
+    assert tab.text_content("#exposure-value") == "0.25"
+    tab.keyboard.press("x")
+    tab.wait_for_selector("[data-mode=B][aria-pressed=true]")
+    tab.keyboard.press("1")
+    box = tab.locator("#stage").bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.locator("#probe", has_text="plate").wait_for()
+
+
+def test_clicks_become_mattes_and_a_file_of_prompts(tabs: Screen) -> None:
+    folder, output = tabs.show / "c", tabs.show / "c-mattes"
+    shot = make_shot(folder, range(1, 5))
+    for frame in shot.frames:
+        light = np.full((48, 64), 0.05, np.float16)
+        light[14:34, 10 + 3 * frame : 30 + 3 * frame] = 0.8
+        shot.write("plate", frame, {"R": light, "G": light / 2, "B": light / 4})
+    tab = tabs.open(f"/masks?{urlencode({'plate': shot.plate, 'output': output})}")
+    tab.wait_for_selector("#stage[data-frame='1']")
+    tab.check("[value=box]")
+    box = tab.locator("#stage").bounding_box()
+    fit = min(box["width"] / 64, box["height"] / 48)
+    at = lambda x, y: (  # noqa: E731 - only here
+        box["x"] + box["width"] / 2 + (x - 32) * fit,
+        box["y"] + box["height"] / 2 + (y - 24) * fit,
+    )
+    tab.mouse.move(*at(12, 13))
+    tab.mouse.down()
+    tab.mouse.move(*at(34, 35))
+    tab.mouse.up()
+    tab.check("[value=on]")
+    tab.mouse.click(*at(23, 24))
+    assert tab.locator("#prompts li").count() == 2
+    tab.click("#track")
+    tab.wait_for_selector("#stage[data-matte=true]")
+    saved = json.loads((output / "prompts.json").read_text())["objects"]
+    assert [(p["frame"], p["label"]) for p in saved[0]["points"]] == [(1, 1)]
+    assert saved[0]["points"][0]["x"] == pytest.approx(23, abs=0.5)
+    assert len(list(output.glob("quadmask.*.exr"))) == 4
+    removal = tab.get_attribute("#remove", "href")
+    assert "quadmask" in removal
+
+
+def test_a_painted_matte_and_a_click_by_keys_are_saved(tabs: Screen) -> None:
+    shot, output = gray_shot(tabs.show / "d", range(1, 3)), tabs.show / "d-mattes"
+    tab = tabs.open(f"/masks?{urlencode({'plate': shot.plate, 'output': output})}")
+    tab.wait_for_selector("#stage[data-frame='1']")
+    tab.focus("#stage")
+    tab.keyboard.press("Enter")
+    tab.check("[value=brush]")
+    box = tab.locator("#stage").bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + box["width"] / 2 + 40, box["y"] + box["height"] / 2)
+    tab.mouse.up()
+    tab.click("#save")
+    tab.locator("#course", has_text="prompts.json").wait_for()
+    saved = json.loads((output / "prompts.json").read_text())["objects"][0]
+    assert saved["points"] == [{"frame": 1, "x": 32, "y": 24, "label": 1}]
+    assert saved["keys"] == {"1": "painted.object.0001.exr"}
+    assert (output / "painted.object.0001.exr").is_file()
+
+
+def submit_many(screen: Screen, jobs: int) -> list[str]:
+    """Jobs of one shot with seeds of their own, behind one that holds the worker."""
+    shot = make_shot(screen.show / "many", range(1, 2))
+    files = {role: Sequence.parse(getattr(shot, role)) for role in ("plate", "matte")}
+    made = []
+    for seed in range(jobs):
+        settings = RemoveSettings(engine="echo", seed=seed, steps=0 if seed else 1000)
+        task = Submission(files, settings).task(lambda _: Path(), lambda *_: None, lambda: False)
+        with Client(screen.daemon.address, user="ann", software="test") as client:
+            made.append(client.run(task, wait=False).job)
+    return made
+
+
+def test_two_tabs_show_five_hundred_jobs_and_a_cancel_by_keys(tabs: Screen) -> None:
+    first, second = tabs.open(), tabs.open()
+    made = submit_many(tabs, 500)
+    for tab in (first, second):
+        tab.bring_to_front()
+        for job in (made[0], made[-1]):
+            tab.wait_for_selector(f"[data-job='{job}']", state="attached")
+        assert tab.locator("#jobs tr").count() >= 500
+    second.fill("#find", made[-1][:10])
+    second.locator("#count", has_text=re.compile("^1 of")).wait_for()
+    second.focus("#find")
+    for _ in range(20):
+        second.keyboard.press("Tab")
+        if (second.evaluate("document.activeElement.textContent")) == "Cancel":
+            break
+    second.keyboard.press("Enter")
+    second.wait_for_selector(f"[data-job='{made[-1]}'] [data-is=cancelled]")
+    first.bring_to_front()
+    first.wait_for_selector(f"[data-job='{made[-1]}'] [data-is=cancelled]", state="attached")
+    with Client(tabs.daemon.address, user="ann", software="test") as client:
+        for job in made:
+            client.cancel(job)
+
+
+def test_a_lost_daemon_is_told_and_its_return_is_seen(tabs: Screen) -> None:
+    tab = tabs.open()
+    tab.wait_for_selector("#daemon .lamp[data-is=good]")
+    tabs.daemon.kill()
+    tab.wait_for_selector("[role=alert] >> text=daemon.unavailable")
+    assert "voidbridge serve" in tab.text_content("[role=alert]")
+    tabs.daemon.start()
+    tab.wait_for_selector("[role=alert]", state="detached")
+    tab.wait_for_selector("#daemon .lamp[data-is=good]")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "size", "options"),
+    [
+        ("light", (1400, 850), {}),
+        # Only what changes with the colors and the size: every rule takes 2 s a page.
+        ("dark", (390, 780), {"runOnly": ["color-contrast", "target-size", "meta-viewport"]}),
+    ],
+    ids=["light and large", "dark and small"],
+)
+def test_no_page_violates_a_rule_of_axe(
+    tabs: Screen, scheme: str, size: tuple[int, int], options: dict[str, Any]
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    shot = gray_shot(tabs.show / "axe", range(1, 3))
+    job = tabs.daemon.submit(shot, user="ann")
+    tabs.daemon.wait_for_state(job, "done")
+    files = {"plate": shot.plate, "matte": shot.matte, "result": shot.plate}
+    for path, ready in (
+        ("/", "tbody tr"),
+        (f"/jobs/{job}", "#actions button"),
+        (f"/new?{urlencode({'plate': shot.plate})}", "#set-engine"),
+        (f"/player?{urlencode(files)}", "#stage[data-frame='1']"),
+        (f"/masks?{urlencode({'plate': shot.plate})}", "#stage[data-frame='1']"),
+    ):
+        tab = tabs.open(path)
+        tab.set_viewport_size({"width": size[0], "height": size[1]})
+        tab.emulate_media(color_scheme=scheme)
+        tab.wait_for_selector(ready, state="attached")
+        for summary in tab.locator("summary").all():
+            summary.click()
+        found = axe.run(tab, options=options)
+        assert found.violations_count == 0, f"{path}\n{found.generate_report()}"
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        assert width <= size[0], f"{path} is {width} pixels wide"
+        tab.close()
