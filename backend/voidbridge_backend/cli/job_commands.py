@@ -39,13 +39,14 @@ def run(
     status: Path | None = None,
     frames_from_stdin: bool = False,
     overwrite: bool = False,
+    openjd: bool = False,
 ) -> None:
     """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date.
 
     With `frames_from_stdin` the host still renders frames, and standard input names the complete ones.
     """
     with (
-        watched(as_json) as (shown, cancelled),
+        watched(as_json, openjd) as (shown, cancelled),
         status_file.kept(status, shown, cancelled) as view,
         contextlib.ExitStack() as stack,
     ):

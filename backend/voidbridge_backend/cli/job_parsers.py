@@ -10,7 +10,7 @@ from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
 from voidbridge_backend.config import Config
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import generate, job_commands, key, mask, options
+from . import farm, generate, job_commands, key, mask, options
 from .common_options import (
     EXITS,
     add_command,
@@ -29,6 +29,7 @@ def add_job_commands(found: Any) -> None:
     """Adds the commands in the order of `voidbridge --help`."""
     _run_command(found)
     _submit_command(found)
+    _farm_command(found)
     _mask_command(found)
     _key_commands(found)
     _generate_command(found)
@@ -49,6 +50,7 @@ def _run_command(found: Any) -> None:
             o.status_file,
             o.frames_from_stdin,
             o.overwrite,
+            o.openjd,
         ),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
@@ -58,6 +60,11 @@ def _run_command(found: Any) -> None:
         "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
     )
     add_overwrite_option(run)
+    run.add_argument(
+        "--openjd",
+        action="store_true",
+        help="print progress as messages of Open Job Description, for a farm",
+    )
     run.add_argument(
         "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
     )
@@ -79,6 +86,27 @@ def _submit_command(found: Any) -> None:
     )
     add_shot_options(submit)
     add_daemon_options(submit)
+
+
+def _farm_command(found: Any) -> None:
+    parser = add_command(
+        found,
+        "farm",
+        "write a job bundle for a farm: one task for each shot",
+        farm.farm,
+        epilog=f"{SHAPE}\n{farm.SHAPE}\n\n{EXITS}",
+    )
+    add_shot_options(parser, needs_matte=False, needs_plate=False)
+    parser.add_argument("-o", "--output", metavar="RESULT", help="result sequence or folder")
+    parser.add_argument("--bundle", required=True, metavar="FOLDER", help="gets template.json")
+    parser.add_argument("--shots", metavar="TABLE", help="many shots, a CSV file")
+    parser.add_argument("--name", metavar="NAME", help="name of the job on the farm")
+    add_overwrite_option(parser)
+    needs = parser.add_argument_group("the farm's machines")
+    needs.add_argument("--gpus", type=int, metavar="N", help="cards; default: 1 for void, else 0")
+    needs.add_argument("--vcpus", type=int, default=2, metavar="N", help="cores (default 2)")
+    needs.add_argument("--memory-gb", type=int, default=8, metavar="N", help="default 8")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
 
 
 def _mask_command(found: Any) -> None:
@@ -140,13 +168,16 @@ def _generate_command(found: Any) -> None:
     add_daemon_options(parser, embedded=True)
 
 
-def add_shot_options(parser: Any, *, needs_matte: bool = True) -> None:
-    parser.add_argument("plate", metavar="PLATE", help="the plate")
+def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool = True) -> None:
+    parser.add_argument(
+        "plate", nargs=None if needs_plate else "?", metavar="PLATE", help="the plate"
+    )
     parser.add_argument(
         "matte",
         nargs=None if needs_matte else "?",
         metavar="MATTE",
-        help="matte of the object to remove" + ("" if needs_matte else "; or give prompts"),
+        help="matte of the object to remove"
+        + ("; or give prompts" if needs_plate and not needs_matte else ""),
     )
     shot = parser.add_argument_group("the shot")
     shot.add_argument(

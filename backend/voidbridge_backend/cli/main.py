@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from voidbridge_backend.client.openjd_view import show_failure
 from voidbridge_backend.client.progress import show_error
 from voidbridge_backend.worker import malloc
 from voidbridge_protocol import __version__
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VoidbridgeError as error:
         code = exit_code(error)
         show_error(getattr(options, "json", False), error, code)
+        if getattr(options, "openjd", False):
+            show_failure(error)
         return code
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("voidbridge"):

@@ -39,6 +39,11 @@ def report_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name in OF_THE_HOLE if (value := getattr(options, name)) is not None}
 
 
+def removal_settings(options: argparse.Namespace) -> RemoveSettings:
+    """The settings of `run` and `farm`. Raises `BadSetting`."""
+    return settings_of(options, RemoveSettings)
+
+
 def removal(options: argparse.Namespace) -> Submission:
     """The job of `run` and `submit`. Raises `BadPattern`, `BadSetting`."""
     plate = find(options.plate)
@@ -51,7 +56,7 @@ def removal(options: argparse.Namespace) -> Submission:
     }
     return Submission(
         {"plate": plate, **mattes},
-        settings_of(options, RemoveSettings),
+        removal_settings(options),
         frames=FrameRange.parse(options.frames) if options.frames else None,
         handles=handles_of(options),
         priority=options.priority,

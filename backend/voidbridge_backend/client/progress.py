@@ -22,6 +22,8 @@ from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import Health, Status
 
+from .openjd_view import OpenJdView
+
 LINE_EVERY_S = 5.0
 """Seconds between log lines within a long stage. Each stage also gets a line."""
 
@@ -41,15 +43,17 @@ class ProgressView(Protocol):
     def close(self) -> None: ...
 
 
-def progress_view(as_json: bool) -> ProgressView:
+def progress_view(as_json: bool, openjd: bool = False) -> ProgressView:
     """Returns the view that fits standard output and standard error."""
+    if openjd:
+        return OpenJdView()
     if as_json:
         return JsonView()
     return BarView() if sys.stderr.isatty() else LogView()
 
 
 @contextmanager
-def watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
+def watched(as_json: bool, openjd: bool = False) -> Iterator[tuple[ProgressView, threading.Event]]:
     """Yields a progress view, and an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends at once."""
     cancelled = threading.Event()
 
@@ -58,7 +62,7 @@ def watched(as_json: bool) -> Iterator[tuple[ProgressView, threading.Event]]:
         signal.signal(number, signal.SIG_DFL)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    view = progress_view(as_json)
+    view = progress_view(as_json, openjd)
     try:
         yield view, cancelled
     finally:

@@ -76,7 +76,7 @@ class Submission:
 
         `on_file` receives the number of hashed files and their total.
         """
-        frames, wanted = self._frames()
+        frames, wanted = self.ranges()
         headers = {
             role: {frame: _header(role, self.files[role], frame) for frame in found}
             for role, found in frames.items()
@@ -100,7 +100,7 @@ class Submission:
             declared = getattr(self.settings, "color_space", "")
             check_color(plate.path(first), plate.index(first), declared)
 
-    def _frames(self) -> tuple[dict[str, list[int]], FrameRange]:
+    def ranges(self) -> tuple[dict[str, list[int]], FrameRange]:
         """The frames of each role, and those of the results. Raises `RequestError`."""
         roles = [role for role in operation(self.operation).roles if role.name in self.files]
         found = {role.name: self._part(role.name) for role in roles if not role.covers_all}

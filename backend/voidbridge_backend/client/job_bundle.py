@@ -1,0 +1,159 @@
+"""A job bundle of Open Job Description: one task for each shot, each a complete `voidbridge run`.
+
+From: Open Job Description, "Template Schemas", jobtemplate-2023-09. A bundle is a folder with template.json;
+AWS Deadline Cloud takes it as it is. The module is pure: it opens no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+VERSION = "jobtemplate-2023-09"
+MOST_TASKS = 1024
+"""Values of one task parameter, by the schema."""
+LONGEST = 1024
+"""Characters of one value, by the schema."""
+LONGEST_NAME = 128
+NOTICE_S = 60
+"""Seconds that a task has to cancel its job and to remove its temporary daemon."""
+
+
+@dataclass(frozen=True)
+class ShotTask:
+    """One shot. Paths are absolute; patterns have their placeholder; `frames` is as 1001-1100."""
+
+    plate: str
+    matte: str
+    result: str
+    frames: str
+    affected: str = ""
+
+
+@dataclass(frozen=True)
+class HostRequirements:
+    """A machine that may run a task. `memory_gb` is of the machine, not of its cards."""
+
+    gpus: int = 0
+    vcpus: int = 2
+    memory_gb: int = 8
+
+
+def template(
+    name: str,
+    shots: Sequence[ShotTask],
+    settings: RemoveSettings,
+    needs: HostRequirements,
+    words: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The job template, ready for JSON. `words` are further options of `voidbridge run`.
+
+    Raises `BadSetting` for what the schema cannot hold.
+    """
+    _check(name, shots)
+    groups = {
+        "remove": [shot for shot in shots if not shot.affected],
+        "remove-affected": [shot for shot in shots if shot.affected],
+    }
+    return {
+        "specificationVersion": VERSION,
+        "name": name,
+        "parameterDefinitions": [
+            {
+                "name": "Voidbridge",
+                "type": "STRING",
+                "default": "voidbridge",
+                "description": "The command on the farm's machines, by name or path.",
+            }
+        ],
+        "steps": [
+            _step(step, found, [*typed(settings), *words], needs)
+            for step, found in groups.items()
+            if found
+        ],
+    }
+
+
+def _check(name: str, shots: Sequence[ShotTask]) -> None:
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise BadSetting(
+            f"the job's name has {len(name)} characters; from 1 to {LONGEST_NAME} are possible",
+            "Choose another with --name.",
+        )
+    if len(shots) > MOST_TASKS:
+        raise BadSetting(
+            f"{len(shots)} shots are listed; one bundle holds up to {MOST_TASKS}",
+            "Write several bundles.",
+        )
+    for number, shot in enumerate(shots, 1):
+        for field, text in asdict(shot).items():
+            if len(text) > LONGEST or "{{" in text:
+                raise BadSetting(
+                    f"the {field} of shot {number} cannot be in a job template: {text[:80]}",
+                    f"A value has up to {LONGEST} characters and no {{{{.",
+                )
+
+
+def _step(
+    name: str, shots: Sequence[ShotTask], more: Sequence[str], needs: HostRequirements
+) -> dict[str, Any]:
+    columns = {"Plate": "plate", "Matte": "matte", "Result": "result", "Frames": "frames"}
+    options: list[str] = []
+    if shots[0].affected:
+        columns["Affected"] = "affected"
+        options = ["--affected", "{{Task.Param.Affected}}"]
+    definitions = [
+        {
+            "name": column,
+            "type": "STRING" if column == "Frames" else "PATH",
+            "range": [getattr(shot, field) for shot in shots],
+        }
+        for column, field in columns.items()
+    ]
+    words = ["run", "{{Task.Param.Plate}}", "{{Task.Param.Matte}}", *options]
+    words += ["--output", "{{Task.Param.Result}}", "--frames={{Task.Param.Frames}}"]
+    return {
+        "name": name,
+        "hostRequirements": {"amounts": _amounts(needs)},
+        "parameterSpace": {
+            "taskParameterDefinitions": definitions,
+            "combination": f"({', '.join(columns)})",
+        },
+        "script": {
+            "actions": {
+                "onRun": {
+                    "command": "{{Param.Voidbridge}}",
+                    "args": [*words, *more, "--openjd"],
+                    "cancelation": {
+                        "mode": "NOTIFY_THEN_TERMINATE",
+                        "notifyPeriodInSeconds": NOTICE_S,
+                    },
+                }
+            }
+        },
+    }
+
+
+def _amounts(needs: HostRequirements) -> list[Mapping[str, Any]]:
+    found = {
+        "amount.worker.vcpu": needs.vcpus,
+        "amount.worker.memory": needs.memory_gb * 1024,  # in MiB
+        "amount.worker.gpu": needs.gpus,
+    }
+    return [{"name": name, "min": least} for name, least in found.items() if least]
+
+
+def typed(settings: RemoveSettings) -> list[str]:
+    """The settings as words of the command line; those that are the default are left out."""
+    words = []
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value == field.default:
+            continue
+        option = "--" + field.name.replace("_", "-")
+        words.append(option if value is True else f"{option}={value}")
+    return words

@@ -1,0 +1,147 @@
+"""`voidbridge farm`: bundles that Open Job Description's own tool checks and runs; tables that are refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import voidbridge_stage as stage
+
+from voidbridge_backend.client.job_bundle import HostRequirements, ShotTask, template, typed
+from voidbridge_backend.exr.new_file import new_file
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+COMMAND = Path(sys.executable).with_name("voidbridge")
+
+
+def openjd(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "openjd", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Path:
+    """A folder with two shots of two frames, and a table that names them from there."""
+    folder = tmp_path / "show"
+    folder.mkdir()
+    light = np.random.default_rng(5).random((24, 32)).astype(np.float16)
+    matte = np.zeros((24, 32), np.float16)
+    matte[8:14, 10:16] = 1
+    for frame in (1001, 1002):
+        for shot in ("a", "b"):
+            (folder / f"{shot}.{frame}.exr").write_bytes(new_file(dict.fromkeys("RGB", light)))
+        (folder / f"matte.{frame}.exr").write_bytes(new_file({"A": matte}))
+    (folder / "shots.csv").write_text(
+        "plate,matte,result,affected,frames\n"
+        "a.####.exr,matte.####.exr,out/a.####.exr,,1001-1002\n"
+        "b.####.exr,matte.####.exr,out/b.####.exr,matte.####.exr,\n"
+    )
+    return folder
+
+
+def bundle_of(show: Path, *words: object) -> Path:
+    done = stage.voidbridge(
+        "farm", "--shots", show / "shots.csv", "--bundle", show / "bundle", *words
+    )
+    assert done.code == 0, done.err
+    return show / "bundle" / "template.json"
+
+
+def test_a_table_of_shots_becomes_a_bundle_that_is_checked_and_run(show: Path) -> None:
+    path = bundle_of(show, "--engine", "echo", "--name", "two shots")
+    made = json.loads(path.read_text())
+    assert [step["name"] for step in made["steps"]] == ["remove", "remove-affected"]
+    checked = openjd("check", path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for step in made["steps"]:
+        done = openjd("run", path, "--step", step["name"], "-p", f"Voidbridge={COMMAND}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "openjd_progress: 100.0" in done.stdout
+        assert "openjd_status: removing" in done.stdout
+    results = sorted(file.name for file in (show / "out").glob("*.exr"))
+    assert results == ["a.1001.exr", "a.1002.exr", "b.1001.exr", "b.1002.exr"]
+
+
+def test_paths_of_another_system_are_mapped_by_the_farm(show: Path) -> None:
+    path = bundle_of(show, "--engine", "echo")
+    moved = show.with_name("mapped")
+    show.rename(moved)
+    rules = {
+        "version": "pathmapping-1.0",
+        "path_mapping_rules": [
+            {
+                "source_path_format": "POSIX",
+                "source_path": str(show),
+                "destination_path": str(moved),
+            }
+        ],
+    }
+    path = moved / "bundle" / "template.json"
+    words = ("--step", "remove", "-p", f"Voidbridge={COMMAND}")
+    done = openjd("run", path, *words, "--path-mapping-rules", json.dumps(rules))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (moved / "out" / "a.1001.exr").is_file()
+    assert not show.exists()
+
+
+def test_a_task_that_fails_says_why_to_the_farm(show: Path) -> None:
+    path = bundle_of(show, "--engine", "echo")
+    (show / "matte.1002.exr").write_bytes(b"no picture")
+    done = openjd("run", path, "--step", "remove", "-p", f"Voidbridge={COMMAND}")
+    assert done.returncode != 0
+    assert "openjd_fail: matte frame 1002" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("plate,matte\na.####.exr,matte.####.exr\n", "has no column result"),
+        ("plate,matte,result,notes\n", "has an unknown column notes"),
+        ("plate,matte,result\n", "lists no shot"),
+        ("plate,matte,result\na.####.exr,,out/\n", "line 2 of"),
+        ("plate,matte,result\na.####.exr,nothing.####.exr,out/a.####.exr\n", "line 2 of"),
+    ],
+)
+def test_a_table_with_a_mistake_is_refused_with_its_line(show: Path, table: str, said: str) -> None:
+    (show / "shots.csv").write_text(table)
+    done = stage.voidbridge("farm", "--shots", show / "shots.csv", "--bundle", show / "bundle")
+    assert done.code == 2
+    assert said in done.err
+    assert not (show / "bundle").exists()
+
+
+def test_a_bundle_is_not_written_over_another_unasked(show: Path) -> None:
+    path = bundle_of(show, "--engine", "echo")
+    before = path.read_bytes()
+    words = ("farm", "--shots", show / "shots.csv", "--bundle", show / "bundle")
+    done = stage.voidbridge(*words)
+    assert done.code == 2
+    assert path.read_bytes() == before
+    assert stage.voidbridge(*words, "--overwrite").code == 0
+    assert path.read_bytes() != before
+
+
+def test_void_asks_for_a_card_and_only_chosen_settings_are_typed() -> None:
+    shot = ShotTask("/p.%04d.exr", "/m.%04d.exr", "/r.%04d.exr", "1001-1002")
+    settings = RemoveSettings(engine="void", passes=2)
+    made = template("a", [shot], settings, HostRequirements(gpus=1))
+    amounts = made["steps"][0]["hostRequirements"]["amounts"]
+    assert {"name": "amount.worker.gpu", "min": 1} in amounts
+    assert typed(settings) == [f"--engine={settings.engine}", "--passes=2"]
+    assert typed(RemoveSettings()) == []
+
+
+@pytest.mark.parametrize("path", ["/shows/{{Param.X}}/p.exr", "/" + "x" * 1100])
+def test_a_path_that_a_template_cannot_hold_is_refused(path: str) -> None:
+    with pytest.raises(BadSetting, match="the plate of shot 1 cannot be in a job template"):
+        template("a", [ShotTask(path, "/m", "/r", "1")], RemoveSettings(), HostRequirements())
