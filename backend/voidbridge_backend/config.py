@@ -16,6 +16,7 @@ from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.local_socket import LOCAL
 
 PREFIX = "VOIDBRIDGE_"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 CACHE = Path("~/.cache/voidbridge")
 
 
@@ -153,20 +154,35 @@ def count_cards() -> int:
     there = sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia[0-9]*"))
     if not there and Path("/dev/dxg").exists():
         there = _counted_by_nvidia_smi()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return there if visible is None else min(there, visible_cards(visible, there))
+    visible = os.environ.get(VISIBLE)
+    return there if visible is None else min(there, len(visible_cards(visible, there)))
 
 
-def visible_cards(listed: str, there: int) -> int:
-    """Counts the entries of CUDA_VISIBLE_DEVICES up to the first that is no card, of `there` cards."""
-    count = 0
+def visible_cards(listed: str, there: int = sys.maxsize) -> list[str]:
+    """Returns the entries of CUDA_VISIBLE_DEVICES up to the first that is no card, of `there` cards."""
+    cards: list[str] = []
     for entry in listed.split(","):
         name = entry.strip()
         is_number = name.isdecimal() and int(name) < there
         if not (is_number or name.startswith(("GPU-", "MIG-"))):
             break
-        count += 1
-    return count
+        cards.append(name)
+    return cards
+
+
+def only_card(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Returns the name of `device` and the changed variables in a process that sees no other card.
+
+    Such a process makes no context on another card, and its libraries cannot take the wrong one. A device that
+    is no card, or not among the visible ones, keeps its name and changes nothing.
+    """
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not number.isdecimal():
+        return device, {}
+    visible = environ.get(VISIBLE)
+    cards = [number] if visible is None else visible_cards(visible)[int(number) : int(number) + 1]
+    # CUDA's own order of numbers is kept; CUDA_DEVICE_ORDER stays the administrator's.
+    return ("cuda:0", {VISIBLE: cards[0]}) if cards else (device, {})
 
 
 def _counted_by_nvidia_smi() -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.config import Config, devices, resolve, visible_cards
+from voidbridge_backend.config import Config, devices, only_card, resolve, visible_cards
 from voidbridge_protocol.errors import BadSetting
 
 
@@ -109,4 +109,24 @@ def test_auto_is_every_card_or_else_the_cpu(
 )
 def test_cards_that_the_process_may_not_see_are_not_counted(listed: str, count: int) -> None:
     """The list ends at the first entry that is no card, as CUDA reads it."""
-    assert visible_cards(listed, there=4) == count
+    assert len(visible_cards(listed, there=4)) == count
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "name", "seen"),
+    [
+        ("cuda:1", None, "cuda:0", "1"),
+        ("cuda:1", "2,5", "cuda:0", "5"),
+        ("cuda:0", "GPU-1,GPU-2", "cuda:0", "GPU-1"),
+        ("cuda:4", "2,5", "cuda:4", None),
+        ("cuda", None, "cuda", None),
+        ("cpu", "2,5", "cpu", None),
+    ],
+)
+def test_a_process_of_one_card_sees_no_other(
+    device: str, visible: str | None, name: str, seen: str | None
+) -> None:
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    found, changed = only_card(device, environ)
+    assert found == name
+    assert changed.get("CUDA_VISIBLE_DEVICES") == seen

@@ -93,3 +93,19 @@ def test_the_image_is_built_of_what_there_is_and_its_settings_are_settings() -> 
     torch = re.search(r'ARG TORCH="(torch==[\d.]+)"', DOCKERFILE)
     assert torch
     assert f"TORCH ?= {torch[1]}" in (ROOT / "Makefile").read_text()
+
+
+CUDA_BUILDS = {"2.13.0": {"cu126", "cu130"}}
+"""The CUDA versions for which PyTorch publishes a release (FBGEMM #5976 says it of this one)."""
+
+
+def test_the_image_s_torch_exists_for_its_cuda() -> None:
+    torch = re.search(r'ARG TORCH="torch==([\d.]+)"', DOCKERFILE)
+    index = re.search(r'ARG TORCH_INDEX="https://download\.pytorch\.org/whl/(cu\d+)"', DOCKERFILE)
+    bases = set(re.findall(r"^FROM nvidia/cuda:(\d+)\.(\d+)\.\d+-", DOCKERFILE, re.M))
+    assert torch
+    assert index
+    assert index[1] in CUDA_BUILDS[torch[1]]
+    assert {f"cu{major}{minor}" for major, minor in bases} == {index[1]}
+    assert "driver 580.65.06" in DOCKERFILE
+    assert "580.65.06" in (ROOT / "docs" / "operations.md").read_text()

@@ -165,7 +165,7 @@ from pathlib import Path
 
 
 class version:
-    cuda = "12.8"
+    cuda = "13.0"
 
 
 class Tensor:
@@ -246,3 +246,45 @@ def test_the_port_for_machines_that_watch_tells_alive_from_ready(tmp_path: Path)
         made.start()
         eventually(lambda: code("ready") == 200, "readiness")
         assert code("live") == 200
+
+
+SEEN = """
+import os
+from pathlib import Path
+
+
+class version:
+    cuda = "13.0"
+
+
+class Tensor:
+    def sum(self):
+        return self
+
+    def item(self):
+        return 2.0
+
+
+def ones(size, device):
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    Path({seen!r}, f"{{visible}} {{device}}").touch()
+    return Tensor()
+"""
+"""As much of torch as the check asks for; it notes the cards that the process sees and the one that it uses."""
+
+
+@pytest.mark.parametrize(("visible", "cards"), [(None, "01"), ("5,3", "53")])
+def test_the_process_of_each_of_two_cards_sees_its_own_alone(
+    tmp_path: Path, visible: str | None, cards: str
+) -> None:
+    seen, package = tmp_path / "seen", tmp_path / "torch"
+    seen.mkdir()
+    package.mkdir()
+    (package / "__init__.py").write_text(SEEN.format(seen=str(seen)))
+    extra = {"PYTHONPATH": os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])}
+    if visible:
+        extra["CUDA_VISIBLE_DEVICES"] = visible
+    with daemon("--devices", "cuda:0,cuda:1", extra=extra) as made:
+        eventually(lambda: made.health().ready)
+        eventually(lambda: len(list(seen.iterdir())) == 2)
+    assert {path.name for path in seen.iterdir()} == {f"{card} cuda:0" for card in cards}

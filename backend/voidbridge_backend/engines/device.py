@@ -13,8 +13,28 @@ FATAL = re.compile(
     re.IGNORECASE,
 )
 """Messages of NVIDIA's libraries and torch after which every further call fails."""
-ONLY_MEMORY = re.compile(r"out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
-"""The subset of these errors that freeing memory can resolve."""
+ONLY_MEMORY = re.compile(
+    r"out of memory"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|CUBLAS_STATUS_NOT_INITIALIZED.*cublasCreate"
+    r"|CUDNN_STATUS_ALLOC_FAILED|CUDNN_STATUS_INTERNAL_ERROR_(HOST|DEVICE)_ALLOCATION_FAILED"
+    r"|unable to find an engine to execute this computation"
+    r"|cudaErrorMemoryAllocation|cudaHostAlloc|DefaultCPUAllocator|Cannot allocate memory|std::bad_alloc",
+    re.IGNORECASE,
+)
+"""Messages of the driver, cuBLAS, cuDNN, Triton and torch for a lack of memory, which a smaller plan can resolve.
+
+cuBLAS reports `NOT_INITIALIZED` if its handle does not fit. cuDNN finds no engine if no workspace fits.
+"""
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """Returns the message of an error that only lacks memory, on the device or the host; None for any other."""
+    if isinstance(error, MemoryError):
+        return "the machine's memory"
+    text = str(error).strip()
+    if isinstance(error, RuntimeError) and ONLY_MEMORY.search(text):
+        return text.splitlines()[0]
+    return None
 
 
 def lost(error: BaseException, device: str) -> DeviceFailed | None:

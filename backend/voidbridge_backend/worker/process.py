@@ -155,10 +155,14 @@ class Worker:
         self._setup = setup
         if setup.get("probe"):
             try:
-                device.check(setup["device"])
+                device.check(self._local_name())
             except DeviceFailed as error:
                 self._give_up(error)
         self._send("ready", device=setup["device"])
+
+    def _local_name(self) -> str:
+        """Returns the device's name in this process, which sees no other card."""
+        return str(self._setup.get("local_name", self._setup["device"]))
 
     def _prepare(self, operation: str, engine: str) -> None:
         """Loads the engine of an announced job. Errors are ignored, because the job meets and reports them."""
@@ -264,7 +268,7 @@ class Worker:
             self._engines[operation, name] = registry.make(
                 operation,
                 name,
-                self._setup["device"],
+                self._local_name(),
                 Path(self._setup["models"]),
                 self._setup.get("bills", False),
             )
@@ -282,10 +286,14 @@ def renderer(operation: str) -> Callable[..., dict[str, Any]]:
 
 def _translated(error: Exception) -> VoidbridgeError:
     """Converts an exception to an error for the artist."""
+    from voidbridge_backend.engines import device
+
     if isinstance(error, VoidbridgeError):
         return error
     if isinstance(error, MemoryError):
         return OutOfMemory("the worker ran out of memory")
+    if short := device.out_of_memory(error):
+        return OutOfMemory(f"the worker ran out of memory: {short}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"no space is left for {error.filename or 'the results'}")
     return EngineFailed(f"{type(error).__name__}: {error}")

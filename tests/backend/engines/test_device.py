@@ -52,3 +52,40 @@ def test_it_is_found_behind_the_error_that_was_made_of_it() -> None:
 
 def test_a_processor_needs_no_check() -> None:
     device.check("cpu")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+        "GET was unable to find an engine to execute this computation",
+        "Triton Error [CUDA]: out of memory",
+        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory",
+        "unable to mmap 264 bytes from file </models/a>: Cannot allocate memory (12)",
+        "std::bad_alloc",
+    ],
+)
+def test_a_lack_of_memory_is_known_by_its_words_and_costs_no_card(text: str) -> None:
+    error = RuntimeError(text)
+    assert device.out_of_memory(error) == text.splitlines()[0]
+    assert device.lost(error, "cuda:0") is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasGemmEx`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("mat1 and mat2 cannot be multiplied"),
+        ValueError("out of memory is only a word here"),
+    ],
+    ids=str,
+)
+def test_other_errors_are_no_lack_of_memory(error: Exception) -> None:
+    assert device.out_of_memory(error) is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from voidbridge_backend.config import only_card
 from voidbridge_protocol.errors import DeviceFailed, VoidbridgeError, WorkerDied, WorkerHung
 
 from .watchdog import IDLE, STARTING, DeviceHealth, Heartbeat, Timeouts
@@ -227,10 +229,12 @@ class Supervisor:
                 worker.process.wait()
 
     def _start(self, device: str, now: float) -> None:
+        local_name, changed = only_card(device, os.environ)
         process = subprocess.Popen(
             [sys.executable, "-m", "voidbridge_backend.worker.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, **changed},
         )
         self._workers[device] = _Worker(process, Heartbeat(self.patience, now))
         self.starts += 1
@@ -238,7 +242,9 @@ class Supervisor:
         threading.Thread(
             target=self._listen, args=(device, process), name=f"hears {device}", daemon=True
         ).start()
-        self._send(device, {"do": "setup", "device": device, **self.setup})
+        self._send(
+            device, {"do": "setup", "device": device, "local_name": local_name, **self.setup}
+        )
 
     def _send(self, device: str, order: Mapping[str, Any]) -> None:
         worker = self._workers.get(device)

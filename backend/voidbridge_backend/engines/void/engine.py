@@ -11,6 +11,7 @@ import diffusers
 import torch
 
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
+from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -27,17 +28,6 @@ from .timeline import latents_of, padded_range, windows
 from .vae import Vae
 
 VERSION = 1
-ALLOCATIONS = (
-    "DefaultCPUAllocator",
-    "CUDA out of memory",
-    "CUDA error: out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "cudaErrorMemoryAllocation",
-    "cudaHostAlloc",
-    "Triton Error [CUDA]: out of memory",
-)
-"""Allocations that fail without a type of torch's own: the CPU's, pinned memory, cuDNN, cuBLAS, Triton."""
 CACHE = "prompts"
 """Folder in the models folder for prompt embeddings."""
 
@@ -140,7 +130,7 @@ class Void:
                 why = f"{reason}; {error.text}"
                 raise self._out_of_plans(footage, settings, tried, why, given) from error
             except (MemoryError, RuntimeError) as error:
-                found = _memory_trouble(error)
+                found = out_of_memory(error)
                 if found is None or self._plan is None:
                     raise
                 reason = found
@@ -266,16 +256,6 @@ def _type(precision: str, is_cpu: bool) -> torch.dtype:
     if precision == "auto":
         return torch.float32 if is_cpu else torch.bfloat16
     return torch.float32 if precision == "float32" else torch.bfloat16
-
-
-def _memory_trouble(error: Exception) -> str | None:
-    """Returns the message of an out-of-memory error, or None for any other error."""
-    if isinstance(error, MemoryError):
-        return "the machine's memory"
-    said = str(error).strip()
-    if isinstance(error, torch.OutOfMemoryError) or any(mark in said for mark in ALLOCATIONS):
-        return said.splitlines()[0]
-    return None
 
 
 def _bytes(network: Any) -> int:
