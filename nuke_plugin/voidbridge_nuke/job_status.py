@@ -117,8 +117,8 @@ def _left(seconds: float) -> str:
     )
 
 
-def _part(done: float, of: float) -> float:
-    return min(max(done / of, 0.0), 1.0) if of > 0 else 0.0
+def _part(done: float, total: float) -> float:
+    return min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
 
 
 def _sentence(text: str) -> str:

@@ -81,7 +81,7 @@ def test_a_daemon_that_opens_or_tells_too_much_is_found_out(kind: type[FakeDaemo
     daemon = kind(Script(shares=("/no/such/folder",)))
     daemon.start()
     try:
-        findings = conformance(daemon.address, patience=0.2)
+        findings = conformance(daemon.address, patience=2.0)
     finally:
         daemon.stop()
     assert [finding.rule for finding in findings] == [PATHS]
@@ -126,7 +126,7 @@ def test_a_daemon_that_leaves_the_protocol_is_found_out(kind: type[FakeDaemon], 
     daemon = kind(Script())
     daemon.start()
     try:
-        findings = conformance(daemon.address, patience=0.2)
+        findings = conformance(daemon.address, patience=2.0)
     finally:
         daemon.stop()
     assert [finding.rule for finding in findings] == [rule]

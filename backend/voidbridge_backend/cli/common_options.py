@@ -31,19 +31,18 @@ def add_overwrite_option(parser: Any) -> None:
     )
 
 
-def add_daemon_options(parser: Any, *, embedded: bool = False) -> None:
+def add_daemon_options(parser: Any, *, local: bool = False) -> None:
     group = parser.add_argument_group("the daemon")
     group.add_argument(
         "--daemon",
         metavar="ADDRESS",
-        help="as tcp://HOST:5577"
-        + ("; default: start a temporary local daemon" if embedded else ""),
+        help="as tcp://HOST:5577" + ("; default: start a temporary local daemon" if local else ""),
     )
     group.add_argument("--server-key", metavar="KEY", help="the daemon's public key, if it has one")
     group.add_argument("--keys", metavar="FOLDER", help="folder of your own key")
     group.add_argument("--user", default=None, metavar="NAME", help="owner of the jobs")
     group.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
-    if embedded:
+    if local:
         add_config_options(group)
 
 

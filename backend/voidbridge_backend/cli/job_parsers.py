@@ -73,7 +73,7 @@ def _run_command(found: Any) -> None:
         action="store_true",
         help="frames are still being rendered; standard input names the complete ones",
     )
-    add_daemon_options(run, embedded=True)
+    add_daemon_options(run, local=True)
 
 
 def _submit_command(found: Any) -> None:
@@ -118,7 +118,7 @@ def _mask_command(found: Any) -> None:
         epilog=f"{mask.EPILOG}\n\n{EXITS}",
     )
     mask.add_mask_options(parser)
-    add_daemon_options(parser, embedded=True)
+    add_daemon_options(parser, local=True)
 
 
 def _key_commands(found: Any) -> None:
@@ -137,7 +137,7 @@ def _key_commands(found: Any) -> None:
         epilog=f"{key.SHAPE}\n\n{EXITS}",
     )
     key.add_key_options(parser)
-    add_daemon_options(parser, embedded=True)
+    add_daemon_options(parser, local=True)
     report = add_command(
         found,
         "key-report",
@@ -165,7 +165,7 @@ def _generate_command(found: Any) -> None:
         epilog=f"{generate.SHAPE}\n\n{EXITS}",
     )
     generate.add_generate_options(parser)
-    add_daemon_options(parser, embedded=True)
+    add_daemon_options(parser, local=True)
 
 
 def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool = True) -> None:

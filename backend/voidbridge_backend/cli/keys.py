@@ -41,18 +41,18 @@ def parsed(options: argparse.Namespace) -> KeyCommand:
     return KeyCommand(options.action, options.name, options.key, options.admin, options.replace)
 
 
-def execute(order: KeyCommand, folder: Path, as_json: bool) -> None:
+def execute(command: KeyCommand, folder: Path, as_json: bool) -> None:
     """Runs an action on the keys in `folder`. Prints keys on standard output, text on standard error. Raises
     `BadKey`.
     """
-    match order:
+    match command:
         case KeyCommand("make", "" | "client" | "daemon" as whose, ""):
-            _make(whose or CLIENT, folder, order.replace)
+            _make(whose or CLIENT, folder, command.replace)
             _show(whose or CLIENT, folder, as_json)
         case KeyCommand("show", "" | "client" | "daemon" as whose, ""):
             _show(whose or CLIENT, folder, as_json)
         case KeyCommand("allow", user, key) if user and key:
-            identity = Identity(user, keys.checked(key, "KEY"), order.admin)
+            identity = Identity(user, keys.checked(key, "KEY"), command.admin)
             allowed_keys.allow(folder / allowed_keys.FILE, identity)
             _print_message(
                 f"{user} is allowed with this key{', as an admin' if identity.admin else ''}"
@@ -63,7 +63,7 @@ def execute(order: KeyCommand, folder: Path, as_json: bool) -> None:
         case KeyCommand("list", "", ""):
             _list(folder, as_json)
         case _:
-            typed = " ".join(word for word in (order.action, order.name, order.key) if word)
+            typed = " ".join(word for word in (command.action, command.name, command.key) if word)
             raise BadKey(
                 f"keys cannot {typed[:60]!r}", "`voidbridge keys --help` lists the actions."
             )

@@ -90,13 +90,13 @@ def handles_of(options: argparse.Namespace) -> int | None:
 
 
 def client(options: argparse.Namespace) -> ClientOptions:
-    found, embedded = config(options)[0], hasattr(options, "spool")
+    found, local = config(options)[0], hasattr(options, "spool")
     address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
     return ClientOptions(
         address=address,
         user=_user(options),
-        config=found if embedded else None,
-        keys=key_commands.client_keys(found, address or ("" if embedded else DEFAULT_DAEMON)),
+        config=found if local else None,
+        keys=key_commands.client_keys(found, address or ("" if local else DEFAULT_DAEMON)),
     )
 
 

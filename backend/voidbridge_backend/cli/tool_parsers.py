@@ -53,7 +53,7 @@ def _demo_command(found: Any) -> None:
         lambda o: tool_commands.demo(options.client(o), o.folder, o.json),
     )
     demo.add_argument("folder", nargs="?", default="demo", metavar="FOLDER", help="default: demo")
-    add_daemon_options(demo, embedded=True)
+    add_daemon_options(demo, local=True)
 
 
 def _report_command(found: Any) -> None:
@@ -86,7 +86,7 @@ def _doctor_command(found: Any) -> None:
     doctor.add_argument(
         "files", nargs="*", metavar="FILE", help="tell what these sequences are, and check nothing"
     )
-    add_daemon_options(doctor, embedded=True)
+    add_daemon_options(doctor, local=True)
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
@@ -115,7 +115,7 @@ def _bundle_command(found: Any) -> None:
         "-o", "--output", default="voidbridge-support.zip", metavar="FILE", help="the file"
     )
     bundle.add_argument("--log", type=Path, metavar="FILE", help="default: the service's journal")
-    add_daemon_options(bundle, embedded=True)
+    add_daemon_options(bundle, local=True)
 
 
 def _models_command(found: Any) -> None:

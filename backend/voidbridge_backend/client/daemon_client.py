@@ -30,13 +30,13 @@ class ClientOptions:
     keys: Keys | None = None
 
     @property
-    def is_embedded(self) -> bool:
+    def is_local(self) -> bool:
         """True for a temporary local daemon."""
         return not self.address and self.config is not None
 
     def sharing(self, folders: Iterable[Path]) -> ClientOptions:
         """Shares these folders with a local daemon, which has only this user's rights."""
-        if self.config is None or not self.is_embedded or os.name != "posix":
+        if self.config is None or not self.is_local or os.name != "posix":
             return self
         paths = (os.path.abspath(folder) for folder in folders)
         ours = (path for path in paths if "=" not in path and is_text(path))

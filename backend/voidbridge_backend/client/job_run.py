@@ -51,7 +51,7 @@ def run_job(
         sequence.folder for sequence in submission.files.values()
     )
     listener = job_listener(
-        view, result if announce else None, cancelled, is_temporary=client_options.is_embedded
+        view, result if announce else None, cancelled, is_temporary=client_options.is_local
     )
     with named(submission.files):
         if frames_from_stdin:

@@ -32,19 +32,19 @@ READERS = 4
 
 
 def check_run(
-    submission: Submission, result: Sequence, overwrite: bool, growing: bool = False
+    submission: Submission, result: Sequence, overwrite: bool, frames_from_stdin: bool = False
 ) -> None:
     """Before anything is read in full or sent.
 
     Raises `OutputFormat`, `OutputUnwritable`, `OverwritesSource`, `OutputExists`.
 
-    Sources are recognized by their path; `check_sources` recognizes copies once they are hashed. With `growing`
-    and no range, frames may come whose result file already exists.
+    Sources are recognized by their path; `check_sources` recognizes copies once they are hashed. With
+    `frames_from_stdin` and no range, frames may come whose result file already exists.
     """
     frames = [frame for first in list(submission.files.values())[:1] for frame in first.scan()]
     if submission.frames:
         frames = list(range(submission.frames.first, submission.frames.last + 1))
-    elif growing and result.folder.is_dir():
+    elif frames_from_stdin and result.folder.is_dir():
         frames = sorted({*frames, *result.scan()})
     sources = [
         sequence.path(frame) for sequence in submission.files.values() for frame in sequence.scan()

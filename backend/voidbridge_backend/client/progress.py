@@ -31,7 +31,7 @@ LINE_EVERY_S = 5.0
 class ProgressView(Protocol):
     """Receives the progress of a job."""
 
-    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+    def stage(self, text: str, done: int, total: int, seconds_left: float = -1.0) -> None:
         """Reports the job's progress; 0 of 0 if it cannot be counted."""
 
     def message(self, text: str) -> None:
@@ -85,7 +85,7 @@ def measuring(view: ProgressView, cancelled: threading.Event) -> Callable[[int, 
 class JsonView:
     """Prints one object per line on standard output."""
 
-    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+    def stage(self, text: str, done: int, total: int, seconds_left: float = -1.0) -> None:
         pass
 
     def message(self, text: str) -> None:
@@ -106,13 +106,13 @@ class LogView:
         self._stage = ""
         self._shown_at = 0.0
 
-    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+    def stage(self, text: str, done: int, total: int, seconds_left: float = -1.0) -> None:
         now = time.monotonic()
-        is_end = bool(of) and done >= of
+        is_end = bool(total) and done >= total
         if text == self._stage and not is_end and now - self._shown_at < LINE_EVERY_S:
             return
         self._stage, self._shown_at = text, now
-        self.message(text + count(done, of) + left(seconds_left))
+        self.message(text + count(done, total) + left(seconds_left))
 
     def message(self, text: str) -> None:
         sys.stderr.write(text + "\n")
@@ -141,20 +141,20 @@ class BarView:
         self._progress.start()
         self._tasks: dict[str, TaskID] = {}
 
-    def stage(self, text: str, done: int, of: int, seconds_left: float = -1.0) -> None:
+    def stage(self, text: str, done: int, total: int, seconds_left: float = -1.0) -> None:
         for other, task in self._tasks.items():
             if other != text:
-                total = self._progress.tasks[self._progress.task_ids.index(task)].total
-                whole = f"{total:.0f}/{total:.0f}" if total else ""
-                self._progress.update(task, completed=total, left="", count=whole)
+                whole = self._progress.tasks[self._progress.task_ids.index(task)].total
+                count = f"{whole:.0f}/{whole:.0f}" if whole else ""
+                self._progress.update(task, completed=whole, left="", count=count)
                 self._progress.stop_task(task)
         if text not in self._tasks:
             self._tasks[text] = self._progress.add_task(text, total=None, count="", left="")
         self._progress.update(
             self._tasks[text],
             completed=done,
-            total=of or None,
-            count=f"{done}/{of}" if of else "",
+            total=total or None,
+            count=f"{done}/{total}" if total else "",
             left=left(seconds_left).strip(),
         )
 

@@ -39,7 +39,7 @@ class StreamInput:
         self._known: dict[Path, tuple[State, FrameFile]] = {}
 
     def __enter__(self) -> StreamInput:
-        threading.Thread(target=self._read, name="growing", daemon=True).start()
+        threading.Thread(target=self._read, name="frames from stdin", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -130,7 +130,7 @@ def _assembled(
     spool, epoch = job_service.spool, uuid.uuid4().hex
     io_threads = IoThreads(spool, mailbox.put)
     parser = RequestParser(spool, mailbox.put)
-    pace = RateLimit(config.max_upload_mb_s * 1_000_000)
+    rate_limit = RateLimit(config.max_upload_mb_s * 1_000_000)
     clients = Clients(router, config.max_clients, job_service.store.is_committed)
     cleanup = Cleanup(job_service, spool, io_threads, _policy(config), clients.is_watched)
     file_import = FileImport(shares, spool, io_threads, epoch, mailbox.put)
@@ -141,7 +141,7 @@ def _assembled(
         frames=config.max_frames,
     )
     uploads = Uploads(
-        job_service, io_threads, cleanup, limits, pace, file_import, clients.send_bulk
+        job_service, io_threads, cleanup, limits, rate_limit, file_import, clients.send_bulk
     )
     clients.on_left = uploads.leave
     handlers = Handlers(
@@ -159,7 +159,7 @@ def _assembled(
         SOFTWARE,
         epoch,
     )
-    return Daemon(mailbox, handlers, io_threads, parser, pace)
+    return Daemon(mailbox, handlers, io_threads, parser, rate_limit)
 
 
 def _policy(config: Config) -> Policy:

@@ -41,7 +41,7 @@ class Daemon:
     handlers: Handlers
     io_threads: IoThreads
     parser: RequestParser
-    pace: RateLimit
+    rate_limit: RateLimit
     report: Callable[[Metrics], None] = field(default=lambda metrics: None)
     """Receives the metrics every second."""
 
@@ -96,7 +96,7 @@ class Daemon:
         self._release_promises(now)
         self.handlers.downloads.tick()
         self.io_threads.tick(now)
-        for give_back in self.pace.due(now):
+        for give_back in self.rate_limit.due(now):
             give_back()
 
     def _wait_ms(self) -> int:
@@ -104,7 +104,7 @@ class Daemon:
         if self.handlers.notifications.is_behind:
             return 0
         most = POLL_BUSY_MS if self.handlers.downloads.is_waiting else POLL_MS
-        return int(1000 * self.pace.next_in(time.monotonic(), most / 1000)) + 1
+        return int(1000 * self.rate_limit.next_in(time.monotonic(), most / 1000)) + 1
 
     def _is_over(self, now: float) -> bool:
         """Lets running jobs finish first, then asks them to stop; questions are answered meanwhile."""
@@ -159,7 +159,7 @@ class Daemon:
 
     def _flush(self) -> None:
         """Sends the replies and notifications of this turn, whose changes are now on disk."""
-        settled = self._job_service.commit()
-        self._clients.release_replies(settled)
-        if settled:
+        committed = self._job_service.commit()
+        self._clients.release_replies(committed)
+        if committed:
             self.handlers.notifications.publish(time.monotonic())

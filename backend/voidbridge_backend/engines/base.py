@@ -69,7 +69,7 @@ class Clip(Protocol):
 class JobContext(Protocol):
     """The channel by which an engine reports progress and learns of a cancel."""
 
-    def step(self, stage: str, done: int, of: int) -> None:
+    def step(self, stage: str, done: int, total: int) -> None:
         """Reports progress, at least twice a second. Raises `JobCancelled` if the job should stop."""
 
     def warn(self, text: str) -> None:

@@ -118,14 +118,14 @@ def installed(folder: Path) -> list[Path]:
     ]
 
 
-def uninstall_resolve(to: Path) -> list[Path]:
+def uninstall_resolve(folder: Path) -> list[Path]:
     """Deletes the installed files in Fusion's folder, and then empty folders. Returns the deleted files."""
-    gone = [path for path in installed(to) if path.exists()]
+    gone = [path for path in installed(folder) if path.exists()]
     for path in gone:
         _delete(path)
-        for folder in path.relative_to(to).parents:
+        for parent in path.relative_to(folder).parents:
             with contextlib.suppress(OSError):  # others have files there
-                (to / folder).rmdir()
+                (folder / parent).rmdir()
     return gone
 
 

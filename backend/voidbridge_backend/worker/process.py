@@ -1,6 +1,6 @@
 """The process that owns a device. It keeps its engine between jobs and runs one shot at a time.
 
-It reads orders from standard input and writes events to standard output, one JSON object per line. A crash here
+It reads commands from standard input and writes events to standard output, one JSON object per line. A crash here
 ends one attempt at one job and nothing else. At the end of input it stops at the next step.
 """
 
@@ -55,18 +55,18 @@ class JobProgress:
         self._first = 0
         self._began = self._last_sent = 0.0
 
-    def step(self, stage: str, done: int, of: int) -> None:
+    def step(self, stage: str, done: int, total: int) -> None:
         if self._cancelled.done():
             raise JobCancelled(f"stopped while {stage}")
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._began, self._first = stage, now, done
-        elif now - self._last_sent < REPORT_EVERY_S and done != of:
+        elif now - self._last_sent < REPORT_EVERY_S and done != total:
             return
         self._last_sent = now
         since = done - self._first  # a stage may continue after another one, such as compiling
-        left = (now - self._began) / since * (of - done) if since > 0 else -1.0
-        self._send("progress", stage=stage, step=done, of=of, seconds_left=round(left, 1))
+        left = (now - self._began) / since * (total - done) if since > 0 else -1.0
+        self._send("progress", stage=stage, step=done, of=total, seconds_left=round(left, 1))
 
     def warn(self, text: str) -> None:
         log.warning(text)
@@ -115,37 +115,37 @@ def _complete(future: Future[None]) -> None:
 
 
 class Worker:
-    """Executes orders until the input ends."""
+    """Executes commands until the input ends."""
 
     def __init__(self, send: Callable[..., None]) -> None:
         self._send = send
-        self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._cancelled = CancelledJobs()
         self._setup: dict[str, Any] = {}
         self._engines: dict[tuple[str, str], Any] = {}
 
     def receive(self, lines: Any) -> None:
-        """Reads orders on its own thread, so that a cancel arrives in the middle of a job."""
+        """Reads commands on its own thread, so that a cancel arrives in the middle of a job."""
         for line in lines:
-            order = json.loads(line)
-            if order["do"] == "cancel":
-                self._cancelled.stop(order["job"])
+            command = json.loads(line)
+            if command["do"] == "cancel":
+                self._cancelled.stop(command["job"])
             else:
                 # A cancel that crossed the end of its job does not apply to the next run.
-                self._cancelled.forget(order.get("job", ""))
-                self._orders.put(order)
+                self._cancelled.forget(command.get("job", ""))
+                self._commands.put(command)
         self._cancelled.stop_all()
-        self._orders.put(None)
+        self._commands.put(None)
 
     def execute(self) -> None:
-        while order := self._orders.get():
-            if order["do"] == "setup":
-                self._begin(order)
-            elif order["do"] == "prepare":
-                self._prepare(order["operation"], order["engine"])
-            elif order["do"] == "run":
-                log_format.job.set(order["job"])
-                self._run(order)
+        while command := self._commands.get():
+            if command["do"] == "setup":
+                self._begin(command)
+            elif command["do"] == "prepare":
+                self._prepare(command["operation"], command["engine"])
+            elif command["do"] == "run":
+                log_format.job.set(command["job"])
+                self._run(command)
                 log_format.job.set("")
 
     def _begin(self, setup: dict[str, Any]) -> None:
@@ -169,12 +169,12 @@ class Worker:
         self._failure(lambda: self._engine(operation, engine))
         self._send("prepared")
 
-    def _run(self, order: dict[str, Any]) -> None:
+    def _run(self, command: dict[str, Any]) -> None:
         try:
             try:
-                failed = self._failure(lambda: self._shot(order))
+                failed = self._failure(lambda: self._shot(command))
             finally:
-                self._cancelled.forget(order["job"])
+                self._cancelled.forget(command["job"])
         except JobCancelled:
             self._send("cancelled")
         else:
@@ -210,19 +210,19 @@ class Worker:
         self._send("unusable", text=error.text)
         os._exit(EXIT_UNUSABLE)  # cleanup on the device would hang or fail as well
 
-    def _shot(self, order: dict[str, Any]) -> None:
+    def _shot(self, command: dict[str, Any]) -> None:
         from voidbridge_backend.render import job as render_job
         from voidbridge_backend.render.decode_limits import DecodeLimits
 
-        job = order["job"]
+        job = command["job"]
         cancelled_future = self._cancelled.of(job)
-        request = decode_request(Path(order["request"]).read_bytes())
-        objects = Path(order["objects"])
+        request = decode_request(Path(command["request"]).read_bytes())
+        objects = Path(command["objects"])
         rendered = render_job.RenderJob(
             job=job,
             request=request,
             source=lambda sha256: objects / sha256,
-            folder=Path(order["folder"]),
+            folder=Path(command["folder"]),
             ocio=self._setup.get("ocio", ""),
             allowance=DecodeLimits(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
             cancelled_future=cancelled_future,

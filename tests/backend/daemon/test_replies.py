@@ -16,10 +16,10 @@ class Said:
     """An outbox, the jobs that are not on disk, and what was sent."""
 
     def __init__(self) -> None:
-        self.unsettled = {"new"}
+        self.uncommitted = {"new"}
         self.sent: list[tuple[PeerId, Message, Frame | None]] = []
         self.box = Replies(
-            lambda *what: self.sent.append(what), lambda job: job not in self.unsettled
+            lambda *what: self.sent.append(what), lambda job: job not in self.uncommitted
         )
 
     def messages(self, line: PeerId) -> list[Message]:
@@ -39,10 +39,10 @@ def test_what_is_not_waits_and_so_does_what_follows_on_that_line_only() -> None:
     said.box.send(ANA, Provenance("old"), b"record")
     said.box.send(BEN, Pong())
     assert said.sent == [(BEN, Pong(), None)]
-    said.unsettled.clear()
-    said.box.release(settled=True)
+    said.uncommitted.clear()
+    said.box.release(committed=True)
     assert said.messages(ANA) == [ACCEPTED, Provenance("old")]
-    said.box.release(settled=True)
+    said.box.release(committed=True)
     said.box.send(ANA, Pong())
     assert len(said.sent) == 4, "each once, and then at once again"
 
@@ -53,8 +53,8 @@ def test_without_room_each_who_waits_hears_why_once_and_the_rest_as_it_is() -> N
         said.box.send(line, ACCEPTED)
         said.box.send(line, Provenance("new"), b"record")
         said.box.send(line, Pong())
-    said.unsettled.clear()  # it is settled that there is no such job
-    said.box.release(settled=False)
+    said.uncommitted.clear()  # it is certain that there is no such job
+    said.box.release(committed=False)
     for line in (ANA, BEN):
         refused, pong = said.messages(line)
         assert isinstance(refused, Refused)

@@ -6,11 +6,11 @@ import pytest
 
 from voidbridge_backend.daemon.workers.watchdog import (
     BACKOFF_S,
+    FAILURES_S,
     HEARTBEAT_S,
     IDLE,
     MISSED,
     PROBE_S,
-    STRIKES_S,
     DeviceHealth,
     Heartbeat,
     Timeouts,
@@ -93,10 +93,10 @@ def test_three_failures_of_the_device_within_ten_minutes_are_quarantine() -> Non
     for now in (0.0, 299.0):
         device.failed(now, "a bus error")
         assert not device.why
-    device.failed(STRIKES_S - 1, "a bus error")
+    device.failed(FAILURES_S - 1, "a bus error")
     assert device.why == "a bus error"
-    assert not device.may_start(STRIKES_S - 2 + PROBE_S)
-    assert device.may_start(STRIKES_S - 1 + PROBE_S)
+    assert not device.may_start(FAILURES_S - 2 + PROBE_S)
+    assert device.may_start(FAILURES_S - 1 + PROBE_S)
 
 
 def test_three_failures_over_a_day_are_not() -> None:
@@ -122,13 +122,13 @@ def test_pauses_grow_until_a_job_ends_well() -> None:
     device = DeviceHealth()
     now = 0.0
     for pause in (*BACKOFF_S, BACKOFF_S[-1]):
-        now += STRIKES_S
+        now += FAILURES_S
         device.failed(now, "a crash", job="poison")
         assert not device.may_start(now + pause - 0.01)
         assert device.may_start(now + pause)
     device.ended_well()
-    device.failed(now + STRIKES_S, "a crash", job="poison")
-    assert device.may_start(now + STRIKES_S + BACKOFF_S[0])
+    device.failed(now + FAILURES_S, "a crash", job="poison")
+    assert device.may_start(now + FAILURES_S + BACKOFF_S[0])
 
 
 def test_the_way_back_is_a_start_that_succeeds_and_then_probation() -> None:

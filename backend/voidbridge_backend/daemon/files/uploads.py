@@ -36,7 +36,7 @@ class Uploads:
     disk: IoThreads
     cleanup: Cleanup
     limits: Limits
-    pace: RateLimit
+    rate_limit: RateLimit
     file_import: FileImport
     send: Callable[[Session, Message], None]
     """Sends a message on a client's bulk socket."""
@@ -105,7 +105,7 @@ class Uploads:
             session.handed -= 1
             self.send(session, reply)
 
-        self.pace.after(file.user, copied, time.monotonic(), answer)
+        self.rate_limit.after(file.user, copied, time.monotonic(), answer)
 
     def _stored(self, session: Session, file: UserFile, length: int, reply: Message | None) -> None:
         if isinstance(reply, Got):
@@ -118,4 +118,4 @@ class Uploads:
             if reply:
                 self.send(session, reply)
 
-        self.pace.after(file.user, length, time.monotonic(), answer)
+        self.rate_limit.after(file.user, length, time.monotonic(), answer)

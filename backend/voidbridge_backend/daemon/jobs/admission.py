@@ -17,7 +17,7 @@ from voidbridge_protocol.errors import BadSetting, DaemonError, SpoolFull, TooMa
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.messages import MAX_NAME, FrameFile, Request
 
-from .missing_files import MOST_PARTIAL, Standing
+from .missing_files import MOST_PARTIAL, MissingIndices
 from .prepared import Prepared
 from .records import JobRecords
 
@@ -194,7 +194,7 @@ class Admission:
         if (operation, engine) in self.engines:
             self.records.execute(self.records.scheduler.offered(operation, engine))
 
-    def missing(self, user: str, files: Sequence[FrameFile]) -> Standing:
+    def missing(self, user: str, files: Sequence[FrameFile]) -> MissingIndices:
         """Returns which of these files to upload early; none if not all of them fit."""
         spool = self.records.spool
         sizes = {UserFile(user, file.sha256): file.size for file in files}

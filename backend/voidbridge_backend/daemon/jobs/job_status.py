@@ -23,14 +23,14 @@ class LiveStatus:
 NOWHERE = LiveStatus()
 
 
-def status(row: Row, stage: LiveStatus, ahead: int, obstacle: VoidbridgeError | None) -> Status:
-    """`ahead` jobs run before this one; `obstacle` is the reason why no job is started at the moment."""
+def status(row: Row, stage: LiveStatus, ahead: int, blocked_by: VoidbridgeError | None) -> Status:
+    """`ahead` jobs run before this one; `blocked_by` is the reason why no job is started at the moment."""
     if row.state is JobState.RECEIVING:
         stage = LiveStatus("receiving frames")
     elif row.state is JobState.QUEUED:
         stage = LiveStatus("waiting")
-        if obstacle:
-            row = replace(row, code=obstacle.code, text=obstacle.text, hint=obstacle.hint)
+        if blocked_by:
+            row = replace(row, code=blocked_by.code, text=blocked_by.text, hint=blocked_by.hint)
     return Status(
         job=row.id,
         state=row.state,

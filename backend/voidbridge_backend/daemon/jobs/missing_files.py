@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 MOST_PARTIAL = 1000
 """Maximum number of partial files in a list for a client. It restarts all others, which is only slower."""
 
-Standing = tuple[list[int], list[tuple[int, int]]]
+MissingIndices = tuple[list[int], list[tuple[int, int]]]
 """Missing files of a list, by index, and received bytes of the partial ones."""
 
 
@@ -173,7 +173,7 @@ class MissingFiles:
 
     def of_job(
         self, job: str, files: Sequence[UserFile], partial: Mapping[UserFile, int]
-    ) -> Standing:
+    ) -> MissingIndices:
         """Returns the files to come of a job that waits. `partial` has the received bytes of unfinished files."""
         lacks = self.missing(job)
         need = [index for index, file in enumerate(files) if file in lacks]

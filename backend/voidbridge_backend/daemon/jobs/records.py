@@ -152,14 +152,14 @@ class JobRecords:
 
         New jobs that cannot be stored are dropped, unless they run already.
         """
-        settled = self.store.commit()
+        committed = self.store.commit()
         new, self._new = self._new, []
-        for job in new if not settled else ():
+        for job in new if not committed else ():
             row = self.rows.get(job)
             if row and row.state in (JobState.RECEIVING, JobState.QUEUED):
                 self.store.discard(job)
                 self.drop(job)
-        return settled
+        return committed
 
     def drop(self, job: str) -> None:
         """Removes a job from memory."""

@@ -21,12 +21,12 @@ class Clients:
     """The sessions of all clients and their connections. Used on the daemon's own thread."""
 
     def __init__(
-        self, router: Router, most_clients: int, is_settled: Callable[[str], bool]
+        self, router: Router, most_clients: int, is_committed: Callable[[str], bool]
     ) -> None:
-        """`most_clients` of one user at once. `is_settled` tells if everything about a job is on disk."""
+        """`most_clients` of one user at once. `is_committed` tells if everything about a job is on disk."""
         self.router = router
         self.sessions = Sessions(most_clients)
-        self._replies = Replies(self.send_now, is_settled)
+        self._replies = Replies(self.send_now, is_committed)
         self.on_left: Callable[[Iterable[UserFile]], None] = lambda files: None
         """Receives the files that no connected client sends any more."""
 
@@ -45,9 +45,9 @@ class Clients:
     def refuse(self, line: PeerId, peer: str, error: VoidbridgeError) -> None:
         self.send(line, self.router.refusal(line, peer, error))
 
-    def release_replies(self, settled: bool) -> None:
-        """Sends held replies. Without `settled`, each waiting client gets the reason, once."""
-        self._replies.release(settled)
+    def release_replies(self, committed: bool) -> None:
+        """Sends held replies. Without `committed`, each waiting client gets the reason, once."""
+        self._replies.release(committed)
 
     def unsent(self, session: Session) -> tuple[int, int]:
         """Returns the bytes that wait on a client's bulk socket, and for all clients of its user."""

@@ -13,7 +13,7 @@ def borrowed(descriptor: int) -> Iterator[socket.socket]:
     """Yields the socket behind a descriptor that its owner may close at any moment.
 
     Raises `OSError` if it is closed, or if the number now belongs to something else. That may be the pipe to a
-    worker: if it stayed open here, the worker would wait for orders forever.
+    worker: if it stayed open here, the worker would wait for commands forever.
     """
     own = os.dup(descriptor)
     try:

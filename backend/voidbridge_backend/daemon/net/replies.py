@@ -18,7 +18,7 @@ class _Held(NamedTuple):
     line: PeerId
     message: Message
     payload: Frame | None
-    unsettled: bool
+    uncommitted: bool
     """True if it depends on uncommitted changes; False if it only follows such a reply."""
 
 
@@ -28,31 +28,31 @@ class Replies:
     def __init__(
         self,
         send: Callable[[PeerId, Message, Frame | None], None],
-        is_settled: Callable[[str], bool],
+        is_committed: Callable[[str], bool],
     ) -> None:
-        """`is_settled` returns True if everything about a job is on disk."""
+        """`is_committed` returns True if everything about a job is on disk."""
         self._send = send
-        self._is_settled = is_settled
+        self._is_committed = is_committed
         self._held: list[_Held] = []
         self._waiting: set[PeerId] = set()
 
     def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
         """Sends at once if possible: a question about one job does not wait for the disk because of another."""
         job = getattr(message, "job", "")
-        unsettled = bool(job) and not self._is_settled(job)
-        if unsettled or line in self._waiting:
-            self._held.append(_Held(line, message, payload, unsettled))
+        uncommitted = bool(job) and not self._is_committed(job)
+        if uncommitted or line in self._waiting:
+            self._held.append(_Held(line, message, payload, uncommitted))
             self._waiting.add(line)
         else:
             self._send(line, message, payload)
 
-    def release(self, settled: bool) -> None:
-        """Sends held replies. Without `settled`, each waiting client gets the reason, once."""
+    def release(self, committed: bool) -> None:
+        """Sends held replies. Without `committed`, each waiting client gets the reason, once."""
         held, self._held = self._held, []
         self._waiting.clear()
         told: set[PeerId] = set()
-        for line, message, payload, unsettled in held:
-            if settled or not unsettled:
+        for line, message, payload, uncommitted in held:
+            if committed or not uncommitted:
                 self._send(line, message, payload)
             elif line not in told:
                 told.add(line)

@@ -143,8 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
             health = monitor.latest.health
             self._respond(200 if health.ready else 503, asdict(health))
 
-    def _respond(self, code: int, what: dict[str, Any]) -> None:
-        self._send(code, json.dumps(what).encode() + b"\n", "application/json")
+    def _respond(self, code: int, content: dict[str, Any]) -> None:
+        self._send(code, json.dumps(content).encode() + b"\n", "application/json")
 
     def _send(self, code: int, body: bytes, kind: str) -> None:
         self.send_response(code)

@@ -33,24 +33,24 @@ class Metrics:
 
 
 def health(
-    posts: Sequence[DeviceStatus],
-    obstacle: VoidbridgeError | None,
+    statuses: Sequence[DeviceStatus],
+    blocked_by: VoidbridgeError | None,
     queued: int,
     running: int,
     free: int,
     damaged: int = 0,
 ) -> Health:
-    """A daemon is ready if it would run a job: it has a working device, and no obstacle."""
-    if obstacle is None and not any(post.state in USABLE for post in posts):
-        states = ", ".join(f"{post.device} is {post.state}" for post in posts)
-        obstacle = NoDevice(f"no device is ready: {states}", "A worker takes seconds to start.")
+    """A daemon is ready if it would run a job: it has a working device, and nothing blocks starts."""
+    if blocked_by is None and not any(status.state in USABLE for status in statuses):
+        states = ", ".join(f"{status.device} is {status.state}" for status in statuses)
+        blocked_by = NoDevice(f"no device is ready: {states}", "A worker takes seconds to start.")
     devices = tuple(
-        Device(post.device, post.state, post.stage, round(post.silence, 1), post.why)
-        for post in posts
+        Device(status.device, status.state, status.stage, round(status.silence, 1), status.why)
+        for status in statuses
     )
-    if obstacle is None:
+    if blocked_by is None:
         return Health(True, devices, queued, running, free, damaged=damaged)
     return Health(
         *(False, devices, queued, running, free),
-        *(obstacle.code, obstacle.text, obstacle.hint, damaged),
+        *(blocked_by.code, blocked_by.text, blocked_by.hint, damaged),
     )

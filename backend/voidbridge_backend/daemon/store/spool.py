@@ -227,9 +227,9 @@ class Spool:
     def survey(self) -> Survey:
         """Scans everything, on any thread. Changes during the scan may be missed."""
         objects, jobs = {}, {}
-        for drawer in _entries(self.objects):
-            for entry in _entries(drawer):
-                objects[f"{drawer.name}/{entry.name}"] = _size_and_time(entry)
+        for user_dir in _entries(self.objects):
+            for entry in _entries(user_dir):
+                objects[f"{user_dir.name}/{entry.name}"] = _size_and_time(entry)
         for job in _entries(self._jobs):
             jobs[job.name] = sum(_size_and_time(entry)[0] for entry in _entries(job))
         parts = {entry.name: _size_and_time(entry) for entry in _entries(self._parts_folder)}

@@ -29,7 +29,7 @@ class WorkerPool:
         self,
         devices: Sequence[str],
         setup: Mapping[str, Any],
-        patience: Timeouts,
+        timeouts: Timeouts,
         job_service: JobService,
         notify: Callable[[Callable[[], None]], None],
     ) -> None:
@@ -38,7 +38,7 @@ class WorkerPool:
         self._job_on: dict[str, str] = {}
         self._asked_at: float | None = None
         self._supervisor = Supervisor(
-            devices, setup, lambda event: notify(lambda: self._receive(event)), patience
+            devices, setup, lambda event: notify(lambda: self._receive(event)), timeouts
         )
 
     @property
@@ -57,17 +57,17 @@ class WorkerPool:
     def tick(self, now: float) -> None:
         """Call it often."""
         self._supervisor.tick(now)
-        posts = self._supervisor.device_statuses(now)
-        lost = [post for post in posts if post.state == "quarantined"]
-        reasons = "; ".join(f"{post.device} is in quarantine: {post.why}" for post in lost)
+        statuses = self._supervisor.device_statuses(now)
+        lost = [status for status in statuses if status.state == "quarantined"]
+        reasons = "; ".join(f"{status.device} is in quarantine: {status.why}" for status in lost)
         self._job_service.set_blocked(
-            "devices", NoDevice(reasons) if len(lost) == len(posts) else None
+            "devices", NoDevice(reasons) if len(lost) == len(statuses) else None
         )
 
     def execute(self) -> None:
-        """Executes the orders of the job service since the last call."""
-        for order in self._job_service.changes.take_commands():
-            match order:
+        """Executes the commands of the job service since the last call."""
+        for command in self._job_service.changes.take_commands():
+            match command:
                 case Start(job, device):
                     self._start(job, device)
                 case Prepare(operation, engine, device):
@@ -92,8 +92,8 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Ends all remaining workers."""
-        patience, self._asked_at = (STOP_S if self._asked_at is None else 0.0), 0.0
-        self._supervisor.stop(patience)
+        patience_s, self._asked_at = (STOP_S if self._asked_at is None else 0.0), 0.0
+        self._supervisor.stop(patience_s)
 
     # -- inside -------------------------------------------------------------------------------------
 
@@ -110,16 +110,16 @@ class WorkerPool:
             return
         self._job_on[device] = job
         log.info("started", extra={"job": job, "device": device})
-        for post in self.device_statuses(time.monotonic()):
+        for status in self.device_statuses(time.monotonic()):
             # A worker that already loads the engine reported that before it got the job.
-            if post.device == device and post.stage:
-                self._job_service.progress(job, post.stage, 0, 0, -1.0)
-        order = {
+            if status.device == device and status.stage:
+                self._job_service.progress(job, status.stage, 0, 0, -1.0)
+        command = {
             "request": str(request),
             "objects": str(self._spool.user_dir(self._job_service.user_of(job))),
             "folder": str(folder),
         }
-        self._supervisor.run(device, job, order, time.monotonic())
+        self._supervisor.run(device, job, command, time.monotonic())
 
     def _receive(self, event: WorkerEvent | WorkerExit) -> None:
         device, now = event.device, time.monotonic()

@@ -66,7 +66,7 @@ class DeviceStatus:
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
-    pulse: Heartbeat
+    heartbeat: Heartbeat
     job: str = ""
     deadline: float | None = None
     told_to_go: bool = False
@@ -83,7 +83,7 @@ class Supervisor:
     devices: Sequence[str]
     setup: Mapping[str, Any]
     notify: Callable[[WorkerEvent | WorkerExit], None]
-    patience: Timeouts = field(default_factory=Timeouts)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     starts: int = 0
     """Number of workers ever started."""
     _workers: dict[str, _Worker] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Supervisor:
                 if not self._stopping and self._standing[device].may_start(now):
                     self._start(device, now)
             elif was_away:
-                worker.pulse.beat(now)
+                worker.heartbeat.beat(now)
             else:
                 self._look_at(device, worker, now)
 
@@ -112,10 +112,10 @@ class Supervisor:
             log.warning("worker did not stop in time, killing it", extra={"device": device})
             worker.deadline, worker.told_to_go = None, True
             worker.process.kill()
-        elif worker.cause is None and worker.pulse.hangs(now):
-            stage = worker.pulse.stage
+        elif worker.cause is None and worker.heartbeat.hangs(now):
+            stage = worker.heartbeat.stage
             worker.cause = WorkerHung(
-                f"no step for {worker.pulse.silence(now):.0f} s while {stage}"
+                f"no step for {worker.heartbeat.silence(now):.0f} s while {stage}"
             )
             log.error("%s, killing the worker", worker.cause.text, extra={"device": device})
             worker.process.kill()
@@ -127,23 +127,23 @@ class Supervisor:
             return
         match event["event"]:
             case "ready":
-                worker.pulse.step(now, IDLE)
+                worker.heartbeat.step(now, IDLE)
                 self._standing[device].is_ready()
             case "progress":
-                worker.pulse.step(now, event["stage"])
+                worker.heartbeat.step(now, event["stage"])
             case "prepared":
-                worker.pulse.step(now, "beginning" if worker.job else IDLE)
+                worker.heartbeat.step(now, "beginning" if worker.job else IDLE)
             case "unusable":
                 worker.cause = DeviceFailed(event["text"])
             case _:
-                worker.pulse.beat(now)
+                worker.heartbeat.beat(now)
 
-    def run(self, device: str, job: str, order: Mapping[str, Any], now: float) -> None:
+    def run(self, device: str, job: str, command: Mapping[str, Any], now: float) -> None:
         if worker := self._workers.get(device):
             worker.job = job
-            if worker.pulse.stage == IDLE:  # otherwise it loads the engine, which takes time
-                worker.pulse.step(now, "beginning")
-            self._send(device, {"do": "run", "job": job, **order})
+            if worker.heartbeat.stage == IDLE:  # otherwise it loads the engine, which takes time
+                worker.heartbeat.step(now, "beginning")
+            self._send(device, {"do": "run", "job": job, **command})
 
     def prepare(self, device: str, operation: str, engine: str) -> None:
         """Lets the worker load this engine for an announced job. Once is enough."""
@@ -162,7 +162,7 @@ class Supervisor:
         """The worker ended its job by itself, so it is not killed."""
         if worker := self._workers.get(device):
             worker.deadline, worker.job = None, ""
-            worker.pulse.step(now, IDLE)
+            worker.heartbeat.step(now, IDLE)
         self._standing[device].ended_well()
 
     def exited(self, device: str, code: int, now: float) -> VoidbridgeError:
@@ -191,19 +191,19 @@ class Supervisor:
 
     def device_statuses(self, now: float) -> list[DeviceStatus]:
         """Returns every device and its state."""
-        return [self._post(device, now) for device in self.devices]
+        return [self._device_status(device, now) for device in self.devices]
 
-    def _post(self, device: str, now: float) -> DeviceStatus:
+    def _device_status(self, device: str, now: float) -> DeviceStatus:
         worker, standing = self._workers.get(device), self._standing[device]
         if standing.why:
             return DeviceStatus(device, "quarantined", "", 0.0, standing.why)
         if worker is None:
             return DeviceStatus(device, "resting", "", 0.0, "")
-        pulse = worker.pulse
-        state = {STARTING: "starting", IDLE: "ready"}.get(pulse.stage, "busy")
-        stage = pulse.stage if state == "busy" else ""
-        state = "stalled" if pulse.stalls(now) else state
-        return DeviceStatus(device, state, stage, pulse.silence(now), "")
+        heartbeat = worker.heartbeat
+        state = {STARTING: "starting", IDLE: "ready"}.get(heartbeat.stage, "busy")
+        stage = heartbeat.stage if state == "busy" else ""
+        state = "stalled" if heartbeat.stalls(now) else state
+        return DeviceStatus(device, state, stage, heartbeat.silence(now), "")
 
     def pids(self) -> dict[str, int]:
         return {device: worker.process.pid for device, worker in self._workers.items()}
@@ -236,7 +236,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             env={**os.environ, **changed},
         )
-        self._workers[device] = _Worker(process, Heartbeat(self.patience, now))
+        self._workers[device] = _Worker(process, Heartbeat(self.timeouts, now))
         self.starts += 1
         log.info("worker started", extra={"device": device, "pid": process.pid})
         threading.Thread(
@@ -246,12 +246,12 @@ class Supervisor:
             device, {"do": "setup", "device": device, "local_name": local_name, **self.setup}
         )
 
-    def _send(self, device: str, order: Mapping[str, Any]) -> None:
+    def _send(self, device: str, command: Mapping[str, Any]) -> None:
         worker = self._workers.get(device)
         if worker is None or worker.process.stdin is None:
             return  # it died a moment ago: `WorkerExit` follows
         try:
-            worker.process.stdin.write(json.dumps(order).encode() + b"\n")
+            worker.process.stdin.write(json.dumps(command).encode() + b"\n")
             worker.process.stdin.flush()
         except (BrokenPipeError, ValueError):
             log.info("worker is gone", extra={"device": device})
@@ -279,6 +279,6 @@ def _how(code: int) -> str:
 
 
 def _when(worker: _Worker) -> str:
-    if worker.pulse.stage == STARTING:
+    if worker.heartbeat.stage == STARTING:
         return " before it was ready"
-    return f" while {worker.pulse.stage}" if worker.job else ""
+    return f" while {worker.heartbeat.stage}" if worker.job else ""

@@ -15,8 +15,8 @@ from statistics import median
 
 BACKOFF_S = (0.2, 1.0, 5.0, 15.0, 60.0)
 """Pauses in seconds before a dead worker is restarted; a successful job clears all earlier deaths."""
-STRIKES, STRIKES_S = 3, 600.0
-"""A device that fails STRIKES times within STRIKES_S seconds is quarantined."""
+MOST_FAILURES, FAILURES_S = 3, 600.0
+"""A device that fails MOST_FAILURES times within FAILURES_S seconds is quarantined."""
 PROBE_S = 300.0
 """Seconds between attempts during a quarantine."""
 
@@ -66,7 +66,7 @@ class Timeouts:
 class Heartbeat:
     """Signs of life of one worker: its stage, and the time of the last one."""
 
-    patience: Timeouts
+    timeouts: Timeouts
     since: float
     stage: str = STARTING
     _stepped: float = 0.0
@@ -98,7 +98,7 @@ class Heartbeat:
 
     def hangs(self, now: float) -> bool:
         """Returns True if further waiting is useless."""
-        return self.silence(now) > self.patience.of(self.stage, self._steps)
+        return self.silence(now) > self.timeouts.of(self.stage, self._steps)
 
 
 @dataclass
@@ -121,7 +121,7 @@ class DeviceHealth:
         if self.why:
             self.why = ""
             self._failures = self._failures[
-                1 - STRIKES :
+                1 - MOST_FAILURES :
             ]  # the next failure starts a quarantine again
 
     def ended_well(self) -> None:
@@ -142,9 +142,9 @@ class DeviceHealth:
             return
         self._rest_until = now + BACKOFF_S[min(self._deaths, len(BACKOFF_S) - 1)]
         self._deaths += 1
-        recent = [(when, who) for when, who in self._failures if now - when < STRIKES_S]
+        recent = [(when, who) for when, who in self._failures if now - when < FAILURES_S]
         self._failures = [*recent, (now, job)]
-        if self._count() >= STRIKES:
+        if self._count() >= MOST_FAILURES:
             self.why = why
             self._rest_until = now + PROBE_S
 

@@ -126,10 +126,10 @@ class Denoiser:
             answer = self.compiled.run(lambda: self._answer(asked, part), self._forget)
         return guided(answer.float(), guidance).to(latents.device)
 
-    def _answer(self, asked: dict[str, Any], part: str) -> Tensor:
+    def _answer(self, inputs: dict[str, Any], part: str) -> Tensor:
         network = self.network
         with network.cache_context(part) if network.is_cache_enabled else nullcontext():
-            answer: Tensor = network(**asked)[0]
+            answer: Tensor = network(**inputs)[0]
             return answer
 
     def _forget(self) -> None:

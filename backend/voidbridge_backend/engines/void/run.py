@@ -282,12 +282,12 @@ class Report:
         self._watch, self._stage, self._where = watch, stage, (0, 0)
         self._told = 0.0
 
-    def on_step(self, done: int, of: int) -> None:
-        self._where = (done, of)
-        self._watch.step(self._stage, done, of)
+    def on_step(self, done: int, total: int) -> None:
+        self._where = (done, total)
+        self._watch.step(self._stage, done, total)
         self._told = time.monotonic()
 
-    def again_at(self, done: int, of: int) -> None:
+    def again_at(self, done: int, total: int) -> None:
         """Reports part of a stage that another count measures."""
         self.again()
 
