@@ -49,26 +49,42 @@ def frames_in(path: Path) -> int:
 COPY = "Copy or export the clip again."
 
 
+def first_sample(file: IO[bytes]) -> tuple[bytes, int]:
+    """The table that describes a QuickTime's first picture track, and the place of its first sample.
+
+    Empty and 0 if there is none.
+    """
+    for places in _video_tables(file, file.seek(0, 2)):
+        for name, kind in ((b"stco", ">I"), (b"co64", ">Q")):
+            if name in places and b"stsd" in places:
+                (place,) = struct.unpack_from(kind, _bytes(file, *places[name]), 8)
+                return _bytes(file, *places[b"stsd"])[8:], int(place)
+    return b"", 0
+
+
 def _in_mov(file: IO[bytes], size: int) -> int | None:
     """The samples in the sizes' table of the first track with a video handler (ISO/IEC 14496-12)."""
-    for name, begin, end in _boxes(file, 0, size):
-        if name == b"moov":
-            for track, low, high in _boxes(file, begin, end):
-                count = _samples(file, low, high) if track == b"trak" else None
-                if count:
-                    return count
+    for places in _video_tables(file, size):
+        if b"stsz" in places:
+            _, _, count = struct.unpack(">III", _bytes(file, *places[b"stsz"])[:12])
+            if count:
+                return int(count)
     return None
 
 
-def _samples(file: IO[bytes], begin: int, end: int) -> int | None:
-    places: dict[bytes, tuple[int, int]] = {}
-    for name, low, high in _within(file, begin, end, (b"mdia", b"minf", b"stbl")):
-        places.setdefault(name, (low, high))  # QuickTime has a second handler, of the data
-    handler = _bytes(file, *places[b"hdlr"])[8:12] if b"hdlr" in places else b""
-    if handler != b"vide" or b"stsz" not in places:
-        return None
-    _, _, count = struct.unpack(">III", _bytes(file, *places[b"stsz"])[:12])
-    return int(count)
+def _video_tables(file: IO[bytes], size: int) -> Iterator[dict[bytes, tuple[int, int]]]:
+    """The places of each picture track's tables, by name."""
+    for name, begin, end in _boxes(file, 0, size):
+        if name != b"moov":
+            continue
+        for track, low, high in _boxes(file, begin, end):
+            places: dict[bytes, tuple[int, int]] = {}
+            if track == b"trak":
+                for table, *place in _within(file, low, high, (b"mdia", b"minf", b"stbl")):
+                    # QuickTime has a second handler, of the data
+                    places.setdefault(table, (place[0], place[1]))
+            if b"hdlr" in places and _bytes(file, *places[b"hdlr"])[8:12] == b"vide":
+                yield places
 
 
 def _within(

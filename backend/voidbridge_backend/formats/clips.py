@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
 
 from voidbridge_backend.exr.header import Attribute, Header, PixelType, TimeCode
 from voidbridge_backend.exr.reader import Choose, Frame, Samples
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
+from .color_tags import TAGS
 from .kinds import Format
-from .still_metadata import TAGS
 from .synthetic import header_of, later, packed_time_code, rate, text, time_code
 
 CODECS = (
@@ -115,9 +117,7 @@ class MovieClip:
             ).to_ndarray()
         most = np.float32(65535 if deep else 255)
         names = "RGBA" if alpha else "RGB"
-        planes: dict[str, Samples] = {
-            name: pixels[..., plane].astype(np.float32) / most for plane, name in enumerate(names)
-        }
+        planes: dict[str, Samples] = dict(zip(names, _divided(pixels, most), strict=True))
         channels = {c.name: planes[c.name] for c in header.parts[0].channels}
         return Frame(self._name, header, selection.part, channels, selection.channels, b"")
 
@@ -238,6 +238,14 @@ class Clips:
             if path not in self._open:
                 self._open[path] = MovieClip(path, format_, name)
             return self._open[path]
+
+
+def _divided(pixels: NDArray[Any], most: np.float32) -> Iterator[NDArray[np.float32]]:
+    """Each plane of [height, width, planes] as float32, divided by `most`."""
+    for plane in cv2.split(pixels):  # several times quicker than NumPy's strided copies
+        values = plane.astype(np.float32)
+        values /= most
+        yield values
 
 
 def _parsed(said: str) -> TimeCode | None:

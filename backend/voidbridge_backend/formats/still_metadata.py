@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from voidbridge_backend.exr.header import Attribute
 
+from .color_tags import FILM, TRANSFERS, png_tag
 from .kinds import Format
 from .synthetic import key_code, number, rate, text, time_code
 
@@ -35,22 +35,6 @@ NUMBERS = {
     "Exif:FocalLength": "nominalFocalLength",
 }
 RATES = ("dpx:FrameRate", "dpx:TemporalFrameRate", "FramesPerSecond")
-VIDEO = "ocio:itu709_rec709_scene"
-FILM = "voidbridge:cineon_rec709_scene"
-TAGS = {
-    (1, 13): "srgb_rec709_scene",
-    (1, 8): "lin_rec709_scene",
-    (9, 8): "lin_rec2020_scene",
-    **{(1, transfer): VIDEO for transfer in (1, 6, 14, 15)},
-}
-"""Color spaces by primaries and transfer characteristic of ITU-T H.273, which PNG's cICP and video use."""
-TRANSFERS = {
-    "Printing density": FILM,
-    "Logarithmic": FILM,
-    "ITU-R 709-4": VIDEO,
-    "SMPTE 274M": VIDEO,
-}
-"""Color spaces by the name of DPX's transfer characteristic (SMPTE ST 268); others do not say one."""
 
 
 def extras_of(path: Path, format_: Format, spec: Any) -> list[Attribute]:
@@ -115,25 +99,5 @@ def _color_tag(path: Path, format_: Format, spec: Any) -> str:
     if "sRGB" in _said(spec, "ICCProfile:profile_description"):
         return "srgb_rec709_scene"
     if format_.plugin == "png":
-        return _png_tag(path)
+        return png_tag(path)
     return "srgb_rec709_scene" if spec.get_int_attribute("Exif:ColorSpace") == 1 else ""
-
-
-def _png_tag(path: Path) -> str:
-    """From the chunks before the pixels: cICP, then sRGB, then a gamma of 1 (PNG, third edition)."""
-    found: dict[bytes, bytes] = {}
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-            size = struct.unpack(">I", head[:4])[0]
-            if head[4:] in (b"cICP", b"sRGB", b"gAMA"):
-                found[head[4:]] = file.read(min(size, 16))[:size]
-                file.seek(max(size - 16, 0) + 4, 1)
-            else:
-                file.seek(size + 4, 1)
-    if len(found.get(b"cICP", b"")) == 4:
-        primaries, transfer, _, _ = found[b"cICP"]
-        return TAGS.get((primaries, transfer), "")
-    if b"sRGB" in found:
-        return "srgb_rec709_scene"
-    return "lin_rec709_scene" if found.get(b"gAMA") == struct.pack(">I", 100000) else ""

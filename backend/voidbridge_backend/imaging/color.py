@@ -22,6 +22,7 @@ import PyOpenColorIO as ocio
 from numpy.typing import NDArray
 
 from voidbridge_backend.exr.header import Part
+from voidbridge_backend.formats.color_tags import unnamed
 from voidbridge_backend.formats.synthetic import SOURCE
 from voidbridge_protocol.errors import BadColorSpace
 
@@ -55,6 +56,9 @@ ALIASES = {
     "cineon log": (CINEON,),
     "cineon_rec709": (CINEON,),
     "kodaklog": (CINEON,),
+    "pq": ("Rec.2100-PQ - Display",),
+    "st2084": ("Rec.2100-PQ - Display",),
+    "hlg": ("Rec.2100-HLG - Display",),
     "rec709": ("Camera Rec.709", "Rec.1886 Rec.709 - Display"),
     "rec.709": ("Camera Rec.709", "Rec.1886 Rec.709 - Display"),
     "alexav3logc": ("arri_logc3_ei800",),
@@ -192,10 +196,7 @@ def _evidence(declared: str, part: Part | None) -> tuple[str, How]:
     if stated and stated != "unknown":
         return stated, "colorInteropID" if source is None else "tag"
     if source is not None and "float" not in source:
-        raise BadColorSpace(
-            f"the plate is {source}, which is not scene-linear, and nothing in it says its color space",
-            "Name it with --color-space, as sRGB, Rec.709, Cineon or ACEScct.",
-        )
+        raise unnamed(source)
     return ASSUMED, "assumed"
 
 

@@ -71,3 +71,11 @@ def test_an_alpha_that_does_not_fit_what_was_made_is_named(run_shot: Callable[..
     assert [text for text in soft.warnings if "alpha is not 1 in the hole of 1001-1002" in text]
     opaque = run_shot(shot(frames, alpha=1), mattes(frames))
     assert not [text for text in opaque.warnings if "alpha" in text]
+
+
+def test_an_assumed_color_space_is_noted_once(run_shot: Callable[..., Any]) -> None:
+    frames = range(1001, 1003)
+    done = run_shot(shot(frames), mattes(frames), color_space="")
+    assert [note for note in done.warnings if "ACEScg" in note] == [
+        "the plate's color space is unknown; ACEScg is assumed. Name it with --color-space"
+    ]
