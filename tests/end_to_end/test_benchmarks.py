@@ -67,3 +67,13 @@ def test_blocks_without_a_changed_row_are_the_plates_own() -> None:
     found = report("encode.py", "--size", "256x512", "--turns", 1)
     assert (found["blocks"], found["blocks_kept"]) == (32, 24)  # 512 rows, 16 a block, 128 changed
     assert found["speedup"] > 0
+
+
+def test_reading_a_clip_is_held_against_its_decoding(tmp_path: Path) -> None:
+    found = report(
+        *("clips.py", "--lengths", 4, 12, "--size", "64x48", "--turns", 1, "--work", tmp_path)
+    )
+    assert abs(found["read_vs_rgb"] - found["read_fps"] / found["rgb_fps"]) < 0.01
+    assert found["decode_fps"] > 0
+    assert len(found["peak_mb"]) == 2
+    assert not list(tmp_path.iterdir())
