@@ -46,14 +46,16 @@ SQUARE = np.zeros((48, 64), np.uint8)
 SQUARE[10:30, 20:40] = 255
 
 
-def movie(path: Path, codec: str, kind: str, count: int, **options: str) -> None:
-    """A ramp that moves, 64 x 48, 24 frames a second."""
+def movie(
+    path: Path, codec: str, kind: str, count: int, size: tuple[int, int] = (64, 48), **options: str
+) -> None:
+    """A ramp that moves, 24 frames a second."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=Fraction(24), options=options)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, kind
+        stream.width, stream.height, stream.pix_fmt = *size, kind
         for index in range(count):
-            ramp = np.linspace(9000, 50000, 64) + 300 * index
-            pixels = np.broadcast_to(ramp[None, :, None], (48, 64, 3)).astype(np.uint16)
+            ramp = np.linspace(9000, 50000, size[0]) + 300 * index
+            pixels = np.broadcast_to(ramp[None, :, None], (size[1], size[0], 3)).astype(np.uint16)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb48le")
             for packet in stream.encode(frame):
                 file.mux(packet)
@@ -123,16 +125,21 @@ def test_mattes_that_count_from_zero_are_told_of_matte_start(run: Run, tmp_path:
         ("shot.mov", "prores_ks", "yuv422p10le"),
         ("shot.mp4", "libx264", "yuv420p"),
         ("shot.mp4", "libx265", "yuv420p10le"),
+        ("shot.mov", "dnxhd", "yuv422p10le"),
+        ("shot.mxf", "dnxhd", "yuv422p10le"),
     ],
 )
 def test_a_clip_comes_back_as_frames(
     run: Run, tmp_path: Path, name: str, codec: str, kind: str
 ) -> None:
     clip = tmp_path / name
-    quiet = {"x265-params": "log-level=0"} if codec == "libx265" else {}
-    movie(clip, codec, kind, 6, **quiet)
+    choices = {"libx265": {"x265-params": "log-level=0"}, "dnxhd": {"profile": "dnxhr_hqx"}}
+    width, height = (256, 128) if codec == "dnxhd" else (64, 48)
+    square = np.zeros((height, width), np.uint8)
+    square[10:30, 20:40] = 255
+    movie(clip, codec, kind, 6, (width, height), **choices.get(codec, {}))
     for frame in range(1, 7):
-        png(tmp_path / "masks" / f"m.{frame:04}.png", SQUARE)
+        png(tmp_path / "masks" / f"m.{frame:04}.png", square)
     (tmp_path / "out").mkdir()
     done = go(
         run,
@@ -149,8 +156,8 @@ def test_a_clip_comes_back_as_frames(
     for frame, pixels in enumerate(decoded, 1):
         result = reader.read(tmp_path / "out" / f"shot.{frame:04}.exr")
         ours, theirs = result.rgb(), pixels.astype(np.float32) / most
-        assert ours[SQUARE == 0].tobytes() == theirs[SQUARE == 0].tobytes()
-        assert (ours != theirs)[SQUARE > 0].any()
+        assert ours[square == 0].tobytes() == theirs[square == 0].tobytes()
+        assert (ours != theirs)[square > 0].any()
         assert result.part.frames_per_second == 24
 
 

@@ -44,12 +44,14 @@ print(json.dumps(["peak", "", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 """
 
 
-def clip(path: Path, codec: str, kind: str, **options: str) -> bytes:
+def clip(
+    path: Path, codec: str, kind: str, size: tuple[int, int] = (64, 48), **options: str
+) -> bytes:
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=Fraction(24), options=options)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, kind
+        stream.width, stream.height, stream.pix_fmt = *size, kind
         for index in range(4):
-            pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), np.uint8)
+            pixels = np.random.default_rng(index).integers(0, 255, (*size[::-1], 3), np.uint8)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             for packet in stream.encode(frame):
                 file.mux(packet)
@@ -65,6 +67,7 @@ def samples(folder: Path) -> dict[str, bytes]:
     for name, ending, kind in (
         *(("png8", "png", "uint8"), ("png16", "png", "uint16"), ("tiff8", "tif", "uint8")),
         *(("tiff16", "tif", "uint16"), ("tifff", "tif", "float"), ("dpx", "dpx", "uint16")),
+        ("dpx12", "dpx", "uint16"),
         *(("jpeg", "jpg", "uint8"), ("tga", "tga", "uint8"), ("bmp", "bmp", "uint8")),
         ("hdr", "hdr", "float"),
     ):
@@ -72,7 +75,7 @@ def samples(folder: Path) -> dict[str, bytes]:
         file = oiio.ImageOutput.create(str(path))
         spec = oiio.ImageSpec(64, 48, 3, kind)
         if ending == "dpx":
-            spec.attribute("oiio:BitsPerSample", 10)
+            spec.attribute("oiio:BitsPerSample", 12 if name == "dpx12" else 10)
         file.open(str(path), spec)
         file.write_image(noise)
         file.close()
@@ -81,6 +84,13 @@ def samples(folder: Path) -> dict[str, bytes]:
     found["gray"] = coded.tobytes()
     found["clip-prores"] = clip(folder / "a.mov", "prores_ks", "yuv422p10le")
     found["clip-h264"] = clip(folder / "a.mp4", "libx264", "yuv420p")
+    found["clip-h265"] = clip(
+        folder / "c.mp4", "libx265", "yuv420p10le", **{"x265-params": "log-level=0"}
+    )
+    for ending in ("mov", "mxf"):
+        found[f"clip-dnxhr-{ending}"] = clip(
+            *(folder / f"d.{ending}", "dnxhd", "yuv422p10le", (256, 128)), profile="dnxhr_hqx"
+        )
     found["clip-mjpeg"] = clip(folder / "b.mov", "mjpeg", "yuvj420p")
     return found
 
@@ -121,7 +131,7 @@ def test_a_file_that_was_cut_off_anywhere_is_never_taken_for_whole(tmp_path: Pat
     made = samples(tmp_path)
     folder = tmp_path / "cut"
     folder.mkdir()
-    for name in ("exr", "png8", "tiff8", "dpx", "jpeg", "bmp", "hdr", "tga"):
+    for name in ("exr", "png8", "tiff8", "dpx", "dpx12", "jpeg", "bmp", "hdr", "tga"):
         for share in (0.2, 0.5, 0.8):
             data = made[name]
             (folder / f"{name}-{share}").write_bytes(data[: int(len(data) * share)])

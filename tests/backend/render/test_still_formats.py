@@ -130,8 +130,11 @@ def test_the_colors_of_a_palette_are_objects(run_shot: RunShot) -> None:
 
 @pytest.mark.parametrize(
     ("name", "attributes"),
-    [("png16", {}), ("tiff16", {}), ("tiff float", {}), ("dpx", {"oiio__BitsPerSample": 10})],
-    ids=["png16", "tiff16", "tiff float", "dpx10"],
+    [
+        *((name, {}) for name in ("png8", "png16", "tiff8", "tiff16", "tiff float")),
+        *(("dpx", {"oiio__BitsPerSample": bits}) for bits in (10, 12, 16)),
+    ],
+    ids=["png8", "png16", "tiff8", "tiff16", "tiff float", "dpx10", "dpx12", "dpx16"],
 )
 def test_outside_the_matte_the_result_is_the_decoded_plate(
     run_shot: RunShot, tmp_path: Path, name: str, attributes: dict[str, Any]
