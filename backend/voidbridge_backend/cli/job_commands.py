@@ -65,7 +65,7 @@ def submit(
     with watched(as_json) as (view, cancelled):
         task = submission().task(
             lambda frame: Path(),
-            lambda done, of: view.stage("reading frames", done, of),
+            lambda done, of: view.stage("reading files", done, of),
             cancelled.is_set,
         )
         show_request(task.request, view)

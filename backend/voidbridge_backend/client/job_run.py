@@ -94,7 +94,7 @@ def job_task(
     hash_of: Callable[[Path, str, int], FrameFile] = hash_file,
 ) -> JobTask:
     def on_file(done: int, total: int) -> None:
-        view.stage("reading frames", done, total)
+        view.stage("reading files", done, total)
 
     task = submission.task(result.path, on_file, listener.should_cancel, hash_of)
     outputs.check_sources(task.request, result)

@@ -6,6 +6,7 @@ file, `plate.1001.exr`. Folders are taken literally; the number is always in the
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
@@ -258,8 +259,15 @@ def _names_in(folder: Path) -> list[str]:
 
 def _nothing(sequence: Sequence) -> str:
     if not sequence.folder.is_dir():
-        return f"there is no {sequence}: the folder {sequence.folder} does not exist"
+        text = f"there is no {sequence}: the folder {sequence.folder} does not exist"
+        parent = sequence.folder.parent
+        folders = [name for name in _names_in(parent) if (parent / name).is_dir()]
+        return text + _did_you_mean(sequence.folder.name, folders)
     names = sorted(_names_in(sequence.folder))
+    others = names if sequence.single is not None else map(_pattern_of, names)
+    near = _did_you_mean(Path(str(sequence)).name, others)
+    if near:
+        return f"there is no {sequence}{near}"
     ending = Path(sequence.prefix + sequence.suffix).suffix.lower()
     alike = [name for name in names if ending and name.lower().endswith(ending)]
     if not alike:
@@ -267,3 +275,19 @@ def _nothing(sequence: Sequence) -> str:
     shown = ", ".join(alike[:NEIGHBOURS])
     more = f" and {len(alike) - NEIGHBOURS} more" if len(alike) > NEIGHBOURS else ""
     return f"there is no {sequence}; the folder has {shown}{more}"
+
+
+def _pattern_of(name: str) -> str:
+    """`matte.%04d.exr` of `matte.1001.exr`; a name without a number as it is."""
+    number = _LAST_NUMBER.search(Path(name).stem)
+    if number is None:
+        return name
+    digits = number[1].lstrip("-")
+    end = number.end(1)
+    is_padded = digits.startswith("0") or len(digits) > 3
+    return name[: end - len(digits)] + (f"%0{len(digits)}d" if is_padded else "%d") + name[end:]
+
+
+def _did_you_mean(name: str, others: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, dict.fromkeys(others), 1, 0.75)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -182,9 +183,35 @@ def test_a_sequence_without_a_file_says_what_is_there_instead(tmp_path: Path) ->
             frames_for(Sequence.parse(pattern), None)
     touch(tmp_path, *(f"plate.{frame}.exr" for frame in range(1, 6)))
     with pytest.raises(MissingFrames, match=r"the folder has plate\.1\.exr, .* and 2 more"):
+        frames_for(Sequence.parse(tmp_path / "roto_v3.%04d.exr"), None)
+    with pytest.raises(MissingFrames, match=r"did you mean plate\.%d\.exr\?"):
         frames_for(Sequence.parse(tmp_path / "plate.%04d.exr"), None)
 
 
 def test_a_long_list_of_gaps_stays_short() -> None:
     assert compact(range(0, 100, 2), most=3) == "0, 2, 4 and 47 more"
     assert compact([3, 1, 2, -1]) == "-1, 1-3"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("mate.%04d.exr", "matte.%04d.exr"),
+        ("matte.%04d.png", "matte.%04d.exr"),
+        ("Matte_2.%04d.exr", "matte_2.%04d.exr"),
+        ("stil_v02.tif", "still_v02.tif"),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_the_one_that_is_there(
+    tmp_path: Path, typed: str, meant: str
+) -> None:
+    for name in ("matte.1001.exr", "matte.1002.exr", "matte_2.1001.exr", "still_v02.tif", "a.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(MissingFrames, match=re.escape(f"did you mean {meant}?")):
+        frames_for(Sequence.parse(tmp_path / typed), None)
+
+
+def test_a_mistyped_folder_is_answered_with_the_one_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "mattes").mkdir()
+    with pytest.raises(MissingFrames, match=r"did you mean mattes\?"):
+        frames_for(Sequence.parse(tmp_path / "matts" / "m.%04d.exr"), None)
