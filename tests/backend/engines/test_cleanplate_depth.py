@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from cleanplate_shots import Shot, Watch, hole_psnr, pan, removed, still, texture
@@ -10,6 +10,7 @@ from cleanplate_shots import Shot, Watch, hole_psnr, pan, removed, still, textur
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate import frame as frames
 from voidbridge_backend.engines.cleanplate.analyze_camera import analyzed
+from voidbridge_backend.engines.cleanplate.geometry import shift
 
 HORIZON = 52
 
@@ -54,6 +55,25 @@ def test_the_layers_move_as_the_depths_do() -> None:
 
 def test_one_plane_is_left_as_it_is(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     shot = Shot(8, pan, lambda n: (25.0 + 14 * n, 48.0))
+    now = removed(shot)
+    monkeypatch.setattr(frames, "layered", lambda frame, target, laid, shot, pool: list(laid))
+    alone = removed(shot)
+    assert all(now[frame].tobytes() == alone[frame].tobytes() for frame in now)
+
+
+def test_layers_whose_sources_agree_less_than_one_planes_are_left_out(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Water, too, has layers that fit beside the hole."""
+
+    def astray(frame, target, laid, shot, pool):  # type: ignore[no-untyped-def]
+        """Each source by another motion, as layers that nothing follows are."""
+        everywhere = target.box, np.ones((target.box.height, target.box.width), bool)
+        return [
+            replace(one, homography=shift(7 * n, -5 * n) @ one.homography, where=everywhere)
+            for n, one in enumerate(laid)
+        ]
+
+    shot = Shot(8, pan, lambda n: (25.0 + 14 * n, 48.0))
+    monkeypatch.setattr(frames, "layered", astray)
     now = removed(shot)
     monkeypatch.setattr(frames, "layered", lambda frame, target, laid, shot, pool: list(laid))
     alone = removed(shot)

@@ -26,7 +26,7 @@ from .frame import Removal, Task
 from .geometry import FrameBox
 from .verdict import notes
 
-VERSION = 5
+VERSION = 6
 
 
 class Cleanplate:

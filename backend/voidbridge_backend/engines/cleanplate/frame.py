@@ -32,6 +32,9 @@ SLIVER = 0.004
 """A gap of less than this part of the hole is closed smoothly; it is not worth an invention."""
 CONTEXT = 0.5
 """How much wider the context of an invention is than the frame's box, as a part of the gap's larger side."""
+FIRM, SURER = 0.6, 0.05
+"""Where one plane has the mean confidence FIRM in the hole, layers have to add SURER to it: water, too, has layers
+that fit beside the hole."""
 BAND_BLOCKS = 3
 """Blocks of the seam's gain that the band around a hole is wide."""
 
@@ -101,13 +104,29 @@ class Removal:
             if part is not None and other != frame
         )
         found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
-        laid = useful([one for one in found if one is not None])
-        laid = layered(frame, target, laid, self._shot, self._pool)
-        seen = combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
+        plane = useful([one for one in found if one is not None])
+        laid, seen = self._seen(frame, target, gap, plane)
         fill, known = seen.light, seen.known
         self.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
         self._look_closer(frame, laid, gap, seen)
         return Voted(frame, plate, target, reach, gap, fill, known, seen.confidence)
+
+    def _seen(
+        self, frame: int, target: Surrounding, gap: Gap, plane: list[WarpedSource]
+    ) -> tuple[list[WarpedSource], Combination]:
+        """The sources, of several depths or of one plane, whose pictures of the hole agree better; and those."""
+
+        def voted(laid: list[WarpedSource]) -> Combination:
+            return combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
+
+        deep = layered(frame, target, plane, self._shot, self._pool)
+        seen = voted(deep)
+        if any(one.where for one in deep):
+            flat = voted(plane)
+            sure, other = (float(one.confidence[gap.hole].mean()) for one in (seen, flat))
+            if other > FIRM and sure < other + SURER:
+                return plane, flat
+        return deep, seen
 
     def _look_closer(
         self, frame: int, laid: list[WarpedSource], gap: Gap, seen: Combination
