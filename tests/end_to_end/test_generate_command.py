@@ -138,3 +138,31 @@ def test_a_retake_over_its_own_plate_is_refused(clips: Path, daemon: stage.Daemo
     )
     assert done.code == 2
     assert (clips / "a.1003.exr").read_bytes() == before
+
+
+def test_a_tail_of_another_format_is_refused_before_it_is_sent(clips: Path) -> None:
+    small = new_file({c: np.zeros((60, 128), np.float16) for c in "RGB"})
+    for frame in (1, 2):
+        (clips / f"c.{frame}.exr").write_bytes(small)
+    words = ("bridge", clips / "a.####.exr", clips / "c.#.exr", "--length", 2)
+    done = stage.voidbridge("generate", *words, "-o", clips / "x.####.exr")
+    assert done.code == 2
+    assert "the tail is 128x60 and the plate 128x72" in done.err
+
+
+def test_several_frames_do_not_go_into_one_file(clips: Path) -> None:
+    words = ("extend", clips / "a.1005.exr", "--length", 2, "-o", clips / "x.exr")
+    done = stage.voidbridge("generate", *words)
+    assert done.code == 2
+    assert "x.exr is one file, and the results are 1006-1007" in done.err
+
+
+def test_a_gray_clip_is_carried_on_in_gray(daemon: stage.Daemon, tmp_path: Path) -> None:
+    for frame in range(1, 4):
+        light = SHOT.render(1000 + frame).plate[..., 1].astype(np.float16)
+        (tmp_path / f"g.{frame}.exr").write_bytes(new_file({"Y": light}))
+    done = generate(daemon, "extend", tmp_path / "g.#.exr", "--length", 1, "-o", f"{tmp_path}/out/")
+    assert done.code == 0, done.err
+    made = read(tmp_path / "out/g.4.exr")
+    assert list(made.channels) == ["Y"]
+    assert made.channels["Y"].std() > 0.01

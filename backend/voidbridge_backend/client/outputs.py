@@ -15,9 +15,9 @@ from pathlib import Path
 from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.exr.seal import is_sealed
 from voidbridge_backend.quality.png_mark import is_marked
-from voidbridge_backend.sequences.patterns import FrameRange, Sequence
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact
 from voidbridge_protocol.atomic_files import temporary
-from voidbridge_protocol.errors import OutputExists, VoidbridgeError
+from voidbridge_protocol.errors import BadPattern, OutputExists, VoidbridgeError
 from voidbridge_protocol.messages import Request
 from voidbridge_protocol.source_guard import SourceGuard
 
@@ -46,6 +46,11 @@ def check_run(
         frames = list(range(submission.frames.first, submission.frames.last + 1))
     elif frames_from_stdin and result.folder.is_dir():
         frames = sorted({*frames, *result.scan()})
+    if result.single is not None and set(frames) - {result.single} and submission.frames:
+        raise BadPattern(
+            f"{result} is one file, and the results are {compact(frames)}",
+            "Give the result with a placeholder for the frame, as result.%04d.exr.",
+        )
     sources = [
         sequence.path(frame) for sequence in submission.files.values() for frame in sequence.scan()
     ]

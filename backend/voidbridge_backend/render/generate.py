@@ -23,7 +23,7 @@ from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.grain import Grain, Sample
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
-from voidbridge_protocol.errors import BadSetting, UnsupportedFrame
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.generate import MOST_FRAMES, GenerateSettings
 
 from .inputs import InputFiles, Plates, canvas_of
@@ -121,11 +121,6 @@ class _GapClip:
 
     def picture(self, frame: int) -> Pixels:
         plates, number = self._place(frame)
-        if len(plates.frame(number).rgb_names) != 3:
-            raise UnsupportedFrame(
-                f"frame {number} is gray, and new frames are made in color",
-                "Render the plate with R, G and B.",
-            )
         return plates.scene(number)
 
     def _place(self, frame: int) -> tuple[Plates, int]:

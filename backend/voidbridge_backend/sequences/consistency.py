@@ -24,7 +24,8 @@ def agree(
     """The window that holds every frame's pixels, if the shot is one, and notes on what is odd but fits.
 
     Headers are given by frame; `layer` is the plate's, as it was named. All frames of the plate have one format
-    (display window and pixel aspect); so has each matte, and it is the plate's. Data windows may differ.
+    (display window and pixel aspect); so has each matte, and it is the plate's. Data windows may differ. A file of
+    a frame that the plate lacks, as of a clip behind it, is held against the plate's first.
     Raises `FrameMismatch`, `UnclearLayer` or `UnsupportedFrame`, naming the frames.
     """
     parts = {frame: _plate_part(frame, header, layer) for frame, header in plate.items()}
@@ -32,10 +33,11 @@ def agree(
     notes = _odd_aspects(parts)
     for role, headers in mattes.items():
         _one_format(role, {frame: _format(header.parts[0]) for frame, header in headers.items()})
+        first = next(iter(parts.values()))
         fitting = [
             note
             for frame, header in headers.items()
-            if frame in parts and (note := _fits(role, frame, header.parts[0], parts[frame]))
+            if (note := _fits(role, frame, header.parts[0], parts.get(frame, first)))
         ]
         notes += fitting[:1]
     found = [part.data_window for part in parts.values()]
@@ -68,7 +70,7 @@ def _fits(role: str, frame: int, matte: Part, plate: Part) -> str | None:
         raise FrameMismatch(
             f"the {role} has a pixel aspect of {matte.aspect:g} and the plate {plate.aspect:g} "
             f"(frame {frame})",
-            "Write the matte from the same format as the plate, with the plate's pixel aspect.",
+            f"Write the {role} in the format of the plate, with the plate's pixel aspect.",
         )
     mine, wanted = matte.display_window, plate.display_window
     if mine == wanted:
