@@ -18,6 +18,8 @@ from voidbridge_protocol.local_socket import LOCAL
 PREFIX = "VOIDBRIDGE_"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 CACHE = Path("~/.cache/voidbridge")
+CHOICES = {"sandbox": ("auto", "required", "off")}
+"""Settings that have one of a few values."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Config:
     """Port on 127.0.0.1 for /health/live, /health/ready and /metrics; 0: none."""
     drain_s: int = 30
     """Seconds that running jobs may continue after SIGTERM."""
+    sandbox: str = "auto"
+    """Restrict workers to their own files: `auto` as far as the system can, `required`, or `off`."""
     bills: bool = False
     """Users are charged for jobs here; engines whose weights forbid that refuse."""
     stall_s: int = 30
@@ -213,6 +217,8 @@ def _parsed(name: str, default: object, value: object) -> object:
                 items = value.split(",") if value and isinstance(value, str) else value or ()
                 return tuple(str(item).strip() for item in items)  # type: ignore[attr-defined]
             case _:
+                if name in CHOICES and str(value) not in CHOICES[name]:
+                    raise ValueError(f"it is one of {', '.join(CHOICES[name])}")
                 return str(value)
     except (TypeError, ValueError) as error:
         raise BadSetting(f"the setting {name} cannot be {value!r}: {error}") from error

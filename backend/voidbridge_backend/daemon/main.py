@@ -115,6 +115,8 @@ def _worker_setup(config: Config, probe: bool) -> dict[str, Any]:
         "pixels": config.max_megapixels * 1_000_000,
         "growth": config.decode_memory_mb << 20,
         "bills": config.bills,
+        "sandbox": config.sandbox,
+        "spool": str(config.spool.absolute()),
     }
 
 

@@ -34,7 +34,7 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 
-from . import malloc
+from . import malloc, sandbox
 
 log = logging.getLogger("voidbridge.worker")
 
@@ -117,11 +117,12 @@ def _complete(future: Future[None]) -> None:
 class Worker:
     """Executes commands until the input ends."""
 
-    def __init__(self, send: Callable[..., None]) -> None:
+    def __init__(self, send: Callable[..., None], setup: dict[str, Any]) -> None:
+        """`setup` is the first command."""
         self._send = send
         self._commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._cancelled = CancelledJobs()
-        self._setup: dict[str, Any] = {}
+        self._setup = setup
         self._engines: dict[tuple[str, str], Any] = {}
 
     def receive(self, lines: Any) -> None:
@@ -138,10 +139,9 @@ class Worker:
         self._commands.put(None)
 
     def execute(self) -> None:
+        self._begin(self._setup)
         while command := self._commands.get():
-            if command["do"] == "setup":
-                self._begin(command)
-            elif command["do"] == "prepare":
+            if command["do"] == "prepare":
                 self._prepare(command["operation"], command["engine"])
             elif command["do"] == "run":
                 log_format.job.set(command["job"])
@@ -152,12 +152,11 @@ class Worker:
         from voidbridge_backend.engines import device
         from voidbridge_backend.render import remove  # noqa: F401 - what is slow to import belongs to starting
 
-        self._setup = setup
         if setup.get("probe"):
             try:
                 device.check(self._local_name())
             except DeviceFailed as error:
-                self._give_up(error)
+                give_up(self._send, error)
         self._send("ready", device=setup["device"])
 
     def _local_name(self) -> str:
@@ -195,7 +194,7 @@ class Worker:
         except Exception as error:  # after any error, the next job still has a worker
             log.exception("failed")
             if lost := self._lost(error):
-                self._give_up(lost)
+                give_up(self._send, lost)
             return _translated(error)
         return None
 
@@ -203,12 +202,6 @@ class Worker:
         from voidbridge_backend.engines import device
 
         return device.lost(error, self._setup["device"])
-
-    def _give_up(self, error: DeviceFailed) -> None:
-        """Ends this process, so that a new one takes its place."""
-        log.error("%s; this process ends", error.text)
-        self._send("unusable", text=error.text)
-        os._exit(EXIT_UNUSABLE)  # cleanup on the device would hang or fail as well
 
     def _shot(self, command: dict[str, Any]) -> None:
         from voidbridge_backend.render import job as render_job
@@ -276,6 +269,13 @@ class Worker:
         return self._engines[operation, name]
 
 
+def give_up(send: Callable[..., None], error: DeviceFailed) -> None:
+    """Ends this process, so that a new one takes its place."""
+    log.error("%s; this process ends", error.text)
+    send("unusable", text=error.text)
+    os._exit(EXIT_UNUSABLE)  # cleanup on the device would hang or fail as well
+
+
 def renderer(operation: str) -> Callable[..., dict[str, Any]]:
     """The function `run` of the module in `render/` that is named after the operation (`render.job`)."""
     run: Callable[..., dict[str, Any]] = importlib.import_module(
@@ -314,7 +314,14 @@ def main() -> None:
         with lock:
             ours.write(json.dumps({"event": event, **what}).encode() + b"\n")
 
-    worker = Worker(send)
+    setup = json.loads(sys.stdin.buffer.readline() or b"null")
+    if setup is None:
+        return  # the daemon is gone already
+    try:
+        log.info("sandbox: %s", sandbox.enter(setup["sandbox"], setup))
+    except DeviceFailed as error:
+        give_up(send, error)
+    worker = Worker(send, setup)
     threading.Thread(target=worker.receive, args=(sys.stdin.buffer,), daemon=True).start()
     worker.execute()
 

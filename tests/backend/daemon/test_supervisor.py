@@ -39,7 +39,7 @@ class Workers:
     def __init__(self, folder: Path, patience: Timeouts | None = None) -> None:
         self.folder = folder
         self.news: queue.SimpleQueue[WorkerEvent | WorkerExit] = queue.SimpleQueue()
-        setup = {"models": str(folder), "ocio": ""}
+        setup = {"models": str(folder), "ocio": "", "spool": str(folder), "sandbox": "off"}
         self.supervisor = Supervisor(("cpu",), setup, self.news.put, patience or Timeouts())
         self.now = 0.0
         self.supervisor.tick(self.now)

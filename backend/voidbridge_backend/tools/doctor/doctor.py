@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from rich.text import Text
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.config import Config, count_cards, devices
 from voidbridge_backend.sequences.patterns import Sequence as Frames
+from voidbridge_backend.worker import sandbox
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import (
@@ -52,6 +54,7 @@ PACKAGES = {
     "backend": (
         *("numpy", "scipy", "OpenEXR", "OpenImageIO", "av", "opencolorio"),
         *("opencv-python-headless", "prometheus-client"),
+        *(("py-landlock", "pyseccomp") if sys.platform == "linux" else ()),
     ),
     "void": (
         *("torch", "diffusers", "transformers", "accelerate"),
@@ -95,6 +98,7 @@ def checks(config: Config, client: Callable[[], AbstractContextManager[Client]])
     for name in devices(config, count_cards()):
         yield device(name)
     yield spool(config.spool, config.keep_free_mb << 20)
+    yield worker_sandbox(config.sandbox)
     yield models(config.models)
     yield color(config.ocio)
     yield from daemon(client)
@@ -137,6 +141,18 @@ def spool(folder: Path, keep_free: int) -> Check:
         least = f"at least {keep_free / 2**30:.1f} GB must be free before a job is accepted"
         return Check("spool", "failed", text, f"{least}; choose a larger disk with --spool.")
     return Check("spool", "ok", text)
+
+
+def worker_sandbox(choice: str) -> Check:
+    """Checks if this system can restrict workers to their own files, without network."""
+    lacking = sandbox.missing()
+    if choice == "off":
+        return Check("sandbox", "missing", "off", "Set sandbox to auto to restrict workers.")
+    if lacking:
+        failed: Verdict = "failed" if choice == "required" else "missing"
+        advice = "Workers run without it. Linux 6.7 with Landlock and libseccomp has both."
+        return Check("sandbox", failed, "; ".join(lacking), advice)
+    return Check("sandbox", "ok", "workers open only their own files, and no sockets")
 
 
 def models(folder: Path) -> Check:
