@@ -30,7 +30,7 @@ class Generator(Protocol):
     name: str
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the engine in the provenance of a result: version, model hashes, options."""
+        """Returns the engine's entry in the provenance of a result: version, model hashes, options."""
 
     def generate(
         self,

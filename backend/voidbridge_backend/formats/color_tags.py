@@ -1,4 +1,4 @@
-"""What files say of their color space. Standard library only: a client asks before it sends.
+"""Reads the color space that a file names. Standard library only: a client asks before it sends.
 
 `needs_a_name` knows only what is certain. Other files are sent, and the daemon looks into them.
 """

@@ -150,7 +150,7 @@ class ColorPlan:
 
     @property
     def notes(self) -> list[str]:
-        """What the artist should know: the space and how it is known, then the warnings."""
+        """Returns notes for the artist: the space and how it is known, then the warnings."""
         known = [] if self.how == "assumed" else [f"the plate is {self.space} ({self.how})"]
         return [*known, *self.warnings]
 

@@ -163,7 +163,7 @@ def _child(context: PageContext, number: int) -> Any:
 
 
 async def folder(request: HttpRequest) -> Response:
-    """What is in a folder: folders, and sequences with their frames."""
+    """Returns the content of a folder: folders, and sequences with their frames."""
     folders = context_of(request).folders
     path = str(folders.allowed(request.query_params.get("path") or str(folders.named[0])))
     inner, _ = folders.inside(path)

@@ -1,4 +1,4 @@
-"""What `cleanplate` invents where no frame shows the background."""
+"""`cleanplate` invents pixels if no frame shows the background."""
 
 from __future__ import annotations
 

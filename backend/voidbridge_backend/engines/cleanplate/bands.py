@@ -30,7 +30,7 @@ SMOOTHEST = 0.8
 def broad_change(
     known: Floats, voted: Floats, sources: NDArray[np.intp], active: Mask, gap: Mask
 ) -> Floats:
-    """What the broad part of copied pixels lacks: to be added to them, [height, width, 3], 0 outside the gap.
+    """Returns the correction to add to the broad part of copied pixels, [height, width, 3], 0 outside the gap.
 
     All of the reduced picture, logarithmic: `known` is without the `gap`, `voted` with the gap filled by the
     mean of the patches. `sources` [height, width, 2] (y, x) is where each `active` pixel was copied from.

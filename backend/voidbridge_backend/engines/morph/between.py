@@ -22,7 +22,7 @@ CAME = 0.0015
 UNSURE = 0.02
 """Weight of a pixel whose way there and back does not end where it began."""
 FRONT_PX, FRONT_STEP = 30.0, 3.0
-"""What moves is in front of what stands: it counts e times more for each step, up to so many pixels."""
+"""Moving pixels are in front of still ones. They count e times more for each step, up to so many pixels."""
 STILL_COST = 1.0
 """Gray levels by which another motion must fit better than the camera's alone."""
 LARGEST = 40.0
@@ -45,9 +45,9 @@ class FetchPlan:
     flow: Flow
     """[height, width, 2]: the motion over the whole gap of what is here at this moment."""
     weight: tuple[Floats, Floats]
-    """What each frame counts, along the motion."""
+    """Returns the weight of each frame, along the motion."""
     still: tuple[Floats, Floats]
-    """What each frame counts as the camera saw it, without further motion."""
+    """Returns the weight of each frame as the camera saw it, without further motion."""
     lost: Floats
     """0 to 1: how much of the pixel is taken without further motion, because its own is not known."""
 
