@@ -157,7 +157,9 @@ def test_fetching_again_leaves_what_is_there_and_repairs_what_is_not(
     kept, broken = tmp_path / "out" / "r.1001.exr", tmp_path / "out" / "r.1002.exr"
     before = kept.stat().st_mtime_ns
     broken.write_bytes(broken.read_bytes()[:-7])
-    assert ask(daemon, "fetch", job, "-o", pattern).code == 0
+    refused = ask(daemon, "fetch", job, "-o", pattern)  # it may have been changed on purpose
+    assert (refused.code, str(broken) in refused.err) == (2, True)
+    assert ask(daemon, "fetch", job, "-o", pattern, "--overwrite").code == 0
     assert kept.stat().st_mtime_ns == before
     assert is_echo(shot, tmp_path / "out")
 
