@@ -67,7 +67,7 @@ def test_a_table_of_shots_becomes_a_bundle_that_is_checked_and_run(show: Path) -
         done = openjd("run", path, "--step", step["name"], "-p", f"Voidbridge={COMMAND}")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "openjd_progress: 100.0" in done.stdout
-        assert "openjd_status: removing" in done.stdout
+        assert "openjd_status: reading files" in done.stdout  # later stages may be too short
     results = sorted(file.name for file in (show / "out").glob("*.exr"))
     assert results == ["a.1001.exr", "a.1002.exr", "b.1001.exr", "b.1002.exr"]
 
