@@ -106,7 +106,7 @@ KNOBS = (
     Knob(
         "handles", INT, "handles",
         "Frames before and after a custom range that help and are not returned. They end at the plate's ends.",
-        0, option="--handles", makes_result=True,
+        24, option="--handles", makes_result=True,
     ),
     Knob("matte", TAB, "Matte", ""),
     Knob(

@@ -68,7 +68,7 @@ M.ALL = {
         { default = 99, least = -100000, most = 1000000 }),
     control("Voidbridge", "handles", "int", "handles",
         "Frames before and after the range that help and are not returned. They end where the comp ends.",
-        { result = true, option = "--handles", default = 0, least = 0, most = 1000, scale = 48 }),
+        { result = true, option = "--handles", default = 24, least = 0, most = 1000, scale = 48 }),
     control("Voidbridge", "frame_offset", "int", "frame offset",
         "Added to the comp's frames for the numbers of files: 1001 where the comp begins at 0 and the plate's files at 1001.",
         { result = true, default = 0, least = -1000000, most = 1000000 }),
