@@ -147,6 +147,8 @@ class Sample:
         high, wide = usable.shape[0] // BLOCK, usable.shape[1] // BLOCK
         tiles = usable[: high * BLOCK, : wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
         places = np.argwhere(tiles.all(axis=(1, 3))) * BLOCK
+        if len(places) < FEWEST:
+            places = _between(usable)
         if len(places) > BLOCKS:
             places = np.random.default_rng(0).permutation(places)[:BLOCKS]
         if not len(places):
@@ -184,6 +186,15 @@ class Sample:
         alike = residuals[flat] / np.sqrt(variances[flat])[:, None, None, :]
         kernels, mix = _kernels(alike), _mix(alike)
         return Grain(tuple(values), tuple(deviations), kernels, mix)
+
+
+def _between(usable: Mask) -> NDArray[np.intp]:
+    """[n, 2] (row, column): blocks between many small holes, which overlap by two thirds."""
+    whole = cv2.erode(
+        np.pad(usable, 1).astype(np.uint8), np.ones((BLOCK, BLOCK), np.uint8), anchor=(0, 0)
+    )
+    places = np.argwhere(whole[1:-1, 1:-1])
+    return np.asarray(places[(places % (BLOCK // 3) == 0).all(axis=1)], np.intp)
 
 
 def _leveled(blocks: NDArray[np.float32]) -> NDArray[np.float32]:

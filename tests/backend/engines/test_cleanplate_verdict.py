@@ -8,6 +8,7 @@ from cleanplate_shots import Shot, Watch, across, hole_psnr, pan, removed, resti
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+from voidbridge_backend.engines.cleanplate.verdict import notes
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 
@@ -62,3 +63,65 @@ def test_the_growth_around_other_mattes_shows_what_nothing_else_does() -> None:
     )
     assert grown > without + 3
     assert removed(shot).keys() == set(shot.frames)
+
+
+def test_an_even_wall_behind_a_small_object_is_invented_without_a_word() -> None:
+    even = np.full((140, 260, 3), 0.2, np.float32)
+    assert told(Shot(5, still, resting, radius=6, background=even)) == []
+    (note,) = told(Shot(5, still, resting, radius=30, background=even))
+    assert "was seen in no frame" in note
+
+
+class Tight(Shot):
+    """The matte is smaller than the disc by `short` pixels; a shadow of `light` lies below it."""
+
+    short, light = 12, 1.0
+
+    def plate(self, frame: int) -> Pixels:
+        light = self.truth(frame)
+        y, x = np.mgrid[: self.height, : self.width]
+        place = self.disc(frame - self.first)
+        assert place is not None
+        light[np.hypot((x - place[0]) / 3, y - place[1] - 20) < 12] *= self.light
+        light[np.hypot(x - place[0], y - place[1]) < self.radius] = (0.9, 0.1, 0.1)
+        return light
+
+    def quadmask(self, frame: int) -> np.ndarray:
+        """Grown by 8 pixels and soft over 4 more."""
+        y, x = np.mgrid[: self.height, : self.width]
+        place = self.disc(frame - self.first)
+        assert place is not None
+        away = np.hypot(x - place[0], y - place[1])
+        return np.where(away < self.radius - self.short + 12, 0, 255).astype(np.uint8)
+
+
+SOFT = RemoveSettings(grow=8, soften=4)
+
+
+def test_a_matte_that_is_too_tight_is_told_with_a_growth_to_try() -> None:
+    shot = Tight(9, still, across, radius=20)
+    (note,) = told(shot, SOFT)
+    assert note.startswith("the object's color remains at the edge of the hole in frames 1001-1009")
+    grow = int(note.rpartition("--grow ")[2])
+    assert 12 <= grow <= 18
+    shot.short = 0
+    assert told(shot, SOFT) == []
+
+
+def test_a_shadow_beyond_the_matte_is_told() -> None:
+    shot = Tight(9, still, across, radius=16)
+    shot.short, shot.light = 4, 0.5
+    (note,) = told(shot, SOFT)
+    assert "the object's shadow reaches beyond the matte" in note
+    assert "--affected" in note
+
+
+def test_frames_between_two_that_are_not_predicted_are_told_too() -> None:
+    """Somebody passes who is wholly behind the object in some of them."""
+    quality = dict.fromkeys(range(1001, 1013), 50.0)
+    quality |= dict.fromkeys((1004, 1008, 1012), 20.0)
+    (note,) = notes({}, quality)
+    assert "in frames 1004-1012:" in note
+    quality |= dict.fromkeys((1008,), 50.0)
+    (note,) = notes({}, quality)
+    assert "in frames 1004, 1012:" in note

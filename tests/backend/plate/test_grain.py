@@ -135,6 +135,21 @@ def test_nothing_is_said_about_a_plate_without_grain_or_without_room() -> None:
     assert small.measured() is None
 
 
+def test_grain_is_found_between_many_small_holes() -> None:
+    """Tracking markers on a screen: hardly any block of the grid is free of them."""
+    free = np.ones((180, 320), bool)
+    free[::40] = free[:, ::40] = False
+    rng = np.random.default_rng(3)
+    sample = Sample()
+    for _ in range(3):
+        screen = np.full((180, 320, 3), (0.05, 0.35, 0.08), np.float32)
+        screen += 0.006 * rng.standard_normal(screen.shape, np.float32)
+        sample.add(screen, free)
+    grain = sample.measured()
+    assert grain is not None
+    assert np.concatenate(grain.deviations) == pytest.approx(0.006, rel=0.15)
+
+
 def test_nan_and_what_is_not_free_are_never_looked_at() -> None:
     spoiled = plate(1)
     free = EVERYWHERE.copy()

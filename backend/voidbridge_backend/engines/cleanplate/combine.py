@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -75,8 +75,12 @@ def combined(
     tone: Tone,
     pool: Pool,
     recent: float = RECENT,
+    shaped: Callable[[Floats, Mask], Floats] | None = None,
 ) -> Combination:
-    """The background of `box`, for the pixels that are `wanted` in it."""
+    """The background of `box`, for the pixels that are `wanted` in it.
+
+    `shaped` gets the light without grain and where it is known. The grain goes onto what it returns.
+    """
     light = np.zeros((box.height, box.width, 3), np.float32)
     grain = np.zeros_like(light)
     known = np.zeros((box.height, box.width), bool)
@@ -100,6 +104,7 @@ def combined(
     for _ in pool.each(vote, _tiles(box, wanted)):
         pass
     if len(laid) > 1:
+        light = shaped(light, known) if shaped else light
         # What is left of a source at lower frequencies is no grain but its exposure and its misfit.
         grain -= cv2.GaussianBlur(grain, (0, 0), GRAIN_PX)
         light += grain

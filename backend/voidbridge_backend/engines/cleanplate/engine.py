@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from voidbridge_backend.parallel import Pool
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import plan
+from . import plan, rim
 from .analyze_camera import Shot, analyzed
 from .bars import Inner, picture_box
 from .frame import Removal, Task
@@ -27,6 +27,7 @@ from .geometry import FrameBox
 from .verdict import notes
 
 VERSION = 6
+Value = TypeVar("Value")
 
 
 class Cleanplate:
@@ -73,7 +74,11 @@ class Cleanplate:
                     yield frame, light.copy() if frame + 1 in shot.repeats else light
                     progress.done += 1
             pool.pulse()
-        for note in notes(_each(removal.unseen, shot), _each(removal.predicted, shot)):
+        rims = _each(removal.rims, shot)
+        explained = {*rim.tight(rims), *rim.shaded(rims)}
+        predicted = _each(removal.predicted, shot)
+        others = {frame: predicted[frame] for frame in predicted.keys() - explained}
+        for note in (*notes(_each(removal.unseen, shot), others), *rim.notes(rims)):
             watch.warn(note)
 
 
@@ -84,7 +89,7 @@ def _with_repeats(frame: int, shot: Shot) -> Iterator[int]:
         yield frame
 
 
-def _each(told: Mapping[int, float], shot: Shot) -> dict[int, float]:
+def _each(told: Mapping[int, Value], shot: Shot) -> dict[int, Value]:
     """Returns the values of `told` by frame, for repeated frames too."""
     return {frame: value for first, value in told.items() for frame in _with_repeats(first, shot)}
 

@@ -12,19 +12,20 @@ import numpy as np
 from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_backend.parallel import Pool
 
-from . import plan
+from . import plan, rim
 from .align import Surrounding, WarpedSource, surrounding, useful, warp_source
 from .analyze_camera import Shot
 from .combine import Combination, combined
 from .depth import layered
 from .fill import joined, smooth
+from .focus import softened
 from .fringe import background
 from .geometry import FrameBox, Mask, around
 from .sources import Source, Sources, piece
 from .synthesize import synthesized
 from .tone import Floats
 from .transient_removal import TransientRemoval
-from .verdict import check
+from .verdict import INVENTED, SHALLOW, check, risky
 
 KEPT = 3
 """Inventions that are remembered, to be brought along to later frames."""
@@ -87,6 +88,8 @@ class Removal:
         """By frame: the part of the hole that no frame showed."""
         self.predicted: dict[int, float] = {}
         """By frame: how well the other frames predict what is kept around the hole, in dB."""
+        self.rims: dict[int, rim.Rim] = {}
+        """By frame: what is left of the object beside the matte."""
         self._sources = Sources(clip, shot.tone, plan.MOST + 1)
         self._inventions: list[Source] = []
         self._scene: int | None = None
@@ -108,6 +111,9 @@ class Removal:
         laid, seen = self._seen(frame, target, gap, plane)
         fill, known = seen.light, seen.known
         self.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
+        self.rims[frame] = rim.looked_at(
+            gap.light, fill, known, self._beyond(gap.hole), self._grow, self._shot.tone
+        )
         self._look_closer(frame, laid, gap, seen)
         return Voted(frame, plate, target, reach, gap, fill, known, seen.confidence)
 
@@ -116,8 +122,13 @@ class Removal:
     ) -> tuple[list[WarpedSource], Combination]:
         """The sources, of several depths or of one plane, whose pictures of the hole agree better; and those."""
 
+        beside, tone = gap.wanted & ~gap.hole, self._shot.tone
+
+        def as_sharp(light: Pixels, known: Mask) -> Pixels:
+            return softened(light, gap.light, known, beside, tone)
+
         def voted(laid: list[WarpedSource]) -> Combination:
-            return combined(laid, frame, gap.box, gap.wanted, self._shot.tone, self._pool)
+            return combined(laid, frame, gap.box, gap.wanted, tone, self._pool, shaped=as_sharp)
 
         deep = layered(frame, target, plane, self._shot, self._pool)
         seen = voted(deep)
@@ -154,7 +165,22 @@ class Removal:
         fill[own], known[own] = gap.light[own], True
         confidence[own | ~gap.hole] = 1
         confidence[gap.hole & ~known] = 0
-        self.unseen[frame] = float((gap.hole & ~known).sum()) / max(int(gap.hole.sum()), 1)
+        self.unseen[frame] = self._unseen(gap, fill, known)
+
+    def _beyond(self, hole: Mask) -> Pixels:
+        """The distance of each pixel from the artist's matte, 0 or less inside."""
+        inside = cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, 5)
+        outside = cv2.distanceTransform((~hole).view(np.uint8), cv2.DIST_L2, 5)
+        return np.asarray(self._grow + self._soften - inside + outside, np.float32)
+
+    def _unseen(self, gap: Gap, fill: Pixels, known: Mask) -> float:
+        """The part of the hole that no frame showed and that an invention may get wrong."""
+        missing, size = gap.hole & ~known, max(int(gap.hole.sum()), 1)
+        if missing.sum() <= INVENTED * size:
+            return float(missing.sum()) / size
+        picture = np.where((known & gap.hole)[..., None], fill, gap.light)
+        deep = SHALLOW * self._clip.height
+        return float(risky(missing, picture, deep, self._shot.tone).sum()) / size
 
     def completed(self, voted: Voted) -> Pixels:
         """The plate of the frame, without what was in its hole."""

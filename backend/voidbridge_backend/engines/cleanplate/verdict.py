@@ -5,6 +5,7 @@ Kept pixels beside a hole are fetched from the other frames, as the hole is, and
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import cv2
@@ -19,6 +20,14 @@ INVENTED = 0.03
 """Part of a hole from which on it is told that no frame showed it."""
 TRUSTED_DB = 37.5
 """A result can be trusted if the kept pixels beside the hole are predicted this well."""
+GAP = 4
+"""Frames between two that are not predicted are told too: what passes may be wholly behind the object there."""
+EVEN = 0.012
+"""Deviation in display values, after a mean of 3 x 3 pixels, up to which a surrounding has no picture to miss."""
+SHALLOW = 0.08
+"""Part of the picture's height up to which an even surrounding is trusted to go on."""
+TOE = 0.002
+"""Light below which the display's curve is straight: grain on black counts for no more than it shows."""
 TRY = "try the engine void, or more frames around the range (--handles)"
 FEWEST = 64
 """Pixels beside the hole without which nothing is told."""
@@ -28,15 +37,38 @@ def check(plate: Floats, predicted: Floats, where: Mask, tone: Tone) -> float:
     """Peak signal to noise ratio in dB of what is `predicted` [height, width, 3]; NaN where too little is known."""
     if int(where.sum()) < FEWEST:
         return float("nan")
-    apart = _display(predicted, tone) - _display(plate, tone)
+    apart = display(predicted, tone) - display(plate, tone)
     inside = where.astype(np.float32)
     share = cv2.blur(inside, (3, 3))
     mean = cv2.blur(apart * inside[..., None], (3, 3)) / np.maximum(share, 1e-3)[..., None]
     return float(-10 * np.log10(max(float(np.square(mean[where]).mean()), 1e-12)))
 
 
-def _display(light: Floats, tone: Tone) -> Floats:
-    return np.asarray(np.sqrt(np.clip(light * np.float32(tone.exposure), 0, 1)), np.float32)
+def display(light: Floats, tone: Tone) -> Floats:
+    """Light as a display shows it, up to a constant; nothing above white."""
+    shown = np.clip(light * np.float32(tone.exposure), 0, 1)
+    return np.asarray(np.sqrt(shown + np.float32(TOE)), np.float32)
+
+
+def risky(missing: Mask, picture: Floats, deep: float, tone: Tone) -> Mask:
+    """The `missing` pixels that an invention may get wrong: not those in a shallow gap of an even surface.
+
+    `picture` [height, width, 3] is valid where nothing is missing. A gap is shallow up to `deep` pixels.
+    """
+    seen = (~missing).astype(np.float32)
+    share = np.maximum(cv2.blur(seen, (3, 3)), 1e-3)
+    luma = display(picture, tone).mean(-1) * seen
+    luma = cv2.blur(luma, (3, 3)) / share
+    size = 11, 11
+    share = np.maximum(cv2.blur(seen, size), 1e-3)
+    mean, square = (cv2.blur(one * seen, size) / share for one in (luma, luma * luma))
+    is_even = np.sqrt(np.maximum(square - mean * mean, 0)) < EVEN
+    away, labels = cv2.distanceTransformWithLabels(
+        missing.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    by_label = np.zeros(int(labels.max()) + 1, bool)
+    by_label[labels[~missing]] = is_even[~missing]
+    return np.asarray(missing & ~(by_label[labels] & (away <= deep)))
 
 
 def notes(unseen: Mapping[int, float], predicted: Mapping[int, float]) -> list[str]:
@@ -51,10 +83,17 @@ def notes(unseen: Mapping[int, float], predicted: Mapping[int, float]) -> list[s
         told.append(
             f"{range_} of the hole in frames {compact(invented)} was seen in no frame and is invented; {TRY}"
         )
-    missed = [frame for frame, quality in predicted.items() if quality < TRUSTED_DB]
+    missed = [frame for frame, quality in sorted(predicted.items()) if quality < TRUSTED_DB]
+    missed += [
+        frame
+        for before, behind in itertools.pairwise(missed)
+        if behind - before <= GAP
+        for frame in range(before + 1, behind)
+        if frame in predicted
+    ]
     if missed:
         told.append(
-            f"the background beside the hole is not predicted in frames {compact(missed)}: the shot has depth or "
-            f"motion that cleanplate does not follow; {TRY}"
+            f"the background beside the hole is not predicted in frames {compact(missed)}: the shot has depth, "
+            f"or something moves there, that cleanplate does not follow; {TRY}"
         )
     return told
