@@ -274,7 +274,7 @@ class JobError(VoidbridgeError):
 
 class JobCancelled(JobError):
     code = "job.cancelled"
-    hint = "Submit it again to run it."
+    hint = "Start it again to run it; what is done is kept."
 
 
 class EngineFailed(JobError):

@@ -58,6 +58,6 @@ def test_it_is_printed_as_a_table_and_as_json(
 def test_a_plate_that_could_not_be_worked_on_is_told_why(tmp_path: Path) -> None:
     path = tmp_path / "depth.exr"
     path.write_bytes(new_file({"Z": LIGHT}))
-    assert "only: Z" in describe(str(path)).plate
+    assert describe(str(path)).plate == "none (only: Z); usable as a matte"
     with pytest.raises(RequestError, match=r"there is no .*the folder has depth"):
         describe(str(tmp_path / "none.####.exr"))

@@ -134,6 +134,7 @@ def test_a_key_matte_and_roles_make_an_affected_area(plate: Path, tmp_path: Path
         ((), "0 objects are named"),
         (("--point", "1001:1"), "cannot be read"),
         (("--point", "900:1,1"), "on frame 900; the plate's frames are 1001-1006"),
+        (("--frames", "1002-1003", "--point", "1001:1,1"), "the plate's frames are 1002-1003"),
         (
             ("--point", "1002:10,900"),
             "the click 10,900 for object on frame 1002 is outside the picture",
@@ -150,3 +151,5 @@ def test_bad_prompts_say_what_to_do(
     assert done.code == 2
     assert said in done.err
     assert not list(tmp_path.rglob("*.exr"))
+    if "the plate's frames" in said:  # seen before a daemon is asked
+        assert not (tmp_path / "out").exists()

@@ -51,7 +51,7 @@ def add_config_options(group: Any) -> None:
         "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
     )
     for name, metavar, what in (
-        ("models", "FOLDER", "the weights of the engine void"),
+        ("models", "FOLDER", "folder of weights, for the engines that need them"),
         ("spool", "FOLDER", "folder for received frames and results"),
         ("devices", "LIST", "cpu, cuda:0, ...; auto"),
         ("ocio", "FILE", "an OpenColorIO config"),

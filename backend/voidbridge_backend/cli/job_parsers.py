@@ -246,7 +246,7 @@ def _job_commands(found: Any) -> None:
         "show the jobs of a daemon, or one of them",
         lambda o: job_commands.status(options.client(o), o.job, o.json),
     )
-    status.add_argument("job", nargs="?", metavar="JOB")
+    status.add_argument("job", nargs="?", metavar="JOB", help="show only the job with this id")
     add_daemon_options(status)
     fetch = add_command(
         found,
@@ -254,7 +254,7 @@ def _job_commands(found: Any) -> None:
         "wait for a job and write its results",
         lambda o: job_commands.fetch(options.client(o), o.job, o.output, o.json, o.overwrite),
     )
-    fetch.add_argument("job", metavar="JOB")
+    fetch.add_argument("job", metavar="JOB", help="the id that submit printed")
     fetch.add_argument(
         "-o",
         "--output",
@@ -270,5 +270,5 @@ def _job_commands(found: Any) -> None:
         "stop a job",
         lambda o: job_commands.cancel(options.client(o), o.job, o.json),
     )
-    cancel.add_argument("job", metavar="JOB")
+    cancel.add_argument("job", metavar="JOB", help="the id of the job")
     add_daemon_options(cancel)

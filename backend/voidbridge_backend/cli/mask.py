@@ -21,10 +21,10 @@ from voidbridge_backend.client.job_run import PrepareSubmission, run_job
 from voidbridge_backend.client.progress import ProgressView, watched
 from voidbridge_backend.client.submission import Submission, sidecar
 from voidbridge_backend.exr.multi_part import split
-from voidbridge_backend.sequences.patterns import FrameRange, Sequence
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import BadPattern, BadSetting
-from voidbridge_protocol.operations.mask import MaskSettings, key_role, written
+from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, key_role, written
 
 from .options import removal as removal_of
 from .prompts import TypedPrompts, objects_of
@@ -74,6 +74,7 @@ def track(
     plate = Sequence.parse(options.plate)
     objects = objects_of(options.prompts)
     settings = options.settings(written([found for found, _ in objects]))
+    _check_frames(plate, options.frames, [found for found, _ in objects])
     names = [found.name for found in settings.masked()]
     folder = options.folder
     if folder.exists() and not folder.is_dir():
@@ -104,6 +105,18 @@ def track(
     return targets
 
 
+def _check_frames(plate: Sequence, range_: str | None, objects: Iterable[MaskObject]) -> None:
+    """Raises `BadSetting` for a prompt on a frame that is not tracked, and `RequestError` as `frames_for`."""
+    frames = frames_for(plate, FrameRange.parse(range_) if range_ else None)
+    for found in objects:
+        clicked = {point.frame for point in found.points} | {*found.frames}
+        if absent := sorted(clicked - {*frames}):
+            raise BadSetting(
+                f"a prompt of {found.name} is on frame {absent[0]}; the plate's frames are {compact(frames)}",
+                "Give prompts on these frames, by their own numbers.",
+            )
+
+
 def _keys(keys: Iterable[dict[int, Path]], temporary: Path) -> dict[str, Sequence]:
     """Copies key mattes under the numbers of their frames. Raises `BadPattern` for one that is not there."""
     found = {}
@@ -131,9 +144,17 @@ def add_prompt_options(parser: Any) -> None:
     """--point, --not, --box, --key and --role, each any number of times, and a file of them."""
     prompts = parser.add_argument_group("the prompts")
     for name, metavar, text in (
-        ("--point", "FRAME:X,Y[:OBJECT]", "a click on the object"),
+        (
+            "--point",
+            "FRAME:X,Y[:OBJECT]",
+            "a click on the object, in pixels from the top left corner",
+        ),
         ("--not", "FRAME:X,Y[:OBJECT]", "a click beside the object, on a frame that has a prompt"),
-        ("--box", "FRAME:X0,Y0,X1,Y1[:OBJECT]", "a rectangle around the object"),
+        (
+            "--box",
+            "FRAME:X0,Y0,X1,Y1[:OBJECT]",
+            "a rectangle around the object, in the same pixels",
+        ),
         ("--key", "FRAME=MATTE[:OBJECT]", "a painted or roto matte of one frame, OpenEXR"),
         ("--role", "OBJECT=ROLE", "primary (default), belonging, affected"),
     ):
@@ -193,7 +214,7 @@ def add_mask_options(parser: Any) -> None:
     default = MaskSettings()
     parser.add_argument("plate", metavar="PLATE", help="the plate")
     parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="FOLDER", help="gets the mattes"
+        "-o", "--output", required=True, type=Path, metavar="FOLDER", help="folder for the mattes"
     )
     add_prompt_options(parser)
     shot = parser.add_argument_group("the shot")
@@ -201,11 +222,18 @@ def add_mask_options(parser: Any) -> None:
     shot.add_argument("--color-space", default="", metavar="NAME", help="color space of the plate")
     shot.add_argument("--layer", default="", metavar="NAME", help="layer of the plate to look at")
     parser.add_argument(
-        "--engine", default=default.engine, metavar="NAME", help="flow (default) needs no weights"
+        "--engine",
+        default=default.engine,
+        metavar="NAME",
+        help="the engine that tracks; flow (default) needs no weights",
     )
-    parser.add_argument("--force", action="store_true", help="run it although its result is there")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace files that are no results of this tool"
+        "--force", action="store_true", help="track again even if the daemon has the mattes"
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files that Voidbridge did not make; sources are never replaced",
     )
 
 

@@ -26,7 +26,10 @@ def demo(client_options: ClientOptions, folder: str, as_json: bool) -> None:
 
     with watched(as_json) as (view, cancelled):
         demonstration.show(
-            Path(folder), view, lambda a, r: run_job(a, r, client_options, view, cancelled)
+            Path(folder),
+            view,
+            lambda a, r: run_job(a, r, client_options, view, cancelled),
+            should_cancel=cancelled.is_set,
         )
 
 

@@ -65,9 +65,9 @@ def _report_command(found: Any) -> None:
             options.report_files(o), options.report_settings(o), o.output or "", o.json, o.overwrite
         ),
     )
-    report.add_argument("result", metavar="RESULT")
-    report.add_argument("plate", metavar="PLATE")
-    report.add_argument("matte", metavar="MATTE")
+    report.add_argument("result", metavar="RESULT", help="the result; all its frames are measured")
+    report.add_argument("plate", metavar="PLATE", help="the plate that it was made from")
+    report.add_argument("matte", metavar="MATTE", help="the matte that it was made with")
     report.add_argument("--affected", metavar="MATTE", help="matte of the object's effects")
     report.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
     report.add_argument("-o", "--output", metavar="PICTURE", help="PNG with sample frames")

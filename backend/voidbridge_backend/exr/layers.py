@@ -174,10 +174,11 @@ def _no_picture(header: Header) -> tuple[str, str]:
             f"the plate has no picture, only Cryptomatte's IDs and data: {found}",
             "Render the picture into the file too, or give another file.",
         )
-    return f"the plate has no channels R, G and B, only: {found or 'none'}", RGB_HINT
+    return f"the plate has no channels R, G and B, only: {found or 'none'}", f"{RGB_HINT} {SWAPPED}"
 
 
 RGB_HINT = "Write the plate with R, G and B, or with the gray channel Y."
+SWAPPED = "If it is the matte: the plate goes first, then the matte."
 DEEP_HINT = "Flatten it first (in Nuke: DeepToImage), and write a flat OpenEXR."
 
 

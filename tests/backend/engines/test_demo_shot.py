@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+from voidbridge_backend.client.progress import LogView
+from voidbridge_backend.tools.demo.demo import show
 from voidbridge_backend.tools.demo.shot import DemoShot
+from voidbridge_protocol.errors import JobCancelled
 
 SHOT = DemoShot(height=108, width=192, length=12)
 
@@ -48,3 +53,11 @@ def test_the_camera_s_motion_takes_one_clean_frame_to_another() -> None:
 def test_a_frame_that_the_shot_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="1001-1012, not 1013"):
         SHOT.render(1013)
+
+
+def test_a_cancelled_demo_stops_between_two_frames(tmp_path: Path) -> None:
+    def remove(*files: object) -> object:
+        raise AssertionError("nothing is removed")
+
+    with pytest.raises(JobCancelled, match="cancelled after 1 of 12 frames were rendered"):
+        show(tmp_path, LogView(), remove, SHOT, should_cancel=lambda: True)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from voidbridge_protocol import keys
-from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.errors import BadSetting
 
 HINT = "Write it as tcp://127.0.0.1:5577."
 
@@ -27,14 +27,14 @@ class Endpoints:
     def of(cls, listen: str) -> Endpoints:
         """`tcp://HOST:PORT` has its bulk socket on the next port, `ipc://PATH` on PATH.bulk.
 
-        Raises `RequestError` if the address is invalid.
+        Raises `BadSetting` if the address is invalid.
         """
         if listen.startswith("ipc://") and len(listen) > len("ipc://"):
             return cls(listen, f"{listen}.bulk", f"{listen}.bulk")
         if not listen.startswith("tcp://"):
-            raise RequestError(f"{listen!r} is not a valid address to listen on", HINT)
+            raise BadSetting(f"{listen!r} is not a valid address to listen on", HINT)
         host, _, port = listen.removeprefix("tcp://").rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65535:
-            raise RequestError(f"{listen!r} has no host, or no port from 1 to 65534", HINT)
+            raise BadSetting(f"{listen!r} has no host, or no port from 1 to 65534", HINT)
         bulk = str(int(port) + 1)
         return cls(listen, f"tcp://{host}:{bulk}", bulk)

@@ -12,7 +12,7 @@ import zmq
 
 from voidbridge_protocol import keys
 from voidbridge_protocol.codec import MAX_HEADER
-from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.messages import MAX_CHUNK
 
 from .allowed_keys import Auth
@@ -25,7 +25,7 @@ def listening_socket(
 ) -> zmq.Socket[bytes]:
     """Binds a ROUTER socket for messages of at most `largest` bytes; with `auth` clients need a key.
 
-    Raises `RequestError` if the address is in use or unavailable.
+    Raises `BadSetting` if the address is in use or unavailable.
     """
     router = context.socket(zmq.ROUTER)
     router.linger = 0
@@ -45,7 +45,7 @@ def listening_socket(
         else:
             router.bind(address)
     except zmq.ZMQError as error:
-        raise RequestError(
+        raise BadSetting(
             f"cannot listen on {address}: {error}",
             "Stop the daemon that has this address, or choose another with --listen.",
         ) from error
@@ -65,7 +65,7 @@ def _enable_keepalive(router: zmq.Socket[bytes]) -> None:
 def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:
     """Binds a Unix socket that only its user can open, from the first moment, in an equally private folder."""
     if str(path).startswith("@"):
-        raise RequestError(
+        raise BadSetting(
             "an abstract Unix socket has no permissions: every user of the machine could open it",
             "Use a path, as ipc:///run/user/1000/voidbridge/ctl.",
         )
@@ -73,11 +73,11 @@ def _bind_privately(router: zmq.Socket[bytes], path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = path.parent.stat()
     except OSError as error:
-        raise RequestError(
+        raise BadSetting(
             f"cannot listen on ipc://{path}: {error.strerror}", "Choose another folder."
         ) from error
     if folder.st_uid != os.geteuid() or stat.S_IMODE(folder.st_mode) & 0o077:
-        raise RequestError(
+        raise BadSetting(
             f"{path.parent} can be entered by other users of this machine, and a daemon without keys "
             "accepts every client that reaches its socket",
             f"Run: chmod 700 {path.parent}, or choose a private folder.",

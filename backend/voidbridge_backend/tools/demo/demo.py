@@ -27,6 +27,7 @@ from voidbridge_backend.quality.reference import Floats, Quality, ReferenceScore
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol import __version__
 from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.errors import JobCancelled
 from voidbridge_protocol.job_task import Outcome
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -65,13 +66,17 @@ def show(
     view: ProgressView,
     remove: Callable[[Submission, Sequence], Outcome],
     shot: DemoShot | None = None,
+    should_cancel: Callable[[], bool] = lambda: False,
 ) -> ReferenceScores:
-    """Renders missing frames into `path`, removes the rover, measures the result, draws a contact sheet."""
+    """Renders missing frames into `path`, removes the rover, measures the result, draws a contact sheet.
+
+    Raises `JobCancelled` between two frames if `should_cancel`.
+    """
     shot = shot or DemoShot()
     folder = Folder(path)
     missing = [frame for frame in shot.frames if not _there(folder, frame)]
     _check_free(folder, missing)
-    _render(shot, folder, missing, view)
+    _render(shot, folder, missing, view, should_cancel)
     settings = RemoveSettings()
     roles = ("plate", "matte", "affected")
     assignment = Submission({role: folder.sequence(role) for role in roles}, settings)
@@ -105,13 +110,23 @@ def _is_report(path: Path) -> bool:
     }
 
 
-def _render(shot: DemoShot, folder: Folder, missing: list[int], view: ProgressView) -> None:
+def _render(
+    shot: DemoShot,
+    folder: Folder,
+    missing: list[int],
+    view: ProgressView,
+    should_cancel: Callable[[], bool],
+) -> None:
     for name in RENDERED:
         folder.sequence(name).folder.mkdir(parents=True, exist_ok=True)
     with Pool() as pool:
         done = pool.each(lambda frame: _write(folder, shot.render(frame), shot.first), missing)
         for number, _ in enumerate(done, 1):
             view.stage("rendering the demo shot", number, len(missing))
+            if should_cancel():
+                raise JobCancelled(
+                    f"cancelled after {number} of {len(missing)} frames were rendered"
+                )
 
 
 def _there(folder: Folder, frame: int) -> bool:

@@ -58,6 +58,9 @@ def describe(text: str, ocio: str = "") -> Description:
     reader, path, index = FrameReader(), sequence.path(there[0]), sequence.index(there[0])
     header = reader.header(path, path.name, index)
     part, plate = _plate(header)
+    mattes = _mattes(header)
+    if isinstance(plate, str) and mattes:
+        plate = f"none (only: {', '.join(mattes)}); usable as a matte"
     selection = plate if isinstance(plate, Selection) else Selection(0, (part.channels[0].name,))
     lowest, highest = _range(reader, sequence, there[0], selection)
     return Description(
@@ -71,7 +74,7 @@ def describe(text: str, ocio: str = "") -> Description:
         channels={c.name: c.type.name.lower() for each in header.parts for c in each.channels},
         layers=[picture.layer for picture in pictures(header)],
         plate=", ".join(plate.channels) if isinstance(plate, Selection) else plate,
-        mattes=_mattes(header),
+        mattes=mattes,
         color_space=_color(part, ocio),
         lowest=lowest,
         highest=highest,
@@ -96,7 +99,13 @@ def _shown(value: object) -> str:
         return ", ".join(f"{name} ({kind})" for name, kind in value.items())
     if isinstance(value, list):
         return ", ".join(str(item) or "R, G, B" for item in value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value if value is not None else "none")
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+        if value not in (None, "")
+        else "none"
+    )
 
 
 def _plate(header: Header) -> tuple[Part, Selection | str]:

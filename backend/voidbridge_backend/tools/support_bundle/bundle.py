@@ -25,7 +25,7 @@ from voidbridge_backend.config import Config, Setting
 from voidbridge_backend.tools.doctor import doctor
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.errors import RequestError, VoidbridgeError
+from voidbridge_protocol.errors import OutputUnwritable, RequestError, VoidbridgeError
 from voidbridge_protocol.messages import Status
 
 from .redaction import PATH, Redactor
@@ -72,7 +72,7 @@ def _write(target: Path, files: Mapping[str, str]) -> None:
             for name, text in files.items():
                 archive.writestr(name, text + "\n")
     except OSError as error:
-        raise RequestError(
+        raise OutputUnwritable(
             f"{target} cannot be written: {error.strerror or error}", "Choose another file with -o."
         ) from error
 
