@@ -124,8 +124,9 @@ function M.result(version)
     return version.folder .. "/" .. frames.file("result", version.wanted[1] + version.offset)
 end
 
+-- The first file that was rendered: handles come before the frames of the result.
 function M.plate(version)
-    return version.folder .. "/" .. frames.file("plate", version.wanted[1] + version.offset)
+    return version.folder .. "/" .. frames.file("plate", version.rendered[1] + version.offset)
 end
 
 -- The child's files, for `status.judged`.
