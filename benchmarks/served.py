@@ -35,12 +35,12 @@ class Served:
 
     def cpu_seconds(self) -> float:
         """Returns the usage of the daemon's own process so far, without its workers."""
-        return _cpu_seconds(self.pid)
+        return cpu_seconds(self.pid)
 
     def cpu_seconds_of_workers(self) -> float:
         """Returns the usage of its workers so far."""
         listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-        return sum(_cpu_seconds(int(word)) for word in listed.split())
+        return sum(cpu_seconds(int(word)) for word in listed.split())
 
 
 @contextmanager
@@ -88,6 +88,6 @@ def _two_free_ports() -> int:
     raise SystemExit("no two ports in a row are free")
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

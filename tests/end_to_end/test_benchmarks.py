@@ -51,6 +51,15 @@ def test_the_data_plane_is_held_against_limits_of_the_same_run(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+def test_the_page_is_measured_alone_and_with_players(tmp_path: Path) -> None:
+    size = ("--size", "128x64", "--frames", 3, "--jobs", 3, "--seconds", 1)
+    found = report("web.py", *size, "--work", tmp_path)
+    assert 0 < found["cached_ms"] < found["first_ms"]
+    assert found["updates_s"] > 0
+    assert found["quiet"]["health_ms"] > 0
+    assert found["players"]["daemon_mb"] > 0
+
+
 @pytest.mark.parametrize("way", [[], ["--shared"]])
 def test_control_is_asked_alone_and_beside_senders(tmp_path: Path, way: list[str]) -> None:
     found = report("control.py", "--megabytes", 64, "--alone", 5, "--work", tmp_path, *way)

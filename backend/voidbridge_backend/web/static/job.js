@@ -148,7 +148,7 @@ function quality() {
   const { warnings, ...numbers } = measured;
   byId("quality").replaceChildren(
     el("dl", { class: "tiles" }, Object.entries(numbers).map(([name, value]) => el("div", {},
-      el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, typeof value === "number" ? value.toLocaleString("en") : "not measured")))),
+      el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, typeof value === "number" ? (Number.isInteger(value) ? value.toLocaleString("en") : short(value)) : "not measured")))),
     el("ul", { class: "notes" }, (warnings || []).map((text) => el("li", {}, text))));
   const can = shown.paths.result && shown.paths.plate && shown.paths.matte;
   byId("measure").hidden = !can;
