@@ -202,7 +202,7 @@ def main() -> None:
     options.add_argument("--clients", type=int, default=2)
     options.add_argument("--megabytes", type=int, default=1024, help="that each of them sends")
     options.add_argument("--alone", type=int, default=200, help="questions before anybody sends")
-    options.add_argument("--shared", action="store_true", help="hand over instead of sending")
+    options.add_argument("--shared", action="store_true", help="import by path instead of sending")
     options.add_argument("--work", type=Path, default=None, help="on the disk to be measured")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()

@@ -11,8 +11,8 @@ matter less. Every figure is a ratio of speeds, unless stated otherwise:
   disk.
 * `upload_vs_processors` and so on: the limit is the same sending, hashing and writing, bare, on all cores without a
   wait. If that is the lower limit, it is the bound.
-* `hand_over_vs_limit`: the daemon imports these files by path. The limit is the slower of the same writing and of
-  SHA-256 on one core. `hand_over_vs_upload` compares with sending. `hand_over_sent_bytes` were sent all the same.
+* `import_vs_limit`: the daemon imports these files by path. The limit is the slower of the same writing and of
+  SHA-256 on one core. `import_vs_upload` compares with sending. `import_sent_bytes` were sent all the same.
 * `shot_echo_vs_codec`: a whole shot is hashed, sent, run by `echo` and fetched. The limit is decoding and encoding
   every frame with OpenEXR alone, one frame a thread on every core.
 * `shot_echo_vs_ceiling`: the limit is the processor time of a frame in client, daemon and worker, spread over the
@@ -115,8 +115,8 @@ def handing_over(work: Path, source: Path, best: Best) -> None:
             warm(work, source)
             with daemon.client() as client:
                 outcome = client.run(task, listener, wait=False)
-            _note(best, "hand_over", total, started[0])
-    best.cost("hand_over_sent_bytes", outcome.uploaded)
+            _note(best, "import", total, started[0])
+    best.cost("import_sent_bytes", outcome.uploaded)
 
 
 def _note(best: Best, what: str, total: int, meter: Meter) -> None:
@@ -192,11 +192,11 @@ def _shown(figures: dict[str, float]) -> dict[str, float]:
 
 
 def _ratios(figures: dict[str, float]) -> dict[str, float]:
-    handed = figures["hand_over_bytes_s"]
+    imported = figures["import_bytes_s"]
     ratios = {
         "shot_echo_vs_codec": figures["shot_echo_frames_s"] / figures["codec_frames_s"],
-        "hand_over_vs_limit": handed / min(figures["disk_bytes_s"], figures["hash_bytes_s"]),
-        "hand_over_vs_upload": handed / figures["upload_bytes_s"],
+        "import_vs_limit": imported / min(figures["disk_bytes_s"], figures["hash_bytes_s"]),
+        "import_vs_upload": imported / figures["upload_bytes_s"],
     }
     for suffix in ("", "_curve"):
         limit = min(figures["disk_bytes_s"], figures[f"loopback{suffix}_bytes_s"])

@@ -38,7 +38,7 @@ def advanced(status: JobStatus, event: Mapping[str, Any]) -> JobStatus:
         return replace(status, text=text, fraction=_part(sent, total))
     if name == "imported":
         files, of = float(event.get("files", 0)), float(event.get("of", 0))
-        text = f"handing over, {files:.0f} of {of:.0f} files"
+        text = f"importing, {files:.0f} of {of:.0f} files"
         return replace(status, text=text, fraction=_part(files, of))
     if name == "status":
         return _reported(status, event)

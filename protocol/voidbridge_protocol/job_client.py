@@ -230,7 +230,7 @@ class JobClient(ABC):
             case Got() if upload:
                 self._confirmed += 1
                 if upload.confirmed(message.sha256):
-                    self._listener.imported(upload.imported, upload.to_hand_over)
+                    self._listener.imported(upload.imported, upload.to_import)
             case Nack() if message.code == DamagedFile.code:
                 self._begin_again(message.text)
             case Nack() if upload and message.code in ABOUT_A_FILE:

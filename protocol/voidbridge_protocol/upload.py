@@ -55,10 +55,10 @@ class Upload:
         self._open: tuple[str, IO[bytes]] | None = None
         self._epoch = ""
         self._shares: tuple[str, ...] = ()
-        self._to_hand: deque[tuple[str, int]] = deque()
-        self._handed: set[str] = set()
+        self._import_queue: deque[tuple[str, int]] = deque()
+        self._importing: set[str] = set()
         self._not_there: set[str] = set()
-        self.to_hand_over = 0
+        self.to_import = 0
         self.imported = 0
         """Files that the daemon imported by path, over all connections."""
         self.total = 0
@@ -97,8 +97,8 @@ class Upload:
                 offset = offsets.get(sha256, 0)
                 self._unconfirmed.add(sha256)
                 if self._name_there(sha256):
-                    self._to_hand.append((sha256, offset))
-                    self.to_hand_over += 1
+                    self._import_queue.append((sha256, offset))
+                    self.to_import += 1
                 else:
                     self._send(sha256, offset)
 
@@ -110,17 +110,17 @@ class Upload:
     def confirmed(self, sha256: str) -> bool:
         """Returns True if the file was imported by path."""
         self._unconfirmed.discard(sha256)
-        was_handed = sha256 in self._handed
-        self._handed.discard(sha256)
-        self.imported += was_handed
-        return was_handed
+        was_import = sha256 in self._importing
+        self._importing.discard(sha256)
+        self.imported += was_import
+        return was_import
 
     def refused(self, nack: Nack) -> None:
         """Sends a file again from the daemon's offset, after a wrong offset or wrong bytes."""
         if nack.sha256 not in self._unconfirmed:
             return
-        if nack.code == NotHere.code and nack.sha256 in self._handed:
-            self._handed.discard(nack.sha256)
+        if nack.code == NotHere.code and nack.sha256 in self._importing:
+            self._importing.discard(nack.sha256)
             self._not_here(nack.sha256, nack.offset)
             return
         if nack.code == TransferFailed.code:
@@ -132,8 +132,8 @@ class Upload:
 
     def next_import(self) -> tuple[ImportFile, None] | None:
         """Returns the next file for import by path, or None for now."""
-        while self._to_hand and len(self._handed) < MAX_IMPORTS:
-            sha256, offset = self._to_hand.popleft()
+        while self._import_queue and len(self._importing) < MAX_IMPORTS:
+            sha256, offset = self._import_queue.popleft()
             name, size = self._name_there(sha256), self._size[sha256]
             try:
                 with self._source[sha256].open("rb", buffering=0) as file:
@@ -141,7 +141,7 @@ class Upload:
             except OSError:  # sending it reports the error
                 name = None
             if name:
-                self._handed.add(sha256)
+                self._importing.add(sha256)
                 return ImportFile(sha256, size, name, shown), None
             self._not_here(sha256, offset)
         return None
@@ -185,7 +185,7 @@ class Upload:
 
     def _not_here(self, sha256: str, offset: int) -> None:
         self._not_there.add(sha256)
-        self.to_hand_over -= 1
+        self.to_import -= 1
         self._send(sha256, offset)
 
     def _send(self, sha256: str, offset: int) -> None:
@@ -194,10 +194,10 @@ class Upload:
 
     def _forget_the_rest(self) -> None:
         """Clears the queue, because the daemon will list its missing files again."""
-        self.to_hand_over -= len(self._to_hand) + len(self._handed)
+        self.to_import -= len(self._import_queue) + len(self._importing)
         self._to_send.clear()
-        self._to_hand.clear()
-        self._handed.clear()
+        self._import_queue.clear()
+        self._importing.clear()
 
     def _read(self, sha256: str, offset: int, length: int) -> bytes:
         path = self._source[sha256]

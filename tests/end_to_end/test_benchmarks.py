@@ -42,10 +42,10 @@ def test_the_data_plane_is_held_against_limits_of_the_same_run(tmp_path: Path) -
         share = found[f"{way}_mb_s"] / processors
         assert abs(found[f"{way}_vs_processors"] - share) < 0.5 * share + 0.1
         assert abs(found[f"{way}_mb_s"] - found[f"{way}_vs_limit"] * limit) < limit * 0.5 + 1
-    assert found["hand_over_sent_bytes"] == 0
+    assert found["import_sent_bytes"] == 0
     limit = min(found["disk_mb_s"], found["hash_mb_s"])
-    assert abs(found["hand_over_mb_s"] - found["hand_over_vs_limit"] * limit) < limit * 0.5 + 1
-    assert found["hand_over_vs_upload"] > 0
+    assert abs(found["import_mb_s"] - found["import_vs_limit"] * limit) < limit * 0.5 + 1
+    assert found["import_vs_upload"] > 0
     assert found["shot_echo_vs_codec"] > 0
     assert 0 < found["shot_echo_vs_ceiling"] <= 1.2  # the clock of a process ticks every 10 ms
     assert not list(tmp_path.iterdir())

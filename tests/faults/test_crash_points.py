@@ -142,7 +142,7 @@ client before rename record
 client after rename record
 """
 
-HANDED_OVER = """
+IMPORTED = """
 client before say import-file
 client after say import-file
 client after say import-file 2
@@ -190,7 +190,7 @@ class Point:
 
 
 CASES = [("sent", line) for line in POINTS.strip().splitlines()]
-CASES += [("handed over", line) for line in HANDED_OVER.strip().splitlines()]
+CASES += [("imported", line) for line in IMPORTED.strip().splitlines()]
 
 
 @dataclass
@@ -211,7 +211,7 @@ class Theater:
 def theater(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Theater]:
-    shared = tmp_path_factory.getbasetemp() if request.param == "handed over" else ""
+    shared = tmp_path_factory.getbasetemp() if request.param == "imported" else ""
     plan = tmp_path_factory.mktemp("plan") / "plan"
     path = os.pathsep.join([str(ENDING), environment()["PYTHONPATH"]])
     words = {"CRASH_PLAN": str(plan), "PYTHONPATH": path}
@@ -288,7 +288,7 @@ def test_kill_9(
         drawer = made.spool / "objects" / hashlib.sha256(f"user {number}".encode()).hexdigest()[:16]
         lacked = shot.size() - sum(path.stat().st_size for path in whole if path.parent == drawer)
         assert done.event("done")["uploaded"] <= lacked
-    if way == "handed over":
+    if way == "imported":
         assert done.event("done")["uploaded"] == 0
     assert made.submit(shot, user=f"user {number}") == job
     assert len([t for t in made.log.splitlines() if f" started job={job}" in t]) == len(started)

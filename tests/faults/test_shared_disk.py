@@ -64,7 +64,7 @@ def run(made: Daemon, shot: Shot, out: Path, *more: object) -> Finished:
 
 
 def came(done: Finished) -> tuple[int, int]:
-    """(bytes that were sent, files that were handed over)"""
+    """(bytes that were sent, files that were imported)"""
     event = done.event("done")
     return event["uploaded"], event["imported"]
 
@@ -183,7 +183,7 @@ def test_a_daemon_of_ones_own_takes_everything_from_where_it_lies(tmp_path: Path
 
 
 def test_what_is_handed_over_counts_as_sent(tmp_path: Path) -> None:
-    """Of the megabytes a second that a user may send: what is handed over next has to wait for them."""
+    """Of the megabytes a second that a user may send: what is imported next has to wait for them."""
     shot = make_shot(tmp_path / "in", FRAMES, 360, 640, seed=908)
     size = sum({path.read_bytes(): path.stat().st_size for path in shot.folder.iterdir()}.values())
     told: list[tuple[int, int]] = []

@@ -24,7 +24,7 @@ from voidbridge_nuke.job_status import (
     ("event", "said"),
     [
         ({"event": "uploading", "sent": 5 << 20, "total": 20 << 20}, "sending, 5 of 20 MB"),
-        ({"event": "imported", "files": 3, "of": 20}, "handing over, 3 of 20 files"),
+        ({"event": "imported", "files": 3, "of": 20}, "importing, 3 of 20 files"),
         ({"event": "status", "state": "queued", "ahead": 2}, "queued, 2 ahead"),
         ({"event": "status", "state": "queued", "ahead": 0}, "queued, next"),
         (

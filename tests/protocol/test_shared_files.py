@@ -162,7 +162,7 @@ def test_files_come_before_their_job_in_the_same_way(tmp_path: Path) -> None:
 
 
 class Slow(FakeDaemon):
-    """Answers no hand-over in its first life."""
+    """Answers no import in its first life."""
 
     def _import_file(self, asked: ImportFile) -> Message:
         return super()._import_file(asked) if self.lives > 1 else Credit(0)
@@ -213,7 +213,7 @@ def test_a_few_are_on_their_way_at_once(tmp_path: Path) -> None:
     assert upload.next_chunk() is None, "nothing of them is sent meanwhile"
     assert upload.confirmed(files[0].sha256)
     assert upload.next_import()
-    assert (upload.imported, upload.to_hand_over, upload.total) == (1, 10, 0)
+    assert (upload.imported, upload.to_import, upload.total) == (1, 10, 0)
 
 
 def test_a_refused_file_goes_on_where_the_daemon_stands(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_refused_file_goes_on_where_the_daemon_stands(tmp_path: Path) -> None:
     assert sent
     assert (sent[0], len(sent[1])) == (Put(files[0].sha256, 2500, 500), 1000)
     upload.close()
-    assert (upload.total, upload.to_hand_over) == (2000, 1)
+    assert (upload.total, upload.to_import) == (2000, 1)
 
 
 def test_a_file_that_is_gone_is_left_to_the_sending_which_says_so(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def job_listener(
         view.event("uploading", sent=sent, total=total)
 
     def on_imported(done: int, total: int) -> None:
-        view.stage("handing over files", done, total)
+        view.stage("importing files", done, total)
         view.event("imported", files=done, of=total)
 
     def on_frame(frame: int) -> None:

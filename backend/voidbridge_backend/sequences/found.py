@@ -1,4 +1,4 @@
-"""Sequences and clips by what is handed over: a pattern, a file, a clip, or a folder with just one of them."""
+"""Finds sequences and clips by a name: a pattern, a file, a clip, or a folder with just one of them."""
 
 from __future__ import annotations
 

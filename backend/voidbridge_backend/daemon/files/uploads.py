@@ -66,22 +66,24 @@ class Uploads:
 
     def import_file(self, session: Session, message: ImportFile) -> None:
         """Answered by one `Got` or `Nack`. Raises `BadMessage` beyond the limits."""
-        if session.handed >= MAX_IMPORTS:
+        if session.importing >= MAX_IMPORTS:
             raise BadMessage(f"more than {MAX_IMPORTS} imports are pending at once")
         if message.size > self.limits.file:
             raise BadMessage(f"a file of {message.size} bytes; {self.limits.file} at most")
         file = UserFile(session.user, message.sha256)
         self._check_size(session, file, message.size)
-        session.handed += 1
+        session.importing += 1
         if self.job_service.spool.has(file):
-            self._handed(session, file, Got(message.sha256), 0)
+            self._imported(session, file, Got(message.sha256), 0)
         elif file not in session.offered and not self.job_service.admission.is_wanted(file):
-            self._handed(session, file, self.file_import.refusal(file), 0)
+            self._imported(session, file, self.file_import.refusal(file), 0)
         elif full := self.cleanup.full:
-            self._handed(session, file, Nack(message.sha256, 0, full.code, full.text), 0)
+            self._imported(session, file, Nack(message.sha256, 0, full.code, full.text), 0)
         else:
             session.receiving.add(file)
-            self.file_import.begin(file, message, lambda *told: self._handed(session, file, *told))
+            self.file_import.begin(
+                file, message, lambda *told: self._imported(session, file, *told)
+            )
 
     def _check_size(self, session: Session, file: UserFile, size: int) -> None:
         """Raises `BadMessage` for a file of another size than its job, or the offer of it, announced."""
@@ -96,13 +98,13 @@ class Uploads:
         self.file_import.leave(files)
         self.disk.pause(files)
 
-    def _handed(self, session: Session, file: UserFile, reply: Message, copied: int) -> None:
+    def _imported(self, session: Session, file: UserFile, reply: Message, copied: int) -> None:
         if isinstance(reply, Got):
             session.receiving.discard(file)
             self.job_service.admission.file_arrived(file)
 
         def answer() -> None:
-            session.handed -= 1
+            session.importing -= 1
             self.send(session, reply)
 
         self.rate_limit.after(file.user, copied, time.monotonic(), answer)

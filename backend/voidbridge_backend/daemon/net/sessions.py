@@ -35,7 +35,7 @@ class Session:
     bulk: PeerId | None = None
     spent: int = 0
     """Payload bytes on their way to the disk: never above the window."""
-    handed: int = 0
+    importing: int = 0
     """Number of unanswered imports."""
     gets: deque[Get] = field(default_factory=deque)
     """Pieces of results that it asked for and for which there is no room yet."""
