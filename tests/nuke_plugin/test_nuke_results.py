@@ -82,6 +82,21 @@ def test_the_result_is_right_to_the_bit_and_the_rest_of_the_tree_is_untouched(
             assert shown[name].tobytes() == own[name].tobytes()
 
 
+def test_no_file_of_the_artist_is_touched_where_plates_and_results_meet(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    """The cache folder is the plates' own, and the next version's folder is there with files of the same names."""
+    node = with_echo(node_of(host, shot), daemon, cache=shot.folder.as_posix())
+    taken = shot.folder / str(node["node_id"].value()) / "v001"
+    taken.mkdir(parents=True)
+    for role in ("plate", "matte", "result"):
+        for frame in FRAMES:
+            (taken / f"{role}.main.{frame}.exr").write_bytes(b"the work of a week")
+    before = {path: path.read_bytes() for path in shot.folder.rglob("*.exr")}
+    assert remove(host, node) == "done: v002, frames 1001-1003"
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_every_output_is_what_its_name_says(host: Any, shot: Any, daemon: Any) -> None:
     node = with_echo(node_of(host, shot), daemon)
     remove(host, node)

@@ -67,6 +67,27 @@ def test_a_shot_is_removed_and_shown(host: Any, shot: Any, daemon: Any) -> None:
     check_removed(host, group, shot, range(3))
 
 
+def test_no_file_of_the_artist_is_touched_where_plates_and_results_meet(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    """The cache folder is the plates' own, and the first version's folder is there with files of the same names."""
+    comp = host.comp(0, 2)
+    group = with_echo(host, tool_of(host, comp, shot), daemon, cache=shot.folder.as_posix())
+    host.press(group, "Remove")
+    assert host.until(group, lambda s: "done" in s).startswith("done: v001")
+    (first,) = shot.folder.glob("*/v001")
+    for path in first.iterdir():
+        if path.suffix == ".exr":
+            path.write_bytes(b"the work of a week")
+        elif path.is_file():
+            path.unlink()
+    before = {path: path.read_bytes() for path in shot.folder.rglob("*.exr")}
+    host.choose(group, seed=5)
+    host.press(group, "Remove")
+    assert host.until(group, lambda s: "done" in s).startswith("done: v002")
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def folders(host: Any) -> list[Path]:
     """Of all versions of all tools whose cache is the default."""
     return sorted(host.folder.glob("Voidbridge/*/v*"))
