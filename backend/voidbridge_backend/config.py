@@ -62,7 +62,7 @@ class Config:
     """Maximum upload rate of one user in megabytes per second; 0: no limit."""
     max_megapixels: int = 300
     """Maximum pixels of one picture, in millions."""
-    decode_memory_mb: int = 8192
+    decode_memory_mb: int = 4096
     """Megabytes by which a worker may grow while it decodes a file."""
     max_clients: int = 64
     """Maximum number of connected clients of one user."""

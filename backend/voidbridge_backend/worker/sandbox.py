@@ -95,6 +95,7 @@ def paths(setup: Mapping[str, object]) -> Paths:
         read.append(Path(ocio).parent)  # a config names look-up tables beside it
     write = [spool / "jobs", spool / "tmp", *map(Path, DEVICES)]
     if setup["device"] != "cpu":
+        read.append(Path("/proc"))  # a driver's
         caches = [Path(cache).expanduser() for cache in CACHES]
         caches += [Path(os.environ[name]) for name in CACHE_VARIABLES if os.environ.get(name)]
         for cache in caches:

@@ -42,6 +42,18 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) ->
         assert "max_megapixels" in refused.value.hint
 
 
+def test_a_small_file_of_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """Zeros compress a thousandfold: a file of some kilobytes can ask for gigabytes."""
+    shot = make_shot(tmp_path, range(1001, 1002))
+    decoded = max(part.decoded_bytes for part in read_header(shot.file("plate", 1001)).parts)
+    files = {"plate": {1001: shot.file("plate", 1001)}}
+    found = InputFiles(files, DecodeLimits(growth=decoded))
+    with pytest.raises(UnsupportedFrame, match=r"plate frame 1001: .*MB to decode") as refused:
+        found.header("plate", 1001)
+    assert "decode_memory_mb" in refused.value.hint
+    InputFiles(files, DecodeLimits(growth=2 * decoded)).header("plate", 1001)
+
+
 GROWS = """
 import threading
 import numpy as np
