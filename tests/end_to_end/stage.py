@@ -155,6 +155,10 @@ def make_shot(
 # -- the command line -------------------------------------------------------------------------------
 
 
+UNCONFINED = {"VOIDBRIDGE_SANDBOX": "off"}
+"""For tests that put code of their own into a worker, which reads and writes files that a worker has no need of."""
+
+
 def environment() -> dict[str, str]:
     """That of a user who has the packages on the path, and nothing else of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VOIDBRIDGE_")}

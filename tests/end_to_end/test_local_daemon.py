@@ -27,7 +27,8 @@ def other(value: object) -> object:
 
 
 def test_every_setting_survives_the_way_to_the_child() -> None:
-    changed = Config(**{f.name: other(f.default) for f in fields(Config)})  # type: ignore[arg-type]
+    values = {f.name: other(f.default) for f in fields(Config)} | {"sandbox": "required"}
+    changed = Config(**values)  # type: ignore[arg-type]
     plain = resolve({}, {}, {})[0]  # where a path does not begin with ~ any more
     file = {"ocio": "/the/file/says/otherwise", "max_frames": 3}
     for config in (changed, plain):

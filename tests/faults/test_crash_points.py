@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import (
     SECONDS,
+    UNCONFINED,
     Daemon,
     Going,
     Shot,
@@ -214,7 +215,7 @@ def theater(
     shared = tmp_path_factory.getbasetemp() if request.param == "imported" else ""
     plan = tmp_path_factory.mktemp("plan") / "plan"
     path = os.pathsep.join([str(ENDING), environment()["PYTHONPATH"]])
-    words = {"CRASH_PLAN": str(plan), "PYTHONPATH": path}
+    words = {"CRASH_PLAN": str(plan), "PYTHONPATH": path, **UNCONFINED}
     with daemon("--shares", shared, extra=words) as made:
         yield Theater(made, plan, words)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from voidbridge_figures import Note
 from voidbridge_stage import (
+    UNCONFINED,
     Daemon,
     Going,
     check_echo,
@@ -66,7 +67,7 @@ def card(folder: Path, *options: object) -> Iterator[Card]:
     left.write_text("0")
     (folder / "sitecustomize.py").write_text(SABOTAGE.format(left=str(left)))
     path = os.pathsep.join([str(folder), environment()["PYTHONPATH"]])
-    with daemon(*options, extra={"PYTHONPATH": path}) as made:
+    with daemon(*options, extra={"PYTHONPATH": path, **UNCONFINED}) as made:
         made.wait_for_worker()
         yield Card(made, left)
 
@@ -281,7 +282,8 @@ def test_the_process_of_each_of_two_cards_sees_its_own_alone(
     seen.mkdir()
     package.mkdir()
     (package / "__init__.py").write_text(SEEN.format(seen=str(seen)))
-    extra = {"PYTHONPATH": os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])}
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    extra = {"PYTHONPATH": path, **UNCONFINED}
     if visible:
         extra["CUDA_VISIBLE_DEVICES"] = visible
     with daemon("--devices", "cuda:0,cuda:1", extra=extra) as made:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from voidbridge_figures import Note
 from voidbridge_stage import (
+    UNCONFINED,
     Daemon,
     check_echo,
     daemon,
@@ -315,7 +316,7 @@ def test_a_clock_that_jumps_ends_nothing_and_changes_no_order(tmp_path: Path, ju
     (site / "sitecustomize.py").write_text(CLOCK.format(offset=str(offset)))
     path = os.pathsep.join([str(site), environment()["PYTHONPATH"]])
     shots = [make_shot(tmp_path / f"in{i}", FRAMES, seed=100 * i + jump % 97) for i in range(4)]
-    with daemon(extra={"PYTHONPATH": path}) as made:
+    with daemon(extra={"PYTHONPATH": path, **UNCONFINED}) as made:
         made.wait_for_worker()
         jobs = [made.submit(shot, steps=15) for shot in shots[:2]]
         made.wait_for_state(jobs[0], "running")
