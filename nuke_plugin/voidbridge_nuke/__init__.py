@@ -7,14 +7,16 @@ def on_create(node: object) -> None:
     """Called when a node was created, pasted or loaded."""
     from . import controller as conduct
 
-    conduct.created(node)
+    with conduct.looking(node):
+        conduct.created(node)
 
 
 def knob_changed(node: object, knob: object) -> None:
     """Called when the artist changed a knob or an input, or opened the panel."""
     from . import controller as conduct
 
-    conduct.changed(node, knob)
+    with conduct.looking(node):
+        conduct.changed(node, knob)
 
 
 def press(button: str, node: object) -> None:

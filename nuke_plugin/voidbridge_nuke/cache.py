@@ -14,20 +14,30 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Callable, Sequence
 
 from .knobs import Value
 from .request import NodeError, NodeRequest, described, files
 
 RECORD = "version.json"
 
+Mapped = Callable[[str], str]
+"""Turns a path of the script into that of this machine, as a host's filename filters do."""
+
+
+def _same(path: str) -> str:
+    return path
+
 
 @dataclass(frozen=True)
 class Version:
-    """One result, or an attempt at one. `folder` has forward slashes."""
+    """One result, or an attempt at one. Folders have forward slashes."""
 
     number: int
     folder: str
+    """As the script spells it."""
+    place: str
+    """As this machine opens it."""
     frames: tuple[int, int]
     views: tuple[str, ...]
     made_with: dict[str, Value]
@@ -60,47 +70,53 @@ def home(cache: str, script: str, temporary: str, node_id: str) -> str:
     return posixpath.join(base.replace("\\", "/").rstrip("/"), node_id)
 
 
-def begin(folder: str, homes: Sequence[str], request: NodeRequest) -> Version:
+def begin(
+    folder: str, homes: Sequence[str], request: NodeRequest, mapped: Mapped = _same
+) -> Version:
     """Creates a version in the home `folder`, numbered after all versions in `homes`. Raises `NodeError`."""
-    number = max([version.number for version in versions(homes)] + _numbers(folder) + [0]) + 1
+    known = [version.number for version in versions(homes, mapped)]
+    number = max([*known, *_numbers(mapped(folder)), 0]) + 1
     while True:
+        made = posixpath.join(folder, name_of(number))
         version = Version(
             number,
-            posixpath.join(folder, name_of(number)),
+            made,
+            mapped(made),
             request.wanted,
             request.views,
             described(request),
         )
         try:
-            os.makedirs(version.folder)
+            os.makedirs(version.place)
         except FileExistsError:  # another Nuke has the same script open
             number += 1
             continue
         except OSError as error:
-            raise _refusal(version.folder, error) from error
+            raise _refusal(version.place, error) from error
         try:
             _write_record(version)
         except OSError as error:
-            raise _refusal(version.folder, error) from error
+            raise _refusal(version.place, error) from error
         return version
 
 
-def versions(homes: Sequence[str]) -> list[Version]:
+def versions(homes: Sequence[str], mapped: Mapped = _same) -> list[Version]:
     """Returns every version with a record in any of the homes, by number."""
     found: dict[int, Version] = {}
     for folder in homes:
-        for number in _numbers(folder):
-            version = read(posixpath.join(folder, name_of(number)))
+        for number in _numbers(mapped(folder)):
+            version = read(posixpath.join(folder, name_of(number)), mapped)
             if version is not None:
                 found[number] = version
     return [found[number] for number in sorted(found)]
 
 
-def read(folder: str) -> Version | None:
+def read(folder: str, mapped: Mapped = _same) -> Version | None:
     """Reads the version in a folder, or None if it has no readable record."""
+    place = mapped(folder)
     number = re.match(r"^v(\d+)$", posixpath.basename(folder))
     try:
-        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
+        with open(os.path.join(place, RECORD), encoding="utf-8") as file:
             record = json.load(file)
         if number is None:
             return None
@@ -108,6 +124,7 @@ def read(folder: str) -> Version | None:
         return Version(
             int(number.group(1)),
             folder,
+            place,
             (int(first), int(last)),
             tuple(record["views"]),
             record["made_with"],
@@ -116,18 +133,32 @@ def read(folder: str) -> Version | None:
         return None
 
 
-def missing(version: Version) -> list[str]:
-    """Returns the names of missing result files."""
-    try:
-        there = set(os.listdir(version.folder))
-    except OSError:
-        there = set()
+def missing_frames(version: Version) -> list[str]:
+    """Returns the names of missing result frames."""
     wanted = []
     for view in version.views:
         pattern = posixpath.basename(files(version.folder, "result", view))
         wanted += [pattern % frame for frame in range(version.frames[0], version.frames[1] + 1)]
-        wanted.append(f"result.{view}.{_spelled(version.frames)}.voidbridge.json")
-    return [name for name in wanted if name not in there]
+    return _absent(version.place, wanted)
+
+
+def missing(version: Version) -> list[str]:
+    """Returns the names of missing result files, the command's records included."""
+    records = [result_record(version, view) for view in version.views]
+    return missing_frames(version) + _absent(version.place, records)
+
+
+def result_record(version: Version, view: str = "%V") -> str:
+    """Returns the name of the record that the command writes last."""
+    return f"result.{view}.{_spelled(version.frames)}.voidbridge.json"
+
+
+def _absent(folder: str, names: Sequence[str]) -> list[str]:
+    try:
+        there = set(os.listdir(folder))
+    except OSError:
+        there = set()
+    return [name for name in names if name not in there]
 
 
 def is_complete(version: Version) -> bool:
@@ -137,13 +168,13 @@ def is_complete(version: Version) -> bool:
 def discard(version: Version) -> bool:
     """Deletes an attempt without any result frame. Returns True if it did."""
     try:
-        names = os.listdir(version.folder)
+        names = os.listdir(version.place)
         ours = re.compile(rf"^(?:(?:plate|matte|affected)\..+\.exr|.+\.tmp|{re.escape(RECORD)})$")
         if not all(ours.match(name) for name in names):
             return False
         for name in names:
-            os.unlink(os.path.join(version.folder, name))
-        os.rmdir(version.folder)
+            os.unlink(os.path.join(version.place, name))
+        os.rmdir(version.place)
     except OSError:
         return False
     return True
@@ -157,7 +188,7 @@ def _spelled(frames: tuple[int, int]) -> str:
 
 def _write_record(version: Version) -> None:
     record = {"frames": version.frames, "views": version.views, "made_with": version.made_with}
-    path = os.path.join(version.folder, RECORD)
+    path = os.path.join(version.place, RECORD)
     with open(path + ".tmp", "w", encoding="utf-8") as file:
         file.write(json.dumps(record, indent=1, sort_keys=True))
     os.replace(path + ".tmp", path)

@@ -6,23 +6,27 @@ thread.
 
 from __future__ import annotations
 
-import platform
+import contextlib
 import threading
+import traceback
 import uuid
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator
 
-from . import cache, host, job, migrate
+from . import cache, graph, host, job, migrate, support
 from .group import COLORS
 from .installation import executable
 from .job_status import CANCELLED, DONE, FAILED, JobStatus, line
 from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
+from .rendering import writing
 from .request import NodeError, NodeRequest, command, files, pieces, resolve
-from .result_state import fitting, homes, shown_version, standing
+from .result_state import fitting, homes, own_standing, shown_version, standing, versions
 
 NO_RESULT: dict[str, Value] = {
     name: BY_NAME[name].default
-    for name in ("result_files", "plate_files", "result_first", "result_last")
-}
+    for name in (
+        "result_files", "plate_files", "result_first", "result_last", "version_record", "result_record"
+    )
+}  # fmt: skip
 
 
 class Work:
@@ -36,7 +40,7 @@ class Work:
         self.request = request
         self.version = version
         self.commands = [
-            command(executable(), request, version.folder, view, growing=view == request.views[0])
+            command(executable(), request, version.place, view, growing=view == request.views[0])
             for view in request.views
         ]
         self.status = JobStatus()
@@ -105,6 +109,8 @@ RUNNING: dict[str, Work] = {}
 """By the node's id. Only the main thread changes it."""
 LAST: dict[str, Work] = {}
 """The last work of each node that ended, for the report."""
+PENDING: set[str] = set()
+"""Ids of the nodes whose state is looked at when the present callback is over."""
 
 
 # -- a node's life -----------------------------------------------------------------------------------
@@ -138,19 +144,63 @@ def changed(node: Any, changed_knob: Any) -> None:
     knob = BY_NAME.get(name)
     if name == "version_shown":
         _choose(node)
-    elif name in ("inputChange", "showPanel", "frame_range", "first", "last") or (
-        knob and knob.makes_result
-    ):
-        refresh(node)
+    elif name in ("inputChange", "showPanel"):
+        _look_later(node)
+    elif name in ("frame_range", "first", "last") or (knob and knob.makes_result):
+        _compare(node)
 
 
 def adopt_all() -> None:
     """Called after a script is loaded: shows results that were finished while it was closed."""
     for node in host.ours():
-        version = fitting(node)
-        if version is not None:
-            _show_version(node, version)
-        refresh(node)
+        with looking(node):
+            _adopt(node)
+
+
+def _adopt(node: Any) -> None:
+    version = fitting(node)
+    if version is not None:
+        _show_version(node, version)
+    refresh(node)
+
+
+@contextlib.contextmanager
+def looking(node: Any) -> Iterator[None]:
+    """Keeps every error of a look at a node from Nuke, which would stop a script from opening."""
+    try:
+        yield
+    except Exception as problem:  # any error, because the script matters more than the status
+        traceback.print_exc()
+        text = f"cannot look: {type(problem).__name__}: {problem}"
+        _show_status(node, text, "cannot look", "stale")
+
+
+def _compare(node: Any) -> None:
+    """Compares the node's own knobs at once, and the tree when the artist lets go of the knob."""
+    values = host.values(node)
+    if values["node_id"] in RUNNING:
+        return
+    state = own_standing(values)
+    if state is not None:
+        _show_status(node, *state)
+    else:
+        _look_later(node)
+
+
+def _look_later(node: Any) -> None:
+    """Looks at the tree after the callback. Without a GUI nobody reads the status, and renders look again."""
+    node_id = str(node["node_id"].value()) if "node_id" in node.knobs() else ""
+    if node_id and node_id not in PENDING and host.has_gui():
+        PENDING.add(node_id)
+        host.soon(_look, node_id)
+
+
+def _look(node_id: str) -> None:
+    PENDING.discard(node_id)
+    node = host.find(node_id)
+    if node is not None:
+        with looking(node):
+            refresh(node)
 
 
 def refresh(node: Any) -> None:
@@ -176,10 +226,10 @@ def start(node: Any) -> Work:
     node_id = str(values["node_id"])
     if node_id in RUNNING:
         raise NodeError("This node is already working.", "Wait for it, or press Cancel.")
-    request = resolve(values, host.scene(node))
+    request = resolve(values, graph.scene(node))
     executable()
     folders = homes(values)
-    version = cache.begin(folders[-1], folders, request)
+    version = cache.begin(folders[-1], folders, request, host.mapped)
     host.put(node, {"homes": "\n".join(folders)})
     work = Work(node_id, node.name(), request, version)
     RUNNING[node_id] = (
@@ -209,7 +259,7 @@ def _render(node: Any, work: Work) -> None:
     _show_status(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
     roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
     depth = str(request.settings["depth"])
-    with host.writing(node, roles, request.views, work.version.folder, depth) as render:
+    with writing(node, roles, request.views, work.version.folder, depth) as render:
         for begin, end in pieces(request.rendered):
             render(begin, end)
             if work.is_cancelled():
@@ -233,8 +283,8 @@ def preview(node: Any) -> None:
 
 
 def check(node: Any) -> None:
-    """Runs a round trip with `voidbridge doctor` in a thread."""
-    _answering(node, _check)
+    """Runs a round trip through the daemon."""
+    _answering(node, lambda _: support.check(str(host.values(node)["daemon"]).strip()))
 
 
 def reveal(node: Any) -> None:
@@ -243,7 +293,8 @@ def reveal(node: Any) -> None:
 
 def report(node: Any) -> None:
     """Copies the report to the clipboard; without one, shows it in the message."""
-    text = report_text(node)
+    node_id = str(host.values(node)["node_id"])
+    text = support.report_text(node, RUNNING.get(node_id) or LAST.get(node_id))
     if host.copy(text):
         host.show_message("The report is on the clipboard.")
     else:
@@ -260,24 +311,6 @@ BUTTONS: dict[str, Callable[[Any], None]] = {
 }
 
 
-def report_text(node: Any) -> str:
-    """Returns versions, every knob, and the last job's output. Addresses contain no secrets."""
-    values = host.values(node)
-    lines = [
-        f"Voidbridge node version {NODE_VERSION}, Nuke {host.version()}",
-        f"Python {platform.python_version()}, {platform.platform()}",
-        "command: {}".format(" ".join(executable())),
-        "script: %s" % (host.script() or "not saved"),
-        f"node: {node.fullName()}",
-    ]
-    lines += [f"{name} = {value}" for name, value in sorted(values.items())]
-    work = RUNNING.get(str(values["node_id"])) or LAST.get(str(values["node_id"]))
-    if work is not None:
-        lines += [f"last job: {work.status.job} {line(work.status)}", work.output.strip()]
-        lines += [f"note: {warning}" for warning in work.status.warnings]
-    return "\n".join(lines)
-
-
 def _answering(node: Any, action: Callable[[Any], Any]) -> None:
     try:
         action(node)
@@ -290,43 +323,12 @@ def _answering(node: Any, action: Callable[[Any], Any]) -> None:
             raise
 
 
-def _check(node: Any) -> None:
-    daemon = str(host.values(node)["daemon"]).strip()
-    words = executable() + ["doctor", "--json"] + ([f"--daemon={daemon}"] if daemon else [])
-    if host.has_gui():
-        threading.Thread(
-            target=_examine, args=(words,), name="voidbridge doctor", daemon=True
-        ).start()
-    else:
-        _examine(words)
-
-
-def _examine(words: list[str]) -> None:
-    found: list[str] = []
-
-    def on_event(event: Mapping[str, Any]) -> None:
-        if event.get("event") == "check" and event.get("verdict") != "ok":
-            found.append(
-                "{}: {} {}".format(event.get("check"), event.get("text"), event.get("advice"))
-            )
-        if event.get("event") == "error":
-            found.append("{} {}".format(event.get("text"), event.get("hint")))
-
-    try:
-        code, errors = job.Child(words).follow(lambda: False, on_event)
-    except OSError as error:
-        code, errors = 1, f"{words[0]} cannot be started: {error.strerror or error}"
-    good = "The connection works: a tiny shot was sent and came back correctly."
-    text = good if code == 0 else "\n".join(found) or errors
-    host.later(host.show_message, text)
-
-
 def _reveal(node: Any) -> None:
     values = host.values(node)
     shown = shown_version(values)
     if shown is None:
         raise NodeError("There is no result yet.", "Press Remove.")
-    host.reveal(shown.folder)
+    host.reveal(shown.place)
 
 
 # -- what is shown ---------------------------------------------------------------------------------
@@ -358,15 +360,15 @@ def _finished(work: Work) -> None:
 
 
 def _show_version(node: Any, version: cache.Version) -> None:
-    names = [
-        found.name for found in cache.versions(homes(host.values(node))) if cache.is_complete(found)
-    ]
+    names = [found.name for found in versions(host.values(node)) if cache.is_complete(found)]
     host.put_choices(node, "version_shown", [NO_VERSION, *names], version.name)
     host.put(
         node,
         {
             "result_files": files(version.folder, "result"),
             "plate_files": files(version.folder, "plate"),
+            "version_record": f"{version.folder}/{cache.RECORD}",
+            "result_record": f"{version.folder}/{cache.result_record(version)}",
             "result_first": version.frames[0],
             "result_last": version.frames[1],
         },
@@ -377,13 +379,13 @@ def _show_version(node: Any, version: cache.Version) -> None:
 def _choose(node: Any) -> None:
     """Shows the version that the artist chose in the menu."""
     values = host.values(node)
-    for version in cache.versions(homes(values)):
+    for version in versions(values):
         if version.name == values["version_shown"]:
             _show_version(node, version)
             break
     else:
         host.put(node, NO_RESULT)
-    refresh(node)
+    _compare(node)
 
 
 def _show_status(node: Any, text: str, state: str, color: str) -> None:

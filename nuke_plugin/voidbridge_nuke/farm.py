@@ -6,15 +6,22 @@ nuke -t FOLDER/voidbridge_farm.py shot.nk --node=Voidbridge1
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any, Sequence
 
-from . import controller, host
+from . import controller, graph, host
 from .installation import folder
 from .job_status import CANCELLED, DONE, line
+from .knobs import GUARDS
 from .request import NodeError
-from .result_state import standing
+from .result_state import NO_RECORD, standing
 
+POLICY = "NUKE_VOIDBRIDGE_GUARD"
+"""Environment variable with the studio's policy of the guard: refuse, warn or off.
+
+It does not begin with VOIDBRIDGE_, because every command refuses settings of that prefix that it does not know.
+"""
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
 """Same as for the command `voidbridge`."""
 
@@ -36,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     except host.Stopped:
         return _end(EXIT_CANCELLED, "cancelled while the plate was rendered")
     if work.status.phase == DONE:
-        return _end(EXIT_DONE, f"done: {work.version.folder}")
+        return _end(EXIT_DONE, f"done: {work.version.place}")
     if work.status.phase == CANCELLED:
         return _end(EXIT_CANCELLED, "cancelled")
     return _end(_exit_code(work.status.code), f"{line(work.status)} [{work.status.code}]")
@@ -46,18 +53,34 @@ def guard() -> None:
     """Called before a Write renders. Raises RuntimeError if it would use a missing or outdated result.
 
     The exception stops the render before its first frame. A node that is disabled or shows its plate needs no
-    result.
+    result. By `policy` it warns only, or does not look.
     """
-    for found in host.upstream(host.this_node()):
+    for found in graph.upstream(host.this_node()):
         values = host.values(found)
         if host.is_disabled(found) or values["output"] in ("plate", "quadmask"):
             continue
-        text, _, color = standing(found)
-        if color != "ready" or text == "not rendered":
-            command = task(host.script(), found.fullName())
-            raise RuntimeError(
-                f"Voidbridge: {found.fullName()} is {text}. Make its result first: {command}"
-            )
+        chosen = policy(str(values["guard"]), os.environ.get(POLICY, ""), host.has_gui())
+        text, state, color = ("", "", "ready") if chosen == "off" else standing(found)
+        if color == "ready" and text != "not rendered":
+            continue
+        command = task(host.script(), found.fullName())
+        told = f"Voidbridge: {found.fullName()} is {text}. Make its result first: {command}"
+        if chosen == "refuse" and state != NO_RECORD:
+            raise RuntimeError(told)
+        host.warn(told)
+
+
+def policy(knob: str, studio: str, has_gui: bool) -> str:
+    """Returns refuse, warn or off: the node's choice, else the studio's, else by the kind of session.
+
+    An artist's flipbook or test render must not stop, a farm's frames must not be wrong.
+    """
+    choices = GUARDS[1:]
+    if knob in choices:
+        return knob
+    if studio in choices:
+        return studio
+    return "warn" if has_gui else "refuse"
 
 
 def task(script: str, name: str) -> str:

@@ -1,6 +1,7 @@
-"""Access to Nuke: the only module that imports `nuke`. It translates and decides nothing.
+"""Access to Nuke: its nodes, knobs, messages and threads. It translates and decides nothing.
 
-All of it runs on Nuke's main thread, except `later` and the methods of `Progress`.
+Only this module, `graph` and `rendering` import `nuke`. All of it runs on Nuke's main thread, except `later` and
+the methods of `Progress`.
 """
 
 from __future__ import annotations
@@ -16,15 +17,9 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import nuke
 
-from . import upstream_hash
-from .group import INPUTS, READS, WRITES
-from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, KNOBS, STRING, Knob, Value, with_values
-from .request import NodeError, Scene, files
-
-SHOWN = frozenset(["output", "result_files", "result_first", "result_last", "disable"])
-"""Knobs of a Voidbridge node that affect its output, besides those that make its result."""
-MISSING_TIMES = 5
-"""Maximum number of missing files that a message names."""
+from .group import READS
+from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, STRING, Knob, Value, with_values
+from .request import NodeError
 
 
 class Stopped(Exception):
@@ -49,6 +44,16 @@ def temporary() -> str:
     return tempfile.gettempdir()
 
 
+def mapped(path: str) -> str:
+    """Returns a path as this machine opens it: farms map paths with filename filters."""
+    change: Callable[[str], Any] = nuke.filenameFilter  # the stubs lack its types
+    return str(change(path) or path) if path else path
+
+
+def views() -> list[str]:
+    return [str(view) for view in nuke.views()]
+
+
 # -- nodes ---------------------------------------------------------------------------------------
 
 
@@ -56,13 +61,23 @@ def is_ours(node: Any) -> bool:
     return node.Class() == "Group" and "node_id" in node.knobs() and "node_version" in node.knobs()
 
 
+def is_group(node: Any) -> bool:
+    """Returns True for nodes with nodes inside: LiveGroup, VariableGroup and gizmos have classes of their own."""
+    return isinstance(node, nuke.Group)
+
+
 def ours() -> list[Any]:
-    """Returns every Voidbridge node of the script, including those in groups."""
-    return [
-        node
-        for node in nuke.allNodes("Group", group=nuke.root(), recurseGroups=True)
-        if is_ours(node)
-    ]
+    """Returns every Voidbridge node of the script, including those in groups of any class."""
+    found: list[Any] = []
+    root: Any = nuke.root()  # a Group, as the stubs do not say
+    waiting = list(root.nodes())
+    while waiting:
+        node = waiting.pop(0)
+        if is_ours(node):
+            found.append(node)
+        elif is_group(node):
+            waiting += node.nodes()
+    return found
 
 
 def find(node_id: str) -> Any | None:
@@ -72,7 +87,8 @@ def find(node_id: str) -> Any | None:
 
 
 def named(name: str) -> Any | None:
-    node = nuke.toNode(name)
+    """Finds a node by its full name. The name begins at the root, or Nuke looks in the group that calls."""
+    node = nuke.toNode("root." + name)
     return node if node is not None and is_ours(node) else None
 
 
@@ -161,176 +177,12 @@ def reload_result(node: Any) -> None:
             read["reload"].execute()
 
 
-# -- the script around a node -----------------------------------------------------------------------
-
-
-def scene(node: Any) -> Scene:
-    connected = {role: node.input(number) for role, number in INPUTS.items()}
-    plate = connected["plate"]
-    root = nuke.root()
-    space = root["workingSpaceLUT"].value() if "workingSpaceLUT" in root.knobs() else ""
-    return Scene(
-        plate=(int(plate.firstFrame()), int(plate.lastFrame())) if plate is not None else (0, 0),
-        has_plate=plate is not None,
-        has_matte=connected["matte"] is not None,
-        has_affected=connected["affected"] is not None,
-        views=tuple(str(view) for view in nuke.views()),
-        working_space=str(space),
-        plate_file=_file_of(plate, plate),
-        matte_file=_file_of(connected["matte"], plate),
-        trees={role: _tree_of(other) for role, other in connected.items()},
-    )
-
-
-def _file_of(node: Any, plate: Any) -> str:
-    """Returns the file name at the plate's first frame, without its folder, which differs between machines."""
-    if node is None or plate is None:
-        return ""
-    name = node.metadata("input/filename", int(plate.firstFrame()))
-    return str(name or "").replace("\\", "/").rpartition("/")[2]
-
-
-def _tree_of(node: Any) -> str:
-    """Returns the upstream hash of an input; empty if it is not connected."""
-    return (
-        upstream_hash.marked(version(), upstream_hash.digest(node, _sources, _described))
-        if node is not None
-        else ""
-    )
-
-
-def _sources(node: Any) -> list[Any]:
-    """Returns the sources of a node's picture: inputs, a group's inside, and nodes in its expressions."""
-    if is_ours(node):
-        return _feeding(node)  # its inside follows from its knobs
-    inside = node.nodes() if node.Class() == "Group" else []
-    ends = [inner for inner in inside if inner.Class() == "Output"]
-    named = sorted(node.dependencies(nuke.EXPRESSIONS), key=lambda other: str(other.fullName()))
-    return [*_feeding(node), *ends, *named]
-
-
-def _described(node: Any) -> upstream_hash.Described:
-    names = str(node.writeKnobs(nuke.WRITE_NON_DEFAULT_ONLY)).split()
-    if is_ours(node):
-        counts = {knob.name for knob in KNOBS if knob.makes_result} | SHOWN
-        names = [name for name in names if name in counts]
-    there = node.knobs()
-    return node.Class(), [(name, _spelled(there[name])) for name in names if name in there]
-
-
-def _spelled(knob: Any) -> str:
-    text = str(knob.toScript())
-    return text.replace("\\", "/").rpartition("/")[2] if knob.Class() == "File_Knob" else text
-
-
-def upstream(node: Any) -> list[Any]:
-    """Returns the Voidbridge nodes that feed a node, through groups and out of them."""
-    found: list[Any] = []
-    seen = set()
-    waiting = _feeding(node)
-    while waiting:
-        other = waiting.pop()
-        if other.fullName() in seen:
-            continue
-        seen.add(other.fullName())
-        if is_ours(other):
-            found.append(other)
-        elif other.Class() == "Group":
-            waiting += other.nodes()
-        waiting += _feeding(other)
-    return found
-
-
-def _feeding(node: Any) -> list[Any]:
-    if node.Class() == "Input":
-        outer = node.fullName().rpartition(".")[0]
-        group = nuke.toNode(outer) if outer else None
-        return _feeding(group) if group is not None else []
-    inputs = [node.input(i) for i in range(node.inputs())]
-    return [other for other in inputs if other is not None]
-
-
 def is_disabled(node: Any) -> bool:
     return bool(node["disable"].value())
 
 
 def this_node() -> Any:
     return nuke.thisNode()
-
-
-# -- rendering ------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def writing(
-    node: Any, roles: Sequence[str], views: Sequence[str], folder: str, depth: str
-) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that renders a run of frames of the inputs to files, in full size. Raises `NodeError`.
-
-    The function raises `Stopped` and `NodeError`.
-    """
-    writes = [node.node(WRITES[role]) for role in roles]
-    if None in writes:
-        raise NodeError(
-            "The inside of this node was changed: {}.".format(
-                ", ".join(WRITES[role] for role in roles)
-            ),
-            "Make a new node and connect it in place of this one.",
-        )
-
-    def render(first: int, last: int) -> None:
-        try:
-            nuke.executeMultiple(tuple(writes), ((first, last, 1),), list(views))
-        except RuntimeError as error:
-            if "cancel" in str(error).lower():
-                raise Stopped() from error
-            raise NodeError(
-                f"The plate cannot be rendered: {error}.", "Check the nodes that feed this node."
-            ) from error
-        wanted = _expected(folder, roles, (first, last), views)
-        missing = [name for name in wanted if not os.path.exists(name)]
-        if missing:
-            raise NodeError(
-                "Nuke did not write {}.".format(", ".join(missing[:MISSING_TIMES])),
-                "Check the nodes that feed this node, and the free disk space.",
-            )
-
-    with no_undo(), _full_size():
-        try:
-            for role, write in zip(roles, writes):
-                write["file"].setValue(files(folder, role))
-                write["datatype"].setValue(depth)
-                write["views"].fromScript(" ".join(views))
-                write["disable"].setValue(False)
-            yield render
-        finally:
-            for write in writes:
-                write["disable"].setValue(True)
-
-
-def _expected(
-    folder: str, roles: Sequence[str], frames: tuple[int, int], views: Sequence[str]
-) -> list[str]:
-    return [
-        files(folder, role, view) % frame
-        for role in roles
-        for view in views
-        for frame in range(frames[0], frames[1] + 1)
-    ]
-
-
-@contextlib.contextmanager
-def _full_size() -> Iterator[None]:
-    """Turns proxies off, because half-size plates would pass for full ones."""
-    root = nuke.root()
-    proxy = root["proxy"].value() if "proxy" in root.knobs() else False
-    if proxy:
-        root["proxy"].setValue(False)
-    try:
-        yield
-    finally:
-        if proxy:
-            root["proxy"].setValue(True)
 
 
 # -- threads and people -------------------------------------------------------------------------------
@@ -342,6 +194,16 @@ def later(call: Callable[..., None], *args: Any) -> None:
         call(*args)
     else:
         nuke.executeInMainThread(call, args=args)
+
+
+def soon(call: Callable[..., None], *args: Any) -> None:
+    """Runs a call on the main thread after the present callback, and after a script that is being loaded.
+
+    Only another thread may ask for that, so one is made. Needs a GUI, whose event loop runs the call.
+    """
+    threading.Thread(
+        target=nuke.executeInMainThread, args=(call, args), name="voidbridge look", daemon=True
+    ).start()
 
 
 class Progress:
@@ -368,6 +230,11 @@ def show_message(text: str) -> None:
     if not has_gui():
         raise RuntimeError(text)
     nuke.message(text)
+
+
+def warn(text: str) -> None:
+    """Writes to the error console, or to the terminal."""
+    nuke.warning(text)
 
 
 def reveal(folder: str) -> None:

@@ -51,6 +51,7 @@ CHANNELS = ("alpha", "red", "green", "blue")
 OUTPUTS = ("result", "plate", "quadmask", "result layer only", "difference")
 RANGES = ("the plate's", "custom")
 DEPTHS = ("16 bit half", "32 bit float")
+GUARDS = ("the studio's", "refuse", "warn", "off")
 NO_VERSION = "none"
 
 SETTINGS = json.loads(Path(__file__).with_name("controls.json").read_text(encoding="utf-8"))
@@ -158,6 +159,12 @@ KNOBS = (
         "",
     ),
     Knob("check", BUTTON, "Check connection", "A tiny round trip through the daemon.", same_line=True),
+    Knob(
+        "guard", CHOICE, "guard",
+        "If a render would use a missing or outdated result: refuse stops it, warn writes to the console. The "
+            "studio's is the variable NUKE_VOIDBRIDGE_GUARD; without it, refuse on the farm and warn with a GUI.",
+        GUARDS[0], choices=GUARDS,
+    ),
     Knob("priority", INT, "priority", "Higher runs first on a shared daemon.", 0, option="--priority"),
     Knob(
         "cache", FILE, "cache folder",
@@ -173,6 +180,14 @@ KNOBS = (
     Knob("homes", STRING, "homes", "Folders that hold versions of this node, newest last.", "", hidden=True),
     Knob("result_files", STRING, "result files", "The frames that are shown.", "", hidden=True),
     Knob("plate_files", STRING, "plate files", "The plate of that result.", "", hidden=True),
+    Knob(
+        "version_record", FILE, "request record", "The record of the request, a file that asset collectors find.",
+        "", hidden=True,
+    ),
+    Knob(
+        "result_record", FILE, "result record", "The record of the result, a file that asset collectors find.",
+        "", hidden=True,
+    ),
     Knob("result_first", INT, "first shown", "First frame of the result.", 0, hidden=True),
     Knob("result_last", INT, "last shown", "Last frame; below the first without a result.", -1, hidden=True),
 )  # fmt: skip

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Mapping, Sequence
 
-from . import cache, host
-from .knobs import Value
+from . import cache, graph, host
+from .knobs import KNOBS, Value
 from .request import NodeError, described, differences, resolve
 
 SEVERAL = 3
 """Maximum number of changed knobs that the status line lists."""
+NO_RECORD = "no record"
+"""Short status of a result whose frames are all there, without the record that tells how it was made."""
+FILLED_IN = ("color_space", "views_wanted")
+"""Knobs that the script completes, so their own values are not those of the request."""
 
 
 def standing(node: Any) -> tuple[str, str, str]:
@@ -17,14 +22,8 @@ def standing(node: Any) -> tuple[str, str, str]:
     values = host.values(node)
     shown = shown_version(values)
     if shown is None:
-        if values["result_files"]:
-            return (
-                "the result is no longer at its place: {}".format(values["result_files"]),
-                "missing",
-                "failed",
-            )
-        return "not rendered", "not rendered", "ready"
-    lost = cache.missing(shown)
+        return _without_record(values)
+    lost = cache.missing_frames(shown)
     if lost:
         return (
             f"{shown.called} lacks {len(lost)} files, {lost[0]} first",
@@ -32,32 +31,73 @@ def standing(node: Any) -> tuple[str, str, str]:
             "failed",
         )
     try:
-        asked = described(resolve(values, host.scene(node)))
+        asked = described(resolve(values, graph.scene(node)))
     except NodeError as refused:
         return f"{shown.called}, but now: {refused}", shown.called, "stale"
     changes = differences(asked, shown.made_with)
     if changes:
-        names = ", ".join(changes[:SEVERAL]) + (", ..." if len(changes) > SEVERAL else "")
-        return (
-            f"out of date: {names} changed since {shown.called}",
-            f"out of date {shown.called}",
-            "stale",
-        )
+        return _out_of_date(shown, changes)
     first, last = shown.frames
     return f"done: {shown.called}, frames {first}-{last}", shown.called, "ready"
 
 
-def shown_version(values: dict[str, Value]) -> cache.Version | None:
+def own_standing(values: Mapping[str, Value]) -> tuple[str, str, str] | None:
+    """Compares only the node's own knobs with the shown version. Returns None if they do not differ.
+
+    It looks at no other node, so it may be called at every tick of a slider.
+    """
+    shown = shown_version(values)
+    if shown is None:
+        return None
+    asked = {k.name: values[k.name] for k in KNOBS if k.makes_result and k.name not in FILLED_IN}
+    if values["frame_range"] == "custom":
+        asked["frames"] = "{}-{}".format(values["first"], values["last"])
+    made_with = {name: shown.made_with.get(name, "") for name in asked}
+    changes = differences(asked, made_with)
+    return _out_of_date(shown, changes) if changes else None
+
+
+def _out_of_date(shown: cache.Version, changes: Sequence[str]) -> tuple[str, str, str]:
+    names = ", ".join(changes[:SEVERAL]) + (", ..." if len(changes) > SEVERAL else "")
+    return (
+        f"out of date: {names} changed since {shown.called}",
+        f"out of date {shown.called}",
+        "stale",
+    )
+
+
+def _without_record(values: Mapping[str, Value]) -> tuple[str, str, str]:
+    """Judges by the frames: collectors of assets may leave the records behind."""
+    pattern = str(values["result_files"])
+    if not pattern:
+        return "not rendered", "not rendered", "ready"
+    opened = host.mapped(pattern)
+    first, last = int(values["result_first"]), int(values["result_last"])
+    names = [
+        opened.replace("%V", view) % frame
+        for view in host.views()
+        for frame in range(first, last + 1)
+    ]
+    if not names or not all(os.path.exists(name) for name in names):
+        return f"the result is no longer at its place: {opened}", "missing", "failed"
+    return (
+        f"frames {first}-{last} are there, but not their record {cache.RECORD}: nothing shows whether they fit",
+        NO_RECORD,
+        "stale",
+    )
+
+
+def shown_version(values: Mapping[str, Value]) -> cache.Version | None:
     """Returns the version whose frames the node reads, in any folder."""
     folder = str(values["result_files"]).rpartition("/")[0]
-    return cache.read(folder) if folder else None
+    return cache.read(folder, host.mapped) if folder else None
 
 
 def fitting(node: Any) -> cache.Version | None:
     """Returns the newest complete version that matches the knobs, unless a matching one is shown."""
     values = host.values(node)
     try:
-        asked = described(resolve(values, host.scene(node)))
+        asked = described(resolve(values, graph.scene(node)))
     except NodeError:
         return None
 
@@ -70,11 +110,16 @@ def fitting(node: Any) -> cache.Version | None:
 
     if fits(shown_version(values)):
         return None
-    return next(filter(fits, reversed(cache.versions(homes(values)))), None)
+    return next(filter(fits, reversed(versions(values))), None)
+
+
+def versions(values: dict[str, Value]) -> list[cache.Version]:
+    """Returns every version of this node, by number."""
+    return cache.versions(homes(values), host.mapped)
 
 
 def homes(values: dict[str, Value]) -> list[str]:
-    """Returns every folder with versions of this node; the next version goes to the last one."""
+    """Returns every folder with versions of this node, as the script spells them. The next goes to the last one."""
     now = cache.home(str(values["cache"]), host.script(), host.temporary(), str(values["node_id"]))
     before = [home for home in str(values["homes"]).split("\n") if home and home != now]
     return [*before, now]

@@ -24,9 +24,15 @@ Described = Tuple[str, Sequence[Tuple[str, str]]]
 
 
 def digest(
-    top: Any, sources: Callable[[Any], Iterable[Any]], described: Callable[[Any], Described]
+    top: Any,
+    sources: Callable[[Any], Iterable[Any]],
+    described: Callable[[Any], Described],
+    variables: str = "",
 ) -> str:
-    """Hashes `top` and all that `sources` finds above it, in their order but without their names and positions."""
+    """Hashes `top` and all that `sources` finds above it, in their order but without their names and positions.
+
+    `variables`, the values of the variables that the nodes may use, count whether they are used or not.
+    """
     numbers: dict[str, int] = {}
     found: list[Any] = []
     first = _seen(top, sources)
@@ -43,7 +49,7 @@ def digest(
             fed.append(numbers[name])
         kind, knobs = described(node)
         found.append([kind, sorted(pair for pair in knobs if pair[0] not in LOOKS), fed])
-    text = json.dumps(found, ensure_ascii=True)
+    text = json.dumps([*found, variables] if variables else found, ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 

@@ -32,6 +32,7 @@ def test_a_changed_setting_shows_as_stale_and_going_back_as_done(
     assert node["state"].value() == "out of date v001"
     assert node["tile_color"].value() != ready
     node["grow"].setValue(0)
+    host.stage.settle()
     assert node["status"].value() == "done: v001, frames 1001-1003"
     assert node["tile_color"].value() == ready
 
@@ -45,11 +46,13 @@ def test_another_plate_or_matte_makes_the_result_stale(host: Any, shot: Any, dae
         old = read["file"].value()
         read["file"].setValue(old.replace(role, f"{role}_v002"))
         host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
+        host.stage.settle()
         assert (
             node["status"].value() == f"out of date: {role}, upstream of {role} changed since v001"
         )
         read["file"].setValue(old.replace("plates", "elsewhere"))  # another machine
         host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
+        host.stage.settle()
         assert node["status"].value() == "done: v001, frames 1001-1003"
 
 
@@ -84,7 +87,9 @@ def test_a_result_that_is_gone_is_an_error_and_never_the_plate(
     with pytest.raises(RuntimeError, match="1002"):
         given(host, node, 1002)
     node["grow"].setValue(0)
+    host.stage.settle()
     assert node["status"].value() == "v001 lacks 1 files, result.main.1002.exr first"
     shutil.rmtree(Path(node["result_files"].value()).parent)
     node["grow"].setValue(0)
+    host.stage.settle()
     assert node["status"].value().startswith("the result is no longer at its place: ")

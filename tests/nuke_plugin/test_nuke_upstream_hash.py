@@ -29,6 +29,7 @@ def between(node: Any, number: int, new: Any) -> Any:
 def status(host: Any, node: Any) -> str:
     """As it reads when its panel is opened."""
     host.stage.call(node["knobChanged"].value(), node, host.Knob("showPanel"))
+    host.stage.settle()
     return str(node["status"].value())
 
 
@@ -59,6 +60,7 @@ def test_a_change_upstream_makes_the_result_stale(host: Any, comp: Any, what: st
     change, said = CHANGES[what]
     change(comp)
     assert status(host, comp.node) == f"out of date: {said} changed since v001"
+    comp.node["guard"].setValue("refuse")
     with pytest.raises(RuntimeError, match=said):
         _render_behind(host, comp.node)
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .graph import EXPRESSIONS, WRITE_NON_DEFAULT_ONLY, Node
-from .hand import stage
+from .graph import EXPRESSIONS, WRITE_NON_DEFAULT_ONLY, Group, Node
+from .hand import BEFORE_RENDER, stage
 from .pictures import picture, write
 from .surface import NAMES, as_nuke, on_main
 from .values import (
@@ -37,6 +37,7 @@ __all__ = [
     "Double_Knob",
     "Enumeration_Knob",
     "File_Knob",
+    "Group",
     "Int_Knob",
     "Knob",
     "PyScript_Knob",
@@ -109,6 +110,28 @@ def menu(name: str) -> Menu:
     return Menu()
 
 
+def here() -> Node:
+    return stage.context[-1] if stage.context else stage.root
+
+
+@on_main
+def filenameFilter(filename: str) -> str:
+    """Asks every filter in turn, as nuke/callbacks.py does."""
+    for change in stage.filters:
+        filename = change(filename) or filename
+    return filename
+
+
+@on_main
+def addFilenameFilter(call: Callable[[str], str | None]) -> None:
+    stage.filters.append(call)
+
+
+@on_main
+def warning(text: str) -> None:
+    stage.said.append(text)
+
+
 @on_main
 def views() -> list[str]:
     return list(stage.views)
@@ -117,7 +140,7 @@ def views() -> list[str]:
 @on_main
 def allNodes(kind: str = "", group: Node | None = None, recurseGroups: bool = False) -> list[Node]:
     found = []
-    for node in (group or stage.root)._nodes:
+    for node in (group or here())._nodes:
         found += [node] if kind in ("", node._kind) else []
         found += allNodes(kind, node, True) if recurseGroups else []
     return found
@@ -125,8 +148,13 @@ def allNodes(kind: str = "", group: Node | None = None, recurseGroups: bool = Fa
 
 @on_main
 def toNode(name: str) -> Node | None:
-    found: Node | None = stage.root
-    for part in name.split("."):
+    """Looks in the group that the code runs in. Buttons and callbacks of a Group run inside it.
+
+    AutoCropTool and ColorSampler of NukeSurvivalToolkit look inner nodes up that way, and need `with nuke.root()`
+    for outer ones; ComfyUI-for-Nuke prefixes "root.".
+    """
+    found: Node | None = stage.root if name.partition(".")[0] == "root" else here()
+    for part in [part for part in name.split(".") if part != "root"]:
         found = found.node(part) if found else None
     return found
 
@@ -209,7 +237,7 @@ def executeMultiple(nodes: Any, ranges: Any, views: Any) -> None:
         if node["disable"].value():
             raise RuntimeError(f"{node.fullName()} is disabled")
         for call in stage.before_render:
-            stage.this.append((node, None))
+            stage.this.append((node, BEFORE_RENDER))
             try:
                 call()
             finally:

@@ -1,9 +1,18 @@
-"""Nodes and what feeds them."""
+"""Nodes and what feeds them.
+
+Rules of a real Nuke, each with its evidence:
+
+- Metadata and frame ranges evaluate the tree. Done in a callback while a script loads or nodes are pasted, that
+  loses the connections of the node (Psyop/Cryptomatte #18; its utilities guard with `screenHeight() == 0`).
+- LiveGroup, VariableGroup and gizmos are Groups by inheritance, not by `Class()` (types-nuke: LiveGroup, Precomp,
+  Gizmo; Foundry, Nuke 16: VariableGroup and the knob `gsv` of Root and groups).
+"""
 
 from __future__ import annotations
 
 import re
 
+from .hand import stage
 from .surface import as_nuke
 from .values import Knob
 
@@ -44,6 +53,9 @@ class Node:
         knob._node = self
         self._knobs[knob._name] = knob
 
+    def parent(self) -> Node | None:
+        return self._parent
+
     def input(self, number: int) -> Node | None:
         return self._inputs[number] if number < len(self._inputs) else None
 
@@ -53,6 +65,7 @@ class Node:
     def setInput(self, number: int, node: Node | None) -> bool:
         self._inputs += [None] * (number + 1 - len(self._inputs))
         self._inputs[number] = node
+        stage.connected(self)
         return True
 
     def node(self, name: str) -> Node | None:
@@ -73,10 +86,12 @@ class Node:
 
     def metadata(self, key: str, time: int) -> str | None:
         assert key == "input/filename"
+        stage.evaluated()
         node = source(self)
         return place(str(node["file"]._value), time, "main") if node else None
 
     def firstFrame(self) -> int:
+        stage.evaluated()
         return (
             int(self._knobs["first"]._value)
             if self._kind == "Read"
@@ -84,9 +99,28 @@ class Node:
         )
 
     def lastFrame(self) -> int:
+        stage.evaluated()
         return (
             int(self._knobs["last"]._value) if self._kind == "Read" else self._inputs[0].lastFrame()
         )
+
+
+@as_nuke("Group")
+class Group(Node):
+    def __enter__(self) -> Group:
+        stage.context.append(self)
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        stage.context.pop()
+
+
+GROUPS = ("Root", "Group", "LiveGroup", "VariableGroup")
+"""Classes that are a `Group` for isinstance."""
+
+
+def new_node(kind: str, parent: Node | None) -> Node:
+    return (Group if kind in GROUPS else Node)(kind, parent)
 
 
 def source(node: Node | None) -> Node | None:
@@ -104,7 +138,7 @@ def feeding(node: Node) -> list[Node | None]:
     """Inputs, through the walls of a group."""
     if node._kind == "Input":
         return [node._parent.input(int(node["number"].value()))]
-    if node._kind == "Group":
+    if isinstance(node, Group):
         inside = next(inner for inner in node._nodes if inner._kind == "Output")
         return [node.input(0) if node["disable"].value() else inside]
     return list(node._inputs)

@@ -16,6 +16,19 @@ if TYPE_CHECKING:  # knobs and nodes tell this module what happens to them: they
 SECONDS = 40.0
 
 
+class Event:
+    """A change of no knob. Nuke passes it as a knob with this name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def name(self) -> str:
+        return self._name
+
+
+INPUT_CHANGE, BEFORE_RENDER = Event("inputChange"), Event("beforeRender")
+
+
 class Stage:
     """Everything that a test does to this Nuke, and everything that it heard."""
 
@@ -32,6 +45,13 @@ class Stage:
         self.on_load: list[Any] = []
         self.before_render: list[Any] = []
         self.this: list[Any] = []
+        self.context: list[Any] = []
+        """Groups that code runs in. `toNode` and `allNodes` look in the last."""
+        self.filters: list[Any] = []
+        self.loading = False
+        """True while a script is read."""
+        self.looks = 0
+        """How often a callback had the tree evaluated."""
         self.undo_level = 0
         self.telling = False
         self.made: list[Node] = []
@@ -57,30 +77,47 @@ class Stage:
 
     def call(self, text: str, node: Node, knob: Any) -> None:
         """A callback of a node, as Nuke runs it."""
+        is_group = isinstance(node, sys.modules["nuke"].Group)
         self.this.append((node, knob))
+        self.context += [node] if is_group else []
         try:
             exec(text, {"nuke": sys.modules["nuke"]})
         finally:
             self.this.pop()
+            del self.context[len(self.context) - is_group :]
 
-    def wrote(self, knob: Knob) -> None:
-        """Tells the node, whoever set the knob, but not while it is being told already."""
-        self.written.append((knob._name, knob._value, self.undo_level))
-        node = knob._node
-        if (
-            node is not None
-            and "knobChanged" in node._knobs
-            and not self.telling
-            and node in self.made
-        ):
+    def evaluated(self) -> None:
+        """Counts evaluations of the tree in callbacks."""
+        if self.this and self.this[-1][1] is not BEFORE_RENDER:
+            self.looks += 1
+        if self.loading and self.this:
+            self.this[-1][0]._inputs.clear()
+
+    def connected(self, node: Node) -> None:
+        """Tells the node of a connected input, also during loading."""
+        self.tell(node, INPUT_CHANGE)
+
+    def tell(self, node: Node, knob: Any) -> None:
+        if "knobChanged" in node._knobs and not self.telling and node in self.made:
             self.telling = True
             try:
                 self.call(node["knobChanged"]._value, node, knob)
             finally:
                 self.telling = False
 
+    def wrote(self, knob: Knob) -> None:
+        """Tells the node, whoever set the knob, but not while it is being told already."""
+        self.written.append((knob._name, knob._value, self.undo_level))
+        if knob._node is not None:
+            self.tell(knob._node, knob)
+
     def press(self, button: str, node: Node) -> None:
         node[button].execute()
+
+    def settle(self) -> None:
+        """Turns the event loop until no check is put off."""
+        controller = sys.modules["voidbridge_nuke.controller"]
+        self.until(lambda: not getattr(controller, "PENDING", ()), "the look that was put off")
 
     def until(self, question: Callable[[], Any], what: str = "") -> None:
         """Turns the event loop."""

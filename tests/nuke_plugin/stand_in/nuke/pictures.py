@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import OpenEXR
 from voidbridge_stage import channels_of, exr_bytes, header_of
 
-from .graph import Node, feeding, place, source
+from .graph import Group, Node, feeding, place, source
 from .hand import stage
 from .values import Enumeration_Knob
 
@@ -30,7 +31,7 @@ def write(node: Node, frame: int, view: str) -> None:
     planes = {
         n: np.broadcast_to(seen.get(n, 0.0), shape)[::step, ::step].astype(kind) for n in names
     }
-    path = Path(place(node["file"].value(), frame, view))
+    path = Path(opened(node["file"].value(), frame, view))
     if node["create_directories"].value():
         path.parent.mkdir(parents=True, exist_ok=True)
     metadata = (
@@ -43,10 +44,15 @@ def write(node: Node, frame: int, view: str) -> None:
         raise RuntimeError(f"{node.fullName()}: {error.strerror}") from error
 
 
+def opened(pattern: str, frame: int, view: str) -> str:
+    """Returns the file that Nuke opens after its filename filters."""
+    return place(sys.modules["nuke"].filenameFilter(pattern), frame, view)
+
+
 def header(node: Node | None, frame: int, view: str) -> dict[str, Any]:
     """Attributes of the file that a picture comes from."""
     node = source(node)
-    found = header_of(Path(place(node["file"].value(), frame, view))) if node else {}
+    found = header_of(Path(opened(node["file"].value(), frame, view))) if node else {}
     return {name: found[name] for name in ("timeCode", "owner") if name in found}
 
 
@@ -72,7 +78,8 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
         sides = {"B": picture(fed[0], frame, view), "A": picture(fed[1], frame, view)}
         names = {s + c.lower(): sides[s].get(c, 0.0) for s in sides for c in "RGBA"}
         return {**sides["B"], **expressions(node, {**names, "frame": frame})}
-    assert node._kind in ("CopyMetaData", "Dot", "Write", "Input", "Output", "Group"), node._kind
+    passing = ("CopyMetaData", "Dot", "Write", "Input", "Output")
+    assert node._kind in passing or isinstance(node, Group), node._kind
     return picture(fed[0], frame, view) if fed else {}
 
 
@@ -99,7 +106,7 @@ def read(node: Node, frame: int, view: str) -> Picture:
     if not first <= frame <= last:
         assert node["before"].value() == node["after"].value() == "black"
         return {}
-    path = Path(place(node["file"].getEvaluatedValue(), frame, view))
+    path = Path(opened(node["file"].getEvaluatedValue(), frame, view))
     if not path.is_file():
         raise RuntimeError(f"{node.fullName()}: {path} does not exist")
     return {name: plane.astype(np.float32) for name, plane in channels_of(path).items()}

@@ -6,7 +6,7 @@ import re
 import tkinter
 from typing import Any
 
-from .graph import Node
+from .graph import GROUPS, Group, Node, new_node
 from .hand import stage
 from .values import (
     BUILT_IN,
@@ -36,16 +36,17 @@ proc unknown {class body} {
     set id [incr ::count]
     lappend ::nodes [list $id $class $body [lrange $::stack 0 [expr {$inputs - 1}]]]
     set ::stack [linsert [lrange $::stack $inputs end] 0 $id]
-    if {$class eq "Group"} { lappend ::saved $::stack; set ::stack {} }
+    if {$class in $::groups} { lappend ::saved $::stack; set ::stack {} }
 }
 """
 
 
 def empty() -> Node:
     """The root of a script that nobody has saved."""
-    root = Node("Root", None)
+    root = new_node("Root", None)
     for knob in (
         String_Knob("name", "", ""), Boolean_Knob("proxy"), String_Knob("workingSpaceLUT", "", "linear"),
+        String_Knob("gsv"),
     ):  # fmt: skip
         root.addKnob(knob)
     return root
@@ -54,8 +55,16 @@ def empty() -> Node:
 def load(text: str) -> list[Node]:
     """Adds the nodes of a text to the script; those of its top."""
     tcl = tkinter.Tcl()
-    tcl.eval(PRELUDE)
+    tcl.eval(f"set groups {{{' '.join(GROUPS)}}}" + PRELUDE)
     tcl.eval(text)
+    before, stage.loading = stage.loading, True
+    try:
+        return _made(tcl)
+    finally:
+        stage.loading = before
+
+
+def _made(tcl: Any) -> list[Node]:
     made: dict[str, Node] = {}
     parent, top = stage.root, []
     for item in tcl.splitlist(tcl.eval("set nodes")):
@@ -64,14 +73,15 @@ def load(text: str) -> list[Node]:
             done, parent = parent, parent._parent
             stage.made.append(done)
             stage.call(done["onCreate"].value(), done, None)
+            stage.connected(done)
             continue
-        node = made[number] = Node(kind, parent)
+        node = made[number] = new_node(kind, parent)
         node._inputs = [made.get(other) for other in tcl.splitlist(fed)]
         words = tcl.splitlist(body)
         _fill(node, list(zip(words[::2], words[1::2], strict=True)), tcl)
         parent._nodes.append(node)
         top += [node] if parent is stage.root else []
-        parent = node if kind == "Group" else parent
+        parent = node if isinstance(node, Group) else parent
     return top
 
 

@@ -36,7 +36,7 @@ def _surface() -> tuple[set[str], dict[str, set[str]]]:
 
 
 NAMES, METHODS = _surface()
-ITEMS = {"__getitem__", "__getattr__", "__init__", "__contains__"}
+ITEMS = {"__getitem__", "__getattr__", "__init__", "__contains__", "__enter__", "__exit__"}
 
 
 def on_main(call: Callable[..., Any]) -> Callable[..., Any]:

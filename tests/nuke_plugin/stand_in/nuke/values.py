@@ -125,6 +125,8 @@ BUILT_IN: dict[str, dict[str, Any]] = {
     "Dot": {},
     "FilterErode": {"channels": "alpha", "filter": "box", "size": "1"},
     "Remove": {"operation": "remove", "channels": "all"},
+    "LiveGroup": {"disable": False, "onCreate": "", "knobChanged": ""},
+    "VariableGroup": {"disable": False, "onCreate": "", "knobChanged": "", "gsv": ""},
     "Group": {"disable": False, "onCreate": "", "knobChanged": "", "tile_color": 0},
     "Input": {"number": 0},
     "Output": {},
