@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.void.tiny import make_tiny
+
+sys.path.insert(0, str(Path(__file__).parent))  # The modules that tests of this folder share.
 
 
 @pytest.fixture(scope="session")

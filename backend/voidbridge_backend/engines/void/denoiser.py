@@ -18,7 +18,7 @@ from torch import Tensor
 
 from voidbridge_protocol.errors import EngineFailed
 
-from . import kernels
+from .attention import use
 from .compiled import Compiled
 from .kernels import Attention
 
@@ -66,9 +66,20 @@ class Denoiser:
 
     def __init__(self, network: Any, attention: Attention = "torch") -> None:
         self.network = network
-        self.attention = attention
+        self._attention = attention
+        use(network, attention)
         self.compiled = Compiled("the transformer", "compile", network.transformer_blocks)
         self._positions: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def attention(self) -> Attention:
+        """The kernels to try first. A change holds from the next evaluation on, also in compiled blocks."""
+        return self._attention
+
+    @attention.setter
+    def attention(self, choice: Attention) -> None:
+        self._attention = choice
+        use(self.network, choice)
 
     @contextmanager
     def reusing(self, change: float) -> Iterator[None]:
@@ -113,7 +124,7 @@ class Denoiser:
                     f"guidance {guidance:g} needs the embedding of a negative prompt"
                 )
             said = [text.negative, text.prompt]
-        with torch.inference_mode(), kernels.attending(self.attention):
+        with torch.inference_mode():
             asked: dict[str, Any] = {
                 "hidden_states": seen.to(network.dtype).expand(len(said), -1, -1, -1, -1),
                 "encoder_hidden_states": torch.cat(said).to(network.device, network.dtype),

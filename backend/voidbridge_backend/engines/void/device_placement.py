@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .memory import Plan
+
+
+def host_available(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Returns the bytes of this machine that programs can still take, as Linux estimates it; None elsewhere."""
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.M)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
 
 
 class DevicePlacement:

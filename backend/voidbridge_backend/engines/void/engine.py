@@ -17,8 +17,8 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import flow, fp8, kernels, memory, networks, weights
 from .denoiser import Denoiser
-from .detail import Smaller, enlargement
-from .device_placement import DevicePlacement
+from .detail import FINEST, Smaller, enlargement
+from .device_placement import DevicePlacement, host_available
 from .inputs import Footage
 from .memory import Demand, Plan
 from .options import Options
@@ -183,7 +183,7 @@ class Void:
             found = Plan(self.options.plan)
         else:
             free, demand = self.placement.free(), self.demand(footage, settings)
-            found = memory.chosen(free, demand, failed)
+            found = memory.chosen(free, demand, failed, host_available())
             watch.warn(f"memory plan {found.name}: {memory.table(free, demand)[found.name]}")
         if self._plan not in (None, found):
             self._let_go()
@@ -249,6 +249,9 @@ class Void:
             reused=self._windows(footage)
             if settings.is_preview and self.options.preview_reuse
             else 0,
+            detail=FINEST if settings.detail else 1,
+            frames=footage.length,
+            pinned=sum(map(_pinned, denoiser.network.parameters())),
         )
 
 
@@ -256,6 +259,11 @@ def _type(precision: str, is_cpu: bool) -> torch.dtype:
     if precision == "auto":
         return torch.float32 if is_cpu else torch.bfloat16
     return torch.float32 if precision == "float32" else torch.bfloat16
+
+
+def _pinned(tensor: Any) -> int:
+    """Returns what torch's pinned allocator takes for a tensor: the next power of two."""
+    return 1 << int(tensor.numel() * tensor.element_size() - 1).bit_length()
 
 
 def _bytes(network: Any) -> int:

@@ -61,7 +61,7 @@ def attention(choice: Attention, device: torch.device) -> Attention:
     return "cudnn" if capability >= HOPPER else "torch"
 
 
-def attending(choice: Attention) -> AbstractContextManager[Any]:
+def attending(choice: str) -> AbstractContextManager[Any]:
     """Within it, `scaled_dot_product_attention` tries the kernels of `choice` in order."""
     if choice not in ORDERS:
         return nullcontext()

@@ -17,6 +17,20 @@ MARGIN = GIB
 SMALLER = 0.95
 """A plan whose peak is at most this part of another's is clearly smaller."""
 
+COUNTED = {"answer": 0.05, "prompt": 0.836, "decoding": 10.83, "decoding in tiles": 3.71}
+"""GiB of live tensors beside the weights, for the published networks in bfloat16 at 384 x 672.
+
+`test_void_live_memory.py` counts each on tensors without values. "answer" and "prompt" add up to one answer of
+the transformer to 22 latents, with "prompt" once, or twice with guidance. Encoding takes
+less than half of decoding, 4.88, or 1.67 in tiles. A tile is 240 x 368.
+"""
+CODING_OVERHEAD = 1.6
+"""By this factor the published peak of decoding (38 GiB with all weights on a card of 40 GB) exceeds the count."""
+PROCESS = 4 * GIB
+"""Host memory of a worker with torch and CUDA. An estimate."""
+PIXEL_COPIES = 2
+"""Clips of pixels on the host while pictures are coded in tiles: the input or output, and what is at work."""
+
 ANSWERS_KEPT = 3
 """Outputs kept per window of a preview: the first block's, its contribution, and that of all others."""
 
@@ -83,38 +97,52 @@ class Demand:
     """Size of one number."""
     reused: int = 0
     """Windows whose block outputs are kept from step to step, for a preview."""
+    detail: int = 1
+    """Enlargement of the picture by the detail pass; 1 without it."""
+    frames: int = 85
+    """Frames of the clip."""
+    pinned: int = 0
+    """Host memory that streaming one transformer pins."""
+
+
+def counted(plan: Plan, demand: Demand) -> int:
+    """Returns the peak of live bytes on the device under this plan.
+
+    It scales the counts of `COUNTED`. Tiles do not grow with the picture, and one tile's state is there at a time.
+    The detail pass codes in tiles of the model's own size at most, so it needs no more than the passes.
+    """
+    return _peak(plan, demand, 1.0)
 
 
 def needed(plan: Plan, demand: Demand) -> int:
-    """Returns the maximum device memory in bytes under this plan, without the margin.
+    """Returns the device memory in bytes to plan for, without the margin: `counted`, with `CODING_OVERHEAD`."""
+    return _peak(plan, demand, CODING_OVERHEAD)
 
-    The constants are counts of the memory of the published networks at 384 x 672 and 22 latents in bfloat16. The
-    transformer takes 1.7 GiB, or 2.5 with guidance. Encoding takes 5.0 GiB and decoding 10.9; in tiles of
-    240 x 368 it is 1.9 and 3.8.
-    Decoding is multiplied by 1.6, by which published peaks exceed the count. All grow with the picture; tiles
-    do not.
+
+def host_needed(plan: Plan, demand: Demand) -> int:
+    """Returns the host memory in bytes to plan for, beside the pages of mapped files, which can be dropped.
+
+    It holds the process, pinned weights if they are streamed, and the clip's pixels while they are coded in tiles.
     """
+    pinned = demand.pinned * demand.passes if plan.streams else 0
+    in_tiles = plan.tiles is not None or demand.detail > 1
+    pixels = demand.pixels * demand.detail**2 * demand.frames * 3 * demand.number
+    return PROCESS + pinned + (PIXEL_COPIES * pixels if in_tiles else 0)
+
+
+def _peak(plan: Plan, demand: Demand, overhead: float) -> int:
     picture = demand.pixels / (384 * 672) * demand.number / 2
     breadth = demand.width / 128
-    denoising = (
-        (0.9 + 0.8 * demand.batch)
-        * picture
-        * demand.latents
-        / 22
-        * demand.tokens_width
-        / 3072
-        * GIB
-    )
+    answer = COUNTED["answer"] + COUNTED["prompt"] * demand.batch
+    denoising = answer * picture * demand.latents / 22 * demand.tokens_width / 3072 * GIB
     if not plan.streams:
         tokens = demand.pixels / 256 * demand.latents / 2
         kept = ANSWERS_KEPT * demand.batch * tokens * demand.tokens_width * demand.number
         denoising += kept * demand.reused
+    coding = COUNTED["decoding"] * picture * breadth
     if plan.tiles:
-        tiled = demand.number / 2 * breadth
-        # Each tile keeps the state that its convolutions carry from chunk to chunk.
-        coding = (3.8 * 1.6 * tiled + 1.2 * picture * breadth) * GIB
-    else:
-        coding = 10.9 * 1.6 * picture * breadth * GIB
+        coding = min(coding, COUNTED["decoding in tiles"] * demand.number / 2 * breadth)
+    coding *= overhead * GIB
     if plan.stays:
         return int(demand.transformer * demand.passes + demand.vae + max(denoising, coding))
     weights = demand.transformer
@@ -124,19 +152,28 @@ def needed(plan: Plan, demand: Demand) -> int:
     return int(max(weights + denoising, demand.vae + coding))
 
 
-def chosen(free: int, demand: Demand, failed: Plan | None = None) -> Plan:
+def chosen(free: int, demand: Demand, failed: Plan | None = None, host: int | None = None) -> Plan:
     """Returns the best plan that fits `free` bytes, of those clearly smaller than `failed`.
 
-    Raises `OutOfMemory` with the numbers if none fits.
+    `host` is the available memory of the machine, None if unknown. Raises `OutOfMemory` with the numbers if none
+    fits.
     """
     left = smaller(failed, demand) if failed else PLANS
-    for plan in left:
-        if needed(plan, demand) + MARGIN <= free:
+    fitting = [plan for plan in left if needed(plan, demand) + MARGIN <= free]
+    for plan in fitting:
+        if host is None or host_needed(plan, demand) <= host:
             return plan
+    tried = f"; the plan {failed.name} was tried" if failed else ""
+    if fitting and host is not None:
+        least = min(host_needed(plan, demand) for plan in fitting)
+        raise OutOfMemory(
+            f"the model needs {least / GIB:.1f} GB of the machine's memory with a plan that fits the device, "
+            f"{host / GIB:.1f} GB are available{tried}"
+        )
     least = min(needed(plan, demand) for plan in left or PLANS) + MARGIN
     raise OutOfMemory(
         f"the model needs {least / GIB:.1f} GB of the device's memory, {free / GIB:.1f} GB are free"
-        + (f"; the plan {failed.name} was tried" if failed else "")
+        + tried
     )
 
 

@@ -102,7 +102,10 @@ def encoded_frames(
     """Returns the latents of `count` decoded frames [1, 3, 1, h, w], read on demand."""
 
     def read(span: slice) -> Tensor:
-        return torch.cat([next(frames) for _ in range(span.stop - span.start)], dim=2)
+        seen = torch.cat([next(frames) for _ in range(span.stop - span.start)], dim=2)
+        if span.stop == count:
+            next(frames, None)  # Ends the decoding, which holds its state on the device.
+        return seen
 
     return _gathered(vae.encode(read, count, tiles), count, on_step)
 
@@ -160,7 +163,8 @@ def decoded(
     """
     of = len(decode_chunks(latents_for(frames)))
     given = 0
-    chunks = vae.decode(latents.permute(0, 2, 1, 3, 4), tiles)
+    stop = decode_chunks(latents.shape[1])[of - 1].stop
+    chunks = vae.decode(latents[:, :stop].permute(0, 2, 1, 3, 4), tiles)
     for done in range(of):
         on_step(done, of)
         chunk = next(chunks)
