@@ -1,4 +1,4 @@
-"""Loads what is shared by the tests with real processes; here only for its small shots."""
+"""Loads what is shared by tests: small shots, and a job service on a real spool."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import importlib.util
 import sys
 from pathlib import Path
 
-NAME = "voidbridge_stage"
-if NAME not in sys.modules:  # the tests import it by this name; no folder of tests is a package
-    _spec = importlib.util.spec_from_file_location(
-        NAME, Path(__file__).parents[1] / "end_to_end" / "stage.py"
-    )
+HERE = Path(__file__).parent
+SHARED = {
+    "voidbridge_stage": HERE.parent / "end_to_end" / "stage.py",
+    "voidbridge_job_box": HERE / "daemon" / "job_box.py",
+}
+for _name, _file in SHARED.items():
+    if _name in sys.modules:  # the tests import it by this name; no folder of tests is a package
+        continue
+    _spec = importlib.util.spec_from_file_location(_name, _file)
     assert _spec
     assert _spec.loader
-    sys.modules[NAME] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules[NAME])
+    sys.modules[_name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_name])

@@ -1,4 +1,4 @@
-"""Loads what the tests of clients share."""
+"""Loads what the tests of this folder share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import importlib.util
 import sys
 from pathlib import Path
 
-NAME = "voidbridge_artist"
-if NAME not in sys.modules:  # the tests import it by this name; no folder of tests is a package
-    _spec = importlib.util.spec_from_file_location(NAME, Path(__file__).with_name("artist.py"))
+SHARED = {"voidbridge_artist": "artist.py", "voidbridge_examples": "examples.py"}
+for _name, _file in SHARED.items():
+    if _name in sys.modules:  # the tests import it by this name; no folder of tests is a package
+        continue
+    _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(_file))
     assert _spec
     assert _spec.loader
-    sys.modules[NAME] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules[NAME])
+    sys.modules[_name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_name])

@@ -1,13 +1,13 @@
 """Messages arrive as they were sent, invalid ones are refused, and old bytes stay readable."""
 
 import json
-import random
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from voidbridge_examples import JOB, ONE_OF_EACH, PAYLOAD, SHOT, A, payload_of, said
 
 from voidbridge_protocol.codec import (
     MAGIC,
@@ -21,8 +21,6 @@ from voidbridge_protocol.codec import (
 from voidbridge_protocol.errors import (
     BadMessage,
     BadSetting,
-    ProtocolError,
-    RequestError,
     VersionMismatch,
 )
 from voidbridge_protocol.lifecycle import JobState
@@ -30,139 +28,17 @@ from voidbridge_protocol.messages import (
     CARRIES_PAYLOAD,
     KINDS,
     MAX_CHUNK,
-    Accepted,
     Cancel,
-    Chunk,
-    Credit,
-    Device,
-    Fetched,
     FrameFile,
-    Get,
-    GetHealth,
-    GetProvenance,
-    GetRequest,
-    Got,
-    Health,
     Hello,
-    ImportFile,
-    JobRequest,
-    JoinBulk,
-    Limits,
-    Listed,
-    ListJobs,
     Message,
-    Missing,
-    Nack,
     Offer,
-    Ping,
-    Pong,
-    Provenance,
-    Put,
-    Query,
-    Ready,
-    Refused,
     Request,
-    ResultFile,
     Status,
-    Submit,
-    Watch,
-    Welcome,
 )
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-A, B = "a" * 64, "0123456789abcdef" * 4
-JOB = "1db5f1874dbfa5238f40f7ce"
-PAYLOAD = b"\x76\x2f\x31\x01"
 GOLDEN = Path(__file__).with_name("protocol_1.jsonl")
-
-ONE_OF_EACH: list[Message] = [
-    Hello(1, 1, "5e55", "ana", "voidbridge 0.1.0"),
-    Welcome(
-        *(1, "voidbridge 0.1.0", "e9", "5578", Limits()),
-        (("remove", "echo"), ("remove", "void")),
-        "ana",
-        shares=("/mnt/shows", "Z:"),
-    ),
-    JoinBulk("5e55"),
-    Ping(),
-    Pong(),
-    Submit(priority=3, force=True),
-    Accepted(JOB, JobState.RECEIVING, "0-99,105", ((0, 2097152), (105, 7))),
-    Offer((FrameFile("matte", 1001, A, 34), FrameFile("plate", -5, B, 1)), "remove", "void"),
-    Missing("0-99,105", ((0, 2097152), (105, 7))),
-    Refused("request.setting", "steps is -1; it must lie in [0, 1000]", "Choose another.", JOB),
-    Status(
-        job=JOB,
-        state=JobState.RUNNING,
-        stage="removing",
-        step=3,
-        of=50,
-        seconds_left=12.5,
-        ahead=1,
-        ready=2,
-        frames=100,
-        first=1001,
-        attempt=2,
-        warnings=("the matte covers 60 %",),
-        code="job.engine",
-        text="it broke",
-        hint="Look.",
-        user="ana",
-        operation="remove",
-        engine="void",
-    ),
-    Ready(JOB, (ResultFile(1001, A, 34), ResultFile(-5, B, 1))),
-    Query(JOB),
-    Watch(JOB),
-    ListJobs(),
-    Listed(7),
-    Cancel(JOB),
-    GetRequest(JOB),
-    JobRequest(JOB),
-    GetProvenance(JOB),
-    Provenance(JOB),
-    Fetched(JOB),
-    GetHealth(),
-    Health(
-        ready=False,
-        devices=(
-            Device("cuda:0", "busy", "removing", 1.5),
-            Device("cuda:1", "quarantined", why="a bus error"),
-        ),
-        queued=3,
-        running=1,
-        free=2**40,
-        code="daemon.spool-full",
-        text="no room",
-        hint="Make some.",
-    ),
-    Put(A, 5000, 4096),
-    Credit(2097152),
-    Got(A),
-    ImportFile(A, 5000, "Z:/shows/plate 1001.exr", B),
-    Nack(A, 4096, "protocol.offset", "the next byte should be 4096, not 8192"),
-    Get(JOB, 1001, 0, 2097152),
-    Chunk(JOB, 1001, 0),
-]
-
-SHOT = Request(
-    1002,
-    1003,
-    RemoveSettings(engine="void", prompt="a jetty, fog \N{EM DASH} 海", seed=7, steps=30),
-    tuple(
-        FrameFile(role, frame, B, 34)
-        for role in ("affected", "matte", "plate")
-        for frame in range(1001, 1005)
-    ),
-)
-
-
-def payload_of(message: Message) -> bytes | None:
-    return PAYLOAD if type(message) in CARRIES_PAYLOAD else None
-
-
-def said(text: str, payload: bytes | None = None) -> list[bytes]:
-    return [MAGIC, text.encode(), *([payload] if payload is not None else [])]
 
 
 def test_no_message_is_forgotten_here() -> None:
@@ -364,73 +240,6 @@ def test_indices_undo_ranges(chosen: set[int]) -> None:
 def test_what_is_no_range_is_refused(text: str) -> None:
     with pytest.raises(BadMessage):
         indices(text, 5)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-FIELDS = sorted({name for message in ONE_OF_EACH for name in asdict(message)})
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    st.sampled_from(sorted(KINDS)),
-    st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6),
-    st.none() | st.binary(max_size=8),
-)
-def test_no_header_raises_anything_but_a_protocol_error(
-    kind: str, values: dict[str, object], payload: bytes | None
-) -> None:
-    try:
-        decode(said(json.dumps({"kind": kind, **values}), payload))
-    except ProtocolError:
-        pass
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.dictionaries(st.sampled_from(["first", "last", "settings", "files", "x"]), JSON))
-def test_no_request_raises_anything_but_what_is_told_to_the_client(
-    values: dict[str, object],
-) -> None:
-    body = {**json.loads(SHOT.canonical()), **values}
-    try:
-        decode_request(json.dumps(body).encode())
-    except (ProtocolError, RequestError):
-        pass
-
-
-def test_no_damaged_bytes_raise_anything_but_a_protocol_error() -> None:
-    rng = random.Random(0)
-    seeds = [[bytes(f) for f in encode(m, payload_of(m))] for m in ONE_OF_EACH]
-    read = 0
-    for _ in range(8000):
-        frames = [bytearray(frame) for frame in rng.choice(seeds)]
-        for _ in range(rng.randint(0, 4)):
-            frame = rng.choice(frames)
-            frame[rng.randrange(len(frame))] = rng.randrange(256)
-        try:
-            decode([bytes(frame) for frame in frames])
-            read += 1
-        except ProtocolError:
-            pass
-    assert 0 < read < 8000
-
-
-def test_a_damaged_request_raises_nothing_else_either() -> None:
-    rng = random.Random(1)
-    whole = SHOT.canonical()
-    for _ in range(1500):
-        body = bytearray(whole)
-        for _ in range(rng.randint(1, 4)):
-            body[rng.randrange(len(body))] = rng.randrange(256)
-        try:
-            decode_request(bytes(body))
-        except (ProtocolError, RequestError):
-            pass
 
 
 def test_names_are_short() -> None:

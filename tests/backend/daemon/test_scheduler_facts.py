@@ -1,0 +1,120 @@
+"""The rules of the queue hold after any facts in any order."""
+
+from __future__ import annotations
+
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from voidbridge_job_box import Queue
+
+from voidbridge_backend.daemon.jobs.scheduler import (
+    MAX_ATTEMPTS,
+    Command,
+    GaveUp,
+    Interrupt,
+    QueuedJob,
+    Start,
+    StateChanged,
+)
+from voidbridge_protocol.lifecycle import FINAL, NEXT, JobState
+
+ANA, BEN, CAT = "ana", "ben", "cat"
+
+
+class AnyFacts(RuleBasedStateMachine):
+    """Facts in any order that a daemon could tell, and a model that follows the commands only."""
+
+    jobs = Bundle("jobs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Queue()
+        self.states: dict[str, JobState] = {}
+        self.on: dict[str, str] = {}
+        self.ready: set[str] = set()
+        self.starts: dict[str, int] = {}
+
+    def execute(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case StateChanged(job, state):
+                    assert state in NEXT[self.states[job]]
+                    self.states[job] = state
+                case Start(job, device):
+                    assert device in self.ready, "started on a device that is not there"
+                    assert device not in self.on, "two jobs on one device"
+                    assert job not in self.on.values(), "one job on two devices"
+                    self.on[device] = job
+                    self.starts[job] += 1
+                    assert self.starts[job] <= MAX_ATTEMPTS
+                case Interrupt(job, device):
+                    assert self.on[device] == job
+                case GaveUp(job, attempts):
+                    assert attempts == self.starts[job] == MAX_ATTEMPTS
+
+    @rule(target=jobs, user=st.sampled_from([ANA, BEN, CAT]), priority=st.sampled_from([0, 0, 5]))
+    def a_job_is_submitted(self, user: str, priority: int) -> str:
+        job = f"j{len(self.states)}"
+        self.states[job] = JobState.RECEIVING
+        self.starts[job] = 0
+        self.queue.known(QueuedJob(job, user, priority, len(self.states), JobState.RECEIVING))
+        return job
+
+    @rule(job=jobs)
+    def its_files_are_there(self, job: str) -> None:
+        if self.states[job] is JobState.RECEIVING:
+            self.execute(self.queue.received(job))
+
+    @rule(job=jobs)
+    def it_is_cancelled(self, job: str) -> None:
+        self.execute(self.queue.cancel_requested(job))
+
+    @rule(job=jobs, priority=st.sampled_from([0, 5]))
+    def it_is_wanted_again(self, job: str, priority: int) -> None:
+        if self.states[job] in FINAL:
+            self.starts[job] = 0
+            self.execute(self.queue.submitted_again(job, priority, 1000 + len(self.states)))
+
+    @rule(device=st.sampled_from(["cuda:0", "cuda:1"]))
+    def a_worker_is_ready(self, device: str) -> None:
+        if device not in self.ready:
+            self.ready.add(device)
+            self.execute(self.queue.device_ready(device))
+
+    @rule(device=st.sampled_from(["cuda:0", "cuda:1"]))
+    def a_worker_dies(self, device: str) -> None:
+        if device in self.ready:
+            self.ready.discard(device)
+            self.on.pop(device, None)
+            self.execute(self.queue.device_lost(device))
+
+    @rule(
+        device=st.sampled_from(["cuda:0", "cuda:1"]),
+        state=st.sampled_from([JobState.DONE, JobState.FAILED]),
+    )
+    def a_job_ends(self, device: str, state: JobState) -> None:
+        if job := self.on.pop(device, None):
+            self.execute(self.queue.ended(job, state))
+
+    @invariant()
+    def it_knows_what_the_commands_said(self) -> None:
+        assert {id: job.state for id, job in self.queue.jobs.items()} == self.states
+        assert set(self.queue.running()) == set(self.on.values())
+        for job, state in self.states.items():
+            at_work = state in (JobState.RUNNING, JobState.CANCELLING)
+            assert at_work == (job in self.on.values())
+
+    @invariant()
+    def no_device_idles_while_a_job_waits(self) -> None:
+        waiting = self.queue.waiting()
+        assert set(waiting) == {j for j, s in self.states.items() if s is JobState.QUEUED}
+        assert not waiting or set(self.on) == self.ready
+        assert [self.queue.ahead_of(job) - len(self.on) for job in waiting] == list(
+            range(len(waiting))
+        )
+
+
+TestAnyFacts = AnyFacts.TestCase
+TestAnyFacts.settings = hypothesis_settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
+)
