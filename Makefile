@@ -48,6 +48,7 @@ clean: ## remove the environment, the caches and the demo
 # is installed editable, so a change of code needs no new installation.
 .venv/.python:
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 and no python3 found; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11, which the daemon needs; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "make: $(PYTHON) cannot create .venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 

@@ -259,3 +259,9 @@ def test_other_libraries_read_the_shot(tmp_path: Path) -> None:
     assert pixels.shape == (4, 8)
     assert pixels[1, 3] == 16
     assert pixels[0, 1] == float("-inf")
+
+
+def test_a_python_that_is_too_old_for_a_part_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(doctor.OLDEST_PYTHON, "backend", (3, 99))
+    (missing,) = doctor.packages("backend", ["no-such-package"])
+    assert missing.advice.startswith("This needs Python 3.99 or later; then pip install")

@@ -62,6 +62,8 @@ PACKAGES = {
     ),
 }
 """The packages of each extra; `tomli` is omitted, which only Python 3.10 needs."""
+OLDEST_PYTHON = {"": (3, 10), "backend": (3, 11), "void": (3, 11)}
+"""The client runs in older Pythons than the daemon, whose OpenEXR has no build for 3.10."""
 PURPOSE = {"": "the command itself", "backend": "running the daemon", "void": "the engine void"}
 
 
@@ -114,11 +116,15 @@ def packages(extra: str, names: Sequence[str]) -> Iterator[Check]:
             lacking.append(name)
     if lacking:
         brings = f"voidbridge[{extra}]" if extra else "voidbridge"
+        oldest = OLDEST_PYTHON[extra]
+        advice = f"pip install '{brings}'"
+        if sys.version_info < oldest:
+            advice = f"This needs Python {oldest[0]}.{oldest[1]} or later; then {advice}"
         yield Check(
             f"packages of {brings}",
             "missing",
             f"{', '.join(lacking)}; for {PURPOSE[extra]}",
-            f"pip install '{brings}'",
+            advice,
         )
 
 
