@@ -10,7 +10,7 @@ import pytest
 
 from voidbridge_backend.web.access import MAX_SESSIONS, Access
 from voidbridge_backend.web.app import ROUTES
-from voidbridge_backend.web.pages import own_path
+from voidbridge_backend.web.routes.pages import own_path
 
 
 def test_a_request_without_the_cookie_is_refused(page: Any) -> None:

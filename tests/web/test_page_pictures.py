@@ -14,7 +14,7 @@ from PIL import Image
 from voidbridge_page import start_page, stop_page
 from voidbridge_stage import Shot, make_shot, square
 
-from voidbridge_backend.web.bounded_cache import BoundedCache
+from voidbridge_backend.web.player.bounded_cache import BoundedCache
 
 LOOK = {"display": "sRGB - Display", "view": "Un-tone-mapped"}
 

@@ -10,17 +10,17 @@ from starlette.exceptions import HTTPException
 
 from voidbridge_protocol.errors import VoidbridgeError
 
-from . import command_routes, job_routes, mask_routes, pages, picture_routes, queue_routes
 from .answers import not_found, refused
 from .context import PageContext
 from .guard import Guard
+from .routes import commands, jobs, masks, pages, pictures, queue
 
 ROUTES = [
-    *queue_routes.ROUTES,
-    *job_routes.ROUTES,
-    *command_routes.ROUTES,
-    *picture_routes.ROUTES,
-    *mask_routes.ROUTES,
+    *queue.ROUTES,
+    *jobs.ROUTES,
+    *commands.ROUTES,
+    *pictures.ROUTES,
+    *masks.ROUTES,
     *pages.ROUTES,
 ]
 

@@ -11,7 +11,7 @@ from .access import Access
 from .child_commands import ChildCommands
 from .daemon_link import DaemonLink
 from .folders import Folders
-from .pictures import Pictures
+from .player.pictures import Pictures
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from .child_commands import ChildCommands
 from .context import PageContext
 from .daemon_link import DaemonLink
 from .folders import Folders
-from .pictures import Pictures
-from .shots import ShotReader
+from .player.pictures import Pictures
+from .player.shots import ShotReader
 
 LOOPBACK = "127.0.0.1"
 KEEP_ALIVE_S = 30

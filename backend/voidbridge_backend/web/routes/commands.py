@@ -14,13 +14,12 @@ from starlette.routing import BaseRoute, Route
 
 from voidbridge_backend.sequences.found import sequences_in
 from voidbridge_backend.sequences.patterns import compact
+from voidbridge_backend.web.answers import fields_of, text_of
+from voidbridge_backend.web.context import PageContext, context_of
+from voidbridge_backend.web.folders import Folders
 from voidbridge_protocol.errors import BadSetting, UnknownJob
 from voidbridge_protocol.operations import operation
 from voidbridge_protocol.settings import grouped
-
-from .answers import fields_of, text_of
-from .context import PageContext, context_of
-from .folders import Folders
 
 COMMANDS = {"remove": ("run", ("plate", "matte")), "key": ("key", ("plate", "hint"))}
 """The command and the positional files of an operation."""

@@ -15,12 +15,11 @@ from starlette.routing import BaseRoute, Route
 from voidbridge_backend.exr.part import CONFIDENCE
 from voidbridge_backend.imaging.display import views
 from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.web.answers import number_of
+from voidbridge_backend.web.context import PageContext, context_of
+from voidbridge_backend.web.daemon_link import described
+from voidbridge_backend.web.player.pictures import THREADS, PictureOrder
 from voidbridge_protocol.errors import BadSetting, MissingFrames, VoidbridgeError
-
-from .answers import number_of
-from .context import PageContext, context_of
-from .daemon_link import described
-from .pictures import THREADS, PictureOrder
 
 ROLES = ("plate", "matte", "result")
 GONE = 499

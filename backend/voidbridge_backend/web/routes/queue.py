@@ -10,14 +10,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from voidbridge_backend.web.answers import fields_of, number_of
+from voidbridge_backend.web.context import context_of
+from voidbridge_backend.web.daemon_link import DaemonLink
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import BadSetting, RequestError, TooMany
 from voidbridge_protocol.job_task import JobTask
 from voidbridge_protocol.lifecycle import JobState
-
-from .answers import fields_of, number_of
-from .context import context_of
-from .daemon_link import DaemonLink
 
 
 async def state(request: HttpRequest) -> Response:

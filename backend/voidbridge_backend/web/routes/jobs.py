@@ -10,12 +10,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from voidbridge_backend.web import records
+from voidbridge_backend.web.context import PageContext, context_of
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import BadPattern, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
-
-from . import records
-from .context import PageContext, context_of
 
 
 async def job(request: HttpRequest) -> Response:

@@ -19,10 +19,10 @@ from voidbridge_backend.imaging.color import ColorPlan, Pixels, sanitize
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.render.decode_limits import DecodeLimits
 from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.web.folders import Folders
 from voidbridge_protocol.errors import MissingFrames, UnclearLayer
 
 from .bounded_cache import BoundedCache
-from .folders import Folders
 
 FRAMES_BYTES = 512 << 20
 """Bytes of decoded frames: five of 4K."""

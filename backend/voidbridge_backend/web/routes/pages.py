@@ -10,10 +10,10 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from .context import context_of
-from .guard import ENTER, REFUSED
+from voidbridge_backend.web.context import context_of
+from voidbridge_backend.web.guard import ENTER, REFUSED
 
-STATIC = Path(__file__).with_name("static")
+STATIC = Path(__file__).parents[1] / "static"
 PAGES = {
     "/": "queue.html",
     "/jobs/{job}": "job.html",

@@ -15,12 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.web.answers import fields_of, number_of, text_of
+from voidbridge_backend.web.context import PageContext, context_of
 from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import BadSetting, UnreadableFrame
 from voidbridge_protocol.operations.mask import NAME, parsed
-
-from .answers import fields_of, number_of, text_of
-from .context import PageContext, context_of
 
 PROMPTS = "prompts.json"
 """Name of the saved prompts, beside the mattes."""

@@ -1,0 +1,1 @@
+"""Frames and pictures of a shot, for the player."""
