@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-import tomllib
 from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+import tomllib
 
 from voidbridge_backend.tools.doctor.doctor import OLDEST_PYTHON, PACKAGES
 
