@@ -101,7 +101,7 @@ class Bench:
     def compiled(self, engine: Void, number: int) -> Denoiser:
         """The transformer of a pass, compiled where the engine would."""
         denoiser = engine.denoiser(number)
-        if kernels.compiles(engine.options.compile, engine.placement.device, RESIDENT):
+        if kernels.compiles(engine.options.compile, engine.placement.device):
             denoiser.compiled.begin(Quiet())
         return denoiser
 

@@ -79,6 +79,10 @@ def transformer() -> Any:
 
 def on_card(network: Any) -> Any:
     """Moves a network without values there, in bfloat16, as a placement does."""
-    moved = {name: t.to(CARD, torch.bfloat16) for name, t in network.state_dict().items()}
+    return in_bfloat16(network, CARD)
+
+
+def in_bfloat16(network: Any, device: torch.device) -> Any:
+    moved = {name: t.to(device, torch.bfloat16) for name, t in network.state_dict().items()}
     network.load_state_dict(moved, strict=True, assign=True)
     return network.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from voidbridge_backend.engines.void import streaming
 from voidbridge_backend.engines.void.memory import (
     GIB,
     MARGIN,
@@ -23,11 +24,11 @@ ONE_PASS = Demand(
     transformer=2 * 5_571_462_784,
     vae=2 * 215_583_907,
     passes=1,
-    blocks=42,
+    streamed=831_511_808,
     pixels=384 * 672,
     latents=22,
     batch=1,
-    pinned=int(18.4 * GIB),
+    pinned=11_105_468_416,
 )
 BOTH = replace(ONE_PASS, passes=2, batch=2)
 KINDS = {
@@ -36,7 +37,12 @@ KINDS = {
     "detail x2": replace(ONE_PASS, detail=2),
     "detail x4": replace(ONE_PASS, detail=4),
     # Of each block, four products of 3072 x 3072 and two of 3072 x 12288 take a byte a number instead of two.
-    "pass 1, fp8": replace(ONE_PASS, transformer=ONE_PASS.transformer - 42 * 12 * 3072**2),
+    "pass 1, fp8": replace(
+        ONE_PASS,
+        transformer=ONE_PASS.transformer - 42 * 12 * 3072**2,
+        streamed=ONE_PASS.streamed - streaming.SLOTS * 12 * 3072**2,
+        pinned=ONE_PASS.pinned - 42 * 12 * 3072**2,
+    ),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from live_memory import (
@@ -9,12 +11,15 @@ from live_memory import (
     TRANSFORMER,
     Meter,
     autoencoder,
+    in_bfloat16,
     on_card,
     pretended_card,
     transformer,
 )
 
+from voidbridge_backend.engines.void import streaming
 from voidbridge_backend.engines.void.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.device_placement import DevicePlacement
 from voidbridge_backend.engines.void.memory import (
     COUNTED,
     GIB,
@@ -24,6 +29,7 @@ from voidbridge_backend.engines.void.memory import (
     Plan,
     chosen,
     counted,
+    denoising,
     host_needed,
     needed,
 )
@@ -34,11 +40,11 @@ PUBLISHED = Demand(
     transformer=2 * 5_571_462_784,
     vae=2 * 215_583_907,
     passes=1,
-    blocks=42,
+    streamed=831_511_808,
     pixels=384 * 672,
     latents=22,
     batch=1,
-    pinned=int(18.4 * GIB),
+    pinned=11_105_468_416,
 )
 
 
@@ -75,6 +81,29 @@ def test_encoding_takes_less_than_half_of_decoding() -> None:
         meter.peak, weights = meter.live, meter.live
         list(vae.encode(lambda span: torch.empty(1, 3, span.stop - span.start, 384, 672), 21))
     assert (meter.peak - weights) / GIB == pytest.approx(4.88, rel=0.05)
+
+
+def test_streaming_takes_what_the_plans_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More blocks than slots, so that the ring turns: seven of the 42."""
+    monkeypatch.setitem(TRANSFORMER, "num_layers", 7)
+    with pretended_card() as meter:
+        network = in_bfloat16(transformer(), torch.device("cpu"))
+        demand = replace(PUBLISHED, streamed=streaming.device_bytes(network), vae=0)
+        with DevicePlacement("meta").working(network, Plan("streamed"), in_blocks=True):
+            seen, known = (torch.empty(1, 22, n, 48, 84, device=CARD) for n in (16, 32))
+            text = Text(*(torch.empty(1, 226, 4096, device=CARD) for _ in range(2)))
+            Denoiser(network).velocity(seen, known, text, 999, 1.0)
+        del seen, known, text
+    assert demand.streamed == PUBLISHED.streamed
+    assert meter.peak == pytest.approx(denoising(Plan("streamed"), demand), rel=0.05)
+    assert meter.live < GIB / 100  # Nothing stays for the decoding.
+
+
+def test_the_published_blocks_take_as_much_of_the_host_as_of_their_file() -> None:
+    with torch.device(CARD):
+        network = in_bfloat16(transformer(), CARD)
+    assert streaming.host_bytes(network) == PUBLISHED.pinned
+    assert PUBLISHED.pinned < 1.01 * PUBLISHED.transformer
 
 
 @pytest.mark.parametrize("guidance", [1.0, 6.0])
@@ -116,10 +145,10 @@ def test_detail_needs_no_more_of_the_device_and_more_of_the_host() -> None:
 
 def test_a_plan_that_does_not_fit_the_host_is_left_out() -> None:
     free = int(11.4 * GIB)
-    assert chosen(free, PUBLISHED, host=32 * GIB).name == "streamed-tiled"
-    with pytest.raises(OutOfMemory, match=r"22\.6 GB of the machine's memory .* 16\.0 GB are"):
-        chosen(free, PUBLISHED, host=16 * GIB)
-    assert chosen(int(13.4 * GIB), PUBLISHED, host=16 * GIB).name == "swapped-tiled"
+    assert chosen(free, PUBLISHED, host=16 * GIB).name == "streamed-tiled"
+    with pytest.raises(OutOfMemory, match=r"14\.6 GB of the machine's memory .* 12\.0 GB are"):
+        chosen(free, PUBLISHED, host=12 * GIB)
+    assert chosen(int(13.4 * GIB), PUBLISHED, host=12 * GIB).name == "swapped-tiled"
 
 
 def test_what_is_planned_is_never_less_than_what_is_counted() -> None:

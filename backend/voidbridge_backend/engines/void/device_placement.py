@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from .memory import Plan
+from .streaming import CudaLanes, HostLanes, Lanes, StreamedBlocks
 
 
 def host_available(meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -28,17 +29,30 @@ class DevicePlacement:
     def __init__(self, device: str) -> None:
         self.device = torch.device(f"{device}:0" if device == "cuda" else device)
         self._at_home: dict[int, tuple[Any, dict[str, Any]]] = {}
-        self._streamed: set[int] = set()
+        self._streamed: StreamedBlocks | None = None
 
     @property
     def is_cpu(self) -> bool:
         return self.device.type == "cpu"
+
+    def lanes(self) -> Lanes:
+        """Returns the device's queues of computation and copies."""
+        return CudaLanes(self.device) if self.device.type == "cuda" else HostLanes()
 
     def free(self) -> int:
         """Returns the bytes available to a job if all of this engine's networks left the device."""
         return int(
             torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)
         )
+
+    def unused(self) -> int:
+        """Returns the bytes that are available now."""
+        return int(torch.cuda.mem_get_info(self.device)[0])
+
+    def host(self) -> int | None:
+        """Returns the host memory available to a job: all that is free, and the page-locked memory that is kept."""
+        free = host_available()
+        return None if free is None else free + (self._streamed.pool.size if self._streamed else 0)
 
     @contextmanager
     def working(self, network: Any, plan: Plan, *, in_blocks: bool = False) -> Iterator[None]:
@@ -51,8 +65,9 @@ class DevicePlacement:
             yield
             return
         if in_blocks and plan.streams:
-            self._stream(network)
-            yield
+            with self._blocks(network).streaming(self.device, self.lanes()):
+                yield
+            torch.cuda.empty_cache()
             return
         self._bring(network)
         try:
@@ -62,10 +77,13 @@ class DevicePlacement:
                 self._take_away(network)
 
     def clear(self) -> None:
-        """Removes everything from the device and forgets streamed networks, which must not be used again."""
+        """Removes everything from the device, and frees the page-locked memory of streamed blocks."""
         for network, _ in list(self._at_home.values()):
             self._take_away(network)
-        self._streamed.clear()
+        if self._streamed is not None:
+            self._streamed = None
+            if self.device.type == "cuda" and hasattr(torch.accelerator, "empty_host_cache"):
+                torch.accelerator.empty_host_cache()  # Older versions of torch keep it for the next pool.
 
     def _bring(self, network: Any) -> None:
         if id(network) in self._at_home:
@@ -80,16 +98,10 @@ class DevicePlacement:
         network.load_state_dict(home, strict=True, assign=True)
         torch.cuda.empty_cache()
 
-    def _stream(self, network: Any) -> None:
-        if id(network) in self._streamed:
-            return
-        network.enable_group_offload(
-            onload_device=self.device,
-            offload_device=torch.device("cpu"),
-            offload_type="block_level",
-            num_blocks_per_group=1,
-            use_stream=True,
-            record_stream=True,
-            non_blocking=True,
-        )
-        self._streamed.add(id(network))
+    def _blocks(self, network: Any) -> StreamedBlocks:
+        """Returns the copy of a network's blocks on the host. There is one at a time, for either pass."""
+        if self._streamed is None or self._streamed.network is not network:
+            pool = self._streamed.pool if self._streamed else None
+            pinned = self.device.type == "cuda"
+            self._streamed = StreamedBlocks(network, pinned=pinned, pool=pool)
+        return self._streamed

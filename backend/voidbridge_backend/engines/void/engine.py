@@ -15,10 +15,10 @@ from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import flow, fp8, kernels, memory, networks, weights
+from . import flow, fp8, kernels, memory, networks, streaming, weights
 from .denoiser import Denoiser
 from .detail import FINEST, Smaller, enlargement
-from .device_placement import DevicePlacement, host_available
+from .device_placement import DevicePlacement
 from .inputs import Footage
 from .memory import Demand, Plan
 from .options import Options
@@ -183,7 +183,7 @@ class Void:
             found = Plan(self.options.plan)
         else:
             free, demand = self.placement.free(), self.demand(footage, settings)
-            found = memory.chosen(free, demand, failed, host_available())
+            found = memory.chosen(free, demand, failed, self.placement.host())
             watch.warn(f"memory plan {found.name}: {memory.table(free, demand)[found.name]}")
         if self._plan not in (None, found):
             self._let_go()
@@ -239,7 +239,7 @@ class Void:
             transformer=_bytes(denoiser.network),
             vae=_bytes(vae.network),
             passes=settings.passes,
-            blocks=denoiser.blocks,
+            streamed=streaming.device_bytes(denoiser.network),
             pixels=footage.height * footage.width,
             latents=min(latents_of(self.options.window), footage.latents),
             batch=2 if guided else 1,
@@ -251,7 +251,7 @@ class Void:
             else 0,
             detail=FINEST if settings.detail else 1,
             frames=footage.length,
-            pinned=sum(map(_pinned, denoiser.network.parameters())),
+            pinned=streaming.host_bytes(denoiser.network),
         )
 
 
@@ -259,11 +259,6 @@ def _type(precision: str, is_cpu: bool) -> torch.dtype:
     if precision == "auto":
         return torch.float32 if is_cpu else torch.bfloat16
     return torch.float32 if precision == "float32" else torch.bfloat16
-
-
-def _pinned(tensor: Any) -> int:
-    """Returns what torch's pinned allocator takes for a tensor: the next power of two."""
-    return 1 << int(tensor.numel() * tensor.element_size() - 1).bit_length()
 
 
 def _bytes(network: Any) -> int:

@@ -14,8 +14,6 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, activate_flash_attention_impl, sdpa_kernel
 
-from .memory import Plan
-
 log = logging.getLogger(__name__)
 
 Attention = Literal["auto", "torch", "cudnn", "flash", "flash-3", "math"]
@@ -68,23 +66,11 @@ def attending(choice: str) -> AbstractContextManager[Any]:
     return sdpa_kernel(list(ORDERS[choice]), set_priority=True)
 
 
-def compiles(choice: Compile, device: torch.device, plan: Plan) -> bool:
-    """Returns True if the transformer's blocks are compiled: with "auto", on a card that has Triton.
-
-    Streamed blocks are never compiled, because the code that moves a block to the device runs within its
-    forward.
-    """
-    if choice == "off" or plan.streams:
-        return False
-    return choice == "on" or (device.type == "cuda" and find_spec("triton") is not None)
-
-
-def reuse(wanted: float, plan: Plan) -> float:
-    """Returns the change up to which a preview reuses the blocks' last outputs; 0 for streamed blocks.
-
-    The code that moves a streamed block to the device relies on the evaluation of the block before it.
-    """
-    return 0.0 if plan.streams else wanted
+def compiles(choice: Compile, device: torch.device) -> bool:
+    """Returns True if the transformer's blocks are compiled: with "auto", on a card that has Triton."""
+    if choice == "auto":
+        return device.type == "cuda" and find_spec("triton") is not None
+    return choice == "on"
 
 
 def lay_out(network: nn.Module, choice: Layout) -> None:

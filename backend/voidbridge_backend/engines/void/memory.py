@@ -81,8 +81,8 @@ class Demand:
     """Weights of the autoencoder."""
     passes: int
     """Transformers that the job uses."""
-    blocks: int
-    """Parts in which the transformer can be streamed."""
+    streamed: int
+    """Weights of one transformer on the device while its blocks are streamed."""
     pixels: int
     """Pixels of one frame, as the model sees it."""
     latents: int
@@ -102,7 +102,7 @@ class Demand:
     frames: int = 85
     """Frames of the clip."""
     pinned: int = 0
-    """Host memory that streaming one transformer pins."""
+    """Host memory that streaming pins, for one transformer at a time."""
 
 
 def counted(plan: Plan, demand: Demand) -> int:
@@ -124,32 +124,37 @@ def host_needed(plan: Plan, demand: Demand) -> int:
 
     It holds the process, pinned weights if they are streamed, and the clip's pixels while they are coded in tiles.
     """
-    pinned = demand.pinned * demand.passes if plan.streams else 0
+    pinned = demand.pinned if plan.streams else 0
     in_tiles = plan.tiles is not None or demand.detail > 1
     pixels = demand.pixels * demand.detail**2 * demand.frames * 3 * demand.number
     return PROCESS + pinned + (PIXEL_COPIES * pixels if in_tiles else 0)
 
 
-def _peak(plan: Plan, demand: Demand, overhead: float) -> int:
-    picture = demand.pixels / (384 * 672) * demand.number / 2
-    breadth = demand.width / 128
+def denoising(plan: Plan, demand: Demand) -> int:
+    """Returns the peak of live bytes while the transformer works, with its weights."""
     answer = COUNTED["answer"] + COUNTED["prompt"] * demand.batch
-    denoising = answer * picture * demand.latents / 22 * demand.tokens_width / 3072 * GIB
-    if not plan.streams:
-        tokens = demand.pixels / 256 * demand.latents / 2
-        kept = ANSWERS_KEPT * demand.batch * tokens * demand.tokens_width * demand.number
-        denoising += kept * demand.reused
-    coding = COUNTED["decoding"] * picture * breadth
+    answer *= _picture(demand) * demand.latents / 22 * demand.tokens_width / 3072 * GIB
+    tokens = demand.pixels / 256 * demand.latents / 2
+    kept = ANSWERS_KEPT * demand.batch * tokens * demand.tokens_width * demand.number
+    weights = demand.streamed if plan.streams else demand.transformer
+    return int(weights + answer + kept * demand.reused)
+
+
+def _peak(plan: Plan, demand: Demand, overhead: float) -> int:
+    breadth = demand.width / 128
+    coding = COUNTED["decoding"] * _picture(demand) * breadth
     if plan.tiles:
         coding = min(coding, COUNTED["decoding in tiles"] * demand.number / 2 * breadth)
     coding *= overhead * GIB
     if plan.stays:
-        return int(demand.transformer * demand.passes + demand.vae + max(denoising, coding))
-    weights = demand.transformer
-    if plan.streams:
-        # The running block, the next one, and the weights outside of blocks.
-        weights = weights * 4 // demand.blocks
-    return int(max(weights + denoising, demand.vae + coding))
+        answer = denoising(plan, demand) - demand.transformer
+        return int(demand.transformer * demand.passes + demand.vae + max(answer, coding))
+    return int(max(denoising(plan, demand), demand.vae + coding))
+
+
+def _picture(demand: Demand) -> float:
+    """Returns the size of a picture in memory, 1 for the published one in bfloat16."""
+    return demand.pixels / (384 * 672) * demand.number / 2
 
 
 def chosen(free: int, demand: Demand, failed: Plan | None = None, host: int | None = None) -> Plan:

@@ -94,7 +94,7 @@ class Job:
         if self.options.linears == "fp8" and not self.is_short:
             watch.warn("the model computes in 8 bits, which is not lossless (option linears)")
         self.steps = self.options.steps_of(settings)
-        self.reuse = kernels.reuse(self.options.preview_reuse, self.plan) * settings.is_preview
+        self.reuse = self.options.preview_reuse * settings.is_preview
         if settings.is_preview and not self.is_short:
             watch.warn(
                 f"preview quality: {self.steps} steps instead of {self.options.steps}"
@@ -130,7 +130,7 @@ class Job:
 
     def _encoder_fits(self) -> bool:
         size = sum(path.stat().st_size for path in networks.text_weights(self.engine.models).files)
-        return size + 2 * memory.MARGIN < torch.cuda.mem_get_info(self.engine.placement.device)[0]
+        return size + 2 * memory.MARGIN < self.engine.placement.unused()
 
     def _conditions(self) -> Conditions:
         mask = self._mask("tri")
@@ -234,7 +234,7 @@ class Job:
         )
         denoiser, report = self.engine.denoiser(number), Report(self.watch, stage)
         report.again()
-        if kernels.compiles(self.options.compile, self.engine.placement.device, self.plan):
+        if kernels.compiles(self.options.compile, self.engine.placement.device):
             denoiser.compiled.begin(self.watch)
         at_work = self.engine.placement.working(denoiser.network, self.plan, in_blocks=True)
         with at_work, pulsing(denoiser.parts(), report.again):
