@@ -87,6 +87,15 @@ def test_a_folder_with_several_sequences_lists_them(tmp_path: Path) -> None:
         find(str(tmp_path))
 
 
+def test_frames_without_padding_are_listed_without_it(tmp_path: Path) -> None:
+    for number in (*range(8, 12), 998, 1001):
+        (tmp_path / f"plate.{number}.exr").touch()
+    found = find(str(tmp_path))
+    assert (found.width, Path(str(found)).name) == (0, "plate.%d.exr")
+    assert found.scan() == [8, 9, 10, 11, 998, 1001]
+    assert str(find("plate.#.exr")) == "plate.%d.exr"
+
+
 def test_two_single_files_belong_together(run: Run, tmp_path: Path) -> None:
     shot = make_shot(tmp_path / "in", range(1, 2))
     plate, matte = tmp_path / "plate_v01.exr", tmp_path / "matte_v02.exr"

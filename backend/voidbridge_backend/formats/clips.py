@@ -93,7 +93,7 @@ class MovieClip:
         """The header that this frame would have as OpenEXR."""
         codec = self._stream.codec_context
         channels = "RGBA" if self._has_alpha() else "RGB"
-        aspect = codec.sample_aspect_ratio
+        aspect = self._stream.sample_aspect_ratio  # of the container, else of the codec
         return header_of(
             [(name, PixelType.FLOAT) for name in channels],
             (codec.width, codec.height),

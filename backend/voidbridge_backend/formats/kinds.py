@@ -22,7 +22,6 @@ class Format:
     name: str
     kind: Literal["exr", "still", "clip"]
     plugin: str
-    is_lossy: bool = False
 
 
 EXR = Format("OpenEXR", "exr", "openexr")
@@ -36,7 +35,7 @@ MAGIC: tuple[tuple[int, bytes, Format], ...] = (
         (0, mark, Format("TIFF", "still", "tiff"))
         for mark in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     ),
-    (0, b"\xff\xd8\xff", Format("JPEG", "still", "jpeg", is_lossy=True)),
+    (0, b"\xff\xd8\xff", Format("JPEG", "still", "jpeg")),
     *((0, mark, Format("DPX", "still", "dpx")) for mark in (b"SDPX", b"XPDS")),
     *(
         (0, mark, Format("Cineon", "still", "cineon"))

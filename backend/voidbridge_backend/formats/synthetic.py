@@ -10,8 +10,8 @@ from voidbridge_backend.exr.header import Attribute, Header, Part, PixelType, Ti
 
 SOURCE = "voidbridge/source"
 """The string attribute that says which format a frame came in, as `PNG, 8 bits`."""
-LOSSY = ("JPEG", "clip")
-"""How that begins for a format whose values are only near those that were written."""
+LOSSLESS_CODECS = ("ffv1", "png", "qtrle", "r210", "rawvideo", "v210")
+"""Codecs of clips that give back what was written, but for rounding; any other adds noise."""
 ZIP = b"\x03"
 VERSION = 2
 
@@ -46,7 +46,8 @@ def header_of(
 
 def is_lossy(part: Part) -> bool:
     """Whether a frame's values are only near those that were written."""
-    return (part.text(SOURCE) or "").startswith(LOSSY)
+    format_, *rest = (part.text(SOURCE) or "").split(", ")
+    return format_ == "JPEG" or (format_ == "clip" and rest[0] not in LOSSLESS_CODECS)
 
 
 def text(name: str, value: str) -> Attribute:

@@ -185,6 +185,8 @@ class _Sum:
 class Inspection:
     """Collects the statistics of frames in rising order."""
 
+    tells_missing_grain: bool = True
+    """Whether grain that is missing is worth a warning: not where the job adds what the engine lacks."""
     _before: FrameStats | None = None
     _pixels: int = 0
     _differing: int = 0
@@ -235,7 +237,7 @@ class Inspection:
     def findings(self) -> Findings:
         grain = float(np.median(self._grain)) if self._grain else math.nan
         warnings = [f"{text} in frames {compact(frames)}" for text, frames in self._told.items()]
-        if grain < GRAIN_FITS[0]:
+        if grain < GRAIN_FITS[0] and self.tells_missing_grain:
             warnings.append(
                 f"the result has {grain:.0%} of the plate's grain and may look painted (--grain auto)"
             )

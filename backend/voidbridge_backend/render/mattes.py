@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +33,8 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 from .inputs import InputFiles, LruCache
 
 HOLES_BYTES = 256 << 20
+NEAR_GRAY = 4 / 255
+"""R, G and B of a gray picture differ by this at most after a lossy codec: one step of 8-bit chroma (BT.709)."""
 FULL = 0.98
 """A matte that covers this share of the picture in every frame leaves nothing to fill from."""
 
@@ -184,7 +187,8 @@ class Mattes:
         whole = self._canvas.width * self._canvas.height
         evidence.add(picture, name, outside=whole - picture.size)
         beside = (decoded.channels[other] for other in candidate.beside)
-        is_gray = all(np.array_equal(values, other) for other in beside)
+        near = NEAR_GRAY if evidence.is_lossy else 0.0
+        is_gray = all(_alike(values, other, near) for other in beside)
         if alone:
             return ChannelStats(evidence, is_gray)
         return ChannelStats.of(evidence, picture, is_gray)
@@ -224,6 +228,12 @@ class Mattes:
             grow=settings.grow,
             soften=settings.soften,
         )
+
+
+def _alike(one: NDArray[Any], two: NDArray[Any], near: float) -> bool:
+    if not near:
+        return np.array_equal(one, two)
+    return not one.size or float(cv2.norm(one, two, cv2.NORM_INF)) <= near
 
 
 def _overlap(values: NDArray[Any], window: Window, canvas: Window) -> NDArray[Any]:

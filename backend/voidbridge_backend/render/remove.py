@@ -73,7 +73,8 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
             f"the engine {settings.engine} does not tell how sure it is: no confidence is written"
         )
     frames = _Frames(order, composite, plates, provenance, input_spec.confident)
-    inspection = Inspection()
+    is_off = settings.grain == "off" or not settings.grain_amount
+    inspection = Inspection(tells_missing_grain=is_off and not input_spec.grained)
     with ResultWriter(order, announce, inspection.add) as results:
         _remove(order, engine, view, watch, frames, results)
     findings = inspection.findings()

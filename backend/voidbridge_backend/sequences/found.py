@@ -102,6 +102,7 @@ def sequences_in(folder: Path | str) -> list[Sequence]:
         padded = {
             len(text) for text in digits if text.lstrip("-").startswith("0") and len(text) > 1
         }
-        width = min(padded) if padded else min(map(len, digits))
+        shortest = min(map(len, digits))
+        width = min(padded) if padded else shortest if shortest > 3 else 0
         found.append(Sequence(folder, prefix, suffix, width))
     return found

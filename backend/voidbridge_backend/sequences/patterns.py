@@ -108,7 +108,7 @@ class Sequence:
     def __str__(self) -> str:
         if self.single is not None or self.clip:
             return str(self.folder / self.prefix)
-        number = f"%0{self.width}d" if self.width else "%d"
+        number = f"%0{self.width}d" if self.width > 1 else "%d"
         return str(self.folder / f"{self.prefix}{number}{self.suffix}")
 
 

@@ -98,3 +98,12 @@ def test_a_plate_that_shows_no_grain_is_said(run_shot: RunShot) -> None:
     matte = new_file({"A": HOLE.astype(np.float16)})
     done = run_shot({1: new_file(even)}, {1: matte}, Painter(0.2))
     assert any("shows no grain" in warning for warning in done.warnings)
+
+
+def test_missing_grain_is_no_news_of_an_engine_that_brings_its_own(run_shot: RunShot) -> None:
+    """`echo` halves the plate, and half of its grain is left."""
+    plates, mattes = shot(range(1, 2))
+    for grain in ("auto", "off"):
+        done = run_shot(plates, mattes, grain=grain)
+        assert done.provenance["quality"]["grain_match"] < 0.6
+        assert not any("painted" in warning for warning in done.warnings)

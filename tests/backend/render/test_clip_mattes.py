@@ -1,0 +1,99 @@
+"""Clips as mattes and as plates: pixel aspect, codecs with noise and without, gray pictures in a color codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from voidbridge_backend.exr import reader
+from voidbridge_backend.exr.new_file import new_file
+from voidbridge_protocol.errors import FrameMismatch, UnclearLayer
+
+RunShot = Callable[..., Any]
+H, W = 48, 64
+DRAWN = np.zeros((H, W), np.uint8)
+DRAWN[14:30, 20:40] = 255
+QUAD = np.full((H, W), 255, np.uint8)
+QUAD[10:34, 16:48] = 127
+QUAD[16:28, 24:40] = 0
+LIGHT = np.random.default_rng(3).random((H, W, 3)).astype(np.float16)
+PLATE = new_file({c: LIGHT[..., k] for k, c in enumerate("RGB")})
+MATTE = new_file({"A": (DRAWN / np.float32(255)).astype(np.float16)})
+HARD: dict[str, Any] = {"grow": 0, "soften": 0}
+
+
+def movie(
+    path: Path, codec: str, kind: str, pixels: NDArray[np.uint8], aspect: int | None = None
+) -> bytes:
+    """A clip of one frame, [height, width] or [height, width, 3] in 8 bits."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=Fraction(24))
+        stream.width, stream.height, stream.pix_fmt = pixels.shape[1], pixels.shape[0], kind
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        colors = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, -1)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(colors), format="rgb24")
+        file.mux([*stream.encode(frame), *stream.encode()])
+    return path.read_bytes()
+
+
+def changed(result: bytes) -> NDArray[np.bool_]:
+    return np.asarray((reader.decode(result).rgb() != LIGHT).any(axis=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kind"),
+    [("plate.mov", "prores_ks", "yuv422p10le"), ("plate.mp4", "libx264", "yuv420p")],
+)
+def test_an_anamorphic_clip_keeps_its_pixel_aspect(
+    run_shot: RunShot, tmp_path: Path, name: str, codec: str, kind: str
+) -> None:
+    plate = movie(tmp_path / name, codec, kind, np.full((H, W), 99, np.uint8), aspect=2)
+    matte = movie(tmp_path / "matte.mov", "prores_ks", "yuv422p10le", DRAWN, aspect=2)
+    done = run_shot({1: plate}, {1: matte}, color_space="Rec.709", **HARD)
+    assert reader.decode(done.results[1]).part.pixel_aspect == 2
+    with pytest.raises(FrameMismatch, match="matte has a pixel aspect of 1 and the plate 2"):
+        run_shot({1: plate}, {1: MATTE}, color_space="Rec.709", **HARD)
+
+
+@pytest.mark.parametrize("drawn", [DRAWN, QUAD], ids=["matte", "quadmask"])
+@pytest.mark.parametrize(("codec", "kind"), [("png", "rgb24"), ("png", "gray"), ("qtrle", "rgb24")])
+def test_a_lossless_matte_clip_is_as_exact_as_openexr(
+    run_shot: RunShot, tmp_path: Path, codec: str, kind: str, drawn: NDArray[np.uint8]
+) -> None:
+    matte = movie(tmp_path / "matte.mov", codec, kind, drawn)
+    done = run_shot({1: PLATE}, {1: matte}, **HARD)
+    hole = drawn > 0 if drawn is DRAWN else drawn < 255
+    assert (changed(done.results[1]) == hole).all()
+    assert not any("lossy" in text for text in done.warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kind"),
+    [
+        ("matte.mp4", "libx264", "yuv420p"),
+        ("matte.mp4", "libx265", "yuv420p"),
+        ("matte.mov", "prores_ks", "yuv422p10le"),
+        ("matte.mov", "mjpeg", "yuvj420p"),
+    ],
+)
+def test_a_gray_matte_in_a_lossy_codec_is_one_matte(
+    run_shot: RunShot, tmp_path: Path, name: str, codec: str, kind: str
+) -> None:
+    done = run_shot({1: PLATE}, {1: movie(tmp_path / name, codec, kind, DRAWN)}, **HARD)
+    assert (changed(done.results[1]) == (DRAWN > 0)).mean() > 0.98
+    assert any("lossy" in text for text in done.warnings)
+
+
+def test_a_colored_clip_is_no_matte(run_shot: RunShot, tmp_path: Path) -> None:
+    colors = np.stack([DRAWN, DRAWN // 2, DRAWN // 3], -1)
+    matte = movie(tmp_path / "matte.mp4", "libx264", "yuv420p", colors)
+    with pytest.raises(UnclearLayer, match="holds a picture"):
+        run_shot({1: PLATE}, {1: matte}, **HARD)
