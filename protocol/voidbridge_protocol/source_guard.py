@@ -17,7 +17,7 @@ HASHERS = 4
 
 
 class SourceGuard:
-    """The sources of one job: plates, mattes and affected mattes.
+    """The sources of one job: plates, mattes, affected mattes and painted frames.
 
     A file counts as a source if it has the content of one, or if it is one of `paths` under any name: through a
     symbolic link, as a hard link, or in other letter case on a file system that ignores case.

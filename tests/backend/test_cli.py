@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from voidbridge_backend import cli
 from voidbridge_backend.cli import options as cli_options
 from voidbridge_backend.client.submission import Submission
-from voidbridge_protocol.errors import BY_CODE
+from voidbridge_protocol.errors import BY_CODE, BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 
@@ -144,3 +145,28 @@ def test_a_file_that_cannot_be_is_a_bad_request(
 def test_no_command_is_a_mistake_of_the_caller(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_painted_frames_are_files_of_frames_or_a_sequence(tmp_path: Path) -> None:
+    for frame in (1001, 1003):
+        (tmp_path / f"paint.{frame}.exr").write_bytes(b"")
+    files = shot("--clean", f"{tmp_path}/paint.####.exr", "--clean", "1002=other.exr").files[
+        "clean"
+    ]
+    assert files.scan() == [1001, 1002, 1003]
+    assert files.path(1002) == Path("other.exr")
+    assert files.path(1003) == tmp_path / "paint.1003.exr"
+    assert "clean" not in shot().files
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["1050=a.exr", "1050=b.exr"], "--clean names two files for frame 1050: a.exr and b.exr"),
+        (["1050="], "--clean '1050=' names no frame and file"),
+        (["=a.exr"], "--clean '=a.exr' names no frame and file"),
+    ],
+)
+def test_painted_frames_that_are_not_clear_are_refused(words: list[str], text: str) -> None:
+    with pytest.raises(BadSetting, match=re.escape(text)):
+        shot(*(part for word in words for part in ("--clean", word)))

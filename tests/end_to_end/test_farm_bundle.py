@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,26 @@ def test_a_table_of_shots_becomes_a_bundle_that_is_checked_and_run(show: Path) -
         assert "openjd_status: reading files" in done.stdout  # later stages may be too short
     results = sorted(file.name for file in (show / "out").glob("*.exr"))
     assert results == ["a.1001.exr", "a.1002.exr", "b.1001.exr", "b.1002.exr"]
+
+
+def test_shots_with_painted_frames_are_a_step_of_their_own(show: Path) -> None:
+    paint = dict.fromkeys("RGBA", np.ones((24, 32), np.float16))
+    (show / "paint.1001.exr").write_bytes(new_file(paint))
+    (show / "shots.csv").write_text(
+        "plate,matte,result,affected,clean,frames\n"
+        "a.####.exr,matte.####.exr,out/a.####.exr,,paint.####.exr,1001-1002\n"
+        "b.####.exr,matte.####.exr,out/b.####.exr,,,\n"
+    )
+    step = json.loads(bundle_of(show, "--engine", "echo").read_text())["steps"][1]
+    assert step["name"] == "remove-clean"
+    values = step["parameterSpace"]["taskParameterDefinitions"]
+    files = {value["name"]: value["range"][0] for value in values}
+    assert files["Clean"] == str(show / "paint.####.exr")
+    words = step["script"]["actions"]["onRun"]["args"]
+    typed_words = [re.sub(r"{{Task\.Param\.(\w+)}}", lambda m: files[m[1]], w) for w in words]
+    done = stage.voidbridge(*typed_words)
+    assert done.code == 0, done.err
+    assert "takes no painted frames" in done.out
 
 
 def test_paths_of_another_system_are_mapped_by_the_farm(show: Path) -> None:

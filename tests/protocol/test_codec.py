@@ -189,6 +189,12 @@ def files(**frames: list[int]) -> tuple[FrameFile, ...]:
         (0, 10**15, files(plate=[0, 10**15], matte=[0, 10**15]), "without gaps"),
         (1, 2, files(plate=[1, 2], matte=[1]), "different frames than the plate"),
         (1, 2, files(plate=[1, 2], matte=[1, 2], affected=[2]), "different frames than the plate"),
+        (
+            1,
+            2,
+            files(plate=[1, 2], matte=[1, 2], clean=[3]),
+            "clean has frame 3, which the plate lacks",
+        ),
         (1, 3, files(plate=[1, 2], matte=[1, 2]), "does not cover all"),
         (1, 1, files(plate=[1], matte=[1])[::-1], "not sorted"),
         (1, 1, files(plate=[1], matte=[1, 1]), "one for each"),

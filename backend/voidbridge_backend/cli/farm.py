@@ -19,12 +19,14 @@ from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import BadSetting, OutputExists, VoidbridgeError
 
 from . import options
+from .painted import absolute_words
 
-COLUMNS = ("plate", "matte", "result", "affected", "frames")
+COLUMNS = ("plate", "matte", "result", "affected", "clean", "frames")
+PATHS = COLUMNS[:5]
 NEEDED = COLUMNS[:3]
 FILE = "template.json"
 SHAPE = f"""\
-TABLE is a CSV file with the columns {", ".join(COLUMNS[:4])} and {COLUMNS[4]}; the last two may lack. Its paths
+TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three may lack. Its paths
 count from the table's folder. Submit the bundle with your farm's own command, or try it here:
 openjd run BUNDLE/{FILE}"""
 
@@ -60,6 +62,8 @@ def _words(parsed: argparse.Namespace) -> list[str]:
         "--matte-start": parsed.matte_start,
     }
     words = [f"{option}={value}" for option, value in typed.items() if value is not None]
+    if not parsed.shots:
+        words += [f"--clean={word}" for word in absolute_words(parsed.clean or [])]
     return [*words, "--overwrite"] if parsed.overwrite else words
 
 
@@ -73,7 +77,7 @@ def _shots(parsed: argparse.Namespace) -> Iterator[tuple[str, argparse.Namespace
             )
         yield "", parsed
         return
-    if any((*words, parsed.affected, parsed.frames)):
+    if any((*words, parsed.affected, parsed.clean, parsed.frames)):
         raise BadSetting(
             "a table of shots and a single shot are given", "Name files in the table only."
         )
@@ -85,8 +89,9 @@ def _shots(parsed: argparse.Namespace) -> Iterator[tuple[str, argparse.Namespace
                 "Fill in plate, matte and result of every shot.",
             )
         folder = os.path.dirname(os.path.abspath(parsed.shots))
-        paths = {name: os.path.join(folder, row[name]) if row[name] else "" for name in COLUMNS[:4]}
-        shot = {"output": paths.pop("result"), **paths, "frames": row["frames"] or None}
+        paths = {name: os.path.join(folder, row[name]) if row[name] else "" for name in PATHS}
+        clean = [paths.pop("clean")] if row["clean"] else []
+        shot = {"output": paths.pop("result"), **paths, "clean": clean, "frames": row["frames"]}
         yield f"line {number} of {parsed.shots}: ", argparse.Namespace(**{**vars(parsed), **shot})
 
 
@@ -124,6 +129,7 @@ def _task(parsed: argparse.Namespace, where: str, overwrite: bool) -> ShotTask:
         _pattern(result),
         str(frames),
         _absolute(submission, "affected"),
+        next(iter(parsed.clean), "") if where else "",
     )
 
 
@@ -132,4 +138,4 @@ def _absolute(submission: Submission, role: str) -> str:
 
 
 def _pattern(sequence: Sequence) -> str:
-    return os.path.abspath(str(sequence))
+    return sequence.absolute()

@@ -185,6 +185,12 @@ def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool
         metavar="MATTE",
         help="matte of shadow, ripples and other effects of the object",
     )
+    shot.add_argument(
+        "--clean",
+        action="append",
+        metavar="FRAME=FILE",
+        help="painted background of a frame, RGB with alpha or a whole frame; any number of times, or a sequence",
+    )
     shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
     shot.add_argument(
         "--handles",

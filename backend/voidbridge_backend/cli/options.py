@@ -21,6 +21,7 @@ from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import keys as key_commands
+from . import painted
 from .setting_options import check_text, settings_of
 
 OF_THE_HOLE = ("color_space", "matte_kind", "threshold", "grow", "soften")
@@ -55,7 +56,7 @@ def removal(options: argparse.Namespace) -> Submission:
         if (text := getattr(options, role))
     }
     return Submission(
-        {"plate": plate, **mattes},
+        {"plate": plate, **mattes, **painted.clean_files(options.clean or [])},
         removal_settings(options),
         frames=FrameRange.parse(options.frames) if options.frames else None,
         handles=handles_of(options),

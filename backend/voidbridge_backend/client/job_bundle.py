@@ -32,6 +32,12 @@ class ShotTask:
     result: str
     frames: str
     affected: str = ""
+    clean: str = ""
+    """Pattern of painted clean frames."""
+
+
+OPTIONAL = ("affected", "clean")
+"""Files that only some shots have; those with the same ones are one step."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,13 @@ def template(
     Raises `BadSetting` for what the schema cannot hold.
     """
     _check(name, shots)
-    groups = {
-        "remove": [shot for shot in shots if not shot.affected],
-        "remove-affected": [shot for shot in shots if shot.affected],
-    }
+    groups: dict[str, list[ShotTask]] = {}
+    for names in ((), ("affected",), ("clean",), ("affected", "clean")):
+        groups["-".join(("remove", *names))] = [
+            shot
+            for shot in shots
+            if tuple(role for role in OPTIONAL if getattr(shot, role)) == names
+        ]
     return {
         "specificationVersion": VERSION,
         "name": name,
@@ -103,9 +112,9 @@ def _step(
 ) -> dict[str, Any]:
     columns = {"Plate": "plate", "Matte": "matte", "Result": "result", "Frames": "frames"}
     options: list[str] = []
-    if shots[0].affected:
-        columns["Affected"] = "affected"
-        options = ["--affected", "{{Task.Param.Affected}}"]
+    for role in (role for role in OPTIONAL if getattr(shots[0], role)):
+        columns[role.capitalize()] = role
+        options += [f"--{role}", f"{{{{Task.Param.{role.capitalize()}}}}}"]
     definitions = [
         {
             "name": column,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -48,7 +47,7 @@ def run_job(
     began = time.monotonic()
     outputs.check_run(submission, result, overwrite, frames_from_stdin)
     client_options = client_options.sharing(
-        sequence.folder for sequence in submission.files.values()
+        folder for sequence in submission.files.values() for folder in sequence.folders
     )
     listener = job_listener(
         view, result if announce else None, cancelled, is_temporary=client_options.is_local
@@ -60,7 +59,7 @@ def run_job(
             task = job_task(submission, result, view, listener)
             with open_client(client_options) as client:
                 outcome = client.run(task, listener)
-    paths = {role: os.path.abspath(str(files)) for role, files in submission.files.items()}
+    paths = {role: files.absolute() for role, files in submission.files.items()}
     finish(outcome, result, view, began, {"files": paths}, announce=announce)
     return outcome
 

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from voidbridge_backend.sequences.patterns import FrameRange
+from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles
 from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
 from voidbridge_protocol.messages import FrameFile
 from voidbridge_protocol.upload import hash_file
@@ -87,6 +87,8 @@ class StreamInput:
     def _named(self, frames: FrameRange) -> None:
         for frame in range(frames.first, frames.last + 1):
             for role, sequence in self._roles.items():
+                if isinstance(sequence, ListedFiles):
+                    continue  # it is complete, and is read with the request
                 path = sequence.path(frame)
                 self._hashing.append((path, self._hashers.submit(self._hash, path, role, frame)))
 

@@ -94,11 +94,13 @@ class Submission:
         return JobTask(request, [path for _, _, path in paths], target, self.priority, self.force)
 
     def _check_color(self, frames: Mapping[str, list[int]]) -> None:
-        """Raises `BadColorSpace` for a plate whose color space nothing says."""
-        if frames.get("plate"):
-            first, plate = frames["plate"][0], self.files["plate"]
-            declared = getattr(self.settings, "color_space", "")
-            check_color(plate.path(first), plate.index(first), declared)
+        """Raises `BadColorSpace` for a plate, or a painted frame, whose color space nothing says."""
+        declared = getattr(self.settings, "color_space", "")
+        looked_at = [*frames.get("plate", [])[:1]], frames.get("clean", [])
+        for role, some in zip(("plate", "clean"), looked_at, strict=True):
+            for frame in some:
+                files = self.files[role]
+                check_color(files.path(frame), files.index(frame), declared)
 
     def ranges(self) -> tuple[dict[str, list[int]], FrameRange]:
         """The frames of each role, and those of the results. Raises `RequestError`."""
@@ -112,6 +114,8 @@ class Submission:
             for role in covering[1:]:
                 _covers(role, self.files[role], frames)
             found.update(dict.fromkeys(covering, frames))
+            for role in (role.name for role in roles if role.is_within):
+                self._within(role, found[role], frames)
         if wanted is None:
             raise BadPattern(
                 f"nothing says which frames {self.operation} is to make",
@@ -125,6 +129,29 @@ class Submission:
         there = sequence.scan() or frames_for(sequence, None)  # the second says what is wrong
         part = self.parts.get(role)
         return [n for n in there if part is None or part.first <= n <= part.last]
+
+    def _within(self, role: str, found: list[int], frames: list[int]) -> None:
+        """Raises `FrameMismatch` for a file of a frame that is not sent, `MissingFrames` if it is not there."""
+        if outside := [frame for frame in found if frame not in {*frames}]:
+            raise FrameMismatch(
+                f"the {role} frame {outside[0]} ({self.files[role].path(outside[0]).name}) is none of the "
+                f"plate's frames that are sent: {compact(frames)}",
+                self._reaching(outside, frames),
+            )
+        for frame in found:
+            path = self.files[role].path(frame)
+            if not path.is_file():
+                raise MissingFrames(
+                    f"{role} frame {frame}: there is no file {path}",
+                    f"Name the file behind the equals sign: --{role} {frame}=FILE.",
+                )
+
+    def _reaching(self, outside: list[int], frames: list[int]) -> str:
+        there = {*self.files["plate"].scan()}
+        if self.frames is None or not there.issuperset(outside):
+            return "Give the frame by the plate's own number."
+        away = max(self.frames.first - outside[0], outside[-1] - self.frames.last)
+        return f"Send the frames in between too, with --handles {away}."
 
     def _with_handles(self, covering: list[str]) -> list[int]:
         """The frames of the roles that cover all, rising, without gaps."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class InputSpec:
     `joins`   True if the engine matches the picture to the plate at the edge of the hole itself.
     `grained` True if the picture has all its grain; otherwise missing grain is added.
     `confident` True if the picture has a fourth plane: 1 where the engine is sure of it, 0 where it is invented.
+    `paints`  True if the engine uses the frames that the artist painted (`PaintedClip`).
     """
 
     space: Literal["scene", "model"]
@@ -39,6 +40,20 @@ class InputSpec:
     joins: bool = False
     grained: bool = False
     confident: bool = False
+    paints: bool = False
+
+
+@dataclass(frozen=True)
+class Paint:
+    """The background of one frame, as the artist painted it.
+
+    `light` [height, width, 3] is finite and not premultiplied. `weight` float32 [height, width] is its alpha, 0 to
+    1, 0 where nothing is painted. `is_whole` is a whole frame, which has no alpha.
+    """
+
+    light: Pixels
+    weight: NDArray[np.float32]
+    is_whole: bool = False
 
 
 class Clip(Protocol):
@@ -64,6 +79,18 @@ class Clip(Protocol):
 
     def has_hole(self, frame: int) -> bool:
         """Returns True if the frame's quadmask holds any code except 255."""
+
+
+@runtime_checkable
+class PaintedClip(Clip, Protocol):
+    """A clip with frames on which the artist painted the background."""
+
+    @property
+    def painted(self) -> Sequence[int]:
+        """The painted ones of `frames`, rising; empty if there are none."""
+
+    def paint(self, frame: int) -> Paint:
+        """Returns the paint of one of `painted`, in the space and size of the plate."""
 
 
 class JobContext(Protocol):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from voidbridge_backend.engines.base import InputSpec, Pixels, Quadmask
+import numpy as np
+
+from voidbridge_backend.engines.base import InputSpec, Paint, Pixels, Quadmask
 from voidbridge_backend.imaging.crop import Crop, moving, still, whole
 from voidbridge_backend.imaging.curve import ModelSpace
 from voidbridge_backend.imaging.quadmask import KEEP
@@ -14,6 +16,7 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .inputs import Plates
 from .mattes import Mattes
+from .painted import PaintedFrames
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class EngineInput:
     size: tuple[int, int]
     model: ModelSpace | None
     """None for an engine that works in scene-linear light."""
+    paints: PaintedFrames | None = None
 
     @property
     def height(self) -> int:
@@ -47,6 +51,19 @@ class EngineInput:
 
     def quadmask(self, frame: int) -> Quadmask:
         return self.region(frame).classes_to_engine(self.mattes.hole(frame).codes, self.size)
+
+    @property
+    def painted(self) -> Sequence[int]:
+        return self.paints.frames if self.paints else ()
+
+    def paint(self, frame: int) -> Paint:
+        assert self.paints is not None
+        region, whole = self.region(frame), self.paints.paint(frame)
+        light, weight = self.code(region.cut(whole.light)), region.cut(whole.weight)
+        if self.size != region.size:
+            light = resampled(light, self.size)
+            weight = resampled(np.repeat(weight[..., None], 3, 2), self.size)[..., 0]
+        return replace(whole, light=light, weight=weight)
 
     def has_hole(self, frame: int) -> bool:
         return self.mattes.has_hole(frame)

@@ -6,6 +6,7 @@ Bytes become arrays in `inputs` and become bytes again in `_encoded`, once each.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .composite import Composite, Replaced, confidence_of, grain_of, layer_of
 from .engine_input import EngineInput, crop_for
-from .inputs import InputFiles, Plates, canvas_of, model_space
+from .inputs import MATTES, InputFiles, Plates, canvas_of, model_space
 from .job import (
     Announce,
     NotedContext,
@@ -33,6 +34,7 @@ from .job import (
     write_provenance,
 )
 from .mattes import Mattes
+from .painted import PaintedFrames
 from .results import EncodedFrame, ResultWriter
 
 log = logging.getLogger(__name__)
@@ -63,9 +65,13 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
     ):
         watch.warn(note)
     plates = Plates(source, canvas, color, settings.layer)
+    paints = PaintedFrames.checked(source, plates, settings, order.ocio or None)
     view, input_spec = _view(order, engine, plates, mattes, source.frames, part.aspect)
+    view = replace(view, paints=paints)
     if view.crop.note:
         watch.warn(view.crop.note)
+    if paints.frames and not input_spec.paints:
+        watch.warn(f"the engine {settings.engine} takes no painted frames: they are not used")
     composite = Composite(view, input_spec, _grain(order, view, input_spec, watch), settings)
     provenance = _provenance(order, engine, color, picture, verdict, view)
     if settings.confidence and not input_spec.confident:
@@ -75,6 +81,8 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
     frames = _Frames(order, composite, plates, provenance, input_spec.confident)
     is_off = settings.grain == "off" or not settings.grain_amount
     inspection = Inspection(tells_missing_grain=is_off and not input_spec.grained)
+    if paints.frames:
+        provenance["clean"] = paints.described()
     with ResultWriter(order, announce, inspection.add) as results:
         _remove(order, engine, view, watch, frames, results)
     findings = inspection.findings()
@@ -102,7 +110,7 @@ def _told(picture: Selection) -> list[str]:
 
 
 def _survey(mattes: Mattes, source: InputFiles, watch: JobContext) -> Verdict:
-    done, of = 0, len(source.frames) * (len(source.paths) - 1)
+    done, of = 0, len(source.frames) * sum(role in source.paths for role in MATTES)
 
     def on_frame() -> None:
         nonlocal done

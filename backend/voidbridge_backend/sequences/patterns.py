@@ -10,7 +10,7 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,15 @@ class Sequence:
         """The place of a frame in its file: 0 but for a clip."""
         return frame - self.offset if self.clip else 0
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the files."""
+        return [self.folder]
+
+    def absolute(self) -> str:
+        """The pattern with an absolute path."""
+        return os.path.abspath(str(self))
+
     def scan(self) -> list[int]:
         """Returns the frames on disk, rising; empty if the folder does not exist."""
         if self.single is not None:
@@ -110,6 +119,41 @@ class Sequence:
             return str(self.folder / self.prefix)
         number = f"%0{self.width}d" if self.width > 1 else "%d"
         return str(self.folder / f"{self.prefix}{number}{self.suffix}")
+
+
+@dataclass(frozen=True)
+class ListedFiles(Sequence):
+    """Files of single frames that share no pattern, as painted clean frames."""
+
+    files: tuple[tuple[int, Path], ...] = ()
+    """(frame, file), rising."""
+
+    @classmethod
+    def of(cls, files: Mapping[int, Path]) -> ListedFiles:
+        """The files by frame; at least one."""
+        listed = tuple(sorted(files.items()))
+        return cls(listed[0][1].parent, "", "", 0, files=listed)
+
+    def path(self, frame: int) -> Path:
+        for number, path in self.files:
+            if number == frame:
+                return path
+        raise MissingFrames(f"{self} has no frame {frame}")
+
+    @property
+    def folders(self) -> list[Path]:
+        return list(dict.fromkeys(path.parent for _, path in self.files))
+
+    def absolute(self) -> str:
+        whole = {frame: Path(os.path.abspath(path)) for frame, path in self.files}
+        return str(ListedFiles.of(whole))
+
+    def scan(self) -> list[int]:
+        """Every listed frame, whether or not its file is there."""
+        return [frame for frame, _ in self.files]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{frame}={path}" for frame, path in self.files)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class Role:
 
     Otherwise it has files for any frames.
     """
+    is_within: bool = False
+    """Each of its files belongs to a frame of the roles that cover all."""
 
 
 @dataclass(frozen=True)
@@ -51,5 +53,10 @@ class Operation:
         for role in others:
             if set(frames[role]) != run:
                 raise BadMessage(f"the {role} covers different frames than the {reference}")
+        for within in (role.name for role in self.roles if role.is_within):
+            if outside := sorted(set(frames.get(within, ())) - run):
+                raise BadMessage(
+                    f"the {within} has frame {outside[0]}, which the {reference} lacks"
+                )
         if not (min(run) <= first and last <= max(run)):
             raise BadMessage(f"the {reference} does not cover all of {first}-{last}")

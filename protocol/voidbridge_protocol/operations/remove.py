@@ -200,5 +200,10 @@ class RemoveSettings(OperationSettings):
 OPERATION = Operation(
     "remove",
     RemoveSettings,
-    (Role("plate"), Role("matte"), Role("affected", is_required=False)),
+    (
+        Role("plate"),
+        Role("matte"),
+        Role("affected", is_required=False),
+        Role("clean", is_required=False, covers_all=False, is_within=True),
+    ),
 )

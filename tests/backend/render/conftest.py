@@ -49,7 +49,7 @@ RunShot = Callable[..., Finished]
 
 @pytest.fixture
 def run_shot(tmp_path: Path) -> RunShot:
-    """`run(plates, mattes, engine=..., wanted=(first, last), affected=..., **settings)`."""
+    """`run(plates, mattes, engine=..., wanted=(first, last), affected=..., clean=..., **settings)`."""
 
     def run(
         plates: Files,
@@ -57,9 +57,11 @@ def run_shot(tmp_path: Path) -> RunShot:
         engine_: Engine | None = None,
         wanted: tuple[int, int] | None = None,
         affected: Files | None = None,
+        clean: Files | None = None,
         **settings: Any,
     ) -> Finished:
-        roles = {"plate": plates, "matte": mattes, **({"affected": affected} if affected else {})}
+        more = {"affected": affected, "clean": clean}
+        roles = {"plate": plates, "matte": mattes, **{r: f for r, f in more.items() if f}}
         files = []
         for role, frames in sorted(roles.items()):
             for frame, data in sorted(frames.items()):

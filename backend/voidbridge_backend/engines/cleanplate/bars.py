@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voidbridge_backend.engines.base import Clip, JobContext, Pixels, Quadmask
+from voidbridge_backend.engines.base import Clip, JobContext, Paint, PaintedClip, Pixels, Quadmask
 
 from .geometry import FrameBox, Mask, around, union
 
@@ -44,6 +44,18 @@ class Inner:
 
     def quadmask(self, frame: int) -> Quadmask:
         return np.ascontiguousarray(self.clip.quadmask(frame)[self.box.slices])
+
+    @property
+    def painted(self) -> Sequence[int]:
+        return self.clip.painted if isinstance(self.clip, PaintedClip) else ()
+
+    def paint(self, frame: int) -> Paint:
+        assert isinstance(self.clip, PaintedClip)
+        whole = self.clip.paint(frame)
+        light, weight = (
+            np.ascontiguousarray(part[self.box.slices]) for part in (whole.light, whole.weight)
+        )
+        return Paint(light, weight, whole.is_whole)
 
     def has_hole(self, frame: int) -> bool:
         return self.clip.has_hole(frame) and bool((self.quadmask(frame) != 255).any())

@@ -9,7 +9,7 @@ and are joined with the surroundings (`fill`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from .analyze_camera import Shot, analyzed
 from .bars import Inner, picture_box
 from .frame import Removal, Task
 from .geometry import FrameBox
+from .painted import nearest, painted_frames, repeated
 from .verdict import notes
 
 VERSION = 6
@@ -36,7 +37,7 @@ class Cleanplate:
     name = "cleanplate"
 
     def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
-        return InputSpec("scene", joins=True, confident=settings.confidence)
+        return InputSpec("scene", joins=True, confident=settings.confidence, paints=True)
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "version": VERSION}
@@ -59,6 +60,7 @@ class Cleanplate:
         if not holes:
             return
         shot = analyzed(clip, watch, settings.cut_frames)
+        shot = replace(shot, repeats=repeated(shot.repeats, painted_frames(clip)))
         if shot.camera.cuts_found:
             watch.warn(_cuts_note(shot.camera.cuts_found))
         progress = _Progress(watch, len(holes))
@@ -78,7 +80,8 @@ class Cleanplate:
         explained = {*rim.tight(rims), *rim.shaded(rims)}
         predicted = _each(removal.predicted, shot)
         others = {frame: predicted[frame] for frame in predicted.keys() - explained}
-        for note in (*notes(_each(removal.unseen, shot), others), *rim.notes(rims)):
+        found = notes(_each(removal.unseen, shot), others)
+        for note in (*_paint_notes(clip, removal), *found, *rim.notes(rims)):
             watch.warn(note)
 
 
@@ -98,6 +101,15 @@ def _cuts_note(cuts: Sequence[int]) -> str:
     return f"another scene begins in frames {compact(cuts)}: each scene is worked on alone"
 
 
+def _paint_notes(clip: Clip, removal: Removal) -> list[str]:
+    painted = painted_frames(clip)
+    used, idle = removal.painted, {*painted} - removal.painted
+    return [
+        *([f"the paint of frames {compact(used)} is carried through the shot"] if used else []),
+        *([f"the paint of frames {compact(idle)} reaches no hole"] if idle else []),
+    ]
+
+
 @dataclass
 class _Progress:
     watch: JobContext
@@ -110,9 +122,12 @@ class _Progress:
 
 def _tasks(clip: Clip, shot: Shot, frames: list[int]) -> Iterator[Task]:
     every = [frame for frame in clip.frames if frame not in shot.repeats]
+    painted = painted_frames(clip)
     for block in plan.blocks(frames, shot.camera):
         chosen = plan.sources(block, shot.holes, every, shot.camera)
         surroundings = plan.Surroundings(block, shot.holes, shot.camera)
         needed = {frame: surroundings.needed(frame) for frame in chosen}
         for frame in block:
-            yield Task(frame, surroundings, needed)
+            asked = nearest(frame, painted, shot.camera)
+            paint = {other: surroundings.needed(other) for other in asked}
+            yield Task(frame, surroundings, needed, paint)

@@ -4,7 +4,7 @@ which does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from .fill import joined, smooth
 from .focus import softened
 from .fringe import background
 from .geometry import FrameBox, Mask, around
+from .painted import Carried, PaintedSources, carried, kept, laid_on
 from .sources import Source, Sources, piece
 from .synthesize import synthesized
 from .tone import Floats
@@ -42,11 +43,15 @@ BAND_BLOCKS = 3
 
 @dataclass(frozen=True)
 class Task:
-    """A frame that has a hole, the boxes of its block, and which part of which other frames to ask, best first."""
+    """A frame that has a hole, the boxes of its block, and which part of which other frames to ask, best first.
+
+    `painted` says the same of the frames that the artist painted.
+    """
 
     frame: int
     surroundings: plan.Surroundings
     needed: dict[int, FrameBox | None]
+    painted: dict[int, FrameBox | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Voted:
     fill: Pixels
     known: Mask
     confidence: Floats
+    paint: Carried | None = None
 
 
 class Removal:
@@ -90,7 +96,10 @@ class Removal:
         """By frame: how well the other frames predict what is kept around the hole, in dB."""
         self.rims: dict[int, rim.Rim] = {}
         """By frame: what is left of the object beside the matte."""
+        self.painted: set[int] = set()
+        """The painted frames that reach a hole."""
         self._sources = Sources(clip, shot.tone, plan.MOST + 1)
+        self._paints = PaintedSources(clip, shot.tone)
         self._inventions: list[Source] = []
         self._scene: int | None = None
         self._block_px = max(2, round(clip.width / 480))
@@ -108,19 +117,55 @@ class Removal:
         )
         found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
         plane = useful([one for one in found if one is not None])
-        laid, seen = self._seen(frame, target, gap, plane)
+        laid, seen, paints = self._seen(frame, target, gap, plane, self._painted(task, target))
         fill, known = seen.light, seen.known
         self.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
         self.rims[frame] = rim.looked_at(
             gap.light, fill, known, self._beyond(gap.hole), self._grow, self._shot.tone
         )
+        paint = self._paint(frame, paints, gap, seen)
         self._look_closer(frame, laid, gap, seen)
-        return Voted(frame, plate, target, reach, gap, fill, known, seen.confidence)
+        return Voted(frame, plate, target, reach, gap, fill, known, seen.confidence, paint)
+
+    def _painted(self, task: Task, target: Surrounding) -> list[WarpedSource]:
+        sources = (
+            self._paints.get(other, part)
+            for other, part in task.painted.items()
+            if part is not None
+        )
+        found = self._pool.each(lambda source: self._lay(task.frame, target, source), sources)
+        return [one for one in found if one is not None]
+
+    def _paint(
+        self, frame: int, paints: list[WarpedSource], gap: Gap, seen: Combination
+    ) -> Carried | None:
+        """Puts the artist's paint onto what was `seen`, in place, and returns it."""
+        tone, pool = self._shot.tone, self._pool
+        paint = carried(paints, frame, gap.box, gap.wanted, tone, pool) if paints else None
+        if paint is None:
+            return None
+        laid_on(paint, seen.light, seen.known)
+        reached = (paint.weight > 0) & gap.hole
+        seen.confidence[reached] = 1
+        self.painted.update(paint.frames if reached.any() else ())
+        if reached.sum() > (1 - INVENTED) * int(gap.hole.sum()):
+            # All of the hole is paint: what tells is how well its own frames predict the plate.
+            beside = gap.wanted & ~gap.hole
+            own = combined(paints, frame, gap.box, beside, tone, pool)
+            self.predicted[frame] = check(gap.light, own.light, own.known & beside, tone)
+        return paint
 
     def _seen(
-        self, frame: int, target: Surrounding, gap: Gap, plane: list[WarpedSource]
-    ) -> tuple[list[WarpedSource], Combination]:
-        """The sources, of several depths or of one plane, whose pictures of the hole agree better; and those."""
+        self,
+        frame: int,
+        target: Surrounding,
+        gap: Gap,
+        plane: list[WarpedSource],
+        painted: list[WarpedSource],
+    ) -> tuple[list[WarpedSource], Combination, list[WarpedSource]]:
+        """The sources, of several depths or of one plane, whose pictures of the hole agree better; their
+        combination; and the painted sources, moved as these are.
+        """
 
         beside, tone = gap.wanted & ~gap.hole, self._shot.tone
 
@@ -130,14 +175,15 @@ class Removal:
         def voted(laid: list[WarpedSource]) -> Combination:
             return combined(laid, frame, gap.box, gap.wanted, tone, self._pool, shaped=as_sharp)
 
-        deep = layered(frame, target, plane, self._shot, self._pool)
+        every = layered(frame, target, [*plane, *painted], self._shot, self._pool)
+        deep = [one for one in every if one.source.painting is None]
         seen = voted(deep)
         if any(one.where for one in deep):
             flat = voted(plane)
             sure, other = (float(one.confidence[gap.hole].mean()) for one in (seen, flat))
             if other > FIRM and sure < other + SURER:
-                return plane, flat
-        return deep, seen
+                return plane, flat, painted
+        return deep, seen, [one for one in every if one.source.painting is not None]
 
     def _look_closer(
         self, frame: int, laid: list[WarpedSource], gap: Gap, seen: Combination
@@ -192,6 +238,8 @@ class Removal:
         self._pool.pulse()
         gap, known = voted.gap, voted.known | voted.gap.hole
         joint = joined(voted.fill, known, gap.light, gap.hole, self._block_px, self._shot.tone)
+        if voted.paint is not None:
+            kept(voted.paint, joint)
         cv2.copyTo(gap.light, (~gap.hole).view(np.uint8), joint)
         gap.light[...] = joint
         return voted.plate

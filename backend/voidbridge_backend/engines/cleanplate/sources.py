@@ -23,6 +23,18 @@ HALF_MAX = 65504.0
 
 
 @dataclass(frozen=True)
+class Painting:
+    """The artist's paint on a source, of its box: weight [height, width], 0 to 1; `is_whole` has no alpha.
+
+    `source` is the plate with the paint on it; hidden is the part of the hole that is not painted.
+    """
+
+    source: Source
+    weight: Floats
+    is_whole: bool
+
+
+@dataclass(frozen=True)
 class Source:
     """A piece of a frame: light [height, width, 3], its luma, and 255 where it shows background."""
 
@@ -32,6 +44,7 @@ class Source:
     grey: NDArray[np.uint8]
     free: NDArray[np.uint8]
     hidden: NDArray[np.bool_]
+    painting: Painting | None = None
 
     def loosened(self, by: float) -> Source:
         """With all of it free that lies in the outer `by` pixels of what is hidden: the growth of a matte."""

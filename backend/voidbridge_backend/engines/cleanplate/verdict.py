@@ -28,7 +28,7 @@ SHALLOW = 0.08
 """Part of the picture's height up to which an even surrounding is trusted to go on."""
 TOE = 0.002
 """Light below which the display's curve is straight: grain on black counts for no more than it shows."""
-TRY = "try the engine void, or more frames around the range (--handles)"
+TRY = "paint a frame (--clean), or try the engine void, or more frames around the range (--handles)"
 FEWEST = 64
 """Pixels beside the hole without which nothing is told."""
 
