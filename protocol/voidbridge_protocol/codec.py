@@ -42,7 +42,12 @@ Reader = Callable[[Any, str], Any]
 raise.
 """
 
-_to_json = json.JSONEncoder(allow_nan=False, default=vars).encode
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+_to_json = json.JSONEncoder(allow_nan=False, default=_fields).encode
 """Encodes a dataclass as an object of its fields. `json.dumps` would create a new encoder on each call."""
 
 

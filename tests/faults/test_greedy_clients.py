@@ -141,7 +141,7 @@ def test_large_requests_keep_nobody_waiting(box: Daemon, full: bool, note: Note)
     assert accepted
     size = round(len(payloads[0]) / 2**20, 1)
     other.check(
-        note, "large requests", False, count=count, size_mb=size, accepted=accepted, refused=refused
+        note, "large requests", full, count=count, size_mb=size, accepted=accepted, refused=refused
     )
 
 

@@ -41,6 +41,13 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 GOLDEN = Path(__file__).with_name("protocol_1.jsonl")
 
 
+@pytest.mark.parametrize("prompt", ["", 'x","files":[],"y', '{"files":[],"first":1}', "é\n\\"])
+def test_the_canonical_bytes_are_those_of_json(prompt: str) -> None:
+    request = replace(SHOT, settings=RemoveSettings(prompt=prompt))
+    plain = json.dumps(asdict(request), sort_keys=True, separators=(",", ":"))
+    assert request.canonical() == plain.encode()
+
+
 def test_no_message_is_forgotten_here() -> None:
     assert {type(message) for message in ONE_OF_EACH} == set(KINDS.values())
 

@@ -95,7 +95,7 @@ class Daemon:
         self._clients.forget_silent(now)
         self._release_promises(now)
         self.handlers.downloads.tick()
-        self.io_threads.tick(now)
+        self.io_threads.tick(now, self._router.large)
         for give_back in self.rate_limit.due(now):
             give_back()
 

@@ -145,7 +145,7 @@ class Admission:
         """Waits for the missing files of a job, or queues it."""
         job, request = prepared.job, prepared.request
         self.records.changes.add_status(job)
-        self.records.missing.add(job, prepared.sizes, prepared.there)
+        self.records.missing.add(job, prepared.lacking)
         self.records.queue_if_complete(job)
         if self.records.rows[job].state is JobState.RECEIVING:
             expected = self.records.scheduler.expected
@@ -179,15 +179,13 @@ class Admission:
                 f"{user} has {unfinished} unfinished jobs; this daemon allows {self.most_jobs} per user"
             )
         missing.require_agreement(prepared.sizes)
-        missing.require_room(user, prepared.sizes, prepared.there, self.keep_free, self.user_share)
+        missing.require_room(user, prepared.lacking, self.keep_free, self.user_share)
 
     # -- files --------------------------------------------------------------------------------------
 
     def room_for(self, prepared: Prepared) -> int:
         """Returns the bytes still to come if this job is accepted, including those of earlier jobs."""
-        return self.records.missing.room(
-            prepared.user, prepared.sizes, prepared.there, self.user_share
-        )
+        return self.records.missing.room(prepared.user, prepared.lacking, self.user_share)
 
     def offered(self, operation: str, engine: str) -> None:
         """Announces a job for this engine; ignored if there is no such engine."""
@@ -198,12 +196,12 @@ class Admission:
         """Returns which of these files to upload early; none if not all of them fit."""
         spool = self.records.spool
         sizes = {UserFile(user, file.sha256): file.size for file in files}
-        there = {file for file, size in sizes.items() if spool.has(file, size)}
+        lacking = {file: size for file, size in sizes.items() if not spool.has(file, size)}
         try:
-            self.records.missing.require_room(user, sizes, there, self.keep_free, self.user_share)
+            self.records.missing.require_room(user, lacking, self.keep_free, self.user_share)
         except SpoolFull:
             return [], []
-        need = [i for i, file in enumerate(files) if UserFile(user, file.sha256) not in there]
+        need = [i for i, file in enumerate(files) if UserFile(user, file.sha256) in lacking]
         parts = [(i, spool.partial(UserFile(user, files[i].sha256))) for i in need]
         return need, [part for part in parts if part[1]][:MOST_PARTIAL]
 

@@ -72,7 +72,7 @@ class DamageControl:
         try:
             request = decode_request(self.request(row.id))
             prepared = Prepared.of(row.user, request, self.records.spool)
-            is_whole = len(prepared.there) == len(prepared.sizes)
+            is_whole = not prepared.lacking
             if is_whole:
                 self.admission.begin_again(row, prepared, row.priority)
         except DaemonError as error:

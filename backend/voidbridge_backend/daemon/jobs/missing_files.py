@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import RequestError, SpoolFull
@@ -25,6 +25,8 @@ class MissingFiles:
         self._spool = spool
         self._lacks: dict[str, set[UserFile]] = {}
         self._by: dict[UserFile, tuple[str, ...]] = {}
+        self._shared: set[UserFile] = set()
+        """Files for which more than one job waits."""
         self._sizes: dict[UserFile, int] = {}
         self._to_come: Counter[str] = Counter()
         """Promised bytes of each user."""
@@ -36,17 +38,23 @@ class MissingFiles:
     def __contains__(self, file: UserFile) -> bool:
         return file in self._by
 
-    def add(self, job: str, files: Mapping[UserFile, int], present: Set[UserFile]) -> None:
-        """A job of these files, with their sizes. `present` are those that lie in the spool."""
-        lacks = self._lacks[job] = files.keys() - present
-        shared = lacks & self._by.keys()
-        new = lacks - shared
+    def add(self, job: str, lacking: Mapping[UserFile, int]) -> None:
+        """A job that lacks these files of one user, with their sizes.
+
+        A job may have 60,000 of them, and others wait meanwhile: whole tables are merged, not file by file.
+        """
+        self._lacks[job] = set(lacking)
+        shared = lacking.keys() & self._by.keys()
+        new = lacking
+        if shared:
+            new = {file: size for file, size in lacking.items() if file not in shared}
         self._by.update(dict.fromkeys(new, (job,)))
-        self._sizes.update(zip(new, map(files.__getitem__, new), strict=True))
-        if new:  # all of one user
-            self._to_come[next(iter(new)).user] += sum(map(files.__getitem__, new))
+        self._sizes.update(new)
+        if new:
+            self._to_come[next(iter(new)).user] += sum(new.values())
         for file in shared:
             self._by[file] += (job,)
+        self._shared |= shared
         self._promise(shared)
 
     def is_promised(self, job: str) -> bool:
@@ -91,21 +99,27 @@ class MissingFiles:
     def drop(self, job: str) -> None:
         """Removes the job. Calling it again is harmless."""
         lacks = self._lacks.pop(job, set())
-        own = {file for file in lacks if len(self._by[file]) == 1}
-        for file in lacks - own:
-            self._by[file] = tuple(other for other in self._by[file] if other != job)
+        shared = lacks & self._shared
+        for file in shared:
+            others = self._by[file] = tuple(other for other in self._by[file] if other != job)
+            if len(others) == 1:
+                self._shared.discard(file)
             self._unpromise([file])
-        self._drop(own)
+        self._drop(lacks - shared if shared else lacks)
         self._released.discard(job)
 
     def _drop(self, files: set[UserFile]) -> None:
         """Removes files of one user for which nobody waits any more: a job may have 60,000 of them."""
-        promised = files - self._unpromised
+        promised = files - self._unpromised if self._unpromised else files
         if promised:
-            self._to_come[next(iter(files)).user] -= sum(map(self._sizes.__getitem__, promised))
+            user = next(iter(promised)).user
+            self._to_come[user] -= sum(map(self._sizes.__getitem__, promised))
         self._unpromised -= files
         for table in (self._sizes, self._by):
-            deque(map(table.__delitem__, files), maxlen=0)
+            if len(files) == len(table):
+                table.clear()
+            else:
+                deque(map(table.__delitem__, files), maxlen=0)
 
     def arrived(self, file: UserFile) -> list[str]:
         """Returns the jobs that waited for this file."""
@@ -124,23 +138,21 @@ class MissingFiles:
         """Returns the files for which the job still waits."""
         return self._lacks.get(job, set())
 
-    def room(
-        self, user: str, files: Mapping[UserFile, int], present: Set[UserFile], share: int = 100
-    ) -> int:
+    def room(self, user: str, lacking: Mapping[UserFile, int], share: int = 100) -> int:
         """Returns the free bytes with which `require_room` lets these files in."""
-        fresh = self._fresh(files, present)
+        fresh = self._fresh(lacking)
         own = self._to_come[user] + fresh
         return max(sum(self._to_come.values()) + fresh, own * 100 // share + 1)
 
-    def _fresh(self, files: Mapping[UserFile, int], present: Set[UserFile]) -> int:
-        fresh = files.keys() - present - (self._by.keys() - self._unpromised)
-        return sum(map(files.__getitem__, fresh))
+    def _fresh(self, lacking: Mapping[UserFile, int]) -> int:
+        """Returns the bytes of those files for which no room is promised yet."""
+        promised = (lacking.keys() & self._by.keys()) - self._unpromised
+        return sum(lacking.values()) - sum(map(lacking.__getitem__, promised))
 
     def require_room(
         self,
         user: str,
-        files: Mapping[UserFile, int],
-        present: Set[UserFile],
+        lacking: Mapping[UserFile, int],
         keep_free: int,
         share: int = 100,
     ) -> None:
@@ -148,7 +160,7 @@ class MissingFiles:
 
         One user's promised bytes may take `share` percent of what is free.
         """
-        free, fresh = self._spool.free_bytes(), self._fresh(files, present)
+        free, fresh = self._spool.free_bytes(), self._fresh(lacking)
         own, room = self._to_come[user], max(free - keep_free, 0)
         others = sum(self._to_come.values()) - own
         held = f"your other jobs hold {_shown(own)} of that, other users {_shown(others)}"
@@ -176,13 +188,19 @@ class MissingFiles:
     ) -> MissingIndices:
         """Returns the files to come of a job that waits. `partial` has the received bytes of unfinished files."""
         lacks = self.missing(job)
-        need = [index for index, file in enumerate(files) if file in lacks]
+        if len(lacks) == len(files):
+            need = list(range(len(files)))
+        else:
+            need = [index for index, file in enumerate(files) if file in lacks]
+        if not partial:
+            return need, []
         parts = [(index, have) for index in need if (have := partial.get(files[index], 0))]
         return need, parts[:MOST_PARTIAL]
 
     def _come(self, file: UserFile) -> tuple[str, ...]:
         """Removes a file that nobody waits for any more. Returns the jobs that did."""
         size = self._sizes.pop(file)
+        self._shared.discard(file)
         if file in self._unpromised:
             self._unpromised.discard(file)
         else:

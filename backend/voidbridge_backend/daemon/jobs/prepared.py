@@ -6,7 +6,7 @@ A job of 20,000 frames names 60,000 files: parsing, hashing and looking for them
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
@@ -31,8 +31,8 @@ class Prepared:
     """Each file once, with its size in bytes."""
     names: list[str]
     """The hashes of these files, in order."""
-    there: Set[UserFile]
-    """Those that lie whole in the spool."""
+    lacking: Mapping[UserFile, int]
+    """Those of `sizes` that do not lie whole in the spool."""
     partial: Mapping[UserFile, int]
     """Bytes that are there of the others."""
     generation: int
@@ -54,7 +54,8 @@ class Prepared:
         canonical = request.canonical()
         key = hashlib.sha256(user.encode() + b"\0" + canonical).hexdigest()[:24]
         names = sorted(file.sha256 for file in sizes)
-        return cls(user, request, key, canonical, files, sizes, names, there, partial, generation)
+        lacking = {file: size for file, size in sizes.items() if file not in there}
+        return cls(user, request, key, canonical, files, sizes, names, lacking, partial, generation)
 
 
 def _found(

@@ -85,8 +85,8 @@ class JobService:
                 there[user] = self.spool.all_of(user)
             sizes = {UserFile(user, sha256): size for _, sha256, size in files}
             whole = there[user]
-            complete = {file for file in sizes if whole.get(file) == sizes[file]}
-            self.records.missing.add(job, sizes, complete)
+            lacking = {file: size for file, size in sizes.items() if whole.get(file) != size}
+            self.records.missing.add(job, lacking)
             self.records.queue_if_complete(job)
 
     def commit(self) -> bool:

@@ -105,6 +105,8 @@ class Router:
         self._connections = Connections(max_unauthenticated)
         self._looked = 0.0
         self._unsent = UnsentBytes()
+        self.large = 0
+        """Messages with more than a few bytes that came or went since the start."""
         self._users: dict[PeerId, str] = {}
         self._places: dict[PeerId, Descriptor] = {}
         if auth:  # before the sockets: without it libzmq would accept every key
@@ -157,6 +159,7 @@ class Router:
                 try:
                     identity = self._identity(route)
                     peer = f"{identity.user}@{peer}" if identity.user else peer
+                    self.large += len(frames) > 1 and len(frames[-1]) >= TRACKED
                     received = decode([frame.buffer for frame in frames])
                     place = Descriptor(bulk, int(route.get(zmq.SRCFD)))
                     yield Received(line, peer, place, identity, *received)
@@ -191,6 +194,7 @@ class Router:
         size = sum(len(frame) for frame in frames if len(frame) >= TRACKED)
         if size and not line.bulk and not self.has_room(line, size):
             return Sent.NO_ROOM
+        self.large += size > 0
         last = zmq.Frame(frames[-1], copy=False, track=True) if size else frames[-1]
         try:
             parts = [line.route, *frames[:-1], last]

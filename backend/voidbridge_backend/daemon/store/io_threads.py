@@ -20,7 +20,7 @@ from .retention import Survey
 from .spool import OffsetGap, Spool, UserFile
 
 IDLE_S = 3.0
-"""Memory that pieces had is kept for the next ones, unless none comes for so long."""
+"""Memory that large messages had is kept for the next ones, unless none comes for so long."""
 
 
 class IoThreads:
@@ -34,8 +34,8 @@ class IoThreads:
         self._reading = ThreadPoolExecutor(1, "reads")
         self._results = ResultReader()
         self._clearing = ThreadPoolExecutor(1, "clears")
-        self._moved = self._moved_before = 0
-        """Pieces that were written or read, now and when `tick` last looked."""
+        self._large = 0
+        """Large messages until `tick` last looked."""
         self._ticked = 0.0
         self._is_trimmed = True
 
@@ -43,7 +43,6 @@ class IoThreads:
         self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
     ) -> None:
         """Stores a piece of a user's file; `then` gets the answer, or None for a piece that needs none."""
-        self._moved += 1
         self._writing.submit(self._take, user, put, payload, then)
 
     def read(
@@ -55,16 +54,18 @@ class IoThreads:
         then: Callable[[Message, bytes | None], None],
     ) -> None:
         """Reads a piece of a result for `reader`; `then` gets the answer."""
-        self._moved += 1
         self._reading.submit(self._give, reader, get, path, result, then)
 
-    def tick(self, now: float) -> None:
-        """Gives memory back to the system when no piece has been moved for a while. Call it often."""
+    def tick(self, now: float, large: int) -> None:
+        """Gives memory back to the system when no large message came or went for a while. Call it often.
+
+        `large` counts them since the start: pieces of files, requests and answers.
+        """
         if now - self._ticked < IDLE_S:
             return
         self._ticked = now
-        if self._moved != self._moved_before:
-            self._moved_before, self._is_trimmed = self._moved, False
+        if large != self._large:
+            self._large, self._is_trimmed = large, False
         elif not self._is_trimmed:
             self._is_trimmed = True
             self._clearing.submit(malloc.give_back)

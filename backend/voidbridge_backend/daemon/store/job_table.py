@@ -99,7 +99,8 @@ class JobTable:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+        # A statement that is kept for the next time keeps its values: a request of megabytes.
+        self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None, cached_statements=0)
         self._db.text_factory = lambda text: text.decode(errors="replace")
         self._changes: list[_Change] = []
         self._unsettled: set[str] = set()
@@ -201,10 +202,17 @@ class JobTable:
         )
         marks = ", ".join("?" * len(values))
         self._note(row.id, "DELETE FROM results WHERE job = ?", (row.id,))
-        self._note(row.id, f"INSERT OR REPLACE INTO jobs VALUES ({marks})", values)
+        self._note(
+            row.id,
+            f"INSERT INTO jobs VALUES ({marks}) ON CONFLICT DO UPDATE SET ({COLUMNS}) = ({marks})",
+            (*values, *values),
+        )
         packed = bytes.fromhex("".join(files))
         self._note(
-            row.id, "INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", (row.id, request, packed)
+            row.id,
+            "INSERT INTO requests VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET request = ?2, files = ?3 "
+            "WHERE request IS NOT ?2 OR files IS NOT ?3",  # it may have megabytes
+            (row.id, request, packed),
         )
         self._added[row.id] = request, files
 
