@@ -1,6 +1,7 @@
 """Overlap of the engine `flow` with the quadmasks of sample clips. Clicks follow one rule, without a choice.
 
-python benchmarks/masks.py FOLDER      each clip is FOLDER/NAME/{input_video,quadmask_0}.mp4
+python benchmarks/masks.py FOLDER           each clip is FOLDER/NAME/{input_video,quadmask_0}.mp4
+python benchmarks/masks.py FOLDER --rules   affected areas by rules, beside those of the clips and of the demo shot
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from voidbridge_backend.engines.affected.background import Background, Mask
+from voidbridge_backend.engines.affected.rules import RULES, apply
 from voidbridge_backend.engines.flow.engine import Flow
 from voidbridge_backend.engines.mask_base import Clicks, Matte, Picture, Prompts
+from voidbridge_backend.imaging.grid import gridded
+from voidbridge_backend.tools.demo.shot import DemoShot
 
 REMOVED = 95
 """Codes up to this are removed: 0 and 63, with the video's rounding."""
@@ -27,7 +32,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--clips", nargs="*", default=["lime", "moving_ball", "pillow"])
+    parser.add_argument("--rules", action="store_true")
     options = parser.parse_args()
+    if options.rules:
+        print(json.dumps({"clip": "demo", **demo_shadow()}), flush=True)
+        for name in options.clips:
+            print(json.dumps({"clip": name, **affected(options.folder / name)}), flush=True)
+        return
     for name in options.clips:
         print(json.dumps({"clip": name, **measured(options.folder / name)}), flush=True)
 
@@ -48,6 +59,63 @@ def measured(folder: Path) -> dict[str, float]:
     ):
         found[label] = round(_overlap(engine, pictures, masks, prompts), 3)
     return found | {"seconds_a_frame": round((time.monotonic() - began) / 3 / len(masks), 3)}
+
+
+def affected(folder: Path) -> dict[str, dict[str, float]]:
+    """Each rule's area beside the clip's own affected cells, which also hold places that will move."""
+    codes = list(_decoded(folder / "quadmask_0.mp4", "gray"))
+    size = Flow().size(*codes[0].shape)
+    removed = [_small_matte(plane <= REMOVED, size) > 0.5 for plane in codes]
+    wanted = [_small_matte(abs(plane.astype(int) - 127) < 32, size) > 0.5 for plane in codes]
+    pictures = [_small(f, size) for f in _decoded(folder / "input_video.mp4", "rgb24")]
+    return _rules(pictures, removed, wanted)
+
+
+def demo_shadow() -> dict[str, dict[str, float]]:
+    """Each rule's area beside the true shadow of the demo shot, which counts from a loss of 0.4 % of light."""
+    size, shot = (270, 480), DemoShot(270, 480)
+    frames = list(shot)
+    code = [np.clip(frame.plate, 0, 1) ** (1 / 2.2) for frame in frames]
+    pictures = [np.round(picture * 255).astype(np.uint8) for picture in code]
+    removed = [frame.primary > 0.5 for frame in frames]
+    wanted = [(f.affected > 0) & ~gone for f, gone in zip(frames, removed, strict=True)]
+    assert pictures[0].shape[:2] == size
+    return _rules(pictures, removed, wanted)
+
+
+def _rules(
+    pictures: list[Picture], removed: list[Mask], wanted: list[Mask]
+) -> dict[str, dict[str, float]]:
+    """Precision and recall in pixels, and recall of the cells that the quadmask gets."""
+    began = time.monotonic()
+    background = Background(
+        pictures.__getitem__,
+        removed.__getitem__,
+        range(len(pictures)),
+        removed[0].shape,
+        lambda: None,
+    )
+    sums = {rule: np.zeros(5) for rule in RULES}
+    for one in apply(background, RULES, lambda: None):
+        truth, cells = wanted[one.frame], gridded(one.region)
+        allowed = truth | removed[one.frame]
+        sums[one.rule] += (
+            (one.region & allowed).sum(),
+            one.region.sum(),
+            (one.region & truth).sum(),
+            (cells & truth).sum(),
+            truth.sum(),
+        )
+    seconds = (time.monotonic() - began) / len(pictures)
+    found: dict[str, dict[str, float]] = {"all": {"seconds_a_frame": round(seconds, 3)}}
+    for rule, (right, area, hit, covered, whole) in sums.items():
+        found[rule] = {
+            "area": round(area / (len(pictures) * removed[0].size), 4),
+            "precision": round(right / max(area, 1), 3),
+            "recall": round(hit / max(whole, 1), 3),
+            "recall_of_cells": round(covered / max(whole, 1), 3),
+        }
+    return found
 
 
 def clicks(matte: Matte) -> Clicks:

@@ -142,6 +142,7 @@ def test_a_key_matte_and_roles_make_an_affected_area(plate: Path, tmp_path: Path
         (("--box", "1002:900,0,999,9"), "the box of object on frame 1002 lies outside"),
         (("--not", "1001:1,1"), "no click on it"),
         (("--key", "1001=nowhere.exr"), "nowhere.exr, cannot be read"),
+        (("--point", "1001:50,56", "--find", "dust"), "no rule finds 'dust'"),
     ],
 )
 def test_bad_prompts_say_what_to_do(
@@ -153,3 +154,28 @@ def test_bad_prompts_say_what_to_do(
     assert not list(tmp_path.rglob("*.exr"))
     if "the plate's frames" in said:  # seen before a daemon is asked
         assert not (tmp_path / "out").exists()
+
+
+def test_a_rule_adds_the_shadow_as_an_affected_object(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    wall = cv2.GaussianBlur(random.random((HEIGHT, WIDTH, 3)).astype(np.float32), (0, 0), 2)
+    shades = {}
+    for frame in FRAMES:
+        light = 0.3 * wall + 0.2
+        shades[frame] = np.roll(truth(frame), (16, 6), axis=(0, 1)) & ~truth(frame)
+        light[shades[frame]] *= 0.4
+        light[truth(frame)] = (1.2, 0.2, 0.1)
+        channels = {name: light[..., plane].astype(np.float16) for plane, name in enumerate("RGB")}
+        data = stage.exr_bytes(channels, (LEFT, TOP), displayWindow=DISPLAY)
+        (tmp_path / f"plate.{frame}.exr").write_bytes(data)
+    words = ("--point", at(1001, 0, 0), "--point", at(1001, -6, 0), "--not", at(1001, 4, 20))
+    done = stage.voidbridge(
+        "mask", tmp_path / "plate.####.exr", "-o", tmp_path / "out", *words, "--find", "shadow"
+    )
+    assert done.code == 0, done.err
+    found = stage.channels_of(tmp_path / "out/shadow.1003.exr")["A"] > 0.5
+    assert (found & shades[1003]).sum() > 0.6 * shades[1003].sum()
+    assert 127 in codes(tmp_path / "out/quadmask.1003.exr")
+    assert 127 not in codes(tmp_path / "out/quadmask.1001.exr")
+    record = json.loads((tmp_path / "out/mask.1001-1006.voidbridge.json").read_text())
+    assert record["objects"]["shadow"]["role"] == "affected"

@@ -79,3 +79,11 @@ def test_names_are_different_and_objects_bounded() -> None:
 def test_a_job_without_objects_is_refused() -> None:
     with pytest.raises(BadSetting, match="no object is named"):
         MaskSettings().masked()
+
+
+def test_rules_are_named_once_and_never_as_an_object_with_prompts() -> None:
+    assert MaskSettings(find="shadow, contact,shadow").rules == ("shadow", "contact")
+    with pytest.raises(BadSetting, match="no rule finds 'dust'"):
+        MaskSettings(find="dust")
+    with pytest.raises(BadSetting, match="a rule would find it too"):
+        MaskSettings(objects=written([BALL, SHADOW]), find="shadow")

@@ -75,7 +75,7 @@ def track(
     objects = objects_of(options.prompts)
     settings = options.settings(written([found for found, _ in objects]))
     _check_frames(plate, options.frames, [found for found, _ in objects])
-    names = [found.name for found in settings.masked()]
+    names = [*(found.name for found in settings.masked()), *settings.rules]
     folder = options.folder
     if folder.exists() and not folder.is_dir():
         raise BadPattern(
@@ -159,6 +159,12 @@ def add_prompt_options(parser: Any) -> None:
         ("--role", "OBJECT=ROLE", "primary (default), belonging, affected"),
     ):
         prompts.add_argument(name, action="append", metavar=metavar, help=text)
+    prompts.add_argument(
+        "--find",
+        default="",
+        metavar="RULES",
+        help="find affected areas by rules, too: shadow, reflection, contact, separated by commas",
+    )
     prompts.add_argument("--prompts", type=Path, metavar="FILE", help="prompts as JSON, too")
 
 
@@ -175,7 +181,7 @@ def removal(parsed: argparse.Namespace, client: ClientOptions) -> PrepareSubmiss
     def prepare(
         view: ProgressView, cancelled: threading.Event, stack: contextlib.ExitStack
     ) -> Submission:
-        if not parsed.matte or not prompts.is_empty:
+        if not parsed.matte or not prompts.is_empty or parsed.find:
             return _tracked(parsed, prompts, client, view, cancelled, stack)
         return removal_of(parsed)
 
@@ -203,7 +209,12 @@ def _tracked(
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voidbridge-masks-")))
 
     def settings(objects: str) -> MaskSettings:
-        return MaskSettings(objects=objects, color_space=parsed.color_space, layer=parsed.layer)
+        return MaskSettings(
+            objects=objects,
+            color_space=parsed.color_space,
+            layer=parsed.layer,
+            find=parsed.find,
+        )
 
     wanted = MaskOptions(parsed.plate, folder, prompts, settings)
     quadmask, *_ = track(wanted, client, view, cancelled)
@@ -239,7 +250,9 @@ def add_mask_options(parser: Any) -> None:
 
 def mask_options(parsed: argparse.Namespace) -> MaskOptions:
     def settings(objects: str) -> MaskSettings:
-        return MaskSettings(parsed.engine, objects, parsed.color_space, parsed.layer)
+        return MaskSettings(
+            parsed.engine, objects, parsed.color_space, parsed.layer, find=parsed.find
+        )
 
     return MaskOptions(
         parsed.plate, parsed.output, typed_prompts(parsed), settings, parsed.frames, parsed.force

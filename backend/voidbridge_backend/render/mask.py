@@ -6,25 +6,20 @@ have the plate's windows.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from voidbridge_backend.engines.base import JobContext
 from voidbridge_backend.engines.mask_base import Clicks, Masker, Matte, Picture, Prompts
 from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.exr.matte_channels import candidates
-from voidbridge_backend.exr.new_parts import new_parts
 from voidbridge_backend.imaging.color import ColorPlan
-from voidbridge_backend.imaging.grid import combined
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSetting
@@ -39,57 +34,12 @@ from .job import (
     provenance_of,
     write_provenance,
 )
+from .masking.affected import Seen, offered
+from .masking.object_mattes import ObjectMattes, encoded
 from .results import EncodedFrame, ResultWriter
 
 PICTURES_BYTES = 64 << 20
 """Bytes of cached pictures in the engine's size."""
-JUMP = 1.6
-"""A matte whose area changes by more than this factor from one frame to the next is worth a look."""
-SURE = 0.5
-"""Frames with a lower score are named in a note."""
-
-
-@dataclass
-class ObjectMattes:
-    """One object's mattes in the engine's size, compressed, with the engine's scores."""
-
-    target: MaskObject
-    size: tuple[int, int]
-    scores: dict[int, float] = field(default_factory=dict)
-    areas: dict[int, float] = field(default_factory=dict)
-    _packed: dict[int, bytes] = field(default_factory=dict)
-
-    def add(self, frame: int, matte: Matte, score: float) -> None:
-        self._packed[frame] = zlib.compress(np.round(matte * 255).astype(np.uint8).tobytes(), 1)
-        self.areas[frame] = float((matte > 0.5).mean())
-        self.scores[frame] = score if self.areas[frame] else 0.0
-
-    def matte(self, frame: int, size: tuple[int, int]) -> Matte:
-        """The matte enlarged to (height, width), 0 to 1."""
-        codes = np.frombuffer(zlib.decompress(self._packed[frame]), np.uint8).reshape(self.size)
-        small = codes.astype(np.float32) / np.float32(255)
-        large = cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
-        return np.asarray(np.clip(large, 0, 1), np.float32)
-
-    @property
-    def absent(self) -> list[int]:
-        return sorted(frame for frame, area in self.areas.items() if not area)
-
-    def notes(self) -> list[str]:
-        """Returns warnings about results that an artist should check."""
-        name, order = self.target.name, sorted(self.areas)
-        found = []
-        jumps = [
-            now for before, now in pairwise(order) if _jumps(self.areas[before], self.areas[now])
-        ]
-        unsure = [f for f in order if self.scores[f] < SURE and self.areas[f]]
-        if self.absent:
-            found.append(f"{name} is not there in frames {compact(self.absent)}")
-        if jumps:
-            found.append(f"the area of {name} jumps at frames {compact(jumps)}: correct it there")
-        if unsure:
-            found.append(f"the track of {name} is uncertain in frames {compact(unsure)}")
-        return found
 
 
 def run(order: RenderJob, engine: Masker, watch: JobContext, announce: Announce) -> dict[str, Any]:
@@ -109,6 +59,9 @@ def run(order: RenderJob, engine: Masker, watch: JobContext, announce: Announce)
     for mattes in tracked:
         for note in mattes.notes():
             watch.warn(note)
+    if settings.rules:
+        seen = Seen(shot.picture, shot.frames, shot.size)
+        tracked += offered(seen, tracked, settings.rules, watch)
     attributes = header_attributes(provenance, ("engine", "operation", "settings"))
     wanted = range(order.request.first, order.request.last + 1)
     with ResultWriter[None](order, announce) as results:
@@ -119,8 +72,8 @@ def run(order: RenderJob, engine: Masker, watch: JobContext, announce: Announce)
                 partial(_encoded, shot, tracked, frame, attributes, settings.grid),
             )
     provenance["objects"] = {
-        mattes.target.name: {
-            "role": mattes.target.role,
+        mattes.name: {
+            "role": mattes.role,
             "scores": {str(frame): score for frame, score in sorted(mattes.scores.items())},
             "absent": mattes.absent,
         }
@@ -222,14 +175,10 @@ class _Shot:
         return np.asarray(np.clip(small, 0, 1), np.float32)
 
 
-def _jumps(before: float, now: float) -> bool:
-    return bool(before and now) and not 1 / JUMP <= now / before <= JUMP
-
-
 def _tracked(
     shot: _Shot, engine: Masker, index: int, target: MaskObject, watch: JobContext
 ) -> ObjectMattes:
-    mattes = ObjectMattes(target, shot.size)
+    mattes = ObjectMattes(target.name, target.role, shot.size)
     prompts = _prompts(shot, index, target)
     of, done = len(shot.frames), 0
 
@@ -285,19 +234,8 @@ def _encoded(
     grid: bool,
 ) -> EncodedFrame[None]:
     size = shot.canvas.height, shot.canvas.width
-    mattes = {found.target.name: found.matte(frame, size) for found in tracked}
-    roles = {found.target.name: found.target.role for found in tracked}
-    remove = _union(size, [m for name, m in mattes.items() if roles[name] != "affected"])
-    affected = _union(size, [m for name, m in mattes.items() if roles[name] == "affected"])
-    codes = combined(remove, affected, is_first=frame == shot.first, grid=grid)
-    parts = {"quadmask": {"Y": (codes / np.float32(255)).astype(np.float16)}}
-    parts |= {name: {"A": matte.astype(np.float16)} for name, matte in mattes.items()}
-    like = shot.header.parts[shot.part]
-    return EncodedFrame(new_parts(parts, like, shot.canvas, attributes))
-
-
-def _union(size: tuple[int, int], mattes: list[Matte]) -> NDArray[np.bool_]:
-    found = np.zeros(size, bool)
-    for matte in mattes:
-        found |= matte > 0.5
-    return found
+    mattes = {found.name: (found.role, found.matte(frame, size)) for found in tracked}
+    like, is_first = shot.header.parts[shot.part], frame == shot.first
+    return EncodedFrame(
+        encoded(mattes, like, shot.canvas, attributes, is_first=is_first, grid=grid)
+    )

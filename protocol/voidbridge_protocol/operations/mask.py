@@ -19,6 +19,8 @@ from voidbridge_protocol.settings import OperationSettings, setting
 from .operation import Operation, Role
 
 ROLES = ("primary", "belonging", "affected")
+RULES = ("shadow", "reflection", "contact")
+"""Affected areas that can be found without a prompt; each becomes an object of that name."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 MAX_OBJECTS = 8
 """Each may have key mattes, which travel under a role of their own."""
@@ -125,11 +127,32 @@ class MaskSettings(OperationSettings):
         group="the matte",
         is_option=False,
     )
+    find: str = setting(
+        "",
+        "affected areas to find by rules, separated by commas: shadow, reflection, contact",
+        group="the matte",
+        metavar="RULES",
+        is_option=False,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objects:
-            parsed(self.objects)
+        named = {found.name for found in parsed(self.objects)} if self.objects else set()
+        for rule in self.rules:
+            if rule not in RULES:
+                raise BadSetting(
+                    f"no rule finds {ascii(rule)[:60]}", f"The rules are: {', '.join(RULES)}."
+                )
+            if rule in named:
+                raise BadSetting(
+                    f"{rule} is an object with prompts, and a rule would find it too",
+                    "Drop the rule, or give the object another name.",
+                )
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules of `find`, each once."""
+        return tuple(dict.fromkeys(rule.strip() for rule in self.find.split(",") if rule.strip()))
 
     def masked(self) -> tuple[MaskObject, ...]:
         """The objects. Raises `BadSetting` without any."""

@@ -1,0 +1,1 @@
+"""Mattes of objects for the operation `mask`: kept over a shot, found by rules, combined and encoded."""
