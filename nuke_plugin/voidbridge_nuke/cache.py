@@ -169,7 +169,9 @@ def discard(version: Version) -> bool:
     """Deletes an attempt without any result frame. Returns True if it did."""
     try:
         names = os.listdir(version.place)
-        ours = re.compile(rf"^(?:(?:plate|matte|affected)\..+\.exr|.+\.tmp|{re.escape(RECORD)})$")
+        ours = re.compile(
+            rf"^(?:(?:plate|matte|affected|clean)\..+\.exr|.+\.tmp|{re.escape(RECORD)})$"
+        )
         if not all(ours.match(name) for name in names):
             return False
         for name in names:

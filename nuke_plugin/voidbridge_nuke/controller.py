@@ -259,6 +259,10 @@ def _render(node: Any, work: Work) -> None:
     _show_status(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
     roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
     depth = str(request.settings["depth"])
+    if request.clean:
+        with writing(node, ["clean"], request.views, work.version.folder, depth) as render:
+            for frame in request.clean:
+                render(frame, frame)
     with writing(node, roles, request.views, work.version.folder, depth) as render:
         for begin, end in pieces(request.rendered):
             render(begin, end)

@@ -33,6 +33,7 @@ def scene(node: Any) -> Scene:
         working_space=str(space),
         plate_file=_file_of(plate, plate),
         matte_file=_file_of(connected["matte"], plate),
+        has_clean=connected["clean"] is not None,
         trees={role: _tree_of(other, _variables(node)) for role, other in connected.items()},
     )
 

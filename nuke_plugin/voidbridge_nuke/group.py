@@ -25,9 +25,14 @@ from .knobs import (
 TYPES = {STRING: 1, FILE: 2, INT: 3, CHOICE: 4, BOOL: 6, FLOAT: 7, TAB: 20, BUTTON: 22, TEXT: 26}
 """Nuke's numbers for `addUserKnob`."""
 
-WRITES = {"plate": "WritePlate", "matte": "WriteMatte", "affected": "WriteAffected"}
+WRITES = {
+    "plate": "WritePlate",
+    "matte": "WriteMatte",
+    "affected": "WriteAffected",
+    "clean": "WriteClean",
+}
 READS = ("ReadResult", "ReadPlate")
-INPUTS = {"plate": 0, "matte": 1, "affected": 2}
+INPUTS = {"plate": 0, "matte": 1, "affected": 2, "clean": 3}
 COLORS = {"ready": 0x3F5F7FFF, "stale": 0x9F7F2FFF, "failed": 0x8F2F2FFF}
 """Tile colors: a result or none requested; a result that no longer matches the knobs; a failed job."""
 
@@ -66,7 +71,7 @@ def quoted(value: Value) -> str:
 def _head(name: str) -> list[str]:
     lines = [
         "Group {",
-        " inputs 3",
+        f" inputs {len(INPUTS)}",
         f" name {name}",
         " tile_color 0x{:08x}".format(COLORS["ready"]),
         ' label "\\[value state]"',
@@ -106,6 +111,9 @@ def _body() -> list[str]:
     """Nodes are pushed on a stack: the last one becomes input 0 (B) of the next, the one before it input 1 (A)."""
     in_range = "{{frame>=parent.result_first&&frame<=parent.result_last}}"
     return [
+        *_input("clean", 600),
+        *_node("Expression", name="CleanAlpha", expr3="parent.clean_whole?1:a"),
+        *_write("clean", "rgba", 600),
         *_input("affected", 400),
         *_node("Expression", name="AffectedAlpha", expr3=_chosen("affected_channel", "false")),
         "set Naffected [stack 0]",

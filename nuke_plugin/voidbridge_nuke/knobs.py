@@ -109,6 +109,16 @@ KNOBS = (
         "Frames before and after a custom range that help and are not returned. They end at the plate's ends.",
         24, option="--handles", makes_result=True,
     ),
+    Knob(
+        "clean_frames", STRING, "clean frames",
+        "Frames on which the input clean holds the painted background, as 1009,1050-1052; cleanplate only.",
+        "", makes_result=True,
+    ),
+    Knob(
+        "clean_whole", BOOL, "whole frames",
+        "The input clean holds whole frames. Otherwise its alpha is 1 where paint lies.",
+        False, makes_result=True, same_line=True,
+    ),
     Knob("matte", TAB, "Matte", ""),
     Knob(
         "matte_channel", CHOICE, "matte channel", "The channel of the input matte that holds the matte.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass, field
 from typing import Mapping, Sequence, Tuple
 
@@ -42,7 +43,8 @@ class Scene:
     """File name of the plate's first frame, without its folder; empty if there is none."""
     matte_file: str = ""
     trees: Mapping[str, str] = field(default_factory=dict)
-    """Upstream hashes of plate, matte and affected, from `upstream_hash.marked`."""
+    """Upstream hashes of the inputs, from `upstream_hash.marked`."""
+    has_clean: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class NodeRequest:
     plate_file: str
     matte_file: str
     trees: Mapping[str, str]
+    clean: tuple[int, ...] = ()
+    """The frames that the artist painted, rising."""
 
 
 def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
@@ -94,11 +98,12 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         raise NodeError(f"Handles are {handles}.", "Set them to 0 or more.")
     settings = {knob.name: values[knob.name] for knob in KNOBS if knob.makes_result}
     settings["color_space"] = str(settings["color_space"]).strip() or scene.working_space
+    rendered = max(first - handles, scene.plate[0]), min(last + handles, scene.plate[1])
     views = wanted_views(str(values["views_wanted"]), scene.views)
     settings["views_wanted"] = ",".join(views)
     return NodeRequest(
         wanted=(first, last),
-        rendered=(max(first - handles, scene.plate[0]), min(last + handles, scene.plate[1])),
+        rendered=rendered,
         views=views,
         has_affected=scene.has_affected,
         settings=settings,
@@ -107,7 +112,35 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         plate_file=scene.plate_file,
         matte_file=scene.matte_file,
         trees=scene.trees,
+        clean=_clean_frames(str(values["clean_frames"]), scene.has_clean, rendered),
     )
+
+
+def _clean_frames(text: str, has_clean: bool, rendered: Range) -> tuple[int, ...]:
+    """Returns the painted frames. Raises `NodeError`."""
+    found: set[int] = set()
+    for word in re.split(r"[,\s]+", text.strip()):
+        match = re.match(r"^(\d+)(?:-(\d+))?$", word)
+        if word and match is None:
+            raise NodeError(
+                f"The clean frames {text!r} cannot be read.", "Write them as 1009,1050-1052."
+            )
+        if match is not None:
+            first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+            if first > last or first < rendered[0] or last > rendered[1]:
+                raise NodeError(
+                    f"The clean frames {word} are not within the frames {_spelled(rendered)} that are sent.",
+                    "Name frames of this range, or raise the handles.",
+                )
+            found.update(range(first, last + 1))
+    if bool(found) != has_clean:
+        raise NodeError(
+            "Clean frames are named, but nothing is connected to the input clean."
+            if found
+            else "The input clean is connected, but no clean frames are named.",
+            "Connect the painted background to clean, and name its frames in clean frames.",
+        )
+    return tuple(sorted(found))
 
 
 def wanted_views(text: str, there: Sequence[str]) -> tuple[str, ...]:
@@ -180,6 +213,8 @@ def command(
     ]
     if request.has_affected:
         words += ["--affected", files(folder, "affected", view)]
+    for frame in request.clean:
+        words.append("--clean={}={}".format(frame, files(folder, "clean", view) % frame))
     for knob in KNOBS:
         if knob.option and knob.makes_result:
             words.append(f"{knob.option}={request.settings[knob.name]}")

@@ -13,12 +13,19 @@ from voidbridge_stage import channels_of, echoed, same_bits
 FRAMES = range(1001, 1004)
 
 
-def script(shot: Any, frames: range = FRAMES, *, matte: bool = True, affected: bool = False) -> str:
+def script(
+    shot: Any,
+    frames: range = FRAMES,
+    *,
+    matte: bool = True,
+    affected: bool = False,
+    clean: bool = False,
+) -> str:
     """Reads of a shot and a new node behind them, as a script has them."""
     from voidbridge_nuke import group
 
     reads = ""
-    for role in ("plate", "matte", "affected"):
+    for role in ("plate", "matte", "affected", *(["clean"] if clean else [])):
         reads += f"""Read {{
  inputs 0
  file "{shot.folder.as_posix()}/{role}.%04d.exr"
@@ -31,7 +38,8 @@ def script(shot: Any, frames: range = FRAMES, *, matte: bool = True, affected: b
 }}
 set N{role} [stack 0]
 """
-    fed = "push $Naffected\n" if affected else "push 0\n"
+    fed = "push $Nclean\n" if clean else "push 0\n"
+    fed += "push $Naffected\n" if affected else "push 0\n"
     fed += "push $Nmatte\n" if matte else "push 0\n"
     return reads + fed + "push $Nplate\n" + group.text()
 

@@ -64,7 +64,9 @@ def script(host: Any, shot: Any, daemon: Any, tmp_path: Path) -> Path:
     reads = "".join(READ.format(folder=shot.folder.as_posix(), role=r) for r in ("matte", "plate"))
     path = tmp_path / "shot ü.nk"
     write = WRITE.format(out=(tmp_path / "out").as_posix())
-    path.write_text(f"{reads}push 0\npush $Nmatte\npush $Nplate\n{text}\n{write}", encoding="utf-8")
+    path.write_text(
+        f"{reads}push 0\npush 0\npush $Nmatte\npush $Nplate\n{text}\n{write}", encoding="utf-8"
+    )
     return path
 
 

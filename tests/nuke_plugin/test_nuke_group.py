@@ -63,17 +63,19 @@ NODES = load(group.text())
 BY_NAME = {node["knobs"]["name"]: node for node in NODES}
 
 
-def test_the_inputs_are_plate_matte_and_affected_in_this_order() -> None:
+def test_the_inputs_are_plate_matte_affected_and_clean_in_this_order() -> None:
     inputs = {
         n: int(v["knobs"].get("number", 0)) for n, v in BY_NAME.items() if v["class"] == "Input"
     }
-    assert inputs == {"plate": 0, "matte": 1, "affected": 2}
+    assert inputs == {"plate": 0, "matte": 1, "affected": 2, "clean": 3}
     assert [node["class"] for node in NODES].count("Output") == 1
     assert BY_NAME["Output1"]["fed"] == ["Shown"]
 
 
 def test_the_tree_is_as_it_is_drawn() -> None:
     assert {name: node["fed"] for name, node in BY_NAME.items() if node["fed"]} == {
+        "CleanAlpha": ["clean"],
+        "WriteClean": ["CleanAlpha"],
         "AffectedAlpha": ["affected"],
         "WriteAffected": ["AffectedAlpha"],
         "MatteAlpha": ["matte"],
@@ -130,7 +132,7 @@ def test_every_knob_of_the_table_is_there_with_its_default_and_its_tooltip() -> 
 
 def test_writes_are_disabled_and_write_exact_files() -> None:
     writes = [node["knobs"] for node in NODES if node["class"] == "Write"]
-    assert len(writes) == 3
+    assert len(writes) == 4
     for knobs in writes:
         assert knobs["disable"] == knobs["raw"] == knobs["create_directories"] == "true"
         assert (knobs["file_type"], knobs["datatype"]) == ("exr", "16 bit half")
@@ -139,6 +141,7 @@ def test_writes_are_disabled_and_write_exact_files() -> None:
         "WritePlate": "rgb",
         "WriteMatte": "alpha",
         "WriteAffected": "alpha",
+        "WriteClean": "rgba",
     }
 
 

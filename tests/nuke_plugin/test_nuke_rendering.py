@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from voidbridge_scripts import FRAMES, check_removed, given, node_of, plate, remove, with_echo
-from voidbridge_stage import eventually, make_shot, same_bits
+from voidbridge_stage import eventually, make_shot, picture, same_bits, square
 
 from voidbridge_protocol.messages import PROTOCOL
 from voidbridge_protocol.testing import Script, fake_daemon
@@ -140,3 +141,29 @@ def test_the_second_view_follows_when_the_first_is_done(
     for view in views:
         version = Path(node["result_files"].value()).parent
         assert len(list(version.glob(f"result.{view}.*.exr"))) == len(FRAMES)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_painted_frames_are_rendered_alone_and_fill_every_frame(
+    host: Any, tmp_path: Path, daemon: Any, whole: bool
+) -> None:
+    """Everything stands still; the paint has no alpha where it is a whole frame."""
+    shot = make_shot(tmp_path / "s", FRAMES)
+    for frame in FRAMES:
+        shot.write("plate", frame, picture(1))
+        shot.write("matte", frame, {"A": square()})
+        half = np.where(square() > 0, np.float16(0.25), picture(1)["R"])
+        alpha = square() * np.float16(not whole)
+        shot.write("clean", frame, {**dict.fromkeys("RGB", half), "A": alpha})
+    node = with_echo(
+        node_of(host, shot, clean=True), daemon,
+        engine="cleanplate", clean_frames="1002", clean_whole=whole,
+    )  # fmt: skip
+    assert remove(host, node) == "done: v001, frames 1001-1003"
+    for frame in FRAMES:
+        inside = given(host, node, frame)["R"][square() > 0]
+        assert inside == pytest.approx(0.25, abs=0.01)
+    version = Path(node["result_files"].value()).parent
+    assert [path.name for path in version.glob("clean.*")] == ["clean.main.1002.exr"]
+    node["clean_frames"].setValue("1003")
+    assert node["status"].value() == "out of date: clean_frames changed since v001"

@@ -24,6 +24,9 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 SCENE = Scene((1001, 1100), True, True, True, ("left", "right"), "scene_linear (ACES - ACEScg)")
 
 
+PAINTED = Scene(**{**SCENE.__dict__, "has_clean": True})
+
+
 def values(**changes: Any) -> dict[str, Any]:
     return {knob.name: knob.default for knob in with_values()} | changes
 
@@ -121,8 +124,11 @@ def changed_value(knob: Any) -> Any:
 
 @pytest.mark.parametrize("knob", with_values(), ids=lambda knob: knob.name)
 def test_exactly_what_makes_the_result_makes_a_difference(knob: Any) -> None:
-    before = described(resolve(values(), SCENE))
-    after = described(resolve(values(**{knob.name: changed_value(knob)}), SCENE))
+    before, scene = described(resolve(values(), SCENE)), SCENE
+    changes = {knob.name: changed_value(knob)}
+    if knob.name == "clean_frames":
+        changes, scene = {"clean_frames": "1009,1050-1052"}, PAINTED
+    after = described(resolve(values(**changes), scene))
     alters = knob.makes_result or knob.name == "frame_range"
     if knob.name == "frame_range":
         after = described(resolve(values(frame_range="custom", last=1099), SCENE))
@@ -135,6 +141,29 @@ def test_an_affected_matte_that_is_connected_is_sent_and_counts() -> None:
     assert "--affected" not in command(["v"], resolve(values(), without), "/c", "left")
     before, after = (described(resolve(values(), scene)) for scene in (SCENE, without))
     assert differences(before, after) == ["affected"]
+
+
+def test_clean_frames_reach_the_command_one_by_one() -> None:
+    request = resolve(values(clean_frames="1050, 1009-1010"), PAINTED)
+    options = cli.parser().parse_args(command(["v"], request, "/c", "left")[1:])
+    assert options.clean == [f"{n}=/c/clean.left.{n}.exr" for n in (1009, 1010, 1050)]
+    files_of = cli_options.removal(options).files["clean"]
+    assert files_of.scan() == [1009, 1010, 1050]
+
+
+@pytest.mark.parametrize(
+    ("text", "scene", "said"),
+    [
+        ("1009;x", PAINTED, "cannot be read"),
+        ("2000", PAINTED, "The clean frames 2000 are not within the frames 1001-1100"),
+        ("1009-1005", PAINTED, "The clean frames 1009-1005 are not within"),
+        ("1009", SCENE, "nothing is connected to the input clean"),
+        ("", PAINTED, "The input clean is connected, but no clean frames are named"),
+    ],
+)
+def test_clean_frames_that_do_not_fit_are_refused(text: str, scene: Scene, said: str) -> None:
+    with pytest.raises(NodeError, match=said):
+        resolve(values(clean_frames=text), scene)
 
 
 def fed_by(text: str) -> dict[str, Any]:

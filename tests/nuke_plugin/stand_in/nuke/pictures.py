@@ -25,7 +25,7 @@ def write(node: Node, frame: int, view: str) -> None:
     assert view in str(node["views"].value()).split(), "the view is none of the Write's"
     kind = np.float16 if node["datatype"].value() == "16 bit half" else np.float32
     seen = picture(node._inputs[0], frame, view)
-    names = {"rgb": "RGB", "alpha": "A"}[node["channels"].value()]
+    names = {"rgb": "RGB", "alpha": "A", "rgba": "RGBA"}[node["channels"].value()]
     step = 2 if stage.root["proxy"].value() else 1
     shape = np.broadcast_shapes(*(np.shape(plane) for plane in seen.values()))
     planes = {
