@@ -113,7 +113,7 @@ def how_to_get(folder: Path) -> str:
 
 
 def _prompts(folder: Path, device: str) -> ModelPart:
-    lacking = _kept(folder, device).lacking(_usual(folder))
+    lacking = _kept(folder, device).lacking(_usual(folder), device)
     text = f"voidbridge models prepare {folder} computes {len(lacking)} of {len(_usual(folder))}"
     return ModelPart(
         "prompts",

@@ -6,6 +6,8 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ import torch.nn.functional as F
 from diffusers import CogVideoXDDIMScheduler, DDIMScheduler
 from torch import Tensor
 
-from voidbridge_backend.engines.void import make, selftest
+from voidbridge_backend.engines.void import attention, make, selftest
+from voidbridge_backend.engines.void.selftest import SMALL
 from voidbridge_backend.engines.void.vae import Vae
-from voidbridge_protocol.errors import EngineFailed
+from voidbridge_protocol.errors import EngineFailed, OutOfMemory
 
 TYPES = (torch.float32, torch.bfloat16)
 
@@ -154,6 +157,62 @@ def test_the_engine_is_not_made_where_numbers_are_wrong(
     with pytest.raises(EngineFailed, match="self-test failed: attention") as caught:
         make("cpu", tiny)
     assert "another device" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "sizes", [(150, SMALL.picture), (300, (3, 24, 24))], ids=["tokens", "picture"]
+)
+def test_a_fault_of_large_results_shows_only_at_their_size(
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, tuple[int, int, int]]
+) -> None:
+    """As cuDNN 9.10 had it: right up to a size, wrong in the last elements beyond."""
+
+    def wrong(function: Function, most: int) -> Function:
+        def called(*args: Any, **more: Any) -> Tensor:
+            found: Tensor = function(*args, **more)
+            if found.numel() > most:
+                found.flatten()[-1000:] = 0
+            return found
+
+        return called
+
+    tokens, picture = sizes
+    attended = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", wrong(attended, 2 * 200 * 64))
+    monkeypatch.setattr(F, "conv3d", wrong(F.conv3d, 32 * 24 * 24))
+    with pytest.raises(EngineFailed, match="self-test failed"):
+        selftest.check("cpu", torch.float32)
+    both = replace(SMALL, tokens=150, picture=(3, 24, 24))
+    selftest.check("cpu", torch.float32, sizes=both)
+    larger = replace(both, tokens=tokens, picture=picture)
+    with pytest.raises(EngineFailed, match="convolution" if picture[0] > 3 else "attention"):
+        selftest.check("cpu", torch.float32, sizes=larger)
+
+
+@pytest.mark.parametrize("choice", ["torch", "math", "flash"])
+def test_the_kernel_that_jobs_use_is_the_one_that_is_tested(
+    monkeypatch: pytest.MonkeyPatch, choice: Any
+) -> None:
+    asked = []
+
+    def attending(name: str) -> Any:
+        asked.append(name)
+        return nullcontext()
+
+    monkeypatch.setattr(attention, "attending", attending)
+    selftest.check("cpu", torch.float32, attention=choice)
+    assert asked[0] == choice
+
+
+def test_a_device_without_room_for_the_test_is_short_of_memory_and_not_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*args: Any, **more: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
+
+    monkeypatch.setattr(F, "conv3d", full)
+    with pytest.raises(OutOfMemory, match="about 2 GB of cpu: CUDA out of memory"):
+        selftest.check("cpu", torch.float32)
 
 
 @pytest.mark.gpu

@@ -145,3 +145,23 @@ def test_the_other_layout_gives_the_same_numbers() -> None:
 def test_a_choice_that_there_is_not_is_refused() -> None:
     with pytest.raises(BadSetting, match="vae_compile is 'auto'"):
         Options(vae_compile="auto")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "dtype", "cudnn", "expected"),
+    [
+        ("auto", "cuda", torch.bfloat16, 91002, "channels-last"),
+        ("auto", "cuda", torch.bfloat16, 90800, "channels-last"),
+        ("auto", "cuda", torch.bfloat16, 91500, "contiguous"),
+        ("auto", "cuda", torch.bfloat16, 90701, "contiguous"),
+        ("auto", "cuda", torch.float32, 91002, "contiguous"),
+        ("auto", "cpu", torch.bfloat16, 91002, "contiguous"),
+        ("contiguous", "cuda", torch.bfloat16, 91002, "contiguous"),
+        ("channels-last", "cuda", torch.bfloat16, 91500, "channels-last"),
+    ],
+)
+def test_the_layout_avoids_the_path_without_cudnn(
+    monkeypatch: pytest.MonkeyPatch, choice: Any, device: str, dtype: Any, cudnn: int, expected: str
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
+    assert kernels.layout(choice, torch.device(device), dtype) == expected

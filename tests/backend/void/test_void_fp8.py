@@ -56,6 +56,15 @@ def test_a_product_is_off_by_as_much_as_three_bits_of_fraction_are() -> None:
         assert 0.01 < off(found[:, row], expected[:, row]) < 0.06
 
 
+def test_rounding_in_pieces_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = drawn(1000, 64)
+    whole = rounded(rows)
+    monkeypatch.setattr(fp8, "ROUNDED_AT_ONCE", 64 * 4 * 7)
+    pieces = rounded(rows)
+    assert torch.equal(pieces[0].view(torch.uint8), whole[0].view(torch.uint8))
+    assert torch.equal(pieces[1], whole[1])
+
+
 def test_rounding_keeps_rows_of_zeros_and_large_numbers() -> None:
     rows = torch.stack([torch.zeros(16), torch.full((16,), 3e30), drawn(16)])
     seen, scale = rounded(rows)

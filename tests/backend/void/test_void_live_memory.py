@@ -17,7 +17,7 @@ from live_memory import (
     transformer,
 )
 
-from voidbridge_backend.engines.void import streaming
+from voidbridge_backend.engines.void import fp8, streaming
 from voidbridge_backend.engines.void.denoiser import Denoiser, Text
 from voidbridge_backend.engines.void.device_placement import DevicePlacement
 from voidbridge_backend.engines.void.memory import (
@@ -106,14 +106,17 @@ def test_the_published_blocks_take_as_much_of_the_host_as_of_their_file() -> Non
     assert PUBLISHED.pinned < 1.01 * PUBLISHED.transformer
 
 
+@pytest.mark.parametrize("linears", ["full", "fp8"])
 @pytest.mark.parametrize("guidance", [1.0, 6.0])
 def test_an_answer_takes_what_the_plans_count_without_a_wait(
-    guidance: float, monkeypatch: pytest.MonkeyPatch
+    guidance: float, linears: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks run one after the other, so three of the 42 have the same peak."""
     monkeypatch.setitem(TRANSFORMER, "num_layers", 3)
     with pretended_card() as meter:
         denoiser = Denoiser(on_card(transformer()))
+        if linears == "fp8":
+            fp8.replace_linears(denoiser.network.transformer_blocks, CARD)
         meter.peak, weights = meter.live, meter.live
         seen, known = (torch.empty(1, 22, n, 48, 84, device=CARD) for n in (16, 32))
         text = Text(*(torch.empty(1, 226, 4096, device=CARD) for _ in range(2)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from voidbridge_backend.engines.void import prompts
 from voidbridge_backend.engines.void.prompts import END, PAD, TOKENS, PromptEmbeddings, Tokenizer
 from voidbridge_backend.engines.void.weights import BASE
 from voidbridge_protocol.errors import ModelMissing
@@ -55,6 +56,22 @@ def test_another_type_or_another_encoder_is_another_embedding(tiny: Path, tmp_pa
     shards.write_bytes((models / BASE / "vae" / "diffusion_pytorch_model.safetensors").read_bytes())
     with pytest.raises(ModelMissing, match="does not fit"):
         PromptEmbeddings(models, torch.float32, cache).embeddings(["a table"], "cpu")
+
+
+def test_each_kind_of_device_and_each_torch_has_embeddings_of_its_own(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They round differently, so the frames of a job would depend on where its prompt was read before."""
+    cached = PromptEmbeddings(tiny, torch.float32, tmp_path)
+    cached.embeddings(["a table"], "cpu")
+    assert cached.lacking(["a table"], "cpu") == []
+    assert cached.lacking(["a table"], "meta") == ["a table"]
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index // 2}")
+    kinds = [prompts.kind(device) for device in ("cpu", "cuda:0", "cuda:1", "cuda:2")]
+    assert kinds == ["cpu", "card 0", "card 0", "card 1"]
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    again = PromptEmbeddings(tiny, torch.float32, tmp_path)
+    assert again.lacking(["a table"], "cpu") == ["a table"]
 
 
 def test_a_damaged_entry_is_computed_again(tiny: Path, tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ def make(device: str, models: Path | None) -> Engine:
 
     folder = weights.require(models, 1)
     engine = Void(folder, device, options.from_folder(folder))
-    selftest.check(str(engine.placement.device), engine.dtype, engine.options.linears)
+    selftest.check(
+        str(engine.placement.device),
+        engine.dtype,
+        engine.options.linears,
+        engine.attention,
+        engine.layout,
+    )
     return engine
 
 

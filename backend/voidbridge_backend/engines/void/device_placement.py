@@ -45,9 +45,9 @@ class DevicePlacement:
             torch.cuda.mem_get_info(self.device)[0] + torch.cuda.memory_reserved(self.device)
         )
 
-    def unused(self) -> int:
-        """Returns the bytes that are available now."""
-        return int(torch.cuda.mem_get_info(self.device)[0])
+    def total(self) -> int:
+        """Returns the bytes of the device."""
+        return int(torch.cuda.mem_get_info(self.device)[1])
 
     def host(self) -> int | None:
         """Returns the host memory available to a job: all that is free, and the page-locked memory that is kept."""

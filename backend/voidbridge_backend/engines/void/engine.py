@@ -44,6 +44,7 @@ class Void:
         self.placement = DevicePlacement(device)
         self.dtype = _type(self.options.precision, self.placement.is_cpu)
         self.attention = kernels.attention(self.options.attention, self.placement.device)
+        self.layout = kernels.layout(self.options.vae_layout, self.placement.device, self.dtype)
         if self.options.linears == "fp8":
             fp8.require(self.placement.device)
         self.prompts = PromptEmbeddings(models, self.dtype, models / CACHE)
@@ -90,6 +91,7 @@ class Void:
             "device": str(self.placement.device),
             "precision": str(self.dtype).removeprefix("torch."),
             "attention": self.attention,
+            "vae_layout": self.layout,
             "flow": self.flow.name,
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
@@ -157,7 +159,7 @@ class Void:
     def vae(self) -> Vae:
         if self._vae is None:
             self._vae = networks.vae(self.models, self.dtype)
-            kernels.lay_out(self._vae.network, self.options.vae_layout)
+            kernels.lay_out(self._vae.network, self.layout)
         return self._vae
 
     def denoiser(self, number: int) -> Denoiser:
@@ -198,6 +200,10 @@ class Void:
         gc.collect()
         if not self.placement.is_cpu:
             torch.cuda.empty_cache()
+
+    def weights(self, passes: int) -> int:
+        """Returns the bytes of the autoencoder and of the transformers of `passes` passes."""
+        return _bytes(self.vae().network) + passes * _bytes(self.denoiser(1).network)
 
     def _windows(self, footage: Footage) -> int:
         return len(windows(footage.latents, self.options.window, self.options.overlap).runs)

@@ -17,6 +17,8 @@ from voidbridge_protocol.errors import BadSetting
 
 EIGHT_BIT = torch.float8_e4m3fn
 LARGEST = torch.finfo(EIGHT_BIT).max
+ROUNDED_AT_ONCE = 1 << 24
+"""Bytes of float32 copies at a time while rows are rounded without the compiler, which needs none."""
 ADA = (8, 9)
 """The first compute capability that multiplies in this type."""
 
@@ -51,6 +53,20 @@ class EightBitLinear(nn.Module):
 
 def rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Returns [n, k] in 8 bits, and the scale of each row, [n, 1], float32."""
+    if torch.compiler.is_compiling():
+        return _rounded(rows)
+    at_once = max(ROUNDED_AT_ONCE // (4 * rows.shape[1]), 1)
+    found, scales = (
+        rows.new_empty(rows.shape, dtype=EIGHT_BIT),
+        rows.new_empty(len(rows), 1).float(),
+    )
+    for start in range(0, len(rows), at_once):
+        part = slice(start, start + at_once)
+        found[part], scales[part] = _rounded(rows[part])
+    return found, scales
+
+
+def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
     wide = rows.float()
     scale = (wide.abs().amax(dim=-1, keepdim=True) / LARGEST).clamp(min=1e-12)
     return (wide / scale).clamp(-LARGEST, LARGEST).to(EIGHT_BIT), scale

@@ -24,8 +24,13 @@ Attention = Literal["auto", "torch", "cudnn", "flash", "flash-3", "math"]
 Compile = Literal["auto", "on", "off"]
 Linears = Literal["full", "fp8"]
 """Number type of the transformer's large products; 8 bits are not lossless (`fp8.py`)."""
-Layout = Literal["contiguous", "channels-last"]
+Layout = Literal["auto", "contiguous", "channels-last"]
 """Memory order of the weights of the autoencoder's convolutions."""
+
+NO_CONTIGUOUS_CUDNN = range(90800, 91500)
+"""cuDNN versions that torch from 2.9 on does not use for contiguous 16-bit 3D convolutions, because results were
+wrong (pytorch #163539). Its own path takes 26.6 GiB here (counted; pytorch #166643). The other layout avoids it.
+"""
 
 _ANY = (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 ORDERS = {
@@ -71,6 +76,17 @@ def compiles(choice: Compile, device: torch.device) -> bool:
     if choice == "auto":
         return device.type == "cuda" and find_spec("triton") is not None
     return choice == "on"
+
+
+def layout(choice: Layout, device: torch.device, dtype: torch.dtype) -> Layout:
+    """Returns the layout for this device. "auto" is contiguous unless cuDNN cannot be used with it."""
+    if choice != "auto":
+        return choice
+    cudnn: Any = torch.backends.cudnn
+    version = cudnn.version() if device.type == "cuda" else None
+    if version in NO_CONTIGUOUS_CUDNN and dtype != torch.float32:
+        return "channels-last"
+    return "contiguous"
 
 
 def lay_out(network: nn.Module, choice: Layout) -> None:

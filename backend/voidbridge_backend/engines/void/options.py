@@ -68,8 +68,8 @@ class Options:
     """"fp8": the transformer's large products in 8 bits, which is not lossless."""
     vae_compile: Literal["on", "off"] = "off"
     """Whether the autoencoder's blocks are compiled."""
-    vae_layout: Layout = "contiguous"
-    """Memory layout of the weights of the autoencoder's convolutions."""
+    vae_layout: Layout = "auto"
+    """Memory layout of the weights of the autoencoder's convolutions; "auto" chooses by cuDNN's version."""
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):

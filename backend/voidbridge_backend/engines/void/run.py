@@ -59,6 +59,9 @@ class LoadedModel(Protocol):
     ) -> Plan:
         """Returns the memory plan of a run, smaller than `failed`."""
 
+    def weights(self, passes: int) -> int:
+        """Returns the bytes of the networks of `passes` passes."""
+
     def vae(self) -> Vae: ...
 
     def denoiser(self, number: int) -> Denoiser:
@@ -121,16 +124,24 @@ class Job:
         self.watch.step("reading the prompt", 0, 1)
         engine = self.engine
         needed = [self.settings.prompt, self.options.negative_prompt]
-        # The encoder runs once and is the largest network; if it does not fit the device, it runs on the CPU.
         device = str(engine.placement.device)
-        if not engine.placement.is_cpu and (self.is_short or not self._encoder_fits()):
+        if not self._encoder_fits() or (self.is_short and engine.prompts.lacking(needed, device)):
             device = "cpu"
         prompt, negative = engine.prompts.embeddings(needed, device)
         return Text(prompt, negative)
 
     def _encoder_fits(self) -> bool:
-        size = sum(path.stat().st_size for path in networks.text_weights(self.engine.models).files)
-        return size + 2 * memory.MARGIN < self.engine.placement.unused()
+        """Returns if the encoder, the largest network, fits the device beside the ones that stay there.
+
+        The answer depends on the card's size and not on its free memory, because devices round differently.
+        """
+        engine = self.engine
+        if engine.placement.is_cpu:
+            return True
+        size = sum(path.stat().st_size for path in networks.text_weights(engine.models).files)
+        if self.plan.stays:
+            size += engine.weights(self.settings.passes)
+        return size + 2 * memory.MARGIN < engine.placement.total()
 
     def _conditions(self) -> Conditions:
         mask = self._mask("tri")

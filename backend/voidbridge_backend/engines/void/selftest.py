@@ -1,14 +1,15 @@
 """Checks with known answers that this machine computes correctly, before a job's pixels depend on it.
 
 A wrong build of torch, a driver or a kernel can give numbers that are finite, plausible and wrong. Three things
-are tested. The two most frequent operations, in the type and on the device of the job, are compared with
-float64 on the CPU. The steps of both schedulers are compared with their formula. A tiny model from noise to
-picture, on the CPU in float32, is compared with stored numbers.
+are tested. The two most frequent operations are compared with float64 on the CPU. They run in the type, on the
+device and with the kernels of a job, and on a card also at its sizes. The steps of both schedulers are compared
+with their formula. A tiny model from noise to picture, on the CPU in float32, is compared with stored numbers.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,12 +17,14 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from torch import Tensor
 
-from voidbridge_protocol.errors import EngineFailed
+from voidbridge_backend.engines.device import out_of_memory
+from voidbridge_protocol.errors import EngineFailed, OutOfMemory
 
 from . import pipeline, sampling, tiny, weights
+from .attention import attend
 from .denoiser import Conditions, Denoiser, Text
 from .fp8 import EightBitLinear
-from .kernels import Linears
+from .kernels import Attention, Layout, Linears
 from .vae import Vae
 from .weights import CHANNELS
 
@@ -42,28 +45,81 @@ ANSWERS = {
 """`measures` of the tiny model's output for `_wave`s, computed by this code with torch 2.13 on a CPU."""
 
 
-def check(device: str, dtype: torch.dtype, linears: Linears = "full") -> None:
-    """Raises `EngineFailed` with the first wrong result. Takes about a second on a CPU."""
+PERIOD = 1_000_003
+"""After so many numbers the waves of large tensors repeat. A prime, so that rows and planes differ."""
+SAMPLES = 64
+"""Positions of a result that are compared, spread from its first to its last."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the operations: of attention, of a convolution's input with its channels, of a matrix product."""
+
+    tokens: int
+    heads: int
+    channels: int
+    picture: tuple[int, int, int]
+    product: tuple[int, int]
+
+
+SMALL = Sizes(300, 2, 32, (4, 24, 24), (256, 64))
+TRUE = Sizes(11_314, 48, 128, (10, 384, 672), (3072, 12_288))
+"""Those of one window and of the decoder's last layers. Some faults show only in large results."""
+
+
+def check(
+    device: str,
+    dtype: torch.dtype,
+    linears: Linears = "full",
+    attention: Attention = "torch",
+    layout: Layout = "contiguous",
+    sizes: Sizes | None = None,
+) -> None:
+    """Raises `EngineFailed` with the first wrong result. Takes about a second on a CPU.
+
+    It tests the kernels of `attention` and `layout` that jobs use, on a card at the model's own sizes. Raises
+    `OutOfMemory` if the device lacks about 2 GB for that.
+    """
+    sizes = sizes or (TRUE if torch.device(device).type == "cuda" else SMALL)
+    try:
+        _check_device(device, dtype, linears, attention, layout, sizes)
+    except RuntimeError as error:
+        found = out_of_memory(error)
+        if found is None:
+            raise
+        raise OutOfMemory(f"the self-test needs about 2 GB of {device}: {found}") from error
+    finally:
+        torch.cuda.empty_cache()
+    for kind in sampling.CLASSES:
+        _hold(f"the step of the scheduler {kind}", *_steps(kind), STEP_TOLERANCE)
+    for name, answer in known_answers().items():
+        _hold(
+            f"the tiny model's {name}",
+            measures(answer),
+            torch.tensor(ANSWERS[name]),
+            ANSWER_TOLERANCE,
+        )
+
+
+def _check_device(
+    device: str,
+    dtype: torch.dtype,
+    linears: Linears,
+    attention: Attention,
+    layout: Layout,
+    sizes: Sizes,
+) -> None:
     if linears == "fp8":
-        _hold(f"the product in 8 bits on {device}", *_product(device), EIGHT_BIT_TOLERANCE)
+        _hold(f"the product in 8 bits on {device}", *_product(device, sizes), EIGHT_BIT_TOLERANCE)
     for name, (found, expected) in {
-        "the convolution": _convolution(device, dtype),
-        "attention": _attention(device, dtype),
+        "the convolution": _convolution(device, dtype, layout, sizes),
+        "attention": _attention(device, dtype, attention, sizes),
     }.items():
         _hold(
             f"{name} in {str(dtype).removeprefix('torch.')} on {device}",
             found,
             expected,
             TOLERANCE[dtype],
-        )
-    for kind in sampling.CLASSES:
-        _hold(f"the step of the scheduler {kind}", *_steps(kind), STEP_TOLERANCE)
-    for name, found in known_answers().items():
-        _hold(
-            f"the tiny model's {name}",
-            measures(found),
-            torch.tensor(ANSWERS[name]),
-            ANSWER_TOLERANCE,
         )
 
 
@@ -86,28 +142,66 @@ def known_answers() -> dict[str, Tensor]:
     return {"latents": latents, "picture": torch.cat(list(frames), dim=2)}
 
 
-def _convolution(device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    seen, kernel = _wave(1, 32, 4, 24, 24), _wave(32, 32, 3, 3, 3, phase=1) / 27
-    seen, kernel = seen.to(dtype), kernel.to(dtype)
-    found = F.conv3d(seen.to(device), kernel.to(device), padding=(0, 1, 1))
+@torch.inference_mode()
+def _convolution(
+    device: str, dtype: torch.dtype, layout: Layout, sizes: Sizes
+) -> tuple[Tensor, Tensor]:
+    channels, (frames, height, width) = sizes.channels, sizes.picture
+    seen = _long_wave(1, channels, frames, height, width, device=device, dtype=dtype)
+    kernel = _wave(channels, channels, 3, 3, 3, phase=1).to(dtype) / channels
+    weight = kernel.to(device)
+    if layout == "channels-last":
+        weight = weight.to(memory_format=torch.channels_last_3d)
+    found = F.conv3d(seen, weight, padding=(0, 1, 1))[0].flatten(1)
     # The same as one matrix product: all taps of each position in a row.
-    padded = F.pad(seen.double(), (1, 1, 1, 1))
-    taps = padded.unfold(2, 3, 1).unfold(3, 3, 1).unfold(4, 3, 1)
-    return found, torch.einsum("bcthwijk,ocijk->bothw", taps, kernel.double())
+    places, padded = _spread(found.shape[1]), F.pad(seen[0], (1, 1, 1, 1))
+    taps = []
+    for place in places.tolist():
+        time, rest = divmod(place, height * width)
+        row, column = divmod(rest, width)
+        taps.append(padded[:, time : time + 3, row : row + 3, column : column + 3].flatten())
+    expected = torch.stack(taps).cpu().double() @ kernel.flatten(1).double().t()
+    return found[:, places.to(device)].t(), expected
 
 
-def _attention(device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    query, key, value = (_wave(1, 2, 300, 64, phase=phase).to(dtype) for phase in range(3))
-    found = F.scaled_dot_product_attention(query.to(device), key.to(device), value.to(device))
-    scores = query.double() @ key.double().transpose(-1, -2) / 8
-    return found, scores.softmax(-1) @ value.double()
+@torch.inference_mode()
+def _attention(
+    device: str, dtype: torch.dtype, choice: Attention, sizes: Sizes
+) -> tuple[Tensor, Tensor]:
+    shape = (1, sizes.heads, sizes.tokens, 64)
+    query, key, value = (
+        _long_wave(*shape, phase=phase, device=device, dtype=dtype) for phase in range(3)
+    )
+    places = _spread(sizes.tokens)
+    found = attend(query, key, value, choice)[0, places.to(device)]
+    seen = query[0, :, places.to(device)].cpu().double()
+    scores = seen @ key[0].cpu().double().transpose(-1, -2) / 8
+    expected = scores.softmax(-1) @ value[0].cpu().double()
+    return found, expected.transpose(0, 1).flatten(1)
 
 
-def _product(device: str) -> tuple[Tensor, Tensor]:
-    seen, linear = _wave(300, 256).to(torch.bfloat16), torch.nn.Linear(256, 64, bias=False)
-    linear.weight = torch.nn.Parameter(_wave(64, 256, phase=1).to(torch.bfloat16), False)
-    found = EightBitLinear(linear, torch.device(device)).to(device)(seen.to(device))
-    return found, seen.double() @ linear.weight.double().t()
+@torch.inference_mode()
+def _product(device: str, sizes: Sizes) -> tuple[Tensor, Tensor]:
+    inner, outer = sizes.product
+    linear = torch.nn.Linear(inner, outer, bias=False, device="meta")
+    weight = _long_wave(outer, inner, phase=1, device=device, dtype=torch.bfloat16)
+    linear.weight = torch.nn.Parameter(weight, False)
+    seen = _long_wave(sizes.tokens, inner, device=device, dtype=torch.bfloat16)
+    places = _spread(sizes.tokens).to(device)
+    found = EightBitLinear(linear, torch.device(device)).to(device)(seen)[places]
+    return found, seen[places].cpu().double() @ weight.cpu().double().t()
+
+
+def _spread(count: int) -> Tensor:
+    """Returns up to `SAMPLES` positions from 0 to `count` - 1, with both ends."""
+    return torch.linspace(0, count - 1, min(count, SAMPLES), dtype=torch.float64).long()
+
+
+def _long_wave(*shape: int, phase: float = 0, device: str, dtype: torch.dtype) -> Tensor:
+    """Returns `_wave` on `device`, repeated after `PERIOD` numbers."""
+    count = math.prod(shape)
+    wave = _wave(min(count, PERIOD), phase=phase).to(device, dtype)
+    return wave.repeat(-(-count // PERIOD))[:count].view(shape)
 
 
 def _steps(kind: sampling.Kind) -> tuple[Tensor, Tensor]:
