@@ -139,8 +139,13 @@ class JobClient(ABC):
         self._wire.send_bulk(JoinBulk(self._wire.peer.hello.session))
         while not self.is_over():
             busy = self._push()
-            for message, payload in self._wire.receive(0 if busy else self._patience_ms()):
-                self._take(message, payload)
+            try:
+                for message, payload in self._wire.receive(0 if busy else self._patience_ms()):
+                    self._take(message, payload)
+            except DamagedFile as error:
+                if self._state is not JobState.DONE:
+                    raise
+                self._begin_again(error.text)
             for frame in self._download.settled() if self._download else ():
                 self._listener.fetched(frame)
             self._look_for_cancel()

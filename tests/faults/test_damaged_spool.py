@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from voidbridge_figures import Note
-from voidbridge_stage import Daemon, Shot, check_echo, daemon, make_shot
+from voidbridge_stage import Daemon, Shot, check_echo, daemon, make_shot, voidbridge
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
@@ -94,6 +96,59 @@ def test_a_result_that_changed_is_made_again(
     box.fetch(job, tmp_path / "two")
     check_echo(shot, tmp_path / "two")
     assert box.health().damaged == 1
+
+
+@pytest.mark.parametrize("damage", [flip, None], ids=["flip", "gone"])
+def test_a_record_that_changed_is_made_again(
+    box: Daemon, shot: Shot, tmp_path: Path, damage: Damage | None
+) -> None:
+    job = run(box, shot, tmp_path / "one")
+    record = box.spool / "jobs" / job / "provenance.json"
+    before = record.read_bytes()
+    if damage:
+        damage(record, random.Random(5))
+    else:
+        record.unlink()
+    run(box, shot, tmp_path / "two")
+    check_echo(shot, tmp_path / "two")
+    assert record.read_bytes() == before
+    assert box.health().damaged == 1
+
+
+def scrub(box: Daemon, *options: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code of `voidbridge scrub` and the damage that it found."""
+    done = voidbridge("scrub", "--spool", box.spool, "--json", *options)
+    events = [json.loads(line) for line in done.out.splitlines()]
+    return done.code, [event for event in events if event["event"] == "damaged"]
+
+
+def test_scrub_finds_and_repairs_what_nobody_used(box: Daemon, shot: Shot, tmp_path: Path) -> None:
+    job = run(box, shot, tmp_path / "one")
+    done = voidbridge("scrub", "--spool", box.spool)
+    assert (done.code, "Another daemon" in done.err) == (2, True)
+    box.terminate()
+    assert scrub(box) == (0, [])
+    rng, result = random.Random(6), box.spool / "jobs" / job / "1002.exr"
+    flip(result, rng)
+    code, found = scrub(box, "--dry-run")
+    assert (code, [(item["kind"], item["job"]) for item in found]) == (4, [("result", job)])
+    assert scrub(box)[0] == 0
+    box.start()
+    box.fetch(job, tmp_path / "two")  # made again from the frames that are there
+    check_echo(shot, tmp_path / "two")
+    box.terminate()
+    for path in (*received(box), result):
+        flip(path, rng)
+    flip(result.with_name("provenance.json"), rng)
+    code, found = scrub(box)
+    frames = len(received(box)) + len([item for item in found if item["kind"] == "frame"])
+    assert {item["kind"] for item in found} == {"frame", "result"}
+    assert frames == len(shot.frames) * 2
+    assert not received(box)
+    assert scrub(box) == (0, [])
+    box.start()
+    run(box, shot, tmp_path / "three")  # its frames are sent again
+    check_echo(shot, tmp_path / "three")
 
 
 def test_a_result_that_cannot_be_made_again_says_what_to_do(

@@ -28,6 +28,7 @@ def add_tool_commands(found: Any) -> None:
     _report_command(found)
     _doctor_command(found)
     _bundle_command(found)
+    _scrub_command(found)
     _models_command(found)
     _keys_command(found)
     _install_command(found)
@@ -116,6 +117,21 @@ def _bundle_command(found: Any) -> None:
     )
     bundle.add_argument("--log", type=Path, metavar="FILE", help="default: the service's journal")
     add_daemon_options(bundle, local=True)
+
+
+def _scrub_command(found: Any) -> None:
+    made = add_command(
+        found,
+        "scrub",
+        "check every file of a stopped daemon's spool against its hash, and repair it",
+        lambda o: tool_commands.scrub(options.config(o)[0], o.dry_run, o.json),
+    )
+    made.add_argument("--spool", metavar="FOLDER", help="default: the setting `spool`")
+    made.add_argument(
+        "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
+    )
+    made.add_argument("--dry-run", action="store_true", help="report only; repair nothing")
+    made.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
 
 
 def _models_command(found: Any) -> None:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from voidbridge_protocol.codec import Frame
-from voidbridge_protocol.errors import BadMessage, RequestError, TooMany, VersionMismatch
+from voidbridge_protocol.errors import BadMessage, TooMany, VersionMismatch
 from voidbridge_protocol.messages import (
     OLDEST,
     PROTOCOL,
@@ -118,7 +118,7 @@ class Handlers:
             case GetRequest(job):
                 self._answer_large(session, JobRequest(job), jobs.damage.request(job))
             case GetProvenance(job):
-                self._answer_large(session, Provenance(job), self._provenance(job))
+                self._answer_large(session, Provenance(job), jobs.damage.provenance(job))
             case Fetched(job):
                 jobs.fetched(job)
                 session.watching.discard(job)  # it has received everything
@@ -194,11 +194,3 @@ class Handlers:
                 "Read what was asked for before, then ask again.",
             )
         self.clients.send(session.control, message, payload)
-
-    def _provenance(self, job: str) -> bytes:
-        path = self.job_service.spool.provenance_path(job)
-        if not path.is_file():
-            raise RequestError(
-                f"job {job} is not done", "Wait for it: `voidbridge status` shows it."
-            )
-        return path.read_bytes()

@@ -27,6 +27,7 @@ from .files.shares import Shares
 from .files.uploads import Uploads
 from .handlers import Handlers
 from .jobs.request_parser import RequestParser
+from .jobs.scrub import Scrub
 from .jobs.service import JobService
 from .mailbox import Mailbox
 from .net import allowed_keys
@@ -72,29 +73,37 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     shares = Shares(config.shares, closed=(config.spool, config.keys))
     for folder in shares.missing:
         log.warning("the shared folder %s does not exist: files are uploaded until it does", folder)
-    job_service = _job_service(config)
-    job_service.recover()
+    jobs = job_service(config)
+    jobs.recover()
     mailbox = Mailbox()
     router = Router(addresses, auth, max_unauthenticated=_open_files() // 4)
     worker_pool = WorkerPool(
         devices,
         _worker_setup(config, probe=not until_stdin_closes),
         Timeouts(load=config.load_s, step=config.stall_s),
-        job_service,
+        jobs,
         mailbox.put,
     )
-    daemon = _assembled(config, mailbox, router, job_service, worker_pool, shares)
+    daemon = _assembled(config, mailbox, router, jobs, worker_pool, shares)
     _handle_signals(daemon, config.drain_s)
     if until_stdin_closes:
         threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
     log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)
     with _watched(daemon, config.http_port):
         daemon.serve()
-    job_service.store.close()
+    jobs.store.close()
     log.info("stopped")
 
 
-def _job_service(config: Config) -> JobService:
+def scrub(config: Config) -> Scrub:
+    """Returns the check of a spool whose daemon does not run. Raises `RequestError` while it runs."""
+    jobs = job_service(config)
+    jobs.recover()
+    return Scrub(jobs)
+
+
+def job_service(config: Config) -> JobService:
+    """Opens the jobs of a spool, which one process can have at a time. Raises `RequestError`."""
     spool = Spool(config.spool)  # locks the folder of the job table
     return JobService(
         open_store(config.spool / "jobs.db"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import importlib
 import json
 import logging
@@ -172,6 +173,7 @@ class Worker:
         try:
             try:
                 failed = self._failure(lambda: self._shot(command))
+                record = "" if failed else _record_hash(Path(command["folder"]))
             finally:
                 self._cancelled.forget(command["job"])
         except JobCancelled:
@@ -183,7 +185,7 @@ class Worker:
                     "failed", code=failed.code, text=failed.text, hint=failed.hint, files=files
                 )
             else:
-                self._send("done")
+                self._send("done", provenance=record)
 
     def _failure(self, work: Callable[[], object]) -> VoidbridgeError | None:
         """Runs `work` and returns its error. A lost device ends this process. Raises `JobCancelled`."""
@@ -282,6 +284,11 @@ def renderer(operation: str) -> Callable[..., dict[str, Any]]:
         f"voidbridge_backend.render.{operation}"
     ).run
     return run
+
+
+def _record_hash(folder: Path) -> str:
+    """Returns the SHA-256 of the record that the job has just written, in hexadecimal digits."""
+    return hashlib.sha256((folder / "provenance.json").read_bytes()).hexdigest()
 
 
 def _translated(error: Exception) -> VoidbridgeError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_protocol.codec import decode_request
-from voidbridge_protocol.errors import DaemonError, DamagedFile, VoidbridgeError
+from voidbridge_protocol.errors import DaemonError, DamagedFile, RequestError, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 
 from .admission import Admission
@@ -27,7 +27,7 @@ class DamageControl:
     records: JobRecords
     admission: Admission
     found: int = 0
-    """Files, results and requests that were found changed on the disk since the start."""
+    """Files, results, records and requests that were found changed on the disk since the start."""
 
     def request(self, job: str) -> bytes:
         """Returns the canonical request of a job. Raises `DamagedFile` if it is not the submitted one."""
@@ -40,6 +40,36 @@ class DamageControl:
             self.found += 1
             raise DamagedFile(f"the request of job {job} changed in the daemon's table")
         return request
+
+    def provenance(self, job: str) -> bytes:
+        """Returns the record of a done job. Raises `RequestError`.
+
+        Raises `DamagedFile` if the record changed; then the job runs again.
+        """
+        row = self.records.row(job)
+        if row.state is not JobState.DONE:
+            raise RequestError(
+                f"job {job} is not done", "Wait for it: `voidbridge status` shows it."
+            )
+        if (record := self.whole_provenance(row)) is not None:
+            return record
+        self.provenance_damaged(row)
+        raise DamagedFile(f"the record of job {job} changed on the daemon's disk")
+
+    def whole_provenance(self, row: Row) -> bytes | None:
+        """Returns the record as it was written, or None if it changed or is gone."""
+        try:
+            record = self.records.spool.provenance_path(row.id).read_bytes()
+        except OSError:
+            return None
+        is_whole = row.provenance in ("", hashlib.sha256(record).hexdigest())
+        return record if is_whole else None
+
+    def provenance_damaged(self, row: Row) -> None:
+        """Runs the job of a damaged record again."""
+        self.found += 1
+        log.error("a record changed on the disk", extra={"job": row.id})
+        self._remake(row)
 
     def discard_inputs(self, job: str, names: Sequence[str]) -> None:
         """Deletes damaged files of a job, so that the next submission has them sent again."""

@@ -196,7 +196,9 @@ class JobService:
         row.results[result.frame] = result
         self.changes.add_result(job, result)
 
-    def done(self, job: str) -> None:
+    def done(self, job: str, provenance: str = "") -> None:
+        """`provenance` is the SHA-256 of the job's record, in hexadecimal digits."""
+        self.records.rows.put(replace(self.records.rows[job], provenance=provenance))
         self._execute(self.scheduler.ended(job, JobState.DONE))
         self.damage.job_done(job)
 

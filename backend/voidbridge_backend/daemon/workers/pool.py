@@ -154,7 +154,7 @@ class WorkerPool:
 
     def _ended(self, job: str, end: str, event: Mapping[str, Any]) -> None:
         if end == "done":
-            self._job_service.done(job)
+            self._job_service.done(job, str(event["provenance"]))
         elif end == "cancelled":
             self._job_service.cancelled(job)
         else:
