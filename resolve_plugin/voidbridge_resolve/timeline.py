@@ -27,6 +27,8 @@ HANDLES = 12
 """Frames before and after the used part that help and are not returned, as far as files exist."""
 OPTIONS: tuple[str, ...] = ()
 """More options of `voidbridge run`, as `"--engine=void"`, `"--color-space=ACEScg"`, `"--daemon=tcp://127.0.0.1:5577"`."""
+FUSION = ""
+"""Fusion's folder, which the installation writes here: a menu of Resolve may name no file of a script."""
 COMMAND = "Modules/Lua/voidbridge/voidbridge.json"
 """The installation's record of the command, in Fusion's folder."""
 
@@ -231,22 +233,45 @@ def _append(
     )
     if not imported:
         raise TimelineError(f"The result is {result}; Resolve did not import it.")
+    length = _place(timeline, pool, imported[0], plate, number, plate.frames)
+    if length != plate.frames:  # whether endFrame is included differs between releases
+        length = _place(timeline, pool, imported[0], plate, number, 2 * plate.frames - length)
+    if length != plate.frames:
+        raise TimelineError(
+            f"The result is {result}; Resolve shows {length} of its {plate.frames} frames. Trim it by hand."
+        )
+
+
+def _place(
+    timeline: Timeline, pool: MediaPool, media: Any, plate: TimelineClip, track: int, end: int
+) -> int:
+    """Puts the result over the plate, in place of an earlier attempt. Returns its length in frames."""
+    earlier = [
+        item
+        for item in timeline.GetItemListInTrack("video", track)
+        if round(item.GetStart(False)) == plate.start
+    ]
+    if earlier:
+        timeline.DeleteClips(earlier, False)
     where: MediaPoolClipInfo = {
-        "mediaPoolItem": imported[0],
+        "mediaPoolItem": media,
         "startFrame": 0,
-        "endFrame": plate.frames - 1,
+        "endFrame": end,
         "recordFrame": plate.start,
-        "trackIndex": number,
+        "trackIndex": track,
         "mediaType": 1,
     }
     append: Any = pool.AppendToTimeline  # the stubs lack the overload for positions
-    if not append([where]):
-        raise TimelineError(f"The result is {result}; Resolve did not put it onto the timeline.")
+    made = append([where])
+    if not made:
+        raise TimelineError("Resolve did not put the result onto the timeline.")
+    item: TimelineItem = made[0]
+    return round(item.GetDuration(False))
 
 
 def command_of(script: str) -> list[str]:
     """Returns the command `voidbridge`: the recorded one, otherwise the one on the path."""
-    fusion = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(script))))
+    fusion = FUSION or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(script))))
     try:
         with open(os.path.join(fusion, COMMAND), encoding="utf-8") as file:
             return [str(word) for word in json.load(file)["command"]]

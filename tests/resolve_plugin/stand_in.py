@@ -116,6 +116,9 @@ class Composition(Thing):
     def mapped(self, path: str) -> str:
         return path.replace("Comp:", str(Path(self.file).parent)) if self.file else path
 
+    def MapPath(self, path: str) -> str:
+        return self.mapped(path)
+
     def ReverseMapPath(self, path: str) -> str:
         folder = f"{Path(self.file).parent}/"
         return path.replace(folder, "Comp:/") if self.file and path.startswith(folder) else path
@@ -352,6 +355,11 @@ class Stage:
             tool, id = group.published["Vb" + "".join(p.capitalize() for p in name.split("_"))]
             tool.set(id, controls.held(control, value))
             tool.changed(id)
+
+    def drag(self, group: Tool, name: str, values: range) -> None:
+        """Drags a slider. INPS_ExecuteOnChange runs for each value on the way (VFXPedia, Input attributes)."""
+        for value in values:
+            self.choose(group, **{name: value})
 
     def status(self, group: Tool) -> str:
         return str(group.GetInput("VbStatus"))

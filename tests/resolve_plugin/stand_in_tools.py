@@ -16,7 +16,7 @@ from voidbridge_backend.exr.new_file import new_file
 NAMES = {
     "Composition": {
         *("GetAttrs", "GetToolList", "StartUndo", "EndUndo", "Lock", "Unlock", "IsLocked", "Render"),
-        *("ReverseMapPath", "Paste"),
+        *("MapPath", "ReverseMapPath", "Paste"),
     },
     "Operator": {
         *("ID", "Name", "ParentTool", "TileColor", "Comp", "GetAttrs", "SetAttrs", "GetChildrenList"),
@@ -68,6 +68,8 @@ class Tool(Thing):
         self.controls: dict[str, Any] = {}
         self.data: dict[str, Any] = {}
         self.passed = False
+        self.cooked: tuple[Any, Image | None] = (None, None)
+        """The last picture, and the values and pictures that it was made of."""
 
     def Comp(self) -> Any:
         return self.comp
@@ -155,14 +157,37 @@ class Tool(Thing):
             assert self.seen["Depth"] == 4
             return {n: p.astype(np.float32) for n, p in below.items()} if below else None
         assert self.ID == "Custom", self.ID
-        return self.computed(below, frame)
+        return self.cached(frame)
 
-    def computed(self, first: Image | None, frame: int) -> Image | None:
-        images = [first, *(self.links[f"Image{i}"].image(frame) if f"Image{i}" in self.links else None
-                           for i in (2, 3))]  # fmt: skip
+    def cached(self, frame: int) -> Image | None:
+        """Passive inputs do not affect the rendered result, so a picture is not made again for them.
+
+        Source: VFXPedia, Input attributes, INP_Passive and INP_InteractivePassive.
+        """
+        images = [
+            self.links[f"Image{i}"].image(frame) if f"Image{i}" in self.links else None
+            for i in (1, 2, 3)
+        ]
+        passive = {
+            id
+            for id, control in self.controls.items()
+            if control.get("INP_Passive") or control.get("INP_InteractivePassive")
+        }
+        made_of = (
+            frame,
+            {id: value for id, value in self.seen.items() if id not in passive},
+            [{n: p.tobytes() for n, p in image.items()} for image in images if image],
+        )
+        if self.cooked[0] != made_of:
+            self.cooked = made_of, self.computed(images, frame)
+        return self.cooked[1]
+
+    def computed(self, images: list[Image | None], frame: int) -> Image | None:
+        first = images[0]
         if first is None:
             return None
         names: dict[str, Any] = {f"n{i}": self.seen.get(f"NumberIn{i}", 0.0) for i in range(1, 5)}
+        names["time"] = float(frame)
         for i, image in enumerate(images, 1):
             for channel in "RGBA":
                 plane = image[channel] if image else np.zeros_like(first["R"])
@@ -202,13 +227,19 @@ class Tool(Thing):
             self.store(id, value)
 
     def loaded(self, frame: int) -> Image | None:
-        if (
-            not self.seen.get("Clip")
-            or not self.seen["GlobalIn"] <= frame <= self.seen["GlobalOut"]
-        ):
+        """Outside of its clip and its held frames a Loader gives no picture, and the render is aborted.
+
+        Source: DaVinci Resolve 18.6 manual, Loader: Hold First Frame / Hold Last Frame, Missing Frames.
+        """
+        seen = self.seen
+        if not seen.get("Clip"):
             return None
-        number = frame - self.seen["GlobalIn"] + self.seen["ClipTimeStart"]
-        assert number <= self.seen["ClipTimeEnd"], f"{self.Name} shows frames behind its clip's end"
+        if not seen["GlobalIn"] <= frame <= seen["GlobalOut"]:
+            raise RuntimeError(f"{self.Name} has no picture at time {frame}")
+        first = seen["GlobalIn"] + seen["HoldFirstFrame"]
+        last = seen["GlobalOut"] - seen["HoldLastFrame"]
+        number = min(max(frame, first), last) - first + seen["ClipTimeStart"]
+        assert number <= seen["ClipTimeEnd"], f"{self.Name} shows frames behind its clip's end"
         files = self.sequence()
         if number >= len(files):
             assert self.seen.get("MissingFrames", 0) == 0

@@ -217,14 +217,18 @@ def test_earlier_results_are_kept_and_can_be_shown_again(host: Any, shot: Any, d
     newer = host.shown(group, 1)["R"]
     assert group.GetInput("VbVersionShown") == 2
     host.choose(group, version_shown=1)
+    host.press(group, "Show")
     assert host.status(group) == "out of date: seed changed since v001"
     assert not np.array_equal(host.shown(group, 1)["R"], newer)
     host.choose(group, version_shown=0)
+    host.press(group, "Show")
     assert not is_removed(host, group, shot)
     assert host.status(group) == "not rendered"
     host.choose(group, version_shown=7)
+    host.press(group, "Show")
     assert host.status(group) == "there is no result v007"
     host.choose(group, version_shown=2)
+    host.press(group, "Show")
     assert host.status(group) == "done: v002, frames 0-2 (files 1001-1003)"
     (result,) = (t for t in group.children if t.data["Voidbridge"] == "load_result")
     assert result.inputs["Clip"].startswith("Comp:/voidbridge/")
@@ -247,12 +251,47 @@ def test_a_result_keeps_its_trim_when_a_newer_one_is_shown(
     host.choose(group, seed=3)
     host.press(group, "Remove")
     host.until(group, lambda s: "done" in s)
-    assert {n: result.inputs[n] for n in ("GlobalIn", "GlobalOut", "ClipTimeStart", "ClipTimeEnd", "Depth")} == {
-        "GlobalIn": 1, "GlobalOut": 2, "ClipTimeStart": 1, "ClipTimeEnd": 2, "Depth": 4,
+    names = ("GlobalIn", "HoldFirstFrame", "GlobalOut", "ClipTimeStart", "ClipTimeEnd", "Depth")
+    assert {n: result.inputs[n] for n in names} == {
+        "GlobalIn": 0, "HoldFirstFrame": 1, "GlobalOut": 2, "ClipTimeStart": 1, "ClipTimeEnd": 2, "Depth": 4,
     }  # fmt: skip
     assert is_removed(host, group, shot)
     own = channels_of(shot.file("plate", 1001))["R"].astype(np.float32)
     assert np.array_equal(host.shown(group, 0)["R"], own)
+
+
+def test_a_slider_that_is_dragged_shows_no_version_and_makes_one_step_of_undo(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    comp = host.comp()
+    group = tool_of(host, comp, shot, daemon.address)
+    for seed in (0, 1):
+        host.choose(group, seed=seed)
+        host.press(group, "Remove")
+        host.until(group, lambda s: "done" in s)
+    newer = host.shown(group, 1)["R"]
+    comp.undone.clear()
+    host.drag(group, "version_shown", range(2, -1, -1))
+    assert comp.undone == []
+    assert np.array_equal(host.shown(group, 1)["R"], newer)
+    host.drag(group, "grow", range(1, 40))
+    assert comp.undone == ["Voidbridge: status"]
+    assert host.status(group) == "out of date: grow changed since v002"
+
+
+@pytest.mark.parametrize(
+    ("cache", "place"), [("Comp:/vb 2", "shots/vb 2"), ("vb", "shots/vb"), ("../up", "up")]
+)
+def test_a_cache_folder_of_the_comp_or_beside_it_is_found(
+    host: Any, shot: Any, daemon: Any, cache: str, place: str
+) -> None:
+    (host.folder / "shots").mkdir()
+    comp = host.comp(file=str(host.folder / "shots/a.comp"))
+    group = tool_of(host, comp, shot, daemon.address, cache=cache)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    assert len(list((host.folder / place).glob("*/v001/result.*.exr"))) == 3
+    assert is_removed(host, group, shot)
 
 
 def test_a_comp_that_was_closed_finds_its_job_again(

@@ -68,6 +68,7 @@ def test_without_the_module_the_comp_opens_plays_and_says_so(host: Any, tmp_path
             child.forget(str(shot.file("plate", 1)))
         elif child.data["Voidbridge"] == "result":
             child.passed = False
+            child.store("NumberIn2", 1.0)
     assert host.shown(group, 1)["R"].tobytes() == (
         channels_of(made.file("plate", 2))["R"].astype("f4").tobytes()
     )
@@ -178,3 +179,17 @@ def test_only_one_room_knows_fusion_and_one_knows_windows() -> None:
             assert not CALL.search(text), path
         if path.name not in ("system.lua", "launch.lua"):
             assert "ffi" not in text, path
+
+
+def test_controls_that_change_a_picture_are_not_passive_and_a_folder_is_chosen_as_one(
+    host: Any,
+) -> None:
+    """VFXPedia, Input attributes: a passive input does not affect the rendered result and makes no Undo step."""
+    group = host.new_tool(host.comp())
+    passive = {"INP_Passive", "INP_InteractivePassive"}
+    for tool in group.children:
+        for id, control in tool.controls.items():
+            is_number = id.startswith("NumberIn")
+            assert bool(passive & set(control)) is not is_number, (tool.Name, id)
+            if control["INPID_InputControl"] == "FileControl":
+                assert control["FC_PathBrowse"] is True

@@ -222,6 +222,7 @@ def test_the_script_for_windows_quotes_and_doubles_what_it_must(host: Any) -> No
         ("//server/share/c", "", "//server/share/c/id"),
         ("", "/shots/010/shot_010.comp", "/shots/010/voidbridge/id"),
         ("", "C:\\Projekte\\a.comp", "C:/Projekte/voidbridge/id"),
+        ("vb\\x", "C:\\Projekte\\a.comp", "C:/Projekte/vb/x/id"),
     ],
 )
 def test_where_results_go(host: Any, cache: str, comp: str, wanted: str) -> None:

@@ -42,9 +42,21 @@ class Item(api.FakeClip):
 
 
 class Timeline(api.FakeTimeline):
-    def __init__(self, tracks: list[list[Any]]) -> None:
+    """`exclusive`: whether a clip ends before the frame `endFrame` of its description.
+
+    It does in Studio 21.0, as davinci-resolve-mcp #82 measured, and Resolve_Script PR 23. Others may differ.
+    """
+
+    def __init__(self, tracks: list[list[Any]], exclusive: bool = True) -> None:
         super().__init__("cut", 86400, 90000, 23.976, tracks, [])
         self.current: Any = tracks[0][0]
+        self.exclusive = exclusive
+
+    def DeleteClips(self, items: list[Any], ripple: bool) -> bool:
+        assert ripple is False
+        for track in self._video:
+            track[:] = [item for item in track if item not in items]
+        return True
 
     def GetCurrentVideoItem(self) -> Any:
         return self.current
@@ -68,7 +80,7 @@ class Pool(api.FakeMediaPool):
 
     def AppendToTimeline(self, items: list[dict[str, Any]]) -> list[Any]:
         (item,) = items
-        frames = item["endFrame"] - item["startFrame"] + 1
+        frames = item["endFrame"] - item["startFrame"] + (not self.cut.exclusive)
         made = Item(item["mediaPoolItem"].GetName(), item["recordFrame"], frames, 0, 0)
         self.cut._video[item["trackIndex"] - 1].append(made)
         return [made]
@@ -84,11 +96,12 @@ def placed(shot: Any, role: str, start: int = 86500, frames: int = 4, left: int 
     return Item(path, start, frames, left, len(FILES) - left - frames)
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
 def test_what_is_used_of_the_clip_comes_back_above_it(
-    tmp_path: Path, daemon: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, daemon: Any, monkeypatch: pytest.MonkeyPatch, exclusive: bool
 ) -> None:
     shot = make_shot(tmp_path / "Plätze [A] 01", FILES, seed=611)
-    cut = Timeline([[placed(shot, "plate")], [placed(shot, "matte")]])
+    cut = Timeline([[placed(shot, "plate")], [placed(shot, "matte")]], exclusive)
     monkeypatch.setattr(timeline, "HANDLES", 1)
     echo = ("--engine=echo", "--grow=0", "--soften=0", f"--daemon={daemon.address}")
     monkeypatch.setattr(timeline, "OPTIONS", echo)
@@ -163,3 +176,11 @@ def test_the_installed_script_finds_its_command_and_runs_where_resolve_is(
     exec(code, scope)
     assert "There is no matte" in capsys.readouterr().out
     assert timeline.command_of(str(script)) == command()
+
+
+def test_the_installed_script_knows_its_folder_where_resolve_names_no_file(plugin: Path) -> None:
+    """Whether menus of Resolve define `__file__` is not known."""
+    script = plugin / "Scripts/Edit/Voidbridge timeline (Studio).py"
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(script.read_text(encoding="utf-8"), "<menu>", "exec"), scope)
+    assert scope["command_of"]("") == command()

@@ -89,7 +89,9 @@ def install_resolve(folder: Path) -> list[Path]:
     for path in sorted(package.rglob("*")):
         if path.suffix in (".lua", ".setting", ".json"):
             files[folder / path.relative_to(package)] = path.read_bytes()
-    files[folder / TIMELINE] = (package / "timeline.py").read_bytes()
+    script = (package / "timeline.py").read_text(encoding="utf-8")
+    place = f"FUSION = {folder.absolute().as_posix()!r}"
+    files[folder / TIMELINE] = script.replace('FUSION = ""', place, 1).encode()
     ours = set(installed(folder))
     for path in files:
         if path.exists() and path not in ours:

@@ -27,15 +27,17 @@ function M.called(version)
     return M.name(version.number) .. (is_preview and " (preview)" or "")
 end
 
--- The folder of a tool's versions. `comp_file` is empty if the comp is not saved to a file.
+-- The folder of a tool's versions. `comp_file` is empty if the comp is not saved to a file. A relative cache folder is
+-- beside the comp, or in the home folder.
 function M.home(cache, comp_file, id)
-    local base = cache
-    if base == "" and comp_file ~= "" then
-        base = (system.slashes(comp_file):match("^(.*)/[^/]*$") or ".") .. "/voidbridge"
-    elseif base == "" then
-        base = (system.home() or ".") .. "/Voidbridge"
+    local beside = comp_file ~= "" and (system.slashes(comp_file):match("^(.*)/[^/]*$") or ".")
+    local base = system.slashes(cache)
+    if base == "" then
+        base = beside and beside .. "/voidbridge" or (system.home() or ".") .. "/Voidbridge"
+    elseif not (base:match("^/") or base:match("^%a:")) then
+        base = (beside or system.home() or ".") .. "/" .. base
     end
-    return system.slashes(base):gsub("/+$", "") .. "/" .. id
+    return base:gsub("/+$", "") .. "/" .. id
 end
 
 local function in_home(home, number)

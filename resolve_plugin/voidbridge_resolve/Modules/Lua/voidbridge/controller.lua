@@ -302,28 +302,29 @@ function M.report(inside)
     end
 end
 
--- After a changed control: shows the chosen version and updates the status.
-function M.changed(inside)
-    local state, values = host.state(inside), host.values(inside)
-    if state.id == "" or state.job ~= 0 then
+-- Shows the version whose number the artist typed; 0 is the plate.
+function M.show_version(inside)
+    local state, values = own(inside), host.values(inside)
+    local version = find(inside, state, values, values.version_shown)
+    if version and cache.is_complete(version) then
+        show(inside, state, version)
+    elseif values.version_shown == 0 then
+        host.hide(inside)
+        state.shown = 0
+        host.keep(inside, state)
+    else
+        host.say(inside, ("there is no result %s"):format(cache.name(values.version_shown)), "failed")
         return
     end
-    if values.version_shown ~= state.shown then
-        local version = find(inside, state, values, values.version_shown)
-        if version and cache.is_complete(version) then
-            show(inside, state, version)
-        elseif values.version_shown == 0 then
-            host.hide(inside)
-            state.shown = 0
-            host.keep(inside, state)
-        else
-            host.say(inside, ("there is no result %s"):format(cache.name(values.version_shown)), "failed")
-            return
-        end
-        state = host.state(inside)
+    say_standing(inside)
+end
+
+-- After a changed control: updates the status. Fusion calls this for every value of a drag, so it loads nothing.
+function M.changed(inside)
+    local state, values = host.state(inside), host.values(inside)
+    if state.id ~= "" and state.job == 0 then
+        host.say(inside, standing(inside, state, values, false))
     end
-    local text, color = standing(inside, state, values, false)
-    host.say(inside, text, color)
 end
 
 return M

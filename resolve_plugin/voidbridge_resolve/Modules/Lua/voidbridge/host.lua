@@ -21,7 +21,7 @@ local QUIET = 524288 -- a render flag: no dialog at its end
 local LOCKS = 64 -- more nested locks than any comp has
 
 -- A Loader forgets these when its clip changes.
-local FORGOTTEN = { "HoldFirstFrame", "HoldLastFrame", "Reverse", "Loop", "Depth", "KeyCode", "TimeCodeOffset" }
+local FORGOTTEN = { "Reverse", "Loop", "Depth", "KeyCode", "TimeCodeOffset" }
 
 -- -- a tool and its inside ---------------------------------------------------------------------------
 
@@ -79,6 +79,9 @@ function M.values(inside)
         if controls.holds_value(control) then
             found[control.name] = controls.meaning(control, tool and tool:GetInput(control.id))
         end
+        if control.kind == "file" and found[control.name] ~= "" then
+            found[control.name] = inside.comp:MapPath(found[control.name]) -- as Comp:/voidbridge
+        end
     end
     return found
 end
@@ -114,7 +117,9 @@ end
 -- The status line and the color of the tile.
 function M.say(inside, text, color)
     M.put(inside, "status", text)
-    inside.group.TileColor = M.COLORS[color]
+    if inside.group.TileColor ~= M.COLORS[color] then
+        inside.group.TileColor = M.COLORS[color]
+    end
 end
 
 function M.print(text)
@@ -212,6 +217,7 @@ function M.trim(loader)
 end
 
 -- A sequence in a Loader. `range`: frames of the comp; `skip`: frames of the files before them; `trim` as of `trim`.
+-- It holds its ends over the whole comp. Returns the first and last time with a frame of its own.
 -- Neither of GlobalIn and GlobalOut can pass the other, and setting them moves the clip's own times: those come last.
 local function load(comp, loader, first_file, range, skip, trim)
     local kept = {}
@@ -227,6 +233,9 @@ local function load(comp, loader, first_file, range, skip, trim)
     local from = math.min(trim[1], count - 1)
     local till = math.max(count - 1 - trim[2], from)
     local first, last = range[1] + from, range[1] + till
+    local bounds = frames.bounds(comp:GetAttrs())
+    local before, after = math.max(first - bounds[1], 0), math.max(bounds[2] - last, 0)
+    first, last = first - before, last + after
     if first > loader:GetInput("GlobalOut") then
         loader:SetInput("GlobalOut", last)
         loader:SetInput("GlobalIn", first)
@@ -236,17 +245,24 @@ local function load(comp, loader, first_file, range, skip, trim)
     end
     loader:SetInput("ClipTimeStart", skip + from)
     loader:SetInput("ClipTimeEnd", skip + till)
+    loader:SetInput("HoldFirstFrame", before)
+    loader:SetInput("HoldLastFrame", after)
     for name, value in pairs(kept) do
         loader:SetInput(name, value)
     end
+    return first + before, last - after
 end
 
 -- result, plate: the first files, both of the frames `range`; the plate's begin `skip` frames before.
 function M.show(inside, result, plate, range, skip)
     changing(inside.comp, "show a result", function()
         local trim = M.trim(inside.load_result)
-        load(inside.comp, inside.load_result, result, range, 0, trim)
+        local first, last = load(inside.comp, inside.load_result, result, range, 0, trim)
         load(inside.comp, inside.load_plate, plate, range, skip, trim)
+        for _, tool in ipairs({ inside.result, inside.layer }) do
+            tool:SetInput("NumberIn1", first)
+            tool:SetInput("NumberIn2", last)
+        end
         inside.result:SetAttrs({ TOOLB_PassThrough = false })
     end)
 end

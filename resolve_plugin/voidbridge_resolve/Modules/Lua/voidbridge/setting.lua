@@ -8,6 +8,9 @@
 --    matte ──► Matte ──► SaveMatte
 --    affected ──► Affected ──► SaveAffected
 --                 Matte, Affected ──► Quadmask
+--
+-- A Loader outside of its clip gives no picture and stops the render. So both hold their first and last frames, and
+-- Result and Layer take pixels only at times from `n1` to `n2`.
 
 local controls = require("voidbridge.controls")
 
@@ -20,6 +23,10 @@ local PREFIX = "Voidbridge"
 local function differs(one, other)
     return ("(r%d != r%d) || (g%d != g%d) || (b%d != b%d)"):format(one, other, one, other, one, other)
 end
+
+-- The times that have a result; none without one.
+local SHOWN = "(time >= n1) && (time <= n2)"
+local NO_TIMES = { { "NumberIn1", 0 }, { "NumberIn2", -1 } }
 
 local CHOSEN = "if(n1 < 0.5, a1, if(n1 < 1.5, r1, if(n1 < 2.5, g1, b1)))"
 local MATTE = ("if(n2 > 0.5, 1 - (%s), %s)"):format(CHOSEN, CHOSEN)
@@ -39,6 +46,9 @@ local function custom(images, rgb, alpha, more)
         { "AlphaExpression", alpha } }
     for i, role in ipairs(images) do
         table.insert(inputs, i, { "Image" .. i, link(role) })
+    end
+    for _, input in ipairs(more and more.numbers or {}) do
+        inputs[#inputs + 1] = input
     end
     local made = { class = "Custom", inputs = inputs }
     for key, value in pairs(more or {}) do
@@ -77,9 +87,10 @@ local function tools()
         placed("load_result", { 1, -3 }, { class = "Loader", inputs = LOADER }),
         placed("load_plate", { 3, -3 }, { class = "Loader", inputs = LOADER }),
         placed("result", { 4, 0 }, custom({ "plate", "load_result", "load_plate" },
-            each("if(" .. differs(2, 3) .. ", %s2, %s1)"), "a1", { passed = true })),
+            each(("if(%s && (%s), %%s2, %%s1)"):format(SHOWN, differs(2, 3))), "a1", { passed = true, numbers = NO_TIMES })),
         placed("layer", { 4, -2 }, custom({ "load_result", "load_plate" },
-            each("if(" .. differs(1, 2) .. ", %s1, 0)"), "if(" .. differs(1, 2) .. ", 1, 0)")),
+            each(("if(%s && (%s), %%s1, 0)"):format(SHOWN, differs(1, 2))),
+            ("if(%s && (%s), 1, 0)"):format(SHOWN, differs(1, 2)), { numbers = NO_TIMES })),
         placed("quadmask", { 4, 3 }, custom({ "matte", "affected" }, { CODE, CODE, CODE }, "1")),
         placed("difference", { 6, 0 }, custom({ "result", "plate" }, each("abs(%s1 - %s2)"), "a1")),
     }
@@ -144,9 +155,12 @@ local function declared(control)
     local kind = KINDS[control.kind]
     local pairs_of = {
         { "LINKS_Name", control.label }, { "LINKID_DataType", kind[2] }, { "INPID_InputControl", kind[1] },
-        { "INPS_StatusText", control.tip }, { "INP_Passive", true }, { "INP_External", false },
-        { "ICS_ControlPage", control.page },
+        { "INPS_StatusText", control.tip }, { "INP_External", false }, { "ICS_ControlPage", control.page },
     }
+    -- A passive control changes no picture and makes no Undo step. Numbers of Custom tools do change pictures.
+    if control.on == "plate" then
+        table.insert(pairs_of, 5, { control.kind == "button" and "INP_Passive" or "INP_InteractivePassive", true })
+    end
     local function add(name, value)
         pairs_of[#pairs_of + 1] = { name, value }
     end
@@ -163,13 +177,15 @@ local function declared(control)
         add("TEC_Lines", control.kind == "status" and 4 or control.lines or 1)
         add("TEC_Wrap", control.kind == "status" or control.lines ~= nil)
         add("TEC_ReadOnly", control.kind == "status")
+    elseif control.kind == "file" then
+        add("FC_PathBrowse", true) -- a folder, not a file to save
     elseif control.least then
         add("INP_MinAllowed", control.least)
         add("INP_MaxAllowed", control.most)
         add("INP_MinScale", control.least > -10000 and control.least or 0)
         add("INP_MaxScale", control.scale or math.min(control.most, 2000))
     end
-    if control.result or control.changes then
+    if control.result then
         add("INPS_ExecuteOnChange", CHANGED)
     end
     return pairs_of
