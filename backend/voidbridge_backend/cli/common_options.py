@@ -31,6 +31,24 @@ def add_overwrite_option(parser: Any) -> None:
     )
 
 
+def add_plate_start(parser: Any) -> None:
+    parser.add_argument(
+        "--plate-start",
+        type=int,
+        metavar="N",
+        help="number of the plate's first frame, as for a clip (default 1)",
+    )
+
+
+def add_matte_start(parser: Any) -> None:
+    parser.add_argument(
+        "--matte-start",
+        type=int,
+        metavar="N",
+        help="number of the mattes' first frame, as for tools that count from 0",
+    )
+
+
 def add_daemon_options(parser: Any, *, local: bool = False) -> None:
     group = parser.add_argument_group("the daemon")
     group.add_argument(

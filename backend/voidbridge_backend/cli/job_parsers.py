@@ -16,12 +16,15 @@ from .common_options import (
     add_command,
     add_config_options,
     add_daemon_options,
+    add_matte_start,
     add_overwrite_option,
+    add_plate_start,
 )
 from .setting_options import add_settings
 
 SHAPE = """\
-PLATE, MATTE and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
+PLATE and MATTE are sequences (plate.%04d.exr, plate.####.exr), folders with one, clips, or single files.
+RESULT is a sequence of OpenEXR files, a folder, or one file.
 A matte is 0 outside and 1 on the object, or a quadmask with the codes 0, 63, 127 and 255."""
 
 
@@ -142,9 +145,7 @@ def _key_commands(found: Any) -> None:
         found,
         "key-report",
         "measure a key from its files, against a true alpha if there is one",
-        lambda o: key.key_report(
-            o.result, o.plate, o.truth or "", o.output or "", o.json, o.overwrite
-        ),
+        key.key_report,
     )
     key.add_report_options(report)
 
@@ -199,18 +200,8 @@ def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool
         help="frames before and after the range that help; auto (default): up to "
         f"{MOST_AUTO_HANDLES} that are there",
     )
-    shot.add_argument(
-        "--plate-start",
-        type=int,
-        metavar="N",
-        help="number of the plate's first frame, as for a clip (default 1)",
-    )
-    shot.add_argument(
-        "--matte-start",
-        type=int,
-        metavar="N",
-        help="number of the mattes' first frame, as for tools that count from 0",
-    )
+    add_plate_start(shot)
+    add_matte_start(shot)
     add_settings(parser, RemoveSettings, {"the shot": shot})
     queue = parser.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")

@@ -11,37 +11,40 @@ from typing import Any
 from voidbridge_backend.client import outputs
 from voidbridge_backend.client.progress import JsonView, measuring, watched
 from voidbridge_backend.client.submission import MOST_AUTO_HANDLES, Submission
-from voidbridge_backend.sequences.patterns import FrameRange, Sequence
+from voidbridge_backend.sequences.found import find
+from voidbridge_backend.sequences.patterns import FrameRange
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.key import KeySettings
 
-from .options import handles_of
+from .common_options import add_plate_start
+from .options import beside, handles_of, plate_of
 from .setting_options import add_settings, settings_of
 
 SHAPE = """\
-PLATE, HINT, SCREEN and RESULT are sequences (plate.%04d.exr, plate.####.exr) or single OpenEXR files.
+PLATE, HINT and SCREEN are sequences (plate.%04d.exr, plate.####.exr), folders with one, clips, or single files.
 A result has the key in R, G, B and A, and the layers fg, alpha and screen."""
 OVERWRITE = "replace files that Voidbridge did not make; sources are never replaced"
 
 
-def key_report(
-    result: str, plate: str, truth: str, picture: str, as_json: bool, overwrite: bool = False
-) -> None:
+def key_report(parsed: argparse.Namespace) -> None:
     """Measures a key from its files; the numbers go to standard output.
 
-    Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before anything is measured.
+    Raises `OverwritesSource` or, without --overwrite, `OutputExists` before anything is measured.
     """
     from voidbridge_backend.tools.report import key_report as report
 
-    named = [Sequence.parse(text) for text in (result, plate, truth) if text]
-    target = Path(picture) if picture else None
+    plate = plate_of(parsed)
+    result = beside(find(parsed.result), plate, None)
+    truth = beside(find(parsed.truth), plate, None) if parsed.truth else None
+    target = Path(parsed.output) if parsed.output else None
     if target:
-        outputs.check_picture(target, named, overwrite)
-    with watched(as_json) as (view, cancelled):
+        named = [result, plate, *([truth] if truth else ())]
+        outputs.check_picture(target, named, parsed.overwrite)
+    with watched(parsed.json) as (view, cancelled):
         on_frame = measuring(view, cancelled)
-        found = report.review(named[0], named[1], named[2] if truth else None, target, on_frame)
+        found = report.review(result, plate, truth, target, on_frame)
         view.event("key-quality", **asdict(found))
-    if not as_json:
+    if not parsed.json:
         print("\n".join(found.lines()))
 
 
@@ -86,6 +89,13 @@ def add_key_options(parser: Any) -> None:
         help="frames before and after the range that help; auto (default): up to "
         f"{MOST_AUTO_HANDLES} that are there",
     )
+    add_plate_start(shot)
+    shot.add_argument(
+        "--hint-start",
+        type=int,
+        metavar="N",
+        help="number of the hint's first frame, as for tools that count from 0",
+    )
     add_settings(parser, KeySettings, {"the shot": shot})
     queue = parser.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
@@ -94,9 +104,13 @@ def add_key_options(parser: Any) -> None:
 
 def key_submission(parsed: argparse.Namespace) -> Submission:
     """The job of `key`. Raises `BadPattern`, `BadSetting`."""
-    named = {"plate": parsed.plate, "hint": parsed.hint, "screen": parsed.clean_screen}
+    files = {"plate": plate_of(parsed)}
+    if parsed.hint:
+        files["hint"] = beside(find(parsed.hint), files["plate"], parsed.hint_start)
+    if parsed.clean_screen:
+        files["screen"] = find(parsed.clean_screen)
     return Submission(
-        {role: Sequence.parse(text) for role, text in named.items() if text},
+        files,
         settings_of(parsed, KeySettings),
         frames=FrameRange.parse(parsed.frames) if parsed.frames else None,
         handles=handles_of(parsed),
@@ -114,4 +128,5 @@ def add_report_options(parser: Any) -> None:
         "-o", "--output", metavar="PICTURE", help="a PNG: over a checkerboard, black and a color"
     )
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
+    add_plate_start(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")

@@ -26,13 +26,16 @@ from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import BadPattern, BadSetting
 from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, key_role, written
 
+from .common_options import add_plate_start
+from .options import plate_of
 from .options import removal as removal_of
 from .prompts import TypedPrompts, objects_of
 from .prompts_file import joined, read_prompts
 
 QUADMASK = "quadmask"
 EPILOG = """\
-PLATE is a sequence of files. FOLDER gets quadmask.####.exr and OBJECT.####.exr (OBJECT is "object" unless named).
+PLATE is a sequence of files, a folder with one, or a clip.
+FOLDER gets quadmask.####.exr and OBJECT.####.exr (OBJECT is "object" unless named).
 Pixels count from the top left corner of the plate's display window; right and bottom of a box are excluded.
 One click is seldom enough: give a box, or several clicks on and beside the object, and look at the result.
 
@@ -43,7 +46,7 @@ example: voidbridge mask plate.####.exr -o mattes/ --point 1001:640,360 --not 10
 class MaskOptions:
     """The typed words of the command."""
 
-    plate: str
+    plate: Sequence
     folder: Path
     prompts: TypedPrompts
     settings: Callable[[str], MaskSettings]
@@ -71,7 +74,7 @@ def track(
     overwrite: bool = False,
 ) -> list[Sequence]:
     """The sequences that were written, the quadmask first."""
-    plate = Sequence.parse(options.plate)
+    plate = options.plate
     objects = objects_of(options.prompts)
     settings = options.settings(written([found for found, _ in objects]))
     _check_frames(plate, options.frames, [found for found, _ in objects])
@@ -82,7 +85,7 @@ def track(
             f"{folder} is no folder", "Mattes of several objects are written; name a folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    width = plate.width if plate.single is None else 4
+    width = 4 if plate.single is not None or plate.clip else plate.width
     targets = [Sequence(folder, f"{name}.", ".exr", width) for name in (QUADMASK, *names)]
     with tempfile.TemporaryDirectory(prefix=".voidbridge-", dir=folder) as temporary:
         files = {"plate": plate, **_keys([keys for _, keys in objects], Path(temporary))}
@@ -216,7 +219,7 @@ def _tracked(
             find=parsed.find,
         )
 
-    wanted = MaskOptions(parsed.plate, folder, prompts, settings)
+    wanted = MaskOptions(plate_of(parsed), folder, prompts, settings)
     quadmask, *_ = track(wanted, client, view, cancelled)
     return removal_of(argparse.Namespace(**{**vars(parsed), "matte": str(quadmask)}))
 
@@ -230,6 +233,7 @@ def add_mask_options(parser: Any) -> None:
     add_prompt_options(parser)
     shot = parser.add_argument_group("the shot")
     shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    add_plate_start(shot)
     shot.add_argument("--color-space", default="", metavar="NAME", help="color space of the plate")
     shot.add_argument("--layer", default="", metavar="NAME", help="layer of the plate to look at")
     parser.add_argument(
@@ -255,5 +259,10 @@ def mask_options(parsed: argparse.Namespace) -> MaskOptions:
         )
 
     return MaskOptions(
-        parsed.plate, parsed.output, typed_prompts(parsed), settings, parsed.frames, parsed.force
+        plate_of(parsed),
+        parsed.output,
+        typed_prompts(parsed),
+        settings,
+        parsed.frames,
+        parsed.force,
     )

@@ -30,9 +30,15 @@ CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
 
 
 def report_files(options: argparse.Namespace) -> dict[str, Sequence]:
-    """The sequences that `report` measures, by name. Raises `BadPattern`."""
-    names = ("result", "plate", "matte", "affected", "truth")
-    return {name: find(text) for name in names if (text := getattr(options, name))}
+    """The sequences that `report` measures, by name, under the numbers of the plate. Raises `BadPattern`."""
+    plate = plate_of(options)
+    starts = {"matte": options.matte_start, "affected": options.matte_start}
+    others = {
+        name: beside(find(text), plate, starts.get(name))
+        for name in ("result", "matte", "affected", "truth")
+        if (text := getattr(options, name))
+    }
+    return {"plate": plate, **others}
 
 
 def report_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -47,11 +53,9 @@ def removal_settings(options: argparse.Namespace) -> RemoveSettings:
 
 def removal(options: argparse.Namespace) -> Submission:
     """The job of `run` and `submit`. Raises `BadPattern`, `BadSetting`."""
-    plate = find(options.plate)
-    if options.plate_start is not None:
-        plate = numbered_from(plate, options.plate_start)
+    plate = plate_of(options)
     mattes = {
-        role: _matte(options, find(text), plate)
+        role: beside(find(text), plate, options.matte_start)
         for role in ("matte", "affected")
         if (text := getattr(options, role))
     }
@@ -65,10 +69,15 @@ def removal(options: argparse.Namespace) -> Submission:
     )
 
 
-def _matte(options: argparse.Namespace, found: Sequence, plate: Sequence) -> Sequence:
-    if options.matte_start is not None:
-        return numbered_from(found, options.matte_start)
-    return paired(found, plate)
+def plate_of(options: argparse.Namespace) -> Sequence:
+    """The plate under the numbers that --plate-start gives it. Raises `BadPattern`."""
+    plate = find(options.plate)
+    return plate if options.plate_start is None else numbered_from(plate, options.plate_start)
+
+
+def beside(found: Sequence, plate: Sequence, first: int | None) -> Sequence:
+    """A matte or a hint under the plate's numbers, or from `first` on."""
+    return paired(found, plate) if first is None else numbered_from(found, first)
 
 
 def _user(options: argparse.Namespace) -> str:

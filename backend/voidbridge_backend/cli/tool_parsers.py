@@ -15,7 +15,9 @@ from .common_options import (
     add_command,
     add_config_options,
     add_daemon_options,
+    add_matte_start,
     add_overwrite_option,
+    add_plate_start,
 )
 from .exits import EXIT_DONE, exit_code
 from .setting_options import add_settings
@@ -73,6 +75,8 @@ def _report_command(found: Any) -> None:
     report.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
     report.add_argument("-o", "--output", metavar="PICTURE", help="PNG with sample frames")
     add_overwrite_option(report)
+    add_plate_start(report)
+    add_matte_start(report)
     add_settings(report, RemoveSettings, only=options.OF_THE_HOLE)
     report.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
 

@@ -278,13 +278,18 @@ def _covers(role: str, sequence: Sequence, frames: list[int]) -> None:
         )
 
 
+def _is_run(numbers: set[int]) -> bool:
+    return max(numbers) - min(numbers) + 1 == len(numbers)
+
+
 def _same_count(role: str, sequence: Sequence, frames: list[int], there: set[int]) -> None:
-    """As segmentation tools count: as many mattes as frames, and from another number."""
-    if len(there) == len(frames) > 1 and not there & set(frames):
+    """As segmentation tools count: as many mattes as frames, and from another number, which may overlap."""
+    option = "--hint-start" if role == "hint" else "--matte-start"
+    if len(there) == len(frames) > 1 and there != set(frames) and _is_run(there):
         raise MissingFrames(
             f"the {role} {sequence} has as many frames as the plate, under other numbers: "
             f"{compact(there)}, the plate {compact(frames)}",
-            f"If they belong together in this order, add --matte-start {frames[0]}.",
+            f"If they belong together in this order, add {option} {frames[0]}.",
         )
 
 

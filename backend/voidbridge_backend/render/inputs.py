@@ -42,8 +42,8 @@ FRAMES_BYTES = 640 << 20
 """Bytes of cached decoded frames: about seven of 4K half, more of smaller ones."""
 
 
-MATTES = ("matte", "affected")
-"""Roles whose files are data, not pictures."""
+MATTES = ("matte", "affected", "hint")
+"""Roles whose files are data, not pictures; so are the `key-N` of `mask`."""
 
 
 class LruCache(Generic[Value]):
@@ -108,7 +108,7 @@ class InputFiles:
 
     def header(self, role: str, frame: int) -> Header:
         path, index = self.paths[role][frame], self.indices.get((role, frame), 0)
-        as_matte = role in MATTES
+        as_matte = _is_matte(role)
 
         def read() -> Header:
             header = self._reader.header(path, _shown(path), index, as_matte=as_matte)
@@ -119,7 +119,7 @@ class InputFiles:
     def read(self, role: str, frame: int, choose: reader.Choose) -> reader.Frame:
         """Decodes a file, and hashes it meanwhile. Raises `DamagedFile` if it is not what was sent."""
         path, index = self.paths[role][frame], self.indices.get((role, frame), 0)
-        name, checked, as_matte = _shown(path), self.allowance.checked, role in MATTES
+        name, checked, as_matte = _shown(path), self.allowance.checked, _is_matte(role)
 
         def read() -> reader.Frame:
             with self._checked(role, frame), self.allowance.decoding():
@@ -250,9 +250,8 @@ def _shown(path: Path) -> str:
     return "the file" if re.fullmatch(r"[0-9a-f]{64}(\.\w+)?", path.name) else path.name
 
 
-MATTE_HINT = (
-    "Write the matte as a flat OpenEXR, PNG or TIFF of the plate's size; --matte-channel names one."
-)
+def _is_matte(role: str) -> bool:
+    return role in MATTES or role.startswith("key-")
 
 
 def _named(role: str, frame: int, read: Callable[[], Value]) -> Value:
@@ -262,5 +261,8 @@ def _named(role: str, frame: int, read: Callable[[], Value]) -> Value:
     except VoidbridgeError as error:
         hint = error.hint
         if role in MATTES and hint == UnsupportedFrame.hint:
-            hint = MATTE_HINT
+            hint = (
+                f"Write the {role} as a flat OpenEXR, PNG or TIFF of the plate's size; "
+                f"--{role}-channel names one of its channels."
+            )
         raise type(error)(f"{role} frame {frame}: {error.text}", hint) from error

@@ -15,13 +15,13 @@ import numpy as np
 from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_backend.engines.key_base import Alpha, Keyed, KeyEngine, Matrix
 from voidbridge_backend.exr import reader, writer
-from voidbridge_backend.exr.header import Header
+from voidbridge_backend.exr.header import Window
 from voidbridge_backend.exr.layers import Selection, choose_picture, layer_of
-from voidbridge_backend.exr.matte_channels import candidates
+from voidbridge_backend.exr.matte_channels import Candidate
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.quality.matte_scores import KeyQuality, KeyStats, key_stats
-from voidbridge_protocol.errors import BadMatte, FrameMismatch, UnsupportedFrame
+from voidbridge_protocol.errors import BadMatte, FrameMismatch, UnclearLayer, UnsupportedFrame
 from voidbridge_protocol.operations.key import KeySettings
 
 from .inputs import InputFiles, Plates, canvas_of
@@ -33,6 +33,7 @@ from .job import (
     provenance_of,
     write_provenance,
 )
+from .matte_survey import SET, MatteSurvey
 from .results import EncodedFrame, ResultWriter
 
 HALF_MOST = 65504.0
@@ -61,7 +62,8 @@ def run(
     for note in (*color.notes, *odd):
         watch.warn(note)
     plates = Plates(source, canvas, color, settings.layer)
-    clip = _Clip(source, plates, settings)
+    hint = _hint_channel(source, canvas, settings, watch)
+    clip = _Clip(source, plates, hint)
     provenance = {**provenance_of(order, engine), "color": color.describe()}
     frames = _Frames(order, plates, provenance, settings)
     quality = KeyQuality()
@@ -81,7 +83,8 @@ class _Clip:
 
     source: InputFiles
     plates: Plates
-    settings: KeySettings
+    channel: Candidate | None
+    """That of the hint."""
 
     @property
     def frames(self) -> Sequence[int]:
@@ -100,9 +103,10 @@ class _Clip:
         return self.plates.scene(frame)
 
     def hint(self, frame: int) -> Alpha | None:
-        if "hint" not in self.source.paths:
+        if self.channel is None:
             return None
-        decoded = self.source.read("hint", frame, self._hint_channel)
+        selection = Selection(self.channel.part, (self.channel.channel,))
+        decoded = self.source.read("hint", frame, lambda header: selection)
         values = decoded.channels[decoded.selected[0]].astype(np.float32)
         _check_hint(values, frame, decoded.selected[0])
         fitted = on_window(np.clip(values, 0, 1), decoded.window, self.plates.canvas, 0.0)
@@ -124,9 +128,23 @@ class _Clip:
             )
         return sanitize(self.plates.color.to_scene(decoded.rgb()))
 
-    def _hint_channel(self, header: Header) -> Selection:
-        chosen = candidates(header, self.settings.hint_channel)[0]
-        return Selection(chosen.part, (chosen.channel,))
+
+def _hint_channel(
+    source: InputFiles, canvas: Window, settings: KeySettings, watch: JobContext
+) -> Candidate | None:
+    """The channel of the hint, chosen as that of a matte is. Raises `UnclearLayer`."""
+    if "hint" not in source.paths:
+        return None
+    survey, named = MatteSurvey(source, canvas, SET), settings.hint_channel
+    try:
+        choice, _ = survey.choice("hint", named, lambda: None)
+    except UnclearLayer as error:
+        raise UnclearLayer(
+            error.text.replace("the matte", "the hint", 1), "Name its channel with --hint-channel."
+        ) from error
+    for text in choice.warnings:
+        watch.warn(text)
+    return choice.candidate
 
 
 def _check_hint(values: Alpha, frame: int, channel: str) -> None:

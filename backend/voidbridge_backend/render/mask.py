@@ -16,13 +16,13 @@ import numpy as np
 
 from voidbridge_backend.engines.base import JobContext
 from voidbridge_backend.engines.mask_base import Clicks, Masker, Matte, Picture, Prompts
+from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header, Window
-from voidbridge_backend.exr.layers import Selection, choose_picture
-from voidbridge_backend.exr.matte_channels import candidates
+from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
-from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.errors import BadSetting, UnclearLayer
 from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, Point, key_role
 
 from .inputs import InputFiles, LruCache, Plates, canvas_of, model_space
@@ -36,6 +36,7 @@ from .job import (
 )
 from .masking.affected import Seen, offered
 from .masking.object_mattes import ObjectMattes, encoded
+from .matte_survey import SET, MatteSurvey
 from .results import EncodedFrame, ResultWriter
 
 PICTURES_BYTES = 64 << 20
@@ -161,15 +162,27 @@ class _Shot:
             (y + display.ymin - self.canvas.ymin) * height / self.canvas.height,
         )
 
-    def key(self, role: str, frame: int) -> Matte:
-        """The artist's matte of this frame, in the engine's size; outside its data window it is 0."""
+    def keys(self, role: str) -> dict[int, Matte]:
+        """The artist's mattes in the engine's size, by frame; outside their data windows they are 0.
 
-        def choose(header: Header) -> Selection:
-            found = candidates(header)[0]
-            return Selection(found.part, (found.channel,))
+        Raises `UnclearLayer`, `BadMatte`.
+        """
+        frames = sorted(self.source.paths.get(role, {}))
+        if not frames:
+            return {}
+        survey = MatteSurvey(self.source, self.canvas, SET)
+        try:
+            choice, seen = survey.choice(role, "", lambda: None)
+        except UnclearLayer as error:
+            text = error.text.replace("the matte", "the key matte", 1)
+            raise UnclearLayer(
+                text, "Write it with one channel, or with the matte in A."
+            ) from error
+        found, unit = choice.candidate, np.float32(seen[choice.candidate].evidence.unit)
+        return {frame: self._small(survey.read(role, frame, found), unit) for frame in frames}
 
-        read = self.source.read(role, frame, choose)
-        values = read.channels[read.selected[0]].astype(np.float32)
+    def _small(self, read: reader.Frame, unit: np.float32) -> Matte:
+        values = read.channels[read.selected[0]].astype(np.float32) / unit
         placed = on_window(values, read.window, self.canvas, 0.0)
         small = cv2.resize(placed, self.size[::-1], interpolation=cv2.INTER_AREA)
         return np.asarray(np.clip(small, 0, 1), np.float32)
@@ -203,7 +216,7 @@ def _prompts(shot: _Shot, index: int, target: MaskObject) -> Prompts:
     role = key_role(index)
     return Prompts(
         {frame: _clicks(shot, target, frame) for frame in sorted(clicked)},
-        {frame: shot.key(role, frame) for frame in sorted(shot.source.paths.get(role, {}))},
+        shot.keys(role),
     )
 
 

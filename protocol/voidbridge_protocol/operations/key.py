@@ -75,7 +75,7 @@ class KeySettings(OperationSettings):
     )
     hint_channel: str = setting(
         "",
-        "channel of the hint, as `Roto.A`; else the alpha, else the first channel",
+        "channel of the hint, as `Roto.A`; else chosen as that of a matte",
         group=HINT,
         metavar="NAME",
     )

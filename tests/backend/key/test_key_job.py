@@ -19,7 +19,13 @@ from voidbridge_backend.quality.matte_scores import recomposite_error
 from voidbridge_backend.render import key
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.tools.demo.screen_scene import ScreenFrame, ScreenScene
-from voidbridge_protocol.errors import BadMatte, FrameMismatch, NoScreen, UnreadableFrame
+from voidbridge_protocol.errors import (
+    BadMatte,
+    FrameMismatch,
+    NoScreen,
+    UnclearLayer,
+    UnreadableFrame,
+)
 from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.key import KeySettings
 
@@ -143,6 +149,22 @@ def test_a_hint_of_another_range_is_refused(shot: list[ScreenFrame], tmp_path: P
     hint = new_file({"A": (shot[0].hint * 255).astype(np.float32)})
     with pytest.raises(BadMatte, match=r"hint frame 1, channel A, goes from 0 to 255"):
         keyed(tmp_path, range(1, 2), {"plate": {1: plate_file(shot[0])}, "hint": {1: hint}})
+
+
+def test_the_channel_of_a_hint_is_chosen_as_that_of_a_matte(
+    shot: list[ScreenFrame], tmp_path: Path
+) -> None:
+    """An opaque alpha is no hint, and of two channels that hold something none is taken unasked."""
+    plate, drawn = {1: plate_file(shot[0])}, shot[0].hint.astype(np.float32)
+    alone = keyed(tmp_path, range(1, 2), {"plate": plate, "hint": {1: new_file({"A": drawn})}})
+    opaque = new_file({**dict.fromkeys("RGB", drawn), "A": np.ones_like(drawn)})
+    found = keyed(tmp_path, range(1, 2), {"plate": plate, "hint": {1: opaque}})
+    same = (r.results[1].channels["alpha.A"] for r in (alone, found))
+    assert np.array_equal(*same)
+    two = new_file({"one.Y": drawn, "two.Y": drawn[::-1].copy()})
+    with pytest.raises(UnclearLayer, match=r"the hint's file has 2 mattes.*one\.Y") as refused:
+        keyed(tmp_path, range(1, 2), {"plate": plate, "hint": {1: two}})
+    assert "--hint-channel" in refused.value.hint
 
 
 def test_a_damaged_hint_is_named(shot: list[ScreenFrame], tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header
-from voidbridge_backend.exr.layers import Selection
+from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.exr.matte_channels import candidates
+from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.quality.contact_sheet import write_png
 from voidbridge_backend.quality.matte_scores import (
     AlphaScores,
@@ -75,18 +76,19 @@ def review(
     on_frame: Callable[[int, int], None],
 ) -> KeyReport:
     """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`."""
-    frames = frames_for(result, None)
+    frames, files = frames_for(result, None), FrameReader()
     shown = {frames[int(i)] for i in np.linspace(0, len(frames) - 1, SHOWN + 2).round()[1:-1]}
     found: list[_Seen] = []
     columns: list[Picture] = []
     last: tuple[Array, Array | None] | None = None
     for number, frame in enumerate(frames, 1):
-        key, light = reader.read(result.path(frame), _alpha_of_key), reader.read(plate.path(frame))
+        key = reader.read(result.path(frame), _alpha_of_key)
+        light = _read(files, plate, frame, choose_picture)
         alpha = key.channels["alpha.A"].astype(np.float32)
         foreground, screen, whole = _layer(key, "fg"), _layer(key, "screen"), light.rgb()
         if whole.shape[:2] != alpha.shape:
             raise FrameMismatch(f"frame {frame} of plate and result differ in size")
-        true = _truth(truth, frame, alpha.shape) if truth else None
+        true = _truth(files, truth, frame, alpha.shape) if truth else None
         found.append(_Seen.of(alpha, foreground, screen, whole, true, last))
         last = alpha, true
         if picture is not None and frame in shown:
@@ -165,12 +167,19 @@ def _layer(frame: reader.Frame, name: str) -> Array:
     return np.stack(planes, axis=-1)
 
 
-def _truth(truth: Sequence, frame: int, shape: tuple[int, ...]) -> Array:
+def _read(
+    files: FrameReader, sequence: Sequence, frame: int, choose: reader.Choose
+) -> reader.Frame:
+    path = sequence.path(frame)
+    return files.read(path, path.name, choose, lambda header: header, sequence.index(frame))
+
+
+def _truth(files: FrameReader, truth: Sequence, frame: int, shape: tuple[int, ...]) -> Array:
     def choose(header: Header) -> Selection:
         chosen = candidates(header)[0]
         return Selection(chosen.part, (chosen.channel,))
 
-    decoded = reader.read(truth.path(frame), choose)
+    decoded = _read(files, truth, frame, choose)
     values = decoded.channels[decoded.selected[0]].astype(np.float32)
     if values.shape != shape:
         raise FrameMismatch(f"frame {frame} of truth and result differ in size")

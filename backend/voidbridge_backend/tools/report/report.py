@@ -41,6 +41,7 @@ from voidbridge_backend.quality.no_reference import (
 from voidbridge_backend.quality.reference import Quality, encode
 from voidbridge_backend.render.inputs import InputFiles, canvas_of
 from voidbridge_backend.render.mattes import Mattes
+from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
 from voidbridge_protocol.operations.remove import RemoveSettings
@@ -108,7 +109,7 @@ def affected_of(result: Sequence) -> Sequence | None:
     if not any(str(source).startswith("affected/") for source in record.get("sources", {})):
         return None
     named = record.get("files", {}).get("affected")
-    found = Sequence.parse(named) if named else None
+    found = find(named) if named else None
     if found is None or not found.scan():
         where = f", {named}" if named else ""
         raise BadSetting(
@@ -140,7 +141,7 @@ def review(
 ) -> QualityReport:
     """Measures every frame of the result, and draws `picture` (PNG). Raises `RequestError`."""
     frames = frames_for(files.result, None)
-    source = InputFiles(_paths(files, frames))
+    source = _source(files, frames)
     canvas, _ = canvas_of(source, settings.layer)
     first = source.header("plate", frames[0])
     choose = partial(choose_picture, layer=settings.layer)
@@ -191,7 +192,7 @@ def review(
     return verdict
 
 
-def _paths(files: Files, frames: list[int]) -> dict[str, dict[int, Path]]:
+def _source(files: Files, frames: list[int]) -> InputFiles:
     paths = {}
     for role, sequence in _given(files).items():
         there = set(sequence.scan())
@@ -201,7 +202,9 @@ def _paths(files: Files, frames: list[int]) -> dict[str, dict[int, Path]]:
                 f"the {role} {sequence} lacks {compact(missing)}; the result has {compact(frames)}"
             )
         paths[role] = {frame: sequence.path(frame) for frame in frames}
-    return paths
+    given = _given(files).items()
+    indices = {(role, frame): found.index(frame) for role, found in given for frame in frames}
+    return InputFiles(paths, indices=indices)
 
 
 def _given(files: Files) -> dict[str, Sequence]:
