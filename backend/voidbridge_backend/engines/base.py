@@ -6,7 +6,7 @@ An engine knows pixels, a quadmask and its settings. It knows no files, no frame
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -115,11 +115,17 @@ class Engine(Protocol):
         """Returns the engine's identity for the provenance: version, model hashes, options."""
 
     def remove(
-        self, clip: Clip, settings: RemoveSettings, watch: JobContext
+        self,
+        clip: Clip,
+        settings: RemoveSettings,
+        watch: JobContext,
+        wanted: Collection[int] | None = None,
     ) -> Iterator[tuple[int, Pixels]]:
-        """Yields (frame, pixels) in rising order for every frame that has a hole.
+        """Yields (frame, pixels) in rising order for every `wanted` frame that has a hole; None wants all.
 
-        Pixels are in the space and size of `input_spec`; only those under the quadmask are used. The same clip
-        and settings give the same bits. Memory is bounded by a window of frames. Raises a `JobError` if the
+        The other frames are only looked at. No note names them, and the bits of a wanted frame do not depend on
+        which others are wanted. Pixels are in the space and size of `input_spec`; only those under the quadmask
+        are used. The same clip and settings give the same bits. Memory is bounded by a window of frames. Raises
+        a `JobError` if the
         work is impossible.
         """

@@ -179,9 +179,8 @@ def _remove(
             watch.step("copying frames without a hole", frame - wanted.start + 1, len(wanted))
             results.put(frame, partial(frames.encoded, frame, None))
     if with_hole:
-        for frame, pixels in engine.remove(view, _settings(order), watch):
-            if frame in wanted:
-                results.put(frame, partial(frames.encoded, frame, pixels))
+        for frame, pixels in engine.remove(view, _settings(order), watch, wanted):
+            results.put(frame, partial(frames.encoded, frame, pixels))
 
 
 def _gaps(frames: range, with_hole: list[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,13 @@ class Talkative(Echo):
         self.text = text
 
     def remove(
-        self, clip: Clip, settings: RemoveSettings, watch: JobContext
+        self,
+        clip: Clip,
+        settings: RemoveSettings,
+        watch: JobContext,
+        wanted: Collection[int] | None = None,
     ) -> Iterator[tuple[int, Pixels]]:
-        for found in super().remove(clip, settings, watch):
+        for found in super().remove(clip, settings, watch, wanted):
             watch.warn(self.text)
             yield found
 

@@ -5,7 +5,7 @@ The engine works on the picture between them, so that no bar is laid over the pi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,14 +61,19 @@ class Inner:
         return self.clip.has_hole(frame) and bool((self.quadmask(frame) != 255).any())
 
     def outer(
-        self, results: Iterable[tuple[int, Pixels]], confident: bool = False
+        self,
+        results: Iterable[tuple[int, Pixels]],
+        wanted: Collection[int],
+        confident: bool = False,
     ) -> Iterator[tuple[int, Pixels]]:
-        """`results` of this clip as those of the whole, black in the bars.
+        """`results` of this clip, of its `wanted` frames, as those of the whole, black in the bars.
 
         If they are `confident`, they have a fourth plane, which is 1 in the bars.
         """
         made = iter(results)
-        for frame in (frame for frame in self.frames if self.clip.has_hole(frame)):
+        for frame in self.frames:
+            if frame not in wanted or not self.clip.has_hole(frame):
+                continue
             light = np.zeros((self.clip.height, self.clip.width, 3 + confident), np.float32)
             light[..., 3:] = 1
             if self.has_hole(frame):

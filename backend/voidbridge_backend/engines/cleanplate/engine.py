@@ -8,7 +8,7 @@ and are joined with the surroundings (`fill`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -22,9 +22,10 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 from . import plan, rim
 from .analyze_camera import Shot, analyzed
 from .bars import Inner, picture_box
-from .frame import Removal, Task
+from .frame import FrameVerdicts, Removal, Task
 from .geometry import FrameBox
 from .painted import nearest, painted_frames, repeated
+from .schedule import Schedule
 from .verdict import notes
 
 VERSION = 6
@@ -43,45 +44,51 @@ class Cleanplate:
         return {"engine": self.name, "version": VERSION}
 
     def remove(
-        self, clip: Clip, settings: RemoveSettings, watch: JobContext
+        self,
+        clip: Clip,
+        settings: RemoveSettings,
+        watch: JobContext,
+        wanted: Collection[int] | None = None,
     ) -> Iterator[tuple[int, Pixels]]:
-        if not any(clip.has_hole(frame) for frame in clip.frames):
+        wanted = clip.frames if wanted is None else wanted
+        if not any(clip.has_hole(frame) for frame in clip.frames if frame in wanted):
             return
         inner = Inner(clip, picture_box(clip, watch))
         if inner.box == FrameBox(0, 0, clip.width, clip.height):
-            yield from self._removed(clip, settings, watch)
+            yield from self._removed(clip, settings, watch, wanted)
         else:
-            yield from inner.outer(self._removed(inner, settings, watch), settings.confidence)
+            made = self._removed(inner, settings, watch, wanted)
+            yield from inner.outer(made, wanted, settings.confidence)
 
     def _removed(
-        self, clip: Clip, settings: RemoveSettings, watch: JobContext
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext, wanted: Collection[int]
     ) -> Iterator[tuple[int, Pixels]]:
         holes = [frame for frame in clip.frames if clip.has_hole(frame)]
-        if not holes:
+        due = [frame for frame in holes if frame in wanted]
+        if not due:
             return
         shot = analyzed(clip, watch, settings.cut_frames)
         shot = replace(shot, repeats=repeated(shot.repeats, painted_frames(clip)))
-        if shot.camera.cuts_found:
-            watch.warn(_cuts_note(shot.camera.cuts_found))
-        progress = _Progress(watch, len(holes))
+        if cuts := [frame for frame in shot.camera.cuts_found if frame in wanted]:
+            watch.warn(_cuts_note(cuts))
+        progress = _Progress(watch, len(due))
         own = [frame for frame in holes if frame not in shot.repeats]
+        asked = {frame for frame in own if any(one in wanted for one in _with_repeats(frame, shot))}
+        schedule, found = Schedule(shot, lambda: _tasks(clip, shot, own), asked), FrameVerdicts()
         with Pool(progress.pulse) as pool:
-            removal = Removal(clip, shot, pool, settings.grow, settings.soften)
-            # A frame is completed while the next one's sources vote: alone, neither has work for all cores.
-            for voted in pool.ahead(removal.voted, _tasks(clip, shot, own)):
-                light = removal.completed(voted)
+
+            def removal() -> Removal:
+                return Removal(clip, shot, pool, found, settings.grow, settings.soften)
+
+            for voted, light in schedule.completed(removal, pool):
                 if settings.confidence:
-                    light = np.dstack([light, removal.confidence(voted)])
+                    light = np.dstack([light, voted.sure()])
                 for frame in _with_repeats(voted.frame, shot):
-                    yield frame, light.copy() if frame + 1 in shot.repeats else light
-                    progress.done += 1
+                    if frame in wanted:
+                        yield frame, light.copy() if frame + 1 in shot.repeats else light
+                        progress.done += 1
             pool.pulse()
-        rims = _each(removal.rims, shot)
-        explained = {*rim.tight(rims), *rim.shaded(rims)}
-        predicted = _each(removal.predicted, shot)
-        others = {frame: predicted[frame] for frame in predicted.keys() - explained}
-        found = notes(_each(removal.unseen, shot), others)
-        for note in (*_paint_notes(clip, removal), *found, *rim.notes(rims)):
+        for note in (*_paint_notes(clip, found), *_notes(found, shot, due)):
             watch.warn(note)
 
 
@@ -92,18 +99,32 @@ def _with_repeats(frame: int, shot: Shot) -> Iterator[int]:
         yield frame
 
 
-def _each(told: Mapping[int, Value], shot: Shot) -> dict[int, Value]:
-    """Returns the values of `told` by frame, for repeated frames too."""
-    return {frame: value for first, value in told.items() for frame in _with_repeats(first, shot)}
+def _notes(found: FrameVerdicts, shot: Shot, due: Collection[int]) -> list[str]:
+    """The verdicts on the frames that are `due`."""
+    rims = _each(found.rims, shot, due)
+    explained = {*rim.tight(rims), *rim.shaded(rims)}
+    predicted = _each(found.predicted, shot, due)
+    others = {frame: predicted[frame] for frame in predicted.keys() - explained}
+    return [*notes(_each(found.unseen, shot, due), others), *rim.notes(rims)]
+
+
+def _each(told: Mapping[int, Value], shot: Shot, due: Collection[int]) -> dict[int, Value]:
+    """Returns the values of `told` by frame, for repeated frames too, where they are `due`."""
+    return {
+        frame: value
+        for first, value in told.items()
+        for frame in _with_repeats(first, shot)
+        if frame in due
+    }
 
 
 def _cuts_note(cuts: Sequence[int]) -> str:
     return f"another scene begins in frames {compact(cuts)}: each scene is worked on alone"
 
 
-def _paint_notes(clip: Clip, removal: Removal) -> list[str]:
+def _paint_notes(clip: Clip, found: FrameVerdicts) -> list[str]:
     painted = painted_frames(clip)
-    used, idle = removal.painted, {*painted} - removal.painted
+    used, idle = found.painted, {*painted} - found.painted
     return [
         *([f"the paint of frames {compact(used)} is carried through the shot"] if used else []),
         *([f"the paint of frames {compact(idle)} reaches no hole"] if idle else []),

@@ -4,6 +4,7 @@ which does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -45,13 +46,28 @@ BAND_BLOCKS = 3
 class Task:
     """A frame that has a hole, the boxes of its block, and which part of which other frames to ask, best first.
 
-    `painted` says the same of the frames that the artist painted.
+    `painted` says the same of the frames that the artist painted. `passed` are the tasks before it that are not
+    done, and `is_late` says that one of them is of its scene.
     """
 
     frame: int
     surroundings: plan.Surroundings
     needed: dict[int, FrameBox | None]
     painted: dict[int, FrameBox | None] = field(default_factory=dict)
+    passed: tuple[Task, ...] = ()
+    is_late: bool = False
+
+    def sources(self) -> Iterator[tuple[int, FrameBox]]:
+        """The other frames to ask, and the part of each."""
+        for other, part in self.needed.items():
+            if part is not None and other != self.frame:
+                yield other, part
+
+    def paints(self) -> Iterator[tuple[int, FrameBox]]:
+        """The painted frames to ask, and the part of each."""
+        for other, part in self.painted.items():
+            if part is not None:
+                yield other, part
 
 
 @dataclass(frozen=True)
@@ -80,24 +96,49 @@ class Voted:
     fill: Pixels
     known: Mask
     confidence: Floats
+    is_late: bool
     paint: Carried | None = None
+
+    def sure(self) -> Floats:
+        """[height, width] of the whole plate: 1 outside the hole and where several frames agree."""
+        whole = np.ones(self.plate.shape[:2], np.float32)
+        whole[self.gap.box.slices] = self.confidence
+        return whole
+
+
+@dataclass
+class FrameVerdicts:
+    """The verdicts on the frames that voted, by frame."""
+
+    unseen: dict[int, float] = field(default_factory=dict)
+    """The part of the hole that no frame showed."""
+    predicted: dict[int, float] = field(default_factory=dict)
+    """How well the other frames predict what is kept around the hole, in dB."""
+    rims: dict[int, rim.Rim] = field(default_factory=dict)
+    """What is left of the object beside the matte."""
+    painted: set[int] = field(default_factory=set)
+    """The painted frames that reach a hole."""
 
 
 class Removal:
     """Of one shot. `voted` may run ahead on another thread than `completed`; both take the frames in order."""
 
-    def __init__(self, clip: Clip, shot: Shot, pool: Pool, grow: int = 0, soften: int = 0) -> None:
-        """`grow` and `soften` are how far the holes reach beyond the artist's matte, in pixels."""
+    def __init__(
+        self,
+        clip: Clip,
+        shot: Shot,
+        pool: Pool,
+        findings: FrameVerdicts,
+        grow: int = 0,
+        soften: int = 0,
+    ) -> None:
+        """`grow` and `soften` are how far the holes reach beyond the artist's matte, in pixels.
+
+        `findings` are written to.
+        """
         self._clip, self._shot, self._pool = clip, shot, pool
         self._grow, self._soften = grow, soften
-        self.unseen: dict[int, float] = {}
-        """By frame: the part of the hole that no frame showed."""
-        self.predicted: dict[int, float] = {}
-        """By frame: how well the other frames predict what is kept around the hole, in dB."""
-        self.rims: dict[int, rim.Rim] = {}
-        """By frame: what is left of the object beside the matte."""
-        self.painted: set[int] = set()
-        """The painted frames that reach a hole."""
+        self._findings = findings
         self._sources = Sources(clip, shot.tone, plan.MOST + 1)
         self._paints = PaintedSources(clip, shot.tone)
         self._inventions: list[Source] = []
@@ -110,29 +151,28 @@ class Removal:
         box, reach = task.surroundings.box(frame), task.surroundings.reach(frame)
         target = surrounding(box, plate[box.slices], hole[box.slices], reach, self._shot.tone)
         gap = self._gap(target, plate, hole)
-        sources = (
-            self._sources.get(other, part)
-            for other, part in task.needed.items()
-            if part is not None and other != frame
-        )
+        for passed in task.passed:
+            for other, part in passed.sources():
+                self._sources.reserve(other, part)
+        sources = (self._sources.get(other, part) for other, part in task.sources())
         found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
         plane = useful([one for one in found if one is not None])
         laid, seen, paints = self._seen(frame, target, gap, plane, self._painted(task, target))
         fill, known = seen.light, seen.known
-        self.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
-        self.rims[frame] = rim.looked_at(
+        self._findings.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
+        self._findings.rims[frame] = rim.looked_at(
             gap.light, fill, known, self._beyond(gap.hole), self._grow, self._shot.tone
         )
         paint = self._paint(frame, paints, gap, seen)
         self._look_closer(frame, laid, gap, seen)
-        return Voted(frame, plate, target, reach, gap, fill, known, seen.confidence, paint)
+        confidence, is_late = seen.confidence, task.is_late
+        return Voted(frame, plate, target, reach, gap, fill, known, confidence, is_late, paint)
 
     def _painted(self, task: Task, target: Surrounding) -> list[WarpedSource]:
-        sources = (
-            self._paints.get(other, part)
-            for other, part in task.painted.items()
-            if part is not None
-        )
+        for passed in task.passed:
+            for other, part in passed.paints():
+                self._paints.reserve(other, part)
+        sources = (self._paints.get(other, part) for other, part in task.paints())
         found = self._pool.each(lambda source: self._lay(task.frame, target, source), sources)
         return [one for one in found if one is not None]
 
@@ -147,12 +187,12 @@ class Removal:
         laid_on(paint, seen.light, seen.known)
         reached = (paint.weight > 0) & gap.hole
         seen.confidence[reached] = 1
-        self.painted.update(paint.frames if reached.any() else ())
+        self._findings.painted.update(paint.frames if reached.any() else ())
         if reached.sum() > (1 - INVENTED) * int(gap.hole.sum()):
             # All of the hole is paint: what tells is how well its own frames predict the plate.
             beside = gap.wanted & ~gap.hole
             own = combined(paints, frame, gap.box, beside, tone, pool)
-            self.predicted[frame] = check(gap.light, own.light, own.known & beside, tone)
+            self._findings.predicted[frame] = check(gap.light, own.light, own.known & beside, tone)
         return paint
 
     def _seen(
@@ -211,7 +251,7 @@ class Removal:
         fill[own], known[own] = gap.light[own], True
         confidence[own | ~gap.hole] = 1
         confidence[gap.hole & ~known] = 0
-        self.unseen[frame] = self._unseen(gap, fill, known)
+        self._findings.unseen[frame] = self._unseen(gap, fill, known)
 
     def _beyond(self, hole: Mask) -> Pixels:
         """The distance of each pixel from the artist's matte, 0 or less inside."""
@@ -228,6 +268,11 @@ class Removal:
         deep = SHALLOW * self._clip.height
         return float(risky(missing, picture, deep, self._shot.tone).sum()) / size
 
+    def lacks(self, voted: Voted) -> bool:
+        """Whether a part of the hole was seen in no frame, so that this or an earlier frame invents it."""
+        hole, known = voted.gap.hole, voted.known
+        return bool((hole & ~known).sum() > SLIVER * int(hole.sum()))
+
     def completed(self, voted: Voted) -> Pixels:
         """The plate of the frame, without what was in its hole."""
         scene = self._shot.camera.scene(voted.frame)
@@ -243,12 +288,6 @@ class Removal:
         cv2.copyTo(gap.light, (~gap.hole).view(np.uint8), joint)
         gap.light[...] = joint
         return voted.plate
-
-    def confidence(self, voted: Voted) -> Floats:
-        """[height, width] of the whole plate: 1 outside the hole and where several frames agree."""
-        whole = np.ones(voted.plate.shape[:2], np.float32)
-        whole[voted.gap.box.slices] = voted.confidence
-        return whole
 
     def _gap(self, target: Surrounding, plate: Pixels, hole: Mask) -> Gap:
         wanted = target.near <= BAND_BLOCKS * self._block_px

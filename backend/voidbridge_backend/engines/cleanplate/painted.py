@@ -6,7 +6,7 @@ the hole aligns it. It comes first: where paint reaches, no other source counts.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ from .align import WarpedSource
 from .camera import Camera
 from .combine import combined
 from .geometry import FrameBox, Mask, shift, warp
-from .sources import Painting, Source, piece
+from .sources import Painting, Pieces, Source, piece
 from .tone import Floats, Tone
 
 MOST = 4
@@ -68,24 +68,12 @@ def repeated(repeats: frozenset[int], painted: Sequence[int]) -> frozenset[int]:
     return frozenset(frame for frame in repeats if paints[begins[frame]] < 2)
 
 
-class PaintedSources:
-    """Pieces of painted frames; the longest unused goes first, so that memory is bounded."""
+class PaintedSources(Pieces):
+    """Pieces of painted frames, with their paint."""
 
     def __init__(self, clip: Clip, tone: Tone) -> None:
+        super().__init__(self._piece, MOST)
         self._clip, self._tone = clip, tone
-        self._held: OrderedDict[int, Source] = OrderedDict()
-
-    def get(self, frame: int, box: FrameBox) -> Source:
-        """A piece of the painted `frame` that holds at least `box`, with its paint."""
-        held = self._held.get(frame)
-        if held is None or not held.box.holds(box):
-            self._held.pop(frame, None)
-            while len(self._held) >= MOST:
-                self._held.popitem(last=False)
-            held = self._piece(frame, box)
-            self._held[frame] = held
-        self._held.move_to_end(frame)
-        return held
 
     def _piece(self, frame: int, box: FrameBox) -> Source:
         assert isinstance(self._clip, PaintedClip)

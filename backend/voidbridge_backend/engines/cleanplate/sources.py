@@ -6,6 +6,7 @@ Memory is bounded by how many pieces are held and by how large the holes are, ne
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -69,24 +70,49 @@ def _safe(hidden: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.asarray(safe, np.uint8)
 
 
-class Sources:
-    """Pieces by frame, the longest unused thrown away first."""
+class Pieces:
+    """Pieces by frame, the longest unused thrown away first. `make` decodes one."""
 
-    def __init__(self, clip: Clip, tone: Tone, most: int) -> None:
-        self._clip, self._tone, self._most = clip, tone, most
-        self._held: OrderedDict[int, Source] = OrderedDict()
+    def __init__(self, make: Callable[[int, FrameBox], Source], most: int) -> None:
+        self._make, self._most = make, most
+        self._boxes: OrderedDict[int, FrameBox] = OrderedDict()
+        self._held: dict[int, Source] = {}
 
     def get(self, frame: int, box: FrameBox) -> Source:
         """A piece of `frame` that holds at least `box`."""
-        held = self._held.get(frame)
-        if held is None or not held.box.holds(box):
+        box = self.reserve(frame, box)
+        if frame not in self._held:
+            self._held[frame] = self._make(frame, box)
+        return self._held[frame]
+
+    def reserve(self, frame: int, box: FrameBox) -> FrameBox:
+        """The box of the piece that `get` returns next. Nothing is decoded, so a frame may be passed over.
+
+        A piece's box changes how it is aligned: it has to depend on the shot alone, not on the frames asked for.
+        """
+        kept = self._boxes.get(frame)
+        if kept is None or not kept.holds(box):
             # The old piece goes first: two of a frame are never held at once.
-            self._held.pop(frame, None)
-            while len(self._held) >= self._most:
-                self._held.popitem(last=False)
-            light = self._clip.plate(frame)[box.slices]
-            hidden = self._clip.quadmask(frame)[box.slices] != 255
-            held = piece(frame, box, light, hidden, self._tone)
-            self._held[frame] = held
-        self._held.move_to_end(frame)
-        return held
+            self._drop(frame)
+            while len(self._boxes) >= self._most:
+                self._drop(next(iter(self._boxes)))
+            self._boxes[frame] = kept = box
+        self._boxes.move_to_end(frame)
+        return kept
+
+    def _drop(self, frame: int) -> None:
+        self._boxes.pop(frame, None)
+        self._held.pop(frame, None)
+
+
+class Sources(Pieces):
+    """Pieces of the plate."""
+
+    def __init__(self, clip: Clip, tone: Tone, most: int) -> None:
+        super().__init__(self._piece, most)
+        self._clip, self._tone = clip, tone
+
+    def _piece(self, frame: int, box: FrameBox) -> Source:
+        light = self._clip.plate(frame)[box.slices]
+        hidden = self._clip.quadmask(frame)[box.slices] != 255
+        return piece(frame, box, light, hidden, self._tone)

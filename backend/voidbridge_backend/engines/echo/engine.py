@@ -6,7 +6,7 @@ The sender can compute the result, which tests and `doctor` need.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,14 @@ class Echo:
         return {"engine": self.name, "version": VERSION}
 
     def remove(
-        self, clip: Clip, settings: RemoveSettings, watch: JobContext
+        self,
+        clip: Clip,
+        settings: RemoveSettings,
+        watch: JobContext,
+        wanted: Collection[int] | None = None,
     ) -> Iterator[tuple[int, Pixels]]:
-        frames = [frame for frame in clip.frames if clip.has_hole(frame)]
+        chosen = clip.frames if wanted is None else wanted
+        frames = [frame for frame in clip.frames if clip.has_hole(frame) and frame in chosen]
         of = len(frames) * max(settings.steps, 1)
         done = 0
         with Pool() as pool:

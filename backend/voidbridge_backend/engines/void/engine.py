@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +98,22 @@ class Void:
         }
 
     def remove(
-        self, clip: Clip, settings: RemoveSettings, watch: JobContext
+        self,
+        clip: Clip,
+        settings: RemoveSettings,
+        watch: JobContext,
+        wanted: Collection[int] | None = None,
     ) -> Iterator[tuple[int, Pixels]]:
         """See `Engine.remove`. The model sees the hole's frames and as many around them as fit."""
         holes = [index for index, frame in enumerate(clip.frames) if clip.has_hole(frame)]
-        if not holes:
+        asked = [at for at in holes if wanted is None or clip.frames[at] in wanted]
+        if not asked:
             return
         weights.require(self.models, settings.passes)
         begin, stop = padded_range((holes[0], holes[-1] + 1), len(clip.frames), self.options.window)
         footage = Footage(clip, clip.frames[begin:stop], self.options.window)
-        wanted = {clip.frames[index] for index in holes}
-        last = holes[-1] + 1 - begin
+        due = {clip.frames[index] for index in asked}
+        last = asked[-1] + 1 - begin
         given = 0
         tried: list[Plan] = []
         reason = ""
@@ -123,7 +128,7 @@ class Void:
                     if index < given:
                         continue  # A plan that failed got as far as this.
                     given = index + 1
-                    if footage.frames[index] in wanted:
+                    if footage.frames[index] in due:
                         yield footage.frames[index], pixels
                 return
             except OutOfMemory as error:
