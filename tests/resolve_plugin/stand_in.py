@@ -337,7 +337,7 @@ class Stage:
         """A Voidbridge, dragged from the list of macros and connected."""
         path = self.plugin / "Macros/Voidbridge/Voidbridge.setting"
         (group,) = self.paste(comp, self._read_setting(path.read_text(encoding="utf-8")))
-        for i, role in enumerate(("plate", "matte", "affected"), 1):
+        for i, role in enumerate(("plate", "matte", "affected", "clean"), 1):
             if role in sources:
                 tool, id = group.published[f"MainInput{i}"]
                 tool.links[id] = sources[role]

@@ -82,7 +82,7 @@ def test_without_the_module_the_comp_opens_plays_and_says_so(host: Any, tmp_path
 def test_savers_fire_for_nobody_else_and_write_exact_files(host: Any) -> None:
     group = host.new_tool(host.comp())
     savers = [tool for tool in group.children if tool.ID == "Saver"]
-    assert len(savers) == 3
+    assert len(savers) == 4
     for saver in savers:
         assert saver.passed
         assert saver.inputs["OutputFormat"] == "OpenEXRFormat"
@@ -96,10 +96,15 @@ def test_a_missing_frame_of_a_result_is_an_error(host: Any) -> None:
     assert [loader.inputs["MissingFrames"] for loader in loaders] == [0, 0]
 
 
-def test_three_inputs_and_four_outputs_are_published(setting: Any) -> None:
+def test_four_inputs_and_four_outputs_are_published(setting: Any) -> None:
     text = setting["Tools"]["Voidbridge"]
     inputs = {id: item["Name"] for id, item in text["Inputs"].items() if id.startswith("Main")}
-    assert inputs == {"MainInput1": "plate", "MainInput2": "matte", "MainInput3": "affected"}
+    assert inputs == {
+        "MainInput1": "plate",
+        "MainInput2": "matte",
+        "MainInput3": "affected",
+        "MainInput4": "clean",
+    }
     outputs = {id: item["Name"] for id, item in text["Outputs"].items()}
     assert outputs == {
         "MainOutput1": "result", "MainOutput2": "quadmask",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from voidbridge_stage import channels_of, echoed, make_shot, same_bits
+from voidbridge_stage import channels_of, echoed, make_shot, picture, same_bits, square
 
 FILES = range(1001, 1004)
 RGB = "RGB"
@@ -249,6 +249,56 @@ def test_the_quadmask_shows_all_four_codes_and_affected_is_sent(
     (version,) = folders(host)
     assert len(list(version.glob("affected.000?.exr"))) == 3
     assert np.array_equal(channels_of(version / "affected.0000.exr")["A"] > 0, affected)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_painted_frames_are_rendered_alone_and_fill_every_frame(
+    host: Any, shot: Any, daemon: Any, whole: bool
+) -> None:
+    """Everything stands still; the paint has no alpha where it is a whole frame."""
+    for number in FILES:
+        light, matte = picture(1), square()
+        shot.write("plate", number, light)
+        shot.write("matte", number, {"A": matte})
+        half = np.where(matte > 0, np.float16(0.25), light["R"])
+        shot.write("clean", number, {**dict.fromkeys("RGB", half), "A": matte * (not whole)})
+    comp = host.comp(0, 2)
+    sources = {r: host.loader(comp, r, shot.file(r, 1001)) for r in ("plate", "matte", "clean")}
+    group = host.new_tool(comp, **sources)
+    with_echo(host, group, daemon)
+    host.choose(
+        group, engine="cleanplate", color_space="ACEScg", clean_frames="1", clean_whole=whole
+    )
+    host.press(group, "Remove")
+    assert host.until(group, lambda s: "done" in s or "failed" in s) == "done: v001, frames 0-2"
+    (version,) = folders(host)
+    assert [path.name for path in version.glob("clean.*")] == ["clean.0001.exr"]
+    for frame in range(3):
+        inside = host.shown(group, frame)["R"][square() > 0]
+        assert inside == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("here", 'The clean frames "here" cannot be read'),
+        ("9", "The clean frame 9 is not within the frames 0-2"),
+        ("", "The input clean is connected, but no clean frames are named"),
+    ],
+)
+def test_clean_frames_that_do_not_fit_are_said(
+    host: Any, shot: Any, daemon: Any, text: str, said: str
+) -> None:
+    comp = host.comp(0, 2)
+    sources = {
+        role: host.loader(comp, role, shot.file(kind, 1001))
+        for role, kind in (("plate", "plate"), ("matte", "matte"), ("clean", "plate"))
+    }
+    group = host.new_tool(comp, **sources)
+    with_echo(host, group, daemon)
+    host.choose(group, color_space="ACEScg", clean_frames=text)
+    host.press(group, "Remove")
+    assert said in host.status(group)
 
 
 @pytest.mark.parametrize("channel", ["red", "green", "blue", "alpha"])

@@ -50,7 +50,7 @@ local function is_taken(folder, wanted)
         return true
     end
     local numbers = frames.shifted(wanted.rendered, wanted.offset)
-    for _, role in ipairs({ "plate", "matte", "affected", "result" }) do
+    for _, role in ipairs({ "plate", "matte", "affected", "clean", "result" }) do
         for number = numbers[1], numbers[2] do
             if system.exists(folder .. "/" .. frames.file(role, number)) then
                 return true
@@ -75,6 +75,7 @@ function M.begin(home, last, wanted, described)
         rendered = wanted.rendered,
         offset = wanted.offset,
         has_affected = wanted.has_affected,
+        clean = wanted.clean,
         made_with = described,
     }
     system.make_folder(version.folder)
@@ -157,7 +158,7 @@ function M.discard(version)
         end
     end
     numbers = M.numbers(version, version.rendered)
-    for _, role in ipairs({ "plate", "matte", "affected" }) do
+    for _, role in ipairs({ "plate", "matte", "affected", "clean" }) do
         for number = numbers[1], numbers[2] do
             system.remove(version.folder .. "/" .. frames.file(role, number))
         end

@@ -35,6 +35,28 @@ function M.with_handles(range, handles, bounds)
     }
 end
 
+-- The frames of a list as 1009,1050-1052, rising; nil for a text that is no list.
+function M.listed(text)
+    local found, seen = {}, {}
+    for word in text:gmatch("[^,%s]+") do
+        local first, last = word:match("^(%-?%d+)$"), nil
+        if not first then
+            first, last = word:match("^(%-?%d+)%-(%-?%d+)$")
+        end
+        if not first then
+            return nil
+        end
+        for frame = tonumber(first), math.min(tonumber(last or first), tonumber(first) + 100000) do
+            if not seen[frame] then
+                seen[frame] = true
+                found[#found + 1] = frame
+            end
+        end
+    end
+    table.sort(found)
+    return found
+end
+
 function M.shifted(range, offset)
     return { range[1] + offset, range[2] + offset }
 end

@@ -14,7 +14,7 @@ M.COLORS = {
     stale = { R = 0.62, G = 0.5, B = 0.18 },
     failed = { R = 0.56, G = 0.18, B = 0.18 },
 }
-local INPUTS = { "plate", "matte", "affected" } -- in the order of the macro's
+local INPUTS = { "plate", "matte", "affected", "clean" } -- in the order of the macro's
 local ROLE = "Voidbridge" -- name of the data that holds an inner tool's role
 local STATE = "VoidbridgeState"
 local QUIET = 524288 -- a render flag: no dialog at its end
@@ -161,14 +161,13 @@ local function set_saver(inside, saver, clip, depth, passed)
     end)
 end
 
-local function render(inside, role, version, depth)
+local function render(inside, role, version, depth, range)
     local saver = inside["save_" .. role]
     if not saver then
         errors.because(("The inside of this tool was changed: there is no Saver for the %s."):format(role),
             "Make a new one and connect it in the place of this one.")
     end
     local folder = version.folder .. "/rendered"
-    local range = version.rendered
     system.make_folder(folder)
     set_saver(inside, saver, system.native(folder .. "/" .. role .. ".0000.exr"), depth, false)
     local ok, done = pcall(function()
@@ -193,10 +192,12 @@ end
 
 -- Renders the inputs to files of a version, with file numbers, and checks every frame. Raises a refusal.
 function M.render(inside, version, depth)
-    for _, role in ipairs(INPUTS) do
-        if role ~= "affected" or version.has_affected then
-            render(inside, role, version, depth == "32 bit float" and 2 or 1)
-        end
+    local kind = depth == "32 bit float" and 2 or 1
+    for _, role in ipairs({ "plate", "matte", version.has_affected and "affected" or nil }) do
+        render(inside, role, version, kind, version.rendered)
+    end
+    for _, frame in ipairs(version.clean or {}) do
+        render(inside, "clean", version, kind, { frame, frame })
     end
 end
 

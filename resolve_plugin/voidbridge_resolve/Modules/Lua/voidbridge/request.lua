@@ -7,10 +7,30 @@ local errors = require("voidbridge.errors")
 
 local M = {}
 
+-- The painted frames, rising. Raises a refusal.
+local function clean_frames(text, is_connected, rendered)
+    local found = frames.listed(text)
+    if not found then
+        errors.because(("The clean frames %q cannot be read."):format(text), "Write them as 1009,1050-1052.")
+    end
+    for _, frame in ipairs(found) do
+        if frame < rendered[1] or frame > rendered[2] then
+            errors.because(("The clean frame %d is not within the frames %s that are sent."):format(frame,
+                frames.spelled(rendered)), "Name frames of this range, or raise the handles.")
+        end
+    end
+    if (#found > 0) ~= is_connected then
+        errors.because(is_connected and "The input clean is connected, but no clean frames are named."
+            or "Clean frames are named, but nothing is connected to the input clean.",
+            "Connect the painted background to clean, and name its frames in clean frames.")
+    end
+    return found
+end
+
 -- values  by the names of the controls
--- scene   range, bounds: as the comp counts; plate, matte, affected: what is connected, as a name, or nil
+-- scene   range, bounds: as the comp counts; plate, matte, affected, clean: what is connected, as a name, or nil
 --
--- The request: wanted and rendered frames as the comp counts, offset, has_affected, settings (every value that makes
+-- The request: wanted, rendered and clean frames as the comp counts, offset, has_affected, settings (every value that makes
 -- the result), daemon, priority, sources. Raises a refusal before anything is rendered.
 function M.resolve(values, scene)
     if not scene.plate then
@@ -55,10 +75,12 @@ function M.resolve(values, scene)
         rendered = rendered,
         offset = values.frame_offset,
         has_affected = scene.affected ~= nil,
+        clean = clean_frames(values.clean_frames, scene.clean ~= nil, rendered),
         settings = settings,
         daemon = (values.daemon:match("^%s*(.-)%s*$")),
         priority = values.priority,
-        sources = { plate = scene.plate, matte = scene.matte, affected = scene.affected },
+        sources = { plate = scene.plate, matte = scene.matte, affected = scene.affected,
+            clean = scene.clean },
     }
 end
 
@@ -127,6 +149,10 @@ function M.words(request)
     }
     if request.has_affected then
         words[#words + 1] = "--affected=affected.%04d.exr"
+    end
+    for _, frame in ipairs(request.clean) do
+        local number = frame + request.offset
+        words[#words + 1] = ("--clean=%d=%s"):format(number, frames.file("clean", number))
     end
     for _, control in ipairs(controls.ALL) do
         if control.option and control.result then

@@ -7,6 +7,7 @@
 --    LoadPlate ───┴─► Layer                              differs from the plate that was sent
 --    matte ──► Matte ──► SaveMatte
 --    affected ──► Affected ──► SaveAffected
+--    clean ──► Clean ──► SaveClean
 --                 Matte, Affected ──► Quadmask
 --
 -- A Loader outside of its clip gives no picture and stops the render. So both hold their first and last frames, and
@@ -81,9 +82,11 @@ local function tools()
         placed("plate", { 0, 0 }, { class = "ChangeDepth", inputs = { { "Depth", 4 } } }),
         placed("matte", { 0, 2 }, custom({}, { MATTE, MATTE, MATTE }, MATTE)),
         placed("affected", { 0, 4 }, custom({}, { MATTE, MATTE, MATTE }, MATTE)),
+        placed("clean", { 0, 6 }, custom({}, { "r1", "g1", "b1" }, "if(n1 > 0.5, 1, a1)")),
         saver("plate", { 2, -1 }),
         saver("matte", { 2, 2 }, true),
         saver("affected", { 2, 4 }, true),
+        saver("clean", { 2, 6 }),
         placed("load_result", { 1, -3 }, { class = "Loader", inputs = LOADER }),
         placed("load_plate", { 3, -3 }, { class = "Loader", inputs = LOADER }),
         placed("result", { 4, 0 }, custom({ "plate", "load_result", "load_plate" },
@@ -256,7 +259,8 @@ function M.text(name)
     line(1, "Tools = ordered() {")
     line(2, (name or "Voidbridge") .. " = GroupOperator {")
     line(3, "Inputs = ordered() {")
-    for i, main in ipairs({ { "plate", "Input" }, { "matte", "Image1" }, { "affected", "Image1" } }) do
+    for i, main in ipairs({ { "plate", "Input" }, { "matte", "Image1" }, { "affected", "Image1" },
+        { "clean", "Image1" } }) do
         line(4, ('MainInput%d = InstanceInput { SourceOp = "%s", Source = "%s", Name = "%s", },'):format(
             i, name_of(main[1]), main[2], main[1]))
     end
