@@ -170,11 +170,20 @@ def test_a_rule_adds_the_shadow_as_an_affected_object(tmp_path: Path) -> None:
         (tmp_path / f"plate.{frame}.exr").write_bytes(data)
     words = ("--point", at(1001, 0, 0), "--point", at(1001, -6, 0), "--not", at(1001, 4, 20))
     done = stage.voidbridge(
-        "mask", tmp_path / "plate.####.exr", "-o", tmp_path / "out", *words, "--find", "shadow"
+        "mask",
+        tmp_path / "plate.####.exr",
+        "-o",
+        tmp_path / "out",
+        *words,
+        "--find",
+        "shadow",
+        "--png",
     )
     assert done.code == 0, done.err
     found = stage.channels_of(tmp_path / "out/shadow.1003.exr")["A"] > 0.5
     assert (found & shades[1003]).sum() > 0.6 * shades[1003].sum()
+    png = cv2.imread(str(tmp_path / "out/shadow.1003.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(png[TOP:, LEFT:] > 127, found)
     assert 127 in codes(tmp_path / "out/quadmask.1003.exr")
     assert 127 not in codes(tmp_path / "out/quadmask.1001.exr")
     record = json.loads((tmp_path / "out/mask.1001-1006.voidbridge.json").read_text())

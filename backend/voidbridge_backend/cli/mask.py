@@ -26,6 +26,7 @@ from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import BadPattern, BadSetting
 from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, key_role, written
 
+from . import mask_combine
 from .common_options import add_plate_start
 from .options import plate_of
 from .options import removal as removal_of
@@ -53,6 +54,8 @@ class MaskOptions:
     """Makes the settings from the JSON text of the objects."""
     frames: str | None = None
     force: bool = False
+    png: bool = False
+    combine: tuple[str, ...] = ()
 
 
 def mask(options: MaskOptions, client: ClientOptions, as_json: bool, overwrite: bool) -> None:
@@ -61,7 +64,10 @@ def mask(options: MaskOptions, client: ClientOptions, as_json: bool, overwrite: 
     Raises `OutputExists`, `BadSetting`, `BadPattern` before anything is sent.
     """
     with watched(as_json) as (view, cancelled):
-        targets = track(options, client, view, cancelled, overwrite)
+        if options.combine:
+            targets = [_combined(options, view, cancelled, overwrite)]
+        else:
+            targets = track(options, client, view, cancelled, overwrite)
         view.event("mattes", paths=[str(target) for target in targets])
         view.message(f"mattes: {', '.join(str(target) for target in targets)}")
 
@@ -98,11 +104,13 @@ def track(
         )
         for target in targets:
             outputs.check_run(submission, target, overwrite)
+        if options.png:
+            mask_combine.check_pngs(targets, frames_for(plate, submission.frames), overwrite)
         packed = Sequence(Path(temporary), "mask.", ".exr", width)
         outcome = run_job(submission, packed, client, view, cancelled, announce=False)
         frames = FrameRange(outcome.frames[0], outcome.frames[-1])
         for frame in outcome.frames:
-            _unpack(packed.path(frame), frame, targets)
+            _unpack(packed.path(frame), frame, targets, options.png)
         record = sidecar(Sequence(folder, "mask.", ".exr", width), frames)
         write_whole(record, sidecar(packed, frames).read_bytes())
     return targets
@@ -137,10 +145,29 @@ def _keys(keys: Iterable[dict[int, Path]], temporary: Path) -> dict[str, Sequenc
     return found
 
 
-def _unpack(packed: Path, frame: int, targets: Iterable[Sequence]) -> None:
+def _unpack(packed: Path, frame: int, targets: Iterable[Sequence], png: bool) -> None:
     by_name = {target.prefix.removesuffix("."): target for target in targets}
     for name, data in split(packed.read_bytes(), packed.name):
-        write_whole(by_name[name].path(frame), data)
+        mask_combine.write(by_name[name], frame, data, png)
+
+
+def _combined(
+    options: MaskOptions, view: ProgressView, cancelled: threading.Event, overwrite: bool
+) -> Sequence:
+    """The quadmask of mattes that are there. No daemon is asked. Raises as `mask_combine.combine`."""
+    if not options.prompts.is_empty:
+        raise BadSetting(
+            "--combine and prompts are given",
+            "--combine takes mattes that are there; track new objects in a run of their own.",
+        )
+    plate = options.plate
+    frames = frames_for(plate, FrameRange.parse(options.frames) if options.frames else None)
+    width = 4 if plate.single is not None or plate.clip else plate.width
+    target = Sequence(options.folder, f"{QUADMASK}.", ".exr", width)
+    layers = mask_combine.layers_of(options.combine, plate, frames)
+    places = mask_combine.Places(target, options.png, overwrite)
+    mask_combine.combine(plate, layers, frames, places, view, cancelled)
+    return target
 
 
 def add_prompt_options(parser: Any) -> None:
@@ -243,6 +270,15 @@ def add_mask_options(parser: Any) -> None:
         help="the engine that tracks; flow (default) needs no weights",
     )
     parser.add_argument(
+        "--combine",
+        action="append",
+        metavar="ROLE=MATTE",
+        help="no tracking: combine mattes that are there, by role, into quadmask.####.exr",
+    )
+    parser.add_argument(
+        "--png", action="store_true", help="write 8-bit PNG files beside the OpenEXR files"
+    )
+    parser.add_argument(
         "--force", action="store_true", help="track again even if the daemon has the mattes"
     )
     parser.add_argument(
@@ -265,4 +301,6 @@ def mask_options(parsed: argparse.Namespace) -> MaskOptions:
         settings,
         parsed.frames,
         parsed.force,
+        parsed.png,
+        tuple(parsed.combine or ()),
     )

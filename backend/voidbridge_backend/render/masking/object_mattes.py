@@ -86,8 +86,9 @@ def encoded(
     *,
     is_first: bool,
     grid: bool,
+    alone: bool = False,
 ) -> bytes:
-    """A file with the part `quadmask` and one part for each matte.
+    """A file with the part `quadmask` and, unless it is to be `alone`, one part for each matte.
 
     `mattes` are (role, [height, width] of the canvas) by name. Windows are those of `canvas` and `like`.
     """
@@ -96,7 +97,8 @@ def encoded(
     affected = union(size, [m for role, m in mattes.values() if role == "affected"])
     codes = combined(remove, affected, is_first=is_first, grid=grid)
     parts = {"quadmask": {"Y": (codes / np.float32(255)).astype(np.float16)}}
-    parts |= {name: {"A": matte.astype(np.float16)} for name, (_, matte) in mattes.items()}
+    if not alone:
+        parts |= {name: {"A": matte.astype(np.float16)} for name, (_, matte) in mattes.items()}
     return new_parts(parts, like, canvas, attributes)
 
 
