@@ -17,6 +17,7 @@ from voidbridge_protocol.local_socket import LOCAL
 
 PREFIX = "VOIDBRIDGE_"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+ALLOCATOR = "PYTORCH_ALLOC_CONF"
 CACHE = Path("~/.cache/voidbridge")
 CHOICES = {"sandbox": ("auto", "required", "off")}
 """Settings that have one of a few values."""
@@ -187,6 +188,16 @@ def only_card(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str, s
     cards = [number] if visible is None else visible_cards(visible)[int(number) : int(number) + 1]
     # CUDA's own order of numbers is kept; CUDA_DEVICE_ORDER stays the administrator's.
     return ("cuda:0", {VISIBLE: cards[0]}) if cards else (device, {})
+
+
+def allocator_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables that let torch grow its blocks of device memory instead of leaving gaps between them.
+
+    A setting of the administrator's own is kept. torch ignores it where the system cannot (WSL).
+    """
+    if environ.keys() & {ALLOCATOR, "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"}:
+        return {}
+    return {ALLOCATOR: "expandable_segments:True"}
 
 
 def _counted_by_nvidia_smi() -> int:

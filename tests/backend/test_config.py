@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_backend.config import Config, devices, only_card, resolve, visible_cards
+from voidbridge_backend.config import (
+    Config,
+    allocator_settings,
+    devices,
+    only_card,
+    resolve,
+    visible_cards,
+)
 from voidbridge_protocol.errors import BadSetting
 
 
@@ -130,3 +137,17 @@ def test_a_process_of_one_card_sees_no_other(
     found, changed = only_card(device, environ)
     assert found == name
     assert changed.get("CUDA_VISIBLE_DEVICES") == seen
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}),
+        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}, {}),
+        ({"PYTORCH_CUDA_ALLOC_CONF": ""}, {}),
+    ],
+)
+def test_blocks_of_device_memory_grow_unless_the_administrator_says_otherwise(
+    environ: dict[str, str], expected: dict[str, str]
+) -> None:
+    assert allocator_settings(environ) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from voidbridge_backend.engines.void.conditioning import (
     mask_levels,
     without_removed,
 )
-from voidbridge_backend.engines.void.inputs import Footage, grain, pictures
+from voidbridge_backend.engines.void.inputs import Footage, ahead, grain, pictures
 from voidbridge_protocol.errors import EngineFailed
 
 CODES = torch.tensor([0, 63, 127, 255])
@@ -88,3 +89,33 @@ def test_the_mask_is_encoded_apart_from_the_plate_and_each_frame_is_read_once(
     assert plate.shape == (1, 6, 16, 4, 6)
     assert clip.asked == list(clip.frames)
     assert seen == [(0, 6), (4, 6), (6, 6)]
+
+
+SPANS = [slice(0, 5), slice(5, 8), slice(8, 11)]
+
+
+def test_while_a_span_is_used_the_next_one_is_read() -> None:
+    begun = [threading.Event() for _ in SPANS]
+
+    def read(span: slice) -> torch.Tensor:
+        begun[SPANS.index(span)].set()
+        return torch.arange(span.start, span.stop)
+
+    with ahead(read, SPANS) as given:
+        for index, span in enumerate(SPANS):
+            assert given(span).tolist() == list(range(span.start, span.stop))
+            # Nothing has asked for the next one.
+            assert all(event.wait(10) for event in begun[: index + 2])
+            assert not any(event.is_set() for event in begun[index + 2 :])
+
+
+def test_a_span_that_cannot_be_read_fails_when_its_turn_comes() -> None:
+    def read(span: slice) -> torch.Tensor:
+        if span.start == 5:
+            raise EngineFailed("frame 1006 is damaged")
+        return torch.zeros(1)
+
+    with ahead(read, SPANS) as given:
+        given(SPANS[0])
+        with pytest.raises(EngineFailed, match="frame 1006"):
+            given(SPANS[1])

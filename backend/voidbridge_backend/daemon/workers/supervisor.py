@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from voidbridge_backend.config import only_card
+from voidbridge_backend.config import allocator_settings, only_card
 from voidbridge_protocol.errors import DeviceFailed, VoidbridgeError, WorkerDied, WorkerHung
 
 from .watchdog import IDLE, STARTING, DeviceHealth, Heartbeat, Timeouts
@@ -234,7 +234,7 @@ class Supervisor:
             [sys.executable, "-m", "voidbridge_backend.worker.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **changed},
+            env={**os.environ, **allocator_settings(os.environ), **changed},
         )
         self._workers[device] = _Worker(process, Heartbeat(self.timeouts, now))
         self.starts += 1

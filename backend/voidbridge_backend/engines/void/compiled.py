@@ -21,17 +21,27 @@ from voidbridge_protocol.errors import JobCancelled
 GRAPHS = 64
 """Maximum number of compiled variants of one kind of block, for its widths and kinds of input; torch stops at 8.
 
-The transformer needs 4, the autoencoder about 30.
+The transformer needs up to 8, the autoencoder about 30.
 """
 
 Answer = TypeVar("Answer")
 
 
 class Compiled:
-    """Some blocks of one network. `network_name` and `option` name it in messages."""
+    """Some blocks of one network. `network_name` and `option` name it in messages.
 
-    def __init__(self, network_name: str, option: str, blocks: Iterable[nn.Module]) -> None:
-        self.network_name, self.option = network_name, option
+    `dynamic` True makes code for all sizes at once. None makes code for the first size, and code for all others
+    when a second one comes.
+    """
+
+    def __init__(
+        self,
+        network_name: str,
+        option: str,
+        blocks: Iterable[nn.Module],
+        dynamic: bool | None = True,
+    ) -> None:
+        self.network_name, self.option, self.dynamic = network_name, option, dynamic
         self.blocks = list(blocks)
         self.is_on = False
         self._is_wrapped = False
@@ -52,7 +62,7 @@ class Compiled:
         elif not self.is_on:
             for block in self.blocks:
                 block.forward = torch.compile(
-                    block.forward, fullgraph=True, dynamic=True, backend=backend
+                    block.forward, fullgraph=True, dynamic=self.dynamic, backend=backend
                 )
             self.is_on = self._is_wrapped = True
 

@@ -68,7 +68,8 @@ class Denoiser:
         self.network = network
         self._attention = attention
         use(network, attention)
-        self.compiled = Compiled("the transformer", "compile", network.transformer_blocks)
+        # Nearly all windows have one length, and code for one length is faster.
+        self.compiled = Compiled("the transformer", "compile", network.transformer_blocks, None)
         self._positions: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
 
     @property

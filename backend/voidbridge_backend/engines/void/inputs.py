@@ -6,7 +6,9 @@ model space, not clamped. Quadmasks are [1, 1, t, h, w], uint8 codes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,6 +20,9 @@ from voidbridge_protocol.errors import EngineFailed
 from .denoiser import PIXELS_PER_PATCH
 from .seeds import seeded
 from .timeline import latents_of, mirrored, padded
+
+Read = Callable[[slice], Tensor]
+"""Returns the pixels of the padded frames in a span."""
 
 
 class Footage:
@@ -65,3 +70,21 @@ def pictures(pixels: Tensor) -> list[Pixels]:
     """Returns decoded pixels [1, 3, t, h, w] as frames [h, w, 3] in the clip's model space, not clamped."""
     shown = (pixels[0] / 2 + 0.5).permute(1, 2, 3, 0)
     return [np.ascontiguousarray(frame.numpy()) for frame in shown]
+
+
+@contextmanager
+def ahead(read: Read, spans: Sequence[slice]) -> Iterator[Read]:
+    """Yields a `Read` for these spans, in order, that gives each while the next one is read in a thread.
+
+    So decoding files and coding on a device go on at the same time. Errors of `read` come with their span.
+    """
+    with ThreadPoolExecutor(1, "reads ahead") as thread:
+        waiting = {0: thread.submit(read, spans[0])}
+
+        def given(span: slice) -> Tensor:
+            index = spans.index(span)
+            if index + 1 < len(spans):
+                waiting[index + 1] = thread.submit(read, spans[index + 1])
+            return waiting.pop(index).result()
+
+        yield given

@@ -23,12 +23,12 @@ from .detail import Tiling, enlarged
 from .device_placement import DevicePlacement
 from .flow import Dis, Raft
 from .heartbeat import pulsing
-from .inputs import Footage, grain, pictures
+from .inputs import Footage, ahead, grain, pictures
 from .memory import Plan
 from .options import Options
 from .pipeline import Method
 from .prompts import PromptEmbeddings
-from .vae import Vae, VaeTiles
+from .vae import Vae, VaeTiles, encode_chunks
 
 AGAIN_S = 0.1
 """Minimum seconds between progress reports during a long step."""
@@ -151,20 +151,24 @@ class Job:
         def noise(span: slice) -> Tensor:
             return grain(self.settings.seed, span, footage.height, footage.width)
 
-        with self._coding("encoding the plate") as (vae, report):
+        spans = encode_chunks(footage.length)
+        with (
+            self._coding("encoding the plate") as (vae, report),
+            ahead(footage.plate, spans) as plate,
+            ahead(noise, spans) as noise_ahead,
+        ):
             return pipeline.encoded_plate(
-                vae, footage.plate, noise, footage.length, tiles, report.on_step
+                vae, plate, noise_ahead, footage.length, tiles, report.on_step
             )
 
     def _mask(self, levels: Levels) -> Tensor:
-        with self._coding("encoding the mask") as (vae, report):
+        length = self.footage.length
+        with (
+            self._coding("encoding the mask") as (vae, report),
+            ahead(self.footage.quadmask, encode_chunks(length)) as quadmask,
+        ):
             return pipeline.encoded_mask(
-                vae,
-                self.footage.quadmask,
-                self.footage.length,
-                levels,
-                self.plan.tiles,
-                report.on_step,
+                vae, quadmask, length, levels, self.plan.tiles, report.on_step
             )
 
     def _detailed(self, latents: Tensor, count: int, text: Text) -> Iterator[Pixels]:

@@ -108,8 +108,7 @@ class Vae:
         `read` returns the pixels [1, 3, t, h, w] of the frames in a slice; it is called once per chunk, in
         order. The mode of the distribution is taken, so nothing is random.
         """
-        spans = encode_chunks(frames)
-        chunks = (read(span) for span in spans)
+        chunks = (read(span) for span in encode_chunks(frames))
         return self._coded(chunks, self._encode_chunk, tiles, PIXELS_PER_LATENT, 1)
 
     def decode(self, latents: Tensor, tiles: VaeTiles | None = None) -> Iterator[Tensor]:
