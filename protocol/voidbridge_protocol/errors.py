@@ -30,6 +30,7 @@
     + BadMatte
       - FullMatte            it covers the whole picture in every frame
     + BadColorSpace
+    + BadLora                a LoRA is unreadable, or made for another model
     + UnknownJob
     + OverwritesSource       a result would replace a file that it is made from
     + OutputExists           a result would replace a file that is no result
@@ -230,6 +231,11 @@ class FullMatte(BadMatte):
 class BadColorSpace(RequestError):
     code = "request.color-space"
     hint = "Give the plate's color space with --color-space, as the OpenColorIO config spells it."
+
+
+class BadLora(RequestError):
+    code = "request.lora"
+    hint = "Use a safetensors file that was trained on the models in the daemon's models folder."
 
 
 class UnknownJob(RequestError):

@@ -9,6 +9,7 @@ import argparse
 import getpass
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from voidbridge_backend.client.daemon_client import DEFAULT_DAEMON, ClientOption
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.config import Config, Setting, resolve
 from voidbridge_backend.sequences.found import find, numbered_from, paired
-from voidbridge_backend.sequences.patterns import FrameRange, Sequence
+from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles, Sequence
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -59,9 +60,10 @@ def removal(options: argparse.Namespace) -> Submission:
         for role in ("matte", "affected")
         if (text := getattr(options, role))
     }
+    settings, loras = sent_loras(removal_settings(options))
     return Submission(
-        {"plate": plate, **mattes, **painted.clean_files(options.clean or [])},
-        removal_settings(options),
+        {"plate": plate, **mattes, **painted.clean_files(options.clean or []), **loras},
+        settings,
         frames=FrameRange.parse(options.frames) if options.frames else None,
         handles=handles_of(options),
         priority=options.priority,
@@ -78,6 +80,27 @@ def plate_of(options: argparse.Namespace) -> Sequence:
 def beside(found: Sequence, plate: Sequence, first: int | None) -> Sequence:
     """A matte or a hint under the plate's numbers, or from `first` on."""
     return paired(found, plate) if first is None else numbered_from(found, first)
+
+
+def sent_loras(settings: RemoveSettings) -> tuple[RemoveSettings, dict[str, Sequence]]:
+    """Tells LoRA files from names: `settings` with `@1` for the first file, and the files by their role.
+
+    Raises `BadSetting` for a file that does not exist.
+    """
+    paths: list[Path] = []
+    words = []
+    for name, strength in settings.loras:
+        path = Path(name).expanduser()
+        if path.suffix or len(path.parts) > 1:
+            if not path.is_file():
+                raise BadSetting(f"there is no LoRA file {path}", "Check the name after --lora.")
+            paths.append(path)
+            name = f"@{len(paths)}"
+        words.append(f"{name}:{strength:g}")
+    files: dict[str, Sequence] = (
+        {"lora": ListedFiles.of(dict(enumerate(paths, 1)))} if paths else {}
+    )
+    return replace(settings, lora=",".join(words)), files
 
 
 def _user(options: argparse.Namespace) -> str:

@@ -80,6 +80,7 @@ class Submission:
         headers = {
             role: {frame: _header(role, self.files[role], frame) for frame in found}
             for role, found in frames.items()
+            if self._is_picture(role)
         }
         self._agree(headers)
         self._check_color(frames)
@@ -92,6 +93,9 @@ class Submission:
         files = [replace(file, index=self.files[file.role].index(file.frame)) for file in hashed]
         request = Request(wanted.first, wanted.last, self.settings, tuple(files), self.operation)
         return JobTask(request, [path for _, _, path in paths], target, self.priority, self.force)
+
+    def _is_picture(self, name: str) -> bool:
+        return next(r.is_picture for r in operation(self.operation).roles if r.name == name)
 
     def _check_color(self, frames: Mapping[str, list[int]]) -> None:
         """Raises `BadColorSpace` for a plate, or a painted frame, whose color space nothing says."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -54,6 +55,17 @@ class Paint:
     light: Pixels
     weight: NDArray[np.float32]
     is_whole: bool = False
+
+
+@dataclass(frozen=True)
+class LoraChoice:
+    """A LoRA that a job uses."""
+
+    name: str
+    """As the artist wrote it."""
+    strength: float
+    path: Path | None = None
+    """The artist's own file; None: the name means a file in the models folder."""
 
 
 class Clip(Protocol):
@@ -129,3 +141,13 @@ class Engine(Protocol):
         a `JobError` if the
         work is impossible.
         """
+
+
+@runtime_checkable
+class TakesLoras(Protocol):
+    """An engine whose weights a LoRA can add to."""
+
+    def use_loras(
+        self, choices: Sequence[LoraChoice], settings: RemoveSettings, watch: JobContext
+    ) -> None:
+        """Sets the LoRAs of the next job, all of them; none takes them away. Raises `BadLora`."""

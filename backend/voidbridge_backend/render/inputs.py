@@ -32,6 +32,7 @@ from voidbridge_backend.parallel import THREADS
 from voidbridge_backend.sequences.consistency import agree
 from voidbridge_protocol.errors import DamagedFile, UnsupportedFrame, VoidbridgeError
 from voidbridge_protocol.messages import Request
+from voidbridge_protocol.operations import operation
 
 from .decode_limits import UNBOUNDED, DecodeLimits
 
@@ -95,7 +96,10 @@ class InputFiles:
     ) -> InputFiles:
         """`locate` finds a file by the hash of its content."""
         paths: dict[str, dict[int, Path]] = {}
+        pictures = {role.name for role in operation(request.operation).roles if role.is_picture}
         for file in request.files:
+            if file.role not in pictures:
+                continue
             paths.setdefault(file.role, {})[file.frame] = locate(file.sha256)
         hashes = {(file.role, file.frame): file.sha256 for file in request.files}
         indices = {(file.role, file.frame): file.index for file in request.files}

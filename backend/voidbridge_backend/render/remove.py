@@ -33,6 +33,7 @@ from .job import (
     provenance_of,
     write_provenance,
 )
+from .lora_choice import use_loras
 from .mattes import Mattes
 from .painted import PaintedFrames
 from .results import EncodedFrame, ResultWriter
@@ -66,6 +67,7 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
         watch.warn(note)
     plates = Plates(source, canvas, color, settings.layer)
     paints = PaintedFrames.checked(source, plates, settings, order.ocio or None)
+    use_loras(order, engine, settings, watch)
     view, input_spec = _view(order, engine, plates, mattes, source.frames, part.aspect)
     view = replace(view, paints=paints)
     if view.crop.note:

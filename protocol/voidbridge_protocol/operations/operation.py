@@ -22,6 +22,8 @@ class Role:
     """
     is_within: bool = False
     """Each of its files belongs to a frame of the roles that cover all."""
+    is_picture: bool = True
+    """Whether its files are frames. Others, such as weights, are only counted by frame numbers."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from voidbridge_protocol.errors import BadSetting
@@ -156,6 +157,13 @@ class RemoveSettings(OperationSettings):
         group=ENGINE,
         choices=(1, 2),
     )
+    lora: str = setting(
+        "",
+        "[LoRAs](lora.md#use) for `void`, a name or a file and a strength each, as `show:0.55,fog.safetensors:1`",
+        group=ENGINE,
+        label="LoRA",
+        metavar="LIST",
+    )
     region: str = setting(
         "union",
         "region that `void` sees: one rectangle around the whole removal (`union`), one that "
@@ -176,6 +184,7 @@ class RemoveSettings(OperationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.cut_frames  # noqa: B018  # raises for a list that cannot be read
+        self.loras  # noqa: B018
 
     @property
     def cut_frames(self) -> frozenset[int] | None:
@@ -192,9 +201,34 @@ class RemoveSettings(OperationSettings):
             ) from error
 
     @property
+    def loras(self) -> tuple[tuple[str, float], ...]:
+        """The name and the strength of each LoRA. `@1` is the request's own file of role `lora`, frame 1.
+
+        Raises `BadSetting`.
+        """
+        return tuple(_lora(word.strip()) for word in self.lora.split(",") if word.strip())
+
+    @property
     def is_preview(self) -> bool:
         """Whether the result is for looking at and not for delivery."""
         return self.engine == "void" and self.quality == "preview"
+
+
+LORA = re.compile(r"(?P<name>.+?)(?:[:=](?P<strength>[-+]?[0-9]*\.?[0-9]+))?")
+STRONGEST = 4.0
+"""Largest strength of a LoRA, of either sign. Useful ones lie between 0 and 1."""
+
+
+def _lora(word: str) -> tuple[str, float]:
+    match = LORA.fullmatch(word)
+    assert match is not None  # any text is a name
+    strength = float(match["strength"] or 1)
+    if not -STRONGEST <= strength <= STRONGEST:
+        raise BadSetting(
+            f"the LoRA {match['name']} has the strength {strength:g}; it lies in [-4, 4]",
+            "Write it as show:0.55.",
+        )
+    return match["name"], strength
 
 
 OPERATION = Operation(
@@ -205,5 +239,6 @@ OPERATION = Operation(
         Role("matte"),
         Role("affected", is_required=False),
         Role("clean", is_required=False, covers_all=False, is_within=True),
+        Role("lora", is_required=False, covers_all=False, is_picture=False),
     ),
 )

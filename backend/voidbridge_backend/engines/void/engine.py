@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 
-from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
+from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, LoraChoice, Pixels
 from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import flow, fp8, kernels, memory, networks, streaming, weights
+from . import adapters, flow, fp8, kernels, loras, memory, networks, streaming, weights
 from .denoiser import Denoiser
 from .detail import FINEST, Smaller, enlargement
 from .device_placement import DevicePlacement
@@ -52,6 +52,8 @@ class Void:
         self._vae: Vae | None = None
         self._denoisers: dict[int, Denoiser] = {}
         self._prints: dict[str, str] = {}
+        self._loras = loras.UsedLoras()
+        self._layers: dict[str, tuple[int, int]] = {}
         self._plan: Plan | None = None
 
     def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
@@ -80,11 +82,11 @@ class Void:
         The value is the same before and after a job. The memory plan depends on the moment, so it goes to the
         job context.
         """
-        self._prints = self._prints or networks.fingerprints(self.models)
+        more = {"loras": self._loras.describe()} if self._loras.used else {}
         return {
             "engine": self.name,
             "version": VERSION,
-            "models": dict(self._prints),
+            "models": dict(self.prints()),
             "options": {
                 name: getattr(self.options, name) for name in self.options.__dataclass_fields__
             },
@@ -95,7 +97,35 @@ class Void:
             "flow": self.flow.name,
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
+            **more,
         }
+
+    def prints(self) -> dict[str, str]:
+        """Returns the fingerprints of the weights; the files are read once."""
+        self._prints = self._prints or networks.fingerprints(self.models)
+        return self._prints
+
+    def use_loras(
+        self, choices: Sequence[LoraChoice], settings: RemoveSettings, watch: JobContext
+    ) -> None:
+        """See `TakesLoras`. Only another set of files loads the networks again; another strength does not."""
+        if not choices and not self._loras.used:
+            return
+        watch.step("reading the LoRAs", 0, 1)
+        self._layers = self._layers or networks.transformer_layers(self.models)
+        used = loras.checked(
+            choices, self.models, settings.passes, self._layers, self.prints(), watch.warn
+        )
+        if used.files != self._loras.files:
+            self._let_go()
+            self._plan = None
+        self._loras = used
+        for number, denoiser in self._denoisers.items():
+            self._set_strengths(denoiser, number)
+
+    def _set_strengths(self, denoiser: Denoiser, number: int) -> None:
+        if strengths := self._loras.strengths(number):
+            adapters.set_strengths(denoiser.network, strengths)
 
     def remove(
         self,
@@ -171,6 +201,8 @@ class Void:
         if number not in self._denoisers:
             made = networks.denoiser(self.models, number, self.dtype)
             made.attention = self.attention
+            adapters.attach(made.network, self._loras.of_pass(number), self.dtype)
+            self._set_strengths(made, number)
             if self.options.linears == "fp8":
                 fp8.replace_linears(made.network.transformer_blocks, self.placement.device)
             self._denoisers[number] = made

@@ -95,5 +95,6 @@ def replace_linears(blocks: Any, device: torch.device) -> None:
     for block in blocks:
         for part in (block.attn1, block.ff):
             for name, linear in list(part.named_modules()):
-                if isinstance(linear, nn.Linear):
+                # A LoRA stays as it is: its small numbers would round away.
+                if isinstance(linear, nn.Linear) and "lora_" not in name:
                     part.set_submodule(name, EightBitLinear(linear, device))

@@ -11,7 +11,7 @@ from transformers import T5Config, T5EncoderModel
 
 from voidbridge_protocol.errors import ModelMissing
 
-from . import weights
+from . import adapters, weights
 from .denoiser import Denoiser
 from .vae import Vae
 from .weights import BASE, CHANNELS, PASSES, Weights
@@ -111,6 +111,14 @@ def problems(models: Path, passes: int = 2) -> list[str]:
         except ModelMissing as error:
             found_problems.append(f"{name}: {error}")
     return found_problems
+
+
+def transformer_layers(models: Path) -> dict[str, tuple[int, int]]:
+    """Returns [outputs, inputs] of the linear layers of the transformer, by the configuration alone."""
+    wide = {"in_channels": sum(CHANNELS.values())}
+    return adapters.layers(
+        _from_config(CogVideoXTransformer3DModel, models / BASE / "transformer", **wide)
+    )
 
 
 def scheduler_config(models: Path) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""LoRAs of a request on their way to the engine, and as they are typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from voidbridge_backend.cli.options import sent_loras
+from voidbridge_backend.engines.echo import ENGINE
+from voidbridge_backend.render.job import RenderJob
+from voidbridge_backend.render.lora_choice import choices, use_loras
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.messages import FrameFile, Request
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+
+class Quiet:
+    def step(self, stage: str, done: int, total: int) -> None: ...
+
+    def warn(self, text: str) -> None: ...
+
+
+def order(settings: RemoveSettings, folder: Path) -> RenderJob:
+    files = tuple(FrameFile(role, 1, "a" * 64, 9) for role in ("lora", "matte", "plate"))
+    return RenderJob("job", Request(1, 1, settings, files), lambda sha256: folder / sha256, folder)
+
+
+def test_a_typed_file_is_sent_and_a_name_stays_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "show.safetensors"
+    file.write_bytes(b"x")
+    settings, files = sent_loras(RemoveSettings(lora=f"harbour=0.5, {file}:-.25"))
+    assert settings.lora == "harbour:0.5,@1:-0.25"
+    assert [files["lora"].path(frame) for frame in files["lora"].scan()] == [file]
+    assert sent_loras(RemoveSettings(lora="harbour"))[1] == {}
+
+
+@pytest.mark.parametrize("words", ["gone.safetensors", "folder/gone:0.5"])
+def test_a_file_that_is_not_there_is_refused_before_anything_is_sent(words: str) -> None:
+    with pytest.raises(BadSetting, match="there is no LoRA file"):
+        sent_loras(RemoveSettings(lora=words))
+
+
+def test_a_strength_outside_its_range_is_refused() -> None:
+    with pytest.raises(BadSetting, match=r"strength 5; it lies in \[-4, 4\]"):
+        RemoveSettings(lora="harbour:5")
+
+
+def test_a_number_means_the_file_of_the_request(tmp_path: Path) -> None:
+    settings = RemoveSettings(engine="void", lora="@1:0.5,harbour")
+    first, second = choices(order(settings, tmp_path), settings)
+    assert (first.name, first.strength, first.path) == ("lora frame 1", 0.5, tmp_path / ("a" * 64))
+    assert (second.name, second.strength, second.path) == ("harbour", 1.0, None)
+    settings = RemoveSettings(engine="void", lora="@2")
+    with pytest.raises(BadSetting, match="has no file in this job"):
+        choices(order(settings, tmp_path), settings)
+
+
+def test_an_engine_without_weights_refuses_a_lora(tmp_path: Path) -> None:
+    engine = ENGINE.make("cpu", None)
+    settings = RemoveSettings(engine="echo", lora="harbour")
+    with pytest.raises(BadSetting, match="the engine echo has no use for a LoRA"):
+        use_loras(order(settings, tmp_path), engine, settings, Quiet())
+    settings = RemoveSettings(engine="echo")
+    use_loras(order(settings, tmp_path), engine, settings, Quiet())
