@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check lint docs format bench clean
+.PHONY: help demo test check lint docs format bench lock audit clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -40,6 +40,14 @@ bench: .venv/.all ## measure the data plane and the shot against the limits of t
 	$(BIN)/python benchmarks/control.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/pixels.py
+
+lock: .venv/.python ## pin the daemon's packages with their hashes, and list them in deploy/sbom.cdx.json
+	@$(PIP) uv cyclonedx-bom
+	@TORCH='$(TORCH)' PATH="$(CURDIR)/$(BIN):$$PATH" deploy/lock.sh
+
+audit: .venv/.python ## look the pinned packages up among known vulnerabilities; needs a network
+	@$(PIP) pip-audit
+	$(BIN)/pip-audit --disable-pip --require-hashes -r deploy/requirements-void.txt
 
 clean: ## remove the environment, the caches and the demo
 	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
