@@ -38,11 +38,14 @@
     + OutputUnwritable       no file can be made where a result would go
     + BadKey                 a file with a key, or a key as it was typed
     + PathNotAllowed         the page was asked for a file outside the named folders
+    + NoEndpoint             no language model was named, so nothing is sent
   x JobError                 the request is fine, this run of it is not
     + JobCancelled
     + EngineFailed
     + DeviceFailed           the device, or its driver, failed
     + ModelMissing
+    + EndpointFailed         the language model's server failed, refused or did not answer
+    + BadAnswer              the language model answered in another form than it was asked for
     + NoScreen               the plate shows no screen that could be keyed
     + TermsNotAccepted       the terms of the weights were not accepted on this machine
     + PaidUse                the daemon bills, and the terms of the weights forbid that
@@ -253,6 +256,14 @@ class PathNotAllowed(RequestError):
     hint = "Start the page with that folder too: voidbridge web --folder FOLDER"
 
 
+class NoEndpoint(RequestError):
+    code = "request.no-endpoint"
+    hint = (
+        "Name a server with --endpoint or VOIDBRIDGE_ASK_URL, and its model with --model or "
+        "VOIDBRIDGE_ASK_MODEL."
+    )
+
+
 class OverwritesSource(RequestError):
     code = "request.overwrites-source"
     hint = "Choose another name or folder with -o. A source is never overwritten, not even with --overwrite."
@@ -297,6 +308,16 @@ class DeviceFailed(JobError):
 class ModelMissing(JobError):
     code = "job.model-missing"
     hint = "`voidbridge models` lists the needed files and how to get them."
+
+
+class EndpointFailed(JobError):
+    code = "job.endpoint"
+    hint = "Check the address, the model's name, the key and the server's log; nothing is sent a second time."
+
+
+class BadAnswer(JobError):
+    code = "job.answer"
+    hint = "Ask again, name a more capable model, or draw the affected areas yourself."
 
 
 class NoScreen(JobError):

@@ -10,7 +10,7 @@ from voidbridge_backend.client.progress import show_error
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import key, keys, options, tool_commands, web
+from . import ask, key, keys, options, tool_commands, web
 from .common_options import (
     add_command,
     add_config_options,
@@ -27,6 +27,7 @@ def add_tool_commands(found: Any) -> None:
     """Adds the commands in the order of `voidbridge --help`."""
     _web_command(found)
     _demo_command(found)
+    _ask_command(found)
     _report_command(found)
     _doctor_command(found)
     _bundle_command(found)
@@ -57,6 +58,17 @@ def _demo_command(found: Any) -> None:
     )
     demo.add_argument("folder", nargs="?", default="demo", metavar="FOLDER", help="default: demo")
     add_daemon_options(demo, local=True)
+
+
+def _ask_command(found: Any) -> None:
+    made = add_command(
+        found,
+        "mask-ask",
+        "ask a vision language model which areas an object affects; sends only with --send",
+        ask.ask,
+        epilog=ask.EPILOG,
+    )
+    ask.add_ask_options(made)
 
 
 def _report_command(found: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +60,9 @@ def quadmasks(
         "voidbridge/provenance": json.dumps({"operation": "mask", "combined": source}),
     }
     for frame in frames:
-        read = [(layer.role, _values(reader, layer, frame, canvas)) for layer in layers]
+        read = [
+            (layer.role, matte_values(reader, layer.pattern, frame, canvas)) for layer in layers
+        ]
         yield frame, _file(read, like, canvas, attributes, frame == frames[0], grid)
 
 
@@ -84,12 +85,14 @@ def _header(reader: FrameReader, pattern: Pattern, frame: int, *, as_matte: bool
     return reader.header(path, path.name, pattern.index(frame), as_matte=as_matte)
 
 
-def _values(
-    reader: FrameReader, layer: RoledMatte, frame: int, canvas: Window
+def matte_values(
+    reader: FrameReader, pattern: Pattern, frame: int, canvas: Window
 ) -> NDArray[np.float32]:
-    """The matte [height, width] of the canvas, 0 to 1; 0 outside its own window."""
-    path: Path = layer.pattern.path(frame)
-    index = layer.pattern.index(frame)
+    """The matte [height, width] of the canvas, 0 to 1; 0 outside its own window.
+
+    Raises `BadMatte` for a quadmask and for values that are not finite.
+    """
+    path, index = pattern.path(frame), pattern.index(frame)
     read = reader.read(path, path.name, _choose, lambda header: header, index, as_matte=True)
     samples = read.channels[read.selected[0]]
     values = samples.astype(np.float32)
