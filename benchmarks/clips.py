@@ -30,7 +30,9 @@ DRAWN = 10
 WAYS = """
 import json, resource, sys, time
 from pathlib import Path
+from voidbridge_backend.worker.malloc import keep_large_blocks
 way, path, length = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+keep_large_blocks()  # as the worker does; for PyAV alone too
 
 def decode(convert):
     import av

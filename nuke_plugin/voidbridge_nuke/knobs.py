@@ -121,7 +121,8 @@ KNOBS = (
     ),
     Knob("matte", TAB, "Matte", ""),
     Knob(
-        "matte_channel", CHOICE, "matte channel", "The channel of the input matte that holds the matte.",
+        "matte_channel", CHOICE, "matte channel",
+        "The channel of the input matte that holds the matte. Shuffle a matte of another layer into one of these.",
         "alpha", choices=CHANNELS, makes_result=True,
     ),
     Knob(
@@ -137,6 +138,7 @@ KNOBS = (
     _setting("threshold"),
     _setting("grow"),
     _setting("soften"),
+    _setting("allow_full_matte"),
     Knob("engine_tab", TAB, "Engine", ""),
     _setting("engine", choices=("cleanplate", "void")),
     _setting("prompt"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Mapping, Sequence, Tuple
 
 from . import upstream_hash
-from .knobs import KNOBS, Value
+from .knobs import BOOL, KNOBS, Value
 
 Range = Tuple[int, int]
 
@@ -217,7 +217,11 @@ def command(
         words.append("--clean={}={}".format(frame, files(folder, "clean", view) % frame))
     for knob in KNOBS:
         if knob.option and knob.makes_result:
-            words.append(f"{knob.option}={request.settings[knob.name]}")
+            value = request.settings[knob.name]
+            if knob.kind != BOOL:
+                words.append(f"{knob.option}={value}")
+            elif value:
+                words.append(knob.option)
     if request.settings["color_space"]:
         words.append("--color-space={}".format(request.settings["color_space"]))
     words.append(f"--priority={request.priority}")

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ NEAR = 24
 """Frames that are decoded on the way rather than sought."""
 DAMAGED = "The clip is damaged or was cut off; export or copy it again."
 HD_LINES = 720
+BAND = 16
+"""Rows that become floats at a time."""
 
 
 class MovieClip:
@@ -115,9 +118,8 @@ class MovieClip:
                 src_colorspace=self._matrix(decoded),
                 dst_color_range=ColorRange.JPEG,
             ).to_ndarray()
-        most = np.float32(65535 if deep else 255)
         names = "RGBA" if alpha else "RGB"
-        planes: dict[str, Samples] = dict(zip(names, _divided(pixels, most), strict=True))
+        planes: dict[str, Samples] = dict(zip(names, _divided(pixels), strict=True))
         channels = {c.name: planes[c.name] for c in header.parts[0].channels}
         return Frame(self._name, header, selection.part, channels, selection.channels, b"")
 
@@ -240,12 +242,24 @@ class Clips:
             return self._open[path]
 
 
-def _divided(pixels: NDArray[Any], most: np.float32) -> Iterator[NDArray[np.float32]]:
-    """Each plane of [height, width, planes] as float32, divided by `most`."""
-    for plane in cv2.split(pixels):  # several times quicker than NumPy's strided copies
-        values = plane.astype(np.float32)
-        values /= most
-        yield values
+def _divided(pixels: NDArray[Any]) -> list[NDArray[np.float32]]:
+    """Each plane of [height, width, planes] as float32, divided by the largest of the integers' type.
+
+    A table and bands that stay in the processor's cache take half the time of NumPy's cast and division.
+    """
+    height, width, count = pixels.shape
+    table = _shares(np.iinfo(pixels.dtype).max)
+    planes = [np.empty((height, width), np.float32) for _ in range(count)]
+    for top in range(0, height, BAND):
+        band = slice(top, top + BAND)
+        cv2.split(cv2.LUT(pixels[band], table), [plane[band] for plane in planes])
+    return planes
+
+
+@cache
+def _shares(most: int) -> NDArray[np.float32]:
+    """Every code divided by the largest."""
+    return np.arange(most + 1, dtype=np.float32) / np.float32(most)
 
 
 def _parsed(said: str) -> TimeCode | None:

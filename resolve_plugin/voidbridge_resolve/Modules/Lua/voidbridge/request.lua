@@ -156,7 +156,12 @@ function M.words(request)
     end
     for _, control in ipairs(controls.ALL) do
         if control.option and control.result then
-            words[#words + 1] = control.option .. "=" .. plain(request.settings[control.name])
+            local value = request.settings[control.name]
+            if control.kind ~= "check" then
+                words[#words + 1] = control.option .. "=" .. plain(value)
+            elseif value then
+                words[#words + 1] = control.option
+            end
         end
     end
     if request.daemon ~= "" then
