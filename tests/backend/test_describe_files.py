@@ -59,5 +59,27 @@ def test_a_plate_that_could_not_be_worked_on_is_told_why(tmp_path: Path) -> None
     path = tmp_path / "depth.exr"
     path.write_bytes(new_file({"Z": LIGHT}))
     assert describe(str(path)).plate == "none (only: Z); usable as a matte"
-    with pytest.raises(RequestError, match=r"there is no .*the folder has depth"):
+    gray = new_file({c: LIGHT for c in "RGB"})
+    (tmp_path / "color.exr").write_bytes(new_file({c: LIGHT * k for k, c in enumerate("RGB")}))
+    (tmp_path / "gray.exr").write_bytes(gray)
+    assert describe(str(tmp_path / "color.exr")).mattes == []
+    assert describe(str(tmp_path / "gray.exr")).mattes == ["R"]
+    with pytest.raises(RequestError, match=r"there is no .*the folder has color"):
         describe(str(tmp_path / "none.####.exr"))
+
+
+def test_a_name_that_cannot_be_described_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layered(tmp_path, (1,))
+    (tmp_path / "empty.png").touch()
+    names = [str(tmp_path / name) for name in ("empty.png", "shot.1.exr")]
+    assert main(["doctor", *names]) == 2
+    shown, told = capsys.readouterr()
+    assert "error           empty.png is empty\n" in shown
+    assert f"\n\nfiles           {names[1]}\n" in shown
+    assert "request.unreadable" in told
+    assert main(["doctor", "--json", *names]) == 2
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["files"] for line in lines[:2]] == names
+    assert lines[2]["event"] == "error"

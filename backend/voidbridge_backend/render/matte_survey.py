@@ -145,17 +145,22 @@ class MatteSurvey:
         evidence = Evidence(candidate.channel, is_lossy=is_lossy(decoded.part))
         whole = self._canvas.width * self._canvas.height
         evidence.add(picture, name, outside=whole - picture.size)
-        beside = (decoded.channels[other] for other in candidate.beside)
-        near = NEAR_GRAY if evidence.is_lossy else 0.0
-        is_gray = all(_alike(values, other, near) for other in beside)
+        gray = is_gray(decoded, candidate)
         if alone:
-            return ChannelStats(evidence, is_gray)
-        return ChannelStats.of(evidence, picture, is_gray)
+            return ChannelStats(evidence, gray)
+        return ChannelStats.of(evidence, picture, gray)
 
     def read(self, role: str, frame: int, candidate: Candidate) -> reader.Frame:
         """One frame's channel."""
         selection = Selection(candidate.part, (candidate.channel,))
         return self._source.read(role, frame, lambda header: selection)
+
+
+def is_gray(decoded: reader.Frame, candidate: Candidate) -> bool:
+    """Whether the channels beside a candidate hold the same as it does, but for a lossy codec's noise."""
+    values = decoded.channels[candidate.channel]
+    near = NEAR_GRAY if is_lossy(decoded.part) else 0.0
+    return all(_alike(values, decoded.channels[other], near) for other in candidate.beside)
 
 
 def _alike(one: NDArray[Any], two: NDArray[Any], near: float) -> bool:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from voidbridge_backend.exr.header import Header, Part
 from voidbridge_backend.exr.layers import Selection, choose_picture, pictures
-from voidbridge_backend.exr.matte_channels import Rank, candidates
+from voidbridge_backend.exr.matte_channels import Candidate, Rank, candidates
+from voidbridge_backend.exr.part import flat_refusal
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.formats.kinds import format_of
 from voidbridge_backend.imaging.color import ColorPlan
+from voidbridge_backend.render.matte_survey import is_gray
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
-from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.errors import RequestError, VoidbridgeError
 
-UNCUT = 10_000
-"""Columns of a table that a program reads."""
+NAME_WIDTH = 16
+"""Columns of a field's name in the table."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class Description:
     data_window: str
     pixel_aspect: float
     channels: dict[str, str]
-    """The type of each channel, by name."""
+    """The type of each channel, by name; the part's name stands before one that several parts have."""
     layers: list[str]
-    """Layers with a picture, as `--layer` takes them; empty for the root's R, G and B."""
+    """Layers with a picture that can be worked on, as `--layer` takes them; empty for the root's R, G and B."""
     plate: str
     """The channels that a job would work on, or why there are none."""
     mattes: list[str]
-    """Channels that could be a matte, as `--matte-channel` takes them."""
+    """Channels that could be a matte, as `--matte-channel` takes them; of R, G and B only if they are gray."""
     color_space: str
     """With how it is known, or why it is not."""
     lowest: float | None
@@ -58,7 +59,7 @@ def describe(text: str, ocio: str = "") -> Description:
     reader, path, index = FrameReader(), sequence.path(there[0]), sequence.index(there[0])
     header = reader.header(path, path.name, index)
     part, plate = _plate(header)
-    mattes = _mattes(header)
+    mattes = _mattes(reader, sequence, there[0], header)
     if isinstance(plate, str) and mattes:
         plate = f"none (only: {', '.join(mattes)}); usable as a matte"
     selection = plate if isinstance(plate, Selection) else Selection(0, (part.channels[0].name,))
@@ -71,8 +72,8 @@ def describe(text: str, ocio: str = "") -> Description:
         display_window=str(part.display_window),
         data_window=str(part.data_window),
         pixel_aspect=part.pixel_aspect,
-        channels={c.name: c.type.name.lower() for each in header.parts for c in each.channels},
-        layers=[picture.layer for picture in pictures(header)],
+        channels=_channels(header),
+        layers=[p.layer for p in pictures(header) if flat_refusal(header.parts[p.part]) is None],
         plate=", ".join(plate.channels) if isinstance(plate, Selection) else plate,
         mattes=mattes,
         color_space=_color(part, ocio),
@@ -82,16 +83,24 @@ def describe(text: str, ocio: str = "") -> Description:
 
 
 def show(names: list[str], as_json: bool, ocio: str = "") -> None:
-    """A table for each name on standard output, or a JSON object a line. Raises `RequestError`."""
-    for name in names:
-        said = asdict(describe(name, ocio))
+    """A table for each name on standard output, or a JSON object a line.
+
+    A name that cannot be described does not stop the others. Raises the first `RequestError` at the end.
+    """
+    refused: RequestError | None = None
+    for number, name in enumerate(names):
+        try:
+            said = asdict(describe(name, ocio))
+        except RequestError as error:
+            refused = refused or error
+            said = {"files": name, "error": error.text, "hint": error.hint}
         if as_json:
             print(json.dumps(said))
             continue
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for field, value in said.items():
-            table.add_row(field.replace("_", " "), _shown(value))
-        Console(highlight=False, markup=False, soft_wrap=True, width=UNCUT).print(table)
+        rows = [f"{field.replace('_', ' '):{NAME_WIDTH}}{_shown(v)}" for field, v in said.items()]
+        print(*([""] if number else []), *rows, sep="\n")
+    if refused is not None:
+        raise refused
 
 
 def _shown(value: object) -> str:
@@ -116,11 +125,28 @@ def _plate(header: Header) -> tuple[Part, Selection | str]:
     return header.parts[chosen.part], chosen
 
 
-def _mattes(header: Header) -> list[str]:
+def _channels(header: Header) -> dict[str, str]:
+    every = [(part, c) for part in header.parts for c in part.channels]
+    count = Counter(channel.name for _, channel in every)
+    return {
+        f"{part.name}.{c.name}" if count[c.name] > 1 else c.name: c.type.name.lower()
+        for part, c in every
+    }
+
+
+def _mattes(reader: FrameReader, sequence: Sequence, frame: int, header: Header) -> list[str]:
     try:
-        return [c.channel for c in candidates(header) if c.rank is not Rank.COLOR]
+        found = [c for c in candidates(header) if c.rank is not Rank.COLOR]
+        return [c.channel for c in found if not c.beside or _is_gray(reader, sequence, frame, c)]
     except VoidbridgeError:
         return []
+
+
+def _is_gray(reader: FrameReader, sequence: Sequence, frame: int, found: Candidate) -> bool:
+    path, index = sequence.path(frame), sequence.index(frame)
+    chosen = Selection(found.part, (found.channel, *found.beside))
+    decoded = reader.read(path, path.name, lambda _: chosen, lambda header: header, index)
+    return is_gray(decoded, found)
 
 
 def _format(path: Path, part: Part) -> str:
