@@ -170,6 +170,17 @@ def test_a_clip_comes_back_as_frames(
         assert result.part.frames_per_second == 24
 
 
+def test_a_clip_that_was_cut_off_is_told_as_that(run: Run, tmp_path: Path) -> None:
+    """The table of frames stands at the end: a copy or a recording that stopped lacks it."""
+    movie(tmp_path / "whole.mov", "prores_ks", "yuv422p10le", 2)
+    data = (tmp_path / "whole.mov").read_bytes()
+    (tmp_path / "cut.mov").write_bytes(data[: len(data) // 2])
+    done = go(run, tmp_path / "cut.mov", tmp_path / "whole.mov", tmp_path / "r.%04d.exr")
+    failed(
+        done, "request.unreadable", "cut.mov has no table of its frames (moov)", "Copy or export"
+    )
+
+
 def test_a_clip_without_tags_needs_a_color_space(run: Run, tmp_path: Path) -> None:
     movie(tmp_path / "shot.mov", "prores_ks", "yuv422p10le", 2)
     for frame in (1, 2):

@@ -29,7 +29,7 @@ def frames_in(path: Path) -> int:
     try:
         with path.open("rb") as file:
             if found == MOV:
-                count = _in_mov(file, path.stat().st_size)
+                count = _in_mov(file, path.stat().st_size, path.name)
             else:
                 count = _in_mxf(file.read(MXF_HEAD)) if found == MXF else None
     except (struct.error, OverflowError) as error:
@@ -62,9 +62,32 @@ def first_sample(file: IO[bytes]) -> tuple[bytes, int]:
     return b"", 0
 
 
-def _in_mov(file: IO[bytes], size: int) -> int | None:
-    """The samples in the sizes' table of the first track with a video handler (ISO/IEC 14496-12)."""
-    for places in _video_tables(file, size):
+def display_matrix(path: Path) -> tuple[int, int, int, int]:
+    """a, b, c and d of the first picture track, as ISO/IEC 14496-12 names them in 8.3.2; all 0 if there is none."""
+    with path.open("rb") as file:
+        for places in _video_tables(file, file.seek(0, 2)):
+            head = _bytes(file, *places[b"tkhd"]) if b"tkhd" in places else b""
+            begin = 52 if head[:1] == b"\1" else 40
+            if len(head) >= begin + 36:
+                a, b, _, c, d = struct.unpack_from(">5i", head, begin)
+                return a, b, c, d
+    return 0, 0, 0, 0
+
+
+def _in_mov(file: IO[bytes], size: int, called: str) -> int | None:
+    """The samples in the sizes' table of the first track with a video handler (ISO/IEC 14496-12).
+
+    Raises `UnreadableFrame` for a file without tables, `UnsupportedFrame` for one without a picture.
+    """
+    if not any(name == b"moov" for name, _, _ in _boxes(file, 0, size)):
+        raise UnreadableFrame(
+            f"{called} has no table of its frames (moov): it was cut off, or its recording was interrupted",
+            COPY,
+        )
+    tables = list(_video_tables(file, size))
+    if not tables:
+        raise UnsupportedFrame(f"{called} has no picture", "Give a clip with a picture track.")
+    for places in tables:
         if b"stsz" in places:
             _, _, count = struct.unpack(">III", _bytes(file, *places[b"stsz"])[:12])
             if count:

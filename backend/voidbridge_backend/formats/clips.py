@@ -28,8 +28,10 @@ from voidbridge_backend.exr.header import Attribute, Header, PixelType, TimeCode
 from voidbridge_backend.exr.reader import Choose, Frame, Samples
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
+from .clip_length import display_matrix
 from .color_tags import TAGS
 from .kinds import Format
+from .orientation import of_matrix, source_text, upright, upright_aspect, upright_size
 from .synthetic import header_of, later, packed_time_code, rate, text, time_code
 
 CODECS = (
@@ -80,6 +82,15 @@ class MovieClip:
         self._stream.thread_type = "AUTO"
         with self._typed("has a damaged index"):
             self._times = self._found_times(path)
+            matrix = display_matrix(path) if format_.plugin == "mov" else (0, 0, 0, 0)
+        turn = of_matrix(*matrix)
+        if turn is None:
+            self._file.close()
+            raise UnsupportedFrame(
+                f"{name} is to be shown turned by an angle other than 90, 180 or 270 degrees",
+                "Export it without a rotation.",
+            )
+        self._turn = turn
         with self._typed("cannot be decoded"):
             self._rewind()
 
@@ -99,10 +110,10 @@ class MovieClip:
         aspect = self._stream.sample_aspect_ratio  # of the container, else of the codec
         return header_of(
             [(name, PixelType.FLOAT) for name in channels],
-            (codec.width, codec.height),
-            f"clip, {codec.name}, {self._bits()} bits",
+            upright_size(codec.width, codec.height, self._turn),
+            source_text(f"clip, {codec.name}, {self._bits()} bits", self._turn),
             self._extras(index),
-            float(aspect) if aspect and 0.01 <= aspect <= 100 else 1.0,
+            upright_aspect(float(aspect or 1), self._turn),
         )
 
     def read(self, index: int, choose: Choose) -> Frame:
@@ -118,6 +129,7 @@ class MovieClip:
                 src_colorspace=self._matrix(decoded),
                 dst_color_range=ColorRange.JPEG,
             ).to_ndarray()
+        pixels = upright(pixels, self._turn)
         names = "RGBA" if alpha else "RGB"
         planes: dict[str, Samples] = dict(zip(names, _divided(pixels), strict=True))
         channels = {c.name: planes[c.name] for c in header.parts[0].channels}

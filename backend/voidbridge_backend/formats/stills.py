@@ -20,6 +20,7 @@ from voidbridge_backend.exr.reader import Choose, Frame, Samples
 from voidbridge_protocol.errors import UnreadableFrame, UnsupportedFrame
 
 from .kinds import Format
+from .orientation import UPRIGHT, source_text, upright, upright_aspect, upright_size
 from .still_metadata import extras_of
 from .synthetic import header_of
 
@@ -55,6 +56,7 @@ def read(
         if pixels is None:
             raise UnreadableFrame(f"{name} cannot be decoded: {_reason(file)}", DAMAGED)
         values = np.asarray(pixels).reshape(spec.height, spec.width, spec.nchannels)
+        values = upright(values, _orientation(spec))
     planes = {
         channel: np.ascontiguousarray(values[..., index])
         for index, channel in enumerate(spec.channelnames)
@@ -120,15 +122,19 @@ def _header(path: Path, format_: Format, spec: Any, as_matte: bool) -> Header:
         names = list(_without_colors({name: np.zeros((1, 1), np.float32) for name in names}))
     bits = spec.get_int_attribute("oiio:BitsPerSample") or 8 * spec.format.size()
     is_float = str(spec.format) in ("half", "float", "double")
-    said = f"{format_.name}, {bits}-bit float" if is_float else f"{format_.name}, {bits} bits"
-    aspect = spec.get_float_attribute("PixelAspectRatio", 1.0)
+    source = f"{format_.name}, {bits}-bit float" if is_float else f"{format_.name}, {bits} bits"
+    aspect, turn = spec.get_float_attribute("PixelAspectRatio", 1.0), _orientation(spec)
     return header_of(
         [(name, kind) for name in names],
-        (spec.width, spec.height),
-        said,
+        upright_size(spec.width, spec.height, turn),
+        source_text(source, turn),
         extras_of(path, format_, spec),
-        aspect if 0.01 <= aspect <= 100 else 1.0,
+        upright_aspect(aspect, turn),
     )
+
+
+def _orientation(spec: Any) -> int:
+    return int(spec.get_int_attribute("Orientation", UPRIGHT))
 
 
 def _has_palette(path: Path, format_: Format, spec: Any) -> bool:

@@ -10,6 +10,7 @@ from itertools import groupby
 
 from voidbridge_backend.exr.header import Header, Part, Window
 from voidbridge_backend.exr.layers import choose_picture
+from voidbridge_backend.formats.synthetic import SOURCE, TURNED
 from voidbridge_protocol.errors import FrameMismatch, UnclearLayer, UnsupportedFrame
 
 from .patterns import compact
@@ -30,7 +31,7 @@ def agree(
     """
     parts = {frame: _plate_part(frame, header, layer) for frame, header in plate.items()}
     _one_format("plate", {frame: _format(part) for frame, part in parts.items()})
-    notes = _odd_aspects(parts)
+    notes = [*_odd_aspects(parts), *_turned(parts)]
     for role, headers in mattes.items():
         _one_format(role, {frame: _format(header.parts[0]) for frame, header in headers.items()})
         first = next(iter(parts.values()))
@@ -61,6 +62,14 @@ def _odd_aspects(parts: Mapping[int, Part]) -> list[str]:
     said = parts[wrong[0]].pixel_aspect
     return [
         f"the plate's pixel aspect is {said:g}, which means nothing; its pixels are taken for square"
+    ]
+
+
+def _turned(parts: Mapping[int, Part]) -> list[str]:
+    if not any((part.text(SOURCE) or "").endswith(TURNED) for part in parts.values()):
+        return []
+    return [
+        "the plate's file says that it is shown turned: it is worked on, and comes back, upright"
     ]
 
 

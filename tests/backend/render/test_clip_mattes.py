@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new_file import new_file
-from voidbridge_protocol.errors import FrameMismatch, UnclearLayer
+from voidbridge_protocol.errors import FrameMismatch, UnclearLayer, UnsupportedFrame
 
 RunShot = Callable[..., Any]
 H, W = 48, 64
@@ -30,7 +31,11 @@ HARD: dict[str, Any] = {"grow": 0, "soften": 0}
 
 
 def movie(
-    path: Path, codec: str, kind: str, pixels: NDArray[np.uint8], aspect: int | None = None
+    path: Path,
+    codec: str,
+    kind: str,
+    pixels: NDArray[np.uint8],
+    aspect: Fraction | int | None = None,
 ) -> bytes:
     """A clip of one frame, [height, width] or [height, width, 3] in 8 bits."""
     with av.open(str(path), "w") as file:
@@ -97,3 +102,44 @@ def test_a_colored_clip_is_no_matte(run_shot: RunShot, tmp_path: Path) -> None:
     matte = movie(tmp_path / "matte.mp4", "libx264", "yuv420p", colors)
     with pytest.raises(UnclearLayer, match="holds a picture"):
         run_shot({1: PLATE}, {1: matte}, **HARD)
+
+
+def shown_as(clip: bytes, *matrix: int) -> bytes:
+    """The QuickTime with another display matrix: a, b, c and d of its only track."""
+    place = clip.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    words = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    return clip[:place] + words + clip[place + 36 :]
+
+
+CORNER = np.zeros((H, W), np.uint8)
+CORNER[:10, :20] = 255
+TURNED = {
+    (0, 1, -1, 0): np.rot90(CORNER, -1),
+    (-1, 0, 0, -1): np.rot90(CORNER, 2),
+    (0, -1, 1, 0): np.rot90(CORNER, 1),
+    (-1, 0, 0, 1): CORNER[:, ::-1],
+    (1, 0, 0, 1): CORNER,
+}
+
+
+@pytest.mark.parametrize("matrix", TURNED)
+def test_a_turned_clip_comes_back_as_it_is_shown(
+    run_shot: RunShot, tmp_path: Path, matrix: tuple[int, ...]
+) -> None:
+    seen = TURNED[matrix]
+    plate = shown_as(movie(tmp_path / "p.mov", "png", "rgb24", CORNER, aspect=2), *matrix)
+    empty = np.zeros(seen.shape, np.uint8)
+    aspect = Fraction(2) if seen.shape == CORNER.shape else Fraction(1, 2)
+    matte = movie(tmp_path / "m.mov", "png", "gray", empty, aspect=aspect)
+    done = run_shot({1: plate}, {1: matte}, color_space="Rec.709", **HARD)
+    result = reader.decode(done.results[1])
+    assert np.array_equal(result.rgb()[..., 0], seen / np.float32(255))
+    assert result.part.pixel_aspect == aspect
+    assert (matrix != (1, 0, 0, 1)) == any("shown turned" in text for text in done.warnings)
+
+
+def test_a_clip_at_an_odd_angle_is_refused(run_shot: RunShot, tmp_path: Path) -> None:
+    plate = shown_as(movie(tmp_path / "p.mov", "png", "rgb24", CORNER), 1, 1, -1, 1)
+    with pytest.raises(UnsupportedFrame, match="shown turned by an angle other than 90"):
+        run_shot({1: plate}, {1: MATTE}, color_space="Rec.709", **HARD)

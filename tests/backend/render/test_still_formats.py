@@ -249,3 +249,17 @@ def test_an_edge_of_jpeg_noise_leaves_no_specks(run_shot: RunShot) -> None:
     assert wrong.mean() < 0.02
     near = cv2.dilate(circle, np.ones((7, 7), np.uint8))
     assert not (changed(done.results[1]) & (near == 0)).any()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_worked_on_as_it_is_shown(
+    run_shot: RunShot, tmp_path: Path, orientation: int
+) -> None:
+    """The tag of TIFF and Exif, against OpenImageIO's own turning."""
+    plate = still(tmp_path, "tif", LIGHT.astype(np.float32), "float", Orientation=orientation)
+    (tmp_path / "turned.tif").write_bytes(plate)
+    shown = oiio.ImageBufAlgo.reorient(oiio.ImageBuf(str(tmp_path / "turned.tif"))).get_pixels()
+    matte = still(tmp_path, "tif", shown[..., :1] * 0, "uint8")
+    done = run_shot({1: plate}, {1: matte}, **HARD)
+    assert np.array_equal(reader.decode(done.results[1]).rgb(), shown)
+    assert (orientation > 1) == any("shown turned" in text for text in done.warnings)
