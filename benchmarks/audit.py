@@ -34,7 +34,7 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 BAD_DB, GOOD_DB = 26.0, 35.0
 GROW, AROUND = 8, 12
 """The hole is the matte grown by GROW pixels; its surroundings reach AROUND pixels further."""
-NO_VERDICT = ("the matte is empty in", "another scene begins")
+NO_VERDICT = ("the matte is empty in", "another scene begins", "a dissolve leads")
 """Notes with frame numbers that say nothing about the quality of a result."""
 Values = NDArray[np.float32]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -13,8 +14,9 @@ from voidbridge_backend.engines.base import Clip, JobContext, Pixels
 from voidbridge_backend.parallel import Pool
 
 from . import plan
-from .camera import Camera, shown
+from .camera import Camera, Mix, shown
 from .cuts import Cuts
+from .dissolves import Dissolves, Look
 from .geometry import Mask
 from .tone import Tone, exposed
 
@@ -45,13 +47,24 @@ def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) 
         spread = sorted({frames[0], frames[len(frames) // 2], frames[-1]})
         tone = exposed(list(pool.each(lambda at: _small(clip.plate(at), camera.size), spread)))
         looks = pool.each(lambda frame: _look(clip, frame, camera.size, tone), frames)
+        finder = Dissolves(tone)
         for frame, look in zip(frames, looks, strict=True):
-            camera.add(frame, look.grey, look.free)
+            one = Look(frame, look.grey, look.free)
+            _followed(camera, [(one, None)] if cuts is not None else finder.push(one))
             holes[frame] = look.hole
             repeats += [frame] if look.content == before else []
             before = look.content
+        _followed(camera, finder.rest())
         pool.pulse()
     return Shot(tone, camera, holes, frozenset(repeats))
+
+
+def _followed(camera: Camera, looks: Iterable[tuple[Look, Mix | None]]) -> None:
+    for look, mix in looks:
+        if mix is None:
+            camera.add(look.frame, look.grey, look.free)
+        else:
+            camera.add_mix(look.frame, mix)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,21 @@ class View:
         return FrameBox(0, 0, self.grey.shape[1], self.grey.shape[0])
 
 
+@dataclass(frozen=True)
+class Mix:
+    """A frame of a dissolve: how it lies to the last unmixed frame `before` and to the first one `behind`.
+
+    `from_before` and `from_behind` take pixels of those to this frame's, at the camera's size. `share` is that of
+    the scene behind, 0 to 1.
+    """
+
+    before: int
+    behind: int
+    from_before: Homography
+    from_behind: Homography
+    share: float
+
+
 def shown(hidden: Mask, size: tuple[int, int]) -> Grey:
     """At `size` (width, height): 255 where nothing of a pixel is hidden, up to a 500th of its area; 0 elsewhere."""
     free = (~hidden).view(np.uint8) * np.uint8(255)
@@ -183,7 +198,9 @@ class Camera:
     width: int
     cuts: Cuts = field(default_factory=Cuts)
     cuts_found: list[int] = field(default_factory=list)
-    """The first frames of all scenes but the first."""
+    """The first frames of all scenes but the first, where no dissolve leads to them."""
+    mixes: dict[int, Mix] = field(default_factory=dict)
+    """The frames of dissolves, each of which is a scene of its own."""
     _place: dict[int, Homography] = field(default_factory=dict)
     _scene: dict[int, int] = field(default_factory=dict)
     _keys: list[tuple[int, View]] = field(default_factory=list)
@@ -207,10 +224,25 @@ class Camera:
         return self._scene[frame]
 
     def between(self, source: int, target: int) -> Homography:
-        """From pixels of the plate `source` to pixels of the plate `target`."""
+        """From pixels of the plate `source` to pixels of the plate `target`.
+
+        Of a frame of a dissolve as the other frame's scene moves there.
+        """
         if source == target:
             return np.eye(3)
+        if target in self.mixes:
+            return self._plates(self._into(source, target))
+        if source in self.mixes:
+            return self._plates(inverse(self._into(target, source)))
         return self._plates(inverse(self._place[target]) @ self._place[source])
+
+    def _into(self, source: int, mixed: int) -> Homography:
+        mix, other = self.mixes[mixed], self.mixes.get(source)
+        if other is not None:
+            return mix.from_before @ inverse(other.from_before)
+        if self._scene[source] == self._scene[mix.behind]:
+            return mix.from_behind @ inverse(self._place[mix.behind]) @ self._place[source]
+        return mix.from_before @ inverse(self._place[mix.before]) @ self._place[source]
 
     def ways(self, source: int, target: int) -> list[Homography | None]:
         """Like `between`, for each layer of the `target`; None where it was not followed from one to the other.
@@ -229,6 +261,11 @@ class Camera:
         motion = inverse(reduce) @ small @ reduce
         return np.asarray(motion / motion[2, 2], np.float64)
 
+    def add_mix(self, frame: int, mix: Mix) -> None:
+        """The next frame, which belongs to a dissolve."""
+        self._scene[frame] = self._scene[mix.before] + 1
+        self.mixes[frame] = mix
+
     def add(self, frame: int, grey: Grey, free: Grey) -> None:
         """The next frame: its luma, and 255 where it shows background, at `size`."""
         now, fine = view(grey, free), detail(grey, free)
@@ -237,6 +274,11 @@ class Camera:
             self._seen = fine
             return
         before, seen = self._last
+        if frame - 1 in self.mixes:
+            self._begin(frame, now, self._scene[frame - 1] + 1)
+            self.layers.begin()
+            self._seen = fine
+            return
         here, there = _matches(seen, now, np.eye(3), 3)
         step = _sane_fit(here, there, now.box)
         motion = np.eye(3) if step is None else step

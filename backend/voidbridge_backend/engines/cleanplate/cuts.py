@@ -58,11 +58,11 @@ def detail(grey: Grey, free: Grey) -> Detail:
     small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
     share = cv2.resize(free, size, interpolation=cv2.INTER_AREA)
     shown = np.asarray(share > 250)
-    fine = _blurred(small, shown, FINE) - _blurred(small, shown, BROAD * columns)
+    fine = blurred(small, shown, FINE) - blurred(small, shown, BROAD * columns)
     return Detail(fine, small, shown)
 
 
-def _blurred(grey: Grey, shown: NDArray[np.bool_], deviation: float) -> Floats:
+def blurred(grey: Grey | Floats, shown: NDArray[np.bool_], deviation: float) -> Floats:
     """Of what is `shown` alone: nothing of the object reaches its surroundings."""
     weight = shown.astype(np.float32)
     total = cv2.GaussianBlur(grey * weight, (0, 0), deviation)

@@ -71,6 +71,8 @@ class Cleanplate:
         shot = replace(shot, repeats=repeated(shot.repeats, painted_frames(clip)))
         if cuts := [frame for frame in shot.camera.cuts_found if frame in wanted]:
             watch.warn(_cuts_note(cuts))
+        if mixes := [frame for frame in shot.camera.mixes if frame in wanted]:
+            watch.warn(_mixes_note(mixes))
         progress = _Progress(watch, len(due))
         own = [frame for frame in holes if frame not in shot.repeats]
         asked = {frame for frame in own if any(one in wanted for one in _with_repeats(frame, shot))}
@@ -118,6 +120,13 @@ def _each(told: Mapping[int, Value], shot: Shot, due: Collection[int]) -> dict[i
     }
 
 
+def _mixes_note(mixes: Sequence[int]) -> str:
+    return (
+        f"a dissolve leads to another scene in frames {compact(mixes)}: each scene is worked on alone, and "
+        "these frames are mixed of both"
+    )
+
+
 def _cuts_note(cuts: Sequence[int]) -> str:
     return f"another scene begins in frames {compact(cuts)}: each scene is worked on alone"
 
@@ -141,11 +150,23 @@ class _Progress:
         self.watch.step("removing", self.done, self.of)
 
 
+def _chosen(block: list[int], every: list[int], shot: Shot) -> list[int]:
+    """The sources of a block; of a dissolve those of both scenes."""
+    mix = shot.camera.mixes.get(block[0])
+    if mix is None:
+        return plan.sources(block, shot.holes, every, shot.camera)
+    sides = (
+        plan.sources(block, shot.holes, every, shot.camera, shot.camera.scene(side))
+        for side in (mix.before, mix.behind)
+    )
+    return [frame for side in sides for frame in side[: plan.MOST // 2]]
+
+
 def _tasks(clip: Clip, shot: Shot, frames: list[int]) -> Iterator[Task]:
     every = [frame for frame in clip.frames if frame not in shot.repeats]
     painted = painted_frames(clip)
     for block in plan.blocks(frames, shot.camera):
-        chosen = plan.sources(block, shot.holes, every, shot.camera)
+        chosen = _chosen(block, every, shot)
         surroundings = plan.Surroundings(block, shot.holes, shot.camera)
         needed = {frame: surroundings.needed(frame) for frame in chosen}
         for frame in block:

@@ -22,6 +22,7 @@ from .fill import joined, smooth
 from .focus import softened
 from .fringe import background
 from .geometry import FrameBox, Mask, around
+from .mixing import mixed, unmatched
 from .painted import Carried, PaintedSources, carried, kept, laid_on
 from .sources import Source, Sources, piece
 from .synthesize import synthesized
@@ -155,9 +156,16 @@ class Removal:
             for other, part in passed.sources():
                 self._sources.reserve(other, part)
         sources = (self._sources.get(other, part) for other, part in task.sources())
-        found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
-        plane = useful([one for one in found if one is not None])
-        laid, seen, paints = self._seen(frame, target, gap, plane, self._painted(task, target))
+        painted = self._painted(task, target)
+        if frame in self._shot.camera.mixes:
+            camera, tone = self._shot.camera, self._shot.tone
+            pieces = unmatched(list(sources), frame, camera)
+            seen = mixed(pieces, frame, target, gap.box, reach, camera, tone, self._pool)
+            laid, paints = list[WarpedSource](), painted
+        else:
+            found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
+            plane = useful([one for one in found if one is not None])
+            laid, seen, paints = self._seen(frame, target, gap, plane, painted)
         fill, known = seen.light, seen.known
         self._findings.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
         self._findings.rims[frame] = rim.looked_at(

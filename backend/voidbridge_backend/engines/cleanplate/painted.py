@@ -52,6 +52,8 @@ def painted_frames(clip: Clip) -> list[int]:
 
 def nearest(frame: int, painted: Sequence[int], camera: Camera) -> list[int]:
     """The painted frames of the same scene that are asked for `frame`: one on each side, then the nearest."""
+    if frame in camera.mixes:  # no paint of another frame is mixed as this one is
+        return [frame] if frame in painted else []
     same = [other for other in painted if camera.scene(other) == camera.scene(frame)]
     before = [other for other in same if other <= frame][-1:]
     behind = [other for other in same if other > frame][:1]

@@ -55,19 +55,25 @@ def blocks(frames: Sequence[int], camera: Camera) -> list[list[int]]:
 
 
 def sources(
-    block: Sequence[int], holes: Mapping[int, Mask], every: Sequence[int], camera: Camera
+    block: Sequence[int],
+    holes: Mapping[int, Mask],
+    every: Sequence[int],
+    camera: Camera,
+    scene: int | None = None,
 ) -> list[int]:
-    """The frames that together show most of what is hidden in a block, best first.
+    """The frames that together show most of what is hidden in a block, best first: of the block's scene, or of
+    `scene`.
 
     The choice is greedy. A pick is worth the hidden pixels that it shows. Each pixel counts half as much for every
     earlier pick that shows it, and a pick counts less the farther away it is in time.
     """
     middle = block[len(block) // 2]
     asked = sorted({block[0], middle, block[-1]})
+    wanted = camera.scene(middle) if scene is None else scene
     candidates = [
         frame
         for frame in every
-        if camera.scene(frame) == camera.scene(middle)
+        if camera.scene(frame) == wanted
         and (abs(frame - middle) <= NEAR or (frame - every[0]) % STRIDE == 0)
     ]
     shown = np.array([_shown(frame, asked, holes, camera) for frame in candidates])

@@ -69,6 +69,15 @@ class Tone:
         luma = self.encode(light @ WEIGHTS)
         return np.asarray(np.minimum(luma * 255 + 0.5, 255), np.uint8)
 
+    def light_of_grey(self, grey: NDArray[np.uint8]) -> Floats:
+        """The light of a luma of `grey8`."""
+        table = np.expm1(np.arange(256) / 255 * math.log1p(STEEP * WHITE)) / (STEEP * self.exposure)
+        return np.asarray(table.astype(np.float32)[grey], np.float32)
+
+    def grey_of_light(self, luma: Floats) -> NDArray[np.uint8]:
+        """[height, width] light to the 8 bit luma that `grey8` has for it."""
+        return np.asarray(np.minimum(self.encode(luma) * 255 + 0.5, 255), np.uint8)
+
 
 def _log1p(lifted: Floats) -> Floats:
     """Off by 1e-7 near 0, far below grain, and five times as fast as NumPy's. Overwrites what it is given."""
