@@ -3,12 +3,15 @@
     CACHE/NODE-ID/v003/plate.main.1001.exr matte.main.1001.exr result.main.1001.exr
                        result.main.1001-1100.voidbridge.json   the command's own record, written last
                        version.json                     what was asked for, written before
+                       job.json                         commands, until the end of the job was seen
+                       status.main.json output.main.txt the child's state and output
 
 A version is never written twice and never deleted when it holds a result.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
@@ -20,6 +23,8 @@ from .knobs import Value
 from .request import NodeError, NodeRequest, described, files
 
 RECORD = "version.json"
+JOB = "job.json"
+"""The commands of an unfinished job, so that another session continues it."""
 
 Mapped = Callable[[str], str]
 """Turns a path of the script into that of this machine, as a host's filename filters do."""
@@ -170,7 +175,9 @@ def discard(version: Version) -> bool:
     try:
         names = os.listdir(version.place)
         ours = re.compile(
-            rf"^(?:(?:plate|matte|affected|clean)\..+\.exr|.+\.tmp|{re.escape(RECORD)})$"
+            r"^(?:(?:plate|matte|affected|clean)\..+\.exr|.+\.tmp"
+            r"|status\..+\.json(?:\.cancel)?|output\..+\.txt"
+            rf"|{re.escape(RECORD)}|{re.escape(JOB)})$"
         )
         if not all(ours.match(name) for name in names):
             return False
@@ -182,6 +189,38 @@ def discard(version: Version) -> bool:
     return True
 
 
+def status_file(view: str) -> str:
+    """Returns the name of the file in which the child of a view keeps its state."""
+    return f"status.{view}.json"
+
+
+def output_file(view: str) -> str:
+    """Returns the name of the file with the output of a view's child."""
+    return f"output.{view}.txt"
+
+
+def keep_job(version: Version, commands: Sequence[Sequence[str]]) -> None:
+    """Records the commands of a version's views. Raises `NodeError`."""
+    try:
+        _write(os.path.join(version.place, JOB), [list(words) for words in commands])
+    except OSError as error:
+        raise _refusal(version.place, error) from error
+
+
+def unfinished_job(version: Version) -> list[list[str]]:
+    """Returns the commands of a job that nobody has seen the end of; empty if there is none."""
+    try:
+        with open(os.path.join(version.place, JOB), encoding="utf-8") as file:
+            return [[str(word) for word in words] for words in json.load(file)]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def forget_job(version: Version) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(version.place, JOB))
+
+
 def _spelled(frames: tuple[int, int]) -> str:
     """As the command names its record: 1001-1100, or 1001 for one frame."""
     first, last = frames
@@ -190,9 +229,12 @@ def _spelled(frames: tuple[int, int]) -> str:
 
 def _write_record(version: Version) -> None:
     record = {"frames": version.frames, "views": version.views, "made_with": version.made_with}
-    path = os.path.join(version.place, RECORD)
+    _write(os.path.join(version.place, RECORD), record)
+
+
+def _write(path: str, value: object) -> None:
     with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.write(json.dumps(record, indent=1, sort_keys=True))
+        file.write(json.dumps(value, indent=1, sort_keys=True))
     os.replace(path + ".tmp", path)
 
 

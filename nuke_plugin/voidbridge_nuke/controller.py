@@ -1,7 +1,6 @@
 """Reacts to a new or changed node and to its buttons, by calling the other modules.
 
-A job runs in a worker thread, which touches only Nuke's progress bar. Without a GUI it runs in the calling
-thread.
+A job is followed in a worker thread; without a GUI, in the calling thread.
 """
 
 from __future__ import annotations
@@ -12,14 +11,15 @@ import traceback
 import uuid
 from typing import Any, Callable, Iterator
 
-from . import cache, graph, host, job, migrate, support
+from . import cache, graph, host, migrate, support
 from .group import COLORS
 from .installation import executable
-from .job_status import CANCELLED, DONE, FAILED, JobStatus, line
+from .job_status import CANCELLED, DONE, line
 from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
 from .rendering import writing
-from .request import NodeError, NodeRequest, command, files, pieces, resolve
+from .request import NodeError, NodeRequest, files, pieces, resolve
 from .result_state import fitting, homes, own_standing, shown_version, standing, versions
+from .work import Work, commands_of
 
 NO_RESULT: dict[str, Value] = {
     name: BY_NAME[name].default
@@ -27,82 +27,6 @@ NO_RESULT: dict[str, Value] = {
         "result_files", "plate_files", "result_first", "result_last", "version_record", "result_record"
     )
 }  # fmt: skip
-
-
-class Work:
-    """One press of Remove, from rendered plates to results."""
-
-    def __init__(
-        self, node_id: str, name: str, request: NodeRequest, version: cache.Version
-    ) -> None:
-        self.node_id = node_id
-        self.name = name
-        self.request = request
-        self.version = version
-        self.commands = [
-            command(executable(), request, version.place, view, growing=view == request.views[0])
-            for view in request.views
-        ]
-        self.status = JobStatus()
-        self.output = ""
-        self._cancelled = threading.Event()
-        self._first: job.Child | None = None
-
-    def begin(self) -> None:
-        """Starts the first child, which sends frames while later ones are rendered. Raises `NodeError`."""
-        try:
-            self._first = job.Child(self.commands[0], fed=True)
-        except OSError as error:
-            failed = job.failed_to_start(self.commands[0], error)
-            raise NodeError(failed.text, failed.hint) from error
-
-    def rendered(self, first: int, last: int) -> bool:
-        """Tells the child that these frames are complete. Returns False if the child has ended; it reports the
-        reason.
-        """
-        return self._first is not None and self._first.write_line(f"{first}-{last}")
-
-    def rendered_all(self) -> None:
-        if self._first is not None:
-            self._first.write_line("end")
-
-    def abandon(self) -> None:
-        """Stops, because the remaining frames will never be rendered."""
-        if self._first is not None:
-            self._first.stop()
-
-    def cancel(self) -> None:
-        self._cancelled.set()
-
-    def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
-
-    def run(self) -> None:
-        """Waits for one child after the other. Callable on any thread."""
-        progress = host.Progress(f"Voidbridge: {self.name}")
-
-        def should_cancel() -> bool:
-            if progress.is_cancelled():
-                self._cancelled.set()
-            return self._cancelled.is_set()
-
-        def on_status(status: JobStatus) -> None:
-            self.status = status
-            progress.show(line(status), status.fraction)
-            host.later(_show_progress, self)
-
-        try:
-            for words in self.commands:
-                child, self._first = self._first or job.Child(words), None
-                self.status, said = job.follow(child, should_cancel, on_status)
-                self.output += said
-                if self.status.phase != DONE:
-                    break
-        except OSError as error:
-            self.status = job.failed_to_start(self.commands[0], error)
-        finally:
-            progress.close()
-            host.later(_finished, self)
 
 
 RUNNING: dict[str, Work] = {}
@@ -151,17 +75,34 @@ def changed(node: Any, changed_knob: Any) -> None:
 
 
 def adopt_all() -> None:
-    """Called after a script is loaded: shows results that were finished while it was closed."""
+    """Called after a script is loaded: shows results that were finished while it was closed, and follows jobs."""
     for node in host.ours():
         with looking(node):
             _adopt(node)
 
 
 def _adopt(node: Any) -> None:
+    if host.has_gui() and _continued(node):
+        return
     version = fitting(node)
     if version is not None:
         _show_version(node, version)
     refresh(node)
+
+
+def _continued(node: Any) -> bool:
+    """Follows a job that an earlier session started. Returns False if there is none."""
+    values = host.values(node)
+    node_id = str(values["node_id"])
+    known = versions(values)
+    commands = cache.unfinished_job(known[-1]) if known and node_id not in RUNNING else []
+    if not commands:
+        return False
+    work = Work(node_id, node.name(), known[-1], commands, _show_progress, _finished)
+    RUNNING[node_id] = work
+    _show_status(node, "found at work", "at work", "ready")
+    _follow(work)
+    return True
 
 
 @contextlib.contextmanager
@@ -231,30 +172,36 @@ def start(node: Any) -> Work:
     folders = homes(values)
     version = cache.begin(folders[-1], folders, request, host.mapped)
     host.put(node, {"homes": "\n".join(folders)})
-    work = Work(node_id, node.name(), request, version)
+    commands = commands_of(request, version.place)
+    work = Work(node_id, node.name(), version, commands, _show_progress, _finished)
     RUNNING[node_id] = (
         work  # registered now, because Nuke may call this function again while it renders
     )
     try:
+        cache.keep_job(version, commands)
         work.begin()
-        _render(node, work)
+        _render(node, work, request)
     except BaseException:  # after any error, the child would wait for frames that never come
         del RUNNING[node_id]
         work.abandon()
+        cache.forget_job(version)
         cache.discard(version)
         refresh(node)
         raise
     work.rendered_all()
+    _follow(work)
+    return work
+
+
+def _follow(work: Work) -> None:
     if host.has_gui():
         threading.Thread(target=work.run, name=f"voidbridge {work.name}", daemon=True).start()
     else:
         work.run()
-    return work
 
 
-def _render(node: Any, work: Work) -> None:
+def _render(node: Any, work: Work, request: NodeRequest) -> None:
     """Renders in pieces, so that one is sent while the next is made. Raises `NodeError`, `host.Stopped`."""
-    request = work.request
     first, last = request.rendered
     _show_status(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
     roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
@@ -348,6 +295,7 @@ def _finished(work: Work) -> None:
     """Runs on the main thread. If the node was deleted, its result stays on disk."""
     RUNNING.pop(work.node_id, None)
     LAST[work.node_id] = work
+    cache.forget_job(work.version)
     if work.status.phase != DONE:
         cache.discard(work.version)
     node = host.find(work.node_id)
@@ -360,7 +308,7 @@ def _finished(work: Work) -> None:
         text, state, color = standing(node)
         _show_status(node, f"cancelled; {text}", state, color)
     else:
-        _show_status(node, line(work.status), FAILED, "failed")
+        _show_status(node, line(work.status), work.status.phase, "failed")
 
 
 def _show_version(node: Any, version: cache.Version) -> None:

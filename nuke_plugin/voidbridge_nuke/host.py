@@ -34,6 +34,11 @@ def version() -> str:
     return str(nuke.NUKE_VERSION_STRING)
 
 
+def program() -> str:
+    """Returns the path of Nuke's program."""
+    return str(nuke.EXE_PATH)
+
+
 def script() -> str:
     """Returns the path of the script; empty before it is saved."""
     name = str(nuke.root().name())

@@ -1,11 +1,18 @@
-"""The status line of a job. A pure state machine over JSON events."""
+"""The state of a job, from its child's status file. Pure: values in, values out.
+
+The child puts it in words, so that both hosts, the command line and the log say the same.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Mapping
+import contextlib
+import json
+from dataclasses import dataclass
 
-WORKING, DONE, FAILED, CANCELLED = "working", "done", "failed", "cancelled"
+WORKING, DONE, FAILED, CANCELLED, LOST = "working", "done", "failed", "cancelled", "lost"
+EXIT_CANCELLED = 5
+LOST_S = 60.0
+"""A child writes its status every two seconds. After this many seconds of silence it is dead."""
 
 
 @dataclass(frozen=True)
@@ -25,100 +32,77 @@ class JobStatus:
     from_store: bool = False
 
 
-def advanced(status: JobStatus, event: Mapping[str, Any]) -> JobStatus:
-    """Returns the status after one event of `voidbridge run --json`. Unknown events are ignored."""
-    name = event.get("event")
+@dataclass(frozen=True)
+class ChildTrace:
+    """Everything that a child leaves for others."""
+
+    status: str = ""
+    """The text of its status file; empty if there is none."""
+    said: str = ""
+    """The end of its output."""
+    code: int | None = None
+    """Its exit code; None while it runs, or if another process started it."""
+    started: float = 0.0
+    """Seconds since 1970 at its last output."""
+    now: float = 0.0
+    """Seconds since 1970."""
+
+
+def judged(seen: ChildTrace) -> JobStatus:
+    """Returns the state of the job. A child that has ended, or is silent for too long, is not at work."""
+    try:
+        found = json.loads(seen.status)
+        status = JobStatus(
+            phase=str(found["phase"]),
+            text=str(found["text"]),
+            fraction=min(max(float(found.get("fraction", 0.0)), 0.0), 1.0),
+            job=str(found.get("job", "")),
+            warnings=tuple(str(warning) for warning in found.get("warnings", ())),
+            code=str(found.get("code", "")),
+            hint=str(found.get("hint", "")),
+            from_store=bool(found.get("from_store", False)),
+        )
+        silence = seen.now - float(found.get("alive", seen.now))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        status, silence = JobStatus(), seen.now - seen.started
     if status.phase != WORKING:
         return status
-    if name == "accepted":
-        return replace(status, job=str(event.get("job", "")), text="accepted")
-    if name == "uploading":
-        sent, total = float(event.get("sent", 0)), float(event.get("total", 0))
-        text = f"sending, {sent / 2**20:.0f} of {total / 2**20:.0f} MB"
-        return replace(status, text=text, fraction=_part(sent, total))
-    if name == "imported":
-        files, of = float(event.get("files", 0)), float(event.get("of", 0))
-        text = f"importing, {files:.0f} of {of:.0f} files"
-        return replace(status, text=text, fraction=_part(files, of))
-    if name == "status":
-        return _reported(status, event)
-    if name == "frame":
-        return replace(status, text="fetched frame {}".format(event.get("frame")))
-    if name == "warning":
-        return replace(status, warnings=(*status.warnings, str(event.get("text", ""))))
-    if name == "trouble":
-        return replace(status, text=str(event.get("text", "")))
-    if name == "done":
-        return replace(
-            status, phase=DONE, text="done", fraction=1.0, from_store=bool(event.get("from_store"))
+    error = _error(seen.said) if seen.code is not None else None
+    if error is not None:
+        return error
+    if seen.code is not None:
+        last = seen.said.strip().splitlines()[-1:] or ["no output"]
+        return _ended(
+            status, f"voidbridge ended with {seen.code}: {last[0]}", "Copy report has the output."
         )
-    if name == "error":
-        code = str(event.get("code", ""))
-        phase = CANCELLED if event.get("exit") == 5 else FAILED
-        return replace(
-            status,
-            phase=phase,
-            text=str(event.get("text", "")),
-            code=code,
-            hint=str(event.get("hint", "")),
-        )
+    if silence > LOST_S:
+        said = f"the last word of voidbridge is {silence:.0f} s old: {status.text}"
+        return _ended(status, said, "Press Remove again; a daemon keeps finished work.", LOST)
     return status
-
-
-def ended(status: JobStatus, exit_code: int, errors: str) -> JobStatus:
-    """Returns the status after the child has ended. It never stays "working", even without a last event."""
-    if status.phase != WORKING:
-        return status
-    last = errors.strip().splitlines()[-1:] or ["no output"]
-    return replace(
-        status,
-        phase=FAILED,
-        text=f"voidbridge ended with {exit_code}: {last[0]}",
-        hint="Copy report has the full output.",
-    )
 
 
 def line(status: JobStatus) -> str:
     """Formats the status for the artist."""
-    if status.phase == FAILED:
-        return (f"failed: {_sentence(status.text)} {status.hint}").strip()
-    if status.phase == CANCELLED:
-        return "cancelled"
+    if status.phase in (FAILED, LOST):
+        return (f"{status.phase}: {_sentence(status.text)} {status.hint}").strip()
+    if status.phase in (CANCELLED, DONE):
+        return status.phase
     return status.text
 
 
-def _reported(status: JobStatus, event: Mapping[str, Any]) -> JobStatus:
-    state = event.get("state")
-    if state == "queued":
-        ahead = int(event.get("ahead", 0))
-        return replace(
-            status, text=f"queued, {ahead} ahead" if ahead else "queued, next", fraction=0.0
-        )
-    if state == "running" and event.get("stage"):
-        step, of = int(event.get("step", 0)), int(event.get("of", 0))
-        text = str(event["stage"])
-        if of:
-            text += f" {step} of {of}"
-        return replace(
-            status,
-            text=text + _left(float(event.get("seconds_left", -1))),
-            fraction=_part(step, of),
-        )
-    if state == "cancelling":
-        return replace(status, text="cancelling")
-    return status
+def _error(said: str) -> JobStatus | None:
+    """Returns the error that a child printed before it had a status file."""
+    for text in reversed(said.splitlines()):
+        if text.startswith('{"event": "error"'):
+            with contextlib.suppress(ValueError, KeyError):
+                event = json.loads(text)
+                phase = CANCELLED if event["exit"] == EXIT_CANCELLED else FAILED
+                return JobStatus(phase, event["text"], code=event["code"], hint=event["hint"])
+    return None
 
 
-def _left(seconds: float) -> str:
-    if seconds < 0.5:
-        return ""
-    return ", about %s left" % (
-        f"{seconds:.0f} s" if seconds < 100 else "%.0f min" % (seconds / 60)
-    )
-
-
-def _part(done: float, total: float) -> float:
-    return min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
+def _ended(status: JobStatus, text: str, hint: str, phase: str = FAILED) -> JobStatus:
+    return JobStatus(phase, text, status.fraction, status.job, status.warnings, "", hint)
 
 
 def _sentence(text: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 import threading
-from typing import Any, Mapping
+from typing import Any
 
 from . import host, job
 from .installation import executable
 from .job_status import line
 from .knobs import NODE_VERSION
+from .work import environment
 
 
 def report_text(node: Any, work: Any) -> str:
@@ -41,20 +42,18 @@ def check(daemon: str) -> None:
 
 
 def _examine(words: list[str]) -> None:
-    found: list[str] = []
-
-    def on_event(event: Mapping[str, Any]) -> None:
+    try:
+        code, said, errors = job.output(words, environment())
+    except OSError as error:
+        code, said, errors = 1, "", f"{words[0]} cannot be started: {error.strerror or error}"
+    found = []
+    for event in job.events(said):
         if event.get("event") == "check" and event.get("verdict") != "ok":
             found.append(
                 "{}: {} {}".format(event.get("check"), event.get("text"), event.get("advice"))
             )
         if event.get("event") == "error":
             found.append("{} {}".format(event.get("text"), event.get("hint")))
-
-    try:
-        code, errors = job.Child(words).follow(lambda: False, on_event)
-    except OSError as error:
-        code, errors = 1, f"{words[0]} cannot be started: {error.strerror or error}"
     good = "The connection works: a tiny shot was sent and came back correctly."
     text = good if code == 0 else "\n".join(found) or errors
     host.later(host.show_message, text)

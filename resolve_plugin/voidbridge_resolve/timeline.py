@@ -17,7 +17,7 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 if TYPE_CHECKING:
     from fusionscript import MediaPool, Resolve, Timeline, TimelineItem
@@ -29,6 +29,7 @@ OPTIONS: tuple[str, ...] = ()
 """More options of `voidbridge run`, as `"--engine=void"`, `"--color-space=ACEScg"`, `"--daemon=tcp://127.0.0.1:5577"`."""
 FUSION = ""
 """Fusion's folder, which the installation writes here: a menu of Resolve may name no file of a script."""
+RULES = "Modules/Lua/voidbridge/child_environment.json"
 COMMAND = "Modules/Lua/voidbridge/voidbridge.json"
 """The installation's record of the command, in Fusion's folder."""
 
@@ -141,13 +142,12 @@ def words(
 
 def run(command: Sequence[str], on_status: Callable[[str], None]) -> None:
     """Waits for the child and reports its status. Raises `TimelineError` with its error."""
-    theirs = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     child = subprocess.Popen(
         list(command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**theirs, "PYTHONIOENCODING": "utf-8"},
+        env=environment(os.environ, child_rules(), host_folder()),
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
     assert child.stdout
@@ -163,6 +163,43 @@ def run(command: Sequence[str], on_status: Callable[[str], None]) -> None:
                 problem = f"{event['text']} {event['hint']}"
     if child.wait() != 0:
         raise TimelineError(f"voidbridge ended with {child.returncode}: {problem}")
+
+
+def host_folder() -> str:
+    """Returns Resolve's folder; empty if it is not known. Only Linux needs it."""
+    try:
+        folder = os.path.dirname(os.readlink("/proc/self/exe"))
+    except (OSError, AttributeError):
+        return ""
+    folder = os.path.dirname(folder) if os.path.basename(folder) == "bin" else folder
+    return "" if folder in ("/", "/usr", "/usr/local") else folder
+
+
+def child_rules() -> dict[str, Any]:
+    """Returns the installed rules of a child's environment; without an installation, there are none."""
+    try:
+        with open(os.path.join(FUSION, RULES), encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError):
+        return {"drop": [], "drop_prefixes": ["PYTHON"], "without_host_folders": [], "set": {}}
+
+
+def environment(ours: Mapping[str, str], rules: Mapping[str, Any], host: str) -> dict[str, str]:
+    """Returns a child's environment: ours, without the libraries that Resolve sets for itself."""
+    kept = [name.strip() for name in ours.get("HOST_VOIDBRIDGE_KEEP", "").split(",")]
+    found = {}
+    for name, value in ours.items():
+        if name in rules["without_host_folders"] and name not in kept:
+            parts = [part for part in value.split(os.pathsep) if part]
+            value = os.pathsep.join(
+                p for p in parts if not host or not f"{p}/".startswith(f"{host}/")
+            )
+            if not value:
+                continue
+        is_dropped = name in rules["drop"] or name.startswith(tuple(rules["drop_prefixes"]))
+        if name in kept or not is_dropped:
+            found[name] = value
+    return {**found, **{name: found.get(name, value) for name, value in rules["set"].items()}}
 
 
 def _said(event: dict[str, Any]) -> str:

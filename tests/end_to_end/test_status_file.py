@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import voidbridge_stage as stage
+
+from voidbridge_backend.tools.install import command
 
 FRAMES = range(1001, 1004)
 
@@ -81,3 +85,16 @@ def test_words_come_from_a_file_as_they_are(shot: Any, tmp_path: Path, daemon: A
     assert stage.voidbridge(f"@{file}").code == 0
     record = json.loads((tmp_path / "r/r.1001-1003.voidbridge.json").read_text())
     assert prompt in json.dumps(record, ensure_ascii=False).replace('\\"', '"')
+
+
+def test_a_job_whose_output_nobody_reads_is_no_success(
+    shot: Any, tmp_path: Path, daemon: Any
+) -> None:
+    """The reader has gone before the first line, as a host that has crashed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = words_of(shot, tmp_path / "r", daemon.address, "--json")
+    done = subprocess.run([*command(), *map(str, words)], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert done.returncode == 5
+    assert status(tmp_path / "r")["phase"] == "failed"

@@ -6,24 +6,27 @@ Not a test itself. The first argument is an empty folder, the second the folder 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[2])
 sys.dont_write_bytecode = True
 
-from voidbridge_nuke import cache, group, job, knobs, migrate, request  # noqa: E402
+from voidbridge_nuke import cache, child_environment, group, job, knobs, migrate, request  # noqa: E402
 from voidbridge_nuke.job_status import line  # noqa: E402
 
 FOLDER = Path(sys.argv[1]).as_posix()
 CHILD = """
-import json, os, sys
-print(json.dumps({"event": "accepted", "job": "j1"}), flush=True)
-print("no JSON")
-print(json.dumps({"event": "status", "state": "running", "stage": "pass 1", "step": 12, "of": 30,
-                  "seconds_left": 40.0}), flush=True)
-print(json.dumps({"event": "error", "code": "job.engine", "text": "ungl\\u00fcck", "hint": "h", "exit": 4}))
-sys.stderr.write("PYTHONHOME" in os.environ and "leaked" or "clean")
+import json, os, sys, time
+def put(**fields):
+    with open(sys.argv[1] + ".tmp", "w") as file:
+        file.write(json.dumps(dict(fields, alive=time.time())))
+    os.replace(sys.argv[1] + ".tmp", sys.argv[1])
+put(phase="working", text="pass 1 12 of 30, about 40 s left", fraction=0.4)
+sys.stdin.readline()
+sys.stdout.write("PYTHONHOME" in os.environ and "leaked" or "clean")
+put(phase="failed", text="ungl\\u00fcck", hint="h", code="job.engine")
 sys.exit(4)
 """
 
@@ -33,11 +36,20 @@ scene = request.Scene((1001, 1100), True, True, False, ("main",), "linear")
 asked = request.resolve(values, scene)
 version = cache.begin(FOLDER + "/é 1", [FOLDER + "/é 1"], asked)
 said = []
-status, errors = job.follow(
-    job.Child([sys.executable, "-c", CHILD], fed=True),
-    lambda: False,
-    lambda status: said.append(line(status)),
+files = job.ChildFiles(version.folder + "/status.main.json", version.folder + "/output.main.txt")
+environment = child_environment.child_environment(
+    dict(os.environ, PYTHONHOME="/of/the/host"), "", child_environment.rules()
 )
+child = job.Child([sys.executable, "-c", CHILD, files.status], files, environment, fed=True)
+
+
+def on_status(status):
+    said.append(line(status))
+    child.write_line("1001-1002")
+
+
+status, errors = job.follow(files, child, lambda: False, on_status)
+said.append(line(status))
 answers = {
     "command": request.command(["voidbridge"], asked, "/c", "main"),
     "differences": request.differences(request.described(asked), {}),

@@ -31,7 +31,8 @@ def test_the_folder_holds_everything_and_nothing_else(folder: Path) -> None:
     modules = {f"python/voidbridge_nuke/{path.name}" for path in PACKAGE.glob("*.py")}
     startup = {"init.py", "menu.py", "voidbridge_farm.py", "Voidbridge.nk"}
     made = {"voidbridge.json", "icons/voidbridge.png"}
-    assert found == modules | startup | made | {"python/voidbridge_nuke/controls.json"}
+    tables = {f"python/voidbridge_nuke/{name}.json" for name in ("controls", "child_environment")}
+    assert found == modules | startup | made | tables
 
 
 def test_the_command_that_it_names_can_be_started(folder: Path) -> None:

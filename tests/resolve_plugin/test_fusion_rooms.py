@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from voidbridge_fusion_tools import plain
+from voidbridge_job_table import JOBS
 
 from voidbridge_backend import cli
 from voidbridge_backend.cli import options as cli_options
+from voidbridge_nuke.child_environment import KEEP, child_environment, rules
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 UNSET = -1000000000
@@ -145,28 +147,7 @@ def test_what_makes_the_result_is_described_and_compared(host: Any) -> None:
 # -- status -------------------------------------------------------------------------------------------
 
 
-def working(text: str = "removing 3 of 9", alive: float = 1000.0) -> str:
-    return json.dumps({"phase": "working", "text": text, "hint": "", "alive": alive})
-
-
-@pytest.mark.parametrize(
-    ("seen", "phase", "words"),
-    [
-        ({}, "waiting", "not started yet"),
-        ({"started": True}, "working", "starting"),
-        ({"status": working()}, "working", "removing 3 of 9"),
-        ({"status": working()[:20], "started": True}, "working", "starting"),
-        ({"status": working(alive=900.0)}, "lost", "100 s old: removing 3 of 9"),
-        ({"status": working(), "code": 137, "said": "a\nKilled\n"}, "failed", "ended with 137: Killed"),
-        ({"started": True, "code": 2, "said": ""}, "failed", "ended with 2: no output"),
-        ({"status": json.dumps({"phase": "done", "text": "done"}), "code": 0}, "done", "done"),
-        ({"status": json.dumps({"phase": "cancelled", "text": "x"})}, "cancelled", "cancelled"),
-        (
-            {"status": json.dumps({"phase": "failed", "text": "no 1004", "hint": "Render it."})},
-            "failed", "failed: no 1004. Render it.",
-        ),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("seen", "phase", "words"), [({}, "waiting", "not started yet"), *JOBS])
 def test_how_a_job_stands(host: Any, seen: dict[str, Any], phase: str, words: str) -> None:
     found, line, _ = host.module("voidbridge.status").judged(table(host.lua, {"now": 1000, **seen}))
     assert found == phase
@@ -174,6 +155,37 @@ def test_how_a_job_stands(host: Any, seen: dict[str, Any], phase: str, words: st
 
 
 # -- the child's script -----------------------------------------------------------------------------
+
+
+HOST = "/opt/resolve with a blank"
+GIVEN = {
+    "PATH": "/bin:/usr/bin", "PYTHONHOME": HOST, "LD_PRELOAD": "", "SSL_CERT_FILE": f"{HOST}/c.pem",
+    "LD_LIBRARY_PATH": f"{HOST}/libs:/usr/lib/nvidia:{HOST}", "QT_PLUGIN_PATH": f"{HOST}/qt", "OCIO": "/c.ocio",
+    "DYLD_LIBRARY_PATH": HOST,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", ["", "PYTHONHOME,LD_LIBRARY_PATH"])
+def test_a_child_of_fusion_has_the_environment_that_a_child_of_nuke_has(
+    host: Any, tmp_path: Path, keep: str
+) -> None:
+    """The same rules, in a shell."""
+    host.environment["HOST_VOIDBRIDGE_KEEP"] = keep
+    host.lua.globals().FOLDER = HOST
+    host.lua.execute("require('voidbridge.system').host_folder = function() return FOLDER end")
+    words = table(host.lua, ["/usr/bin/env", "-0"])
+    tool = tmp_path / "environment"
+    tool.write_text("#!/bin/sh\nenv -0\n")
+    tool.chmod(0o755)
+    launch = host.module("voidbridge.launch")
+    assert launch.prepare(str(tmp_path), table(host.lua, [str(tool)]), words)
+    given = {**GIVEN, KEEP: keep}
+    subprocess.run(launch.by_hand(str(tmp_path)), shell=True, check=True, env=given)
+    found = dict(
+        part.split("=", 1) for part in (tmp_path / "said.txt").read_text().split("\0")[:-1]
+    )
+    wanted = child_environment(given, HOST, rules())
+    assert {n: v for n, v in found.items() if n not in ("PWD", "SHLVL", "_", "OLDPWD")} == wanted
 
 
 def test_a_command_reaches_the_shell_as_it_is(host: Any, tmp_path: Path) -> None:
@@ -211,6 +223,10 @@ def test_the_script_for_windows_quotes_and_doubles_what_it_must(host: Any) -> No
     assert 'cd /d "%~dp0" || exit /b 2' in lines
     assert "> ended.txt echo %errorlevel%" in lines
     assert 'for /f "delims==" %%n in (\'set PYTHON 2^> nul\') do set "%%n="' in lines
+    assert 'set "SSL_CERT_FILE="' in lines
+    host.environment["HOST_VOIDBRIDGE_KEEP"] = "PYTHONPATH,QT_X"
+    kept = host.module("voidbridge.launch").script(table(host.lua, ["x"]), True)
+    assert 'set PYTHON 2^> nul ^| findstr /v /b "PYTHONPATH= QT_X="\'' in kept
     assert "\n" not in text.replace("\r\n", "")
 
 

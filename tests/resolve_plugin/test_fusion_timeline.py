@@ -11,6 +11,7 @@ from ResolveScript.sandbox import api
 from voidbridge_stage import channels_of, leftovers, make_shot
 
 from voidbridge_backend.tools.install import command
+from voidbridge_nuke.child_environment import KEEP, child_environment, rules
 from voidbridge_resolve import timeline
 
 FILES = range(1001, 1009)
@@ -184,3 +185,13 @@ def test_the_installed_script_knows_its_folder_where_resolve_names_no_file(plugi
     scope: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(script.read_text(encoding="utf-8"), "<menu>", "exec"), scope)
     assert scope["command_of"]("") == command()
+
+
+@pytest.mark.parametrize("keep", ["", "PYTHONHOME,LD_LIBRARY_PATH"])
+def test_a_child_of_the_timeline_has_the_environment_that_a_child_of_nuke_has(keep: str) -> None:
+    given = {
+        "PATH": "/bin", "PYTHONHOME": "/opt/resolve", "LD_LIBRARY_PATH": "/opt/resolve/libs:/usr/lib/nvidia",
+        "QT_X": "1", "SSL_CERT_FILE": "/x", KEEP: keep,
+    }  # fmt: skip
+    found = timeline.environment(given, rules(), "/opt/resolve")
+    assert found == child_environment(given, "/opt/resolve", rules())

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_CANCELLED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of standard output has closed it
-        return EXIT_DONE
+        return EXIT_CANCELLED
 
 
 def parser() -> argparse.ArgumentParser:

@@ -28,6 +28,7 @@ from .values import (
 )
 
 __all__ = [
+    "EXE_PATH",
     "EXPRESSIONS",
     "GUI",
     "NAMES",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 GUI = True
+EXE_PATH = sys.executable
 NUKE_VERSION_STRING = "13.2v8 (stand-in)"
 
 

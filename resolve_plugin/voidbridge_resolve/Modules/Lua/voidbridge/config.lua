@@ -2,6 +2,7 @@
 --
 --    FUSION/Modules/Lua/voidbridge.lua
 --                       voidbridge/*.lua
+--                       voidbridge/child_environment.json
 --                       voidbridge/voidbridge.json       the command, as a list of words
 --           Macros/Voidbridge/Voidbridge.setting
 
@@ -20,6 +21,11 @@ end
 function M.command()
     local written = json.decode(system.read(M.folder() .. "/voidbridge.json")) or {}
     return written.command or { "voidbridge" }
+end
+
+-- The rules for the environment of a child, the same for both hosts.
+function M.child_rules()
+    return json.decode(system.read(M.folder() .. "/child_environment.json"))
 end
 
 function M.macro()

@@ -10,6 +10,7 @@
 --           said.txt        the child's output
 --           ended.txt       its exit code, at the end
 
+local config = require("voidbridge.config")
 local system = require("voidbridge.system")
 
 local M = {}
@@ -23,8 +24,7 @@ local SH = [[
 # One job of Voidbridge. It may be started by hand, and runs only once.
 cd "$(dirname "$0")" || exit 2
 mkdir started 2>/dev/null || exit 0
-for name in $(env | sed -n 's/^\(PYTHON[A-Za-z0-9_]*\)=.*/\1/p'); do unset "$name"; done
-export PYTHONIOENCODING=utf-8
+%s
 trap '' HUP
 : > started.txt
 %s @arguments.txt > said.txt 2>&1 < /dev/null
@@ -37,12 +37,72 @@ rem One job of Voidbridge. It may be started by hand, and runs only once.
 chcp 65001 > nul
 cd /d "%%~dp0" || exit /b 2
 mkdir started 2> nul || exit /b 0
-for /f "delims==" %%%%n in ('set PYTHON 2^> nul') do set "%%%%n="
-set PYTHONIOENCODING=utf-8
+%s
 type nul > started.txt
 %s @arguments.txt > said.txt 2>&1 < nul
 > ended.txt echo %%errorlevel%%
 ]]
+
+M.KEEP = "HOST_VOIDBRIDGE_KEEP" -- a site's variable: names, separated by commas, that reach the child unchanged
+
+local function kept_names()
+    local found = {}
+    for name in (system.variable(M.KEEP) or ""):gmatch("[%w_]+") do
+        found[name] = true
+    end
+    return found
+end
+
+local function sorted(set)
+    local found = {}
+    for name in pairs(set) do
+        found[#found + 1] = name
+    end
+    table.sort(found)
+    return found
+end
+
+-- The lines that take the host's own libraries out of the environment, by the rules of child_environment.json. Variables
+-- of the loader go first, because they can break the programs that the others need.
+local function sh_lines(rules, host, kept)
+    local lines = {}
+    for _, name in ipairs(rules.drop) do
+        lines[#lines + 1] = not kept[name] and "unset " .. name or nil
+    end
+    if host ~= "" then
+        lines[#lines + 1] = "host=" .. M.quoted(host)
+        lines[#lines + 1] = 'others() { found=; IFS=:; for part in $1; do case "$part/" in "$host"/*) ;; '
+            .. '*) found="${found:+$found:}$part" ;; esac; done; unset IFS; }'
+    end
+    for _, name in ipairs(host ~= "" and rules.without_host_folders or {}) do
+        lines[#lines + 1] = not kept[name] and ('others "$%s"; if [ -n "$found" ]; then export %s="$found"; else unset %s; fi')
+            :format(name, name, name) or nil
+    end
+    local prefixes = table.concat(rules.drop_prefixes, "\\|")
+    local exceptions = table.concat(sorted(kept), "|")
+    lines[#lines + 1] = ("for name in $(env | sed -n 's/^\\(\\(%s\\)[A-Za-z0-9_]*\\)=.*/\\1/p'); do"):format(prefixes)
+        .. (exceptions ~= "" and (' case "$name" in %s) continue ;; esac;'):format(exceptions) or "") .. ' unset "$name"; done'
+    for _, name in ipairs(sorted(rules.set)) do
+        lines[#lines + 1] = not kept[name] and ("export %s=%s"):format(name, rules.set[name]) or nil
+    end
+    return table.concat(lines, "\n")
+end
+
+local function cmd_lines(rules, kept)
+    local lines = {}
+    for _, name in ipairs(rules.drop) do
+        lines[#lines + 1] = not kept[name] and ('set "%s="'):format(name) or nil
+    end
+    local exceptions = table.concat(sorted(kept), "= ")
+    local filter = exceptions ~= "" and (' ^| findstr /v /b "%s="'):format(exceptions) or ""
+    for _, prefix in ipairs(rules.drop_prefixes) do
+        lines[#lines + 1] = ('for /f "delims==" %%%%n in (\'set %s 2^> nul%s\') do set "%%%%n="'):format(prefix, filter)
+    end
+    for _, name in ipairs(sorted(rules.set)) do
+        lines[#lines + 1] = not kept[name] and ("set %s=%s"):format(name, rules.set[name]) or nil
+    end
+    return table.concat(lines, "\n")
+end
 
 function M.name(windows)
     return windows and "start.cmd" or "start.sh"
@@ -54,7 +114,9 @@ function M.script(command, windows)
     for i, word in ipairs(command) do
         words[i] = windows and '"' .. word:gsub("/", "\\"):gsub("%%", "%%%%") .. '"' or M.quoted(word)
     end
-    local text = (windows and CMD or SH):format((table.concat(words, " ")))
+    local rules, kept = config.child_rules(), kept_names()
+    local cleared = windows and cmd_lines(rules, kept) or sh_lines(rules, system.host_folder(), kept)
+    local text = (windows and CMD or SH):format(cleared, (table.concat(words, " ")))
     return windows and text:gsub("\n", "\r\n") or text
 end
 

@@ -6,6 +6,7 @@ local M = {}
 
 -- A child writes its status every two seconds. After this many seconds of silence it is dead.
 M.LOST_S = 60
+M.CANCELLED = 5 -- the exit code
 
 local function last_line(text)
     local found
@@ -21,6 +22,20 @@ local function sentence(text)
     return text:find("[.!?]$") and text or text .. "."
 end
 
+-- The error that a child printed before it had a status file, as an event, or nil.
+local function printed_error(text)
+    local found
+    for line in text:gmatch("[^\r\n]+") do
+        local event = line:find('^{"event": "error"') and json.decode(line)
+        found = event and event.text and event or found
+    end
+    return found
+end
+
+local function failed(status)
+    return "failed: " .. (sentence(status.text) .. " " .. status.hint):match("^(.-)%s*$")
+end
+
 -- seen: status, said (texts of files or nil), started (boolean), code (exit code or nil), now (seconds since 1970).
 -- Returns phase (waiting, working, lost, done, failed, cancelled), the line for the artist, and the whole status or {}.
 function M.judged(seen)
@@ -30,7 +45,13 @@ function M.judged(seen)
     elseif status.phase == "cancelled" then
         return "cancelled", "cancelled", status
     elseif status.phase == "failed" then
-        return "failed", "failed: " .. (sentence(status.text) .. " " .. status.hint):match("^(.-)%s*$"), status
+        return "failed", failed(status), status
+    end
+    local found = seen.code and printed_error(seen.said or "")
+    if found and found.exit == M.CANCELLED then
+        return "cancelled", "cancelled", found
+    elseif found then
+        return "failed", failed(found), found
     elseif seen.code then
         return "failed", ("failed: voidbridge ended with %d: %s"):format(seen.code, last_line(seen.said or "")), status
     elseif status.alive and seen.now - status.alive > M.LOST_S then

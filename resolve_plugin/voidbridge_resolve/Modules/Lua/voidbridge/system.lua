@@ -29,7 +29,11 @@ if M.ffi and M.windows then
             const wchar_t *folder, int show);
     ]])
 elseif M.ffi then
-    declare("int mkdir(const char *path, unsigned int mode); int system(const char *command);")
+    declare([[
+        int mkdir(const char *path, unsigned int mode);
+        int system(const char *command);
+        long readlink(const char *path, char *to, size_t size);
+    ]])
 end
 
 -- Converts UTF-8 to a Windows string.
@@ -161,6 +165,18 @@ end
 function M.home()
     local home = M.variable(M.windows and "USERPROFILE" or "HOME")
     return home and M.slashes(home)
+end
+
+-- The folder of the host's installation; empty if it is not known, or not the host's own. Only Linux needs it.
+function M.host_folder()
+    if not M.ffi or M.windows then
+        return ""
+    end
+    local buffer = ffi.new("char[4096]")
+    local length = tonumber(ffi.C.readlink("/proc/self/exe", buffer, 4096))
+    local program = length > 0 and ffi.string(buffer, length) or ""
+    local folder = (program:match("^(.*)/[^/]*$") or ""):gsub("/bin$", "")
+    return (folder == "/usr" or folder == "/usr/local") and "" or folder
 end
 
 function M.sleep(seconds)

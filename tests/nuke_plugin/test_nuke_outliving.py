@@ -1,0 +1,130 @@
+"""A job outlives the Nuke that started it: another one finds it, follows it, and shows its result."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from voidbridge_scripts import FRAMES, check_removed, node_of, with_echo
+from voidbridge_stage import make_shot, voidbridge
+
+SCRIPT = Path(__file__).with_name("another_nuke.py")
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Any:
+    """Other pictures for every test: the daemon, which they share, answers what it knows from its store."""
+    return make_shot(tmp_path / "s", FRAMES, seed=zlib.crc32(tmp_path.name.encode()) % 9000)
+
+
+def another_nuke(host: Any, shot: Any, daemon: Any, when: str, **more: Any) -> int:
+    """Presses Remove in a process of its own, and ends it. Returns its exit code."""
+    given = {
+        "plugin": str(host.stage.plugin), "folder": str(host.stage.folder), "shot": str(shot.folder),
+        "daemon": daemon.address, "when": when, "how": "crashes", "steps": 15, "views": ["main"], **more,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), json.dumps(given)], stderr=subprocess.PIPE, check=False
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+    return done.returncode
+
+
+def reopened(host: Any, shot: Any, daemon: Any, steps: int = 15) -> Any:
+    """The same script in this Nuke, with a node that has not heard of the job yet."""
+    node = node_of(host, shot)
+    with_echo(node, daemon, cache=host.stage.folder.as_posix(), steps=steps)
+    node["node_id"].setValue((host.stage.folder / "node_id").read_text())
+    for call in host.stage.on_load:
+        call()
+    return node
+
+
+def to_the_end(host: Any, node: Any) -> str:
+    from voidbridge_nuke import controller as conduct
+
+    host.stage.until(lambda: not conduct.RUNNING, "the job to end")
+    return str(node["status"].value())
+
+
+@pytest.mark.parametrize(
+    ("when", "how"),
+    [
+        ("sent", "crashes"),
+        ("removing", "crashes"),
+        ("removing", "quits"),
+        ("fetching", "crashes"),
+    ],
+)
+def test_a_nuke_that_is_opened_again_adopts_the_job_of_one_that_is_gone(
+    host: Any, shot: Any, daemon: Any, when: str, how: str
+) -> None:
+    code = another_nuke(host, shot, daemon, when, how=how)
+    assert code == (0 if how == "quits" else -signal.SIGKILL)
+    node = reopened(host, shot, daemon)
+    assert to_the_end(host, node) == "done: v001, frames 1001-1003"
+    check_removed(host, node, shot, FRAMES)
+    assert host.stage.messages == []
+    assert not list(host.stage.folder.rglob("job.json"))
+
+
+def test_a_nuke_that_dies_while_it_renders_leaves_no_job(host: Any, shot: Any, daemon: Any) -> None:
+    another_nuke(host, shot, daemon, "rendering")
+    node = reopened(host, shot, daemon)
+    assert to_the_end(host, node) == "cancelled; not rendered"
+    assert not list(host.stage.folder.rglob("v001"))
+
+
+def test_an_adopted_job_can_be_cancelled(host: Any, shot: Any, daemon: Any) -> None:
+    another_nuke(host, shot, daemon, "removing", steps=1000)
+    node = reopened(host, shot, daemon, steps=1000)
+    host.stage.until(lambda: "removing" in node["status"].value(), "the job to be seen")
+    host.stage.press("remove", node)
+    assert "already working" in host.stage.messages[0]
+    host.stage.press("cancel", node)
+    assert to_the_end(host, node) == "cancelled; not rendered"
+    assert not list(host.stage.folder.rglob("v001"))
+
+
+def test_a_job_whose_child_died_too_is_lost_and_not_waited_for(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    another_nuke(host, shot, daemon, "removing", steps=1000)
+    (path,) = host.stage.folder.rglob("status.main.json")
+    status = json.loads(path.read_text())
+    os.kill(status["pid"], signal.SIGKILL)
+    cancel = ("cancel", status["job"], "--daemon", daemon.address)
+    assert voidbridge(*cancel).code == 0  # it would go on for a minute
+    path.write_text(json.dumps({**status, "alive": status["alive"] - 100}))
+    node = reopened(host, shot, daemon, steps=1000)
+    assert to_the_end(host, node).startswith("lost: the last word of voidbridge is 10")
+
+
+def test_views_that_were_not_begun_are_begun_by_the_next_nuke(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    another_nuke(host, shot, daemon, "removing", views=["left", "right"], steps=15)
+    host.stage.views = ["left", "right"]
+    node = reopened(host, shot, daemon, steps=15)
+    assert to_the_end(host, node) == "done: v001, frames 1001-1003"
+    assert len(list(host.stage.folder.rglob("result.right.*.exr"))) == 3
+
+
+def test_a_render_node_follows_no_job(host: Any, shot: Any, daemon: Any) -> None:
+    from voidbridge_nuke import controller as conduct
+
+    another_nuke(host, shot, daemon, "sent")
+    host.GUI = False
+    node = reopened(host, shot, daemon)
+    assert conduct.RUNNING == {}
+    host.GUI = True
+    for call in host.stage.on_load:
+        call()
+    assert to_the_end(host, node) == "done: v001, frames 1001-1003"
