@@ -198,6 +198,13 @@ def install(host: str, target: str | None, appdata: str, remove: bool) -> None:
     print(plugin.next_step(folder))
 
 
+def selftest(host: str, target: str | None) -> None:
+    """Writes the self-test of a host, and prints the next step."""
+    from voidbridge_backend.tools import selftest as writing
+
+    print(writing.write_selftest(host, Path(target).absolute() if target else None))
+
+
 def show_config(settings: list[Setting], as_json: bool) -> None:
     """Prints every setting, its value and its origin, and whether a temporary daemon has it too."""
     own = local_daemon.overridden("", Path())

@@ -35,6 +35,7 @@ def add_tool_commands(found: Any) -> None:
     _models_command(found)
     _keys_command(found)
     _install_command(found)
+    _selftest_command(found)
     _config_command(found)
 
 
@@ -223,6 +224,17 @@ def _install_command(found: Any) -> None:
     install.add_argument("host", metavar="HOST", help="nuke, resolve")
     install.add_argument("--to", metavar="FOLDER", help="folder for the plug-in")
     install.add_argument("--remove", action="store_true", help="uninstall")
+
+
+def _selftest_command(found: Any) -> None:
+    made = add_command(
+        found,
+        "selftest",
+        "write a script that tests the plug-in in a real host",
+        lambda o: tool_commands.selftest(o.host, o.to),
+    )
+    made.add_argument("host", metavar="HOST", help="nuke")
+    made.add_argument("--to", metavar="FILE", help="default: voidbridge_selftest.py here")
 
 
 def _config_command(found: Any) -> None:

@@ -28,6 +28,8 @@ LUA = Path("Modules/Lua/voidbridge")
 """The module's folder, inside Fusion's folder."""
 LIST = LUA / "installed.txt"
 TIMELINE = Path("Scripts/Edit/Voidbridge timeline (Studio).py")
+SELFTEST = "voidbridge_selftest.py"
+"""A file of the package for Nuke that is no part of the plug-in: `voidbridge selftest nuke` writes it."""
 SIZE = 24
 """Icon size in pixels, as in Nuke's menus."""
 SAMPLES = 4
@@ -51,7 +53,7 @@ def install_nuke(folder: Path) -> list[Path]:
     files = {folder / MARK: json.dumps({"command": command()}, indent=1).encode() + b"\n"}
     files[folder / "icons/voidbridge.png"] = icon()
     for path in sorted(package.rglob("*")):
-        if path.suffix in (".py", ".nk", ".json"):
+        if path.suffix in (".py", ".nk", ".json") and path.name != SELFTEST:
             inside = path.relative_to(package)
             startup = inside.parts[0] == "nuke_path"
             target = Path(*inside.parts[1:]) if startup else Path("python", package.name, inside)

@@ -119,7 +119,7 @@ def here() -> Node:
 @on_main
 def filenameFilter(filename: str) -> str:
     """Asks every filter in turn, as nuke/callbacks.py does."""
-    for change in stage.filters:
+    for change in () if stage.wrong == "filename filters" else stage.filters:
         filename = change(filename) or filename
     return filename
 
@@ -155,7 +155,8 @@ def toNode(name: str) -> Node | None:
     AutoCropTool and ColorSampler of NukeSurvivalToolkit look inner nodes up that way, and need `with nuke.root()`
     for outer ones; ComfyUI-for-Nuke prefixes "root.".
     """
-    found: Node | None = stage.root if name.partition(".")[0] == "root" else here()
+    is_absolute = name.partition(".")[0] == "root" or stage.wrong == "names in groups"
+    found: Node | None = stage.root if is_absolute else here()
     for part in [part for part in name.split(".") if part != "root"]:
         found = found.node(part) if found else None
     return found
@@ -238,7 +239,7 @@ def executeMultiple(nodes: Any, ranges: Any, views: Any) -> None:
         assert node._kind == "Write"
         if node["disable"].value():
             raise RuntimeError(f"{node.fullName()} is disabled")
-        for call in stage.before_render:
+        for call in () if stage.wrong == "callbacks" else stage.before_render:
             stage.this.append((node, BEFORE_RENDER))
             try:
                 call()

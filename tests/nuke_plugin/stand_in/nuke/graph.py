@@ -76,6 +76,8 @@ class Node:
 
     def writeKnobs(self, flags: int) -> str:
         assert flags == WRITE_NON_DEFAULT_ONLY
+        if stage.wrong == "written knobs":
+            return ""
         return " ".join(n for n, k in self._knobs.items() if k._value != k._default)
 
     def dependencies(self, mask: int) -> list[Node]:
@@ -83,6 +85,15 @@ class Node:
         texts = [k._value for k in self._knobs.values() if str(k._value).startswith("{")]
         named = {name for text in texts for name in re.findall(r"(\w+)\.\w+", text)}
         return [node for node in self._parent._nodes if node.name() in named]
+
+    def sample(self, channel: str, x: float, y: float, dx: float, dy: float, frame: int) -> float:
+        """The value of a pixel; 0 where there is none. Rows count from the bottom."""
+        from .pictures import picture
+
+        plane = picture(self, frame).get({"alpha": "A"}.get(channel, channel[0].upper()))
+        if plane is None or not plane.ndim:
+            return 0.0
+        return float(plane[len(plane) - 1 - int(y), int(x)])
 
     def metadata(self, key: str, time: int) -> str | None:
         assert key == "input/filename"
@@ -120,7 +131,8 @@ GROUPS = ("Root", "Group", "LiveGroup", "VariableGroup")
 
 
 def new_node(kind: str, parent: Node | None) -> Node:
-    return (Group if kind in GROUPS else Node)(kind, parent)
+    groups = ("Root", "Group") if stage.wrong == "classes" else GROUPS
+    return (Group if kind in groups else Node)(kind, parent)
 
 
 def source(node: Node | None) -> Node | None:

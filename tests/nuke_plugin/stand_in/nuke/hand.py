@@ -55,6 +55,8 @@ class Stage:
         self.undo_level = 0
         self.telling = False
         self.made: list[Node] = []
+        self.wrong = ""
+        """A rule of a real Nuke that this one breaks, so that a test sees whether the self-test notices."""
         self.cancel_progress = False
         self.cancel_render_at: int | None = None
         self.before_frame: Callable[[int], None] = lambda frame: None

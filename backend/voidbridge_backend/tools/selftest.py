@@ -1,0 +1,68 @@
+"""Writes the self-test of a host: one script that a site runs once in its own Nuke or Resolve.
+
+The script holds its own tiny shot. It answers the questions that no stand-in can answer, in one report.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from voidbridge_backend.exr.new_file import new_file
+from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.errors import BadSetting
+
+SCRIPTS = {"nuke": ("voidbridge_nuke", "nuke_path/voidbridge_selftest.py")}
+"""Package and file of each host's script, without its shot."""
+NEXT = {"nuke": "Run it in a Nuke that has the plug-in: nuke -t {}"}
+MARK, MARK_WITHIN = b"self-test of", 200
+"""Words in the first bytes of each script."""
+FRAMES = range(1001, 1004)
+WIDTH, HEIGHT, HALF = 48, 32, 6
+"""Of the pictures and of half the object, in pixels."""
+
+
+def shot() -> dict[str, bytes]:
+    """Returns plate and matte by file name: a bright square that covers the center and moves to the right.
+
+    It moves by 8 pixels a frame, so the other frames show most of what it hides.
+    """
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    ramp = ((rows * 3 + columns * 5) % 64 / 128).astype(np.float16)
+    files = {}
+    for frame in FRAMES:
+        left = WIDTH // 2 - HALF + 14 * (frame - FRAMES[1])
+        hole = (
+            (abs(rows + 0.5 - HEIGHT / 2) < HALF) & (columns >= left) & (columns < left + 2 * HALF)
+        )
+        plate = {name: np.where(hole, np.float16(4), ramp) for name in "RGB"}
+        files[f"plate.{frame}.exr"] = new_file(plate)
+        files[f"matte.{frame}.exr"] = new_file({"A": hole.astype(np.float16)})
+    return files
+
+
+def write_selftest(host: str, path: Path | None) -> str:
+    """Writes the script of a host and returns the next step. Raises `BadSetting`, `DiskFull`.
+
+    Replaces an earlier script, and no other file.
+    """
+    if host not in SCRIPTS:
+        raise BadSetting(
+            f"there is no self-test for {host!r}", f"There is one for: {', '.join(SCRIPTS)}"
+        )
+    package, name = SCRIPTS[host]
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise BadSetting(f"the package {package} is not installed", "Install Voidbridge again.")
+    path = path or Path.cwd() / Path(name).name
+    if path.exists() and MARK not in path.read_bytes()[:MARK_WITHIN]:
+        raise BadSetting(f"{path} exists and is not a self-test", "Choose another file with --to.")
+    text = (Path(next(iter(found.submodule_search_locations))) / name).read_text(encoding="utf-8")
+    lines = [f'    "{n}": "{base64.b64encode(data).decode()}",\n' for n, data in shot().items()]
+    write_whole(
+        path, text.replace("= {}  # name", "= {\n" + "".join(lines) + "}  # name", 1).encode()
+    )
+    return NEXT[host].format(path)

@@ -1,0 +1,326 @@
+"""The self-test of the Voidbridge node in a real Nuke: nuke -t voidbridge_selftest.py [--report=FILE]
+
+It builds a tiny tree, asks every question that only a real Nuke can answer, removes an object, looks at pixels, and
+writes one report to send back. It needs the installed plug-in on NUKE_PATH, and changes no script of yours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from typing import Any, Callable, Sequence
+
+import nuke
+
+FRAMES: dict[
+    str, str
+] = {}  # name: base64 of a tiny OpenEXR file; `voidbridge selftest nuke` writes them here
+FIRST, LAST, MIDDLE = 1001, 1003, 1002
+CENTER, OUTSIDE, REACH = (
+    (24, 16),
+    (2, 2),
+    6,
+)  # of the pictures, in pixels; half the size of the matte
+POINTS: list[tuple[str, str, Callable[[Tree], str]]] = []
+
+
+def point(question: str) -> Callable[[Callable[[Tree], str]], Callable[[Tree], str]]:
+    """Registers a question. The function returns the answer, and asserts the one that the node relies on."""
+
+    def add(ask: Callable[[Tree], str]) -> Callable[[Tree], str]:
+        POINTS.append((ask.__name__, question, ask))
+        return ask
+
+    return add
+
+
+class Tree:
+    """The folder of the self-test and the nodes in it."""
+
+    def __init__(self, folder: str, daemon: str) -> None:
+        self.folder = folder.replace("\\", "/")
+        self.daemon = daemon
+        self.flags = {"refuse": False}
+        for name, data in FRAMES.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(base64.b64decode(data))
+        self.paste(
+            "".join(self.read(role, self.folder) for role in ("plate", "matte"))
+            + PROBE.replace("SCRIPT", ASKED.replace("\n", "\\n"))
+            + BEHIND
+        )
+        named("VbTestGroup").setInput(0, named("VbTestplate"))
+
+    def paste(self, text: str) -> None:
+        path = os.path.join(self.folder, "paste.nk").replace("\\", "/")
+        with open(path, "w") as file:
+            file.write(text)
+        nuke.nodePaste(path)
+
+    def read(self, role: str, folder: str, name: str = "") -> str:
+        return READ.format(
+            file=f"{folder}/{role}.%04d.exr", first=FIRST, last=LAST, name=name or "VbTest" + role
+        )
+
+    def write(self, name: str, node: Any) -> str:
+        """A new Write behind a node; its file."""
+        path = f"{self.folder}/{name}.%04d.exr"
+        self.paste(
+            f'Write {{\n inputs 0\n channels rgb\n file "{path}"\n file_type exr\n raw true\n name {name}\n}}\n'
+        )
+        named(name).setInput(0, node)
+        return path % MIDDLE
+
+
+READ = """Read {{
+ inputs 0
+ file "{file}"
+ first {first}
+ last {last}
+ before black
+ after black
+ raw true
+ name {name}
+}}
+"""
+PROBE = """Dot {
+ inputs 0
+ name VbTestOuter
+}
+Group {
+ inputs 0
+ name VbTestProbe
+ addUserKnob {1 relative l "relative"}
+ relative ""
+ addUserKnob {1 absolute l "absolute"}
+ absolute ""
+ addUserKnob {22 probe l "probe" T "SCRIPT"}
+}
+Dot {
+ inputs 0
+ name VbTestInner
+}
+Output {
+ name Output1
+}
+end_group
+"""
+ASKED = """n = nuke.thisNode()
+n.knobs().get('relative').setValue(str(nuke.toNode('VbTestOuter') is not None))
+n.knobs().get('absolute').setValue(str(nuke.toNode('root.VbTestOuter') is not None))"""
+BEHIND = """Group {
+ inputs 1
+ name VbTestGroup
+}
+Input {
+ inputs 0
+ name plate
+}
+Expression {
+ expr0 r
+ name VbTestInside
+}
+Output {
+ name Output1
+}
+end_group
+"""
+GROUP = "%s {\n inputs 0\n name %s\n}\nDot {\n inputs 0\n}\nOutput {\n name Output1\n}\nend_group\n"
+
+
+def named(name: str) -> Any:
+    found = nuke.toNode(name)
+    assert found is not None, f"the node {name} was not pasted"
+    return found
+
+
+def pixel(node: Any, place: tuple[int, int], channel: str = "red", frame: int = MIDDLE) -> float:
+    return float(node.sample(channel, place[0] + 0.5, place[1] + 0.5, 1, 1, frame))
+
+
+@point(
+    "Does toNode look in the group that the code runs in, and from the root with the prefix root.?"
+)
+def names_in_groups(tree: Tree) -> str:
+    probe = named("VbTestProbe")
+    probe["probe"].execute()
+    relative, absolute = probe["relative"].value(), probe["absolute"].value()
+    seen = f"outer node by its name: {relative}, with root.: {absolute}"
+    assert (relative, absolute) == ("False", "True"), seen
+    return seen
+
+
+@point("Are LiveGroup and VariableGroup groups for isinstance?")
+def classes_of_groups(tree: Tree) -> str:
+    seen: list[str] = []
+    for kind in ("LiveGroup", "VariableGroup"):
+        try:
+            tree.paste(GROUP % (kind, "VbTest" + kind))
+            node = nuke.toNode("VbTest" + kind)
+        except RuntimeError as error:
+            node = None
+            seen.append(f"{kind}: {error}")
+        if node is not None:
+            seen.append(f"{kind}: {isinstance(node, nuke.Group)}")
+            assert isinstance(node, nuke.Group), "; ".join(seen)
+    return "; ".join(seen) or "this Nuke has none of them"
+
+
+@point("Do filename filters map the files of Reads?")
+def filename_filters(tree: Tree) -> str:
+    mark = "/vb-mapped-elsewhere"
+    nuke.addFilenameFilter(lambda path: path.replace(mark, ""))
+    tree.paste(tree.read("plate", tree.folder + mark, "VbTestMapped"))
+    seen = pixel(named("VbTestMapped"), CENTER)
+    assert seen == pixel(named("VbTestplate"), CENTER), f"the mapped plate has {seen!r} there"
+    return "the mapped plate is read"
+
+
+@point("Does an exception in a callback before a render stop it?")
+def callbacks_stop_renders(tree: Tree) -> str:
+    def refuse() -> None:
+        if tree.flags["refuse"]:
+            raise RuntimeError("the self-test refuses")
+
+    path = tree.write("VbTestRefused", named("VbTestplate"))
+    nuke.addBeforeRender(refuse)
+    tree.flags["refuse"] = True
+    try:
+        nuke.execute(named("VbTestRefused"), MIDDLE, MIDDLE, 1)
+        seen = "nothing was raised"
+    except RuntimeError as error:
+        seen = f"raised: {error}"
+    finally:
+        tree.flags["refuse"] = False
+    written = os.path.exists(path)
+    assert seen.startswith("raised"), seen
+    assert not written, seen + "; and a file was written"
+    return seen
+
+
+@point("Does FilterErode of size -2 grow by two pixels to each side?")
+def reach_of_filter_erode(tree: Tree) -> str:
+    tree.paste(
+        "FilterErode {\n inputs 0\n channels rgba\n filter box\n size {{-2} {-2}}\n name VbTestGrown\n}\n"
+    )
+    named("VbTestGrown").setInput(0, named("VbTestmatte"))
+    row = [
+        pixel(named("VbTestGrown"), (CENTER[0] + REACH - 1 + i, CENTER[1]), "alpha")
+        for i in range(5)
+    ]
+    assert row == [1, 1, 1, 0, 0], f"from the edge outward: {row!r}"
+    return f"from the edge outward: {row!r}"
+
+
+@point("Does the Root name the working space?")
+def working_space(tree: Tree) -> str:
+    knobs = nuke.root().knobs()
+    assert "workingSpaceLUT" in knobs, "no knob workingSpaceLUT"
+    seen = str(knobs["workingSpaceLUT"].value())
+    assert seen, "workingSpaceLUT is empty"
+    return seen
+
+
+@point("Does Remove render, send, and show a result, with plate bits outside of the matte?")
+def removal(tree: Tree) -> str:
+    from voidbridge_nuke import controller, group, result_state
+
+    tree.paste(group.text("VbTestRemove"))
+    node = named("VbTestRemove")
+    node.setInput(0, named("VbTestGroup"))
+    node.setInput(1, named("VbTestmatte"))
+    node["cache"].setValue(tree.folder)
+    node["daemon"].setValue(tree.daemon)
+    for name in ("grow", "soften"):
+        node[name].setValue(0)
+    work = controller.start(node)
+    text = result_state.standing(node)[0]
+    assert text.startswith("done"), f"{text}; {work.output[-500:]}"
+    plate = named("VbTestplate")
+    outside = [pixel(found, OUTSIDE) for found in (plate, node)]
+    inside = [pixel(found, CENTER) for found in (plate, node)]
+    seen = f"{text}; outside {outside!r}, inside {inside!r}"
+    assert outside[0] == outside[1], seen
+    assert abs(inside[0] - inside[1]) > 1, seen
+    return seen
+
+
+@point("Is a result behind a group out of date exactly when something in the group has changed?")
+def staleness(tree: Tree) -> str:
+    from voidbridge_nuke import result_state
+
+    node = named("VbTestRemove")
+    inside = named("VbTestGroup.VbTestInside")
+    before = result_state.standing(node)[0]
+    inside["expr0"].setValue("r+0")
+    after = result_state.standing(node)[0]
+    seen = f"before: {before}; after: {after}"
+    assert before.startswith("done"), seen
+    assert "upstream of plate" in after, seen
+    return seen
+
+
+@point("Does the guard stop a render of a result that is out of date?")
+def guarded(tree: Tree) -> str:
+    path = tree.write("VbTestGuarded", named("VbTestRemove"))
+    named("VbTestRemove")["guard"].setValue("refuse")
+    try:
+        nuke.execute(named("VbTestGuarded"), MIDDLE, MIDDLE, 1)
+        seen = "nothing was raised"
+    except RuntimeError as error:
+        seen = f"raised: {error}"
+    assert "out of date" in seen, seen
+    assert not os.path.exists(path), seen
+    return seen
+
+
+def ask(function: Callable[[Tree], str], tree: Tree) -> dict[str, str]:
+    try:
+        return {"verdict": "ok", "seen": function(tree)}
+    except AssertionError as error:
+        return {"verdict": "failed", "seen": str(error)}
+    except Exception:  # whatever a real Nuke does differently belongs into the report
+        return {"verdict": "failed", "seen": traceback.format_exc()}
+
+
+def report(folder: str, daemon: str = "", only: Sequence[str] = ()) -> dict[str, Any]:
+    """Asks the questions, or those named in `only`, and returns the report."""
+    found: dict[str, Any] = {
+        "host": "nuke",
+        "version": nuke.NUKE_VERSION_STRING,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "gui": bool(nuke.GUI),
+        "points": [],
+    }
+    tree = Tree(folder, daemon)
+    for name, question, function in POINTS:
+        if not only or name in only:
+            answer = ask(function, tree)
+            found["points"].append(dict(answer, point=name, question=question))
+            print("{verdict:8} {point}: {seen}".format(**found["points"][-1]))
+    return found
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="voidbridge_selftest.py")
+    parser.add_argument(
+        "--report", default="voidbridge_selftest_nuke.json", help="the file to send back"
+    )
+    parser.add_argument("--daemon", default="", help="the address of a daemon")
+    options = parser.parse_args(list(words))
+    found = report(tempfile.mkdtemp(prefix="voidbridge_selftest_"), options.daemon)
+    with open(options.report, "w") as file:
+        file.write(json.dumps(found, indent=1) + "\n")
+    print(f"The report is {os.path.abspath(options.report)}")
+    return 0 if all(answer["verdict"] == "ok" for answer in found["points"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
