@@ -30,7 +30,7 @@ ONE_PASS = Demand(
     batch=1,
     pinned=11_105_468_416,
 )
-BOTH = replace(ONE_PASS, passes=2, batch=2)
+BOTH = replace(ONE_PASS, passes=2, batch=2, noise=1536 * 2688)
 KINDS = {
     "pass 1": ONE_PASS,
     "both passes": BOTH,

@@ -15,7 +15,18 @@ from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import adapters, flow, fp8, kernels, loras, memory, networks, streaming, weights
+from . import (
+    adapters,
+    flow,
+    fp8,
+    kernels,
+    loras,
+    memory,
+    networks,
+    picture_noise,
+    streaming,
+    weights,
+)
 from .denoiser import Denoiser
 from .detail import FINEST, Smaller, enlargement
 from .device_placement import DevicePlacement
@@ -294,6 +305,8 @@ class Void:
             else 0,
             detail=FINEST if settings.detail else 1,
             frames=footage.length,
+            noise=picture_noise.pixels(footage.height, footage.width, self.options.fineness)
+            * (settings.passes == 2),
             pinned=streaming.host_bytes(denoiser.network),
         )
 

@@ -24,6 +24,10 @@ COUNTED = {"answer": 0.05, "prompt": 0.836, "decoding": 10.83, "decoding in tile
 the transformer to 22 latents, with "prompt" once, or twice with guidance. Encoding takes
 less than half of decoding, 4.88, or 1.67 in tiles. A tile is 240 x 368.
 """
+NOISE_PIXEL = 68
+"""Bytes of the moving noise for a pixel of its grid: 16 numbers and a weight in float32."""
+NOISE_STEP = 443
+"""Bytes for a pixel while the noise moves, the field included. Counted with values, for random motion: the most."""
 CODING_OVERHEAD = 1.6
 """By this factor the published peak of decoding (38 GiB with all weights on a card of 40 GB) exceeds the count."""
 PROCESS = 4 * GIB
@@ -101,6 +105,8 @@ class Demand:
     """Enlargement of the picture by the detail pass; 1 without it."""
     frames: int = 85
     """Frames of the clip."""
+    noise: int = 0
+    """Pixels of the moving noise's fine grid; 0 without it."""
     pinned: int = 0
     """Host memory that streaming pins, for one transformer at a time."""
 
@@ -145,7 +151,10 @@ def _peak(plan: Plan, demand: Demand, overhead: float) -> int:
     coding = COUNTED["decoding"] * _picture(demand) * breadth
     if plan.tiles:
         coding = min(coding, COUNTED["decoding in tiles"] * demand.number / 2 * breadth)
-    coding *= overhead * GIB
+    # The noise rests while pictures are decoded, and moves between two chunks, when the decoder has only its state.
+    # Tiles are decoded before it is made.
+    resting = 0 if plan.tiles else NOISE_PIXEL * demand.noise
+    coding = max(overhead * coding * GIB + resting, NOISE_STEP * demand.noise)
     if plan.stays:
         answer = denoising(plan, demand) - demand.transformer
         return int(demand.transformer * demand.passes + demand.vae + max(answer, coding))

@@ -48,17 +48,20 @@ def aligned(
     above 0 replaces that fraction of the field by new noise at each latent.
     """
     height, width = size
-    warper = Warper(
-        height // PIXELS_PER_LATENT,
-        width // PIXELS_PER_LATENT,
-        seed,
-        box=fineness * PIXELS_PER_LATENT // 2,
-        device=device,
+    warper: Warper | None = (
+        None  # Made at the first picture: decoding in tiles has left the device by then.
     )
     steady = Steady()
     taken: list[Tensor] = []
     before: Picture | None = None
     for index, picture in enumerate(pictures):
+        warper = warper or Warper(
+            height // PIXELS_PER_LATENT,
+            width // PIXELS_PER_LATENT,
+            seed,
+            box=fineness * PIXELS_PER_LATENT // 2,
+            device=device,
+        )
         seen = _displayed(
             cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         )
@@ -68,6 +71,12 @@ def aligned(
         if index % FRAMES_PER_LATENT == 0 and len(taken) < latents_of(frames):
             taken.append(_degraded(warper, degradation))
     return torch.stack(taken)[None]
+
+
+def pixels(height: int, width: int, fineness: int) -> int:
+    """Returns the pixels of the fine grid of `aligned` for a picture of this size."""
+    box = fineness * PIXELS_PER_LATENT // 2
+    return (height // PIXELS_PER_LATENT * box) * (width // PIXELS_PER_LATENT * box)
 
 
 def reference(
