@@ -28,8 +28,8 @@ from voidbridge_backend.exr.reader import decode
 from voidbridge_backend.render import remove
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 BAD_DB, GOOD_DB = 26.0, 35.0
 GROW, AROUND = 8, 12

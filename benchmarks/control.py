@@ -27,9 +27,11 @@ import numpy as np
 from served import Served, serving
 
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.connection import Peer, ServerConnection
 from voidbridge_protocol.job_task import Listener
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.transfer.upload import hash_file
+from voidbridge_protocol.wire.connection import Peer, ServerConnection
+from voidbridge_protocol.wire.messages import (
     OLDEST,
     PROTOCOL,
     Accepted,
@@ -38,8 +40,6 @@ from voidbridge_protocol.messages import (
     Request,
     Submit,
 )
-from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.upload import hash_file
 
 FILE = 32 << 20
 PAUSE_S = 0.005

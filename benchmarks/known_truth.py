@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voidbridge_backend.engines import registry
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.reader import decode
 from voidbridge_backend.render import remove
 from voidbridge_backend.render.job import RenderJob
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 FIRST = 1001
 Frames = NDArray[np.float32]

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import zmq
 
 from voidbridge_backend.worker import malloc
-from voidbridge_protocol import keys
-from voidbridge_protocol.keys import Pair
-from voidbridge_protocol.messages import MAX_CHUNK
+from voidbridge_protocol.wire import keys
+from voidbridge_protocol.wire.keys import Pair
+from voidbridge_protocol.wire.messages import MAX_CHUNK
 
 WINDOW = 16 << 20
 """Bytes on their way at once."""

@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 
 FIRST = 1001
 PAN = 3

@@ -34,7 +34,7 @@ import OpenEXR
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import InputSpec
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.crop import whole
 from voidbridge_backend.render import remove

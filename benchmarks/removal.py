@@ -110,8 +110,9 @@ def apart(clip: Path, checkout: Path) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
-    from voidbridge_backend.engines.cleanplate import align, combine, sources
+    from voidbridge_backend.engines.cleanplate import combine
     from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+    from voidbridge_backend.engines.cleanplate.motion import align, sources
     from voidbridge_protocol.operations.remove import RemoveSettings
 
     meter = Meter()

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from voidbridge_backend.daemon.net import allowed_keys
 from voidbridge_backend.daemon.net.allowed_keys import Identity
-from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.keys import DAEMON, KEY_FILES, Keys
+from voidbridge_protocol.wire import keys
+from voidbridge_protocol.wire.keys import DAEMON, KEY_FILES, Keys
 
 NAME = "benchmark"
 

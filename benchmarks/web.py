@@ -33,7 +33,7 @@ import numpy as np
 from served import Served, cpu_seconds, serving
 
 from voidbridge_backend.client.submission import Submission
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.operations.remove import RemoveSettings
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.local_socket import LOCAL
+from voidbridge_protocol.wire.local_socket import LOCAL
 
 PREFIX = "VOIDBRIDGE_"
 VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rig import RESIDENT, Bench, Quiet, decoded, words
 from torch import Tensor
 
-from voidbridge_backend.engines.void import kernels, sampling
+from voidbridge_backend.engines.void.model import kernels
 from voidbridge_backend.engines.void.options import Options
-from voidbridge_backend.engines.void.timeline import latents_of
+from voidbridge_backend.engines.void.passes import sampling
+from voidbridge_backend.engines.void.passes.timeline import latents_of
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 PLAIN = {"precision": "bfloat16", "attention": "torch", "compile": "off"}

@@ -19,13 +19,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from voidbridge_backend.engines.void import kernels, networks, tiny
 from voidbridge_backend.engines.void import options as engine_options
-from voidbridge_backend.engines.void.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void import tiny
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.memory import GIB, Plan
-from voidbridge_backend.engines.void.vae import Vae
-from voidbridge_backend.engines.void.weights import BASE, PASSES, on_meta
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.files.weights import BASE, PASSES, on_meta
+from voidbridge_backend.engines.void.model import kernels
+from voidbridge_backend.engines.void.model.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.model.memory import GIB, Plan
+from voidbridge_backend.engines.void.model.vae import Vae
 
 TRANSFORMER = tiny.TRANSFORMER | {
     "num_attention_heads": 48,

@@ -23,11 +23,12 @@ from rig import RESIDENT, Bench, Quiet, Shot, words
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from voidbridge_backend.engines.void import networks, pipeline, sampling
 from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.files.weights import BASE, PASSES, PATCH, read_json
 from voidbridge_backend.engines.void.inputs import Footage, grain, pictures
-from voidbridge_backend.engines.void.pipeline import Method
-from voidbridge_backend.engines.void.weights import BASE, PASSES, PATCH, read_json
+from voidbridge_backend.engines.void.passes import pipeline, sampling
+from voidbridge_backend.engines.void.passes.pipeline import Method
 
 VARIABLE, PYTHON = "VOID_REFERENCE", "VOID_REFERENCE_PYTHON"
 SEED = 42

@@ -16,13 +16,15 @@ from rig import RESIDENT, Bench, Quiet, Shot, Stopwatch, decoded, encoded, forwa
 from torch import Tensor
 
 from voidbridge_backend.engines import void
-from voidbridge_backend.engines.void import memory, networks, pipeline, sampling
-from voidbridge_backend.engines.void.denoiser import Conditions, Denoiser
 from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.files.weights import PASSES
 from voidbridge_backend.engines.void.inputs import Footage
-from voidbridge_backend.engines.void.memory import GIB, Plan
-from voidbridge_backend.engines.void.timeline import latents_of, windows
-from voidbridge_backend.engines.void.weights import PASSES
+from voidbridge_backend.engines.void.model import memory
+from voidbridge_backend.engines.void.model.denoiser import Conditions, Denoiser
+from voidbridge_backend.engines.void.model.memory import GIB, Plan
+from voidbridge_backend.engines.void.passes import pipeline, sampling
+from voidbridge_backend.engines.void.passes.timeline import latents_of, windows
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 

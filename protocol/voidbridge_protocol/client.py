@@ -9,14 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from . import local_socket
-from .codec import decode_request
-from .connection import ConnectionLost, Peer, ServerConnection
 from .errors import BadMessage, DaemonUnavailable, UnknownSession
 from .job_client import Fetch, Run
 from .job_task import JobTask, Listener, Outcome
-from .keys import Keys
-from .messages import (
+from .prefetch_upload import More, PrefetchUpload
+from .transfer.source_guard import SourceGuard
+from .wire import local_socket
+from .wire.codec import decode_request
+from .wire.connection import ConnectionLost, Peer, ServerConnection
+from .wire.keys import Keys
+from .wire.messages import (
     OLDEST,
     PROTOCOL,
     Cancel,
@@ -34,8 +36,6 @@ from .messages import (
     Status,
     Welcome,
 )
-from .prefetch_upload import More, PrefetchUpload
-from .source_guard import SourceGuard
 
 PATIENCE_S = 4.0
 """Seconds to wait for an answer. An artist learns within five seconds that no daemon answers."""

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .codec import MAGIC, PREFIX, encode, indices
 from .conformance_visitor import PATIENCE_S, Broken, Visitor, require
 from .errors import (
     BadMessage,
@@ -26,7 +25,9 @@ from .errors import (
     WrongOffset,
 )
 from .lifecycle import JobState
-from .messages import (
+from .operations.remove import RemoveSettings
+from .wire.codec import MAGIC, PREFIX, encode, indices
+from .wire.messages import (
     OLDEST,
     PROTOCOL,
     Accepted,
@@ -57,7 +58,6 @@ from .messages import (
     Watch,
     Welcome,
 )
-from .operations.remove import RemoveSettings
 
 SIZE = 4096
 """Bytes of the plate and of the matte that the checks send."""

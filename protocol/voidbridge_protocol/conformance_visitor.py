@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import zmq
 
-from .codec import Frame, decode, encode
-from .connection import bulk_address
 from .errors import (
     ProtocolError,
 )
-from .messages import (
+from .wire.codec import Frame, decode, encode
+from .wire.connection import bulk_address
+from .wire.messages import (
     OLDEST,
     PROTOCOL,
     Credit,

@@ -12,9 +12,6 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from pathlib import Path
 
-from .codec import Frame, indices
-from .connection import ConnectionLost, ServerConnection
-from .download import Download
 from .errors import (
     BadMessage,
     DaemonUnavailable,
@@ -29,7 +26,13 @@ from .errors import (
 )
 from .job_task import JobTask, Listener, Outcome
 from .lifecycle import JobState
-from .messages import (
+from .retry import RetryPolicy
+from .transfer.download import Download
+from .transfer.source_guard import SourceGuard
+from .transfer.upload import Upload
+from .wire.codec import Frame, indices
+from .wire.connection import ConnectionLost, ServerConnection
+from .wire.messages import (
     Accepted,
     Cancel,
     Chunk,
@@ -50,9 +53,6 @@ from .messages import (
     Watch,
     Welcome,
 )
-from .retry import RetryPolicy
-from .source_guard import SourceGuard
-from .upload import Upload
 
 POLL_MS = 50
 SETTLING_MS = 2

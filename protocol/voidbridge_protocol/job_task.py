@@ -6,10 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .messages import (
-    Request,
-    Status,
-)
+from .wire.messages import Request, Status
 
 
 @dataclass

@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .codec import Frame, indices
-from .connection import ServerConnection
 from .errors import BadMessage, JobCancelled
 from .job_client import ABOUT_A_FILE, JobClient
 from .job_task import Listener
-from .messages import MAX_OFFERED, FrameFile, Message, Missing, Nack, Offer, Welcome
-from .upload import Upload
+from .transfer.upload import Upload
+from .wire.codec import Frame, indices
+from .wire.connection import ServerConnection
+from .wire.messages import MAX_OFFERED, FrameFile, Message, Missing, Nack, Offer, Welcome
 
 More = Callable[[], "Sequence[tuple[FrameFile, Path]] | None"]
 """Returns files completed since the last call, without waiting; None after the last one."""

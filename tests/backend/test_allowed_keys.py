@@ -11,8 +11,8 @@ import pytest
 from voidbridge_backend.daemon.net import allowed_keys
 from voidbridge_backend.daemon.net.allowed_keys import AllowList, Identity
 from voidbridge_backend.daemon.net.endpoints import Endpoints
-from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadKey
+from voidbridge_protocol.wire import keys
 
 ANA, BEN, ROOT = (keys.make().public for _ in range(3))
 

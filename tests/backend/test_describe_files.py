@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from voidbridge_backend.cli import main
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.tools.doctor.describe_files import describe
 from voidbridge_protocol.errors import RequestError
 

@@ -27,9 +27,9 @@ from voidbridge_protocol.errors import (
     SpoolFull,
     UnreadableFrame,
 )
-from voidbridge_protocol.messages import Device, Health
 from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.testing import Script, fake_daemon
+from voidbridge_protocol.testing.fake_daemon import Script, fake_daemon
+from voidbridge_protocol.wire.messages import Device, Health
 
 ROOT = Path(__file__).resolve().parents[2]
 Connect = Callable[[], AbstractContextManager[Client]]

@@ -20,7 +20,7 @@ from voidbridge_backend.quality.no_reference import FrameFigures
 from voidbridge_backend.quality.reference import ReferenceScores
 from voidbridge_backend.tools.report.key_report import KeyReport
 from voidbridge_backend.tools.report.report import QualityReport
-from voidbridge_protocol.messages import Status
+from voidbridge_protocol.wire.messages import Status
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -196,10 +196,27 @@ def named_in(heading: str, column: int = 0) -> set[str]:
 
 def test_every_module_of_the_protocol_has_its_place() -> None:
     package = "protocol/voidbridge_protocol"
-    assert named_in("The protocol") == modules(package) | {"operations/"}
+    inside = {
+        f"{room}/{name}"
+        for room in ("wire", "transfer", "testing")
+        for name in modules(f"{package}/{room}")
+    }
+    assert named_in("The protocol") == modules(package) | inside | {"operations/"}
     table = rows(sections(ROOT / "docs/architecture.md")["The protocol"])
-    (inside,) = (row[1] for row in table if row[0] == "`operations/`")
-    assert set(re.findall(r"`(\w+)`", inside)) == modules(f"{package}/operations")
+    (operations,) = (row[1] for row in table if row[0] == "`operations/`")
+    assert set(re.findall(r"`(\w+)`", operations)) == modules(f"{package}/operations")
+
+
+def test_every_module_of_an_engine_has_its_place() -> None:
+    engines = ROOT / "backend/voidbridge_backend/engines"
+    rooms = {path.parent for path in engines.glob("*/**/__init__.py")}
+    found = {
+        f"{room.relative_to(engines).as_posix()}/": names
+        for room in rooms
+        if (names := modules(room.relative_to(ROOT).as_posix()))
+    }
+    table = rows(sections(ROOT / "docs/architecture.md")["The engines"])
+    assert {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in table} == found
 
 
 def test_every_room_and_module_of_the_backend_has_its_place() -> None:
@@ -235,17 +252,18 @@ def test_the_rooms_are_stacked_as_the_linter_has_them(package: str) -> None:
     assert [line.strip() for line in drawn[1].splitlines()] == layers
 
 
-def test_every_room_has_an_import_contract_that_names_all_of_its_modules() -> None:
+def test_every_folder_has_an_import_contract_that_names_all_of_its_modules() -> None:
     config = (ROOT / "pyproject.toml").read_text()
     contracts = re.findall(
         r"^containers = \[\"([\w.]+)\"\]\nlayers = \[(?:.*?)\]\nexhaustive = true$",
         config,
         re.M | re.S,
     )
-    backend = ROOT / "backend/voidbridge_backend"
-    rooms = {path.parent for path in backend.glob("*/__init__.py")}
-    rooms |= {path.parent for path in backend.glob("daemon/*/__init__.py")}
-    names = {".".join(("voidbridge_backend", *room.relative_to(backend).parts)) for room in rooms}
+    names = set()
+    for part in ("protocol", "backend"):
+        for path in (ROOT / part).rglob("__init__.py"):
+            if len(modules(path.parent.relative_to(ROOT).as_posix())) > 1:
+                names.add(".".join(path.parent.relative_to(ROOT / part).parts))
     assert sorted(names - set(contracts)) == []
 
 

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("protocol", "backend", "nuke_plugin", "resolve_plugin", "benchmarks")
+FOLDER_MODULES = 14
 MODULE_LINES = 400
 FUNCTION_LINES = 60
 
@@ -47,3 +48,10 @@ def test_no_module_and_no_function_is_too_long_to_be_read_at_once(room: str) -> 
             if lines > FUNCTION_LINES
         ]
     assert too_long == []
+
+
+@pytest.mark.parametrize("room", ["protocol", "backend"])
+def test_no_folder_holds_more_modules_than_are_seen_at_once(room: str) -> None:
+    for package in (ROOT / room).rglob("__init__.py"):
+        names = {path.stem for path in package.parent.glob("*.py")} - {"__init__", "__main__"}
+        assert len(names) <= FOLDER_MODULES, package.parent

@@ -25,6 +25,7 @@ from voidbridge_stage import (
     voidbridge,
 )
 
+from voidbridge_protocol.client import Client
 from voidbridge_protocol.job_task import Listener
 
 Run = Callable[..., Finished]
@@ -177,8 +178,11 @@ def test_a_cancelled_job_can_be_submitted_once_more(
 ) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1003))
     slow = ["--steps", "25"]
-    job = submit(daemon, shot, user, *slow)
-    assert ask(daemon, "cancel", job, "--json").code == 0
+    job = daemon.submit(shot, user, steps=25)
+    with Client(
+        daemon.address, user=user, software="test"
+    ) as client:  # sooner than a command starts
+        client.cancel(job)
     daemon.wait_for_state(job, "cancelled")
     done = ask(daemon, "fetch", job, "-o", tmp_path / "r.%04d.exr", "--json")
     assert (done.code, done.event("error")["code"]) == (5, "job.cancelled")

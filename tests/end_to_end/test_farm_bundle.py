@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import voidbridge_stage as stage
 
-from voidbridge_backend.client.job_bundle import HostRequirements, ShotTask, template, typed
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.client.openjd.bundle import HostRequirements, ShotTask, template, typed
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 

@@ -11,7 +11,7 @@ import pytest
 import voidbridge_stage as stage
 
 from voidbridge_backend.exr.header import read_header
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.part import TimeCode
 from voidbridge_backend.exr.reader import read
 from voidbridge_backend.tools.demo.shot import DemoShot

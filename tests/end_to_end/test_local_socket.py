@@ -8,7 +8,7 @@ import pytest
 from voidbridge_stage import daemon, voidbridge
 
 from voidbridge_backend.config import Config
-from voidbridge_protocol.local_socket import LOCAL, resolved
+from voidbridge_protocol.wire.local_socket import LOCAL, resolved
 
 
 def test_a_daemon_without_an_address_is_for_its_user_alone(

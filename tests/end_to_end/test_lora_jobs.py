@@ -10,8 +10,9 @@ import pytest
 import torch
 import voidbridge_stage as stage
 
-from voidbridge_backend.engines.void import lora_file, networks
-from voidbridge_backend.engines.void.lora_file import LoraPair, LoraRecord
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model import lora_file
+from voidbridge_backend.engines.void.model.lora_file import LoraPair, LoraRecord
 from voidbridge_backend.engines.void.tiny import make_tiny
 
 OPTIONS = {"height": 32, "width": 48, "window": 21, "steps": 1, "fineness": 2}

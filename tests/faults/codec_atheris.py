@@ -10,8 +10,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["voidbridge_protocol"]):
-    from voidbridge_protocol.codec import MAGIC, decode, decode_request, indices
     from voidbridge_protocol.errors import ProtocolError, RequestError
+    from voidbridge_protocol.wire.codec import MAGIC, decode, decode_request, indices
 
 
 def one(data: bytes) -> None:

@@ -29,9 +29,9 @@ from voidbridge_backend.engines import registry  # noqa: E402
 from voidbridge_backend.render import remove  # noqa: E402
 from voidbridge_backend.render.job import RenderJob  # noqa: E402
 from voidbridge_protocol.errors import VoidbridgeError  # noqa: E402
-from voidbridge_protocol.messages import Request  # noqa: E402
 from voidbridge_protocol.operations.remove import RemoveSettings  # noqa: E402
-from voidbridge_protocol.upload import hash_file  # noqa: E402
+from voidbridge_protocol.transfer.upload import hash_file  # noqa: E402
+from voidbridge_protocol.wire.messages import Request  # noqa: E402
 
 MEMORY = 4 << 30
 HEIGHT, WIDTH = 24, 32

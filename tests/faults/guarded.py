@@ -21,12 +21,12 @@ from voidbridge_stage import SECONDS, Daemon, Finished, voidbridge
 
 from voidbridge_backend.daemon.net import allowed_keys
 from voidbridge_backend.daemon.net.allowed_keys import Identity
-from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.codec import decode, encode
 from voidbridge_protocol.errors import DaemonUnavailable
-from voidbridge_protocol.keys import Keys, Pair
-from voidbridge_protocol.messages import OLDEST, PROTOCOL, Hello, JoinBulk, Message, Welcome
+from voidbridge_protocol.wire import keys
+from voidbridge_protocol.wire.codec import decode, encode
+from voidbridge_protocol.wire.keys import Keys, Pair
+from voidbridge_protocol.wire.messages import OLDEST, PROTOCOL, Hello, JoinBulk, Message, Welcome
 
 HELD = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 HELD |= zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL

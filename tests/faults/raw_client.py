@@ -15,9 +15,9 @@ from voidbridge_figures import Note
 from voidbridge_stage import Daemon, eventually
 
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.codec import decode, encode
-from voidbridge_protocol.connection import bulk_address
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.wire.codec import decode, encode
+from voidbridge_protocol.wire.connection import bulk_address
+from voidbridge_protocol.wire.messages import (
     OLDEST,
     PROTOCOL,
     Credit,

@@ -30,12 +30,12 @@ from voidbridge_stage import (
 from voidbridge_traces import Traces
 
 from voidbridge_backend.daemon.net import allowed_keys
-from voidbridge_protocol import keys
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.codec import MAGIC, PREFIX, decode_request, encode
 from voidbridge_protocol.errors import UnknownJob, UnknownKey, VersionMismatch
-from voidbridge_protocol.keys import Keys
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.wire import keys
+from voidbridge_protocol.wire.codec import MAGIC, PREFIX, decode_request, encode
+from voidbridge_protocol.wire.keys import Keys
+from voidbridge_protocol.wire.messages import (
     CARRIES_PAYLOAD,
     KINDS,
     MAX_CHUNK,

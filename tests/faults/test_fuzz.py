@@ -32,7 +32,6 @@ from voidbridge_stage import Daemon, Shot, check_echo, daemon, environment, even
 
 from voidbridge_protocol import errors
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.codec import MAGIC, decode, decode_request, encode
 from voidbridge_protocol.errors import (
     DaemonError,
     ProtocolError,
@@ -40,7 +39,9 @@ from voidbridge_protocol.errors import (
     UnknownSession,
     VoidbridgeError,
 )
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.codec import MAGIC, decode, decode_request, encode
+from voidbridge_protocol.wire.messages import (
     CARRIES_PAYLOAD,
     OLDEST,
     PROTOCOL,
@@ -54,7 +55,6 @@ from voidbridge_protocol.messages import (
     Request,
     Submit,
 )
-from voidbridge_protocol.operations.remove import RemoveSettings
 
 HERE = Path(__file__).parent
 EVERY_KIND = HERE.parent / "protocol" / "protocol_1.jsonl"

@@ -12,7 +12,8 @@ from voidbridge_figures import Note
 from voidbridge_raw_client import Bystander, RawClient
 from voidbridge_stage import Daemon, daemon, make_shot
 
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import (
     MAX_CHUNK,
     MAX_UNANSWERED,
     Accepted,
@@ -32,7 +33,6 @@ from voidbridge_protocol.messages import (
     Status,
     Submit,
 )
-from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,9 @@ from voidbridge_stage import Daemon, check_echo, daemon, eventually, make_shot
 
 from voidbridge_backend.daemon.net.connections import UNAUTHENTICATED
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.codec import MAX_REQUEST, decode, encode
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.codec import MAX_REQUEST, decode, encode
+from voidbridge_protocol.wire.messages import (
     MAX_UNANSWERED,
     OLDEST,
     PROTOCOL,
@@ -37,7 +38,6 @@ from voidbridge_protocol.messages import (
     Request,
     Submit,
 )
-from voidbridge_protocol.operations.remove import RemoveSettings
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
 """ZMTP 3.0, without security."""

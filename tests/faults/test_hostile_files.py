@@ -143,7 +143,7 @@ LYING = {
 @pytest.mark.parametrize("name", LYING)
 def test_weights_that_lie_are_refused_at_once(tmp_path: Path, name: str) -> None:
     torch = pytest.importorskip("torch")
-    from voidbridge_backend.engines.void.weights import Weights
+    from voidbridge_backend.engines.void.files.weights import Weights
 
     def opened(path: Path) -> None:
         found = Weights((path,))

@@ -14,8 +14,8 @@ from voidbridge_stage import Finished, command, environment
 from voidbridge_backend import cli
 from voidbridge_backend.cli import keys as key_commands
 from voidbridge_backend.config import Config
-from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadKey
+from voidbridge_protocol.wire import keys
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ from voidbridge_backend.daemon.store.job_table import JobTable, Row
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import TooMany
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request, ResultFile
 
 FRAMES = range(1001, 1003)
 

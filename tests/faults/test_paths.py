@@ -21,9 +21,11 @@ import pytest
 from voidbridge_stage import SECONDS, daemon
 
 from voidbridge_backend.daemon.files.shares import Shares
-from voidbridge_protocol.connection import Peer, ServerConnection
 from voidbridge_protocol.errors import NotHere
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.transfer.shared_files import proof
+from voidbridge_protocol.wire.connection import Peer, ServerConnection
+from voidbridge_protocol.wire.messages import (
     MAX_PATH,
     OLDEST,
     PROTOCOL,
@@ -38,8 +40,6 @@ from voidbridge_protocol.messages import (
     Request,
     Submit,
 )
-from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.shared_files import proof
 
 SECRET = hashlib.shake_128(b"secret").digest(5000)
 SHA = hashlib.sha256(SECRET).hexdigest()

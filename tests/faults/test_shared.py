@@ -25,8 +25,8 @@ from voidbridge_stage import (
 )
 
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.codec import encode
-from voidbridge_protocol.messages import OLDEST, PROTOCOL, Hello, JoinBulk, ListJobs, Put
+from voidbridge_protocol.wire.codec import encode
+from voidbridge_protocol.wire.messages import OLDEST, PROTOCOL, Hello, JoinBulk, ListJobs, Put
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from voidbridge_traces import Traces, forms
 
-from voidbridge_protocol import keys
+from voidbridge_protocol.wire import keys
 
 PAIR = keys.make()
 NUMBERS = range(len(forms(PAIR.secret)))

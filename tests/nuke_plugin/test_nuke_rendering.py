@@ -11,8 +11,8 @@ import pytest
 from voidbridge_scripts import FRAMES, check_removed, given, node_of, plate, remove, with_echo
 from voidbridge_stage import eventually, make_shot, picture, same_bits, square
 
-from voidbridge_protocol.messages import PROTOCOL
-from voidbridge_protocol.testing import Script, fake_daemon
+from voidbridge_protocol.testing.fake_daemon import Script, fake_daemon
+from voidbridge_protocol.wire.messages import PROTOCOL
 
 
 def hashes(files: list[Path]) -> set[str]:

@@ -28,7 +28,7 @@ from voidbridge_stage import (
     square,
 )
 
-from voidbridge_backend.imaging import quadmask
+from voidbridge_backend.imaging.mattes import quadmask
 
 
 def test_a_shot_is_removed_and_shown_through_the_read(host: Any, shot: Any) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.job_task import JobTask
-from voidbridge_protocol.messages import Request
 from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.testing import FakeDaemon
-from voidbridge_protocol.upload import hash_file
+from voidbridge_protocol.testing.fake_daemon import FakeDaemon
+from voidbridge_protocol.transfer.upload import hash_file
+from voidbridge_protocol.wire.messages import Request
 
 
 def client_of(daemon: FakeDaemon, patience: float = 5.0, reconnect: float = 5.0) -> Client:

@@ -1,10 +1,9 @@
 """One message of each kind, a request of a shot, and how they are sent."""
 
-from voidbridge_protocol.codec import (
-    MAGIC,
-)
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.codec import MAGIC
+from voidbridge_protocol.wire.messages import (
     CARRIES_PAYLOAD,
     Accepted,
     Cancel,
@@ -44,7 +43,6 @@ from voidbridge_protocol.messages import (
     Watch,
     Welcome,
 )
-from voidbridge_protocol.operations.remove import RemoveSettings
 
 A, B = "a" * 64, "0123456789abcdef" * 4
 JOB = "1db5f1874dbfa5238f40f7ce"

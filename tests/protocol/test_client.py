@@ -21,7 +21,8 @@ from voidbridge_protocol.errors import (
 )
 from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.testing.fake_daemon import FakeDaemon, Script, fake_daemon
+from voidbridge_protocol.wire.messages import (
     PROTOCOL,
     Cancel,
     Hello,
@@ -31,7 +32,6 @@ from voidbridge_protocol.messages import (
     Status,
     Submit,
 )
-from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
 
 SMALL = Limits(chunk=1000, window=4000)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from voidbridge_artist import client_of, plates, results, shot
 
-from voidbridge_protocol import connection
 from voidbridge_protocol.errors import (
     DaemonUnavailable,
     JobCancelled,
@@ -16,16 +15,9 @@ from voidbridge_protocol.errors import (
 )
 from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import (
-    Hello,
-    Limits,
-    Ping,
-    Put,
-    Status,
-    Submit,
-    Watch,
-)
-from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
+from voidbridge_protocol.testing.fake_daemon import FakeDaemon, Script, fake_daemon
+from voidbridge_protocol.wire import connection
+from voidbridge_protocol.wire.messages import Hello, Limits, Ping, Put, Status, Submit, Watch
 
 SMALL = Limits(chunk=1000, window=4000)
 

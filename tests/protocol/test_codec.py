@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from voidbridge_examples import JOB, ONE_OF_EACH, PAYLOAD, SHOT, A, payload_of, said
 
-from voidbridge_protocol.codec import (
+from voidbridge_protocol.errors import (
+    BadMessage,
+    BadSetting,
+    VersionMismatch,
+)
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.codec import (
     MAGIC,
     MAX_HEADER,
     decode,
@@ -18,13 +25,7 @@ from voidbridge_protocol.codec import (
     indices,
     ranges,
 )
-from voidbridge_protocol.errors import (
-    BadMessage,
-    BadSetting,
-    VersionMismatch,
-)
-from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.wire.messages import (
     CARRIES_PAYLOAD,
     KINDS,
     MAX_CHUNK,
@@ -36,7 +37,6 @@ from voidbridge_protocol.messages import (
     Request,
     Status,
 )
-from voidbridge_protocol.operations.remove import RemoveSettings
 
 GOLDEN = Path(__file__).with_name("protocol_1.jsonl")
 

@@ -8,18 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voidbridge_examples import ONE_OF_EACH, SHOT, payload_of, said
 
-from voidbridge_protocol.codec import (
-    decode,
-    decode_request,
-    encode,
-)
 from voidbridge_protocol.errors import (
     ProtocolError,
     RequestError,
 )
-from voidbridge_protocol.messages import (
-    KINDS,
-)
+from voidbridge_protocol.wire.codec import decode, decode_request, encode
+from voidbridge_protocol.wire.messages import KINDS
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

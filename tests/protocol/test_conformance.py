@@ -7,7 +7,8 @@ import pytest
 
 from voidbridge_protocol.conformance import CHECKS, conformance
 from voidbridge_protocol.errors import NotHere
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.testing.fake_daemon import FakeDaemon, Script, fake_daemon
+from voidbridge_protocol.wire.messages import (
     PROTOCOL,
     Accepted,
     Cancel,
@@ -21,7 +22,6 @@ from voidbridge_protocol.messages import (
     Put,
     Submit,
 )
-from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
 
 
 def test_nothing_is_found_in_a_daemon_that_keeps_to_the_protocol() -> None:

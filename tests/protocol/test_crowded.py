@@ -7,10 +7,10 @@ import time
 import pytest
 from voidbridge_artist import client_of
 
-from voidbridge_protocol import connection
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import DaemonUnavailable
-from voidbridge_protocol.testing import fake_daemon
+from voidbridge_protocol.testing.fake_daemon import fake_daemon
+from voidbridge_protocol.wire import connection
 
 
 def test_a_daemon_that_hangs_up_before_its_welcome_is_asked_again(

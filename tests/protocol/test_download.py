@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_protocol.atomic_files import write_whole
-from voidbridge_protocol.download import Download
 from voidbridge_protocol.errors import DiskFull, TransferFailed
-from voidbridge_protocol.messages import (
-    MAX_UNANSWERED,
-    Chunk,
-    Get,
-    ResultFile,
-)
+from voidbridge_protocol.transfer.atomic_files import write_whole
+from voidbridge_protocol.transfer.download import Download
+from voidbridge_protocol.wire.messages import MAX_UNANSWERED, Chunk, Get, ResultFile
 
 CHUNK = 10
 MUCH = 1 << 30

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from voidbridge_protocol.codec import decode, encode
 from voidbridge_protocol.errors import (
     BY_CODE,
     DaemonError,
@@ -16,7 +15,8 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
     from_code,
 )
-from voidbridge_protocol.messages import Refused
+from voidbridge_protocol.wire.codec import decode, encode
+from voidbridge_protocol.wire.messages import Refused
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 

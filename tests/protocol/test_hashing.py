@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 
-from voidbridge_protocol import hashing
-from voidbridge_protocol.hashing import AHEAD, Digest
+from voidbridge_protocol.transfer import hashing
+from voidbridge_protocol.transfer.hashing import AHEAD, Digest
 
 PIECE = b"0123456789" * 1000
 

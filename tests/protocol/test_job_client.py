@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from voidbridge_protocol.connection import Peer, ServerConnection
 from voidbridge_protocol.job_client import Fetch, Listener
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.wire.connection import Peer, ServerConnection
+from voidbridge_protocol.wire.messages import (
     PROTOCOL,
     Chunk,
     Get,

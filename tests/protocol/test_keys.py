@@ -13,7 +13,6 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from voidbridge_protocol import keys, zmtp_probe
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import (
     BadKey,
@@ -23,7 +22,8 @@ from voidbridge_protocol.errors import (
     UnknownKey,
     WrongDaemon,
 )
-from voidbridge_protocol.keys import Keys, Pair
+from voidbridge_protocol.wire import keys, zmtp_probe
+from voidbridge_protocol.wire.keys import Keys, Pair
 
 
 def test_a_key_is_read_as_it_was_written_and_only_its_owner_can(tmp_path: Path) -> None:

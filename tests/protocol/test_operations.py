@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, fields
 
 import pytest
 
-from voidbridge_protocol.codec import decode_request
 from voidbridge_protocol.errors import BadMessage, BadSetting
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations import Operation, Role, operations
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.settings import OperationSettings, described, setting
+from voidbridge_protocol.wire.codec import decode_request
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 A = "a" * 64
 RUN = {"plate": [1, 2, 3], "matte": [1, 2, 3]}

@@ -9,9 +9,9 @@ from voidbridge_artist import client_of, noise, plates, results, shot
 
 from voidbridge_protocol.errors import JobCancelled, SpoolFull, UnreadableFrame
 from voidbridge_protocol.job_task import JobTask, Listener
-from voidbridge_protocol.messages import MAX_OFFERED, FrameFile, Limits, Offer, Put, Submit
 from voidbridge_protocol.prefetch_upload import More
-from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
+from voidbridge_protocol.testing.fake_daemon import FakeDaemon, Script, fake_daemon
+from voidbridge_protocol.wire.messages import MAX_OFFERED, FrameFile, Limits, Offer, Put, Submit
 
 SMALL = Limits(chunk=1000, window=4000)
 

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
-from voidbridge_protocol import codec, connection, download, messages, shared_files
-from voidbridge_protocol.codec import MAGIC, decode
 from voidbridge_protocol.errors import BY_CODE
 from voidbridge_protocol.lifecycle import NEXT, JobState
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.operations import operations
+from voidbridge_protocol.operations.key import KeySettings
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.transfer import download, shared_files
+from voidbridge_protocol.wire import codec, connection, messages
+from voidbridge_protocol.wire.codec import MAGIC, decode
+from voidbridge_protocol.wire.messages import (
     CARRIES_PAYLOAD,
     KINDS,
     PROTOCOL,
@@ -23,9 +27,6 @@ from voidbridge_protocol.messages import (
     Request,
     ResultFile,
 )
-from voidbridge_protocol.operations import operations
-from voidbridge_protocol.operations.key import KeySettings
-from voidbridge_protocol.operations.remove import RemoveSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
 VALUES: tuple[type, ...] = (

@@ -8,12 +8,12 @@ import pytest
 from voidbridge_artist import client_of, plates, results, shot
 
 from voidbridge_protocol import retry
-from voidbridge_protocol.connection import ConnectionLost
 from voidbridge_protocol.errors import JobCancelled, NoProgress
 from voidbridge_protocol.job_task import Listener
-from voidbridge_protocol.messages import Get, Limits, Message, Put, Submit
 from voidbridge_protocol.retry import LONGEST_PAUSE_S, MOST, STEADY_S, RetryPolicy
-from voidbridge_protocol.testing import Script, fake_daemon
+from voidbridge_protocol.testing.fake_daemon import Script, fake_daemon
+from voidbridge_protocol.wire.connection import ConnectionLost
+from voidbridge_protocol.wire.messages import Get, Limits, Message, Put, Submit
 
 GONE = ConnectionLost("the daemon closed the connection")
 

@@ -14,7 +14,10 @@ from voidbridge_artist import client_of, noise, plates, results, shot
 
 from voidbridge_protocol.errors import NotHere
 from voidbridge_protocol.job_task import Listener
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.testing.fake_daemon import FakeDaemon, Script, fake_daemon
+from voidbridge_protocol.transfer.shared_files import PROBE, PROBES, below, name_of, proof
+from voidbridge_protocol.transfer.upload import Upload
+from voidbridge_protocol.wire.messages import (
     MAX_IMPORTS,
     MAX_PATH,
     Credit,
@@ -25,9 +28,6 @@ from voidbridge_protocol.messages import (
     Nack,
     Put,
 )
-from voidbridge_protocol.shared_files import PROBE, PROBES, below, name_of, proof
-from voidbridge_protocol.testing import FakeDaemon, Script, fake_daemon
-from voidbridge_protocol.upload import Upload
 
 SHA = "a" * 64
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from voidbridge_artist import client_of, plates, results, shot
 
-from voidbridge_protocol.messages import Fetched
-from voidbridge_protocol.testing import Script, fake_daemon
+from voidbridge_protocol.testing.fake_daemon import Script, fake_daemon
+from voidbridge_protocol.wire.messages import Fetched
 
 
 def test_the_daemon_is_told_when_every_result_is_here(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from voidbridge_protocol.errors import OverwritesSource
-from voidbridge_protocol.source_guard import SourceGuard
-from voidbridge_protocol.upload import hash_file
+from voidbridge_protocol.transfer.source_guard import SourceGuard
+from voidbridge_protocol.transfer.upload import hash_file
 
 
 @pytest.fixture

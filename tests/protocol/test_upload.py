@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from voidbridge_protocol.errors import TransferFailed, UnreadableFrame
-from voidbridge_protocol.messages import (
-    MAX_UNANSWERED,
-    FrameFile,
-    Nack,
-    Put,
-)
-from voidbridge_protocol.upload import TRIES, Upload, hash_file
+from voidbridge_protocol.transfer.upload import TRIES, Upload, hash_file
+from voidbridge_protocol.wire.messages import MAX_UNANSWERED, FrameFile, Nack, Put
 
 CHUNK = 10
 MUCH = 1 << 30

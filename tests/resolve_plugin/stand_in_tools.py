@@ -10,7 +10,7 @@ import numpy as np
 from lupa.luajit21 import lua_type
 from voidbridge_stage import channels_of
 
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 
 # Those that we use; test_fusion_oracle.py holds them against the public listing of Fusion's class browser.
 NAMES = {

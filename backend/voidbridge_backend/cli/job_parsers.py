@@ -10,7 +10,8 @@ from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
 from voidbridge_backend.config import Config
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import farm, generate, job_commands, key, mask, options
+from . import options
+from .commands import farm, generate, jobs, key, mask
 from .common_options import (
     EXITS,
     add_command,
@@ -45,7 +46,7 @@ def _run_command(found: Any) -> None:
         found,
         "run",
         "remove an object from a shot and wait for the result",
-        lambda o: job_commands.run(
+        lambda o: jobs.run(
             mask.removal(o, options.client(o)),
             options.client(o),
             o.output,
@@ -84,7 +85,7 @@ def _submit_command(found: Any) -> None:
         found,
         "submit",
         "send a shot to a daemon and print the job's id",
-        lambda o: job_commands.submit(lambda: options.removal(o), options.client(o), o.json),
+        lambda o: jobs.submit(lambda: options.removal(o), options.client(o), o.json),
         epilog=f"{SHAPE}\n\n{EXITS}",
     )
     add_shot_options(submit)
@@ -129,7 +130,7 @@ def _key_commands(found: Any) -> None:
         found,
         "key",
         "unmix a green or blue screen into foreground and alpha",
-        lambda o: job_commands.run(
+        lambda o: jobs.run(
             lambda *_: key.key_submission(o),
             options.client(o),
             o.output,
@@ -155,7 +156,7 @@ def _generate_command(found: Any) -> None:
         found,
         "generate",
         "make new frames: between two clips, beyond a clip, or again inside one",
-        lambda o: job_commands.run(
+        lambda o: jobs.run(
             lambda *_: generate.generate_submission(o),
             options.client(o),
             o.output,
@@ -213,7 +214,7 @@ def _serve_command(found: Any) -> None:
         found,
         "serve",
         "run the daemon",
-        lambda o: job_commands.serve(options.config(o)[0], o.until_stdin_closes),
+        lambda o: jobs.serve(options.config(o)[0], o.until_stdin_closes),
     )
     serve.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
     serve.add_argument(
@@ -241,7 +242,7 @@ def _job_commands(found: Any) -> None:
         found,
         "status",
         "show the jobs of a daemon, or one of them",
-        lambda o: job_commands.status(options.client(o), o.job, o.json),
+        lambda o: jobs.status(options.client(o), o.job, o.json),
     )
     status.add_argument("job", nargs="?", metavar="JOB", help="show only the job with this id")
     add_daemon_options(status)
@@ -249,7 +250,7 @@ def _job_commands(found: Any) -> None:
         found,
         "fetch",
         "wait for a job and write its results",
-        lambda o: job_commands.fetch(options.client(o), o.job, o.output, o.json, o.overwrite),
+        lambda o: jobs.fetch(options.client(o), o.job, o.output, o.json, o.overwrite),
     )
     fetch.add_argument("job", metavar="JOB", help="the id that submit printed")
     fetch.add_argument(
@@ -265,7 +266,7 @@ def _job_commands(found: Any) -> None:
         found,
         "cancel",
         "stop a job",
-        lambda o: job_commands.cancel(options.client(o), o.job, o.json),
+        lambda o: jobs.cancel(options.client(o), o.job, o.json),
     )
     cancel.add_argument("job", metavar="JOB", help="the id of the job")
     add_daemon_options(cancel)

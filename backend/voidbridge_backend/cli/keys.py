@@ -12,9 +12,9 @@ from pathlib import Path
 from voidbridge_backend.config import Config
 from voidbridge_backend.daemon.net import allowed_keys
 from voidbridge_backend.daemon.net.allowed_keys import Identity
-from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadKey
-from voidbridge_protocol.keys import CLIENT, DAEMON, KEY_FILES, Keys
+from voidbridge_protocol.wire import keys
+from voidbridge_protocol.wire.keys import CLIENT, DAEMON, KEY_FILES, Keys
 
 ACTIONS_HELP = """\
 actions: list (default)     the keys that this machine's daemon allows

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from voidbridge_backend.client.openjd_view import show_failure
+from voidbridge_backend.client.openjd.view import show_failure
 from voidbridge_backend.client.progress import show_error
 from voidbridge_backend.worker import malloc
 from voidbridge_protocol import __version__

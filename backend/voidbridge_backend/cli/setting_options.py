@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.settings import OperationSettings, SettingInfo, grouped
-from voidbridge_protocol.shared_files import is_text
+from voidbridge_protocol.transfer.shared_files import is_text
 
 AnySettings = TypeVar("AnySettings", bound=OperationSettings)
 

@@ -10,7 +10,8 @@ from voidbridge_backend.client.progress import show_error
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import ask, key, keys, options, tool_commands, web
+from . import keys, options
+from .commands import ask, key, tools, web
 from .common_options import (
     add_command,
     add_config_options,
@@ -55,7 +56,7 @@ def _demo_command(found: Any) -> None:
         found,
         "demo",
         "render a small shot with known truth, remove its object, report and draw a picture",
-        lambda o: tool_commands.demo(options.client(o), o.folder, o.json),
+        lambda o: tools.demo(options.client(o), o.folder, o.json),
     )
     demo.add_argument("folder", nargs="?", default="demo", metavar="FOLDER", help="default: demo")
     add_daemon_options(demo, local=True)
@@ -77,7 +78,7 @@ def _report_command(found: Any) -> None:
         found,
         "report",
         "measure a result around its hole, and against a truth, from its files",
-        lambda o: tool_commands.report(
+        lambda o: tools.report(
             options.report_files(o), options.report_settings(o), o.output or "", o.json, o.overwrite
         ),
     )
@@ -110,9 +111,9 @@ def _doctor_command(found: Any) -> None:
 def _doctor(parsed: argparse.Namespace) -> int:
     """Its lines have told people of the error already; programs get the event that ends every failure."""
     if parsed.files:
-        tool_commands.describe(parsed.files, options.config(parsed)[0].ocio, parsed.json)
+        tools.describe(parsed.files, options.config(parsed)[0].ocio, parsed.json)
         return EXIT_DONE
-    error = tool_commands.doctor(options.client(parsed), parsed.json)
+    error = tools.doctor(options.client(parsed), parsed.json)
     if error is None:
         return EXIT_DONE
     if parsed.json:
@@ -125,7 +126,7 @@ def _bundle_command(found: Any) -> None:
         found,
         "support-bundle",
         "write versions, settings, health, jobs and log into one file, without names and paths",
-        lambda o: tool_commands.support_bundle(
+        lambda o: tools.support_bundle(
             Path(o.output), options.config(o)[1], o.log, options.client(o), o.json
         ),
     )
@@ -141,7 +142,7 @@ def _scrub_command(found: Any) -> None:
         found,
         "scrub",
         "check every file of a stopped daemon's spool against its hash, and repair it",
-        lambda o: tool_commands.scrub(options.config(o)[0], o.dry_run, o.json),
+        lambda o: tools.scrub(options.config(o)[0], o.dry_run, o.json),
     )
     made.add_argument("--spool", metavar="FOLDER", help="default: the setting `spool`")
     made.add_argument(
@@ -183,16 +184,16 @@ def _models(parsed: argparse.Namespace) -> None:
     if action == "accept":
         key.accept_terms(folder or "", options.config(parsed)[0].models, parsed.json)
         return
-    if action not in tool_commands.MODEL_ACTIONS:
+    if action not in tools.MODEL_ACTIONS:
         if folder is not None:
             raise BadSetting(
-                f"unknown action {action!r}; choose from {', '.join(tool_commands.MODEL_ACTIONS)}",
+                f"unknown action {action!r}; choose from {', '.join(tools.MODEL_ACTIONS)}",
                 "`voidbridge models --help` explains each action.",
             )
         action, folder = "list", action
     found = options.config(parsed)[0]
     where = Path(folder).expanduser() if folder else None
-    tool_commands.models(action, where, found, parsed.sha256, parsed.json)
+    tools.models(action, where, found, parsed.sha256, parsed.json)
 
 
 def _keys_command(found: Any) -> None:
@@ -219,7 +220,7 @@ def _install_command(found: Any) -> None:
         found,
         "install",
         "write the plug-in of a host",
-        lambda o: tool_commands.install(o.host, o.to, options.variable("APPDATA"), o.remove),
+        lambda o: tools.install(o.host, o.to, options.variable("APPDATA"), o.remove),
     )
     install.add_argument("host", metavar="HOST", help="nuke, resolve")
     install.add_argument("--to", metavar="FOLDER", help="folder for the plug-in")
@@ -231,7 +232,7 @@ def _selftest_command(found: Any) -> None:
         found,
         "selftest",
         "write a script that tests the plug-in in a real host",
-        lambda o: tool_commands.selftest(o.host, o.to),
+        lambda o: tools.selftest(o.host, o.to),
     )
     made.add_argument("host", metavar="HOST", help="nuke")
     made.add_argument("--to", metavar="FILE", help="default: voidbridge_selftest.py here")
@@ -242,7 +243,7 @@ def _config_command(found: Any) -> None:
         found,
         "config",
         "show every setting, its value and its origin",
-        lambda o: tool_commands.show_config(options.config(o)[1], o.json),
+        lambda o: tools.show_config(options.config(o)[1], o.json),
     )
     settings.add_argument("--json", action="store_true", help="as one JSON object")
     add_config_options(settings)

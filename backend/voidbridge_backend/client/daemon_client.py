@@ -11,8 +11,8 @@ from pathlib import Path
 from voidbridge_backend.config import Config
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.keys import Keys
-from voidbridge_protocol.shared_files import is_text
+from voidbridge_protocol.transfer.shared_files import is_text
+from voidbridge_protocol.wire.keys import Keys
 
 from . import local_daemon
 

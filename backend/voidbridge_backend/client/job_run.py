@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence
-from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.job_task import JobTask, Listener, Outcome
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations import operation
-from voidbridge_protocol.upload import hash_file
+from voidbridge_protocol.transfer.atomic_files import write_whole
+from voidbridge_protocol.transfer.upload import hash_file
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 from . import outputs
 from .daemon_client import ClientOptions, open_client

@@ -8,7 +8,7 @@ from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import from_code
 from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Status
+from voidbridge_protocol.wire.messages import Status
 
 from .progress import ProgressView, show_status
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence as Files
 from pathlib import Path
 
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.atomic_files import temporary
 from voidbridge_protocol.errors import OutputFormat, OutputUnwritable
+from voidbridge_protocol.transfer.atomic_files import temporary
 
 EXR_ENDINGS = (".exr", ".sxr")
 """As OpenEXR files are called; .sxr holds two views."""

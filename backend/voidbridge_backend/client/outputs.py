@@ -16,10 +16,10 @@ from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.exr.seal import is_sealed
 from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact
-from voidbridge_protocol.atomic_files import temporary
 from voidbridge_protocol.errors import BadPattern, OutputExists, VoidbridgeError
-from voidbridge_protocol.messages import Request
-from voidbridge_protocol.source_guard import SourceGuard
+from voidbridge_protocol.transfer.atomic_files import temporary
+from voidbridge_protocol.transfer.source_guard import SourceGuard
+from voidbridge_protocol.wire.messages import Request
 
 from .output_places import check_format, check_places
 from .submission import Submission, sidecar

@@ -20,9 +20,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Health, Status
+from voidbridge_protocol.wire.messages import Health, Status
 
-from .openjd_view import OpenJdView
+from .openjd.view import OpenJdView
 
 LINE_EVERY_S = 5.0
 """Seconds between log lines within a long stage. Each stage also gets a line."""

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voidbridge_protocol.atomic_files import temporary, write_whole
 from voidbridge_protocol.errors import DiskFull, JobCancelled, OutputExists, VoidbridgeError
+from voidbridge_protocol.transfer.atomic_files import temporary, write_whole
 
 from .output_places import check_places
 from .progress import ProgressView, count, left

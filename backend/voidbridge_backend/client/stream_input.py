@@ -16,8 +16,8 @@ from typing import IO
 
 from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles
 from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
-from voidbridge_protocol.messages import FrameFile
-from voidbridge_protocol.upload import hash_file
+from voidbridge_protocol.transfer.upload import hash_file
+from voidbridge_protocol.wire.messages import FrameFile
 
 from . import submission
 

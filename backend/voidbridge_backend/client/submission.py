@@ -28,10 +28,10 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 from voidbridge_protocol.job_task import JobTask
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations import operation
 from voidbridge_protocol.settings import OperationSettings
-from voidbridge_protocol.upload import hash_file
+from voidbridge_protocol.transfer.upload import hash_file
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 from .plate_color import check_color
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import BadMessage, TooMany, VersionMismatch
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.wire.codec import Frame
+from voidbridge_protocol.wire.messages import (
     OLDEST,
     PROTOCOL,
     Cancel,

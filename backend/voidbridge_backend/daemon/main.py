@@ -16,8 +16,9 @@ from voidbridge_backend import config as settings
 from voidbridge_backend import log_format
 from voidbridge_backend.config import Config
 from voidbridge_backend.engines import registry
-from voidbridge_protocol import __version__, local_socket
-from voidbridge_protocol.messages import MAX_CHUNK, Limits
+from voidbridge_protocol import __version__
+from voidbridge_protocol.wire import local_socket
+from voidbridge_protocol.wire.messages import MAX_CHUNK, Limits
 
 from .files.cleanup import Cleanup
 from .files.downloads import Downloads

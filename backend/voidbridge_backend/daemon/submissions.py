@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voidbridge_protocol.codec import Frame
-from voidbridge_protocol.codec import ranges as as_ranges
 from voidbridge_protocol.errors import (
     BadSetting,
     DaemonDraining,
@@ -14,7 +12,10 @@ from voidbridge_protocol.errors import (
     TooMany,
     VoidbridgeError,
 )
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.operations import operations
+from voidbridge_protocol.wire.codec import Frame
+from voidbridge_protocol.wire.codec import ranges as as_ranges
+from voidbridge_protocol.wire.messages import (
     Accepted,
     Limits,
     Missing,
@@ -23,7 +24,6 @@ from voidbridge_protocol.messages import (
     Request,
     Submit,
 )
-from voidbridge_protocol.operations import operations
 
 from .files.cleanup import Cleanup
 from .jobs.prepared import Prepared

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .quadmask import AFFECTED, KEEP, OVERLAP, REMOVE
+from .mattes.quadmask import AFFECTED, KEEP, OVERLAP, REMOVE
 
 CELLS = 8
 """On the short side of the picture."""

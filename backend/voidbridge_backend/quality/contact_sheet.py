@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 from .png_mark import marked
 from .reference import Floats, encode

@@ -16,8 +16,8 @@ from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.part import CONFIDENCE, LAYER
 from voidbridge_backend.imaging.color import sanitize
 from voidbridge_backend.imaging.grain import Grain, Sample
+from voidbridge_backend.imaging.mattes.quadmask import Weights
 from voidbridge_backend.imaging.merge import merge
-from voidbridge_backend.imaging.quadmask import Weights
 from voidbridge_backend.imaging.region import Region
 from voidbridge_backend.imaging.seam import margin, membrane
 from voidbridge_backend.quality.no_reference import MARGIN, FrameStats, frame_stats, step_for

@@ -10,7 +10,7 @@ import numpy as np
 from voidbridge_backend.engines.base import InputSpec, Paint, Pixels, Quadmask
 from voidbridge_backend.imaging.crop import Crop, moving, still, whole
 from voidbridge_backend.imaging.curve import ModelSpace
-from voidbridge_backend.imaging.quadmask import KEEP
+from voidbridge_backend.imaging.mattes.quadmask import KEEP
 from voidbridge_backend.imaging.region import Region, resampled
 from voidbridge_protocol.operations.remove import RemoveSettings
 

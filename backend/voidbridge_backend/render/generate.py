@@ -21,7 +21,7 @@ from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.formats.synthetic import later, packed_time_code, time_code
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.grain import Grain, Sample
-from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.generate import MOST_FRAMES, GenerateSettings

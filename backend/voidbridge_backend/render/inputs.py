@@ -27,12 +27,12 @@ from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.curve import ModelSpace, ShotExposure
-from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.parallel import THREADS
 from voidbridge_backend.sequences.consistency import agree
 from voidbridge_protocol.errors import DamagedFile, UnsupportedFrame, VoidbridgeError
-from voidbridge_protocol.messages import Request
 from voidbridge_protocol.operations import operation
+from voidbridge_protocol.wire.messages import Request
 
 from .decode_limits import UNBOUNDED, DecodeLimits
 

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, Protocol
 from voidbridge_backend.engines.base import JobContext
 from voidbridge_backend.exr import seal
 from voidbridge_protocol import __version__
-from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import JobCancelled
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile
+from voidbridge_protocol.transfer.atomic_files import write_whole
+from voidbridge_protocol.wire.messages import FrameFile, Request, ResultFile
 
 from .decode_limits import UNBOUNDED, DecodeLimits
 

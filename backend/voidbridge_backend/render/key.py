@@ -19,7 +19,7 @@ from voidbridge_backend.exr.header import Window
 from voidbridge_backend.exr.layers import Selection, choose_picture, layer_of
 from voidbridge_backend.exr.matte_channels import Candidate
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
-from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.quality.matte_scores import KeyQuality, KeyStats, key_stats
 from voidbridge_protocol.errors import BadMatte, FrameMismatch, UnclearLayer, UnsupportedFrame
 from voidbridge_protocol.operations.key import KeySettings

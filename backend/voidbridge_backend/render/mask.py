@@ -20,7 +20,7 @@ from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.imaging.color import ColorPlan
-from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSetting, UnclearLayer
 from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, Point, key_role

@@ -16,8 +16,8 @@ from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import Selection
 from voidbridge_backend.exr.matte_channels import Candidate, candidates
 from voidbridge_backend.formats.synthetic import is_lossy
-from voidbridge_backend.imaging.matte import Evidence
-from voidbridge_backend.imaging.matte_choice import (
+from voidbridge_backend.imaging.mattes.matte import Evidence
+from voidbridge_backend.imaging.mattes.matte_choice import (
     ChannelStats,
     Choice,
     choose,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.exr.header import Window
 from voidbridge_backend.exr.matte_channels import Candidate
-from voidbridge_backend.imaging.matte import Verdict, hole_of, kind_of, undone
-from voidbridge_backend.imaging.quadmask import AFFECTED, KEEP, Hole, on_window
+from voidbridge_backend.imaging.mattes.matte import Verdict, hole_of, kind_of, undone
+from voidbridge_backend.imaging.mattes.quadmask import AFFECTED, KEEP, Hole, on_window
 from voidbridge_protocol.errors import FullMatte
 from voidbridge_protocol.operations.remove import RemoveSettings
 

@@ -14,7 +14,7 @@ from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header
 from voidbridge_backend.exr.layers import Selection, choose_picture, pictures
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
-from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_protocol.errors import BadColorSpace, UnsupportedFrame, VoidbridgeError
 from voidbridge_protocol.operations.remove import RemoveSettings
 

@@ -17,7 +17,7 @@ from voidbridge_backend.exr import reader, writer
 from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.grain import Grain
-from voidbridge_backend.imaging.matte import Verdict
+from voidbridge_backend.imaging.mattes.matte import Verdict
 from voidbridge_backend.quality.no_reference import FrameStats, Inspection
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.operations.remove import RemoveSettings

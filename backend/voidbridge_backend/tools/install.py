@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from voidbridge_protocol.atomic_files import disk_error, write_whole
 from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.transfer.atomic_files import disk_error, write_whole
 
 MARK = "voidbridge.json"
 """Marks an installed folder and records the command."""

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from voidbridge_backend.client.progress import JsonView
-from voidbridge_backend.engines.void import inventory, options, tiny
+from voidbridge_backend.engines.void import options, tiny
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.inventory import REPOSITORIES, SUMS, ModelPart
-from voidbridge_backend.engines.void.prompts import PromptEmbeddings
-from voidbridge_backend.engines.void.weights import BASE, PASSES
+from voidbridge_backend.engines.void.files import inventory
+from voidbridge_backend.engines.void.files.inventory import REPOSITORIES, SUMS, ModelPart
+from voidbridge_backend.engines.void.files.prompts import PromptEmbeddings
+from voidbridge_backend.engines.void.files.weights import BASE, PASSES
 from voidbridge_protocol.errors import DiskFull, ModelMissing
 
 WANTED = {

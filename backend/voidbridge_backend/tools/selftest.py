@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from voidbridge_backend.exr.new_file import new_file
-from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 SCRIPTS = {"nuke": ("voidbridge_nuke", "nuke_path/voidbridge_selftest.py")}
 """Package and file of each host's script, without its shot."""

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Status
+from voidbridge_protocol.wire.messages import Status
 
 EVERY_S = 1.0
 """Seconds between two looks at the queue."""

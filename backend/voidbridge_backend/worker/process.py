@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend import log_format
-from voidbridge_protocol.codec import decode_request
 from voidbridge_protocol.errors import (
     DamagedFile,
     DeviceFailed,
@@ -34,6 +33,7 @@ from voidbridge_protocol.errors import (
     OutOfMemory,
     VoidbridgeError,
 )
+from voidbridge_protocol.wire.codec import decode_request
 
 from . import malloc, sandbox
 

@@ -10,8 +10,8 @@ from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.store.job_table import JobTable, Row
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request, ResultFile
 
 
 def content(role: str, frame: int) -> bytes:

@@ -20,8 +20,8 @@ from voidbridge_backend.daemon.store.retention import DAY_S, Policy
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import UnknownJob
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request, ResultFile
 
 POLICY = Policy(keep=7 * DAY_S, unfetched=0, quota=0, keep_free=0)
 

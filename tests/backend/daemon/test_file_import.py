@@ -19,8 +19,8 @@ from voidbridge_backend.daemon.files.shares import Shares
 from voidbridge_backend.daemon.store.io_threads import IoThreads
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import NotHere, SpoolFull
-from voidbridge_protocol.messages import MAX_CHUNK, Got, ImportFile, Message, Nack
-from voidbridge_protocol.shared_files import proof
+from voidbridge_protocol.transfer.shared_files import proof
+from voidbridge_protocol.wire.messages import MAX_CHUNK, Got, ImportFile, Message, Nack
 
 EPOCH = "e1"
 

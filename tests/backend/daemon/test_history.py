@@ -9,8 +9,8 @@ from voidbridge_backend.daemon.jobs.records import JOB_LINES
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.store.job_table import JobTable
 from voidbridge_backend.daemon.store.spool import Spool
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 
 def test_cancelled_jobs_beyond_a_number_are_forgotten_and_their_room_is_given_back(

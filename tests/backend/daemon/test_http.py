@@ -17,7 +17,7 @@ from voidbridge_backend.daemon.observe import http as monitoring
 from voidbridge_backend.daemon.observe.http import HttpServer
 from voidbridge_backend.daemon.observe.metrics import Metrics
 from voidbridge_protocol.errors import RequestError
-from voidbridge_protocol.messages import Device, Health
+from voidbridge_protocol.wire.messages import Device, Health
 
 READY = Health(True, (Device("cpu", "busy", "removing", 1.5),), 3, 1, 2**30)
 GONE = Health(False, (), code="daemon.no-device", text="cpu is in quarantine: fire")

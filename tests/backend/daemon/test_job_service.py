@@ -16,7 +16,7 @@ from voidbridge_protocol.errors import (
     WorkerDied,
 )
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import ResultFile
+from voidbridge_protocol.wire.messages import ResultFile
 
 
 @pytest.fixture

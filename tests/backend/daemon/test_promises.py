@@ -12,8 +12,8 @@ from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.store.job_table import JobTable
 from voidbridge_backend.daemon.store.spool import Spool
 from voidbridge_protocol.errors import SpoolFull
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 
 @pytest.fixture

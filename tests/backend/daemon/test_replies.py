@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from voidbridge_backend.daemon.net.replies import Replies
 from voidbridge_backend.daemon.net.router import PeerId
-from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Accepted, Message, Pong, Provenance, Refused
+from voidbridge_protocol.wire.codec import Frame
+from voidbridge_protocol.wire.messages import Accepted, Message, Pong, Provenance, Refused
 
 ANA, BEN = PeerId(False, b"ana"), PeerId(False, b"ben")
 ACCEPTED = Accepted("new", JobState.RECEIVING, "", ())

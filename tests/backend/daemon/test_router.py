@@ -18,8 +18,8 @@ from voidbridge_backend.daemon.log_limit import LINES, MINUTE_S
 from voidbridge_backend.daemon.net.connections import HELLO_S, SILENT_S
 from voidbridge_backend.daemon.net.endpoints import Endpoints
 from voidbridge_backend.daemon.net.router import Malformed, PeerId, Received, Router
-from voidbridge_protocol.codec import encode
-from voidbridge_protocol.messages import Ping
+from voidbridge_protocol.wire.codec import encode
+from voidbridge_protocol.wire.messages import Ping
 
 Socket = zmq.Socket[Any]
 

@@ -18,7 +18,7 @@ from voidbridge_stage import command, daemon, environment, full_disk
 from voidbridge_backend.daemon.store.job_table import JobTable, Row
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import ResultFile
+from voidbridge_protocol.wire.messages import ResultFile
 
 ROW = Row("j1", 1, "Ana Müller", 3, JobState.RECEIVING, 1001, 1003, "remove", "echo")
 FULL = replace(
@@ -88,7 +88,7 @@ from dataclasses import replace
 from pathlib import Path
 from voidbridge_backend.daemon.store.job_table import Row, JobTable
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import ResultFile
+from voidbridge_protocol.wire.messages import ResultFile
 store = JobTable(Path({str(path)!r}))
 for number in range(1, 10_000):
     row = Row(f"j{{number}}", number, "ana", 0, JobState.RECEIVING, 1, 2, "remove", "echo")

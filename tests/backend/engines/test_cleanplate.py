@@ -27,7 +27,7 @@ from voidbridge_backend import parallel
 from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
 from voidbridge_backend.engines.cleanplate.geometry import FrameBox
-from voidbridge_backend.engines.cleanplate.sources import Sources
+from voidbridge_backend.engines.cleanplate.motion.sources import Sources
 from voidbridge_backend.engines.cleanplate.tone import Tone
 from voidbridge_backend.quality.reference import encode
 from voidbridge_protocol.errors import JobCancelled

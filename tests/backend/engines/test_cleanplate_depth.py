@@ -9,8 +9,8 @@ from cleanplate_shots import Shot, Watch, hole_psnr, pan, removed, still, textur
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate import frame as frames
-from voidbridge_backend.engines.cleanplate.analyze_camera import analyzed
 from voidbridge_backend.engines.cleanplate.geometry import shift
+from voidbridge_backend.engines.cleanplate.motion.analyze_camera import analyzed
 
 HORIZON = 52
 

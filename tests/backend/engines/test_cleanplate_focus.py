@@ -8,7 +8,7 @@ import pytest
 from cleanplate_shots import Shot, across, hole_psnr, removed, still, texture
 
 from voidbridge_backend.engines.base import Pixels
-from voidbridge_backend.engines.cleanplate.focus import softened
+from voidbridge_backend.engines.cleanplate.texture.focus import softened
 from voidbridge_backend.engines.cleanplate.tone import Tone
 
 HEIGHT, WIDTH = 96, 160

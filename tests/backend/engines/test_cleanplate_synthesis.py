@@ -8,9 +8,9 @@ import pytest
 from cleanplate_shots import texture
 
 from voidbridge_backend.engines.base import Pixels
-from voidbridge_backend.engines.cleanplate.fringe import background
 from voidbridge_backend.engines.cleanplate.geometry import Mask
-from voidbridge_backend.engines.cleanplate.synthesize import synthesized
+from voidbridge_backend.engines.cleanplate.texture.fringe import background
+from voidbridge_backend.engines.cleanplate.texture.synthesize import synthesized
 from voidbridge_backend.engines.cleanplate.tone import exposed
 
 INSIDE = np.s_[50:90, 80:130]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
-from voidbridge_backend.engines.cleanplate.camera import Camera
 from voidbridge_backend.engines.cleanplate.geometry import FrameBox
+from voidbridge_backend.engines.cleanplate.motion.camera import Camera
 from voidbridge_backend.engines.cleanplate.tone import Tone
 from voidbridge_backend.engines.cleanplate.transient_removal import LOOK_PIXELS, TransientRemoval
 from voidbridge_backend.parallel import Pool

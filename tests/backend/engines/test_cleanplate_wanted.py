@@ -10,7 +10,7 @@ from cleanplate_shots import Shot, Watch, across, pan, resting, still
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
 from voidbridge_backend.engines.cleanplate.geometry import FrameBox
-from voidbridge_backend.engines.cleanplate.sources import Sources
+from voidbridge_backend.engines.cleanplate.motion.sources import Sources
 from voidbridge_backend.engines.cleanplate.tone import Tone
 from voidbridge_protocol.operations.remove import RemoveSettings
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from voidbridge_backend.engines.corridorkey import pictures, weights
 from voidbridge_backend.engines.corridorkey.hiera import PATCH, Layout
 from voidbridge_backend.engines.corridorkey.network import KeyNetwork, Prediction
-from voidbridge_backend.imaging.islands import remove_islands
+from voidbridge_backend.imaging.mattes.islands import remove_islands
 
 RELATIVE = 1e-5
 """Largest difference, as a share of the larger of 1 and a tensor's largest value."""

@@ -14,7 +14,7 @@ import pytest
 
 from voidbridge_backend.engines import registry
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.quality.matte_scores import recomposite_error
 from voidbridge_backend.render import key
 from voidbridge_backend.render.job import RenderJob
@@ -26,8 +26,8 @@ from voidbridge_protocol.errors import (
     UnclearLayer,
     UnreadableFrame,
 )
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.key import KeySettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 LAYERS = {f"{name}.{c}" for name in ("fg", "screen") for c in "RGB"} | {"alpha.A", "A"}
 SMALL = ScreenScene(height=60, width=100)

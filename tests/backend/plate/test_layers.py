@@ -12,8 +12,8 @@ import pytest
 from voidbridge_backend.exr.header import Header, parse_header
 from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.exr.matte_channels import Rank, candidates
-from voidbridge_backend.imaging.matte import Evidence
-from voidbridge_backend.imaging.matte_choice import ChannelStats, choose
+from voidbridge_backend.imaging.mattes.matte import Evidence
+from voidbridge_backend.imaging.mattes.matte_choice import ChannelStats, choose
 from voidbridge_protocol.errors import UnclearLayer, UnsupportedFrame
 
 MakeExr = Callable[..., bytes]

@@ -12,12 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voidbridge_backend.imaging.matte import (
-    Evidence,
-    Verdict,
-    hole_of,
-    kind_of,
-)
+from voidbridge_backend.imaging.mattes.matte import Evidence, Verdict, hole_of, kind_of
 from voidbridge_protocol.errors import BadMatte
 
 MakeExr = Callable[..., bytes]

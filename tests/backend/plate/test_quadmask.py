@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from voidbridge_backend.exr.header import Window
-from voidbridge_backend.imaging.quadmask import (
+from voidbridge_backend.imaging.mattes.quadmask import (
     AFFECTED,
     KEEP,
     OVERLAP,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from voidbridge_backend.exr import seal, writer
 from voidbridge_backend.exr.header import parse_header
 from voidbridge_backend.exr.multi_part import split
-from voidbridge_backend.exr.new_parts import new_parts
+from voidbridge_backend.exr.new.parts import new_parts
 from voidbridge_backend.exr.reader import decode
-from voidbridge_protocol.atomic_files import write_whole
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 MakeExr = Callable[..., bytes]
 Words = dict[str, NDArray[np.float16]]

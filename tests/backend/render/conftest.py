@@ -15,8 +15,8 @@ from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import Engine
 from voidbridge_backend.render import remove
 from voidbridge_backend.render.job import RenderJob
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 Files = Mapping[int, bytes]
 

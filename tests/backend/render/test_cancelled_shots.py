@@ -17,8 +17,8 @@ from voidbridge_backend.render import remove
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.worker.process import CancelledJobs
 from voidbridge_protocol.errors import JobCancelled
-from voidbridge_protocol.messages import FrameFile, Request, ResultFile
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request, ResultFile
 
 FRAMES = range(1001, 1041)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.layers import choose_picture
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import FrameMismatch, FullMatte, UnclearLayer
 
 RunShot = Callable[..., Any]

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import FrameMismatch, UnclearLayer, UnsupportedFrame
 
 RunShot = Callable[..., Any]

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.part import CONFIDENCE
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_backend.tools.report.report import Files, review

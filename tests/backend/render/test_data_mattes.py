@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import BadMatte
 
 RunShot = Callable[..., Any]

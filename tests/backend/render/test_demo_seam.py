@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.tools.demo.shot import DemoShot
 from voidbridge_protocol.operations.remove import RemoveSettings
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.chunks import chunks_of, file_of
 from voidbridge_backend.exr.header import Attribute, Part, parse_header
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import UnsupportedFrame, VoidbridgeError
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "plates.md"

@@ -12,7 +12,7 @@ import pytest
 
 from voidbridge_backend.engines.base import Clip, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 RunShot = Callable[..., Any]

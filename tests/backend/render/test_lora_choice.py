@@ -11,8 +11,8 @@ from voidbridge_backend.engines.echo import ENGINE
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.render.lora_choice import choices, use_loras
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.messages import FrameFile, Request
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 
 class Quiet:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.quality.no_reference import Findings, Inspection, frame_stats, step_for
 
 Pixels = NDArray[np.float32]

@@ -9,7 +9,7 @@ import numpy as np
 
 from voidbridge_backend.engines.base import Clip, JobContext, Pixels
 from voidbridge_backend.engines.echo.engine import Echo
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 

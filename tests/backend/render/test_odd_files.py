@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_protocol.errors import RequestError, VoidbridgeError
 

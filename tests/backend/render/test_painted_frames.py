@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from voidbridge_stage import exr_bytes
 
 from voidbridge_backend.exr import reader
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import BadColorSpace, FrameMismatch, UnsupportedFrame
 
 RunShot = Callable[..., Any]

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from voidbridge_backend import cli
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.quality import jod as colorvideovdp
 from voidbridge_backend.quality.no_reference import MARGIN

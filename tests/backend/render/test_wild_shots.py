@@ -16,7 +16,7 @@ from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.chunks import chunks_of
 from voidbridge_backend.exr.header import parse_header, read_header
 from voidbridge_backend.exr.layers import choose_picture
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import FrameMismatch, UnreadableFrame, UnsupportedFrame
 
 RunShot = Callable[..., Any]

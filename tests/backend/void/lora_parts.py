@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from voidbridge_backend.engines.void import lora_file, networks
-from voidbridge_backend.engines.void.lora_file import LoraPair, LoraRecord, Spelling
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model import lora_file
+from voidbridge_backend.engines.void.model.lora_file import LoraPair, LoraRecord, Spelling
 
 Layers = Mapping[str, tuple[int, int]]
 

@@ -15,16 +15,18 @@ from live_memory import CARD, Meter, autoencoder, transformer
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from voidbridge_backend.engines.void import picture_noise, streaming, weights
-from voidbridge_backend.engines.void.denoiser import Denoiser
-from voidbridge_backend.engines.void.detail import Smaller
-from voidbridge_backend.engines.void.device_placement import DevicePlacement
-from voidbridge_backend.engines.void.flow import Dis
+from voidbridge_backend.engines.void.files import weights
 from voidbridge_backend.engines.void.inputs import Footage
-from voidbridge_backend.engines.void.memory import NOISE_PIXEL, NOISE_STEP, Demand, Plan
+from voidbridge_backend.engines.void.model import streaming
+from voidbridge_backend.engines.void.model.denoiser import Denoiser
+from voidbridge_backend.engines.void.model.device_placement import DevicePlacement
+from voidbridge_backend.engines.void.model.memory import NOISE_PIXEL, NOISE_STEP, Demand, Plan
+from voidbridge_backend.engines.void.model.vae import Vae
+from voidbridge_backend.engines.void.noise import picture_noise
+from voidbridge_backend.engines.void.noise.flow import Dis
+from voidbridge_backend.engines.void.noise.warped_noise import Field
 from voidbridge_backend.engines.void.options import Options
-from voidbridge_backend.engines.void.vae import Vae
-from voidbridge_backend.engines.void.warped_noise import Field
+from voidbridge_backend.engines.void.passes.detail import Smaller
 
 ATEN = torch.ops.aten
 COPIES = {ATEN._to_copy.default, ATEN.copy_.default}

@@ -12,9 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engines.void import pipeline
-from voidbridge_backend.engines.void.denoiser import Conditions, Text
-from voidbridge_backend.engines.void.detail import (
+from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.files.networks import denoiser, scheduler_config
+from voidbridge_backend.engines.void.model.denoiser import Conditions, Text
+from voidbridge_backend.engines.void.options import Options
+from voidbridge_backend.engines.void.passes import pipeline
+from voidbridge_backend.engines.void.passes.detail import (
     FINEST,
     OVERLAP,
     Place,
@@ -23,9 +26,6 @@ from voidbridge_backend.engines.void.detail import (
     enlarged,
     enlargement,
 )
-from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.networks import denoiser, scheduler_config
-from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 

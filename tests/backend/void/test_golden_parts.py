@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from voidbridge_backend.engines.void import networks, pipeline, sampling, weights
-from voidbridge_backend.engines.void.conditioning import mask_levels
-from voidbridge_backend.engines.void.denoiser import Conditions, Text
-from voidbridge_backend.engines.void.timeline import latents_of, mirrored, padded, windows
-from voidbridge_backend.engines.void.vae import decode_chunks, encode_chunks
+from voidbridge_backend.engines.void.files import networks, weights
+from voidbridge_backend.engines.void.model.denoiser import Conditions, Text
+from voidbridge_backend.engines.void.model.vae import decode_chunks, encode_chunks
+from voidbridge_backend.engines.void.passes import pipeline, sampling
+from voidbridge_backend.engines.void.passes.conditioning import mask_levels
+from voidbridge_backend.engines.void.passes.timeline import latents_of, mirrored, padded, windows
 
 ATOL = 5e-5
 LOADED = {1.0: 0.0, 0.752941: 0.0, 0.501961: 0.50196075, 0.0: 1.0}

@@ -18,11 +18,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from voidbridge_backend.engines.void import networks, pipeline
-from voidbridge_backend.engines.void.conditioning import Levels, mask_levels
-from voidbridge_backend.engines.void.denoiser import Conditions, Denoiser, Text
-from voidbridge_backend.engines.void.prompts import PromptEmbeddings, Tokenizer
-from voidbridge_backend.engines.void.timeline import mirrored, padded
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.files.prompts import PromptEmbeddings, Tokenizer
+from voidbridge_backend.engines.void.model.denoiser import Conditions, Denoiser, Text
+from voidbridge_backend.engines.void.passes import pipeline
+from voidbridge_backend.engines.void.passes.conditioning import Levels, mask_levels
+from voidbridge_backend.engines.void.passes.timeline import mirrored, padded
 
 ATOL = 5e-5
 FIRST, SECOND = "predict_v2v.py", "inference_with_pass1_warped_noise.py"

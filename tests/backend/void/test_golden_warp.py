@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from voidbridge_backend.engines.void.picture_noise import fitted
-from voidbridge_backend.engines.void.warped_noise import Field, blend, step, upsampled
+from voidbridge_backend.engines.void.noise.picture_noise import fitted
+from voidbridge_backend.engines.void.noise.warped_noise import Field, blend, step, upsampled
 
 Arrays = dict[str, NDArray[Any]]
 TIES = {"rotate_10deg": 0.001}

@@ -13,8 +13,8 @@ import torch
 from lora_parts import Layers, layers_of, random_pairs, write
 from safetensors.torch import load_file, save_file
 
-from voidbridge_backend.engines.void import lora_file
-from voidbridge_backend.engines.void.lora_file import LoraRecord, Spelling
+from voidbridge_backend.engines.void.model import lora_file
+from voidbridge_backend.engines.void.model.lora_file import LoraRecord, Spelling
 from voidbridge_protocol.errors import BadLora
 
 

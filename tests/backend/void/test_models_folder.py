@@ -19,8 +19,14 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import disable_progress_bars
 
 from voidbridge_backend import cli
-from voidbridge_backend.engines.void.inventory import REPOSITORIES, SUMS, inventory, sha256, sums
-from voidbridge_backend.engines.void.weights import BASE, PASSES
+from voidbridge_backend.engines.void.files.inventory import (
+    REPOSITORIES,
+    SUMS,
+    inventory,
+    sha256,
+    sums,
+)
+from voidbridge_backend.engines.void.files.weights import BASE, PASSES
 from voidbridge_backend.tools import models
 from voidbridge_protocol.errors import DiskFull, ModelMissing
 

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from diffusers import CogVideoXDDIMScheduler, DDIMScheduler
 from torch import Tensor
 
-from voidbridge_backend.engines.void import attention, make, selftest
+from voidbridge_backend.engines.void import make, selftest
+from voidbridge_backend.engines.void.model import attention
+from voidbridge_backend.engines.void.model.vae import Vae
 from voidbridge_backend.engines.void.selftest import SMALL
-from voidbridge_backend.engines.void.vae import Vae
 from voidbridge_protocol.errors import EngineFailed, OutOfMemory
 
 TYPES = (torch.float32, torch.bfloat16)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voidbridge_backend.engines.void.timeline import (
+from voidbridge_backend.engines.void.passes.timeline import (
     latents_for,
     latents_of,
     mirrored,

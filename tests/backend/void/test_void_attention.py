@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engines.void import networks
-from voidbridge_backend.engines.void.attention import attend
-from voidbridge_backend.engines.void.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model.attention import attend
+from voidbridge_backend.engines.void.model.denoiser import Denoiser, Text
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")  # torch's compiler has some.
 

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from voidbridge_backend.engines.void import kernels, networks, tiny
-from voidbridge_backend.engines.void.compiled import GRAPHS, Compiled
+from voidbridge_backend.engines.void import tiny
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.heartbeat import pulsing
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model import kernels
+from voidbridge_backend.engines.void.model.compiled import GRAPHS, Compiled
+from voidbridge_backend.engines.void.model.heartbeat import pulsing
+from voidbridge_backend.engines.void.model.vae import Vae
 from voidbridge_backend.engines.void.options import Options
-from voidbridge_backend.engines.void.vae import Vae
 from voidbridge_protocol.errors import BadSetting, JobCancelled
 from voidbridge_protocol.operations.remove import RemoveSettings
 

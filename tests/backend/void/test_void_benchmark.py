@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engines.void import networks, weights
-from voidbridge_backend.engines.void.denoiser import Denoiser
-from voidbridge_backend.engines.void.weights import CHANNELS
+from voidbridge_backend.engines.void.files import networks, weights
+from voidbridge_backend.engines.void.files.weights import CHANNELS
+from voidbridge_backend.engines.void.model.denoiser import Denoiser
 
 FOLDER = Path(__file__).parents[3] / "benchmarks" / "void"
 MODULES = ("__main__", "rig", "speed", "exactness", "rival")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from voidbridge_backend.engines.void import streaming
-from voidbridge_backend.engines.void.memory import (
+from voidbridge_backend.engines.void.model import streaming
+from voidbridge_backend.engines.void.model.memory import (
     GIB,
     MARGIN,
     Demand,

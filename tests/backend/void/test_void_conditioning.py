@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from voidbridge_backend.engines.void import networks, pipeline
-from voidbridge_backend.engines.void.conditioning import (
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.inputs import Footage, ahead, grain, pictures
+from voidbridge_backend.engines.void.passes import pipeline
+from voidbridge_backend.engines.void.passes.conditioning import (
     AUGMENTATION,
     augmented,
     mask_levels,
     without_removed,
 )
-from voidbridge_backend.engines.void.inputs import Footage, ahead, grain, pictures
 from voidbridge_protocol.errors import EngineFailed
 
 CODES = torch.tensor([0, 63, 127, 255])

@@ -16,8 +16,8 @@ from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import Engine, Pixels
 from voidbridge_backend.engines.void import make
 from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.files.weights import PASSES
 from voidbridge_backend.engines.void.options import Options, from_folder
-from voidbridge_backend.engines.void.weights import PASSES
 from voidbridge_protocol.errors import BadSetting, JobCancelled, ModelMissing
 from voidbridge_protocol.operations.remove import RemoveSettings
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from voidbridge_backend.engines.void import fp8, networks
-from voidbridge_backend.engines.void.denoiser import Denoiser, Text
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.fp8 import EightBitLinear, rounded
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model import fp8
+from voidbridge_backend.engines.void.model.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.model.fp8 import EightBitLinear, rounded
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings

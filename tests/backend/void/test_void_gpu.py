@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.memory import PLANS, Plan
+from voidbridge_backend.engines.void.model.memory import PLANS, Plan
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.operations.remove import RemoveSettings
 

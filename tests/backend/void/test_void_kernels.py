@@ -13,14 +13,17 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from voidbridge_backend.engines.void import kernels, networks, pipeline, sampling, tiny, weights
-from voidbridge_backend.engines.void.denoiser import Conditions, Denoiser, Text
+from voidbridge_backend.engines.void import tiny
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.heartbeat import pulsing
+from voidbridge_backend.engines.void.files import networks, weights
+from voidbridge_backend.engines.void.files.weights import CHANNELS
+from voidbridge_backend.engines.void.model import kernels
+from voidbridge_backend.engines.void.model.denoiser import Conditions, Denoiser, Text
+from voidbridge_backend.engines.void.model.heartbeat import pulsing
+from voidbridge_backend.engines.void.model.vae import Vae
 from voidbridge_backend.engines.void.options import Options
-from voidbridge_backend.engines.void.pipeline import Method
-from voidbridge_backend.engines.void.vae import Vae
-from voidbridge_backend.engines.void.weights import CHANNELS
+from voidbridge_backend.engines.void.passes import pipeline, sampling
+from voidbridge_backend.engines.void.passes.pipeline import Method
 from voidbridge_protocol.errors import BadSetting, JobCancelled
 from voidbridge_protocol.operations.remove import RemoveSettings
 

@@ -17,10 +17,10 @@ from live_memory import (
     transformer,
 )
 
-from voidbridge_backend.engines.void import fp8, streaming
-from voidbridge_backend.engines.void.denoiser import Denoiser, Text
-from voidbridge_backend.engines.void.device_placement import DevicePlacement
-from voidbridge_backend.engines.void.memory import (
+from voidbridge_backend.engines.void.model import fp8, streaming
+from voidbridge_backend.engines.void.model.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.model.device_placement import DevicePlacement
+from voidbridge_backend.engines.void.model.memory import (
     COUNTED,
     GIB,
     MARGIN,
@@ -33,7 +33,7 @@ from voidbridge_backend.engines.void.memory import (
     host_needed,
     needed,
 )
-from voidbridge_backend.engines.void.vae import Vae, VaeTiles
+from voidbridge_backend.engines.void.model.vae import Vae, VaeTiles
 from voidbridge_protocol.errors import OutOfMemory
 
 PUBLISHED = Demand(

@@ -14,9 +14,10 @@ from lora_parts import layers_of, random_pairs, write
 from torch import nn
 
 from voidbridge_backend.engines.base import LoraChoice, Pixels
-from voidbridge_backend.engines.void import adapters, lora_file, networks
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.lora_file import LoraRecord
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model import adapters, lora_file
+from voidbridge_backend.engines.void.model.lora_file import LoraRecord
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadLora
 from voidbridge_protocol.operations.remove import RemoveSettings

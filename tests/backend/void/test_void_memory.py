@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from voidbridge_backend.engines.void.memory import (
+from voidbridge_backend.engines.void.model.memory import (
     GIB,
     MARGIN,
     PLANS,
@@ -16,7 +16,7 @@ from voidbridge_backend.engines.void.memory import (
     needed,
     table,
 )
-from voidbridge_backend.engines.void.vae import VaeTiles, _spans
+from voidbridge_backend.engines.void.model.vae import VaeTiles, _spans
 from voidbridge_protocol.errors import OutOfMemory
 
 PUBLISHED = Demand(

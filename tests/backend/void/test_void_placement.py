@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from voidbridge_backend.engines.void import networks
-from voidbridge_backend.engines.void.device_placement import DevicePlacement
-from voidbridge_backend.engines.void.memory import PLANS, Plan
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model.device_placement import DevicePlacement
+from voidbridge_backend.engines.void.model.memory import PLANS, Plan
 
 # A device that every machine has, on which tensors have shapes and no values.
 ELSEWHERE = "meta"

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engines.void import memory, networks
-from voidbridge_backend.engines.void.denoiser import Denoiser, Text
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.memory import Demand, Plan
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model import memory
+from voidbridge_backend.engines.void.model.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.model.memory import Demand, Plan
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings

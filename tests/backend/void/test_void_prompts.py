@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from voidbridge_backend.engines.void import prompts
-from voidbridge_backend.engines.void.prompts import END, PAD, TOKENS, PromptEmbeddings, Tokenizer
-from voidbridge_backend.engines.void.weights import BASE
+from voidbridge_backend.engines.void.files import prompts
+from voidbridge_backend.engines.void.files.prompts import (
+    END,
+    PAD,
+    TOKENS,
+    PromptEmbeddings,
+    Tokenizer,
+)
+from voidbridge_backend.engines.void.files.weights import BASE
 from voidbridge_protocol.errors import ModelMissing
 
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engines.void import networks, pipeline, sampling
-from voidbridge_backend.engines.void.denoiser import Conditions, Denoiser, Text, guided
-from voidbridge_backend.engines.void.heartbeat import pulsing
-from voidbridge_backend.engines.void.pipeline import Method
-from voidbridge_backend.engines.void.timeline import windows
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model.denoiser import Conditions, Denoiser, Text, guided
+from voidbridge_backend.engines.void.model.heartbeat import pulsing
+from voidbridge_backend.engines.void.passes import pipeline, sampling
+from voidbridge_backend.engines.void.passes.pipeline import Method
+from voidbridge_backend.engines.void.passes.timeline import windows
 from voidbridge_backend.engines.void.tiny import SCHEDULER
 from voidbridge_protocol.errors import BadSetting, EngineFailed, JobCancelled
 

@@ -14,18 +14,12 @@ import torch
 from live_memory import CARD, TRANSFORMER, Meter
 from simulated_card import Grey, Model, Simulation, moved
 
-from voidbridge_backend.engines.void import warped_noise
 from voidbridge_backend.engines.void.inputs import Footage
-from voidbridge_backend.engines.void.memory import (
-    GIB,
-    NOISE_PIXEL,
-    NOISE_STEP,
-    Plan,
-    counted,
-)
+from voidbridge_backend.engines.void.model.memory import GIB, NOISE_PIXEL, NOISE_STEP, Plan, counted
+from voidbridge_backend.engines.void.noise import warped_noise
+from voidbridge_backend.engines.void.noise.warped_noise import Warper
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_backend.engines.void.run import Job
-from voidbridge_backend.engines.void.warped_noise import Warper
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 STEPS = 2

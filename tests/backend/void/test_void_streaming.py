@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from voidbridge_backend.engines.void import device_placement, fp8, networks, streaming, tiny
-from voidbridge_backend.engines.void.denoiser import Denoiser, Text
-from voidbridge_backend.engines.void.device_placement import DevicePlacement
+from voidbridge_backend.engines.void import tiny
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.memory import PLANS, Plan
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model import device_placement, fp8, streaming
+from voidbridge_backend.engines.void.model.denoiser import Denoiser, Text
+from voidbridge_backend.engines.void.model.device_placement import DevicePlacement
+from voidbridge_backend.engines.void.model.memory import PLANS, Plan
+from voidbridge_backend.engines.void.model.streaming import HostPool, Lanes, StreamedBlocks
 from voidbridge_backend.engines.void.options import Options
-from voidbridge_backend.engines.void.streaming import HostPool, Lanes, StreamedBlocks
 from voidbridge_protocol.errors import JobCancelled
 from voidbridge_protocol.operations.remove import RemoveSettings
 

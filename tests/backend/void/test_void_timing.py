@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.void.engine import Void
+from voidbridge_backend.engines.void.files.weights import BASE
 from voidbridge_backend.engines.void.options import Options
-from voidbridge_backend.engines.void.weights import BASE
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 OPTIONS = Options(height=32, width=48, window=21, steps=1000, strength=0.001)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engines.void import networks
-from voidbridge_backend.engines.void.timeline import latents_of
-from voidbridge_backend.engines.void.vae import Vae, VaeTiles, decode_chunks, encode_chunks
+from voidbridge_backend.engines.void.files import networks
+from voidbridge_backend.engines.void.model.vae import Vae, VaeTiles, decode_chunks, encode_chunks
+from voidbridge_backend.engines.void.passes.timeline import latents_of
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from voidbridge_backend.engines.void import make, networks, weights
+from voidbridge_backend.engines.void import make
+from voidbridge_backend.engines.void.files import networks, weights
+from voidbridge_backend.engines.void.files.weights import BASE, PASSES, PATCH
 from voidbridge_backend.engines.void.tiny import make_tiny
-from voidbridge_backend.engines.void.weights import BASE, PASSES, PATCH
 from voidbridge_protocol.errors import ModelMissing
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voidbridge_backend.engines.void.flow import Dis, Raft, Steady, best
-from voidbridge_backend.engines.void.picture_noise import aligned, reference
-from voidbridge_backend.engines.void.warped_noise import Field, Warper, blend, step, summed
+from voidbridge_backend.engines.void.noise.flow import Dis, Raft, Steady, best
+from voidbridge_backend.engines.void.noise.picture_noise import aligned, reference
+from voidbridge_backend.engines.void.noise.warped_noise import Field, Warper, blend, step, summed
 
 GRID = (48, 72)
 """Of the flow; latents are 12 x 18, with 48 channels 10368 values a frame."""

@@ -193,7 +193,7 @@ def wire() -> None:
                 return found[1].decode()
         return ""
 
-    from voidbridge_protocol import receive as door
+    from voidbridge_protocol.wire import receive as door
 
     real_receive = door.receive
 

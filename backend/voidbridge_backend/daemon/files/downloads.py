@@ -10,9 +10,9 @@ from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.net.sessions import Session
 from voidbridge_backend.daemon.net.unsent import USER_BYTES
 from voidbridge_backend.daemon.store.io_threads import IoThreads
-from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import BadMessage, VoidbridgeError
-from voidbridge_protocol.messages import MAX_UNANSWERED, Get, Limits, Message, Nack, Refused
+from voidbridge_protocol.wire.codec import Frame
+from voidbridge_protocol.wire.messages import MAX_UNANSWERED, Get, Limits, Message, Nack, Refused
 
 
 @dataclass

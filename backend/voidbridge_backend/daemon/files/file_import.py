@@ -23,8 +23,8 @@ from time import monotonic
 from voidbridge_backend.daemon.store.io_threads import IoThreads
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import NotHere, TransferFailed, WrongOffset
-from voidbridge_protocol.messages import MAX_CHUNK, ImportFile, Message, Nack, Put
-from voidbridge_protocol.shared_files import proof
+from voidbridge_protocol.transfer.shared_files import proof
+from voidbridge_protocol.wire.messages import MAX_CHUNK, ImportFile, Message, Nack, Put
 
 from .shares import Shares
 

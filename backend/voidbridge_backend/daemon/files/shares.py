@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.shared_files import WINDOWS, below
+from voidbridge_protocol.transfer.shared_files import WINDOWS, below
 
 FOLDER = os.O_RDONLY | getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0)
 FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)

@@ -10,9 +10,9 @@ from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_backend.daemon.net.sessions import Session
 from voidbridge_backend.daemon.store.io_threads import IoThreads
 from voidbridge_backend.daemon.store.spool import UserFile
-from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import BadMessage
-from voidbridge_protocol.messages import (
+from voidbridge_protocol.wire.codec import Frame
+from voidbridge_protocol.wire.messages import (
     MAX_IMPORTS,
     Credit,
     Got,

@@ -15,7 +15,7 @@ from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_backend.daemon.store.spool import UserFile
 from voidbridge_protocol.errors import BadSetting, DaemonError, SpoolFull, TooMany
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import MAX_NAME, FrameFile, Request
+from voidbridge_protocol.wire.messages import MAX_NAME, FrameFile, Request
 
 from .missing_files import MOST_PARTIAL, MissingIndices
 from .prepared import Prepared

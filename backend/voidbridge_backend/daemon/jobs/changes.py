@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from voidbridge_protocol.messages import ResultFile
+from voidbridge_protocol.wire.messages import ResultFile
 
 from .scheduler import Interrupt, Prepare, Start
 

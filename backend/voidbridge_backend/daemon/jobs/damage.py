@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voidbridge_backend.daemon.store.job_table import Row
-from voidbridge_protocol.codec import decode_request
 from voidbridge_protocol.errors import DaemonError, DamagedFile, RequestError, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.wire.codec import decode_request
 
 from .admission import Admission
 from .prepared import Prepared

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Status
+from voidbridge_protocol.wire.messages import Status
 
 
 @dataclass(frozen=True)

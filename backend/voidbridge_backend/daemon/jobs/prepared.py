@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import RequestError
-from voidbridge_protocol.messages import Request
+from voidbridge_protocol.wire.messages import Request
 
 MANY = 500
 """Files from which on the whole folder is read, rather than each file asked for."""

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from voidbridge_backend.daemon.store.spool import Spool
-from voidbridge_protocol.codec import Frame, decode_request
 from voidbridge_protocol.errors import TooMany, VoidbridgeError
+from voidbridge_protocol.wire.codec import Frame, decode_request
 
 from .prepared import Prepared
 

@@ -17,7 +17,7 @@ from voidbridge_backend.daemon.store.job_table import JobTable
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.errors import RequestError, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import ResultFile, Status
+from voidbridge_protocol.wire.messages import ResultFile, Status
 
 from . import job_status
 from .admission import Admission

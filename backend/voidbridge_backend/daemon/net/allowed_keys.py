@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from voidbridge_protocol import keys
-from voidbridge_protocol.atomic_files import publish, temporary
 from voidbridge_protocol.errors import BadKey
-from voidbridge_protocol.keys import DAEMON, KEY_FILES, Pair
+from voidbridge_protocol.transfer.atomic_files import publish, temporary
+from voidbridge_protocol.wire import keys
+from voidbridge_protocol.wire.keys import DAEMON, KEY_FILES, Pair
 
 from .endpoints import Endpoints
 

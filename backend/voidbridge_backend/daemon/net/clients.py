@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from voidbridge_backend.daemon.store.spool import UserFile
-from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import VoidbridgeError
-from voidbridge_protocol.messages import Message
+from voidbridge_protocol.wire.codec import Frame
+from voidbridge_protocol.wire.messages import Message
 
 from .replies import Replies
 from .router import PeerId, Router

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voidbridge_protocol import keys
 from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.wire import keys
 
 HINT = "Write it as tcp://127.0.0.1:5577."
 

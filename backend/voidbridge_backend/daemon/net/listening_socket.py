@@ -10,10 +10,10 @@ from pathlib import Path
 
 import zmq
 
-from voidbridge_protocol import keys
-from voidbridge_protocol.codec import MAX_HEADER
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.messages import MAX_CHUNK
+from voidbridge_protocol.wire import keys
+from voidbridge_protocol.wire.codec import MAX_HEADER
+from voidbridge_protocol.wire.messages import MAX_CHUNK
 
 from .allowed_keys import Auth
 

@@ -7,7 +7,7 @@ from collections import deque
 
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_protocol.errors import TooMany, UnknownJob
-from voidbridge_protocol.messages import Listed, Ready, Status
+from voidbridge_protocol.wire.messages import Listed, Ready, Status
 
 from .clients import Clients
 from .router import Sent

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import SpoolFull
-from voidbridge_protocol.messages import Message, Refused
+from voidbridge_protocol.wire.codec import Frame
+from voidbridge_protocol.wire.messages import Message, Refused
 
 from .router import PeerId
 

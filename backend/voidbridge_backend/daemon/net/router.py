@@ -19,10 +19,10 @@ from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 from voidbridge_backend.daemon.log_limit import LogLimit
-from voidbridge_protocol.codec import MAX_REQUEST, Frame, decode, encode
 from voidbridge_protocol.errors import BadMessage, RequestError, UnknownKey, VoidbridgeError
-from voidbridge_protocol.messages import MAX_CHUNK, Message, Refused
-from voidbridge_protocol.receive import receive
+from voidbridge_protocol.wire.codec import MAX_REQUEST, Frame, decode, encode
+from voidbridge_protocol.wire.messages import MAX_CHUNK, Message, Refused
+from voidbridge_protocol.wire.receive import receive
 
 from .allowed_keys import OURSELVES, Auth, Identity
 from .connections import Connection, Connections, Descriptor

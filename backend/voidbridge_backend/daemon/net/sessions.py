@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from voidbridge_backend.daemon.store.spool import UserFile
 from voidbridge_protocol.errors import TooMany, UnknownSession
-from voidbridge_protocol.messages import Get
+from voidbridge_protocol.wire.messages import Get
 
 from .allowed_keys import Identity
 from .router import PeerId

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voidbridge_backend.daemon.workers.supervisor import DeviceStatus
 from voidbridge_protocol.errors import NoDevice, VoidbridgeError
-from voidbridge_protocol.messages import Device, Health
+from voidbridge_protocol.wire.messages import Device, Health
 
 STATES = ("starting", "ready", "busy", "stalled", "resting", "quarantined")
 """The states of a device."""

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from voidbridge_backend.worker import malloc
-from voidbridge_protocol.codec import Frame
 from voidbridge_protocol.errors import DamagedFile, VoidbridgeError
-from voidbridge_protocol.messages import Chunk, Get, Got, Message, Nack, Put, ResultFile
+from voidbridge_protocol.wire.codec import Frame
+from voidbridge_protocol.wire.messages import Chunk, Get, Got, Message, Nack, Put, ResultFile
 
 from .result_reader import ResultReader
 from .retention import Survey

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from voidbridge_protocol.errors import BadMessage, RequestError
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import ResultFile
+from voidbridge_protocol.wire.messages import ResultFile
 
 from . import schema
 

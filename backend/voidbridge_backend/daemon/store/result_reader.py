@@ -11,8 +11,8 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from voidbridge_protocol.errors import DamagedFile
-from voidbridge_protocol.hashing import Digest
-from voidbridge_protocol.messages import MAX_CHUNK, ResultFile
+from voidbridge_protocol.transfer.hashing import Digest
+from voidbridge_protocol.wire.messages import MAX_CHUNK, ResultFile
 
 MOST = 256
 """Results that are on their way at once and whose hashes are kept; others are read again at their end."""

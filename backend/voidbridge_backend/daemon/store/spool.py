@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from voidbridge_protocol.errors import SpoolFull, TransferFailed, WrongOffset
-from voidbridge_protocol.hashing import Digest
+from voidbridge_protocol.transfer.hashing import Digest
 
 from .retention import Survey
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Prepare, Start
 from voidbridge_backend.daemon.jobs.service import JobService
-from voidbridge_protocol.atomic_files import disk_error
 from voidbridge_protocol.errors import DamagedFile, NoDevice, from_code
-from voidbridge_protocol.messages import ResultFile
+from voidbridge_protocol.transfer.atomic_files import disk_error
+from voidbridge_protocol.wire.messages import ResultFile
 
 from .supervisor import DeviceStatus, Supervisor, WorkerEvent, WorkerExit
 from .watchdog import Timeouts

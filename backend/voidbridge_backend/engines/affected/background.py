@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.engines.cleanplate.camera import Camera
+from voidbridge_backend.engines.cleanplate.motion.camera import Camera
 from voidbridge_backend.engines.mask_base import Picture, Pictures
 
 Mask = NDArray[np.bool_]

@@ -8,7 +8,7 @@ from typing import Any
 
 from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_backend.engines.key_base import Alpha, KeyClip, Keyed
-from voidbridge_backend.imaging.islands import remove_islands
+from voidbridge_backend.imaging.mattes.islands import remove_islands
 from voidbridge_protocol.operations.key import KeySettings
 
 from . import unmix

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.parallel import Pool
 
-from .align import WarpedSource, warp_grey
 from .geometry import FrameBox, Mask, mapped, shift, warp
+from .motion.align import WarpedSource, warp_grey
 from .tone import WEIGHTS, Floats, Tone
 
 Indices = NDArray[np.intp]

@@ -19,11 +19,12 @@ from voidbridge_backend.parallel import Pool
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import plan, rim
-from .analyze_camera import Shot, analyzed
+from . import rim
 from .bars import Inner, picture_box
 from .frame import FrameVerdicts, Removal, Task
 from .geometry import FrameBox
+from .motion import plan
+from .motion.analyze_camera import Shot, analyzed
 from .painted import nearest, painted_frames, repeated
 from .schedule import Schedule
 from .verdict import notes

@@ -13,19 +13,20 @@ import numpy as np
 from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_backend.parallel import Pool
 
-from . import plan, rim
-from .align import Surrounding, WarpedSource, surrounding, useful, warp_source
-from .analyze_camera import Shot
+from . import rim
 from .combine import Combination, combined
-from .depth import layered
-from .fill import joined, smooth
-from .focus import softened
-from .fringe import background
 from .geometry import FrameBox, Mask, around
 from .mixing import mixed, unmatched
+from .motion import plan
+from .motion.align import Surrounding, WarpedSource, surrounding, useful, warp_source
+from .motion.analyze_camera import Shot
+from .motion.depth import layered
+from .motion.sources import Source, Sources, piece
 from .painted import Carried, PaintedSources, carried, kept, laid_on
-from .sources import Source, Sources, piece
-from .synthesize import synthesized
+from .texture.fill import joined, smooth
+from .texture.focus import softened
+from .texture.fringe import background
+from .texture.synthesize import synthesized
 from .tone import Floats
 from .transient_removal import TransientRemoval
 from .verdict import INVENTED, SHALLOW, check, risky

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from voidbridge_backend.engines.cleanplate.motion.align import NEUTRAL, Surrounding, WarpedSource
+from voidbridge_backend.engines.cleanplate.motion.camera import Camera
+from voidbridge_backend.engines.cleanplate.motion.sources import Source
 from voidbridge_backend.parallel import Pool
 
-from .align import NEUTRAL, Surrounding, WarpedSource
-from .camera import Camera
 from .combine import Combination, combined
 from .geometry import FrameBox
-from .sources import Source
 from .tone import Floats, Tone
 
 ROUNDS = 6

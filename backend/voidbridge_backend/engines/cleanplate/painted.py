@@ -16,11 +16,11 @@ import numpy as np
 from voidbridge_backend.engines.base import Clip, PaintedClip
 from voidbridge_backend.parallel import Pool
 
-from .align import WarpedSource
-from .camera import Camera
 from .combine import combined
 from .geometry import FrameBox, Mask, shift, warp
-from .sources import Painting, Pieces, Source, piece
+from .motion.align import WarpedSource
+from .motion.camera import Camera
+from .motion.sources import Painting, Pieces, Source, piece
 from .tone import Floats, Tone
 
 MOST = 4

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.parallel import Pool
 
-from .analyze_camera import Shot
 from .frame import Removal, Task, Voted
+from .motion.analyze_camera import Shot
 
 
 @dataclass

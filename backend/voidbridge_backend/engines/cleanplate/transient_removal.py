@@ -14,12 +14,12 @@ import numpy as np
 from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_backend.parallel import Pool
 
-from . import plan
-from .align import NEUTRAL, WarpedSource, surrounding, warp_source
-from .camera import Camera
 from .combine import combined
 from .geometry import FrameBox, Homography, Mask, around, inverse, mapped, scaling, shift
-from .sources import piece
+from .motion import plan
+from .motion.align import NEUTRAL, WarpedSource, surrounding, warp_source
+from .motion.camera import Camera
+from .motion.sources import piece
 from .tone import Tone
 
 LOOK_PIXELS = 300_000

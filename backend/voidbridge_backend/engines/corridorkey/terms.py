@@ -7,8 +7,8 @@ import json
 from datetime import date
 from pathlib import Path
 
-from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import ModelMissing, TermsNotAccepted
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 NAME = "CorridorKey"
 RECORD = "CorridorKey.terms.json"

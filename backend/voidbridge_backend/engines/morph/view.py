@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voidbridge_backend.engines.base import Pixels
-from voidbridge_backend.engines.cleanplate import camera
 from voidbridge_backend.engines.cleanplate.geometry import (
     Homography,
     inverse,
     scaling,
     shift,
 )
+from voidbridge_backend.engines.cleanplate.motion import camera
 from voidbridge_backend.engines.cleanplate.tone import Tone
 
 Grey = NDArray[np.uint8]

@@ -17,8 +17,9 @@ def make(device: str, models: Path | None) -> Engine:
     Raises `ModelMissing` with every missing file, `BadSetting` for invalid options, and `EngineFailed` if this
     machine fails the self-test.
     """
-    from . import options, selftest, weights
+    from . import options, selftest
     from .engine import Void
+    from .files import weights
 
     folder = weights.require(models, 1)
     engine = Void(folder, device, options.from_folder(folder))

@@ -15,28 +15,19 @@ from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import (
-    adapters,
-    flow,
-    fp8,
-    kernels,
-    loras,
-    memory,
-    networks,
-    picture_noise,
-    streaming,
-    weights,
-)
-from .denoiser import Denoiser
-from .detail import FINEST, Smaller, enlargement
-from .device_placement import DevicePlacement
+from .files import loras, networks, weights
+from .files.prompts import PromptEmbeddings
 from .inputs import Footage
-from .memory import Demand, Plan
+from .model import adapters, fp8, kernels, memory, streaming
+from .model.denoiser import Denoiser
+from .model.device_placement import DevicePlacement
+from .model.memory import Demand, Plan
+from .model.vae import Vae
+from .noise import flow, picture_noise
 from .options import Options
-from .prompts import PromptEmbeddings
+from .passes.detail import FINEST, Smaller, enlargement
+from .passes.timeline import latents_of, padded_range, windows
 from .run import Job
-from .timeline import latents_of, padded_range, windows
-from .vae import Vae
 
 VERSION = 1
 CACHE = "prompts"

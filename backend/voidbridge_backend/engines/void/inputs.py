@@ -17,9 +17,9 @@ from torch import Tensor
 from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_protocol.errors import EngineFailed
 
-from .denoiser import PIXELS_PER_PATCH
-from .seeds import seeded
-from .timeline import latents_of, mirrored, padded
+from .model.denoiser import PIXELS_PER_PATCH
+from .noise.seeds import seeded
+from .passes.timeline import latents_of, mirrored, padded
 
 Read = Callable[[slice], Tensor]
 """Returns the pixels of the padded frames in a span."""

@@ -12,12 +12,12 @@ from typing import Any, Literal, get_args, get_type_hints
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from .conditioning import Levels
-from .denoiser import PIXELS_PER_PATCH
-from .kernels import Attention, Compile, Layout, Linears
-from .memory import Name
-from .timeline import OVERLAP, SMALLEST_WINDOW, WINDOW
-from .weights import read_json
+from .files.weights import read_json
+from .model.denoiser import PIXELS_PER_PATCH
+from .model.kernels import Attention, Compile, Layout, Linears
+from .model.memory import Name
+from .passes.conditioning import Levels
+from .passes.timeline import OVERLAP, SMALLEST_WINDOW, WINDOW
 
 FILE = "voidbridge.json"
 

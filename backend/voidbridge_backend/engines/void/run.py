@@ -16,19 +16,22 @@ from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_protocol.errors import EngineFailed
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-from . import kernels, memory, networks, picture_noise, pipeline, sampling
-from .conditioning import Levels
-from .denoiser import Conditions, Denoiser, Text
-from .detail import Tiling, enlarged
-from .device_placement import DevicePlacement
-from .flow import Dis, Raft
-from .heartbeat import pulsing
+from .files import networks
+from .files.prompts import PromptEmbeddings
 from .inputs import Footage, ahead, grain, pictures
-from .memory import Plan
+from .model import kernels, memory
+from .model.denoiser import Conditions, Denoiser, Text
+from .model.device_placement import DevicePlacement
+from .model.heartbeat import pulsing
+from .model.memory import Plan
+from .model.vae import Vae, VaeTiles, encode_chunks
+from .noise import picture_noise
+from .noise.flow import Dis, Raft
 from .options import Options
-from .pipeline import Method
-from .prompts import PromptEmbeddings
-from .vae import Vae, VaeTiles, encode_chunks
+from .passes import pipeline, sampling
+from .passes.conditioning import Levels
+from .passes.detail import Tiling, enlarged
+from .passes.pipeline import Method
 
 AGAIN_S = 0.1
 """Minimum seconds between progress reports during a long step."""

@@ -20,13 +20,15 @@ from torch import Tensor
 from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_protocol.errors import EngineFailed, OutOfMemory
 
-from . import pipeline, sampling, tiny, weights
-from .attention import attend
-from .denoiser import Conditions, Denoiser, Text
-from .fp8 import EightBitLinear
-from .kernels import Attention, Layout, Linears
-from .vae import Vae
-from .weights import CHANNELS
+from . import tiny
+from .files import weights
+from .files.weights import CHANNELS
+from .model.attention import attend
+from .model.denoiser import Conditions, Denoiser, Text
+from .model.fp8 import EightBitLinear
+from .model.kernels import Attention, Layout, Linears
+from .model.vae import Vae
+from .passes import pipeline, sampling
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1e-2}
 """Of an operation, relative to its norm. Cards multiply float32 with 10 bits where cuDNN may (TF32)."""

@@ -17,8 +17,8 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from safetensors.torch import save_file
 from transformers import T5Config, T5EncoderModel
 
+from .files.weights import BASE, CHANNELS, PASSES
 from .options import FILE
-from .weights import BASE, CHANNELS, PASSES
 
 SENTENCES = (
     "A wide shot of an empty street at dawn, wet from the rain.",

@@ -15,7 +15,7 @@ from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.exr.matte_channels import candidates
 from voidbridge_backend.exr.multi_part import split
 from voidbridge_backend.formats.files import FrameReader
-from voidbridge_backend.imaging.quadmask import AFFECTED, CODES, OVERLAP, on_window
+from voidbridge_backend.imaging.mattes.quadmask import AFFECTED, CODES, OVERLAP, on_window
 from voidbridge_backend.sequences.consistency import agree
 from voidbridge_backend.sequences.patterns import Sequence as Pattern
 from voidbridge_protocol import __version__

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.engines.mask_base import Matte
 from voidbridge_backend.exr.header import Window
-from voidbridge_backend.exr.new_parts import new_parts
+from voidbridge_backend.exr.new.parts import new_parts
 from voidbridge_backend.exr.part import Part
 from voidbridge_backend.imaging.grid import combined
 from voidbridge_backend.sequences.patterns import compact

@@ -8,7 +8,7 @@ import numpy as np
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header
 from voidbridge_backend.exr.layers import Selection
-from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.quality.png_mark import marked
 
 QUADMASK_CHANNEL = "Y"

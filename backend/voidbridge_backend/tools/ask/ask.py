@@ -11,12 +11,12 @@ import numpy as np
 
 from voidbridge_backend.exr import seal
 from voidbridge_backend.exr.multi_part import split
-from voidbridge_backend.exr.new_parts import new_parts
+from voidbridge_backend.exr.new.parts import new_parts
 from voidbridge_backend.exr.part import Part
 from voidbridge_backend.imaging.grid import cells
 from voidbridge_protocol import __version__
-from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import BadAnswer
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 from . import areas, question
 from .answer import Answer, Grid, WrongForm, parsed

@@ -18,18 +18,18 @@ from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import TimeCode
 from voidbridge_backend.exr.layers import Selection
-from voidbridge_backend.exr.new_file import new_file
-from voidbridge_backend.imaging.quadmask import Hole, from_mattes
+from voidbridge_backend.exr.new.file import new_file
+from voidbridge_backend.imaging.mattes.quadmask import Hole, from_mattes
 from voidbridge_backend.parallel import Pool
 from voidbridge_backend.quality.contact_sheet import moment, sheet, write_png
 from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_backend.quality.reference import Floats, Quality, ReferenceScores
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol import __version__
-from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import JobCancelled
 from voidbridge_protocol.job_task import Outcome
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 from .shot import DemoFrame, DemoShot
 

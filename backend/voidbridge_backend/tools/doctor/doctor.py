@@ -37,7 +37,7 @@ from voidbridge_protocol.errors import (
 )
 from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.messages import Health, Status
+from voidbridge_protocol.wire.messages import Health, Status
 
 from . import probe_shot
 
@@ -171,7 +171,7 @@ def models(folder: Path) -> Check:
             "Give the folder with the weights with --models; docs/model.md lists its files.",
         )
     try:
-        from voidbridge_backend.engines.void import weights
+        from voidbridge_backend.engines.void.files import weights
     except ModuleNotFoundError as error:
         return Check("models", "missing", f"{folder}: not checked without {error.name}")
     lacking = weights.missing(folder)

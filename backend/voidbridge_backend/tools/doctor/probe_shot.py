@@ -14,9 +14,9 @@ from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.exr.chunks import ExrChunk, chunks_of, file_of
 from voidbridge_backend.exr.header import Attribute, parse_header
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import EngineFailed, UnreadableFrame
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 FRAMES = range(1001, 1004)
 WIDTH, HEIGHT = 8, 4

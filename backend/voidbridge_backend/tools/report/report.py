@@ -23,7 +23,7 @@ from voidbridge_backend.exr.header import Window
 from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.exr.part import CONFIDENCE
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
-from voidbridge_backend.imaging.quadmask import Hole
+from voidbridge_backend.imaging.mattes.quadmask import Hole
 from voidbridge_backend.imaging.region import Region
 from voidbridge_backend.quality import jod as colorvideovdp
 from voidbridge_backend.quality.contact_sheet import Moment, moment, sheet, write_png

@@ -26,7 +26,7 @@ from voidbridge_backend.tools.doctor import doctor
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import OutputUnwritable, RequestError, VoidbridgeError
-from voidbridge_protocol.messages import Status
+from voidbridge_protocol.wire.messages import Status
 
 from .redaction import PATH, Redactor
 

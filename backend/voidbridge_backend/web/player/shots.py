@@ -16,7 +16,7 @@ from voidbridge_backend.exr.matte_channels import candidates
 from voidbridge_backend.exr.reader import Choose
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.imaging.color import ColorPlan, Pixels, sanitize
-from voidbridge_backend.imaging.quadmask import on_window
+from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.render.decode_limits import DecodeLimits
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_backend.web.folders import Folders

@@ -14,12 +14,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from voidbridge_backend.exr.new_file import new_file
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.web.answers import fields_of, number_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
-from voidbridge_protocol.atomic_files import write_whole
 from voidbridge_protocol.errors import BadSetting, UnreadableFrame
 from voidbridge_protocol.operations.mask import NAME, parsed
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 PROMPTS = "prompts.json"
 """Name of the saved prompts, beside the mattes."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # knobs and nodes tell this module what happens to them: they
     from .graph import Node
     from .values import Knob
 
-SECONDS = 40.0
+SECONDS = 120.0
 
 
 class Event:

@@ -1,0 +1,115 @@
+"""The command `mask-ask`: asks a vision language model which areas an object affects. Sends only with --send."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.cli.common_options import add_overwrite_option, add_plate_start
+from voidbridge_backend.cli.options import beside, plate_of
+from voidbridge_backend.client import outputs
+from voidbridge_backend.client.progress import watched
+from voidbridge_backend.exr.seal import is_sealed
+from voidbridge_backend.sequences.found import find
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence, frames_for
+from voidbridge_protocol.errors import BadSetting, JobCancelled
+from voidbridge_protocol.transfer.atomic_files import write_whole
+
+MOST_PICTURES = 30
+EPILOG = """\
+Without --send nothing leaves this machine: FOLDER gets the exact pictures and the request, to be looked at first.
+The key of a hosted model comes from VOIDBRIDGE_ASK_KEY or --key-file, never from a command line or a job.
+
+example: voidbridge mask-ask plate.####.exr mattes/man.####.exr -o asked/ --endpoint http://127.0.0.1:11434/v1 \
+--model qwen3-vl --send"""
+
+
+def ask(parsed: argparse.Namespace) -> None:
+    """Raises `NoEndpoint`, `EndpointFailed`, `BadAnswer`, and what files and places raise."""
+    from voidbridge_backend.tools.ask import ask as asking
+    from voidbridge_backend.tools.ask.endpoint import Endpoint
+    from voidbridge_backend.tools.ask.pictures import Drawer
+
+    endpoint = None
+    if parsed.send:
+        key_file, wait = parsed.key_file, parsed.timeout
+        endpoint = Endpoint.chosen(parsed.endpoint, parsed.model, key_file, wait, os.environ)
+    if not 1 <= parsed.pictures <= MOST_PICTURES:
+        raise BadSetting(f"{parsed.pictures} pictures; from 1 to {MOST_PICTURES} are sent")
+    plate = plate_of(parsed)
+    matte = beside(find(parsed.matte), plate, None)
+    frames = frames_for(plate, FrameRange.parse(parsed.frames) if parsed.frames else None)
+    folder: Path = parsed.output
+    width = 4 if plate.single is not None or plate.clip else plate.width
+    target = Sequence(folder, "affected.", ".exr", width)
+    if not parsed.overwrite:
+        outputs.check_foreign([(target.path(frame), is_sealed) for frame in frames])
+    folder.mkdir(parents=True, exist_ok=True)
+    with watched(parsed.json) as (view, cancelled):
+
+        def pulse() -> None:
+            if cancelled.is_set():
+                raise JobCancelled("stopped")
+
+        drawer = Drawer(plate, matte, parsed.color_space)
+        question = asking.prepared(drawer, frames, parsed.instruction, parsed.pictures, pulse)
+        saved = question.save(folder)
+        view.event("question", paths=[str(path) for path in saved], sent=endpoint is not None)
+        if endpoint is None:
+            view.message(f"{len(question.pictures)} pictures in {folder}; nothing was sent")
+            return
+        view.message(f"sending {len(question.pictures)} pictures to {endpoint.url}")
+        answer = asking.answered(question, endpoint)
+        pulse()
+        asking.write(answer, question, folder)
+        for frame, data in asking.mattes(answer, question, frames, endpoint.model):
+            pulse()
+            write_whole(target.path(frame), data)
+        for correction in answer.corrections:
+            view.message(f"corrected: {correction}")
+        view.event("answer", path=str(folder / asking.ANSWER), confidence=answer.confidence)
+        view.message(f"affected areas: {target}; the answer: {folder / asking.ANSWER}")
+
+
+def add_ask_options(parser: Any) -> None:
+    parser.add_argument("plate", metavar="PLATE", help="the plate")
+    parser.add_argument("matte", metavar="MATTE", help="the object's matte, as mask writes it")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="FOLDER", help="folder for the files"
+    )
+    parser.add_argument("--send", action="store_true", help="send the pictures to the endpoint")
+    parser.add_argument(
+        "--endpoint",
+        default="",
+        metavar="URL",
+        help="an OpenAI-compatible server (default: VOIDBRIDGE_ASK_URL)",
+    )
+    parser.add_argument(
+        "--model", default="", metavar="NAME", help="its model (default: VOIDBRIDGE_ASK_MODEL)"
+    )
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="its key (default: VOIDBRIDGE_ASK_KEY)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=120.0, metavar="S", help="seconds to wait (default 120)"
+    )
+    parser.add_argument(
+        "--instruction",
+        default="",
+        metavar="TEXT",
+        help="a remark, as: remove the man with the dog",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=10,
+        metavar="N",
+        help="frames to send beside the first with the object in red (default 10)",
+    )
+    parser.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    add_plate_start(parser)
+    parser.add_argument("--color-space", default="", metavar="NAME", help="the plate's color space")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    add_overwrite_option(parser)

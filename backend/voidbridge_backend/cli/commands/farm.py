@@ -1,0 +1,145 @@
+"""The command `farm`: a shot or a table of shots becomes a job bundle of Open Job Description."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from voidbridge_backend.cli import options
+from voidbridge_backend.cli.painted import absolute_words
+from voidbridge_backend.client import outputs
+from voidbridge_backend.client.openjd.bundle import (
+    LONGEST_NAME,
+    HostRequirements,
+    ShotTask,
+    template,
+)
+from voidbridge_backend.client.progress import JsonView
+from voidbridge_backend.client.submission import Submission, result_sequence
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.errors import BadSetting, OutputExists, VoidbridgeError
+from voidbridge_protocol.transfer.atomic_files import write_whole
+
+COLUMNS = ("plate", "matte", "result", "affected", "clean", "frames")
+PATHS = COLUMNS[:5]
+NEEDED = COLUMNS[:3]
+FILE = "template.json"
+SHAPE = f"""\
+TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three may lack. Its paths
+count from the table's folder. Submit the bundle with your farm's own command, or try it here:
+openjd run BUNDLE/{FILE}"""
+
+
+def farm(parsed: argparse.Namespace) -> None:
+    """Checks every shot as `run` does, and writes the bundle. Nothing is sent.
+
+    Raises `BadSetting`, `BadPattern`, `OutputExists` and what the shots raise.
+    """
+    target = Path(parsed.bundle) / FILE
+    shots = [_task(shot, where, parsed.overwrite) for where, shot in _shots(parsed)]
+    settings = options.removal_settings(parsed)
+    count = f"{len(shots)} shots" if shots[1:] else Path(shots[0].plate).name
+    name = parsed.name or f"voidbridge {settings.engine}: {count}"[:LONGEST_NAME]
+    gpus = int(settings.engine == "void") if parsed.gpus is None else parsed.gpus
+    needs = HostRequirements(gpus, parsed.vcpus, parsed.memory_gb)
+    made = template(name, shots, settings, needs, _words(parsed))
+    if target.exists() and not parsed.overwrite:
+        raise OutputExists(f"{target} exists", "Choose another folder, or add --overwrite.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, json.dumps(made, indent=1).encode() + b"\n")
+    if parsed.json:
+        JsonView().event("farm-bundle", path=str(target), tasks=[asdict(shot) for shot in shots])
+    else:
+        print(f"{len(shots)} {'tasks' if shots[1:] else 'task'}: {target}")
+
+
+def _words(parsed: argparse.Namespace) -> list[str]:
+    """The typed options of the shot that are no settings and no paths."""
+    typed = {
+        "--handles": None if parsed.handles == "auto" else parsed.handles,
+        "--plate-start": parsed.plate_start,
+        "--matte-start": parsed.matte_start,
+    }
+    words = [f"{option}={value}" for option, value in typed.items() if value is not None]
+    if not parsed.shots:
+        words += [f"--clean={word}" for word in absolute_words(parsed.clean or [])]
+    return [*words, "--overwrite"] if parsed.overwrite else words
+
+
+def _shots(parsed: argparse.Namespace) -> Iterator[tuple[str, argparse.Namespace]]:
+    """Each shot as it would be typed for `run`, and where it stands in the table."""
+    words = (parsed.plate, parsed.matte, parsed.output)
+    if not parsed.shots:
+        if not all(words):
+            raise BadSetting(
+                "no shot is named", "Give PLATE, MATTE and -o RESULT, or a table with --shots."
+            )
+        yield "", parsed
+        return
+    if any((*words, parsed.affected, parsed.clean, parsed.frames)):
+        raise BadSetting(
+            "a table of shots and a single shot are given", "Name files in the table only."
+        )
+    for number, row in enumerate(_rows(Path(parsed.shots)), 2):
+        lacking = [column for column in NEEDED if not row[column]]
+        if lacking:
+            raise BadSetting(
+                f"line {number} of {parsed.shots} has no {lacking[0]}",
+                "Fill in plate, matte and result of every shot.",
+            )
+        folder = os.path.dirname(os.path.abspath(parsed.shots))
+        paths = {name: os.path.join(folder, row[name]) if row[name] else "" for name in PATHS}
+        clean = [paths.pop("clean")] if row["clean"] else []
+        shot = {"output": paths.pop("result"), **paths, "clean": clean, "frames": row["frames"]}
+        yield f"line {number} of {parsed.shots}: ", argparse.Namespace(**{**vars(parsed), **shot})
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            columns = table.fieldnames or []
+            rows = [{name: (row.get(name) or "").strip() for name in COLUMNS} for row in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadSetting(f"the table {path} cannot be read: {error}") from error
+    lacking = [name for name in NEEDED if name not in columns]
+    unknown = [name for name in columns if name not in COLUMNS]
+    if lacking or unknown:
+        wrong = f"has no column {lacking[0]}" if lacking else f"has an unknown column {unknown[0]}"
+        raise BadSetting(f"the table {path} {wrong}", f"Its columns are {', '.join(COLUMNS)}.")
+    if not rows:
+        raise BadSetting(f"the table {path} lists no shot", "Write one line for each shot.")
+    return rows
+
+
+def _task(parsed: argparse.Namespace, where: str, overwrite: bool) -> ShotTask:
+    """The shot with absolute paths and its frames. Raises what `run` raises before it sends, with the place."""
+    try:
+        submission = options.removal(parsed)
+        plate, *others = submission.files.values()
+        result = result_sequence(parsed.output, plate, others)
+        _, frames = submission.ranges()
+        outputs.check_run(submission, result, overwrite)
+    except VoidbridgeError as error:
+        raise type(error)(where + error.text, error.hint) from error
+    return ShotTask(
+        _absolute(submission, "plate"),
+        _absolute(submission, "matte"),
+        _pattern(result),
+        str(frames),
+        _absolute(submission, "affected"),
+        next(iter(parsed.clean), "") if where else "",
+    )
+
+
+def _absolute(submission: Submission, role: str) -> str:
+    return _pattern(submission.files[role]) if role in submission.files else ""
+
+
+def _pattern(sequence: Sequence) -> str:
+    return sequence.absolute()

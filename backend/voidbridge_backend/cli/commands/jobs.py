@@ -1,0 +1,153 @@
+"""The commands about jobs, with parsed arguments: run, submit, fetch, status, cancel, serve."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from voidbridge_backend.client import outputs, status_file
+from voidbridge_backend.client.daemon_client import ClientOptions, open_client
+from voidbridge_backend.client.job_run import PrepareSubmission, finish, run_job, show_request
+from voidbridge_backend.client.listener import job_listener
+from voidbridge_backend.client.progress import count, left, show_health, watched
+from voidbridge_backend.client.submission import Submission, result_sequence
+from voidbridge_backend.config import Config
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.client import Client
+from voidbridge_protocol.errors import BadPattern
+from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.wire.messages import Status
+
+UNCUT = 10_000
+"""Column limit of a table for a program or a file."""
+
+
+def run(
+    submission: PrepareSubmission,
+    client_options: ClientOptions,
+    output: str,
+    as_json: bool,
+    status: Path | None = None,
+    frames_from_stdin: bool = False,
+    overwrite: bool = False,
+    openjd: bool = False,
+) -> None:
+    """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date.
+
+    With `frames_from_stdin` the host still renders frames, and standard input names the complete ones.
+    """
+    with (
+        watched(as_json, openjd) as (shown, cancelled),
+        status_file.kept(status, shown, cancelled) as view,
+        contextlib.ExitStack() as stack,
+    ):
+        prepared = submission(
+            view, cancelled, stack
+        )  # here, so that the status file says what is wrong with it
+        plate, *others = prepared.files.values()
+        result = result_sequence(output, plate, others)
+        run_job(prepared, result, client_options, view, cancelled, frames_from_stdin, overwrite)
+
+
+def submit(
+    submission: Callable[[], Submission], client_options: ClientOptions, as_json: bool
+) -> None:
+    """Uploads and returns; prints the job's id on standard output."""
+    with watched(as_json) as (view, cancelled):
+        task = submission().task(
+            lambda frame: Path(),
+            lambda done, of: view.stage("reading files", done, of),
+            cancelled.is_set,
+        )
+        show_request(task.request, view)
+        with open_client(client_options) as client:
+            outcome = client.run(task, job_listener(view, None, cancelled), wait=False)
+        view.event("submitted", job=outcome.job)
+    if not as_json:
+        print(outcome.job)
+
+
+def fetch(
+    client_options: ClientOptions, job: str, output: str, as_json: bool, overwrite: bool = False
+) -> None:
+    """Waits for a job and writes its results, to result.FRAME.exr if `output` is a folder or empty.
+
+    Raises `OverwritesSource` or, without `overwrite`, `OutputExists` before the first byte is written.
+    """
+    output = output or job + "/"
+    if output.endswith(("/", "\\")) or os.path.isdir(output):
+        output = os.path.join(output, "result.%04d.exr")
+    result = Sequence.parse(output)
+    began = time.monotonic()
+    with watched(as_json) as (view, cancelled):
+        with open_client(client_options) as client:
+            if result.single is not None:
+                result = replace(result, single=_only_frame(client, job, result))
+            outputs.check_fetch(client.request(job), result, overwrite)
+            outcome = client.fetch(job, result.path, job_listener(view, result, cancelled))
+        finish(outcome, result, view, began)
+
+
+def status(client_options: ClientOptions, job: str | None, as_json: bool) -> None:
+    """Prints one job, or a table of all; above it the daemon's problems, if any."""
+    with open_client(client_options) as client:
+        health = client.health()
+        found = [client.status(job)] if job else client.jobs()
+    show_health(health)
+    if as_json:
+        for item in found:
+            print(json.dumps(asdict(item)))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("job", "user", "engine", "state", "frames", "where"):
+        table.add_column(column, no_wrap=column == "job", overflow="fold")
+    for item in found:
+        ready = f"{item.ready} of {item.frames}"
+        table.add_row(item.job, item.user, item.engine, item.state.value, ready, _where(item))
+    width = None if sys.stdout.isatty() else UNCUT
+    Console(highlight=False, markup=False, soft_wrap=True, width=width).print(table)
+
+
+def cancel(client_options: ClientOptions, job: str, as_json: bool) -> None:
+    """Cancels a job; an ended one stays unchanged."""
+    with open_client(client_options) as client:
+        found = client.cancel(job)
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        print(f"job {job} is {found.state.value}")
+
+
+def serve(config: Config, until_stdin_closes: bool) -> None:
+    """Runs the daemon."""
+    from voidbridge_backend.daemon.main import serve as serve_until_stopped
+
+    serve_until_stopped(config, until_stdin_closes=until_stdin_closes)
+
+
+def _only_frame(client: Client, job: str, result: Sequence) -> int | None:
+    """Returns the frame of a one-frame job, for a result that is one file."""
+    found = client.status(job)
+    if found.frames != 1:
+        raise BadPattern(f"{result} is one file, but job {job} has {found.frames} frames")
+    return found.first
+
+
+def _where(status: Status) -> str:
+    if status.state is JobState.FAILED:
+        return f"{status.text} [{status.code}]"
+    if status.state is JobState.QUEUED:
+        place = f"{status.ahead} ahead" if status.ahead else "next"
+        return f"{place}: {status.text} [{status.code}]" if status.code else place
+    if status.state in (JobState.RUNNING, JobState.RECEIVING):
+        return status.stage + count(status.step, status.of) + left(status.seconds_left)
+    return ""

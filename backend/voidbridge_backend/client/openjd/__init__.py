@@ -1,0 +1,1 @@
+"""Jobs for a render farm, as Open Job Description."""

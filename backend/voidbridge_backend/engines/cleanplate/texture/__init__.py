@@ -1,0 +1,1 @@
+"""Pixels that no other frame shows."""

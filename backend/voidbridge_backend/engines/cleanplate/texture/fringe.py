@@ -1,0 +1,52 @@
+"""Which pixels of a matte's growth are plain background.
+
+A matte grows because its edge is often too tight. Where no frame shows what lies under the growth, its own pixels
+are better than invented ones, as long as the object does not shine through them. Its share in a pixel is the
+position of the pixel's light between the background's and the object's (the compositing equation; Porter and
+Duff 1984).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from voidbridge_backend.engines.cleanplate.geometry import Mask
+from voidbridge_backend.engines.cleanplate.tone import Floats
+
+from .fill import smooth, spread
+
+SHINES = 0.12
+"""Mean share of the object's light from which on a stretch of the growth is not background."""
+CORE = 2.0
+"""Pixels inside the artist's matte from which on there is nothing but the object."""
+NOISE = 0.02
+"""Difference of light between object and background, before exposure, that tells nothing."""
+
+
+def background(light: Floats, hole: Mask, growth: Mask, depth: Floats, exposure: float) -> Mask:
+    """The pixels of the `growth` in a `hole` that hold no light of the object; all [height, width(, 3)].
+
+    `depth` is how far a pixel lies inside the artist's matte in pixels, 0 and less in the growth.
+    """
+    if not growth.any():
+        return growth
+    core = hole & (depth > CORE)
+    if not core.any():
+        core = hole & (depth > 0)
+    if not core.any():
+        return np.zeros_like(growth)
+    only = core.astype(np.float32)
+    foreground = spread(light * only[..., None], only)
+    behind = smooth(light, hole)
+    contrast = foreground - behind
+    ring = growth.astype(np.float32)
+    across = max(float(-depth[growth].min()) / 3, 1.5)
+    share = _mean((contrast * (light - behind)).sum(-1) * ring, across)
+    most = _mean(np.square(contrast).sum(-1) * ring, across)
+    faint = _mean(ring, across) * np.float32((NOISE / exposure) ** 2)
+    return np.asarray(growth & (np.abs(share) < SHINES * most + faint), np.bool_)
+
+
+def _mean(picture: Floats, deviation: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), deviation), np.float32)

@@ -1,0 +1,1 @@
+"""The files of a models folder, and the networks that they describe."""

@@ -1,0 +1,1 @@
+"""The two passes: conditions, windows, steps and the detail pass."""

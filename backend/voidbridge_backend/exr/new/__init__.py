@@ -1,0 +1,1 @@
+"""EXR files that no plate is the model of."""

@@ -1,0 +1,1 @@
+"""Mattes and quadmasks as arrays."""

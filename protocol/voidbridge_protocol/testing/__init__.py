@@ -1,0 +1,1 @@
+"""A scripted daemon, for tests of clients."""

@@ -1,0 +1,1 @@
+"""The messages, their encoding, and one connection that carries them."""
