@@ -6,6 +6,7 @@ A job is followed in a worker thread; without a GUI, in the calling thread.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import traceback
 import uuid
@@ -18,7 +19,15 @@ from .job_status import CANCELLED, DONE, line
 from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
 from .rendering import writing
 from .request import NodeError, NodeRequest, files, pieces, resolve
-from .result_state import fitting, homes, own_standing, shown_version, standing, versions
+from .result_state import (
+    fitting,
+    homes,
+    job_of,
+    own_standing,
+    shown_version,
+    standing,
+    versions,
+)
 from .work import Work, commands_of
 
 NO_RESULT: dict[str, Value] = {
@@ -242,6 +251,10 @@ def reveal(node: Any) -> None:
     _answering(node, _reveal)
 
 
+def browse(node: Any) -> None:
+    _answering(node, _browse)
+
+
 def report(node: Any) -> None:
     """Copies the report to the clipboard; without one, shows it in the message."""
     node_id = str(host.values(node)["node_id"])
@@ -258,6 +271,7 @@ BUTTONS: dict[str, Callable[[Any], None]] = {
     "preview": preview,
     "check": check,
     "reveal": reveal,
+    "browse": browse,
     "report": report,
 }
 
@@ -280,6 +294,17 @@ def _reveal(node: Any) -> None:
     if shown is None:
         raise NodeError("There is no result yet.", "Press Remove.")
     host.reveal(shown.place)
+
+
+def _browse(node: Any) -> None:
+    values = host.values(node)
+    node_id = str(values["node_id"])
+    work = RUNNING.get(node_id) or LAST.get(node_id)
+    shown = shown_version(values)
+    job_id = work.status.job if work is not None else job_of(shown) if shown is not None else ""
+    place = work.version.place if work is not None else shown.place if shown is not None else ""
+    folder = place if os.path.isdir(place) else host.temporary()
+    support.browse(str(values["daemon"]).strip(), job_id, folder)
 
 
 # -- what is shown ---------------------------------------------------------------------------------

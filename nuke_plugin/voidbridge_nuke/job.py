@@ -56,7 +56,7 @@ class ChildFiles:
         except OSError:
             started = 0.0
         return ChildTrace(
-            _text(self.status), _text(self.said)[-SAID_KEPT:], code, started, time.time()
+            text_of(self.status), text_of(self.said)[-SAID_KEPT:], code, started, time.time()
         )
 
 
@@ -99,6 +99,13 @@ class Child:
 
     def exit_code(self) -> int | None:
         return self._process.poll()
+
+    def ends_within(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def stop(self) -> None:
         """Stops it: gently at first, by force if that takes too long."""
@@ -188,7 +195,8 @@ def _let_end(child: Child) -> None:
     child.end()
 
 
-def _text(path: str) -> str:
+def text_of(path: str) -> str:
+    """Returns a file's text; empty if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -99,6 +99,11 @@ KNOBS = (
     ),
     Knob("reveal", BUTTON, "Reveal", "Show the folder of this result.", same_line=True),
     Knob(
+        "browse", BUTTON, "Open in browser",
+        "Show the job of this node on the daemon's page: progress, player, compare.",
+        same_line=True,
+    ),
+    Knob(
         "frame_range", CHOICE, "frame range", "The plate's range, or first and last below.",
         "the plate's", choices=RANGES,
     ),

@@ -6,6 +6,8 @@ import os
 from typing import Any, Mapping, Sequence
 
 from . import cache, graph, host
+from .job import text_of
+from .job_status import ChildTrace, judged
 from .knobs import KNOBS, Value
 from .request import NodeError, described, differences, resolve
 
@@ -91,6 +93,12 @@ def shown_version(values: Mapping[str, Value]) -> cache.Version | None:
     """Returns the version whose frames the node reads, in any folder."""
     folder = str(values["result_files"]).rpartition("/")[0]
     return cache.read(folder, host.mapped) if folder else None
+
+
+def job_of(version: cache.Version) -> str:
+    """Returns the daemon's id of the job that made a version; empty if its child left none."""
+    path = os.path.join(version.place, cache.status_file(version.views[0]))
+    return judged(ChildTrace(status=text_of(path))).job
 
 
 def fitting(node: Any) -> cache.Version | None:

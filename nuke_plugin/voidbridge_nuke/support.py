@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import platform
+import tempfile
 import threading
 from typing import Any
 
@@ -10,7 +14,13 @@ from . import host, job
 from .installation import executable
 from .job_status import line
 from .knobs import NODE_VERSION
+from .request import NodeError
 from .work import environment
+
+PAGE_WAIT_S = 5.0
+"""A page that cannot be served ends within these seconds."""
+PAGES: list[job.Child] = []
+"""The process that serves the page of this session, if there is one."""
 
 
 def report_text(node: Any, work: Any) -> str:
@@ -39,6 +49,45 @@ def check(daemon: str) -> None:
         ).start()
     else:
         _examine(words)
+
+
+def browse(daemon: str, job_id: str, folder: str) -> None:
+    """Serves the page of a job and opens it in the browser. Raises `NodeError`.
+
+    It ends with this session, or when the next page is opened.
+    """
+    if not daemon:
+        raise NodeError(
+            "A job without a daemon's address has no page: its daemon ends with it.",
+            "Start one with `voidbridge serve`, and enter its address in 'daemon'.",
+        )
+    words = [*executable(), "web", "--open", f"--daemon={daemon}", f"--folder={folder}"]
+    words += [f"--page=/jobs/{job_id}"] if job_id else []
+    _close_pages()
+    handle, said = tempfile.mkstemp(prefix="voidbridge_page_", suffix=".txt")
+    os.close(handle)
+    os.unlink(said)
+    files = job.ChildFiles("", said)
+    try:
+        child = job.Child(words, files, environment(), detached=False)
+    except OSError as error:
+        failed = job.failed_to_start(words, error)
+        raise NodeError(failed.text, failed.hint) from error
+    PAGES.append(child)
+    atexit.register(_close_pages)
+    threading.Thread(target=_watch_page, args=(child, files), daemon=True).start()
+
+
+def _watch_page(child: job.Child, files: job.ChildFiles) -> None:
+    """Shows why a page cannot be served."""
+    if child.ends_within(PAGE_WAIT_S) and child in PAGES:
+        host.later(host.show_message, files.seen().said.strip() or "The page cannot be served.")
+
+
+def _close_pages() -> None:
+    while PAGES:
+        with contextlib.suppress(OSError):
+            PAGES.pop().stop()
 
 
 def _examine(words: list[str]) -> None:

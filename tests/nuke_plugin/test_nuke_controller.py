@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +113,36 @@ def test_the_stand_in_has_only_functions_of_types_nuke(host: Any) -> None:
     own = {"checked"}
     assert len(functions) > 15
     assert functions - own <= host.NAMES
+
+
+def test_the_job_is_opened_in_the_browser_by_the_daemons_page(
+    host: Any, shot: Any, daemon: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voidbridge_nuke import controller as conduct
+    from voidbridge_nuke import support
+
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(
+        f'#!/bin/sh\ncat "${{1#file://}}" > "{opened}.tmp"; mv "{opened}.tmp" "{opened}"\n'
+    )
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    node = with_echo(node_of(host, shot), daemon)
+    remove(host, node)
+    job = conduct.LAST.pop(node["node_id"].value()).status.job
+    host.stage.press("browse", node)
+    host.stage.until(lambda: opened.exists() and opened.read_text(), "the browser")
+    assert job
+    assert job in opened.read_text()
+    node["daemon"].setValue("tcp://127.0.0.1:9")
+    (child,) = support.PAGES
+    host.stage.press("browse", node)
+    assert child.exit_code() is not None
+    assert host.stage.messages == []
+    support._close_pages()
+
+
+def test_a_job_without_a_daemon_has_no_page(host: Any, shot: Any) -> None:
+    node = node_of(host, shot)
+    host.stage.press("browse", node)
+    assert "has no page" in host.stage.messages[0]

@@ -381,6 +381,28 @@ def test_check_connection_tells_what_it_found(host: Any, shot: Any, daemon: Any)
     assert not list(host.folder.glob("Voidbridge/*/check*"))
 
 
+def test_the_job_is_opened_in_the_browser_by_the_daemons_page(
+    host: Any, shot: Any, daemon: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, opened, served = (tmp_path / name for name in ("browser", "opened", "served"))
+    browser.write_text(
+        f'#!/bin/sh\necho $PPID > "{served}"\ncat "${{1#file://}}" > "{opened}.tmp"\nmv "{opened}.tmp" "{opened}"\n'
+    )
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: "done" in s)
+    (status,) = host.folder.glob("Voidbridge/*/v001/status.json")
+    host.press(group, "Browse")
+    stage.eventually(opened.exists, "the browser")
+    os.kill(int(served.read_text()), signal.SIGTERM)
+    assert json.loads(status.read_text())["job"] in opened.read_text()
+    host.choose(group, daemon="")
+    host.press(group, "Browse")
+    assert "has no page" in host.status(group)
+
+
 def test_the_report_has_the_controls_and_the_last_job(host: Any, shot: Any, daemon: Any) -> None:
     group = tool_of(host, host.comp(), shot, daemon.address, seed=77)
     host.press(group, "Remove")

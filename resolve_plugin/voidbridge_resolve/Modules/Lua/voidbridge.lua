@@ -14,6 +14,7 @@ local ACTIONS = {
     cancel = controller.cancel,
     check = controller.check,
     report = controller.report,
+    browse = controller.browse,
     show = controller.show_version,
     changed = controller.changed,
 }

@@ -274,6 +274,33 @@ function M.check(inside)
     host.say(inside, found, is_good and "ready" or "failed")
 end
 
+-- Serves the page of a job, and opens it in the browser. It is served until its process is ended.
+function M.browse(inside)
+    local state, values = own(inside), host.values(inside)
+    local daemon = values.daemon:match("^%s*(.-)%s*$")
+    if daemon == "" then
+        errors.because("A job without a daemon's address has no page: its daemon ends with it.",
+            "Start one with `voidbridge serve`, and enter its address in 'daemon'.")
+    end
+    local version = find(inside, state, values, state.job) or find(inside, state, values, state.shown)
+    local home = cache.home(values.cache, host.file(inside), state.id)
+    local words = { "web", "--open", "--daemon=" .. daemon, "--folder=" .. (version and version.folder or home) }
+    local _, _, last = status.judged(version and cache.seen(version, os.time()) or { now = os.time() })
+    if last.job and last.job ~= "" then
+        words[#words + 1] = "--page=/jobs/" .. last.job
+    end
+    local folder = ("%s/page-%d"):format(home, os.time())
+    system.make_folders(folder)
+    if not launch.prepare(folder, config.command(), words) then
+        errors.because(("The folder %s cannot be written."):format(folder),
+            "Choose another cache folder on the page Setup.")
+    end
+    if not launch.start(folder) then
+        errors.because("This host starts no programs.", "Type in a terminal: " .. launch.by_hand(folder))
+    end
+    host.print("the page opens in the browser; " .. folder .. "/said.txt has its address.")
+end
+
 function M.report_text(inside)
     local state, values = own(inside), host.values(inside)
     local lines = {

@@ -49,6 +49,8 @@ M.ALL = {
     control("Voidbridge", "remove", "button", "Remove", "Render plate and matte, and start the job."),
     control("Voidbridge", "fetch", "button", "Fetch", "Say how the job stands, and show its result when it is done."),
     control("Voidbridge", "cancel", "button", "Cancel", "Stop the job of this tool."),
+    control("Voidbridge", "browse", "button", "Open in browser",
+        "Show the job of this tool on the daemon's page: progress, player, compare."),
     control("Voidbridge", "color_space", "choice", "pixels at this point are",
         "Color space of the plate, here in the comp. Nothing is converted in Fusion; the result has the same.",
         { result = true, default = "not said yet", choices = {
