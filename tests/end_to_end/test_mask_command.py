@@ -63,6 +63,16 @@ def codes(path: Path) -> list[float]:
     return list(np.unique(values.round()))
 
 
+def check_removed(plate: Path, folder: Path) -> None:
+    """The disk is gone but for a few pixels of its rim. Everything farther than the growth is the plate's own."""
+    there = stage.channels_of(folder / "clean.1003.exr")["R"]
+    before = stage.channels_of(plate.with_name("plate.1003.exr"))["R"]
+    assert (there[truth(1003)] >= 1).mean() < 0.04
+    far = cv2.dilate(truth(1003).astype(np.uint8), np.ones((61, 61), np.uint8)) == 0
+    assert far.mean() > 0.3
+    np.testing.assert_array_equal(there[far], before[far])
+
+
 def test_clicks_become_mattes_and_a_quadmask_in_the_plates_windows(
     plate: Path, tmp_path: Path
 ) -> None:
@@ -91,15 +101,13 @@ def test_the_mattes_go_into_the_removal_as_they_are(plate: Path, tmp_path: Path)
     assert stage.voidbridge("mask", plate, "-o", mattes, *clicks()).code == 0
     done = stage.voidbridge("run", plate, mattes / "quadmask.####.exr", "-o", result)
     assert done.code == 0, done.err
-    red = stage.channels_of(tmp_path / "clean.1003.exr")["R"]
-    assert red[truth(1003)].max() < 1, "the disk is gone"
+    check_removed(plate, tmp_path)
 
 
 def test_one_command_goes_from_clicks_to_a_clean_plate(plate: Path, tmp_path: Path) -> None:
     done = stage.voidbridge("run", plate, "-o", tmp_path / "clean.####.exr", *clicks())
     assert done.code == 0, done.err
-    red = stage.channels_of(tmp_path / "clean.1003.exr")["R"]
-    assert red[truth(1003)].max() < 1, "the disk is gone"
+    check_removed(plate, tmp_path)
     assert len(list(tmp_path.glob("*.exr"))) == len(FRAMES)
     assert done.err.count("done in") == 1, "tracking is a step of it"
 

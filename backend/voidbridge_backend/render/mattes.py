@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.exr.header import Window
+from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.matte_channels import Candidate
+from voidbridge_backend.exr.seal import is_sealed
 from voidbridge_backend.imaging.mattes.matte import Verdict, hole_of, kind_of, undone
 from voidbridge_backend.imaging.mattes.quadmask import AFFECTED, KEEP, Hole, on_window
 from voidbridge_protocol.errors import FullMatte
@@ -71,11 +73,19 @@ class Mattes:
     def _survey(self, role: str, on_frame: Callable[[], None]) -> Verdict:
         settings = self._settings
         asked = settings.matte_kind if role == "matte" else "matte"
+        if asked == "auto" and self._is_own_quadmask(role):
+            asked = "quadmask"
         choice, seen = self._channels.choice(role, self._named(role), on_frame)
         self._chosen[role] = choice.candidate
         undo = settings.matte_color == "undo"
         verdict = kind_of(seen[choice.candidate].evidence, asked, settings.threshold, undo)
         return replace(verdict, warnings=(*verdict.warnings, *choice.warnings))
+
+    def _is_own_quadmask(self, role: str) -> bool:
+        """Whether `mask` wrote the files, unchanged since: such a quadmask may have the levels 0 and 255 only."""
+        paths = self._source.paths[role]
+        headers = (self._source.header(role, frame) for frame in sorted(paths))
+        return all(map(_names_mask, headers)) and is_sealed(paths[min(paths)])
 
     def _named(self, role: str) -> str:
         settings = self._settings
@@ -114,3 +124,15 @@ class Mattes:
             grow=settings.grow,
             soften=settings.soften,
         )
+
+
+def _names_mask(header: Header) -> bool:
+    """Whether the header is that of a quadmask of the operation `mask`."""
+    part = header.parts[0]
+    if [channel.name for channel in part.channels] != ["Y"]:
+        return False
+    try:
+        found = json.loads(part.text("voidbridge/provenance") or "{}")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("operation") == "mask"

@@ -247,7 +247,8 @@ def _tracked(
 
     wanted = MaskOptions(plate_of(parsed), folder, prompts, settings)
     quadmask, *_ = track(wanted, client, view, cancelled)
-    return removal_of(argparse.Namespace(**{**vars(parsed), "matte": str(quadmask)}))
+    made = {"matte": str(quadmask), "matte_kind": "quadmask"}
+    return removal_of(argparse.Namespace(**{**vars(parsed), **made}))
 
 
 def add_mask_options(parser: Any) -> None:
