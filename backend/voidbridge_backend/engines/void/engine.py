@@ -296,6 +296,7 @@ class Void:
             else 0,
             detail=FINEST if settings.detail else 1,
             frames=footage.length,
+            copied=networks.copied(self.models, settings.passes, self.dtype),
             noise=picture_noise.pixels(footage.height, footage.width, self.options.fineness)
             * (settings.passes == 2),
             pinned=streaming.host_bytes(denoiser.network),

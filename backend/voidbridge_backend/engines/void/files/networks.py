@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,18 @@ WORDS, WORDS_AGAIN = "shared.weight", "encoder.embed_tokens.weight"
 
 
 def vae_weights(models: Path) -> Weights:
-    """Returns the autoencoder's file. Raises `ModelMissing`, as `weights.find`."""
-    return weights.find(models / BASE / "vae", "diffusion_pytorch_model")
+    """Returns the autoencoder's file. Raises `ModelMissing`, as `weights.located`."""
+    return weights.located(models, "vae")
 
 
 def text_weights(models: Path) -> Weights:
-    """Returns the text encoder's file or shards. Raises `ModelMissing`, as `weights.find`."""
-    return weights.find(models / BASE / "text_encoder", "model")
+    """Returns the text encoder's file or shards. Raises `ModelMissing`, as `weights.located`."""
+    return weights.located(models, "text_encoder")
 
 
 def pass_weights(models: Path, number: int) -> Weights:
-    """Returns the file of pass `number`. Raises `ModelMissing`, as `weights.find`."""
-    return weights.find(models, PASSES[number].removesuffix(".safetensors"))
+    """Returns the file of pass `number`. Raises `ModelMissing`, as `weights.located`."""
+    return weights.located(models, PASSES[number])
 
 
 def vae(models: Path, dtype: torch.dtype) -> Vae:
@@ -122,6 +123,19 @@ def transformer_layers(models: Path) -> dict[str, tuple[int, int]]:
     )
 
 
+def in_eight_bits(models: Path, passes: int) -> list[str]:
+    """Returns the names of the weights for `passes` passes that are stored in 8 bits."""
+    found = [text_weights(models), vae_weights(models)]
+    found += [pass_weights(models, number) for number in range(1, passes + 1)]
+    return [part.files[0].name for part in found if part.eight_bits()]
+
+
+def copied(models: Path, passes: int, dtype: torch.dtype) -> int:
+    """Returns the bytes of the networks of `passes` passes that are copied and not mapped, in `dtype`."""
+    found = [vae_weights(models), *(pass_weights(models, n) for n in range(1, passes + 1))]
+    return sum(part.copied(dtype) for part in found)
+
+
 def scheduler_config(models: Path) -> dict[str, Any]:
     """Returns the configuration of the schedulers."""
     return weights.read_json(models / BASE / "scheduler" / "scheduler_config.json")
@@ -130,8 +144,8 @@ def scheduler_config(models: Path) -> dict[str, Any]:
 def fingerprints(models: Path) -> dict[str, str]:
     """Returns a fingerprint of each network's weights in a models folder, for the passes that it has."""
     found = {"vae": vae_weights(models), "text encoder": text_weights(models)}
-    for number, name in PASSES.items():
-        if (models / name).is_file():
+    for number in PASSES:
+        with suppress(ModelMissing):
             found[f"pass {number}"] = pass_weights(models, number)
     return {name: files.fingerprint() for name, files in found.items()}
 

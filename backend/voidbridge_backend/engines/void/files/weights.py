@@ -6,6 +6,8 @@ A models folder holds
     void_pass1.safetensors          the transformer of the first pass
     void_pass2.safetensors          the transformer of the second pass
 
+Weights may lie as in a models folder of ComfyUI instead (`ELSEWHERE`); configurations lie as published.
+
 Only safetensors are read. A pickle (.bin, .pt, .ckpt) can run code when it is opened and is refused.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from voidbridge_protocol.errors import ModelMissing
+
+from . import checkpoints
 
 BASE = "CogVideoX-Fun-V1.5-5b-InP"
 PASSES = {1: "void_pass1.safetensors", 2: "void_pass2.safetensors"}
@@ -35,6 +40,14 @@ CONFIGS = (
 )
 WEIGHTS = {"text_encoder": "model", "vae": "diffusion_pytorch_model"}
 """Parts of the base model with weights, and the first part of their file names."""
+
+ELSEWHERE = {
+    "text_encoder": ("text_encoders", "t5xxl"),
+    "vae": ("vae", "cogvideox_vae"),
+    PASSES[1]: ("diffusion_models", "void_pass1"),
+    PASSES[2]: ("diffusion_models", "void_pass2"),
+}
+"""Folder in a models folder of ComfyUI, and the beginning of the file's name, by part."""
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 TYPES = frozenset({"BF16", "F16", "F32"})
@@ -60,12 +73,40 @@ class Weights:
             with _opened(path) as file:
                 for name in file.keys():
                     part = file.get_slice(name)
-                    if part.get_dtype() not in TYPES:
+                    if not checkpoints.is_weight(name):
+                        continue
+                    if part.get_dtype() not in TYPES | checkpoints.EIGHT_BITS:
                         raise ModelMissing(
-                            f"{path.name} holds {name} as {part.get_dtype()}, not as BF16, F16 or F32"
+                            f"{path.name} holds {name} as {part.get_dtype()}, not as BF16, F16, F32 "
+                            "or F8"
                         )
                     found[name] = tuple(part.get_shape())
-        return found
+        start = checkpoints.prefix(found)
+        return {name.removeprefix(start): shape for name, shape in found.items()}
+
+    def copied(self, dtype: torch.dtype) -> int:
+        """Returns the bytes that `read` copies, because weights are stored in another type; from the headers."""
+        wanted = {torch.float32: "F32", torch.bfloat16: "BF16"}[dtype]
+        size = 0
+        for path in self.files:
+            with _opened(path) as file:
+                for name in file.keys():
+                    part = file.get_slice(name)
+                    if part.get_dtype() != wanted and checkpoints.is_weight(name):
+                        size += math.prod(part.get_shape()) * dtype.itemsize
+        return size
+
+    def eight_bits(self) -> bool:
+        """Returns True if a weight is stored in 8 bits, from the headers."""
+        for path in self.files:
+            with _opened(path) as file:
+                if any(
+                    file.get_slice(name).get_dtype() in checkpoints.EIGHT_BITS
+                    for name in file.keys()
+                    if checkpoints.is_weight(name)
+                ):
+                    return True
+        return False
 
     def read(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Returns every tensor, memory-mapped instead of copied if its type already is `dtype`."""
@@ -75,7 +116,7 @@ class Weights:
                 state.update(load_file(path))
             except (OSError, SafetensorError) as error:
                 raise ModelMissing(f"{path} cannot be read: {error}") from error
-        return {name: tensor.to(dtype) for name, tensor in state.items()}
+        return checkpoints.restored(state, dtype)
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 of sizes and contents; for large files, of spread samples. See `fingerprint`."""
@@ -110,17 +151,40 @@ def find(folder: Path, stem: str) -> Weights:
     raise ModelMissing(f"{single} is missing")
 
 
+def located(models: Path, part: str) -> Weights:
+    """Finds the weights of a part of `ELSEWHERE`, where they are published or where ComfyUI keeps them.
+
+    Raises `ModelMissing` as `find`, or if several files of ComfyUI fit.
+    """
+    folder, stem = _published(models, part)
+    there, start = ELSEWHERE[part]
+    found = sorted((models / there).glob(f"{start}*.safetensors"))
+    if not found or (folder / f"{stem}.safetensors").exists():
+        return find(folder, stem)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ModelMissing(f"{models / there} has more than one file for a part: {names}")
+    return Weights((found[0],))
+
+
 def missing(models: Path, passes: int = 2) -> list[str]:
     """Lists the files that a models folder lacks for `passes` passes, as relative paths; empty if complete."""
     lacking = [f"{BASE}/{name}" for name in CONFIGS if not (models / BASE / name).is_file()]
-    wanted = [(f"{BASE}/{part}", stem) for part, stem in WEIGHTS.items()]
-    wanted += [("", PASSES[number].removesuffix(".safetensors")) for number in range(1, passes + 1)]
-    for folder, stem in wanted:
+    for part in [*WEIGHTS, *(PASSES[number] for number in range(1, passes + 1))]:
+        folder, stem = _published(models, part)
         try:
-            find(models / folder, stem)
+            located(models, part)
         except ModelMissing as error:
-            lacking.append(f"{folder}/{stem}.safetensors".lstrip("/") + _unless_plain(error, stem))
+            path = (folder / f"{stem}.safetensors").relative_to(models).as_posix()
+            lacking.append(path + _unless_plain(error, stem))
     return lacking
+
+
+def _published(models: Path, part: str) -> tuple[Path, str]:
+    """Returns the folder and the first part of the file name of published weights."""
+    if part in WEIGHTS:
+        return models / BASE / part, WEIGHTS[part]
+    return models, part.removesuffix(".safetensors")
 
 
 def require(models: Path | None, passes: int) -> Path:

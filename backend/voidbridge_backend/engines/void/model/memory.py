@@ -105,6 +105,8 @@ class Demand:
     """Enlargement of the picture by the detail pass; 1 without it."""
     frames: int = 85
     """Frames of the clip."""
+    copied: int = 0
+    """Host memory of weights that are not mapped from their files, because these have another type."""
     noise: int = 0
     """Pixels of the moving noise's fine grid; 0 without it."""
     pinned: int = 0
@@ -133,7 +135,7 @@ def host_needed(plan: Plan, demand: Demand) -> int:
     pinned = demand.pinned if plan.streams else 0
     in_tiles = plan.tiles is not None or demand.detail > 1
     pixels = demand.pixels * demand.detail**2 * demand.frames * 3 * demand.number
-    return PROCESS + pinned + (PIXEL_COPIES * pixels if in_tiles else 0)
+    return PROCESS + demand.copied + pinned + (PIXEL_COPIES * pixels if in_tiles else 0)
 
 
 def denoising(plan: Plan, demand: Demand) -> int:
