@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sqlite3
 import sys
 import threading
+import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from voidbridge_backend import config as settings
@@ -17,6 +20,7 @@ from voidbridge_backend import log_format
 from voidbridge_backend.config import Config
 from voidbridge_backend.engines import registry
 from voidbridge_protocol import __version__
+from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.wire import local_socket
 from voidbridge_protocol.wire.messages import MAX_CHUNK, Limits
 
@@ -57,6 +61,8 @@ COLLECT_AFTER = 50_000
 again while it is read."""
 SWITCH_S = 0.001
 """A thread that parses gives way to the daemon's own so often."""
+MOST_DAMAGES, DAMAGES_S = 4, 600.0
+"""So often in so many seconds the job table may be damaged; then the disk is at fault, and the daemon ends."""
 SOFTWARE = f"voidbridge {__version__}"
 
 
@@ -68,31 +74,76 @@ def serve(config: Config, *, until_stdin_closes: bool = False) -> None:
     log_format.setup(sys.stderr)
     gc.set_threshold(COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_S)
+    current = _Current()
+    _handle_signals(current, config.drain_s)
+    if until_stdin_closes:
+        threading.Thread(target=_stop_at_end_of_input, args=(current,), daemon=True).start()
+    damages: deque[float] = deque(maxlen=MOST_DAMAGES)
+    while True:
+        try:
+            _serve_once(config, current, probe=not until_stdin_closes, is_suspect=bool(damages))
+            return
+        except sqlite3.DatabaseError as error:
+            log.error("the job table is damaged: %s; starting again with what can be read", error)
+            damages.append(time.monotonic())
+            if len(damages) == MOST_DAMAGES and damages[-1] - damages[0] < DAMAGES_S:
+                raise RequestError(
+                    f"the job table was damaged {MOST_DAMAGES} times in {DAMAGES_S / 60:.0f} minutes: {error}",
+                    "Check the disk and the memory of this machine, or choose another spool with --spool.",
+                ) from error
+
+
+class _Current:
+    """The daemon that serves. If its job table is damaged, another one takes its place."""
+
+    def __init__(self) -> None:
+        self._daemon: Daemon | None = None
+        self._stopped: float | None = None
+        """Seconds of patience with which it was stopped, if it was."""
+
+    def set(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        if self._stopped is not None:
+            daemon.stop(self._stopped)
+
+    def stop(self, drain_s: float = 0.0) -> None:
+        self._stopped = drain_s
+        if self._daemon:
+            self._daemon.stop(drain_s)
+
+    def reset_quarantine(self) -> None:
+        if self._daemon:
+            self._daemon.reset_quarantine()
+
+
+def _serve_once(config: Config, current: _Current, *, probe: bool, is_suspect: bool) -> None:
+    """Serves until it is told to stop. Raises `sqlite3.DatabaseError` if the job table is damaged meanwhile."""
     addresses = Endpoints.of(local_socket.resolved(config.listen))
     auth = allowed_keys.auth_of(addresses, config.keys, config.require_keys)
     devices = settings.devices(config, settings.count_cards())
     shares = Shares(config.shares, closed=(config.spool, config.keys))
     for folder in shares.missing:
         log.warning("the shared folder %s does not exist: files are uploaded until it does", folder)
-    jobs = job_service(config)
-    jobs.recover()
-    mailbox = Mailbox()
-    router = Router(addresses, auth, max_unauthenticated=_open_files() // 4)
-    worker_pool = WorkerPool(
-        devices,
-        _worker_setup(config, probe=not until_stdin_closes),
-        Timeouts(load=config.load_s, step=config.stall_s),
-        jobs,
-        mailbox.put,
-    )
-    daemon = _assembled(config, mailbox, router, jobs, worker_pool, shares)
-    _handle_signals(daemon, config.drain_s)
-    if until_stdin_closes:
-        threading.Thread(target=_stop_at_end_of_input, args=(daemon,), daemon=True).start()
-    log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)
-    with _watched(daemon, config.http_port):
-        daemon.serve()
-    jobs.store.close()
+    jobs = job_service(config, is_suspect)
+    try:
+        jobs.recover()
+        mailbox = Mailbox()
+        router = Router(addresses, auth, max_unauthenticated=_open_files() // 4)
+        worker_pool = WorkerPool(
+            devices,
+            _worker_setup(config, probe),
+            Timeouts(load=config.load_s, step=config.stall_s),
+            jobs,
+            mailbox.put,
+        )
+        daemon = _assembled(config, mailbox, router, jobs, worker_pool, shares)
+        current.set(daemon)
+        log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)
+        with _watched(daemon, config.http_port):
+            daemon.serve()
+    finally:
+        with suppress(sqlite3.Error):
+            jobs.store.close()
     log.info("stopped")
 
 
@@ -103,11 +154,14 @@ def scrub(config: Config) -> Scrub:
     return Scrub(jobs)
 
 
-def job_service(config: Config) -> JobService:
-    """Opens the jobs of a spool, which one process can have at a time. Raises `RequestError`."""
+def job_service(config: Config, is_suspect: bool = False) -> JobService:
+    """Opens the jobs of a spool, which one process can have at a time. Raises `RequestError`.
+
+    With `is_suspect` every page of the table is checked, not only what the daemon reads.
+    """
     spool = Spool(config.spool)  # locks the folder of the job table
     return JobService(
-        open_store(config.spool / "jobs.db"),
+        open_store(config.spool / "jobs.db", is_suspect),
         spool,
         tuple(registry.available()),
         config.keep_free_mb << 20,
@@ -183,7 +237,7 @@ def _policy(config: Config) -> Policy:
     )
 
 
-def _handle_signals(daemon: Daemon, drain_s: float) -> None:
+def _handle_signals(daemon: _Current, drain_s: float) -> None:
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop(drain_s))
     signal.signal(signal.SIGINT, lambda *_: daemon.stop())
     if hasattr(signal, "SIGHUP"):  # in a terminal it means that the terminal is gone
@@ -220,7 +274,7 @@ def _watched(daemon: Daemon, port: int) -> Iterator[None]:
         yield
 
 
-def _stop_at_end_of_input(daemon: Daemon) -> None:
+def _stop_at_end_of_input(daemon: _Current) -> None:
     while sys.stdin.buffer.read(4096):
         pass
     daemon.stop()

@@ -79,6 +79,8 @@ class Admission:
         elif not missing.is_promised(job):
             self._check_room(prepared, is_new=False)
             missing.promise(job)
+        if row is not None:  # its request may have been damaged, or lost with a part of the table
+            self.records.store.put_request(job, prepared.canonical, prepared.names)
         self.use(job)
         state = self.records.rows[job].state
         if state is not JobState.RECEIVING:

@@ -145,6 +145,12 @@ class JobTable:
         if not self.behind:
             self._db.executescript(f"PRAGMA incremental_vacuum({pages})")  # steps to its end
 
+    def check_pages(self) -> None:
+        """Raises `sqlite3.DatabaseError` if SQLite finds a fault in any page."""
+        (found,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+
     def rows(self) -> list[Row]:
         """Returns every job with its results, in the order of submission."""
         results: dict[str, dict[int, ResultFile]] = {}
@@ -207,14 +213,18 @@ class JobTable:
             f"INSERT INTO jobs VALUES ({marks}) ON CONFLICT DO UPDATE SET ({COLUMNS}) = ({marks})",
             (*values, *values),
         )
+        self.put_request(row.id, request, files)
+        self._added[row.id] = request, files
+
+    def put_request(self, job: str, request: bytes, files: Sequence[str]) -> None:
+        """Stores the request of a job whose row is there. Costs no writing if the same one is stored."""
         packed = bytes.fromhex("".join(files))
         self._note(
-            row.id,
+            job,
             "INSERT INTO requests VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET request = ?2, files = ?3 "
             "WHERE request IS NOT ?2 OR files IS NOT ?3",  # it may have megabytes
-            (row.id, request, packed),
+            (job, request, packed),
         )
-        self._added[row.id] = request, files
 
     def save(self, row: Row) -> None:
         """Stores the state of a job; its results have a separate method."""
@@ -330,7 +340,7 @@ def _row(values: Sequence[Any], results: dict[str, dict[int, ResultFile]]) -> Ro
 
 def _is_full(error: sqlite3.OperationalError) -> bool:
     """Returns True if the disk is full or cannot be written; any other such error is a bug."""
-    return any(words in str(error) for words in ("is full", "disk I/O error"))
+    return any(words in str(error) for words in ("is full", "disk I/O error", "readonly"))
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> RequestError:

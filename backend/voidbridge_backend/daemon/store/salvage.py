@@ -17,10 +17,13 @@ TABLES = ("jobs", "results", "requests")
 MOST_ROWS = 1_000_000
 
 
-def open_store(path: Path) -> JobTable:
-    """Raises `RequestError` if the table is in use or of another version."""
+def open_store(path: Path, is_suspect: bool = False) -> JobTable:
+    """Raises `RequestError` if the table is in use or of another version.
+
+    With `is_suspect` every page is checked, which takes seconds for a large table.
+    """
     try:
-        return _checked(JobTable(path))
+        return _checked(JobTable(path), is_suspect)
     except (DamagedTable, sqlite3.DatabaseError) as error:
         log.error("the job table %s is damaged: %s", path, error)
     aside = _put_aside(path)
@@ -30,9 +33,11 @@ def open_store(path: Path) -> JobTable:
     return _checked(store)
 
 
-def _checked(store: JobTable) -> JobTable:
+def _checked(store: JobTable, is_suspect: bool = False) -> JobTable:
     """Reads everything once that the start of the daemon reads."""
     try:
+        if is_suspect:
+            store.check_pages()
         lost = store.without_request()
         for row in store.rows():
             if oddity := "its request is no JSON" if row.id in lost else _oddity(row):

@@ -21,12 +21,13 @@ import os
 import shutil
 import stat
 import uuid
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from voidbridge_protocol.errors import SpoolFull, TransferFailed, WrongOffset
+from voidbridge_protocol.errors import RequestError, SpoolFull, TransferFailed, WrongOffset
 from voidbridge_protocol.transfer.hashing import Digest
 
 from .retention import Survey
@@ -34,6 +35,11 @@ from .retention import Survey
 log = logging.getLogger(__name__)
 
 READ_SIZE = 1024 * 1024
+MOST_OPEN = 128
+"""Partial uploads whose files are open at once, and the same for complete ones that wait for their fsync. Beyond
+them libzmq would find no descriptor for a new client, and ends the process then."""
+MOST_HASHED = 1024
+"""Partial uploads whose digest is kept; of others the received bytes are hashed again before they go on."""
 
 
 class UserFile(NamedTuple):
@@ -47,9 +53,15 @@ class UserFile(NamedTuple):
 class _Part:
     """A partial upload."""
 
-    fd: int
     digest: Digest
     length: int
+    fd: int | None = None
+    """Open for writing, or closed: a client may begin any number of files and go on with each later."""
+
+    def close(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
 
 
 class OffsetGap(WrongOffset):
@@ -61,7 +73,7 @@ class OffsetGap(WrongOffset):
 
 
 class Spool:
-    """The spool in `folder`, which is created if missing."""
+    """The spool in `folder`, which is created if missing. Raises `RequestError` if it cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder = folder.absolute()
@@ -69,15 +81,19 @@ class Spool:
         self._parts_folder = folder / "parts"
         self._jobs = folder / "jobs"
         self._trash = folder / "trash"
-        for path in (self.objects, self._parts_folder, self._jobs, self._trash):
-            path.mkdir(parents=True, exist_ok=True)
         try:
-            folder.chmod(
-                0o700
-            )  # frames, prompts, results: private from other users of this machine
-        except PermissionError:
-            log.warning("the spool %s belongs to another user, who decides who can read it", folder)
-        self._parts: dict[UserFile, _Part] = {}
+            for path in (self.objects, self._parts_folder, self._jobs, self._trash):
+                path.mkdir(parents=True, exist_ok=True)
+            _make_private(folder)
+        except OSError as error:
+            raise RequestError(
+                f"the spool {folder} cannot be written: {error.strerror}",
+                "Make its disk writable, or choose another folder with --spool.",
+            ) from error
+        self._parts: OrderedDict[UserFile, _Part] = OrderedDict()
+        """The one that was written last is the last."""
+        self._open: OrderedDict[UserFile, _Part] = OrderedDict()
+        """Those of `_parts` that are open, in the same order."""
         self._settling: dict[UserFile, _Part] = {}
         self.generation = 0
         """Rises with everything that is deleted: what was found in the spool before may be gone."""
@@ -135,7 +151,7 @@ class Spool:
         if part is None and (file in self._settling or self.has(file, size)):
             return offset + len(piece) == size
         try:
-            part = part or self._open_part(file)
+            part = self._writable(file, part)
             if offset > part.length:
                 raise OffsetGap(part.length, offset)
             fresh = memoryview(piece)[part.length - offset :]
@@ -144,6 +160,7 @@ class Spool:
                 raise self._dropped(file, f"more than the {size} bytes that were announced")
             part.digest.update(fresh)
             while fresh:
+                assert part.fd is not None
                 written = os.write(part.fd, fresh)
                 part.length += written
                 fresh = fresh[written:]
@@ -153,6 +170,9 @@ class Spool:
         if part.length < size:
             return False
         self._settling[file] = self._parts.pop(file)
+        del self._open[file]
+        if len(self._settling) > MOST_OPEN:
+            part.close()
         return True
 
     def finalize(self, file: UserFile) -> None:
@@ -168,6 +188,8 @@ class Spool:
         try:
             if part.digest.hexdigest() != file.sha256:
                 raise self._dropped(file, f"the {part.length} bytes have another hash")
+            if part.fd is None:
+                part.fd = os.open(self.part_path(file), os.O_RDWR)
             os.fsync(part.fd)
             target = self.object_path(file)
             if not target.parent.is_dir():
@@ -178,13 +200,14 @@ class Spool:
         except OSError as error:
             raise _spool_error(self.folder, error) from error
         finally:
-            os.close(part.fd)
+            part.close()
             del self._settling[file]
 
     def pause(self, file: UserFile) -> None:
         """Marks a file as not being sent at the moment; received bytes stay."""
+        self._open.pop(file, None)
         if part := self._parts.pop(file, None):
-            os.close(part.fd)
+            part.close()
 
     def job_folder(self, job: str) -> Path:
         path = self._jobs / job
@@ -246,21 +269,44 @@ class Spool:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
 
-    def _open_part(self, file: UserFile) -> _Part:
-        path = self.part_path(file)
-        digest = Digest()
-        length = 0
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        # Bytes that a killed daemon had received are hashed again, so that the digest can continue.
-        while block := os.read(fd, READ_SIZE):
-            digest.update(block)
-            length += len(block)
-        part = self._parts[file] = _Part(fd, digest, length)
+    def _writable(self, file: UserFile, part: _Part | None) -> _Part:
+        """Opens a partial upload, if it is not open, and closes the one that was written least recently."""
+        part = part or _Part(Digest(), 0)
+        if part.fd is None:
+            part.fd = os.open(self.part_path(file), os.O_RDWR | os.O_CREAT, 0o600)
+            self._go_on(part)
+        for parts in (self._parts, self._open):
+            parts[file] = part
+            parts.move_to_end(file)
+        if len(self._open) > MOST_OPEN:
+            least = self._open.popitem(last=False)[1]
+            least.close()
+            least.digest.hexdigest()  # the pieces that wait for it would stay in memory
+        if len(self._parts) > MOST_HASHED:
+            self._parts.popitem(last=False)[1].digest.hexdigest()
         return part
+
+    def _go_on(self, part: _Part) -> None:
+        """Puts the position behind the received bytes, and hashes those that an earlier daemon received."""
+        assert part.fd is not None
+        if os.lseek(part.fd, 0, os.SEEK_END) < part.length:  # somebody cut the file
+            part.digest, part.length = Digest(), 0
+        os.lseek(part.fd, part.length, os.SEEK_SET)
+        while block := os.read(part.fd, READ_SIZE):
+            part.digest.update(block)
+            part.length += len(block)
 
     def _dropped(self, file: UserFile, reason: str) -> TransferFailed:
         self.part_path(file).unlink(missing_ok=True)
         return TransferFailed(f"{file.sha256[:12]}: {reason}")
+
+
+def _make_private(folder: Path) -> None:
+    """Frames, prompts and results are private from other users of this machine."""
+    try:
+        folder.chmod(0o700)
+    except PermissionError:
+        log.warning("the spool %s belongs to another user, who decides who can read it", folder)
 
 
 def _entries(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
