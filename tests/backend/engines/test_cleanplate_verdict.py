@@ -116,6 +116,30 @@ def test_a_shadow_beyond_the_matte_is_told() -> None:
     assert "--affected" in note
 
 
+class Passed(Tight):
+    """The matte fits; beside the disc of one frame stands a post, `apart` pixels from it."""
+
+    short, apart, wide = 0, 0, 6
+
+    def truth(self, frame: int) -> Pixels:
+        light = super().truth(frame)
+        place = self.disc(frame - self.first)
+        if frame == 1004 and place is not None:
+            left = round(place[0]) + self.radius + self.apart
+            light[:, left : left + self.wide] = (0.1, 0.1, 0.9)
+        return light
+
+
+def test_somebody_beside_the_hole_is_no_matter_and_in_its_soft_edge_is_told() -> None:
+    """The result fades out between 8 and 12 pixels from the disc."""
+    shot = Passed(7, still, across, radius=14)
+    shot.apart = 16
+    assert told(shot, SOFT) == []
+    shot.apart = 5
+    (note,) = told(shot, SOFT)
+    assert "not predicted in frames 1004:" in note
+
+
 def test_frames_between_two_that_are_not_predicted_are_told_too() -> None:
     """Somebody passes who is wholly behind the object in some of them."""
     quality = dict.fromkeys(range(1001, 1013), 50.0)

@@ -29,7 +29,7 @@ from .texture.fringe import background
 from .texture.synthesize import synthesized
 from .tone import Floats
 from .transient_removal import TransientRemoval
-from .verdict import INVENTED, SHALLOW, check, risky
+from .verdict import INVENTED, SHALLOW, check, edge, risky
 
 KEPT = 3
 """Inventions that are remembered, to be brought along to later frames."""
@@ -168,11 +168,11 @@ class Removal:
             plane = useful([one for one in found if one is not None])
             laid, seen, paints = self._seen(frame, target, gap, plane, painted)
         fill, known = seen.light, seen.known
-        self._findings.predicted[frame] = check(gap.light, fill, known & ~gap.hole, self._shot.tone)
-        self._findings.rims[frame] = rim.looked_at(
-            gap.light, fill, known, self._beyond(gap.hole), self._grow, self._shot.tone
-        )
-        paint = self._paint(frame, paints, gap, seen)
+        beyond, tone = self._beyond(gap.hole), self._shot.tone
+        checked = edge(beyond, self._grow, self._soften, BAND_BLOCKS * self._block_px)
+        self._findings.predicted[frame] = check(gap.light, fill, known & checked, tone)
+        self._findings.rims[frame] = rim.looked_at(gap.light, fill, known, beyond, self._grow, tone)
+        paint = self._paint(frame, paints, gap, seen, checked)
         self._look_closer(frame, laid, gap, seen)
         confidence, is_late = seen.confidence, task.is_late
         return Voted(frame, plate, target, reach, gap, fill, known, confidence, is_late, paint)
@@ -186,9 +186,17 @@ class Removal:
         return [one for one in found if one is not None]
 
     def _paint(
-        self, frame: int, paints: list[WarpedSource], gap: Gap, seen: Combination
+        self,
+        frame: int,
+        paints: list[WarpedSource],
+        gap: Gap,
+        seen: Combination,
+        checked: Mask,
     ) -> Carried | None:
-        """Puts the artist's paint onto what was `seen`, in place, and returns it."""
+        """Puts the artist's paint onto what was `seen`, in place, and returns it.
+
+        The prediction is checked on the pixels `checked`.
+        """
         tone, pool = self._shot.tone, self._pool
         paint = carried(paints, frame, gap.box, gap.wanted, tone, pool) if paints else None
         if paint is None:
@@ -199,9 +207,8 @@ class Removal:
         self._findings.painted.update(paint.frames if reached.any() else ())
         if reached.sum() > (1 - INVENTED) * int(gap.hole.sum()):
             # All of the hole is paint: what tells is how well its own frames predict the plate.
-            beside = gap.wanted & ~gap.hole
-            own = combined(paints, frame, gap.box, beside, tone, pool)
-            self._findings.predicted[frame] = check(gap.light, own.light, own.known & beside, tone)
+            own = combined(paints, frame, gap.box, checked, tone, pool)
+            self._findings.predicted[frame] = check(gap.light, own.light, own.known & checked, tone)
         return paint
 
     def _seen(

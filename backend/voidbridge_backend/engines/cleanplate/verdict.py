@@ -1,6 +1,6 @@
 """The engine's verdict on its own result: how much of a hole it invented, and how well it predicts known pixels.
 
-Kept pixels beside a hole are fetched from the other frames, as the hole is, and compared with the plate.
+Kept pixels at the edge of a hole are fetched from the other frames, as the hole is, and compared with the plate.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from .tone import Floats, Tone
 
 INVENTED = 0.03
 """Part of a hole from which on it is told that no frame showed it."""
-TRUSTED_DB = 37.5
-"""A result can be trusted if the kept pixels beside the hole are predicted this well."""
+TRUSTED_DB = 35.0
+"""A result can be trusted if the kept pixels at the edge of the hole are predicted this well."""
+CLEAR = 4
+"""Pixels beside the artist's matte that may show a part of the object."""
 GAP = 4
 """Frames between two that are not predicted are told too: what passes may be wholly behind the object there."""
 EVEN = 0.012
@@ -31,6 +33,16 @@ TOE = 0.002
 TRY = "paint a frame (--clean), or try the engine void, or more frames around the range (--handles)"
 FEWEST = 64
 """Pixels beside the hole without which nothing is told."""
+
+
+def edge(beyond: Floats, grow: int, soften: int, width: int) -> Mask:
+    """The pixels on which a prediction is checked: `width` pixels from the matte's growth outward.
+
+    There the plate shows the background, and the result still counts: it fades out over `soften` pixels. Passers
+    farther out do no harm. `beyond` [height, width] is the distance from the artist's matte in pixels.
+    """
+    begin = min(max(grow, CLEAR), grow + soften)
+    return np.asarray((beyond > begin) & (beyond <= begin + width))
 
 
 def check(plate: Floats, predicted: Floats, where: Mask, tone: Tone) -> float:
