@@ -5,11 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from cleanplate_shots import Shot, across, hole_psnr, removed, still, texture
+from cleanplate_shots import Shot, Watch, across, hole_psnr, removed, still, texture
 
 from voidbridge_backend.engines.base import Pixels
+from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+from voidbridge_backend.engines.cleanplate.motion.sharpness import sharpness, worth
 from voidbridge_backend.engines.cleanplate.texture.focus import softened
 from voidbridge_backend.engines.cleanplate.tone import Tone
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 HEIGHT, WIDTH = 96, 160
 
@@ -57,3 +60,49 @@ def test_too_little_beside_the_hole_changes_nothing() -> None:
     light = texture(3)[:HEIGHT, :WIDTH]
     nowhere = np.zeros((HEIGHT, WIDTH), bool)
     assert softened(light, light, ~nowhere, nowhere, Tone()) is light
+
+
+class Passing(Shot):
+    """In focus at the first frames, far out of focus from the sixth on, where all of the background is seen."""
+
+    def truth(self, frame: int) -> Pixels:
+        sharp = super().truth(frame)
+        deviation = max(0.0, 0.8 * (frame - self.first - 4))
+        return np.asarray(cv2.GaussianBlur(sharp, (0, 0), deviation)) if deviation else sharp
+
+
+def test_a_sharp_frame_takes_its_background_from_sharp_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shot = Passing(16, still, lambda n: (30.0 + 7 * n, 48.0))
+
+    def made() -> dict[int, Pixels]:
+        return dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), Watch(), [1003]))
+
+    chosen = made()
+    monkeypatch.setattr(
+        "voidbridge_backend.engines.cleanplate.motion.plan.worth", lambda source, frame: 1.0
+    )
+    anyhow = made()
+    assert hole_psnr(shot, chosen) > hole_psnr(shot, anyhow) + 3
+
+
+def test_sharpness_falls_with_focus_and_stays_with_light_and_camera() -> None:
+    picture = np.clip(texture(3) * 60, 0, 255).astype(np.uint8)
+    free = np.full(picture.shape[:2], 255, np.uint8)
+    free[40:80, 40:90] = 0
+    grey = picture[..., 1].copy()
+    sharp = sharpness(grey, free)
+    soft = sharpness(np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.5)), free)
+    assert worth(soft, sharp) < 0.5
+    assert worth(sharp, soft) == 1
+    assert worth(sharpness(grey // 2, free), sharp) == 1
+    assert worth(sharpness(np.roll(grey, 40, 1), free), sharp) == 1
+
+
+def test_an_even_or_hidden_picture_has_no_sharpness_and_counts_in_full() -> None:
+    even = np.full((60, 80), 90, np.uint8)
+    everywhere = np.full_like(even, 255)
+    assert np.isnan(sharpness(even, everywhere))
+    assert np.isnan(sharpness(even, 0 * everywhere))
+    assert worth(float("nan"), 1.0) == worth(1.0, float("nan")) == 1

@@ -155,9 +155,11 @@ def _chosen(block: list[int], every: list[int], shot: Shot) -> list[int]:
     """The sources of a block; of a dissolve those of both scenes."""
     mix = shot.camera.mixes.get(block[0])
     if mix is None:
-        return plan.sources(block, shot.holes, every, shot.camera)
+        return plan.sources(block, shot.holes, every, shot.camera, shot.sharpness)
     sides = (
-        plan.sources(block, shot.holes, every, shot.camera, shot.camera.scene(side))
+        plan.sources(
+            block, shot.holes, every, shot.camera, shot.sharpness, shot.camera.scene(side)
+        )
         for side in (mix.before, mix.behind)
     )
     return [frame for side in sides for frame in side[: plan.MOST // 2]]

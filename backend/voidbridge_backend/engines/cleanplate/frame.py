@@ -169,7 +169,7 @@ class Removal:
             laid, seen, paints = self._seen(frame, target, gap, plane, painted)
         fill, known = seen.light, seen.known
         beyond, tone = self._beyond(gap.hole), self._shot.tone
-        checked = edge(beyond, self._grow, self._soften, BAND_BLOCKS * self._block_px)
+        checked = edge(beyond, self._grow, self._soften)
         self._findings.predicted[frame] = check(gap.light, fill, known & checked, tone)
         self._findings.rims[frame] = rim.looked_at(gap.light, fill, known, beyond, self._grow, tone)
         paint = self._paint(frame, paints, gap, seen, checked)

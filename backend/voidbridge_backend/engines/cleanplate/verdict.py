@@ -18,10 +18,12 @@ from .tone import Floats, Tone
 
 INVENTED = 0.03
 """Part of a hole from which on it is told that no frame showed it."""
-TRUSTED_DB = 35.0
+TRUSTED_DB = 36.0
 """A result can be trusted if the kept pixels at the edge of the hole are predicted this well."""
 CLEAR = 4
 """Pixels beside the artist's matte that may show a part of the object."""
+NARROW = 4
+"""Width in pixels of the edge that is checked, at least; otherwise half of the soft edge."""
 GAP = 4
 """Frames between two that are not predicted are told too: what passes may be wholly behind the object there."""
 EVEN = 0.012
@@ -35,14 +37,14 @@ FEWEST = 64
 """Pixels beside the hole without which nothing is told."""
 
 
-def edge(beyond: Floats, grow: int, soften: int, width: int) -> Mask:
-    """The pixels on which a prediction is checked: `width` pixels from the matte's growth outward.
+def edge(beyond: Floats, grow: int, soften: int) -> Mask:
+    """The pixels on which a prediction is checked: those next to the matte's growth.
 
     There the plate shows the background, and the result still counts: it fades out over `soften` pixels. Passers
     farther out do no harm. `beyond` [height, width] is the distance from the artist's matte in pixels.
     """
     begin = min(max(grow, CLEAR), grow + soften)
-    return np.asarray((beyond > begin) & (beyond <= begin + width))
+    return np.asarray((beyond > begin) & (beyond <= begin + max(soften / 2, NARROW)))
 
 
 def check(plate: Floats, predicted: Floats, where: Mask, tone: Tone) -> float:
@@ -106,6 +108,6 @@ def notes(unseen: Mapping[int, float], predicted: Mapping[int, float]) -> list[s
     if missed:
         told.append(
             f"the background beside the hole is not predicted in frames {compact(missed)}: the shot has depth, "
-            f"or something moves there, that cleanplate does not follow; {TRY}"
+            f"changes focus, or something moves there, that cleanplate does not follow; {TRY}"
         )
     return told

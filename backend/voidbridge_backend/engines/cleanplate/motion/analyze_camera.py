@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from . import plan
 from .camera import Camera, Mix, shown
 from .cuts import Cuts
 from .dissolves import Dissolves, Look
+from .sharpness import sharpness
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Shot:
     """Which pixels of the planning size are hidden, by frame."""
     repeats: frozenset[int]
     """Frames whose picture and quadmask are those of the frame before: of a retimed shot."""
+    sharpness: dict[int, float] = field(default_factory=dict)
+    """By frame; NaN where it is unknown."""
 
 
 def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) -> Shot:
@@ -42,6 +45,7 @@ def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) 
     camera = Camera(clip.height, clip.width, Cuts(cuts))
     holes: dict[int, Mask] = {}
     repeats: list[int] = []
+    sharp: dict[int, float] = {}
     before: int | None = None
     with Pool(lambda: watch.step("camera", len(holes), len(frames))) as pool:
         spread = sorted({frames[0], frames[len(frames) // 2], frames[-1]})
@@ -51,12 +55,12 @@ def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) 
         for frame, look in zip(frames, looks, strict=True):
             one = Look(frame, look.grey, look.free)
             _followed(camera, [(one, None)] if cuts is not None else finder.push(one))
-            holes[frame] = look.hole
+            holes[frame], sharp[frame] = look.hole, look.sharpness
             repeats += [frame] if look.content == before else []
             before = look.content
         _followed(camera, finder.rest())
         pool.pulse()
-    return Shot(tone, camera, holes, frozenset(repeats))
+    return Shot(tone, camera, holes, frozenset(repeats), sharp)
 
 
 def _followed(camera: Camera, looks: Iterable[tuple[Look, Mix | None]]) -> None:
@@ -76,6 +80,7 @@ class _Look:
     hole: Mask
     content: int
     """The same number for the same picture and quadmask."""
+    sharpness: float
 
 
 def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
@@ -84,8 +89,11 @@ def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
     small = _small(clip.plate(frame), size)
     content = zlib.crc32(quadmask.tobytes(), zlib.crc32(small.tobytes()))
     grey = tone.grey8(small)
-    free = cv2.erode(shown(hole, size), np.ones((5, 5), np.uint8), borderValue=255)
-    return _Look(grey, np.asarray(free, np.uint8), plan.reduced(hole), content)
+    free = np.asarray(
+        cv2.erode(shown(hole, size), np.ones((5, 5), np.uint8), borderValue=255), np.uint8
+    )
+    sharp = sharpness(grey, free)
+    return _Look(grey, free, plan.reduced(hole), content, sharp)
 
 
 def _small(light: Pixels, size: tuple[int, int]) -> Pixels:

@@ -23,6 +23,7 @@ from voidbridge_backend.engines.cleanplate.geometry import (
 )
 
 from .camera import Camera
+from .sharpness import worth
 
 WIDTH = 256
 BLOCK = 8
@@ -69,13 +70,15 @@ def sources(
     holes: Mapping[int, Mask],
     every: Sequence[int],
     camera: Camera,
+    sharpness: Mapping[int, float],
     scene: int | None = None,
 ) -> list[int]:
     """The frames that together show most of what is hidden in a block, best first: of the block's scene, or of
     `scene`.
 
     The choice is greedy. A pick is worth the hidden pixels that it shows. Each pixel counts half as much for every
-    earlier pick that shows it, and a pick counts less the farther away it is in time.
+    earlier pick that shows it. A pick counts less the farther away it is in time, and the softer it is than the
+    sharpest frame of the block.
     """
     middle = block[len(block) // 2]
     asked = sorted({block[0], middle, block[-1]})
@@ -90,7 +93,10 @@ def sources(
     if not shown.size:
         return []
     distance = np.abs(np.array(candidates) - middle)
-    fade = 1 / (1 + distance / FADE)
+    known = [sharpness[frame] for frame in asked if not np.isnan(sharpness[frame])]
+    sharpest = max(known, default=float("nan"))
+    crisp = np.array([worth(sharpness[frame], sharpest) for frame in candidates])
+    fade = crisp / (1 + distance / FADE)
     enough = MOST - 1 if camera.ways(middle, middle) else SOURCES
     weight = np.ones(shown.shape[1], np.float32)
     picked: list[int] = []
