@@ -43,6 +43,10 @@ WINDOW = 33
 """Side in pixels of the neighborhood in which a generated picture's own grain is measured."""
 FAINT = 0.2
 """Fraction of missing variance that is too small to add; it is within the measuring error."""
+BLACK, ON_BLACK = 2.0, 0.8
+"""A picture below BLACK deviations of its grain gets less grain, down to ON_BLACK of it at 0. Displays cut off the
+half below black, so grain there is mostly error and hardly seen.
+"""
 MEAN_OF_SIZE = 0.7979
 """Mean absolute value of a normal variable of deviation 1: sqrt(2 / pi)."""
 
@@ -117,7 +121,10 @@ class Grain:
         strength = np.sqrt(missing).astype(np.float32) * np.float32(amount)
         fresh = self.drawn(alpha.shape[0], alpha.shape[1], seed, frame)
         calm = cv2.GaussianBlur(picture, (0, 0), FINE)
-        return picture + strength[..., None] * self.deviation(calm) * fresh
+        deviation = self.deviation(calm)
+        lit = np.clip(calm / np.maximum(BLACK * deviation, np.float32(1e-12)), 0, 1)
+        deviation *= ON_BLACK + (1 - ON_BLACK) * lit
+        return picture + strength[..., None] * deviation * fresh
 
     @property
     def _fineness(self) -> Pixels:

@@ -12,6 +12,8 @@ from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, removed, s
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.bars import picture_box
+from voidbridge_backend.engines.cleanplate.fill import joined
+from voidbridge_backend.engines.cleanplate.tone import Tone
 
 BAR = 12
 
@@ -93,3 +95,12 @@ def test_a_black_shot_has_no_bars() -> None:
     assert picture_box(shot, Watch()) == (0, 0, shot.width, shot.height)
     assert all(math.isfinite(float(light.sum())) for light in removed(shot).values())
     assert np.isfinite(hole_psnr(shot, removed(shot)))
+
+
+def test_grain_below_black_makes_no_seam_brighter() -> None:
+    rng = np.random.default_rng(4)
+    plate = rng.normal(0, 0.0014, (96, 120, 3)).astype(np.float32)
+    hole = np.zeros(plate.shape[:2], bool)
+    hole[30:70, 40:80] = True
+    made = joined(np.zeros_like(plate), np.ones_like(hole), plate, hole, 2, Tone())
+    assert abs(made[hole].mean()) < 0.00007

@@ -126,6 +126,14 @@ def test_the_amount_scales_what_is_added() -> None:
     assert not none.any()
 
 
+def test_black_gets_a_fifth_less_and_what_is_brighter_than_its_grain_gets_all() -> None:
+    grain, everywhere = grain_of(plate(1), plate(2)), np.ones((HEIGHT, WIDTH), np.float32)
+    for level, part in ((1e-6, 0.8), (1.0, 1.0)):
+        even = np.full((HEIGHT, WIDTH, 3), level, np.float32)
+        added = grain.added(even, everywhere, 0, 1) - even
+        assert added.std() == pytest.approx(part * grain.deviation(even).mean(), rel=0.03)
+
+
 def test_nothing_is_said_about_a_plate_without_grain_or_without_room() -> None:
     still = Sample()
     still.add(np.full((256, 256, 3), 0.5, np.float32), np.ones((256, 256), bool))

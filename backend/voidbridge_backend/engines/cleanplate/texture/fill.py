@@ -61,8 +61,10 @@ def joined(fill: Floats, known: Mask, plate: Floats, hole: Mask, block: int, ton
     share = _means(band.astype(np.float32), block)
     here, there = (_means(cv2.copyTo(light, band), block) for light in (plate, fill))
     safe = np.where(share > 0, share, 1)[..., None]
+    # Grain goes below black too: cut off there, it would make black brighter.
+    lowest = np.float32(-0.5) * floor
     ratio = np.log(
-        (np.maximum(here / safe, 0) + floor) / (np.maximum(there / safe, 0) + floor)
+        (np.maximum(here / safe, lowest) + floor) / (np.maximum(there / safe, lowest) + floor)
     ).astype(np.float32)
     trust = np.maximum(1 - (np.abs(ratio).max(-1) / SEAM_TRUST) ** 2, 0) ** 2
     weight = np.where(share > 0.05, trust, 0).astype(np.float32)
