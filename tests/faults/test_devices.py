@@ -39,11 +39,11 @@ if "voidbridge_backend.worker.process" in sys.orig_argv:
 
     whole = Echo.remove
 
-    def remove(self, clip, settings, watch):
+    def remove(self, clip, settings, watch, wanted=None):
         if left := int(LEFT.read_text()):
             LEFT.write_text(str(left - 1))
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return whole(self, clip, settings, watch)
+        return whole(self, clip, settings, watch, wanted)
 
     Echo.remove = remove
 """

@@ -182,7 +182,8 @@ def _remove(
             results.put(frame, partial(frames.encoded, frame, None))
     if with_hole:
         for frame, pixels in engine.remove(view, _settings(order), watch, wanted):
-            results.put(frame, partial(frames.encoded, frame, pixels))
+            if frame in wanted:
+                results.put(frame, partial(frames.encoded, frame, pixels))
 
 
 def _gaps(frames: range, with_hole: list[int]) -> list[int]:

@@ -12,7 +12,7 @@ from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, removed, s
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.bars import picture_box
-from voidbridge_backend.engines.cleanplate.fill import joined
+from voidbridge_backend.engines.cleanplate.texture.fill import joined
 from voidbridge_backend.engines.cleanplate.tone import Tone
 
 BAR = 12

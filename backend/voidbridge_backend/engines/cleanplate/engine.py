@@ -157,9 +157,7 @@ def _chosen(block: list[int], every: list[int], shot: Shot) -> list[int]:
     if mix is None:
         return plan.sources(block, shot.holes, every, shot.camera, shot.sharpness)
     sides = (
-        plan.sources(
-            block, shot.holes, every, shot.camera, shot.sharpness, shot.camera.scene(side)
-        )
+        plan.sources(block, shot.holes, every, shot.camera, shot.sharpness, shot.camera.scene(side))
         for side in (mix.before, mix.behind)
     )
     return [frame for side in sides for frame in side[: plan.MOST // 2]]

@@ -20,6 +20,7 @@ BETTER = 0.7
 FEWEST = 256
 """Pixels beside the hole without which nothing is compared."""
 
+
 def softened(light: Floats, plate: Floats, known: Mask, beside: Mask, tone: Tone) -> Floats:
     """`light` [height, width, 3], valid where `known`, as sharp as `plate` is on the pixels `beside` the hole.
 
