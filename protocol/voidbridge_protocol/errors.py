@@ -276,7 +276,7 @@ class OutputExists(RequestError):
 
 class OutputFormat(RequestError):
     code = "request.output-format"
-    hint = "Results are OpenEXR files: let their name end in .exr."
+    hint = "Results are OpenEXR files: let their name end in .exr, or name a folder with a / at its end."
 
 
 class OutputUnwritable(RequestError):

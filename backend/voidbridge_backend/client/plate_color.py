@@ -35,4 +35,5 @@ def check_color(path: Path, index: int, declared: str) -> None:
     try:
         ColorPlan.choose("", FrameReader().header(path, path.name, index).parts[0])
     except VoidbridgeError as refused:
-        raise type(refused)(f"{path.name}: {refused.text}", refused.hint) from refused
+        text = refused.text if path.name in refused.text else f"{path.name}: {refused.text}"
+        raise type(refused)(text, refused.hint) from refused

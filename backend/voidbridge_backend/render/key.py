@@ -21,7 +21,7 @@ from voidbridge_backend.exr.matte_channels import Candidate
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.quality.matte_scores import KeyQuality, KeyStats, key_stats
-from voidbridge_protocol.errors import BadMatte, FrameMismatch, UnclearLayer, UnsupportedFrame
+from voidbridge_protocol.errors import BadMatte, FrameMismatch, UnsupportedFrame
 from voidbridge_protocol.operations.key import KeySettings
 
 from .inputs import InputFiles, Plates, canvas_of
@@ -136,12 +136,7 @@ def _hint_channel(
     if "hint" not in source.paths:
         return None
     survey, named = MatteSurvey(source, canvas, SET), settings.hint_channel
-    try:
-        choice, _ = survey.choice("hint", named, lambda: None)
-    except UnclearLayer as error:
-        raise UnclearLayer(
-            error.text.replace("the matte", "the hint", 1), "Name its channel with --hint-channel."
-        ) from error
+    choice, _ = survey.choice("hint", named, lambda: None)
     for text in choice.warnings:
         watch.warn(text)
     return choice.candidate

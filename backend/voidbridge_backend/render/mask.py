@@ -22,7 +22,7 @@ from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
-from voidbridge_protocol.errors import BadSetting, UnclearLayer
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, Point, key_role
 
 from .inputs import InputFiles, LruCache, Plates, canvas_of, model_space
@@ -171,13 +171,7 @@ class _Shot:
         if not frames:
             return {}
         survey = MatteSurvey(self.source, self.canvas, SET)
-        try:
-            choice, seen = survey.choice(role, "", lambda: None)
-        except UnclearLayer as error:
-            text = error.text.replace("the matte", "the key matte", 1)
-            raise UnclearLayer(
-                text, "Write it with one channel, or with the matte in A."
-            ) from error
+        choice, seen = survey.choice(role, "", lambda: None)
         found, unit = choice.candidate, np.float32(seen[choice.candidate].evidence.unit)
         return {frame: self._small(survey.read(role, frame, found), unit) for frame in frames}
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header, Window
 from voidbridge_backend.exr.layers import Selection
-from voidbridge_backend.exr.matte_channels import Candidate, candidates
+from voidbridge_backend.exr.matte_channels import NAME_HINT, Candidate, candidates
 from voidbridge_backend.formats.synthetic import is_lossy
 from voidbridge_backend.imaging.mattes.matte import Evidence
 from voidbridge_backend.imaging.mattes.matte_choice import (
@@ -26,7 +26,7 @@ from voidbridge_backend.imaging.mattes.matte_choice import (
     first_look,
 )
 from voidbridge_backend.parallel import Pool
-from voidbridge_protocol.errors import BadMatte
+from voidbridge_protocol.errors import BadMatte, UnclearLayer
 
 from .inputs import InputFiles
 
@@ -34,6 +34,11 @@ SET = 0.1
 """From this share of white on a matte holds something, where no setting says it."""
 NEAR_GRAY = 4 / 255
 """R, G and B of a gray picture differ by this at most after a lossy codec: one step of 8-bit chroma (BT.709)."""
+
+ROLES = {"matte": "matte", "affected": "affected matte", "hint": "hint"}
+"""How an artist calls a file of a role; any other is a key matte."""
+NAME_HINTS = {role: f"Name its channel with --{role}-channel." for role in ROLES}
+KEY_HINT = "Write it with one channel, or with the matte in A."
 
 Look = Callable[[tuple[Candidate, ...]], tuple[Candidate, ...]]
 
@@ -64,7 +69,15 @@ class MatteSurvey:
 
         Raises `UnclearLayer`, `BadMatte` or what reading raises.
         """
-        choice, seen = self._choice(role, named, on_frame)
+        try:
+            choice, seen = self._choice(role, named, on_frame)
+        except UnclearLayer as error:
+            text, hint = (
+                error.text.replace("the matte", f"the {ROLES.get(role, 'key matte')}", 1),
+                error.hint,
+            )
+            hint = hint.replace(NAME_HINT, NAME_HINTS.get(role, KEY_HINT))
+            raise UnclearLayer(text, hint) from error
         channel = choice.candidate.channel
         for frame in self._source.paths[role]:
             if (role, choice.candidate, frame) not in self.facts:

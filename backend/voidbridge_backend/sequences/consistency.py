@@ -10,6 +10,8 @@ from itertools import groupby
 
 from voidbridge_backend.exr.header import Header, Part, Window
 from voidbridge_backend.exr.layers import choose_picture
+from voidbridge_backend.exr.matte_channels import READ_HINT
+from voidbridge_backend.exr.part import flat_refusal
 from voidbridge_backend.formats.synthetic import SOURCE, TURNED
 from voidbridge_protocol.errors import FrameMismatch, UnclearLayer, UnsupportedFrame
 
@@ -33,6 +35,8 @@ def agree(
     _one_format("plate", {frame: _format(part) for frame, part in parts.items()})
     notes = [*_odd_aspects(parts), *_turned(parts)]
     for role, headers in mattes.items():
+        for frame, header in headers.items():
+            _check_flat(role, frame, header)
         _one_format(role, {frame: _format(header.parts[0]) for frame, header in headers.items()})
         first = next(iter(parts.values()))
         fitting = [
@@ -66,11 +70,24 @@ def _odd_aspects(parts: Mapping[int, Part]) -> list[str]:
 
 
 def _turned(parts: Mapping[int, Part]) -> list[str]:
-    if not any((part.text(SOURCE) or "").endswith(TURNED) for part in parts.values()):
+    if not any(map(_is_turned, parts.values())):
         return []
     return [
         "the plate's file says that it is shown turned: it is worked on, and comes back, upright"
     ]
+
+
+def _is_turned(part: Part) -> bool:
+    return (part.text(SOURCE) or "").endswith(TURNED)
+
+
+def _check_flat(role: str, frame: int, header: Header) -> None:
+    """Raises `UnsupportedFrame` for a matte of which no part can be read."""
+    reasons = [flat_refusal(part) for part in header.parts]
+    if reasons and all(reasons):
+        raise UnsupportedFrame(
+            f"{role} frame {frame}: the {role} cannot be read: {reasons[0]}", READ_HINT
+        )
 
 
 def _fits(role: str, frame: int, matte: Part, plate: Part) -> str | None:
@@ -90,8 +107,9 @@ def _fits(role: str, frame: int, matte: Part, plate: Part) -> str | None:
             f"the {role}'s format is {_size(mine)} and the plate's {_size(wanted)}; their pixels lie in "
             "the same window, so they are used as they are"
         )
+    turned = ", which its file says is shown turned" if _is_turned(plate) else ""
     raise FrameMismatch(
-        f"the {role} is {_size(mine)} and the plate {_size(wanted)} (frame {frame})"
+        f"the {role} is {_size(mine)} and the plate {_size(wanted)}{turned} (frame {frame})"
     )
 
 

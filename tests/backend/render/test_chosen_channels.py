@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import OpenEXR
+import OpenImageIO as oiio
 import pytest
 from numpy.typing import NDArray
 
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.exr.new.file import new_file
-from voidbridge_protocol.errors import FrameMismatch, FullMatte, UnclearLayer
+from voidbridge_protocol.errors import FrameMismatch, FullMatte, UnclearLayer, UnsupportedFrame
 
 RunShot = Callable[..., Any]
 H, W = 48, 64
@@ -167,3 +169,34 @@ def test_other_pixel_aspects_are_refused(run_shot: RunShot) -> None:
     none = plate.replace(mark + b"\0\0\x80\x3f", mark + bytes(4))
     done = run_shot({1: none}, {1: matte})
     assert any("pixel aspect is 0" in text for text in done.warnings)
+
+
+def test_an_unclear_affected_matte_is_called_that_with_its_own_option(run_shot: RunShot) -> None:
+    matte = new_file({"A": DRAWN})
+    two = new_file({"one.Y": DRAWN, "two.Y": DRAWN[::-1].copy()})
+    with pytest.raises(UnclearLayer, match="the affected matte's file has 2 mattes") as refused:
+        run_shot({1: new_file(rgb())}, {1: matte}, affected={1: two})
+    assert "--affected-channel" in refused.value.hint
+
+
+def test_the_part_that_is_named_is_told(run_shot: RunShot, tmp_path: Path) -> None:
+    path = tmp_path / "parts.exr"
+    parts = [
+        OpenEXR.Part({"name": name, "type": OpenEXR.scanlineimage}, rgb(), name)
+        for name in ("normals", "rgba")
+    ]
+    OpenEXR.File(parts).write(str(path))
+    done = run_shot({1: path.read_bytes()}, {1: new_file({"A": DRAWN})}, layer="normals")
+    assert any("the plate's layer normals is worked on" in text for text in done.warnings)
+
+
+def test_a_matte_that_cannot_be_read_says_so_before_its_size(
+    run_shot: RunShot, tmp_path: Path
+) -> None:
+    path = tmp_path / "mip.exr"
+    picture = oiio.ImageBuf(oiio.ImageSpec(8, 8, 3, "half"))
+    assert oiio.ImageBufAlgo.make_texture(oiio.MakeTxTexture, picture, str(path))
+    with pytest.raises(
+        UnsupportedFrame, match="matte frame 1: the matte cannot be read: it is mip"
+    ):
+        run_shot({1: new_file(rgb())}, {1: path.read_bytes()})

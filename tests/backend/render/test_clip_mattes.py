@@ -45,7 +45,8 @@ def movie(
             stream.codec_context.sample_aspect_ratio = Fraction(aspect)
         colors = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, -1)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(colors), format="rgb24")
-        file.mux([*stream.encode(frame), *stream.encode()])
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
     return path.read_bytes()
 
 
@@ -84,7 +85,6 @@ def test_a_lossless_matte_clip_is_as_exact_as_openexr(
     ("name", "codec", "kind"),
     [
         ("matte.mp4", "libx264", "yuv420p"),
-        ("matte.mp4", "libx265", "yuv420p"),
         ("matte.mov", "prores_ks", "yuv422p10le"),
         ("matte.mov", "mjpeg", "yuvj420p"),
     ],

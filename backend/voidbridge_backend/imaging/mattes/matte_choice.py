@@ -140,5 +140,6 @@ def _several(seen: Seen, found: list[Candidate], threshold: float) -> UnclearLay
 
 
 def _listed(seen: Seen, found: list[Candidate], threshold: float, most: int = 12) -> str:
-    texts = [f"{c.channel} {seen[c].evidence.covered(threshold):.1%}" for c in found]
+    named = {c.channel: f"{c.channel} {seen[c].evidence.covered(threshold):.1%}" for c in found}
+    texts = list(named.values())
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
