@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from voidbridge_backend.engines.void import checkpoints
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.files import networks, weights
+from voidbridge_backend.engines.void.files import checkpoints, networks, weights
 from voidbridge_backend.engines.void.files.inventory import inventory
 from voidbridge_backend.engines.void.files.weights import BASE, PASSES
 from voidbridge_backend.engines.void.inputs import Footage
