@@ -20,12 +20,12 @@ from voidbridge_stage import daemon as daemon_of_ones_own
 def test_the_artist_sees_what_happens_and_nothing_of_it_can_be_undone(
     host: Any, shot: Any, daemon: Any
 ) -> None:
-    node = with_echo(node_of(host, shot), daemon, steps=3)
+    node = with_echo(node_of(host, shot), daemon, steps=20)
     host.stage.written.clear()
     remove(host, node)
     said = [value for name, value, _ in host.stage.written if name == "status"]
     assert said[0] == "rendering the plate, frames 1001-1003"
-    assert any(re.search(r"removing \d of 9", line) for line in said)
+    assert any(re.search(r"removing \d+ of 60", line) for line in said)
     assert said[-1] == "done: v001, frames 1001-1003"
     assert all(level > 0 for _, _, level in host.stage.written)
 
