@@ -23,13 +23,13 @@ import numpy as np
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header, Window
-from voidbridge_backend.exr.layers import Selection, choose_picture
+from voidbridge_backend.exr.layers import Selection, choose_picture, pictures
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.imaging.color import ColorPlan, sanitize
 from voidbridge_backend.imaging.curve import ModelSpace, ShotExposure
 from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.parallel import THREADS
-from voidbridge_backend.sequences.consistency import agree
+from voidbridge_backend.sequences.consistency import KEY_ROLE, agree
 from voidbridge_protocol.errors import DamagedFile, UnsupportedFrame, VoidbridgeError
 from voidbridge_protocol.operations import operation
 from voidbridge_protocol.wire.messages import Request
@@ -224,7 +224,19 @@ def canvas_of(source: InputFiles, layer: str = "") -> tuple[Window, list[str]]:
     }
     for role, found in headers.items():
         _verify_odd(source, role, found)
-    return agree(headers.pop("plate"), headers, layer)
+    plate = headers.pop("plate")
+    canvas, notes = agree(plate, headers, layer)
+    first = plate[min(plate)]
+    return canvas, [*_picture_notes(first, choose_picture(first, layer)), *notes]
+
+
+def _picture_notes(header: Header, picture: Selection) -> list[str]:
+    """Which channels are worked on, unless they are the only ones that anybody would think of."""
+    if len(picture.channels) == 1:
+        return [f"the plate is gray: its channel {picture.channels[0]} is worked on"]
+    if picture.layer and ("." in picture.channels[0] or len(pictures(header)) > 1):
+        return [f"the plate's layer {picture.layer} is worked on ({', '.join(picture.channels)})"]
+    return []
 
 
 def _verify_odd(source: InputFiles, role: str, headers: Mapping[int, Header]) -> None:
@@ -255,7 +267,7 @@ def _shown(path: Path) -> str:
 
 
 def _is_matte(role: str) -> bool:
-    return role in MATTES or role.startswith("key-")
+    return role in MATTES or role.startswith(KEY_ROLE)
 
 
 def _named(role: str, frame: int, read: Callable[[], Value]) -> Value:
@@ -269,4 +281,5 @@ def _named(role: str, frame: int, read: Callable[[], Value]) -> Value:
                 f"Write the {role} as a flat OpenEXR, PNG or TIFF of the plate's size; "
                 f"--{role}-channel names one of its channels."
             )
-        raise type(error)(f"{role} frame {frame}: {error.text}", hint) from error
+        called = "key matte" if role.startswith(KEY_ROLE) else role
+        raise type(error)(f"{called} frame {frame}: {error.text}", hint) from error

@@ -57,7 +57,8 @@ def run(
     watch.step("reading headers", 0, 0)
     canvas, odd = canvas_of(source, settings.layer)
     first = source.header("plate", order.request.first)
-    part = first.parts[choose_picture(first, settings.layer).part]
+    picture = choose_picture(first, settings.layer)
+    part = first.parts[picture.part]
     color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
     for note in (*color.notes, *odd):
         watch.warn(note)
@@ -65,6 +66,9 @@ def run(
     hint = _hint_channel(source, canvas, settings, watch)
     clip = _Clip(source, plates, hint)
     provenance = {**provenance_of(order, engine), "color": color.describe()}
+    provenance["plate"] = {"layer": picture.layer, "channels": list(picture.channels)}
+    if hint is not None:
+        provenance["hint"] = {"channel": hint.channel}
     frames = _Frames(order, plates, provenance, settings)
     quality = KeyQuality()
     wanted = range(order.request.first, order.request.last + 1)

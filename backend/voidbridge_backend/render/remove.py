@@ -14,8 +14,7 @@ import numpy as np
 
 from voidbridge_backend.engines.base import Engine, InputSpec, JobContext, Pixels
 from voidbridge_backend.exr import reader, writer
-from voidbridge_backend.exr.header import Header
-from voidbridge_backend.exr.layers import Selection, choose_picture, pictures
+from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.grain import Grain
 from voidbridge_backend.imaging.mattes.matte import Verdict
@@ -60,7 +59,6 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
     verdict = _survey(mattes, source, watch)
     for note in (
         *color.notes,
-        *_told(first, picture),
         *oddities,
         verdict.text,
         *verdict.warnings,
@@ -101,15 +99,6 @@ def _settings(order: RenderJob) -> RemoveSettings:
     settings = order.request.settings
     assert isinstance(settings, RemoveSettings)
     return settings
-
-
-def _told(header: Header, picture: Selection) -> list[str]:
-    """Which channels are worked on, unless they are the only ones that anybody would think of."""
-    if len(picture.channels) == 1:
-        return [f"the plate is gray: its channel {picture.channels[0]} is worked on"]
-    if picture.layer and ("." in picture.channels[0] or len(pictures(header)) > 1):
-        return [f"the plate's layer {picture.layer} is worked on ({', '.join(picture.channels)})"]
-    return []
 
 
 def _survey(mattes: Mattes, source: InputFiles, watch: JobContext) -> Verdict:

@@ -17,6 +17,8 @@ from voidbridge_protocol.errors import FrameMismatch, UnclearLayer, UnsupportedF
 
 from .patterns import compact
 
+KEY_ROLE = "key-"
+"""How the roles of `mask`'s key mattes begin."""
 NEAR = 8
 """Pixels that each edge of two display windows may differ by where the data windows are the same."""
 
@@ -34,7 +36,8 @@ def agree(
     parts = {frame: _plate_part(frame, header, layer) for frame, header in plate.items()}
     _one_format("plate", {frame: _format(part) for frame, part in parts.items()})
     notes = [*_odd_aspects(parts), *_turned(parts)]
-    for role, headers in mattes.items():
+    for name, headers in mattes.items():
+        role = "key matte" if name.startswith(KEY_ROLE) else name
         for frame, header in headers.items():
             _check_flat(role, frame, header)
         _one_format(role, {frame: _format(header.parts[0]) for frame, header in headers.items()})

@@ -178,3 +178,12 @@ def test_a_plate_without_a_screen_is_refused(tmp_path: Path) -> None:
     gray = np.random.default_rng(2).random((60, 100)).astype(np.float32)
     with pytest.raises(NoScreen, match="no green or blue screen"):
         keyed(tmp_path, range(1, 2), {"plate": {1: new_file({"R": gray, "G": gray, "B": gray})}})
+
+
+def test_the_layer_and_the_hints_channel_are_told(shot: list[ScreenFrame], tmp_path: Path) -> None:
+    planes = {f"beauty.{name}": shot[0].plate[..., i] for i, name in enumerate("RGB")}
+    roles = {"plate": {1: new_file(planes)}, "hint": {1: hint_file(shot[0])}}
+    found = keyed(tmp_path, range(1, 2), roles).provenance
+    assert found["plate"] == {"layer": "beauty", "channels": [f"beauty.{c}" for c in "RGB"]}
+    assert found["hint"] == {"channel": "A"}
+    assert any("the plate's layer beauty is worked on" in note for note in found["notes"])
