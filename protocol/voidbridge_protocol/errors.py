@@ -31,6 +31,7 @@
       - FullMatte            it covers the whole picture in every frame
     + BadColorSpace
     + BadLora                a LoRA is unreadable, or made for another model
+    + BadPair                a pair of a dataset is unreadable, or does not fit the model
     + UnknownJob
     + OverwritesSource       a result would replace a file that it is made from
     + OutputExists           a result would replace a file that is no result
@@ -239,6 +240,11 @@ class BadColorSpace(RequestError):
 class BadLora(RequestError):
     code = "request.lora"
     hint = "Use a safetensors file that was trained on the models in the daemon's models folder."
+
+
+class BadPair(RequestError):
+    code = "request.pair"
+    hint = "Make the dataset again with `voidbridge dataset`."
 
 
 class UnknownJob(RequestError):

@@ -1,21 +1,42 @@
-"""LoRAs through the command line and a daemon, on a tiny model."""
+"""A show's LoRA through the command line and a daemon, on a tiny model: trained, killed on the way, and used."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import voidbridge_stage as stage
 
-from voidbridge_backend.engines.void.files import networks
-from voidbridge_backend.engines.void.model import lora_file
-from voidbridge_backend.engines.void.model.lora_file import LoraPair, LoraRecord
+from voidbridge_backend.client.training.dataset_list import read_list
+from voidbridge_backend.client.training.show_file import read_show
 from voidbridge_backend.engines.void.tiny import make_tiny
+from voidbridge_backend.engines.void_lora.engine import VoidTrainer
+from voidbridge_backend.tools.dataset.build import build
 
 OPTIONS = {"height": 32, "width": 48, "window": 21, "steps": 1, "fineness": 2}
+SHOW = """\
+show = "harbour"
+rights = "ours"
+consent = "no persons"
+variations = 1
+[[plate]]
+clip = "one/plate.%04d.exr"
+[[plate]]
+clip = "two/plate.%04d.exr"
+[training]
+steps = 60
+rank = 4
+accumulate = 1
+learning_rate = 0.01
+checkpoint_every = 1
+validate_every = 60
+"""
 
 
 @pytest.fixture(scope="module")
@@ -25,39 +46,54 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def lora(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    draw = torch.Generator().manual_seed(3)
-    pairs = {
-        name: LoraPair(torch.randn(4, i, generator=draw), torch.randn(o, 4, generator=draw))
-        for name, (o, i) in networks.transformer_layers(models).items()
-        if name.endswith("to_v")
-    }
-    base = networks.fingerprints(models)["pass 1"]
-    path = tmp_path_factory.mktemp("loras") / "harbour.safetensors"
-    path.write_bytes(lora_file.written(pairs, LoraRecord("harbour", base, 1, 4)))
-    return path
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the daemon's processes, so that sums have the same order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
-def test_a_file_travels_with_its_job_and_a_wrong_one_is_named(
-    models: Path, lora: Path, tmp_path: Path
+class Quiet:
+    def step(self, stage: str, done: int, total: int) -> None: ...
+
+    def warn(self, text: str) -> None: ...
+
+
+def test_a_training_survives_the_death_of_its_worker_and_its_lora_is_used(
+    models: Path, tmp_path: Path
 ) -> None:
-    shot = stage.make_shot(tmp_path, range(1001, 1003))
-    cut = tmp_path / "cut.safetensors"
-    cut.write_bytes(lora.read_bytes()[:-1])
+    shot = stage.make_shot(tmp_path / "one", range(1001, 1003))
+    stage.make_shot(tmp_path / "two", range(1, 3), seed=1)
+    (tmp_path / "show.toml").write_text(SHOW)
+    show = read_show(tmp_path / "show.toml")
+    build(show, models, show.dataset, "cpu", lambda *_: None)
+    lora = tmp_path / "harbour.safetensors"
     with stage.daemon("--devices", "cpu", "--models", models) as daemon:
+        going = stage.Going("train", tmp_path / "show.toml", "-o", lora, "--daemon", daemon.address)
+        going.until(lambda event: event.get("stage") == "training" and event["step"] >= 5)
+        for pid in daemon.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        trained = going.end()
+        assert trained.code == 0, trained.err
+        result = tmp_path / "result" / "result.%04d.exr"
+        removed = stage.voidbridge(
+            "run", shot.plate, shot.matte, "-o", result, "--engine", "void",
+            "--daemon", daemon.address, "--json", "--lora", f"{lora}:0.55",
+        )  # fmt: skip
+        assert removed.code == 0, removed.err
+    assert max(event.get("attempt", 0) for event in trained.events) == 2
+    assert lora.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((tmp_path / "harbour.voidbridge.json").read_text())
+    assert [step for step, _ in record["training"]["loss"]] == list(range(1, 61))
 
-        def run(name: str, *options: object) -> stage.Finished:
-            return stage.voidbridge(
-                "run", shot.plate, shot.matte, "-o", tmp_path / name / "result.%04d.exr",
-                "--engine", "void", "--daemon", daemon.address, "--json", *options,
-            )  # fmt: skip
+    pairs = read_list(show.dataset)
+    chosen = [[show.dataset / p.file for p in pairs if p.held == held] for held in (False, True)]
+    unbroken = VoidTrainer(models).train(*chosen, tmp_path / "c", show.settings, Quiet())
+    assert lora.read_bytes() == unbroken.data
 
-        assert run("with", "--lora", f"{lora}:0.55").code == 0
-        wrong = run("cut", "--lora", cut)
-    record = json.loads((tmp_path / "with" / "result.1001-1002.voidbridge.json").read_text())
-    (used,) = record["engine"]["loras"]
-    assert (used["show"], used["strength"]) == ("harbour", 0.55)
-    assert used["sha256"] == hashlib.sha256(lora.read_bytes()).hexdigest()
-    assert wrong.code == 2
-    assert "lora frame 1 (cut.safetensors)" in wrong.err + wrong.out
+    used = json.loads((tmp_path / "result" / "result.1001-1002.voidbridge.json").read_text())
+    (one,) = used["engine"]["loras"]
+    assert (one["show"], one["strength"]) == ("harbour", 0.55)
+    assert one["sha256"] == hashlib.sha256(unbroken.data).hexdigest()

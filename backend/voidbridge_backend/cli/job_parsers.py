@@ -1,4 +1,4 @@
-"""The parsers of the commands about jobs: run, mask, key, generate, submit, status, fetch, cancel, serve."""
+"""The parsers of the commands about jobs: run, mask, key, generate, train, submit, status, fetch, cancel, serve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from voidbridge_backend.config import Config
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import options
-from .commands import farm, generate, jobs, key, mask
+from .commands import farm, generate, jobs, key, mask, train
 from .common_options import (
     EXITS,
     add_command,
@@ -37,6 +37,7 @@ def add_job_commands(found: Any) -> None:
     _mask_command(found)
     _key_commands(found)
     _generate_command(found)
+    _train_command(found)
     _serve_command(found)
     _job_commands(found)
 
@@ -167,6 +168,18 @@ def _generate_command(found: Any) -> None:
         epilog=f"{generate.SHAPE}\n\n{EXITS}",
     )
     generate.add_generate_options(parser)
+    add_daemon_options(parser, local=True)
+
+
+def _train_command(found: Any) -> None:
+    parser = add_command(
+        found,
+        "train",
+        "train a LoRA for a show from its dataset",
+        lambda o: train.train(o, options.client(o)),
+        epilog=EXITS,
+    )
+    train.add_train_options(parser)
     add_daemon_options(parser, local=True)
 
 

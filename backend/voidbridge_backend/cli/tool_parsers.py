@@ -11,7 +11,7 @@ from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 from . import keys, options
-from .commands import ask, key, tools, web
+from .commands import ask, dataset, key, tools, web
 from .common_options import (
     add_command,
     add_config_options,
@@ -34,6 +34,7 @@ def add_tool_commands(found: Any) -> None:
     _bundle_command(found)
     _scrub_command(found)
     _models_command(found)
+    _dataset_command(found)
     _keys_command(found)
     _install_command(found)
     _selftest_command(found)
@@ -194,6 +195,16 @@ def _models(parsed: argparse.Namespace) -> None:
     found = options.config(parsed)[0]
     where = Path(folder).expanduser() if folder else None
     tools.models(action, where, found, parsed.sha256, parsed.json)
+
+
+def _dataset_command(found: Any) -> None:
+    parser = add_command(
+        found,
+        "dataset",
+        "make the pairs for `train` from the clips of a show",
+        lambda o: dataset.make_dataset(o, options.config(o)[0]),
+    )
+    dataset.add_dataset_options(parser)
 
 
 def _keys_command(found: Any) -> None:

@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from voidbridge_backend.engines.base import Engine, InputSpec, JobContext, Pixels
+from voidbridge_backend.engines.base import (
+    Engine,
+    InputSpec,
+    JobContext,
+    LoraChoice,
+    Pixels,
+    TakesLoras,
+)
 from voidbridge_backend.exr import reader, writer
 from voidbridge_backend.exr.layers import Selection, choose_picture
 from voidbridge_backend.imaging.color import ColorPlan
@@ -20,6 +27,7 @@ from voidbridge_backend.imaging.grain import Grain
 from voidbridge_backend.imaging.mattes.matte import Verdict
 from voidbridge_backend.quality.no_reference import FrameStats, Inspection
 from voidbridge_backend.sequences.patterns import compact
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .composite import Composite, Replaced, confidence_of, grain_of, layer_of
@@ -33,7 +41,6 @@ from .job import (
     provenance_of,
     write_provenance,
 )
-from .lora_choice import use_loras
 from .mattes import Mattes
 from .painted import PaintedFrames
 from .results import EncodedFrame, ResultWriter
@@ -93,6 +100,34 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
     provenance["notes"] = noted.notes
     write_provenance(order, provenance)
     return provenance
+
+
+def use_loras(
+    order: RenderJob, engine: object, settings: RemoveSettings, watch: JobContext
+) -> None:
+    """Sets the LoRAs of this job, none included. Raises `BadLora`, `BadSetting`."""
+    if isinstance(engine, TakesLoras):
+        engine.use_loras(lora_choices(order, settings), settings, watch)
+    elif settings.loras:
+        raise BadSetting(
+            f"the engine {settings.engine} has no use for a LoRA",
+            "Choose the engine void, or leave --lora out.",
+        )
+
+
+def lora_choices(order: RenderJob, settings: RemoveSettings) -> list[LoraChoice]:
+    """Returns the LoRAs of a request in order. Raises `BadSetting` for a number without a file."""
+    files = {file.frame: file for file in order.request.files if file.role == "lora"}
+    found = []
+    for name, strength in settings.loras:
+        path = None
+        if name.startswith("@"):
+            number = int(name[1:]) if name[1:].isdecimal() else 0
+            if number not in files:
+                raise BadSetting(f"the LoRA {name} has no file in this job")
+            path, name = order.source(files[number].sha256), f"lora frame {number}"
+        found.append(LoraChoice(name, strength, path))
+    return found
 
 
 def _settings(order: RenderJob) -> RemoveSettings:

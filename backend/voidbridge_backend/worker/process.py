@@ -33,6 +33,7 @@ from voidbridge_protocol.errors import (
     OutOfMemory,
     VoidbridgeError,
 )
+from voidbridge_protocol.operations import operations
 from voidbridge_protocol.wire.codec import decode_request
 
 from . import malloc, sandbox
@@ -258,6 +259,8 @@ class Worker:
         from voidbridge_backend.engines import registry
 
         if (operation, name) not in self._engines:
+            if operations()[operation].is_exclusive:
+                self._engines.clear()
             self._send("progress", stage="loading the engine", step=0, of=0, seconds_left=-1.0)
             began = time.monotonic()
             self._engines[operation, name] = registry.make(

@@ -34,6 +34,8 @@ class Operation:
     settings: type[OperationSettings]
     roles: tuple[Role, ...]
     """The first role that covers all frames is the reference for the others."""
+    is_exclusive: bool = False
+    """Whether other engines leave the device while a job runs."""
 
     def check_frames(self, frames: Mapping[str, Collection[int]], first: int, last: int) -> None:
         """Checks the frames of each role against the range of the results. Raises `BadMessage`."""

@@ -9,7 +9,7 @@ import pytest
 from voidbridge_backend.cli.options import sent_loras
 from voidbridge_backend.engines.echo import ENGINE
 from voidbridge_backend.render.job import RenderJob
-from voidbridge_backend.render.lora_choice import choices, use_loras
+from voidbridge_backend.render.remove import lora_choices, use_loras
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.wire.messages import FrameFile, Request
@@ -48,12 +48,12 @@ def test_a_strength_outside_its_range_is_refused() -> None:
 
 def test_a_number_means_the_file_of_the_request(tmp_path: Path) -> None:
     settings = RemoveSettings(engine="void", lora="@1:0.5,harbour")
-    first, second = choices(order(settings, tmp_path), settings)
+    first, second = lora_choices(order(settings, tmp_path), settings)
     assert (first.name, first.strength, first.path) == ("lora frame 1", 0.5, tmp_path / ("a" * 64))
     assert (second.name, second.strength, second.path) == ("harbour", 1.0, None)
     settings = RemoveSettings(engine="void", lora="@2")
     with pytest.raises(BadSetting, match="has no file in this job"):
-        choices(order(settings, tmp_path), settings)
+        lora_choices(order(settings, tmp_path), settings)
 
 
 def test_an_engine_without_weights_refuses_a_lora(tmp_path: Path) -> None:

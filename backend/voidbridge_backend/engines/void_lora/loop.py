@@ -1,0 +1,136 @@
+"""The training loop: steps, measurements on held-out pairs, checkpoints, and the early stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from voidbridge_backend.engines.void.model import adapters
+from voidbridge_backend.engines.void.model.denoiser import Denoiser
+from voidbridge_backend.engines.void.model.lora_file import LoraPair
+from voidbridge_protocol.errors import EngineFailed
+from voidbridge_protocol.operations.train import TrainSettings
+
+from . import learning
+from .checkpoint import TrainingProgress, load_checkpoint, save_checkpoint
+from .pairs import TrainingPair
+
+NAME = "show"
+"""The LoRA's name inside the network."""
+BETAS = (0.9, 0.999)
+
+OnStep = Callable[[str, int, int], None]
+
+
+@dataclass
+class Training:
+    """One LoRA on its way. `read` gives pairs by their path; they are not kept."""
+
+    denoiser: Denoiser
+    scheduler: Any
+    accelerator: Accelerator
+    pairs: Sequence[Path]
+    held: Sequence[Path]
+    read: Callable[[Path], TrainingPair]
+    checkpoint: Path
+    settings: TrainSettings
+    on_step: OnStep
+
+    def run(self, key: str) -> tuple[TrainingProgress, dict[str, LoraPair]]:
+        """Trains to the end and returns the LoRA of the best measurement; without held-out pairs, the last one.
+
+        `key` names everything that the result depends on: a checkpoint of another training is not continued.
+        """
+        settings, network = self.settings, self.denoiser.network
+        parameters = adapters.trainable(network, NAME)
+        for parameter in parameters.values():
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.AdamW(
+            list(parameters.values()),
+            lr=settings.learning_rate,
+            betas=BETAS,
+            weight_decay=settings.weight_decay,
+            foreach=False,
+        )
+        progress = load_checkpoint(self.checkpoint, key, parameters, optimizer)
+        if not progress.held:
+            self._measure(progress, parameters)
+        while progress.step < settings.steps and not progress.stalled(settings.patience):
+            self._step(progress, parameters, optimizer)
+            is_last = progress.step == settings.steps
+            if progress.step % settings.validate_every == 0 or is_last:
+                self._measure(progress, parameters)
+            if progress.step % settings.checkpoint_every == 0 or is_last:
+                save_checkpoint(self.checkpoint, progress, parameters, optimizer)
+        if progress.best:
+            for name, value in progress.best.items():
+                parameters[name].data.copy_(value)
+        return progress, adapters.pairs_of(network, NAME)
+
+    def _step(
+        self,
+        progress: TrainingProgress,
+        parameters: dict[str, nn.Parameter],
+        optimizer: torch.optim.AdamW,
+    ) -> None:
+        settings, step = self.settings, progress.step
+        for group in optimizer.param_groups:
+            group["lr"] = learning.rate(settings, step)
+        total = 0.0
+        for part in range(settings.accumulate):
+            self.on_step("training", step, settings.steps)
+            number = step * settings.accumulate + part
+            epoch, place = divmod(number, len(self.pairs))
+            pair = self.read(self.pairs[learning.order(len(self.pairs), settings, epoch)[place]])
+            drawn = learning.draw(pair, settings, number, self._timesteps)
+            with self.accelerator.autocast():
+                found = learning.loss(
+                    self.denoiser, self.scheduler, pair, drawn, settings.hole_weight
+                )
+            self.accelerator.backward(found / settings.accumulate)
+            total += float(found.detach())
+        self.accelerator.clip_grad_norm_(list(parameters.values()), settings.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        mean = total / settings.accumulate
+        if not mean < float("inf"):
+            raise EngineFailed(
+                f"the loss of step {step + 1} is not finite", "Train with a lower learning rate."
+            )
+        progress.step = step + 1
+        progress.loss.append([progress.step, mean])
+
+    def _measure(self, progress: TrainingProgress, parameters: dict[str, nn.Parameter]) -> None:
+        if not self.held:
+            return
+        found = self.held_loss()
+        progress.held.append([progress.step, found])
+        if found < progress.best_held:
+            progress.best_held, progress.best_step = found, progress.step
+            progress.best = {n: p.detach().cpu().clone() for n, p in parameters.items()}
+
+    @torch.no_grad()
+    def held_loss(self) -> float:
+        """Returns the mean loss of the held-out pairs, at the same noise and times each time."""
+        losses: list[Tensor] = []
+        for index, path in enumerate(self.held):
+            pair = self.read(path)
+            for drawn in learning.held_draws(pair, self.settings, index, self._timesteps):
+                self.on_step("measuring held-out pairs", index, len(self.held))
+                with self.accelerator.autocast():
+                    losses.append(
+                        learning.loss(
+                            self.denoiser, self.scheduler, pair, drawn, self.settings.hole_weight
+                        )
+                    )
+        return float(torch.stack(losses).mean())
+
+    @property
+    def _timesteps(self) -> int:
+        return int(self.scheduler.config.num_train_timesteps)

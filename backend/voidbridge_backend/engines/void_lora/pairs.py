@@ -1,0 +1,107 @@
+"""Pairs on disk: a clip as the model sees it, encoded once. The training needs no autoencoder and no text encoder.
+
+Latents are [frames, 16, h/8, w/8], float32, times the scaling factor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from voidbridge_protocol.errors import BadPair
+
+RECORD = "voidbridge"
+"""Entry of a file's metadata with `PairRecord`, as JSON."""
+CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """The origin of a pair."""
+
+    name: str
+    kind: str
+    """"pasted": an object was pasted into a clean plate; "approved": a result that a supervisor approved."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 over the frames of each clip that it was made from, by name."""
+    prompt: str = ""
+    rights: str = ""
+    consent: str = ""
+    vae: str = ""
+    """Fingerprint of the autoencoder that encoded it."""
+
+
+@dataclass(frozen=True)
+class TrainingPair:
+    """What the model is shown, and what it should answer."""
+
+    target: Tensor
+    """Latents of the plate without the object."""
+    plate: Tensor
+    """Latents of the plate with the object."""
+    mask: Tensor
+    """Latents of the quadmask, three levels."""
+    hole: Tensor
+    """[frames, 1, h/8, w/8] in [0, 1]: the share of removed and affected pixels."""
+    text: Tensor
+    """[226, width]: the embedding of the prompt."""
+    no_text: Tensor
+    """[226, width]: the embedding of an empty prompt."""
+    moving_noise: Tensor
+    """[draws, frames, 16, h/8, w/8]: noise that moves with the target, for pass 2; without draws for pass 1."""
+    record: PairRecord
+
+
+def pair_bytes(pair: TrainingPair) -> bytes:
+    """Returns the file of a pair, the same bytes for the same content."""
+    tensors = {name: getattr(pair, name).contiguous() for name in _TENSORS}
+    return bytes(save(tensors, {RECORD: json.dumps(asdict(pair.record), sort_keys=True)}))
+
+
+def read_pair(path: Path, number: int = 1) -> TrainingPair:
+    """Reads a pair for pass `number`. Raises `BadPair` if the file is damaged or lacks what the pass needs."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            found = json.loads((file.metadata() or {})[RECORD])
+            tensors = {name: file.get_tensor(name) for name in _TENSORS}
+        pair = TrainingPair(**tensors, record=PairRecord(**found))
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise BadPair(f"a pair cannot be read: {error}") from error
+    _check(pair, number)
+    return pair
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    """Returns what a LoRA says of a pair: its record, and the hash of its file. Raises `BadPair`."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {**asdict(read_pair(path).record), "sha256": digest}
+
+
+_TENSORS = ("target", "plate", "mask", "hole", "text", "no_text", "moving_noise")
+
+
+def _check(pair: TrainingPair, number: int) -> None:
+    shape = tuple(pair.target.shape)
+    name = pair.record.name
+    if len(shape) != 4 or shape[1] != CHANNELS or shape[0] % 2:
+        raise BadPair(f"the pair {name} has latents of {list(shape)}; they are [even, 16, h, w]")
+    for part in ("plate", "mask"):
+        if tuple(getattr(pair, part).shape) != shape:
+            raise BadPair(f"the pair {name} has a {part} of another shape than its target")
+    if tuple(pair.hole.shape) != (shape[0], 1, *shape[2:]):
+        raise BadPair(f"the pair {name} has a hole of {list(pair.hole.shape)}")
+    if number == 2 and (not len(pair.moving_noise) or tuple(pair.moving_noise.shape[1:]) != shape):
+        raise BadPair(f"the pair {name} has no moving noise, which a LoRA for pass 2 needs")
+    for part in _TENSORS:
+        if not torch.isfinite(getattr(pair, part)).all():
+            raise BadPair(f"the pair {name} has values in its {part} that are not finite")

@@ -1,0 +1,1 @@
+"""The command `dataset`: pairs for a training, from the clips of a show."""
