@@ -24,6 +24,10 @@ rival), which is as fast as the real ones and shows nothing. The parts of the an
 * `rival`: the published pipeline's second call against ours, on the same weights and noise, and the likeness of the
   results. Pass 1 has each length, pass 2 that of a window. Its whole script is held against our warm call.
 
+A loan of a card may be short: `--minutes 9 --results benchmarks/results` takes the parts in the order of `PARTS`,
+most informative first, and stops at the end of the time, making the networks included. `void-CARD-DATE.json` is
+written after each part, with the parts that were stopped or not begun.
+
 Seconds are wall time with the device waited for; the first run of each, which compiles, is not counted.
 """
 
@@ -31,9 +35,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -47,10 +55,55 @@ from rival import rival
 
 from voidbridge_backend.engines.void import tiny
 
-PARTS = tuple("matmul ready denoise vae exact shots preview plans jobs rival".split())
+PARTS = tuple("matmul denoise plans vae jobs exact shots preview ready rival".split())
+"""Most informative first."""
 
 
-def measure(bench: Bench, parts: list[str], frames: list[int], work: Path) -> dict[str, Any]:
+class OutOfTime(Exception):
+    """The time of the benchmark is over."""
+
+
+@contextmanager
+def limited(seconds: float | None) -> Iterator[None]:
+    """Within it, work that takes longer than `seconds` ends with `OutOfTime`."""
+
+    def over(*_: object) -> None:
+        raise OutOfTime
+
+    if seconds is None:
+        yield
+        return
+    if seconds <= 0:
+        raise OutOfTime
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def kept(results: Path | None, found: dict[str, Any]) -> None:
+    """Writes what was found so far into the folder `results`, whole."""
+    if results is None:
+        return
+    card = re.sub(r"[^a-z0-9]+", "-", str(found["device"]).lower()).strip("-")
+    path = results / f"void-{card}-{found['date']}.json"
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def measure(
+    bench: Bench,
+    parts: list[str],
+    frames: list[int],
+    work: Path,
+    results: Path | None = None,
+    ends: float | None = None,
+) -> dict[str, Any]:
+    """`ends` is the moment of `time.monotonic` at which it stops."""
     torch.backends.cudnn.allow_tf32 = False  # What float32 is compared with has to be float32.
     found: dict[str, Any] = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
@@ -73,11 +126,23 @@ def measure(bench: Bench, parts: list[str], frames: list[int], work: Path) -> di
         "jobs": lambda: speed.jobs(bench, frames),
         "rival": lambda: rival(bench, frames, work),
     }
-    for part in parts:
-        if part in ways:
-            print(f"{part} ...", file=sys.stderr)
-            found[part] = ways[part]()
-            bench.let_go()
+    kept(results, found)
+    for part in sorted(set(parts) & ways.keys(), key=PARTS.index):
+        left = None if ends is None else ends - time.monotonic()
+        print(f"{part} ...", file=sys.stderr)
+        began = time.monotonic()
+        try:
+            with limited(left):
+                found[part] = ways[part]()
+        except OutOfTime:
+            seconds = round(time.monotonic() - began)
+            found.setdefault("out_of_time", {})[part] = f"stopped after {seconds} s"
+        except Exception as error:
+            if ends is None:
+                raise
+            found.setdefault("failed", {})[part] = f"{type(error).__name__}: {error}"
+        kept(results, found)
+        bench.let_go()
     return found
 
 
@@ -92,7 +157,10 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--steps", type=int, help="10; of the tiny model 1")
     options.add_argument("--seconds", type=float, help="of multiplying matrices: 20; on a CPU 0.2")
     options.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    options.add_argument("--minutes", type=float, help="stop after so long; 9 for a short loan")
+    options.add_argument("--results", type=Path, help="a folder for void-CARD-DATE.json")
     options.add_argument("--become-ready", type=Path, help=argparse.SUPPRESS)
+    began = time.monotonic()
     chosen = options.parse_args(arguments)
     if chosen.become_ready:
         speed.make_ready(chosen.become_ready, chosen.device)
@@ -110,7 +178,8 @@ def main(arguments: list[str] | None = None) -> None:
         seconds = chosen.seconds or (20.0 if torch.device(chosen.device).type == "cuda" else 0.2)
         bench = Bench(models, chosen.device, chosen.steps or (1 if is_tiny else 10), seconds)
         frames = chosen.frames or ([21] if is_tiny else [85, 197])
-        found = measure(bench, chosen.parts, frames, work)
+        ends = None if chosen.minutes is None else began + 60 * chosen.minutes
+        found = measure(bench, chosen.parts, frames, work, chosen.results, ends)
     print(json.dumps(found, indent=2))
 
 

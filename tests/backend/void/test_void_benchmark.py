@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +120,32 @@ def test_likeness_is_that_of_the_definitions(benchmark: Any) -> None:
     # Of two flat pictures only the means differ: (2ab + c1) / (a^2 + b^2 + c1).
     assert ssim(grey, grey / 2) == pytest.approx((0.25 + 1e-4) / (0.3125 + 1e-4), abs=1e-6)
     assert ssim(picture, 1 - picture) < 0
+
+
+def test_a_short_loan_keeps_each_part_and_names_those_without_time(
+    benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        benchmark.rig.tiny, "OPTIONS", {"height": 32, "width": 48, "window": 21, "fineness": 1}
+    )
+    before = signal.getsignal(signal.SIGALRM)
+    command = ["--work", str(tmp_path / "work"), "--seconds", "0.01", "--results", str(tmp_path)]
+    benchmark.door.main([*command, "--minutes", "5", "--parts", "vae", "matmul"])
+    (path,) = tmp_path.glob("void-cpu-*.json")
+    found = json.loads(path.read_text())
+    assert list(found)[-2:] == ["matmul", "vae"]  # The most informative first.
+    assert "out_of_time" not in found
+    benchmark.door.main([*command, "--minutes", "0", "--parts", "vae", "jobs"])
+    found = json.loads(path.read_text())
+    assert found["out_of_time"] == {"vae": "stopped after 0 s", "jobs": "stopped after 0 s"}
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_work_that_takes_too_long_is_stopped(benchmark: Any) -> None:
+    def endless() -> None:
+        with benchmark.door.limited(0.05):
+            while True:
+                torch.ones(10).sum()
+
+    with pytest.raises(benchmark.door.OutOfTime):
+        endless()
