@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from voidbridge_backend.client.progress import JsonView
+from voidbridge_backend.engines.base import LoraChoice
 from voidbridge_backend.engines.void import options, tiny
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.files import inventory
+from voidbridge_backend.engines.void.files import inventory, loras, networks
 from voidbridge_backend.engines.void.files.inventory import REPOSITORIES, SUMS, ModelPart
 from voidbridge_backend.engines.void.files.prompts import PromptEmbeddings
 from voidbridge_backend.engines.void.files.weights import BASE, PASSES
-from voidbridge_protocol.errors import DiskFull, ModelMissing
+from voidbridge_protocol.errors import BadLora, DiskFull, ModelMissing
 
 WANTED = {
     REPOSITORIES["base"]: (
@@ -59,6 +60,7 @@ def show(folder: Path, device: str, *, whole: bool, as_json: bool) -> None:
     parts = [*inventory.inventory(folder, whole=whole)]
     if all(part.state == "ok" for part in parts if part.passes == 1):
         parts.append(_prompts(folder, device))
+        parts += [_lora(folder, name) for name in loras.names(folder)]
     (_show_json if as_json else _show_table)(folder, parts)
     wrong = [part for part in parts if part.passes == 1 and part.state != "ok"]
     if wrong:
@@ -111,6 +113,30 @@ def how_to_get(folder: Path) -> str:
         f"to {folder / BASE} and the safetensors files of {REPOSITORIES['passes']} to {folder}; "
         "both are on huggingface.co."
     )
+
+
+def _lora(folder: Path, name: str) -> ModelPart:
+    """Returns what a LoRA of the models folder is, or why no job can use it."""
+    path = folder / loras.FOLDER / f"{name}.safetensors"
+    part = ModelPart(f"LoRA {name}", f"{loras.FOLDER}/{path.name}", "", path.stat().st_size, 0)
+    notes: list[str] = []
+    try:
+        used = loras.checked(
+            [LoraChoice(name, 1.0)],
+            folder,
+            max(PASSES),
+            networks.transformer_layers(folder),
+            networks.fingerprints(folder),
+            notes.append,
+        )
+    except BadLora as error:
+        return replace(part, state="wrong", text=error.text)
+    (one,) = used.used
+    record = one.lora.record
+    said = [f"show {record.show}"] if record.show else []
+    said += [f"pass {record.passes}"] if record.passes else []
+    said += [f"rank {max(one.lora.ranks.values())}", *notes]
+    return replace(part, state="ok", text=", ".join(said), print=one.lora.sha256)
 
 
 def _prompts(folder: Path, device: str) -> ModelPart:
@@ -224,6 +250,7 @@ def _show_table(folder: Path, parts: list[ModelPart]) -> None:
         table.add_column(column, overflow="fold")
     for part in parts:
         need = {0: "speed", 1: "every job", 2: "--passes 2"}[part.passes]
+        need = "--lora" if part.name.startswith("LoRA ") else need
         size = _gb(part.size) if part.state != "missing" else f"about {_gb(part.size)}"
         table.add_row(part.name, part.path, size, part.state, need, part.print[:12], part.text)
     console = Console(highlight=False, markup=False, soft_wrap=True, width=250)

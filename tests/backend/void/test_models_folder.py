@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.utils import disable_progress_bars
+from lora_parts import layers_of, random_pairs, write
 
 from voidbridge_backend import cli
+from voidbridge_backend.engines.void.files import networks
 from voidbridge_backend.engines.void.files.inventory import (
     REPOSITORIES,
     SUMS,
@@ -27,6 +29,7 @@ from voidbridge_backend.engines.void.files.inventory import (
     sums,
 )
 from voidbridge_backend.engines.void.files.weights import BASE, PASSES
+from voidbridge_backend.engines.void.model.lora_file import LoraRecord
 from voidbridge_backend.tools import models
 from voidbridge_protocol.errors import DiskFull, ModelMissing
 
@@ -64,6 +67,24 @@ def test_a_whole_folder_is_right_in_every_part(folder: Path, capsys: Say) -> Non
     assert parts["pass 1"]["size"] == (folder / PASSES[1]).stat().st_size
     assert "tensors are correct" in parts["pass 1"]["text"]
     assert parts["pass 1"]["fingerprint"] != parts["pass 2"]["fingerprint"]
+
+
+def test_loras_are_listed_with_their_show_and_a_wrong_one_with_the_reason(
+    folder: Path, capsys: Say
+) -> None:
+    base = networks.fingerprints(folder)["pass 1"]
+    pairs = random_pairs(layers_of(folder))
+    for name, record in (
+        ("harbour", LoraRecord("harbour", base, 1, 4)),
+        ("old", LoraRecord("old", "0" * 64, 1, 4)),
+    ):
+        write(folder / "loras" / f"{name}.safetensors", pairs, record)
+    _, parts, _ = listed(capsys, folder)
+    good, wrong = parts["LoRA harbour"], parts["LoRA old"]
+    assert (good["state"], good["text"]) == ("ok", "show harbour, pass 1, rank 4")
+    assert good["fingerprint"] == sha256(folder / "loras" / "harbour.safetensors")
+    assert wrong["state"] == "wrong"
+    assert "trained on the weights 000000000000" in wrong["text"]
 
 
 def test_a_folder_that_is_not_there_lacks_everything_and_the_way_to_get_it_is_said(
