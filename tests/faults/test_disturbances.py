@@ -118,7 +118,7 @@ def test_links_that_another_process_moves_lead_nowhere(
             mover.wait()
         stored = list((box.spool / "objects").glob("*/*"))
         assert all(sha256_of(path)[0] == path.name for path in stored)
-        assert {0} <= set(codes) <= {0, 2, 4}
+        assert {0} <= set(codes) <= {0, 2, 3, 4}
         assert box.process
         assert box.process.poll() is None, box.log
     note(32, what="links that move", jobs=count, done=codes.count(0), stored=len(stored))
@@ -143,7 +143,7 @@ def test_a_spool_that_cannot_be_written_is_an_error_in_words(tmp_path: Path) -> 
 def test_a_table_that_is_damaged_at_work_ends_nobodys_work(
     tmp_path: Path, full: bool, note: Note
 ) -> None:
-    rounds, rng, errors = 20 if full else 2, random.Random(915), list[VoidbridgeError]()
+    rounds, rng, errors = 6 if full else 2, random.Random(915), list[VoidbridgeError]()
     shot = make_shot(tmp_path / "in", FRAMES, seed=915)
     with daemon() as box:
         box.wait_for_worker()

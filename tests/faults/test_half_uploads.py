@@ -12,7 +12,16 @@ from voidbridge_raw_client import Bystander, RawClient
 from voidbridge_stage import Daemon, check_echo, daemon, make_shot
 
 from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.wire.messages import Accepted, Credit, FrameFile, Got, Put, Request, Submit
+from voidbridge_protocol.wire.messages import (
+    Accepted,
+    Cancel,
+    Credit,
+    FrameFile,
+    Got,
+    Put,
+    Request,
+    Submit,
+)
 
 PIECES = 64
 """Pieces that are sent before their answers are waited for."""
@@ -44,7 +53,7 @@ def test_files_by_the_thousand_take_no_descriptors_from_others(
         with Bystander(box) as other, RawClient(box.address) as client:
             request = Request(1, frames, RemoveSettings(engine="echo"), files)
             client.say(Submit(), request.canonical())
-            client.until(client.control, Accepted)
+            job = client.until(client.control, Accepted).job
             for begin in range(0, 2 * frames, PIECES):
                 batch = slice(begin, begin + PIECES)
                 for file, content in zip(files[batch], contents[batch], strict=True):
@@ -55,5 +64,6 @@ def test_files_by_the_thousand_take_no_descriptors_from_others(
             shot = make_shot(tmp_path / "in", range(1001, 1003), seed=900)
             box.fetch(box.submit(shot), tmp_path / "out")
             check_echo(shot, tmp_path / "out")
+            client.say(Cancel(job))  # until then the daemon remembers what it lacks
         assert most < 400
         other.check(note, "uploads", full, whole=whole, files=2 * frames, descriptors=most)
