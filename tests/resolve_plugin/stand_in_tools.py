@@ -88,7 +88,8 @@ class Tool(Thing):
 
     def GetChildrenList(self, selected: bool) -> Any:
         assert selected is False
-        return dict(enumerate(self.children, 1))
+        hidden = 1 if self.stage.wrong == "children" else None
+        return dict(enumerate(self.children[:hidden], 1))
 
     def GetData(self, name: str) -> Any:
         return self.data.get(name)
@@ -178,7 +179,8 @@ class Tool(Thing):
             {id: value for id, value in self.seen.items() if id not in passive},
             [{n: p.tobytes() for n, p in image.items()} for image in images if image],
         )
-        if self.cooked[0] != made_of:
+        kept = self.stage.wrong == "cache" and self.cooked[1] is not None
+        if self.cooked[0] != made_of and not kept:
             self.cooked = made_of, self.computed(images, frame)
         return self.cooked[1]
 
@@ -187,7 +189,7 @@ class Tool(Thing):
         if first is None:
             return None
         names: dict[str, Any] = {f"n{i}": self.seen.get(f"NumberIn{i}", 0.0) for i in range(1, 5)}
-        names["time"] = float(frame)
+        names["time"] = 0.0 if self.stage.wrong == "time" else float(frame)
         for i, image in enumerate(images, 1):
             for channel in "RGBA":
                 plane = image[channel] if image else np.zeros_like(first["R"])

@@ -245,8 +245,10 @@ def _selftest_command(found: Any) -> None:
         "write a script that tests the plug-in in a real host",
         lambda o: tools.selftest(o.host, o.to),
     )
-    made.add_argument("host", metavar="HOST", help="nuke")
-    made.add_argument("--to", metavar="FILE", help="default: voidbridge_selftest.py here")
+    made.add_argument("host", metavar="HOST", help="nuke, resolve")
+    made.add_argument(
+        "--to", metavar="FILE", help="default: voidbridge_selftest.py or .lua in the current folder"
+    )
 
 
 def _config_command(found: Any) -> None:

@@ -15,9 +15,15 @@ from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
-SCRIPTS = {"nuke": ("voidbridge_nuke", "nuke_path/voidbridge_selftest.py")}
+SCRIPTS = {
+    "nuke": ("voidbridge_nuke", "nuke_path/voidbridge_selftest.py"),
+    "resolve": ("voidbridge_resolve", "voidbridge_selftest.lua.in"),
+}
 """Package and file of each host's script, without its shot."""
-NEXT = {"nuke": "Run it in a Nuke that has the plug-in: nuke -t {}"}
+NEXT = {
+    "nuke": "Run it in a Nuke that has the plug-in: nuke -t {}",
+    "resolve": "Type in the Console of a Resolve that has the plug-in, with a comp open: dofile([[{}]])",
+}
 MARK, MARK_WITHIN = b"self-test of", 200
 """Words in the first bytes of each script."""
 FRAMES = range(1001, 1004)
@@ -57,12 +63,19 @@ def write_selftest(host: str, path: Path | None) -> str:
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise BadSetting(f"the package {package} is not installed", "Install Voidbridge again.")
-    path = path or Path.cwd() / Path(name).name
+    path = path or Path.cwd() / Path(name).name.removesuffix(".in")
     if path.exists() and MARK not in path.read_bytes()[:MARK_WITHIN]:
         raise BadSetting(f"{path} exists and is not a self-test", "Choose another file with --to.")
     text = (Path(next(iter(found.submodule_search_locations))) / name).read_text(encoding="utf-8")
-    lines = [f'    "{n}": "{base64.b64encode(data).decode()}",\n' for n, data in shot().items()]
-    write_whole(
-        path, text.replace("= {}  # name", "= {\n" + "".join(lines) + "}  # name", 1).encode()
-    )
-    return NEXT[host].format(path)
+    write_whole(path, _with_shot(text, host).encode())
+    return NEXT[host].format(path.as_posix())
+
+
+def _with_shot(text: str, host: str) -> str:
+    """Returns a script with the shot in its empty table."""
+    if host == "nuke":
+        lines = [f'    "{n}": "{base64.b64encode(data).decode()}",\n' for n, data in shot().items()]
+        return text.replace("= {}  # name", "= {\n" + "".join(lines) + "}  # name", 1)
+    escaped = {name: "".join(f"\\{byte:03d}" for byte in data) for name, data in shot().items()}
+    lines = [f'    ["{name}"] = "{data}",\n' for name, data in escaped.items()]
+    return text.replace("= {} -- name", "= {\n" + "".join(lines) + "} -- name", 1)
