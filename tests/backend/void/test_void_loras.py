@@ -18,6 +18,7 @@ from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.files import networks
 from voidbridge_backend.engines.void.model import adapters, lora_file
 from voidbridge_backend.engines.void.model.lora_file import LoraRecord
+from voidbridge_backend.engines.void.model.streaming import HostLanes, StreamedBlocks
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadLora
 from voidbridge_protocol.operations.remove import RemoveSettings
@@ -176,3 +177,19 @@ def answer(engine: Void) -> torch.Tensor:
             return_dict=False,
         )[0]
     return found
+
+
+def test_streamed_blocks_bring_a_lora_with_them_to_the_bit(
+    tiny: Path, show: Path, said: Any
+) -> None:
+    engine = Void(tiny, "cpu", SMALL)
+    engine.use_loras([chosen(show, 0.55)], SETTINGS, said)
+    resident = answer(engine)
+    blocks = StreamedBlocks(engine.denoiser(1).network, pinned=False)
+    with blocks.streaming(torch.device("cpu"), HostLanes()):
+        streamed = answer(engine)
+        engine.use_loras([chosen(show, 0)], SETTINGS, said)
+        without = answer(engine)
+    assert torch.equal(resident, streamed)
+    engine.use_loras([], SETTINGS, said)
+    assert torch.equal(without, answer(engine))
