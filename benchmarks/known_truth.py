@@ -1,6 +1,6 @@
 """Small shots with a known truth: made by the script of a folder, removed by a whole job in this process.
 
-    python benchmarks/removal.py --cases FOLDER [CASE...]
+    python benchmarks/removal.py --cases FOLDER [CASE...] [--against CHECKOUT]
 
 `FOLDER/make.py` has to hold SHOTS, functions by name that take the number of a frame and give (plate, truth,
 matte), and N, how many frames there are.
@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -130,10 +133,24 @@ def quality(shot: Known, result: Frames) -> tuple[float, float]:
     return float(mean), float(worst)
 
 
-def table(folder: Path, names: list[str]) -> Iterator[str]:
-    """One line for each shot, as Markdown."""
-    yield "| shot | cleanplate | worst frame | Telea | FSR | seconds |"
-    yield "|---|---|---|---|---|---|"
+def before(folder: Path, name: str, checkout: Path) -> str:
+    """The figure of another release for a shot, by the script of that checkout."""
+    path = os.pathsep.join(str(checkout / room) for room in ("backend", "protocol"))
+    done = subprocess.run(
+        [sys.executable, checkout / "benchmarks/removal.py", "--cases", folder, name],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return done.stdout.splitlines()[-1].split("|")[2].strip()
+
+
+def table(folder: Path, names: list[str], checkout: Path | None = None) -> Iterator[str]:
+    """One line for each shot, as Markdown; `checkout` is another release to be run in turn."""
+    other_title = " | before" if checkout else ""
+    yield f"| shot | cleanplate | worst frame | Telea | FSR | seconds{other_title} |"
+    yield "|---|---|---|---|---|---|" + "---|" * bool(checkout)
     for shot in shots(folder, names):
         with tempfile.TemporaryDirectory() as where:
             began = time.perf_counter()
@@ -143,4 +160,5 @@ def table(folder: Path, names: list[str]) -> Iterator[str]:
         other, _ = quality(shot, telea(shot))
         painted = fsr(shot)
         third = "not installed" if painted is None else f"{quality(shot, painted)[0]:.1f}"
-        yield f"| {shot.name} | {mean:.1f} | {worst:.1f} | {other:.1f} | {third} | {seconds:.1f} |"
+        line = f"| {shot.name} | {mean:.1f} | {worst:.1f} | {other:.1f} | {third} | {seconds:.1f} |"
+        yield line + (f" {before(folder, shot.name, checkout)} |" if checkout else "")

@@ -1,9 +1,10 @@
 """Runs `cleanplate` alone over a clip in files, in a process of its own.
 
     PYTHONPATH=CHECKOUT/backend:CHECKOUT/protocol python benchmarks/removal.py CLIP
-    PYTHONPATH=CHECKOUT/backend:CHECKOUT/protocol python benchmarks/removal.py --cases FOLDER [CASE...]
+    PYTHONPATH=backend:protocol python benchmarks/removal.py --cases FOLDER [CASE...] [--against CHECKOUT]
 
-The second way prints how well small shots with a known truth are done, beside per-frame inpainting (`known_truth`).
+The second way prints how well small shots with a known truth are done, beside per-frame inpainting and
+another release (`known_truth`).
 Prints seconds, processor seconds and peak memory as JSON. Needs nothing of the project but the engine.
 
 `resampling_cpu_seconds` is the least that an engine with several source frames needs. It reads them, cuts the
@@ -137,7 +138,13 @@ def main(folder: Path) -> None:
 def main_cases(words: list[str]) -> None:
     from known_truth import table
 
-    for line in table(Path(words[0]), words[1:]):
+    folder, *names = words
+    against = None
+    if "--against" in names:
+        at = names.index("--against")
+        against = Path(names[at + 1])
+        del names[at : at + 2]
+    for line in table(Path(folder), names, against):
         print(line, flush=True)
 
 
