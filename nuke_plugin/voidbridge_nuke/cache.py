@@ -65,14 +65,17 @@ def name_of(number: int) -> str:
 
 
 def home(cache: str, script: str, temporary: str, node_id: str) -> str:
-    """Returns the folder of a node's versions. `script` is empty until it is saved."""
-    if cache:
-        base = cache
-    elif script:
-        base = posixpath.join(posixpath.dirname(script.replace("\\", "/")), "voidbridge")
-    else:
-        base = posixpath.join(temporary.replace("\\", "/"), "voidbridge")
-    return posixpath.join(base.replace("\\", "/").rstrip("/"), node_id)
+    """Returns the folder of a node's versions. `script` is empty until it is saved.
+
+    A relative cache folder is beside the script, because Nuke's own current folder depends on how it was started.
+    """
+    beside = (
+        posixpath.dirname(script.replace("\\", "/")) if script else temporary.replace("\\", "/")
+    )
+    base = cache.replace("\\", "/") or "voidbridge"
+    if not re.match(r"/|[A-Za-z]:", base):
+        base = posixpath.join(beside, base)
+    return posixpath.join(base.rstrip("/"), node_id)
 
 
 def begin(

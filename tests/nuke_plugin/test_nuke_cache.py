@@ -31,12 +31,21 @@ def write_results(version: cache.Version, frames: range, sidecar: bool = True) -
 @pytest.mark.parametrize(
     ("knob", "script", "folder"),
     [
+        ("vb/x", "/shots/010/a.nk", "/shots/010/vb/x/n1"),
+        ("vb", "", "/tmp/t/vb/n1"),
         ("", "/jobs/a b/shot.nk", "/jobs/a b/voidbridge/n1"),
         ("", "", "/tmp/t/voidbridge/n1"),
         ("/cache/", "/jobs/shot.nk", "/cache/n1"),
         ("", r"Z:\jobs\shot.nk", "Z:/jobs/voidbridge/n1"),
     ],
-    ids=["beside the script", "never saved", "chosen", "Windows"],
+    ids=[
+        "relative",
+        "relative, never saved",
+        "beside the script",
+        "never saved",
+        "chosen",
+        "Windows",
+    ],
 )
 def test_the_folder_of_a_node(knob: str, script: str, folder: str) -> None:
     assert cache.home(knob, script, "/tmp/t", "n1") == folder
