@@ -114,7 +114,11 @@ def test_one_command_goes_from_clicks_to_a_clean_plate(plate: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [((), "neither a matte nor a prompt"), (("m.####.exr", *clicks()), "a matte and prompts")],
+    [
+        ((), "neither a matte nor a prompt"),
+        (("m.####.exr", *clicks()), "a matte and prompts"),
+        (("m.####.exr", "--find", "shadow"), "--find looks around objects with prompts"),
+    ],
 )
 def test_a_removal_has_either_a_matte_or_prompts(
     plate: Path, tmp_path: Path, words: tuple[str, ...], said: str

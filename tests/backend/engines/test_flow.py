@@ -119,3 +119,15 @@ def test_what_stops_the_job_stops_the_track() -> None:
     prompts = Prompts({}, {1001: truth(1001).astype(np.float32)})
     with pytest.raises(Stopped):
         list(Flow().track(PICTURES.__getitem__, list(FRAMES), prompts, pulse))
+
+
+def test_several_key_mattes_that_are_looser_than_the_colors_stay_loose_between_them() -> None:
+    def loose(frame: int) -> NDArray[np.bool_]:
+        return cv2.dilate(truth(frame).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+
+    keys = {frame: loose(frame).astype(np.float32) for frame in (1001, 1006, 1012)}
+    found = tracked(keys=keys)
+    overlaps = [
+        ((found[f] > 0.5) & loose(f)).sum() / ((found[f] > 0.5) | loose(f)).sum() for f in FRAMES
+    ]
+    assert np.mean(overlaps) > 0.87, "the colors alone would give 0.85"

@@ -202,7 +202,7 @@ def test_a_daemon_tracks_with_it_and_names_flow_without_weights(
 ) -> None:
     for frame in range(1001, 1004):
         light = picture(frame).astype(np.float16) / np.float16(255)
-        channels = {name: light[..., plane] for plane, name in enumerate("RGB")}
+        channels = {name: light[..., plane].copy() for plane, name in enumerate("RGB")}
         (tmp_path / f"plate.{frame}.exr").write_bytes(stage.exr_bytes(channels, (0, 0)))
     words = ("mask", tmp_path / "plate.####.exr", "--box", "1002:20,10,45,30")
     with stage.daemon("--models", models) as daemon:

@@ -226,6 +226,11 @@ def _tracked(
     stack: contextlib.ExitStack,
 ) -> Submission:
     """Tracks the whole plate, so that handles have a matte too; the mattes go when the job has ended."""
+    if parsed.matte and prompts.is_empty:
+        raise BadSetting(
+            "--find looks around objects with prompts, and a matte is given",
+            "Track with `voidbridge mask --find`, or give a prompt such as --key in place of the matte.",
+        )
     if parsed.matte:
         raise BadSetting(
             "a matte and prompts are given", "Give one of them; --key takes a matte of one frame."

@@ -32,9 +32,15 @@ LOST = 32.0
 class Tracker:
     """Carries mattes through one shot. Only two pictures are in memory at once."""
 
-    def __init__(self, pictures: Pictures, pulse: Callable[[], None]) -> None:
-        """`pictures` gives the picture of a frame; `pulse` is called for each frame and may raise."""
+    def __init__(
+        self, pictures: Pictures, pulse: Callable[[], None], *, refines: bool = True
+    ) -> None:
+        """`pictures` gives the picture of a frame; `pulse` is called for each frame and may raise.
+
+        `refines` moves each frame's outline to where its own colors part.
+        """
         self._pictures = pictures
+        self._refines = refines
         self._pulse = pulse
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
@@ -47,7 +53,8 @@ class Tracker:
             picture = self._pictures(frame)
             now = _grey(picture)
             matte, score = self._carried(matte, before, now)
-            matte = refined(picture, matte)
+            if self._refines:
+                matte = refined(picture, matte)
             yield Tracked(frame, matte, score)
             before = now
 
