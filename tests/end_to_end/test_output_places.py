@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,8 @@ def test_a_name_that_is_too_long_is_refused(run: Run, shot: Shot, tmp_path: Path
 def test_a_read_only_folder_is_refused(run: Run, shot: Shot, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(mode=0o555)
     refused(run(shot, tmp_path / "out/new/r.%04d.exr"), "request.output-unwritable", "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a disk whose rights promise too much")
+def test_a_folder_that_only_seems_possible_is_refused_before_the_work(shot: Shot, run: Run) -> None:
+    refused(run(shot, "/proc/new/r.%04d.exr"), "request.output-unwritable", "/proc")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence as Files
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def check_format(result: Sequence) -> None:
 
 
 def check_places(targets: Files[Path]) -> None:
-    """Raises `OutputUnwritable` if one of the files cannot be made, or its folder. Makes nothing."""
+    """Raises `OutputUnwritable` if one of the files cannot be made, or its folder. Leaves nothing behind."""
     for folder in dict.fromkeys(target.parent for target in targets):
         _check_folder(folder)
     most = _longest_name(targets[0].parent) if targets else NAME_BYTES
@@ -47,6 +48,18 @@ def _check_folder(folder: Path) -> None:
         raise OutputUnwritable(f"{there} is a file, and results would go below it")
     if not os.access(there, os.W_OK | os.X_OK):
         raise OutputUnwritable(f"the folder {there} cannot be written")
+    if there != folder.absolute():
+        _check_new_folder(folder, there)
+
+
+def _check_new_folder(folder: Path, there: Path) -> None:
+    """Makes a folder beside the missing one and removes it: rights alone do not tell this of every disk."""
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".voidbridge-", dir=there))
+    except OSError as error:
+        raise OutputUnwritable(
+            f"the folder {folder} cannot be made in {there}: {error.strerror}"
+        ) from error
 
 
 def _nearest(folder: Path) -> Path:
