@@ -30,7 +30,7 @@ from voidbridge_protocol.client import Client
 from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.transfer.upload import hash_file
-from voidbridge_protocol.wire.connection import Peer, ServerConnection
+from voidbridge_protocol.wire.connection import ConnectionOptions, ServerConnection
 from voidbridge_protocol.wire.messages import (
     OLDEST,
     PROTOCOL,
@@ -124,7 +124,7 @@ class Asker:
 
     def __init__(self, daemon: Served) -> None:
         hello = Hello(OLDEST, PROTOCOL, os.urandom(16).hex(), "asker", "benchmark")
-        self._wire = ServerConnection(Peer(daemon.address, hello, 10.0, 10.0))
+        self._wire = ServerConnection(ConnectionOptions(daemon.address, hello, 10.0, 10.0))
         self._client = Client(daemon.address, user="asker", software="benchmark", patience=10.0)
         self._jobs = 0
         self.took: dict[str, list[float]] = {"status": [], "cancel": []}

@@ -16,7 +16,7 @@ from .prefetch_upload import More, PrefetchUpload
 from .transfer.source_guard import SourceGuard
 from .wire import local_socket
 from .wire.codec import decode_request
-from .wire.connection import ConnectionLost, Peer, ServerConnection
+from .wire.connection import ConnectionLost, ConnectionOptions, ServerConnection
 from .wire.keys import Keys
 from .wire.messages import (
     OLDEST,
@@ -65,7 +65,7 @@ class Client:
     ) -> None:
         address = local_socket.resolved(address)
         hello = Hello(OLDEST, PROTOCOL, uuid.uuid4().hex, user, software)
-        self._peer = Peer(address, hello, patience, reconnect, keys)
+        self._peer = ConnectionOptions(address, hello, patience, reconnect, keys)
         self._wire: ServerConnection | None = None
 
     def __enter__(self) -> Client:

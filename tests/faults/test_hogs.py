@@ -97,7 +97,7 @@ class Others:
         assert slowest < 1  # of a machine that does all of this at once
 
 
-class Peer:
+class ConnectionOptions:
     """Both sockets of a client, introduced."""
 
     def __init__(self, on: Daemon, context: zmq.Context[Any]) -> None:
@@ -181,7 +181,7 @@ def test_a_hundred_thousand_pieces_are_as_good_as_one(box: Daemon, full: bool, n
     matte = FrameFile("matte", 1001, "0" * 64, 1000)
     request = Request(1001, 1001, RemoveSettings(engine="echo"), (matte, plate))
     with zmq.Context() as context, Others(box) as others:
-        peer = Peer(box, context)
+        peer = ConnectionOptions(box, context)
         peer.say(peer.control, Submit(), request.canonical())
         accepted = peer.until(peer.control, "accepted")
         assert isinstance(accepted, Accepted)
@@ -205,7 +205,7 @@ def test_a_hundred_thousand_pieces_are_as_good_as_one(box: Daemon, full: bool, n
 def test_ten_gigabytes_are_refused_before_there_is_room_for_them(box: Daemon, note: Note) -> None:
     ten = 10 << 30
     with zmq.Context() as context, Others(box) as others:
-        peer = Peer(box, context)
+        peer = ConnectionOptions(box, context)
         peer.say(peer.bulk, Put("1" * 64, ten, 0), bytes(1000))
         refused = peer.hear(peer.bulk)
         assert isinstance(refused, Refused)

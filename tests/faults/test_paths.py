@@ -24,7 +24,7 @@ from voidbridge_backend.daemon.files.shares import Shares
 from voidbridge_protocol.errors import NotHere
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.transfer.shared_files import proof
-from voidbridge_protocol.wire.connection import Peer, ServerConnection
+from voidbridge_protocol.wire.connection import ConnectionOptions, ServerConnection
 from voidbridge_protocol.wire.messages import (
     MAX_PATH,
     OLDEST,
@@ -238,7 +238,7 @@ def test_over_the_wire_all_of_them_get_one_answer(scene: Scene) -> None:
     (scene.closed / "s.exr").write_bytes(PLAIN)  # the spool of this daemon is elsewhere
     with daemon("--shares", f"{scene.show},Z:/shows={scene.show}") as made:
         hello = Hello(OLDEST, PROTOCOL, os.urandom(16).hex(), "mallory", "test")
-        wire = ServerConnection(Peer(made.address, hello, SECONDS, SECONDS))
+        wire = ServerConnection(ConnectionOptions(made.address, hello, SECONDS, SECONDS))
         try:
             assert wire.welcome.shares == (str(scene.show), "Z:/shows")
             wanted(wire)

@@ -20,7 +20,7 @@ def test_a_daemon_that_hangs_up_before_its_welcome_is_asked_again(
     tries: list[float] = []
     real = connection.ServerConnection
 
-    def crowded(peer: connection.Peer, patience: float) -> connection.ServerConnection:
+    def crowded(peer: connection.ConnectionOptions, patience: float) -> connection.ServerConnection:
         tries.append(patience)
         if len(tries) % 3:
             raise connection.ConnectionLost("the daemon closed the connection")
@@ -38,7 +38,7 @@ def test_a_daemon_that_always_hangs_up_is_given_up(
 ) -> None:
     tries: list[float] = []
 
-    def full(peer: connection.Peer, patience: float) -> connection.ServerConnection:
+    def full(peer: connection.ConnectionOptions, patience: float) -> connection.ServerConnection:
         tries.append(patience)
         raise connection.ConnectionLost("the daemon closed the connection")
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from voidbridge_protocol.job_client import Fetch, Listener
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.wire.connection import Peer, ServerConnection
+from voidbridge_protocol.wire.connection import ConnectionOptions, ServerConnection
 from voidbridge_protocol.wire.messages import (
     PROTOCOL,
     Chunk,
@@ -33,7 +33,9 @@ class Script:
     def __init__(self) -> None:
         limits = Limits(chunk=PIECE, window=2 * PIECE)
         self.welcome = Welcome(PROTOCOL, "script", "epoch", "5578", limits)
-        self.peer = Peer("script", Hello(1, PROTOCOL, "session", "artist", "test"), 1.0, 1.0)
+        self.peer = ConnectionOptions(
+            "script", Hello(1, PROTOCOL, "session", "artist", "test"), 1.0, 1.0
+        )
         self.asked: list[int] = []
         self.asked_when_served: list[int] = []
         """For each piece, how many were asked for when the client took it."""

@@ -26,8 +26,9 @@ from .store.io_threads import IoThreads
 log = logging.getLogger(__name__)
 
 POLL_MS = 200
+"""Maximum wait of one turn, in milliseconds."""
 POLL_BUSY_MS = 10
-"""The same while pieces wait for room, of which no message tells."""
+"""The same while a download waits, because no message tells when its client is ready."""
 REPORT_S = 1.0
 RELEASE_S = 10.0
 """Seconds between searches for jobs whose clients are gone."""
@@ -75,7 +76,7 @@ class Daemon:
         self._router.register(poller)
         self.mailbox.register(poller)
         try:
-            while not self._is_over(time.monotonic()):
+            while not self._advance_stop(time.monotonic()):
                 poller.poll(self._wait_ms())
                 self.mailbox.run_calls()
                 self._receive()
@@ -93,7 +94,7 @@ class Daemon:
         self._report(now)
         self._router.tick(now)
         self._clients.forget_silent(now)
-        self._release_promises(now)
+        self._expire(now)
         self.handlers.downloads.tick()
         self.io_threads.tick(now, self._router.large)
         for give_back in self.rate_limit.due(now):
@@ -106,8 +107,11 @@ class Daemon:
         most = POLL_BUSY_MS if self.handlers.downloads.is_waiting else POLL_MS
         return int(1000 * self.rate_limit.next_in(time.monotonic(), most / 1000)) + 1
 
-    def _is_over(self, now: float) -> bool:
-        """Lets running jobs finish first, then asks them to stop; questions are answered meanwhile."""
+    def _advance_stop(self, now: float) -> bool:
+        """Takes the next step of a stop. Returns True once every worker has stopped.
+
+        Running jobs finish first, then they are asked to stop. Questions are answered meanwhile.
+        """
         if not self._submissions.is_draining:
             return False
         if self._stopped_at is None:
@@ -135,7 +139,7 @@ class Daemon:
             except VoidbridgeError as error:
                 self._clients.refuse(received.line, received.peer, error)
 
-    def _release_promises(self, now: float) -> None:
+    def _expire(self, now: float) -> None:
         if now - self._released > RELEASE_S:
             self._released = now
             self._job_service.records.log_suppressed(now)
@@ -158,7 +162,7 @@ class Daemon:
             )
 
     def _flush(self) -> None:
-        """Sends the replies and notifications of this turn, whose changes are now on disk."""
+        """Writes this turn's changes to the disk, then sends its replies and notifications."""
         committed = self._job_service.commit()
         self._clients.release_replies(committed)
         if committed:

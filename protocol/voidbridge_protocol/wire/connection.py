@@ -30,7 +30,7 @@ from .receive import receive
 
 PING_EVERY_S = 2.0
 SILENCE_S = 10.0
-"""Seconds of silence, pings included, after which a daemon counts as gone."""
+"""Seconds without any message, not even a ping, after which a daemon counts as gone."""
 POLL_MS = 50
 TURN = 64
 """Messages taken from one socket before the other gets its turn."""
@@ -54,17 +54,17 @@ class ConnectionLost(DaemonUnavailable):
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A daemon's address, and the client's identity to it."""
+class ConnectionOptions:
+    """A daemon's address, the client's identity to it, and how long to wait."""
 
     address: str
     hello: Hello
     patience: float
-    """Seconds to wait for an answer. An artist learns within five seconds that no daemon answers."""
+    """Seconds to wait for an answer."""
     reconnect: float
     """Seconds to wait for a daemon that disappeared during a job."""
     keys: Keys | None = None
-    """Needed for every daemon except Unix sockets and local daemons that use no keys."""
+    """Needed, except for a Unix socket and for a daemon on this machine without keys."""
 
 
 class ServerConnection:
@@ -74,7 +74,7 @@ class ServerConnection:
     keys do not match, or the error that the daemon sends.
     """
 
-    def __init__(self, peer: Peer, patience: float | None = None) -> None:
+    def __init__(self, peer: ConnectionOptions, patience: float | None = None) -> None:
         self.peer = peer
         if keys.are_needed(peer.address) and peer.keys is None:
             raise KeysDiffer(

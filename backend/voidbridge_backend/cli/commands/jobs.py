@@ -28,7 +28,7 @@ from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import Status
 
 UNCUT = 10_000
-"""Column limit of a table for a program or a file."""
+"""Width of a table that goes to a program or a file, in columns: nothing is cut."""
 
 
 def run(
@@ -41,7 +41,9 @@ def run(
     overwrite: bool = False,
     openjd: bool = False,
 ) -> None:
-    """Removes, waits, writes the results and their sidecar; keeps the file `status` up to date.
+    """Runs one job to its end: sends it, waits, writes the results and their sidecar.
+
+    The file `status` tells its progress.
 
     With `frames_from_stdin` the host still renders frames, and standard input names the complete ones.
     """
@@ -50,9 +52,8 @@ def run(
         status_file.kept(status, shown, cancelled) as view,
         contextlib.ExitStack() as stack,
     ):
-        prepared = submission(
-            view, cancelled, stack
-        )  # here, so that the status file says what is wrong with it
+        # Prepared here, so that the status file names what is wrong with the shot.
+        prepared = submission(view, cancelled, stack)
         plate, *others = prepared.files.values()
         result = result_sequence(output, plate, others)
         run_job(prepared, result, client_options, view, cancelled, frames_from_stdin, overwrite)

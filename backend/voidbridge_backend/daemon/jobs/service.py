@@ -203,9 +203,10 @@ class JobService:
         self.damage.job_done(job)
 
     def cancelled(self, job: str) -> None:
-        """Notes that the worker stopped. Without a request, it does so only if the daemon stops.
+        """Notes that the worker stopped.
 
-        Then the job returns to its state before the start, and the attempt does not count.
+        If nobody asked for it, the daemon is stopping. Then the attempt does not count, and the next daemon
+        queues the job again.
         """
         row = self.records.rows[job]
         if row.state is JobState.CANCELLING:
@@ -218,6 +219,6 @@ class JobService:
         self._execute(self.scheduler.ended(job, JobState.FAILED))
 
     def _execute(self, commands: list[Command], cause: VoidbridgeError | None = None) -> None:
-        """Applies decisions that may end jobs."""
+        """Applies decisions that may end jobs, and restarts cancelled jobs that were submitted again."""
         self.records.execute(commands, cause)
         self.admission.resume()
