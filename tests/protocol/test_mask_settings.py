@@ -62,7 +62,19 @@ def test_a_prompt_that_cannot_be_is_refused(changes: dict[str, object], words: s
         MaskSettings(objects=json.dumps([entry]))
 
 
-@pytest.mark.parametrize("text", ["{", "7", "[7]", "[]", '["x"]', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "7",
+        "[7]",
+        "[]",
+        '["x"]',
+        "[" * 100_000,
+        '[{"points": [{"frame": 1e999, "x": 1, "y": 1}]}]',
+        '[{"points": [{"frame": 1, "x": 1%s, "y": 1}]}]' % ("0" * 400),
+    ],
+)
 def test_text_that_holds_no_objects_is_refused(text: str) -> None:
     with pytest.raises(BadSetting):
         MaskSettings(objects=text)

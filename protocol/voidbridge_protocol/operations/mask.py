@@ -166,11 +166,15 @@ def written(objects: Iterable[MaskObject]) -> str:
     return json.dumps([asdict(found) for found in objects], sort_keys=True, separators=(",", ":"))
 
 
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+"""Raised by values of another kind. JSON also has numbers that are too large for Python's conversions."""
+
+
 def parsed(text: str) -> tuple[MaskObject, ...]:
     """The objects in this JSON text. Raises `BadSetting`."""
     try:
         objects = tuple(_object(entry) for entry in json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (*UNREADABLE, RecursionError) as error:
         raise BadSetting(f"the prompts cannot be read: {ascii(str(error))[:120]}", HINT) from error
     names = [found.name for found in objects]
     if len(set(names)) != len(names):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from voidbridge_backend.daemon.store.spool import Spool
-from voidbridge_protocol.errors import TooMany, VoidbridgeError
+from voidbridge_protocol.errors import BadMessage, TooMany, VoidbridgeError
 from voidbridge_protocol.wire.codec import Frame, decode_request
 
 from .prepared import Prepared
@@ -75,3 +76,7 @@ def _parsed(user: str, payload: Frame, spool: Spool) -> Prepared | VoidbridgeErr
         return Prepared.of(user, decode_request(payload), spool)
     except VoidbridgeError as error:
         return error
+    except Exception as error:
+        # A fault of this program; it must cost neither the daemon nor the turn of the other users.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return BadMessage(f"the request cannot be read: {type(error).__name__} in {place.name}")
