@@ -22,7 +22,7 @@ class KeyValues(logging.Formatter):
         fields = {key: value for key, value in vars(record).items() if key not in _USUAL}
         if "job" not in fields and job.get():
             fields["job"] = job.get()
-        return _one_line(" ".join([super().formatMessage(record), *map(_pair, fields.items())]))
+        return one_line(" ".join([super().formatMessage(record), *map(_pair, fields.items())]))
 
 
 def setup(stream: TextIO, level: int = logging.INFO) -> None:
@@ -32,8 +32,8 @@ def setup(stream: TextIO, level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
-def _one_line(text: str) -> str:
-    """Escapes client-supplied text, so that it cannot add lines or move the cursor."""
+def one_line(text: str) -> str:
+    """Escapes text from outside, as a file's name, so that it cannot add lines or steer a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -19,7 +19,7 @@ from voidbridge_backend.cli.main import main
 from voidbridge_backend.cli.prompts import objects_of
 from voidbridge_backend.cli.prompts_file import read_prompts
 from voidbridge_backend.tools.ask import areas
-from voidbridge_backend.tools.ask.answer import Answer, Grid, Place, Thing
+from voidbridge_backend.tools.ask.answer import Answer, Grid, Place, Thing, parsed
 from voidbridge_backend.tools.ask.endpoint import KEY, MODEL, URL, Endpoint
 from voidbridge_protocol.errors import BadSetting, EndpointFailed, NoEndpoint
 
@@ -250,3 +250,18 @@ def test_the_grid_keeps_a_note_of_every_value_that_it_moves() -> None:
     assert grid.cells([[9, 3], [9, 3]]) == ((7, 3),)
     assert grid.picture(-1) == 0
     assert grid.corrections == ["row 9 became 7", "row 9 became 7", "picture -1 became 0"]
+
+
+@pytest.mark.parametrize("confidence", [10**400, -(10**400), 1e999, -1.0])
+def test_a_confidence_without_bound_is_brought_inside(confidence: float) -> None:
+    text = {"belongings": [], "artefacts": [], "objects": [], "scene_without": "a"}
+    found = parsed(json.dumps(text | {"confidence": confidence}), Grid(4, 8, 14))
+    assert 0 <= found.confidence <= 1
+
+
+def test_words_of_a_model_hold_nothing_that_steers_a_terminal_or_cannot_be_written() -> None:
+    text = {"belongings": [], "artefacts": [], "objects": [], "confidence": 1}
+    scene = "a yard\x1b[2J\x9b2J\ud800 at dusk"
+    found = parsed(json.dumps(text | {"scene_without": scene}), Grid(4, 8, 14))
+    assert found.scene == "a yard [2J 2J  at dusk"
+    assert found.scene.encode().isascii()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from voidbridge_backend.cli.commands import mask
 from voidbridge_backend.cli.prompts import TypedPrompts, objects_of
 from voidbridge_backend.cli.prompts_file import read_prompts
-from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.errors import BadPattern, BadSetting
 from voidbridge_protocol.operations.mask import Box, Point
 
 
@@ -74,6 +76,12 @@ def test_a_file_of_prompts_means_the_same_as_the_options(tmp_path: Path) -> None
         ('{"objects": [{"points": [{"frame": 1}]}]}', "no 'x'"),
         ('{"objects": [{"points": 5}]}', "no file of prompts"),
         ('{"objects": {"name": "x"}}', "no file of prompts"),
+        ('{"objects": ' + "[" * 100_000, "no file of prompts"),
+        ('{"objects": [{"points": [{"frame": 1e999, "x": 1, "y": 1}]}]}', "no file of prompts"),
+        (
+            '{"objects": [{"points": [{"frame": 1, "x": 1%s, "y": 1}]}]}' % ("0" * 400),
+            "no file of prompts",
+        ),
     ],
 )
 def test_a_file_that_holds_no_prompts_is_named_with_the_reason(
@@ -83,3 +91,18 @@ def test_a_file_that_holds_no_prompts_is_named_with_the_reason(
         read_prompts(saved(tmp_path / "p.json", text))
     with pytest.raises(BadSetting, match="No such file"):
         read_prompts(tmp_path / "none.json")
+
+
+def test_a_pipe_and_a_file_without_end_are_no_prompts(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(BadSetting, match="no plain file"):
+            read_prompts(path)
+    with pytest.raises(BadSetting, match="more than 4 MB"):
+        read_prompts(saved(tmp_path / "p.json", " " * (5 << 20)))
+
+
+@pytest.mark.parametrize("name", ["a\0.exr", "\ud800.exr"])
+def test_a_key_matte_that_no_file_can_be_called_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadPattern, match="the key matte of frame 1001"):
+        mask._keys([{1001: Path(name)}], tmp_path)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,16 @@ def test_void_asks_for_a_card_and_only_chosen_settings_are_typed() -> None:
 def test_a_path_that_a_template_cannot_hold_is_refused(path: str) -> None:
     with pytest.raises(BadSetting, match="the plate of shot 1 cannot be in a job template"):
         template("a", [ShotTask(path, "/m", "/r", "1")], RemoveSettings(), HostRequirements())
+
+
+def test_no_text_is_expanded_by_the_farm_but_those_of_the_template() -> None:
+    shot = ShotTask("/p.%04d.exr", "/m.%04d.exr", "/r.%04d.exr", "1001-1002")
+    expanded = "{{Task.Param.Plate}}"
+    with pytest.raises(BadSetting, match="the job's name"):
+        template(expanded, [shot], RemoveSettings(), HostRequirements())
+    with pytest.raises(BadSetting, match="would expand"):
+        template("a", [shot], RemoveSettings(prompt=expanded), HostRequirements())
+    with pytest.raises(BadSetting, match="would expand"):
+        template("a", [shot], RemoveSettings(), HostRequirements(), [f"--clean=1001=/{expanded}"])
+    with pytest.raises(BadSetting, match="the result of shot 1"):
+        template("a", [replace(shot, result="/r\n.exr")], RemoveSettings(), HostRequirements())

@@ -10,25 +10,29 @@ import json
 from pathlib import Path
 from typing import Any
 
+from voidbridge_backend.client.small_files import read_small
 from voidbridge_protocol.errors import BadSetting
 
 from .prompts import OBJECT, TypedPrompts
 
-MAX_BYTES = 4 << 20
-"""Bytes of a file of prompts; eight objects with a thousand prompts each have a tenth of it."""
 HINT = "docs/masks.md shows the form of such a file; the page for masks writes it."
 
 
 def read_prompts(path: Path) -> TypedPrompts:
     """The prompts in this file; key mattes are beside it unless their paths are absolute. Raises `BadSetting`."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadSetting(f"the prompts in {path} have more than {MAX_BYTES >> 20} MB", HINT)
-        objects = json.loads(path.read_bytes())["objects"]
+        objects = json.loads(read_small(path))["objects"]
         found = [_typed(entry, path.parent) for entry in objects]
     except OSError as error:
         raise BadSetting(f"the prompts in {path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise BadSetting(f"{path} is no file of prompts: {ascii(reason)[:120]}", HINT) from error
     return joined(*found)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from voidbridge_backend.log_format import one_line
 from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import Health, Status
@@ -115,7 +116,7 @@ class LogView:
         self.message(text + count(done, total) + left(seconds_left))
 
     def message(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(one_line(text) + "\n")
         sys.stderr.flush()
 
     def event(self, name: str, **fields: Any) -> None:
@@ -159,7 +160,7 @@ class BarView:
         )
 
     def message(self, text: str) -> None:
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(one_line(text), markup=False)
 
     def event(self, name: str, **fields: Any) -> None:
         pass
@@ -194,13 +195,18 @@ def show_health(health: Health) -> None:
     """Prints the problems of the daemon and its devices; nothing if there are none."""
     for device in health.devices:
         if device.why:
-            sys.stderr.write(f"{device.name} is {device.state}: {device.why}\n")
+            sys.stderr.write(one_line(f"{device.name} is {device.state}: {device.why}") + "\n")
     if not health.ready:
-        sys.stderr.write(f"not ready: {health.text}\n  {health.hint}\n  [{health.code}]\n")
+        _write_three(f"not ready: {health.text}", health.hint, health.code)
 
 
 def show_error(as_json: bool, error: VoidbridgeError, exit_code: int) -> None:
     """Prints the error and its hint in a uniform format."""
     if as_json:
         JsonView().event("error", code=error.code, text=error.text, hint=error.hint, exit=exit_code)
-    sys.stderr.write(f"voidbridge: {error.text}\n  {error.hint}\n  [{error.code}]\n")
+    _write_three(f"voidbridge: {error.text}", error.hint, error.code)
+
+
+def _write_three(text: str, hint: str, code: str) -> None:
+    """Writes a text, its hint and its code, a line each."""
+    sys.stderr.write(f"{one_line(text)}\n  {one_line(hint)}\n  [{one_line(code)}]\n")

@@ -211,3 +211,22 @@ def test_a_dataset_that_lacks_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps({"pairs": [{**pair, "held": True}]}))
     with pytest.raises(BadPair, match="no pair to train on"):
         read_list(tmp_path)
+
+
+def test_a_show_that_is_too_deep_or_no_plain_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "show.toml"
+    path.write_text('show = "a"\nx = ' + "[" * 100_000)
+    for hostile in (path, Path("/dev/zero")):
+        with pytest.raises(BadSetting, match="cannot be read as TOML"):
+            read_show(hostile)
+
+
+@pytest.mark.parametrize("name", ["5", '"\\u0000"', "[" * 100_000])
+def test_a_list_of_pairs_with_values_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "dataset.json").write_text(
+        '{"pairs": [{"held": false, "sha256": "", "name": "", "kind": "", "frames": 1, "file": '
+        + name
+        + "}]}"
+    )
+    with pytest.raises(BadPair):
+        read_list(tmp_path)

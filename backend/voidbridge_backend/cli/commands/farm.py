@@ -21,6 +21,7 @@ from voidbridge_backend.client.openjd.bundle import (
 )
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.client.submission import Submission, result_sequence
+from voidbridge_backend.log_format import one_line
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import BadSetting, OutputExists, VoidbridgeError
 from voidbridge_protocol.transfer.atomic_files import write_whole
@@ -55,7 +56,7 @@ def farm(parsed: argparse.Namespace) -> None:
     if parsed.json:
         JsonView().event("farm-bundle", path=str(target), tasks=[asdict(shot) for shot in shots])
     else:
-        print(f"{len(shots)} {'tasks' if shots[1:] else 'task'}: {target}")
+        print(one_line(f"{len(shots)} {'tasks' if shots[1:] else 'task'}: {target}"))
 
 
 def _words(parsed: argparse.Namespace) -> list[str]:

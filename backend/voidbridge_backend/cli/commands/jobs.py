@@ -21,6 +21,7 @@ from voidbridge_backend.client.listener import job_listener
 from voidbridge_backend.client.progress import count, left, show_health, watched
 from voidbridge_backend.client.submission import Submission, result_sequence
 from voidbridge_backend.config import Config
+from voidbridge_backend.log_format import one_line
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import BadPattern
@@ -112,10 +113,16 @@ def status(client_options: ClientOptions, job: str | None, as_json: bool) -> Non
     for column in ("job", "user", "engine", "state", "frames", "where"):
         table.add_column(column, no_wrap=column == "job", overflow="fold")
     for item in found:
-        ready = f"{item.ready} of {item.frames}"
-        table.add_row(item.job, item.user, item.engine, item.state.value, ready, _where(item))
+        table.add_row(*cells_of(item))
     width = None if sys.stdout.isatty() else UNCUT
     Console(highlight=False, markup=False, soft_wrap=True, width=width).print(table)
+
+
+def cells_of(status: Status) -> list[str]:
+    """A job's cells of the table, without characters that would steer the terminal."""
+    ready = f"{status.ready} of {status.frames}"
+    cells = (status.job, status.user, status.engine, status.state.value, ready, _where(status))
+    return [one_line(cell) for cell in cells]
 
 
 def cancel(client_options: ClientOptions, job: str, as_json: bool) -> None:

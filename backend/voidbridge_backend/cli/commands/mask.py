@@ -135,9 +135,10 @@ def _keys(keys: Iterable[dict[int, Path]], temporary: Path) -> dict[str, Sequenc
             target = Sequence(temporary, f"{key_role(index)}.", ".exr", 4)
             try:
                 shutil.copyfile(path, target.path(frame))
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a name may hold what no file's name can
+                reason = getattr(error, "strerror", None) or error
                 raise BadPattern(
-                    f"the key matte of frame {frame}, {path}, cannot be read: {error.strerror}",
+                    f"the key matte of frame {frame}, {path}, cannot be read: {reason}",
                     "Give the file's path after the equals sign of --key.",
                 ) from error
             found[key_role(index)] = target

@@ -112,7 +112,8 @@ def scrub(config: Config, dry_run: bool, as_json: bool) -> None:
                     repair=damage.repair,
                 )
                 if not as_json:
-                    print(f"{damage.kind} {damage.path} {damage.job}: {damage.repair}")
+                    said = f"{damage.kind} {damage.path} {damage.job}: {damage.repair}"
+                    print(log_format.one_line(said))
             view.event("scrubbed", files=check.files, bytes=check.bytes, damaged=found)
     finally:
         check.close()

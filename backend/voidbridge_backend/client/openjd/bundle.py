@@ -6,6 +6,7 @@ AWS Deadline Cloud takes it as it is. The module is pure: it opens no file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -19,6 +20,9 @@ MOST_TASKS = 1024
 LONGEST = 1024
 """Characters of one value, by the schema."""
 LONGEST_NAME = 128
+EXPANDED = "{{"
+"""Begins an expression of the template, wherever it stands."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NOTICE_S = 60
 """Seconds that a task has to cancel its job and to remove its temporary daemon."""
 
@@ -60,7 +64,8 @@ def template(
 
     Raises `BadSetting` for what the schema cannot hold.
     """
-    _check(name, shots)
+    options = [*typed(settings), *words]
+    _check(name, shots, options)
     groups: dict[str, list[ShotTask]] = {}
     for names in ((), ("affected",), ("clean",), ("affected", "clean")):
         groups["-".join(("remove", *names))] = [
@@ -79,15 +84,11 @@ def template(
                 "description": "The command on the farm's machines, by name or path.",
             }
         ],
-        "steps": [
-            _step(step, found, [*typed(settings), *words], needs)
-            for step, found in groups.items()
-            if found
-        ],
+        "steps": [_step(step, found, options, needs) for step, found in groups.items() if found],
     }
 
 
-def _check(name: str, shots: Sequence[ShotTask]) -> None:
+def _check(name: str, shots: Sequence[ShotTask], options: Sequence[str]) -> None:
     if not 1 <= len(name) <= LONGEST_NAME:
         raise BadSetting(
             f"the job's name has {len(name)} characters; from 1 to {LONGEST_NAME} are possible",
@@ -98,12 +99,23 @@ def _check(name: str, shots: Sequence[ShotTask]) -> None:
             f"{len(shots)} shots are listed; one bundle holds up to {MOST_TASKS}",
             "Write several bundles.",
         )
+    if not name.isprintable() or EXPANDED in name:
+        raise BadSetting(
+            f"the job's name holds {EXPANDED} or a control character: {name[:80]}",
+            "Choose another with --name.",
+        )
+    for text in options:
+        if EXPANDED in text:
+            raise BadSetting(
+                f"{text[:80]} cannot be in a job template, which would expand {EXPANDED}",
+                f"Write it without {EXPANDED}, or rename the file.",
+            )
     for number, shot in enumerate(shots, 1):
         for field, text in asdict(shot).items():
-            if len(text) > LONGEST or "{{" in text:
+            if len(text) > LONGEST or EXPANDED in text or CONTROL.search(text):
                 raise BadSetting(
                     f"the {field} of shot {number} cannot be in a job template: {text[:80]}",
-                    f"A value has up to {LONGEST} characters and no {{{{.",
+                    f"A value has up to {LONGEST} characters, no {EXPANDED} and no control characters.",
                 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from voidbridge_backend.log_format import one_line
 from voidbridge_protocol.errors import VoidbridgeError
 
 
@@ -25,7 +26,7 @@ class OpenJdView:
             _say("status", text)
 
     def message(self, text: str) -> None:
-        _print(text)
+        _print(f"  {text}" if text.startswith("openjd_") else text)
 
     def event(self, name: str, **fields: Any) -> None:
         if name == "request":
@@ -49,5 +50,5 @@ def _say(kind: str, text: str) -> None:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(one_line(text) + "\n")
     sys.stdout.flush()

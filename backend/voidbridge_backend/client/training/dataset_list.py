@@ -38,13 +38,17 @@ def read_list(folder: Path) -> list[ListedPair]:
     try:
         found: Any = json.loads((folder / FILE).read_bytes())
         pairs = [ListedPair(**one) for one in found["pairs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        absent = [pair.file for pair in pairs if not _is_there(folder, pair.file)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadPair(
             f"{folder} has no list of pairs: {error}", "Make it with: voidbridge dataset SHOW.toml"
         ) from error
-    for pair in pairs:
-        if "/" in pair.file or not (folder / pair.file).is_file():
-            raise BadPair(f"{folder} lacks the pair {pair.file}")
+    if absent:
+        raise BadPair(f"{folder} lacks the pair {absent[0]}")
     if not [pair for pair in pairs if not pair.held]:
         raise BadPair(f"{folder} has no pair to train on")
     return pairs
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return "/" not in name and (folder / name).is_file()

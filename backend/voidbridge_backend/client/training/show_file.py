@@ -31,6 +31,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from voidbridge_backend.client.small_files import read_small
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.train import TrainSettings
 
@@ -108,8 +109,8 @@ class Show:
 def read_show(path: Path) -> Show:
     """Reads the file. Raises `BadSetting` with the entry that is wrong."""
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found = tomllib.loads(read_small(path).decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise BadSetting(f"{path} cannot be read as TOML: {error}", HINT) from error
     known = {"show", "dataset", "rights", "consent", "color_space", "variations", "seed"}
     tables = {"plate", "object", "approved", "training"}

@@ -87,7 +87,7 @@ class Grid:
             raise WrongForm(f"{name} is {value!r:.40} and no whole number")
         clamped = min(max(value, 0), size - 1)
         if clamped != value:
-            self.corrections.append(f"{name} {value} became {clamped}")
+            self.corrections.append(f"{name} {value!r:.40} became {clamped}")
         return clamped
 
 
@@ -129,6 +129,8 @@ def parsed(text: str, grid: Grid) -> Answer:
     confidence = _of(found, "confidence")
     if isinstance(confidence, bool) or not isinstance(confidence, int | float):
         raise WrongForm("confidence is no number")
+    if isinstance(confidence, int):
+        confidence = min(max(confidence, 0), 1)  # an integer may be too large for a float
     return Answer(
         _things(found, "belongings", grid, MOST_BELONGINGS),
         _things(found, "artefacts", grid, MOST_ARTEFACTS),
@@ -185,7 +187,7 @@ def _text(entry: dict[str, Any], name: str) -> str:
     value = _of(entry, name)
     if not isinstance(value, str) or len(value) > MOST_TEXT:
         raise WrongForm(f"{name} is no text of up to {MOST_TEXT} letters")
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", value).strip()
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", value).strip()
 
 
 def _unfenced(text: str) -> str:

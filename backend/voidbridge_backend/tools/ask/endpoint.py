@@ -87,7 +87,7 @@ class Endpoint:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise EndpointFailed(f"{self.url} gave no chat completion") from error
         if refusal:
-            raise EndpointFailed(f"{self.model} refused: {str(refusal)[:200]}")
+            raise EndpointFailed(f"{self.model} refused: {ascii(str(refusal))[1:201]}")
         if choice.get("finish_reason") == "length":
             raise EndpointFailed(f"the answer of {self.model} was cut off at its length limit")
         if not isinstance(content, str) or not content.strip():
@@ -107,7 +107,7 @@ class Endpoint:
             with error:
                 said = error.read(300).decode("utf-8", "replace")
             raise EndpointFailed(
-                f"{self.url} answered {error.code} {error.reason}: {ascii(said)[1:201]}"
+                f"{self.url} answered {error.code} {ascii(str(error.reason))[1:-1]}: {ascii(said)[1:201]}"
             ) from error
         except TimeoutError as error:
             raise EndpointFailed(self._late()) from error

@@ -206,10 +206,12 @@ def _show_report(report: ReferenceScores, folder: Folder, view: ProgressView) ->
         else f"{report.outside_differing} pixels differ"
     )
     view.event("report", **asdict(report), sheet=str(folder.sheet))
-    view.message(
+    figures = (
         f"\nagainst the true clean plate, {report.frames} frames:\n"
         f"  PSNR in the hole   {report.hole_psnr_db:.1f} dB\n"
         f"  flicker            {report.flicker_ratio:.2f} times the truth's own\n"
         f"  outside the hole   {outside}\n"
         f"  picture            {folder.sheet}"
     )
+    for line in figures.splitlines():
+        view.message(line)

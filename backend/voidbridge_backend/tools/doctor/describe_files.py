@@ -16,6 +16,7 @@ from voidbridge_backend.exr.part import flat_refusal
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.formats.kinds import format_of
 from voidbridge_backend.imaging.color import ColorPlan
+from voidbridge_backend.log_format import one_line
 from voidbridge_backend.render.matte_survey import is_gray
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import Sequence, compact, frames_for
@@ -97,7 +98,10 @@ def show(names: list[str], as_json: bool, ocio: str = "") -> None:
         if as_json:
             print(json.dumps(said))
             continue
-        rows = [f"{field.replace('_', ' '):{NAME_WIDTH}}{_shown(v)}" for field, v in said.items()]
+        rows = [
+            f"{field.replace('_', ' '):{NAME_WIDTH}}{one_line(_shown(v))}"
+            for field, v in said.items()
+        ]
         print(*([""] if number else []), *rows, sep="\n")
     if refused is not None:
         raise refused

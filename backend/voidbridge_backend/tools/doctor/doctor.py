@@ -24,6 +24,7 @@ from rich.text import Text
 
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.config import Config, count_cards, devices
+from voidbridge_backend.log_format import one_line
 from voidbridge_backend.sequences.patterns import Sequence as Frames
 from voidbridge_backend.worker import sandbox
 from voidbridge_protocol import __version__
@@ -304,7 +305,7 @@ def _show_json(check: Check) -> None:
 def _show_line(check: Check) -> None:
     console = Console(highlight=False, soft_wrap=True)
     verdict = (f"{check.verdict:<9}", STYLES[check.verdict])
-    console.print(Text.assemble(verdict, f"{check.name:<{INDENT - 9}}", check.text))
+    console.print(Text.assemble(verdict, f"{check.name:<{INDENT - 9}}", one_line(check.text)))
     if check.advice and check.verdict != "ok":
         code = f" [{check.error.code}]" if check.error else ""
-        console.print(Text(" " * INDENT + check.advice + code, "dim"))
+        console.print(Text(" " * INDENT + one_line(check.advice) + code, "dim"))
