@@ -21,7 +21,7 @@ from voidbridge_protocol.transfer.atomic_files import temporary
 from voidbridge_protocol.transfer.source_guard import SourceGuard
 from voidbridge_protocol.wire.messages import Request
 
-from .output_places import check_format, check_places
+from .output_places import EXR_ENDINGS, check_format, check_places
 from .submission import Submission, sidecar
 
 RESULT_ATTRIBUTE = "voidbridge/version"
@@ -29,6 +29,8 @@ RESULT_ATTRIBUTE = "voidbridge/version"
 EXR_BEGIN = b"v/1\x01"
 READERS = 4
 """Existing files that are read at once."""
+Target = tuple[Path, Callable[[Path], bool]]
+"""A file to write, and the predicate that recognizes an existing one as this tool's."""
 
 
 def check_run(
@@ -63,6 +65,18 @@ def check_sources(request: Request, result: Sequence) -> None:
     SourceGuard(request.files).check([*pictures, *records])
 
 
+def check_together(shots: Iterable[tuple[Submission, Sequence]]) -> None:
+    """Raises `OverwritesSource` if the result of a shot would replace a source of another one."""
+    sources, places = [], []
+    for submission, result in shots:
+        for files in submission.files.values():
+            sources += [files.path(frame) for frame in files.scan()]
+        _, frames = submission.ranges()
+        pictures, records = _targets(result, range(frames.first, frames.last + 1))
+        places += [*pictures, *records]
+    SourceGuard(paths=sources).check(places)
+
+
 def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:
     """Before the first byte is written. Raises as `check_run`."""
     frames = range(request.first, request.last + 1)
@@ -77,17 +91,35 @@ def _check(
     check_places([*pictures, *records])
     sources.check([*pictures, *records])
     if not overwrite:
-        finished = [(path, is_sealed) for path in pictures]
-        check_foreign([*finished, *((path, is_sidecar) for path in records)])
-        begun = [(temporary(path), _is_unfinished_result) for path in pictures]
-        check_foreign([*begun, *((temporary(path), _is_unfinished_record) for path in records)])
+        check_foreign(
+            [
+                *((path, is_sealed) for path in pictures),
+                *((path, is_sidecar) for path in records),
+            ]
+        )
 
 
-def check_foreign(
-    targets: Iterable[tuple[Path, Callable[[Path], bool]]], hint: str | None = None
-) -> None:
-    """Raises `OutputExists` if a target exists and its predicate returns False."""
+def check_foreign(targets: Iterable[Target], hint: str | None = None) -> None:
+    """Raises `OutputExists` if a target exists and its predicate returns False.
+
+    The temporary file beside a target counts too, unless a killed command may have left it.
+    """
     places = list(targets)
+    _check_there(places, hint)
+    _check_there([(temporary(path), _unfinished(path, is_ours)) for path, is_ours in places], hint)
+
+
+def _unfinished(target: Path, is_ours: Callable[[Path], bool]) -> Callable[[Path], bool]:
+    """The predicate of the temporary file of `target`."""
+    ending = target.suffix.lower()
+    if ending in EXR_ENDINGS:
+        return _is_unfinished_result
+    if ending == ".json":
+        return _is_unfinished_record
+    return lambda path: is_ours(path) or _first_bytes(path) == b""
+
+
+def _check_there(places: list[Target], hint: str | None) -> None:
     there = [(path, is_ours) for path, is_ours in places if os.path.lexists(path)]
     with ThreadPoolExecutor(READERS) as threads:
         ours = threads.map(lambda one: one[1](one[0]), there)
@@ -102,9 +134,15 @@ def check_foreign(
 def check_picture(picture: Path, sequences: Iterable[Sequence], overwrite: bool) -> None:
     """Checks the PNG of a report on `sequences`. Raises `OverwritesSource`, `OutputExists`."""
     paths = [sequence.path(frame) for sequence in sequences for frame in sequence.scan()]
-    SourceGuard(paths=paths).check([picture])
+    check_files([(picture, is_marked)], paths, overwrite)
+
+
+def check_files(targets: Iterable[Target], sources: Iterable[Path], overwrite: bool) -> None:
+    """Checks files that no job writes. Raises `OverwritesSource` and, without `overwrite`, `OutputExists`."""
+    places = list(targets)
+    SourceGuard(paths=sources).check([path for path, _ in places])
     if not overwrite:
-        check_foreign([(picture, is_marked)])
+        check_foreign(places)
 
 
 def _targets(result: Sequence, frames: Collection[int]) -> tuple[list[Path], list[Path]]:

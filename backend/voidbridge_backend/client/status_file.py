@@ -25,6 +25,8 @@ LOOK_S = 0.25
 """Seconds between checks for the cancel file, and between writes of new data."""
 ALIVE_S = 2.0
 """Maximum seconds between writes, so that an old file shows that its writer has ended."""
+BEGIN = b'{\n "phase"'
+"""First bytes of every status file."""
 LAST_TRIES = 40
 """Attempts for the last write: a reader on Windows may hold the file for a moment."""
 
@@ -157,7 +159,7 @@ def _check_replaceable(path: Path) -> None:
             f"{path} exists and is not a status file", "Choose another file with --status-file."
         )
     unfinished = temporary(path)
-    if os.path.lexists(unfinished) and _first_byte(unfinished) not in (b"", b"{"):
+    if os.path.lexists(unfinished) and not _is_begin(unfinished):
         raise OutputExists(
             f"{unfinished} exists and is not a status file",
             "Choose another file with --status-file.",
@@ -169,13 +171,13 @@ def _is_status(path: Path) -> bool:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and {"phase", "alive"} <= found.keys()
+    return isinstance(found, dict) and asdict(State()).keys() == found.keys()
 
 
-def _first_byte(path: Path) -> bytes | None:
-    """Returns None if the file cannot be read."""
+def _is_begin(path: Path) -> bool:
+    """Returns True if a killed command may have left the file: the begin of a status, or nothing."""
     try:
         with path.open("rb") as file:
-            return file.read(1)
+            return BEGIN.startswith(file.read(len(BEGIN)))
     except OSError:
-        return None
+        return False

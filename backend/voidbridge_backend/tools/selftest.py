@@ -13,7 +13,7 @@ import numpy as np
 
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.transfer.atomic_files import write_whole
+from voidbridge_protocol.transfer.atomic_files import temporary, write_whole
 
 SCRIPTS = {
     "nuke": ("voidbridge_nuke", "nuke_path/voidbridge_selftest.py"),
@@ -64,8 +64,11 @@ def write_selftest(host: str, path: Path | None) -> str:
     if found is None or not found.submodule_search_locations:
         raise BadSetting(f"the package {package} is not installed", "Install Voidbridge again.")
     path = path or Path.cwd() / Path(name).name.removesuffix(".in")
-    if path.exists() and MARK not in path.read_bytes()[:MARK_WITHIN]:
-        raise BadSetting(f"{path} exists and is not a self-test", "Choose another file with --to.")
+    for place in (path, temporary(path)):
+        if place.exists() and MARK not in place.read_bytes()[:MARK_WITHIN]:
+            raise BadSetting(
+                f"{place} exists and is not a self-test", "Choose another file with --to."
+            )
     text = (Path(next(iter(found.submodule_search_locations))) / name).read_text(encoding="utf-8")
     write_whole(path, _with_shot(text, host).encode())
     return NEXT[host].format(path.as_posix())

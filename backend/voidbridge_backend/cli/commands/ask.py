@@ -44,8 +44,17 @@ def ask(parsed: argparse.Namespace) -> None:
     folder: Path = parsed.output
     width = 4 if plate.single is not None or plate.clip else plate.width
     target = Sequence(folder, "affected.", ".exr", width)
-    if not parsed.overwrite:
-        outputs.check_foreign([(target.path(frame), is_sealed) for frame in frames])
+    names = [*asking.picture_names(1 + parsed.pictures), asking.REQUEST]
+    names += [asking.ANSWER, asking.PROMPTS, asking.SCENE] if endpoint else []
+    outputs.check_files(
+        [
+            *((target.path(frame), is_sealed) for frame in frames if endpoint),
+            *((folder / name, asking.is_written) for name in names),
+            (folder / asking.WRITTEN, outputs.is_sidecar),
+        ],
+        [files.path(frame) for files in (plate, matte) for frame in files.scan()],
+        parsed.overwrite,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     with watched(parsed.json) as (view, cancelled):
 

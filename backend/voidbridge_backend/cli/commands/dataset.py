@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.client.progress import watched
+from voidbridge_backend.client.training.dataset_list import SHEET, check_free
 from voidbridge_backend.client.training.show_file import read_show
 from voidbridge_backend.config import Config
 
@@ -24,10 +25,11 @@ def add_dataset_options(parser: Any) -> None:
 
 def make_dataset(parsed: argparse.Namespace, config: Config) -> None:
     """Makes the dataset on this machine."""
-    from voidbridge_backend.tools.dataset.build import SHEET, build
-
     show = read_show(parsed.show)
     folder = parsed.output or show.dataset
+    check_free(folder, show.pairs)
+    from voidbridge_backend.tools.dataset.build import build
+
     device = config.devices[0] if config.devices and config.devices[0] != "auto" else "cpu"
     with watched(parsed.json) as (view, _):
         pairs = build(show, Path(config.models), folder, device, view.stage)

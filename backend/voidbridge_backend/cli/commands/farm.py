@@ -42,15 +42,22 @@ def farm(parsed: argparse.Namespace) -> None:
     Raises `BadSetting`, `BadPattern`, `OutputExists` and what the shots raise.
     """
     target = Path(parsed.bundle) / FILE
-    shots = [_task(shot, where, parsed.overwrite) for where, shot in _shots(parsed)]
+    shots, places = [], []
+    for where, shot in _shots(parsed):
+        task, place = _task(shot, where, parsed.overwrite)
+        shots.append(task)
+        places.append(place)
+    outputs.check_together(places)
     settings = options.removal_settings(parsed)
     count = f"{len(shots)} shots" if shots[1:] else Path(shots[0].plate).name
     name = parsed.name or f"voidbridge {settings.engine}: {count}"[:LONGEST_NAME]
     gpus = int(settings.engine == "void") if parsed.gpus is None else parsed.gpus
     needs = HostRequirements(gpus, parsed.vcpus, parsed.memory_gb)
     made = template(name, shots, settings, needs, _words(parsed))
-    if target.exists() and not parsed.overwrite:
+    if os.path.lexists(target) and not parsed.overwrite:
         raise OutputExists(f"{target} exists", "Choose another folder, or add --overwrite.")
+    table = [Path(parsed.shots)] if parsed.shots else []
+    outputs.check_files([(target, lambda _: True)], table, parsed.overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, json.dumps(made, indent=1).encode() + b"\n")
     if parsed.json:
@@ -118,8 +125,13 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _task(parsed: argparse.Namespace, where: str, overwrite: bool) -> ShotTask:
-    """The shot with absolute paths and its frames. Raises what `run` raises before it sends, with the place."""
+def _task(
+    parsed: argparse.Namespace, where: str, overwrite: bool
+) -> tuple[ShotTask, tuple[Submission, Sequence]]:
+    """The shot with absolute paths and its frames, and its files.
+
+    Raises what `run` raises before it sends, with the place.
+    """
     try:
         submission = options.removal(parsed)
         plate, *others = submission.files.values()
@@ -128,7 +140,7 @@ def _task(parsed: argparse.Namespace, where: str, overwrite: bool) -> ShotTask:
         outputs.check_run(submission, result, overwrite)
     except VoidbridgeError as error:
         raise type(error)(where + error.text, error.hint) from error
-    return ShotTask(
+    task = ShotTask(
         _absolute(submission, "plate"),
         _absolute(submission, "matte"),
         _pattern(result),
@@ -136,6 +148,7 @@ def _task(parsed: argparse.Namespace, where: str, overwrite: bool) -> ShotTask:
         _absolute(submission, "affected"),
         next(iter(parsed.clean), "") if where else "",
     )
+    return task, (submission, result)
 
 
 def _absolute(submission: Submission, role: str) -> str:

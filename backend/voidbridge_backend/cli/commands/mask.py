@@ -103,14 +103,19 @@ def track(
         )
         for target in targets:
             outputs.check_run(submission, target, overwrite)
+        wanted = frames_for(plate, submission.frames)
+        sources = [found.path(frame) for found in files.values() for frame in found.scan()]
+        record = sidecar(
+            Sequence(folder, "mask.", ".exr", width), FrameRange(wanted[0], wanted[-1])
+        )
+        outputs.check_files([(record, outputs.is_sidecar)], sources, overwrite)
         if options.png:
-            mask_combine.check_pngs(targets, frames_for(plate, submission.frames), overwrite)
+            mask_combine.check_pngs(targets, wanted, sources, overwrite)
         packed = Sequence(Path(temporary), "mask.", ".exr", width)
         outcome = run_job(submission, packed, client, view, cancelled, announce=False)
         frames = FrameRange(outcome.frames[0], outcome.frames[-1])
         for frame in outcome.frames:
             _unpack(packed.path(frame), frame, targets, options.png)
-        record = sidecar(Sequence(folder, "mask.", ".exr", width), frames)
         write_whole(record, sidecar(packed, frames).read_bytes())
     return targets
 

@@ -22,7 +22,6 @@ from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import BadSetting, JobCancelled, MissingFrames
 from voidbridge_protocol.operations.mask import ROLES
 from voidbridge_protocol.transfer.atomic_files import write_whole
-from voidbridge_protocol.transfer.source_guard import SourceGuard
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,10 @@ def combine(
     files = [places.target.path(frame) for frame in frames]
     sources = [pattern.path(frame) for _, pattern in (("", plate), *layers) for frame in frames]
     check_places([*files, record])
-    SourceGuard(paths=sources).check([*files, record])
-    if not places.overwrite:
-        checks = [(path, is_sealed) for path in files]
-        outputs.check_foreign([*checks, (record, outputs.is_sidecar)])
+    checks = [*((path, is_sealed) for path in files), (record, outputs.is_sidecar)]
+    outputs.check_files(checks, sources, places.overwrite)
     if places.png:
-        check_pngs([places.target], frames, places.overwrite)
+        check_pngs([places.target], frames, sources, places.overwrite)
     places.target.folder.mkdir(parents=True, exist_ok=True)
     made = quadmasks(plate, [RoledMatte(role, pattern) for role, pattern in layers], frames)
     for done, (frame, data) in enumerate(made):
@@ -110,11 +107,12 @@ def write(target: Pattern, frame: int, data: bytes, png: bool) -> None:
     write_whole(target.path(frame), data)
 
 
-def check_pngs(targets: Iterable[Pattern], frames: Iterable[int], overwrite: bool) -> None:
-    """Raises `OutputExists` for a PNG in the way that is not of this tool."""
+def check_pngs(
+    targets: Iterable[Pattern], frames: Sequence[int], sources: Iterable[Path], overwrite: bool
+) -> None:
+    """Raises `OverwritesSource` and `OutputExists` for a PNG in the way."""
     paths = [_png(target, frame) for target in targets for frame in frames]
-    if not overwrite:
-        outputs.check_foreign([(path, is_marked) for path in paths])
+    outputs.check_files([(path, is_marked) for path in paths], sources, overwrite)
 
 
 def _png(target: Pattern, frame: int) -> Path:

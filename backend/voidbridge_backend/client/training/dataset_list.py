@@ -7,9 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from voidbridge_backend.client.outputs import check_foreign
+from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_protocol.errors import BadPair
 
 FILE = "dataset.json"
+SHEET = "dataset.png"
+RECORD = "voidbridge"
+"""Entry of a safetensors file's metadata with the record of a pair or a LoRA."""
+MOST_HEADER = 1 << 26
+"""Bytes of a safetensors header that are read at most."""
 VERSION = 1
 
 
@@ -31,6 +38,51 @@ def list_bytes(show: str, pairs: list[ListedPair]) -> bytes:
     """Returns the content of `dataset.json`."""
     found = {"version": VERSION, "show": show, "pairs": [asdict(pair) for pair in pairs]}
     return json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def pair_name(number: int) -> str:
+    """Returns the name of a pair's file; `number` counts from 1."""
+    return f"pair-{number:04d}.safetensors"
+
+
+def check_free(folder: Path, pairs: int) -> None:
+    """Raises `OutputExists` if a file is in the way of a dataset that no dataset has."""
+    check_foreign(
+        [
+            *((folder / pair_name(number), _is_pair) for number in range(1, pairs + 1)),
+            (folder / SHEET, is_marked),
+            (folder / FILE, _is_list),
+        ],
+        "Choose another folder with -o.",
+    )
+
+
+def record_of(path: Path) -> Any:
+    """Returns the record of this tool in a safetensors file, as JSON text; None without one."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(size, MOST_HEADER)))
+        return header["__metadata__"][RECORD]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def is_pair_record(record: Any) -> bool:
+    """Returns True if a record, from `record_of`, is that of a pair."""
+    return isinstance(record, str) and '"kind":' in record
+
+
+def _is_pair(path: Path) -> bool:
+    return is_pair_record(record_of(path))
+
+
+def _is_list(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.keys() == {"version", "show", "pairs"}
 
 
 def read_list(folder: Path) -> list[ListedPair]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from voidbridge_backend.client.daemon_client import ClientOptions, open_client
 from voidbridge_backend.client.listener import job_listener
-from voidbridge_backend.client.outputs import check_foreign, is_sidecar
+from voidbridge_backend.client.outputs import check_files, is_sidecar
 from voidbridge_backend.client.progress import ProgressView
 from voidbridge_backend.client.submission import SIDECAR, Submission
 from voidbridge_backend.quality.png_mark import is_marked
@@ -18,7 +19,7 @@ from voidbridge_protocol.job_task import Outcome
 from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
-from .dataset_list import read_list
+from .dataset_list import FILE, is_pair_record, read_list, record_of
 
 ENDING = ".safetensors"
 
@@ -39,16 +40,21 @@ def train(
     cancelled: threading.Event,
     overwrite: bool = False,
     force: bool = False,
+    sources: Iterable[Path] = (),
 ) -> Outcome:
     """Trains and writes LORA, its plot (.png) and its record (.voidbridge.json).
 
-    Raises `BadPair`, `OutputExists`, `OutputFormat`, and what the daemon answers.
+    `sources` are files that are never replaced, besides the pairs.
+    Raises `BadPair`, `OverwritesSource`, `OutputExists`, `OutputFormat`, and what the daemon answers.
     """
     places = targets(lora)
     record = lora.with_suffix(SIDECAR)
-    if not overwrite:
-        check_foreign([(lora, is_lora), (places[PLOT], is_marked), (record, is_sidecar)])
     pairs = read_list(dataset)
+    check_files(
+        [(lora, is_lora), (places[PLOT], is_marked), (record, is_sidecar)],
+        [dataset / FILE, *(dataset / pair.file for pair in pairs), *sources],
+        overwrite,
+    )
     files: dict[str, Sequence] = {}
     for role, held in (("pair", False), ("held", True)):
         chosen = [dataset / pair.file for pair in pairs if pair.held == held]
@@ -79,11 +85,6 @@ def train(
 
 
 def is_lora(path: Path) -> bool:
-    """Returns True for a safetensors file with a record of this tool."""
-    try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(size, 1 << 26)))
-        return "voidbridge" in header.get("__metadata__", {})
-    except (OSError, ValueError, AttributeError):
-        return False
+    """Returns True for a safetensors file with a record of this tool that is no pair."""
+    record = record_of(path)
+    return record is not None and not is_pair_record(record)

@@ -105,6 +105,18 @@ class Show:
         """Returns a clip's pattern, from the folder of the file."""
         return str(self.folder / Path(text).expanduser())
 
+    @property
+    def pairs(self) -> int:
+        """The number of pairs that its dataset has."""
+        return len(self.plates) * self.variations + len(self.approved)
+
+    def clips(self) -> list[str]:
+        """Returns the patterns of all its clips, mattes and clean plates."""
+        words = [[one.clip] for one in self.plates]
+        words += [[one.clip, one.matte, one.belongings] for one in self.cut_outs]
+        words += [[one.clip, one.matte, one.clean, one.affected] for one in self.approved]
+        return [self.path(text) for texts in words for text in texts if text]
+
 
 def read_show(path: Path) -> Show:
     """Reads the file. Raises `BadSetting` with the entry that is wrong."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from voidbridge_backend.imaging.grid import cells
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import BadAnswer
 from voidbridge_protocol.transfer.atomic_files import write_whole
+from voidbridge_protocol.transfer.hashing import sha256_of
 
 from . import areas, question
 from .answer import Answer, Grid, WrongForm, parsed
@@ -25,6 +27,8 @@ from .pictures import Drawer, sampled
 
 REQUEST, ANSWER, PROMPTS, SCENE = "request.json", "answer.json", "prompts.json", "scene.txt"
 """Names of the files beside `affected.####.exr`. `SCENE` is a prompt for the engine `void`."""
+WRITTEN = "ask.voidbridge.json"
+"""Name of the list of these files with their SHA-256. It tells an unchanged one from a file of the artist."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,17 @@ class Question:
 
     def save(self, folder: Path) -> list[Path]:
         """Writes the pictures and the request as they would be sent, pictures by their names. Returns the files."""
-        names = [f"picture.{number:02d}.jpg" for number in range(len(self.pictures))]
-        for name, data in zip(names, self.pictures, strict=True):
-            write_whole(folder / name, data)
+        names = picture_names(len(self.pictures))
         request = question.body("MODEL", self.text, ())
         request["messages"][1]["content"] += [{"picture": name} for name in names]
-        _write_json(folder / REQUEST, request)
-        return [folder / name for name in (*names, REQUEST)]
+        files = {**dict(zip(names, self.pictures, strict=True)), REQUEST: _json(request)}
+        _write_files(folder, files)
+        return [folder / name for name in files]
+
+
+def picture_names(count: int) -> list[str]:
+    """Names of the files of the pictures."""
+    return [f"picture.{number:02d}.jpg" for number in range(count)]
 
 
 def prepared(
@@ -82,9 +90,12 @@ def answered(asked: Question, endpoint: Endpoint) -> Answer:
 
 def write(answer: Answer, asked: Question, folder: Path) -> None:
     """Writes the answer, prompts for `mask --prompts`, and the scene without the object."""
-    _write_json(folder / ANSWER, areas.described(answer))
-    _write_json(folder / PROMPTS, areas.prompts(answer, asked.layout))
-    write_whole(folder / SCENE, (answer.scene + "\n").encode())
+    files = {
+        ANSWER: _json(areas.described(answer)),
+        PROMPTS: _json(areas.prompts(answer, asked.layout)),
+        SCENE: (answer.scene + "\n").encode(),
+    }
+    _write_files(folder, files)
 
 
 def mattes(
@@ -107,5 +118,30 @@ def _grid(asked: Question) -> Grid:
     return Grid(len(asked.pictures), asked.layout.rows, asked.layout.columns)
 
 
-def _write_json(path: Path, value: object) -> None:
-    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
+def is_written(path: Path) -> bool:
+    """Returns True if the folder's list has this file, and nobody changed it since."""
+    try:
+        return _hashes(path.parent).get(path.name) == sha256_of(path)[0]
+    except OSError:
+        return False
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files by their names, and first their hashes."""
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    listed = {"generator": "voidbridge", "files": {**_hashes(folder), **hashes}}
+    write_whole(folder / WRITTEN, _json(listed))
+    for name, data in files.items():
+        write_whole(folder / name, data)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """By name, of the files that were written to a folder; empty without a list."""
+    try:
+        return dict(json.loads((folder / WRITTEN).read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from voidbridge_backend.client.training.dataset_list import FILE, ListedPair, list_bytes
+from voidbridge_backend.client.training.dataset_list import (
+    FILE,
+    SHEET,
+    ListedPair,
+    list_bytes,
+    pair_name,
+)
 from voidbridge_backend.client.training.show_file import Approved, CleanPlate, CutOut, Show
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.void_lora.pairs import PairRecord, pair_bytes
@@ -22,7 +28,6 @@ from .encode import PairEncoder
 from .paste import CutOutClip, blob, pasted
 from .sheet import SheetRow, sheet
 
-SHEET = "dataset.png"
 HELD_SHARE = 10
 """One clip of so many is held out, and at least one if there are two."""
 MOST_ON_SHEET = 40
@@ -50,14 +55,14 @@ def build(show: Show, models: Path, folder: Path, device: str, on_step: OnStep) 
     encoder = PairEncoder(models, device, show.settings.pass_number)
     clips = len(show.plates) + len(show.approved)
     held_clips = held_out(clips, show.seed)
-    total = len(show.plates) * show.variations + len(show.approved)
+    total = show.pairs
     pairs: list[ListedPair] = []
     rows: list[SheetRow] = []
     on_step("making pairs", 0, total)
     for number, made in enumerate(_made(show, encoder)):
         seed = _seed(show, f"encode {number}")
         data = pair_bytes(encoder.encoded(made.shown, made.target, made.record, seed))
-        file = f"pair-{number + 1:04d}.safetensors"
+        file = pair_name(number + 1)
         write_whole(folder / file, data)
         held = made.clip in held_clips
         pairs.append(
