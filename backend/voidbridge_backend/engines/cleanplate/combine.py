@@ -20,6 +20,7 @@ from voidbridge_backend.parallel import Pool
 
 from .geometry import FrameBox, Mask, mapped, shift, warp
 from .motion.align import WarpedSource, warp_grey
+from .motion.sources import widened
 from .tone import WEIGHTS, Floats, Tone
 
 Indices = NDArray[np.intp]
@@ -185,15 +186,15 @@ def _fetched(one: WarpedSource, tile: FrameBox, tone: Tone) -> Floats:
     """The source's light [height, width, 3] at the pixels of `tile`, without its gain."""
     box, source = one.source.box, one.source
     if np.array_equal(one.homography, np.eye(3)) and box.holds(tile):
-        return np.asarray(source.light[tile.within(box)], np.float32)
+        return widened(source.light[tile.within(box)])
     # Only the part of the source that the tile sees is widened to float32.
     seen = _part(one, tile)
-    widened = np.asarray(source.light[seen.within(box)], np.float32)
+    light = widened(source.light[seen.within(box)])
     motion = one.homography @ shift(seen.left, seen.top)
-    if widened.max() * tone.exposure < HARSH:
-        return warp(widened, motion, tile)
+    if light.max() * tone.exposure < HARSH:
+        return warp(light, motion, tile)
     # Beside a lamp, Lanczos undershoots by a part of the lamp's light, far below black.
-    return tone.expand(warp(tone.compress(widened), motion, tile))
+    return tone.expand(warp(tone.compress(light), motion, tile))
 
 
 def _part(one: WarpedSource, tile: FrameBox) -> FrameBox:

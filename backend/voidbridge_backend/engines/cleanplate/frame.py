@@ -21,7 +21,7 @@ from .motion import plan
 from .motion.align import Surrounding, WarpedSource, surrounding, useful, warp_source
 from .motion.analyze_camera import Shot
 from .motion.depth import layered
-from .motion.sources import Source, Sources, piece
+from .motion.sources import Source, Sources, depth, piece
 from .painted import Carried, PaintedSources, carried, kept, laid_on
 from .texture.fill import joined, smooth
 from .texture.focus import softened
@@ -168,12 +168,13 @@ class Removal:
             plane = useful([one for one in found if one is not None])
             laid, seen, paints = self._seen(frame, target, gap, plane, painted)
         fill, known = seen.light, seen.known
-        beyond, tone = self._beyond(gap.hole), self._shot.tone
+        deep, tone = depth(gap.hole), self._shot.tone
+        beyond = self._beyond(gap.hole, deep)
         checked = edge(beyond, self._grow, self._soften)
         self._findings.predicted[frame] = check(gap.light, fill, known & checked, tone)
         self._findings.rims[frame] = rim.looked_at(gap.light, fill, known, beyond, self._grow, tone)
         paint = self._paint(frame, paints, gap, seen, checked)
-        self._look_closer(frame, laid, gap, seen)
+        self._look_closer(frame, laid, gap, seen, deep)
         confidence, is_late = seen.confidence, task.is_late
         return Voted(frame, plate, target, reach, gap, fill, known, confidence, is_late, paint)
 
@@ -242,13 +243,13 @@ class Removal:
         return deep, seen, [one for one in every if one.source.painting is not None]
 
     def _look_closer(
-        self, frame: int, laid: list[WarpedSource], gap: Gap, seen: Combination
+        self, frame: int, laid: list[WarpedSource], gap: Gap, seen: Combination, deep: Floats
     ) -> None:
         """Take what was seen of no frame from the growth around other frames' mattes, in place.
 
-        Only behind the artist's own matte: around it the growth of this frame is to be replaced too.
+        Only behind the artist's own matte: around it the growth of this frame is to be replaced too. `deep` is
+        how far the gap's pixels lie in the hole.
         """
-        deep = cv2.distanceTransform(gap.hole.view(np.uint8), cv2.DIST_L2, 5)
         fill, known, confidence = seen.light, seen.known, seen.confidence
         missing = gap.hole & ~known
         wanted = missing & (deep > self._grow + self._soften)
@@ -257,21 +258,22 @@ class Removal:
                 replace(one, source=one.source.loosened(self._grow + self._soften)) for one in laid
             ]
             more = combined(loose, frame, gap.box, wanted, self._shot.tone, self._pool)
-            fill[more.known], known[more.known] = more.light[more.known], True
+            cv2.copyTo(more.light, more.known.view(np.uint8), fill)
+            known |= more.known
             confidence[more.known] = more.confidence[more.known]
         # What the result only fades over is the plate's own.
         own = gap.hole & ~known & (deep <= self._soften)
         growth = gap.hole & ~known & ~own & (deep <= self._grow + self._soften)
-        depth = deep - np.float32(self._grow + self._soften)
-        own |= background(gap.light, gap.hole, growth, depth, self._shot.tone.exposure)
-        fill[own], known[own] = gap.light[own], True
+        inside = deep - np.float32(self._grow + self._soften)
+        own |= background(gap.light, gap.hole, growth, inside, self._shot.tone.exposure)
+        cv2.copyTo(gap.light, own.view(np.uint8), fill)
+        known |= own
         confidence[own | ~gap.hole] = 1
         confidence[gap.hole & ~known] = 0
         self._findings.unseen[frame] = self._unseen(gap, fill, known)
 
-    def _beyond(self, hole: Mask) -> Pixels:
-        """The distance of each pixel from the artist's matte, 0 or less inside."""
-        inside = cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, 5)
+    def _beyond(self, hole: Mask, inside: Floats) -> Pixels:
+        """The distance of each pixel from the artist's matte, 0 or less inside; `inside` the hole it is known."""
         outside = cv2.distanceTransform((~hole).view(np.uint8), cv2.DIST_L2, 5)
         return np.asarray(self._grow + self._soften - inside + outside, np.float32)
 

@@ -68,7 +68,8 @@ def looked_at(
     expected = np.asarray(cv2.blur(display(predicted, tone), (3, 3)), np.float32)
     difference = shown - expected
     apart = zone & (np.abs(difference).max(-1) > APART)
-    remains = apart & _toward(difference, _nearest(shown, core) - expected)
+    remains = apart.copy()
+    remains[apart] = _toward(difference[apart], _nearest(shown, core, apart) - expected[apart])
     near = zone & (beyond <= grow + NEAREST)
     if (remains & near).sum() < MOSTLY * (apart & near).sum():
         remains[:] = False  # a background that is not predicted differs anyhow
@@ -79,18 +80,18 @@ def looked_at(
     return Rim(float(remains.sum()) / count, reach, shaded)
 
 
-def _nearest(colors: Floats, core: Mask) -> Floats:
-    """[height, width, 3]: of each pixel the color of the nearest pixel of `core`."""
+def _nearest(colors: Floats, core: Mask, where: Mask) -> Floats:
+    """[n, 3]: for each pixel of `where`, the color of the nearest pixel of `core`."""
     _, labels = cv2.distanceTransformWithLabels(
         (~core).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     by_label = np.zeros((int(labels.max()) + 1, 3), np.float32)
     by_label[labels[core]] = colors[core]
-    return np.asarray(by_label[labels], np.float32)
+    return np.asarray(by_label[labels[where]], np.float32)
 
 
 def _toward(difference: Floats, whole: Floats) -> Mask:
-    """Whether a difference is a part of the `whole` difference between object and background."""
+    """[n]: whether a difference [n, 3] is a part of the `whole` difference between object and background."""
     length = np.square(whole).sum(-1)
     part = (difference * whole).sum(-1) / np.maximum(length, 1e-6)
     stray = np.linalg.norm(difference - part[..., None] * whole, axis=-1)
@@ -100,10 +101,9 @@ def _toward(difference: Floats, whole: Floats) -> Mask:
 
 def _shaded(plate: Floats, predicted: Floats, zone: Mask) -> tuple[int, int]:
     """Pixels of `zone` that have less of the same light over an area, and those that have more."""
-    inside = zone.astype(np.float32)
     area = (AREA, AREA)
     shown, expected = (
-        cv2.blur(light * inside[..., None], area)[zone] for light in (plate, predicted)
+        cv2.blur(cv2.copyTo(light, zone.view(np.uint8)), area)[zone] for light in (plate, predicted)
     )
     if not shown.size:
         return 0, 0

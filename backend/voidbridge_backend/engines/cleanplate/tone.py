@@ -66,8 +66,7 @@ class Tone:
 
     def grey8(self, light: Floats) -> NDArray[np.uint8]:
         """[height, width, 3] light to an 8 bit luma [height, width] for tracking."""
-        luma = self.encode(light @ WEIGHTS)
-        return np.asarray(np.minimum(luma * 255 + 0.5, 255), np.uint8)
+        return self.grey_of_light(light @ WEIGHTS)
 
     def light_of_grey(self, grey: NDArray[np.uint8]) -> Floats:
         """The light of a luma of `grey8`."""
@@ -76,7 +75,10 @@ class Tone:
 
     def grey_of_light(self, luma: Floats) -> NDArray[np.uint8]:
         """[height, width] light to the 8 bit luma that `grey8` has for it."""
-        return np.asarray(np.minimum(self.encode(luma) * 255 + 0.5, 255), np.uint8)
+        code = self.encode(luma)
+        code *= 255
+        code += np.float32(0.5)
+        return np.asarray(np.minimum(code, 255, out=code), np.uint8)
 
 
 def _log1p(lifted: Floats) -> Floats:

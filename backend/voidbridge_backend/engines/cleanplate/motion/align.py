@@ -255,7 +255,8 @@ def _affine(here: Floats, there: Floats) -> tuple[Floats, Floats]:
 
 def _trust(residual: Floats) -> Floats:
     """[n, 1]: Cauchy's weights of residuals [n, 3], about 1 for those no larger than the usual one."""
-    size = np.abs(residual).max(1, keepdims=True)
+    red, green, blue = np.abs(residual).T
+    size = np.maximum(np.maximum(red, green), blue)[:, None]
     usual = max(float(np.median(size)), 1e-9)
     return np.asarray(1 / (1 + (size / (2 * usual)) ** 2), np.float32)
 

@@ -87,7 +87,7 @@ def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
     quadmask = clip.quadmask(frame)
     hole = quadmask != 255
     small = _small(clip.plate(frame), size)
-    content = zlib.crc32(quadmask.tobytes(), zlib.crc32(small.tobytes()))
+    content = zlib.crc32(np.ascontiguousarray(quadmask).data, zlib.crc32(small.data))
     grey = tone.grey8(small)
     free = np.asarray(
         cv2.erode(shown(hole, size), np.ones((5, 5), np.uint8), borderValue=255), np.uint8

@@ -26,9 +26,10 @@ def sharpness(grey: NDArray[np.uint8], free: NDArray[np.uint8]) -> float:
     known = (free > 0).astype(np.float32)
     if known.sum() < FEWEST:
         return float("nan")
+    inside = free > 0
     picture = grey.astype(np.float32) * known
     fine, coarse = (
-        float(np.sqrt(np.square(_octave(picture, known, *pair)[free > 0]).mean()))
+        float(np.sqrt(np.square(_octave(picture, known, *pair)[inside]).mean()))
         for pair in (FINE, COARSE)
     )
     return fine / coarse if coarse > PLAIN else float("nan")

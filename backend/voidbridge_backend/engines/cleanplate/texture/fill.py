@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from voidbridge_backend.engines.cleanplate.geometry import Mask
 from voidbridge_backend.engines.cleanplate.tone import Floats, Tone
@@ -27,14 +28,29 @@ def spread(values: Floats, weight: Floats) -> Floats:
         return np.asarray(np.broadcast_to(mean, values.shape), np.float32).copy()
     if weight.min() >= 1:
         return values
+    inside = values * weight[..., None]
+    back = _coarser(inside, weight)
+    return np.asarray(inside + back * (1 - weight)[..., None], np.float32)
+
+
+def _coarser(inside: Floats, weight: Floats) -> Floats:
+    """What a pyramid spreads of values that were multiplied with their `weight`."""
+    height, width = weight.shape
     size = (width + 1) // 2, (height + 1) // 2
     share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    total = _planes(cv2.resize(values * weight[..., None], size, interpolation=cv2.INTER_AREA))
+    total = _planes(cv2.resize(inside, size, interpolation=cv2.INTER_AREA))
     mean = np.asarray(total / np.where(share > 0, share, 1)[..., None], np.float32)
     # A quarter of a block known is as good as all of it: the mean is of what is known.
     coarse = spread(mean, np.minimum(share * 4, 1))
-    back = _planes(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR))
-    return np.asarray(values * weight[..., None] + back * (1 - weight)[..., None], np.float32)
+    return _planes(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def spread_to(at: tuple[NDArray[np.intp], ...], light: Floats, known: Mask) -> Floats:
+    """[n, 3]: `spread` from the `known` pixels of `light` to the pixels `at` (y, x), none of which is known."""
+    if min(known.shape) < 2 or max(known.shape) <= 3:
+        return spread(light, known.astype(np.float32))[at]
+    inside = cv2.copyTo(light, known.view(np.uint8))
+    return _coarser(inside, known.astype(np.float32))[at]
 
 
 def smooth(light: Floats, gap: Mask) -> Floats:

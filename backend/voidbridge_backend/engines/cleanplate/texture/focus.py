@@ -29,7 +29,7 @@ def softened(light: Floats, plate: Floats, known: Mask, beside: Mask, tone: Tone
     where = beside & known
     if where.sum() < FEWEST:
         return light
-    target = tone.encode(plate @ WEIGHTS)[where]
+    target = tone.encode(plate[where] @ WEIGHTS)
     luma = tone.encode(light @ WEIGHTS)
 
     def unlike(deviation: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from voidbridge_backend.engines.cleanplate.geometry import Mask
 from voidbridge_backend.engines.cleanplate.tone import Floats
 
-from .fill import smooth, spread
+from .fill import spread_to
 
 SHINES = 0.12
 """Mean share of the object's light from which on a stretch of the growth is not background."""
@@ -36,14 +36,15 @@ def background(light: Floats, hole: Mask, growth: Mask, depth: Floats, exposure:
         core = hole & (depth > 0)
     if not core.any():
         return np.zeros_like(growth)
-    only = core.astype(np.float32)
-    foreground = spread(light * only[..., None], only)
-    behind = smooth(light, hole)
+    at = np.nonzero(growth)
+    foreground, behind = (spread_to(at, light, known) for known in (core, ~hole))
     contrast = foreground - behind
     ring = growth.astype(np.float32)
     across = max(float(-depth[growth].min()) / 3, 1.5)
-    share = _mean((contrast * (light - behind)).sum(-1) * ring, across)
-    most = _mean(np.square(contrast).sum(-1) * ring, across)
+    share, most = np.zeros_like(ring), np.zeros_like(ring)
+    share[at] = (contrast * (light[at] - behind)).sum(-1)
+    most[at] = np.square(contrast).sum(-1)
+    share, most = _mean(share, across), _mean(most, across)
     faint = _mean(ring, across) * np.float32((NOISE / exposure) ** 2)
     return np.asarray(growth & (np.abs(share) < SHINES * most + faint), np.bool_)
 
