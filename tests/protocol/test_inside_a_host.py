@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 PROTOCOL = Path(__file__).parents[2] / "protocol"
-MODULES = sorted(path.stem for path in (PROTOCOL / "voidbridge_protocol").glob("*.py"))
-PURE = ("errors", "lifecycle", "messages", "codec", "atomic_files", "upload", "download")
+PACKAGE = PROTOCOL / "voidbridge_protocol"
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if path.stem != "__init__"
+)
+PURE = (
+    *("errors", "lifecycle", "wire.messages", "wire.codec"),
+    *("transfer.atomic_files", "transfer.upload", "transfer.download"),
+)
 
 LOAD = """
 import sys
@@ -37,8 +45,7 @@ def load(modules: list[str], allowed: set[str], absent: set[str]) -> str:
 
 
 def test_the_whole_package_needs_nothing_but_pyzmq() -> None:
-    modules = [name for name in MODULES if name != "__init__"]
-    assert load(modules, {"zmq", "voidbridge_protocol"}, {"numpy"}) == ""
+    assert load(MODULES, {"zmq", "voidbridge_protocol"}, {"numpy"}) == ""
 
 
 @pytest.mark.parametrize("module", PURE)

@@ -61,6 +61,9 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # its compiler's helpers
 @pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_blocks_give_the_same_numbers_chunk_by_chunk(said: Any) -> None:
     plain, vae = made(), made()

@@ -59,7 +59,7 @@ PACKAGES = {
     ),
     "void": (
         *("torch", "diffusers", "transformers", "accelerate"),
-        *("safetensors", "sentencepiece", "protobuf", "huggingface_hub"),
+        *("peft", "safetensors", "sentencepiece", "protobuf", "huggingface_hub"),
     ),
 }
 """The packages of each extra; `tomli` is omitted, which only Python 3.10 needs."""
