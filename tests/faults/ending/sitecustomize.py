@@ -178,7 +178,7 @@ def statement_name(statement: str, values) -> str:
         return f"table {values[0]}"
     if statement.startswith("INSERT OR REPLACE INTO results"):
         return "table result"
-    if statement.startswith("INSERT OR REPLACE INTO jobs"):
+    if statement.startswith("INSERT INTO jobs"):
         return "table job"
     return ""
 
