@@ -177,10 +177,11 @@ def discard(version: Version) -> bool:
     """Deletes an attempt without any result frame. Returns True if it did."""
     try:
         names = os.listdir(version.place)
+        views = "|".join(map(re.escape, version.views))
         ours = re.compile(
-            r"^(?:(?:plate|matte|affected|clean)\..+\.exr|.+\.tmp"
-            r"|status\..+\.json(?:\.cancel)?|output\..+\.txt"
-            rf"|{re.escape(RECORD)}|{re.escape(JOB)})$"
+            rf"^(?:(?:plate|matte|affected|clean)\.(?:{views})\.-?\d+\.exr(?:\.tmp)?"
+            rf"|result\.(?:{views})\..+\.tmp|status\.(?:{views})\.json(?:\.cancel|\.tmp)?"
+            rf"|output\.(?:{views})\.txt|(?:{re.escape(RECORD)}|{re.escape(JOB)})(?:\.tmp)?)$"
         )
         if not all(ours.match(name) for name in names):
             return False

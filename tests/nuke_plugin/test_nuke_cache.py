@@ -92,6 +92,14 @@ def test_an_attempt_with_a_result_frame_or_a_foreign_file_is_kept(home: str) -> 
         assert Path(version.folder, "plate.main.1001.exr").exists()
 
 
+@pytest.mark.parametrize("name", ["comp.nk.tmp", "clean.painted.exr", "output.notes.txt"])
+def test_a_file_of_the_artist_with_a_name_like_ours_is_kept(home: str, name: str) -> None:
+    version = cache.begin(home, [home], REQUEST)
+    Path(version.folder, name).write_bytes(b"of the artist")
+    assert not cache.discard(version)
+    assert Path(version.folder, name).read_bytes() == b"of the artist"
+
+
 def test_an_attempt_with_half_a_frame_goes(home: str) -> None:
     version = cache.begin(home, [home], REQUEST)
     Path(version.folder, "plate.main.1001.exr").write_bytes(b"x")

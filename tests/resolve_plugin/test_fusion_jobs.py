@@ -49,6 +49,26 @@ def versions(host: Any) -> list[str]:
     return sorted(path.name for path in host.folder.glob("Voidbridge/*/v*"))
 
 
+@pytest.mark.parametrize("name", ["status.json", "said.txt", "rendered/plate.0001.exr"])
+def test_a_version_is_begun_in_no_folder_with_a_file_that_it_would_replace(
+    host: Any, shot: Any, daemon: Any, name: str
+) -> None:
+    group = tool_of(host, host.comp(), shot, daemon.address)
+    host.press(group, "Remove")
+    host.until(group, lambda s: s.startswith("done"))
+    (first,) = host.folder.glob("Voidbridge/*/v001")
+    foreign = first.with_name("v002") / name
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"of the artist")
+    host.choose(group, grow=1)
+    host.press(group, "Remove")
+    host.until(group, lambda s: s.startswith("done: v003"))
+    assert foreign.read_bytes() == b"of the artist"
+    assert [path.name for path in foreign.parents[name.count("/")].iterdir()] == [
+        name.split("/")[0]
+    ]
+
+
 def test_a_cancelled_job_leaves_nothing_half_and_the_earlier_result(
     host: Any, shot: Any, daemon: Any
 ) -> None:

@@ -16,6 +16,7 @@ local system = require("voidbridge.system")
 local M = {}
 
 M.RECORD = "version.json"
+local STATUS = { "status.json", "status.json.cancel" }
 
 function M.name(number)
     return ("v%03d"):format(number)
@@ -49,10 +50,17 @@ local function is_taken(folder, wanted)
     if system.exists(folder .. "/" .. M.RECORD) then
         return true
     end
-    local numbers = frames.shifted(wanted.rendered, wanted.offset)
+    for _, names in ipairs({ STATUS, launch.FILES }) do
+        for _, name in ipairs(names) do
+            if system.exists(folder .. "/" .. name) then
+                return true
+            end
+        end
+    end
     for _, role in ipairs({ "plate", "matte", "affected", "clean", "result" }) do
-        for number = numbers[1], numbers[2] do
-            if system.exists(folder .. "/" .. frames.file(role, number)) then
+        for frame = wanted.rendered[1], wanted.rendered[2] do
+            if system.exists(folder .. "/" .. frames.file(role, frame + wanted.offset))
+                or system.exists(folder .. "/rendered/" .. frames.file(role, frame)) then
                 return true
             end
         end
@@ -163,7 +171,8 @@ function M.discard(version)
             system.remove(version.folder .. "/" .. frames.file(role, number))
         end
     end
-    for _, name in ipairs({ "status.json", "status.json.cancel", M.RECORD }) do
+    system.remove(version.folder .. "/" .. M.RECORD)
+    for _, name in ipairs(STATUS) do
         system.remove(version.folder .. "/" .. name)
     end
     system.remove_folder(version.folder .. "/rendered")

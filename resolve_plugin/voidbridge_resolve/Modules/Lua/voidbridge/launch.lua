@@ -185,9 +185,12 @@ function M.exit_code(folder)
     return tonumber((system.read(folder .. "/ended.txt") or ""):match("%-?%d+"))
 end
 
+-- Its files in a version's folder.
+M.FILES = { "arguments.txt", "start.sh", "start.cmd", "started.txt", "said.txt", "ended.txt" }
+
 -- Deletes the folder's own files, and the folder if no others are left.
 function M.clean(folder)
-    for _, name in ipairs({ "arguments.txt", "start.sh", "start.cmd", "started.txt", "said.txt", "ended.txt" }) do
+    for _, name in ipairs(M.FILES) do
         system.remove(folder .. "/" .. name)
     end
     system.remove_folder(folder .. "/started")
