@@ -106,8 +106,8 @@ def _cube(space: str, display: str, view: str, ocio_config: str) -> Any:
         processor_between(built_in, WORKING, config, space).applyRGB(points)
     display = display or config.getDefaultDisplay()
     view = view or config.getDefaultView(display)
-    transform = ocio.DisplayViewTransform(src=space, display=display, view=view)
     try:
+        transform = ocio.DisplayViewTransform(src=space, display=display, view=view)
         config.getProcessor(transform).getDefaultCPUProcessor().applyRGB(points)
     except ocio.Exception as error:
         raise BadColorSpace(

@@ -40,6 +40,7 @@ async def fields_of(request: HttpRequest) -> dict[str, Any]:
     """The JSON object of a body. Raises `BadSetting`."""
     try:
         found = json.loads(await request.body())
+        json.dumps(found, ensure_ascii=False).encode()  # halves of a character cannot be answered
     except (ValueError, RecursionError) as error:
         raise BadSetting(f"the body is not JSON: {error}", "Send one JSON object.") from error
     if not isinstance(found, dict):
@@ -60,7 +61,7 @@ def number_of(fields: dict[str, Any], name: str, default: int = 0) -> int:
     value = fields.get(name, default)
     try:
         return int(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadSetting(f"{name} is {value!r}, not a whole number") from error
 
 

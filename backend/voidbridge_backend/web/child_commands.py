@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from voidbridge_protocol.errors import TooMany
+from voidbridge_protocol.errors import BadSetting, TooMany
 
 MAX_RUNNING = 8
 """Children at once."""
@@ -72,6 +72,8 @@ class ChildCommands:
         self._found: dict[int, ChildCommand] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._last = 0
+        self._starting = 0
+        """Commands whose process is not there yet; they count, however many are asked for at once."""
 
     def __iter__(self) -> Any:
         return iter(reversed(self._found.values()))
@@ -86,24 +88,23 @@ class ChildCommands:
     async def start(
         self, words: Sequence[str], files: dict[str, str], asks_daemon: bool = True
     ) -> ChildCommand:
-        """Starts `voidbridge WORDS`. Raises `TooMany`."""
+        """Starts `voidbridge WORDS`. Raises `TooMany`, `BadSetting`."""
+        if nul := [word for word in words if "\0" in word]:
+            raise BadSetting(f"{nul[0][:60]!r} cannot be a word of a command")
         running = [child for child in self if child.state == "running"]
-        if len(running) >= MAX_RUNNING:
+        if len(running) + self._starting >= MAX_RUNNING:
             raise TooMany(
-                f"{len(running)} commands of this page are running",
+                f"{len(running) + self._starting} commands of this page are running",
                 "Wait until one has ended, or cancel one.",
             )
         self._last += 1
         child = ChildCommand(self._last, list(words), files=files)
         options = self._options if asks_daemon else []
-        child.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "voidbridge_backend", *words, *options, "--json"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=MAX_LINE,
-            start_new_session=True,
-        )
+        self._starting += 1
+        try:
+            child.process = await _started([*words, *options, "--json"])
+        finally:
+            self._starting -= 1
         self._found[child.number] = child
         self._forget()
         watcher = asyncio.create_task(_watch(child))
@@ -130,6 +131,17 @@ class ChildCommands:
         ended = [number for number, child in self._found.items() if child.state != "running"]
         for number in ended[: max(len(self._found) - MAX_KEPT, 0)]:
             del self._found[number]
+
+
+async def _started(words: Sequence[str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "voidbridge_backend", *words),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=MAX_LINE,
+        start_new_session=True,
+    )
 
 
 ENDS = {0: "done", 5: "cancelled"}

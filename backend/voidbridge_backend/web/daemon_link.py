@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.errors import TooMany, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import Status
 
@@ -106,7 +106,9 @@ class DaemonLink:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[AsyncIterator[str]]:
-        """Yields the changes of the queue as JSON texts, the whole queue first."""
+        """Yields the changes of the queue as JSON texts, the whole queue first. Raises `TooMany`."""
+        if self._listeners >= MAX_LISTENERS:
+            raise TooMany("too many pages follow the queue", "Close some of them.")
         self._listeners += 1
         if self._poll is None:
             self._poll = asyncio.create_task(self._look())
@@ -117,11 +119,6 @@ class DaemonLink:
             if not self._listeners and self._poll:
                 self._poll.cancel()
                 self._poll = None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no more pages may follow the queue."""
-        return self._listeners >= MAX_LISTENERS
 
     async def _look(self) -> None:
         while True:

@@ -52,5 +52,17 @@ class Folders:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)[:MAX_ENTRIES]
         except OSError as error:
             raise PathNotAllowed(f"the folder {folder} cannot be read: {error.strerror}") from error
-        seen = [entry for entry in entries if not entry.name.startswith(".")]
-        return [e.name for e in seen if e.is_dir()], [e.name for e in seen if e.is_file()]
+        seen = [e for e in entries if not e.name.startswith(".") and is_text(e.name)]
+        return (
+            [e.name for e in seen if os.path.isdir(e.path)],
+            [e.name for e in seen if os.path.isfile(e.path)],
+        )
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8, so that it can be answered. A file's name may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import socket
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import BadSetting
@@ -28,6 +30,8 @@ from .player.shots import ShotReader
 
 LOOPBACK = "127.0.0.1"
 KEEP_ALIVE_S = 30
+MAX_CONNECTIONS = 128
+"""Connections at once; the oldest idle one makes room."""
 STOP_S = 2
 """Seconds that open streams may take to end."""
 
@@ -84,7 +88,7 @@ def serve(
                 access_log=False,
                 ws="none",
                 loop="asyncio",
-                http="h11",
+                http=BoundedConnection,
                 lifespan="on",
                 server_header=False,
                 proxy_headers=False,
@@ -96,6 +100,30 @@ def serve(
         if options.is_opened:
             _open(stack, f"http://{LOOPBACK}:{port}/enter?token={access.token()}&to={options.page}")
         server.run(sockets=[listener])
+
+
+class BoundedConnection(H11Protocol):
+    """A connection that makes room for new ones while it is idle, the oldest first.
+
+    Any program of this machine can connect and say nothing. Without a bound it would use up all open files.
+    """
+
+    _count = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        BoundedConnection._count += 1
+        self.number = BoundedConnection._count
+        idle = [
+            one
+            for one in self.connections
+            if isinstance(one, BoundedConnection)
+            and (one.cycle is None or one.cycle.response_complete)
+        ]
+        if len(self.connections) > MAX_CONNECTIONS:
+            oldest = min(idle, key=lambda one: one.number)
+            self.connections.discard(oldest)  # it is told of its end only later
+            oldest.transport.abort()
 
 
 def _listener(port: int) -> socket.socket:

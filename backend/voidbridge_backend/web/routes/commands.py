@@ -16,7 +16,7 @@ from voidbridge_backend.sequences.found import sequences_in
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_backend.web.answers import fields_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
-from voidbridge_backend.web.folders import Folders
+from voidbridge_backend.web.folders import Folders, is_text
 from voidbridge_protocol.errors import BadSetting, UnknownJob
 from voidbridge_protocol.operations import operation
 from voidbridge_protocol.settings import grouped
@@ -169,6 +169,7 @@ async def folder(request: HttpRequest) -> Response:
     sequences = [
         {"pattern": str(found), "frames": compact(found.scan()), "count": len(found.scan())}
         for found in sequences_in(path)
+        if is_text(str(found))
     ]
     return JSONResponse(
         {

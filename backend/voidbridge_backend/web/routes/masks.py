@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ from voidbridge_protocol.transfer.atomic_files import write_whole
 PROMPTS = "prompts.json"
 """Name of the saved prompts, beside the mattes."""
 MAX_SIDE = 16_384
+MAX_PIXELS = 72_000_000
+"""Of a painted matte: twice those of 8K. A small file may hold the 268 million that `MAX_SIDE` allows."""
+PAINTING = threading.Lock()
+"""One painted matte is decoded at a time; it takes 1 GB at most."""
+SHARES = (np.arange(256) / np.float32(255)).astype(np.float16)
 
 
 async def prompts(request: HttpRequest) -> Response:
@@ -70,15 +76,25 @@ async def paint(request: HttpRequest) -> Response:
 
 
 def _write_matte(path: Path, data: bytes) -> None:
+    with PAINTING:
+        _write_one_matte(path, data)
+
+
+def _write_one_matte(path: Path, data: bytes) -> None:
     try:
         picture = Image.open(io.BytesIO(data), formats=["PNG"])
-        if max(picture.size) > MAX_SIDE:
+        if max(picture.size) > MAX_SIDE or picture.size[0] * picture.size[1] > MAX_PIXELS:
             raise BadSetting(f"the painted matte has {picture.size[0]}x{picture.size[1]} pixels")
-        alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+        alpha = np.asarray(_alpha(picture))
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableFrame(f"the painted matte is no PNG: {error}", "") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, new_file({"A": (alpha / np.float32(255)).astype(np.float16)}))
+    write_whole(path, new_file({"A": SHARES[alpha]}))
+
+
+def _alpha(picture: Image.Image) -> Image.Image:
+    """The channel A without a copy of the others; of a picture without it, that of its copy as RGBA."""
+    return (picture if picture.mode == "RGBA" else picture.convert("RGBA")).getchannel("A")
 
 
 def _saved(context: PageContext, fields: dict[str, Any]) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from voidbridge_backend.web.answers import fields_of, number_of
 from voidbridge_backend.web.context import context_of
 from voidbridge_backend.web.daemon_link import DaemonLink
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.errors import BadSetting, RequestError, TooMany
+from voidbridge_protocol.errors import BadSetting, RequestError
 from voidbridge_protocol.job_task import JobTask
 from voidbridge_protocol.lifecycle import JobState
 
@@ -29,18 +30,29 @@ async def state(request: HttpRequest) -> Response:
 
 async def events(request: HttpRequest) -> Response:
     """Every change of the queue, as server-sent events."""
-    link = context_of(request).link
-    if link.is_full:
-        raise TooMany("too many pages follow the queue", "Close some of them.")
-    return StreamingResponse(
-        _lines(link), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return StreamingEvents(context_of(request).link)
 
 
-async def _lines(link: DaemonLink) -> AsyncIterator[str]:
-    async with link.listening() as changes:
-        async for change in changes:
-            yield f"data: {change}\n\n" if change else ": still here\n\n"
+class StreamingEvents(Response):
+    """An answer without end. The place among the listeners is taken before its first byte."""
+
+    def __init__(self, link: DaemonLink) -> None:
+        super().__init__()
+        self._link = link
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._link.listening() as changes:
+            answer = StreamingResponse(
+                _lines(changes),
+                media_type="text/event-stream",
+                headers={"Cache-Control": "no-store"},
+            )
+            await answer(scope, receive, send)
+
+
+async def _lines(changes: AsyncIterator[str]) -> AsyncIterator[str]:
+    async for change in changes:
+        yield f"data: {change}\n\n" if change else ": still here\n\n"
 
 
 async def cancel(request: HttpRequest) -> Response:
