@@ -96,6 +96,7 @@ def test_links_that_another_process_moves_lead_nowhere(
     """The folder of a shot is now the shot, now a folder that is not shared with files of the same names."""
     share, secret = tmp_path / "share", tmp_path / "secret"
     count = 60 if full else 3
+    most = 60  # Chance decides which jobs see only one folder: the test goes on until one is done.
     shot = make_shot(share / "real", FRAMES, seed=913)
     make_shot(secret, FRAMES, seed=914)
     link = share / "shot"
@@ -106,13 +107,14 @@ def test_links_that_another_process_moves_lead_nowhere(
         mover = subprocess.Popen(["python3", "-c", MOVER, *map(str, words)])
         codes: list[int] = []
         try:
-            for i in range(count):
+            for i in range(most):
+                if i >= count and 0 in codes:
+                    break
                 moved = type(shot)(link, FRAMES)
                 out = tmp_path / f"out {i}"
                 done = voidbridge(*run_words(moved, out, box.address, "--json", "--user", f"u{i}"))
-                codes.append(
-                    done.code
-                )  # the client reads through the link too: its frames may be changing
+                # The client reads through the link too: its frames may be changing.
+                codes.append(done.code)
         finally:
             mover.kill()
             mover.wait()
@@ -121,7 +123,7 @@ def test_links_that_another_process_moves_lead_nowhere(
         assert {0} <= set(codes) <= {0, 2, 3, 4}
         assert box.process
         assert box.process.poll() is None, box.log
-    note(32, what="links that move", jobs=count, done=codes.count(0), stored=len(stored))
+    note(32, what="links that move", jobs=len(codes), done=codes.count(0), stored=len(stored))
 
 
 def test_a_spool_that_cannot_be_written_is_an_error_in_words(tmp_path: Path) -> None:

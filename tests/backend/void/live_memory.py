@@ -54,9 +54,10 @@ class Meter(TorchDispatchMode):
         if storage in self._known:
             return
         self._known.add(storage)
-        self.live += storage.nbytes()
+        size = storage.nbytes()
+        weakref.finalize(storage, self._free, size)
+        self.live += size  # No call in this line: it might collect garbage, and `_free` be undone.
         self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._free, storage.nbytes())
 
     def _free(self, size: int) -> None:
         self.live -= size

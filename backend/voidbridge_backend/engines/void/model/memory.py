@@ -26,8 +26,12 @@ less than half of decoding, 4.88, or 1.67 in tiles. A tile is 240 x 368.
 """
 NOISE_PIXEL = 68
 """Bytes of the moving noise for a pixel of its grid: 16 numbers and a weight in float32."""
-NOISE_STEP = 443
-"""Bytes for a pixel while the noise moves, the field included. Counted with values, for random motion: the most."""
+NOISE_STEP = 480
+"""Bytes for a pixel while the noise moves, the field included. Counted with values, for random motion: the most.
+
+It is 437 until a block was compiled. From then on torch's compiler runs each frame of Python, and a caller
+keeps its arguments until the call ends.
+"""
 CODING_OVERHEAD = 1.6
 """By this factor the published peak of decoding (38 GiB with all weights on a card of 40 GB) exceeds the count."""
 PROCESS = 4 * GIB
