@@ -83,6 +83,13 @@ def test_a_training_survives_the_death_of_its_worker_and_its_lora_is_used(
             "--daemon", daemon.address, "--json", "--lora", f"{lora}:0.55",
         )  # fmt: skip
         assert removed.code == 0, removed.err
+        words = ("train", tmp_path / "show.toml", "-o", lora, "--daemon", daemon.address, "--json")
+        repeated = stage.voidbridge(*words)
+        assert repeated.code == 0, repeated.err
+        (tmp_path / "show.toml").write_text(SHOW.replace("rank = 4", "rank = 2"))
+        other = stage.voidbridge(*words)
+        assert other.event("error")["code"] == "request.output-exists"
+        (tmp_path / "show.toml").write_text(SHOW)
     assert max(event.get("attempt", 0) for event in trained.events) == 2
     assert lora.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     record = json.loads((tmp_path / "harbour.voidbridge.json").read_text())

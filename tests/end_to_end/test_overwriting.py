@@ -163,6 +163,9 @@ def test_run_keeps_a_record_that_is_not_its_own(run: Run, shot: Shot, tmp_path: 
     record = tmp_path / "out/r.1001-1003.voidbridge.json"
     record.write_text('{"notes": "of the artist"}')
     refused(run(shot, tmp_path / "out/r.%04d.exr"), EXISTS, record)
+    unfinished = record.rename(record.with_name(record.name + ".tmp"))
+    refused(run(shot, tmp_path / "out/r.%04d.exr"), EXISTS, unfinished)
+    assert unfinished.read_text() == '{"notes": "of the artist"}'
     assert run(shot, tmp_path / "out/r.%04d.exr", "--overwrite").code == 0
 
 

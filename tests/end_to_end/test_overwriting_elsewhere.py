@@ -81,15 +81,39 @@ def test_a_tracked_mask_keeps_a_plate_of_png_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["quadmask.1001.exr.tmp", "quadmask.1001-1002.voidbridge.json.tmp"],
+    ("name", "content"),
+    [
+        ("quadmask.1001.exr.tmp", MINE),
+        ("quadmask.1001-1002.voidbridge.json.tmp", MINE),
+        ("quadmask.1001-1002.voidbridge.json.tmp", b'{"notes": "of the artist"}'),
+        ("quadmask.1001-1002.voidbridge.json.tmp", b'{\n "notes": "of the artist"\n}'),
+    ],
 )
-def test_combined_mattes_keep_a_foreign_file(shot: Shot, tmp_path: Path, name: str) -> None:
+def test_combined_mattes_keep_a_foreign_file(
+    shot: Shot, tmp_path: Path, name: str, content: bytes
+) -> None:
     put(tmp_path / "out", name)
+    (tmp_path / "out" / name).write_bytes(content)
     refused(
         tmp_path, EXISTS, "mask", shot.plate, "--combine", f"primary={shot.matte}",
         "-o", tmp_path / "out", "--png",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("begun", [b"", b"{", b'{\n "generator": "voidbridge",\n "vers'])
+def test_a_half_record_of_a_stopped_command_is_replaced(
+    shot: Shot, tmp_path: Path, begun: bytes
+) -> None:
+    half = tmp_path / "out/quadmask.1001-1002.voidbridge.json.tmp"
+    half.parent.mkdir()
+    half.write_bytes(begun)
+    done = voidbridge(
+        "mask", shot.plate, "--combine", f"primary={shot.matte}", "-o", tmp_path / "out", "--json"
+    )
+    assert done.code == 0, done.err
+    assert not half.exists()
+    record = half.with_suffix("").read_bytes()
+    assert record.startswith(b'{\n "generator": "voidbridge"')
 
 
 @pytest.mark.parametrize("words", [[], ["--overwrite"]], ids=["plain", "overwrite"])
@@ -184,6 +208,21 @@ def test_a_dataset_keeps_a_foreign_file(shot: Shot, tmp_path: Path, name: str) -
     refused(tmp_path, EXISTS, "dataset", tmp_path / "show.toml", "-o", tmp_path / "out")
 
 
+def tensors(**record: object) -> bytes:
+    """A safetensors file without tensors, with a record of this tool."""
+    header = json.dumps({"__metadata__": {"voidbridge": json.dumps(record)}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+def make_pairs(folder: Path) -> None:
+    (folder / "pairs").mkdir()
+    (folder / "pairs/pair-0001.safetensors").write_bytes(tensors())
+    one: dict[str, Any] = {"file": "pair-0001.safetensors", "held": False, "sha256": ""}
+    one |= {"name": "a", "kind": "pasted", "frames": 1}
+    listed = {"version": 1, "show": "harbour", "pairs": [one]}
+    (folder / "pairs/dataset.json").write_text(json.dumps(listed))
+
+
 @pytest.mark.parametrize(
     "name", ["pairs/pair-0001.safetensors", "in/plate.1001.safetensors"], ids=["pair", "plot"]
 )
@@ -191,18 +230,35 @@ def test_a_training_keeps_its_pairs_and_the_clips_of_the_show(tmp_path: Path, na
     """The plot of `in/plate.1001.safetensors` would be `in/plate.1001.png`, a frame of the show."""
     (tmp_path / "show.toml").write_text(SHOW.replace(".exr", ".png"))
     put(tmp_path / "in", "plate.1001.png")
-    (tmp_path / "pairs").mkdir()
-    header = json.dumps({"__metadata__": {"voidbridge": "{}"}}).encode()
-    pair = len(header).to_bytes(8, "little") + header
-    (tmp_path / "pairs/pair-0001.safetensors").write_bytes(pair)
-    one: dict[str, Any] = {"file": "pair-0001.safetensors", "held": False, "sha256": ""}
-    one |= {"name": "a", "kind": "pasted", "frames": 1}
-    listed = {"version": 1, "show": "harbour", "pairs": [one]}
-    (tmp_path / "pairs/dataset.json").write_text(json.dumps(listed))
+    make_pairs(tmp_path)
     refused(
         tmp_path, SOURCE, "train", tmp_path / "show.toml", "-o", tmp_path / name,
         "--dataset", tmp_path / "pairs", "--overwrite",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.safetensors", tensors(show="harbour", steps=2000)),
+        ("l.png", marked(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())),
+        ("l.voidbridge.json", b'{"generator": "voidbridge", "sources": {"pair/1": "0"}}'),
+        ("l.voidbridge.json.tmp", b'{"notes": "of the artist"}'),
+        ("l.safetensors.tmp", MINE),
+    ],
+)
+def test_a_training_keeps_what_another_training_made(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    """A LoRA takes hours, so it is no file that any other training may replace unasked."""
+    (tmp_path / "show.toml").write_text(SHOW)
+    make_pairs(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    done = refused(
+        tmp_path, EXISTS, "train", tmp_path / "show.toml", "-o", tmp_path / "l.safetensors",
+        "--dataset", tmp_path / "pairs",
+    )  # fmt: skip
+    assert name in done.event("error")["text"]
 
 
 # -- other files ----------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def finish(
     """Writes the sidecar, which holds the provenance and `more`; with `announce` it tells the end."""
     frames = FrameRange(outcome.frames[0], outcome.frames[-1])
     beside, provenance = sidecar(result, frames), json.loads(outcome.provenance)
-    write_whole(beside, json.dumps({**provenance, **(more or {})}, indent=1).encode() + b"\n")
+    write_whole(beside, outputs.record_bytes({**provenance, **(more or {})}))
     if not announce:
         return
     is_preview = bool(provenance.get("preview"))

@@ -77,3 +77,12 @@ def _longest_name(folder: Path) -> int:
         return os.pathconf(_nearest(folder), "PC_NAME_MAX")
     except (OSError, ValueError):
         return NAME_BYTES
+
+
+def is_begun(path: Path, begin: bytes) -> bool:
+    """Returns True if a killed command may have left the file: one that begins so, a part of that, or nothing."""
+    try:
+        with path.open("rb") as file:
+            return begin.startswith(file.read(len(begin) or 1))
+    except OSError:
+        return False

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.exr.seal import is_sealed
@@ -21,12 +22,14 @@ from voidbridge_protocol.transfer.atomic_files import temporary
 from voidbridge_protocol.transfer.source_guard import SourceGuard
 from voidbridge_protocol.wire.messages import Request
 
-from .output_places import EXR_ENDINGS, check_format, check_places
+from .output_places import EXR_ENDINGS, check_format, check_places, is_begun
 from .submission import Submission, sidecar
 
 RESULT_ATTRIBUTE = "voidbridge/version"
 """Every result has it in its header. `seal` tells whether the pixels are the result's too."""
 EXR_BEGIN = b"v/1\x01"
+RECORD_BEGIN = b'{\n "generator": "voidbridge"'
+"""First bytes of every record, so that a half one is told from a file of somebody else."""
 READERS = 4
 """Existing files that are read at once."""
 Target = tuple[Path, Callable[[Path], bool]]
@@ -114,9 +117,7 @@ def _unfinished(target: Path, is_ours: Callable[[Path], bool]) -> Callable[[Path
     ending = target.suffix.lower()
     if ending in EXR_ENDINGS:
         return _is_unfinished_result
-    if ending == ".json":
-        return _is_unfinished_record
-    return lambda path: is_ours(path) or _first_bytes(path) == b""
+    return lambda path: is_ours(path) or is_begun(path, RECORD_BEGIN if ending == ".json" else b"")
 
 
 def _check_there(places: list[Target], hint: str | None) -> None:
@@ -137,12 +138,14 @@ def check_picture(picture: Path, sequences: Iterable[Sequence], overwrite: bool)
     check_files([(picture, is_marked)], paths, overwrite)
 
 
-def check_files(targets: Iterable[Target], sources: Iterable[Path], overwrite: bool) -> None:
+def check_files(
+    targets: Iterable[Target], sources: Iterable[Path], overwrite: bool, hint: str | None = None
+) -> None:
     """Checks files that no job writes. Raises `OverwritesSource` and, without `overwrite`, `OutputExists`."""
     places = list(targets)
     SourceGuard(paths=sources).check([path for path, _ in places])
     if not overwrite:
-        check_foreign(places)
+        check_foreign(places, hint)
 
 
 def _targets(result: Sequence, frames: Collection[int]) -> tuple[list[Path], list[Path]]:
@@ -156,8 +159,7 @@ def _targets(result: Sequence, frames: Collection[int]) -> tuple[list[Path], lis
 
 def _is_unfinished_result(path: Path) -> bool:
     """Returns True if a killed command may have left the file: the begin of a result, or nothing."""
-    begin = _first_bytes(path)
-    if begin is None or not EXR_BEGIN.startswith(begin):
+    if not is_begun(path, EXR_BEGIN):
         return False
     try:
         read_header(path)
@@ -166,18 +168,9 @@ def _is_unfinished_result(path: Path) -> bool:
     return has_attribute(path, RESULT_ATTRIBUTE)
 
 
-def _is_unfinished_record(path: Path) -> bool:
-    begin = _first_bytes(path)
-    return begin is not None and begin[:1] in (b"", b"{")
-
-
-def _first_bytes(path: Path) -> bytes | None:
-    """None if the file cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(EXR_BEGIN))
-    except OSError:
-        return None
+def record_bytes(record: Mapping[str, Any]) -> bytes:
+    """Returns the content of a record. Its generator comes first, as `RECORD_BEGIN` has it."""
+    return json.dumps({"generator": "voidbridge", **record}, indent=1).encode() + b"\n"
 
 
 def has_attribute(path: Path, attribute: str) -> bool:

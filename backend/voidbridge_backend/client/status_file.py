@@ -18,7 +18,7 @@ from typing import Any
 from voidbridge_protocol.errors import DiskFull, JobCancelled, OutputExists, VoidbridgeError
 from voidbridge_protocol.transfer.atomic_files import temporary, write_whole
 
-from .output_places import check_places
+from .output_places import check_places, is_begun
 from .progress import ProgressView, count, left
 
 LOOK_S = 0.25
@@ -159,7 +159,7 @@ def _check_replaceable(path: Path) -> None:
             f"{path} exists and is not a status file", "Choose another file with --status-file."
         )
     unfinished = temporary(path)
-    if os.path.lexists(unfinished) and not _is_begin(unfinished):
+    if os.path.lexists(unfinished) and not is_begun(unfinished, BEGIN):
         raise OutputExists(
             f"{unfinished} exists and is not a status file",
             "Choose another file with --status-file.",
@@ -172,12 +172,3 @@ def _is_status(path: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and asdict(State()).keys() == found.keys()
-
-
-def _is_begin(path: Path) -> bool:
-    """Returns True if a killed command may have left the file: the begin of a status, or nothing."""
-    try:
-        with path.open("rb") as file:
-            return BEGIN.startswith(file.read(len(BEGIN)))
-    except OSError:
-        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -89,13 +88,12 @@ def combine(
         view.stage("combining mattes", done, len(frames))
         write(places.target, frame, data, places.png)
     found = {
-        "generator": "voidbridge",
         "version": __version__,
         "operation": "mask",
         "frames": str(FrameRange(frames[0], frames[-1])),
         "combined": [{"role": role, "matte": str(pattern)} for role, pattern in layers],
     }
-    write_whole(record, (json.dumps(found, indent=2) + "\n").encode())
+    write_whole(record, outputs.record_bytes(found))
 
 
 def write(target: Pattern, frame: int, data: bytes, png: bool) -> None:

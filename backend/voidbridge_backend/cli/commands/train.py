@@ -24,7 +24,9 @@ def add_train_options(parser: Any) -> None:
     )
     parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="default: as SHOW.toml says")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace files that Voidbridge did not make"
+        "--overwrite",
+        action="store_true",
+        help="replace files that this training did not make, an earlier LoRA too",
     )
     parser.add_argument("--force", action="store_true", help="run it even if its result exists")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from voidbridge_backend.client.daemon_client import ClientOptions, open_client
 from voidbridge_backend.client.listener import job_listener
-from voidbridge_backend.client.outputs import check_files, is_sidecar
+from voidbridge_backend.client.outputs import check_files, is_sidecar, record_bytes
 from voidbridge_backend.client.progress import ProgressView
 from voidbridge_backend.client.submission import SIDECAR, Submission
 from voidbridge_backend.quality.png_mark import is_marked
@@ -18,10 +20,12 @@ from voidbridge_protocol.errors import BadPair, OutputFormat
 from voidbridge_protocol.job_task import Outcome
 from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
+from voidbridge_protocol.transfer.hashing import sha256_of
 
-from .dataset_list import FILE, is_pair_record, read_list, record_of
+from .dataset_list import FILE, ListedPair, is_pair_record, read_list, record_of
 
 ENDING = ".safetensors"
+OTHER_TRAINING = "Only the same training replaces its own LoRA unasked. Choose another name with -o, or add --overwrite."
 
 
 def targets(lora: Path) -> dict[int, Path]:
@@ -44,22 +48,26 @@ def train(
 ) -> Outcome:
     """Trains and writes LORA, its plot (.png) and its record (.voidbridge.json).
 
-    `sources` are files that are never replaced, besides the pairs.
+    `sources` are files that are never replaced, besides the pairs. Without `overwrite`, files that are there are
+    replaced only if this very training made them: same pairs, same settings, not changed since.
     Raises `BadPair`, `OverwritesSource`, `OutputExists`, `OutputFormat`, and what the daemon answers.
     """
     places = targets(lora)
     record = lora.with_suffix(SIDECAR)
     pairs = read_list(dataset)
+    roles = _roles(pairs)
+    made = _made_before(record, roles, settings)
     check_files(
-        [(lora, is_lora), (places[PLOT], is_marked), (record, is_sidecar)],
+        [(path, lambda path: _is_made(path, made)) for path in places.values()]
+        + [(record, lambda path: bool(made) and path == record)],
         [dataset / FILE, *(dataset / pair.file for pair in pairs), *sources],
         overwrite,
+        OTHER_TRAINING,
     )
-    files: dict[str, Sequence] = {}
-    for role, held in (("pair", False), ("held", True)):
-        chosen = [dataset / pair.file for pair in pairs if pair.held == held]
-        if chosen:
-            files[role] = ListedFiles.of(dict(enumerate(chosen, 1)))
+    files: dict[str, Sequence] = {
+        role: ListedFiles.of({n: dataset / pair.file for n, pair in found.items()})
+        for role, found in roles.items()
+    }
     submission = Submission(files, settings, FrameRange(LORA, PLOT), operation="train", force=force)
     listener = job_listener(view, None, cancelled, is_temporary=client_options.is_local)
     task = submission.task(
@@ -75,7 +83,8 @@ def train(
     with open_client(client_options.sharing([dataset])) as client:
         outcome = client.run(task, listener)
     provenance = json.loads(outcome.provenance)
-    write_whole(record, json.dumps(provenance, indent=1).encode() + b"\n")
+    results = {path.name: sha256_of(path)[0] for path in places.values()}
+    write_whole(record, record_bytes({**provenance, "results": results}))
     view.event(
         "trained", job=outcome.job, lora=str(lora), plot=str(places[PLOT]), record=str(record)
     )
@@ -84,7 +93,41 @@ def train(
     return outcome
 
 
+def _roles(pairs: Iterable[ListedPair]) -> dict[str, dict[int, ListedPair]]:
+    """The pairs by role and number, as the daemon gets them; a role without pairs is left out."""
+    listed = list(pairs)
+    found = {
+        role: dict(enumerate([pair for pair in listed if pair.held == held], 1))
+        for role, held in (("pair", False), ("held", True))
+    }
+    return {role: numbered for role, numbered in found.items() if numbered}
+
+
+def _made_before(
+    record: Path, roles: Mapping[str, Mapping[int, ListedPair]], settings: TrainSettings
+) -> dict[str, str]:
+    """SHA-256 by name of the files that `record` says this very training made; empty for another training."""
+    if not is_sidecar(record):
+        return {}
+    found: dict[str, Any] = json.loads(record.read_bytes())
+    sources = {f"{role}/{n}": pair.sha256 for role, of in roles.items() for n, pair in of.items()}
+    if (found.get("sources"), found.get("settings")) != (sources, asdict(settings)):
+        return {}
+    results = found.get("results")
+    return dict(results) if isinstance(results, dict) else {}
+
+
+def _is_made(path: Path, made: Mapping[str, str]) -> bool:
+    """Whether `made` lists the file as it is, or a stopped command left it under a temporary name."""
+    if path.suffix == ".tmp":
+        return is_lora(path) or is_marked(path)
+    try:
+        return sha256_of(path)[0] == made.get(path.name)
+    except OSError:
+        return False
+
+
 def is_lora(path: Path) -> bool:
-    """Returns True for a safetensors file with a record of this tool that is no pair."""
+    """Returns True for a safetensors file with a record of this tool that is no pair. It may be half."""
     record = record_of(path)
     return record is not None and not is_pair_record(record)
