@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from voidbridge_stage import channels_of
 
 from voidbridge_backend.cli.prompts import objects_of
 from voidbridge_backend.cli.prompts_file import read_prompts
+from voidbridge_backend.exr.new.file import new_file
 
 POINT = {"frame": 7, "x": 3.5, "y": 2, "label": 1}
 
@@ -62,6 +64,45 @@ def test_prompts_that_make_no_sense_are_refused_and_not_written(page: Any, objec
     answer = page.post("/api/prompts/save", {"output": str(folder), "objects": objects})
     assert (answer.status, answer.json["code"]) == (400, "request.setting"), answer.body
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["prompts.json", "prompts.json.tmp"])
+@pytest.mark.parametrize("content", [b'{"objects": []}', b'{"content": "", "objects": []}'])
+def test_prompts_of_somebody_else_are_kept_until_that_is_ticked(
+    page: Any, tmp_path: Path, name: str, content: bytes
+) -> None:
+    folder = folder_of(page) / tmp_path.name
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    form = {"output": str(folder), "objects": [{"name": "ball", "points": [POINT]}]}
+    for path in ("/api/prompts/save", "/api/masks"):
+        answer = page.post(path, {**form, "plate": str(folder / "plate.####.exr")})
+        assert (answer.status, answer.json["code"]) == (400, "request.output-exists"), answer.body
+    assert (folder / name).read_bytes() == content
+    for more in ({"overwrite": True}, {}):
+        assert page.post("/api/prompts/save", {**form, **more}).status == 200
+    saved = json.loads((folder / "prompts.json").read_bytes())
+    saved["objects"][0]["points"][0]["x"] += 1
+    (folder / "prompts.json").write_text(json.dumps(saved))
+    assert page.post("/api/prompts/save", form).json["code"] == "request.output-exists"
+
+
+@pytest.mark.parametrize("name", ["painted.ball.0007.exr", "painted.ball.0007.exr.tmp"])
+def test_a_painted_matte_keeps_the_file_of_somebody_else(
+    page: Any, tmp_path: Path, name: str
+) -> None:
+    folder = folder_of(page) / tmp_path.name
+    folder.mkdir()
+    mine = new_file({"A": np.zeros((6, 8), np.float16)}, {"voidbridge/painted": "on the page"})
+    (folder / name).write_bytes(mine)
+    place: dict[str, Any] = {"folder": folder, "object": "ball", "frame": 7}
+    if name.endswith(".tmp"):
+        (folder / name).write_bytes(mine := b"of the artist")
+    answer = paint(page, png(8, 6), **place)
+    assert (answer.status, answer.json["code"]) == (400, "request.output-exists"), answer.body
+    assert (folder / name).read_bytes() == mine
+    for more in ({"overwrite": 1}, {}):
+        assert paint(page, png(8, 6), **place, **more).status == 200
 
 
 def test_a_key_matte_outside_of_the_folders_is_refused(page: Any) -> None:

@@ -25,7 +25,9 @@ from voidbridge_protocol.transfer.hashing import sha256_of
 from .dataset_list import FILE, ListedPair, is_pair_record, read_list, record_of
 
 ENDING = ".safetensors"
-OTHER_TRAINING = "Only the same training replaces its own LoRA unasked. Choose another name with -o, or add --overwrite."
+OTHER_TRAINING = (
+    "Only the same training replaces its LoRA. Choose another name with -o, or add --overwrite."
+)
 
 
 def targets(lora: Path) -> dict[int, Path]:

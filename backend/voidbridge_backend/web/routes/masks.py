@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import threading
@@ -15,6 +16,8 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from voidbridge_backend.client.outputs import check_foreign, has_attribute, record_bytes
+from voidbridge_backend.exr import seal
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.web.answers import fields_of, number_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
@@ -24,6 +27,9 @@ from voidbridge_protocol.transfer.atomic_files import write_whole
 
 PROMPTS = "prompts.json"
 """Name of the saved prompts, beside the mattes."""
+PAINTED = "voidbridge/painted"
+"""Attribute of a matte that was painted on the page; a seal tells whether it is unchanged."""
+HINT = "Choose another folder, or tick “Replace files that Voidbridge did not make”."
 MAX_SIDE = 16_384
 MAX_PIXELS = 72_000_000
 """Of a painted matte: twice those of 8K. A small file may hold the 268 million that `MAX_SIDE` allows."""
@@ -55,6 +61,7 @@ async def track(request: HttpRequest) -> Response:
     context.folders.allowed(plate)
     file = _saved(context, fields)
     words = ["mask", plate, f"--output={output}", f"--prompts={file}"]
+    words += ["--overwrite"] if fields.get("overwrite") is True else []
     for name in ("frames", "color-space", "layer", "engine"):
         if text := text_of(fields, name).strip():
             words.append(f"--{name}={text}")
@@ -71,6 +78,8 @@ async def paint(request: HttpRequest) -> Response:
         raise BadSetting(f"{name[:60]!r} cannot be the name of an object")
     path = context.folders.allowed(folder / f"painted.{name}.{frame:04d}.exr")
     data = await request.body()
+    if query.get("overwrite") != "1":
+        check_foreign([(path, _is_painted)], HINT)
     await run_in_threadpool(_write_matte, path, data)
     return JSONResponse({"file": path.name})
 
@@ -89,7 +98,13 @@ def _write_one_matte(path: Path, data: bytes) -> None:
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableFrame(f"the painted matte is no PNG: {error}", "") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, new_file({"A": SHARES[alpha]}))
+    marks = {PAINTED: "on the page", seal.ATTRIBUTE: seal.BLANK}
+    write_whole(path, seal.sealed(new_file({"A": SHARES[alpha]}, marks)))
+
+
+def _is_painted(path: Path) -> bool:
+    """Whether it is a matte that was painted on the page and not changed since."""
+    return has_attribute(path, PAINTED) and seal.is_sealed(path)
 
 
 def _alpha(picture: Image.Image) -> Image.Image:
@@ -98,7 +113,7 @@ def _alpha(picture: Image.Image) -> Image.Image:
 
 
 def _saved(context: PageContext, fields: dict[str, Any]) -> str:
-    """Checks the objects and writes them. Raises `BadSetting`, `PathNotAllowed`."""
+    """Checks the objects and writes them. Raises `BadSetting`, `PathNotAllowed`, `OutputExists`."""
     folder = context.folders.allowed(text_of(fields, "output"))
     objects = fields.get("objects")
     if not isinstance(objects, list):
@@ -108,9 +123,24 @@ def _saved(context: PageContext, fields: dict[str, Any]) -> str:
         for painted in dict(entry.get("keys", {})).values():
             context.folders.allowed(folder / str(painted))
     path = context.folders.allowed(folder / PROMPTS)
+    if fields.get("overwrite") is not True:
+        check_foreign([(path, _is_saved)], HINT)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({"objects": objects}, indent=1).encode() + b"\n")
+    write_whole(path, record_bytes({"content": _checksum(objects), "objects": objects}))
     return str(path)
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether the page saved this file, and nobody changed its prompts since."""
+    try:
+        found = json.loads(path.read_bytes())
+        return bool(found["content"] == _checksum(found["objects"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _checksum(objects: Any) -> str:
+    return hashlib.sha256(json.dumps(objects, sort_keys=True).encode()).hexdigest()
 
 
 def _as_setting(entry: Any) -> Any:

@@ -170,13 +170,14 @@ function list() {
 }
 
 async function fields() {
+  const overwrite = byId("overwrite").checked;
   for (const object of state.objects)
     for (const [frame, canvas] of object.painted) {
-      const place = new URLSearchParams({ folder: state.output, object: object.name, frame });
+      const place = new URLSearchParams({ folder: state.output, object: object.name, frame, overwrite: Number(overwrite) });
       object.keys[frame] = (await send(`/api/paint?${place}`, await canvas.convertToBlob({ type: "image/png" }))).file;
     }
   const objects = state.objects.filter((o) => o.points.length + o.boxes.length + Object.keys(o.keys).length).map(({ painted, ...object }) => object);
-  return { plate: state.plate, output: state.output, frames: byId("frames").value.trim(), objects };
+  return { plate: state.plate, output: state.output, frames: byId("frames").value.trim(), overwrite, objects };
 }
 
 async function track() {
