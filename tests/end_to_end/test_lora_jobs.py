@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,6 +91,12 @@ def test_a_training_survives_the_death_of_its_worker_and_its_lora_is_used(
         other = stage.voidbridge(*words)
         assert other.event("error")["code"] == "request.output-exists"
         (tmp_path / "show.toml").write_text(SHOW)
+        compared = stage.voidbridge(
+            "train", tmp_path / "show.toml", "-o", lora, "--evaluate", "--strengths", "0,1",
+            "--daemon", daemon.address, "--json",
+        )  # fmt: skip
+        assert compared.code == 0, compared.err
+    check_evaluation(compared.events[-1], lora)
     assert max(event.get("attempt", 0) for event in trained.events) == 2
     assert lora.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     record = json.loads((tmp_path / "harbour.voidbridge.json").read_text())
@@ -104,3 +111,20 @@ def test_a_training_survives_the_death_of_its_worker_and_its_lora_is_used(
     (one,) = used["engine"]["loras"]
     assert (one["show"], one["strength"]) == ("harbour", 0.55)
     assert one["sha256"] == hashlib.sha256(unbroken.data).hexdigest()
+
+
+def check_evaluation(event: dict[str, Any], lora: Path) -> None:
+    """The event, the sheet and the record of an evaluation at the strengths 0 and 1."""
+    assert event["event"] == "evaluated"
+    sheet, record = (Path(event[name]) for name in ("sheet", "record"))
+    assert sheet == lora.with_name("harbour.evaluation.png")
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    wanted, base, none, full = event["rows"]
+    assert [row["name"] for row in event["rows"]] == ["wanted", "base", "0", "1"]
+    assert wanted["hole_ssim"] == 1
+    assert {**none, "name": 0, "strength": 0} == {**base, "name": 0, "strength": 0}
+    assert full["hole_psnr_db"] != base["hole_psnr_db"]
+    found = json.loads(record.read_text())
+    assert found["evaluation"]["rows"] == event["rows"]
+    (used,) = found["engine"]["loras"]
+    assert used["sha256"] == hashlib.sha256(lora.read_bytes()).hexdigest()

@@ -5,15 +5,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
+from voidbridge_backend.cli.setting_options import add_settings, settings_of
 from voidbridge_backend.client.daemon_client import ClientOptions
 from voidbridge_backend.client.progress import watched
+from voidbridge_backend.client.training.evaluate import evaluate as run_evaluation
 from voidbridge_backend.client.training.run import train as run_training
 from voidbridge_backend.client.training.show_file import Show, read_show
 from voidbridge_backend.sequences.found import find
 from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.operations.evaluate import EvaluateSettings
+
+COLUMNS = {
+    "hole_psnr_db": ("PSNR, dB", ".2f"),
+    "hole_ssim": ("SSIM", ".4f"),
+    "flicker": ("flicker", ".4f"),
+    "seam_energy": ("seam", ".2f"),
+}
+"""Heading and format of each figure in the table of an evaluation."""
 
 
 def add_train_options(parser: Any) -> None:
@@ -29,6 +44,12 @@ def add_train_options(parser: Any) -> None:
         help="replace files that this training did not make, an earlier LoRA too",
     )
     parser.add_argument("--force", action="store_true", help="run it even if its result exists")
+    parser.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="compare LORA with its base on the held-out pairs, instead of training it",
+    )
+    add_settings(parser, EvaluateSettings)
 
 
 def _files(show: Show) -> Iterator[Path]:
@@ -41,6 +62,9 @@ def _files(show: Show) -> Iterator[Path]:
 
 def train(parsed: argparse.Namespace, client_options: ClientOptions) -> None:
     """Runs the training with the settings of [training] in the file. Raises `BadSetting`, `BadPair`."""
+    if parsed.evaluate:
+        _evaluate(parsed, client_options)
+        return
     show = read_show(parsed.show)
     with watched(parsed.json) as (view, cancelled):
         run_training(
@@ -54,3 +78,39 @@ def train(parsed: argparse.Namespace, client_options: ClientOptions) -> None:
             force=parsed.force,
             sources=[parsed.show, *_files(show)],
         )
+
+
+def _evaluate(parsed: argparse.Namespace, client_options: ClientOptions) -> None:
+    show = read_show(parsed.show)
+    settings = replace(
+        settings_of(parsed, EvaluateSettings),
+        engine=show.settings.engine,
+        show=show.name,
+        pass_number=show.settings.pass_number,
+    )
+    with watched(parsed.json) as (view, cancelled):
+        rows = run_evaluation(
+            parsed.dataset or show.dataset,
+            settings,
+            parsed.output,
+            client_options,
+            view,
+            cancelled,
+            overwrite=parsed.overwrite,
+            force=parsed.force,
+            sources=[parsed.show, *_files(show)],
+        )
+    if not parsed.json:
+        Console().print(_table(rows))
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    """The figures of an evaluation, means over the held-out pairs."""
+    table = Table(title="held-out pairs, in the hole")
+    table.add_column("strength")
+    for heading, _ in COLUMNS.values():
+        table.add_column(heading, justify="right")
+    for row in rows:
+        values = [(row[key], form) for key, (_, form) in COLUMNS.items()]
+        table.add_row(row["name"], *("-" if v is None else format(v, form) for v, form in values))
+    return table

@@ -33,7 +33,7 @@ from voidbridge_protocol.operations.train import TrainSettings
 from . import checkpoint as checkpoints
 from .loop import NAME, Training
 from .memory import TARGETS, Shape, count
-from .pairs import TrainingPair, read_pair, record_of
+from .pairs import TrainingPair, read_pair, records
 from .stored_bits import store
 
 VERSION = 1
@@ -78,7 +78,7 @@ class VoidTrainer:
         """See `Trainer.train`. Raises `BadPair`, `ModelMissing`, `OutOfMemory`."""
         weights.require(self.models, settings.pass_number)
         context.step("reading the pairs", 0, len(pairs) + len(held))
-        records = self._records([*pairs, *held])
+        found = records([*pairs, *held], networks.vae_weights(self.models).fingerprint())
         base = networks.pass_weights(self.models, settings.pass_number).fingerprint()
         denoiser = self._denoiser(settings, read_pair(pairs[0], settings.pass_number), context)
         training = Training(
@@ -96,7 +96,7 @@ class VoidTrainer:
             context.step,
         )
         with pulsing(denoiser.parts(), _pulse(training)):
-            progress, learned = training.run(_key(settings, base, records))
+            progress, learned = training.run(_key(settings, base, found))
         chosen = progress.best_step if progress.best else progress.step
         record = LoraRecord(
             show=settings.show,
@@ -104,22 +104,11 @@ class VoidTrainer:
             passes=settings.pass_number,
             rank=settings.rank,
             steps=chosen,
-            clips=tuple(records),
+            clips=tuple(found),
             more={"settings": asdict(settings), "held": progress.held},
         )
         history = checkpoints.describe(progress)
         return TrainedLora(lora_file.written(learned, record), history)
-
-    def _records(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
-        records = [record_of(path) for path in paths]
-        vae = networks.vae_weights(self.models).fingerprint()
-        for record in records:
-            if record["vae"] != vae:
-                raise BadPair(
-                    f"the pair {record['name']} was encoded with another autoencoder than the one here",
-                    "Encode the dataset again with the models of this daemon.",
-                )
-        return records
 
     def _denoiser(
         self, settings: TrainSettings, first: TrainingPair, context: JobContext
@@ -193,7 +182,7 @@ def _pulse(training: Training) -> Callable[[], None]:
     return lambda: tell(*told)
 
 
-def _key(settings: TrainSettings, base: str, records: Sequence[dict[str, Any]]) -> str:
+def _key(settings: TrainSettings, base: str, clips: Sequence[dict[str, Any]]) -> str:
     """Returns a hash of everything that a training depends on."""
-    told = [VERSION, asdict(settings), base, [record["sha256"] for record in records]]
+    told = [VERSION, asdict(settings), base, [clip["sha256"] for clip in clips]]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,18 @@ def record_of(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {**asdict(read_pair(path).record), "sha256": digest}
+
+
+def records(paths: Sequence[Path], vae: str) -> list[dict[str, Any]]:
+    """Returns `record_of` each pair. Raises `BadPair` for one that another autoencoder than `vae` encoded."""
+    found = [record_of(path) for path in paths]
+    for record in found:
+        if record["vae"] != vae:
+            raise BadPair(
+                f"the pair {record['name']} was encoded with another autoencoder than the one here",
+                "Encode the dataset again with the models of this daemon.",
+            )
+    return found
 
 
 _TENSORS = ("target", "plate", "mask", "hole", "text", "no_text", "moving_noise")
