@@ -15,6 +15,9 @@ from pathlib import Path
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.wire.local_socket import LOCAL
 
+SPOOL_MARK = "voidbridge-spool.txt"
+"""File that makes a folder a daemon's spool. A daemon deletes in no folder without it."""
+SPOOL_TEXT = b"A Voidbridge daemon keeps its data here: it writes and deletes in this folder.\n"
 PREFIX = "VOIDBRIDGE_"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ALLOCATOR = "PYTORCH_ALLOC_CONF"

@@ -188,6 +188,25 @@ def test_no_task_of_a_bundle_replaces_the_plate_of_another(shot: Shot, tmp_path:
     assert "two/plate.1001.exr is a source" in done.out + done.err
 
 
+@pytest.mark.parametrize("result", ["out/r.####.exr", "link/r.%04d.exr"])
+def test_no_two_tasks_of_a_bundle_write_the_same_file(
+    shot: Shot, tmp_path: Path, result: str
+) -> None:
+    make_shot(tmp_path / "two", shot.frames, seed=33)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "shots.csv").write_text(
+        "plate,matte,result\n"
+        "in/plate.####.exr,in/matte.####.exr,out/r.####.exr\n"
+        f"two/plate.####.exr,two/matte.####.exr,{result}\n"
+    )
+    done = refused(
+        tmp_path, EXISTS, "farm", "--shots", tmp_path / "shots.csv", "--bundle", tmp_path / "b",
+        "--overwrite",
+    )  # fmt: skip
+    assert "more than one shot" in done.event("error")["text"]
+
+
 @pytest.mark.parametrize("name", ["template.json", "template.json.tmp"])
 def test_a_bundle_keeps_its_table(shot: Shot, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(

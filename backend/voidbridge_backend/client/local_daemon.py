@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voidbridge_backend.config import PREFIX, Config, as_environment
+from voidbridge_backend.config import PREFIX, SPOOL_MARK, SPOOL_TEXT, Config, as_environment
 from voidbridge_protocol.errors import DaemonUnavailable
 
 START_S = 20.0
@@ -31,6 +31,7 @@ def daemon(config: Config) -> Iterator[str]:
     config.spool.mkdir(parents=True, exist_ok=True)
     _sweep(config.spool)
     spool = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=config.spool))
+    (spool / SPOOL_MARK).write_bytes(SPOOL_TEXT)
     sockets = Path(tempfile.mkdtemp(prefix="voidbridge-", dir=_short_folder()))
     address = f"ipc://{sockets}/ctl" if os.name == "posix" else _free_port()
     log = spool / "daemon.log"
@@ -100,10 +101,12 @@ def _free_port() -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Deletes the spools of killed commands."""
+    """Deletes the spools of killed commands. A folder of such a name without their mark is somebody else's."""
     if os.name != "posix":
         return
     for spool in folder.glob("run-*-*"):
+        if spool.is_symlink() or not (spool / SPOOL_MARK).is_file():
+            continue
         pid = spool.name.split("-")[1]
         try:
             os.kill(int(pid), 0)

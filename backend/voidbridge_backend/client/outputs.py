@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,7 +70,10 @@ def check_sources(request: Request, result: Sequence) -> None:
 
 
 def check_together(shots: Iterable[tuple[Submission, Sequence]]) -> None:
-    """Raises `OverwritesSource` if the result of a shot would replace a source of another one."""
+    """Raises `OverwritesSource` if the result of a shot would replace a source of another one.
+
+    Raises `OutputExists` if two shots would write the same file, under any name.
+    """
     sources, places = [], []
     for submission, result in shots:
         for files in submission.files.values():
@@ -78,6 +82,11 @@ def check_together(shots: Iterable[tuple[Submission, Sequence]]) -> None:
         pictures, records = _targets(result, range(frames.first, frames.last + 1))
         places += [*pictures, *records]
     SourceGuard(paths=sources).check(places)
+    names = Counter(os.path.normcase(os.path.realpath(place)) for place in places)
+    if twice := [place for place in places if names[os.path.normcase(os.path.realpath(place))] > 1]:
+        raise OutputExists(
+            f"{twice[0]} is written by more than one shot", "Give each shot results of its own."
+        )
 
 
 def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:

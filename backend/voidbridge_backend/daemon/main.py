@@ -43,7 +43,7 @@ from .net.router import Router
 from .server import Daemon
 from .store.io_threads import IoThreads
 from .store.retention import DAY_S, Policy
-from .store.salvage import open_store
+from .store.salvage import open_store, require_sound
 from .store.spool import Spool
 from .submissions import Submissions
 from .workers.pool import WorkerPool
@@ -147,10 +147,16 @@ def _serve_once(config: Config, current: _Current, *, probe: bool, is_suspect: b
     log.info("stopped")
 
 
-def scrub(config: Config) -> Scrub:
-    """Returns the check of a spool whose daemon does not run. Raises `RequestError` while it runs."""
+def scrub(config: Config, dry_run: bool = False) -> Scrub:
+    """Returns the check of a spool whose daemon does not run. Raises `RequestError` while it runs.
+
+    With `dry_run` it deletes nothing, and raises `DamagedFile` for a damaged table instead of putting it aside.
+    """
+    if dry_run:
+        Spool(config.spool)
+        require_sound(config.spool / "jobs.db")
     jobs = job_service(config)
-    jobs.recover()
+    jobs.recover(drops_strays=not dry_run)
     return Scrub(jobs)
 
 

@@ -143,6 +143,12 @@ class Sample:
     def __init__(self) -> None:
         self._means: list[Floats] = []
         self._residuals: list[NDArray[np.float32]] = []
+        self._frames = self._places = 0
+
+    @property
+    def lacks_room(self) -> bool:
+        """True if the frames have too few free blocks for a measurement, whether or not they have grain."""
+        return bool(self._frames) and self._places < FEWEST
 
     def add(self, plate: Pixels, free: Mask, other: Pixels | None = None) -> None:
         """One frame; only blocks that lie wholly in `free` and are finite and not constant are taken.
@@ -158,6 +164,8 @@ class Sample:
             places = _between(usable)
         if len(places) > BLOCKS:
             places = np.random.default_rng(0).permutation(places)[:BLOCKS]
+        self._frames += 1
+        self._places += len(places)
         if not len(places):
             return
         blocks = np.stack([plate[y : y + BLOCK, x : x + BLOCK] for y, x in places.tolist()])

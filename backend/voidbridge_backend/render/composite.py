@@ -189,8 +189,8 @@ def confidence_of(source: reader.Frame, made: Replaced | None) -> dict[str, read
     return {CONFIDENCE: sure}
 
 
-def grain_of(view: EngineInput, most: int = 5) -> Grain | None:
-    """The plate's grain, from the kept pixels of frames spread over the shot. None where it shows none.
+def grain_of(view: EngineInput, most: int = 5) -> tuple[Grain | None, bool]:
+    """The plate's grain, from the kept pixels of frames spread over the shot, or None; whether it lacks room.
 
     Grain is what differs between a frame and the next other one: a shot whose frames are all the same has none.
     """
@@ -207,7 +207,7 @@ def grain_of(view: EngineInput, most: int = 5) -> Grain | None:
             if there.window == source.window and not _same(source, there):
                 sample.add(source.rgb(), both, there.rgb())
                 break
-    return sample.measured()
+    return sample.measured(), sample.lacks_room
 
 
 def _others(view: EngineInput, index: int) -> list[int]:

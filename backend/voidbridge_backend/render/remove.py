@@ -176,8 +176,13 @@ def _grain(
     if input_spec.grained or settings.grain == "off" or not settings.grain_amount or not with_hole:
         return None
     watch.step("measuring the grain", 0, 0)
-    grain = grain_of(view)
-    if grain is None:
+    grain, lacks_room = grain_of(view)
+    if grain is None and lacks_room:
+        watch.warn(
+            "too little of the plate is kept in one piece to measure its grain: none is added. "
+            "Less growth leaves more of it"
+        )
+    elif grain is None:
         watch.warn("the kept part of the plate shows no grain: none is added")
     return grain
 

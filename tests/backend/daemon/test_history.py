@@ -17,8 +17,8 @@ def test_cancelled_jobs_beyond_a_number_are_forgotten_and_their_room_is_given_ba
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    store = JobTable(tmp_path / "jobs.db")
-    jobs = JobService(store, Spool(tmp_path), (("remove", "echo"),))
+    spool, store = Spool(tmp_path), JobTable(tmp_path / "jobs.db")
+    jobs = JobService(store, spool, (("remove", "echo"),))
     names = []
     for number in range(3 * HISTORY):
         files = tuple(

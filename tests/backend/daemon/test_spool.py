@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from voidbridge_stage import environment
 
+from voidbridge_backend.config import SPOOL_MARK
 from voidbridge_backend.daemon.store.spool import OffsetGap, Spool, UserFile
 from voidbridge_protocol.errors import SpoolFull, TransferFailed
 
@@ -43,7 +44,11 @@ def taken(spool: Spool, size: int, offset: int, piece: bytes) -> bool:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != SPOOL_MARK
+    }
 
 
 def test_a_file_is_there_when_its_last_piece_is(spool: Spool) -> None:
@@ -154,6 +159,7 @@ def test_the_name_is_given_only_after_the_content_is_on_the_disk(tmp_path: Path)
     trace = tmp_path / "calls"
     script = f"""
 import os, sys
+from voidbridge_backend.config import SPOOL_MARK
 from voidbridge_backend.daemon.store.spool import UserFile, Spool
 spool = Spool(__import__("pathlib").Path({str(tmp_path / "spool")!r}))
 calls = []

@@ -137,10 +137,10 @@ def test_black_gets_a_fifth_less_and_what_is_brighter_than_its_grain_gets_all() 
 def test_nothing_is_said_about_a_plate_without_grain_or_without_room() -> None:
     still = Sample()
     still.add(np.full((256, 256, 3), 0.5, np.float32), np.ones((256, 256), bool))
-    assert still.measured() is None
+    assert (still.measured(), still.lacks_room) == (None, False)
     small = Sample()
     small.add(plate()[:40, :40], np.ones((40, 40), bool))
-    assert small.measured() is None
+    assert (small.measured(), small.lacks_room) == (None, True)
 
 
 def test_grain_is_found_between_many_small_holes() -> None:

@@ -104,6 +104,14 @@ def test_a_plate_that_shows_no_grain_is_said(run_shot: RunShot) -> None:
     assert any("shows no grain" in warning for warning in done.warnings)
 
 
+def test_grain_without_room_to_measure_it_is_not_called_absent(run_shot: RunShot) -> None:
+    markers = np.zeros((SIZE, SIZE), np.float16)
+    markers[::20, ::20] = 1
+    done = run_shot({1: new_file(plate(1))}, {1: new_file({"A": markers})}, Painter(), grow=2)
+    assert any("to measure its grain" in warning for warning in done.warnings)
+    assert not any("shows no grain" in warning for warning in done.warnings)
+
+
 def test_missing_grain_is_no_news_of_an_engine_that_brings_its_own(run_shot: RunShot) -> None:
     """`echo` halves the plate, and half of its grain is left."""
     plates, mattes = shot(range(1, 2))

@@ -93,7 +93,7 @@ def scrub(config: Config, dry_run: bool, as_json: bool) -> None:
             f"{config.spool} is no daemon's spool: it has no jobs.db", "Name it with --spool."
         )
     log_format.setup(sys.stderr, logging.CRITICAL)
-    check, found = daemon_main.scrub(config), 0
+    check, found = daemon_main.scrub(config, dry_run), 0
     try:
         with watched(as_json) as (view, cancelled):
 

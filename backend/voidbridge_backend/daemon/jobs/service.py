@@ -56,8 +56,11 @@ class JobService:
     def scheduler(self) -> Scheduler:
         return self.records.scheduler
 
-    def recover(self) -> None:
-        """Restores the jobs of an earlier daemon: running jobs are queued again, receiving ones keep waiting."""
+    def recover(self, drops_strays: bool = True) -> None:
+        """Restores the jobs of an earlier daemon: running jobs are queued again, receiving ones keep waiting.
+
+        With `drops_strays` it deletes folders of jobs that the table does not know.
+        """
         rows = self.store.rows()
         for row in rows:
             state = row.state
@@ -71,7 +74,8 @@ class JobService:
             self.records.restore(row)
         self._recover_files()
         self.commit()
-        for job in set(self.spool.job_folders()) - {row.id for row in rows}:
+        strays = set(self.spool.job_folders()) - {row.id for row in rows}
+        for job in strays if drops_strays else ():
             self.spool.drop_job(job)  # of a job that was forgotten when the daemon was killed
         if rows:
             log.info("%d jobs restored, %d of them waiting", len(rows), len(self.waiting()))

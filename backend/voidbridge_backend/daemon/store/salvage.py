@@ -7,6 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from voidbridge_protocol.errors import DamagedFile
 from voidbridge_protocol.lifecycle import JobState
 
 from .job_table import DamagedTable, JobTable, Row
@@ -31,6 +32,28 @@ def open_store(path: Path, is_suspect: bool = False) -> JobTable:
     found = _copied(aside, store)
     log.error("%d rows of it were saved; the damaged table is %s", found, aside)
     return _checked(store)
+
+
+def require_sound(path: Path) -> None:
+    """Raises `DamagedFile` for a damaged table and leaves it as it is; `RequestError` as `open_store`."""
+    try:
+        store = JobTable(path)
+    except DamagedTable as error:
+        raise _damaged(path, error) from error
+    try:
+        store.check_pages()
+        store.rows()
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, error) from error
+    finally:
+        store.close()
+
+
+def _damaged(path: Path, error: Exception) -> DamagedFile:
+    return DamagedFile(
+        f"the job table {path} is damaged: {error}",
+        "Run `voidbridge scrub` without --dry-run: it puts the table aside and saves what it can read.",
+    )
 
 
 def _checked(store: JobTable, is_suspect: bool = False) -> JobTable:

@@ -4,6 +4,7 @@
     SPOOL/parts/USERDIR.abcd...    a partial upload
     SPOOL/jobs/JOB/                results, provenance and scratch of a job
     SPOOL/trash/                   files being deleted
+    SPOOL/voidbridge-spool.txt     says that the folders above are the daemon's, which deletes in them
 
 Users share no files, even with the same content. A user who only knows the hash of another's frame must neither
 learn if it is here nor use it in a job.
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from voidbridge_backend.config import SPOOL_MARK, SPOOL_TEXT
 from voidbridge_protocol.errors import RequestError, SpoolFull, TransferFailed, WrongOffset
 from voidbridge_protocol.transfer.hashing import Digest
 
@@ -73,7 +75,10 @@ class OffsetGap(WrongOffset):
 
 
 class Spool:
-    """The spool in `folder`, which is created if missing. Raises `RequestError` if it cannot be written."""
+    """The spool in `folder`, which is created if missing.
+
+    Raises `RequestError` if it cannot be written, or if somebody else's files lie where the daemon would delete.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder = folder.absolute()
@@ -82,6 +87,7 @@ class Spool:
         self._jobs = folder / "jobs"
         self._trash = folder / "trash"
         try:
+            _claim(folder)
             for path in (self.objects, self._parts_folder, self._jobs, self._trash):
                 path.mkdir(parents=True, exist_ok=True)
             _make_private(folder)
@@ -299,6 +305,25 @@ class Spool:
     def _dropped(self, file: UserFile, reason: str) -> TransferFailed:
         self.part_path(file).unlink(missing_ok=True)
         return TransferFailed(f"{file.sha256[:12]}: {reason}")
+
+
+OWN = ("objects", "parts", "jobs", "tmp", "trash", "jobs.db")
+"""Names in a spool that are the daemon's."""
+
+
+def _claim(folder: Path) -> None:
+    """Marks a folder as a spool. Raises `RequestError` for a folder with such names and without the mark."""
+    mark = folder / SPOOL_MARK
+    if mark.is_file():
+        return
+    if taken := [name for name in OWN if os.path.lexists(folder / name)]:
+        raise RequestError(
+            f"{folder} has {taken[0]} in it and no {SPOOL_MARK}: those files may be somebody else's, "
+            "and a daemon would delete them",
+            f"Choose an empty folder with --spool. If it is a daemon's spool, put a file {SPOOL_MARK} into it.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_bytes(SPOOL_TEXT)
 
 
 def _make_private(folder: Path) -> None:
