@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -90,6 +91,35 @@ def test_a_key_comes_back_with_its_layers_and_its_record(
     assert set(record["quality"]) == {"spill_left", "solid", "soft", "flicker"}
     assert any("the screen is green" in note for note in record["notes"])
     assert stage.voidbridge(*words, *to).event("done")["from_store"]
+
+
+def test_frames_of_a_key_travel_while_a_host_renders_the_others(
+    shot: Shot, daemon: stage.Daemon, user: str, tmp_path: Path
+) -> None:
+    late = {role: shot.folder / f"{role}.1002.exr" for role in ("plate", "hint")}
+    for role, path in late.items():
+        path.rename(tmp_path / role)
+    screen = tmp_path / "screen.1001.exr"
+    scene = ScreenScene(height=60, width=100).frame(0)
+    screen.write_bytes(new_file({c: scene.screen[..., i] for i, c in enumerate("RGB")}))
+    words = ("key", shot.plate, shot.hint, "-o", tmp_path / "out/key.%04d.exr", *SPACE)
+    more = ("--clean-screen", screen, "--frames", "1001-1002", "--frames-from-stdin", "--json")
+    to = ("--daemon", daemon.address, "--user", user)
+    child = subprocess.Popen(
+        stage.command(*words, *more, *to),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=stage.environment(),
+    )
+    assert child.stdin
+    child.stdin.write(b"1001\n")
+    child.stdin.flush()
+    for role, path in late.items():
+        (tmp_path / role).rename(path)
+    out, _ = child.communicate(b"1002\nend\n", timeout=stage.SECONDS)
+    assert child.returncode == 0, out
+    assert b'"event": "rendered"' in out
+    assert len(list((tmp_path / "out").glob("key.*.exr"))) == 2
 
 
 def test_a_report_measures_a_key_and_draws_it(shot: Shot, tmp_path: Path) -> None:

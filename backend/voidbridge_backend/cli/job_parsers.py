@@ -137,7 +137,8 @@ def _key_commands(found: Any) -> None:
             o.output,
             o.json,
             o.status_file,
-            overwrite=o.overwrite,
+            o.frames_from_stdin,
+            o.overwrite,
         ),
         epilog=f"{key.SHAPE}\n\n{EXITS}",
     )

@@ -1,6 +1,6 @@
 """Frames that a host renders during the upload: standard input names the complete ones.
 
-A line names a frame or a range, for plate, matte and affected matte alike, as `1001-1020`. The last line is
+A line names a frame or a range, for every role that covers all frames, as `1001-1020`. The last line is
 `end`; an earlier end of input means cancelled. Named frames are hashed and sent; the request is made at the
 end.
 """
@@ -14,8 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles
+from voidbridge_backend.sequences.patterns import FrameRange
 from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
+from voidbridge_protocol.operations import operation
 from voidbridge_protocol.transfer.upload import hash_file
 from voidbridge_protocol.wire.messages import FrameFile
 
@@ -30,7 +31,9 @@ class StreamInput:
     """Reads `lines` on its own thread. Use it as a context manager."""
 
     def __init__(self, shot: submission.Submission, lines: IO[bytes]) -> None:
-        self._roles = shot.files
+        covering = [role.name for role in operation(shot.operation).roles if role.covers_all]
+        # Files of the other roles are complete, and are read with the request.
+        self._roles = {name: shot.files[name] for name in covering if name in shot.files}
         self._lines = lines
         self._hashers = ThreadPoolExecutor(submission.HASHERS, "hashes")
         self._hashing: deque[tuple[Path, Future[FrameFile]]] = deque()
@@ -87,8 +90,6 @@ class StreamInput:
     def _named(self, frames: FrameRange) -> None:
         for frame in range(frames.first, frames.last + 1):
             for role, sequence in self._roles.items():
-                if isinstance(sequence, ListedFiles):
-                    continue  # it is complete, and is read with the request
                 path = sequence.path(frame)
                 self._hashing.append((path, self._hashers.submit(self._hash, path, role, frame)))
 

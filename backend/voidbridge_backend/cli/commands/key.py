@@ -76,6 +76,11 @@ def add_key_options(parser: Any) -> None:
     parser.add_argument(
         "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
     )
+    parser.add_argument(
+        "--frames-from-stdin",
+        action="store_true",
+        help="frames are still being rendered; standard input names the complete ones",
+    )
     shot = parser.add_argument_group("the shot")
     shot.add_argument(
         "--clean-screen", metavar="SCREEN", help="the screen without a foreground, for any frames"
