@@ -131,6 +131,7 @@ def test_a_report_measures_a_key_and_draws_it(shot: Shot, tmp_path: Path) -> Non
     assert done.code == 0, done.err
     found = done.event("key-quality")
     assert found["frames"] == 2
+    assert 0.2 < found["clear"] < 0.9
     assert found["sad"] < 0.05 * 60 * 100
     # The files are half: the largest value has an error of two thousandths.
     assert found["recomposite_error"] <= 0.01

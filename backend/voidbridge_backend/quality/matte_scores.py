@@ -21,6 +21,10 @@ SMALLER = 4
 """Factor by which alpha is reduced before it is compared with that of the next frame."""
 VISIBLE = 0.02
 """Foreground with less alpha than this is not looked at."""
+CLEAR = 0.01
+"""A pixel with no more alpha than this shows the screen alone."""
+FEW_CLEAR = 0.02
+"""Share of the pixels below which a plate shows hardly any screen: its estimate rests on little."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class KeyStats:
     spill: float
     solid: float
     soft: float
+    clear: float
     small: Array
 
 
@@ -99,7 +104,8 @@ def key_stats(frame: int, alpha: Array, foreground: Array, screen: Array) -> Key
         frame,
         spill_left(foreground, alpha, screen),
         float((alpha >= 0.99).mean()),
-        float(((alpha > 0.01) & (alpha < 0.99)).mean()),
+        float(((alpha > CLEAR) & (alpha < 0.99)).mean()),
+        float((alpha <= CLEAR).mean()),
         cv2.resize(alpha, size, interpolation=cv2.INTER_AREA),
     )
 
@@ -129,6 +135,21 @@ class KeyQuality:
             "soft": round(float(np.mean([one.soft for one in self._stats])), 5),
             "flicker": round(float(np.mean(self._changes)) if self._changes else 0.0, 6),
         }
+
+    def warning(self) -> str:
+        """Returns a warning for the artist if the plate shows hardly any screen; empty otherwise."""
+        return few_clear([one.clear for one in self._stats])
+
+
+def few_clear(clear: Sequence[float]) -> str:
+    """Returns a warning if the mean share of clear pixels is small. `clear`: that of each frame, 0 to 1."""
+    share = float(np.mean(clear)) if clear else 1.0
+    if share >= FEW_CLEAR:
+        return ""
+    return (
+        f"hardly any of the plate is screen: {share:.1%} of its pixels show the screen alone. Check the screen"
+        " color and the color space, or give a hint and a clean screen"
+    )
 
 
 def _gradient(alpha: Array) -> NDArray[np.float64]:

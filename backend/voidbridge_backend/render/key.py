@@ -76,6 +76,8 @@ def run(
         for frame, keyed in engine.key(clip, wanted, settings, watch):
             results.put(frame, partial(frames.encoded, frame, keyed))
     provenance["quality"] = quality.described()
+    if warning := quality.warning():
+        watch.warn(warning)
     provenance["notes"] = noted.notes
     write_provenance(order, provenance)
     return provenance

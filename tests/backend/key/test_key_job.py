@@ -139,6 +139,20 @@ def test_a_given_clean_screen_is_used(shot: list[ScreenFrame], tmp_path: Path) -
     assert np.allclose(light(done.results[1], "screen.")[solid], screen[solid], atol=1e-6)
 
 
+def test_a_plate_with_hardly_any_screen_gets_a_warning(
+    shot: list[ScreenFrame], tmp_path: Path
+) -> None:
+    """A close-up: gray costume over all but a corner of the screen."""
+    plate = np.full((60, 100, 3), 0.2, np.float32)
+    plate[:9, :11] = shot[0].screen[:9, :11]
+    file = new_file({name: plate[..., i] for i, name in enumerate("RGB")})
+    done = keyed(tmp_path, range(1, 2), {"plate": {1: file}})
+    (note,) = [text for text in done.provenance["notes"] if "hardly any" in text]
+    assert "hardly any of the plate is screen: 1." in note
+    whole = keyed(tmp_path, range(1, 2), {"plate": {1: plate_file(shot[0])}})
+    assert not [text for text in whole.provenance["notes"] if "hardly any" in text]
+
+
 def test_a_screen_of_another_size_is_refused(shot: list[ScreenFrame], tmp_path: Path) -> None:
     file = new_file({name: np.full((30, 50), 0.3, np.float32) for name in "RGB"})
     with pytest.raises(FrameMismatch):

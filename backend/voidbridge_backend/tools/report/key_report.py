@@ -19,8 +19,10 @@ from voidbridge_backend.exr.matte_channels import candidates
 from voidbridge_backend.formats.files import FrameReader
 from voidbridge_backend.quality.contact_sheet import write_png
 from voidbridge_backend.quality.matte_scores import (
+    CLEAR,
     AlphaScores,
     alpha_scores,
+    few_clear,
     recomposite_error,
     spill_left,
 )
@@ -51,6 +53,8 @@ class KeyReport:
     spill_left: float
     recomposite_error: float
     flicker: float
+    clear: float
+    """Share of the pixels that show the screen alone."""
     sad: float | None = None
     mse: float | None = None
     gradient: float | None = None
@@ -59,6 +63,9 @@ class KeyReport:
     def lines(self) -> Iterator[str]:
         """For people."""
         yield f"frames              {self.frames}"
+        yield f"clear screen        {self.clear:.1%} of the pixels"
+        if warning := few_clear([self.clear]):
+            yield f"warning             {warning}"
         yield f"spill left          {self.spill_left:.2%} of the screen's color"
         yield f"recomposite error   {self.recomposite_error:.5f} at most"
         yield f"flicker of alpha    {self.flicker:.5f}" + (
@@ -107,6 +114,7 @@ class _Seen:
     error: float
     change: float
     true_change: float
+    clear: float
     scores: AlphaScores | None
 
     @classmethod
@@ -129,6 +137,7 @@ class _Seen:
             recomposite_error(plate, alpha, foreground, screen),
             change,
             true_change,
+            float((alpha <= CLEAR).mean()),
             alpha_scores(alpha, truth) if truth is not None else None,
         )
 
@@ -148,6 +157,7 @@ def _report(found: list[_Seen], has_truth: bool) -> KeyReport:
         mean([seen.spill for seen in found]),
         max(seen.error for seen in found),
         mean([seen.change for seen in found]),
+        mean([seen.clear for seen in found]),
         **against,
     )
 
