@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from .knobs import Value
+from .operations import ROLES
 from .request import NodeError, NodeRequest, described, files
 
 RECORD = "version.json"
@@ -177,9 +178,9 @@ def discard(version: Version) -> bool:
     """Deletes an attempt without any result frame. Returns True if it did."""
     try:
         names = os.listdir(version.place)
-        views = "|".join(map(re.escape, version.views))
+        views, roles = "|".join(map(re.escape, version.views)), "|".join(ROLES)
         ours = re.compile(
-            rf"^(?:(?:plate|matte|affected|clean)\.(?:{views})\.-?\d+\.exr(?:\.tmp)?"
+            rf"^(?:(?:{roles})\.(?:{views})\.-?\d+\.exr(?:\.tmp)?"
             rf"|result\.(?:{views})\..+\.tmp|status\.(?:{views})\.json(?:\.cancel|\.tmp)?"
             rf"|output\.(?:{views})\.txt|(?:{re.escape(RECORD)}|{re.escape(JOB)})(?:\.tmp)?)$"
         )

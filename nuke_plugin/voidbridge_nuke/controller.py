@@ -16,7 +16,8 @@ from . import cache, graph, host, migrate, support
 from .group import COLORS
 from .installation import executable
 from .job_status import CANCELLED, DONE, line
-from .knobs import BY_NAME, NO_VERSION, NODE_VERSION, OUTPUTS, Value
+from .knobs import COLOR, NO_VERSION, NODE_VERSION, Value, bookkeeping
+from .operations import operation_of
 from .rendering import writing
 from .request import NodeError, NodeRequest, files, pieces, resolve
 from .result_state import (
@@ -30,12 +31,13 @@ from .result_state import (
 )
 from .work import Work, commands_of
 
+OF_RESULT = (
+    "result_files", "plate_files", "result_first", "result_last", "version_record", "result_record"
+)  # fmt: skip
 NO_RESULT: dict[str, Value] = {
-    name: BY_NAME[name].default
-    for name in (
-        "result_files", "plate_files", "result_first", "result_last", "version_record", "result_record"
-    )
-}  # fmt: skip
+    knob.name: knob.default for knob in bookkeeping("") if knob.name in OF_RESULT
+}
+"""The knobs of a node that shows no result."""
 
 
 RUNNING: dict[str, Work] = {}
@@ -52,7 +54,7 @@ PENDING: set[str] = set()
 def created(node: Any) -> None:
     """Gives a new or copied node its own id, and adds knobs that an older one lacks."""
     values = host.values(node)
-    plan = migrate.plan(int(values["node_version"]), set(node.knobs()))
+    plan = migrate.plan(int(values["node_version"]), set(node.knobs()), host.operation(node).knobs)
     if plan.is_newer:
         _show_status(node, "made by a later release of Voidbridge", "newer", "stale")
         return
@@ -74,12 +76,14 @@ def created(node: Any) -> None:
 def changed(node: Any, changed_knob: Any) -> None:
     """Called after a change of a knob, an input (`inputChange`) or the panel (`showPanel`)."""
     name = changed_knob.name()
-    knob = BY_NAME.get(name)
+    knob = host.operation(node).by_name.get(name)
     if name == "version_shown":
         _choose(node)
     elif name in ("inputChange", "showPanel"):
         _look_later(node)
-    elif name in ("frame_range", "first", "last") or (knob and knob.makes_result):
+    elif name in ("frame_range", "first", "last") or (
+        knob and (knob.makes_result or knob.kind == COLOR)
+    ):
         _compare(node)
 
 
@@ -165,7 +169,7 @@ def refresh(node: Any) -> None:
 # -- buttons ------------------------------------------------------------------------------------------
 
 
-def remove(node: Any) -> None:
+def begin(node: Any) -> None:
     """Renders and starts the job. Reports a problem in one message; without a GUI it raises `NodeError`."""
     _answering(node, start)
 
@@ -213,13 +217,12 @@ def _render(node: Any, work: Work, request: NodeRequest) -> None:
     """Renders in pieces, so that one is sent while the next is made. Raises `NodeError`, `host.Stopped`."""
     first, last = request.rendered
     _show_status(node, f"rendering the plate, frames {first}-{last}", "rendering", "ready")
-    roles = ["plate", "matte"] + (["affected"] if request.has_affected else [])
     depth = str(request.settings["depth"])
-    if request.clean:
-        with writing(node, ["clean"], request.views, work.version.folder, depth) as render:
-            for frame in request.clean:
+    for role, frames in request.listed.items():
+        with writing(node, [role], request.views, work.version.folder, depth) as render:
+            for frame in frames:
                 render(frame, frame)
-    with writing(node, roles, request.views, work.version.folder, depth) as render:
+    with writing(node, request.roles, request.views, work.version.folder, depth) as render:
         for begin, end in pieces(request.rendered):
             render(begin, end)
             if work.is_cancelled():
@@ -239,7 +242,7 @@ def cancel(node: Any) -> None:
 def preview(node: Any) -> None:
     """Switches to the quadmask, and back to the result."""
     there = host.values(node)["output"] == "quadmask"
-    host.put(node, {"output": OUTPUTS[0] if there else "quadmask"})
+    host.put(node, {"output": host.operation(node).outputs[0] if there else "quadmask"})
 
 
 def check(node: Any) -> None:
@@ -266,7 +269,8 @@ def report(node: Any) -> None:
 
 
 BUTTONS: dict[str, Callable[[Any], None]] = {
-    "remove": remove,
+    "remove": begin,
+    "key": begin,
     "cancel": cancel,
     "preview": preview,
     "check": check,
@@ -292,7 +296,7 @@ def _reveal(node: Any) -> None:
     values = host.values(node)
     shown = shown_version(values)
     if shown is None:
-        raise NodeError("There is no result yet.", "Press Remove.")
+        raise NodeError("There is no result yet.", f"Press {operation_of(values).button}.")
     host.reveal(shown.place)
 
 

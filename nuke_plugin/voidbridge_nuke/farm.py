@@ -14,6 +14,7 @@ from . import controller, graph, host
 from .installation import folder
 from .job_status import CANCELLED, DONE, line
 from .knobs import GUARDS
+from .operations import operation_of
 from .request import NodeError
 from .result_state import NO_RECORD, standing
 
@@ -57,7 +58,7 @@ def guard() -> None:
     """
     for found in graph.upstream(host.this_node()):
         values = host.values(found)
-        if host.is_disabled(found) or values["output"] in ("plate", "quadmask"):
+        if host.is_disabled(found) or values["output"] in operation_of(values).free_outputs:
             continue
         chosen = policy(str(values["guard"]), os.environ.get(POLICY, ""), host.has_gui())
         text, state, color = ("", "", "ready") if chosen == "off" else standing(found)

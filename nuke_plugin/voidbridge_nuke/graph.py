@@ -10,9 +10,7 @@ from typing import Any
 import nuke
 
 from . import upstream_hash
-from .group import INPUTS
-from .host import is_group, is_ours, version, views
-from .knobs import KNOBS
+from .host import is_group, is_ours, operation, version, views
 from .request import Scene
 
 SHOWN = frozenset(["output", "result_files", "result_first", "result_last", "disable"])
@@ -20,27 +18,22 @@ SHOWN = frozenset(["output", "result_files", "result_first", "result_last", "dis
 
 
 def scene(node: Any) -> Scene:
-    connected = {role: node.input(number) for role, number in INPUTS.items()}
-    plate = connected["plate"]
+    inputs = {spec.role: node.input(i) for i, spec in enumerate(operation(node).inputs)}
+    plate = inputs["plate"]
     root = nuke.root()
     space = root["workingSpaceLUT"].value() if "workingSpaceLUT" in root.knobs() else ""
     return Scene(
         plate=(int(plate.firstFrame()), int(plate.lastFrame())) if plate is not None else (0, 0),
-        has_plate=plate is not None,
-        has_matte=connected["matte"] is not None,
-        has_affected=connected["affected"] is not None,
+        sources={role: _file_of(fed, plate) for role, fed in inputs.items() if fed is not None},
         views=tuple(views()),
         working_space=str(space),
-        plate_file=_file_of(plate, plate),
-        matte_file=_file_of(connected["matte"], plate),
-        has_clean=connected["clean"] is not None,
-        trees={role: _tree_of(other, _variables(node)) for role, other in connected.items()},
+        trees={role: _tree_of(fed, _variables(node)) for role, fed in inputs.items()},
     )
 
 
 def _file_of(node: Any, plate: Any) -> str:
     """Returns the file name at the plate's first frame, without its folder, which differs between machines."""
-    if node is None or plate is None:
+    if plate is None:
         return ""
     name = node.metadata("input/filename", int(plate.firstFrame()))
     return str(name or "").replace("\\", "/").rpartition("/")[2]
@@ -78,7 +71,7 @@ def _sources(node: Any) -> list[Any]:
 def _described(node: Any) -> upstream_hash.Described:
     names = str(node.writeKnobs(nuke.WRITE_NON_DEFAULT_ONLY)).split()
     if is_ours(node):
-        counts = {knob.name for knob in KNOBS if knob.makes_result} | SHOWN
+        counts = {knob.name for knob in operation(node).knobs if knob.makes_result} | SHOWN
         names = [name for name in names if name in counts]
     there = node.knobs()
     return node.Class(), [(name, _spelled(there[name])) for name in names if name in there]

@@ -18,7 +18,8 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 import nuke
 
 from .group import READS
-from .knobs import BOOL, CHOICE, FILE, FLOAT, INT, STRING, Knob, Value, with_values
+from .knobs import BOOL, CHOICE, COLOR, FILE, FLOAT, INT, STRING, Knob, Value, with_values
+from .operations import OPERATIONS, REMOVE, HostOperation
 from .request import NodeError
 
 
@@ -111,11 +112,22 @@ def open_script(path: str) -> None:
         ) from error
 
 
+def operation(node: Any) -> HostOperation:
+    """Returns the operation of a Voidbridge node. Raises `NodeError` for one of a later release."""
+    name = str(node["operation"].value()) if "operation" in node.knobs() else REMOVE.name
+    if name not in OPERATIONS:
+        raise NodeError(
+            f"This node's operation is {name}, which this release of Voidbridge does not have.",
+            "Install the release that made the node: voidbridge install nuke",
+        )
+    return OPERATIONS[name]
+
+
 def values(node: Any) -> dict[str, Value]:
     """Returns every knob's value as a plain one. A missing knob has its default."""
     found: dict[str, Value] = {}
     there = node.knobs()
-    for knob in with_values():
+    for knob in with_values(operation(node).knobs):
         if knob.name not in there:
             found[knob.name] = knob.default
         elif knob.kind == FILE:
@@ -126,6 +138,8 @@ def values(node: Any) -> dict[str, Value]:
 
 
 def _plain(knob: Knob, value: Any) -> Value:
+    if knob.kind == COLOR:
+        return " ".join(f"{float(part):g}" for part in value)
     kinds: dict[str, Callable[[Any], Value]] = {INT: int, FLOAT: float, BOOL: bool}
     return kinds.get(knob.kind, str)(value)
 
@@ -163,6 +177,7 @@ def add_knobs(node: Any, knobs: Sequence[Knob]) -> None:
         BOOL: nuke.Boolean_Knob,
         STRING: nuke.String_Knob,
         FILE: nuke.File_Knob,
+        COLOR: nuke.Color_Knob,
     }
     with no_undo():
         for knob in knobs:
@@ -172,7 +187,8 @@ def add_knobs(node: Any, knobs: Sequence[Knob]) -> None:
                 made = kinds[knob.kind](knob.name, knob.label)
             made.setTooltip(knob.tooltip)
             node.addKnob(made)
-            made.setValue(knob.default)
+            colors = str(knob.default).split() if knob.kind == COLOR else []
+            made.setValue([float(part) for part in colors] or knob.default)
 
 
 def reload_result(node: Any) -> None:

@@ -77,7 +77,7 @@ def judged(seen: ChildTrace) -> JobStatus:
         )
     if silence > LOST_S:
         said = f"the last word of voidbridge is {silence:.0f} s old: {status.text}"
-        return _ended(status, said, "Press Remove again; a daemon keeps finished work.", LOST)
+        return _ended(status, said, "Start the job again; a daemon keeps finished work.", LOST)
     return status
 
 

@@ -1,6 +1,6 @@
-"""Every knob of the node, in panel order, with name, type and default.
+"""The knobs of a node: their description, and the panels that every operation has.
 
-The Group's text, the command line, the outdated check, and the table in docs/nuke.md are generated from it.
+The Group's text, the command line, the outdated check, and the tables in docs/nuke.md are generated from knobs.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
+from typing import Iterable, Mapping, Union
 
 NODE_VERSION = 1
 """Version of the Group's text and its knobs. A saved node carries its version, and is migrated."""
 
 Value = Union[str, int, float, bool]
 
-TAB, INT, FLOAT, BOOL, CHOICE, STRING, FILE, BUTTON, TEXT = (
+TAB, INT, FLOAT, BOOL, CHOICE, STRING, FILE, BUTTON, TEXT, COLOR = (
     "tab",
     "int",
     "float",
@@ -25,12 +25,16 @@ TAB, INT, FLOAT, BOOL, CHOICE, STRING, FILE, BUTTON, TEXT = (
     "file",
     "button",
     "text",
+    "color",
 )
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One knob. `option` is the matching option of `voidbridge run`, if there is one."""
+    """One knob. `option` is the matching option of the operation's command, if there is one.
+
+    The value of a color is its three numbers, with spaces in between.
+    """
 
     name: str
     kind: str
@@ -45,23 +49,34 @@ class Knob:
     """True if a change of its value changes the result, so that an existing one is out of date."""
     same_line: bool = False
     hidden: bool = False
+    picks: str = ""
+    """Of a choice: the color knob whose value its last choice stands for."""
+
+    @property
+    def has_value(self) -> bool:
+        return self.kind not in (TAB, BUTTON, TEXT)
 
 
 CHANNELS = ("alpha", "red", "green", "blue")
-OUTPUTS = ("result", "plate", "quadmask", "result layer only", "difference")
 RANGES = ("the plate's", "custom")
 DEPTHS = ("16 bit half", "32 bit float")
 GUARDS = ("the studio's", "refuse", "warn", "off")
 NO_VERSION = "none"
 
 SETTINGS = json.loads(Path(__file__).with_name("controls.json").read_text(encoding="utf-8"))
-"""The settings of `voidbridge run` by name: option, kind, label, tooltip, default, choices. Made by `make docs`."""
+"""By operation and name the settings: option, kind, label, tooltip, default, choices. Made by `make docs`."""
 KINDS = {"choice": CHOICE, "integer": INT, "number": FLOAT, "string": STRING, "boolean": BOOL}
 
 
-def _setting(name: str, choices: tuple[str, ...] = (), same_line: bool = False) -> Knob:
+def setting(
+    operation: str,
+    name: str,
+    choices: tuple[str, ...] = (),
+    same_line: bool = False,
+    picks: str = "",
+) -> Knob:
     """The knob of a setting. With `choices` it offers only these."""
-    said = SETTINGS[name]
+    said = SETTINGS[operation][name]
     return Knob(
         name,
         CHOICE if choices else KINDS[said["kind"]],
@@ -72,146 +87,129 @@ def _setting(name: str, choices: tuple[str, ...] = (), same_line: bool = False) 
         option=said["option"],
         makes_result=True,
         same_line=same_line,
+        picks=picks,
     )
 
 
-KNOBS = (
-    Knob("voidbridge", TAB, "Voidbridge", ""),
-    Knob("status", TEXT, "status", "State of the result.", "not rendered"),
-    Knob("remove", BUTTON, "Remove", "Render plate and matte, remove, and show the result."),
-    Knob("cancel", BUTTON, "Cancel", "Stop the job of this node.", same_line=True),
-    Knob(
-        "output", CHOICE, "output",
-        "The node's output: the result, the untouched plate, the quadmask, only the generated pixels (with "
-            "their alpha), or the difference between result and plate.",
-        "result", choices=OUTPUTS,
-    ),
-    Knob(
-        "preview", BUTTON, "Quadmask preview",
-        "Show the quadmask: removed (black), affected (gray) and kept (white), growth and softness included; "
-            "press again to go back.",
-        same_line=True,
-    ),
-    Knob(
-        "version_shown", CHOICE, "version",
-        "The version that is shown. Versions are never deleted.",
-        NO_VERSION, choices=(NO_VERSION,),
-    ),
-    Knob("reveal", BUTTON, "Reveal", "Show the folder of this result.", same_line=True),
-    Knob(
-        "browse", BUTTON, "Open in browser",
-        "Show the job of this node on the daemon's page: progress, player, compare.",
-        same_line=True,
-    ),
-    Knob(
-        "frame_range", CHOICE, "frame range", "The plate's range, or first and last below.",
-        "the plate's", choices=RANGES,
-    ),
-    Knob("first", INT, "first", "First frame of the result, for a custom range.", 1001),
-    Knob("last", INT, "last", "Last frame of the result, for a custom range.", 1100, same_line=True),
-    Knob(
-        "handles", INT, "handles",
-        "Frames before and after a custom range that help and are not returned. They end at the plate's ends.",
-        24, option="--handles", makes_result=True,
-    ),
-    Knob(
-        "clean_frames", STRING, "clean frames",
-        "Frames on which the input clean holds the painted background, as 1009,1050-1052; cleanplate only.",
-        "", makes_result=True,
-    ),
-    Knob(
-        "clean_whole", BOOL, "whole frames",
-        "The input clean holds whole frames. Otherwise its alpha is 1 where paint lies.",
-        False, makes_result=True, same_line=True,
-    ),
-    Knob("matte", TAB, "Matte", ""),
-    Knob(
-        "matte_channel", CHOICE, "matte channel",
-        "The channel of the input matte that holds the matte. Shuffle a matte of another layer into one of these.",
-        "alpha", choices=CHANNELS, makes_result=True,
-    ),
-    Knob(
-        "matte_invert", BOOL, "invert", "Treat 1 as outside and 0 as the object.",
-        False, makes_result=True, same_line=True,
-    ),
-    Knob(
-        "affected_channel", CHOICE, "affected channel", "The channel of the input affected that holds its matte.",
-        "alpha", choices=CHANNELS, makes_result=True,
-    ),
-    _setting("matte_kind"),
-    _setting("matte_color", same_line=True),
-    _setting("threshold"),
-    _setting("grow"),
-    _setting("soften"),
-    _setting("allow_full_matte"),
-    Knob("engine_tab", TAB, "Engine", ""),
-    _setting("engine", choices=("cleanplate", "void")),
-    _setting("prompt"),
-    _setting("seed"),
-    _setting("passes"),
-    _setting("quality"),
-    _setting("steps"),
-    _setting("region"),
-    _setting("detail"),
-    _setting("grain"),
-    _setting("grain_amount", same_line=True),
-    Knob("setup", TAB, "Setup", ""),
-    Knob(
-        "color_space", STRING, "color space",
-        "The plate's color space, as OpenColorIO or Nuke names it. Empty: the working space of this script.",
-        "", makes_result=True,
-    ),
-    Knob(
-        "depth", CHOICE, "depth", "Depth of the exchanged files. A half plate stays exact as half.",
-        "16 bit half", choices=DEPTHS, makes_result=True,
-    ),
-    Knob(
-        "views_wanted", STRING, "views",
-        "Views, separated by commas. Empty: every view of this script. Each view is its own job.",
-        "", makes_result=True,
-    ),
-    Knob(
-        "daemon", STRING, "daemon",
-        "Address of a daemon, as tcp://127.0.0.1:5577. Empty: each job starts a local daemon on this machine.",
-        "",
-    ),
-    Knob("check", BUTTON, "Check connection", "A tiny round trip through the daemon.", same_line=True),
-    Knob(
-        "guard", CHOICE, "guard",
-        "If a render would use a missing or outdated result: refuse stops it, warn writes to the console. The "
-            "studio's is the variable NUKE_VOIDBRIDGE_GUARD; without it, refuse on the farm and warn with a GUI.",
-        GUARDS[0], choices=GUARDS,
-    ),
-    Knob("priority", INT, "priority", "Higher runs first on a shared daemon.", 0, option="--priority"),
-    Knob(
-        "cache", FILE, "cache folder",
-        "Folder for plates and results. Empty: beside the script; for an unsaved script, the temporary folder.",
-        "",
-    ),
-    Knob(
-        "report", BUTTON, "Copy report", "Versions, settings and the last job's output, for support.",
-    ),
-    Knob("state", STRING, "state", "The status in few words, for the node's label.", "not rendered", hidden=True),
-    Knob("node_version", INT, "node version", "The version that made this node.", NODE_VERSION, hidden=True),
-    Knob("node_id", STRING, "node id", "Distinguishes this node from its copies.", "", hidden=True),
-    Knob("homes", STRING, "homes", "Folders that hold versions of this node, newest last.", "", hidden=True),
-    Knob("result_files", STRING, "result files", "The frames that are shown.", "", hidden=True),
-    Knob("plate_files", STRING, "plate files", "The plate of that result.", "", hidden=True),
-    Knob(
-        "version_record", FILE, "request record", "The record of the request, a file that asset collectors find.",
-        "", hidden=True,
-    ),
-    Knob(
-        "result_record", FILE, "result record", "The record of the result, a file that asset collectors find.",
-        "", hidden=True,
-    ),
-    Knob("result_first", INT, "first shown", "First frame of the result.", 0, hidden=True),
-    Knob("result_last", INT, "last shown", "Last frame; below the first without a result.", -1, hidden=True),
-)  # fmt: skip
-
-BY_NAME = {knob.name: knob for knob in KNOBS}
+def work_panel(
+    title: str,
+    button: Knob,
+    outputs: tuple[str, ...],
+    output_tip: str,
+    handles: int,
+    beside_output: tuple[Knob, ...] = (),
+) -> tuple[Knob, ...]:
+    """The first tab. `handles` is the default number of frames; the first of `outputs` is the default output."""
+    return (
+        Knob("voidbridge", TAB, title, ""),
+        Knob("status", TEXT, "status", "State of the result.", "not rendered"),
+        button,
+        Knob("cancel", BUTTON, "Cancel", "Stop the job of this node.", same_line=True),
+        Knob("output", CHOICE, "output", output_tip, outputs[0], choices=outputs),
+        *beside_output,
+        Knob(
+            "version_shown", CHOICE, "version",
+            "The version that is shown. Versions are never deleted.",
+            NO_VERSION, choices=(NO_VERSION,),
+        ),
+        Knob("reveal", BUTTON, "Reveal", "Show the folder of this result.", same_line=True),
+        Knob(
+            "browse", BUTTON, "Open in browser",
+            "Show the job of this node on the daemon's page: progress, player, compare.",
+            same_line=True,
+        ),
+        Knob(
+            "frame_range", CHOICE, "frame range", "The plate's range, or first and last below.",
+            "the plate's", choices=RANGES,
+        ),
+        Knob("first", INT, "first", "First frame of the result, for a custom range.", 1001),
+        Knob("last", INT, "last", "Last frame of the result, for a custom range.", 1100, same_line=True),
+        Knob(
+            "handles", INT, "handles",
+            "Frames before and after a custom range that help and are not returned. They end at the plate's "
+                "ends.",
+            handles, option="--handles", makes_result=True,
+        ),
+    )  # fmt: skip
 
 
-def with_values() -> tuple[Knob, ...]:
+def setup_panel() -> tuple[Knob, ...]:
+    """The last tab."""
+    return (
+        Knob("setup", TAB, "Setup", ""),
+        Knob(
+            "color_space", STRING, "color space",
+            "The plate's color space, as OpenColorIO or Nuke names it. Empty: the working space of this script.",
+            "", makes_result=True,
+        ),
+        Knob(
+            "depth", CHOICE, "depth", "Depth of the exchanged files. A half plate stays exact as half.",
+            "16 bit half", choices=DEPTHS, makes_result=True,
+        ),
+        Knob(
+            "views_wanted", STRING, "views",
+            "Views, separated by commas. Empty: every view of this script. Each view is its own job.",
+            "", makes_result=True,
+        ),
+        Knob(
+            "daemon", STRING, "daemon",
+            "Address of a daemon, as tcp://127.0.0.1:5577. Empty: each job starts a local daemon on this "
+                "machine.",
+            "",
+        ),
+        Knob("check", BUTTON, "Check connection", "A tiny round trip through the daemon.", same_line=True),
+        Knob(
+            "guard", CHOICE, "guard",
+            "If a render would use a missing or outdated result: refuse stops it, warn writes to the console. The "
+                "studio's is the variable NUKE_VOIDBRIDGE_GUARD; without it, refuse on the farm and warn with a "
+                "GUI.",
+            GUARDS[0], choices=GUARDS,
+        ),
+        Knob("priority", INT, "priority", "Higher runs first on a shared daemon.", 0, option="--priority"),
+        Knob(
+            "cache", FILE, "cache folder",
+            "Folder for plates and results. Empty: beside the script; for an unsaved script, the temporary "
+                "folder.",
+            "",
+        ),
+        Knob(
+            "report", BUTTON, "Copy report", "Versions, settings and the last job's output, for support.",
+        ),
+    )  # fmt: skip
+
+
+def bookkeeping(operation: str) -> tuple[Knob, ...]:
+    """The hidden knobs, which a saved node needs to find its results again."""
+    return (
+        Knob("operation", STRING, "operation", "The node's operation.", operation, hidden=True),
+        Knob(
+            "state", STRING, "state", "The status in few words, for the node's label.", "not rendered",
+            hidden=True,
+        ),
+        Knob("node_version", INT, "node version", "The version that made this node.", NODE_VERSION, hidden=True),
+        Knob("node_id", STRING, "node id", "Distinguishes this node from its copies.", "", hidden=True),
+        Knob("homes", STRING, "homes", "Folders that hold versions of this node, newest last.", "", hidden=True),
+        Knob("result_files", STRING, "result files", "The frames that are shown.", "", hidden=True),
+        Knob("plate_files", STRING, "plate files", "The plate of that result.", "", hidden=True),
+        Knob(
+            "version_record", FILE, "request record",
+            "The record of the request, a file that asset collectors find.", "", hidden=True,
+        ),
+        Knob(
+            "result_record", FILE, "result record",
+            "The record of the result, a file that asset collectors find.", "", hidden=True,
+        ),
+        Knob("result_first", INT, "first shown", "First frame of the result.", 0, hidden=True),
+        Knob("result_last", INT, "last shown", "Last frame; below the first without a result.", -1, hidden=True),
+    )  # fmt: skip
+
+
+def with_values(table: Iterable[Knob]) -> tuple[Knob, ...]:
     """Returns the knobs with a value: no tabs, no buttons, no text."""
-    return tuple(knob for knob in KNOBS if knob.kind not in (TAB, BUTTON, TEXT))
+    return tuple(knob for knob in table if knob.has_value)
+
+
+def chosen(knob: Knob, values: Mapping[str, Value]) -> Value:
+    """Returns the value for the command: a choice that stands for a color is that color."""
+    value = values[knob.name]
+    return values[knob.picks] if knob.picks and value == knob.choices[-1] else value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Collection, Sequence
 
-from .knobs import KNOBS, NODE_VERSION, Knob
+from .knobs import NODE_VERSION, Knob
+from .operations import REMOVE
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class MigrationPlan:
 def plan(
     made_with: int,
     have: Collection[str],
-    table: Sequence[Knob] = KNOBS,
+    table: Sequence[Knob] = REMOVE.knobs,
     version: int = NODE_VERSION,
 ) -> MigrationPlan:
     """Plans for a node of version `made_with` that has the knobs `have`."""

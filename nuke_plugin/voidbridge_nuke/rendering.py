@@ -8,8 +8,8 @@ from typing import Any, Callable, Iterator, Sequence
 
 import nuke
 
-from .group import WRITES
 from .host import Stopped, mapped, no_undo
+from .node_text import write_name
 from .request import NodeError, files
 
 MISSING_TIMES = 5
@@ -24,11 +24,11 @@ def writing(
 
     The function raises `Stopped` and `NodeError`.
     """
-    writes = [node.node(WRITES[role]) for role in roles]
+    writes = [node.node(write_name(role)) for role in roles]
     if None in writes:
         raise NodeError(
             "The inside of this node was changed: {}.".format(
-                ", ".join(WRITES[role] for role in roles)
+                ", ".join(write_name(role) for role in roles)
             ),
             "Make a new node and connect it in place of this one.",
         )

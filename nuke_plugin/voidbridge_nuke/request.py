@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Mapping, Sequence, Tuple
 
 from . import upstream_hash
-from .knobs import BOOL, KNOBS, Value
+from .knobs import BOOL, Value, chosen
+from .operations import HostOperation, NodeInput, operation_of
 
 Range = Tuple[int, int]
 
 UPSTREAM = "upstream of "
 """Prefix of an input's name under which its upstream hash is recorded."""
+CONNECTED = "connected"
+"""Recorded for an input whose picture comes from no file."""
 PIECE = 20
 """Frames rendered at once: the next ones are rendered while these are sent."""
 
@@ -33,48 +36,50 @@ class Scene:
 
     plate: Range
     """First and last frame of the plate."""
-    has_plate: bool
-    has_matte: bool
-    has_affected: bool
+    sources: Mapping[str, str]
+    """By role, of the inputs that are connected: the file name at the plate's first frame, without its folder.
+
+    The name is empty if there is none.
+    """
     views: tuple[str, ...]
     working_space: str
     """Name as in the script; empty if the script sets none."""
-    plate_file: str = ""
-    """File name of the plate's first frame, without its folder; empty if there is none."""
-    matte_file: str = ""
     trees: Mapping[str, str] = field(default_factory=dict)
     """Upstream hashes of the inputs, from `upstream_hash.marked`."""
-    has_clean: bool = False
 
 
 @dataclass(frozen=True)
 class NodeRequest:
-    """One press of Remove. Frames are inclusive."""
+    """One press of the button that starts a job. Frames are inclusive."""
 
+    operation: HostOperation
     wanted: Range
     rendered: Range
     """With handles, within the plate."""
     views: tuple[str, ...]
-    has_affected: bool
+    sources: Mapping[str, str]
+    """As in the scene."""
     settings: Mapping[str, Value]
-    """Values of every knob that makes the result, by name, with the color space filled in."""
+    """Values of every knob that makes the result, by name, with color space and picked colors filled in."""
     daemon: str
     priority: int
-    plate_file: str
-    matte_file: str
     trees: Mapping[str, str]
-    clean: tuple[int, ...] = ()
-    """The frames that the artist painted, rising."""
+    listed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """By role, the only frames of an input that the artist listed, rising."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The inputs of which every frame is rendered, in the operation's order."""
+        specs = self.operation.inputs
+        return tuple(s.role for s in specs if s.role in self.sources and s.role not in self.listed)
 
 
 def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
     """Raises `NodeError` before anything is rendered."""
-    if not scene.has_plate:
-        raise NodeError("Nothing is connected to the input plate.", "Connect the plate.")
-    if not scene.has_matte:
-        raise NodeError(
-            "Nothing is connected to the input matte.", "Connect a matte that is 1 on the object."
-        )
+    operation = operation_of(values)
+    for spec in operation.inputs:
+        if spec.missing and spec.role not in scene.sources:
+            raise NodeError(f"Nothing is connected to the input {spec.role}.", spec.missing)
     first, last = scene.plate
     if values["frame_range"] == "custom":
         first, last = int(values["first"]), int(values["last"])
@@ -96,49 +101,55 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         )
     if handles < 0:
         raise NodeError(f"Handles are {handles}.", "Set them to 0 or more.")
-    settings = {knob.name: values[knob.name] for knob in KNOBS if knob.makes_result}
+    settings = {knob.name: chosen(knob, values) for knob in operation.knobs if knob.makes_result}
     settings["color_space"] = str(settings["color_space"]).strip() or scene.working_space
     rendered = max(first - handles, scene.plate[0]), min(last + handles, scene.plate[1])
     views = wanted_views(str(values["views_wanted"]), scene.views)
     settings["views_wanted"] = ",".join(views)
+    listed = {
+        spec.role: _listed_frames(spec, str(values[spec.listed_by]), scene, rendered)
+        for spec in operation.inputs
+        if spec.listed_by
+    }
     return NodeRequest(
+        operation=operation,
         wanted=(first, last),
         rendered=rendered,
         views=views,
-        has_affected=scene.has_affected,
+        sources=scene.sources,
         settings=settings,
         daemon=str(values["daemon"]).strip(),
         priority=int(values["priority"]),
-        plate_file=scene.plate_file,
-        matte_file=scene.matte_file,
         trees=scene.trees,
-        clean=_clean_frames(str(values["clean_frames"]), scene.has_clean, rendered),
+        listed={role: frames for role, frames in listed.items() if frames},
     )
 
 
-def _clean_frames(text: str, has_clean: bool, rendered: Range) -> tuple[int, ...]:
-    """Returns the painted frames. Raises `NodeError`."""
+def _listed_frames(spec: NodeInput, text: str, scene: Scene, rendered: Range) -> tuple[int, ...]:
+    """Returns the frames that the artist listed for an input. Raises `NodeError`."""
+    role, is_connected = spec.role, spec.role in scene.sources
     found: set[int] = set()
     for word in re.split(r"[,\s]+", text.strip()):
         match = re.match(r"^(\d+)(?:-(\d+))?$", word)
         if word and match is None:
             raise NodeError(
-                f"The clean frames {text!r} cannot be read.", "Write them as 1009,1050-1052."
+                f"The {role} frames {text!r} cannot be read.", "Write them as 1009,1050-1052."
             )
         if match is not None:
             first, last = int(match.group(1)), int(match.group(2) or match.group(1))
-            if first > last or first < rendered[0] or last > rendered[1]:
+            is_outside = spec.is_within and (first < rendered[0] or last > rendered[1])
+            if first > last or is_outside:
                 raise NodeError(
-                    f"The clean frames {word} are not within the frames {_spelled(rendered)} that are sent.",
+                    f"The {role} frames {word} are not within the frames {_spelled(rendered)} that are sent.",
                     "Name frames of this range, or raise the handles.",
                 )
             found.update(range(first, last + 1))
-    if bool(found) != has_clean:
+    if (found and not is_connected) or (spec.is_within and is_connected and not found):
         raise NodeError(
-            "Clean frames are named, but nothing is connected to the input clean."
+            f"Frames of {role} are named, but nothing is connected to the input {role}."
             if found
-            else "The input clean is connected, but no clean frames are named.",
-            "Connect the painted background to clean, and name its frames in clean frames.",
+            else f"The input {role} is connected, but no {role} frames are named.",
+            f"Connect the input {role}, and name its frames in {role} frames.",
         )
     return tuple(sorted(found))
 
@@ -160,9 +171,8 @@ def described(request: NodeRequest) -> dict[str, Value]:
     found = dict(request.settings)
     found["frames"] = _spelled(request.wanted)
     found["rendered"] = _spelled(request.rendered)
-    found["affected"] = request.has_affected
-    found["plate"] = request.plate_file
-    found["matte"] = request.matte_file
+    for role, source in request.sources.items():
+        found[role] = source or CONNECTED
     for role, text in request.trees.items():
         found[UPSTREAM + role] = text
     return found
@@ -204,18 +214,14 @@ def command(
 
     `growing` is True if it starts before all frames are rendered.
     """
-    words = [*list(executable), "run", files(folder, "plate", view), files(folder, "matte", view)]
+    words = [*list(executable), request.operation.command, *_inputs(request, folder, view)]
     words += [
         "--output",
         files(folder, "result", view),
         f"--frames={_spelled(request.wanted)}",
         "--json",
     ]
-    if request.has_affected:
-        words += ["--affected", files(folder, "affected", view)]
-    for frame in request.clean:
-        words.append("--clean={}={}".format(frame, files(folder, "clean", view) % frame))
-    for knob in KNOBS:
+    for knob in request.operation.knobs:
         if knob.option and knob.makes_result:
             value = request.settings[knob.name]
             if knob.kind != BOOL:
@@ -228,6 +234,23 @@ def command(
     if request.daemon:
         words.append(f"--daemon={request.daemon}")
     return [*words, "--frames-from-stdin"] if growing else words
+
+
+def _inputs(request: NodeRequest, folder: str, view: str) -> list[str]:
+    """Returns the words for the files of the inputs: arguments first, as every parser takes them."""
+    arguments, words = [], []
+    for spec in request.operation.inputs:
+        pattern = files(folder, spec.role, view)
+        if spec.role not in request.sources:
+            continue
+        if not spec.option:
+            arguments.append(pattern)
+        elif spec.is_within:
+            frames = request.listed[spec.role]
+            words += [f"{spec.option}={frame}={pattern % frame}" for frame in frames]
+        else:
+            words.append(f"{spec.option}={pattern}")
+    return arguments + words
 
 
 def shown(command_line: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Mapping, Sequence
 from . import cache, graph, host
 from .job import text_of
 from .job_status import ChildTrace, judged
-from .knobs import KNOBS, Value
+from .knobs import Value, chosen
+from .operations import operation_of
 from .request import NodeError, described, differences, resolve
 
 SEVERAL = 3
@@ -51,7 +52,8 @@ def own_standing(values: Mapping[str, Value]) -> tuple[str, str, str] | None:
     shown = shown_version(values)
     if shown is None:
         return None
-    asked = {k.name: values[k.name] for k in KNOBS if k.makes_result and k.name not in FILLED_IN}
+    counting = [knob for knob in operation_of(values).knobs if knob.makes_result]
+    asked = {knob.name: chosen(knob, values) for knob in counting if knob.name not in FILLED_IN}
     if values["frame_range"] == "custom":
         asked["frames"] = "{}-{}".format(values["first"], values["last"])
     made_with = {name: shown.made_with.get(name, "") for name in asked}

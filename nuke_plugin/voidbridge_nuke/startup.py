@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-GROUP = "Voidbridge.nk"
+NODES = {"Voidbridge": "Voidbridge", "Voidbridge Key": "VoidbridgeKey"}
+"""The entries of the menu, and the files of their nodes."""
 ICON = "voidbridge.png"
 
 
@@ -15,14 +16,15 @@ def menu() -> None:
     """Called by `menu.py`, in sessions with a GUI."""
     from . import host
 
-    host.add_to_menu("Voidbridge", "import voidbridge_nuke.startup as s; s.paste()", ICON)
+    for label, name in NODES.items():
+        host.add_to_menu(label, f"import voidbridge_nuke.startup as s; s.paste({name!r})", ICON)
 
 
-def paste() -> None:
+def paste(name: str = "Voidbridge") -> None:
     """Creates a node, connected to the selection like any new node in Nuke."""
     from . import host, installation
 
-    host.paste(os.path.join(installation.folder(), GROUP).replace("\\", "/"))
+    host.paste(os.path.join(installation.folder(), name + ".nk").replace("\\", "/"))
 
 
 def loaded() -> None:

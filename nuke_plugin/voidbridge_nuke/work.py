@@ -1,4 +1,4 @@
-"""The work of one press of Remove: a child for each view, one after the other, and their progress.
+"""The work of one job: a child for each view, one after the other, and their progress.
 
 A worker thread follows the children and touches only Nuke's progress bar. Everything that the work consists of lies
 in the version's folder, so a host that is opened again continues it.

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / part) for part in ("protocol", "backend")]
@@ -66,11 +66,19 @@ CONTROLS = (
     ROOT / "resolve_plugin/voidbridge_resolve/Modules/Lua/voidbridge/controls.json",
 )
 """The files that both hosts read: a copy each, because each is installed alone."""
+HOSTED = ("remove", "key")
+"""The operations that have a node for Nuke and a tool for Fusion."""
 
 
 def controls() -> str:
-    """The settings of `remove`, by name, as both hosts show them."""
-    settings = operation("remove").settings
+    """The settings by operation and name, as both hosts show them."""
+    return (
+        json.dumps({name: _controls(name) for name in HOSTED}, indent=1, ensure_ascii=False) + "\n"
+    )
+
+
+def _controls(name: str) -> dict[str, Any]:
+    settings = operation(name).settings
     types = get_type_hints(settings)
     made = {}
     for field, info in described(settings):
@@ -88,7 +96,7 @@ def controls() -> str:
             **({"least": low} if low is not None and not info.choices else {}),
             **({"most": high} if high is not None and not info.choices else {}),
         }
-    return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+    return made
 
 
 def generated(page: str) -> str:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.tools.demo.screen_scene import ScreenScene
 from voidbridge_protocol.client import Client, Listener
 from voidbridge_protocol.errors import DaemonUnavailable
 from voidbridge_protocol.operations.remove import RemoveSettings
@@ -149,6 +150,21 @@ def make_shot(
         shot.write("plate", frame, picture(seed * 100_000 + frame, height, width), **more)
         matte = square(height, width, at=(10 + frame % 5, 20))
         shot.write("matte", frame, {"A": matte})
+    return shot
+
+
+def make_screen_shot(folder: Path, frames: range, grain: int = 0) -> Shot:
+    """Plate, hint, clean screen and true alpha of a figure before a green screen. `grain` makes shots differ."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shot, scene = Shot(folder, frames), ScreenScene(height=60, width=100)
+    drawn = [scene.frame(number) for number in range(2)]
+    for frame in frames:
+        seen = drawn[frame % len(drawn)]
+        plate = np.abs(seen.plate + np.float32(grain * 1e-4))
+        for role, light in (("plate", plate), ("screen", seen.screen)):
+            shot.write(role, frame, {c: light[..., i].copy() for i, c in enumerate("RGB")})
+        for role, alpha in (("hint", seen.hint), ("truth", seen.alpha)):
+            shot.write(role, frame, {"A": alpha.astype(np.float32)})
     return shot
 
 

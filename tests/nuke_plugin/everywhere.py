@@ -13,7 +13,16 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 sys.dont_write_bytecode = True
 
-from voidbridge_nuke import cache, child_environment, group, job, knobs, migrate, request  # noqa: E402
+from voidbridge_nuke import (  # noqa: E402
+    cache,
+    child_environment,
+    group,
+    job,
+    knobs,
+    migrate,
+    operations,
+    request,
+)
 from voidbridge_nuke.job_status import line  # noqa: E402
 
 FOLDER = Path(sys.argv[1]).as_posix()
@@ -30,9 +39,9 @@ put(phase="failed", text="ungl\\u00fcck", hint="h", code="job.engine")
 sys.exit(4)
 """
 
-values = {knob.name: knob.default for knob in knobs.with_values()}
+values = {knob.name: knob.default for knob in knobs.with_values(operations.REMOVE.knobs)}
 values["prompt"] = "--eine Straße"
-scene = request.Scene((1001, 1100), True, True, False, ("main",), "linear")
+scene = request.Scene((1001, 1100), {"plate": "", "matte": ""}, ("main",), "linear")
 asked = request.resolve(values, scene)
 version = cache.begin(FOLDER + "/é 1", [FOLDER + "/é 1"], asked)
 said = []
@@ -58,7 +67,7 @@ answers = {
     "discarded": cache.discard(version),
     "said": said,
     "end": [status.phase, line(status), errors],
-    "group": group.text(),
+    "group": [group.text(operation=one) for one in operations.OPERATIONS.values()],
     "plan": [knob.name for knob in migrate.plan(0, {"seed"}).add][:3],
 }
 sys.stdout.write(json.dumps(answers, sort_keys=True))

@@ -5,6 +5,7 @@ Loaded under the name `voidbridge_scripts` by `conftest.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,30 @@ def script(
     """Reads of a shot and a new node behind them, as a script has them."""
     from voidbridge_nuke import group
 
-    reads = ""
-    for role in ("plate", "matte", "affected", *(["clean"] if clean else [])):
-        reads += f"""Read {{
+    roles = ("plate", "matte", "affected", *(["clean"] if clean else []))
+    reads = "".join(read_of(shot, role, frames) for role in roles)
+    fed = "push $Nclean\n" if clean else "push 0\n"
+    fed += "push $Naffected\n" if affected else "push 0\n"
+    fed += "push $Nmatte\n" if matte else "push 0\n"
+    return reads + fed + "push $Nplate\n" + group.text()
+
+
+def key_script(shot: Any, frames: range = FRAMES, roles: Iterable[str] = ("plate", "hint")) -> str:
+    """Reads of a shot on a screen and a new node Key behind them. `roles` are connected."""
+    from voidbridge_nuke import group, operations
+
+    reads = fed = ""
+    for spec in operations.KEY.inputs:
+        if spec.role in roles:
+            reads += read_of(shot, spec.role, frames)
+            fed = f"push $N{spec.role}\n" + fed
+        else:
+            fed = "push 0\n" + fed
+    return reads + fed + group.text(operation=operations.KEY)
+
+
+def read_of(shot: Any, role: str, frames: range) -> str:
+    return f"""Read {{
  inputs 0
  file "{shot.folder.as_posix()}/{role}.%04d.exr"
  first {frames[0]}
@@ -38,10 +60,6 @@ def script(
 }}
 set N{role} [stack 0]
 """
-    fed = "push $Nclean\n" if clean else "push 0\n"
-    fed += "push $Naffected\n" if affected else "push 0\n"
-    fed += "push $Nmatte\n" if matte else "push 0\n"
-    return reads + fed + "push $Nplate\n" + group.text()
 
 
 def node_of(host: Any, shot: Any, frames: range = FRAMES, **more: Any) -> Any:

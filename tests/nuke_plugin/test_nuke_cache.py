@@ -8,11 +8,12 @@ import pytest
 
 from voidbridge_nuke import cache
 from voidbridge_nuke.knobs import with_values
+from voidbridge_nuke.operations import REMOVE
 from voidbridge_nuke.request import NodeError, NodeRequest, Scene, differences, resolve
 
 REQUEST = resolve(
-    {knob.name: knob.default for knob in with_values()},
-    Scene((1001, 1003), True, True, False, ("main",), "linear"),
+    {knob.name: knob.default for knob in with_values(REMOVE.knobs)},
+    Scene((1001, 1003), {"plate": "", "matte": ""}, ("main",), "linear"),
 )
 
 

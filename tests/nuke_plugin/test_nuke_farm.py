@@ -39,13 +39,13 @@ WRITE = """Write {{
 
 def knobs_set(text: str, **knobs: Any) -> str:
     """The Group's text with other values."""
-    from voidbridge_nuke import group
+    from voidbridge_nuke import node_text
 
     lines = text.splitlines()
     for i, line in enumerate(lines):
         name = line.strip().partition(" ")[0]
         if line.startswith(" ") and name in knobs:
-            lines[i] = f" {name} {group.quoted(knobs[name])}"
+            lines[i] = f" {name} {node_text.quoted(knobs[name])}"
     return "\n".join(lines)
 
 

@@ -83,7 +83,7 @@ def test_a_variable_in_scope_counts(host: Any, shot: Any, daemon: Any) -> None:
 def test_a_script_that_loads_or_is_pasted_keeps_its_connections(
     host: Any, shot: Any, daemon: Any, tmp_path: Path
 ) -> None:
-    from voidbridge_nuke import group
+    from voidbridge_nuke import node_text
 
     node = with_echo(node_of(host, shot), daemon)
     remove(host, node)
@@ -94,7 +94,7 @@ def test_a_script_that_loads_or_is_pasted_keeps_its_connections(
     for i, line in enumerate(lines):
         name = line.strip().partition(" ")[0]
         if line.startswith(" ") and name in kept:
-            lines[i] = f" {name} {group.quoted(kept[name])}"
+            lines[i] = f" {name} {node_text.quoted(kept[name])}"
     saved = tmp_path / "shot.nk"
     saved.write_text("\n".join(lines) + "\n", encoding="utf-8")
     host.scriptOpen(str(saved))

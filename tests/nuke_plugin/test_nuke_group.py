@@ -12,7 +12,9 @@ import pytest
 tkinter = pytest.importorskip("tkinter", reason="this Python has no Tcl")
 
 from voidbridge_nuke import group, migrate  # noqa: E402
-from voidbridge_nuke.knobs import BUTTON, CHOICE, KNOBS, NODE_VERSION, TAB, TEXT, Knob  # noqa: E402
+from voidbridge_nuke.knobs import BUTTON, CHOICE, COLOR, NODE_VERSION, Knob  # noqa: E402
+from voidbridge_nuke.node_text import quoted, write_name  # noqa: E402
+from voidbridge_nuke.operations import KEY, OPERATIONS, REMOVE, HostOperation  # noqa: E402
 
 PRELUDE = """
 set nodes {}; set stack {}; set saved {}; set depth 0; set count 0
@@ -59,17 +61,23 @@ def load(text: str) -> list[dict[str, Any]]:
     return found
 
 
-NODES = load(group.text())
+GROUPS = {name: load(group.text(operation=one)) for name, one in OPERATIONS.items()}
+NODES = GROUPS["remove"]
 BY_NAME = {node["knobs"]["name"]: node for node in NODES}
+EACH = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
 
 
-def test_the_inputs_are_plate_matte_affected_and_clean_in_this_order() -> None:
+@EACH
+def test_the_inputs_are_those_of_the_operation_in_its_order(operation: HostOperation) -> None:
+    nodes = GROUPS[operation.name]
     inputs = {
-        n: int(v["knobs"].get("number", 0)) for n, v in BY_NAME.items() if v["class"] == "Input"
+        node["knobs"]["name"]: int(node["knobs"].get("number", 0))
+        for node in nodes
+        if node["class"] == "Input"
     }
-    assert inputs == {"plate": 0, "matte": 1, "affected": 2, "clean": 3}
-    assert [node["class"] for node in NODES].count("Output") == 1
-    assert BY_NAME["Output1"]["fed"] == ["Shown"]
+    assert inputs == {spec.role: i for i, spec in enumerate(operation.inputs)}
+    (output,) = (node for node in nodes if node["class"] == "Output")
+    assert output["fed"] == ["Shown"]
 
 
 def test_the_tree_is_as_it_is_drawn() -> None:
@@ -100,10 +108,34 @@ def test_the_tree_is_as_it_is_drawn() -> None:
     }
 
 
-def test_every_knob_of_the_table_is_there_with_its_default_and_its_tooltip() -> None:
-    (node,) = (node for node in NODES if node["class"] == "Group")
-    assert [words[1] for words in node["added"]] == [knob.name for knob in KNOBS]
-    for knob, words in zip(KNOBS, node["added"], strict=True):
+def test_the_tree_of_a_key_is_as_it_is_drawn() -> None:
+    nodes = {node["knobs"]["name"]: node for node in GROUPS["key"]}
+    assert {name: node["fed"] for name, node in nodes.items() if node["fed"]} == {
+        "WriteScreen": ["screen"],
+        "HintAlpha": ["hint"],
+        "WriteHint": ["HintAlpha"],
+        "WritePlate": ["plate"],
+        "Straight": ["ReadResult"],
+        "StraightShown": ["plate", "Straight"],
+        "Screen": ["ReadResult"],
+        "ScreenShown": ["plate", "Screen"],
+        "Premultiplied": ["plate", "ReadResult"],
+        "Alpha": ["plate", "ReadResult"],
+        "Chosen": ["Premultiplied", "StraightShown", "Alpha", "ScreenShown", "ReadResult"],
+        "ResultMetaData": ["Chosen", "ReadResult"],
+        "Shown": ["plate", "ResultMetaData"],
+        "Output1": ["Shown"],
+    }
+    assert KEY.outputs[: len(nodes["Chosen"]["fed"])] == KEY.outputs[:-1]
+
+
+@EACH
+def test_every_knob_of_the_table_is_there_with_its_default_and_its_tooltip(
+    operation: HostOperation,
+) -> None:
+    (node,) = (node for node in GROUPS[operation.name] if node["class"] == "Group")
+    assert [words[1] for words in node["added"]] == [knob.name for knob in operation.knobs]
+    for knob, words in zip(operation.knobs, node["added"], strict=True):
         rest = list(words[2:])
         flags = {word for word in rest if word.startswith(("+", "-"))}
         options = dict(zip(rest[::2], rest[1::2], strict=False)) if not flags else None
@@ -119,7 +151,9 @@ def test_every_knob_of_the_table_is_there_with_its_default_and_its_tooltip() -> 
         assert ("+INVISIBLE" in flags) is knob.hidden
         if knob.kind == CHOICE:
             assert tuple(tkinter.Tcl().splitlist(named["M"])) == knob.choices
-        if knob.kind not in (TAB, BUTTON, TEXT):
+        if knob.kind == COLOR:
+            assert node["knobs"][knob.name] == knob.default
+        elif knob.has_value:
             spelled = (
                 str(knob.default).lower() if isinstance(knob.default, bool) else str(knob.default)
             )
@@ -130,24 +164,26 @@ def test_every_knob_of_the_table_is_there_with_its_default_and_its_tooltip() -> 
             )
 
 
-def test_writes_are_disabled_and_write_exact_files() -> None:
-    writes = [node["knobs"] for node in NODES if node["class"] == "Write"]
-    assert len(writes) == 4
+@EACH
+def test_writes_are_disabled_and_write_exact_files(operation: HostOperation) -> None:
+    writes = [node["knobs"] for node in GROUPS[operation.name] if node["class"] == "Write"]
+    assert len(writes) == len(operation.inputs)
     for knobs in writes:
         assert knobs["disable"] == knobs["raw"] == knobs["create_directories"] == "true"
         assert (knobs["file_type"], knobs["datatype"]) == ("exr", "16 bit half")
         assert (knobs["compression"], knobs["metadata"]) == ("Zip (1 scanline)", "all metadata")
-    assert {n: BY_NAME[n]["knobs"]["channels"] for n in group.WRITES.values()} == {
-        "WritePlate": "rgb",
-        "WriteMatte": "alpha",
-        "WriteAffected": "alpha",
-        "WriteClean": "rgba",
+    wanted = {"plate": "rgb", "clean": "rgba", "screen": "rgb"}
+    assert {knobs["name"]: knobs["channels"] for knobs in writes} == {
+        write_name(spec.role): wanted.get(spec.role, "alpha") for spec in operation.inputs
     }
 
 
-def test_reads_are_raw_and_stop_at_what_is_missing() -> None:
-    for name in group.READS:
-        knobs = BY_NAME[name]["knobs"]
+@EACH
+def test_reads_are_raw_and_stop_at_what_is_missing(operation: HostOperation) -> None:
+    reads = [node["knobs"] for node in GROUPS[operation.name] if node["class"] == "Read"]
+    assert {knobs["name"] for knobs in reads} <= set(group.READS)
+    assert reads
+    for knobs in reads:
         assert (knobs["raw"], knobs["on_error"], knobs["localizationPolicy"]) == (
             "true",
             "error",
@@ -158,12 +194,12 @@ def test_reads_are_raw_and_stop_at_what_is_missing() -> None:
 
 @pytest.mark.parametrize("value", ['a "b" [c] $d \\ {e}', "x\ny", "", "ü", 3, 0.1, True, -1])
 def test_any_value_is_one_word_of_tcl(value: Any) -> None:
-    (word,) = tkinter.Tcl().splitlist(tkinter.Tcl().eval(f"list {group.quoted(value)}"))
+    (word,) = tkinter.Tcl().splitlist(tkinter.Tcl().eval(f"list {quoted(value)}"))
     assert word == (str(value).lower() if isinstance(value, bool) else str(value))
 
 
-def callbacks() -> dict[str, str]:
-    (node,) = (node for node in NODES if node["class"] == "Group")
+def callbacks(operation: str = "remove") -> dict[str, str]:
+    (node,) = (node for node in GROUPS[operation] if node["class"] == "Group")
     found = {name: node["knobs"][name] for name in ("onCreate", "knobChanged")}
     for words in node["added"]:
         if words[0] == "22":
@@ -189,26 +225,30 @@ assert len(nuke.said) == {int(name not in ("onCreate", "knobChanged"))}
 
 
 def test_no_callback_holds_logic() -> None:
-    for text in callbacks().values():
+    for text in [*callbacks().values(), *callbacks("key").values()]:
         assert len(text.splitlines()) == 6
         assert text.splitlines()[5].startswith("    voidbridge_nuke.")
 
 
 def test_every_button_has_something_that_it_does() -> None:
     source = Path(group.__file__).with_name("controller.py").read_text()
-    for knob in KNOBS:
-        if knob.kind == BUTTON:
-            assert f'    "{knob.name}": {knob.name},' in source
+    table = source.partition("BUTTONS: ")[2]
+    for operation in OPERATIONS.values():
+        for knob in operation.knobs:
+            if knob.kind == BUTTON:
+                assert f'    "{knob.name}": ' in table
 
 
 NEW = Knob("novel", "int", "novel", "New.", 4, since=2)
 
 
 def test_an_older_node_gets_what_it_lacks_and_a_newer_one_is_left_alone() -> None:
-    assert migrate.plan(1, {"seed"}, (*KNOBS, NEW), 2) == migrate.MigrationPlan((NEW,), False)
-    assert migrate.plan(1, {"novel"}, (*KNOBS, NEW), 2) == migrate.MigrationPlan((), False)
+    assert migrate.plan(1, {"seed"}, (*REMOVE.knobs, NEW), 2) == migrate.MigrationPlan(
+        (NEW,), False
+    )
+    assert migrate.plan(1, {"novel"}, (*REMOVE.knobs, NEW), 2) == migrate.MigrationPlan((), False)
     assert migrate.plan(NODE_VERSION + 1, set()) == migrate.MigrationPlan((), True)
 
 
 def test_the_version_of_the_table_is_that_of_its_newest_knob() -> None:
-    assert max(knob.since for knob in KNOBS) == NODE_VERSION
+    assert max(knob.since for one in OPERATIONS.values() for knob in one.knobs) == NODE_VERSION

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from voidbridge_scripts import FRAMES, check_removed, node_of, remove, with_echo
 
-from voidbridge_nuke import knobs
+from voidbridge_nuke import operations
 
 
 @pytest.fixture
@@ -116,4 +116,4 @@ def test_the_records_are_named_by_knobs_that_collectors_of_assets_read(
 
 
 def test_the_studios_choice_is_the_default() -> None:
-    assert knobs.BY_NAME["guard"].default == "the studio's"
+    assert operations.REMOVE.by_name["guard"].default == "the studio's"

@@ -14,6 +14,7 @@ import pytest
 from voidbridge_backend import cli
 from voidbridge_backend.tools import install
 from voidbridge_nuke import group
+from voidbridge_nuke.operations import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "nuke_plugin/voidbridge_nuke"
@@ -29,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
 def test_the_folder_holds_everything_and_nothing_else(folder: Path) -> None:
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     modules = {f"python/voidbridge_nuke/{path.name}" for path in PACKAGE.glob("*.py")}
-    startup = {"init.py", "menu.py", "voidbridge_farm.py", "Voidbridge.nk"}
+    startup = {"init.py", "menu.py", "voidbridge_farm.py"}
+    startup |= {f"{operation.node}.nk" for operation in OPERATIONS.values()}
     made = {"voidbridge.json", "icons/voidbridge.png"}
     tables = {f"python/voidbridge_nuke/{name}.json" for name in ("controls", "child_environment")}
     assert found == modules | startup | made | tables
@@ -41,9 +43,11 @@ def test_the_command_that_it_names_can_be_started(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_stored_group_is_what_the_package_makes() -> None:
-    stored = (PACKAGE / "nuke_path/Voidbridge.nk").read_text(encoding="utf-8")
-    assert stored == group.version_line() + group.text()
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_stored_group_is_what_the_package_makes(name: str) -> None:
+    operation = OPERATIONS[name]
+    stored = (PACKAGE / f"nuke_path/{operation.node}.nk").read_text(encoding="utf-8")
+    assert stored == group.version_line() + group.text(operation=operation)
 
 
 def test_the_icon_is_a_ring(folder: Path) -> None:

@@ -166,10 +166,10 @@ def test_a_node_may_change_its_fate_while_it_is_at_work(
 
 def duplicate(host: Any, node: Any) -> Any:
     """As copy and paste do: the same knobs, another name."""
-    from voidbridge_nuke import group
+    from voidbridge_nuke import group, node_text
 
     text = "\n".join(
-        f" {line.split()[0]} {group.quoted(node[line.split()[0]].value())}"
+        f" {line.split()[0]} {node_text.quoted(node[line.split()[0]].value())}"
         if line.startswith(" ") and line.split()[0] in node.knobs() and not line.startswith(" name")
         else line
         for line in group.text().splitlines()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from voidbridge_nuke import group
+from voidbridge_nuke.operations import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 SCAN = ROOT.parent / "nuke-python-reference"
@@ -35,7 +36,8 @@ def nodes() -> list[tuple[str, dict[str, str]]]:
     tcl = tkinter.Tcl()
     tcl.eval("set nodes {}; proc stack {i} {}; proc push {n} {}; proc end_group {} {}")
     tcl.eval("proc unknown {class body} { lappend ::nodes [list $class $body] }")
-    tcl.eval(group.text())
+    for operation in OPERATIONS.values():
+        tcl.eval(group.text(operation=operation))
     found = []
     for item in tcl.splitlist(tcl.eval("set nodes")):
         kind, body = tcl.splitlist(item)
@@ -61,6 +63,5 @@ def test_a_node_has_these_knobs_and_these_values(kind: str) -> None:
 
 
 def test_the_nodes_own_knobs_hide_none_of_a_groups() -> None:
-    from voidbridge_nuke.knobs import KNOBS
-
-    assert not {knob.name for knob in KNOBS} & set(scanned("Group"))
+    for operation in OPERATIONS.values():
+        assert not {knob.name for knob in operation.knobs} & set(scanned("Group"))

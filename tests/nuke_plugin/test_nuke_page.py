@@ -6,7 +6,10 @@ import re
 import xml.etree.ElementTree
 from pathlib import Path
 
-from voidbridge_nuke.knobs import BUTTON, KNOBS, TAB, TEXT
+import pytest
+
+from voidbridge_nuke.knobs import BUTTON, TAB, TEXT, setup_panel
+from voidbridge_nuke.operations import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/nuke.md").read_text(encoding="utf-8")
@@ -26,20 +29,30 @@ def rows(text: str) -> list[list[str]]:
     return [row for row in found if row[0] != "knob"]
 
 
-def test_every_knob_is_described_as_its_tooltip_says_in_the_order_of_the_panel() -> None:
+KNOWN = {"remove": section("The knobs"), "key": section("The node for keys")}
+SHARED = {knob.name for knob in setup_panel()}
+"""The tab Setup is described once."""
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_knob_is_described_as_its_tooltip_says_in_the_order_of_the_panel(name: str) -> None:
     wanted = []
-    for knob in KNOBS:
+    for knob in OPERATIONS[name].knobs:
+        if name != "remove" and knob.name in SHARED:
+            continue
         if knob.kind == TAB or knob.hidden:
             continue
         default = "" if knob.kind in (BUTTON, TEXT) or knob.default == "" else f"`{knob.default}`"
         default = {"`False`": "off", "`True`": "on"}.get(default, default)
         wanted.append([knob.label, default, knob.tooltip])
-    assert rows(section("The knobs")) == wanted
+    assert rows(KNOWN[name]) == wanted
 
 
-def test_every_tab_has_its_heading() -> None:
-    tabs = [knob.label for knob in KNOBS if knob.kind == TAB]
-    assert re.findall(r"^\*\*(\w+)\*\*$", section("The knobs"), re.M) == tabs
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_tab_has_its_heading(name: str) -> None:
+    tabs = [knob.label for knob in OPERATIONS[name].knobs if knob.kind == TAB]
+    wanted = tabs if name == "remove" else tabs[:-1]
+    assert re.findall(r"^\*\*([\w ]+)\*\*$", KNOWN[name], re.M) == wanted
 
 
 def test_every_test_that_the_page_of_hosts_names_for_nuke_exists() -> None:

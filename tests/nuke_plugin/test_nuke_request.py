@@ -8,7 +8,9 @@ import pytest
 
 from voidbridge_backend import cli
 from voidbridge_backend.cli import options as cli_options
-from voidbridge_nuke.knobs import BUTTON, CHOICE, KNOBS, TAB, with_values
+from voidbridge_backend.cli.commands.key import key_submission
+from voidbridge_nuke.knobs import BUTTON, CHOICE, TAB, with_values
+from voidbridge_nuke.operations import KEY, REMOVE
 from voidbridge_nuke.request import (
     NodeError,
     Scene,
@@ -19,16 +21,19 @@ from voidbridge_nuke.request import (
     pieces,
     resolve,
 )
+from voidbridge_protocol.operations.key import KeySettings
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-SCENE = Scene((1001, 1100), True, True, True, ("left", "right"), "scene_linear (ACES - ACEScg)")
+KNOBS = REMOVE.knobs
+CONNECTED = dict.fromkeys(("plate", "matte", "affected"), "")
+SCENE = Scene((1001, 1100), CONNECTED, ("left", "right"), "scene_linear (ACES - ACEScg)")
 
 
-PAINTED = Scene(**{**SCENE.__dict__, "has_clean": True})
+PAINTED = Scene(**{**SCENE.__dict__, "sources": {**CONNECTED, "clean": ""}})
 
 
 def values(**changes: Any) -> dict[str, Any]:
-    return {knob.name: knob.default for knob in with_values()} | changes
+    return {knob.name: knob.default for knob in with_values(KNOBS)} | changes
 
 
 def test_the_knobs_have_the_defaults_of_the_command() -> None:
@@ -88,8 +93,8 @@ def test_handles_end_where_the_plate_ends(
 @pytest.mark.parametrize(
     ("changes", "scene", "words"),
     [
-        ({}, {"has_plate": False}, "plate"),
-        ({}, {"has_matte": False}, "matte"),
+        ({}, {"sources": {"matte": ""}}, "plate"),
+        ({}, {"sources": {"plate": ""}}, "matte"),
         ({"frame_range": "custom", "first": 9, "last": 8}, {}, "9-8"),
         ({}, {"plate": (-4, 10)}, "-4"),
         ({"frame_range": "custom", "first": 1001, "last": 1101}, {}, "1001-1100"),
@@ -122,7 +127,9 @@ def changed_value(knob: Any) -> Any:
     return not knob.default if isinstance(knob.default, bool) else knob.default + 1
 
 
-@pytest.mark.parametrize("knob", with_values(), ids=lambda knob: knob.name)
+@pytest.mark.parametrize(
+    "knob", [k for k in with_values(KNOBS) if k.name != "operation"], ids=lambda knob: knob.name
+)
 def test_exactly_what_makes_the_result_makes_a_difference(knob: Any) -> None:
     before, scene = described(resolve(values(), SCENE)), SCENE
     changes = {knob.name: changed_value(knob)}
@@ -136,9 +143,10 @@ def test_exactly_what_makes_the_result_makes_a_difference(knob: Any) -> None:
 
 
 def test_an_affected_matte_that_is_connected_is_sent_and_counts() -> None:
-    without = Scene(**{**SCENE.__dict__, "has_affected": False})
-    assert "--affected" in command(["v"], resolve(values(), SCENE), "/c", "left")
-    assert "--affected" not in command(["v"], resolve(values(), without), "/c", "left")
+    without = Scene(**{**SCENE.__dict__, "sources": {"plate": "", "matte": ""}})
+    sent = "--affected=/c/affected.left.%04d.exr"
+    assert sent in command(["v"], resolve(values(), SCENE), "/c", "left")
+    assert sent not in command(["v"], resolve(values(), without), "/c", "left")
     before, after = (described(resolve(values(), scene)) for scene in (SCENE, without))
     assert differences(before, after) == ["affected"]
 
@@ -204,3 +212,52 @@ def test_every_knob_that_an_artist_sees_has_a_tooltip() -> None:
     assert all(knob.tooltip for knob in KNOBS if knob.kind != TAB)
     assert len({knob.name for knob in KNOBS}) == len(KNOBS)
     assert any(knob.kind == BUTTON for knob in KNOBS)
+
+
+SHOT = Scene((1001, 1100), dict.fromkeys(("plate", "hint", "screen"), ""), ("left",), "ACEScg")
+
+
+def key_values(**changes: Any) -> dict[str, Any]:
+    return {knob.name: knob.default for knob in with_values(KEY.knobs)} | changes
+
+
+def key_job(values: dict[str, Any], scene: Scene = SHOT) -> Any:
+    words = command(["voidbridge"], resolve(values, scene), "/c", "left")[1:]
+    return key_submission(cli.parser().parse_args(words))
+
+
+def test_the_knobs_of_a_key_have_the_defaults_of_its_command() -> None:
+    job = key_job(key_values())
+    assert job.settings == KeySettings(color_space="ACEScg")
+    assert {role: str(files) for role, files in job.files.items()} == {
+        role: f"/c/{role}.left.%04d.exr" for role in SHOT.sources
+    }
+    alone = Scene(**{**SHOT.__dict__, "sources": {"plate": ""}})
+    assert set(key_job(key_values(), alone).files) == {"plate"}
+
+
+def test_every_choice_of_a_keys_knob_is_one_of_the_command() -> None:
+    for knob in KEY.knobs:
+        for choice in knob.choices if knob.option else ():
+            key_job(key_values(**{knob.name: choice}))
+
+
+def test_a_picked_color_is_the_screens_and_counts_only_while_it_is_chosen() -> None:
+    color = "0.1 0.5 0.2"
+    picked = key_values(screen_color="picked", screen_rgb=color)
+    assert key_job(picked).settings.screen_color == color
+    before, after = (
+        described(resolve(values, SHOT)) for values in (picked, {**picked, "screen_rgb": "0 1 0"})
+    )
+    assert differences(before, after) == ["screen_color"]
+    unused = described(resolve(key_values(screen_rgb=color), SHOT))
+    assert differences(unused, described(resolve(key_values(), SHOT))) == []
+
+
+def test_the_frames_of_a_clean_screen_may_lie_anywhere() -> None:
+    listed = resolve(key_values(screen_frames="7"), SHOT)
+    assert listed.roles == ("plate", "hint")
+    assert listed.listed == {"screen": (7,)}
+    assert resolve(key_values(), SHOT).roles == ("plate", "hint", "screen")
+    with pytest.raises(NodeError, match="nothing is connected to the input screen"):
+        resolve(key_values(screen_frames="7"), Scene((1, 2), {"plate": ""}, ("left",), ""))

@@ -10,7 +10,7 @@ import pytest
 from voidbridge_fusion_tools import BMD, NAMES
 from voidbridge_stage import channels_of, make_shot
 
-from voidbridge_nuke.knobs import BY_NAME as KNOBS
+from voidbridge_nuke.operations import REMOVE
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 ROOT = Path(__file__).resolve().parents[2] / "resolve_plugin/voidbridge_resolve"
@@ -129,7 +129,7 @@ def test_every_control_is_published_and_there_under_its_source(
 def test_names_and_defaults_are_those_of_the_node_for_nuke(controls: list[Any]) -> None:
     shared = 0
     for control in controls:
-        knob = KNOBS.get(control["name"])
+        knob = REMOVE.by_name.get(control["name"])
         if knob is None or control["kind"] == "button":
             continue
         shared += 1

@@ -18,6 +18,7 @@ from .pictures import picture, write
 from .surface import NAMES, as_nuke, on_main
 from .values import (
     Boolean_Knob,
+    Color_Knob,
     Double_Knob,
     Enumeration_Knob,
     File_Knob,
@@ -35,6 +36,7 @@ __all__ = [
     "NUKE_VERSION_STRING",
     "WRITE_NON_DEFAULT_ONLY",
     "Boolean_Knob",
+    "Color_Knob",
     "Double_Knob",
     "Enumeration_Knob",
     "File_Knob",

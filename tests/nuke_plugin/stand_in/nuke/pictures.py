@@ -73,7 +73,8 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
     if node._kind == "Expression":
         below = picture(fed[0], frame, view)
         names = {short: below.get(long, 0.0) for short, long in zip("rgba", "RGBA", strict=True)}
-        return {**below, **expressions(node, {**names, "frame": frame})}
+        layers = {layered(name): plane for name, plane in below.items() if "." in name}
+        return {**below, **expressions(node, {**names, **layers, "frame": frame})}
     if node._kind == "MergeExpression":
         sides = {"B": picture(fed[0], frame, view), "A": picture(fed[1], frame, view)}
         names = {s + c.lower(): sides[s].get(c, 0.0) for s in sides for c in "RGBA"}
@@ -81,6 +82,13 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
     passing = ("CopyMetaData", "Dot", "Write", "Input", "Output")
     assert node._kind in passing or isinstance(node, Group), node._kind
     return picture(fed[0], frame, view) if fed else {}
+
+
+def layered(name: str) -> str:
+    """The channel of a file's layer as Nuke names it: fg.R is fg.red."""
+    layer, _, channel = name.rpartition(".")
+    colors = {"R": "red", "G": "green", "B": "blue", "A": "alpha"}
+    return f"{layer}.{colors.get(channel, channel)}"
 
 
 def grown(node: Node, seen: Picture) -> Picture:
@@ -132,6 +140,8 @@ def value_of(node: Node, text: str, names: dict[str, Any]) -> Any:
     assert "".join(words) == re.sub(r"[\s{}]", "", text), text
 
     def knob(name: str) -> Any:
+        if name in names:
+            return names[name]
         head, dot, tail = name.partition(".")
         if not dot:
             return names[name]

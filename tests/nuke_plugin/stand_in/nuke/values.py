@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from .hand import stage
@@ -58,6 +59,23 @@ class Double_Knob(Knob):
 class Boolean_Knob(Knob):
     def __init__(self, name: str, label: str = "") -> None:
         super().__init__(name, label, False)
+
+
+class Color_Knob(Knob):
+    """Three numbers, which Nuke gives as a list."""
+
+    def __init__(self, name: str, label: str = "") -> None:
+        super().__init__(name, label, [0.0, 0.0, 0.0])
+
+    def setValue(self, value: Any) -> bool:
+        if len(value) != 3:
+            raise TypeError(f"{self._name} takes three numbers, not {value!r}")
+        self._value = [float(part) for part in value]
+        stage.wrote(self)
+        return True
+
+    def toScript(self) -> str:
+        return "{" + " ".join(f"{part:g}" for part in self._value) + "}"
 
 
 class String_Knob(Knob):
@@ -133,13 +151,17 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Knobs by class with their defaults; a name that is not here is a mistake."""
 EVERY_NODE = {"name": "", "xpos": 0, "ypos": 0, "label": ""}
-USER_KNOBS = {"1": String_Knob, "2": File_Knob, "3": Int_Knob, "6": Boolean_Knob, "7": Double_Knob}
+USER_KNOBS: dict[str, Callable[[str, str], Knob]] = {
+    "1": String_Knob, "2": File_Knob, "3": Int_Knob, "6": Boolean_Knob, "7": Double_Knob, "18": Color_Knob,
+}  # fmt: skip
 
 
 def typed(default: Any, word: str) -> Any:
     """A word of a script as a value like the default."""
     if isinstance(default, bool):
         return word == "true"
+    if isinstance(default, list):
+        return [float(part) for part in word.split()]
     if isinstance(default, (int, float)) and not word.startswith("{"):
         return type(default)(int(word, 0) if isinstance(default, int) else float(word))
     return word

@@ -30,7 +30,7 @@ local function control(page, name, kind, label, tip, more)
 end
 
 -- The settings of `voidbridge run` by name, made by `make docs`.
-local SETTINGS = json.decode(system.read(config.folder() .. "/controls.json"))
+local SETTINGS = json.decode(system.read(config.folder() .. "/controls.json")).remove
 local KINDS = { choice = "choice", integer = "int", number = "float", string = "text", boolean = "check" }
 
 -- The control of a setting. `more` goes before what the setting says.

@@ -55,7 +55,7 @@ function M.judged(seen)
     elseif seen.code then
         return "failed", ("failed: voidbridge ended with %d: %s"):format(seen.code, last_line(seen.said or "")), status
     elseif status.alive and seen.now - status.alive > M.LOST_S then
-        local line = "lost: the last word of voidbridge is %d s old: %s. Press Remove again; what a daemon has is kept."
+        local line = "lost: the last word of voidbridge is %d s old: %s. Start the job again; a daemon keeps finished work."
         return "lost", line:format(seen.now - status.alive, status.text), status
     elseif status.phase == "working" then
         return "working", status.text, status

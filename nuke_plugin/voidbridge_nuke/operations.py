@@ -1,0 +1,209 @@
+"""The operations that have a node, as data: inputs, knobs, outputs and command.
+
+Everything else of a node is the same for all: rendering, the job, its status, versions, the farm. An operation that
+gets a node needs an entry here and the inside of its Group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Mapping
+
+from .knobs import (
+    BOOL,
+    BUTTON,
+    CHANNELS,
+    CHOICE,
+    COLOR,
+    STRING,
+    TAB,
+    Knob,
+    Value,
+    bookkeeping,
+    setting,
+    setup_panel,
+    work_panel,
+)
+
+
+@dataclass(frozen=True)
+class NodeInput:
+    """One input of a node, whose frames are rendered to files."""
+
+    role: str
+    """Its name, and that of its files."""
+    option: str = ""
+    """Option of the command for its files; empty: they are an argument, in the order of the inputs."""
+    missing: str = ""
+    """Advice if nothing is connected; empty: the input is optional."""
+    listed_by: str = ""
+    """Knob that lists its frames; empty: it has all that are rendered."""
+    is_within: bool = False
+    """True if the listed frames have to be named and lie among the rendered ones. Each is an option of its own."""
+
+
+@dataclass(frozen=True)
+class HostOperation:
+    """One operation as a node shows it. The first input is the plate."""
+
+    name: str
+    node: str
+    """Name of a new node."""
+    command: str
+    button: str
+    """Label of the button that starts a job."""
+    inputs: tuple[NodeInput, ...]
+    knobs: tuple[Knob, ...]
+    free_outputs: tuple[str, ...]
+    """Outputs that show no result, so that none is needed."""
+
+    @property
+    def by_name(self) -> dict[str, Knob]:
+        return {knob.name: knob for knob in self.knobs}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.by_name["output"].choices
+
+
+PLATE = NodeInput("plate", missing="Connect the plate.")
+
+_remove = partial(setting, "remove")
+REMOVE = HostOperation(
+    "remove", "Voidbridge", "run", "Remove",
+    (
+        PLATE,
+        NodeInput("matte", missing="Connect a matte that is 1 on the object."),
+        NodeInput("affected", "--affected"),
+        NodeInput("clean", "--clean", listed_by="clean_frames", is_within=True),
+    ),
+    (
+        *work_panel(
+            "Voidbridge",
+            Knob("remove", BUTTON, "Remove", "Render plate and matte, remove, and show the result."),
+            ("result", "plate", "quadmask", "result layer only", "difference"),
+            "The node's output: the result, the untouched plate, the quadmask, only the generated pixels (with "
+                "their alpha), or the difference between result and plate.",
+            24,
+            (
+                Knob(
+                    "preview", BUTTON, "Quadmask preview",
+                    "Show the quadmask: removed (black), affected (gray) and kept (white), growth and softness "
+                        "included; press again to go back.",
+                    same_line=True,
+                ),
+            ),
+        ),
+        Knob(
+            "clean_frames", STRING, "clean frames",
+            "Frames on which the input clean holds the painted background, as 1009,1050-1052; cleanplate only.",
+            "", makes_result=True,
+        ),
+        Knob(
+            "clean_whole", BOOL, "whole frames",
+            "The input clean holds whole frames. Otherwise its alpha is 1 where paint lies.",
+            False, makes_result=True, same_line=True,
+        ),
+        Knob("matte", TAB, "Matte", ""),
+        Knob(
+            "matte_channel", CHOICE, "matte channel",
+            "The channel of the input matte that holds the matte. Shuffle a matte of another layer into one of "
+                "these.",
+            "alpha", choices=CHANNELS, makes_result=True,
+        ),
+        Knob(
+            "matte_invert", BOOL, "invert", "Treat 1 as outside and 0 as the object.",
+            False, makes_result=True, same_line=True,
+        ),
+        Knob(
+            "affected_channel", CHOICE, "affected channel",
+            "The channel of the input affected that holds its matte.",
+            "alpha", choices=CHANNELS, makes_result=True,
+        ),
+        _remove("matte_kind"),
+        _remove("matte_color", same_line=True),
+        _remove("threshold"),
+        _remove("grow"),
+        _remove("soften"),
+        _remove("allow_full_matte"),
+        Knob("engine_tab", TAB, "Engine", ""),
+        _remove("engine", choices=("cleanplate", "void")),
+        _remove("prompt"),
+        _remove("seed"),
+        _remove("passes"),
+        _remove("quality"),
+        _remove("steps"),
+        _remove("region"),
+        _remove("detail"),
+        _remove("grain"),
+        _remove("grain_amount", same_line=True),
+        *setup_panel(),
+        *bookkeeping("remove"),
+    ),
+    ("plate", "quadmask"),
+)  # fmt: skip
+
+_key = partial(setting, "key")
+KEY = HostOperation(
+    "key", "VoidbridgeKey", "key", "Key",
+    (
+        PLATE,
+        NodeInput("hint"),
+        NodeInput("screen", "--clean-screen", listed_by="screen_frames"),
+    ),
+    (
+        *work_panel(
+            "Voidbridge Key",
+            Knob("key", BUTTON, "Key", "Render the plate and what else is connected, key, and show the result."),
+            ("premultiplied", "straight", "alpha", "clean screen", "all layers", "plate"),
+            "The node's output: the foreground with its alpha, premultiplied or straight; the alpha; the screen "
+                "without the foreground; the layers fg, alpha and screen as in the file; or the untouched plate.",
+            8,
+        ),
+        Knob("screen_tab", TAB, "Screen", ""),
+        _key("screen_color", choices=("auto", "green", "blue", "picked"), picks="screen_rgb"),
+        Knob(
+            "screen_rgb", COLOR, "picked",
+            "The color of the screen, for picked: choose the eyedropper, and pick a bright part in the viewer.",
+            "0.06 0.42 0.1",
+        ),
+        Knob(
+            "screen_frames", STRING, "screen frames",
+            "Frames of the input screen to send, as 1001,1050-1052; each frame takes the nearest. Empty: every "
+                "frame that is keyed. One is enough if the camera stands still.",
+            "", makes_result=True,
+        ),
+        _key("despill"),
+        _key("despill_balance"),
+        Knob("hint", TAB, "Hint", ""),
+        Knob(
+            "hint_channel", CHOICE, "hint channel",
+            "The channel of the input hint that holds the rough alpha of the foreground.",
+            "alpha", choices=CHANNELS, makes_result=True,
+        ),
+        Knob(
+            "hint_invert", BOOL, "invert", "Treat 1 as screen and 0 as foreground.",
+            False, makes_result=True, same_line=True,
+        ),
+        _key("core"),
+        _key("garbage"),
+        _key("despeckle"),
+        Knob("engine_tab", TAB, "Engine", ""),
+        _key("engine", choices=("chroma", "corridorkey")),
+        _key("quality"),
+        _key("refiner"),
+        *setup_panel(),
+        *bookkeeping("key"),
+    ),
+    ("plate",),
+)  # fmt: skip
+
+OPERATIONS = {operation.name: operation for operation in (REMOVE, KEY)}
+ROLES = tuple(dict.fromkeys(spec.role for one in OPERATIONS.values() for spec in one.inputs))
+"""Names of the files that any node renders."""
+
+
+def operation_of(values: Mapping[str, Value]) -> HostOperation:
+    """Returns the operation of a node with these values."""
+    return OPERATIONS[str(values["operation"])]
