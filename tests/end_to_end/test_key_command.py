@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import voidbridge_stage as stage
 
-from voidbridge_backend.engines.corridorkey import terms
+from voidbridge_backend.engines.corridorkey.terms import TERMS as terms
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.tools.demo.screen_scene import ScreenScene
 

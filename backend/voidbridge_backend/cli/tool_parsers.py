@@ -157,20 +157,23 @@ def _models_command(found: Any) -> None:
     models = add_command(
         found,
         "models",
-        "list, check and fetch the files of the engine void",
+        "list, check and fetch the files of the engines void and ltx",
         _models,
         epilog="""\
 actions: list (default)  show needed files and their state
 fetch           download missing files from huggingface.co
 prepare         compute prompt embeddings for all jobs once
 make-tiny       write a tiny model with the same layout, for a quick trial
-accept NAME     accept the terms of an engine's weights (corridorkey) for the setting `models`
+accept NAME     accept the terms of an engine's weights (corridorkey, ltx) for the setting `models`
 """,
     )
     models.add_argument("action", nargs="?", default="list", metavar="ACTION", help="default: list")
     models.add_argument("folder", nargs="?", metavar="FOLDER", help="default: the setting `models`")
     models.add_argument(
         "--sha256", action="store_true", help="read every byte of files with a known SHA-256"
+    )
+    models.add_argument(
+        "--engine", choices=("void", "ltx"), default="void", help="whose files (default void)"
     )
     models.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
     models.add_argument(
@@ -194,6 +197,9 @@ def _models(parsed: argparse.Namespace) -> None:
         action, folder = "list", action
     found = options.config(parsed)[0]
     where = Path(folder).expanduser() if folder else None
+    if parsed.engine == "ltx":
+        tools.ltx_models(action, where, found, parsed.json)
+        return
     tools.models(action, where, found, parsed.sha256, parsed.json)
 
 

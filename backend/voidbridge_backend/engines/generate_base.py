@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from voidbridge_protocol.operations.generate import GenerateSettings
 
 from .base import JobContext, Pixels
 
 
 class GapClip(Protocol):
-    """The photographed frames around a gap, numbered along the gap: random access, a bounded number decoded."""
+    """The photographed frames around a gap, numbered along the gap: random access, a bounded number decoded.
+
+    In the mode `hdr` they are the frames themselves that are made again.
+    """
 
     @property
     def frames(self) -> Sequence[int]:
@@ -22,6 +28,18 @@ class GapClip(Protocol):
 
     def picture(self, frame: int) -> Pixels:
         """One of `frames`, finite; each call may decode. Do not write to it."""
+
+    @property
+    def to_rec709(self) -> NDArray[np.float64]:
+        """[3, 3], from the pictures' primaries to linear Rec.709."""
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel over its height, on a display."""
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """None where the files name no rate."""
 
 
 class Generator(Protocol):

@@ -19,7 +19,7 @@ from voidbridge_backend.exr import reader, writer
 from voidbridge_backend.exr.header import Header
 from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.formats.synthetic import later, packed_time_code, time_code
-from voidbridge_backend.imaging.color import ColorPlan
+from voidbridge_backend.imaging.color import ColorPlan, Matrix
 from voidbridge_backend.imaging.grain import Grain, Sample
 from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
@@ -64,10 +64,12 @@ def run(
     for note in (*color.notes, *odd):
         watch.warn(note)
     plates, tails = (Plates(source, canvas, color, settings.layer, r) for r in ("plate", "tail"))
-    footage = _GapClip.of(source, plates, tails, wanted)
+    footage = _GapClip.of(source, plates, tails, wanted, settings.mode)
     _check_place(footage, settings, wanted)
-    frames = _Frames(order, plates, _grain(footage, settings, watch), wanted)
-    made_from = {"frames": compact(list(wanted)), "from": compact(list(footage.frames))}
+    frames = _Frames(
+        order, plates, _grain(footage, settings, watch), wanted, settings.mode == "hdr"
+    )
+    made_from = {"frames": compact(list(wanted)), "from": _seen(footage, settings)}
     provenance = {**provenance_of(order, engine), "color": color.describe(), "generated": made_from}
     frames.attributes = header_attributes(
         provenance, ("engine", "operation", "settings", "generated")
@@ -103,13 +105,15 @@ class _GapClip:
     first_of_tail: int
 
     @classmethod
-    def of(cls, source: InputFiles, plates: Plates, tails: Plates, wanted: range) -> _GapClip:
+    def of(
+        cls, source: InputFiles, plates: Plates, tails: Plates, wanted: range, mode: str
+    ) -> _GapClip:
         tail = sorted(source.paths.get("tail", {}))
         behind = wanted.stop
         plate = [
             frame
             for frame in source.frames
-            if frame < wanted.start or (frame >= behind and not tail)
+            if frame < wanted.start or (frame >= behind and not tail) or mode == "hdr"
         ]
         offset = behind - tail[0] if tail else None
         numbered = [frame + offset for frame in tail] if offset is not None else []
@@ -123,10 +127,32 @@ class _GapClip:
         plates, number = self._place(frame)
         return plates.scene(number)
 
+    @property
+    def to_rec709(self) -> Matrix:
+        return self.plates.color.to_rec709
+
+    @property
+    def pixel_aspect(self) -> float:
+        return self.file(self.frames[0]).part.pixel_aspect
+
+    @property
+    def frames_per_second(self) -> float | None:
+        rate = self.file(self.frames[0]).part.frames_per_second
+        return float(rate) if rate else None
+
     def _place(self, frame: int) -> tuple[Plates, int]:
         if self.offset is not None and frame >= self.first_of_tail:
             return self.tails, frame - self.offset
         return self.plates, frame
+
+
+def _seen(footage: _GapClip, settings: GenerateSettings) -> str:
+    """The frames that the engine was shown."""
+    if settings.mode == "text":
+        return ""
+    return compact(
+        list(footage.frames)[-1:] if settings.mode == "from-frame" else list(footage.frames)
+    )
 
 
 def _check_place(footage: _GapClip, settings: GenerateSettings, wanted: range) -> None:
@@ -138,12 +164,22 @@ def _check_place(footage: _GapClip, settings: GenerateSettings, wanted: range) -
         raise BadSetting(
             f"no frame is left around {asked}", "Give frames of the plate beside the new ones."
         )
-    if settings.mode == "extend" and before and behind:
+    if settings.mode == "hdr":
+        lacking = [frame for frame in wanted if frame not in {*footage.frames}]
+        if lacking:
+            raise BadSetting(
+                f"hdr makes frames of the plate again, and it lacks {compact(lacking)}",
+                "Give every frame of the range.",
+            )
+        return
+    if settings.mode in ("extend", "text", "from-frame") and before and behind:
         raise BadSetting(
             f"{asked} has frames of the plate on both sides, so nothing is extended",
             "Use `retake` for frames inside a clip and `bridge` between two clips.",
         )
-    if settings.mode != "extend" and not (before and behind):
+    if settings.mode == "from-frame" and not before:
+        raise BadSetting(f"from-frame needs the frame before {asked}", "Give it as the plate.")
+    if settings.mode in ("bridge", "retake") and not (before and behind):
         side = "before" if not before else "behind"
         raise BadSetting(
             f"{settings.mode} needs frames on both sides of {asked}, and none is {side} it",
@@ -170,13 +206,19 @@ class _Frames:
     """Makes the files of results from the nearest frame of the plate."""
 
     def __init__(
-        self, order: RenderJob, plates: Plates, grain: Grain | None, wanted: range
+        self,
+        order: RenderJob,
+        plates: Plates,
+        grain: Grain | None,
+        wanted: range,
+        keeps_wanted: bool,
     ) -> None:
+        """`keeps_wanted`: a new frame is made like the plate's frame of its number."""
         self._order = order
         self._plates = plates
         self._grain = grain
         own = {file.frame for file in order.request.files if file.role == "plate"}
-        self._own = sorted(own - set(wanted)) or sorted(own)
+        self._own = sorted(own if keeps_wanted else own - set(wanted)) or sorted(own)
         self.attributes: dict[str, str] = {}
 
     def held_channels(self) -> str:

@@ -46,10 +46,12 @@ class Remote:
     size: int
     sha256: str
     """Empty if the repository gives none, as for small files."""
+    folder: str = ""
+    """Folder of the models folder for the repository's files; empty for the models folder itself."""
 
     def path(self) -> str:
         """The file's path below the models folder."""
-        return f"{BASE}/{self.name}" if self.repository == REPOSITORIES["base"] else self.name
+        return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
 def show(folder: Path, device: str, *, whole: bool, as_json: bool) -> None:
@@ -93,14 +95,14 @@ def fetch(folder: Path, on_message: Callable[[str], None], hub: HfApi | None = N
     """
     hub = hub or HfApi()
     wanted = [remote for name in WANTED for remote in _published(hub, name)]
-    lacking = [remote for remote in wanted if not _is_there(folder, remote)]
+    lacking = [remote for remote in wanted if not is_there(folder, remote)]
     folder.mkdir(parents=True, exist_ok=True)
     size, free = sum(remote.size for remote in lacking), shutil.disk_usage(folder).free
     if size + KEEP_FREE > free:
-        raise DiskFull(f"{folder} needs {_gb(size)}, but {_gb(free)} are free")
+        raise DiskFull(f"{folder} needs {shown_size(size)}, but {shown_size(free)} are free")
     for remote in lacking:
-        on_message(f"fetching {remote.path()}, {_gb(remote.size)}, from {remote.repository}")
-        _fetched(hub, folder, remote)
+        on_message(f"fetching {remote.path()}, {shown_size(remote.size)}, from {remote.repository}")
+        fetched(hub, folder, remote)
     known = inventory.sums(folder) | {r.path(): r.sha256 for r in wanted if r.sha256}
     lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
@@ -167,8 +169,8 @@ def _published(hub: HfApi, repository: str) -> list[Remote]:
     """Returns the needed files of a repository."""
     try:
         info = hub.model_info(repository, files_metadata=True)
-    except _FAILURES as error:
-        raise _unreachable(repository, error) from error
+    except FAILURES as error:
+        raise unreachable(repository, error) from error
     files = [
         Remote(
             repository,
@@ -176,6 +178,7 @@ def _published(hub: HfApi, repository: str) -> list[Remote]:
             sibling.rfilename,
             sibling.size or 0,
             sibling.lfs.sha256 if sibling.lfs else "",
+            BASE if repository == REPOSITORIES["base"] else "",
         )
         for sibling in info.siblings or []
         if _is_wanted(repository, sibling.rfilename)
@@ -194,21 +197,23 @@ def _is_wanted(repository: str, name: str) -> bool:
     return name in names or (name.startswith(folders) and name.endswith(ends))
 
 
-def _is_there(folder: Path, remote: Remote) -> bool:
+def is_there(folder: Path, remote: Remote) -> bool:
+    """Whether a file of the published size is in the models folder."""
     path = folder / remote.path()
     return path.is_file() and path.stat().st_size == remote.size
 
 
-def _fetched(hub: HfApi, folder: Path, remote: Remote) -> None:
-    into = folder / BASE if remote.repository == REPOSITORIES["base"] else folder
+def fetched(hub: HfApi, folder: Path, remote: Remote) -> None:
+    """Fetches one file and compares its SHA-256. Raises `ModelMissing`."""
+    into = folder / remote.folder
     try:
         path = Path(
             hub.hf_hub_download(
                 remote.repository, remote.name, revision=remote.revision, local_dir=into
             )
         )
-    except _FAILURES as error:
-        raise _unreachable(remote.repository, error) from error
+    except FAILURES as error:
+        raise unreachable(remote.repository, error) from error
     if remote.sha256 and inventory.sha256(path) != remote.sha256:
         path.unlink()
         raise ModelMissing(
@@ -217,10 +222,11 @@ def _fetched(hub: HfApi, folder: Path, remote: Remote) -> None:
         )
 
 
-_FAILURES = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError)
+FAILURES = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError)
 
 
-def _unreachable(repository: str, error: Exception) -> ModelMissing:
+def unreachable(repository: str, error: Exception) -> ModelMissing:
+    """The error for a site that does not answer."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return ModelMissing(
         f"{repository} is not available from huggingface.co: {reason}",
@@ -251,12 +257,14 @@ def _show_table(folder: Path, parts: list[ModelPart]) -> None:
     for part in parts:
         need = {0: "speed", 1: "every job", 2: "--passes 2"}[part.passes]
         need = "--lora" if part.name.startswith("LoRA ") else need
-        size = _gb(part.size) if part.state != "missing" else f"about {_gb(part.size)}"
+        size = (
+            shown_size(part.size) if part.state != "missing" else f"about {shown_size(part.size)}"
+        )
         table.add_row(part.name, part.path, size, part.state, need, part.print[:12], part.text)
     console = Console(highlight=False, markup=False, soft_wrap=True, width=250)
     console.print(str(folder))
     console.print(table)
 
 
-def _gb(size: int) -> str:
+def shown_size(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e3:.0f} kB"

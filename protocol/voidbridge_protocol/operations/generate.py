@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.settings import OperationSettings, setting
 
 from .operation import Operation, Role
 
-MODES = ("bridge", "extend", "retake")
+MODES = ("bridge", "extend", "retake", "text", "from-frame", "hdr")
+MODEL_MODES = ("text", "from-frame", "hdr")
+"""Modes that `morph` does not have: they need a model that was trained on pictures."""
 REACH = 8
-"""Photographed frames on each side of the new ones that are looked at."""
+"""Photographed frames on each side of the new ones that `morph` looks at."""
+MODEL_REACH = 16
+"""The same for engines with a model, which sees up to nine, and not always the nearest seven."""
 MOST_FRAMES = 1000
 """New frames in one job."""
 
@@ -22,10 +27,16 @@ MOST_FRAMES = 1000
 class GenerateSettings(OperationSettings):
     """The artist's choices."""
 
-    engine: str = setting("morph", "`morph` needs no weights", group="the engine", metavar="NAME")
+    engine: str = setting(
+        "morph",
+        "`morph` needs no weights; `ltx` is LTX-2, whose weights are your own",
+        group="the engine",
+        metavar="NAME",
+    )
     mode: str = setting(
         "bridge",
-        "`bridge` joins two clips, `extend` carries one on, `retake` makes some of its frames again",
+        "`bridge` joins two clips, `extend` carries one on, `retake` makes some of its frames again, "
+        "`text` and `from-frame` make a clip from words or from one frame, `hdr` finds scene-linear light",
         group="the frames",
         choices=MODES,
         is_option=False,
@@ -35,6 +46,48 @@ class GenerateSettings(OperationSettings):
         "beyond the end of a clip, `continue` the camera's motion, or `hold` the last frame",
         group="the frames",
         choices=("continue", "hold"),
+    )
+    prompt: str = setting(
+        "", "the new frames in words, for `ltx`", group="the model", metavar="TEXT"
+    )
+    negative_prompt: str = setting(
+        "",
+        "the opposite of the new frames in words, for `ltx` with the schedule `full`",
+        group="the model",
+        metavar="TEXT",
+    )
+    seed: int = setting(
+        0,
+        "random seed of `ltx`; another seed makes another take",
+        group="the model",
+        metavar="N",
+        least=0,
+        most=2**63 - 1 - MOST_FRAMES,
+    )
+    schedule: str = setting(
+        "distilled",
+        "steps of `ltx`: `distilled` has 8, for distilled weights; `full` has guidance",
+        group="the model",
+        choices=("distilled", "full"),
+    )
+    steps: int = setting(
+        0,
+        "steps of the schedule `full`; 0 means 30",
+        group="the model",
+        metavar="N",
+        least=0,
+        most=1000,
+    )
+    upscale: bool = setting(
+        False,
+        "let `ltx` make frames at half the size first, and double it with its own upsampler",
+        group="the model",
+    )
+    precision: str = setting(
+        "full",
+        "`fp8` keeps the transformer of `ltx` in 8 bits, which is not lossless",
+        group="the model",
+        choices=("full", "fp8"),
     )
     grain: str = setting(
         "auto",
@@ -64,3 +117,11 @@ OPERATION = Operation(
         Role("tail", is_required=False, covers_all=False),
     ),
 )
+
+
+def no_model(mode: str) -> BadSetting:
+    """The error of an engine without a model for a mode that needs one."""
+    return BadSetting(
+        f"morph cannot make {mode}: it knows motion, and no pictures",
+        "Use --engine ltx, whose weights `voidbridge models fetch --engine ltx` gets.",
+    )

@@ -12,10 +12,10 @@ import torch
 
 from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import Pixels
-from voidbridge_backend.engines.corridorkey import terms
 from voidbridge_backend.engines.corridorkey.engine import CorridorKey
 from voidbridge_backend.engines.corridorkey.hiera import Layout
 from voidbridge_backend.engines.corridorkey.network import KeyNetwork
+from voidbridge_backend.engines.corridorkey.terms import TERMS as terms
 from voidbridge_backend.engines.corridorkey.tiles import blended, tiles_of
 from voidbridge_backend.engines.key_base import Alpha, Matrix
 from voidbridge_backend.quality.matte_scores import recomposite_error

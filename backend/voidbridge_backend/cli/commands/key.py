@@ -49,18 +49,23 @@ def key_report(parsed: argparse.Namespace) -> None:
 
 def accept_terms(name: str, folder: Path, as_json: bool) -> None:
     """Shows the terms of an engine's weights and records for a models folder that the user accepts them."""
-    from voidbridge_backend.engines.corridorkey import terms
+    from voidbridge_backend.engines.corridorkey.terms import TERMS as CORRIDORKEY
+    from voidbridge_backend.engines.ltx.terms import TERMS as LTX
 
-    if name != "corridorkey":
+    known = {terms.engine: terms for terms in (CORRIDORKEY, LTX)}
+    if name not in known:
         raise BadSetting(
             f"there are no terms to accept for {name or 'no name'!r}",
-            "Name an engine whose weights have terms: voidbridge models accept corridorkey",
+            f"Name an engine whose weights have terms: {', '.join(known)}",
         )
+    terms = known[name]
     if not as_json:
-        print(terms.TERMS)
+        print(terms.text)
+        for path in sorted(folder.glob(terms.licences)):
+            print(f"{path}:\n\n{path.read_text(encoding='utf-8', errors='replace')}")
     path, digest = terms.accept(folder, date.today()), terms.sha256()
     if as_json:
-        JsonView().event("accepted-terms", network=terms.NAME, path=str(path), sha256=digest)
+        JsonView().event("accepted-terms", network=terms.name, path=str(path), sha256=digest)
     else:
         print(f"You accepted these terms for {folder}. The record is {path}")
 

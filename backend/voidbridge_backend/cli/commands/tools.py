@@ -153,6 +153,25 @@ def support_bundle(
         LogView().message("Paths, names and keys were removed. Check the file before you send it.")
 
 
+def ltx_models(action: str, folder: Path | None, config: Config, as_json: bool) -> None:
+    """The same as `models` for the engine `ltx`, which has nothing to prepare."""
+    try:
+        from voidbridge_backend.tools import ltx_models as weights
+    except ImportError as error:
+        raise BadSetting(
+            f"voidbridge models needs the packages of the engine ltx: {error}",
+            "Install them where the daemon runs, with: pip install 'voidbridge[backend,void]'",
+        ) from error
+    where = folder or config.models
+    if action == "make-tiny":
+        if folder is None:
+            raise BadSetting("make-tiny needs a folder", "voidbridge models make-tiny FOLDER")
+        weights.make_tiny(where)
+    elif action == "fetch":
+        weights.fetch(where, (JsonView() if as_json else LogView()).message)
+    weights.show(where, as_json=as_json)
+
+
 def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
     """Runs one of `MODEL_ACTIONS` on a models folder, then shows its content.
 

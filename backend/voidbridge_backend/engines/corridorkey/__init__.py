@@ -19,11 +19,12 @@ def make(device: str, models: Path | None) -> KeyEngine:
     Raises `TermsNotAccepted` until the terms of the weights were accepted for this folder, `ModelMissing`
     without a file of weights.
     """
-    from . import terms, weights
+    from . import weights
     from .engine import CorridorKey
+    from .terms import TERMS
 
     folder = models or Path()
-    terms.require(folder)
+    TERMS.require(folder)
     return CorridorKey(weights.find(folder), device)
 
 

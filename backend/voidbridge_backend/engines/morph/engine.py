@@ -12,7 +12,7 @@ from voidbridge_backend.engines.cleanplate.geometry import FrameBox
 from voidbridge_backend.engines.cleanplate.tone import GREY, Tone
 from voidbridge_backend.engines.generate_base import GapClip
 from voidbridge_protocol.errors import EngineFailed
-from voidbridge_protocol.operations.generate import GenerateSettings
+from voidbridge_protocol.operations.generate import MODEL_MODES, GenerateSettings, no_model
 
 from .between import Motions, rendered
 from .beyond import Continuation, speed
@@ -42,7 +42,12 @@ class Morph:
         settings: GenerateSettings,
         context: JobContext,
     ) -> Iterator[tuple[int, Pixels]]:
-        """Yields each of `frames`, in order. Raises `EngineFailed` without any footage."""
+        """Yields each of `frames`, in order.
+
+        Raises `EngineFailed` without any footage, `BadSetting` for a mode that needs a model.
+        """
+        if settings.mode in MODEL_MODES:
+            raise no_model(settings.mode)
         shot = _Shot.of(footage)
         mirrored: dict[int, float] = {}
         for done, frame in enumerate(frames):

@@ -1,0 +1,110 @@
+"""Manages the models folder of the engine `ltx`: shows its parts, and fetches them after the consent."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from rich.console import Console
+from rich.table import Table
+
+from voidbridge_backend.client.progress import JsonView
+from voidbridge_backend.engines.ltx import tiny, weights
+from voidbridge_backend.engines.ltx.terms import TERMS
+from voidbridge_protocol.errors import DiskFull, ModelMissing
+
+from .models import FAILURES, KEEP_FREE, Remote, fetched, is_there, shown_size, unreachable
+
+REPOSITORY = "diffusers/LTX-2.3-Distilled-Diffusers"
+REVISION = "revision.txt"
+"""Beside the networks: the revision of the first fetch. A later fetch takes the same."""
+FOLDERS = (*weights.NETWORKS, weights.UPSAMPLER, "scheduler", "tokenizer")
+ENDS = (".safetensors", ".json", ".model", ".jinja")
+LICENCES = ("license", "readme")
+
+
+def show(folder: Path, *, as_json: bool) -> None:
+    """Prints every part with its size. Raises `ModelMissing` if a job cannot run."""
+    named = [(name, f"{weights.BASE}/{name}") for name in (*weights.NETWORKS, weights.UPSAMPLER)]
+    table = Table("part", "path", "size", "state", box=None, pad_edge=False)
+    for name, path in [*named, ("LoRA of hdr", weights.HDR)]:
+        at = folder / path
+        size = at.stat().st_size if at.is_file() else weights.bytes_of(at)
+        state = "ok" if size else "missing"
+        if as_json:
+            _said(name, at, state, size)
+        table.add_row(name, path, shown_size(size) if size else "", state)
+    if not as_json:
+        Console(highlight=False, markup=False, soft_wrap=True, width=250).print(str(folder), table)
+    weights.require(folder)
+
+
+def make_tiny(folder: Path) -> None:
+    """Writes tiny networks to an empty or new folder. Raises `ModelMissing` if it has other files."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelMissing(
+            f"{folder} is not empty, and a tiny model would replace its files",
+            "Choose a folder that is empty or does not exist yet.",
+        )
+    tiny.make_tiny(folder)
+
+
+def fetch(folder: Path, on_message: Callable[[str], None], hub: HfApi | None = None) -> None:
+    """Fetches the files that `folder` lacks from huggingface.co, at one revision.
+
+    Raises `TermsNotAccepted` before anything is fetched, `ModelMissing` if the site is unreachable or sends other
+    bytes than announced, `DiskFull`.
+    """
+    TERMS.require(folder)
+    hub = hub or HfApi()
+    base = folder / weights.BASE
+    base.mkdir(parents=True, exist_ok=True)
+    pinned = base / REVISION
+    revision = pinned.read_text(encoding="utf-8").strip() if pinned.is_file() else None
+    try:
+        info = hub.model_info(REPOSITORY, revision=revision, files_metadata=True)
+    except FAILURES as error:
+        raise unreachable(REPOSITORY, error) from error
+    wanted = [_remote(info, found) for found in info.siblings or [] if _is_wanted(found.rfilename)]
+    lacking = [remote for remote in wanted if not is_there(folder, remote)]
+    size, free = sum(remote.size for remote in lacking), shutil.disk_usage(folder).free
+    if size + KEEP_FREE > free:
+        raise DiskFull(f"{folder} needs {shown_size(size)}, but {shown_size(free)} are free")
+    pinned.write_text(f"{info.sha}\n", encoding="utf-8")
+    on_message(f"revision {info.sha} of {REPOSITORY}")
+    for remote in lacking:
+        on_message(f"fetching {remote.path()}, {shown_size(remote.size)}")
+        fetched(hub, folder, remote)
+
+
+def _said(part: str, path: Path, state: str, size: int) -> None:
+    """The upsampler and the LoRA are for one setting and one mode."""
+    passes = 1 if part in weights.NETWORKS else 0
+    JsonView().event(
+        "model",
+        part=part,
+        path=str(path),
+        state=state,
+        size=size,
+        passes=passes,
+        text="",
+        source=REPOSITORY,
+        fingerprint="",
+    )
+
+
+def _remote(info: Any, found: Any) -> Remote:
+    digest = found.lfs.sha256 if found.lfs else ""
+    return Remote(
+        REPOSITORY, info.sha, found.rfilename, found.size or 0, digest, folder=weights.BASE
+    )
+
+
+def _is_wanted(name: str) -> bool:
+    folder, _, file = name.rpartition("/")
+    if not folder:
+        return name == "model_index.json" or name.lower().startswith(LICENCES)
+    return folder in FOLDERS and file.endswith(ENDS)

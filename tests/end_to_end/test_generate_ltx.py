@@ -1,0 +1,133 @@
+"""`voidbridge generate --engine ltx` through a real daemon with a tiny random LTX-2, and its models folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import voidbridge_stage as stage
+
+pytest.importorskip("diffusers")
+
+from voidbridge_backend.engines.ltx.terms import TERMS
+from voidbridge_backend.exr.new.file import new_file
+from voidbridge_backend.exr.part import TimeCode
+from voidbridge_backend.exr.reader import read
+from voidbridge_backend.tools.demo.shot import DemoShot
+
+SHOT = DemoShot(height=46, width=81, length=30)
+QUICK = ("--engine", "ltx", "--schedule", "full", "--steps", 1, "--prompt", "a red ball")
+
+
+@pytest.fixture(scope="module")
+def ltx_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny") / "models"
+    done = stage.voidbridge("models", "make-tiny", folder, "--engine", "ltx")
+    assert done.code == 0, done.err
+    assert "transformer" in done.out
+    TERMS.accept(folder, date(2026, 11, 29))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ltx_daemon(ltx_models: Path) -> Iterator[stage.Daemon]:
+    with stage.daemon(extra={"VOIDBRIDGE_MODELS": str(ltx_models)}) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames 1001-1010 and 1015-1022 of the demo shot."""
+    folder = tmp_path_factory.mktemp("clip")
+    for frame in (*range(1001, 1011), *range(1015, 1023)):
+        plate = SHOT.render(frame).plate.astype(np.float16)
+        rate = {"framesPerSecond": Fraction(24)}
+        code = TimeCode(10, 0, 0, frame - 1001, False)
+        data = new_file({c: plate[..., i] for i, c in enumerate("RGB")}, rate, code)
+        (folder / f"a.{frame}.exr").write_bytes(data)
+    return folder
+
+
+def generate(daemon: stage.Daemon, *words: object) -> stage.Done:
+    return stage.voidbridge(
+        "generate", *words, *QUICK, "--daemon", daemon.address, "--user", "ana", "--json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "frames", "seen"),
+    [
+        (("retake", "--frames", "1011-1014"), range(1011, 1015), "1001-1010, 1015-1022"),
+        (("text", "--length", 3), range(1023, 1026), ""),
+        (("from-frame", "--length", 2), range(1023, 1025), "1022"),
+        (("extend", "--before", "--length", 2), range(999, 1001), "1001-1010, 1015-1016"),
+        (("hdr", "--frames", "1003-1005"), range(1003, 1006), "1003-1005"),
+    ],
+)
+def test_each_mode_writes_its_frames_and_says_from_which_they_come(
+    words: tuple[object, ...],
+    frames: range,
+    seen: str,
+    clip: Path,
+    ltx_daemon: stage.Daemon,
+    tmp_path: Path,
+) -> None:
+    before = {path: path.read_bytes() for path in clip.iterdir()}
+    mode, *more = words
+    done = generate(ltx_daemon, mode, clip / "a.####.exr", *more, "-o", tmp_path / "out/n.%04d.exr")
+    assert done.code == 0, done.err
+    found = sorted((tmp_path / "out").glob("*.exr"))
+    assert [path.name for path in found] == [f"n.{frame:04d}.exr" for frame in frames]
+    made = read(found[0])
+    assert made.rgb().shape == (46, 81, 3)
+    assert np.isfinite(made.rgb()).all()
+    (record,) = (tmp_path / "out").glob("*.voidbridge.json")
+    told = json.loads(record.read_text())
+    assert told["engine"]["network"] == "LTX-2"
+    assert told["engine"]["models"]
+    assert told["generated"]["from"].replace(",", ", ").replace("  ", " ") == seen
+    assert told["settings"]["prompt"] == "a red ball"
+    assert {path: path.read_bytes() for path in clip.iterdir()} == before
+
+
+def test_without_terms_and_without_weights_the_error_is_typed(clip: Path, tmp_path: Path) -> None:
+    words = (
+        "generate",
+        "extend",
+        clip / "a.####.exr",
+        "--length",
+        1,
+        "-o",
+        tmp_path / "x.####.exr",
+    )
+    done = stage.voidbridge(*words, *QUICK, "--models", tmp_path / "none")
+    assert done.code == 4
+    assert "job.model-missing" in done.err
+    assert "--engine morph" in done.err
+
+
+def test_morph_refuses_a_mode_that_needs_a_model(clip: Path, tmp_path: Path) -> None:
+    words = ("generate", "text", clip / "a.####.exr", "--length", 1, "-o", tmp_path / "x.####.exr")
+    done = stage.voidbridge(*words, "--prompt", "a red ball")
+    assert done.code == 2
+    assert "morph cannot make text" in done.err
+
+
+def test_accepting_shows_the_terms_and_the_licence_that_came_with_the_weights(
+    tmp_path: Path,
+) -> None:
+    models = tmp_path / "models"
+    (models / "LTX-2").mkdir(parents=True)
+    (models / "LTX-2/LICENSE").write_text("the whole licence\n")
+    config = tmp_path / "config.toml"
+    config.write_text(f'models = "{models}"\n')
+    done = stage.voidbridge("models", "accept", "ltx", "--config", config)
+    assert done.code == 0, done.err
+    assert "US$10,000,000" in done.out
+    assert "the whole licence" in done.out
+    assert json.loads((models / "LTX-2.terms.json").read_text())["name"] == "LTX-2"
