@@ -18,8 +18,9 @@ from .installation import executable
 from .job_status import CANCELLED, DONE, line
 from .knobs import COLOR, NO_VERSION, NODE_VERSION, Value, bookkeeping
 from .operations import operation_of
+from .remove_body import rendered_channels, shown_channels
 from .rendering import writing
-from .request import NodeError, NodeRequest, files, pieces, resolve
+from .request import CHANNEL_KNOBS, NodeError, NodeRequest, files, pieces, resolve
 from .result_state import (
     fitting,
     homes,
@@ -85,6 +86,8 @@ def changed(node: Any, changed_knob: Any) -> None:
         knob and (knob.makes_result or knob.kind == COLOR)
     ):
         _compare(node)
+        if name in CHANNEL_KNOBS:
+            _look_later(node)
 
 
 def adopt_all() -> None:
@@ -155,6 +158,9 @@ def _look(node_id: str) -> None:
     if node is not None:
         with looking(node):
             refresh(node)
+            if node_id not in RUNNING:
+                with contextlib.suppress(NodeError):  # the status line has the reason
+                    _fit_channels(node)
 
 
 def refresh(node: Any) -> None:
@@ -180,7 +186,7 @@ def start(node: Any) -> Work:
     node_id = str(values["node_id"])
     if node_id in RUNNING:
         raise NodeError("This node is already working.", "Wait for it, or press Cancel.")
-    request = resolve(values, graph.scene(node))
+    request = _fit_channels(node)
     executable()
     folders = homes(values)
     version = cache.begin(folders[-1], folders, request, host.mapped)
@@ -204,6 +210,14 @@ def start(node: Any) -> Work:
     work.rendered_all()
     _follow(work)
     return work
+
+
+def _fit_channels(node: Any) -> NodeRequest:
+    """Leads the layer, the channels and the frames that the artist named to the Writes. Raises `NodeError`."""
+    request = resolve(host.values(node), graph.scene(node))
+    if all(name in request.settings for name in CHANNEL_KNOBS):
+        host.put_inside(node, rendered_channels(request.settings, request.matte_offset))
+    return request
 
 
 def _follow(work: Work) -> None:
@@ -354,6 +368,7 @@ def _show_version(node: Any, version: cache.Version) -> None:
             "result_last": version.frames[1],
         },
     )
+    host.put_inside(node, shown_channels(str(version.made_with.get("layer", ""))))
     host.reload_result(node)
 
 

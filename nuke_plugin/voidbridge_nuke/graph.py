@@ -27,6 +27,11 @@ def scene(node: Any) -> Scene:
         sources={role: _file_of(fed, plate) for role, fed in inputs.items() if fed is not None},
         views=tuple(views()),
         working_space=str(space),
+        channels={
+            role: tuple(str(name) for name in fed.channels())
+            for role, fed in inputs.items()
+            if fed is not None
+        },
         trees={role: _tree_of(fed, _variables(node)) for role, fed in inputs.items()},
     )
 

@@ -198,6 +198,14 @@ def reload_result(node: Any) -> None:
             read["reload"].execute()
 
 
+def put_inside(node: Any, knobs: Mapping[str, Mapping[str, Value]]) -> None:
+    """Sets knobs of inner nodes, given by the node's name, that differ."""
+    for name, changes in knobs.items():
+        inner = node.node(name)
+        if inner is not None:  # a node of another operation or an earlier release lacks it
+            put(inner, changes)
+
+
 def is_disabled(node: Any) -> bool:
     return bool(node["disable"].value())
 

@@ -62,6 +62,7 @@ RANGES = ("the plate's", "custom")
 DEPTHS = ("16 bit half", "32 bit float")
 GUARDS = ("the studio's", "refuse", "warn", "off")
 NO_VERSION = "none"
+COLORS_OF_LAYER = ("red", "green", "blue")
 
 SETTINGS = json.loads(Path(__file__).with_name("controls.json").read_text(encoding="utf-8"))
 """By operation and name the settings: option, kind, label, tooltip, default, choices. Made by `make docs`."""
@@ -74,17 +75,22 @@ def setting(
     choices: tuple[str, ...] = (),
     same_line: bool = False,
     picks: str = "",
+    within: str = "",
+    default: Value | None = None,
 ) -> Knob:
-    """The knob of a setting. With `choices` it offers only these."""
+    """The knob of a setting. With `choices` it offers only these.
+
+    `within` completes the tooltip of a setting that the node itself carries out: the command is not told.
+    """
     said = SETTINGS[operation][name]
     return Knob(
         name,
         CHOICE if choices else KINDS[said["kind"]],
         said["label"],
-        said["tip"],
-        said["default"],
+        f"{said['tip']} {within}".rstrip(),
+        said["default"] if default is None else default,
         choices=choices or tuple(said.get("choices", ())),
-        option=said["option"],
+        option="" if within else said["option"],
         makes_result=True,
         same_line=same_line,
         picks=picks,
@@ -202,6 +208,11 @@ def bookkeeping(operation: str) -> tuple[Knob, ...]:
         Knob("result_first", INT, "first shown", "First frame of the result.", 0, hidden=True),
         Knob("result_last", INT, "last shown", "Last frame; below the first without a result.", -1, hidden=True),
     )  # fmt: skip
+
+
+def channel_name(text: str) -> str:
+    """Returns a channel's full name: alpha is rgba.alpha."""
+    return text if "." in text else f"rgba.{text}"
 
 
 def with_values(table: Iterable[Knob]) -> tuple[Knob, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .knobs import CHANNELS, Value
+from .knobs import CHANNELS, COLORS_OF_LAYER, Value
 
 IN_RANGE = "frame>=parent.result_first&&frame<=parent.result_last"
 """True at the frames that have a result."""
@@ -88,6 +88,14 @@ def merge(name: str, expressions: list[str]) -> list[str]:
     """Returns a MergeExpression of red, green, blue and alpha. Its B pipe is the top of the stack."""
     numbered = {f"expr{i}": expression for i, expression in enumerate(expressions)}
     return node("MergeExpression", inputs=2, **dict(numbered, name=name))
+
+
+def copy_layer(name: str, disable: bool = False) -> list[str]:
+    """Returns a node that copies red, green and blue from A to B. Its knobs may name another layer."""
+    knobs: dict[str, Value] = {}
+    for i, color in enumerate(COLORS_OF_LAYER):
+        knobs.update({f"from{i}": f"rgba.{color}", f"to{i}": f"rgba.{color}"})
+    return node("Copy", inputs=2, **knobs, name=name, **({"disable": True} if disable else {}))
 
 
 def channel_of(channel: str, invert: str = "") -> str:

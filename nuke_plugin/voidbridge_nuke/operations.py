@@ -105,21 +105,19 @@ REMOVE = HostOperation(
             "The input clean holds whole frames. Otherwise its alpha is 1 where paint lies.",
             False, makes_result=True, same_line=True,
         ),
+        _remove("layer", within="Spelled as Nuke shows it, as beauty; empty: red, green and blue."),
         Knob("matte", TAB, "Matte", ""),
-        Knob(
-            "matte_channel", CHOICE, "matte channel",
-            "The channel of the input matte that holds the matte. Shuffle a matte of another layer into one of "
-                "these.",
-            "alpha", choices=CHANNELS, makes_result=True,
-        ),
+        _remove("matte_channel", within="Spelled as Nuke shows it, as mask.red.", default="alpha"),
         Knob(
             "matte_invert", BOOL, "invert", "Treat 1 as outside and 0 as the object.",
             False, makes_result=True, same_line=True,
         ),
+        _remove("affected_channel", within="Spelled as Nuke shows it.", default="alpha"),
         Knob(
-            "affected_channel", CHOICE, "affected channel",
-            "The channel of the input affected that holds its matte.",
-            "alpha", choices=CHANNELS, makes_result=True,
+            "matte_start", STRING, "matte start",
+            "Number of the mattes' first frame, as 0 for tools that count from 0. Empty: the mattes have the "
+                "plate's numbers.",
+            "", makes_result=True,
         ),
         _remove("matte_kind"),
         _remove("matte_color", same_line=True),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from .node_text import IN_RANGE, channel_of, input_node, merge, node, read, write
+from typing import Dict, Mapping
+
+from .knobs import COLORS_OF_LAYER, Value, channel_name
+from .node_text import IN_RANGE, copy_layer, input_node, merge, node, read, write
+
+Inside = Dict[str, Dict[str, Value]]
+"""Knobs of inner nodes, by the name of the node."""
 
 ROUND = ((0.945, 0.524), (0.764, 0.764), (0.524, 0.945))
 """Three boxes whose union is a circle of radius 1 to 8 %: Nuke grows by boxes, the engines by distance."""
@@ -19,15 +25,17 @@ def body() -> list[str]:
         *node("Expression", name="CleanAlpha", expr3="parent.clean_whole?1:a"),
         *write("clean", "rgba", 600),
         *input_node("affected", 2, 400),
-        *node("Expression", name="AffectedAlpha", expr3=channel_of("affected_channel")),
+        *_matte("Affected", "a"),
         "set Naffected [stack 0]",
         *write("affected", "alpha", 400),
         *input_node("matte", 1, 200),
-        *node("Expression", name="MatteAlpha", expr3=channel_of("matte_channel", "matte_invert")),
+        *_matte("Matte", "parent.matte_invert?1-a:a"),
         "set Nmatte [stack 0]",
         *write("matte", "alpha", 200),
         *input_node("plate", 0, 0),
         "set Nplate [stack 0]",
+        "push $Nplate",
+        *copy_layer("PlateLayer", disable=True),
         *write("plate", "rgb", 0),
         *read("ReadResult", "result_files", 0),
         "set Nresult [stack 0]",
@@ -35,7 +43,12 @@ def body() -> list[str]:
         *merge("Layer", [f"{DIFFERS}?{c}:0" for c in ("Ar", "Ag", "Ab")] + [f"{DIFFERS}?1:0"]),
         "set Nlayer [stack 0]",
         "push $Nplate",
+        "push $Nplate",
+        *copy_layer("ShownLayer", disable=True),
+        "set Nsource [stack 0]",
         *merge("Select", [*[f"Aa>0?A{c}:B{c}" for c in "rgb"], "Ba"]),
+        "push $Nplate",
+        *copy_layer("BackToLayer"),
         "set Nselect [stack 0]",
         "push $Nresult",
         "push $Nselect",
@@ -51,7 +64,9 @@ def body() -> list[str]:
         *_quadmask(),
         "set Nquadmask [stack 0]",
         "push $Nshown",
-        "push $Nplate",
+        "push $Nshown",
+        *copy_layer("ResultLayer", disable=True),
+        "push $Nsource",
         *merge("Difference", ["fabs(Ar-Br)", "fabs(Ag-Bg)", "fabs(Ab-Bb)", "Ba"]),
         "push $Nlayershown",
         "push $Nquadmask",
@@ -60,6 +75,45 @@ def body() -> list[str]:
         *node("Switch", inputs=5, name="Shown", which="{{parent.output}}"),
         *node("Output", name="Output1"),
     ]  # fmt: skip
+
+
+def rendered_channels(settings: Mapping[str, Value], matte_offset: int) -> Inside:
+    """Returns the knobs of inner nodes that bring layer, channels and frames to the Writes."""
+    return {
+        "PlateLayer": _layer_knobs(str(settings["layer"]), "from"),
+        "MatteChannel": {"from0": channel_name(str(settings["matte_channel"]))},
+        "AffectedChannel": {"from0": channel_name(str(settings["affected_channel"]))},
+        "MatteFrames": {"time_offset": matte_offset},
+        "AffectedFrames": {"time_offset": matte_offset},
+    }
+
+
+def shown_channels(layer: str) -> Inside:
+    """Returns the knobs of inner nodes that put a result into the layer that it was made of."""
+    back = _layer_knobs(layer, "to")
+    return {
+        "ShownLayer": _layer_knobs(layer, "from"),
+        "BackToLayer": {name: value for name, value in back.items() if name != "disable"},
+        "ResultLayer": _layer_knobs(layer, "from"),
+    }
+
+
+def _layer_knobs(layer: str, side: str) -> dict[str, Value]:
+    named: dict[str, Value] = {
+        f"{side}{i}": f"{layer or 'rgba'}.{color}" for i, color in enumerate(COLORS_OF_LAYER)
+    }
+    return {**named, "disable": not layer}
+
+
+def _matte(title: str, alpha: str) -> list[str]:
+    """Returns the nodes that bring a matte to the plate's frames, and its channel to alpha."""
+    return [
+        *node("TimeOffset", name=f"{title}Frames", time_offset=0),
+        f"set N{title}Frames [stack 0]",
+        f"push $N{title}Frames",
+        *node("Copy", inputs=2, from0="rgba.alpha", to0="rgba.alpha", name=f"{title}Channel"),
+        *node("Expression", name=f"{title}Alpha", expr3=alpha),
+    ]
 
 
 def _quadmask() -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Mapping, Sequence, Tuple
 
 from . import upstream_hash
-from .knobs import BOOL, Value, chosen
+from .knobs import BOOL, COLORS_OF_LAYER, Value, channel_name, chosen
 from .operations import HostOperation, NodeInput, operation_of
 
 Range = Tuple[int, int]
@@ -17,6 +17,8 @@ UPSTREAM = "upstream of "
 """Prefix of an input's name under which its upstream hash is recorded."""
 CONNECTED = "connected"
 """Recorded for an input whose picture comes from no file."""
+CHANNEL_KNOBS = ("layer", "matte_channel", "affected_channel", "matte_start")
+"""Knobs that inner nodes carry out."""
 PIECE = 20
 """Frames rendered at once: the next ones are rendered while these are sent."""
 
@@ -46,6 +48,8 @@ class Scene:
     """Name as in the script; empty if the script sets none."""
     trees: Mapping[str, str] = field(default_factory=dict)
     """Upstream hashes of the inputs, from `upstream_hash.marked`."""
+    channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Full names of the channels of each input, by role, as rgba.red; empty if they are not known."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class NodeRequest:
     trees: Mapping[str, str]
     listed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """By role, the only frames of an input that the artist listed, rising."""
+    matte_offset: int = 0
+    """Frames by which the mattes are moved to the plate's numbers."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -102,6 +108,10 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
     if handles < 0:
         raise NodeError(f"Handles are {handles}.", "Set them to 0 or more.")
     settings = {knob.name: chosen(knob, values) for knob in operation.knobs if knob.makes_result}
+    for name in CHANNEL_KNOBS:
+        if name in settings:
+            settings[name] = str(settings[name]).strip()
+    _check_channels(settings, scene)
     settings["color_space"] = str(settings["color_space"]).strip() or scene.working_space
     rendered = max(first - handles, scene.plate[0]), min(last + handles, scene.plate[1])
     views = wanted_views(str(values["views_wanted"]), scene.views)
@@ -122,7 +132,40 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         priority=int(values["priority"]),
         trees=scene.trees,
         listed={role: frames for role, frames in listed.items() if frames},
+        matte_offset=_matte_offset(str(settings.get("matte_start", "")), scene.plate[0]),
     )
+
+
+def _check_channels(settings: Mapping[str, Value], scene: Scene) -> None:
+    """Raises `NodeError` if an input lacks a channel that is named."""
+    plate, layer = scene.channels.get("plate", ()), str(settings.get("layer", ""))
+    there = [name[: -len(".red")] for name in plate if name.endswith(".red")]
+    whole = [name for name in there if {f"{name}.{c}" for c in COLORS_OF_LAYER} <= set(plate)]
+    if layer and plate and layer not in whole:
+        raise NodeError(
+            f"The plate has no layer {layer} with red, green and blue.",
+            "Its layers are {}.".format(", ".join(whole) or "none"),
+        )
+    for role in ("matte", "affected"):
+        found = scene.channels.get(role, ())
+        wanted = channel_name(str(settings.get(f"{role}_channel", "")))
+        if found and wanted not in found:
+            raise NodeError(
+                f"The input {role} has no channel {wanted}.",
+                "Its channels are {}.".format(", ".join(found)),
+            )
+
+
+def _matte_offset(text: str, plate_first: int) -> int:
+    """Returns the frames by which mattes are moved. Raises `NodeError`."""
+    if not text:
+        return 0
+    if not re.match(r"^-?\d+$", text):
+        raise NodeError(
+            f"The matte start {text!r} is not a number.",
+            "Write the number of the mattes' first frame, as 0, or leave it empty.",
+        )
+    return plate_first - int(text)
 
 
 def _listed_frames(spec: NodeInput, text: str, scene: Scene, rendered: Range) -> tuple[int, ...]:

@@ -29,6 +29,13 @@ CONNECTED = dict.fromkeys(("plate", "matte", "affected"), "")
 SCENE = Scene((1001, 1100), CONNECTED, ("left", "right"), "scene_linear (ACES - ACEScg)")
 
 
+CHANNELS = {
+    "plate": [f"{n}.{c}" for n in ("rgba", "beauty") for c in ("red", "green", "blue")]
+    + ["depth.Z"],
+    "matte": ["rgba.alpha", "man.red"],
+    "affected": ["rgba.alpha"],
+}
+"""Of the inputs, by role."""
 PAINTED = Scene(**{**SCENE.__dict__, "sources": {**CONNECTED, "clean": ""}})
 
 
@@ -100,14 +107,26 @@ def test_handles_end_where_the_plate_ends(
         ({"frame_range": "custom", "first": 1001, "last": 1101}, {}, "1001-1100"),
         ({"handles": -1}, {}, "-1"),
         ({"views_wanted": "left,middle"}, {}, "middle"),
+        ({"layer": "specular"}, {}, "no layer specular .* Its layers are rgba, beauty"),
+        ({"layer": "depth"}, {}, "no layer depth"),
+        (
+            {"matte_channel": "car.red"},
+            {},
+            "no channel car.red. Its channels are rgba.alpha, man.red",
+        ),
+        ({"affected_channel": "green"}, {}, "input affected has no channel rgba.green"),
+        ({"matte_start": "first"}, {}, "'first' is not a number"),
     ],
-    ids=["no plate", "no matte", "empty range", "negative", "outside", "handles", "view"],
+    ids=[
+        *("no plate", "no matte", "empty range", "negative", "outside", "handles", "view"),
+        *("layer", "layer of one channel", "matte channel", "affected channel", "matte start"),
+    ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason(
     changes: dict[str, Any], scene: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(NodeError, match=words) as refused:
-        resolve(values(**changes), Scene(**{**SCENE.__dict__, **scene}))
+        resolve(values(**changes), Scene(**{**SCENE.__dict__, "channels": CHANNELS, **scene}))
     assert refused.value.hint
 
 
@@ -117,7 +136,15 @@ def test_views_keep_the_order_of_the_script() -> None:
     assert resolve(values(), SCENE).views == ("left", "right")
 
 
+def test_mattes_that_count_from_0_are_moved_to_the_frames_of_the_plate() -> None:
+    assert resolve(values(matte_start="0"), SCENE).matte_offset == 1001
+    assert resolve(values(matte_start=" 1001"), SCENE).matte_offset == 0
+    assert resolve(values(), SCENE).matte_offset == 0
+
+
 def changed_value(knob: Any) -> Any:
+    if knob.name == "matte_start":
+        return "0"
     if knob.name == "views_wanted":
         return "left"
     if knob.kind == CHOICE:

@@ -193,6 +193,7 @@ def test_the_matte_is_taken_from_the_chosen_channel_and_inverted_on_demand(
     shot.write("matte", 1, planes)
     node = node_of(host, shot, range(1, 2))
     node["matte_channel"].setValue(channel)
+    host.stage.settle()
     sent = host.picture(node.node("MatteAlpha"), 1)["A"]
     assert np.all(sent == planes[channel[0].upper()])
     node["matte_invert"].setValue(True)

@@ -95,6 +95,14 @@ class Node:
             return 0.0
         return float(plane[len(plane) - 1 - int(y), int(x)])
 
+    def channels(self) -> list[str]:
+        """Full names, as rgba.red and beauty.red; none of a file that is missing."""
+        from .pictures import named_channels
+
+        stage.evaluated()
+        found = source(self)
+        return named_channels(found) if found else []
+
     def metadata(self, key: str, time: int) -> str | None:
         assert key == "input/filename"
         stage.evaluated()
@@ -140,6 +148,15 @@ def source(node: Node | None) -> Node | None:
     while node is not None and node._kind != "Read":
         node = feeding(node)[0] if feeding(node) else None
     return node
+
+
+def moved_by(node: Node | None) -> int:
+    """Frames by which a picture is moved on its way, along input 0."""
+    moved = 0
+    while node is not None and node._kind != "Read":
+        moved += int(node["time_offset"].value()) if node._kind == "TimeOffset" else 0
+        node = feeding(node)[0] if feeding(node) else None
+    return moved
 
 
 def place(pattern: str, frame: int, view: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import OpenEXR
 from voidbridge_stage import channels_of, exr_bytes, header_of
 
-from .graph import Group, Node, feeding, place, source
+from .graph import Group, Node, feeding, moved_by, place, source
 from .hand import stage
 from .values import Enumeration_Knob
 
@@ -51,6 +51,7 @@ def opened(pattern: str, frame: int, view: str) -> str:
 
 def header(node: Node | None, frame: int, view: str) -> dict[str, Any]:
     """Attributes of the file that a picture comes from."""
+    frame -= moved_by(node)
     node = source(node)
     found = header_of(Path(opened(node["file"].value(), frame, view))) if node else {}
     return {name: found[name] for name in ("timeCode", "owner") if name in found}
@@ -66,6 +67,10 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
     if node._kind == "Switch":
         chosen = int(np.asarray(value_of(node, node["which"].value(), {"frame": frame})))
         return picture(fed[chosen], frame, view)
+    if node._kind == "Copy":
+        return copied(node, picture(fed[0], frame, view), picture(fed[1], frame, view))
+    if node._kind == "TimeOffset":
+        return picture(fed[0], frame - node["time_offset"].value(), view)
     if node._kind == "Remove":
         return {name: plane * 0 for name, plane in picture(fed[0], frame, view).items()}
     if node._kind == "FilterErode":
@@ -87,8 +92,39 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
 def layered(name: str) -> str:
     """The channel of a file's layer as Nuke names it: fg.R is fg.red."""
     layer, _, channel = name.rpartition(".")
-    colors = {"R": "red", "G": "green", "B": "blue", "A": "alpha"}
-    return f"{layer}.{colors.get(channel, channel)}"
+    return f"{layer}.{COLORS.get(channel, channel)}"
+
+
+def full_name(name: str) -> str:
+    """A channel as Nuke names it: R is rgba.red, and fg.R is fg.red."""
+    if "." in name:
+        return layered(name)
+    return f"rgba.{COLORS[name]}" if name in COLORS else f"other.{name}"
+
+
+def named_channels(read: Node) -> list[str]:
+    """The full names of the channels of a Read's first frame."""
+    path = Path(opened(read["file"].getEvaluatedValue(), read.firstFrame(), stage.views[0]))
+    return sorted(full_name(name) for name in channels_of(path)) if path.is_file() else []
+
+
+def copied(node: Node, below: Picture, above: Picture) -> Picture:
+    """Copies channels from A to B; a channel that A lacks is black.
+
+    Source: the tooltips of Copy's knobs, "Copy this channel from A to the output channel at right".
+    """
+    if node["disable"].value():
+        return below
+    short = {full_name(name): name for name in {**above, **dict.fromkeys("RGBA")}}
+    made = dict(below)
+    for i in range(4):
+        come, go = node[f"from{i}"].value(), node[f"to{i}"].value()
+        if go != "none":
+            made[short.get(go, go)] = above.get(short.get(come, come), np.float32(0))
+    return made
+
+
+COLORS = {"R": "red", "G": "green", "B": "blue", "A": "alpha"}
 
 
 def grown(node: Node, seen: Picture) -> Picture:

@@ -140,6 +140,11 @@ BUILT_IN: dict[str, dict[str, Any]] = {
     "MergeExpression": {f"expr{i}": "" for i in range(4)},
     "CopyMetaData": {"mergeMode": "Image+Meta"},
     "Switch": {"which": "0"},
+    "Copy": {
+        **{f"from{i}": "none" for i in range(1, 4)}, **{f"to{i}": "none" for i in range(1, 4)},
+        "from0": "rgba.alpha", "to0": "rgba.alpha", "disable": False,
+    },
+    "TimeOffset": {"time_offset": 0},
     "Dot": {},
     "FilterErode": {"channels": "alpha", "filter": "box", "size": "1"},
     "Remove": {"operation": "remove", "channels": "all"},
