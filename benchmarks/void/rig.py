@@ -142,8 +142,8 @@ class Bench:
             found["process_gb"] = round(kilobytes * 1024 / GIB, 2)
 
     def let_go(self) -> None:
-        gc.collect()
-        if self.is_cuda:
+        if self.is_cuda:  # Memory of the host is not what runs out, and a collection takes a second.
+            gc.collect()
             torch.cuda.empty_cache()
 
 

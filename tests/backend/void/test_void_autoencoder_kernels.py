@@ -67,10 +67,10 @@ def fresh_compiler() -> Iterator[None]:
 @pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_blocks_give_the_same_numbers_chunk_by_chunk(said: Any) -> None:
     plain, vae = made(), made()
-    expected = [decoded(plain, latents) for latents in (4, 7)]
+    expected = [decoded(plain, latents) for latents in (4, 5)]
     counter: Any = CompileCounterWithBackend("eager")
     vae.compiled.begin(said, backend=counter)
-    found = [decoded(vae, latents) for latents in (4, 7)]
+    found = [decoded(vae, latents) for latents in (4, 5)]
     assert 8 < counter.frame_count < GRAPHS // 2  # torch stops at 8 of a kind.
     for one, wanted in zip(found, expected, strict=True):
         assert (one - wanted).abs().max() <= 1e-5 * wanted.abs().max()
