@@ -221,7 +221,14 @@ def _assembled(
         job_service,
         worker_pool,
         Submissions(
-            clients, job_service, parser, cleanup, worker_pool, limits, config.max_priority
+            clients,
+            job_service,
+            parser,
+            cleanup,
+            worker_pool,
+            limits,
+            config.max_priority,
+            config.models,
         ),
         uploads,
         Downloads(job_service, io_threads, limits, clients.unsent, clients.send_bulk),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from voidbridge_backend.engines.void.files import lora_names
 from voidbridge_protocol.errors import (
     BadSetting,
     DaemonDraining,
@@ -13,6 +15,7 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 from voidbridge_protocol.operations import operations
+from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.wire.codec import Frame
 from voidbridge_protocol.wire.codec import ranges as as_ranges
 from voidbridge_protocol.wire.messages import (
@@ -49,6 +52,8 @@ class Submissions:
     worker_pool: WorkerPool
     limits: Limits
     max_priority: int
+    models: Path
+    """The folder whose LoRAs users may name."""
     is_draining: bool = False
     """No new jobs are accepted."""
 
@@ -95,6 +100,7 @@ class Submissions:
     ) -> None:
         """Admits a job. With `may_wait` it tries again after cleanup has freed all possible space."""
         self._check_limits(prepared.request)
+        self._check_loras(session, prepared.request)
         admission = self.job_service.admission
         try:
             made = admission.submit(
@@ -131,6 +137,23 @@ class Submissions:
                     f"{file.role} frame {file.frame} has {file.size / 2**20:.0f} MB; "
                     f"this daemon allows {self.limits.file / 2**20:.0f} MB per file"
                 )
+
+    def _check_loras(self, session: Session, request: Request) -> None:
+        """Raises `BadLora` for a LoRA that this user may not name. Only the key of an admin names all."""
+        if not isinstance(request.settings, RemoveSettings):
+            return
+        named = [name for name, _ in request.settings.loras if not name.startswith("@")]
+        if not named:
+            return
+        sees_all = session.identity.key and session.identity.admin
+        known = (
+            lora_names.names(self.models)
+            if sees_all
+            else lora_names.names_for(self.models, session.user)
+        )
+        for name in named:
+            if name not in known:
+                raise lora_names.absent(name, known)
 
     def offer(self, session: Session, offer: Offer) -> Missing:
         """Returns which files of a job that is going to be submitted are missing. Raises `RequestError`."""

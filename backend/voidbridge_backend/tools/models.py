@@ -17,7 +17,7 @@ from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.engines.base import LoraChoice
 from voidbridge_backend.engines.void import options, tiny
 from voidbridge_backend.engines.void.engine import Void
-from voidbridge_backend.engines.void.files import inventory, loras, networks
+from voidbridge_backend.engines.void.files import inventory, lora_names, loras, networks
 from voidbridge_backend.engines.void.files.inventory import REPOSITORIES, SUMS, ModelPart
 from voidbridge_backend.engines.void.files.prompts import PromptEmbeddings
 from voidbridge_backend.engines.void.files.weights import BASE, PASSES
@@ -62,7 +62,7 @@ def show(folder: Path, device: str, *, whole: bool, as_json: bool) -> None:
     parts = [*inventory.inventory(folder, whole=whole)]
     if all(part.state == "ok" for part in parts if part.passes == 1):
         parts.append(_prompts(folder, device))
-        parts += [_lora(folder, name) for name in loras.names(folder)]
+        parts += [_lora(folder, name) for name in lora_names.names(folder)]
     (_show_json if as_json else _show_table)(folder, parts)
     wrong = [part for part in parts if part.passes == 1 and part.state != "ok"]
     if wrong:
@@ -119,8 +119,8 @@ def how_to_get(folder: Path) -> str:
 
 def _lora(folder: Path, name: str) -> ModelPart:
     """Returns what a LoRA of the models folder is, or why no job can use it."""
-    path = folder / loras.FOLDER / f"{name}.safetensors"
-    part = ModelPart(f"LoRA {name}", f"{loras.FOLDER}/{path.name}", "", path.stat().st_size, 0)
+    path = folder / lora_names.FOLDER / f"{name}{lora_names.ENDING}"
+    part = ModelPart(f"LoRA {name}", f"{lora_names.FOLDER}/{path.name}", "", path.stat().st_size, 0)
     notes: list[str] = []
     try:
         used = loras.checked(
@@ -131,6 +131,7 @@ def _lora(folder: Path, name: str) -> ModelPart:
             networks.fingerprints(folder),
             notes.append,
         )
+        listed = lora_names.users(folder).get(name)
     except BadLora as error:
         return replace(part, state="wrong", text=error.text)
     (one,) = used.used
@@ -138,6 +139,7 @@ def _lora(folder: Path, name: str) -> ModelPart:
     said = [f"show {record.show}"] if record.show else []
     said += [f"pass {record.passes}"] if record.passes else []
     said += [f"rank {max(one.lora.ranks.values())}", *notes]
+    said += [] if listed is None else [f"for {', '.join(sorted(listed)) or 'nobody'}"]
     return replace(part, state="ok", text=", ".join(said), print=one.lora.sha256)
 
 

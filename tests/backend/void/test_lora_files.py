@@ -105,6 +105,17 @@ def foreign_record(path: Path) -> None:
     save_file(load_file(path), path, {lora_file.RECORD: json.dumps({"shoe": "size"})})
 
 
+def deep_record(path: Path) -> None:
+    save_file(load_file(path), path, {lora_file.RECORD: "[" * 100_000})
+
+
+def adapter(text: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        save_file(load_file(path), path, {lora_file.ADAPTER: text})
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -119,6 +130,11 @@ def foreign_record(path: Path) -> None:
         (half_a_pair, "one matrix of two"),
         (another_rank, "says rank 16"),
         (foreign_record, "does not know"),
+        (deep_record, "metadata that are no JSON"),
+        (adapter('{"a":' * 100_000), "metadata that are no JSON"),
+        (adapter('{"lora_alpha": [1]}'), "has the alpha"),
+        (adapter('{"lora_alpha": 1' + "0" * 400 + "}"), "has the alpha"),
+        (adapter('{"lora_alpha": NaN}'), "not finite"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_with_the_reason(

@@ -79,9 +79,10 @@ def test_loras_are_listed_with_their_show_and_a_wrong_one_with_the_reason(
         ("old", LoraRecord("old", "0" * 64, 1, 4)),
     ):
         write(folder / "loras" / f"{name}.safetensors", pairs, record)
+    (folder / "loras" / "users.toml").write_text('harbour = ["ben", "ana"]')
     _, parts, _ = listed(capsys, folder)
     good, wrong = parts["LoRA harbour"], parts["LoRA old"]
-    assert (good["state"], good["text"]) == ("ok", "show harbour, pass 1, rank 4")
+    assert (good["state"], good["text"]) == ("ok", "show harbour, pass 1, rank 4, for ana, ben")
     assert good["fingerprint"] == sha256(folder / "loras" / "harbour.safetensors")
     assert wrong["state"] == "wrong"
     assert "trained on the weights 000000000000" in wrong["text"]

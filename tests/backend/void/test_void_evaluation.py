@@ -38,9 +38,7 @@ SETTINGS = EvaluateSettings(show="harbour", strengths="0,0.5,1", seed=3)
 
 @pytest.fixture(scope="module")
 def evaluator(tiny: Path) -> VoidEvaluator:
-    found = VoidEvaluator(tiny)
-    found.void = Void(tiny, "cpu", SMALL)
-    return found
+    return VoidEvaluator(Void(tiny, "cpu", SMALL))
 
 
 @pytest.fixture(scope="module")

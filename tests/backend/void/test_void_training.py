@@ -14,6 +14,7 @@ import pytest
 import torch
 from lora_parts import layers_of
 from safetensors import safe_open
+from safetensors.torch import save
 from training_parts import show_pair, write_pairs
 
 from voidbridge_backend.engines.base import LoraChoice
@@ -254,6 +255,8 @@ def test_a_pair_that_does_not_fit_is_refused_with_its_name(
 
 
 def test_a_file_that_is_no_pair_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"nothing")
-    with pytest.raises(BadPair, match="cannot be read"):
-        read_pair(tmp_path / "x")
+    deep = save({"a": torch.zeros(1)}, {"voidbridge": "[" * 100_000})
+    for data in (b"nothing", deep):
+        (tmp_path / "x").write_bytes(data)
+        with pytest.raises(BadPair, match="cannot be read"):
+            read_pair(tmp_path / "x")

@@ -10,7 +10,7 @@ from typing import Any
 
 from voidbridge_backend.client.daemon_client import ClientOptions, open_client
 from voidbridge_backend.client.listener import job_listener
-from voidbridge_backend.client.outputs import check_files, is_sidecar
+from voidbridge_backend.client.outputs import check_files, is_sidecar, record_bytes
 from voidbridge_backend.client.progress import ProgressView
 from voidbridge_backend.client.submission import SIDECAR, Submission
 from voidbridge_backend.quality.png_mark import is_marked
@@ -65,7 +65,7 @@ def evaluate(
     with open_client(client_options.sharing([dataset, lora.parent])) as client:
         outcome = client.run(task, listener)
     provenance = json.loads(outcome.provenance)
-    write_whole(record, json.dumps(provenance, indent=1).encode() + b"\n")
+    write_whole(record, record_bytes(provenance))
     rows: list[dict[str, Any]] = provenance["evaluation"]["rows"]
     view.event(
         "evaluated",

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 
 def make(device: str, models: Path | None) -> Evaluator:
-    """Creates the evaluator for the models in `models`. Raises `ModelMissing` with every missing file."""
-    from voidbridge_backend.engines.void.files import weights
+    """Creates the evaluator for the models in `models`. Raises what the engine `void` raises."""
+    from voidbridge_backend.engines import void
+    from voidbridge_backend.engines.void.engine import Void
 
     from .engine import VoidEvaluator
 
-    return VoidEvaluator(weights.require(models, 1), device)
+    engine = void.make(device, models)
+    assert isinstance(engine, Void)
+    return VoidEvaluator(engine)
 
 
 ENGINE = EngineInfo("void", "evaluate", make, extra="void")

@@ -8,7 +8,6 @@ from typing import Any
 
 from voidbridge_backend.engines.base import JobContext, LoraChoice
 from voidbridge_backend.engines.evaluate_base import EvaluatedRemoval
-from voidbridge_backend.engines.void import options
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.files import networks, weights
 from voidbridge_backend.engines.void_lora.pairs import read_pair, records
@@ -23,9 +22,8 @@ class VoidEvaluator:
 
     name = "void"
 
-    def __init__(self, models: Path, device: str = "cpu") -> None:
-        """Raises `ModelMissing`, and `BadSetting` for a wrong option in the models folder."""
-        self.void = Void(models, device, options.from_folder(models))
+    def __init__(self, void: Void) -> None:
+        self.void = void
 
     def describe(self) -> dict[str, Any]:
         """Returns the engine's own entry. The LoRA has the strength of the last removal."""

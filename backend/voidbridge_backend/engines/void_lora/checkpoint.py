@@ -75,7 +75,7 @@ def load_checkpoint(
         with safe_open(str(path), framework="pt") as file:
             told: dict[str, Any] = json.loads((file.metadata() or {})[RECORD])
             state = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError):
         return TrainingProgress(key)
     if told["key"] != key:
         return TrainingProgress(key)

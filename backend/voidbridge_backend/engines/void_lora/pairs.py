@@ -74,7 +74,14 @@ def read_pair(path: Path, number: int = 1) -> TrainingPair:
             found = json.loads((file.metadata() or {})[RECORD])
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
         pair = TrainingPair(**tensors, record=PairRecord(**found))
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise BadPair(f"a pair cannot be read: {error}") from error
     _check(pair, number)
     return pair

@@ -12,8 +12,7 @@ from voidbridge_backend.engines.void.model import lora_file
 from voidbridge_backend.engines.void.model.lora_file import Lora
 from voidbridge_protocol.errors import BadLora
 
-FOLDER = "loras"
-"""Folder in the models folder whose LoRAs every user of the daemon may name."""
+from . import lora_names
 
 
 @dataclass(frozen=True)
@@ -88,19 +87,11 @@ def checked(
     return UsedLoras(tuple(found))
 
 
-def names(models: Path) -> list[str]:
-    """Returns the names of the LoRAs in a models folder."""
-    return sorted(path.stem for path in (models / FOLDER).glob("*.safetensors"))
-
-
 def _named(models: Path, name: str) -> Path:
-    if name not in names(models):
-        known = ", ".join(names(models)) or "none"
-        raise BadLora(
-            f"the daemon's models folder has no LoRA {name!r}; it has {known}",
-            "Give a file of your own with --lora FILE, or ask the daemon's administrator for a name.",
-        )
-    return models / FOLDER / f"{name}.safetensors"
+    """The daemon has checked the user's rights; the error names only what every user may know."""
+    if name not in lora_names.names(models):
+        raise lora_names.absent(name, lora_names.open_names(models))
+    return models / lora_names.FOLDER / f"{name}{lora_names.ENDING}"
 
 
 def _check_base(

@@ -179,15 +179,18 @@ def _alphas(metadata: Mapping[str, str], name: str) -> float | None:
     )
     if any(patterns):
         raise BadLora(f"{name} has an alpha for each layer in peft's way, which is not supported")
-    if values and not isinstance(values[0], int | float):
-        raise BadLora(f"{name} has the alpha {values[0]!r}")
-    return float(values[0]) if values else None
+    if not values:
+        return None
+    try:
+        return float(values[0])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadLora(f"{name} has the alpha {str(values[0])[:40]}") from error
 
 
 def _json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadLora(f"{name} has metadata that are no JSON: {error}") from error
 
 
