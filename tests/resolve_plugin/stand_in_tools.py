@@ -20,12 +20,14 @@ NAMES = {
     },
     "Operator": {
         *("ID", "Name", "ParentTool", "TileColor", "Comp", "GetAttrs", "SetAttrs", "GetChildrenList"),
-        *("GetData", "SetData", "GetInput", "SetInput", "FindMainInput", "FindMainOutput"),
+        *("GetData", "SetData", "GetInput", "SetInput", "FindMainInput", "FindMainOutput", "Clip1"),
     },
     "PlainInput": {"GetConnectedOutput", "ConnectTo"},
     "Output": {"GetTool"},
+    "LoaderInput": {"OpenEXRFormat", "RedName", "GetAttrs"},
     "Fusion": {"GetEnv", "SetClipboard", "Version"},
 }  # fmt: skip
+COLORS = ("Red", "Green", "Blue", "Alpha")
 BMD = {"wait", "readfile", "createdir", "executebg"}
 """Of the library that scripts have; it stands in no class."""
 
@@ -85,6 +87,10 @@ class Tool(Thing):
             assert name == "TOOLB_PassThrough", name
             self.stage.wrote(self, name)
             self.passed = value
+
+    @property
+    def Clip1(self) -> LoaderInput | None:
+        return LoaderInput(self) if self.ID == "Loader" else None
 
     def GetChildrenList(self, selected: bool) -> Any:
         assert selected is False
@@ -227,6 +233,8 @@ class Tool(Thing):
             "GlobalIn": float(self.comp.first), "GlobalOut": float(self.comp.first + count - 1),
         }.items():  # fmt: skip
             self.store(id, value)
+        for color in ("Red", "Green", "Blue", "Alpha"):
+            self.store(f"Clip1.OpenEXRFormat.{color}Name", color[0])
 
     def loaded(self, frame: int) -> Image | None:
         """Outside of its clip and its held frames a Loader gives no picture, and the render is aborted.
@@ -249,7 +257,10 @@ class Tool(Thing):
         planes = channels_of(files[int(number)])
         some = next(iter(planes.values()))
         absent = {"A": np.ones_like(some)}
-        return {n: planes.get(n, absent.get(n, np.zeros_like(some))) for n in "RGBA"}
+        named = {color[0]: seen[f"Clip1.OpenEXRFormat.{color}Name"] for color in COLORS}
+        if self.stage.wrong == "layers":
+            named = {n: n for n in named}
+        return {n: planes.get(named[n], absent.get(n, np.zeros_like(some))) for n in "RGBA"}
 
     # -- Saver ------------------------------------------------------------------------------------------
 
@@ -277,6 +288,25 @@ def saved_as(clip: str, frame: int) -> Path:
     path = Path(clip)
     stem = re.sub(r"\d+$", "", path.stem)
     return path.with_name(f"{stem}{frame:04d}{path.suffix}")
+
+
+class LoaderInput(Thing):
+    """The input RedName of a Loader, which lists the channels of the file.
+
+    Source: public scripts that ask `tool.Clip1.OpenEXRFormat.RedName` for `INPIDT_ComboControl_ID`, as those of
+    Cryptomatte for Fusion; saved comps that set `Clip1.OpenEXRFormat.RedName` to a `FuID`.
+    """
+
+    kind = "LoaderInput"
+
+    def __init__(self, loader: Tool) -> None:
+        self.stage, self.loader = loader.stage, loader
+        self.OpenEXRFormat = self.RedName = self
+
+    def GetAttrs(self) -> Any:
+        files = self.loader.sequence()
+        names = channels_of(files[0]) if files else ()
+        return {"INPIDT_ComboControl_ID": dict(enumerate(names, 1))}
 
 
 class Input(Thing):

@@ -163,7 +163,11 @@ def test_every_color_space_of_the_menu_is_known(controls: list[Any]) -> None:
 
 
 CALL = re.compile(r"[\w\])]:([A-Z]\w*)\(")
-PROPERTY = re.compile(r"(?:tool|group|inside\.group|application\(\)|other\.group)\.([A-Z]\w*)")
+PROPERTY = re.compile(
+    r"(?:tool|group|inside\.group|application\(\)|other\.group|loader)\.([A-Z]\w*)"
+)
+INSIDE = re.compile(r"\bloader\.Clip1\.([A-Z]\w*)\.([A-Z]\w*)")
+"""Inputs of a Loader, one inside the other."""
 
 
 def test_no_name_of_fusion_is_used_that_it_does_not_have() -> None:
@@ -173,6 +177,7 @@ def test_no_name_of_fusion_is_used_that_it_does_not_have() -> None:
     for path in sorted(ROOT.rglob("*.lua")):
         text = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
         used |= set(CALL.findall(text)) | set(PROPERTY.findall(text))
+        used |= {name for names in INSIDE.findall(text) for name in names}
         assert set(re.findall(r"\bbmd\.(\w+)", text)) <= BMD, path
     assert used == known
 

@@ -12,8 +12,8 @@ import pytest
 from voidbridge_fusion_tools import NAMES
 
 LISTING = Path(__file__).resolve().parents[3] / "Fusion-Script-Docs"
-IN_NO_CLASS = {"GetAttrs", "SetAttrs"}
-"""In every script, and in Blackmagic's own manual of scripting."""
+IN_NO_CLASS = {"GetAttrs", "SetAttrs", "Clip1", "OpenEXRFormat", "RedName"}
+"""In every script, in Blackmagic's own manual of scripting, or inputs of a Loader, which are properties of it."""
 
 
 def listed(kind: str) -> set[str]:

@@ -184,6 +184,7 @@ function M.remove(inside)
         end
     end
     local wanted = request.resolve(values, host.scene(inside))
+    host.set_loaders(inside, wanted.loaders)
     local known = homes(inside, state, values)
     local version = cache.begin(known[#known], state.last, wanted, request.described(wanted))
     state.homes, state.last, state.name = table.concat(known, "\n"), version.number, inside.group.Name

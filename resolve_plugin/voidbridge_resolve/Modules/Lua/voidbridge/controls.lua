@@ -13,6 +13,7 @@ local M = {}
 M.VERSION = 1
 
 -- Of the color spaces; the first says nothing yet, the last names one in the text beside it.
+M.CHANNEL_OTHER = "named below"
 M.SPACE_UNSAID, M.SPACE_OTHER = "not said yet", "another, named below"
 
 -- kind    text, status, file, button, int, float, check, choice
@@ -33,7 +34,7 @@ end
 local SETTINGS = json.decode(system.read(config.folder() .. "/controls.json")).remove
 local KINDS = { choice = "choice", integer = "int", number = "float", string = "text", boolean = "check" }
 
--- The control of a setting. `more` goes before what the setting says.
+-- The control of a setting. `more` goes before what the setting says; `within` completes its tip.
 local function setting(page, name, more)
     local said = SETTINGS[name]
     local all = { result = true, option = said.option, default = said.default, choices = said.choices,
@@ -41,7 +42,8 @@ local function setting(page, name, more)
     for key, value in pairs(more or {}) do
         all[key] = value
     end
-    return control(page, name, KINDS[said.kind], said.label, said.tip, all)
+    local tip = all.within and said.tip .. " " .. all.within or said.tip
+    return control(page, name, KINDS[said.kind], said.label, tip, all)
 end
 
 M.ALL = {
@@ -84,15 +86,23 @@ M.ALL = {
         "Which of the earlier results is shown; 0 shows the plate. None is ever deleted.",
         { default = 0, least = 0, most = 9999 }),
     control("Voidbridge", "show", "button", "Show version", "Show the result of the version above."),
-    control("Matte", "matte_channel", "choice", "matte channel",
-        "The channel of the input matte that holds the matte. Bring a matte of another layer into one of these.",
-        { result = true, on = "matte", id = "NumberIn1", default = "alpha",
-            choices = { "alpha", "red", "green", "blue" } }),
+    setting("Voidbridge", "layer", { option = false, within = "Remove sets the plate's Loader to it." }),
+    setting("Matte", "matte_channel", { kind = "choice", option = false, on = "matte", id = "NumberIn1",
+        default = "alpha", choices = { "alpha", "red", "green", "blue", M.CHANNEL_OTHER } }),
+    control("Matte", "matte_channel_name", "text", "named channel",
+        "A channel of the matte's files, as Object_1.Y, for 'named below'. Remove sets the matte's Loader to it.",
+        { result = true, default = "" }),
     control("Matte", "matte_invert", "check", "invert", "Treat 1 as outside and 0 as the object.",
         { result = true, on = "matte", id = "NumberIn2", default = false }),
-    control("Matte", "affected_channel", "choice", "affected channel", "The channel of the input affected that holds its matte.",
-        { result = true, on = "affected", id = "NumberIn1", default = "alpha",
-            choices = { "alpha", "red", "green", "blue" } }),
+    setting("Matte", "affected_channel", { kind = "choice", option = false, on = "affected", id = "NumberIn1",
+        default = "alpha", choices = { "alpha", "red", "green", "blue", M.CHANNEL_OTHER } }),
+    control("Matte", "affected_channel_name", "text", "named channel",
+        "A channel of the affected matte's files, for 'named below'. Remove sets its Loader to it.",
+        { result = true, default = "" }),
+    control("Matte", "matte_start", "text", "matte start",
+        "Number of the mattes' first frame, as 0 for tools that count from 0. Remove moves their Loaders, so that this "
+            .. "file lies on the comp's first frame. Empty: they stay.",
+        { result = true, default = "" }),
     setting("Matte", "matte_kind", { on = "quadmask", id = "NumberIn1" }),
     setting("Matte", "matte_color"),
     setting("Matte", "threshold", { on = "quadmask", id = "NumberIn2" }),

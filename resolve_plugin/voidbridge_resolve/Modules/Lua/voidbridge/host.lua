@@ -151,6 +151,91 @@ function M.scene(inside)
     return found
 end
 
+-- -- Loaders of the artist ---------------------------------------------------------------------------
+
+local COLORS = { Red = { "r", "red" }, Green = { "g", "green" }, Blue = { "b", "blue" } }
+
+-- The channels of a Loader's OpenEXR file; none for other files.
+local function offered(loader)
+    local ok, names = pcall(function()
+        return loader.Clip1.OpenEXRFormat.RedName:GetAttrs().INPIDT_ComboControl_ID
+    end)
+    local found = {}
+    for _, name in pairs(ok and names or {}) do
+        found[#found + 1] = name
+    end
+    table.sort(found)
+    return found
+end
+
+-- The channel of a layer for one color, as beauty.R or beauty.red.
+local function in_layer(names, layer, endings)
+    for _, name in ipairs(names) do
+        for _, ending in ipairs(endings) do
+            if name:lower() == (layer .. "." .. ending):lower() then
+                return name
+            end
+        end
+    end
+    return nil
+end
+
+-- The channel for each color of a Loader. Raises a refusal.
+local function wanted_channels(role, loader, wish)
+    local names, found = offered(loader), {}
+    for color, endings in pairs(COLORS) do
+        found[color] = wish.layer and in_layer(names, wish.layer, endings)
+        for _, name in ipairs(wish.channel and names or {}) do
+            found[color] = name == wish.channel and name or found[color]
+        end
+    end
+    if not (found.Red and found.Green and found.Blue) then
+        errors.because(("The %s's Loader offers no %s."):format(role, wish.layer or wish.channel),
+            #names > 0 and "It offers: " .. table.concat(names, ", ") .. "." or "Only OpenEXR files have named channels.")
+    end
+    found.Alpha = wish.channel and found.Red
+    return found
+end
+
+-- Moves the file with a number to the comp's first frame. Raises a refusal.
+local function move(comp, role, loader, start)
+    local clip = loader:GetInput("Clip")
+    local skip = start - (tonumber(clip:match("(%d+)%.%w+$")) or 0)
+    local count = M.length(loader)
+    if skip < 0 or skip >= count then
+        errors.because(("The %s's Loader has no file %d."):format(role, start),
+            ("Its %d files begin with %s."):format(count, system.slashes(clip):match("[^/]*$")))
+    end
+    local first = frames.bounds(comp:GetAttrs())[1]
+    M.place(loader, first, first + count - skip - 1)
+    for name, value in pairs({ ClipTimeStart = skip, ClipTimeEnd = count - 1, HoldFirstFrame = 0, HoldLastFrame = 0 }) do
+        loader:SetInput(name, value)
+    end
+end
+
+-- Sets the Loaders of inputs to the layer, channel and first number that the artist named. Raises a refusal.
+function M.set_loaders(inside, wishes)
+    for i, role in ipairs(INPUTS) do
+        local wish = wishes[role]
+        local loader = wish and inside.group:FindMainInput(i):GetConnectedOutput():GetTool()
+        if loader and loader.ID ~= "Loader" then
+            errors.because(("The input %s comes from %s, which is no Loader."):format(role, loader.Name),
+                "Connect the Loader itself, or choose layer and frames there and clear these fields.")
+        end
+        local named = loader and (wish.layer or wish.channel) and wanted_channels(role, loader, wish) or {}
+        if loader then
+            changing(inside.comp, "set the Loader of the " .. role, function()
+                for color, name in pairs(named) do
+                    loader:SetInput(("Clip1.OpenEXRFormat.%sName"):format(color), name)
+                end
+                if wish.start then
+                    move(inside.comp, role, loader, wish.start)
+                end
+            end)
+        end
+    end
+end
+
 -- -- rendering ----------------------------------------------------------------------------------------
 
 local function set_saver(inside, saver, clip, depth, passed)
@@ -203,23 +288,30 @@ end
 
 -- -- showing ------------------------------------------------------------------------------------------
 
-local function length(loader)
+function M.length(loader)
     local lengths = loader:GetAttrs().TOOLIT_Clip_Length
     return lengths and lengths[1] or 0
 end
 
 -- The artist's trim of a Loader, in frames from its start and its end.
 function M.trim(loader)
-    local count = length(loader)
+    local count = M.length(loader)
     if count == 0 then
         return { 0, 0 }
     end
     return { loader:GetInput("ClipTimeStart"), count - 1 - loader:GetInput("ClipTimeEnd") }
 end
 
+-- Sets the times at which a Loader begins and ends. Neither can pass the other.
+function M.place(loader, first, last)
+    local rising = first > loader:GetInput("GlobalOut")
+    loader:SetInput(rising and "GlobalOut" or "GlobalIn", rising and last or first)
+    loader:SetInput(rising and "GlobalIn" or "GlobalOut", rising and first or last)
+end
+
 -- A sequence in a Loader. `range`: frames of the comp; `skip`: frames of the files before them; `trim` as of `trim`.
 -- It holds its ends over the whole comp. Returns the first and last time with a frame of its own.
--- Neither of GlobalIn and GlobalOut can pass the other, and setting them moves the clip's own times: those come last.
+-- Setting GlobalIn and GlobalOut moves the clip's own times: those come last.
 local function load(comp, loader, first_file, range, skip, trim)
     local kept = {}
     for _, name in ipairs(FORGOTTEN) do
@@ -227,8 +319,8 @@ local function load(comp, loader, first_file, range, skip, trim)
     end
     loader:SetInput("Clip", comp:ReverseMapPath(system.native(first_file)))
     local count = frames.count(range)
-    if length(loader) < skip + count then
-        errors.because(("Fusion sees %d of the %d files from %s on."):format(length(loader), skip + count, first_file),
+    if M.length(loader) < skip + count then
+        errors.because(("Fusion sees %d of the %d files from %s on."):format(M.length(loader), skip + count, first_file),
             "Look whether they are there.")
     end
     local from = math.min(trim[1], count - 1)
@@ -237,13 +329,7 @@ local function load(comp, loader, first_file, range, skip, trim)
     local bounds = frames.bounds(comp:GetAttrs())
     local before, after = math.max(first - bounds[1], 0), math.max(bounds[2] - last, 0)
     first, last = first - before, last + after
-    if first > loader:GetInput("GlobalOut") then
-        loader:SetInput("GlobalOut", last)
-        loader:SetInput("GlobalIn", first)
-    else
-        loader:SetInput("GlobalIn", first)
-        loader:SetInput("GlobalOut", last)
-    end
+    M.place(loader, first, last)
     loader:SetInput("ClipTimeStart", skip + from)
     loader:SetInput("ClipTimeEnd", skip + till)
     loader:SetInput("HoldFirstFrame", before)

@@ -27,6 +27,41 @@ local function clean_frames(text, is_connected, rendered)
     return found
 end
 
+-- The channels and the first number that the Loaders of inputs have to be set to, by role: layer, channel, start. Raises
+-- a refusal.
+local function loaders(values, scene)
+    local function trimmed(name)
+        return values[name]:match("^%s*(.-)%s*$")
+    end
+    local found = {}
+    local function need(role, key, value)
+        found[role] = found[role] or {}
+        found[role][key] = value
+    end
+    if trimmed("layer") ~= "" then
+        need("plate", "layer", trimmed("layer"))
+    end
+    local start = trimmed("matte_start")
+    if start ~= "" and not start:match("^%d+$") then
+        errors.because(("The matte start %q is not a number."):format(start),
+            "Write the number of the mattes' first frame, as 0, or leave it empty.")
+    end
+    for _, role in ipairs({ "matte", "affected" }) do
+        local name = trimmed(role .. "_channel_name")
+        local is_named = values[role .. "_channel"] == controls.CHANNEL_OTHER
+        if scene[role] and is_named and name == "" then
+            errors.because(("The %s channel is a named one, and has no name."):format(role),
+                "Write it into 'named channel'.")
+        elseif scene[role] and is_named then
+            need(role, "channel", name)
+        end
+        if scene[role] and start ~= "" then
+            need(role, "start", tonumber(start))
+        end
+    end
+    return found
+end
+
 -- values  by the names of the controls
 -- scene   range, bounds: as the comp counts; plate, matte, affected, clean: what is connected, as a name, or nil
 --
@@ -76,6 +111,7 @@ function M.resolve(values, scene)
         offset = values.frame_offset,
         has_affected = scene.affected ~= nil,
         clean = clean_frames(values.clean_frames, scene.clean ~= nil, rendered),
+        loaders = loaders(values, scene),
         settings = settings,
         daemon = (values.daemon:match("^%s*(.-)%s*$")),
         priority = values.priority,

@@ -29,7 +29,7 @@ end
 local SHOWN = "(time >= n1) && (time <= n2)"
 local NO_TIMES = { { "NumberIn1", 0 }, { "NumberIn2", -1 } }
 
-local CHOSEN = "if(n1 < 0.5, a1, if(n1 < 1.5, r1, if(n1 < 2.5, g1, b1)))"
+local CHOSEN = "if(n1 < 0.5, a1, if(n1 < 1.5, r1, if(n1 < 2.5, g1, if(n1 < 3.5, b1, a1))))" -- a named one is everywhere
 local MATTE = ("if(n2 > 0.5, 1 - (%s), %s)"):format(CHOSEN, CHOSEN)
 local CODE = ("if(n1 > 1.5, r1, if(r1 >= n2, if(r2 >= n2, %.9g, 0), if(r2 >= n2, %.9g, 1)))"):format(63 / 255, 127 / 255)
 
