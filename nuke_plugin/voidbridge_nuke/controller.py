@@ -186,6 +186,12 @@ def start(node: Any) -> Work:
     node_id = str(values["node_id"])
     if node_id in RUNNING:
         raise NodeError("This node is already working.", "Wait for it, or press Cancel.")
+    edition = host.limited_edition()
+    if edition:
+        raise NodeError(
+            f"{edition} lets Python see ten nodes at most, so this node cannot tell what feeds it.",
+            "Render plate and matte with Writes, and use `voidbridge run` or `voidbridge web`.",
+        )
     request = _fit_channels(node)
     executable()
     folders = homes(values)

@@ -21,12 +21,11 @@ def scene(node: Any) -> Scene:
     inputs = {spec.role: node.input(i) for i, spec in enumerate(operation(node).inputs)}
     plate = inputs["plate"]
     root = nuke.root()
-    space = root["workingSpaceLUT"].value() if "workingSpaceLUT" in root.knobs() else ""
     return Scene(
         plate=(int(plate.firstFrame()), int(plate.lastFrame())) if plate is not None else (0, 0),
         sources={role: _file_of(fed, plate) for role, fed in inputs.items() if fed is not None},
         views=tuple(views()),
-        working_space=str(space),
+        working_space=_working_space(root),
         channels={
             role: tuple(str(name) for name in fed.channels())
             for role, fed in inputs.items()
@@ -34,6 +33,19 @@ def scene(node: Any) -> Scene:
         },
         trees={role: _tree_of(fed, _variables(node)) for role, fed in inputs.items()},
     )
+
+
+def _working_space(root: Any) -> str:
+    """Returns the script's working space. A role is completed to its menu label, scene_linear (ACES - ACEScg)."""
+    if "workingSpaceLUT" not in root.knobs():
+        return ""
+    knob = root["workingSpaceLUT"]
+    space = str(knob.value())
+    for entry in knob.values() if hasattr(knob, "values") else ():
+        name, _, label = str(entry).partition("\t")
+        if name == space and "(" in label:
+            return label
+    return space
 
 
 def _file_of(node: Any, plate: Any) -> str:

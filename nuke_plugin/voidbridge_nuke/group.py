@@ -51,6 +51,13 @@ def text(name: str = "", operation: HostOperation = REMOVE) -> str:
     return "\n".join(head + BODIES[operation.name]() + ["end_group", ""])
 
 
+def pasted(operation: HostOperation) -> str:
+    """Returns the file that is pasted: the selected node becomes the plate, as in text that Nuke copies."""
+    lines = [version_line() + "set cut_paste_input [stack 0]"]
+    lines += ["push 0"] * (len(operation.inputs) - 1) + ["push $cut_paste_input"]
+    return "\n".join([*lines, text(operation=operation)])
+
+
 def guarded(call: str, otherwise: str = "pass") -> str:
     """Returns callback code that does nothing if this package is not installed."""
     return (

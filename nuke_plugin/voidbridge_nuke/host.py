@@ -40,6 +40,16 @@ def program() -> str:
     return str(nuke.EXE_PATH)
 
 
+def limited_edition() -> str:
+    """Returns the name of an edition in which Python sees ten nodes at most; empty for the others."""
+    environment: Any = nuke.env
+    for key, name in (("nc", "Nuke Non-commercial"), ("indie", "Nuke Indie")):
+        with contextlib.suppress(KeyError):
+            if environment[key]:
+                return name
+    return ""
+
+
 def script() -> str:
     """Returns the path of the script; empty before it is saved."""
     name = str(nuke.root().name())

@@ -126,6 +126,8 @@ def _quadmask() -> list[str]:
     lines = [
         "push $Naffected",
         "push $Nmatte",
+        "push $Nplate",  # its bounding box, or everything outside of the matte's would be drawn as removed
+        *node("Copy", inputs=2, from0="rgba.alpha", to0="rgba.alpha", name="MatteOnPlate"),
         *merge("Classes", [removed, affected, "0", "0"]),
         "set Nclasses [stack 0]",
     ]

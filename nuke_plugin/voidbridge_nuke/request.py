@@ -19,6 +19,11 @@ CONNECTED = "connected"
 """Recorded for an input whose picture comes from no file."""
 CHANNEL_KNOBS = ("layer", "matte_channel", "affected_channel", "matte_start")
 """Knobs that inner nodes carry out."""
+ROLES = frozenset(
+    "default reference data scene_linear rendering compositing_linear compositing_log color_picking color_timing "
+    "texture_paint matte_paint aces_interchange cie_xyz_d65_interchange".split()
+)
+"""From: OpenColorIO, "Config Syntax", roles. The daemon's config may be another one than the host's."""
 PIECE = 20
 """Frames rendered at once: the next ones are rendered while these are sent."""
 
@@ -112,7 +117,7 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         if name in settings:
             settings[name] = str(settings[name]).strip()
     _check_channels(settings, scene)
-    settings["color_space"] = str(settings["color_space"]).strip() or scene.working_space
+    settings["color_space"] = _space(str(settings["color_space"]).strip() or scene.working_space)
     rendered = max(first - handles, scene.plate[0]), min(last + handles, scene.plate[1])
     views = wanted_views(str(values["views_wanted"]), scene.views)
     settings["views_wanted"] = ",".join(views)
@@ -134,6 +139,16 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         listed={role: frames for role, frames in listed.items() if frames},
         matte_offset=_matte_offset(str(settings.get("matte_start", "")), scene.plate[0]),
     )
+
+
+def _space(name: str) -> str:
+    """Returns a color space's name. Raises `NodeError` for a role."""
+    if name.lower() in ROLES:
+        raise NodeError(
+            f"{name} is a role, which other OpenColorIO configs give to other spaces.",
+            "Write the name of the color space into 'color space', as ACEScg.",
+        )
+    return name
 
 
 def _check_channels(settings: Mapping[str, Value], scene: Scene) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voidbridge_scripts import FRAMES, given, node_of, plate, remove, with_echo
-from voidbridge_stage import channels_of, echoed, picture, same_bits, square
+from voidbridge_stage import channels_of, echoed, exr_bytes, picture, same_bits, square
 
 DONE = "done: v001, frames 1001-1003"
 
@@ -92,3 +92,22 @@ def test_mattes_that_count_from_0_reach_the_frames_of_the_plate(
     for frame in FRAMES:
         wanted = echoed(channels_of(shot.file("plate", frame))["R"], holes[frame] > 0)
         assert same_bits(given(host, node, frame)["R"], wanted.astype(np.float32)), frame
+
+
+def test_the_preview_keeps_what_lies_outside_of_a_cropped_matte(host: Any, shot: Any) -> None:
+    """As autocrop writes it: the data window is the object's box."""
+    rows, columns = np.nonzero(square() > 0)
+    top, left, bottom, right = map(int, (rows.min(), columns.min(), rows.max(), columns.max()))
+    box = np.ones((bottom - top + 1, right - left + 1), np.float16)
+    windows = {
+        "dataWindow": (np.int32([left, top]), np.int32([right, bottom])),
+        "displayWindow": (np.int32([0, 0]), np.int32(square().shape[::-1]) - 1),
+    }
+    for frame in FRAMES:
+        shot.file("matte", frame).write_bytes(exr_bytes({"A": box}, **windows))
+    node = node_of(host, shot)
+    for name in ("grow", "soften"):
+        node[name].setValue(0)
+    host.stage.press("preview", node)
+    quadmask = given(host, node, 1002)["R"]
+    assert np.array_equal(quadmask < 0.5, square() > 0)

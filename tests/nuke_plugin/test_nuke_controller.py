@@ -75,6 +75,38 @@ def test_a_node_that_lacks_a_knob_gets_it_with_its_default(host: Any, shot: Any)
     assert node["node_version"].value() == NODE_VERSION
 
 
+def test_a_new_node_is_behind_the_selected_one(host: Any, shot: Any) -> None:
+    plate = host.stage.load(script(shot))[0]
+    host.stage.selected = plate
+    exec(host.stage.commands["Voidbridge"], {})
+    node = host.stage.root.nodes()[-1]
+    assert [node.input(i) for i in range(4)] == [plate, None, None, None]
+
+
+def test_the_working_space_is_sent_as_a_space_and_not_as_a_role(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    host.stage.root["workingSpaceLUT"].setValue("scene_linear")
+    node = with_echo(node_of(host, shot), daemon)
+    remove(host, node)
+    version = Path(node["version_record"].value()).read_text()
+    assert '"color_space": "scene_linear (ACES - ACEScg)"' in version
+    host.stage.root["workingSpaceLUT"].setValue("compositing_log")
+    host.stage.press("remove", node)
+    assert "compositing_log is a role" in host.stage.messages[-1]
+
+
+@pytest.mark.parametrize(("key", "name"), [("indie", "Nuke Indie"), ("nc", "Nuke Non-commercial")])
+def test_an_edition_in_which_python_sees_ten_nodes_is_refused(
+    host: Any, shot: Any, key: str, name: str
+) -> None:
+    host.env[key] = True
+    host.stage.press("remove", node_of(host, shot))
+    (message,) = host.stage.messages
+    assert message.startswith(f"{name} lets Python see ten nodes")
+    assert "voidbridge run" in message
+
+
 def test_the_menu_makes_a_node(host: Any) -> None:
     exec(host.stage.commands["Voidbridge"], {})
     (node,) = host.allNodes("Group")

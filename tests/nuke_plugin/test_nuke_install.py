@@ -47,7 +47,7 @@ def test_the_command_that_it_names_can_be_started(folder: Path) -> None:
 def test_the_stored_group_is_what_the_package_makes(name: str) -> None:
     operation = OPERATIONS[name]
     stored = (PACKAGE / f"nuke_path/{operation.node}.nk").read_text(encoding="utf-8")
-    assert stored == group.version_line() + group.text(operation=operation)
+    assert stored == group.pasted(operation)
 
 
 def test_the_icon_is_a_ring(folder: Path) -> None:

@@ -116,10 +116,13 @@ def test_handles_end_where_the_plate_ends(
         ),
         ({"affected_channel": "green"}, {}, "input affected has no channel rgba.green"),
         ({"matte_start": "first"}, {}, "'first' is not a number"),
+        ({}, {"working_space": "scene_linear"}, "scene_linear is a role"),
+        ({"color_space": "Compositing_Log"}, {}, "Compositing_Log is a role"),
     ],
     ids=[
         *("no plate", "no matte", "empty range", "negative", "outside", "handles", "view"),
         *("layer", "layer of one channel", "matte channel", "affected channel", "matte start"),
+        *("role of the script", "role that is typed"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason(

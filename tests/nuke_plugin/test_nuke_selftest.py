@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from voidbridge_backend import cli
 from voidbridge_backend.tools.selftest import FRAMES
 
 POINTS = (
-    "names_in_groups", "classes_of_groups", "filename_filters", "callbacks_stop_renders", "reach_of_filter_erode",
-    "working_space", "removal", "staleness", "guarded",
+    "names_in_groups", "classes_of_groups", "filename_filters", "callbacks_stop_renders", "callbacks_of_pieces",
+    "exit_code", "reach_of_filter_erode", "working_space", "removal", "size_of_results", "staleness", "guarded",
 )  # fmt: skip
 
 
@@ -64,7 +65,8 @@ def test_every_point_is_answered_and_the_report_is_one_file(
         ("names in groups", {"names_in_groups"}),
         ("classes", {"classes_of_groups"}),
         ("filename filters", {"filename_filters"}),
-        ("callbacks", {"callbacks_stop_renders"}),
+        ("callbacks", {"callbacks_stop_renders", "callbacks_of_pieces"}),
+        ("exit codes", {"exit_code"}),
         ("reach", {"reach_of_filter_erode"}),
     ],
 )
@@ -72,19 +74,25 @@ def test_a_nuke_that_breaks_a_rule_is_noticed(
     script: dict[str, Any], host: Any, tmp_path: Path, wrong: str, points: set[str]
 ) -> None:
     host.stage.wrong = wrong
-    report = script["report"](str(tmp_path), only=POINTS[:6])
+    if wrong == "exit codes":
+        host.EXE_PATH = shutil.which("true")
+    report = script["report"](str(tmp_path), only=POINTS[:8])
     assert {name for name, verdict in verdicts(report).items() if verdict != "ok"} == points
 
 
 @pytest.mark.parametrize(
     ("wrong", "points"),
-    [("raw files", {"removal"}), ("written knobs", {"staleness", "guarded"})],
+    [
+        ("raw files", {"removal"}),
+        ("written knobs", {"staleness", "guarded"}),
+        ("reload", {"size_of_results"}),
+    ],
 )
 def test_a_nuke_that_breaks_a_rule_of_results_is_noticed(
     script: dict[str, Any], host: Any, tmp_path: Path, daemon: Any, wrong: str, points: set[str]
 ) -> None:
     host.stage.wrong = wrong
-    report = script["report"](str(tmp_path), daemon.address, POINTS[6:])
+    report = script["report"](str(tmp_path), daemon.address, POINTS[8:])
     assert {name for name, verdict in verdicts(report).items() if verdict != "ok"} == points
 
 

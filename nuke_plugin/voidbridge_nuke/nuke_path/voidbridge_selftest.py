@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -204,6 +205,28 @@ def callbacks_stop_renders(tree: Tree) -> str:
     return seen
 
 
+@point("How often do callbacks before a render run, if one Write renders two pieces?")
+def callbacks_of_pieces(tree: Tree) -> str:
+    calls: list[str] = []
+    tree.write("VbTestPieces", named("VbTestplate"))
+    nuke.addBeforeRender(lambda: calls.append(nuke.thisNode().name()))
+    for frame in (FIRST, MIDDLE):
+        nuke.executeMultiple((named("VbTestPieces"),), ((frame, frame, 1),), nuke.views())
+    seen = f"{calls.count('VbTestPieces')} times for 2 pieces"
+    assert calls.count("VbTestPieces") == 2, seen
+    return seen
+
+
+@point("Does `nuke -t` end with the exit code of its script?")
+def exit_code(tree: Tree) -> str:
+    path = os.path.join(tree.folder, "ends_with_3.py")
+    with open(path, "w") as file:
+        file.write("import sys\nsys.exit(3)\n")
+    code = subprocess.call([nuke.EXE_PATH, "-t", path])
+    assert code == 3, f"{code} instead of 3"
+    return "3, as asked for"
+
+
 @point("Does FilterErode of size -2 grow by two pixels to each side?")
 def reach_of_filter_erode(tree: Tree) -> str:
     tree.paste(
@@ -248,6 +271,15 @@ def removal(tree: Tree) -> str:
     seen = f"{text}; outside {outside!r}, inside {inside!r}"
     assert outside[0] == outside[1], seen
     assert abs(inside[0] - inside[1]) > 1, seen
+    return seen
+
+
+@point("Does the Read of a result have the size of the plate after its reload?")
+def size_of_results(tree: Tree) -> str:
+    plate, read = named("VbTestplate"), named("VbTestRemove").node("ReadResult")
+    sizes = [(node.width(), node.height()) for node in (plate, read)]
+    seen = f"plate {sizes[0]}, result {sizes[1]}"
+    assert sizes[0] == sizes[1], seen
     return seen
 
 

@@ -51,6 +51,7 @@ __all__ = [
 
 GUI = True
 EXE_PATH = sys.executable
+env: dict[str, Any] = {"nc": False, "indie": False, "NukeVersionMajor": 13}
 NUKE_VERSION_STRING = "13.2v8 (stand-in)"
 
 
@@ -181,7 +182,8 @@ def delete(node: Node) -> None:
 
 @on_main
 def nodePaste(path: str) -> None:
-    stage.load(Path(path).read_text(encoding="utf-8"))
+    """The selected node is on the stack, as text that Nuke copies expects: set cut_paste_input [stack 0]."""
+    stage.load(Path(path).read_text(encoding="utf-8"), stage.selected)
 
 
 @on_main

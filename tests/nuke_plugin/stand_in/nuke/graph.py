@@ -26,6 +26,7 @@ class Node:
         self._inputs: list[Node | None] = []
         self._nodes: list[Node] = []
         self._knobs: dict[str, Knob] = {}
+        self._format: tuple[int, int] | None = None
 
     def __getitem__(self, name: str) -> Knob:
         if name not in self._knobs:
@@ -102,6 +103,20 @@ class Node:
         stage.evaluated()
         found = source(self)
         return named_channels(found) if found else []
+
+    def width(self) -> int:
+        return self._size()[1]
+
+    def height(self) -> int:
+        return self._size()[0]
+
+    def _size(self) -> tuple[int, int]:
+        """A Read keeps the format that it was made with, until it is reloaded; without a file the script's."""
+        from .pictures import size_of
+
+        if self._kind == "Read" and self._format is None:
+            self._format = size_of(self)
+        return self._format if self._kind == "Read" else feeding(self)[0]._size()
 
     def metadata(self, key: str, time: int) -> str | None:
         assert key == "input/filename"

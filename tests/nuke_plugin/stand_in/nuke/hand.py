@@ -36,6 +36,7 @@ class Stage:
         """As a Nuke does that has `plugin` on NUKE_PATH."""
         self.plugin, self.folder = plugin, folder
         self.views = ["main"]
+        self.selected: Node | None = None
         self.waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.messages: list[str] = []
         self.said: list[str] = []
@@ -71,11 +72,11 @@ class Stage:
 
         self.root = empty()
 
-    def load(self, text: str) -> list[Node]:
-        """The nodes of a script's text, added to the script."""
+    def load(self, text: str, selected: Node | None = None) -> list[Node]:
+        """The nodes of a script's text, added to the script behind a selected node."""
         from .script import load
 
-        return load(text)
+        return load(text, selected)
 
     def call(self, text: str, node: Node, knob: Any) -> None:
         """A callback of a node, as Nuke runs it."""

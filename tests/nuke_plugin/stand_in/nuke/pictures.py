@@ -83,7 +83,8 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
     if node._kind == "MergeExpression":
         sides = {"B": picture(fed[0], frame, view), "A": picture(fed[1], frame, view)}
         names = {s + c.lower(): sides[s].get(c, 0.0) for s in sides for c in "RGBA"}
-        return {**sides["B"], **expressions(node, {**names, "frame": frame})}
+        made = {**sides["B"], **expressions(node, {**names, "frame": frame})}
+        return within(made, sides["A"], sides["B"])
     passing = ("CopyMetaData", "Dot", "Write", "Input", "Output")
     assert node._kind in passing or isinstance(node, Group), node._kind
     return picture(fed[0], frame, view) if fed else {}
@@ -108,6 +109,40 @@ def named_channels(read: Node) -> list[str]:
     return sorted(full_name(name) for name in channels_of(path)) if path.is_file() else []
 
 
+def size_of(read: Node) -> tuple[int, int]:
+    """Height and width of a Read's first frame; the script's format without a file."""
+    first = int(value_of(read, str(read["first"].value()), {}))
+    path = Path(opened(read["file"].getEvaluatedValue() or "none%04d", first, stage.views[0]))
+    return next(iter(channels_of(path).values())).shape if path.is_file() else (1080, 1920)
+
+
+def within(made: Picture, *sources: Picture) -> Picture:
+    """Black outside of the bounding boxes of all sources: Nuke computes pixels inside their union only.
+
+    Source: the tooltip of Copy.bbox, "Output bbox", by default the union of both inputs.
+    """
+    sources = tuple(s for s in sources if any(np.ndim(plane) for plane in s.values()))
+    if not sources or any("bbox" not in source for source in sources):
+        return {name: plane for name, plane in made.items() if name != "bbox"}
+    box = np.maximum.reduce([source["bbox"] for source in sources])
+    return {**{name: np.where(box > 0, plane, 0) for name, plane in made.items()}, "bbox": box}
+
+
+def boxed(path: Path, planes: Picture) -> Picture:
+    """A file's data window as part of its display window, with the bounding box as a channel of its own."""
+    found = header_of(path)
+    (left, top), (right, bottom) = (tuple(map(int, corner)) for corner in found["dataWindow"])
+    width, height = (int(part) + 1 for part in found["displayWindow"][1])
+    is_whole = (left, top, right, bottom) == (0, 0, width - 1, height - 1)
+    if is_whole or min(left, top) < 0 or right >= width or bottom >= height:
+        return planes  # overscan has no rule here
+    made = {}
+    for name, plane in {**planes, "bbox": np.ones((bottom - top + 1, right - left + 1))}.items():
+        made[name] = np.zeros((height, width), np.float32)
+        made[name][top : bottom + 1, left : right + 1] = plane
+    return made
+
+
 def copied(node: Node, below: Picture, above: Picture) -> Picture:
     """Copies channels from A to B; a channel that A lacks is black.
 
@@ -121,7 +156,7 @@ def copied(node: Node, below: Picture, above: Picture) -> Picture:
         come, go = node[f"from{i}"].value(), node[f"to{i}"].value()
         if go != "none":
             made[short.get(go, go)] = above.get(short.get(come, come), np.float32(0))
-    return made
+    return within(made, below, above)
 
 
 COLORS = {"R": "red", "G": "green", "B": "blue", "A": "alpha"}
@@ -155,7 +190,8 @@ def read(node: Node, frame: int, view: str) -> Picture:
     if not path.is_file():
         raise RuntimeError(f"{node.fullName()}: {path} does not exist")
     gain = 0.9 if stage.wrong == "raw files" and path.name.startswith("result") else 1
-    return {name: plane.astype(np.float32) * gain for name, plane in channels_of(path).items()}
+    planes = {name: p.astype(np.float32) * gain for name, p in channels_of(path).items()}
+    return boxed(path, planes)
 
 
 TOKEN = re.compile(r"\s*(\d+\.?\d*(?:e-?\d+)?|[A-Za-z_][\w.]*|&&|\|\||[=!<>]=|[-+*/()?:<>])")

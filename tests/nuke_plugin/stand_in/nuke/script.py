@@ -41,31 +41,39 @@ proc unknown {class body} {
 """
 
 
+ROLES = ("scene_linear\tscene_linear (ACES - ACEScg)", "compositing_log")
+"""Working spaces that are roles; Nuke labels one with the space that it stands for."""
+
+
+SELECTED = "selected"
+"""Name of the selected node on the stack."""
+
+
 def empty() -> Node:
     """The root of a script that nobody has saved."""
     root = new_node("Root", None)
     for knob in (
-        String_Knob("name", "", ""), Boolean_Knob("proxy"), String_Knob("workingSpaceLUT", "", "linear"),
-        String_Knob("gsv"),
+        String_Knob("name", "", ""), Boolean_Knob("proxy"), String_Knob("gsv"),
+        Enumeration_Knob("workingSpaceLUT", "", ["linear", "ACEScg", *ROLES]),
     ):  # fmt: skip
         root.addKnob(knob)
     return root
 
 
-def load(text: str) -> list[Node]:
-    """Adds the nodes of a text to the script; those of its top."""
+def load(text: str, selected: Node | None = None) -> list[Node]:
+    """Adds the nodes of a text to the script; those of its top. A selected node lies on the stack."""
     tcl = tkinter.Tcl()
     tcl.eval(f"set groups {{{' '.join(GROUPS)}}}" + PRELUDE)
+    tcl.eval(f"set stack {{{SELECTED if selected else ''}}}")
     tcl.eval(text)
     before, stage.loading = stage.loading, True
     try:
-        return _made(tcl)
+        return _made(tcl, {SELECTED: selected} if selected else {})
     finally:
         stage.loading = before
 
 
-def _made(tcl: Any) -> list[Node]:
-    made: dict[str, Node] = {}
+def _made(tcl: Any, made: dict[str, Node]) -> list[Node]:
     parent, top = stage.root, []
     for item in tcl.splitlist(tcl.eval("set nodes")):
         number, kind, body, fed = tcl.splitlist(item)
@@ -80,6 +88,8 @@ def _made(tcl: Any) -> list[Node]:
         words = tcl.splitlist(body)
         _fill(node, list(zip(words[::2], words[1::2], strict=True)), tcl)
         parent._nodes.append(node)
+        if kind == "Read":
+            node.width()  # as it is made, it takes its format
         top += [node] if parent is stage.root else []
         parent = node if isinstance(node, Group) else parent
     return top

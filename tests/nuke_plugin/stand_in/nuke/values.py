@@ -97,6 +97,10 @@ class Enumeration_Knob(Knob):
         self._choices = choices
 
     def values(self) -> list[str]:
+        """Entries as "name\tlabel" where both differ; the value is the name.
+
+        Source: the scan of Nuke 17.0v3, Copy.bbox, with the value union and the entry "B\tB side".
+        """
         return list(self._choices)
 
     def setValues(self, choices: list[str]) -> None:
@@ -105,7 +109,7 @@ class Enumeration_Knob(Knob):
             self._value = choices[0]
 
     def setValue(self, value: str) -> bool:
-        if value not in self._choices:
+        if value not in [choice.partition("\t")[0] for choice in self._choices]:
             raise TypeError(f"{self._name} has no {value!r}")
         self._value = value
         stage.wrote(self)
@@ -123,6 +127,7 @@ class Reload(Knob):
 
     def execute(self) -> None:
         stage.reloads.append(self._node.fullName())
+        self._node._format = self._node._format if stage.wrong == "reload" else None
 
 
 BUILT_IN: dict[str, dict[str, Any]] = {
