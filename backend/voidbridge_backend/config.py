@@ -35,7 +35,9 @@ class Config:
     spool: Path = CACHE / "spool"
     """Received frames, jobs and results."""
     devices: tuple[str, ...] = ("auto",)
-    """One worker each: `cpu`, `cuda:0`, ...; `auto` is every NVIDIA card, or else `cpu`."""
+    """One worker each: `cpu`, `cpu:1`, `cuda:0`, ...; `auto` is every NVIDIA card, or else `cpu`."""
+    devices_per_job: int = 1
+    """Devices that one job may use at a time, if the others are idle."""
     models: Path = CACHE / "models"
     """The folder with the weights of the engine `void`."""
     ocio: str = ""
@@ -181,10 +183,14 @@ def visible_cards(listed: str, there: int = sys.maxsize) -> list[str]:
 def only_card(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Returns the name of `device` and the changed variables in a process that sees no other card.
 
+    All workers of the CPU, `cpu`, `cpu:1` and so on, call it `cpu`.
+
     Such a process makes no context on another card, and its libraries cannot take the wrong one. A device that
     is no card, or not among the visible ones, keeps its name and changes nothing.
     """
     kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return kind, {}
     if kind != "cuda" or not number.isdecimal():
         return device, {}
     visible = environ.get(VISIBLE)

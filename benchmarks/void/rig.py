@@ -142,7 +142,8 @@ class Bench:
             found["process_gb"] = round(kilobytes * 1024 / GIB, 2)
 
     def let_go(self) -> None:
-        if self.is_cuda:  # Memory of the host is not what runs out, and a collection takes a second.
+        # Memory of the host is not what runs out, and a collection takes a second.
+        if self.is_cuda:
             gc.collect()
             torch.cuda.empty_cache()
 

@@ -128,6 +128,7 @@ def test_cards_that_the_process_may_not_see_are_not_counted(listed: str, count: 
         ("cuda:4", "2,5", "cuda:4", None),
         ("cuda", None, "cuda", None),
         ("cpu", "2,5", "cpu", None),
+        ("cpu:1", None, "cpu", None),
     ],
 )
 def test_a_process_of_one_card_sees_no_other(

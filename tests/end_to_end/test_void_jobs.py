@@ -30,7 +30,7 @@ def frames_of(clip: Path, pixels: str) -> Iterator[NDArray[np.uint8]]:
 
 @dataclass(frozen=True)
 class Lime:
-    """Five frames of the sample at a quarter of its size as a shot on disk, as light: codes raised to 2.2, halves."""
+    """Five frames of the sample at a quarter of its size as a shot on disk: codes raised to 2.2, as halves."""
 
     folder: Path
     plate: str

@@ -241,6 +241,9 @@ def _serve_command(found: Any) -> None:
         help="require keys for local addresses too",
     )
     serve.add_argument("--shares", metavar="LIST", help="folders for file import by path")
+    serve.add_argument(
+        "--devices-per-job", metavar="N", help="devices that one job may use if the others are idle"
+    )
     serve.add_argument("--max-frames", metavar="N", help="maximum frames of one job")
     serve.add_argument("--max-file-mb", metavar="N", help="maximum megabytes of one file")
     serve.add_argument(

@@ -173,6 +173,7 @@ def job_service(config: Config, is_suspect: bool = False) -> JobService:
         config.keep_free_mb << 20,
         config.max_jobs,
         config.user_share,
+        config.devices_per_job,
     )
 
 

@@ -115,6 +115,54 @@ class JobContext(Protocol):
         """Reports a warning to the artist."""
 
 
+@dataclass(frozen=True)
+class LentAnswer:
+    """The answer of a lent device to a task: its bytes, or None and the reason."""
+
+    device: str
+    data: bytes | None
+    why: str = ""
+
+
+class LentDevices(Protocol):
+    """Idle devices of this machine on which a running job may compute, each with an engine of the same name.
+
+    Tasks and answers are bytes that only the engine knows. A device may be taken back at any time; then its task
+    has no answer.
+    """
+
+    def want(self, count: int) -> None:
+        """Asks for up to `count` devices beside the job's own. 0 gives all back."""
+
+    def idle(self) -> Sequence[str]:
+        """Returns the lent devices that have no task."""
+
+    def ask(self, device: str, task: bytes) -> None:
+        """Sends a task to an idle device."""
+
+    def answers(self, wait_s: float) -> Sequence[LentAnswer]:
+        """Returns the new answers. Waits up to `wait_s` seconds for the first one."""
+
+
+@runtime_checkable
+class LendsDevices(Protocol):
+    """A job context that may lend other devices."""
+
+    @property
+    def lent(self) -> LentDevices | None: ...
+
+
+@runtime_checkable
+class Assists(Protocol):
+    """An engine that can compute parts of a job that another device runs."""
+
+    def assist(self, task: bytes, watch: JobContext) -> bytes:
+        """Returns the answer to a task of the same engine on another device."""
+
+    def rest(self) -> None:
+        """Frees the memory of the device that tasks took."""
+
+
 class Engine(Protocol):
     """Removes the object under the quadmask. A worker creates it once and keeps it between jobs."""
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from voidbridge_backend.engines.base import JobContext
+from voidbridge_backend.engines.base import JobContext, LendsDevices
 from voidbridge_backend.exr import seal
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import JobCancelled
@@ -82,6 +82,7 @@ class NotedContext:
     def __init__(self, context: JobContext) -> None:
         self.step = context.step
         self.notes: list[str] = []
+        self.lent = context.lent if isinstance(context, LendsDevices) else None
         self._warn = context.warn
 
     def warn(self, text: str) -> None:

@@ -37,6 +37,7 @@ from voidbridge_protocol.operations import operations
 from voidbridge_protocol.wire.codec import decode_request
 
 from . import malloc, sandbox
+from .lent_devices import LentByDaemon, answer_path, task_path
 
 log = logging.getLogger("voidbridge.worker")
 
@@ -50,7 +51,13 @@ EXIT_UNUSABLE = 75
 class JobProgress:
     """The engine's `JobContext`: reports progress and stops a cancelled job."""
 
-    def __init__(self, send: Callable[..., None], cancelled_future: Future[None]) -> None:
+    def __init__(
+        self,
+        send: Callable[..., None],
+        cancelled_future: Future[None],
+        lent: LentByDaemon | None = None,
+    ) -> None:
+        self.lent = lent
         self._send = send
         self._cancelled = cancelled_future
         self._stage = ""
@@ -126,6 +133,8 @@ class Worker:
         self._cancelled = CancelledJobs()
         self._setup = setup
         self._engines: dict[tuple[str, str], Any] = {}
+        self._lent: LentByDaemon | None = None
+        """The devices that are lent to the running job."""
 
     def receive(self, lines: Any) -> None:
         """Reads commands on its own thread, so that a cancel arrives in the middle of a job."""
@@ -133,6 +142,9 @@ class Worker:
             command = json.loads(line)
             if command["do"] == "cancel":
                 self._cancelled.stop(command["job"])
+            elif command["do"] in ("lent", "unlent", "assisted"):
+                if lent := self._lent:
+                    lent.tell(command)
             else:
                 # A cancel that crossed the end of its job does not apply to the next run.
                 self._cancelled.forget(command.get("job", ""))
@@ -145,6 +157,10 @@ class Worker:
         while command := self._commands.get():
             if command["do"] == "prepare":
                 self._prepare(command["operation"], command["engine"])
+            elif command["do"] == "assist":
+                self._assist(command)
+            elif command["do"] == "rest":
+                self._rest()
             elif command["do"] == "run":
                 log_format.job.set(command["job"])
                 self._run(command)
@@ -169,6 +185,33 @@ class Worker:
         """Loads the engine of an announced job. Errors are ignored, because the job meets and reports them."""
         self._failure(lambda: self._engine(operation, engine))
         self._send("prepared")
+
+    def _assist(self, command: dict[str, Any]) -> None:
+        """Computes a part of a job that another worker runs."""
+        why = ""
+        try:
+            if failed := self._failure(lambda: self._answer(command)):
+                why = failed.text
+        except JobCancelled as error:
+            why = error.text
+        finally:
+            self._cancelled.forget(command["job"])
+        self._send("assisted", task=command["task"], why=why)
+
+    def _answer(self, command: dict[str, Any]) -> None:
+        folder, number = Path(command["folder"]), command["task"]
+        engine = self._engine(command["operation"], command["engine"])
+        progress = JobProgress(self._send, self._cancelled.of(command["job"]))
+        answer = engine.assist(task_path(folder, number).read_bytes(), progress)
+        if task_path(folder, number).exists():  # else the job no longer waits
+            answer_path(folder, number).write_bytes(answer)
+
+    def _rest(self) -> None:
+        from voidbridge_backend.engines.base import Assists
+
+        for engine in self._engines.values():
+            if isinstance(engine, Assists):
+                engine.rest()
 
     def _run(self, command: dict[str, Any]) -> None:
         try:
@@ -223,7 +266,10 @@ class Worker:
             allowance=DecodeLimits(self._setup.get("pixels", 0), self._setup.get("growth", 0)),
             cancelled_future=cancelled_future,
         )
-        progress = JobProgress(self._send, cancelled_future)
+        self._lent = LentByDaemon(
+            self._send, job, rendered.folder, request.operation, request.settings.engine
+        )
+        progress = JobProgress(self._send, cancelled_future, self._lent)
         try:
             renderer(request.operation)(
                 rendered,
@@ -239,6 +285,8 @@ class Worker:
             if self._lost(error) is None:
                 self._blame_files(rendered, progress, error)
             raise
+        finally:
+            self._lent.close()
 
     def _blame_files(self, rendered: Any, progress: JobProgress, error: Exception) -> None:
         """Raises `DamagedFile` if the job failed of files that are not what the client sent."""

@@ -69,7 +69,7 @@ def enter(choice: str, setup: Mapping[str, object]) -> str:
             holds.append(_restrict_files(paths(setup)))
         if not _without_seccomp():
             try:
-                _restrict_calls(unix_sockets=setup["device"] != "cpu")
+                _restrict_calls(unix_sockets=not _is_cpu(setup))
                 holds.append("no sockets, fewer system calls")
             except OSError as error:
                 lacking.append(f"no seccomp: {error}")
@@ -94,7 +94,7 @@ def paths(setup: Mapping[str, object]) -> Paths:
     if ocio and "://" not in ocio:
         read.append(Path(ocio).parent)  # a config names look-up tables beside it
     write = [spool / "jobs", spool / "tmp", *map(Path, DEVICES)]
-    if setup["device"] != "cpu":
+    if not _is_cpu(setup):
         read.append(Path("/proc"))  # a driver's
         caches = [Path(cache).expanduser() for cache in CACHES]
         caches += [Path(os.environ[name]) for name in CACHE_VARIABLES if os.environ.get(name)]
@@ -102,6 +102,10 @@ def paths(setup: Mapping[str, object]) -> Paths:
             cache.mkdir(parents=True, exist_ok=True)
         write += [*caches, Path("/dev/shm"), *Path("/dev").glob("nvidia*")]
     return Paths(_present(read), _present(write))
+
+
+def _is_cpu(setup: Mapping[str, object]) -> bool:
+    return str(setup["device"]).partition(":")[0] == "cpu"
 
 
 def _code() -> list[Path]:

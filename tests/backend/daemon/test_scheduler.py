@@ -15,8 +15,10 @@ from voidbridge_backend.daemon.jobs.scheduler import (
     Command,
     GaveUp,
     Interrupt,
+    Lend,
     Prepare,
     QueuedJob,
+    Recall,
     Start,
     StateChanged,
 )
@@ -293,3 +295,56 @@ def test_what_the_table_of_states_does_not_have_does_not_happen(queue: Queue) ->
     with pytest.raises(IllegalTransition):
         queue.received("a")
     assert queue.state("a") is JobState.DONE
+
+
+def test_an_idle_device_is_lent_only_if_the_setting_allows_it_and_the_job_asks() -> None:
+    for allowed, wanted, lent in ((1, 3, []), (2, 0, []), (2, 3, ["gpu1"]), (4, 1, ["gpu1"])):
+        queue = Queue(devices_per_job=allowed)
+        queue.submitted("a")
+        for number in range(3):
+            queue.device_ready(f"gpu{number}")
+        commands = queue.more_devices_wanted("a", wanted)
+        assert commands == [Lend("a", device) for device in lent]
+
+
+def test_two_running_jobs_get_idle_devices_in_turn() -> None:
+    queue = Queue(devices_per_job=3)
+    for job in ("a", "b"):
+        queue.submitted(job)
+    for device in ("gpu0", "gpu1"):
+        queue.device_ready(device)
+    assert not queue.more_devices_wanted("a", 2) + queue.more_devices_wanted("b", 2)
+    given = [*queue.device_ready("gpu2"), *queue.device_ready("gpu3")]
+    assert given == [Lend("a", "gpu2"), Lend("b", "gpu3")]
+
+
+def test_a_new_job_takes_one_lent_device_back_and_starts_there() -> None:
+    queue = Queue(devices_per_job=3)
+    queue.submitted("a")
+    for device in ("gpu0", "gpu1", "gpu2"):
+        queue.device_ready(device)
+    queue.more_devices_wanted("a", 2)
+    assert queue.submitted("b", BEN)[-1] == Recall("a", "gpu2")
+    assert Start("b", "gpu2") in queue.device_ready("gpu2")
+    assert queue.ended("b", JobState.DONE)[-1] == Lend("a", "gpu2")
+
+
+def test_a_job_that_ends_gives_its_devices_back() -> None:
+    queue = Queue(devices_per_job=2)
+    queue.submitted("a")
+    for device in ("gpu0", "gpu1"):
+        queue.device_ready(device)
+    queue.more_devices_wanted("a", 1)
+    assert Recall("a", "gpu1") in queue.ended("a", JobState.DONE)
+    assert queue.more_devices_wanted("a", 1) == []
+
+
+def test_the_loss_of_a_lent_device_costs_its_job_no_attempt() -> None:
+    queue = Queue(devices_per_job=2)
+    queue.submitted("a")
+    for device in ("gpu0", "gpu1"):
+        queue.device_ready(device)
+    queue.more_devices_wanted("a", 1)
+    assert queue.device_lost("gpu1") == []
+    assert queue.jobs["a"].attempts == 1
+    assert queue.device_ready("gpu1") == [Lend("a", "gpu1")]

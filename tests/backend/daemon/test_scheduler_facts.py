@@ -12,7 +12,9 @@ from voidbridge_backend.daemon.jobs.scheduler import (
     Command,
     GaveUp,
     Interrupt,
+    Lend,
     QueuedJob,
+    Recall,
     Start,
     StateChanged,
 )
@@ -28,10 +30,13 @@ class AnyFacts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = Queue()
+        self.queue = Queue(devices_per_job=3)
         self.states: dict[str, JobState] = {}
         self.on: dict[str, str] = {}
         self.ready: set[str] = set()
+        self.lent: dict[str, str] = {}
+        self.recalled: set[str] = set()
+        self.wanted: dict[str, int] = {}
         self.starts: dict[str, int] = {}
 
     def execute(self, commands: list[Command]) -> None:
@@ -43,10 +48,22 @@ class AnyFacts(RuleBasedStateMachine):
                 case Start(job, device):
                     assert device in self.ready, "started on a device that is not there"
                     assert device not in self.on, "two jobs on one device"
-                    assert job not in self.on.values(), "one job on two devices"
+                    assert job not in self.on.values(), "one job started on two devices"
+                    assert device not in self.lent, "started on a lent device"
+                    self.wanted[job] = 0
                     self.on[device] = job
                     self.starts[job] += 1
                     assert self.starts[job] <= MAX_ATTEMPTS
+                case Lend(job, device):
+                    assert device in self.ready
+                    assert device not in self.on
+                    assert device not in self.lent
+                    assert job in self.on.values()
+                    self.lent[device] = job
+                case Recall(job, device):
+                    assert self.lent[device] == job
+                    assert device not in self.recalled, "recalled twice"
+                    self.recalled.add(device)
                 case Interrupt(job, device):
                     assert self.on[device] == job
                 case GaveUp(job, attempts):
@@ -75,26 +92,53 @@ class AnyFacts(RuleBasedStateMachine):
             self.starts[job] = 0
             self.execute(self.queue.submitted_again(job, priority, 1000 + len(self.states)))
 
-    @rule(device=st.sampled_from(["cuda:0", "cuda:1"]))
+    @rule(device=st.sampled_from(["cuda:0", "cuda:1", "cuda:2"]))
     def a_worker_is_ready(self, device: str) -> None:
         if device not in self.ready:
             self.ready.add(device)
             self.execute(self.queue.device_ready(device))
 
-    @rule(device=st.sampled_from(["cuda:0", "cuda:1"]))
+    @rule(device=st.sampled_from(["cuda:0", "cuda:1", "cuda:2"]))
     def a_worker_dies(self, device: str) -> None:
         if device in self.ready:
             self.ready.discard(device)
             self.on.pop(device, None)
+            self.lent.pop(device, None)
+            self.recalled.discard(device)
             self.execute(self.queue.device_lost(device))
 
     @rule(
-        device=st.sampled_from(["cuda:0", "cuda:1"]),
+        device=st.sampled_from(["cuda:0", "cuda:1", "cuda:2"]),
         state=st.sampled_from([JobState.DONE, JobState.FAILED]),
     )
     def a_job_ends(self, device: str, state: JobState) -> None:
         if job := self.on.pop(device, None):
             self.execute(self.queue.ended(job, state))
+
+    @rule(job=jobs, count=st.integers(0, 4))
+    def it_can_use_more_devices(self, job: str, count: int) -> None:
+        self.wanted[job] = count
+        self.execute(self.queue.more_devices_wanted(job, count))
+
+    @rule(device=st.sampled_from(["cuda:0", "cuda:1", "cuda:2"]))
+    def a_recalled_device_is_idle(self, device: str) -> None:
+        if device in self.recalled:
+            self.recalled.discard(device)
+            del self.lent[device]
+            self.execute(self.queue.device_ready(device))
+
+    @invariant()
+    def a_job_has_no_more_devices_than_it_wants_and_may_have(self) -> None:
+        for job in self.states:
+            lent = [d for d, at in self.lent.items() if at == job and d not in self.recalled]
+            assert len(lent) <= min(self.wanted.get(job, 0), 2)
+            assert not lent or job in self.on.values()
+
+    @invariant()
+    def a_waiting_job_takes_lent_devices_back(self) -> None:
+        assert not self.queue.waiting() or len(self.recalled) >= min(
+            len(self.queue.waiting()), len(self.lent)
+        )
 
     @invariant()
     def it_knows_what_the_commands_said(self) -> None:
@@ -108,7 +152,7 @@ class AnyFacts(RuleBasedStateMachine):
     def no_device_idles_while_a_job_waits(self) -> None:
         waiting = self.queue.waiting()
         assert set(waiting) == {j for j, s in self.states.items() if s is JobState.QUEUED}
-        assert not waiting or set(self.on) == self.ready
+        assert not waiting or set(self.on) | set(self.lent) == self.ready
         assert [self.queue.ahead_of(job) - len(self.on) for job in waiting] == list(
             range(len(waiting))
         )

@@ -31,6 +31,7 @@ def make_dataset(parsed: argparse.Namespace, config: Config) -> None:
     from voidbridge_backend.tools.dataset.build import build
 
     device = config.devices[0] if config.devices and config.devices[0] != "auto" else "cpu"
+    device = "cpu" if device.startswith("cpu:") else device
     with watched(parsed.json) as (view, _):
         pairs = build(show, Path(config.models), folder, device, view.stage)
         held = sum(pair.held for pair in pairs)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 
 from voidbridge_protocol.wire.messages import ResultFile
 
-from .scheduler import Interrupt, Prepare, Start
+from .scheduler import Interrupt, Lend, Prepare, Recall, Start
+
+WorkerCommand = Start | Prepare | Interrupt | Lend | Recall
 
 
 class Changes:
@@ -16,7 +18,7 @@ class Changes:
         self._jobs: dict[str, None] = {}
         """Jobs with a status of their own to tell; `jobs` returns those that only moved up as well."""
         self._results: list[tuple[str, ResultFile]] = []
-        self._commands: list[Start | Prepare | Interrupt] = []
+        self._commands: list[WorkerCommand] = []
         self._moved_up = False
         """True if waiting jobs have a new position or a new reason."""
 
@@ -24,7 +26,7 @@ class Changes:
         """Returns True if some job's status is still to be told."""
         return bool(self._jobs) or self._moved_up
 
-    def add_command(self, command: Start | Prepare | Interrupt) -> None:
+    def add_command(self, command: WorkerCommand) -> None:
         self._commands.append(command)
 
     def add_result(self, job: str, result: ResultFile) -> None:
@@ -42,7 +44,7 @@ class Changes:
     def drop(self, job: str) -> None:
         self._jobs.pop(job, None)
 
-    def take_commands(self) -> list[Start | Prepare | Interrupt]:
+    def take_commands(self) -> list[WorkerCommand]:
         """Returns the commands for the workers since the last call."""
         taken, self._commands = self._commands, []
         return taken

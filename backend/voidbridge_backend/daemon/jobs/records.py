@@ -26,8 +26,10 @@ from .scheduler import (
     Command,
     GaveUp,
     Interrupt,
+    Lend,
     Prepare,
     QueuedJob,
+    Recall,
     Scheduler,
     Start,
     StateChanged,
@@ -133,7 +135,7 @@ class JobRecords:
                     died = cause or WorkerDied("the worker ended")
                     text = f"tried {attempts} times; the last error: {died.text}"
                     self.fail(job, type(died)(text, died.hint))
-                case Start() | Prepare() | Interrupt():
+                case Start() | Prepare() | Interrupt() | Lend() | Recall():
                     self.changes.add_command(command)
 
     def _change_state(self, job: str, state: JobState) -> None:

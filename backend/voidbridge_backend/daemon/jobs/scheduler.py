@@ -5,6 +5,8 @@ No sockets, threads, clocks, files or pixels: the daemon executes the commands, 
 Higher priorities run first. Within one priority users take turns. The next user is the one with the oldest last
 start, whose first submitted job then runs. A user with one shot therefore waits for one running job
 of a user with a hundred, not for all hundred.
+
+Devices that no job waits for are lent to running jobs that asked for more. A waiting job takes them back at once.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class QueuedJob:
     state: JobState
     attempts: int = 0
     device: str = ""
+    more_devices: int = 0
+    """Devices that it can use beside its own at the moment."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,22 @@ class Interrupt:
 
 
 @dataclass(frozen=True)
+class Lend:
+    """The worker of this idle device may compute parts of a running job."""
+
+    job: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The worker of this device stops computing for the job. `device_ready` follows once it is idle."""
+
+    job: str
+    device: str
+
+
+@dataclass(frozen=True)
 class StateChanged:
     """The job has a new state: store it and notify watchers."""
 
@@ -74,15 +94,22 @@ class GaveUp:
     attempts: int
 
 
-Command = Start | Prepare | Interrupt | StateChanged | GaveUp
+Command = Start | Prepare | Interrupt | Lend | Recall | StateChanged | GaveUp
 
 
 class Scheduler:
-    """One job per device. Devices appear and disappear with their workers."""
+    """One job per device. Devices appear and disappear with their workers.
 
-    def __init__(self) -> None:
+    A job may borrow idle devices, so that it has `devices_per_job` in all.
+    """
+
+    def __init__(self, devices_per_job: int = 1) -> None:
+        self.devices_per_job = devices_per_job
         self.jobs: dict[str, QueuedJob] = {}
         self._idle: dict[str, None] = {}
+        self._lent: dict[str, str] = {}
+        """The job of each lent device, until the device is ready again or lost."""
+        self._recalled: set[str] = set()
         self._turn: dict[str, int] = {}
         self._starts = 0
         self._held = False
@@ -127,30 +154,42 @@ class Scheduler:
 
     def device_ready(self, device: str) -> list[Command]:
         """Notes that the worker of this device has its engine and is idle."""
+        self._return(device)
         self._idle[device] = None
         return [*self._fill(), *self._prepare()]
+
+    def more_devices_wanted(self, job_id: str, count: int) -> list[Command]:
+        """Notes that a running job can use up to `count` devices beside its own; 0 gives them back."""
+        job = self.jobs.get(job_id)
+        if job is None or not job.device:
+            return []
+        job.more_devices = min(count, self.devices_per_job - 1)
+        surplus = self._borrowed(job_id)[job.more_devices :]
+        return [*self._recall(surplus), *self._lend()]
 
     def device_lost(self, device: str) -> list[Command]:
         """Notes that the worker of this device died; its job is tried again, unless that was the last attempt."""
         self._idle.pop(device, None)
+        self._return(device)
         job = next((j for j in self.jobs.values() if j.device == device), None)
         if job is None:
-            return []
-        job.device = ""
+            return self._recall_for_waiting()
+        recalls = self._leave(job)
         if job.state is JobState.CANCELLING:
-            return [self._move(job, JobState.CANCELLED)]
+            return [*recalls, self._move(job, JobState.CANCELLED)]
         if job.attempts >= MAX_ATTEMPTS:
-            return [GaveUp(job.id, job.attempts), self._move(job, JobState.FAILED)]
-        return [self._move(job, JobState.QUEUED), *self._fill()]
+            return [*recalls, GaveUp(job.id, job.attempts), self._move(job, JobState.FAILED)]
+        return [*recalls, self._move(job, JobState.QUEUED), *self._fill()]
 
     def ended(self, job_id: str, state: JobState) -> list[Command]:
         """Notes that the worker has ended the job and is idle."""
         job = self.jobs[job_id]
-        device, job.device = job.device, ""
+        device = job.device
+        recalls = self._leave(job)
         if job.state is JobState.CANCELLING and state is JobState.FAILED:
             state = JobState.CANCELLED  # after a cancel, any failure counts as cancelled
         moved: Command = self._move(job, state)
-        return [moved, *self.device_ready(device)]
+        return [moved, *recalls, *self.device_ready(device)]
 
     def failed_before_running(self, job_id: str) -> list[Command]:
         """Fails a job that cannot run, for example because the spool cannot store its files."""
@@ -213,7 +252,51 @@ class Scheduler:
             job.device = device
             job.attempts += 1
             commands += [self._move(job, JobState.RUNNING), Start(job.id, device)]
+        return [*commands, *self._recall_for_waiting(), *self._lend()]
+
+    def _lend(self) -> list[Command]:
+        """Lends idle devices, first to the job with the fewest, if no job waits for one."""
+        commands: list[Command] = []
+        while not self._held and self._idle and not self.places():
+            lacking = [
+                (len(self._borrowed(job.id)), job.number, job.id)
+                for job in self.jobs.values()
+                if job.state is JobState.RUNNING and len(self._borrowed(job.id)) < job.more_devices
+            ]
+            if not lacking:
+                break
+            device, job_id = next(iter(self._idle)), min(lacking)[-1]
+            del self._idle[device]
+            self._lent[device] = job_id
+            commands.append(Lend(job_id, device))
         return commands
+
+    def _borrowed(self, job_id: str) -> list[str]:
+        """Returns the devices lent to a job, without recalled ones."""
+        lent = (device for device, job in self._lent.items() if job == job_id)
+        return [device for device in lent if device not in self._recalled]
+
+    def _recall(self, devices: Iterable[str]) -> list[Command]:
+        asked = [device for device in devices if device not in self._recalled]
+        self._recalled.update(asked)
+        return [Recall(self._lent[device], device) for device in asked]
+
+    def _recall_for_waiting(self) -> list[Command]:
+        """Takes back a lent device for each waiting job."""
+        if self._held or not self._lent:
+            return []
+        wanted = max(len(self.places()) - len(self._recalled), 0)
+        free = [device for device in self._lent if device not in self._recalled]
+        return self._recall(free[-wanted:] if wanted else [])
+
+    def _return(self, device: str) -> None:
+        self._lent.pop(device, None)
+        self._recalled.discard(device)
+
+    def _leave(self, job: QueuedJob) -> list[Command]:
+        """Takes the job off its devices."""
+        job.device, job.more_devices = "", 0
+        return self._recall(self._borrowed(job.id))
 
     def _prepare(self) -> list[Command]:
         id_, operation, engine = self._expected

@@ -41,10 +41,12 @@ class JobService:
         keep_free: int = 0,
         most_jobs: int = 1000,
         user_share: int = 100,
+        devices_per_job: int = 1,
     ) -> None:
-        """See `Admission` for the parameters."""
+        """See `Admission` and `Scheduler` for the parameters."""
         self.store, self.spool, self.engines = store, spool, engines
         self.records = JobRecords(store, spool)
+        self.records.scheduler.devices_per_job = devices_per_job
         self.changes = self.records.changes
         self.admission = Admission(self.records, engines, keep_free, most_jobs, user_share)
         self.damage = DamageControl(self.records, self.admission)
@@ -176,6 +178,10 @@ class JobService:
 
     def device_ready(self, device: str) -> None:
         self._execute(self.scheduler.device_ready(device))
+
+    def more_devices_wanted(self, job: str, count: int) -> None:
+        """Notes that a running job can use up to `count` devices beside its own."""
+        self._execute(self.scheduler.more_devices_wanted(job, count))
 
     def device_lost(self, device: str, cause: VoidbridgeError) -> None:
         for job in self.scheduler.jobs.values():

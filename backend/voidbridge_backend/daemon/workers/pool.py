@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Prepare, Start
+from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Lend, Prepare, Recall, Start
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_protocol.errors import DamagedFile, NoDevice, from_code
 from voidbridge_protocol.transfer.atomic_files import disk_error
 from voidbridge_protocol.wire.messages import ResultFile
 
+from .lending import Lending
 from .supervisor import DeviceStatus, Supervisor, WorkerEvent, WorkerExit
 from .watchdog import Timeouts
 
@@ -40,6 +41,7 @@ class WorkerPool:
         self._supervisor = Supervisor(
             devices, setup, lambda event: notify(lambda: self._receive(event)), timeouts
         )
+        self._lending = Lending(self._supervisor, job_service.device_ready)
 
     @property
     def busy(self) -> bool:
@@ -72,6 +74,10 @@ class WorkerPool:
                     self._start(job, device)
                 case Prepare(operation, engine, device):
                     self._supervisor.prepare(device, operation, engine)
+                case Lend(job, device):
+                    self._lending.lend(job, device, self._device_of(job))
+                case Recall(_, device):
+                    self._lending.recall(device)
                 case Interrupt(job, device):
                     self._supervisor.interrupt(device, job, time.monotonic())
 
@@ -130,6 +136,7 @@ class WorkerPool:
         job = self._job_on.pop(device, "")
         cause = self._supervisor.exited(device, event.code, now)
         log.warning("worker died: %s", cause.text, extra={"device": device, "job": job})
+        self._lending.lost(device, cause.text)
         if self._asked_at is None:
             self._job_service.device_lost(device, cause)
 
@@ -147,10 +154,27 @@ class WorkerPool:
             case {"event": "result"} if job:
                 result = ResultFile(event["frame"], event["sha256"], event["size"])
                 self._job_service.finished_frame(job, result)
+            case {"event": "more devices", "count": int(count)} if job:
+                self._job_service.more_devices_wanted(job, count)
+            case {"event": "ask", "device": str(lent)} if job:
+                self._lending.ask(device, lent, self._command(job, event))
+            case {"event": "assisted", "task": int(task), "why": str(why)}:
+                self._lending.assisted(device, task, why)
             case {"event": "done" | "failed" | "cancelled" as end} if job:
                 del self._job_on[device]
                 self._supervisor.release(device, time.monotonic())
                 self._ended(job, end, event)
+
+    def _device_of(self, job: str) -> str:
+        """Returns the device whose worker runs the job, "" for a job that has just ended."""
+        return next((device for device, on in self._job_on.items() if on == job), "")
+
+    def _command(self, job: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the command of a task to the worker of a lent device."""
+        return {
+            "folder": str(self._spool.job_folder(job)),
+            **{name: event[name] for name in ("operation", "engine", "task")},
+        }
 
     def _ended(self, job: str, end: str, event: Mapping[str, Any]) -> None:
         if end == "done":

@@ -152,6 +152,21 @@ class Supervisor:
             worker.prepared.add((operation, engine))
             self._send(device, {"do": "prepare", "operation": operation, "engine": engine})
 
+    def assist(self, device: str, job: str, command: Mapping[str, Any], now: float) -> None:
+        """Lets an idle worker compute a part of a job that another worker runs."""
+        if worker := self._workers.get(device):
+            worker.job = job
+            worker.heartbeat.step(now, "beginning")
+            self._send(device, {"do": "assist", "job": job, **command})
+
+    def rest(self, device: str) -> None:
+        """Lets a worker free the memory of its device that parts of another worker's job took."""
+        self._send(device, {"do": "rest"})
+
+    def tell(self, device: str, message: Mapping[str, Any]) -> None:
+        """Sends a worker news of the devices that are lent to its job."""
+        self._send(device, message)
+
     def interrupt(self, device: str, job: str, now: float) -> None:
         """Asks the worker to stop its job, and kills it if it does not."""
         if worker := self._workers.get(device):

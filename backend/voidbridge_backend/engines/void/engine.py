@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 
+from .assistant import Assistant
 from .files import loras, networks, weights
 from .files.prompts import PromptEmbeddings
 from .inputs import Footage
@@ -57,6 +59,8 @@ class Void:
         self._loras = loras.UsedLoras()
         self._layers: dict[str, tuple[int, int]] = {}
         self._plan: Plan | None = None
+        self._assistant = Assistant(self)
+        self.lora_choices: tuple[LoraChoice, ...] = ()
 
     def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         """Returns the model's own size, upright for an upright region, or a whole multiple of it for the detail
@@ -102,6 +106,21 @@ class Void:
             **more,
         }
 
+    def identity(self) -> dict[str, Any]:
+        """Returns everything on which the bits of an answer depend, as values for JSON."""
+        device = self.placement.device
+        card = "" if self.placement.is_cpu else torch.cuda.get_device_name(device)
+        found: dict[str, Any] = json.loads(json.dumps({**self.describe(), "card": card}))
+        return found
+
+    def assist(self, task: bytes, watch: JobContext) -> bytes:
+        """See `Assists`."""
+        return self._assistant.answer(task, watch)
+
+    def rest(self) -> None:
+        """See `Assists`."""
+        self._assistant.close()
+
     def prints(self) -> dict[str, str]:
         """Returns the fingerprints of the weights; the files are read once."""
         self._prints = self._prints or networks.fingerprints(self.models)
@@ -111,6 +130,8 @@ class Void:
         self, choices: Sequence[LoraChoice], settings: RemoveSettings, watch: JobContext
     ) -> None:
         """See `TakesLoras`. Only another set of files loads the networks again; another strength does not."""
+        self._assistant.close()
+        self.lora_choices = tuple(choices)
         if not choices and not self._loras.used:
             return
         watch.step("reading the LoRAs", 0, 1)
@@ -141,6 +162,7 @@ class Void:
         asked = [at for at in holes if wanted is None or clip.frames[at] in wanted]
         if not asked:
             return
+        self._assistant.close()
         weights.require(self.models, settings.passes)
         begin, stop = padded_range((holes[0], holes[-1] + 1), len(clip.frames), self.options.window)
         footage = Footage(clip, clip.frames[begin:stop], self.options.window)
@@ -242,7 +264,12 @@ class Void:
 
     def weights(self, passes: int) -> int:
         """Returns the bytes of the autoencoder and of the transformers of `passes` passes."""
-        return _bytes(self.vae().network) + passes * _bytes(self.denoiser(1).network)
+        return self.bytes_of(self.vae().network) + passes * self.bytes_of(self.denoiser(1).network)
+
+    @staticmethod
+    def bytes_of(network: Any) -> int:
+        """Returns the bytes of a network's weights."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
 
     def _windows(self, footage: Footage) -> int:
         return len(windows(footage.latents, self.options.window, self.options.overlap).runs)
@@ -281,8 +308,8 @@ class Void:
         )
         config = denoiser.network.config
         return Demand(
-            transformer=_bytes(denoiser.network),
-            vae=_bytes(vae.network),
+            transformer=self.bytes_of(denoiser.network),
+            vae=self.bytes_of(vae.network),
             passes=settings.passes,
             streamed=streaming.device_bytes(denoiser.network),
             pixels=footage.height * footage.width,
@@ -307,7 +334,3 @@ def _type(precision: str, is_cpu: bool) -> torch.dtype:
     if precision == "auto":
         return torch.float32 if is_cpu else torch.bfloat16
     return torch.float32 if precision == "float32" else torch.bfloat16
-
-
-def _bytes(network: Any) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())

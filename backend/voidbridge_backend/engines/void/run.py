@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from voidbridge_backend.engines.base import JobContext, Pixels
+from voidbridge_backend.engines.base import JobContext, LendsDevices, LoraChoice, Pixels
 from voidbridge_protocol.errors import EngineFailed
 from voidbridge_protocol.operations.remove import RemoveSettings
 
+from .assistant import words_of
 from .files import networks
 from .files.prompts import PromptEmbeddings
 from .inputs import Footage, ahead, grain, pictures
@@ -32,6 +33,7 @@ from .passes import pipeline, sampling
 from .passes.conditioning import Levels
 from .passes.detail import Tiling, enlarged
 from .passes.pipeline import Method
+from .passes.sharing import Sharing
 
 AGAIN_S = 0.1
 """Minimum seconds between progress reports during a long step."""
@@ -61,6 +63,13 @@ class LoadedModel(Protocol):
         failed: Plan | None = None,
     ) -> Plan:
         """Returns the memory plan of a run, smaller than `failed`."""
+
+    @property
+    def lora_choices(self) -> tuple[LoraChoice, ...]:
+        """The LoRAs of the job."""
+
+    def identity(self) -> dict[str, Any]:
+        """Returns everything on which the bits of an answer depend, as values for JSON."""
 
     def weights(self, passes: int) -> int:
         """Returns the bytes of the networks of `passes` passes."""
@@ -256,8 +265,9 @@ class Job:
         report.again()
         if kernels.compiles(self.options.compile, self.engine.placement.device):
             denoiser.compiled.begin(self.watch)
+        sharing = self._sharing(number, denoiser, report, method)
         at_work = self.engine.placement.working(denoiser.network, self.plan, in_blocks=True)
-        with at_work, pulsing(denoiser.parts(), report.again):
+        with at_work, pulsing(denoiser.parts(), report.again), ending(sharing):
             config = networks.scheduler_config(self.engine.models)
             return pipeline.denoised(
                 denoiser,
@@ -269,7 +279,23 @@ class Job:
                 report.on_step,
                 start=start,
                 tiling=tiling,
+                sharing=sharing,
             )
+
+    def _sharing(
+        self, number: int, denoiser: Denoiser, report: Report, method: Method
+    ) -> Sharing | None:
+        """Returns the way to lent devices. A preview has none: its kept outputs belong to one device."""
+        lent = self.watch.lent if isinstance(self.watch, LendsDevices) else None
+        if lent is None or method.reuse:
+            return None
+        circumstances = {
+            "pass": number,
+            "passes": self.settings.passes,
+            "loras": words_of(self.engine.lora_choices),
+            "identity": self.engine.identity(),
+        }
+        return Sharing(lent, denoiser, circumstances, report.again, self.watch.warn)
 
     def _decoded(
         self, latents: Tensor, count: int, stage: str, tiles: VaeTiles | None = None
@@ -293,6 +319,16 @@ class Job:
             pulsing(vae.parts(), report.again),
         ):
             yield vae, report
+
+
+@contextmanager
+def ending(sharing: Sharing | None) -> Iterator[None]:
+    """Gives lent devices back at its end."""
+    try:
+        yield
+    finally:
+        if sharing:
+            sharing.end()
 
 
 class Report:

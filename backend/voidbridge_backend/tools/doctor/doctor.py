@@ -269,7 +269,7 @@ def round_trip(client: Client, patience: float = PATIENCE_S) -> Check:
 def device(name: str) -> Check:
     """Checks that a worker can use this device: `cpu`, `cuda:0`, ..."""
     title = f"device {name}"
-    if name == "cpu":
+    if name.partition(":")[0] == "cpu":
         return Check(title, "ok", f"{os.cpu_count()} cores")
     kind, _, number = name.partition(":")
     if kind != "cuda" or not number.isdigit():

@@ -36,6 +36,14 @@ class Text:
     prompt: Tensor
     negative: Tensor | None = None
 
+    def prompts(self, guidance: float) -> list[Tensor]:
+        """Returns the embeddings that an evaluation needs: [prompt], or [negative, prompt] with guidance."""
+        if guidance == 1:
+            return [self.prompt]
+        if self.negative is None:
+            raise EngineFailed(f"guidance {guidance:g} needs the embedding of a negative prompt")
+        return [self.negative, self.prompt]
+
     def on(self, device: torch.device) -> Text:
         return Text(
             self.prompt.to(device), None if self.negative is None else self.negative.to(device)
@@ -116,27 +124,28 @@ class Denoiser:
         network once; otherwise it evaluates a batch of two: [negative, prompt]. `part` identifies the window or
         tile, so that cached outputs are not used for another (`reusing`).
         """
+        answer = self.outputs(latents, known, text.prompts(guidance), timestep, part)
+        return guided(answer, guidance).to(latents.device)
+
+    def outputs(
+        self, latents: Tensor, known: Tensor, prompts: list[Tensor], timestep: int, part: str = ""
+    ) -> Tensor:
+        """Returns the network's output for each of `prompts` in one batch, [n, t, 16, h, w], float32, on its
+        device.
+        """
         network = self.network
         seen = torch.cat([latents.to(network.device), known.to(network.device)], dim=2)
-        said = [text.prompt]
-        if guidance != 1:
-            if text.negative is None:
-                raise EngineFailed(
-                    f"guidance {guidance:g} needs the embedding of a negative prompt"
-                )
-            said = [text.negative, text.prompt]
         with torch.inference_mode():
             asked: dict[str, Any] = {
-                "hidden_states": seen.to(network.dtype).expand(len(said), -1, -1, -1, -1),
-                "encoder_hidden_states": torch.cat(said).to(network.device, network.dtype),
-                "timestep": torch.full((len(said),), timestep, device=network.device),
+                "hidden_states": seen.to(network.dtype).expand(len(prompts), -1, -1, -1, -1),
+                "encoder_hidden_states": torch.cat(prompts).to(network.device, network.dtype),
+                "timestep": torch.full((len(prompts),), timestep, device=network.device),
                 "image_rotary_emb": self.positions(
                     latents.shape[1], latents.shape[3], latents.shape[4]
                 ),
                 "return_dict": False,
             }
-            answer = self.compiled.run(lambda: self._answer(asked, part), self._forget)
-        return guided(answer.float(), guidance).to(latents.device)
+            return self.compiled.run(lambda: self._answer(asked, part), self._forget).float()
 
     def _answer(self, inputs: dict[str, Any], part: str) -> Tensor:
         network = self.network

@@ -197,6 +197,22 @@ def chosen(free: int, demand: Demand, failed: Plan | None = None, host: int | No
     )
 
 
+def assisting(free: int, demand: Demand, host: int | None = None) -> Plan:
+    """Returns the plan of a device that only answers for the transformer of another device's job.
+
+    It is `swapped`, or `streamed` if that does not fit. Raises `OutOfMemory` with the numbers if neither fits.
+    """
+    told = []
+    for plan in (Plan("swapped"), Plan("streamed")):
+        pinned = demand.copied + (demand.pinned if plan.streams else 0)
+        if denoising(plan, demand) + MARGIN <= free and (host is None or pinned <= host):
+            return plan
+        told.append(f"{plan.name} needs {(denoising(plan, demand) + MARGIN) / GIB:.1f} GB")
+    raise OutOfMemory(
+        f"the transformer does not fit this device: {', '.join(told)}; {free / GIB:.1f} GB are free"
+    )
+
+
 def smaller(failed: Plan, demand: Demand) -> tuple[Plan, ...]:
     """The plans whose peak is clearly below that of `failed`, best first: others would fail at the same place."""
     most = SMALLER * needed(failed, demand)

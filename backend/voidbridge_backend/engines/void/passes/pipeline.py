@@ -19,8 +19,10 @@ from voidbridge_backend.engines.void.model.vae import Vae, VaeTiles, decode_chun
 from . import sampling
 from .conditioning import Levels, augmented, mask_levels, without_removed
 from .detail import Place, Tiling
+from .evaluation import Evaluation
 from .sampling import Kind
-from .timeline import OVERLAP, WINDOW, latents_for, latents_of, windows
+from .sharing import Sharing
+from .timeline import OVERLAP, WINDOW, Windows, latents_for, latents_of, windows
 
 Read = Callable[[slice], Tensor]
 OnStep = Callable[[int, int], None]
@@ -122,11 +124,12 @@ def denoised(
     *,
     start: Tensor | None = None,
     tiling: Tiling | None = None,
+    sharing: Sharing | None = None,
 ) -> Tensor:
     """Runs one pass: from `noise` to the latents of a clip without the object. `config` is the scheduler's file.
 
     `start` is the beginning for a strength below 1, by default the plate. With `tiling` the network processes
-    one tile at a time.
+    one tile at a time. With `sharing` lent devices answer some of each step's windows and tiles.
 
     The second pass differs from the first in its transformer, its scheduler, its guidance, and its noise, which
     moves with the first pass's picture.
@@ -141,18 +144,65 @@ def denoised(
     text = text.on(device)
     if latents.nbytes * COPIES <= ON_DEVICE:
         latents, conditions = latents.to(device), conditions.on(device)
-    whole = conditions.in_run(runs.runs[0]) if len(runs.runs) == 1 else None
-
-    def predict_tile(seen: Tensor, run: slice, place: Place, timestep: int) -> Tensor:
-        known = conditions.in_run(run) if whole is None else whole
-        known = known[..., place[0], place[1]]
-        part = f"{run} {place}"
-        return denoiser.velocity(seen, known, text, timestep, method.guidance, part)
-
     size = (noise.shape[-2], noise.shape[-1])
-    predict = (tiling or Tiling(size, size)).tiled(predict_tile)
+    tiles = tiling or Tiling(size, size)
+    parts = _Parts(denoiser, conditions, text, method, runs, tiles, sharing)
     with denoiser.reusing(method.reuse):
-        return sampling.denoise(latents, predict, scheduler, steps, runs, on_step=on_step).cpu()
+        return sampling.denoise(
+            latents,
+            tiles.tiled(parts.velocity),
+            scheduler,
+            steps,
+            runs,
+            on_step=on_step,
+            prepare=parts.share if sharing else None,
+        ).cpu()
+
+
+class _Parts:
+    """The windows and tiles of every step. With `sharing`, answers of all parts of a step are there before it."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        conditions: Conditions,
+        text: Text,
+        method: Method,
+        runs: Windows,
+        tiles: Tiling,
+        sharing: Sharing | None,
+    ) -> None:
+        self._denoiser, self._conditions, self._text = denoiser, conditions, text
+        self._guidance, self._sharing = method.guidance, sharing
+        self._whole = conditions.in_run(runs.runs[0]) if len(runs.runs) == 1 else None
+        self._places = {f"{r} {place}": (r, place) for r in runs.runs for place in tiles.places}
+        self._shared: dict[str, Tensor] = {}
+        if sharing:
+            sharing.begin(len(self._places), method.guidance)
+
+    def velocity(self, seen: Tensor, run: slice, place: Place, timestep: int) -> Tensor:
+        """Returns the velocity of the latents `seen` of a part."""
+        part = f"{run} {place}"
+        if part in self._shared:
+            return self._shared.pop(part).to(seen.device)
+        known = self._known(run, place)
+        return self._denoiser.velocity(seen, known, self._text, timestep, self._guidance, part)
+
+    def share(self, latents: Tensor, timestep: int) -> None:
+        """Computes the velocities of a step on all lent devices, if there are any."""
+
+        def ask(part: str) -> Evaluation:
+            run, place = self._places[part]
+            seen = latents[:, run][..., place[0], place[1]]
+            known = self._known(run, place)
+            return Evaluation(seen, known, self._text, timestep, self._guidance)
+
+        if self._sharing:
+            self._shared = self._sharing.answers(list(self._places), ask)
+
+    def _known(self, run: slice, place: Place) -> Tensor:
+        known = self._conditions.in_run(run) if self._whole is None else self._whole
+        return known[..., place[0], place[1]]
 
 
 def decoded(

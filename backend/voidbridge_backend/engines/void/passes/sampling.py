@@ -97,10 +97,12 @@ def denoise(
     windows: Windows,
     *,
     on_step: Callable[[int, int], None],
+    prepare: Callable[[Tensor, int], None] | None = None,
 ) -> Tensor:
     """Takes `latents` through all `steps`, each window a full step at a time, blended after every step.
 
-    `on_step` is called with (done, of) before each window's step; its exceptions stop the work. Raises
+    `on_step` is called with (done, of) before each window's step; its exceptions stop the work. `prepare` is called
+    with (latents, timestep) before each step of all windows. Raises
     `EngineFailed` with the step at which the network returned non-finite values.
     """
     of = len(steps) * len(windows.runs)
@@ -110,6 +112,8 @@ def denoise(
     for run, weight in zip(windows.runs, weights, strict=True):
         total[run] += weight
     for number, timestep in enumerate(steps):
+        if prepare:
+            prepare(latents, timestep)
         canvas = torch.zeros_like(latents)
         for run, weight in zip(windows.runs, weights, strict=True):
             on_step(done, of)
