@@ -194,6 +194,11 @@ class BadPattern(RequestError):
     hint = "Name a sequence as plate.%04d.exr or plate.####.exr, or one file as plate.1001.exr."
 
 
+class BadTimeline(RequestError):
+    code = "request.timeline"
+    hint = "docs/generate.md describes tables of shots and timelines."
+
+
 class MissingFrames(RequestError):
     code = "request.missing-frames"
     hint = "Render the missing frames, or choose a range without them with --frames."

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from voidbridge_backend.client.daemon_client import ClientOptions
 from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
 from voidbridge_backend.config import Config
 from voidbridge_protocol.operations.remove import RemoveSettings
@@ -158,18 +159,25 @@ def _generate_command(found: Any) -> None:
         found,
         "generate",
         "make new frames: between two clips, beyond a clip, or again inside one",
-        lambda o: jobs.run(
-            lambda *_: generate.generate_submission(o),
-            options.client(o),
-            o.output,
-            o.json,
-            o.status_file,
-            overwrite=o.overwrite,
-        ),
+        lambda o: _generate(o, options.client(o)),
         epilog=f"{generate.SHAPE}\n\n{EXITS}",
     )
     generate.add_generate_options(parser)
     add_daemon_options(parser, local=True)
+
+
+def _generate(parsed: argparse.Namespace, client_options: ClientOptions) -> None:
+    if parsed.shots:
+        generate.generate_shots(parsed, client_options)
+        return
+    jobs.run(
+        lambda *_: generate.generate_submission(parsed),
+        client_options,
+        parsed.output,
+        parsed.json,
+        parsed.status_file,
+        overwrite=parsed.overwrite,
+    )
 
 
 def _train_command(found: Any) -> None:

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.cli.setting_options import add_settings, settings_of
+from voidbridge_backend.client import status_file
+from voidbridge_backend.client.daemon_client import ClientOptions
+from voidbridge_backend.client.outputs import check_files
+from voidbridge_backend.client.progress import watched
+from voidbridge_backend.client.shots import table, timeline
+from voidbridge_backend.client.shots.takes import TakeOptions, make_takes
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import FrameRange, compact, frames_for
@@ -20,6 +26,7 @@ from voidbridge_protocol.operations.generate import (
     GenerateSettings,
     no_model,
 )
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 SHAPE = """\
 bridge PLATE TAIL --length N      N frames between the last frame of PLATE and the first of TAIL
@@ -31,16 +38,19 @@ text PLATE --length N             N frames from --prompt, in the format of PLATE
 from-frame PLATE --length N       N frames that go on from the last frame of PLATE alone
 hdr PLATE                         every frame of PLATE, or --frames, as scene-linear light
 
-Only the new frames are written. They are numbered as they follow PLATE."""
+Only the new frames are written. They are numbered as they follow PLATE.
+
+generate --shots LIST -o FOLDER   every shot of a table or a timeline, its takes in FOLDER, and a new timeline"""
 NEEDED = {"bridge": ("tail", "length"), "retake": ("frames",), "hdr": ("frames",)}
 """Words that a mode takes; the others take a length. Only `hdr` can do without."""
+MOST_TAKES = 100
 HINT = "See `voidbridge generate --help` for the modes."
 
 
 def add_generate_options(parser: Any) -> None:
     """Everything but the options of the daemon."""
-    parser.add_argument("mode", choices=MODES, metavar="MODE", help=", ".join(MODES))
-    parser.add_argument("plate", metavar="PLATE", help="the clip, a sequence of files")
+    parser.add_argument("mode", nargs="?", choices=MODES, metavar="MODE", help=", ".join(MODES))
+    parser.add_argument("plate", nargs="?", metavar="PLATE", help="the clip, a sequence of files")
     parser.add_argument("tail", nargs="?", metavar="TAIL", help="the clip behind, for bridge")
     parser.add_argument(
         "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
@@ -60,6 +70,16 @@ def add_generate_options(parser: Any) -> None:
         "--frames", metavar="1010-1016", help="frames that retake and hdr make again"
     )
     add_settings(parser, GenerateSettings, {"the frames": frames})
+    shots = parser.add_argument_group("many shots")
+    shots.add_argument(
+        "--shots",
+        type=Path,
+        metavar="LIST",
+        help="a table (.toml) or a timeline (.otio) of shots, instead of MODE and PLATE",
+    )
+    shots.add_argument(
+        "--takes", type=int, default=1, metavar="N", help="new takes of each shot (default 1)"
+    )
     queue = parser.add_argument_group("the queue")
     queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
     queue.add_argument("--force", action="store_true", help="run it even if its result exists")
@@ -67,6 +87,10 @@ def add_generate_options(parser: Any) -> None:
 
 def generate_submission(parsed: argparse.Namespace) -> Submission:
     """The job of `generate`. Raises `BadPattern`, `BadSetting`, `MissingFrames`."""
+    if not parsed.mode or not parsed.plate:
+        raise BadSetting("generate needs MODE and PLATE, or --shots LIST", HINT)
+    if parsed.takes != 1:
+        raise BadSetting("--takes is for --shots", "Another --seed makes another take.")
     files = {"plate": find(parsed.plate)}
     if parsed.tail:
         files["tail"] = find(parsed.tail)
@@ -145,3 +169,36 @@ def _check_around(
             f"the plate has {compact(there)}, so no frame within {reach} is {side} {wanted}",
             "Leave at least one frame of the plate on both sides, or use `extend`.",
         )
+
+
+def generate_shots(parsed: argparse.Namespace, client_options: ClientOptions) -> None:
+    """Makes the takes of every shot of a list, and writes the timeline with them.
+
+    Raises `BadTimeline`, `BadSetting`, `MissingFrames` before any job, and what a job fails of.
+    """
+    if parsed.mode or parsed.plate:
+        raise BadSetting("--shots goes without MODE and PLATE", HINT)
+    if not 1 <= parsed.takes <= MOST_TAKES:
+        raise BadSetting(f"--takes is {parsed.takes}; it goes from 1 to {MOST_TAKES}")
+    is_timeline = parsed.shots.suffix == timeline.ENDING
+    cut = (timeline.read_timeline if is_timeline else table.read_table)(parsed.shots)
+    timeline.library()
+    folder = Path(parsed.output)
+    written = folder / f"{parsed.shots.stem}.takes{timeline.ENDING}"
+    check_files([(written, timeline.is_own)], [parsed.shots], parsed.overwrite)
+    options = TakeOptions(
+        folder,
+        settings_of(parsed, GenerateSettings),
+        parsed.takes,
+        parsed.overwrite,
+        parsed.priority,
+        parsed.force,
+    )
+    with (
+        watched(parsed.json) as (shown, cancelled),
+        status_file.kept(parsed.status_file, shown, cancelled) as view,
+    ):
+        takes = make_takes(cut, options, client_options, view, cancelled)
+        write_whole(written, timeline.write_timeline(cut, takes))
+        view.event("timeline", path=str(written), shots=len(takes))
+        view.message(f"done: {len(takes)} shots, {written}")

@@ -1,0 +1,1 @@
+"""Lists of shots for `generate`: tables and timelines in, takes and a timeline out."""
