@@ -108,8 +108,10 @@ class Job:
             )
         if self.options.linears == "fp8" and not self.is_short:
             watch.warn("the model computes in 8 bits, which is not lossless (option linears)")
-        if not self.is_short and (stored := networks.in_eight_bits(engine.models, settings.passes)):
-            watch.warn(f"weights are stored in 8 bits, which is not lossless: {', '.join(stored)}")
+        if not self.is_short and (stored := networks.compressed(engine.models, settings.passes)):
+            watch.warn(
+                f"weights are stored in 8 bits or fewer, which is not lossless: {', '.join(stored)}"
+            )
         self.steps = self.options.steps_of(settings)
         self.reuse = self.options.preview_reuse * settings.is_preview
         if settings.is_preview and not self.is_short:

@@ -123,11 +123,11 @@ def transformer_layers(models: Path) -> dict[str, tuple[int, int]]:
     )
 
 
-def in_eight_bits(models: Path, passes: int) -> list[str]:
-    """Returns the names of the weights for `passes` passes that are stored in 8 bits."""
+def compressed(models: Path, passes: int) -> list[str]:
+    """Returns the names of the weights for `passes` passes that are stored in 8 bits or fewer."""
     found = [text_weights(models), vae_weights(models)]
     found += [pass_weights(models, number) for number in range(1, passes + 1)]
-    return [part.files[0].name for part in found if part.eight_bits()]
+    return [part.files[0].name for part in found if part.is_compressed()]
 
 
 def copied(models: Path, passes: int, dtype: torch.dtype) -> int:

@@ -8,7 +8,8 @@ A models folder holds
 
 Weights may lie as in a models folder of ComfyUI instead (`ELSEWHERE`); configurations lie as published.
 
-Only safetensors are read. A pickle (.bin, .pt, .ckpt) can run code when it is opened and is refused.
+Only safetensors are read, and GGUF for a transformer. A pickle (.bin, .pt, .ckpt) can run code when it is opened
+and is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from voidbridge_protocol.errors import ModelMissing
 
-from . import checkpoints
+from . import checkpoints, gguf_file
 
 BASE = "CogVideoX-Fun-V1.5-5b-InP"
 PASSES = {1: "void_pass1.safetensors", 2: "void_pass2.safetensors"}
@@ -70,48 +71,37 @@ class Weights:
         """Returns every tensor's shape, from the headers. Raises `ModelMissing` if a file is damaged or foreign."""
         found: dict[str, tuple[int, ...]] = {}
         for path in self.files:
-            with _opened(path) as file:
-                for name in file.keys():
-                    part = file.get_slice(name)
-                    if not checkpoints.is_weight(name):
-                        continue
-                    if part.get_dtype() not in TYPES | checkpoints.EIGHT_BITS:
-                        raise ModelMissing(
-                            f"{path.name} holds {name} as {part.get_dtype()}, not as BF16, F16, F32 "
-                            "or F8"
-                        )
-                    found[name] = tuple(part.get_shape())
+            for name, (shape, kind) in _headers(path).items():
+                if path.suffix != gguf_file.SUFFIX and kind not in TYPES | checkpoints.EIGHT_BITS:
+                    raise ModelMissing(
+                        f"{path.name} holds {name} as {kind}, not as BF16, F16, F32 or F8"
+                    )
+                found[name] = shape
         start = checkpoints.prefix(found)
         return {name.removeprefix(start): shape for name, shape in found.items()}
 
     def copied(self, dtype: torch.dtype) -> int:
         """Returns the bytes that `read` copies, because weights are stored in another type; from the headers."""
         wanted = {torch.float32: "F32", torch.bfloat16: "BF16"}[dtype]
-        size = 0
-        for path in self.files:
-            with _opened(path) as file:
-                for name in file.keys():
-                    part = file.get_slice(name)
-                    if part.get_dtype() != wanted and checkpoints.is_weight(name):
-                        size += math.prod(part.get_shape()) * dtype.itemsize
-        return size
+        return sum(
+            math.prod(shape) * dtype.itemsize
+            for path in self.files
+            for shape, kind in _headers(path).values()
+            if kind != wanted or path.suffix == gguf_file.SUFFIX
+        )
 
-    def eight_bits(self) -> bool:
-        """Returns True if a weight is stored in 8 bits, from the headers."""
-        for path in self.files:
-            with _opened(path) as file:
-                if any(
-                    file.get_slice(name).get_dtype() in checkpoints.EIGHT_BITS
-                    for name in file.keys()
-                    if checkpoints.is_weight(name)
-                ):
-                    return True
-        return False
+    def is_compressed(self) -> bool:
+        """Returns True if a weight is stored in 8 bits or fewer, from the headers."""
+        kinds = {kind for path in self.files for _, kind in _headers(path).values()}
+        return bool(kinds - TYPES)
 
     def read(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Returns every tensor, memory-mapped instead of copied if its type already is `dtype`."""
         state: dict[str, Tensor] = {}
         for path in self.files:
+            if path.suffix == gguf_file.SUFFIX:
+                state.update(gguf_file.read(path, dtype))
+                continue
             try:
                 state.update(load_file(path))
             except (OSError, SafetensorError) as error:
@@ -158,7 +148,8 @@ def located(models: Path, part: str) -> Weights:
     """
     folder, stem = _published(models, part)
     there, start = ELSEWHERE[part]
-    found = sorted((models / there).glob(f"{start}*.safetensors"))
+    ends = (".safetensors", gguf_file.SUFFIX) if part in PASSES.values() else (".safetensors",)
+    found = sorted(path for end in ends for path in (models / there).glob(f"{start}*{end}"))
     if not found or (folder / f"{stem}.safetensors").exists():
         return find(folder, stem)
     if len(found) > 1:
@@ -321,6 +312,18 @@ def _opened(path: Path) -> Any:
         return safe_open(str(path), framework="pt")
     except (OSError, SafetensorError) as error:
         raise ModelMissing(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _headers(path: Path) -> Mapping[str, tuple[tuple[int, ...], str]]:
+    """Returns the shape and type of every weight of a file, without scales and remarks."""
+    if path.suffix == gguf_file.SUFFIX:
+        return gguf_file.headers(path)
+    found = {}
+    with _opened(path) as file:
+        for name in filter(checkpoints.is_weight, file.keys()):
+            part = file.get_slice(name)
+            found[name] = tuple(part.get_shape()), part.get_dtype()
+    return found
 
 
 def _pickles(folder: Path, stem: str) -> list[Path]:
