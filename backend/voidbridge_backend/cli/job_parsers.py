@@ -104,9 +104,24 @@ def _farm_command(found: Any) -> None:
     )
     add_shot_options(parser, needs_matte=False, needs_plate=False)
     parser.add_argument("-o", "--output", metavar="RESULT", help="result sequence or folder")
-    parser.add_argument("--bundle", required=True, metavar="FOLDER", help="gets template.json")
+    parser.add_argument("--bundle", required=True, metavar="FOLDER", help="gets the job's files")
     parser.add_argument("--shots", metavar="TABLE", help="many shots, a CSV file")
     parser.add_argument("--name", metavar="NAME", help="name of the job on the farm")
+    parser.add_argument(
+        "--for",
+        dest="farm",
+        choices=farm.FARMS,
+        default=farm.FARMS[0],
+        help="the farm that takes the files (default openjd)",
+    )
+    parser.add_argument(
+        "--then",
+        metavar="COMMAND",
+        default="",
+        help='a command that waits for all shots, as "nuke -x comp.nk 1001,1100"',
+    )
+    parser.add_argument("--service", default="voidbridge", help="a service of Tractor's blades")
+    parser.add_argument("--show", default="voidbridge", help="a show that OpenCue knows")
     add_overwrite_option(parser)
     needs = parser.add_argument_group("the farm's machines")
     needs.add_argument("--gpus", type=int, metavar="N", help="cards; default: 1 for void, else 0")

@@ -1,11 +1,13 @@
-"""The command `farm`: a shot or a table of shots becomes a job bundle of Open Job Description."""
+"""The command `farm`: a shot or a table of shots becomes the job files of a farm."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import getpass
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,23 +15,30 @@ from pathlib import Path
 from voidbridge_backend.cli import options
 from voidbridge_backend.cli.painted import absolute_words
 from voidbridge_backend.client import outputs
+from voidbridge_backend.client.farms.commands import FarmFiles, farm_job
+from voidbridge_backend.client.farms.deadline import deadline_files
+from voidbridge_backend.client.farms.opencue import opencue_files
+from voidbridge_backend.client.farms.tractor import tractor_files
 from voidbridge_backend.client.openjd.bundle import (
     LONGEST_NAME,
     HostRequirements,
     ShotTask,
     template,
+    typed,
 )
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.client.submission import Submission, result_sequence
 from voidbridge_backend.log_format import one_line
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import BadSetting, OutputExists, VoidbridgeError
+from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
 COLUMNS = ("plate", "matte", "result", "affected", "clean", "frames")
 PATHS = COLUMNS[:5]
 NEEDED = COLUMNS[:3]
 FILE = "template.json"
+FARMS = ("openjd", "deadline", "opencue", "tractor")
 SHAPE = f"""\
 TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three may lack. Its paths
 count from the table's folder. Submit the bundle with your farm's own command, or try it here:
@@ -37,11 +46,10 @@ openjd run BUNDLE/{FILE}"""
 
 
 def farm(parsed: argparse.Namespace) -> None:
-    """Checks every shot as `run` does, and writes the bundle. Nothing is sent.
+    """Checks every shot as `run` does, and writes the farm's files. Nothing is sent.
 
     Raises `BadSetting`, `BadPattern`, `OutputExists` and what the shots raise.
     """
-    target = Path(parsed.bundle) / FILE
     shots, places = [], []
     for where, shot in _shots(parsed):
         task, place = _task(shot, where, parsed.overwrite)
@@ -53,17 +61,46 @@ def farm(parsed: argparse.Namespace) -> None:
     name = parsed.name or f"voidbridge {settings.engine}: {count}"[:LONGEST_NAME]
     gpus = int(settings.engine == "void") if parsed.gpus is None else parsed.gpus
     needs = HostRequirements(gpus, parsed.vcpus, parsed.memory_gb)
-    made = template(name, shots, settings, needs, _words(parsed))
-    if os.path.lexists(target) and not parsed.overwrite:
-        raise OutputExists(f"{target} exists", "Choose another folder, or add --overwrite.")
+    made = _files(parsed, name, shots, settings, needs)
+    targets = {Path(parsed.bundle) / file: text for file, text in made.files.items()}
+    for target in targets:
+        if os.path.lexists(target) and not parsed.overwrite:
+            raise OutputExists(f"{target} exists", "Choose another folder, or add --overwrite.")
     table = [Path(parsed.shots)] if parsed.shots else []
-    outputs.check_files([(target, lambda _: True)], table, parsed.overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, json.dumps(made, indent=1).encode() + b"\n")
+    outputs.check_files([(path, lambda _: True) for path in targets], table, parsed.overwrite)
+    Path(parsed.bundle).mkdir(parents=True, exist_ok=True)
+    for target, text in targets.items():
+        write_whole(target, text.encode())
+    path, tasks = str(next(iter(targets))), [asdict(shot) for shot in shots]
     if parsed.json:
-        JsonView().event("farm-bundle", path=str(target), tasks=[asdict(shot) for shot in shots])
-    else:
-        print(one_line(f"{len(shots)} {'tasks' if shots[1:] else 'task'}: {target}"))
+        JsonView().event("farm-bundle", path=path, submit=list(made.submit), tasks=tasks)
+        return
+    print(one_line(f"{len(shots)} {'tasks' if shots[1:] else 'task'}: {path}"))
+    print(one_line(f"send: {shlex.join(made.submit)}"))
+
+
+def _files(
+    parsed: argparse.Namespace,
+    name: str,
+    shots: list[ShotTask],
+    settings: RemoveSettings,
+    needs: HostRequirements,
+) -> FarmFiles:
+    """The files of the farm that was chosen. Raises `BadSetting`."""
+    try:
+        then = shlex.split(parsed.then)
+    except ValueError as error:
+        raise BadSetting(f"--then cannot be read: {error}", "Close its quotes.") from error
+    if parsed.farm == FARMS[0]:
+        made = template(name, shots, settings, needs, _words(parsed), then)
+        text = json.dumps(made, indent=1) + "\n"
+        return FarmFiles({FILE: text}, ("deadline", "bundle", "submit", "."))
+    job = farm_job(name, shots, [*typed(settings), *_words(parsed)], then, needs)
+    if parsed.farm == "deadline":
+        return deadline_files(job)
+    if parsed.farm == "opencue":
+        return opencue_files(job, parsed.show, name, getpass.getuser())
+    return tractor_files(job, parsed.service)
 
 
 def _words(parsed: argparse.Namespace) -> list[str]:

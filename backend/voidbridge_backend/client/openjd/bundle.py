@@ -59,13 +59,16 @@ def template(
     settings: RemoveSettings,
     needs: HostRequirements,
     words: Sequence[str] = (),
+    then: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The job template, ready for JSON. `words` are further options of `voidbridge run`.
+
+    `then` is a command, as words, that waits for all shots; empty if there is none.
 
     Raises `BadSetting` for what the schema cannot hold.
     """
     options = [*typed(settings), *words]
-    _check(name, shots, options)
+    _check(name, shots, [*options, *then])
     groups: dict[str, list[ShotTask]] = {}
     for names in ((), ("affected",), ("clean",), ("affected", "clean")):
         groups["-".join(("remove", *names))] = [
@@ -73,6 +76,7 @@ def template(
             for shot in shots
             if tuple(role for role in OPTIONAL if getattr(shot, role)) == names
         ]
+    steps = [_step(step, found, options, needs) for step, found in groups.items() if found]
     return {
         "specificationVersion": VERSION,
         "name": name,
@@ -84,7 +88,7 @@ def template(
                 "description": "The command on the farm's machines, by name or path.",
             }
         ],
-        "steps": [_step(step, found, options, needs) for step, found in groups.items() if found],
+        "steps": [*steps, *([_last(then, steps)] if then else [])],
     }
 
 
@@ -156,6 +160,14 @@ def _step(
                 }
             }
         },
+    }
+
+
+def _last(then: Sequence[str], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": "then",
+        "dependencies": [{"dependsOn": step["name"]} for step in steps],
+        "script": {"actions": {"onRun": {"command": then[0], "args": list(then[1:])}}},
     }
 
 

@@ -1,0 +1,1 @@
+"""Jobs of render farms that take command lines: Deadline, OpenCue and Tractor."""

@@ -1,0 +1,157 @@
+"""`voidbridge farm --for`: files for Deadline, OpenCue and Tractor, read back by parsers of their formats."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import voidbridge_stage as stage
+
+from voidbridge_backend import cli
+from voidbridge_backend.cli import options as cli_options
+from voidbridge_backend.client.farms.commands import FarmJob, farm_job
+from voidbridge_backend.client.farms.deadline import deadline_files
+from voidbridge_backend.client.farms.opencue import opencue_files
+from voidbridge_backend.client.farms.tractor import tractor_files
+from voidbridge_backend.client.openjd.bundle import HostRequirements, ShotTask, template
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+SHOTS = (
+    ShotTask("/s/a plate.####.exr", "/s/m.####.exr", "/s/a.####.exr", "1001-1010"),
+    ShotTask("/s/b.####.exr", "/s/m.####.exr", "/s/rb.####.exr", "1-5", affected="/s/x.####.exr"),
+)
+THEN = ("nuke", "-x", "/s/my comp.nk", "1001,1010")
+NEEDS = HostRequirements(gpus=1, vcpus=4, memory_gb=16)
+
+
+def job(then: tuple[str, ...] = THEN, **changes: str) -> FarmJob:
+    options = [f"--{name}={text}" for name, text in changes.items()]
+    return farm_job("Show A: two shots", SHOTS, options, then, NEEDS)
+
+
+def check_commands(found: list[list[str]]) -> None:
+    """Each is a command line that `voidbridge` takes, with the shot's own files."""
+    assert len(found) == len(SHOTS)
+    for words, shot in zip(found, SHOTS, strict=True):
+        assert words[0] == "voidbridge"
+        made = cli_options.removal(cli.parser().parse_args(words[1:]))
+        assert str(made.files["plate"]) == shot.plate.replace("####", "%04d")
+        assert str(made.frames) == shot.frames
+        assert ("affected" in made.files) is bool(shot.affected)
+        assert made.settings.prompt == "a street; empty $x"
+
+
+def test_deadline_gets_a_task_for_each_shot_and_a_job_that_depends_on_them() -> None:
+    made = deadline_files(job(prompt="a street; empty $x"))
+    info = dict(line.split("=", 1) for line in made.files["remove.job"].splitlines())
+    assert (info["Plugin"], info["Frames"], info["ChunkSize"]) == ("CommandScript", "0-1", "1")
+    check_commands([shlex.split(line) for line in made.files["remove_commands.txt"].splitlines()])
+    assert made.files["then_commands.txt"] == 'nuke -x "/s/my comp.nk" 1001,1010\n'
+    assert made.submit == (
+        "deadlinecommand", "-SubmitMultipleJobs", "-Dependent",
+        "-Job", "remove.job", "remove_plugin.job", "remove_commands.txt",
+        "-Job", "then.job", "then_plugin.job", "then_commands.txt",
+    )  # fmt: skip
+    assert set(made.files) == {name for name in made.submit if "." in name}
+
+
+def test_opencue_gets_a_layer_for_each_shot_and_one_that_depends_on_each() -> None:
+    made = opencue_files(job(prompt="a street; empty $x"), "show", "sh010", "ana")
+    spec = ElementTree.fromstring(made.files["job.xml"].partition('cjsl-1.15.dtd">\n')[2])
+    assert [spec.findtext(name) for name in ("show", "shot", "user")] == ["show", "sh010", "ana"]
+    layers = {layer.get("name"): layer for layer in spec.iter("layer")}
+    assert list(layers) == ["remove_1", "remove_2", "then"]
+    words = {name: shlex.split(layer.findtext("cmd") or "") for name, layer in layers.items()}
+    check_commands([words["remove_1"], words["remove_2"]])
+    assert tuple(words["then"]) == THEN
+    found = [(d.findtext("deplayer"), d.findtext("onlayer")) for d in spec.iter("depend")]
+    assert found == [("then", "remove_1"), ("then", "remove_2")]
+    assert {d.findtext("depjob") for d in spec.iter("depend")} == {spec.find("job").get("name")}  # type: ignore[union-attr]
+    assert [layer.findtext("gpus") for layer in layers.values()] == ["1", "1", None]
+    assert {layer.findtext("memory") for layer in layers.values()} == {"16g"}
+
+
+def tcl_job(text: str) -> Any:
+    """The job as nested lists: of a Job its words, of a Task its words, as Tcl reads them."""
+    tkinter = pytest.importorskip("tkinter", reason="this Python has no Tcl")
+    tcl = tkinter.Tcl()
+    words = tcl.splitlist(text.partition("\n")[2])
+    assert words[0] == "Job"
+    return tcl, dict(zip(words[1::2], words[2::2], strict=True))
+
+
+def test_tractor_gets_shots_below_the_task_that_waits_for_them() -> None:
+    made = tractor_files(job(prompt="a street; empty $x"), "void box")
+    tcl, whole = tcl_job(made.files["job.alf"])
+    assert whole["-title"] == "Show A: two shots"
+    task, title, *pairs = tcl.splitlist(whole["-subtasks"])
+    assert (task, title) == ("Task", "then")
+    last = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    kind, words, option, service = tcl.splitlist(last["-cmds"])
+    assert (kind, option, service) == ("RemoteCmd", "-service", "void box")
+    assert tcl.splitlist(words) == THEN
+    shots = tcl.splitlist(last["-subtasks"])
+    assert list(shots[::4]) == ["Task", "Task"]
+    check_commands([list(tcl.splitlist(tcl.splitlist(cmds)[1])) for cmds in shots[3::4]])
+    _, alone = tcl_job(tractor_files(job(()), "x").files["job.alf"])
+    assert tcl.splitlist(alone["-subtasks"])[1] == "shot 1"
+
+
+def test_a_job_description_has_a_step_that_depends_on_all_others() -> None:
+    made = template("n", SHOTS, RemoveSettings(), NEEDS, (), THEN)
+    assert [step["name"] for step in made["steps"]] == ["remove", "remove-affected", "then"]
+    last = made["steps"][-1]
+    assert last["dependencies"] == [{"dependsOn": "remove"}, {"dependsOn": "remove-affected"}]
+    assert last["script"]["actions"]["onRun"] == {"command": "nuke", "args": list(THEN[1:])}
+
+
+@pytest.mark.parametrize(
+    ("write", "prompt", "said"),
+    [
+        (deadline_files, 'a "street"', "holds a quote"),
+        (lambda made: tractor_files(made, "x"), "100 %", "Tractor would expand"),
+    ],
+)
+def test_a_word_that_a_farm_would_change_is_refused(write: Any, prompt: str, said: str) -> None:
+    with pytest.raises(BadSetting, match=said):
+        write(job(prompt=prompt))
+
+
+def test_a_line_break_fits_into_no_farms_file() -> None:
+    with pytest.raises(BadSetting, match="control character"):
+        job(prompt="two\nlines")
+
+
+@pytest.mark.parametrize(
+    ("farm", "file", "sender"),
+    [
+        ("deadline", "remove.job", "deadlinecommand"),
+        ("opencue", "job.xml", "python"),
+        ("tractor", "job.alf", "tractor-spool"),
+    ],
+)
+def test_the_command_writes_the_files_and_says_what_sends_them(
+    tmp_path: Path, farm: str, file: str, sender: str
+) -> None:
+    shot = stage.make_shot(tmp_path / "s", range(1, 3))
+    words = [
+        shot.folder / "plate.####.exr",
+        shot.folder / "matte.####.exr",
+        "-o",
+        tmp_path / "out/r.####.exr",
+    ]
+    words += ["--bundle", tmp_path / "job", "--for", farm, "--then", "nuke -x 'a b.nk' 1,2"]
+    done = stage.voidbridge("farm", *words, "--json")
+    assert done.code == 0, done.err
+    event = json.loads(done.out.splitlines()[-1])
+    assert event["path"] == str(tmp_path / "job" / file)
+    assert event["submit"][0] == sender
+    assert "a b.nk" in "".join(path.read_text() for path in (tmp_path / "job").iterdir())
+    again = stage.voidbridge("farm", *words)
+    assert again.code == 2
+    assert "exists" in again.err
