@@ -17,6 +17,11 @@ from lupa.luajit21 import LuaRuntime, lua_type
 from voidbridge_fusion_tools import BMD, NAMES, Image, Thing, Tool, plain
 
 UNSET = -1000000000
+MACROS = {
+    "remove": ("Voidbridge", ("plate", "matte", "affected", "clean")),
+    "key": ("VoidbridgeKey", ("plate", "hint", "screen")),
+}
+"""The file of each operation's macro, and its inputs."""
 
 SHIM = """
 local get, set = ...
@@ -337,11 +342,12 @@ class Stage:
 
     # -- an artist ----------------------------------------------------------------------------------------
 
-    def new_tool(self, comp: Composition, **sources: Tool) -> Tool:
-        """A Voidbridge, dragged from the list of macros and connected."""
-        path = self.plugin / "Macros/Voidbridge/Voidbridge.setting"
+    def new_tool(self, comp: Composition, operation: str = "remove", **sources: Tool) -> Tool:
+        """A Voidbridge, dragged from the list of macros and connected. `sources` by the roles of inputs."""
+        name, roles = MACROS[operation]
+        path = self.plugin / f"Macros/Voidbridge/{name}.setting"
         (group,) = self.paste(comp, self._read_setting(path.read_text(encoding="utf-8")))
-        for i, role in enumerate(("plate", "matte", "affected", "clean"), 1):
+        for i, role in enumerate(roles, 1):
             if role in sources:
                 tool, id = group.published[f"MainInput{i}"]
                 tool.links[id] = sources[role]
@@ -354,8 +360,10 @@ class Stage:
     def choose(self, group: Tool, **values: Any) -> None:
         """Sets controls as an artist does: by the names of controls.lua and in their words."""
         controls = self.module("voidbridge.controls")
+        plate = next(tool for tool in group.children if tool.data["Voidbridge"] == "plate")
+        operation = self.module("voidbridge.operations")[plate.data["VoidbridgeOperation"]]
         for name, value in values.items():
-            control = controls["BY_NAME"][name]
+            control = operation["by_name"][name]
             tool, id = group.published["Vb" + "".join(p.capitalize() for p in name.split("_"))]
             tool.set(id, controls.held(control, value))
             tool.changed(id)

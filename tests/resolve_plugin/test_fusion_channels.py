@@ -30,7 +30,7 @@ def tool_of(host: Any, comp: Any, shot: Any, daemon: Any, **values: Any) -> Any:
         for role in ("plate", "matte")
     }
     group = host.new_tool(comp, **sources)
-    host.module("voidbridge.controls")["BY_NAME"]["engine"]["choices"][3] = "echo"
+    host.module("voidbridge.operations")["remove"]["by_name"]["engine"]["choices"][3] = "echo"
     host.choose(
         group, color_space="Linear Rec.709 (sRGB)", frame_offset=1001, engine="echo", grow=0, soften=0,
         daemon=daemon.address, **values,

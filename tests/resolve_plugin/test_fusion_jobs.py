@@ -28,7 +28,7 @@ def shot(tmp_path: Path) -> Any:
 def tool_of(host: Any, comp: Any, shot: Any, address: str, **values: Any) -> Any:
     sources = {r: host.loader(comp, r, shot.file(r, FILES[0])) for r in ("plate", "matte")}
     group = host.new_tool(comp, **sources)
-    host.module("voidbridge.controls")["BY_NAME"]["engine"]["choices"][3] = "echo"
+    host.module("voidbridge.operations")["remove"]["by_name"]["engine"]["choices"][3] = "echo"
     host.choose(
         group,
         **{
@@ -502,7 +502,7 @@ def test_names_that_end_in_a_digit_are_no_part_of_a_frame_number(
         r: host.loader(comp, r, shot.folder / f"{r}_v02.1001.exr") for r in ("plate", "matte")
     }
     group = host.new_tool(comp, **sources)
-    host.module("voidbridge.controls")["BY_NAME"]["engine"]["choices"][3] = "echo"
+    host.module("voidbridge.operations")["remove"]["by_name"]["engine"]["choices"][3] = "echo"
     host.choose(group, color_space="ACEScg", engine="echo", daemon=daemon.address,
                 cache=str(tmp_path / "cache_2"), frame_range="custom", first=2, last=2, handles=0)  # fmt: skip
     host.press(group, "Remove")

@@ -40,7 +40,7 @@ def test_no_secret_key_is_in_the_comp_the_cache_or_a_process(
     group = host.new_tool(
         comp, **{r: host.loader(comp, r, shot.file(r, FILES[0])) for r in ("plate", "matte")}
     )
-    host.module("voidbridge.controls")["BY_NAME"]["engine"]["choices"][3] = "echo"
+    host.module("voidbridge.operations")["remove"]["by_name"]["engine"]["choices"][3] = "echo"
     host.choose(
         group, color_space="ACEScg", frame_offset=1001, engine="echo", grow=0, soften=0,
         daemon=guarded.address, steps=40,

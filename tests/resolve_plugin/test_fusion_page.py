@@ -7,6 +7,8 @@ import xml.etree.ElementTree
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/resolve.md").read_text(encoding="utf-8")
 HOSTS = (ROOT / "docs/hosts-tested.md").read_text(encoding="utf-8")
@@ -23,16 +25,22 @@ def shown(control: Any) -> str:
     return {True: "on", False: "off"}[default] if isinstance(default, bool) else f"`{default}`"
 
 
+HEADINGS = {"remove": "The controls", "key": "The tool for keys"}
+
+
+@pytest.mark.parametrize("name", HEADINGS)
 def test_every_control_is_described_as_its_tooltip_says_in_the_order_of_the_inspector(
-    host: Any,
+    host: Any, name: str
 ) -> None:
-    text = section("The controls")
+    operation = host.module("voidbridge.operations")[name]
+    text = section(HEADINGS[name])
     said = [
         [cell.strip() for cell in line[1:-1].split("|")]
         for line in text.splitlines()
         if line.startswith("| ") and not line.startswith("| control ")
     ]
-    controls = list(host.module("voidbridge.controls")["ALL"].values())
+    setup = name != "remove"  # that page is described once
+    controls = [c for c in operation["controls"].values() if not (setup and c["page"] == "Setup")]
     assert said == [[c["label"], shown(c), c["tip"]] for c in controls]
     pages = list(dict.fromkeys(c["page"] for c in controls))
     assert re.findall(r"^\*\*(\w+)\*\*$", text, re.M) == pages

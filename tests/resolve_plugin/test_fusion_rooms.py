@@ -14,7 +14,9 @@ from voidbridge_job_table import JOBS
 
 from voidbridge_backend import cli
 from voidbridge_backend.cli import options as cli_options
+from voidbridge_backend.cli.commands.key import key_submission
 from voidbridge_nuke.child_environment import KEEP, child_environment, rules
+from voidbridge_protocol.operations.key import KeySettings
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 UNSET = -1000000000
@@ -103,14 +105,17 @@ def test_names_of_files(host: Any) -> None:
 # -- request ------------------------------------------------------------------------------------------
 
 
-def resolved(host: Any, **changes: Any) -> tuple[Any, Any]:
-    """The request of defaults with changes, and its room."""
+def resolved(host: Any, name: str = "remove", **changes: Any) -> tuple[Any, Any]:
+    """The request of defaults with changes and every input that is no list of frames, and its room."""
     controls = host.module("voidbridge.controls")
-    values = {c["name"]: c["default"] for c in controls["ALL"].values() if controls.holds_value(c)}
-    values |= {"color_space": "ACEScg", **changes}
-    scene = {"range": [0, 99], "bounds": [0, 99], "plate": "p", "matte": "m"}
+    operation = host.module("voidbridge.operations")[name]
+    known = [c for c in operation["controls"].values() if controls.holds_value(c)]
+    values = {c["name"]: c["default"] for c in known} | {"color_space": "ACEScg", **changes}
+    sources = {"remove": {"plate": "p", "matte": "m"}, "key": {"plate": "p", "screen": "s"}}[name]
+    scene = table(host.lua, {"range": [0, 99], "bounds": [0, 99], "sources": sources})
+    scene["operation"] = operation
     room = host.module("voidbridge.request")
-    return room.resolve(table(host.lua, values), table(host.lua, scene)), room
+    return room.resolve(table(host.lua, values), scene), room
 
 
 def test_the_words_are_understood_by_the_command_as_they_are_meant(host: Any) -> None:
@@ -132,6 +137,25 @@ def test_the_words_are_understood_by_the_command_as_they_are_meant(host: Any) ->
     assert settings.allow_full_matte
     assert (settings.grain, settings.region, settings.color_space) == ("off", "track", "ACEScg")
     assert (options.daemon, str(options.status_file)) == ("tcp://127.0.0.1:5577", "status.json")
+
+
+def test_the_words_of_a_key_are_understood_by_its_command(host: Any) -> None:
+    request, room = resolved(
+        host, "key", screen_color="picked", screen_red=0.1, screen_green=0.5, screen_blue=0.2,
+        screen_frames="7,9-10", despill=0.25, core=3, garbage=90, handles=4, frame_offset=1001,
+    )  # fmt: skip
+    assert plain(request.listed) == {"screen": [7, 9, 10]}
+    job = key_submission(cli.parser().parse_args(plain(room.words(request))))
+    assert {role: str(files) for role, files in job.files.items()} == {
+        "plate": "plate.%04d.exr", "screen": "screen.%04d.exr",
+    }  # fmt: skip
+    assert (str(job.frames), job.handles) == ("1001-1100", 4)
+    assert job.settings == KeySettings(
+        color_space="ACEScg", screen_color="0.1 0.5 0.2", despill=0.25, core=3, garbage=90
+    )
+    green, _ = resolved(host, "key", screen_color="green", screen_red=0.3)
+    other, _ = resolved(host, "key", screen_color="green")
+    assert plain(room.differences(room.described(green), room.described(other))) == {}
 
 
 def test_what_makes_the_result_is_described_and_compared(host: Any) -> None:

@@ -36,7 +36,7 @@ def tool_of(host: Any, comp: Any, shot: Any, **values: Any) -> Any:
 
 def with_echo(host: Any, group: Any, daemon: Any, **values: Any) -> Any:
     """The engine that can be computed, with a hard edge, on the daemon of the tests."""
-    choices = host.module("voidbridge.controls")["BY_NAME"]["engine"]["choices"]
+    choices = host.module("voidbridge.operations")["remove"]["by_name"]["engine"]["choices"]
     choices[3] = "echo"
     host.choose(
         group, **{"engine": "echo", "grow": 0, "soften": 0, "daemon": daemon.address, **values}

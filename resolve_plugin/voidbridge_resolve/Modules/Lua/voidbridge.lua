@@ -9,7 +9,8 @@ local controller = require("voidbridge.controller")
 local M = {}
 
 local ACTIONS = {
-    remove = controller.remove,
+    remove = controller.begin,
+    key = controller.begin,
     fetch = controller.fetch,
     cancel = controller.cancel,
     check = controller.check,
@@ -53,15 +54,16 @@ function M.changed(tool)
     end
 end
 
--- The script for a selected tool: adds a Voidbridge after it, or fetches if it is one.
-function M.add(comp, tool)
+-- The script for a selected tool: adds the tool of a macro after it, or fetches if it is one of ours.
+function M.add(comp, tool, macro)
     local inside = tool and host.inside(tool)
     if inside then
         return done(inside, controller.fetch)
     end
-    local settings = bmd.readfile(config.macro())
+    local path = config.macro(macro or "Voidbridge")
+    local settings = bmd.readfile(path)
     if not settings then
-        host.print(config.macro() .. " cannot be read. Install it again with: voidbridge install resolve")
+        host.print(path .. " cannot be read. Install it again with: voidbridge install resolve")
         return false
     end
     return host.add(comp, settings, tool) ~= nil

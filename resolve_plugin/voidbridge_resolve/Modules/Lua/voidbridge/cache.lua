@@ -10,6 +10,7 @@ local frames = require("voidbridge.frames")
 local json = require("voidbridge.json")
 local launch = require("voidbridge.launch")
 local errors = require("voidbridge.errors")
+local operations = require("voidbridge.operations")
 local request = require("voidbridge.request")
 local system = require("voidbridge.system")
 
@@ -45,6 +46,18 @@ local function in_home(home, number)
     return home .. "/" .. M.name(number)
 end
 
+-- The names of the files of any operation.
+function M.roles()
+    local found, seen = { "result" }, {}
+    for _, operation in ipairs(operations.ALL) do
+        for _, spec in ipairs(operation.inputs) do
+            found[#found + 1] = not seen[spec.role] and spec.role or nil
+            seen[spec.role] = true
+        end
+    end
+    return found
+end
+
 -- True if a folder holds a record, or a file that rendering or the command would replace.
 local function is_taken(folder, wanted)
     if system.exists(folder .. "/" .. M.RECORD) then
@@ -57,7 +70,7 @@ local function is_taken(folder, wanted)
             end
         end
     end
-    for _, role in ipairs({ "plate", "matte", "affected", "clean", "result" }) do
+    for _, role in ipairs(M.roles()) do
         for frame = wanted.rendered[1], wanted.rendered[2] do
             if system.exists(folder .. "/" .. frames.file(role, frame + wanted.offset))
                 or system.exists(folder .. "/rendered/" .. frames.file(role, frame)) then
@@ -82,8 +95,8 @@ function M.begin(home, last, wanted, described)
         wanted = wanted.wanted,
         rendered = wanted.rendered,
         offset = wanted.offset,
-        has_affected = wanted.has_affected,
-        clean = wanted.clean,
+        roles = wanted.roles,
+        listed = wanted.listed,
         made_with = described,
     }
     system.make_folder(version.folder)
@@ -97,7 +110,7 @@ end
 -- The version of a number; nil if it has no readable record. Its folder may have moved with its home.
 function M.read(home, number)
     local version = json.decode(system.read(in_home(home, number) .. "/" .. M.RECORD))
-    if not (version and version.wanted and version.made_with) then
+    if not (version and version.wanted and version.made_with and version.roles and version.listed) then
         return nil
     end
     version.home, version.folder = home, in_home(home, number)
@@ -166,9 +179,12 @@ function M.discard(version)
         end
     end
     numbers = M.numbers(version, version.rendered)
-    for _, role in ipairs({ "plate", "matte", "affected", "clean" }) do
+    for _, role in ipairs(version.roles) do
         for number = numbers[1], numbers[2] do
             system.remove(version.folder .. "/" .. frames.file(role, number))
+        end
+        for _, frame in ipairs(version.listed[role] or {}) do
+            system.remove(version.folder .. "/" .. frames.file(role, frame + version.offset))
         end
     end
     system.remove(version.folder .. "/" .. M.RECORD)

@@ -4,7 +4,7 @@
 --                       voidbridge/*.lua
 --                       voidbridge/child_environment.json
 --                       voidbridge/voidbridge.json       the command, as a list of words
---           Macros/Voidbridge/Voidbridge.setting
+--           Macros/Voidbridge/*.setting
 
 local json = require("voidbridge.json")
 local system = require("voidbridge.system")
@@ -28,8 +28,9 @@ function M.child_rules()
     return json.decode(system.read(M.folder() .. "/child_environment.json"))
 end
 
-function M.macro()
-    return M.folder():gsub("/Modules/Lua/voidbridge$", "") .. "/Macros/Voidbridge/Voidbridge.setting"
+-- The file of a macro, by its name.
+function M.macro(name)
+    return M.folder():gsub("/Modules/Lua/voidbridge$", "") .. "/Macros/Voidbridge/" .. name .. ".setting"
 end
 
 return M

@@ -1,6 +1,6 @@
 -- Reacts to buttons and changed controls, by calling the other modules.
 --
--- Remove starts a child process and returns. The artist continues in Fusion, and Fetch checks the result.
+-- The button of the operation starts a child process and returns. The artist continues in Fusion, and Fetch checks the result.
 
 local cache = require("voidbridge.cache")
 local config = require("voidbridge.config")
@@ -115,7 +115,7 @@ local function say_standing(inside, before, after)
 end
 
 local function show(inside, state, version)
-    host.show(inside, cache.result(version), cache.plate(version), version.wanted,
+    host.show(inside, { result = cache.result(version), plate = cache.plate(version) }, version.wanted,
         version.wanted[1] - version.rendered[1])
     state.shown = version.number
     host.keep(inside, state)
@@ -168,7 +168,8 @@ local function stay(inside, state, version, seconds, until_phase)
     return phase
 end
 
-function M.remove(inside)
+-- Renders the inputs and starts a job, of any operation.
+function M.begin(inside)
     if host.made_with(inside) > controls.VERSION then
         errors.because("This tool was made by a later release of Voidbridge.", "Install that one: voidbridge install resolve")
     end
@@ -312,7 +313,7 @@ function M.report_text(inside)
         "comp: " .. (host.file(inside) == "" and "no file" or host.file(inside)),
         ("tool: %s, id %s"):format(inside.group.Name, state.id),
     }
-    for _, control in ipairs(controls.ALL) do
+    for _, control in ipairs(inside.operation.controls) do
         if controls.holds_value(control) then
             lines[#lines + 1] = ("%s = %s"):format(control.name, tostring(values[control.name]))
         end

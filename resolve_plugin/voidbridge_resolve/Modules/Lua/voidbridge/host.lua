@@ -1,9 +1,12 @@
--- Access to Fusion: the only module that knows compositions, tools and inputs. It translates and decides nothing.
+-- Access to Fusion: with `loaders` the only module that knows compositions, tools and inputs. It translates and decides
+-- nothing.
 --
 -- Resolve's render may not see values set while a comp is locked, so all values are set unlocked and inside an Undo.
 
 local controls = require("voidbridge.controls")
+local operations = require("voidbridge.operations")
 local frames = require("voidbridge.frames")
+local loaders = require("voidbridge.loaders")
 local errors = require("voidbridge.errors")
 local system = require("voidbridge.system")
 
@@ -14,14 +17,11 @@ M.COLORS = {
     stale = { R = 0.62, G = 0.5, B = 0.18 },
     failed = { R = 0.56, G = 0.18, B = 0.18 },
 }
-local INPUTS = { "plate", "matte", "affected", "clean" } -- in the order of the macro's
 local ROLE = "Voidbridge" -- name of the data that holds an inner tool's role
+local OPERATION = "VoidbridgeOperation" -- and of that of the operation; a tool without it removes
 local STATE = "VoidbridgeState"
 local QUIET = 524288 -- a render flag: no dialog at its end
 local LOCKS = 64 -- more nested locks than any comp has
-
--- A Loader forgets these when its clip changes.
-local FORGOTTEN = { "Reverse", "Loop", "Depth", "KeyCode", "TimeCodeOffset" }
 
 -- -- a tool and its inside ---------------------------------------------------------------------------
 
@@ -29,7 +29,7 @@ local function is_group(tool)
     return tool.ID == "GroupOperator" or tool.ID == "MacroOperator"
 end
 
--- The inside of a Voidbridge from any of its tools: its inner tools by their roles, and `group`, `comp`. nil if
+-- The inside of a Voidbridge from any of its tools: its inner tools by their roles, and `group`, `comp`, `operation`. nil if
 -- the tool belongs to no Voidbridge.
 function M.inside(tool)
     local group = is_group(tool) and tool or tool.ParentTool
@@ -43,7 +43,11 @@ function M.inside(tool)
             found[role] = child
         end
     end
-    return found.plate and found.result and found or nil
+    if not (found.plate and found.result) then
+        return nil
+    end
+    found.operation = operations[found.plate:GetData(OPERATION) or "remove"]
+    return found.operation and found or nil
 end
 
 -- Every Voidbridge of a comp.
@@ -74,7 +78,7 @@ end
 
 function M.values(inside)
     local found = {}
-    for _, control in ipairs(controls.ALL) do
+    for _, control in ipairs(inside.operation.controls) do
         local tool = inside[control.on]
         if controls.holds_value(control) then
             found[control.name] = controls.meaning(control, tool and tool:GetInput(control.id))
@@ -105,7 +109,7 @@ local function changing(comp, what, change)
 end
 
 function M.put(inside, name, value)
-    local control = controls.BY_NAME[name]
+    local control = inside.operation.by_name[name]
     local tool, held = inside[control.on], controls.held(control, value)
     if tool:GetInput(control.id) ~= held then
         changing(inside.comp, control.label, function()
@@ -143,10 +147,11 @@ end
 function M.scene(inside)
     local attributes = inside.comp:GetAttrs()
     local found = { range = frames.of_comp(attributes), bounds = frames.bounds(attributes) }
-    for i, role in ipairs(INPUTS) do
+    found.sources, found.operation = {}, inside.operation
+    for i, spec in ipairs(inside.operation.inputs) do
         local input = inside.group:FindMainInput(i)
         local output = input and input:GetConnectedOutput()
-        found[role] = output and source(output)
+        found.sources[spec.role] = output and source(output)
     end
     return found
 end
@@ -201,13 +206,13 @@ end
 local function move(comp, role, loader, start)
     local clip = loader:GetInput("Clip")
     local skip = start - (tonumber(clip:match("(%d+)%.%w+$")) or 0)
-    local count = M.length(loader)
+    local count = loaders.length(loader)
     if skip < 0 or skip >= count then
         errors.because(("The %s's Loader has no file %d."):format(role, start),
             ("Its %d files begin with %s."):format(count, system.slashes(clip):match("[^/]*$")))
     end
     local first = frames.bounds(comp:GetAttrs())[1]
-    M.place(loader, first, first + count - skip - 1)
+    loaders.place(loader, first, first + count - skip - 1)
     for name, value in pairs({ ClipTimeStart = skip, ClipTimeEnd = count - 1, HoldFirstFrame = 0, HoldLastFrame = 0 }) do
         loader:SetInput(name, value)
     end
@@ -215,8 +220,8 @@ end
 
 -- Sets the Loaders of inputs to the layer, channel and first number that the artist named. Raises a refusal.
 function M.set_loaders(inside, wishes)
-    for i, role in ipairs(INPUTS) do
-        local wish = wishes[role]
+    for i, spec in ipairs(inside.operation.inputs) do
+        local role, wish = spec.role, wishes[spec.role]
         local loader = wish and inside.group:FindMainInput(i):GetConnectedOutput():GetTool()
         if loader and loader.ID ~= "Loader" then
             errors.because(("The input %s comes from %s, which is no Loader."):format(role, loader.Name),
@@ -278,77 +283,34 @@ end
 -- Renders the inputs to files of a version, with file numbers, and checks every frame. Raises a refusal.
 function M.render(inside, version, depth)
     local kind = depth == "32 bit float" and 2 or 1
-    for _, role in ipairs({ "plate", "matte", version.has_affected and "affected" or nil }) do
-        render(inside, role, version, kind, version.rendered)
-    end
-    for _, frame in ipairs(version.clean or {}) do
-        render(inside, "clean", version, kind, { frame, frame })
+    for _, role in ipairs(version.roles) do
+        local listed = version.listed[role]
+        if not listed then
+            render(inside, role, version, kind, version.rendered)
+        end
+        for _, frame in ipairs(listed or {}) do
+            render(inside, role, version, kind, { frame, frame })
+        end
     end
 end
 
 -- -- showing ------------------------------------------------------------------------------------------
 
-function M.length(loader)
-    local lengths = loader:GetAttrs().TOOLIT_Clip_Length
-    return lengths and lengths[1] or 0
-end
-
--- The artist's trim of a Loader, in frames from its start and its end.
-function M.trim(loader)
-    local count = M.length(loader)
-    if count == 0 then
-        return { 0, 0 }
-    end
-    return { loader:GetInput("ClipTimeStart"), count - 1 - loader:GetInput("ClipTimeEnd") }
-end
-
--- Sets the times at which a Loader begins and ends. Neither can pass the other.
-function M.place(loader, first, last)
-    local rising = first > loader:GetInput("GlobalOut")
-    loader:SetInput(rising and "GlobalOut" or "GlobalIn", rising and last or first)
-    loader:SetInput(rising and "GlobalIn" or "GlobalOut", rising and first or last)
-end
-
--- A sequence in a Loader. `range`: frames of the comp; `skip`: frames of the files before them; `trim` as of `trim`.
--- It holds its ends over the whole comp. Returns the first and last time with a frame of its own.
--- Setting GlobalIn and GlobalOut moves the clip's own times: those come last.
-local function load(comp, loader, first_file, range, skip, trim)
-    local kept = {}
-    for _, name in ipairs(FORGOTTEN) do
-        kept[name] = loader:GetInput(name)
-    end
-    loader:SetInput("Clip", comp:ReverseMapPath(system.native(first_file)))
-    local count = frames.count(range)
-    if M.length(loader) < skip + count then
-        errors.because(("Fusion sees %d of the %d files from %s on."):format(M.length(loader), skip + count, first_file),
-            "Look whether they are there.")
-    end
-    local from = math.min(trim[1], count - 1)
-    local till = math.max(count - 1 - trim[2], from)
-    local first, last = range[1] + from, range[1] + till
-    local bounds = frames.bounds(comp:GetAttrs())
-    local before, after = math.max(first - bounds[1], 0), math.max(bounds[2] - last, 0)
-    first, last = first - before, last + after
-    M.place(loader, first, last)
-    loader:SetInput("ClipTimeStart", skip + from)
-    loader:SetInput("ClipTimeEnd", skip + till)
-    loader:SetInput("HoldFirstFrame", before)
-    loader:SetInput("HoldLastFrame", after)
-    for name, value in pairs(kept) do
-        loader:SetInput(name, value)
-    end
-    return first + before, last - after
-end
-
--- result, plate: the first files, both of the frames `range`; the plate's begin `skip` frames before.
-function M.show(inside, result, plate, range, skip)
+-- first_files: those of `result` and `plate`, both of the frames `range`; the plate's begin `skip` frames before.
+function M.show(inside, first_files, range, skip)
     changing(inside.comp, "show a result", function()
-        local trim = M.trim(inside.load_result)
-        local first, last = load(inside.comp, inside.load_result, result, range, 0, trim)
-        load(inside.comp, inside.load_plate, plate, range, skip, trim)
-        for _, tool in ipairs({ inside.result, inside.layer }) do
-            tool:SetInput("NumberIn1", first)
-            tool:SetInput("NumberIn2", last)
+        local trim = loaders.trim(inside.load_result)
+        local first, last
+        for _, spec in ipairs(inside.operation.loads) do
+            local loader, before = inside[spec.role], spec.files == "plate" and skip or 0
+            first, last = loaders.load(inside.comp, loader, first_files[spec.files], range, before, trim)
+            if spec.layer then
+                loaders.choose_layer(loader, spec.layer)
+            end
+        end
+        for _, role in ipairs(inside.operation.timed) do
+            inside[role]:SetInput("NumberIn1", first)
+            inside[role]:SetInput("NumberIn2", last)
         end
         inside.result:SetAttrs({ TOOLB_PassThrough = false })
     end)

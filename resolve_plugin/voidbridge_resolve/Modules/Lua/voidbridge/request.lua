@@ -7,31 +7,33 @@ local errors = require("voidbridge.errors")
 
 local M = {}
 
--- The painted frames, rising. Raises a refusal.
-local function clean_frames(text, is_connected, rendered)
+-- The frames that the artist listed for an input, rising; nil if it has all. Raises a refusal.
+local function listed_frames(spec, text, is_connected, rendered)
+    local role = spec.role
     local found = frames.listed(text)
     if not found then
-        errors.because(("The clean frames %q cannot be read."):format(text), "Write them as 1009,1050-1052.")
+        errors.because(("The %s frames %q cannot be read."):format(role, text), "Write them as 1009,1050-1052.")
     end
-    for _, frame in ipairs(found) do
+    for _, frame in ipairs(spec.within and found or {}) do
         if frame < rendered[1] or frame > rendered[2] then
-            errors.because(("The clean frame %d is not within the frames %s that are sent."):format(frame,
+            errors.because(("The %s frame %d is not within the frames %s that are sent."):format(role, frame,
                 frames.spelled(rendered)), "Name frames of this range, or raise the handles.")
         end
     end
-    if (#found > 0) ~= is_connected then
-        errors.because(is_connected and "The input clean is connected, but no clean frames are named."
-            or "Clean frames are named, but nothing is connected to the input clean.",
-            "Connect the painted background to clean, and name its frames in clean frames.")
+    local hint = ("Connect the input %s, and name its frames in %s frames."):format(role, role)
+    if #found > 0 and not is_connected then
+        errors.because(("Frames of %s are named, but nothing is connected to the input %s."):format(role, role), hint)
+    elseif spec.within and is_connected and #found == 0 then
+        errors.because(("The input %s is connected, but no %s frames are named."):format(role, role), hint)
     end
-    return found
+    return #found > 0 and found or nil
 end
 
 -- The channels and the first number that the Loaders of inputs have to be set to, by role: layer, channel, start. Raises
 -- a refusal.
 local function loaders(values, scene)
     local function trimmed(name)
-        return values[name]:match("^%s*(.-)%s*$")
+        return (values[name] or ""):match("^%s*(.-)%s*$")
     end
     local found = {}
     local function need(role, key, value)
@@ -49,13 +51,13 @@ local function loaders(values, scene)
     for _, role in ipairs({ "matte", "affected" }) do
         local name = trimmed(role .. "_channel_name")
         local is_named = values[role .. "_channel"] == controls.CHANNEL_OTHER
-        if scene[role] and is_named and name == "" then
+        if scene.sources[role] and is_named and name == "" then
             errors.because(("The %s channel is a named one, and has no name."):format(role),
                 "Write it into 'named channel'.")
-        elseif scene[role] and is_named then
+        elseif scene.sources[role] and is_named then
             need(role, "channel", name)
         end
-        if scene[role] and start ~= "" then
+        if scene.sources[role] and start ~= "" then
             need(role, "start", tonumber(start))
         end
     end
@@ -63,16 +65,15 @@ local function loaders(values, scene)
 end
 
 -- values  by the names of the controls
--- scene   range, bounds: as the comp counts; plate, matte, affected, clean: what is connected, as a name, or nil
+-- scene   operation; range, bounds: as the comp counts; sources: names of what is connected, by role
 --
--- The request: wanted, rendered and clean frames as the comp counts, offset, has_affected, settings (every value that makes
--- the result), daemon, priority, sources. Raises a refusal before anything is rendered.
+-- The request: operation, wanted and rendered frames as the comp counts, offset, roles (of the inputs to render), listed
+-- (the only frames of a role), settings (every value that makes the result), daemon, priority, sources. Raises a refusal before anything is rendered.
 function M.resolve(values, scene)
-    if not scene.plate then
-        errors.because("Nothing is connected to the input plate.", "Connect the plate.")
-    end
-    if not scene.matte then
-        errors.because("Nothing is connected to the input matte.", "Connect a matte that is 1 on the object.")
+    for _, spec in ipairs(scene.operation.inputs) do
+        if spec.missing and not scene.sources[spec.role] then
+            errors.because(("Nothing is connected to the input %s."):format(spec.role), spec.missing)
+        end
     end
     local wanted = scene.range
     if values.frame_range == "custom" then
@@ -99,24 +100,32 @@ function M.resolve(values, scene)
             values.frame_offset, rendered[1] + values.frame_offset), "File names have no negative numbers: change the offset.")
     end
     local settings = {}
-    for _, control in ipairs(controls.ALL) do
+    for _, control in ipairs(scene.operation.controls) do
         if control.result then
-            settings[control.name] = values[control.name]
+            settings[control.name] = controls.chosen(control, values)
         end
     end
     settings.color_space, settings.color_space_name = M.space(values), nil
+    local roles, listed = {}, {}
+    for _, spec in ipairs(scene.operation.inputs) do
+        local is_connected = scene.sources[spec.role] ~= nil
+        if spec.listed_by then
+            listed[spec.role] = listed_frames(spec, values[spec.listed_by], is_connected, rendered)
+        end
+        roles[#roles + 1] = is_connected and spec.role or nil
+    end
     return {
+        operation = scene.operation,
         wanted = wanted,
         rendered = rendered,
         offset = values.frame_offset,
-        has_affected = scene.affected ~= nil,
-        clean = clean_frames(values.clean_frames, scene.clean ~= nil, rendered),
+        roles = roles,
+        listed = listed,
         loaders = loaders(values, scene),
         settings = settings,
         daemon = (values.daemon:match("^%s*(.-)%s*$")),
         priority = values.priority,
-        sources = { plate = scene.plate, matte = scene.matte, affected = scene.affected,
-            clean = scene.clean },
+        sources = scene.sources,
     }
 end
 
@@ -177,31 +186,43 @@ end
 -- The words of the child process, which works in the version's folder: no path is among them. Values are bound with
 -- `=`, so that none is taken for an option.
 function M.words(request)
-    local words = {
-        "run", "plate.%04d.exr", "matte.%04d.exr", "--output=result.%04d.exr", "--status-file=status.json", "--json",
-        "--frames=" .. frames.spelled(frames.shifted(request.wanted, request.offset)),
-        "--color-space=" .. request.settings.color_space,
-        "--priority=" .. plain(request.priority),
-    }
-    if request.has_affected then
-        words[#words + 1] = "--affected=affected.%04d.exr"
+    local words, options = { request.operation.command }, {}
+    for _, spec in ipairs(request.operation.inputs) do
+        local pattern = spec.role .. ".%04d.exr"
+        if request.sources[spec.role] and not spec.option then
+            words[#words + 1] = pattern
+        elseif request.sources[spec.role] and not spec.within then
+            options[#options + 1] = spec.option .. "=" .. pattern
+        end
+        for _, frame in ipairs(spec.within and request.listed[spec.role] or {}) do
+            local number = frame + request.offset
+            options[#options + 1] = ("%s=%d=%s"):format(spec.option, number, frames.file(spec.role, number))
+        end
     end
-    for _, frame in ipairs(request.clean) do
-        local number = frame + request.offset
-        words[#words + 1] = ("--clean=%d=%s"):format(number, frames.file("clean", number))
+    local function add(word)
+        words[#words + 1] = word
     end
-    for _, control in ipairs(controls.ALL) do
+    add("--output=result.%04d.exr")
+    add("--status-file=status.json")
+    add("--json")
+    add("--frames=" .. frames.spelled(frames.shifted(request.wanted, request.offset)))
+    add("--color-space=" .. request.settings.color_space)
+    add("--priority=" .. plain(request.priority))
+    for _, option in ipairs(options) do
+        add(option)
+    end
+    for _, control in ipairs(request.operation.controls) do
         if control.option and control.result then
             local value = request.settings[control.name]
             if control.kind ~= "check" then
-                words[#words + 1] = control.option .. "=" .. plain(value)
+                add(control.option .. "=" .. plain(value))
             elseif value then
-                words[#words + 1] = control.option
+                add(control.option)
             end
         end
     end
     if request.daemon ~= "" then
-        words[#words + 1] = "--daemon=" .. request.daemon
+        add("--daemon=" .. request.daemon)
     end
     return words
 end

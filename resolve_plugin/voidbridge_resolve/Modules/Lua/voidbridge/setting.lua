@@ -1,103 +1,16 @@
--- The text of the macro, Macros/Voidbridge/Voidbridge.setting, from the table of controls. It opens and plays its result
+-- The text of a macro, Macros/Voidbridge/*.setting, from its operation's controls and its inside. It opens and plays its result
 -- without this module: its buttons are one guarded call each, and Fusion's own tools make its picture.
---
---    plate ──► Plate (float32) ──► SavePlate
---                 │           └──────────────┐
---    LoadResult ──┼─► Result ──► Difference ◄┘   Result: the input, but for pixels where the result
---    LoadPlate ───┴─► Layer                              differs from the plate that was sent
---    matte ──► Matte ──► SaveMatte
---    affected ──► Affected ──► SaveAffected
---    clean ──► Clean ──► SaveClean
---                 Matte, Affected ──► Quadmask
---
--- A Loader outside of its clip gives no picture and stops the render. So both hold their first and last frames, and
--- Result and Layer take pixels only at times from `n1` to `n2`.
 
 local controls = require("voidbridge.controls")
+local operations = require("voidbridge.operations")
 
 local M = {}
 
--- Names of inner tools contain the macro's name, so that they stay recognizable.
-local PREFIX = "Voidbridge"
-
--- True where the result differs from the sent plate. A NaN differs from itself; the result has it too.
-local function differs(one, other)
-    return ("(r%d != r%d) || (g%d != g%d) || (b%d != b%d)"):format(one, other, one, other, one, other)
-end
-
--- The times that have a result; none without one.
-local SHOWN = "(time >= n1) && (time <= n2)"
-local NO_TIMES = { { "NumberIn1", 0 }, { "NumberIn2", -1 } }
-
-local CHOSEN = "if(n1 < 0.5, a1, if(n1 < 1.5, r1, if(n1 < 2.5, g1, if(n1 < 3.5, b1, a1))))" -- a named one is everywhere
-local MATTE = ("if(n2 > 0.5, 1 - (%s), %s)"):format(CHOSEN, CHOSEN)
-local CODE = ("if(n1 > 1.5, r1, if(r1 >= n2, if(r2 >= n2, %.9g, 0), if(r2 >= n2, %.9g, 1)))"):format(63 / 255, 127 / 255)
-
--- role, class, position, inputs by name: {tool, } connects, other values are set.
-local function link(role)
-    return { link = role }
-end
-
-local function each(text)
-    return { text:format("r", "r"), text:format("g", "g"), text:format("b", "b") }
-end
-
-local function custom(images, rgb, alpha, more)
-    local inputs = { { "RedExpression", rgb[1] }, { "GreenExpression", rgb[2] }, { "BlueExpression", rgb[3] },
-        { "AlphaExpression", alpha } }
-    for i, role in ipairs(images) do
-        table.insert(inputs, i, { "Image" .. i, link(role) })
-    end
-    for _, input in ipairs(more and more.numbers or {}) do
-        inputs[#inputs + 1] = input
-    end
-    local made = { class = "Custom", inputs = inputs }
-    for key, value in pairs(more or {}) do
-        made[key] = value
-    end
-    return made
-end
-
--- Passed through, so that neither Render All nor a farm runs it; a matte saver writes only its own alpha.
-local function saver(role, at, only_alpha)
-    local inputs = { { "Input", link(role) }, { "OutputFormat", { id = "OpenEXRFormat" } }, { "CreateDir", 1 },
-        { "OpenEXRFormat.Depth", 1 }, { "OpenEXRFormat.Compression", 2 } }
-    if only_alpha then
-        for _, color in ipairs({ "Red", "Green", "Blue" }) do
-            inputs[#inputs + 1] = { ("OpenEXRFormat.%sEnable"):format(color), 0 }
-        end
-    end
-    return { role = "save_" .. role, class = "Saver", at = at, inputs = inputs, passed = true }
-end
-
-local function placed(role, at, made)
-    made.role, made.at = role, at
-    return made
-end
-
-local LOADER = { { "MissingFrames", 0 } } -- a hole is an error, not an earlier frame
-
-local function tools()
-    return {
-        placed("plate", { 0, 0 }, { class = "ChangeDepth", inputs = { { "Depth", 4 } } }),
-        placed("matte", { 0, 2 }, custom({}, { MATTE, MATTE, MATTE }, MATTE)),
-        placed("affected", { 0, 4 }, custom({}, { MATTE, MATTE, MATTE }, MATTE)),
-        placed("clean", { 0, 6 }, custom({}, { "r1", "g1", "b1" }, "if(n1 > 0.5, 1, a1)")),
-        saver("plate", { 2, -1 }),
-        saver("matte", { 2, 2 }, true),
-        saver("affected", { 2, 4 }, true),
-        saver("clean", { 2, 6 }),
-        placed("load_result", { 1, -3 }, { class = "Loader", inputs = LOADER }),
-        placed("load_plate", { 3, -3 }, { class = "Loader", inputs = LOADER }),
-        placed("result", { 4, 0 }, custom({ "plate", "load_result", "load_plate" },
-            each(("if(%s && (%s), %%s2, %%s1)"):format(SHOWN, differs(2, 3))), "a1", { passed = true, numbers = NO_TIMES })),
-        placed("layer", { 4, -2 }, custom({ "load_result", "load_plate" },
-            each(("if(%s && (%s), %%s1, 0)"):format(SHOWN, differs(1, 2))),
-            ("if(%s && (%s), 1, 0)"):format(SHOWN, differs(1, 2)), { numbers = NO_TIMES })),
-        placed("quadmask", { 4, 3 }, custom({ "matte", "affected" }, { CODE, CODE, CODE }, "1")),
-        placed("difference", { 6, 0 }, custom({ "result", "plate" }, each("abs(%s1 - %s2)"), "a1")),
-    }
-end
+-- The inside of each operation's macro.
+local INSIDES = {
+    remove = require("voidbridge.inside_remove"),
+    key = require("voidbridge.inside_key"),
+}
 
 -- -- text -----------------------------------------------------------------------------------------------
 
@@ -105,8 +18,9 @@ local function camel(role)
     return (("_" .. role):gsub("_(%l)", string.upper))
 end
 
-local function name_of(role)
-    return PREFIX .. camel(role)
+-- Names of inner tools contain the macro's name, so that they stay recognizable.
+local function name_of(operation, role)
+    return operation.macro .. camel(role)
 end
 
 local function quoted(text)
@@ -122,11 +36,11 @@ local function literal(value)
     return tostring(value)
 end
 
-local function input_line(input)
+local function input_line(operation, input)
     local name, value = input[1], input[2]
     local key = name:find("%.") and ('["%s"]'):format(name) or name
     if type(value) == "table" and value.link then
-        return ('%s = Input { SourceOp = "%s", Source = "Output", },'):format(key, name_of(value.link))
+        return ('%s = Input { SourceOp = "%s", Source = "Output", },'):format(key, name_of(operation, value.link))
     elseif type(value) == "table" then
         return ('%s = Input { Value = FuID { "%s" }, },'):format(key, value.id)
     end
@@ -151,6 +65,7 @@ local KINDS = {
     float = { "SliderControl", "Number" },
     check = { "CheckboxControl", "Number" },
     choice = { "ComboControl", "Number" },
+    color = { "ColorControl", "Number" },
 }
 
 -- A control as the pairs of a table, in order.
@@ -174,7 +89,12 @@ local function declared(control)
         add("INPS_DefaultText", control.default)
     else
         add("INP_Default", controls.held(control, control.default))
-        add("INP_Integer", control.kind ~= "float")
+        add("INP_Integer", control.kind ~= "float" and control.kind ~= "color")
+    end
+    if control.part then
+        add("IC_ControlGroup", 1) -- the three numbers share one picker
+        add("IC_ControlID", control.part)
+        add("CLRC_ShowWheel", false)
     end
     if kind[1] == "TextEditControl" then
         add("TEC_Lines", control.kind == "status" and 4 or control.lines or 1)
@@ -194,9 +114,9 @@ local function declared(control)
     return pairs_of
 end
 
-local function user_controls(role, line)
+local function user_controls(operation, role, line)
     line(4, "UserControls = ordered() {")
-    for _, control in ipairs(controls.ALL) do
+    for _, control in ipairs(operation.controls) do
         if control.on == role then
             line(5, control.id .. " = {")
             for _, pair in ipairs(declared(control)) do
@@ -211,8 +131,8 @@ local function user_controls(role, line)
     line(4, "},")
 end
 
-local function has_controls(role)
-    for _, control in ipairs(controls.ALL) do
+local function has_controls(operation, role)
+    for _, control in ipairs(operation.controls) do
         if control.on == role then
             return true
         end
@@ -221,64 +141,66 @@ local function has_controls(role)
 end
 
 -- The initial values of an inner tool's controls.
-local function values_of(role, line)
-    for _, control in ipairs(controls.ALL) do
+local function values_of(operation, role, line)
+    for _, control in ipairs(operation.controls) do
         if control.on == role and control.default ~= nil then
-            line(5, input_line({ control.id, controls.held(control, control.default) }))
+            line(5, input_line(operation, { control.id, controls.held(control, control.default) }))
         end
     end
 end
 
-local function tool_text(tool, line)
-    line(3, ("%s = %s {"):format(name_of(tool.role), tool.class))
+local function tool_text(operation, tool, line)
+    line(3, ("%s = %s {"):format(name_of(operation, tool.role), tool.class))
     if tool.passed then
         line(4, "PassThrough = true,")
     end
-    local version = tool.role == "plate" and (" VoidbridgeVersion = %d,"):format(controls.VERSION) or ""
+    local version = tool.role == "plate" and (' VoidbridgeVersion = %d, VoidbridgeOperation = "%s",')
+        :format(controls.VERSION, operation.name) or ""
     line(4, ('CustomData = { Voidbridge = "%s",%s },'):format(tool.role, version))
     line(4, "Inputs = {")
     for _, input in ipairs(tool.inputs) do
-        line(5, input_line(input))
+        line(5, input_line(operation, input))
     end
-    values_of(tool.role, line)
+    values_of(operation, tool.role, line)
     line(4, "},")
     line(4, ("ViewInfo = OperatorInfo { Pos = { %d, %d } },"):format(tool.at[1] * 110, tool.at[2] * 50))
-    if has_controls(tool.role) then
-        user_controls(tool.role, line)
+    if has_controls(operation, tool.role) then
+        user_controls(operation, tool.role, line)
     end
     line(3, "},")
 end
 
--- The text of a macro named `name`.
-function M.text(name)
+-- The text of an operation's macro; by default of the one that removes.
+function M.text(operation_name)
+    local operation = operations[operation_name or "remove"]
     local lines = {}
     local function line(depth, text)
         lines[#lines + 1] = ("\t"):rep(depth) .. text
     end
     line(0, "{")
     line(1, "Tools = ordered() {")
-    line(2, (name or "Voidbridge") .. " = GroupOperator {")
+    line(2, operation.macro .. " = GroupOperator {")
     line(3, "Inputs = ordered() {")
-    for i, main in ipairs({ { "plate", "Input" }, { "matte", "Image1" }, { "affected", "Image1" },
-        { "clean", "Image1" } }) do
+    for i, spec in ipairs(operation.inputs) do
         line(4, ('MainInput%d = InstanceInput { SourceOp = "%s", Source = "%s", Name = "%s", },'):format(
-            i, name_of(main[1]), main[2], main[1]))
+            i, name_of(operation, spec.role), spec.input, spec.role))
     end
-    for _, control in ipairs(controls.ALL) do
-        line(4, ('%s = InstanceInput { SourceOp = "%s", Source = "%s", Name = %s, Page = "%s", },'):format(
-            "Vb" .. camel(control.name), name_of(control.on), control.id, quoted(control.label), control.page))
+    for _, control in ipairs(operation.controls) do
+        local group = control.part and "ControlGroup = 1, " or ""
+        line(4, ('%s = InstanceInput { SourceOp = "%s", Source = "%s", Name = %s, %sPage = "%s", },'):format("Vb"
+            .. camel(control.name), name_of(operation, control.on), control.id, quoted(control.label), group, control.page))
     end
     line(3, "},")
     line(3, "Outputs = {")
-    for i, role in ipairs({ "result", "quadmask", "layer", "difference" }) do
+    for i, output in ipairs(operation.outputs) do
         line(4, ('MainOutput%d = InstanceOutput { SourceOp = "%s", Source = "Output", Name = "%s", },'):format(
-            i, name_of(role), role))
+            i, name_of(operation, output[1]), output[2]))
     end
     line(3, "},")
     line(3, "ViewInfo = GroupInfo { Pos = { 0, 0 } },")
     line(3, "Tools = ordered() {")
-    for _, tool in ipairs(tools()) do
-        tool_text(tool, function(depth, text)
+    for _, tool in ipairs(INSIDES[operation.name]()) do
+        tool_text(operation, tool, function(depth, text)
             line(depth + 1, text)
         end)
     end

@@ -1,0 +1,175 @@
+-- The operations that have a tool, as data: inputs, controls, outputs and command.
+--
+-- Everything else of a tool is the same for all: rendering, the job, its status, versions. An operation that gets a tool
+-- needs an entry here and the inside of its macro.
+
+local controls = require("voidbridge.controls")
+
+local M = {}
+
+local control = controls.control
+
+local function of(operation)
+    return function(page, name, more)
+        return controls.setting(operation, page, name, more)
+    end
+end
+
+local function joined(...)
+    local all = {}
+    for _, part in ipairs({ ... }) do
+        for _, made in ipairs(part) do
+            all[#all + 1] = made
+        end
+    end
+    return all
+end
+
+local CHANNELS = { "alpha", "red", "green", "blue" }
+local NAMED = { "alpha", "red", "green", "blue", controls.CHANNEL_OTHER }
+local PLATE = { role = "plate", input = "Input", missing = "Connect the plate." }
+
+-- name      of the operation
+-- macro     name of the macro and of a new tool
+-- command   of `voidbridge`
+-- button    label of the button that starts a job
+-- inputs    in the order of the macro's:
+--     role       name of the input, of its tool and of its files
+--     input      of that tool
+--     missing    advice if nothing is connected; nil: the input is optional
+--     option     of the command for its files; nil: they are an argument
+--     listed_by  control that lists its frames; nil: it has all that are rendered
+--     within     true if the listed frames have to be named and lie among the rendered ones; each is an option of its own
+-- outputs   roles of inner tools, in the order of the macro's outputs, and their names
+-- loads     Loaders of a result: role, files (result or plate), layer of the file
+-- timed     roles of tools whose NumberIn1 and NumberIn2 are the first and the last time with a result
+local remove = of("remove")
+M.remove = {
+    name = "remove", macro = "Voidbridge", command = "run", button = "Remove",
+    inputs = {
+        PLATE,
+        { role = "matte", input = "Image1", missing = "Connect a matte that is 1 on the object." },
+        { role = "affected", input = "Image1", option = "--affected" },
+        { role = "clean", input = "Image1", option = "--clean", listed_by = "clean_frames", within = true },
+    },
+    outputs = { { "result", "result" }, { "quadmask", "quadmask" }, { "layer", "layer" }, { "difference", "difference" } },
+    loads = { { role = "load_result", files = "result" }, { role = "load_plate", files = "plate" } },
+    timed = { "result", "layer" },
+    controls = joined(
+        controls.work_page(
+            control("Voidbridge", "remove", "button", "Remove", "Render plate and matte, and start the job."), 24, {
+            control("Voidbridge", "clean_frames", "text", "clean frames",
+                "Frames on which the input clean holds the painted background, as 1009,1050-1052; cleanplate only.",
+                { result = true, default = "" }),
+            control("Voidbridge", "clean_whole", "check", "whole frames",
+                "The input clean holds whole frames. Otherwise its alpha is 1 where paint lies.",
+                { result = true, on = "clean", id = "NumberIn1", default = false }),
+            }),
+        {
+            remove("Voidbridge", "layer", { option = false, within = "Remove sets the plate's Loader to it." }),
+            remove("Matte", "matte_channel", { kind = "choice", option = false, on = "matte", id = "NumberIn1",
+                default = "alpha", choices = NAMED }),
+            control("Matte", "matte_channel_name", "text", "named channel",
+                "A channel of the matte's files, as Object_1.Y, for 'named below'. Remove sets the matte's Loader to it.",
+                { result = true, default = "" }),
+            control("Matte", "matte_invert", "check", "invert", "Treat 1 as outside and 0 as the object.",
+                { result = true, on = "matte", id = "NumberIn2", default = false }),
+            remove("Matte", "affected_channel", { kind = "choice", option = false, on = "affected", id = "NumberIn1",
+                default = "alpha", choices = NAMED }),
+            control("Matte", "affected_channel_name", "text", "named channel",
+                "A channel of the affected matte's files, for 'named below'. Remove sets its Loader to it.",
+                { result = true, default = "" }),
+            control("Matte", "matte_start", "text", "matte start",
+                "Number of the mattes' first frame, as 0 for tools that count from 0. Remove moves their Loaders, so that "
+                    .. "this file lies on the comp's first frame. Empty: they stay.",
+                { result = true, default = "" }),
+            remove("Matte", "matte_kind", { on = "quadmask", id = "NumberIn1" }),
+            remove("Matte", "matte_color"),
+            remove("Matte", "threshold", { on = "quadmask", id = "NumberIn2" }),
+            remove("Matte", "grow", { scale = 64 }),
+            remove("Matte", "soften", { scale = 64 }),
+            remove("Matte", "allow_full_matte"),
+            remove("Engine", "engine", { kind = "choice", choices = { "cleanplate", "void" } }),
+            remove("Engine", "prompt", { lines = 3 }),
+            remove("Engine", "seed", { most = 2147483647, scale = 100 }),
+            remove("Engine", "passes"),
+            remove("Engine", "quality"),
+            remove("Engine", "steps", { scale = 100 }),
+            remove("Engine", "region"),
+            remove("Engine", "detail", { most = 0.99 }),
+            remove("Engine", "grain"),
+            remove("Engine", "grain_amount"),
+        },
+        controls.setup_page()),
+}
+
+local key = of("key")
+
+-- One of the three numbers of a color, which share one picker.
+local function part(name, letter, number, default)
+    return control("Screen", name, "color", letter,
+        "The color of the screen in linear light, for picked: drag the eyedropper to a bright part of the screen.",
+        { default = default, part = number, least = 0, most = 100, scale = 1 })
+end
+
+M.key = {
+    name = "key", macro = "VoidbridgeKey", command = "key", button = "Key",
+    inputs = {
+        PLATE,
+        { role = "hint", input = "Image1" },
+        { role = "screen", input = "Image1", option = "--clean-screen", listed_by = "screen_frames" },
+    },
+    outputs = { { "result", "result" }, { "clean_screen", "clean screen" } },
+    loads = {
+        { role = "load_result", files = "result" },
+        { role = "load_foreground", files = "result", layer = "fg" },
+        { role = "load_screen", files = "result", layer = "screen" },
+    },
+    timed = { "result", "clean_screen" },
+    controls = joined(
+        controls.work_page(
+            control("Voidbridge", "key", "button", "Key", "Render the plate and what else is connected, and start the job."),
+            8, {
+                control("Voidbridge", "output", "choice", "output",
+                    "The first output: the foreground with its alpha, premultiplied or straight, or the alpha. The second is "
+                        .. "the screen without the foreground.",
+                    { on = "result", id = "NumberIn3", default = "premultiplied",
+                        choices = { "premultiplied", "straight", "alpha" } }),
+            }),
+        {
+            key("Voidbridge", "layer", { option = false, within = "Key sets the plate's Loader to it." }),
+            key("Screen", "screen_color", { kind = "choice", choices = { "auto", "green", "blue", "picked" },
+                picks = { "screen_red", "screen_green", "screen_blue" } }),
+            part("screen_red", "picked red", 0, 0.06),
+            part("screen_green", "picked green", 1, 0.42),
+            part("screen_blue", "picked blue", 2, 0.1),
+            control("Screen", "screen_frames", "text", "screen frames",
+                "Frames of the input screen to send, as 1001,1050-1052; each frame takes the nearest. Empty: every frame that "
+                    .. "is keyed. One is enough if the camera stands still.",
+                { result = true, default = "" }),
+            key("Screen", "despill"),
+            key("Screen", "despill_balance"),
+            control("Hint", "hint_channel", "choice", "hint channel",
+                "The channel of the input hint that holds the rough alpha of the foreground.",
+                { result = true, on = "hint", id = "NumberIn1", default = "alpha", choices = CHANNELS }),
+            control("Hint", "hint_invert", "check", "invert", "Treat 1 as screen and 0 as foreground.",
+                { result = true, on = "hint", id = "NumberIn2", default = false }),
+            key("Hint", "core", { scale = 64 }),
+            key("Hint", "garbage", { scale = 500 }),
+            key("Hint", "despeckle", { scale = 1000 }),
+            key("Engine", "engine", { kind = "choice", choices = { "chroma", "corridorkey" } }),
+            key("Engine", "quality"),
+            key("Engine", "refiner"),
+        },
+        controls.setup_page()),
+}
+
+M.ALL = { M.remove, M.key }
+for _, operation in ipairs(M.ALL) do
+    operation.by_name = {}
+    for _, made in ipairs(operation.controls) do
+        operation.by_name[made.name] = made
+    end
+end
+
+return M
