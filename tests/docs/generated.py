@@ -1,7 +1,8 @@
 """The parts of pages that are made from the fields of the settings. `make docs` writes them, a test compares.
 
-In a page such a part stands between `<!-- settings: OPERATION GROUP -->` (or `<!-- fields: OPERATION -->`, for the
-protocol) and `<!-- end -->`.
+In a page such a part stands between `<!-- settings: OPERATION GROUP -->` (or `<!-- fields: OPERATION -->`, for
+the protocol) and `<!-- end -->`. `<!-- hosts: NAME -->` stands before the table of the
+reports that sites sent back from `voidbridge selftest NAME`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from voidbridge_backend.cli.setting_options import option  # noqa: E402
 from voidbridge_protocol.operations import operation  # noqa: E402
 from voidbridge_protocol.settings import SettingInfo, described, grouped  # noqa: E402
 
-PART = re.compile(r"(<!-- (settings|fields): (\w+) ?([^\n]*?) ?-->\n).*?(<!-- end -->)", re.S)
+PART = re.compile(r"(<!-- (settings|fields|hosts): (\w+) ?([^\n]*?) ?-->\n).*?(<!-- end -->)", re.S)
 KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -59,6 +60,32 @@ def _sentence(info: SettingInfo) -> str:
 
 def _range(info: SettingInfo) -> str:
     return f" ({info.range_words})" if info.range_words else ""
+
+
+REPORTS = ROOT / "docs/host-reports"
+"""The reports of self-tests, one JSON file each."""
+
+
+def hosts_table(host: str, folder: Path = REPORTS) -> str:
+    """The reports of one host, by version. A report comes from outside: its texts are shown as plain words."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    reports = sorted((r for r in found if r["host"] == host), key=lambda r: str(r["version"]))
+    if not reports:
+        return "None yet.\n"
+    rows = ["| version | system | points that hold | points that fail |", "|---|---|---|---|"]
+    for report in reports:
+        points = report["points"]
+        failed = [_plain(point["point"]) for point in points if point["verdict"] != "ok"]
+        said = ", ".join(f"`{name}`" for name in failed) or "none"
+        holds = f"{len(points) - len(failed)} of {len(points)}"
+        rows.append(
+            f"| {_plain(report['version'])} | {_plain(report.get('system', ''))} | {holds} | {said} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _plain(text: object) -> str:
+    return re.sub(r"[^\w .,:()/+-]+", " ", str(text), flags=re.ASCII).strip()[:80]
 
 
 CONTROLS = (
@@ -104,6 +131,8 @@ def generated(page: str) -> str:
 
     def part(match: re.Match[str]) -> str:
         _, kind, name, group, _ = match.groups()
+        if kind == "hosts":
+            return match[1] + hosts_table(name) + match[5]
         table = options_table(name, group) if kind == "settings" else fields_table(name)
         return match[1] + table + match[5]
 
