@@ -16,6 +16,7 @@ from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 
+from . import half_rate
 from .assistant import Assistant
 from .files import loras, networks, weights
 from .files.prompts import PromptEmbeddings
@@ -158,6 +159,25 @@ class Void:
         wanted: Collection[int] | None = None,
     ) -> Iterator[tuple[int, Pixels]]:
         """See `Engine.remove`. The model sees the hole's frames and as many around them as fit."""
+        if (
+            self.options.rate == "half"
+            and len(clip.frames) > 2
+            and any(map(clip.has_hole, clip.frames))
+        ):
+            watch.warn(half_rate.NOTE)
+            yield from half_rate.removed(
+                clip, wanted, lambda half, due: self._removed(half, settings, watch, due)
+            )
+            return
+        yield from self._removed(clip, settings, watch, wanted)
+
+    def _removed(
+        self,
+        clip: Clip,
+        settings: RemoveSettings,
+        watch: JobContext,
+        wanted: Collection[int] | None,
+    ) -> Iterator[tuple[int, Pixels]]:
         holes = [index for index, frame in enumerate(clip.frames) if clip.has_hole(frame)]
         asked = [at for at in holes if wanted is None or clip.frames[at] in wanted]
         if not asked:
