@@ -94,6 +94,8 @@ def test_a_new_frame_has_the_nearest_frames_channels_and_its_own_time_code(
     record = json.loads((tmp_path / "out/n.1006-1007.voidbridge.json").read_text())
     assert record["generated"] == {"frames": "1006-1007", "from": "1001-1005"}
     assert record["engine"]["engine"] == "morph"
+    (action,) = record["credentials"]["assertions"][0]["data"]["actions"]
+    assert action["digitalSourceType"].endswith("/algorithmicMedia")
 
 
 def test_a_retake_sees_none_of_the_frames_that_it_makes_again(

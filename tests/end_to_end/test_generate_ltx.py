@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import date
@@ -92,6 +93,16 @@ def test_each_mode_writes_its_frames_and_says_from_which_they_come(
     assert told["engine"]["models"]
     assert told["generated"]["from"].replace(",", ", ").replace("  ", " ") == seen
     assert told["settings"]["prompt"] == "a red ball"
+    claims = told["credentials"]
+    (action,) = claims["assertions"][0]["data"]["actions"]
+    kind = "compositeWithTrainedAlgorithmicMedia" if seen else "trainedAlgorithmicMedia"
+    assert action["digitalSourceType"].endswith(f"/{kind}")
+    data = {str(frame): path.read_bytes() for frame, path in zip(frames, found, strict=True)}
+    hashes = {frame: hashlib.sha256(one).hexdigest() for frame, one in data.items()}
+    assert claims["assets"] == hashes
+    sources = {hashlib.sha256(data).hexdigest() for data in before.values()}
+    assert {one["sha256"] for one in claims["ingredients"]} <= sources
+    assert bool(claims["ingredients"]) == bool(seen)
     assert {path: path.read_bytes() for path in clip.iterdir()} == before
 
 

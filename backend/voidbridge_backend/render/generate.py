@@ -25,12 +25,14 @@ from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.generate import MOST_FRAMES, GenerateSettings
+from voidbridge_protocol.wire.messages import ResultFile
 
 from .inputs import InputFiles, Plates, canvas_of
 from .job import (
     Announce,
     NotedContext,
     RenderJob,
+    credentials,
     header_attributes,
     provenance_of,
     write_provenance,
@@ -79,10 +81,19 @@ def run(
         watch.warn(f"only the picture is new; these channels repeat the nearest frame: {held}")
     if frames.repeats_time_code():
         watch.warn("the time code repeats the nearest frame's, as the file names no frame rate")
-    with ResultWriter[None](order, announce) as results:
+    written: dict[int, ResultFile] = {}
+
+    def on_result(file: ResultFile) -> None:
+        written[file.frame] = file
+        announce(file)
+
+    with ResultWriter[None](order, on_result) as results:
         for frame, picture in engine.generate(footage, wanted, settings, watch):
             results.put(frame, partial(frames.encoded, frame, picture))
     provenance["notes"] = noted.notes
+    provenance["credentials"] = credentials(
+        order.request, provenance["engine"], made_from["from"], written
+    )
     write_provenance(order, provenance)
     return provenance
 
