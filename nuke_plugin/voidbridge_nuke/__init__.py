@@ -19,6 +19,13 @@ def knob_changed(node: object, knob: object) -> None:
         conduct.changed(node, knob)
 
 
+def add_published(call: object) -> None:
+    """For a site's init.py: calls `call` with a dictionary after each finished result, on the main thread."""
+    from . import site
+
+    site.add_published(call)
+
+
 def press(button: str, node: object) -> None:
     """Called when the artist pressed a button."""
     from . import controller as conduct

@@ -6,7 +6,7 @@
                        job.json                         commands, until the end of the job was seen
                        status.main.json output.main.txt the child's state and output
 
-A version is never written twice and never deleted when it holds a result.
+A version is never written twice. Only `delete` ends one that holds a result, and only if the artist says so.
 """
 
 from __future__ import annotations
@@ -172,6 +172,28 @@ def _absent(folder: str, names: Sequence[str]) -> list[str]:
 
 def is_complete(version: Version) -> bool:
     return not missing(version)
+
+
+def size(version: Version) -> int:
+    """Returns the bytes of a version's files."""
+    total = 0
+    for name in os.listdir(version.place):
+        with contextlib.suppress(OSError):
+            total += os.path.getsize(os.path.join(version.place, name))
+    return total
+
+
+def delete(version: Version) -> bool:
+    """Deletes a version's own files, results included. Returns False if the folder holds others, or is in use."""
+    views = "|".join(map(re.escape, version.views))
+    result = re.compile(rf"^result\.(?:{views})\.(?:-?\d+\.exr|[\d-]+\.voidbridge\.json)$")
+    try:
+        for name in os.listdir(version.place):
+            if result.match(name):
+                os.unlink(os.path.join(version.place, name))
+    except OSError:
+        return False
+    return discard(version)
 
 
 def discard(version: Version) -> bool:

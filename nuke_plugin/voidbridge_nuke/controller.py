@@ -6,27 +6,23 @@ A job is followed in a worker thread; without a GUI, in the calling thread.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import traceback
 import uuid
 from typing import Any, Callable, Iterator
 
-from . import cache, graph, host, migrate, support
+from . import cache, extras, graph, host, migrate, site, support
 from .group import COLORS
 from .installation import executable
 from .job_status import CANCELLED, DONE, line
 from .knobs import COLOR, NO_VERSION, NODE_VERSION, Value, bookkeeping
-from .operations import operation_of
 from .remove_body import rendered_channels, shown_channels
 from .rendering import writing
 from .request import CHANNEL_KNOBS, NodeError, NodeRequest, files, pieces, resolve
 from .result_state import (
     fitting,
     homes,
-    job_of,
     own_standing,
-    shown_version,
     standing,
     versions,
 )
@@ -71,6 +67,8 @@ def created(node: Any) -> None:
         return  # still loading: its inputs are not connected yet
     changes["node_id"] = uuid.uuid4().hex[:12]
     host.put(node, changes)
+    if not values["node_id"]:
+        host.put(node, site.defaults(host.operation(node)))
     refresh(node)
 
 
@@ -180,8 +178,16 @@ def begin(node: Any) -> None:
     _answering(node, start)
 
 
-def start(node: Any) -> Work:
-    """Raises `NodeError`, `host.Stopped`. Without a GUI, returns after the work has ended."""
+def test_frame(node: Any) -> None:
+    """Makes a version of the current frame only."""
+    _answering(node, lambda _: start(node, host.frame()))
+
+
+def start(node: Any, only: int | None = None) -> Work:
+    """Raises `NodeError`, `host.Stopped`. Without a GUI, returns after the work has ended.
+
+    `only` is the one frame that is wanted; by default the node's own range.
+    """
     values = host.values(node)
     node_id = str(values["node_id"])
     if node_id in RUNNING:
@@ -192,7 +198,7 @@ def start(node: Any) -> Work:
             f"{edition} lets Python see ten nodes at most, so this node cannot tell what feeds it.",
             "Render plate and matte with Writes, and use `voidbridge run` or `voidbridge web`.",
         )
-    request = _fit_channels(node)
+    request = _fit_channels(node, only)
     executable()
     folders = homes(values)
     version = cache.begin(folders[-1], folders, request, host.mapped)
@@ -218,9 +224,12 @@ def start(node: Any) -> Work:
     return work
 
 
-def _fit_channels(node: Any) -> NodeRequest:
+def _fit_channels(node: Any, only: int | None = None) -> NodeRequest:
     """Leads the layer, the channels and the frames that the artist named to the Writes. Raises `NodeError`."""
-    request = resolve(host.values(node), graph.scene(node))
+    values = host.values(node)
+    if only is not None:
+        values.update(frame_range="custom", first=only, last=only)
+    request = resolve(values, graph.scene(node))
     if all(name in request.settings for name in CHANNEL_KNOBS):
         host.put_inside(node, rendered_channels(request.settings, request.matte_offset))
     return request
@@ -271,21 +280,25 @@ def check(node: Any) -> None:
 
 
 def reveal(node: Any) -> None:
-    _answering(node, _reveal)
+    _answering(node, extras.reveal)
 
 
 def browse(node: Any) -> None:
-    _answering(node, _browse)
+    node_id = str(host.values(node)["node_id"])
+    _answering(node, lambda _: extras.browse(node, RUNNING.get(node_id) or LAST.get(node_id)))
+
+
+def make_read(node: Any) -> None:
+    _answering(node, extras.make_read)
+
+
+def purge(node: Any) -> None:
+    _answering(node, extras.purge)
 
 
 def report(node: Any) -> None:
-    """Copies the report to the clipboard; without one, shows it in the message."""
     node_id = str(host.values(node)["node_id"])
-    text = support.report_text(node, RUNNING.get(node_id) or LAST.get(node_id))
-    if host.copy(text):
-        host.show_message("The report is on the clipboard.")
-    else:
-        host.show_message(text)
+    extras.report(node, RUNNING.get(node_id) or LAST.get(node_id))
 
 
 BUTTONS: dict[str, Callable[[Any], None]] = {
@@ -294,6 +307,9 @@ BUTTONS: dict[str, Callable[[Any], None]] = {
     "cancel": cancel,
     "preview": preview,
     "check": check,
+    "test_frame": test_frame,
+    "make_read": make_read,
+    "purge": purge,
     "reveal": reveal,
     "browse": browse,
     "report": report,
@@ -310,25 +326,6 @@ def _answering(node: Any, action: Callable[[Any], Any]) -> None:
     except host.Stopped:
         if not host.has_gui():
             raise
-
-
-def _reveal(node: Any) -> None:
-    values = host.values(node)
-    shown = shown_version(values)
-    if shown is None:
-        raise NodeError("There is no result yet.", f"Press {operation_of(values).button}.")
-    host.reveal(shown.place)
-
-
-def _browse(node: Any) -> None:
-    values = host.values(node)
-    node_id = str(values["node_id"])
-    work = RUNNING.get(node_id) or LAST.get(node_id)
-    shown = shown_version(values)
-    job_id = work.status.job if work is not None else job_of(shown) if shown is not None else ""
-    place = work.version.place if work is not None else shown.place if shown is not None else ""
-    folder = place if os.path.isdir(place) else host.temporary()
-    support.browse(str(values["daemon"]).strip(), job_id, folder)
 
 
 # -- what is shown ---------------------------------------------------------------------------------
@@ -353,6 +350,7 @@ def _finished(work: Work) -> None:
     if work.status.phase == DONE:
         _show_version(node, work.version)
         refresh(node)
+        site.publish(extras.record(node, work.version))
     elif work.status.phase == CANCELLED:
         text, state, color = standing(node)
         _show_status(node, f"cancelled; {text}", state, color)

@@ -112,6 +112,29 @@ def paste(path: str) -> None:
     nuke.nodePaste(path)
 
 
+def paste_beside(node: Any, text: str) -> None:
+    """Pastes nodes into the group that holds a node: a button's code runs inside of its own."""
+    handle, path = tempfile.mkstemp(prefix="voidbridge_", suffix=".nk")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    outer: Any = node.parent() or nuke.root()
+    try:
+        with outer:
+            nuke.nodePaste(path.replace("\\", "/"))
+    finally:
+        os.unlink(path)
+
+
+def selected() -> list[Any]:
+    """Returns the selected Voidbridge nodes."""
+    return [node for node in nuke.selectedNodes() if is_ours(node)]
+
+
+def frame() -> int:
+    """Returns the frame that the viewer shows."""
+    return int(nuke.frame())
+
+
 def open_script(path: str) -> None:
     """Opens a script. Raises `NodeError`."""
     try:
@@ -269,6 +292,11 @@ def show_message(text: str) -> None:
     if not has_gui():
         raise RuntimeError(text)
     nuke.message(text)
+
+
+def ask(text: str) -> bool:
+    """Asks a question with yes and no. Without a GUI nobody says yes."""
+    return has_gui() and bool(nuke.ask(text))
 
 
 def warn(text: str) -> None:

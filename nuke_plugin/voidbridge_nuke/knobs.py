@@ -110,15 +110,23 @@ def work_panel(
         Knob("voidbridge", TAB, title, ""),
         Knob("status", TEXT, "status", "State of the result.", "not rendered"),
         button,
+        Knob(
+            "test_frame", BUTTON, "Test frame",
+            "Make a version of the current frame only, with the handles around it.",
+            same_line=True,
+        ),
         Knob("cancel", BUTTON, "Cancel", "Stop the job of this node.", same_line=True),
         Knob("output", CHOICE, "output", output_tip, outputs[0], choices=outputs),
         *beside_output,
         Knob(
             "version_shown", CHOICE, "version",
-            "The version that is shown. Versions are never deleted.",
+            "The version that is shown. Only Purge versions deletes one.",
             NO_VERSION, choices=(NO_VERSION,),
         ),
         Knob("reveal", BUTTON, "Reveal", "Show the folder of this result.", same_line=True),
+        Knob(
+            "make_read", BUTTON, "Read", "Make a plain Read of this result beside the node.", same_line=True
+        ),
         Knob(
             "browse", BUTTON, "Open in browser",
             "Show the job of this node on the daemon's page: progress, player, compare.",
@@ -177,6 +185,10 @@ def setup_panel() -> tuple[Knob, ...]:
             "Folder for plates and results. Empty: beside the script; for an unsaved script, the temporary "
                 "folder.",
             "",
+        ),
+        Knob(
+            "purge", BUTTON, "Purge versions",
+            "Delete every version but the one that is shown, after a question that tells their sizes.",
         ),
         Knob(
             "report", BUTTON, "Copy report", "Versions, settings and the last job's output, for support.",

@@ -10,6 +10,8 @@ import os
 NODES = {"Voidbridge": "Voidbridge", "Voidbridge Key": "VoidbridgeKey"}
 """The entries of the menu, and the files of their nodes."""
 ICON = "voidbridge.png"
+SELECTED = "Start selected nodes"
+"""The entry of the menu that presses Remove or Key of every selected node."""
 
 
 def menu() -> None:
@@ -18,6 +20,24 @@ def menu() -> None:
 
     for label, name in NODES.items():
         host.add_to_menu(label, f"import voidbridge_nuke.startup as s; s.paste({name!r})", ICON)
+    host.add_to_menu(SELECTED, "import voidbridge_nuke.startup as s; s.start_selected()", ICON)
+
+
+def start_selected() -> None:
+    """Called by the menu: starts the jobs of all selected nodes."""
+    from . import controller, host
+    from .request import NodeError
+
+    problems, nodes = [], host.selected()
+    for node in nodes:
+        try:
+            controller.start(node)
+        except NodeError as refused:
+            problems.append(f"{node.name()}: {refused}")
+        except host.Stopped:
+            break
+    if problems or not nodes:
+        host.show_message("\n".join(problems) or "No Voidbridge node is selected.")
 
 
 def paste(name: str = "Voidbridge") -> None:

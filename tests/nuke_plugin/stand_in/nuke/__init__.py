@@ -198,6 +198,22 @@ def scriptOpen(path: str) -> None:
 
 
 @on_main
+def selectedNodes() -> list[Node]:
+    return list(stage.selection)
+
+
+@on_main
+def frame() -> int:
+    return stage.frame
+
+
+@on_main
+def ask(prompt: str) -> bool:
+    stage.messages.append(prompt)
+    return stage.says_yes
+
+
+@on_main
 def message(text: str) -> None:
     if not GUI:
         raise RuntimeError("nuke.message needs a GUI")

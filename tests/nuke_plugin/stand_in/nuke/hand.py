@@ -37,6 +37,9 @@ class Stage:
         self.plugin, self.folder = plugin, folder
         self.views = ["main"]
         self.selected: Node | None = None
+        self.selection: list[Node] = []
+        self.frame = 1001
+        self.says_yes = False
         self.waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.messages: list[str] = []
         self.said: list[str] = []

@@ -74,7 +74,8 @@ def load(text: str, selected: Node | None = None) -> list[Node]:
 
 
 def _made(tcl: Any, made: dict[str, Node]) -> list[Node]:
-    parent, top = stage.root, []
+    outer = parent = stage.context[-1] if stage.context else stage.root  # as for toNode
+    top = []
     for item in tcl.splitlist(tcl.eval("set nodes")):
         number, kind, body, fed = tcl.splitlist(item)
         if kind == "end_group":
@@ -90,7 +91,7 @@ def _made(tcl: Any, made: dict[str, Node]) -> list[Node]:
         parent._nodes.append(node)
         if kind == "Read":
             node.width()  # as it is made, it takes its format
-        top += [node] if parent is stage.root else []
+        top += [node] if parent is outer else []
         parent = node if isinstance(node, Group) else parent
     return top
 

@@ -1,0 +1,109 @@
+"""Buttons beside the job: a Read of the result, the folder, the page, and the end of old versions."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from . import cache, host, support
+from .knobs import NO_VERSION
+from .node_text import node as node_text
+from .request import NodeError, files
+from .result_state import job_of, shown_version, versions
+from .work import Work
+
+
+def reveal(node: Any) -> None:
+    """Raises `NodeError`."""
+    shown = shown_version(host.values(node))
+    if shown is None:
+        raise NodeError("There is no result yet.", f"Press {host.operation(node).button}.")
+    host.reveal(shown.place)
+
+
+def browse(node: Any, work: Work | None) -> None:
+    """Opens the page of the job `work`, else that of the shown result. Raises `NodeError`."""
+    values = host.values(node)
+    shown = shown_version(values)
+    job_id = work.status.job if work is not None else job_of(shown) if shown is not None else ""
+    place = work.version.place if work is not None else shown.place if shown is not None else ""
+    folder = place if os.path.isdir(place) else host.temporary()
+    support.browse(str(values["daemon"]).strip(), job_id, folder)
+
+
+def make_read(node: Any) -> None:
+    """Makes a Read of the shown result beside the node, which plays without Voidbridge. Raises `NodeError`."""
+    values = host.values(node)
+    if not values["result_files"]:
+        raise NodeError("There is no result yet.", f"Press {host.operation(node).button}.")
+    first, last = int(values["result_first"]), int(values["result_last"])
+    lines = node_text(
+        "Read",
+        inputs=0,
+        file_type="exr",
+        file=str(values["result_files"]),
+        first=first,
+        last=last,
+        origfirst=first,
+        origlast=last,
+        origset=True,
+        raw=True,
+        on_error="error",
+        name=f"{node.name()}_result",
+        xpos=int(node["xpos"].value()) + 120,
+        ypos=int(node["ypos"].value()),
+    )
+    host.paste_beside(node, "\n".join([*lines, ""]))
+
+
+def purge(node: Any) -> None:
+    """Deletes the versions that are not shown, after a question. Raises `NodeError`."""
+    values = host.values(node)
+    shown = shown_version(values)
+    old = [
+        version
+        for version in versions(values)
+        if (shown is None or version.folder != shown.folder) and not cache.unfinished_job(version)
+    ]
+    if not old:
+        raise NodeError("There is no other version.", "The one that is shown stays.")
+    sizes = [cache.size(version) for version in old]
+    listed = ", ".join(f"{v.called} ({_spelled(size)})" for v, size in zip(old, sizes))
+    if not host.ask(f"Delete {listed}: {_spelled(sum(sizes))} in all? Other scripts may use them."):
+        return
+    kept = [version for version in old if not cache.delete(version)]
+    names = [v.name for v in versions(values) if cache.is_complete(v)]
+    host.put_choices(node, "version_shown", [NO_VERSION, *names], str(values["version_shown"]))
+    if kept:
+        raise NodeError(
+            "Not all of {} could be deleted.".format(", ".join(v.place for v in kept)),
+            "These folders hold other files too, or are in use.",
+        )
+
+
+def record(node: Any, version: cache.Version) -> dict[str, Any]:
+    """Returns what a site's program needs to publish a result."""
+    return {
+        "script": host.script(),
+        "node": node.fullName(),
+        "operation": host.operation(node).name,
+        "version": version.called,
+        "files": files(version.place, "result"),
+        "frames": version.frames,
+        "views": version.views,
+        "settings": dict(version.made_with),
+    }
+
+
+def report(node: Any, work: Work | None) -> None:
+    """Copies the report to the clipboard; without one, shows it in the message."""
+    text = support.report_text(node, work)
+    if host.copy(text):
+        host.show_message("The report is on the clipboard.")
+    else:
+        host.show_message(text)
+
+
+def _spelled(size: int) -> str:
+    """As 3 MB or 1.2 GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(round(size / 1e6), 1)} MB"
