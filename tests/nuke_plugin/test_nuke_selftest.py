@@ -15,7 +15,8 @@ from voidbridge_backend.tools.selftest import FRAMES
 
 POINTS = (
     "names_in_groups", "classes_of_groups", "filename_filters", "callbacks_stop_renders", "callbacks_of_pieces",
-    "exit_code", "reach_of_filter_erode", "working_space", "removal", "size_of_results", "staleness", "guarded",
+    "exit_code", "reach_of_filter_erode", "working_space", "removal", "size_of_results", "keying", "staleness",
+    "guarded",
 )  # fmt: skip
 
 
@@ -83,7 +84,8 @@ def test_a_nuke_that_breaks_a_rule_is_noticed(
 @pytest.mark.parametrize(
     ("wrong", "points"),
     [
-        ("raw files", {"removal"}),
+        ("raw files", {"removal", "keying"}),
+        ("layers", {"keying"}),
         ("written knobs", {"staleness", "guarded"}),
         ("reload", {"size_of_results"}),
     ],

@@ -135,6 +135,23 @@ end_group
 GROUP = "%s {\n inputs 0\n name %s\n}\nDot {\n inputs 0\n}\nOutput {\n name Output1\n}\nend_group\n"
 
 
+SCREEN = """Expression {
+ inputs 0
+ expr0 "r>1?0.8:0.06"
+ expr1 "r>1?0.7:0.42"
+ expr2 "r>1?0.6:0.1"
+ name VbTestScreen
+}
+"""
+KEYED = (
+    ("premultiplied", "red", CENTER),
+    ("straight", "red", CENTER),
+    ("alpha", "alpha", CENTER),
+    ("alpha", "alpha", OUTSIDE),
+    ("clean screen", "green", CENTER),
+)
+
+
 def named(name: str) -> Any:
     found = nuke.toNode(name)
     assert found is not None, f"the node {name} was not pasted"
@@ -280,6 +297,30 @@ def size_of_results(tree: Tree) -> str:
     sizes = [(node.width(), node.height()) for node in (plate, read)]
     seen = f"plate {sizes[0]}, result {sizes[1]}"
     assert sizes[0] == sizes[1], seen
+    return seen
+
+
+@point(
+    "Does Key show the layers of a result by their names, premultiplied, straight and the screen?"
+)
+def keying(tree: Tree) -> str:
+    from voidbridge_nuke import controller, group, operations, result_state
+
+    tree.paste(SCREEN + group.text("VbTestKey", operations.KEY))
+    named("VbTestScreen").setInput(0, named("VbTestplate"))
+    node = named("VbTestKey")
+    node.setInput(0, named("VbTestScreen"))
+    node["cache"].setValue(tree.folder)
+    node["daemon"].setValue(tree.daemon)
+    work = controller.start(node)
+    text = result_state.standing(node)[0]
+    assert text.startswith("done"), f"{text}; {work.output[-500:]}"
+    found = []
+    for output, channel, place in KEYED:
+        node["output"].setValue(output)
+        found.append(pixel(node, place, channel))
+    seen = f"{text}; {found!r}"
+    assert all(abs(one - wanted) < 0.05 for one, wanted in zip(found, (0.8, 0.8, 1, 0, 0.42))), seen
     return seen
 
 

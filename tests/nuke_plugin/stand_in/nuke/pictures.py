@@ -93,6 +93,8 @@ def picture(node: Node | None, frame: int, view: str = "main") -> Picture:
 def layered(name: str) -> str:
     """The channel of a file's layer as Nuke names it: fg.R is fg.red."""
     layer, _, channel = name.rpartition(".")
+    if stage.wrong == "layers":
+        return name
     return f"{layer}.{COLORS.get(channel, channel)}"
 
 
