@@ -37,6 +37,8 @@ GRAIN_FLOOR = 2e-5
 DATA_WEIGHT = 0.3
 """Weight of a pixel's own alpha beside the smoothness of the matte, if its standard deviation is `TRUSTED`."""
 TRUSTED = 0.05
+PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""The planes whose products give a covariance."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ def estimate(
     if not unknown.any():
         return alpha
     solid = _solid(picture, core, first)
-    mean, covariance = _statistics(picture, solid)
+    mean, covariance = _statistics(picture, solid, unknown)
     on_step()
-    projected, variance = _projected(picture, screen, mean, covariance, unknown)
+    projected, variance = _projected(picture[unknown], screen[unknown], mean, covariance)
     # Far from every known color of the foreground, as in a pane of glass, it counts as neutral.
     near = _nearness(solid)[unknown]
     alpha[unknown] = near * projected + (1 - near) * first[unknown]
@@ -120,51 +122,49 @@ def _nearness(solid: Mask) -> Array:
     return out
 
 
-def _statistics(picture: Array, solid: Mask) -> tuple[Array, Array]:
-    """Mean [height, width, 3] and covariance [height, width, 3, 3] of the foreground's colors near each pixel."""
+def _statistics(picture: Array, solid: Mask, where: Mask) -> tuple[Array, Array]:
+    """Mean [n, 3] and covariance [n, 3, 3] of the foreground's colors near each of the n pixels `where`."""
     height, width = solid.shape
+    count = int(np.count_nonzero(where))
     if not solid.any():
-        mean = np.zeros_like(picture)
-        return mean, np.broadcast_to(np.eye(3, dtype=np.float32) * 0.05, (height, width, 3, 3))
+        unknown = np.broadcast_to(np.eye(3, dtype=np.float32) * 0.05, (count, 3, 3))
+        return np.zeros((count, 3), np.float32), unknown
     sigma = max(2.0, REACH * height)
     factor = max(1, int(sigma / 3))
     size = max(1, width // factor), max(1, height // factor)
     # The window is wide: the sums are made at a smaller size, and of known pixels only.
     weight = solid.astype(np.float32)
     share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    sums = [cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA)]
-    for pair in ([0, 0, 0], [1, 1, 2]):
-        other = picture[..., [0, 1, 2]] if pair[0] == 0 else picture[..., [1, 2, 2]]
-        product = picture[..., pair] * other * weight[..., None]
-        sums.append(cv2.resize(product, size, interpolation=cv2.INTER_AREA))
+    planes = [np.ascontiguousarray(picture[..., c]) for c in range(3)]
+    weighted = [plane * weight for plane in planes]
+    moments = [*weighted, *(weighted[a] * planes[b] for a, b in PAIRS)]
+    sums = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in moments]
     means = np.dstack(sums) / np.maximum(share, np.float32(1e-6))[..., None]
     small = spread(means.astype(np.float32), share > 0, sigma / factor)
-    moments = np.dstack(
-        [
-            cv2.resize(
-                small[..., start : start + 3], (width, height), interpolation=cv2.INTER_LINEAR
-            )
-            for start in (0, 3, 6)
-        ]
-    )
-    mean = moments[..., :3]
-    second = moments[..., [3, 4, 5, 4, 6, 7, 5, 7, 8]].reshape(height, width, 3, 3)
-    return mean, second - mean[..., :, None] * mean[..., None, :]
+    found = np.empty((count, len(moments)), np.float32)
+    for k in range(len(moments)):
+        wide = cv2.resize(
+            np.ascontiguousarray(small[..., k]), (width, height), interpolation=cv2.INTER_LINEAR
+        )
+        found[:, k] = wide[where]
+    mean = found[:, :3]
+    second = found[:, [3, 4, 5, 4, 6, 7, 5, 7, 8]].reshape(count, 3, 3)
+    return mean, second - mean[:, :, None] * mean[:, None, :]
 
 
 def _projected(
-    picture: Array, screen: Array, mean: Array, covariance: Array, where: Mask
+    picture: Array, screen: Array, mean: Array, covariance: Array
 ) -> tuple[Array, Array]:
-    """Alpha of the pixels `where`, and its variance, by the direction that tells foreground from screen best.
+    """Alpha of n pixels [n, 3], and its variance, by the direction that tells foreground from screen best.
 
     The direction is the linear discriminant: the foreground's own shading does not count, the difference to the
     screen does.
     """
-    behind, front = screen[where].astype(np.float64), mean[where].astype(np.float64)
+    behind, front = screen.astype(np.float64), mean.astype(np.float64)
     between = front - behind
-    scatter = covariance[where].astype(np.float64) + np.eye(3) * GRAIN_FLOOR
+    scatter = covariance.astype(np.float64) + np.eye(3) * GRAIN_FLOOR
     scatter += np.eye(3) * 1e-3 * (between * between).sum(axis=-1)[:, None, None]
     direction = np.linalg.solve(scatter, between[..., None])[..., 0]
     strength = np.maximum((direction * between).sum(axis=-1), 1e-9)
-    alpha = (direction * (picture[where] - behind)).sum(axis=-1) / strength
+    alpha = (direction * (picture - behind)).sum(axis=-1) / strength
     return np.clip(alpha, 0, 1).astype(np.float32), (1 / strength).astype(np.float32)

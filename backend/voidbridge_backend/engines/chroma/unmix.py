@@ -19,6 +19,10 @@ GRADIENT_WEIGHT = np.float32(0.1)
 """The same for each unit of difference of alpha between the neighbors."""
 STEPS = 4
 """Sweeps over each level."""
+MIXED = np.float32(0.999)
+"""A pixel with more alpha than this shows the foreground alone."""
+BESIDE = 3
+"""Distance in pixels from the band at which pixels without foreground still take the colors of their neighbors."""
 COARSEST = 8
 """Shortest side of the coarsest level, in pixels."""
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -47,8 +51,7 @@ def foreground(picture: Array, alpha: Array, screen: Array) -> Array:
     color += (light * matte[..., None]).sum((0, 1)) / np.float32(whole)
     for light, matte in reversed(levels):
         color = cv2.resize(color, matte.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        for _ in range(STEPS):
-            color = _swept(color, light, matte)
+        color = _swept(color, light, matte)
     return color
 
 
@@ -83,26 +86,32 @@ def despilled(color: Array, screen: ScreenColor, strength: float, balance: float
 
 
 def _swept(color: Array, light: Array, matte: Array) -> Array:
-    """One Jacobi step: each color from its own mix and from its four neighbors."""
-    total = light * matte[..., None]
-    weight = matte * matte
-    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
-        near = SMOOTHNESS + GRADIENT_WEIGHT * np.abs(_shifted(matte, axis, step) - matte)
-        total = total + near[..., None] * _shifted(color, axis, step)
-        weight = weight + near
-    return total / weight[..., None]
+    """Jacobi steps in the band of mixed pixels: each color from its own mix and from its four neighbors.
 
-
-def _shifted(values: Array, axis: int, step: int) -> Array:
-    """Each pixel's neighbor; the edge repeats itself."""
-    out = np.empty_like(values)
-    source: list[slice] = [slice(None)] * values.ndim
-    target: list[slice] = [slice(None)] * values.ndim
-    edge: list[slice] = [slice(None)] * values.ndim
-    if step > 0:
-        source[axis], target[axis], edge[axis] = slice(1, None), slice(None, -1), slice(-1, None)
-    else:
-        source[axis], target[axis], edge[axis] = slice(None, -1), slice(1, None), slice(0, 1)
-    out[tuple(target)] = values[tuple(source)]
-    out[tuple(edge)] = values[tuple(edge)]
-    return out
+    A pixel that shows the foreground alone is its own color. One that shows none keeps its `color`, but for those
+    beside the band, which nothing but their neighbors tells.
+    """
+    out = np.where((matte > MIXED)[..., None], light / np.maximum(matte, MIXED)[..., None], color)
+    mixed = (matte > 0) & (matte <= MIXED)
+    band = cv2.dilate(mixed.astype(np.uint8), np.ones((2 * BESIDE + 1,) * 2, np.uint8)) > 0
+    places = np.flatnonzero(band & (matte <= MIXED))
+    height, width = matte.shape
+    rows, columns = np.divmod(places, width)
+    flat, own = np.ascontiguousarray(out).reshape(-1, 3), matte.ravel()
+    own_matte = own[places]
+    own_light = light.reshape(-1, 3)[places] * own_matte[:, None]
+    near = []
+    total = own_matte * own_matte
+    for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        # The edge repeats itself.
+        there = np.clip(rows + dy, 0, height - 1) * width + np.clip(columns + dx, 0, width - 1)
+        weight = SMOOTHNESS + GRADIENT_WEIGHT * np.abs(own[there] - own_matte)
+        near.append((there, weight[:, None]))
+        total = total + weight
+    share = (1 / total)[:, None]
+    for _ in range(STEPS):
+        mix = own_light.copy()
+        for there, weight in near:
+            mix += weight * flat[there]
+        flat[places] = mix * share
+    return flat.reshape(color.shape)
