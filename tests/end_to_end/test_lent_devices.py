@@ -15,7 +15,7 @@ import voidbridge_stage as stage
 from voidbridge_backend.engines.void.tiny import make_tiny
 
 FRAMES = range(1001, 1027)
-OPTIONS = {"height": 32, "width": 48, "window": 21, "steps": 4}
+OPTIONS = {"height": 32, "width": 48, "window": 21, "steps": 20}
 SHARED = "steps are shared by up to 2 devices, with the bits of one device"
 
 

@@ -141,7 +141,10 @@ class LentDevices(Protocol):
         """Sends a task to an idle device."""
 
     def answers(self, wait_s: float) -> Sequence[LentAnswer]:
-        """Returns the new answers. Waits up to `wait_s` seconds for the first one."""
+        """Returns the new answers, and one for each device that failed without a task.
+
+        Waits up to `wait_s` seconds for the first one.
+        """
 
 
 @runtime_checkable

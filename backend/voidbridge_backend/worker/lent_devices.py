@@ -68,7 +68,7 @@ class LentByDaemon:
         if news["do"] == "unlent":
             number = self._tasks.pop(device, None)
             self._delete(number)
-            return [] if number is None else [LentAnswer(device, None, why)]
+            return [LentAnswer(device, None, why)] if why or number is not None else []
         number = self._tasks.get(device)
         if number is None or number != news["task"]:
             return []

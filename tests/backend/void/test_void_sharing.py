@@ -20,7 +20,7 @@ from voidbridge_backend.engines.void.model import memory
 from voidbridge_backend.engines.void.model.denoiser import Conditions, Text
 from voidbridge_backend.engines.void.model.memory import GIB, MARGIN, Demand
 from voidbridge_backend.engines.void.model.vae import Vae
-from voidbridge_backend.engines.void.passes import pipeline
+from voidbridge_backend.engines.void.passes import pipeline, sharing
 from voidbridge_backend.engines.void.passes.detail import Tiling
 from voidbridge_backend.engines.void.passes.evaluation import Evaluation, decoded, encoded
 from voidbridge_backend.engines.void.passes.sharing import Sharing
@@ -37,6 +37,8 @@ class Lent:
         self.asked: Counter[str] = Counter()
         self.before_answer: Callable[[str], str | None] = lambda device: None
         """Returns why a device has no answer; "" if it was taken back."""
+        self.is_late: Callable[[], bool] = lambda: False
+        """Whether answers are still on their way."""
         self._lent: dict[str, bool] = {}
         self._answers: list[LentAnswer] = []
 
@@ -63,6 +65,8 @@ class Lent:
             self._answers.append(LentAnswer(device, data))
 
     def answers(self, wait_s: float) -> Sequence[LentAnswer]:
+        if self.is_late():
+            return []
         found, self._answers = self._answers, []
         for answer in found:
             self._lent[answer.device] = True
@@ -168,10 +172,10 @@ def test_tiles_of_the_detail_pass_are_shared(lead: Void, other: Void) -> None:
     lent = Lent(cuda1=other)
     circumstances = {"pass": 1, "passes": 1, "loras": [], "identity": lead.identity()}
     denoiser = lead.denoiser(1)
-    sharing = Sharing(lent, denoiser, circumstances, lambda: None, watch.warn)
+    shared = Sharing(lent, denoiser, circumstances, lambda: None, watch.warn)
     text = Text(lead.prompts.embeddings(["a table"], "cpu")[0])
 
-    def detailed(sharing: Sharing | None) -> torch.Tensor:
+    def detailed(shared: Sharing | None) -> torch.Tensor:
         return pipeline.denoised(
             denoiser,
             scheduler_config(lead.models),
@@ -181,11 +185,11 @@ def test_tiles_of_the_detail_pass_are_shared(lead: Void, other: Void) -> None:
             replace(pipeline.FIRST, steps=2, window=21, strength=0.5),
             lambda done, of: None,
             tiling=tiling,
-            sharing=sharing,
+            sharing=shared,
         )
 
     assert len(tiling.places) > 2
-    assert torch.equal(detailed(sharing), detailed(None))
+    assert torch.equal(detailed(shared), detailed(None))
     assert lent.asked["cuda1"] >= 2
 
 
@@ -196,6 +200,24 @@ def test_a_device_that_is_taken_back_costs_no_frame(
     lent.before_answer = lambda device: "" if lent.asked[device] == 2 else None
     _, watch = both_ways(lead, lent, small_clip(30), PASS[1])
     assert lent.asked["cuda1"] == 2
+    assert not [text for text in watch.warnings if "no longer helps" in text]
+
+
+def test_a_device_that_takes_too_long_is_not_waited_for_and_helps_again_later(
+    lead: Void, other: Void, small_clip: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first answer comes when the second of four steps has begun."""
+    monkeypatch.setattr(sharing, "WAIT_S", 0.0)
+    lent = Lent(cuda1=other)
+    watch = Lending(lent)
+    lent.is_late = lambda: (
+        not any(stage == "removing" and 4 * done >= of > 0 for stage, done, of in watch.steps)
+    )
+    settings = replace(PASS[1], steps=4)
+    alone = dict(lead.remove(small_clip(30), settings, Watcher()))
+    shared = dict(lead.remove(small_clip(30), settings, watch))
+    assert all(np.array_equal(shared[frame], alone[frame]) for frame in alone)
+    assert lent.asked["cuda1"] == 3  # In the first step, the third and the fourth.
     assert not [text for text in watch.warnings if "no longer helps" in text]
 
 

@@ -6,6 +6,7 @@ bits as on one device. A device that fails or is taken back only costs time: its
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,11 @@ from .evaluation import Evaluation, encoded, unpacked
 
 WAIT_S = 0.1
 """Seconds between two reports while other devices finish."""
+PATIENCE = 3.0
+"""So many times the duration of an own evaluation, an answer is waited for. Then it is computed here as well.
+
+A device may have to load or compile first. A late answer is not used, and its device then helps again.
+"""
 
 Unit = tuple[str, int | None]
 """A part of the clip (its window and tile), and the half of guidance or None."""
@@ -41,6 +47,10 @@ class Sharing:
         self._again, self._warn = again, warn
         self._refused: set[str] = set()
         self._most = 1
+        self._steps = 0
+        self._at: dict[str, tuple[int, Unit]] = {}
+        """The step and the unit at which each device works."""
+        self._own_s = WAIT_S
         self._halves_are_exact: bool | None = None
 
     def begin(self, parts: int, guidance: float) -> None:
@@ -53,7 +63,8 @@ class Sharing:
 
     def answers(self, parts: Sequence[str], ask: Callable[[str], Evaluation]) -> dict[str, Tensor]:
         """Returns the velocity of each part, float32 on the CPU; none if no device is lent at the moment."""
-        self._lent.answers(0)
+        self._steps += 1
+        self._receive({}, 0)
         devices = 1 + len(self._idle())
         if devices == 1:
             return {}
@@ -77,28 +88,46 @@ class Sharing:
         return {part: self._joined(found[part, 0], found[part, 1], guidance) for part in parts}
 
     def _shared(self, units: list[Unit], ask: Callable[[str], Evaluation]) -> dict[Unit, Tensor]:
-        waiting, at = deque(units), dict[str, Unit]()
+        waiting = deque(units)
         found: dict[Unit, Tensor] = {}
-        while waiting or at:
+        idle_since = time.monotonic()
+        while len(found) < len(units):
             for device in self._idle():
-                if len(waiting) > 1 or (waiting and at):
-                    at[device] = waiting.popleft()
-                    task = encoded(self._circumstances, _asked(ask, at[device]))
-                    self._lent.ask(device, task)
-            if waiting:
-                unit = waiting.popleft()
+                if len(waiting) > 1 or (waiting and self._pending(found)):
+                    unit = waiting.popleft()
+                    self._at[device] = self._steps, unit
+                    self._lent.ask(device, encoded(self._circumstances, _asked(ask, unit)))
+            is_late = time.monotonic() - idle_since > PATIENCE * self._own_s
+            if waiting or is_late:
+                unit = waiting.popleft() if waiting else self._pending(found)[0]
+                began = time.monotonic()
                 found[unit] = _asked(ask, unit).answered(self._denoiser)
-            for answer in self._lent.answers(0 if waiting else WAIT_S * bool(at)):
-                asked = at.pop(answer.device, None)
-                if asked is None:
-                    continue
-                velocity = self._accepted(answer)
-                if velocity is None:
-                    waiting.appendleft(asked)
-                else:
-                    found[asked] = velocity
+                idle_since = time.monotonic()
+                self._own_s = max(idle_since - began, WAIT_S)
+            lacking = len(units) - len(found) - len(waiting)
+            waiting.extend(self._receive(found, WAIT_S if lacking and not waiting else 0))
             self._again()
         return found
+
+    def _pending(self, found: Mapping[Unit, Tensor]) -> list[Unit]:
+        """Returns the units of this step at which other devices work."""
+        return [
+            unit for step, unit in self._at.values() if step == self._steps and unit not in found
+        ]
+
+    def _receive(self, found: dict[Unit, Tensor], wait_s: float) -> list[Unit]:
+        """Adds new answers to `found`. Returns the units without an answer."""
+        lost = []
+        for answer in self._lent.answers(wait_s):
+            step, unit = self._at.pop(answer.device, (0, ("", None)))
+            velocity = self._accepted(answer)
+            if step != self._steps or unit in found:
+                continue
+            if velocity is None:
+                lost.append(unit)
+            else:
+                found[unit] = velocity
+        return lost
 
     def _accepted(self, answer: LentAnswer) -> Tensor | None:
         """Returns the tensor of an answer, None if there is none or another kind of code computed it."""
