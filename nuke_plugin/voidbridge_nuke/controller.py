@@ -15,27 +15,21 @@ from . import cache, extras, graph, host, migrate, site, support
 from .group import COLORS
 from .installation import executable
 from .job_status import CANCELLED, DONE, line
-from .knobs import COLOR, NO_VERSION, NODE_VERSION, Value, bookkeeping
+from .knobs import COLOR, NO_VERSION, NODE_VERSION, Value
 from .remove_body import rendered_channels, shown_channels
 from .rendering import writing
 from .request import CHANNEL_KNOBS, NodeError, NodeRequest, files, pieces, resolve
 from .result_state import (
+    KEPT,
+    NO_RESULT,
     fitting,
     homes,
     own_standing,
+    shown_version,
     standing,
     versions,
 )
 from .work import Work, commands_of
-
-OF_RESULT = (
-    "result_files", "plate_files", "result_first", "result_last", "version_record", "result_record"
-)  # fmt: skip
-NO_RESULT: dict[str, Value] = {
-    knob.name: knob.default for knob in bookkeeping("") if knob.name in OF_RESULT
-}
-"""The knobs of a node that shows no result."""
-
 
 RUNNING: dict[str, Work] = {}
 """By the node's id. Only the main thread changes it."""
@@ -62,6 +56,8 @@ def created(node: Any) -> None:
         # A copy may get another plate, so it must not keep the original's result.
         changes.update(NO_RESULT, homes="")
         host.put_choices(node, "version_shown", [NO_VERSION], NO_VERSION)
+        if host.has_gui():
+            host.soon(_claim, node.fullName(), {name: values[name] for name in KEPT})
     elif values["node_id"]:
         host.put(node, changes)
         return  # still loading: its inputs are not connected yet
@@ -70,6 +66,17 @@ def created(node: Any) -> None:
     if not values["node_id"]:
         host.put(node, site.defaults(host.operation(node)))
     refresh(node)
+
+
+def _claim(name: str, kept: dict[str, Value]) -> None:
+    """Gives a copy what its original had, if that is gone by now: Collapse to Group copies, and then deletes."""
+    node = host.named(name)
+    if node is not None and host.find(str(kept["node_id"])) is None:
+        host.put(node, kept)
+        version = shown_version(kept)
+        if version is not None:
+            _show_version(node, version)
+        refresh(node)
 
 
 def changed(node: Any, changed_knob: Any) -> None:

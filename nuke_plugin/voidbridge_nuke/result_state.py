@@ -8,7 +8,7 @@ from typing import Any, Mapping, Sequence
 from . import cache, graph, host
 from .job import text_of
 from .job_status import ChildTrace, judged
-from .knobs import Value, chosen
+from .knobs import Value, bookkeeping, chosen
 from .operations import operation_of
 from .request import NodeError, described, differences, resolve
 
@@ -16,6 +16,15 @@ SEVERAL = 3
 """Maximum number of changed knobs that the status line lists."""
 NO_RECORD = "no record"
 """Short status of a result whose frames are all there, without the record that tells how it was made."""
+OF_RESULT = (
+    "result_files", "plate_files", "result_first", "result_last", "version_record", "result_record"
+)  # fmt: skip
+NO_RESULT: dict[str, Value] = {
+    knob.name: knob.default for knob in bookkeeping("") if knob.name in OF_RESULT
+}
+"""The knobs of a node that shows no result."""
+KEPT = ("node_id", "homes", *OF_RESULT)
+"""The knobs that tie a node to its versions."""
 FILLED_IN = ("color_space", "views_wanted")
 """Knobs that the script completes, so their own values are not those of the request."""
 

@@ -180,6 +180,24 @@ def duplicate(host: Any, node: Any) -> Any:
     return made
 
 
+def test_a_node_that_is_collapsed_into_a_group_keeps_its_result(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    """Nuke copies the selected nodes into the new group, and deletes the originals."""
+    node = with_echo(node_of(host, shot), daemon)
+    remove(host, node)
+    node_id, inputs = node["node_id"].value(), [node.input(0), node.input(1)]
+    copy = duplicate(host, node)
+    assert copy["status"].value() == "not rendered"
+    for number, fed in enumerate(inputs):
+        copy.setInput(number, fed)
+    host.delete(node)
+    host.stage.until(lambda: copy["node_id"].value() == node_id, "the copy to take over")
+    assert copy["version_shown"].value() == "v001"
+    assert copy["status"].value() == "done: v001, frames 1001-1003"
+    check_removed(host, copy, shot, FRAMES)
+
+
 def test_a_copy_made_at_work_is_a_node_of_its_own(host: Any, shot: Any, daemon: Any) -> None:
     from voidbridge_nuke import controller as conduct
 
