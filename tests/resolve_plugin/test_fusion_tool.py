@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,24 @@ def test_the_artist_sees_what_happens(host: Any, shot: Any, daemon: Any) -> None
         "Voidbridge: status",
         "Voidbridge: show a result",
     }
+
+
+def test_a_changed_control_tells_how_the_job_stands_and_loads_nothing(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    comp = host.comp(0, 2)
+    group = with_echo(host, tool_of(host, comp, shot), daemon, steps=30)
+    host.press(group, "Remove")
+    seen = []
+    deadline = time.monotonic() + 60
+    while host.status(group) != "finished; press Fetch":
+        assert time.monotonic() < deadline, seen[-3:]
+        host.choose(group, grow=len(seen) % 2)
+        seen.append(host.status(group))
+    assert any(text.startswith("removing") for text in seen), seen[:3]
+    assert same_bits(host.shown(group, 1)["R"], comp.tools[0].image(1)["R"].astype(np.float32))
+    host.press(group, "Fetch")
+    assert host.status(group).startswith(("done", "out of date"))
 
 
 def test_the_render_is_of_the_saver_alone_and_everything_is_as_it_was(

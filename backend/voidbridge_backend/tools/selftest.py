@@ -44,7 +44,10 @@ def shot() -> dict[str, bytes]:
         hole = (
             (abs(rows + 0.5 - HEIGHT / 2) < HALF) & (columns >= left) & (columns < left + 2 * HALF)
         )
-        plate = {name: np.where(hole, np.float16(4), ramp) for name in "RGB"}
+        plate = {
+            name: np.where(hole, np.float16(4), ramp / np.float16(share))
+            for share, name in enumerate("RGB", 1)
+        }
         files[f"plate.{frame}.exr"] = new_file(plate)
         files[f"matte.{frame}.exr"] = new_file({"A": hole.astype(np.float16)})
     return files

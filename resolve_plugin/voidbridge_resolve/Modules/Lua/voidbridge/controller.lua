@@ -348,10 +348,15 @@ function M.show_version(inside)
     say_standing(inside)
 end
 
--- After a changed control: updates the status. Fusion calls this for every value of a drag, so it loads nothing.
+-- After a changed control: updates the status, also of a job at work. Fusion calls this for every value of a drag, so it
+-- loads nothing.
 function M.changed(inside)
     local state, values = host.state(inside), host.values(inside)
-    if state.id ~= "" and state.job == 0 then
+    local version = find(inside, state, values, state.job)
+    if version then
+        local phase, line = status.judged(cache.seen(version, os.time()))
+        host.say(inside, phase == "done" and "finished; press Fetch" or line, phase == "failed" and "failed" or "ready")
+    elseif state.id ~= "" then
         host.say(inside, standing(inside, state, values, false))
     end
 end
