@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[3]
+sys.path += [
+    str(ROOT / "tests/backend/void"),
+    str(ROOT / "benchmarks"),
+]  # Modules that tests share.
 
 
 @pytest.fixture(scope="session")

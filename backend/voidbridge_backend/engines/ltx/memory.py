@@ -11,10 +11,17 @@ from voidbridge_protocol.errors import OutOfMemory
 GIB = 1 << 30
 MARGIN = 2 * GIB
 """Kept free: memory of the driver and the libraries, and fragmentation."""
-DECODED_PIXEL = 450
-"""Bytes of the decoder for each pixel of a run, an estimate: nobody has counted it."""
-TOKEN_VALUES = 40
-"""Live values of the transformer for each channel of a token, an estimate: nobody has counted it."""
+DECODED_PIXEL = 86
+"""Live bytes of the decoder for each pixel of a run, in bfloat16 and beside the weights."""
+TOKEN_VALUES = 38
+"""Live values of the transformer for each channel of a token, beside the weights.
+
+Both are counted on tensors without values, of the published sizes: 85.1 to 86.9 and 37.2 to 37.7.
+"""
+OVERHEAD = 1.6
+"""By this factor a card needs more than the live tensors of decoding, as it is for the autoencoder of `void`."""
+LARGEST_LAYER = 262_208 * 3_840 * 2
+"""Bytes of the largest layer: the embedding of Gemma 3 12B in bfloat16."""
 
 Name = Literal["resident", "swapped", "streamed"]
 
@@ -37,7 +44,7 @@ class NetworkDemand:
         pixels = self.frames * self.height * self.width
         tokens = ((self.frames - 1) // 8 + 1) * (self.height // 32) * (self.width // 32)
         answer = tokens * self.channels * TOKEN_VALUES * 2 * (2 if self.guided else 1)
-        return max(pixels * DECODED_PIXEL, answer)
+        return int(max(pixels * DECODED_PIXEL * OVERHEAD, answer))
 
 
 def needed(plan: Name, demand: NetworkDemand) -> int:
@@ -51,7 +58,7 @@ def needed(plan: Name, demand: NetworkDemand) -> int:
         return sum(demand.networks.values()) + demand.work
     if plan == "swapped":
         return max(demand.networks.values()) + demand.work
-    return max(demand.networks.values()) // 32 + demand.work
+    return LARGEST_LAYER + demand.work
 
 
 PLANS: tuple[Name, ...] = ("resident", "swapped", "streamed")
