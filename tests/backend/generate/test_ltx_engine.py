@@ -243,3 +243,12 @@ def test_the_record_names_the_weights(engine: Ltx) -> None:
     found = engine.describe()
     assert found["network"] == "LTX-2"
     assert {Path(name).parts[0] for name in found["models"]} == {*weights.NETWORKS}
+
+
+def test_eight_bits_change_the_picture_and_a_note_says_so(engine: Ltx) -> None:
+    watch = Watch()
+    chosen = settings("extend", precision="fp8")
+    found = dict(engine.generate(Ramp(BEFORE), range(17, 20), chosen, watch))
+    full = made(engine, BEFORE, range(17, 20), settings("extend"))
+    assert not np.array_equal(found[18], full[18])
+    assert any("8 bits, which is not lossless" in text for text in watch.warnings)

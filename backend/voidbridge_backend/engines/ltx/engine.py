@@ -77,6 +77,8 @@ class Ltx:
         """Yields each of `frames`, in order. Raises `BadSetting`, `ModelMissing`, `OutOfMemory`."""
         if settings.mode == "text" and not settings.prompt:
             raise BadSetting("text needs a prompt", 'Say what to see with --prompt "...".')
+        if settings.precision == "fp8":
+            context.warn("the transformer is kept in 8 bits, which is not lossless")
         if settings.mode == "hdr":
             if settings.upscale:
                 raise BadSetting("hdr has no use for upscale")
