@@ -110,6 +110,25 @@ def test_a_job_description_has_a_step_that_depends_on_all_others() -> None:
     assert last["script"]["actions"]["onRun"] == {"command": "nuke", "args": list(THEN[1:])}
 
 
+@pytest.mark.parametrize("farm", ["openjd", "deadline", "opencue", "tractor"])
+def test_the_task_of_a_nuke_node_and_the_render_behind_it_are_a_job(
+    tmp_path: Path, farm: str
+) -> None:
+    words = ["--for", farm, "--bundle", tmp_path, "--task", "nuke -t task.py 'my shot.nk' --node=A"]
+    done = stage.voidbridge("farm", *words, "--then", "nuke -x shot.nk 1,9", "--name", "shot")
+    assert done.code == 0, done.err
+    text = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "my shot.nk" in text
+    assert "1,9" in text
+    if farm == "openjd":
+        steps = json.loads(text)["steps"]
+        assert steps[0]["script"]["actions"]["onRun"]["args"][2] == "my shot.nk"
+        assert steps[1]["dependencies"] == [{"dependsOn": "task-1"}]
+    both = stage.voidbridge("farm", *words, "--shots", "shots.csv")
+    assert both.code == 2
+    assert "commands and shots are given" in both.err
+
+
 @pytest.mark.parametrize(
     ("write", "prompt", "said"),
     [

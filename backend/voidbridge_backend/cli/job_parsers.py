@@ -115,6 +115,12 @@ def _farm_command(found: Any) -> None:
         help="the farm that takes the files (default openjd)",
     )
     parser.add_argument(
+        "--task",
+        action="append",
+        metavar="COMMAND",
+        help="a command instead of shots, as the task of a Nuke node; may be given again",
+    )
+    parser.add_argument(
         "--then",
         metavar="COMMAND",
         default="",

@@ -15,7 +15,7 @@ from pathlib import Path
 from voidbridge_backend.cli import options
 from voidbridge_backend.cli.painted import absolute_words
 from voidbridge_backend.client import outputs
-from voidbridge_backend.client.farms.commands import FarmFiles, farm_job
+from voidbridge_backend.client.farms.commands import FarmFiles, FarmJob, command_job, farm_job
 from voidbridge_backend.client.farms.deadline import deadline_files
 from voidbridge_backend.client.farms.opencue import opencue_files
 from voidbridge_backend.client.farms.tractor import tractor_files
@@ -23,6 +23,7 @@ from voidbridge_backend.client.openjd.bundle import (
     LONGEST_NAME,
     HostRequirements,
     ShotTask,
+    command_template,
     template,
     typed,
 )
@@ -38,6 +39,7 @@ COLUMNS = ("plate", "matte", "result", "affected", "clean", "frames")
 PATHS = COLUMNS[:5]
 NEEDED = COLUMNS[:3]
 FILE = "template.json"
+SEND = ("deadline", "bundle", "submit", ".")
 FARMS = ("openjd", "deadline", "opencue", "tractor")
 SHAPE = f"""\
 TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three may lack. Its paths
@@ -50,6 +52,9 @@ def farm(parsed: argparse.Namespace) -> None:
 
     Raises `BadSetting`, `BadPattern`, `OutputExists` and what the shots raise.
     """
+    if parsed.task:
+        _write(parsed, _command_files(parsed), [])
+        return
     shots, places = [], []
     for where, shot in _shots(parsed):
         task, place = _task(shot, where, parsed.overwrite)
@@ -61,7 +66,11 @@ def farm(parsed: argparse.Namespace) -> None:
     name = parsed.name or f"voidbridge {settings.engine}: {count}"[:LONGEST_NAME]
     gpus = int(settings.engine == "void") if parsed.gpus is None else parsed.gpus
     needs = HostRequirements(gpus, parsed.vcpus, parsed.memory_gb)
-    made = _files(parsed, name, shots, settings, needs)
+    _write(parsed, _files(parsed, name, shots, settings, needs), shots)
+
+
+def _write(parsed: argparse.Namespace, made: FarmFiles, shots: list[ShotTask]) -> None:
+    """Raises `OutputExists`."""
     targets = {Path(parsed.bundle) / file: text for file, text in made.files.items()}
     for target in targets:
         if os.path.lexists(target) and not parsed.overwrite:
@@ -75,7 +84,8 @@ def farm(parsed: argparse.Namespace) -> None:
     if parsed.json:
         JsonView().event("farm-bundle", path=path, submit=list(made.submit), tasks=tasks)
         return
-    print(one_line(f"{len(shots)} {'tasks' if shots[1:] else 'task'}: {path}"))
+    count = len(shots or parsed.task)
+    print(one_line(f"{count} {'task' if count == 1 else 'tasks'}: {path}"))
     print(one_line(f"send: {shlex.join(made.submit)}"))
 
 
@@ -87,19 +97,42 @@ def _files(
     needs: HostRequirements,
 ) -> FarmFiles:
     """The files of the farm that was chosen. Raises `BadSetting`."""
-    try:
-        then = shlex.split(parsed.then)
-    except ValueError as error:
-        raise BadSetting(f"--then cannot be read: {error}", "Close its quotes.") from error
+    then = _command("--then", parsed.then)
     if parsed.farm == FARMS[0]:
         made = template(name, shots, settings, needs, _words(parsed), then)
         text = json.dumps(made, indent=1) + "\n"
-        return FarmFiles({FILE: text}, ("deadline", "bundle", "submit", "."))
-    job = farm_job(name, shots, [*typed(settings), *_words(parsed)], then, needs)
+        return FarmFiles({FILE: text}, SEND)
+    return _of(parsed, farm_job(name, shots, [*typed(settings), *_words(parsed)], then, needs))
+
+
+def _command_files(parsed: argparse.Namespace) -> FarmFiles:
+    """The files of a job whose commands were typed. Raises `BadSetting`."""
+    if parsed.shots or parsed.plate or parsed.output:
+        raise BadSetting("commands and shots are given", "Write a bundle for each.")
+    commands = [_command("--task", text) for text in parsed.task]
+    then = _command("--then", parsed.then)
+    if not all(commands):
+        raise BadSetting("--task names no command", 'Write it as --task "nuke -t task.py".')
+    name = parsed.name or f"voidbridge: {Path(commands[0][0]).name}"[:LONGEST_NAME]
+    needs = HostRequirements(parsed.gpus or 0, parsed.vcpus, parsed.memory_gb)
+    if parsed.farm == FARMS[0]:
+        text = json.dumps(command_template(name, commands, needs, then), indent=1) + "\n"
+        return FarmFiles({FILE: text}, SEND)
+    return _of(parsed, command_job(name, commands, then, needs))
+
+
+def _command(option: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise BadSetting(f"{option} cannot be read: {error}", "Close its quotes.") from error
+
+
+def _of(parsed: argparse.Namespace, job: FarmJob) -> FarmFiles:
     if parsed.farm == "deadline":
         return deadline_files(job)
     if parsed.farm == "opencue":
-        return opencue_files(job, parsed.show, name, getpass.getuser())
+        return opencue_files(job, parsed.show, job.name, getpass.getuser())
     return tractor_files(job, parsed.service)
 
 

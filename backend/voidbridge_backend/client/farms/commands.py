@@ -42,11 +42,18 @@ def farm_job(
 
     Raises `BadSetting` for a word with a control character, which no farm's file can hold.
     """
-    commands = tuple(("voidbridge", *_words(shot), *options) for shot in shots)
+    commands = [["voidbridge", *_words(shot), *options] for shot in shots]
+    return command_job(name, commands, then, needs)
+
+
+def command_job(
+    name: str, commands: Sequence[Sequence[str]], then: Sequence[str], needs: HostRequirements
+) -> FarmJob:
+    """Returns a job of any commands, as words. Raises `BadSetting` as `farm_job` does."""
     for word in (name, *then, *(word for words in commands for word in words)):
         if CONTROL.search(word):
             raise BadSetting(f"{word[:80]!r} holds a control character", "Rename it.")
-    return FarmJob(name, commands, tuple(then), needs)
+    return FarmJob(name, tuple(map(tuple, commands)), tuple(then), needs)
 
 
 def _words(shot: ShotTask) -> list[str]:

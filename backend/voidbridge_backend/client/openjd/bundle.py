@@ -163,6 +163,29 @@ def _step(
     }
 
 
+def command_template(
+    name: str,
+    commands: Sequence[Sequence[str]],
+    needs: HostRequirements,
+    then: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The job template of any commands, as words: a step for each. Raises `BadSetting` as `template` does."""
+    _check(name, (), [word for words in (*commands, then) for word in words])
+    steps = [
+        {
+            "name": f"task-{number}",
+            "hostRequirements": {"amounts": _amounts(needs)},
+            "script": {"actions": {"onRun": {"command": words[0], "args": list(words[1:])}}},
+        }
+        for number, words in enumerate(commands, 1)
+    ]
+    return {
+        "specificationVersion": VERSION,
+        "name": name,
+        "steps": [*steps, *([_last(then, steps)] if then else [])],
+    }
+
+
 def _last(then: Sequence[str], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "name": "then",
