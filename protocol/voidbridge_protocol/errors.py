@@ -196,7 +196,7 @@ class BadPattern(RequestError):
 
 class BadTimeline(RequestError):
     code = "request.timeline"
-    hint = "docs/generate.md describes tables of shots and timelines."
+    hint = "Correct the list; docs/generate.md describes tables of shots and timelines."
 
 
 class MissingFrames(RequestError):
