@@ -131,3 +131,21 @@ def test_several_key_mattes_that_are_looser_than_the_colors_stay_loose_between_t
         ((found[f] > 0.5) & loose(f)).sum() / ((found[f] > 0.5) | loose(f)).sum() for f in FRAMES
     ]
     assert np.mean(overlaps) > 0.87, "the colors alone would give 0.85"
+
+
+def test_a_box_around_burnt_in_text_makes_a_matte_of_the_letters_that_stands_still() -> None:
+    letters = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.putText(letters, "TEXT 42", (40, 110), cv2.FONT_HERSHEY_SIMPLEX, 1, (1,), 2)
+    wall = np.random.default_rng(7).integers(40, 160, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    wall = cv2.GaussianBlur(wall, (0, 0), 2)
+    pictures = {
+        frame: np.where(letters[..., None] > 0, 235, np.roll(wall, 4 * frame, axis=1)).astype("u1")
+        for frame in FRAMES
+    }
+    prompts = Prompts({1001: Clicks(box=(30.0, 80.0, 190.0, 118.0))}, {})
+    found = list(Flow().track(pictures.__getitem__, list(FRAMES), prompts, lambda: None))
+    assert len(found) == len(FRAMES)
+    for item in found:
+        inside = item.matte > 0.5
+        assert (inside & (letters > 0)).sum() > 0.95 * letters.sum(), item.frame
+        assert (inside & (letters == 0)).sum() < 0.2 * letters.sum(), item.frame
