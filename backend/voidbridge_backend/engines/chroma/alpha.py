@@ -37,8 +37,8 @@ GRAIN_FLOOR = 2e-5
 DATA_WEIGHT = 0.3
 """Weight of a pixel's own alpha beside the smoothness of the matte, if its standard deviation is `TRUSTED`."""
 TRUSTED = 0.05
-PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-"""The planes whose products give a covariance."""
+MOMENTS = ((0,), (1,), (2,), (0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""The planes, and the products of planes, whose means give mean and covariance."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +101,32 @@ def _surely_core(first: Array) -> Mask:
 
 def _surely_clear(picture: Array, screen: Array, color: ScreenColor) -> Mask:
     """Screen, not only by its hue: black hair before it changes its brightness alone."""
-    size = np.maximum((screen * screen).sum(axis=-1), 1e-8)
+    size = np.maximum(_squared(screen), 1e-8)
     soft = cv2.GaussianBlur(picture - screen, (0, 0), 1.0)
-    distance = np.sqrt((soft * soft).sum(axis=-1) / size)
+    distance = np.sqrt(_squared(soft) / size)
     return np.asarray(distance < CLEAR)
 
 
 def _solid(picture: Array, core: Mask, first: Array) -> Mask:
     """Pixels whose color is the foreground's own. Highlights count if there is nothing else."""
     known = core | (first >= SOLID)
-    dim = known & (picture.max(axis=-1) <= BRIGHT)
+    dim = known & (_largest(picture) <= BRIGHT)
     return dim if dim.any() else known
+
+
+def _largest(picture: Array) -> Array:
+    """The brightest plane of each pixel; plane by plane, which is quicker than over the last axis."""
+    out: Array = np.maximum(np.maximum(picture[..., 0], picture[..., 1]), picture[..., 2])
+    return out
+
+
+def _squared(picture: Array) -> Array:
+    """The sum of the squares of each pixel's planes."""
+    red, green, blue = (picture[..., c] for c in range(3))
+    out: Array = red * red
+    out += green * green
+    out += blue * blue
+    return out
 
 
 def _nearness(solid: Mask) -> Array:
@@ -136,17 +151,21 @@ def _statistics(picture: Array, solid: Mask, where: Mask) -> tuple[Array, Array]
     weight = solid.astype(np.float32)
     share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     planes = [np.ascontiguousarray(picture[..., c]) for c in range(3)]
-    weighted = [plane * weight for plane in planes]
-    moments = [*weighted, *(weighted[a] * planes[b] for a, b in PAIRS)]
-    sums = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in moments]
+    sums, moment = [], np.empty_like(weight)
+    for one, *other in MOMENTS:
+        np.multiply(planes[one], weight, out=moment)
+        for plane in other:
+            moment *= planes[plane]
+        sums.append(cv2.resize(moment, size, interpolation=cv2.INTER_AREA))
     means = np.dstack(sums) / np.maximum(share, np.float32(1e-6))[..., None]
     small = spread(means.astype(np.float32), share > 0, sigma / factor)
-    found = np.empty((count, len(moments)), np.float32)
-    for k in range(len(moments)):
+    places = np.flatnonzero(where)
+    found = np.empty((count, len(MOMENTS)), np.float32)
+    for k in range(len(MOMENTS)):
         wide = cv2.resize(
             np.ascontiguousarray(small[..., k]), (width, height), interpolation=cv2.INTER_LINEAR
         )
-        found[:, k] = wide[where]
+        found[:, k] = wide.ravel()[places]
     mean = found[:, :3]
     second = found[:, [3, 4, 5, 4, 6, 7, 5, 7, 8]].reshape(count, 3, 3)
     return mean, second - mean[:, :, None] * mean[:, None, :]

@@ -51,12 +51,13 @@ def solve(
     values[len(NEIGHBORS) // 2, :-1] += weight
     system, right = _system(values, unknown, alpha, places)
     right += weight * start
-    diagonal = np.maximum(system.diagonal(), 1e-12)
-    inverse = scipy.sparse.diags_array(1 / diagonal)
+    diagonal = np.maximum(values[len(NEIGHBORS) // 2, :-1], 1e-12)
+    inverse = scipy.sparse.diags_array((1 / diagonal).astype(np.float32))
+    # Single precision, which is finer than the tolerance, halves what the solver reads.
     found, _ = cg(
         system,
-        right,
-        x0=start,
+        right.astype(np.float32),
+        x0=start.astype(np.float32),
         rtol=TOLERANCE,
         maxiter=MOST_STEPS,
         M=inverse,
@@ -75,7 +76,7 @@ def _system(
     number = np.zeros(height * width, np.int32)
     number[places] = np.arange(count, dtype=np.int32)
     is_unknown, given = unknown.ravel(), alpha.ravel()
-    data = np.empty((count, len(NEIGHBORS)))
+    data = np.empty((count, len(NEIGHBORS)), np.float32)
     columns = np.empty((count, len(NEIGHBORS)), np.int32)
     right = np.zeros(count)
     for start in range(0, count, BLOCK):
