@@ -82,6 +82,15 @@ def test_a_size_is_a_multiple_of_32_with_the_aspect_kept(
     assert np.abs(back - smooth).max() < 0.03
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (32, 32), (20, 4000), (3000, 8)])
+def test_a_side_has_at_least_two_latents(height: int, width: int) -> None:
+    fit = Fit.of(height, width, 1.0, 768 * 512)
+    assert min(fit.model) >= 64
+    picture = np.full((height, width, 3), 0.5, np.float32)
+    assert fit.to_model(picture).shape == (*fit.model, 3)
+    assert fit.to_plate(fit.to_model(picture)) == pytest.approx(picture, abs=1e-5)
+
+
 def test_a_picture_that_fits_keeps_its_bits() -> None:
     picture = np.random.default_rng(1).random((50, 70, 3), np.float32)
     fit = Fit.of(50, 70, 1.0, 768 * 512)

@@ -36,7 +36,8 @@ class Fit:
         shown = width * aspect
         scale = min(1.0, math.sqrt(pixels / (height * shown)))
         content = max(1, round(height * scale)), max(1, round(shown * scale))
-        model = tuple(-(-side // grid) * grid for side in content)
+        # The autoencoder cannot pad a single latent, so each side has two.
+        model = tuple(max(-(-side // grid), 2) * grid for side in content)
         return cls((height, width), content, (model[0], model[1]))
 
     def to_model(self, picture: Pixels) -> Pixels:
