@@ -5,6 +5,7 @@ The results are the new frames alone; every other frame stays the artist's own f
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from voidbridge_protocol.errors import BadSetting
@@ -83,6 +84,12 @@ class GenerateSettings(OperationSettings):
         "let `ltx` make frames at half the size first, and double it with its own upsampler",
         group="the model",
     )
+    lora: str = setting(
+        "",
+        "LoRAs for `ltx`, a name and a strength each, as `hero:0.8,rain:1`",
+        group="the model",
+        metavar="LIST",
+    )
     precision: str = setting(
         "full",
         "`fp8` keeps the transformer of `ltx` in 8 bits, which is not lossless",
@@ -107,6 +114,31 @@ class GenerateSettings(OperationSettings):
         group="the picture",
         metavar="NAME",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.loras  # noqa: B018
+
+    @property
+    def loras(self) -> tuple[tuple[str, float], ...]:
+        """The name and the strength of each LoRA. Raises `BadSetting` for a word that is neither."""
+        return tuple(_lora(word.strip()) for word in self.lora.split(",") if word.strip())
+
+
+LORA = re.compile(r"(?P<name>\w[\w.-]*?)(?::(?P<strength>[-+]?[0-9]*\.?[0-9]+))?")
+"""A name without a path, and a strength."""
+STRONGEST = 4.0
+
+
+def _lora(word: str) -> tuple[str, float]:
+    match = LORA.fullmatch(word)
+    strength = float(match["strength"] or 1) if match else 0.0
+    if match is None or not -STRONGEST <= strength <= STRONGEST:
+        raise BadSetting(
+            f"the LoRA {word!r} is no name with a strength from -4 to 4",
+            "Write it as hero:0.8, the name of a file in LTX-2-loras of the models folder.",
+        )
+    return match["name"], strength
 
 
 OPERATION = Operation(

@@ -19,13 +19,15 @@ from diffusers.pipelines.ltx2.pipeline_ltx2_hdr_lora import LTX2HDRReferenceCond
 from diffusers.pipelines.ltx2.utils import DISTILLED_SIGMA_VALUES, STAGE_2_DISTILLED_SIGMA_VALUES
 from diffusers.utils import logging as diffusers_logging
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
 from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_backend.engines.device import out_of_memory
+from voidbridge_backend.engines.void.files.weights import fingerprint
 from voidbridge_backend.engines.void.model.heartbeat import pulsing
-from voidbridge_protocol.errors import ModelMissing, OutOfMemory
+from voidbridge_protocol.errors import BadLora, ModelMissing, OutOfMemory
 from voidbridge_protocol.operations.generate import GenerateSettings
 
 from . import memory, weights
@@ -130,7 +132,7 @@ class Model:
         self.device = torch.device(device)
         self.dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
         self._pipeline: Any = None
-        self._loaded: tuple[Kind, str, memory.Name] | None = None
+        self._loaded: tuple[Kind, str, str, memory.Name] | None = None
         self._upsampler: Any = None
 
     def steps_of(self, settings: GenerateSettings) -> int:
@@ -143,7 +145,8 @@ class Model:
     ) -> None:
         """Reads the networks and brings them to the device, unless they are there."""
         plan = self._plan(run, settings, context)
-        if self._loaded == (kind, settings.precision, plan):
+        wanted = kind, settings.precision, settings.lora, plan
+        if self._loaded == wanted:
             return
         context.step("loading the model", 0, 1)
         self._pipeline = self._loaded = self._upsampler = (
@@ -155,8 +158,14 @@ class Model:
             self.folder, local_files_only=True, use_safetensors=True, dtype=self.dtype
         )
         made.set_progress_bar_config(disable=True)
+        adapters = {"hdr": 1.0} if kind == "hdr" else {}
         if kind == "hdr":
             self._add_hdr(made)
+        for name, strength in settings.loras:
+            adapters[f"lora_{name.replace('.', '_')}"] = strength
+            self._add_lora(made, name, strength, context)
+        if adapters:
+            made.set_adapters([*adapters], [*adapters.values()])
         if settings.precision == "fp8":
             made.transformer.enable_layerwise_casting(torch.float8_e4m3fn, self.dtype)
         if self.device.type != "cpu":
@@ -166,7 +175,7 @@ class Model:
                 "streamed": lambda device: made.enable_sequential_cpu_offload(device=device),
             }
             place[plan](self.device)
-        self._pipeline, self._loaded = made, (kind, settings.precision, plan)
+        self._pipeline, self._loaded = made, wanted
 
     def video(self, run: VideoRun, settings: GenerateSettings, progress: StepCount) -> Video:
         """[length, height, width, 3] codes, 0 to 1. `load` comes first. The same run gives the same bits."""
@@ -289,8 +298,26 @@ class Model:
                 f"hdr needs its LoRA, and {path} is not there",
                 "Copy the safetensors file of Lightricks/LTX-2.3-22b-IC-LoRA-HDR there.",
             )
-        pipeline.load_lora_weights(self.models, weight_name=weights.HDR, adapter_name="hdr")
-        pipeline.set_adapters("hdr", 1.0)
+        self._read_lora(pipeline, path, "hdr")
+
+    def _add_lora(self, pipeline: Any, name: str, strength: float, context: JobContext) -> None:
+        path = self.models / weights.LORAS / f"{name}.safetensors"
+        if not path.is_file():
+            raise BadLora(f"the LoRA {name} is not there: {path}", "Copy its file there.")
+        self._read_lora(pipeline, path, f"lora_{name.replace('.', '_')}")
+        context.warn(f"LoRA {name} at {strength:g}, SHA-256 {fingerprint(path)}")
+
+    def _read_lora(self, pipeline: Any, path: Path, adapter: str) -> None:
+        """Raises `BadLora` for a file that is no LoRA of these networks."""
+        try:
+            pipeline.load_lora_weights(
+                path.parent, weight_name=path.name, adapter_name=adapter, local_files_only=True
+            )
+        except (ValueError, RuntimeError, OSError, KeyError, SafetensorError) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BadLora(f"{path} is no LoRA of this LTX-2: {said[:200]}") from error
+        if adapter not in getattr(pipeline.transformer, "peft_config", {}):
+            raise BadLora(f"{path} has no tensor for the transformer of this LTX-2")
 
     @contextmanager
     def _working(self, progress: StepCount) -> Iterator[None]:

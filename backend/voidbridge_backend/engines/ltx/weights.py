@@ -2,6 +2,7 @@
 
     LTX-2/                          as published for diffusers: model_index.json and a folder for each network
     LTX-2/latent_upsampler/         the network that doubles the size (the setting `upscale`)
+    LTX-2-loras/NAME.safetensors    LoRAs that jobs name
     LTX-2-HDR.safetensors           the LoRA of the mode `hdr`
     LTX-2-HDR-text.safetensors      the embeddings published with it, if there are any
 
@@ -20,6 +21,7 @@ HDR = "LTX-2-HDR.safetensors"
 HDR_TEXT = "LTX-2-HDR-text.safetensors"
 NETWORKS = ("transformer", "vae", "audio_vae", "text_encoder", "connectors", "vocoder")
 CONFIGS = ("scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json")
+LORAS = "LTX-2-loras"
 UPSAMPLER = "latent_upsampler"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 HINT = "Fetch them with: voidbridge models fetch --engine ltx. `--engine morph` needs no weights."
