@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from voidbridge_page import Page, start_page, stop_page
-from voidbridge_stage import check_echo, eventually, make_shot
+from voidbridge_stage import channels_of, check_echo, eventually, make_shot
 from voidbridge_stage import daemon as a_daemon
 
 from voidbridge_backend import cli
@@ -109,6 +110,28 @@ def test_a_cancelled_command_cancels_its_job(daemon_and_page: Any, show: Path) -
     daemon.wait_for_state(job, "cancelled")
 
 
+def test_painted_frames_are_sent_and_come_back_into_the_form(
+    daemon_and_page: Any, show: Path
+) -> None:
+    daemon, page = daemon_and_page
+    shot = make_shot(show / "h", range(1, 3), seed=8)
+    for frame in shot.frames:  # whole frames, as a clean plate of the set
+        shot.write("paint", frame, channels_of(shot.file("plate", frame)))
+    painted = [f"{frame}={shot.file('paint', frame)}" for frame in shot.frames]
+    fields = form(shot, show / "h-out/r.%04d.exr", clean="\n".join(painted) + "\n")
+    fields["settings"]["engine"] = "cleanplate"
+    done = ended(page, page.post("/api/start", fields).json["number"])
+    assert done["state"] == "done", done
+    record = json.loads((show / "h-out/r.1-2.voidbridge.json").read_bytes())
+    assert record["clean"]["frames"] == [1, 2]
+    other = start_page(daemon.address, show)
+    try:
+        other.enter()
+        assert other.get(f"/api/jobs/{done['job']}").json["paths"]["clean"].split("\n") == painted
+    finally:
+        stop_page(other)
+
+
 def test_results_are_fetched_into_a_folder(daemon_and_page: Any, show: Path) -> None:
     daemon, page = daemon_and_page
     job = daemon.submit(make_shot(show / "e", range(7, 9), seed=4), user="ann")
@@ -124,6 +147,7 @@ def test_results_are_fetched_into_a_folder(daemon_and_page: Any, show: Path) -> 
     "change",
     [
         {"plate": "/etc/passwd"}, {"matte": "/etc/passwd"}, {"affected": "/etc/passwd"},
+        {"clean": "/etc/passwd"}, {"clean": "1=/etc/passwd"}, {"clean": "1=patch.exr"},
         {"output": "/tmp/elsewhere/"}, {"output": "relative/"}, {"plate": "--config=/etc/x"},
     ],
     ids=str,

@@ -17,6 +17,8 @@ from .folders import Folders
 MAX_FOLDERS = 5000
 """Folders that are looked through for records."""
 MAX_DEPTH = 8
+CLEAN = "clean"
+"""Role of painted frames, of which a record names each file: 1050=/a/patch.exr, 1060=/a/other.exr."""
 MAX_RECORD = 16 * 1024 * 1024
 """Bytes of a record, which names every source frame."""
 
@@ -67,12 +69,19 @@ def _allowed(folders: Folders, files: dict[str, str]) -> dict[str, str]:
     """A record is a file like any other: it may name anything."""
     kept = {}
     for role, name in files.items():
+        names = re.split(r", (?=-?\d+=)", name) if role == CLEAN else [name]
         try:
-            folders.allowed(name)
+            for one in names:
+                folders.allowed(painted_file(one) if role == CLEAN else one)
         except VoidbridgeError:
             continue
-        kept[role] = name
+        kept[role] = "\n".join(names)
     return kept
+
+
+def painted_file(word: str) -> str:
+    """The path in a word of --clean: FRAME=FILE, or a pattern."""
+    return re.sub(r"^-?\d+=", "", word)
 
 
 def _result_beside(path: Path, record: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from voidbridge_backend.sequences.patterns import compact
 from voidbridge_backend.web.answers import fields_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
 from voidbridge_backend.web.folders import Folders, is_text
+from voidbridge_backend.web.records import painted_file
 from voidbridge_protocol.errors import BadSetting, UnknownJob
 from voidbridge_protocol.operations import operation
 from voidbridge_protocol.settings import grouped
@@ -49,6 +50,12 @@ def words_of(fields: dict[str, Any], folders: Folders) -> tuple[list[str], dict[
     output = files.pop("output")
     words = [command, *(files[role] for role in roles if role in files), f"--output={output}"]
     words += [f"--{role}={files[role]}" for role in FILE_OPTIONS if role in files]
+    painted = [line.strip() for line in text_of(fields, "clean").splitlines() if line.strip()]
+    if painted and name == "remove":
+        for line in painted:
+            folders.allowed(painted_file(line))
+        words += [f"--clean={line}" for line in painted]
+        files["clean"] = "\n".join(painted)
     for option in TEXT_OPTIONS:
         if text := text_of(fields, option).strip():
             words.append(f"--{option}={text[:MAX_TEXT]}")

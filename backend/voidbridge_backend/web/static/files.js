@@ -40,12 +40,12 @@ export function choose(title, start, wantsFolder = false) {
   });
 }
 
-// A labelled text field with a button for the dialog.
-export function fileField(id, label, help, wantsFolder = false, onChange = () => {}) {
-  const input = el("input", { id, autocomplete: "off", spellcheck: "false", oninput: onChange });
+// A labelled text field with a button for the dialog. With `takesLines` it holds one file a line.
+export function fileField(id, label, help, wantsFolder = false, onChange = () => {}, takesLines = false) {
+  const input = el(takesLines ? "textarea" : "input", { id, autocomplete: "off", spellcheck: "false", oninput: onChange, ...(takesLines ? { rows: 2 } : {}) });
   const browse = el("button", { type: "button", "aria-label": `Browse for: ${label}`, onclick: async () => {
     const chosen = await choose(label, input.value, wantsFolder);
-    if (chosen !== null) { input.value = chosen; onChange(); }
+    if (chosen !== null) { input.value = takesLines && input.value.trim() ? `${input.value.trim()}\n${chosen}` : chosen; onChange(); }
     browse.focus();
   } }, "Browse");
   input.classList.add("grow");

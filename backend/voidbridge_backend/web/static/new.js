@@ -7,6 +7,7 @@ const ROLES = {
   matte: ["Matte", "1 on the object and 0 outside, or a quadmask"],
   hint: ["Hint (optional)", "a rough matte of the foreground"],
   affected: ["Affected (optional)", "shadow, reflection and other effects of the object"],
+  clean: ["Painted frames (optional)", "the background as you painted it: 1050=patch.exr with its whole path, or a sequence; one a line"],
   output: ["Results", "a folder, or a pattern such as clean.####.exr"],
 };
 const TEXTS = ["frames", "handles", "matte-start"];
@@ -36,9 +37,9 @@ async function begin() {
 
 function build() {
   const name = byId("operation").value;
-  const roles = [...forms[name].roles, ...(name === "remove" ? ["affected"] : []), "output"];
+  const roles = [...forms[name].roles, ...(name === "remove" ? ["affected", "clean"] : []), "output"];
   const kept = Object.fromEntries(roles.map((role) => [role, byId(role)?.value ?? ""]));
-  byId("roles").replaceChildren(...roles.map((role) => fileField(role, ...ROLES[role], role === "output", later)));
+  byId("roles").replaceChildren(...roles.map((role) => fileField(role, ...ROLES[role], role === "output", later, role === "clean")));
   for (const role of roles) byId(role).value = kept[role];
   for (const place of document.querySelectorAll("[data-only]")) place.hidden = place.dataset.only !== name;
   byId("settings").replaceChildren(...Object.entries(forms[name].groups).map(([title, fields]) => el("details", {},
