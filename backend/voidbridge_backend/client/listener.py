@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import from_code
@@ -35,7 +36,8 @@ def job_listener(
             view.message(f"note: a crash or a restart interrupted the run; this is {text}")
         nonlocal last
         if status.state is JobState.DONE and last and last.step < last.of:
-            view.stage(last.stage, last.of, last.of)  # the last step and the end are told at once
+            # The daemon tells the last step and the end at once.
+            show_status(view, replace(last, step=last.of))
         last = status if status.state is JobState.RUNNING else None
         show_status(view, status)
         if status.state is JobState.QUEUED and status.code:
