@@ -11,6 +11,8 @@ from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, pan, still
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+from voidbridge_backend.engines.cleanplate.motion.cuts import CUT as CUT_BELOW
+from voidbridge_backend.engines.cleanplate.motion.cuts import Detail, detail, likeness
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -98,3 +100,19 @@ def test_frames_that_are_repeated_have_the_same_result() -> None:
     for frame in range(1001, 1019, 3):
         assert results[frame].tobytes() == results[frame + 2].tobytes()
     assert results[1001].tobytes() != results[1004].tobytes()
+
+
+def screen(seed: int, person: bool) -> Detail:
+    """An even screen with grain, in steps of 8 bits, and somebody who stands before it."""
+    grey = 110 + 4 * np.random.default_rng(seed).standard_normal((108, 192))
+    if person:
+        grey[60:, 70:120] += 40
+    return detail(grey.astype(np.uint8), np.full(grey.shape, 255, np.uint8))
+
+
+def test_the_grain_of_an_even_screen_is_no_cut() -> None:
+    """No two frames share their grain, so it tells nothing."""
+    one, two, empty = screen(1, True), screen(2, True), screen(3, False)
+    assert (one.shows, two.shows, empty.shows) == (True, True, False)
+    assert likeness(one, two, np.eye(3), (192, 108)) > CUT_BELOW
+    assert likeness(empty, two, np.eye(3), (192, 108)) < CUT_BELOW

@@ -37,6 +37,10 @@ SLIVER = 0.004
 """A gap of less than this part of the hole is closed smoothly; it is not worth an invention."""
 CONTEXT = 0.5
 """How much wider the context of an invention is than the frame's box, as a part of the gap's larger side."""
+RIM = 1.5
+"""Outermost pixels of the artist's matte that count as no growth: a matte's corners are further from the hole's
+edge than it grew, by less than this.
+"""
 FIRM, SURER = 0.6, 0.05
 """Where one plane has the mean confidence FIRM in the hole, layers have to add SURER to it: water, too, has layers
 that fit beside the hole."""
@@ -254,16 +258,15 @@ class Removal:
         missing = gap.hole & ~known
         wanted = missing & (deep > self._grow + self._soften)
         if laid and self._grow + self._soften and wanted.sum() > SLIVER * int(gap.hole.sum()):
-            loose = [
-                replace(one, source=one.source.loosened(self._grow + self._soften)) for one in laid
-            ]
+            outer = max(self._grow + self._soften - RIM, 0)
+            loose = [replace(one, source=one.source.loosened(outer)) for one in laid]
             more = combined(loose, frame, gap.box, wanted, self._shot.tone, self._pool)
             cv2.copyTo(more.light, more.known.view(np.uint8), fill)
             known |= more.known
             confidence[more.known] = more.confidence[more.known]
         # What the result only fades over is the plate's own.
         own = gap.hole & ~known & (deep <= self._soften)
-        growth = gap.hole & ~known & ~own & (deep <= self._grow + self._soften)
+        growth = gap.hole & ~known & ~own & (deep <= self._grow + self._soften - RIM)
         inside = deep - np.float32(self._grow + self._soften)
         own |= background(gap.light, gap.hole, growth, inside, self._shot.tone.exposure)
         cv2.copyTo(gap.light, own.view(np.uint8), fill)

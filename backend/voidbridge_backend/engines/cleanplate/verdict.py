@@ -30,6 +30,8 @@ EVEN = 0.012
 """Deviation in display values, after a mean of 3 x 3 pixels, up to which a surrounding has no picture to miss."""
 SHALLOW = 0.08
 """Part of the picture's height up to which an even surrounding is trusted to go on."""
+THIN = 4.5
+"""Pixels from its surroundings up to which a whole gap is trusted, such as that of a wire."""
 TOE = 0.002
 """Light below which the display's curve is straight: grain on black counts for no more than it shows."""
 TRY = "paint a frame (--clean), or try the engine void, or more frames around the range (--handles)"
@@ -66,7 +68,7 @@ def display(light: Floats, tone: Tone) -> Floats:
 
 
 def risky(missing: Mask, picture: Floats, deep: float, tone: Tone) -> Mask:
-    """The `missing` pixels that an invention may get wrong: not those in a shallow gap of an even surface.
+    """The `missing` pixels that an invention may get wrong: not a shallow gap of an even surface or a thin one.
 
     `picture` [height, width, 3] is valid where nothing is missing. A gap is shallow up to `deep` pixels.
     """
@@ -83,7 +85,11 @@ def risky(missing: Mask, picture: Floats, deep: float, tone: Tone) -> Mask:
     )
     by_label = np.zeros(int(labels.max()) + 1, bool)
     by_label[labels[~missing]] = is_even[~missing]
-    return np.asarray(missing & ~(by_label[labels] & (away <= deep)))
+    _, gaps = cv2.connectedComponents(missing.view(np.uint8))
+    thickness = np.zeros(int(gaps.max()) + 1, np.float32)
+    np.maximum.at(thickness, gaps, away)
+    is_thin = thickness[gaps] <= THIN
+    return np.asarray(missing & ~is_thin & ~(by_label[labels] & (away <= deep)))
 
 
 def notes(unseen: Mapping[int, float], predicted: Mapping[int, float]) -> list[str]:
