@@ -17,6 +17,8 @@ from voidbridge_backend.engines.base import LoraChoice, Pixels
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.files import networks
 from voidbridge_backend.engines.void.model import adapters, lora_file
+from voidbridge_backend.engines.void.model.denoiser import Text
+from voidbridge_backend.engines.void.model.kernels import Linears
 from voidbridge_backend.engines.void.model.lora_file import LoraRecord
 from voidbridge_backend.engines.void.model.streaming import HostLanes, StreamedBlocks
 from voidbridge_backend.engines.void.options import Options
@@ -193,3 +195,40 @@ def test_streamed_blocks_bring_a_lora_with_them_to_the_bit(
     assert torch.equal(resident, streamed)
     engine.use_loras([], SETTINGS, said)
     assert torch.equal(without, answer(engine))
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")  # torch's compiler has some.
+@pytest.mark.parametrize("linears", ["full", "fp8"])
+def test_compiled_blocks_follow_every_strength_to_the_bit_and_compile_for_the_second_one_only(
+    tiny: Path, show: Path, fog: Path, said: Any, linears: Linears
+) -> None:
+    """A backend that runs each traced graph as it is counts how often torch's compiler calls it."""
+    engine = Void(tiny, "cpu", Options(height=32, width=48, window=21, steps=2, linears=linears))
+    traced = []
+
+    def counting(graph: Any, inputs: Any) -> Any:
+        traced.append(graph)
+        return graph.forward
+
+    def velocity(strength: float) -> torch.Tensor:
+        engine.use_loras([chosen(show, strength), chosen(fog, -strength)], SETTINGS, said)
+        denoiser = engine.denoiser(1)
+        draw = torch.Generator().manual_seed(5)
+        latents, known = (torch.randn(1, 2, n, 4, 6, generator=draw) for n in (16, 32))
+        text = Text(torch.randn(1, 226, 16, generator=draw))
+        return denoiser.velocity(latents, known, text, 500, 1.0)
+
+    plain = [velocity(strength) for strength in (0.55, 0.3, 0.0, 0.7, 0.3)]
+    network = engine.denoiser(1).network
+    torch.compiler.reset()
+    engine.denoiser(1).compiled.begin(said, backend=counting)
+    after = [velocity(0.55), velocity(0.3)]
+    # The second strength tells the compiler that this number changes. It compiles once more, and then never.
+    compiled = len(traced)
+    after += [velocity(0.0), velocity(0.7), velocity(0.3)]
+    assert compiled > 0
+    assert len(traced) == compiled
+    assert engine.denoiser(1).compiled.is_on
+    assert engine.denoiser(1).network is network
+    assert all(torch.equal(a, b) for a, b in zip(after, plain, strict=True))
+    torch.compiler.reset()
