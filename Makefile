@@ -68,5 +68,5 @@ clean: ## remove the environment, the caches and the demo
 .venv/.all: .venv/.python pyproject.toml
 	@echo "installing everything, PyTorch included; a few minutes, once"
 	@$(PIP) '$(TORCH)'
-	@$(PIP) --editable '.[backend,void,gguf,web,timeline,dev]'
+	@$(PIP) --editable '.[backend,void,gguf,web,timeline,ray,dev]'
 	@touch $@ .venv/.demo

@@ -38,6 +38,18 @@ class Config:
     """One worker each: `cpu`, `cpu:1`, `cuda:0`, ...; `auto` is every NVIDIA card, or else `cpu`."""
     devices_per_job: int = 1
     """Devices that one job may use at a time, if the others are idle."""
+    ray: str = ""
+    """The Ray cluster whose cards are devices too: `auto`, or HOST:PORT; empty: none."""
+    ray_resource: str = "GPU"
+    """The resource of Ray of which each unit is a device."""
+    ray_cache: str = "~/.cache/voidbridge/node"
+    """The folder for frames on each node's own disk."""
+    ray_cache_gb: int = 100
+    """Gigabytes of that folder above which the least recently used frames are deleted."""
+    ray_by_path: bool = True
+    """Nodes that see the spool's disk read frames there by themselves."""
+    ray_lost_s: int = 10
+    """Seconds without an answer after which a node counts as lost."""
     models: Path = CACHE / "models"
     """The folder with the weights of the engine `void`."""
     ocio: str = ""
@@ -149,6 +161,8 @@ def devices(config: Config, cards: int) -> tuple[str, ...]:
     """Returns the devices to start workers for, on a machine with `cards` NVIDIA cards."""
     if config.devices != ("auto",):
         return config.devices
+    if config.ray:
+        return ()  # the cards of this machine may be the cluster's
     return tuple(f"cuda:{i}" for i in range(cards)) or ("cpu",)
 
 

@@ -2,37 +2,30 @@
 
 * VoidbridgeError
   x ProtocolError            client and daemon do not understand each other
-    + BadMessage
-    + VersionMismatch
+    + BadMessage, VersionMismatch, IllegalTransition
     + UnknownSession         the daemon does not know this connection, because it restarted: reconnect
-    + IllegalTransition
     + WrongOffset            a piece of a file does not continue the bytes that are there
     + TransferFailed         the received bytes differ from the announced ones
     + NotHere                a file for import by path has to be uploaded
   x DaemonError              the daemon as a whole cannot help now
+    + DaemonDraining, SpoolFull
     + DaemonUnavailable      no daemon answers
     + NoProgress             the connection is lost again and again without progress
-    + DaemonDraining
-    + SpoolFull
     + UnknownKey             the daemon does not allow this client's key
     + WrongDaemon            the daemon does not match the public key that was given
     + KeysDiffer             only one side uses keys
     + TooMany                a limit of the daemon for one user, or for all, is reached
     + NoDevice               no device works
+    + ClusterUnusable        the Ray cluster cannot be reached, or is open to everybody
   x RequestError             the request cannot be carried out as it is
-    + BadSetting
-    + BadPattern
-    + MissingFrames
+    + BadSetting, BadPattern, MissingFrames, UnreadableFrame, BadColorSpace, UnknownJob
     + FrameMismatch          plate, matte and range do not fit together
-    + UnreadableFrame
     + UnsupportedFrame       readable, but cannot be written back unchanged
     + UnclearLayer           several layers or channels could be meant, or none has the name that was given
     + BadMatte
       - FullMatte            it covers the whole picture in every frame
-    + BadColorSpace
     + BadLora                a LoRA is unreadable, or made for another model
     + BadPair                a pair of a dataset is unreadable, or does not fit the model
-    + UnknownJob
     + OverwritesSource       a result would replace a file that it is made from
     + OutputExists           a result would replace a file that is no result
     + OutputFormat           a result's name ends as another format
@@ -41,17 +34,14 @@
     + PathNotAllowed         the page was asked for a file outside the named folders
     + NoEndpoint             no language model was named, so nothing is sent
   x JobError                 the request is fine, this run of it is not
-    + JobCancelled
-    + EngineFailed
+    + JobCancelled, EngineFailed, ModelMissing, OutOfMemory, DiskFull
     + DeviceFailed           the device, or its driver, failed
-    + ModelMissing
+    + DeviceAway             the node of a device, or the way to it, was lost
     + EndpointFailed         the language model's server failed, refused or did not answer
     + BadAnswer              the language model answered in another form than it was asked for
     + NoScreen               the plate shows no screen that could be keyed
     + TermsNotAccepted       the terms of the weights were not accepted on this machine
     + PaidUse                the daemon bills, and the terms of the weights forbid that
-    + OutOfMemory
-    + DiskFull
     + DamagedFile            a file changed on the daemon's disk after it had arrived
     + WorkerDied
       - WorkerHung           the worker was alive but made no progress
@@ -151,6 +141,11 @@ class SpoolFull(DaemonError):
 class NoDevice(DaemonError):
     code = "daemon.no-device"
     hint = "The job keeps its place; the daemon retries its devices every five minutes."
+
+
+class ClusterUnusable(DaemonError):
+    code = "daemon.cluster"
+    hint = "Start Ray on this machine with the cluster's token; docs/farm.md shows the commands."
 
 
 class UnknownKey(DaemonError):
@@ -314,6 +309,11 @@ class DeviceFailed(JobError):
     hint = (
         "The daemon's log has the driver's message; on NVIDIA `nvidia-smi` and `dmesg` show more."
     )
+
+
+class DeviceAway(JobError):
+    code = "job.device-away"
+    hint = "Check the node and its network; the daemon uses it again by itself once it is back."
 
 
 class ModelMissing(JobError):

@@ -18,6 +18,7 @@ for _name, _path in (
     ("voidbridge_figures", HERE / "figures.py"),
     ("voidbridge_mutations", HERE / "mutations.py"),
     ("voidbridge_line", HERE / "line.py"),
+    ("voidbridge_ray_cluster", HERE / "ray_cluster.py"),
     ("voidbridge_raw_client", HERE / "raw_client.py"),
 ):
     if _name not in sys.modules:  # the tests import them by name; no folder of tests is a package

@@ -273,6 +273,14 @@ def _serve_command(found: Any) -> None:
     serve.add_argument(
         "--devices-per-job", metavar="N", help="devices that one job may use if the others are idle"
     )
+    serve.add_argument(
+        "--ray", metavar="ADDRESS", help="the Ray cluster with more devices: auto, or HOST:PORT"
+    )
+    serve.add_argument(
+        "--ray-resource",
+        metavar="NAME",
+        help=f"resource of Ray whose units are devices (default {Config().ray_resource})",
+    )
     serve.add_argument("--max-frames", metavar="N", help="maximum frames of one job")
     serve.add_argument("--max-file-mb", metavar="N", help="maximum megabytes of one file")
     serve.add_argument(

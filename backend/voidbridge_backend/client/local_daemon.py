@@ -61,7 +61,13 @@ def daemon(config: Config) -> Iterator[str]:
 
 def overridden(address: str, spool: Path) -> dict[str, Any]:
     """The settings that a temporary daemon does not take from the config: it is private, and nobody monitors it."""
-    return {"listen": address, "spool": spool, "http_port": 0, "require_keys": False}
+    return {
+        "listen": address,
+        "spool": spool,
+        "http_port": 0,
+        "require_keys": False,
+        "ray": "",  # the units of the cluster are the lasting daemon's
+    }
 
 
 def _environment(config: Config, address: str, spool: Path) -> dict[str, str]:

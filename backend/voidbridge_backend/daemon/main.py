@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from voidbridge_backend import config as settings
@@ -20,7 +20,7 @@ from voidbridge_backend import log_format
 from voidbridge_backend.config import Config
 from voidbridge_backend.engines import registry
 from voidbridge_protocol import __version__
-from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.errors import BadSetting, RequestError
 from voidbridge_protocol.wire import local_socket
 from voidbridge_protocol.wire.messages import MAX_CHUNK, Limits
 
@@ -46,6 +46,7 @@ from .store.retention import DAY_S, Policy
 from .store.salvage import open_store, require_sound
 from .store.spool import Spool
 from .submissions import Submissions
+from .workers.cluster import Cluster
 from .workers.pool import WorkerPool
 from .workers.watchdog import Timeouts
 
@@ -138,8 +139,8 @@ def _serve_once(config: Config, current: _Current, *, probe: bool, is_suspect: b
         )
         daemon = _assembled(config, mailbox, router, jobs, worker_pool, shares)
         current.set(daemon)
-        log.info("devices: %s; spool: %s", ", ".join(devices), config.spool)
-        with _watched(daemon, config.http_port):
+        log.info("devices: %s; spool: %s", ", ".join(devices) or "none here", config.spool)
+        with _watched(daemon, config.http_port), _cluster(config, mailbox, worker_pool):
             daemon.serve()
     finally:
         with suppress(sqlite3.Error):
@@ -177,6 +178,24 @@ def job_service(config: Config, is_suspect: bool = False) -> JobService:
     )
 
 
+def _cluster(
+    config: Config, mailbox: Mailbox, worker_pool: WorkerPool
+) -> AbstractContextManager[object]:
+    """Follows the devices of the cluster, if one is set. Raises `BadSetting` or `ClusterUnusable`."""
+    if not config.ray:
+        return nullcontext()
+    if config.devices_per_job > 1:
+        raise BadSetting(
+            f"the setting devices_per_job is {config.devices_per_job}, but devices of a cluster are not lent",
+            "Set devices_per_job to 1, or leave out the setting ray.",
+        )
+    return Cluster(
+        config.ray,
+        config.ray_resource,
+        lambda present, why: mailbox.put(lambda: worker_pool.set_remote(present, why)),
+    )
+
+
 def _worker_setup(config: Config, probe: bool) -> dict[str, Any]:
     """Returns the settings that each worker process receives."""
     return {
@@ -188,6 +207,14 @@ def _worker_setup(config: Config, probe: bool) -> dict[str, Any]:
         "bills": config.bills,
         "sandbox": config.sandbox,
         "spool": str(config.spool.absolute()),
+        "cluster": {
+            "address": config.ray,
+            "resource": config.ray_resource,
+            "cache": config.ray_cache,
+            "cache_gb": config.ray_cache_gb,
+            "by_path": config.ray_by_path,
+            "lost_s": config.ray_lost_s,
+        },
     }
 
 

@@ -359,7 +359,7 @@ def _translated(error: Exception) -> VoidbridgeError:
 
 def main() -> None:
     """Runs until standard input ends."""
-    _die_with_parent()
+    die_with_parent()
     malloc.keep_large_blocks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
     log_format.setup(sys.stderr)
@@ -384,7 +384,7 @@ def main() -> None:
     worker.execute()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ends the worker together with a killed daemon, which frees the device at once."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -63,7 +63,7 @@ class Device:
     """A device of the daemon.
 
     Its state is `starting`, `ready`, `busy`, `stalled` (engine silent for too long), `resting` (between two
-    starts of its worker) or `quarantined`.
+    starts of its worker), `away` (its node is not in the cluster) or `quarantined`.
     """
 
     name: str

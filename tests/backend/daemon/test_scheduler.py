@@ -12,6 +12,7 @@ from voidbridge_job_box import Queue
 
 from voidbridge_backend.daemon.jobs.scheduler import (
     MAX_ATTEMPTS,
+    MAX_LOSSES,
     Command,
     GaveUp,
     Interrupt,
@@ -254,6 +255,17 @@ def test_a_job_whose_worker_dies_is_tried_three_times_in_all(queue: Queue) -> No
             assert commands == [StateChanged("a", JobState.QUEUED)]
     assert commands == [GaveUp("a", MAX_ATTEMPTS), StateChanged("a", JobState.FAILED)]
     assert queue.device_ready("cpu") == []
+
+
+def test_a_lost_node_is_no_attempt_of_its_job_until_it_happens_too_often(queue: Queue) -> None:
+    queue.submitted("a")
+    for losses in range(1, MAX_LOSSES + 1):
+        assert queue.device_ready("ray:a/0")[-1] == Start("a", "ray:a/0")
+        assert queue.jobs["a"].attempts == 1
+        commands = queue.device_lost("ray:a/0", is_away=True)
+        if losses < MAX_LOSSES:
+            assert commands == [StateChanged("a", JobState.QUEUED)]
+    assert commands == [GaveUp("a", MAX_LOSSES), StateChanged("a", JobState.FAILED)]
 
 
 def test_a_job_that_lost_its_device_goes_to_another(queue: Queue) -> None:

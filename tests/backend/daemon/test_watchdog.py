@@ -13,6 +13,7 @@ from voidbridge_backend.daemon.workers.watchdog import (
     PROBE_S,
     DeviceHealth,
     Heartbeat,
+    NodeHealth,
     Timeouts,
 )
 
@@ -153,3 +154,25 @@ def test_a_pardon_forgets_everything() -> None:
     device.failed(1.0, "gone")
     assert not device.why
     assert device.may_start(1.0 + BACKOFF_S[0])
+
+
+def test_a_node_that_is_lost_three_times_rests_and_comes_back_on_probation() -> None:
+    node = NodeHealth()
+    for when in (0.0, 1.0, 100.0, 101.0):  # two cards each time
+        node.lost(when, "no answer")
+    assert node.may_start(102.0)
+    node.lost(200.0, "no answer")
+    assert node.why == "lost 3 times: no answer"
+    assert not node.may_start(200.0 + PROBE_S - 1)
+    assert node.may_start(200.0 + PROBE_S)
+    node.lost(201.0 + PROBE_S, "no answer")
+    assert not node.may_start(202.0 + PROBE_S)
+    node.reset_quarantine()
+    assert node.may_start(203.0 + PROBE_S)
+
+
+def test_losses_of_a_node_that_lie_far_apart_are_no_reason_to_rest() -> None:
+    node = NodeHealth()
+    for count in range(10):
+        node.lost(count * FAILURES_S, "no answer")
+    assert node.may_start(10 * FAILURES_S)

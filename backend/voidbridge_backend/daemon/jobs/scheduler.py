@@ -20,6 +20,8 @@ from voidbridge_protocol.lifecycle import JobState, advance
 
 MAX_ATTEMPTS = 3
 """Maximum attempts of a job whose worker dies."""
+MAX_LOSSES = 10
+"""Maximum attempts of a job that end because a node of the cluster is lost; they count apart."""
 
 
 @dataclass
@@ -35,6 +37,8 @@ class QueuedJob:
     device: str = ""
     more_devices: int = 0
     """Devices that it can use beside its own at the moment."""
+    losses: int = 0
+    """Attempts that ended because the node was lost, which proves nothing about the job."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class Scheduler:
     def submitted_again(self, job_id: str, priority: int, number: int) -> list[Command]:
         """Queues a finished job again."""
         job = self.jobs[job_id]
-        job.priority, job.number, job.attempts = priority, number, 0
+        job.priority, job.number, job.attempts, job.losses = priority, number, 0, 0
         return [self._move(job, JobState.RECEIVING)]
 
     def device_ready(self, device: str) -> list[Command]:
@@ -167,8 +171,11 @@ class Scheduler:
         surplus = self._borrowed(job_id)[job.more_devices :]
         return [*self._recall(surplus), *self._lend()]
 
-    def device_lost(self, device: str) -> list[Command]:
-        """Notes that the worker of this device died; its job is tried again, unless that was the last attempt."""
+    def device_lost(self, device: str, is_away: bool = False) -> list[Command]:
+        """Notes that the worker of this device died; its job is tried again, unless that was the last attempt.
+
+        With `is_away` its node was lost, and the attempt does not count as one of the job.
+        """
         self._idle.pop(device, None)
         self._return(device)
         job = next((j for j in self.jobs.values() if j.device == device), None)
@@ -177,8 +184,11 @@ class Scheduler:
         recalls = self._leave(job)
         if job.state is JobState.CANCELLING:
             return [*recalls, self._move(job, JobState.CANCELLED)]
-        if job.attempts >= MAX_ATTEMPTS:
-            return [*recalls, GaveUp(job.id, job.attempts), self._move(job, JobState.FAILED)]
+        if is_away:
+            job.attempts, job.losses = job.attempts - 1, job.losses + 1
+        if job.attempts >= MAX_ATTEMPTS or job.losses >= MAX_LOSSES:
+            tried = job.attempts + job.losses
+            return [*recalls, GaveUp(job.id, tried), self._move(job, JobState.FAILED)]
         return [*recalls, self._move(job, JobState.QUEUED), *self._fill()]
 
     def ended(self, job_id: str, state: JobState) -> list[Command]:

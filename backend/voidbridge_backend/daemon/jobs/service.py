@@ -15,7 +15,7 @@ from operator import itemgetter
 
 from voidbridge_backend.daemon.store.job_table import JobTable
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
-from voidbridge_protocol.errors import RequestError, VoidbridgeError
+from voidbridge_protocol.errors import DeviceAway, RequestError, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import ResultFile, Status
 
@@ -187,7 +187,8 @@ class JobService:
         for job in self.scheduler.jobs.values():
             if job.device == device and job.state is JobState.RUNNING:
                 self.warned(job.id, f"attempt {job.attempts} was interrupted: {cause.text}")
-        self._execute(self.scheduler.device_lost(device), cause)
+        is_away = isinstance(cause, DeviceAway)
+        self._execute(self.scheduler.device_lost(device, is_away), cause)
 
     def progress(self, job: str, name: str, step: int, total: int, seconds_left: float) -> None:
         self.records.stages[job] = LiveStatus(name, step, total, seconds_left)

@@ -9,7 +9,7 @@ from voidbridge_backend.daemon.workers.supervisor import DeviceStatus
 from voidbridge_protocol.errors import NoDevice, VoidbridgeError
 from voidbridge_protocol.wire.messages import Device, Health
 
-STATES = ("starting", "ready", "busy", "stalled", "resting", "quarantined")
+STATES = ("starting", "ready", "busy", "stalled", "resting", "away", "quarantined")
 """The states of a device."""
 USABLE = frozenset({"ready", "busy"})
 

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 STOP_S = 10.0
 """Seconds after which a worker that was asked to stop is killed."""
+LOST = {"quarantined": "in quarantine", "away": "away"}
+"""States of devices that run no job, in words."""
 
 
 class WorkerPool:
@@ -38,6 +40,7 @@ class WorkerPool:
         self._spool = job_service.spool
         self._job_on: dict[str, str] = {}
         self._asked_at: float | None = None
+        self._no_remote = ""
         self._supervisor = Supervisor(
             devices, setup, lambda event: notify(lambda: self._receive(event)), timeouts
         )
@@ -60,11 +63,18 @@ class WorkerPool:
         """Call it often."""
         self._supervisor.tick(now)
         statuses = self._supervisor.device_statuses(now)
-        lost = [status for status in statuses if status.state == "quarantined"]
-        reasons = "; ".join(f"{status.device} is in quarantine: {status.why}" for status in lost)
+        lost = [status for status in statuses if status.state in LOST]
+        reasons = [f"{status.device} is {LOST[status.state]}: {status.why}" for status in lost]
+        if not statuses:
+            reasons = [f"the daemon has no device: {self._no_remote or 'none is named'}"]
         self._job_service.set_blocked(
-            "devices", NoDevice(reasons) if len(lost) == len(statuses) else None
+            "devices", NoDevice("; ".join(reasons)) if len(lost) == len(statuses) else None
         )
+
+    def set_remote(self, present: Sequence[str], why: str) -> None:
+        """Sets the devices of the cluster that are there now; `why` says why no others are."""
+        self._no_remote = why
+        self._supervisor.set_remote(present, why)
 
     def execute(self) -> None:
         """Executes the commands of the job service since the last call."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +17,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from voidbridge_backend.config import allocator_settings, only_card
-from voidbridge_protocol.errors import DeviceFailed, VoidbridgeError, WorkerDied, WorkerHung
+from voidbridge_protocol.errors import (
+    DeviceAway,
+    DeviceFailed,
+    VoidbridgeError,
+    WorkerDied,
+    WorkerHung,
+)
 
-from .watchdog import IDLE, STARTING, DeviceHealth, Heartbeat, Timeouts
+from .launch import node_of, place_of
+from .watchdog import IDLE, STARTING, DeviceHealth, Heartbeat, NodeHealth, Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -54,19 +58,20 @@ class DeviceStatus:
 
     device: str
     state: str
-    """`starting`, `ready`, `busy`, `stalled`, `resting` between two starts, or `quarantined`."""
+    """`starting`, `ready`, `busy`, `stalled`, `resting` between two starts, `away` or `quarantined`."""
     stage: str
     """The engine's stage, for a busy or stalled device."""
     silence: float
     """Seconds since the last sign of life, for a busy, stalled or starting device."""
     why: str
-    """The reason of a quarantine."""
+    """The reason of a quarantine, or of an absence."""
 
 
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
     heartbeat: Heartbeat
+    is_remote: bool = False
     job: str = ""
     deadline: float | None = None
     told_to_go: bool = False
@@ -74,6 +79,8 @@ class _Worker:
     """Engines that it was told to load before their first job."""
     cause: VoidbridgeError | None = None
     """The reason of its end, if known better than by its exit code."""
+    code: int | None = None
+    """The exit code of the worker on the node, for a remote one."""
 
 
 @dataclass
@@ -88,11 +95,29 @@ class Supervisor:
     """Number of workers ever started."""
     _workers: dict[str, _Worker] = field(default_factory=dict)
     _standing: dict[str, DeviceHealth] = field(default_factory=dict)
+    _nodes: dict[str, NodeHealth] = field(default_factory=dict)
+    """The nodes of the cluster, present or not."""
+    _absent: dict[str, str] = field(default_factory=dict)
+    """Devices of the cluster that are not there, and why."""
     _stopping: bool = False
     _ticked: float = 0.0
 
     def __post_init__(self) -> None:
         self._standing = {device: DeviceHealth() for device in self.devices}
+
+    def set_remote(self, present: Sequence[str], why: str) -> None:
+        """Sets the devices of the cluster that are there now; `why` says why others are not.
+
+        A device that is gone stays listed, so that people see it.
+        """
+        known = set(self.devices)
+        self.devices = [*self.devices, *(device for device in present if device not in known)]
+        for device in self.devices:
+            self._standing.setdefault(device, DeviceHealth())
+            if node := node_of(device):
+                self._nodes.setdefault(node, NodeHealth())
+        remote = {device for device in self.devices if node_of(device)}
+        self._absent = dict.fromkeys(remote - set(present), why)
 
     def tick(self, now: float) -> None:
         """Starts missing workers, kills those that hang or should have stopped. Call it often."""
@@ -100,12 +125,18 @@ class Supervisor:
         for device in self.devices:
             worker = self._workers.get(device)
             if worker is None:
-                if not self._stopping and self._standing[device].may_start(now):
+                if not self._stopping and self._may_start(device, now):
                     self._start(device, now)
             elif was_away:
                 worker.heartbeat.beat(now)
             else:
                 self._look_at(device, worker, now)
+
+    def _may_start(self, device: str, now: float) -> bool:
+        if device in self._absent or not self._standing[device].may_start(now):
+            return False
+        node = self._nodes.get(node_of(device))
+        return node is None or node.may_start(now)
 
     def _look_at(self, device: str, worker: _Worker, now: float) -> None:
         if worker.deadline is not None and now > worker.deadline:
@@ -135,6 +166,10 @@ class Supervisor:
                 worker.heartbeat.step(now, "beginning" if worker.job else IDLE)
             case "unusable":
                 worker.cause = DeviceFailed(event["text"])
+            case "away":
+                worker.cause = DeviceAway(event["text"])
+            case "worker_exit":
+                worker.code = event["code"]
             case _:
                 worker.heartbeat.beat(now)
 
@@ -188,10 +223,14 @@ class Supervisor:
         if worker.process.stdin:
             with suppress(OSError):  # its unread input is discarded
                 worker.process.stdin.close()
-        cause = worker.cause or WorkerDied(f"the worker ended {_how(code)}{_when(worker)}")
+        cause = worker.cause or _cause(device, worker, code)
         standing = self._standing[device]
         if worker.told_to_go or self._stopping:
             standing.rests(now)
+            return cause
+        if isinstance(cause, DeviceAway):
+            standing.is_away(now)
+            self._nodes[node_of(device)].lost(now, cause.text)
             return cause
         at_fault = "" if isinstance(cause, DeviceFailed) else worker.job
         standing.failed(now, cause.text, at_fault)
@@ -203,6 +242,8 @@ class Supervisor:
         """Tries every device again at once."""
         for standing in self._standing.values():
             standing.reset_quarantine()
+        for node in self._nodes.values():
+            node.reset_quarantine()
 
     def device_statuses(self, now: float) -> list[DeviceStatus]:
         """Returns every device and its state."""
@@ -210,8 +251,11 @@ class Supervisor:
 
     def _device_status(self, device: str, now: float) -> DeviceStatus:
         worker, standing = self._workers.get(device), self._standing[device]
-        if standing.why:
-            return DeviceStatus(device, "quarantined", "", 0.0, standing.why)
+        node = self._nodes.get(node_of(device))
+        if why := standing.why or (node.why if node and worker is None else ""):
+            return DeviceStatus(device, "quarantined", "", 0.0, why)
+        if device in self._absent and worker is None:
+            return DeviceStatus(device, "away", "", 0.0, self._absent[device])
         if worker is None:
             return DeviceStatus(device, "resting", "", 0.0, "")
         heartbeat = worker.heartbeat
@@ -244,22 +288,18 @@ class Supervisor:
                 worker.process.wait()
 
     def _start(self, device: str, now: float) -> None:
-        local_name, changed = only_card(device, os.environ)
+        launch = place_of(device).launch(device, self.setup)
         process = subprocess.Popen(
-            [sys.executable, "-m", "voidbridge_backend.worker.process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **allocator_settings(os.environ), **changed},
+            launch.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=launch.environment
         )
-        self._workers[device] = _Worker(process, Heartbeat(self.timeouts, now))
+        heartbeat = Heartbeat(self.timeouts, now)
+        self._workers[device] = _Worker(process, heartbeat, launch.is_remote)
         self.starts += 1
         log.info("worker started", extra={"device": device, "pid": process.pid})
         threading.Thread(
             target=self._listen, args=(device, process), name=f"hears {device}", daemon=True
         ).start()
-        self._send(
-            device, {"do": "setup", "device": device, "local_name": local_name, **self.setup}
-        )
+        self._send(device, {"do": "setup", **launch.setup})
 
     def _send(self, device: str, command: Mapping[str, Any]) -> None:
         worker = self._workers.get(device)
@@ -281,6 +321,14 @@ class Supervisor:
                     continue  # a partial line of a killed worker
                 self.notify(WorkerEvent(device, event))
         self.notify(WorkerExit(device, process.wait()))
+
+
+def _cause(device: str, worker: _Worker, code: int) -> VoidbridgeError:
+    """Returns the reason of an end that nobody announced, from the exit code."""
+    if worker.is_remote and worker.code is None:
+        return DeviceAway(f"the connection to {device} ended {_how(code)}")
+    code = code if worker.code is None else worker.code
+    return WorkerDied(f"the worker ended {_how(code)}{_when(worker)}")
 
 
 def _how(code: int) -> str:

@@ -19,6 +19,10 @@ MOST_FAILURES, FAILURES_S = 3, 600.0
 """A device that fails MOST_FAILURES times within FAILURES_S seconds is quarantined."""
 PROBE_S = 300.0
 """Seconds between attempts during a quarantine."""
+RETRY_S = 5.0
+"""Seconds between attempts to reach a device that is away."""
+SAME_LOSS_S = 30.0
+"""The cards of a node that are lost within so many seconds are one loss of the node."""
 
 STARTING, IDLE = "starting", ""
 LOADING = frozenset({"loading the engine", "loading the model", "reading the prompt"})
@@ -132,6 +136,10 @@ class DeviceHealth:
         """Notes the requested end of a worker: the next may start soon."""
         self._rest_until = now + BACKOFF_S[0]
 
+    def is_away(self, now: float) -> None:
+        """Notes that the way to the device was lost, which is no failure of the device."""
+        self._rest_until = now + RETRY_S
+
     def failed(self, now: float, why: str, job: str = "") -> None:
         """Notes the death of a worker. `job` is to blame, or, if empty, the device.
 
@@ -157,3 +165,32 @@ class DeviceHealth:
     def _count(self) -> int:
         jobs = {who for _, who in self._failures if who}
         return len(jobs) + sum(1 for _, who in self._failures if not who)
+
+
+@dataclass
+class NodeHealth:
+    """The recent record of a node of the cluster. One that comes and goes gets no jobs for a while."""
+
+    why: str = ""
+    """The reason of its quarantine; empty if there is none."""
+    _losses: list[float] = field(default_factory=list)
+    _until: float = 0.0
+
+    def lost(self, now: float, why: str) -> None:
+        """Notes that a device of the node is away. MOST_FAILURES losses of the node are a quarantine."""
+        self._losses = [when for when in self._losses if now - when < FAILURES_S]
+        if not self._losses or now - self._losses[-1] >= SAME_LOSS_S:
+            self._losses.append(now)
+        if len(self._losses) >= MOST_FAILURES:
+            self.why, self._until = f"lost {len(self._losses)} times: {why}", now + PROBE_S
+
+    def may_start(self, now: float) -> bool:
+        """Returns True if workers may start there; after a quarantine, on probation."""
+        if self.why and now >= self._until:
+            self.why = ""
+            self._losses = self._losses[1 - MOST_FAILURES :]
+        return not self.why
+
+    def reset_quarantine(self) -> None:
+        """Clears the record after a person has removed the cause."""
+        self.why, self._losses = "", []

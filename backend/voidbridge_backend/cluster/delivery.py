@@ -1,0 +1,136 @@
+"""Frames to a node and results back, on the side of the daemon. Ray is behind one function that calls the actor."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from voidbridge_protocol.errors import DamagedFile
+from voidbridge_protocol.transfer.atomic_files import create_temporary, disk_error, temporary
+
+from .node_cache import PIECE
+
+THREADS = 4
+"""Frames on their way to one node at once. More are no faster; each holds one piece in memory."""
+
+
+class DeliveryStopped(Exception):
+    """The job should not run any more."""
+
+
+class Delivery:
+    """Sends frames to one node, each once."""
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        spool: Path | None,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """`call` runs a method of the actor, by name, and returns its answer.
+
+        `spool` is the daemon's, if the node may read frames by path. `progress` gets the number of frames sent, and
+        of frames to send.
+        """
+        self._call, self._progress = call, progress
+        self._is_shared = spool is not None and self._both_see(spool)
+
+    def send(self, objects: Path, names: Sequence[str], stop: threading.Event) -> None:
+        """Sends the frames of a user's folder that the node lacks. Raises `DamagedFile`, `DeliveryStopped`."""
+        user = objects.name
+        lacking = self._call("missing", user, list(dict.fromkeys(names)))
+        with ThreadPoolExecutor(THREADS, "sends") as threads:
+            try:
+                sent = [threads.submit(self._one, user, objects / n, stop) for n in lacking]
+                for done, future in enumerate(as_completed(sent), 1):
+                    future.result()
+                    self._progress(done, len(lacking))
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _one(self, user: str, path: Path, stop: threading.Event) -> None:
+        if stop.is_set():
+            raise DeliveryStopped
+        if self._is_shared and self._call("import_file", user, path.name, str(path)):
+            return
+        transfer, offset = uuid.uuid4().hex, 0
+        try:
+            with path.open("rb") as file:
+                while piece := file.read(PIECE):
+                    if stop.is_set():
+                        raise DeliveryStopped
+                    self._call("receive", transfer, offset, piece)
+                    offset += len(piece)
+        except OSError as error:
+            raise _damaged(path, str(error.strerror or error)) from error
+        if not offset or not self._call("finish", transfer, user, path.name):
+            raise _damaged(path, "its content is not what its hash says")
+
+    def _both_see(self, spool: Path) -> bool:
+        """Returns True if the node reads a file that was written here a moment ago."""
+        proof = spool / "tmp" / f"seen-{uuid.uuid4().hex}"
+        nonce = uuid.uuid4().hex
+        try:
+            proof.parent.mkdir(mode=0o700, exist_ok=True)
+            proof.write_text(nonce)
+            return bool(self._call("sees", str(proof), nonce))
+        except OSError:
+            return False
+        finally:
+            proof.unlink(missing_ok=True)
+
+
+class Incoming:
+    """A result that arrives from a node, beside its final place in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._digest = hashlib.sha256()
+        self._file: IO[bytes] | None = None
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes so far, in hexadecimal digits."""
+        return self._digest.hexdigest()
+
+    def add(self, piece: bytes) -> None:
+        """Raises `DiskFull`."""
+        self._digest.update(piece)
+        try:
+            self._file = self._file or create_temporary(self._folder / "incoming")
+            self._file.write(piece)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def publish(self, name: str) -> None:
+        """Gives the file its name once it is on the disk. Raises `DiskFull`."""
+        assert self._file
+        try:
+            with self._file as file:
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary(self._folder / "incoming"), self._folder / name)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> Exception:
+        if self._file:
+            with suppress(OSError):
+                self._file.close()
+        with suppress(OSError):  # the first error says more
+            temporary(self._folder / "incoming").unlink(missing_ok=True)
+        return disk_error(self._folder / "incoming", error)
+
+
+def _damaged(path: Path, reason: str) -> DamagedFile:
+    return DamagedFile(
+        f"a frame changed on the daemon's disk after arrival: {reason}", files=(path.name,)
+    )

@@ -1,0 +1,328 @@
+"""Devices of a Ray cluster: two nodes with two pretended cards each, on this machine."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from voidbridge_ray_cluster import Cluster, cluster
+from voidbridge_stage import (
+    SECONDS,
+    Daemon,
+    Shot,
+    check_echo,
+    daemon,
+    environment,
+    eventually,
+    is_alive,
+    make_shot,
+    voidbridge,
+)
+
+from voidbridge_backend.client.submission import Submission
+from voidbridge_backend.daemon.workers.supervisor import Supervisor, WorkerEvent, WorkerExit
+from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_protocol.errors import VoidbridgeError, WorkerDied
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+pytest.importorskip("ray", reason="the extra ray is not installed")
+
+ENDS = {"done", "failed", "cancelled"}
+FRAMES = range(1001, 1004)
+WORKER = "voidbridge_backend.worker.process"
+"""In the command line of a worker."""
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    with cluster("a", "b") as made:
+        yield made
+
+
+class OneWorker:
+    """A supervisor with one device, of either kind, and what its worker said."""
+
+    def __init__(self, folder: Path, nodes: Cluster | None) -> None:
+        self.device, self.folder, self.nodes = "ray:a/0" if nodes else "cpu", folder, nodes
+        setup = setup_of(folder, nodes)
+        self.news: queue.SimpleQueue[WorkerEvent | WorkerExit] = queue.SimpleQueue()
+        self.supervisor = Supervisor([] if nodes else ["cpu"], setup, self.news.put)
+        if nodes:
+            self.supervisor.set_remote([self.device], "")
+
+    def start(self) -> None:
+        self.supervisor.tick(time.monotonic())
+        self.until("ready")
+
+    def until(self, *events: str) -> list[dict[str, Any]]:
+        """All that is said up to one of these events."""
+        heard: list[dict[str, Any]] = []
+        while not heard or heard[-1]["event"] not in events:
+            news = self.news.get(timeout=SECONDS)
+            assert isinstance(news, WorkerEvent), (news, heard)
+            self.supervisor.received(news.device, news.fields, time.monotonic())
+            heard.append(news.fields)
+            assert heard[-1]["event"] in events or heard[-1]["event"] not in ENDS, heard[-1]
+        return heard
+
+    def end(self) -> VoidbridgeError:
+        """The reason of the worker's end, which is awaited."""
+        while isinstance(news := self.news.get(timeout=SECONDS), WorkerEvent):
+            self.supervisor.received(news.device, news.fields, time.monotonic())
+        return self.supervisor.exited(news.device, news.code, time.monotonic())
+
+    def run(self, name: str, steps: int = 0, damaged: bool = False) -> tuple[Shot, Path]:
+        """Gives the worker a job whose files are where the spool has them."""
+        shot = make_shot(self.folder / name, FRAMES, seed=len(name))
+        submission = Submission(
+            {"plate": Sequence.parse(shot.plate), "matte": Sequence.parse(shot.matte)},
+            RemoveSettings(engine="echo", steps=steps, grow=0, soften=0),
+        )
+        task = submission.task(lambda frame: Path(), lambda done, of: None, lambda: False)
+        objects, folder = self.folder / "objects" / name, self.folder / "jobs" / name
+        objects.mkdir(parents=True)
+        folder.mkdir(parents=True)
+        for file, path in zip(task.request.files, task.sources, strict=True):
+            (objects / file.sha256).write_bytes(path.read_bytes())
+        if damaged:
+            (objects / task.request.files[0].sha256).write_bytes(b"something else")
+        (folder / "request.json").write_bytes(task.request.canonical())
+        command = {"request": str(folder / "request.json"), "objects": str(objects)}
+        self.supervisor.run(self.device, name, {**command, "folder": str(folder)}, time.monotonic())
+        return shot, folder
+
+
+def check_results(shot: Shot, folder: Path, heard: list[dict[str, Any]]) -> None:
+    """Each frame was announced once, is there, and is right; nothing else is there."""
+    assert sorted(e["frame"] for e in heard if e["event"] == "result") == list(shot.frames)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"provenance.json", "request.json"} | {f"{f}.exr" for f in shot.frames}
+    for frame in shot.frames:
+        (folder / f"{frame}.exr").rename(folder / f"r.{frame}.exr")
+    check_echo(shot, folder)
+
+
+def setup_of(folder: Path, nodes: Cluster | None) -> dict[str, Any]:
+    """Frames go to the node as over a network, because it does not get their path."""
+    cache = {"cache": str(folder / "cache"), "cache_gb": 1, "by_path": False, "lost_s": 5}
+    address = nodes.address if nodes else ""
+    return {
+        "models": str(folder),
+        "ocio": "",
+        "spool": str(folder),
+        "sandbox": "off",
+        "cluster": {"address": address, "resource": "spare", **cache},
+    }
+
+
+@pytest.fixture(params=["local process", "Ray actor"], scope="module")
+def worker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OneWorker]:
+    """A worker of each kind."""
+    nodes = request.getfixturevalue("nodes") if request.param == "Ray actor" else None
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (nodes.access if nodes else {}).items():
+            patch.setenv(name, value)
+        made = OneWorker(tmp_path_factory.mktemp("worker"), nodes)
+        made.start()
+        yield made
+        made.supervisor.stop(patience_s=5.0)
+
+
+# -- what both kinds of worker do -------------------------------------------------------------------
+
+
+def test_a_job_is_run_and_its_engine_stays_loaded(worker: OneWorker) -> None:
+    shot, folder = worker.run("first")
+    check_results(shot, folder, worker.until("done"))
+    worker.supervisor.release(worker.device, time.monotonic())
+    shot, folder = worker.run("second")
+    heard = worker.until("done")
+    check_results(shot, folder, heard)
+    stages = {event["stage"] for event in heard if event["event"] == "progress"}
+    assert "loading the engine" not in stages
+
+
+def test_a_running_job_is_cancelled_and_the_worker_goes_on(worker: OneWorker) -> None:
+    pid = worker.supervisor.pids()[worker.device]
+    worker.run("long", steps=500)
+    while worker.until("progress")[-1]["stage"] != "removing":
+        continue
+    worker.supervisor.interrupt(worker.device, "long", time.monotonic())
+    worker.until("cancelled")
+    worker.supervisor.release(worker.device, time.monotonic())
+    shot, folder = worker.run("after")
+    check_results(shot, folder, worker.until("done"))
+    assert worker.supervisor.pids()[worker.device] == pid
+
+
+def test_a_frame_that_changed_on_the_disk_fails_its_job_only(worker: OneWorker) -> None:
+    worker.run("damaged", damaged=True)
+    failed = worker.until("failed")[-1]
+    assert failed["code"] == "job.damaged-file"
+    assert len(failed["files"]) == 1
+    worker.supervisor.release(worker.device, time.monotonic())
+    shot, folder = worker.run("whole")
+    check_results(shot, folder, worker.until("done"))
+
+
+def test_a_killed_worker_says_how_it_ended_and_another_takes_its_place(worker: OneWorker) -> None:
+    worker.run("interrupted", steps=500)
+    while worker.until("progress")[-1]["stage"] != "removing":
+        continue
+    pid = worker.supervisor.pids()[worker.device]
+    if worker.nodes:
+        assert worker.nodes.signal("a", signal.SIGKILL, WORKER)
+    else:
+        os.kill(pid, signal.SIGKILL)
+    cause = worker.end()
+    assert isinstance(cause, WorkerDied)
+    assert "SIGKILL while removing" in cause.text
+    eventually(lambda: _started(worker), "another worker")
+    worker.until("ready")
+    shot, folder = worker.run("again")
+    check_results(shot, folder, worker.until("done"))
+
+
+def _started(worker: OneWorker) -> bool:
+    worker.supervisor.tick(time.monotonic())
+    return worker.device in worker.supervisor.pids()
+
+
+# -- a daemon with a cluster ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def others(nodes: Cluster) -> set[int]:
+    """Workers on the nodes that the daemon has not started: those of the tests above."""
+    return {*nodes.pids("a", WORKER), *nodes.pids("b", WORKER)}
+
+
+@pytest.fixture(scope="module")
+def wide(
+    nodes: Cluster, others: set[int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
+    """A daemon without a device of its own."""
+    extra = {
+        **nodes.access,
+        "VOIDBRIDGE_RAY_CACHE": str(tmp_path_factory.mktemp("cache")),
+        "VOIDBRIDGE_RAY_LOST_S": "4",
+    }
+    with daemon("--devices", "auto", "--ray", nodes.address, extra=extra) as made:
+        eventually(lambda: len(ready(made)) == 4, "four devices")
+        yield made
+
+
+def states(on: Daemon) -> dict[str, str]:
+    return {device.name: device.state for device in on.health().devices}
+
+
+def ready(on: Daemon) -> list[str]:
+    return [d.name for d in on.health().devices if d.state in ("ready", "busy")]
+
+
+def test_jobs_of_several_users_are_exact_while_a_node_dies_and_returns(
+    wide: Daemon, nodes: Cluster, tmp_path: Path
+) -> None:
+    shots = [make_shot(tmp_path / f"in{n}", FRAMES, seed=100 + n) for n in range(8)]
+    jobs = [wide.submit(shot, f"user{n % 3}", steps=40) for n, shot in enumerate(shots)]
+    eventually(lambda: any(job.state.value == "done" for job in wide.jobs()), "a first result")
+    nodes.kill("b")
+    for job in jobs:
+        wide.wait_for_state(job, "done")
+    for n, (job, shot) in enumerate(zip(jobs, shots, strict=True)):
+        wide.fetch(job, tmp_path / f"out{n}")
+        check_echo(shot, tmp_path / f"out{n}")
+    assert wide.log.count("done job=") == len(jobs)
+    eventually(lambda: states(wide)["ray:b/0"] == "away", "the node to be away")
+    nodes.start_nodes("b")
+    eventually(lambda: len(ready(wide)) == 4, "the node's return")
+
+
+def test_cleanplate_makes_the_same_bytes_on_a_node_as_here(wide: Daemon, tmp_path: Path) -> None:
+    shot = make_shot(tmp_path / "in", range(1001, 1005), seed=7)
+    words = ("run", shot.plate, shot.matte, "--engine", "cleanplate")
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder, more in ((there, ("--daemon", wide.address)), (here, ())):
+        done = voidbridge(*words, "-o", folder / "r.%04d.exr", *more)
+        assert done.code == 0, done.err
+    names = sorted(path.name for path in here.glob("*.exr"))
+    assert len(names) == 4
+    assert all((here / name).read_bytes() == (there / name).read_bytes() for name in names)
+
+
+def test_the_workers_of_a_killed_daemon_end_and_the_next_daemon_continues(
+    wide: Daemon, nodes: Cluster, others: set[int], tmp_path: Path, full: bool
+) -> None:
+    if not full:
+        pytest.skip("takes half a minute; --full runs it")
+    shot = make_shot(tmp_path / "in", FRAMES, seed=8)
+    job = wide.submit(shot, "somebody", steps=200)
+    wide.wait_for_state(job, "running")
+    former = {*nodes.pids("a", WORKER), *nodes.pids("b", WORKER)} - others
+    assert len(former) == 4
+    wide.kill()
+    eventually(lambda: not any(map(is_alive, former)), "the end of stale workers")
+    wide.start()
+    wide.wait_for_state(job, "done")
+    wide.fetch(job, tmp_path / "out")
+    check_echo(shot, tmp_path / "out")
+
+
+def test_a_stopped_actor_is_lost_and_its_job_runs_elsewhere(
+    wide: Daemon, nodes: Cluster, tmp_path: Path, full: bool
+) -> None:
+    if not full:
+        pytest.skip("takes a minute; --full runs it")
+    eventually(lambda: len(ready(wide)) == 4, "four devices")
+    shot = make_shot(tmp_path / "in", FRAMES, seed=9)
+    job = wide.submit(shot, "somebody", steps=1000)
+    busy = eventually(
+        lambda: [d.name for d in wide.health().devices if d.stage == "removing"], "a running job"
+    )
+    node = busy[0].removeprefix("ray:").partition("/")[0]
+    stopped = nodes.signal(node, signal.SIGSTOP, "ray::Card")
+    assert stopped
+    eventually(lambda: "did not answer for 4 s" in wide.log, "the loss")
+    nodes.signal(node, signal.SIGKILL, "ray::Card")
+    wide.wait_for_state(job, "done")
+    wide.fetch(job, tmp_path / "out")
+    check_echo(shot, tmp_path / "out")
+
+
+# -- refusals ---------------------------------------------------------------------------------------
+
+
+def test_a_cluster_without_a_token_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cluster(token=False) as unsafe:
+        for name, value in unsafe.access.items():
+            monkeypatch.setenv(name, value)
+        tmp_path.chmod(0o700)
+        words = ("--ray", unsafe.address, "--spool", tmp_path, "--listen", f"ipc://{tmp_path}/c")
+        done = voidbridge("serve", *words)
+    assert done.code == 3
+    assert "serves everybody who reaches it, without a token" in done.err
+
+
+def test_without_ray_the_daemon_says_what_to_install(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['ray'] = None; from voidbridge_backend.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "serve", "--ray", "auto", "--spool", str(tmp_path)],
+        env={**environment(), "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "pip install 'voidbridge[backend,ray]'" in done.stderr
