@@ -1,4 +1,4 @@
-"""Loads what is shared by tests: small shots, and a job service on a real spool."""
+"""Loads what is shared by tests: small shots, a job service on a real spool, and a language model's server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SHARED = {
     "voidbridge_stage": HERE.parent / "end_to_end" / "stage.py",
+    "voidbridge_language_model": HERE / "language_model.py",
     "voidbridge_job_box": HERE / "daemon" / "job_box.py",
 }
 for _name, _file in SHARED.items():

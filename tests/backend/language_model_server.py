@@ -60,6 +60,15 @@ class Handler(BaseHTTPRequestHandler):
         print(json.dumps(told), flush=True)
         getattr(self, request["model"].replace("-", "_"))(len(request["messages"]))
 
+    def caption(self, messages: int) -> None:
+        self._say(json.dumps({"caption": "A gray wall.\nNoon."}))
+
+    def late_caption(self, messages: int) -> None:
+        self._say("A wall." if messages == 2 else json.dumps({"caption": "A wall."}))
+
+    def empty_caption(self, messages: int) -> None:
+        self._say(json.dumps({"caption": " \n"}))
+
     def good(self, messages: int) -> None:
         self._say(json.dumps(GOOD))
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import OpenEXR
 import pytest
+from voidbridge_language_model import Server, running
 
 from voidbridge_backend.cli.main import main
 from voidbridge_backend.cli.prompts import objects_of
@@ -28,39 +25,10 @@ HEIGHT, WIDTH = 80, 144
 """8 x 14 cells; the first column has 10 pixels, each row has 10."""
 
 
-class Server:
-    """The process, and the requests that it printed."""
-
-    def __init__(self) -> None:
-        script = Path(__file__).with_name("language_model_server.py")
-        self.process = subprocess.Popen(
-            [sys.executable, str(script)], stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
-        self._lines: Queue[str] = Queue()
-        Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
-
-    def _read(self, stream: Any) -> None:
-        for line in stream:
-            self._lines.put(line)
-
-    def requests(self, count: int) -> list[dict[str, Any]]:
-        """The next `count` requests; no more may be there."""
-        found = [json.loads(self._lines.get(timeout=20)) for _ in range(count)]
-        with pytest.raises(Empty):
-            self._lines.get_nowait()
-        return found
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.process.kill()
-    made.process.wait()
-    assert made.process.stdout
-    made.process.stdout.close()
+    with running() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from . import options
@@ -76,3 +77,23 @@ def add_config_options(group: Any) -> None:
         ("window-mb", "N", "megabytes in flight, for each client"),
     ):
         group.add_argument(f"--{name}", metavar=metavar, help=what)
+
+
+def add_endpoint_options(parser: Any) -> None:
+    """Of commands that ask a language model."""
+    parser.add_argument("--send", action="store_true", help="send the pictures to the endpoint")
+    parser.add_argument(
+        "--endpoint",
+        default="",
+        metavar="URL",
+        help="an OpenAI-compatible server (default: VOIDBRIDGE_ASK_URL)",
+    )
+    parser.add_argument(
+        "--model", default="", metavar="NAME", help="its model (default: VOIDBRIDGE_ASK_MODEL)"
+    )
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="its key (default: VOIDBRIDGE_ASK_KEY)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=120.0, metavar="S", help="seconds to wait (default 120)"
+    )

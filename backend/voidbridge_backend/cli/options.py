@@ -29,6 +29,14 @@ OF_THE_HOLE = ("color_space", "matte_kind", "threshold", "grow", "soften")
 """Settings that say how a hole was made; `report` asks for them too."""
 CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
 
+OF_CLIENTS = {
+    "VOIDBRIDGE_DAEMON",
+    "VOIDBRIDGE_ASK_URL",
+    "VOIDBRIDGE_ASK_MODEL",
+    "VOIDBRIDGE_ASK_KEY",
+}
+"""Variables that are no settings: the address that clients ask, and the endpoint of a language model."""
+
 
 def report_files(options: argparse.Namespace) -> dict[str, Sequence]:
     """The sequences that `report` measures, by name, under the numbers of the plate. Raises `BadPattern`."""
@@ -140,7 +148,7 @@ def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
     path = Path(named) if named else CONFIG_FILE.expanduser()
     if named or path.is_file():
         file = toml(path)
-    environ = {name: value for name, value in os.environ.items() if name != "VOIDBRIDGE_DAEMON"}
+    environ = {name: value for name, value in os.environ.items() if name not in OF_CLIENTS}
     names = Config.__dataclass_fields__
     flags = {
         name: value for name, value in vars(options).items() if name in names and value is not None

@@ -7,7 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from voidbridge_backend.cli.common_options import add_overwrite_option, add_plate_start
+from voidbridge_backend.cli.common_options import (
+    add_endpoint_options,
+    add_overwrite_option,
+    add_plate_start,
+)
 from voidbridge_backend.cli.options import beside, plate_of
 from voidbridge_backend.client import outputs
 from voidbridge_backend.client.progress import watched
@@ -88,22 +92,7 @@ def add_ask_options(parser: Any) -> None:
     parser.add_argument(
         "-o", "--output", required=True, type=Path, metavar="FOLDER", help="folder for the files"
     )
-    parser.add_argument("--send", action="store_true", help="send the pictures to the endpoint")
-    parser.add_argument(
-        "--endpoint",
-        default="",
-        metavar="URL",
-        help="an OpenAI-compatible server (default: VOIDBRIDGE_ASK_URL)",
-    )
-    parser.add_argument(
-        "--model", default="", metavar="NAME", help="its model (default: VOIDBRIDGE_ASK_MODEL)"
-    )
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="its key (default: VOIDBRIDGE_ASK_KEY)"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=120.0, metavar="S", help="seconds to wait (default 120)"
-    )
+    add_endpoint_options(parser)
     parser.add_argument(
         "--instruction",
         default="",

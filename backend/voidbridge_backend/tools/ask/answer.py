@@ -121,7 +121,7 @@ def schema() -> dict[str, Any]:
 def parsed(text: str, grid: Grid) -> Answer:
     """The answer in this text. Cells and pictures that do not exist are moved inside. Raises `WrongForm`."""
     try:
-        found = json.loads(_unfenced(text))
+        found = json.loads(unfenced(text))
     except (ValueError, RecursionError) as error:
         raise WrongForm(f"this is not JSON: {str(error)[:120]}") from error
     if not isinstance(found, dict):
@@ -190,7 +190,7 @@ def _text(entry: dict[str, Any], name: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", value).strip()
 
 
-def _unfenced(text: str) -> str:
+def unfenced(text: str) -> str:
     """Without the fence ```json ... ``` that some models put around JSON."""
     found = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", text, re.DOTALL)
     return found[1] if found else text

@@ -46,7 +46,7 @@ class Question:
         request = question.body("MODEL", self.text, ())
         request["messages"][1]["content"] += [{"picture": name} for name in names]
         files = {**dict(zip(names, self.pictures, strict=True)), REQUEST: _json(request)}
-        _write_files(folder, files)
+        write_files(folder, files)
         return [folder / name for name in files]
 
 
@@ -95,7 +95,7 @@ def write(answer: Answer, asked: Question, folder: Path) -> None:
         PROMPTS: _json(areas.prompts(answer, asked.layout)),
         SCENE: (answer.scene + "\n").encode(),
     }
-    _write_files(folder, files)
+    write_files(folder, files)
 
 
 def mattes(
@@ -126,7 +126,7 @@ def is_written(path: Path) -> bool:
         return False
 
 
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes the files by their names, and first their hashes."""
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     listed = {"generator": "voidbridge", "files": {**_hashes(folder), **hashes}}

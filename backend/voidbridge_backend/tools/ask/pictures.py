@@ -44,24 +44,43 @@ class Drawer:
     def jpeg(self, frame: int, *, marks_object: bool) -> bytes:
         """The frame with the grid, and the object in red if wanted. Raises what a file raises."""
         read = self._plate(frame)
-        plan = ColorPlan.choose(self.color_space, read.part)
-        light = sanitize(plan.to_scene(read.rgb()))
-        factor = min(1.0, LONG_SIDE / max(light.shape[:2]))
-        size = max(1, round(light.shape[1] * factor)), max(1, round(light.shape[0] * factor))
-        small = cv2.resize(light, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        picture = np.ascontiguousarray(shown(small, plan, "", ""))
+        picture = _small(read, self.color_space)
         if marks_object:
             values = matte_values(self._reader, self.matte, frame, read.window)
+            size = picture.shape[1], picture.shape[0]
             inside = cv2.resize(values, size, interpolation=cv2.INTER_AREA) > 0.5
             picture[inside] = (0.5 * picture[inside] + 0.5 * np.array(RED)).astype(np.uint8)
-        _grid(picture, *cells(*light.shape[:2]))
-        wanted = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), wanted)
-        return data.tobytes()
+        _grid(picture, *cells(read.window.height, read.window.width))
+        return _jpeg(picture)
 
     def _plate(self, frame: int) -> reader.Frame:
-        path, index = self.plate.path(frame), self.plate.index(frame)
-        return self._reader.read(path, path.name, choose_picture, lambda h: h, index)
+        return _read(self._reader, self.plate, frame)
+
+
+def scene_jpegs(plate: Pattern, frames: Sequence[int], color_space: str) -> list[bytes]:
+    """The frames as a display shows them, small, with nothing drawn into them. Raises what a file raises."""
+    files = FrameReader()
+    return [_jpeg(_small(_read(files, plate, frame), color_space)) for frame in frames]
+
+
+def _read(files: FrameReader, plate: Pattern, frame: int) -> reader.Frame:
+    path, index = plate.path(frame), plate.index(frame)
+    return files.read(path, path.name, choose_picture, lambda h: h, index)
+
+
+def _small(read: reader.Frame, color_space: str) -> NDArray[np.uint8]:
+    plan = ColorPlan.choose(color_space, read.part)
+    light = sanitize(plan.to_scene(read.rgb()))
+    factor = min(1.0, LONG_SIDE / max(light.shape[:2]))
+    size = max(1, round(light.shape[1] * factor)), max(1, round(light.shape[0] * factor))
+    small = cv2.resize(light, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.ascontiguousarray(shown(small, plan, "", ""))
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    wanted = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), wanted)
+    return data.tobytes()
 
 
 def sampled(frames: Sequence[int], most: int) -> list[int]:

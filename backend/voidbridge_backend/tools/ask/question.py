@@ -35,10 +35,7 @@ def text(instruction: str, rows: int, columns: int, frames: Sequence[int]) -> st
 
 def body(model: str, question: str, pictures: Sequence[bytes]) -> dict[str, Any]:
     """The request with JPEG pictures as data URLs."""
-    content: list[dict[str, Any]] = [{"type": "text", "text": question}]
-    for picture in pictures:
-        url = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
-        content.append({"type": "image_url", "image_url": {"url": url}})
+    content = [{"type": "text", "text": question}, *picture_parts(pictures)]
     return {
         "model": model,
         "temperature": 0,
@@ -52,6 +49,12 @@ def body(model: str, question: str, pictures: Sequence[bytes]) -> dict[str, Any]
             "json_schema": {"name": "affected", "strict": True, "schema": schema()},
         },
     }
+
+
+def picture_parts(pictures: Sequence[bytes]) -> list[dict[str, Any]]:
+    """JPEG pictures as data URLs, parts of a message."""
+    urls = ["data:image/jpeg;base64," + base64.b64encode(data).decode() for data in pictures]
+    return [{"type": "image_url", "image_url": {"url": url}} for url in urls]
 
 
 def repaired(request: dict[str, Any], said: str, reason: str) -> dict[str, Any]:
