@@ -74,7 +74,8 @@ def test_a_daemon_of_another_version_is_said_with_both_and_ends_the_render(
     assert text.startswith("failed: ")
     assert f"protocol {PROTOCOL} to {PROTOCOL}" in text
     assert f"{PROTOCOL + 6} to {PROTOCOL + 7}" in text
-    assert rendered[-1] == 1040
+    # The child may find out before the first piece of 20 frames is rendered or while the second one is.
+    assert rendered[-1] in (1020, 1040)
     assert not list(host.stage.folder.rglob("v001"))
 
 
