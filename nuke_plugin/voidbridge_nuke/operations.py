@@ -128,6 +128,7 @@ REMOVE = HostOperation(
         Knob("engine_tab", TAB, "Engine", ""),
         _remove("engine", choices=("cleanplate", "void")),
         _remove("prompt"),
+        _remove("lora"),
         _remove("seed"),
         _remove("passes"),
         _remove("quality"),

@@ -31,6 +31,7 @@ def load(name: str, path: Path) -> ModuleType:
 
 stage = load("voidbridge_stage", HERE.parent / "end_to_end/stage.py")
 scripts = load("voidbridge_scripts", HERE / "scripts.py")
+load("voidbridge_show_lora", HERE.parent / "end_to_end/show_lora.py")
 load("voidbridge_job_table", HERE.parent / "end_to_end/job_table.py")
 load("voidbridge_guarded", HERE.parent / "faults/guarded.py")
 load("voidbridge_traces", HERE.parent / "faults/traces.py")

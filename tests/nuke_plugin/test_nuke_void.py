@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voidbridge_scripts import FRAMES, given, node_of, plate, remove
+from voidbridge_show_lora import write_show_lora
 from voidbridge_stage import channels_of, voidbridge
 from voidbridge_stage import daemon as daemon_of_ones_own
 
@@ -19,12 +21,18 @@ OPTIONS = {"height": 48, "width": 80, "window": 21, "steps": 2, "fineness": 2}
 
 
 @pytest.fixture(scope="module")
-def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A daemon with a tiny model."""
-    models = tmp_path_factory.mktemp("models")
-    made = voidbridge("models", "make-tiny", models)
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model."""
+    folder = tmp_path_factory.mktemp("models")
+    made = voidbridge("models", "make-tiny", folder)
     assert made.code == 0, made.err
-    (models / "voidbridge.json").write_text(json.dumps(OPTIONS))
+    (folder / "voidbridge.json").write_text(json.dumps(OPTIONS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def thinker(models: Path) -> Iterator[Any]:
+    """A daemon with a tiny model."""
     with daemon_of_ones_own("--models", models) as started:
         started.wait_for_worker()
         yield started
@@ -72,3 +80,30 @@ def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, thin
     node["quality"].setValue("full")
     assert node["status"].value() == "out of date: quality changed since v001 (preview)"
     assert node["state"].value() == "out of date v001 (preview)"
+
+
+def test_a_lora_named_in_the_node_changes_the_hole_alone_and_the_record_names_it(
+    host: Any, shot: Any, models: Path, thinker: Any, tmp_path: Path
+) -> None:
+    file = write_show_lora(models, tmp_path / "har bour.safetensors")
+    node = node_of(host, shot)
+    for name, value in {
+        "engine": "void", "daemon": thinker.address, "steps": 1, "passes": "1", "grain": "off",
+        "grow": 0, "soften": 0,
+        "lora": f"{file}:0",
+    }.items():  # fmt: skip
+        node[name].setValue(value)
+    assert remove(host, node) == "done: v001, frames 1001-1003"
+    base = {frame: given(host, node, frame)["R"].copy() for frame in FRAMES}
+    node["lora"].setValue(f"{file}:0.8")
+    assert node["status"].value() == "out of date: lora changed since v001"
+    assert remove(host, node) == "done: v002, frames 1001-1003"
+    for frame in FRAMES:
+        hole = channels_of(shot.file("matte", frame))["A"] > 0
+        changed = given(host, node, frame)["R"] != base[frame]
+        assert changed[hole].mean() > 0.5
+        assert not changed[~hole].any()
+    sidecar = Path(node["result_files"].value()).parent / "result.main.1001-1003.voidbridge.json"
+    [used] = json.loads(sidecar.read_text())["engine"]["loras"]
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (used["show"], used["strength"], used["sha256"]) == ("harbour", 0.8, sha256)

@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 
 MODULES = {
     "voidbridge_stage": HERE.parent / "end_to_end/stage.py",
+    "voidbridge_show_lora": HERE.parent / "end_to_end/show_lora.py",
     "voidbridge_job_table": HERE.parent / "end_to_end/job_table.py",
     "voidbridge_guarded": HERE.parent / "faults/guarded.py",
     "voidbridge_traces": HERE.parent / "faults/traces.py",

@@ -91,6 +91,7 @@ M.remove = {
             remove("Matte", "allow_full_matte"),
             remove("Engine", "engine", { kind = "choice", choices = { "cleanplate", "void" } }),
             remove("Engine", "prompt", { lines = 3 }),
+            remove("Engine", "lora"),
             remove("Engine", "seed", { most = 2147483647, scale = 100 }),
             remove("Engine", "passes"),
             remove("Engine", "quality"),
