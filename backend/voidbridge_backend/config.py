@@ -21,6 +21,8 @@ SPOOL_TEXT = b"A Voidbridge daemon keeps its data here: it writes and deletes in
 PREFIX = "VOIDBRIDGE_"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ALLOCATOR = "PYTORCH_ALLOC_CONF"
+LAUNCHED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Variables in which torchrun, accelerate's launcher and MPI tell a process how many there are."""
 CACHE = Path("~/.cache/voidbridge")
 CHOICES = {"sandbox": ("auto", "required", "off")}
 """Settings that have one of a few values."""
@@ -211,6 +213,18 @@ def only_card(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str, s
     cards = [number] if visible is None else visible_cards(visible)[int(number) : int(number) + 1]
     # CUDA's own order of numbers is kept; CUDA_DEVICE_ORDER stays the administrator's.
     return ("cuda:0", {VISIBLE: cards[0]}) if cards else (device, {})
+
+
+def check_one_process(environ: Mapping[str, str]) -> None:
+    """Raises `BadSetting` if a launcher started several processes of this one, which a training cannot use."""
+    for name in LAUNCHED:
+        count = environ.get(name, "")
+        if count.isdecimal() and int(count) > 1:
+            raise BadSetting(
+                f"a training runs in one process, and a launcher started {count} ({name})",
+                "Start the daemon and voidbridge train without torchrun, accelerate launch or mpirun; "
+                "a training uses one card.",
+            )
 
 
 def allocator_settings(environ: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from voidbridge_backend.client.progress import watched
 from voidbridge_backend.client.training.evaluate import evaluate as run_evaluation
 from voidbridge_backend.client.training.run import train as run_training
 from voidbridge_backend.client.training.show_file import Show, read_show
+from voidbridge_backend.config import check_one_process
 from voidbridge_backend.sequences.found import find
 from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.operations.evaluate import EvaluateSettings
@@ -65,6 +67,7 @@ def train(parsed: argparse.Namespace, client_options: ClientOptions) -> None:
     if parsed.evaluate:
         _evaluate(parsed, client_options)
         return
+    check_one_process(os.environ)
     show = read_show(parsed.show)
     with watched(parsed.json) as (view, cancelled):
         run_training(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +19,7 @@ from accelerate import Accelerator
 from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
 from torch import nn
 
+from voidbridge_backend.config import check_one_process
 from voidbridge_backend.engines.base import JobContext
 from voidbridge_backend.engines.train_base import TrainedLora
 from voidbridge_backend.engines.void.files import networks, weights
@@ -75,7 +77,8 @@ class VoidTrainer:
         settings: TrainSettings,
         context: JobContext,
     ) -> TrainedLora:
-        """See `Trainer.train`. Raises `BadPair`, `ModelMissing`, `OutOfMemory`."""
+        """See `Trainer.train`. Raises `BadPair`, `ModelMissing`, `OutOfMemory`; `BadSetting` under a launcher."""
+        check_one_process(os.environ)
         weights.require(self.models, settings.pass_number)
         context.step("reading the pairs", 0, len(pairs) + len(held))
         found = records([*pairs, *held], networks.vae_weights(self.models).fingerprint())
