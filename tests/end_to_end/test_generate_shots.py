@@ -180,6 +180,37 @@ def as_timeline(reel: Path, change: Callable[[Any], None] = lambda timeline: Non
     return path
 
 
+def test_morph_leaves_the_take_of_another_engine(reel: Path, models: Path, tmp_path: Path) -> None:
+    table, out = tmp_path / "cut.toml", tmp_path / "out"
+    clip = f'[[shot]]\nclip = "{reel}/a.####.exr"\n'
+    table.write_text(clip + '[[shot]]\nname = "new"\nmode = "extend"\nlength = 2\n')
+    with stage.daemon(extra={"VOIDBRIDGE_MODELS": str(models)}) as daemon:
+        words = ("generate", "--shots", table, "-o", out, "--daemon", daemon.address)
+        model = ("--engine", "ltx", "--schedule", "full", "--steps", "1", "--prompt", "rain")
+        done = stage.voidbridge(*words, *model)
+        assert done.code == 0, done.err
+        before = {path: path.read_bytes() for path in (out / "new" / "take_001").iterdir()}
+        for _ in range(2):
+            done = stage.voidbridge(*words)
+            assert done.code == 0, done.err
+    assert {path: path.read_bytes() for path in (out / "new" / "take_001").iterdir()} == before
+    listed = json.loads((out / "new" / "takes.voidbridge.json").read_text())["takes"]
+    assert [(row["take"], row["engine"]) for row in listed] == [(1, "ltx"), (2, "morph")]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b"])
+def test_a_shot_whose_name_leads_out_of_the_folder_is_refused(
+    name: str, reel: Path, tmp_path: Path
+) -> None:
+    table, out = tmp_path / "cut.toml", tmp_path / "takes" / "out"
+    clip = f'[[shot]]\nclip = "{reel}/a.####.exr"\n'
+    table.write_text(clip + f'[[shot]]\nname = "{name}"\nmode = "extend"\nlength = 1\n')
+    done = stage.voidbridge("generate", "--shots", table, "-o", out)
+    assert done.code == 2, done.err
+    assert "Rename the shot" in done.err
+    assert not out.parent.exists()
+
+
 def test_a_timeline_keeps_its_clips_and_its_items_with_a_mode_become_shots(reel: Path) -> None:
     cut = read_timeline(as_timeline(reel))
     assert cut.rate == 24

@@ -26,7 +26,8 @@ from .cut import Cut, KeptClip, NewShot
 TAKE = re.compile(r"take_(\d{3,})")
 PICTURES = 5
 """Frames of a take in the picture of a shot."""
-NAME = re.compile(r"[\w.-]+")
+NAME = re.compile(r"(?!\.+$)[\w.-]+")
+"""Dots alone, as `..`, would lead out of the folder of the takes."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ def make_takes(
     cut.check(options.settings)
     for _, shot in cut.shots():
         if not NAME.fullmatch(shot.name):
-            raise BadSetting(f"the shot's name {shot.name!r} is no name of a folder")
+            raise BadSetting(
+                f"the shot's name {shot.name!r} is no name of a folder",
+                "Rename the shot with letters, digits, dots, dashes and underscores.",
+            )
     made: dict[int, list[KeptClip]] = {}
     for at, shot in cut.shots():
         firsts = {place: clips[0] for place, clips in made.items()}
@@ -79,7 +83,7 @@ def _of_shot(
     assert submission.frames is not None
     # Without a model there is no chance, so another take would be the same.
     is_morph = settings.engine == "morph"
-    begin = 1 if is_morph else len(_numbers(folder)) + 1
+    begin = _morph_number(folder, shot.name) if is_morph else len(_numbers(folder)) + 1
     count = 1 if is_morph else shot.takes or options.takes
     clips = []
     for number in range(begin, begin + count):
@@ -113,6 +117,17 @@ def _numbers(folder: Path) -> list[int]:
         return []
     found = {int(match[1]) for path in folder.iterdir() if (match := TAKE.fullmatch(path.name))}
     return sorted(found) and list(range(1, max(found) + 1))
+
+
+def _morph_number(folder: Path, name: str) -> int:
+    """The take that `morph` made before, else the next number. Takes of other engines stay."""
+    numbers = _numbers(folder)
+    for number in numbers:
+        records = _sequence(folder, name, number).folder.glob(f"*{SIDECAR}")
+        engines = {json.loads(path.read_bytes())["settings"]["engine"] for path in records}
+        if engines == {"morph"}:
+            return number
+    return len(numbers) + 1
 
 
 def _write_list(folder: Path, name: str, overwrite: bool, view: ProgressView) -> None:
