@@ -94,7 +94,7 @@ def test_settings_come_from_file_environment_and_options(
     assert found["window_mb"] == {"value": 3, "from": "file", "temporary": True}
     assert found["devices"] == {"value": ["cpu"], "from": "command line", "temporary": True}
     private = {name for name, setting in found.items() if not setting["temporary"]}
-    assert private == {"listen", "spool", "http_port", "require_keys"}
+    assert private == {"listen", "spool", "http_port", "require_keys", "ray"}
 
 
 def test_the_address_of_a_daemon_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
