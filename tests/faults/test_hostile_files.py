@@ -23,13 +23,14 @@ from voidbridge_protocol.errors import ModelMissing
 ALLOCATED_MB, HEADER_S, WEIGHTS_S = 64, 0.1, 5.0
 
 READ = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from voidbridge_backend.exr import reader
 from voidbridge_protocol.errors import VoidbridgeError
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: Linux counts the process that started this one in it.
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
 reader.read(Path(sys.argv[1]))  # what is loaded at the first file
 before = peak()
