@@ -193,9 +193,19 @@ def test_morph_leaves_the_take_of_another_engine(reel: Path, models: Path, tmp_p
         for _ in range(2):
             done = stage.voidbridge(*words)
             assert done.code == 0, done.err
+        (out / "new" / "take_002" / "old.voidbridge.json").write_text('{"settings": 3')
+        held = stage.voidbridge(*words, "--motion", "hold")
+        assert held.code == 0, held.err
+        (out / "new" / "takes.png").write_bytes(b"mine")
+        refused = stage.voidbridge(*words, "--seed", "7")
     assert {path: path.read_bytes() for path in (out / "new" / "take_001").iterdir()} == before
     listed = json.loads((out / "new" / "takes.voidbridge.json").read_text())["takes"]
-    assert [(row["take"], row["engine"]) for row in listed] == [(1, "ltx"), (2, "morph")]
+    takes = [(row["take"], row["engine"]) for row in listed]
+    assert takes == [(1, "ltx"), (2, "morph"), (3, "morph")]
+    assert "old.voidbridge.json is no record of a take" in held.err
+    assert refused.code == 2
+    assert "takes.png exists" in refused.err
+    assert not (out / "new" / "take_004").exists()
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import threading
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.client.daemon_client import ClientOptions
+from voidbridge_backend.client.file_names import named
 from voidbridge_backend.client.job_run import run_job
 from voidbridge_backend.client.outputs import check_files, is_sidecar, record_bytes
 from voidbridge_backend.client.progress import ProgressView
 from voidbridge_backend.client.submission import SIDECAR, Submission
 from voidbridge_backend.quality.png_mark import is_marked
-from voidbridge_backend.sequences import patterns
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.generate import GenerateSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
 from .cut import Cut, KeptClip, NewShot
+from .take_folder import TOLD, TakeFolder, TakeRecord
 
-TAKE = re.compile(r"take_(\d{3,})")
 PICTURES = 5
 """Frames of a take in the picture of a shot."""
 NAME = re.compile(r"(?!\.+$)[\w.-]+")
@@ -51,7 +51,7 @@ def make_takes(
 ) -> dict[int, list[KeptClip]]:
     """Every new take of each shot, by its place in the cut. The takes that are there stay, and are counted on.
 
-    Raises `BadSetting`, `MissingFrames` before any job, and what a job fails of.
+    Raises `BadSetting`, `MissingFrames`, `OutputExists` before any job, and what a job fails of.
     """
     cut.check(options.settings)
     for _, shot in cut.shots():
@@ -60,6 +60,7 @@ def make_takes(
                 f"the shot's name {shot.name!r} is no name of a folder",
                 "Rename the shot with letters, digits, dots, dashes and underscores.",
             )
+    _check_lists([options.folder / shot.name for _, shot in cut.shots()], options.overwrite)
     made: dict[int, list[KeptClip]] = {}
     for at, shot in cut.shots():
         firsts = {place: clips[0] for place, clips in made.items()}
@@ -77,97 +78,94 @@ def _of_shot(
     view: ProgressView,
     cancelled: threading.Event,
 ) -> list[KeptClip]:
-    folder = options.folder / shot.name
+    folder = TakeFolder(options.folder / shot.name, shot.name)
     settings = submission.settings
     assert isinstance(settings, GenerateSettings)
     assert submission.frames is not None
     # Without a model there is no chance, so another take would be the same.
     is_morph = settings.engine == "morph"
-    begin = _morph_number(folder, shot.name) if is_morph else len(_numbers(folder)) + 1
-    count = 1 if is_morph else shot.takes or options.takes
     clips = []
-    for number in range(begin, begin + count):
-        seeded = replace(settings, seed=settings.seed + number - 1)
-        result = _sequence(folder, shot.name, number)
-        result.folder.mkdir(parents=True, exist_ok=True)
-        job = replace(submission, settings=settings if is_morph else seeded)
-        outcome = run_job(
-            job,
-            result,
-            client_options,
-            view,
-            cancelled,
-            overwrite=options.overwrite,
-            announce=False,
-        )
+    for _ in range(1 if is_morph else shot.takes or options.takes):
+        number = (_same(folder, submission) if is_morph else None) or folder.claim()
+        seed = settings.seed if is_morph else settings.seed + number - 1
+        result = folder.sequence(number)
+        try:
+            outcome = run_job(
+                replace(submission, settings=replace(settings, seed=seed)),
+                result,
+                client_options,
+                view,
+                cancelled,
+                overwrite=options.overwrite,
+                announce=False,
+            )
+        except BaseException:
+            with contextlib.suppress(OSError):
+                result.folder.rmdir()  # It stays if it has files.
+            raise
         view.event("take", shot=shot.name, take=number, job=outcome.job, result=str(result))
         view.message(f"{shot.name}: take {number} in {result}")
         clips.append(KeptClip(shot.name, result, submission.frames))
-    _write_list(folder, shot.name, options.overwrite, view)
+    _write_list(folder, options.overwrite, view)
     return clips
 
 
-def _sequence(folder: Path, name: str, number: int) -> patterns.Sequence:
-    return patterns.Sequence(folder / f"take_{number:03d}", f"{name}.", ".exr", 4)
+def _same(folder: TakeFolder, submission: Submission) -> int | None:
+    """The take that this very job made before: from the same files, with the same settings."""
+    records, _ = folder.records()
+    if not records:
+        return None
+    with named(submission.files):
+        task = submission.task(folder.sequence(1).path, lambda done, total: None, lambda: False)
+    return next((record.number for record in records if record.is_of(task.request)), None)
 
 
-def _numbers(folder: Path) -> list[int]:
-    """The takes that are there. Their numbers have no gap, so that counting gives the next."""
-    if not folder.is_dir():
-        return []
-    found = {int(match[1]) for path in folder.iterdir() if (match := TAKE.fullmatch(path.name))}
-    return sorted(found) and list(range(1, max(found) + 1))
-
-
-def _morph_number(folder: Path, name: str) -> int:
-    """The take that `morph` made before, else the next number. Takes of other engines stay."""
-    numbers = _numbers(folder)
-    for number in numbers:
-        records = _sequence(folder, name, number).folder.glob(f"*{SIDECAR}")
-        engines = {json.loads(path.read_bytes())["settings"]["engine"] for path in records}
-        if engines == {"morph"}:
-            return number
-    return len(numbers) + 1
-
-
-def _write_list(folder: Path, name: str, overwrite: bool, view: ProgressView) -> None:
-    """takes.voidbridge.json and takes.png: every take of the shot with its prompt and seed.
-
-    The picture needs the packages of the daemon, which a workstation may lack.
-    """
-    rows = []
-    for number in _numbers(folder):
-        result = _sequence(folder, name, number)
-        for record in result.folder.glob(f"*{SIDECAR}"):
-            rows.append(_row(number, json.loads(record.read_bytes()), result))
-    listed, sheet = folder / f"takes{SIDECAR}", folder / "takes.png"
+def _check_lists(folders: Sequence[Path], overwrite: bool) -> None:
+    """Raises `OutputExists` for a list or a picture of takes that is somebody else's file."""
     check_files(
-        [(listed, is_sidecar), (sheet, is_marked)],
+        [
+            target
+            for folder in folders
+            for target in (
+                (folder / f"takes{SIDECAR}", is_sidecar),
+                (folder / "takes.png", is_marked),
+            )
+        ],
         [],
         overwrite,
         "Move the file away; the list of takes is written there.",
     )
-    write_whole(listed, record_bytes({"generator": "voidbridge", "shot": name, "takes": rows}))
+
+
+def _write_list(folder: TakeFolder, overwrite: bool, view: ProgressView) -> None:
+    """takes.voidbridge.json and takes.png: every take of the shot with its prompt and seed.
+
+    The picture needs the packages of the daemon, which a workstation may lack.
+    """
+    records, damaged = folder.records()
+    for path in damaged:
+        view.message(f"{folder.name}: {path} is no record of a take, which is therefore not listed")
+    rows = [_row(record, folder) for record in records]
+    _check_lists([folder.path], overwrite)
+    found = {"generator": "voidbridge", "shot": folder.name, "takes": rows}
+    write_whole(folder.path / f"takes{SIDECAR}", record_bytes(found))
     try:
-        write_whole(sheet, _picture(name, rows, folder))
+        write_whole(folder.path / "takes.png", _picture(rows, folder))
     except ImportError as error:
-        view.message(f"{name}: no picture of the takes, as a package is missing: {error}")
+        view.message(f"{folder.name}: no picture of the takes, as a package is missing: {error}")
 
 
-def _row(number: int, record: dict[str, Any], result: patterns.Sequence) -> dict[str, Any]:
-    settings = record["settings"]
+def _row(record: TakeRecord, folder: TakeFolder) -> dict[str, Any]:
+    result = folder.sequence(record.number)
     return {
-        "take": number,
-        "frames": record["frames"],
-        "engine": settings["engine"],
-        "mode": settings["mode"],
-        "seed": settings["seed"],
-        "prompt": settings["prompt"],
+        "take": record.number,
+        "frames": [*record.frames],
+        **{word: record.settings[word] for word in TOLD},
         "pattern": f"{result.folder.name}/{result.prefix}%0{result.width}d{result.suffix}",
     }
 
 
-def _picture(name: str, rows: Sequence[dict[str, Any]], folder: Path) -> bytes:
+def _picture(rows: Sequence[dict[str, Any]], folder: TakeFolder) -> bytes:
     from voidbridge_backend.quality.take_sheet import TakeRow, take_sheet
 
     found = []
@@ -175,8 +173,8 @@ def _picture(name: str, rows: Sequence[dict[str, Any]], folder: Path) -> bytes:
         first, last = row["frames"]
         step = max((last - first) / (PICTURES - 1), 1)
         frames = sorted({min(round(first + step * n), last) for n in range(PICTURES)})
-        media = _sequence(folder, name, row["take"])
+        media = folder.sequence(row["take"])
         files = tuple((frame, media.path(frame)) for frame in frames)
         words = f"{row['engine']} {row['mode']}, seed {row['seed']}"
         found.append(TakeRow(f"take {row['take']}", words, row["prompt"], files))
-    return take_sheet(name, found)
+    return take_sheet(folder.name, found)
