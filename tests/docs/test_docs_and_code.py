@@ -63,6 +63,8 @@ def anchor(heading: str) -> str:
 def commands() -> dict[str, argparse.ArgumentParser]:
     for action in cli.parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                command.format_help()  # which adds the options
             return dict(action.choices)
     raise AssertionError("the parser has no commands")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from voidbridge_protocol.errors import BadSetting
@@ -18,8 +18,21 @@ CHOICE = re.compile(r"invalid choice: (.+?) \(choose from (.+)\)$")
 class Parser(argparse.ArgumentParser):
     """Raises `BadSetting` instead of ending the process."""
 
+    add_options: Callable[[Parser], None] | None = None
+    """Adds the options when they are needed first."""
+
+    def _complete(self) -> None:
+        add, self.add_options = self.add_options, None
+        if add:
+            add(self)
+
+    def format_help(self) -> str:
+        self._complete()
+        return super().format_help()
+
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """As its parent, but nothing may be left over, so that the command itself can make a suggestion."""
+        self._complete()
         self._negative_number_matcher = NEGATIVE
         found, extra = super().parse_known_args(args, namespace)
         if extra:

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from . import options
-
-EXITS = "exit codes: 0 done, 2 bad request, 3 daemon unreachable, 4 job failed, 5 cancelled"
-
-
-def add_command(found: Any, name: str, summary: str, run: Callable[..., Any], **more: Any) -> Any:
-    made = found.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **more,
-    )
-    made.set_defaults(run=run)
-    return made
 
 
 def add_overwrite_option(parser: Any) -> None:

@@ -11,6 +11,7 @@ from voidbridge_protocol.errors import (
 )
 
 EXIT_DONE, EXIT_REQUEST, EXIT_DAEMON, EXIT_JOB, EXIT_CANCELLED = 0, 2, 3, 4, 5
+EXITS = "exit codes: 0 done, 2 bad request, 3 daemon unreachable, 4 job failed, 5 cancelled"
 
 
 def exit_code(error: VoidbridgeError) -> int:

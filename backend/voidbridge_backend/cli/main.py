@@ -14,10 +14,8 @@ from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
 
 from .argument_parser import Parser
-from .common_options import EXITS
-from .exits import EXIT_CANCELLED, EXIT_DONE, EXIT_REQUEST, exit_code
-from .job_parsers import add_job_commands
-from .tool_parsers import add_tool_commands
+from .command_table import COMMANDS
+from .exits import EXIT_CANCELLED, EXIT_DONE, EXIT_REQUEST, EXITS, exit_code
 
 WEB_PACKAGES = ("starlette", "uvicorn")
 
@@ -65,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=__version__)
     found = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    add_job_commands(found)
-    add_tool_commands(found)
+    for command in COMMANDS:
+        made = found.add_parser(
+            command.name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.add_options = command.add_options
     return top

@@ -13,10 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Any, Protocol
 
 from voidbridge_backend.log_format import one_line
 from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
@@ -24,6 +21,9 @@ from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import Health, Status
 
 from .openjd.view import OpenJdView
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 LINE_EVERY_S = 5.0
 """Seconds between log lines within a long stage. Each stage also gets a line."""
@@ -130,6 +130,10 @@ class BarView:
     """Draws one bar per stage on a terminal."""
 
     def __init__(self) -> None:
+        # Only here: rich takes longer to import than all the rest of a command.
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         self._console = Console(stderr=True, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description}"),

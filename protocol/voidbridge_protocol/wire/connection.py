@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from voidbridge_protocol.errors import (
     DaemonUnavailable,
@@ -26,7 +25,7 @@ from . import keys, zmtp_probe
 from .codec import Frame, decode, encode
 from .keys import Keys
 from .messages import MAX_CHUNK, Hello, Message, Ping, Pong, Refused, Welcome
-from .receive import receive
+from .receive import receive, receive_event
 
 PING_EVERY_S = 2.0
 SILENCE_S = 10.0
@@ -156,9 +155,8 @@ class ServerConnection:
                     case _:
                         yield message, payload
         if self._monitor in ready:
-            self._handle_event(
-                recv_monitor_message(self._monitor)["event"]
-            )  # one event per turn is enough
+            event, _ = receive_event(self._monitor)  # one event per turn is enough
+            self._handle_event(event)
         self._keep_alive()
 
     def answers(self, patience: float | None = None) -> Iterator[tuple[Message, Frame | None]]:

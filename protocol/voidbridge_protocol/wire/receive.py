@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+
 import zmq
+
+EVENT = struct.Struct("=Hi")
+"""An event of a socket monitor: its number and its value. From: the manual page zmq_socket_monitor(3)."""
 
 
 def receive(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
@@ -15,3 +20,13 @@ def receive(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
     while frames[-1].more:
         frames.append(socket.recv(copy=False))
     return frames
+
+
+def receive_event(monitor: zmq.Socket[bytes]) -> tuple[int, int]:
+    """Returns the next event of a socket monitor: its number, and its value such as a descriptor.
+
+    `zmq.utils.monitor` does the same, but imports asyncio: a quarter of the time in which a command starts.
+    """
+    event, _ = monitor.recv_multipart()
+    number, value = EVENT.unpack(event)
+    return number, value

@@ -11,16 +11,12 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from voidbridge_backend.client import outputs, status_file
 from voidbridge_backend.client.daemon_client import ClientOptions, open_client
 from voidbridge_backend.client.job_run import PrepareSubmission, finish, run_job, show_request
 from voidbridge_backend.client.listener import job_listener
 from voidbridge_backend.client.progress import count, left, show_health, watched
 from voidbridge_backend.client.submission import Submission, result_sequence
-from voidbridge_backend.config import Config
 from voidbridge_backend.log_format import one_line
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client
@@ -109,6 +105,9 @@ def status(client_options: ClientOptions, job: str | None, as_json: bool) -> Non
         for item in found:
             print(json.dumps(asdict(item)))
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in ("job", "user", "engine", "state", "frames", "where"):
         table.add_column(column, no_wrap=column == "job", overflow="fold")
@@ -133,13 +132,6 @@ def cancel(client_options: ClientOptions, job: str, as_json: bool) -> None:
         print(json.dumps(asdict(found)))
     else:
         print(f"job {job} is {found.state.value}")
-
-
-def serve(config: Config, until_stdin_closes: bool) -> None:
-    """Runs the daemon."""
-    from voidbridge_backend.daemon.main import serve as serve_until_stopped
-
-    serve_until_stopped(config, until_stdin_closes=until_stdin_closes)
 
 
 def _only_frame(client: Client, job: str, result: Sequence) -> int | None:

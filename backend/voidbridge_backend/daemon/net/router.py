@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import recv_monitor_message
 
 from voidbridge_backend.daemon.log_limit import LogLimit
 from voidbridge_protocol.errors import BadMessage, RequestError, UnknownKey, VoidbridgeError
 from voidbridge_protocol.wire.codec import MAX_REQUEST, Frame, decode, encode
 from voidbridge_protocol.wire.messages import MAX_CHUNK, Message, Refused
-from voidbridge_protocol.wire.receive import receive
+from voidbridge_protocol.wire.receive import receive, receive_event
 
 from .allowed_keys import OURSELVES, Auth, Identity
 from .connections import Connection, Connections, Descriptor
@@ -263,9 +262,9 @@ class Router:
     def _accept_connections(self) -> None:
         for bulk, monitor in self._monitors.items():
             while monitor.poll(0):
-                event = recv_monitor_message(monitor)
-                place = Descriptor(bulk, int(event["value"]))
-                if event["event"] == zmq.EVENT_ACCEPTED:
+                event, descriptor = receive_event(monitor)
+                place = Descriptor(bulk, descriptor)
+                if event == zmq.EVENT_ACCEPTED:
                     self._register(place)
                 else:
                     self._connections.closed(place)

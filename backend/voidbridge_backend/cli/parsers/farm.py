@@ -1,0 +1,48 @@
+"""The parser of the command `farm`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from voidbridge_backend.cli.commands import farm
+from voidbridge_backend.cli.common_options import add_overwrite_option
+from voidbridge_backend.cli.exits import EXITS
+
+from .remove import SHAPE, add_shot_options
+
+
+def add_farm(parser: Any) -> None:
+    parser.set_defaults(run=farm.farm)
+    parser.epilog = f"{SHAPE}\n{farm.SHAPE}\n\n{EXITS}"
+    add_shot_options(parser, needs_matte=False, needs_plate=False)
+    parser.add_argument("-o", "--output", metavar="RESULT", help="result sequence or folder")
+    parser.add_argument("--bundle", required=True, metavar="FOLDER", help="gets the job's files")
+    parser.add_argument("--shots", metavar="TABLE", help="many shots, a CSV file")
+    parser.add_argument("--name", metavar="NAME", help="name of the job on the farm")
+    parser.add_argument(
+        "--for",
+        dest="farm",
+        choices=farm.FARMS,
+        default=farm.FARMS[0],
+        help="the farm that takes the files (default openjd)",
+    )
+    parser.add_argument(
+        "--task",
+        action="append",
+        metavar="COMMAND",
+        help="a command instead of shots, as the task of a Nuke node; may be given again",
+    )
+    parser.add_argument(
+        "--then",
+        metavar="COMMAND",
+        default="",
+        help='a command that waits for all shots, as "nuke -x comp.nk 1001,1100"',
+    )
+    parser.add_argument("--service", default="voidbridge", help="a service of Tractor's blades")
+    parser.add_argument("--show", default="voidbridge", help="a show that OpenCue knows")
+    add_overwrite_option(parser)
+    needs = parser.add_argument_group("the farm's machines")
+    needs.add_argument("--gpus", type=int, metavar="N", help="cards; default: 1 for void, else 0")
+    needs.add_argument("--vcpus", type=int, default=2, metavar="N", help="cores (default 2)")
+    needs.add_argument("--memory-gb", type=int, default=8, metavar="N", help="default 8")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")

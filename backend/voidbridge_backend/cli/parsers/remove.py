@@ -1,0 +1,108 @@
+"""The parsers of the commands that remove an object: run and submit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from voidbridge_backend.cli import options
+from voidbridge_backend.cli.commands import jobs, mask
+from voidbridge_backend.cli.common_options import (
+    add_daemon_options,
+    add_matte_start,
+    add_overwrite_option,
+    add_plate_start,
+)
+from voidbridge_backend.cli.exits import EXITS
+from voidbridge_backend.cli.setting_options import add_settings
+from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+SHAPE = """\
+PLATE and MATTE are sequences (plate.%04d.exr, plate.####.exr), folders with one, clips, or single files.
+RESULT is a sequence of OpenEXR files, a folder, or one file.
+A matte is 0 outside and 1 on the object, or a quadmask with the codes 0, 63, 127 and 255."""
+
+
+def add_run(parser: Any) -> None:
+    parser.set_defaults(
+        run=lambda o: jobs.run(
+            mask.removal(o, options.client(o)),
+            options.client(o),
+            o.output,
+            o.json,
+            o.status_file,
+            o.frames_from_stdin,
+            o.overwrite,
+            o.openjd,
+        )
+    )
+    parser.epilog = f"{SHAPE}\n\n{EXITS}"
+    add_shot_options(parser, needs_matte=False)
+    mask.add_prompt_options(parser)
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
+    )
+    add_overwrite_option(parser)
+    parser.add_argument(
+        "--openjd",
+        action="store_true",
+        help="print progress as messages of Open Job Description, for a farm",
+    )
+    parser.add_argument(
+        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
+    )
+    parser.add_argument(
+        "--frames-from-stdin",
+        action="store_true",
+        help="frames are still being rendered; standard input names the complete ones",
+    )
+    add_daemon_options(parser, local=True)
+
+
+def add_submit(parser: Any) -> None:
+    parser.set_defaults(
+        run=lambda o: jobs.submit(lambda: options.removal(o), options.client(o), o.json)
+    )
+    parser.epilog = f"{SHAPE}\n\n{EXITS}"
+    add_shot_options(parser)
+    add_daemon_options(parser)
+
+
+def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool = True) -> None:
+    parser.add_argument(
+        "plate", nargs=None if needs_plate else "?", metavar="PLATE", help="the plate"
+    )
+    parser.add_argument(
+        "matte",
+        nargs=None if needs_matte else "?",
+        metavar="MATTE",
+        help="matte of the object to remove"
+        + ("; or give prompts" if needs_plate and not needs_matte else ""),
+    )
+    shot = parser.add_argument_group("the shot")
+    shot.add_argument(
+        "--affected",
+        metavar="MATTE",
+        help="matte of shadow, ripples and other effects of the object",
+    )
+    shot.add_argument(
+        "--clean",
+        action="append",
+        metavar="FRAME=FILE",
+        help="painted background of a frame, RGB with alpha or a whole frame; any number of times, or a sequence",
+    )
+    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    shot.add_argument(
+        "--handles",
+        default="auto",
+        metavar="N",
+        help="frames before and after the range that help; auto (default): up to "
+        f"{MOST_AUTO_HANDLES} that are there",
+    )
+    add_plate_start(shot)
+    add_matte_start(shot)
+    add_settings(parser, RemoveSettings, {"the shot": shot})
+    queue = parser.add_argument_group("the queue")
+    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
+    queue.add_argument("--force", action="store_true", help="run it even if its result exists")
