@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from voidbridge_backend.daemon.jobs.scheduler import Command, QueuedJob, Scheduler, Start
+from voidbridge_backend.daemon.jobs.scheduler import Command, Scheduler, Start
 from voidbridge_backend.daemon.jobs.service import JobService
+from voidbridge_backend.daemon.jobs.start_order import QueuedJob
 from voidbridge_backend.daemon.store.job_table import JobTable, Row
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_protocol.lifecycle import JobState
@@ -77,8 +78,11 @@ class Box:
 class Queue(Scheduler):
     """A scheduler whose jobs have come in with all their files."""
 
-    def submitted(self, job: str, user: str = "ana", priority: int = 0) -> list[Command]:
-        self.known(QueuedJob(job, user, priority, len(self.jobs) + 1, JobState.RECEIVING))
+    def submitted(
+        self, job: str, user: str = "ana", priority: int = 0, engine: str = "echo"
+    ) -> list[Command]:
+        number, state = len(self.jobs) + 1, JobState.RECEIVING
+        self.known(QueuedJob(job, user, priority, number, state, operation="remove", engine=engine))
         return self.received(job)
 
     def state(self, job: str) -> JobState:

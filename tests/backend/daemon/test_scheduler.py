@@ -18,11 +18,11 @@ from voidbridge_backend.daemon.jobs.scheduler import (
     Interrupt,
     Lend,
     Prepare,
-    QueuedJob,
     Recall,
     Start,
     StateChanged,
 )
+from voidbridge_backend.daemon.jobs.start_order import QueuedJob
 from voidbridge_protocol.errors import IllegalTransition
 from voidbridge_protocol.lifecycle import JobState
 

@@ -13,11 +13,11 @@ from voidbridge_backend.daemon.jobs.scheduler import (
     GaveUp,
     Interrupt,
     Lend,
-    QueuedJob,
     Recall,
     Start,
     StateChanged,
 )
+from voidbridge_backend.daemon.jobs.start_order import QueuedJob
 from voidbridge_protocol.lifecycle import FINAL, NEXT, JobState
 
 ANA, BEN, CAT = "ana", "ben", "cat"

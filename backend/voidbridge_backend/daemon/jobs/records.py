@@ -28,12 +28,12 @@ from .scheduler import (
     Interrupt,
     Lend,
     Prepare,
-    QueuedJob,
     Recall,
     Scheduler,
     Start,
     StateChanged,
 )
+from .start_order import QueuedJob
 
 log = logging.getLogger(__name__)
 
@@ -95,16 +95,14 @@ class JobRecords:
         """Adds a job of an earlier daemon."""
         self.rows.put(row)
         self._number = max(self._number, row.number)
-        self.scheduler.known(
-            QueuedJob(row.id, row.user, row.priority, row.number, row.state, row.attempts)
-        )
+        self.scheduler.known(_queued(row))
 
     def add(self, row: Row, canonical: bytes, names: Sequence[str]) -> None:
         """Adds a new job. `canonical` is its request, `names` are the hashes of its files."""
         self.store.add(row, canonical, names)
         self._new.append(row.id)
         self.rows.put(row)
-        self.scheduler.known(QueuedJob(row.id, row.user, row.priority, row.number, row.state))
+        self.scheduler.known(_queued(row))
 
     def write(self, row: Row) -> None:
         """Changes a row without telling clients."""
@@ -176,3 +174,17 @@ class JobRecords:
 
 def unknown_job(job: str) -> UnknownJob:
     return UnknownJob(f"this daemon knows no job {job[:60]!r}")
+
+
+def _queued(row: Row) -> QueuedJob:
+    """Returns the scheduler's data of a stored job, which runs nowhere yet."""
+    return QueuedJob(
+        row.id,
+        row.user,
+        row.priority,
+        row.number,
+        row.state,
+        row.attempts,
+        row.operation,
+        row.engine,
+    )

@@ -2,9 +2,8 @@
 
 No sockets, threads, clocks, files or pixels: the daemon executes the commands, the tests read them.
 
-Higher priorities run first. Within one priority users take turns. The next user is the one with the oldest last
-start, whose first submitted job then runs. A user with one shot therefore waits for one running job
-of a user with a hundred, not for all hundred.
+`start_order` has the rule of the order. A user with one shot waits for one running job of a user with a hundred,
+not for all hundred, and for the few jobs that may overtake it because their engine is loaded.
 
 Devices that no job waits for are lent to running jobs that asked for more. A waiting job takes them back at once.
 """
@@ -12,33 +11,17 @@ Devices that no job waits for are lent to running jobs that asked for more. A wa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import heapify, heappop, heapreplace
 
 from voidbridge_protocol.lifecycle import JobState, advance
+
+from .start_order import DEFAULT, Engine, OvertakingRule, QueuedJob, StartOrder
 
 MAX_ATTEMPTS = 3
 """Maximum attempts of a job whose worker dies."""
 MAX_LOSSES = 10
 """Maximum attempts of a job that end because a node of the cluster is lost; they count apart."""
-
-
-@dataclass
-class QueuedJob:
-    """The scheduler's data of a job."""
-
-    id: str
-    user: str
-    priority: int
-    number: int
-    state: JobState
-    attempts: int = 0
-    device: str = ""
-    more_devices: int = 0
-    """Devices that it can use beside its own at the moment."""
-    losses: int = 0
-    """Attempts that ended because the node was lost, which proves nothing about the job."""
 
 
 @dataclass(frozen=True)
@@ -107,18 +90,22 @@ class Scheduler:
     A job may borrow idle devices, so that it has `devices_per_job` in all.
     """
 
-    def __init__(self, devices_per_job: int = 1) -> None:
-        self.devices_per_job = devices_per_job
+    def __init__(self, devices_per_job: int = 1, rule: OvertakingRule = DEFAULT) -> None:
+        self.devices_per_job, self._rule = devices_per_job, rule
         self.jobs: dict[str, QueuedJob] = {}
+        self._queued: dict[str, QueuedJob] = {}
+        self._at_work: dict[str, QueuedJob] = {}
+        """The job of each device that runs one, the oldest start first."""
         self._idle: dict[str, None] = {}
+        self._used: dict[str, Engine] = {}
+        """The engine that each device used last."""
         self._lent: dict[str, str] = {}
         """The job of each lent device, until the device is ready again or lost."""
         self._recalled: set[str] = set()
         self._turn: dict[str, int] = {}
         self._starts = 0
         self._held = False
-        self._running = 0
-        self._served: dict[str, int] | None = None
+        self._places: dict[str, int] | None = None
         self._expected = "", "", ""
 
     # -- facts --------------------------------------------------------------------------------------
@@ -126,12 +113,13 @@ class Scheduler:
     def known(self, job: QueuedJob) -> None:
         """Adds a job from the store at the daemon's start, or a new one that still receives files."""
         self.jobs[job.id] = job
-        self._served = None
+        self._changed(job)
 
     def forget(self, job_id: str) -> None:
         """Removes a job without a trace. Only for one that does not run."""
         del self.jobs[job_id]
-        self._served = None
+        if self._queued.pop(job_id, None):
+            self._places = None
 
     def expected(self, job_id: str, operation: str, engine: str) -> list[Command]:
         """Notes that files of the job are arriving."""
@@ -140,11 +128,13 @@ class Scheduler:
 
     def offered(self, operation: str, engine: str) -> list[Command]:
         """Notes that a client will soon submit a job for this engine."""
-        return (
-            []
-            if self._held
-            else [Prepare(operation, engine, device) for device in list(self._idle)[:1]]
-        )
+        if self._held or not self._idle:
+            return []
+        engines = {self._used.get(device): device for device in reversed(self._idle)}
+        device = engines.get((operation, engine), next(iter(self._idle)))
+        self._used[device] = operation, engine
+        self._places = None
+        return [Prepare(operation, engine, device)]
 
     def received(self, job_id: str) -> list[Command]:
         """Notes that every file of the job is in the spool."""
@@ -154,12 +144,14 @@ class Scheduler:
         """Queues a finished job again."""
         job = self.jobs[job_id]
         job.priority, job.number, job.attempts, job.losses = priority, number, 0, 0
+        job.overtaken = 0
         return [self._move(job, JobState.RECEIVING)]
 
     def device_ready(self, device: str) -> list[Command]:
         """Notes that the worker of this device has its engine and is idle."""
         self._return(device)
         self._idle[device] = None
+        self._places = None
         return [*self._fill(), *self._prepare()]
 
     def more_devices_wanted(self, job_id: str, count: int) -> list[Command]:
@@ -177,8 +169,10 @@ class Scheduler:
         With `is_away` its node was lost, and the attempt does not count as one of the job.
         """
         self._idle.pop(device, None)
+        self._used.pop(device, None)
+        self._places = None
         self._return(device)
-        job = next((j for j in self.jobs.values() if j.device == device), None)
+        job = self._at_work.get(device)
         if job is None:
             return self._recall_for_waiting()
         recalls = self._leave(job)
@@ -229,48 +223,75 @@ class Scheduler:
         """Returns the number of jobs that run before this one starts, running ones included."""
         if self.jobs[job_id].state is not JobState.QUEUED:
             return 0
-        order = self.places()
-        return self._running + order[job_id]
+        return len(self._at_work) + self.places()[job_id]
 
     def waiting(self) -> list[str]:
         """Ids of the queued jobs, next first."""
         return list(self.places())
 
     def places(self) -> dict[str, int]:
-        """Returns the queue in its present order: ids, next first, with their positions.
+        """Returns the queue in the order of its starts: ids, next first, with their positions.
 
+        It is exact for one device, and for several that end their jobs in the order in which these started.
         Computed once after each change, for all callers.
         """
-        if self._served is None:
-            self._served = {id_: place for place, id_ in enumerate(self._line())}
-            self._running = sum(1 for job in self.jobs.values() if job.device)
-        return self._served
+        if self._places is None:
+            self._places = {id_: place for place, id_ in enumerate(self._starts_to_come())}
+        return self._places
 
     def running(self) -> Iterable[str]:
-        return [job.id for job in self.jobs.values() if job.device]
+        return [job.id for job in self._at_work.values()]
 
     # -- decisions ----------------------------------------------------------------------------------
 
     def _fill(self) -> list[Command]:
         commands: list[Command] = []
-        while not self._held and self._idle and (order := self.places()):
-            job = self.jobs[next(iter(order))]
-            device = next(iter(self._idle))
+        if self._held or not self._idle:
+            return [*self._recall_for_waiting(), *self._lend()]
+        order = self._order()
+        while self._idle:
+            idle = list(self._idle)
+            found = order.take([self._used.get(device) for device in idle])
+            if found is None:
+                break
+            job, device = found.job, idle[found.device]
+            for overtaken in found.overtakes:
+                overtaken.overtaken += 1
             del self._idle[device]
             self._starts += 1
             self._turn[job.user] = self._starts
+            self._at_work[device], self._used[device] = job, job.uses
             job.device = device
             job.attempts += 1
             commands += [self._move(job, JobState.RUNNING), Start(job.id, device)]
         return [*commands, *self._recall_for_waiting(), *self._lend()]
 
+    def _order(self) -> StartOrder:
+        return StartOrder(self._queued.values(), self._turn, self._starts, self._rule)
+
+    def _starts_to_come(self) -> list[str]:
+        """Follows the rule: idle devices start first, then recalled ones, then those with the oldest start."""
+        order = self._order()
+        ids: list[str] = []
+        idle = [self._used.get(device) for device in self._idle]
+        busy = [*sorted(self._recalled), *self._at_work]
+        later = deque(self._used.get(device) for device in busy)
+        while True:
+            idle = idle or [later.popleft() if later else None]
+            found = order.take(idle)
+            if found is None:
+                return ids
+            del idle[found.device]
+            later.append(found.job.uses)
+            ids.append(found.job.id)
+
     def _lend(self) -> list[Command]:
         """Lends idle devices, first to the job with the fewest, if no job waits for one."""
         commands: list[Command] = []
-        while not self._held and self._idle and not self.places():
+        while not self._held and self._idle and not self._queued:
             lacking = [
                 (len(self._borrowed(job.id)), job.number, job.id)
-                for job in self.jobs.values()
+                for job in self._at_work.values()
                 if job.state is JobState.RUNNING and len(self._borrowed(job.id)) < job.more_devices
             ]
             if not lacking:
@@ -278,6 +299,7 @@ class Scheduler:
             device, job_id = next(iter(self._idle)), min(lacking)[-1]
             del self._idle[device]
             self._lent[device] = job_id
+            self._used[device] = self.jobs[job_id].uses
             commands.append(Lend(job_id, device))
         return commands
 
@@ -295,7 +317,7 @@ class Scheduler:
         """Takes back a lent device for each waiting job."""
         if self._held or not self._lent:
             return []
-        wanted = max(len(self.places()) - len(self._recalled), 0)
+        wanted = max(len(self._queued) - len(self._recalled), 0)
         free = [device for device in self._lent if device not in self._recalled]
         return self._recall(free[-wanted:] if wanted else [])
 
@@ -305,6 +327,7 @@ class Scheduler:
 
     def _leave(self, job: QueuedJob) -> list[Command]:
         """Takes the job off its devices."""
+        self._at_work.pop(job.device, None)
         job.device, job.more_devices = "", 0
         return self._recall(self._borrowed(job.id))
 
@@ -313,26 +336,14 @@ class Scheduler:
         job = self.jobs.get(id_)
         return self.offered(operation, engine) if job and job.state is JobState.RECEIVING else []
 
-    def _line(self) -> Iterator[str]:
-        waiting: dict[int, dict[str, deque[QueuedJob]]] = {}
-        queued = (job for job in self.jobs.values() if job.state is JobState.QUEUED)
-        for job in sorted(queued, key=lambda job: job.number):
-            waiting.setdefault(job.priority, {}).setdefault(job.user, deque()).append(job)
-        turn, starts = dict(self._turn), self._starts
-        for _, users in sorted(waiting.items(), reverse=True):
-            heap = [(turn.get(user, 0), jobs[0].number, user) for user, jobs in users.items()]
-            heapify(heap)
-            while heap:
-                user = heap[0][2]
-                yield users[user].popleft().id
-                starts += 1
-                turn[user] = starts
-                if users[user]:
-                    heapreplace(heap, (starts, users[user][0].number, user))
-                else:
-                    heappop(heap)
-
     def _move(self, job: QueuedJob, state: JobState) -> StateChanged:
         job.state = advance(job.state, state)
-        self._served = None
+        self._changed(job)
         return StateChanged(job.id, state)
+
+    def _changed(self, job: QueuedJob) -> None:
+        self._places = None
+        if job.state is JobState.QUEUED:
+            self._queued[job.id] = job
+        else:
+            self._queued.pop(job.id, None)
