@@ -128,10 +128,10 @@ class Model:
         self.models, self.options, self.chosen = models, options, plan
         self.placement = Placement(1 << 40)
         self.prompts = Prompts()
-        self._vae = Vae(_at_home(weights.on_meta(autoencoder)))
+        self._vae = Vae(at_home(weights.on_meta(autoencoder)))
         self._denoisers = {}
         for number in (1, 2):
-            self._denoisers[number] = Denoiser(_at_home(weights.on_meta(transformer)))
+            self._denoisers[number] = Denoiser(at_home(weights.on_meta(transformer)))
 
     def load(self, passes: int, watch: Any) -> None: ...
 
@@ -178,7 +178,7 @@ def moved(field: Field, flow: Tensor, draw: Any, *, pool_fresh: bool = False) ->
     return Field(torch.empty_like(field.noise), torch.empty_like(field.weight), field.height)
 
 
-def _at_home(network: Any) -> Any:
+def at_home(network: Any) -> Any:
     """Gives a network weights on the host in bfloat16. Their pages are never touched."""
     home = {
         name: torch.empty(tensor.shape, dtype=torch.bfloat16)
