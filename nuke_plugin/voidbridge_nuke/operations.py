@@ -132,6 +132,7 @@ REMOVE = HostOperation(
         _remove("seed"),
         _remove("passes"),
         _remove("quality"),
+        _remove("half_rate"),
         _remove("steps"),
         _remove("region"),
         _remove("detail"),

@@ -61,15 +61,15 @@ def test_what_the_artist_chose_reaches_the_command() -> None:
     chosen = values(
         engine="void", prompt="--an empty street", seed=7, passes="2", steps=12, region="track",
         matte_kind="quadmask", threshold=0.25, grow=3, soften=0, grain="off", grain_amount=0.5,
-        allow_full_matte=True, handles=8, priority=-4, daemon=" tcp://10.0.0.1:5577 ", color_space="ACEScct",
-        frame_range="custom", first=1010, last=1020,
+        allow_full_matte=True, half_rate=True, handles=8, priority=-4,
+        daemon=" tcp://10.0.0.1:5577 ", color_space="ACEScct", frame_range="custom", first=1010, last=1020,
     )  # fmt: skip
     options = cli.parser().parse_args(command(["v"], resolve(chosen, SCENE), "/a b/ü", "right")[1:])
     shot = cli_options.removal(options)
     assert shot.settings == RemoveSettings(
         engine="void", prompt="--an empty street", seed=7, passes=2, steps=12, region="track",
         matte_kind="quadmask", threshold=0.25, grow=3, soften=0, grain="off", grain_amount=0.5,
-        color_space="ACEScct", allow_full_matte=True,
+        color_space="ACEScct", allow_full_matte=True, half_rate=True,
     )  # fmt: skip
     assert (str(shot.files["plate"]), str(shot.frames), shot.handles) == (
         "/a b/ü/plate.right.%04d.exr",

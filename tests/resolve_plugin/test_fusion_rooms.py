@@ -123,7 +123,7 @@ def test_the_words_are_understood_by_the_command_as_they_are_meant(host: Any) ->
         host, frame_range="custom", first=2, last=9, handles=4, frame_offset=1001, seed=2**31 - 1,
         prompt="--a 'quoted'\nstreet, 100%", threshold=0.25, grow=3, engine="void", passes="2",
         detail=0.5, quality="preview", daemon=" tcp://127.0.0.1:5577 ", priority=-3, grain="off", region="track",
-        allow_full_matte=True,
+        allow_full_matte=True, half_rate=True,
     )  # fmt: skip
     options = cli.parser().parse_args(plain(room.words(request)))
     shot = cli_options.removal(options)
@@ -135,6 +135,7 @@ def test_the_words_are_understood_by_the_command_as_they_are_meant(host: Any) ->
     assert (settings.engine, settings.passes, settings.detail) == ("void", 2, 0.5)
     assert settings.is_preview
     assert settings.allow_full_matte
+    assert settings.half_rate
     assert (settings.grain, settings.region, settings.color_space) == ("off", "track", "ACEScg")
     assert (options.daemon, str(options.status_file)) == ("tcp://127.0.0.1:5577", "status.json")
 

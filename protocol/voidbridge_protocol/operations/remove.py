@@ -157,6 +157,12 @@ class RemoveSettings(OperationSettings):
         group=ENGINE,
         choices=(1, 2),
     )
+    half_rate: bool = setting(
+        False,
+        "for a clip of 24 frames a second: `void` makes every second frame, and [the others](model.md#half-rate) "
+        "follow the motion of their neighbors; not lossless",
+        group=ENGINE,
+    )
     lora: str = setting(
         "",
         "[LoRAs](lora.md#use) for `void`, a name or a file and a strength each, as `show:0.55,fog.safetensors:1`",

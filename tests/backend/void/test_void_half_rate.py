@@ -16,7 +16,7 @@ from voidbridge_backend.engines.base import Clip, Pixels, Quadmask
 from voidbridge_backend.engines.void import half_rate
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.half_rate import HalfClip
-from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.operations.remove import RemoveSettings
 
 
 class Pan:
@@ -110,18 +110,22 @@ def test_a_job_returns_every_frame_with_a_hole_and_says_how(
     tiny: Path, small_clip: type, hole: range
 ) -> None:
     watch = Watcher()
-    void = Void(tiny, "cpu", replace(SMALL, rate="half"))
+    void, settings = Void(tiny, "cpu", SMALL), replace(PASS[1], half_rate=True)
     clip = small_clip(5, hole=hole)
-    found = dict(void.remove(clip, PASS[1], watch))
+    found = dict(void.remove(clip, settings, watch))
     assert list(found) == [1001 + index for index in hole]
     assert all(pixels.shape == (32, 48, 3) for pixels in found.values())
     assert all(np.isfinite(pixels).all() for pixels in found.values())
     assert half_rate.NOTE in watch.warnings
-    one = dict(void.remove(clip, PASS[1], Watcher(), {1003}))
+    one = dict(void.remove(clip, settings, Watcher(), {1003}))
     assert all(np.array_equal(one[frame], found[frame]) for frame in one)
 
 
-def test_the_rate_is_full_by_default_and_checked() -> None:
-    assert SMALL.rate == "full"
-    with pytest.raises(BadSetting, match="rate is 'third'"):
-        replace(SMALL, rate="third")
+def test_the_rate_is_full_unless_a_job_asks_for_half(tiny: Path, small_clip: type) -> None:
+    assert not RemoveSettings().half_rate
+    clip, watch = small_clip(5), Watcher()
+    full = dict(Void(tiny, "cpu", SMALL).remove(clip, PASS[1], watch))
+    half = dict(Void(tiny, "cpu", SMALL).remove(clip, replace(PASS[1], half_rate=True), Watcher()))
+    assert half_rate.NOTE not in watch.warnings
+    assert list(full) == list(half)
+    assert not np.array_equal(full[1002], half[1002])

@@ -159,11 +159,7 @@ class Void:
         wanted: Collection[int] | None = None,
     ) -> Iterator[tuple[int, Pixels]]:
         """See `Engine.remove`. The model sees the hole's frames and as many around them as fit."""
-        if (
-            self.options.rate == "half"
-            and len(clip.frames) > 2
-            and any(map(clip.has_hole, clip.frames))
-        ):
+        if settings.half_rate and len(clip.frames) > 2 and any(map(clip.has_hole, clip.frames)):
             watch.warn(half_rate.NOTE)
             yield from half_rate.removed(
                 clip, wanted, lambda half, due: self._removed(half, settings, watch, due)

@@ -23,7 +23,7 @@ from voidbridge_backend.engines.morph.view import GreyFrame, camera_motion
 
 NOTE = (
     "half rate: the model made every second frame, and the others follow the motion of their "
-    "neighbors (option rate)"
+    "neighbors (setting half_rate), which is not lossless"
 )
 Results = Iterator[tuple[int, Pixels]]
 Remove = Callable[[Clip, Collection[int]], Results]

@@ -56,10 +56,6 @@ class Options:
     """Fraction of the second pass's noise that is new at each latent instead of moving with the picture."""
     fineness: int = 8
     """Pixels of the noise grid per flow pixel."""
-    rate: Literal["full", "half"] = "full"
-    """"half": the model makes every second frame and the others follow their neighbors' motion, which is not
-    lossless.
-    """
     precision: str = "auto"
     """"float32", "bfloat16", or "auto": the first on a CPU, the second elsewhere."""
     plan: Name | None = None
@@ -99,7 +95,6 @@ class Options:
             raise BadSetting(f"fineness is {self.fineness}; it is 1, 2, 4 or 8")
         self._check_choice("pass2_mask", ("tri", "reference"))
         self._check_choice("noise", ("aligned", "reference"))
-        self._check_choice("rate", ("full", "half"))
         self._check_choice("precision", ("auto", "float32", "bfloat16"))
         self._check_choice("plan", (None, *get_args(Name)))
         self._check_choice("attention", get_args(Attention))

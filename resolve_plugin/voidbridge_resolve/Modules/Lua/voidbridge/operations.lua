@@ -95,6 +95,7 @@ M.remove = {
             remove("Engine", "seed", { most = 2147483647, scale = 100 }),
             remove("Engine", "passes"),
             remove("Engine", "quality"),
+            remove("Engine", "half_rate"),
             remove("Engine", "steps", { scale = 100 }),
             remove("Engine", "region"),
             remove("Engine", "detail", { most = 0.99 }),
