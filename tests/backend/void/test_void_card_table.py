@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from voidbridge_backend.engines.void.model import streaming
 from voidbridge_backend.engines.void.model.memory import (
     GIB,
     MARGIN,
+    PLANS,
     Demand,
     chosen,
     host_needed,
@@ -69,3 +72,14 @@ def test_the_table_of_cards_is_the_one_that_the_plans_give() -> None:
 def test_detail_at_four_times_the_size_fits_24_gb_without_loss() -> None:
     plan = chosen(24 * GIB - CONTEXT, KINDS["detail x4"], host=32 * GIB)
     assert plan.tiles is None
+
+
+@pytest.mark.parametrize("demand", [ONE_PASS, BOTH], ids=["pass 1", "both passes"])
+def test_12_gb_with_32_gb_of_host_memory_work_in_tiles_as_nothing_lossless_fits(
+    demand: Demand,
+) -> None:
+    free = 12 * GIB - CONTEXT
+    assert chosen(free, demand, host=32 * GIB).name == "streamed-tiled"
+    assert all(needed(plan, demand) + MARGIN > free for plan in PLANS if plan.tiles is None)
+    with pytest.raises(OutOfMemory, match="the machine's memory"):
+        chosen(free, demand, host=12 * GIB)
