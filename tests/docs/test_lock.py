@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {"backend": ["backend"], "void": ["backend", "void"]}
+EXTRAS = {"backend": ["backend"], "void": ["backend", "void", "gguf"]}
 (TORCH,) = map(Requirement, re.findall(r"^TORCH \?= (.+)$", (ROOT / "Makefile").read_text(), re.M))
 SYSTEMS = [
     {"python_version": minor, "python_full_version": f"{minor}.4", "sys_platform": "linux"}
