@@ -215,16 +215,24 @@ def only_card(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str, s
     return ("cuda:0", {VISIBLE: cards[0]}) if cards else (device, {})
 
 
-def check_one_process(environ: Mapping[str, str]) -> None:
-    """Raises `BadSetting` if a launcher started several processes of this one, which a training cannot use."""
+def launched(environ: Mapping[str, str]) -> tuple[str, int]:
+    """Returns the number of processes that a launcher started of this one, and its variable; 1 without launcher."""
     for name in LAUNCHED:
         count = environ.get(name, "")
         if count.isdecimal() and int(count) > 1:
-            raise BadSetting(
-                f"a training runs in one process, and a launcher started {count} ({name})",
-                "Start the daemon and voidbridge train without torchrun, accelerate launch or mpirun; "
-                "a training uses one card.",
-            )
+            return name, int(count)
+    return "", 1
+
+
+def check_one_process(environ: Mapping[str, str], work: str) -> None:
+    """Raises `BadSetting` if a launcher started several processes of this one, which `work` cannot use."""
+    name, count = launched(environ)
+    if count > 1:
+        raise BadSetting(
+            f"{work} runs in one process, and a launcher started {count} ({name})",
+            "Start the daemon and this command without torchrun, accelerate launch or mpirun. "
+            "docs/lora.md describes a training on several cards.",
+        )
 
 
 def allocator_settings(environ: Mapping[str, str]) -> dict[str, str]:

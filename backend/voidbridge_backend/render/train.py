@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.engines.base import JobContext
@@ -17,6 +18,16 @@ from .job import Announce, NotedContext, RenderJob, damaged_files, provenance_of
 
 CHECKPOINT = "checkpoint.safetensors"
 """In the job's folder, from which a killed training goes on. It goes when the training has ended."""
+
+
+def pairs_of(order: RenderJob) -> tuple[list[Path], list[Path]]:
+    """Returns the files of the pairs to train on and of the held-out ones, in the order of their numbers."""
+    files = sorted(order.request.files, key=lambda file: file.frame)
+    pairs, held = (
+        [order.source(file.sha256) for file in files if file.role == role]
+        for role in ("pair", "held")
+    )
+    return pairs, held
 
 
 def run(order: RenderJob, engine: Trainer, watch: JobContext, announce: Announce) -> dict[str, Any]:
@@ -35,11 +46,7 @@ def run(order: RenderJob, engine: Trainer, watch: JobContext, announce: Announce
             f"{damaged[0].role} {damaged[0].frame} changed on the daemon's disk after arrival",
             files=tuple({file.sha256 for file in damaged}),
         )
-    files = sorted(order.request.files, key=lambda file: file.frame)
-    pairs, held = (
-        [order.source(file.sha256) for file in files if file.role == role]
-        for role in ("pair", "held")
-    )
+    pairs, held = pairs_of(order)
     if not held:
         watch.warn("no pair is held out: nothing measures the training, and it does not stop early")
     checkpoint = order.folder / CHECKPOINT

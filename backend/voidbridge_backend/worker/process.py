@@ -241,7 +241,7 @@ class Worker:
             log.exception("failed")
             if lost := self._lost(error):
                 give_up(self._send, lost)
-            return _translated(error)
+            return translated(error)
         return None
 
     def _lost(self, error: Exception) -> DeviceFailed | None:
@@ -342,7 +342,7 @@ def _record_hash(folder: Path) -> str:
     return hashlib.sha256((folder / "provenance.json").read_bytes()).hexdigest()
 
 
-def _translated(error: Exception) -> VoidbridgeError:
+def translated(error: Exception) -> VoidbridgeError:
     """Converts an exception to an error for the artist."""
     from voidbridge_backend.engines import device
 

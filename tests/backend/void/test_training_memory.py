@@ -51,6 +51,13 @@ def test_8_bits_for_the_base_halve_its_large_layers(published: Any) -> None:
     assert small.total == full.total - (full.weights - small.weights)
 
 
+def test_gradients_of_all_processes_count_for_the_memory_of_each(published: Any) -> None:
+    clip = Shape(384, 672, 22)
+    one, four = (count(published, 64, clip, processes=processes) for processes in (1, 4))
+    # The own gradients and four gathered ones, beside the sum.
+    assert four.total - one.total == one.trained * 4 * 5
+
+
 def test_a_plot_shows_both_curves() -> None:
     loss = [[step, 2 - step / 100] for step in range(1, 101)]
     png = plot(loss, [[0, 2.0], [50, 1.4], [100, 1.1]], "harbour")

@@ -5,12 +5,16 @@ All clips show the same set with small differences, and an object in its middle.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import torch
 
+from voidbridge_backend.client.training.dataset_list import FILE, ListedPair, list_bytes
 from voidbridge_backend.engines.void.files import networks
 from voidbridge_backend.engines.void_lora.pairs import PairRecord, TrainingPair, pair_bytes
+from voidbridge_protocol.operations.train import TrainSettings
 
 FRAMES, HIGH, WIDE, WORDS = 2, 4, 6, 8
 
@@ -44,3 +48,30 @@ def write_pairs(folder: Path, models: Path, count: int, draws: int = 2) -> list[
         path.write_bytes(pair_bytes(show_pair(number, vae, draws)))
         paths.append(path)
     return paths
+
+
+def write_dataset(folder: Path, pairs: list[Path], held: int, settings: TrainSettings) -> Path:
+    """Writes the list of a dataset of these pairs, the last ones held out, and the file of its show."""
+    listed = [
+        ListedPair(
+            path.name,
+            number >= len(pairs) - held,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            f"pair {number}",
+            "pasted",
+            5,
+        )
+        for number, path in enumerate(pairs)
+    ]
+    (folder / FILE).write_bytes(list_bytes(settings.show, listed))
+    show = folder / "show.toml"
+    defaults = TrainSettings()
+    lines = [
+        f"{name} = {json.dumps(value)}"
+        for name, value in vars(settings).items()
+        if value != getattr(defaults, name) and name != "show"
+    ]
+    show.write_text(
+        f'show = "{settings.show}"\ndataset = "."\n[training]\n' + "\n".join(lines) + "\n"
+    )
+    return show

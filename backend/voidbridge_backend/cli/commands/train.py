@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from voidbridge_backend.cli.exits import EXIT_DONE, exit_code
 from voidbridge_backend.cli.setting_options import add_settings, settings_of
 from voidbridge_backend.client.daemon_client import ClientOptions
-from voidbridge_backend.client.progress import watched
+from voidbridge_backend.client.progress import ProgressView, watched
 from voidbridge_backend.client.training.evaluate import evaluate as run_evaluation
+from voidbridge_backend.client.training.run import TrainingPlan, planned
 from voidbridge_backend.client.training.run import train as run_training
 from voidbridge_backend.client.training.show_file import Show, read_show
-from voidbridge_backend.config import check_one_process
+from voidbridge_backend.config import check_one_process, count_cards, devices, launched
 from voidbridge_backend.sequences.found import find
-from voidbridge_protocol.errors import RequestError
+from voidbridge_protocol.errors import BadSetting, RequestError
 from voidbridge_protocol.operations.evaluate import EvaluateSettings
 
 COLUMNS = {
@@ -62,28 +65,54 @@ def _files(show: Show) -> Iterator[Path]:
             yield from [found.path(frame) for frame in found.scan()]
 
 
-def train(parsed: argparse.Namespace, client_options: ClientOptions) -> None:
-    """Runs the training with the settings of [training] in the file. Raises `BadSetting`, `BadPair`."""
+def train(parsed: argparse.Namespace, client_options: ClientOptions) -> int:
+    """Runs the training with the settings of [training] in the file, and returns the exit code.
+
+    Raises `BadSetting`, `BadPair`.
+    """
     if parsed.evaluate:
         _evaluate(parsed, client_options)
-        return
-    check_one_process(os.environ)
+        return EXIT_DONE
     show = read_show(parsed.show)
+    dataset = parsed.dataset or show.dataset
+    plan = planned(
+        dataset,
+        show.settings,
+        parsed.output,
+        overwrite=parsed.overwrite,
+        force=parsed.force,
+        sources=[parsed.show, *_files(show)],
+    )
     with watched(parsed.json) as (view, cancelled):
-        run_training(
-            parsed.dataset or show.dataset,
-            show.settings,
-            parsed.output,
-            client_options,
-            view,
-            cancelled,
-            overwrite=parsed.overwrite,
-            force=parsed.force,
-            sources=[parsed.show, *_files(show)],
+        if launched(os.environ)[1] > 1:
+            return _launched(plan, dataset, client_options, view, cancelled)
+        run_training(dataset, plan, client_options, view, cancelled)
+    return EXIT_DONE
+
+
+def _launched(
+    plan: TrainingPlan,
+    dataset: Path,
+    client_options: ClientOptions,
+    view: ProgressView,
+    cancelled: threading.Event,
+) -> int:
+    """Trains in the processes of a launcher. Only the first one raises an error, which prints it."""
+    from voidbridge_backend.tools import launched_training
+
+    config = client_options.config
+    if config is None or not client_options.is_local:
+        raise BadSetting(
+            f"the processes of a launcher train without a daemon, not with {client_options.address}",
+            "Leave out --daemon and VOIDBRIDGE_DAEMON, or start the command without a launcher.",
         )
+    kind = devices(config, count_cards())[0].partition(":")[0]
+    error = launched_training.train(plan, dataset, Path(config.models), kind, view, cancelled)
+    return exit_code(error) if error else EXIT_DONE
 
 
 def _evaluate(parsed: argparse.Namespace, client_options: ClientOptions) -> None:
+    check_one_process(os.environ, "an evaluation")
     show = read_show(parsed.show)
     settings = replace(
         settings_of(parsed, EvaluateSettings),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from voidbridge_backend.client.outputs import check_files, is_sidecar, record_by
 from voidbridge_backend.client.progress import ProgressView
 from voidbridge_backend.client.submission import SIDECAR, Submission
 from voidbridge_backend.quality.png_mark import is_marked
-from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles, Sequence
+from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles
+from voidbridge_backend.sequences.patterns import Sequence as FileSequence
 from voidbridge_protocol.errors import BadPair, OutputFormat
-from voidbridge_protocol.job_task import Outcome
+from voidbridge_protocol.job_task import JobTask, Outcome
 from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 from voidbridge_protocol.transfer.hashing import sha256_of
@@ -37,22 +38,56 @@ def targets(lora: Path) -> dict[int, Path]:
     return {LORA: lora, PLOT: lora.with_suffix(".png")}
 
 
-def train(
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A checked training: its job, and where its results go."""
+
+    submission: Submission
+    places: Mapping[int, Path]
+    record: Path
+    pairs: Sequence[ListedPair]
+
+    def task(
+        self, dataset: Path, on_file: Callable[[int, int], None], should_cancel: Callable[[], bool]
+    ) -> JobTask:
+        """Hashes the pairs and makes the request. Raises `BadPair` if one changed since the dataset was made."""
+        task = self.submission.task(lambda number: self.places[number], on_file, should_cancel)
+        hashes = {pair.sha256 for pair in self.pairs}
+        if changed := [file for file in task.request.files if file.sha256 not in hashes]:
+            raise BadPair(
+                f"the {changed[0].role} {changed[0].frame} of {dataset} changed since it was made"
+            )
+        return task
+
+    def finish(self, provenance: Mapping[str, Any], view: ProgressView) -> None:
+        """Writes the record beside the LoRA, and tells that it is there."""
+        results = {path.name: sha256_of(path)[0] for path in self.places.values()}
+        write_whole(self.record, record_bytes({**provenance, "results": results}))
+        lora, plot = self.places[LORA], self.places[PLOT]
+        view.event(
+            "trained",
+            job=provenance["job"],
+            lora=str(lora),
+            plot=str(plot),
+            record=str(self.record),
+        )
+        history = provenance["training"]
+        view.message(f"done: {lora}, the LoRA of step {history['best_step'] or history['step']}")
+
+
+def planned(
     dataset: Path,
     settings: TrainSettings,
     lora: Path,
-    client_options: ClientOptions,
-    view: ProgressView,
-    cancelled: threading.Event,
     overwrite: bool = False,
     force: bool = False,
     sources: Iterable[Path] = (),
-) -> Outcome:
-    """Trains and writes LORA, its plot (.png) and its record (.voidbridge.json).
+) -> TrainingPlan:
+    """Checks the dataset and the places of LORA, its plot (.png) and its record (.voidbridge.json).
 
     `sources` are files that are never replaced, besides the pairs. Without `overwrite`, files that are there are
     replaced only if this very training made them: same pairs, same settings, not changed since.
-    Raises `BadPair`, `OverwritesSource`, `OutputExists`, `OutputFormat`, and what the daemon answers.
+    Raises `BadPair`, `OverwritesSource`, `OutputExists`, `OutputFormat`.
     """
     places = targets(lora)
     record = lora.with_suffix(SIDECAR)
@@ -66,32 +101,29 @@ def train(
         overwrite,
         OTHER_TRAINING,
     )
-    files: dict[str, Sequence] = {
+    files: dict[str, FileSequence] = {
         role: ListedFiles.of({n: dataset / pair.file for n, pair in found.items()})
         for role, found in roles.items()
     }
     submission = Submission(files, settings, FrameRange(LORA, PLOT), operation="train", force=force)
+    return TrainingPlan(submission, places, record, pairs)
+
+
+def train(
+    dataset: Path,
+    plan: TrainingPlan,
+    client_options: ClientOptions,
+    view: ProgressView,
+    cancelled: threading.Event,
+) -> Outcome:
+    """Trains with a daemon, and writes the files of `plan`. Raises what the daemon answers."""
     listener = job_listener(view, None, cancelled, is_temporary=client_options.is_local)
-    task = submission.task(
-        lambda number: places[number],
-        lambda done, of: view.stage("reading pairs", done, of),
-        listener.should_cancel,
+    task = plan.task(
+        dataset, lambda done, of: view.stage("reading pairs", done, of), listener.should_cancel
     )
-    hashes = {pair.sha256 for pair in pairs}
-    if changed := [file for file in task.request.files if file.sha256 not in hashes]:
-        raise BadPair(
-            f"the {changed[0].role} {changed[0].frame} of {dataset} changed since it was made"
-        )
     with open_client(client_options.sharing([dataset])) as client:
         outcome = client.run(task, listener)
-    provenance = json.loads(outcome.provenance)
-    results = {path.name: sha256_of(path)[0] for path in places.values()}
-    write_whole(record, record_bytes({**provenance, "results": results}))
-    view.event(
-        "trained", job=outcome.job, lora=str(lora), plot=str(places[PLOT]), record=str(record)
-    )
-    history = provenance["training"]
-    view.message(f"done: {lora}, the LoRA of step {history['best_step'] or history['step']}")
+    plan.finish(json.loads(outcome.provenance), view)
     return outcome
 
 

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
 from torch import nn
 
-from voidbridge_backend.config import check_one_process
+from voidbridge_backend.config import check_one_process, launched
 from voidbridge_backend.engines.base import JobContext
 from voidbridge_backend.engines.train_base import TrainedLora
 from voidbridge_backend.engines.void.files import networks, weights
@@ -29,10 +29,11 @@ from voidbridge_backend.engines.void.model.heartbeat import pulsing
 from voidbridge_backend.engines.void.model.lora_file import LoraRecord
 from voidbridge_backend.engines.void.noise.seeds import seeded
 from voidbridge_backend.engines.void.passes import sampling
-from voidbridge_protocol.errors import BadPair, OutOfMemory
+from voidbridge_protocol.errors import BadPair, BadSetting, OutOfMemory
 from voidbridge_protocol.operations.train import TrainSettings
 
 from . import checkpoint as checkpoints
+from .crew import Crew
 from .loop import NAME, Training
 from .memory import TARGETS, Shape, count
 from .pairs import TrainingPair, read_pair, records
@@ -46,13 +47,20 @@ MARGIN = 1 << 30
 
 
 class VoidTrainer:
-    """Trains LoRAs for VOID. It keeps nothing between jobs."""
+    """Trains LoRAs for VOID. It keeps nothing between jobs.
+
+    With a `crew` it is one of several processes; without one it refuses to run in several.
+    """
 
     name = "void"
 
-    def __init__(self, models: Path, device: str = "cpu") -> None:
+    def __init__(self, models: Path, device: str = "cpu", crew: Crew | None = None) -> None:
         self.models = models
-        self.device = torch.device(f"{device}:0" if device == "cuda" else device)
+        self.crew = crew
+        if crew is None:
+            self.device = torch.device(f"{device}:0" if device == "cuda" else device)
+        else:
+            self.device = crew.accelerator.device
         self._prints: dict[str, str] = {}
 
     def describe(self) -> dict[str, Any]:
@@ -63,6 +71,7 @@ class VoidTrainer:
             "version": VERSION,
             "models": dict(self._prints),
             "device": str(self.device),
+            **({"processes": self.crew.count} if self.crew else {}),
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "peft": peft.__version__,
@@ -78,7 +87,10 @@ class VoidTrainer:
         context: JobContext,
     ) -> TrainedLora:
         """See `Trainer.train`. Raises `BadPair`, `ModelMissing`, `OutOfMemory`; `BadSetting` under a launcher."""
-        check_one_process(os.environ)
+        crew = self.crew
+        if crew is None:
+            check_one_process(os.environ, "a training in a daemon")
+            crew = Crew(accelerator_on(self.device))
         weights.require(self.models, settings.pass_number)
         context.step("reading the pairs", 0, len(pairs) + len(held))
         found = records([*pairs, *held], networks.vae_weights(self.models).fingerprint())
@@ -87,10 +99,7 @@ class VoidTrainer:
         training = Training(
             denoiser,
             sampling.scheduler("ddim", networks.scheduler_config(self.models)),
-            Accelerator(
-                cpu=self.device.type == "cpu",
-                mixed_precision="no" if self.device.type == "cpu" else "bf16",
-            ),
+            crew,
             pairs,
             held,
             partial(_read_like, denoiser.network.config.text_embed_dim, settings.pass_number),
@@ -123,7 +132,11 @@ class VoidTrainer:
         network = denoiser.network
         latents, _, height, width = first.target.shape
         needed = count(
-            network, settings.rank, Shape(height * 8, width * 8, latents), settings.base
+            network,
+            settings.rank,
+            Shape(height * 8, width * 8, latents),
+            settings.base,
+            self.crew.count if self.crew else 1,
         ).total
         if not is_cpu:
             _require(needed, torch.cuda.mem_get_info(self.device)[0], settings.base)
@@ -136,6 +149,24 @@ class VoidTrainer:
         network.to(self.device)
         network.enable_gradient_checkpointing()
         return denoiser
+
+
+def accelerator_on(device: torch.device) -> Accelerator:
+    """Returns accelerate's view of this process: bfloat16 on a card, float32 on the CPU."""
+    is_cpu = device.type == "cpu"
+    return Accelerator(cpu=is_cpu, mixed_precision="no" if is_cpu else "bf16")
+
+
+def launched_crew(device: str) -> Crew:
+    """Joins the processes of the launcher. Raises `BadSetting` if accelerate does not see all of them."""
+    name, count = launched(os.environ)
+    crew = Crew(accelerator_on(torch.device(device)))
+    if crew.count != count:
+        raise BadSetting(
+            f"a launcher started {count} processes ({name}), and accelerate sees {crew.count}",
+            "Start the training with: accelerate launch --multi_gpu --num_processes N -m voidbridge_backend train",
+        )
+    return crew
 
 
 def _add_lora(network: nn.Module, settings: TrainSettings) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from voidbridge_backend.engines.void.model import adapters
@@ -19,6 +18,7 @@ from voidbridge_protocol.operations.train import TrainSettings
 
 from . import learning
 from .checkpoint import TrainingProgress, load_checkpoint, save_checkpoint
+from .crew import Crew
 from .pairs import TrainingPair
 
 NAME = "show"
@@ -30,11 +30,15 @@ OnStep = Callable[[str, int, int], None]
 
 @dataclass
 class Training:
-    """One LoRA on its way. `read` gives pairs by their path; they are not kept."""
+    """One LoRA on its way. `read` gives pairs by their path; they are not kept.
+
+    The processes of `crew` share the pairs of a step. Gradients are added in the order of the pairs, so the LoRA
+    has the same bits with any number of processes.
+    """
 
     denoiser: Denoiser
     scheduler: Any
-    accelerator: Accelerator
+    crew: Crew
     pairs: Sequence[Path]
     held: Sequence[Path]
     read: Callable[[Path], TrainingPair]
@@ -59,6 +63,7 @@ class Training:
             foreach=False,
         )
         progress = load_checkpoint(self.checkpoint, key, parameters, optimizer)
+        self.crew.meet(progress.step, int(key[:15], 16))
         if not progress.held:
             self._measure(progress, parameters)
         while progress.step < settings.steps and not progress.stalled(settings.patience):
@@ -66,7 +71,7 @@ class Training:
             is_last = progress.step == settings.steps
             if progress.step % settings.validate_every == 0 or is_last:
                 self._measure(progress, parameters)
-            if progress.step % settings.checkpoint_every == 0 or is_last:
+            if self.crew.leads and (progress.step % settings.checkpoint_every == 0 or is_last):
                 save_checkpoint(self.checkpoint, progress, parameters, optimizer)
         if progress.best:
             for name, value in progress.best.items():
@@ -82,29 +87,45 @@ class Training:
         settings, step = self.settings, progress.step
         for group in optimizer.param_groups:
             group["lr"] = learning.rate(settings, step)
-        total = 0.0
-        for part in range(settings.accumulate):
-            self.on_step("training", step, settings.steps)
-            number = step * settings.accumulate + part
-            epoch, place = divmod(number, len(self.pairs))
-            pair = self.read(self.pairs[learning.order(len(self.pairs), settings, epoch)[place]])
-            drawn = learning.draw(pair, settings, number, self._timesteps)
-            with self.accelerator.autocast():
-                found = learning.loss(
-                    self.denoiser, self.scheduler, pair, drawn, settings.hole_weight
-                )
-            self.accelerator.backward(found / settings.accumulate)
-            total += float(found.detach())
-        self.accelerator.clip_grad_norm_(list(parameters.values()), settings.clip)
+        losses: list[float] = []
+        while len(losses) < settings.accumulate:
+            losses += self._round(step, len(losses), parameters)
+        self.crew.accelerator.clip_grad_norm_(list(parameters.values()), settings.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        mean = total / settings.accumulate
+        mean = sum(losses) / settings.accumulate
         if not mean < float("inf"):
             raise EngineFailed(
                 f"the loss of step {step + 1} is not finite", "Train with a lower learning rate."
             )
         progress.step = step + 1
         progress.loss.append([progress.step, mean])
+
+    def _round(self, step: int, begin: int, parameters: dict[str, nn.Parameter]) -> list[float]:
+        """Adds the gradients of the next pairs of a step, one for each process; returns their losses."""
+        crew, rest = self.crew, self.settings.accumulate - begin
+        if crew.count == 1:
+            return [self._backward(step, begin)]
+        trained = list(parameters.values())
+        sums = [parameter.grad for parameter in trained]
+        for parameter in trained:
+            parameter.grad = None
+        loss = self._backward(step, begin + crew.index) if crew.index < rest else 0.0
+        crew.meet(step, begin)
+        return crew.added(loss, trained, sums, min(crew.count, rest))
+
+    def _backward(self, step: int, part: int) -> float:
+        """Adds the gradient of one pair of a step; returns its loss."""
+        settings = self.settings
+        self.on_step("training", step, settings.steps)
+        number = step * settings.accumulate + part
+        epoch, place = divmod(number, len(self.pairs))
+        pair = self.read(self.pairs[learning.order(len(self.pairs), settings, epoch)[place]])
+        drawn = learning.draw(pair, settings, number, self._timesteps)
+        with self.crew.accelerator.autocast():
+            found = learning.loss(self.denoiser, self.scheduler, pair, drawn, settings.hole_weight)
+        self.crew.accelerator.backward(found / settings.accumulate)
+        return float(found.detach())
 
     def _measure(self, progress: TrainingProgress, parameters: dict[str, nn.Parameter]) -> None:
         if not self.held:
@@ -118,18 +139,27 @@ class Training:
     @torch.no_grad()
     def held_loss(self) -> float:
         """Returns the mean loss of the held-out pairs, at the same noise and times each time."""
+        crew = self.crew
         losses: list[Tensor] = []
         for index, path in enumerate(self.held):
+            if index % crew.count != crew.index:
+                losses += [torch.zeros((), device=self.denoiser.network.device)] * len(
+                    learning.VALIDATION_TIMES
+                )
+                continue
             pair = self.read(path)
             for drawn in learning.held_draws(pair, self.settings, index, self._timesteps):
                 self.on_step("measuring held-out pairs", index, len(self.held))
-                with self.accelerator.autocast():
+                with crew.accelerator.autocast():
                     losses.append(
                         learning.loss(
                             self.denoiser, self.scheduler, pair, drawn, self.settings.hole_weight
                         )
                     )
-        return float(torch.stack(losses).mean())
+        crew.meet()
+        found = crew.gathered(torch.stack(losses)).view(crew.count, len(self.held), -1)
+        chosen = [found[index % crew.count, index] for index in range(len(self.held))]
+        return float(torch.cat(chosen).mean())
 
     @property
     def _timesteps(self) -> int:

@@ -50,8 +50,13 @@ class TrainingMemory:
         return self.weights + self.lora + self.activations + self.recomputed
 
 
-def count(network: Any, rank: int, clip: Shape, base: str = "full") -> TrainingMemory:
-    """Counts for a transformer, which may stand on the meta device, in bfloat16 with `rank` on `TARGETS`."""
+def count(
+    network: Any, rank: int, clip: Shape, base: str = "full", processes: int = 1
+) -> TrainingMemory:
+    """Counts for a transformer, which may stand on the meta device, in bfloat16 with `rank` on `TARGETS`.
+
+    Several `processes` gather all their gradients in each: one of each process, the own one, and the sum.
+    """
     blocks = list(network.transformer_blocks)
     large = trained = 0
     for block in blocks:
@@ -72,7 +77,7 @@ def count(network: Any, rank: int, clip: Shape, base: str = "full") -> TrainingM
     return TrainingMemory(
         trained,
         weights,
-        trained * (ADAM + GRADIENT),
+        trained * (ADAM + GRADIENT * (1 if processes == 1 else processes + 2)),
         states * len(blocks),
         states * (RECOMPUTED + FEED_FORWARD),
     )
