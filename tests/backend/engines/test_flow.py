@@ -149,3 +149,45 @@ def test_a_box_around_burnt_in_text_makes_a_matte_of_the_letters_that_stands_sti
         inside = item.matte > 0.5
         assert (inside & (letters > 0)).sum() > 0.95 * letters.sum(), item.frame
         assert (inside & (letters == 0)).sum() < 0.2 * letters.sum(), item.frame
+
+
+def glass() -> tuple[Picture, NDArray[np.bool_]]:
+    """A drink in a clear glass: dark in the middle, pale at its foot, and like the wall at its rim."""
+    random = np.random.default_rng(9)
+    wall = cv2.GaussianBlur(
+        random.integers(70, 110, (HEIGHT, WIDTH, 3)).astype(np.uint8), (0, 0), 3
+    )
+    whole = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.rectangle(whole, (89, 24), (140, 105), (1,), -1)
+    picture = wall.copy()
+    cv2.rectangle(picture, (90, 25), (139, 104), (190, 195, 195), 2)  # clear glass shows at its lip
+    picture[40:90, 91:139] = (70, 25, 15)
+    picture[90:105, 91:139] = (185, 190, 190)
+    return cv2.GaussianBlur(picture, (0, 0), 0.7), whole.astype(bool)
+
+
+def test_parts_of_another_color_within_a_stronger_outline_belong_to_the_object() -> None:
+    picture, whole = glass()
+    clicks = Clicks(((115.0, 65.0), (120.0, 98.0), (98.0, 80.0)), ((160.0, 40.0), (70.0, 90.0)))
+    inside = segment(picture, clicks) > 0.5
+    assert (inside & whole).sum() / (inside | whole).sum() > 0.9, "by colors alone at most 0.85"
+    assert inside[25:40, 90:140].mean() > 0.85, "between its lips the rim has the color of the wall"
+
+
+def test_a_hole_of_the_object_stays_a_hole() -> None:
+    picture = np.full((HEIGHT, WIDTH, 3), 160, np.uint8)
+    cv2.ellipse(picture, (120, 70), (45, 40), 0, 0, 360, (20, 30, 60), 14)
+    picture = cv2.GaussianBlur(picture, (0, 0), 0.7)
+    clicks = Clicks(((75.0, 70.0), (165.0, 70.0), (120.0, 110.0)), ((200.0, 60.0), (30.0, 100.0)))
+    inside = segment(picture, clicks) > 0.5
+    assert all(inside[row, column] for row, column in ((70, 75), (70, 165), (30, 120)))
+    assert not inside[55:85, 95:145].any()
+
+
+@pytest.mark.parametrize("at", [(1.0, 1.0), (238.0, 133.0)])
+def test_clicks_in_a_corner_of_the_picture_are_enough(at: tuple[float, float]) -> None:
+    picture = np.full((HEIGHT, WIDTH, 3), 160, np.uint8)
+    cv2.circle(picture, (int(at[0]), int(at[1])), 20, (20, 30, 60), -1)
+    inside = segment(picture, Clicks((at,), ((120.0, 66.0),))) > 0.5
+    real = np.all(picture < 90, axis=-1)
+    assert (inside & real).sum() / (inside | real).sum() > 0.9

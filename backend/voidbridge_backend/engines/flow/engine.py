@@ -13,7 +13,7 @@ from voidbridge_backend.engines.mask_base import Matte, Pictures, Prompts, Track
 from .segment import segment
 from .track import Tracker, refined
 
-VERSION = 2
+VERSION = 3
 LONG_SIDE = 480
 """Pixels of a picture's longer side. At 640 the overlap gains less than 0.01 and the time doubles."""
 

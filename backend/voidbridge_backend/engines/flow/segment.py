@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.engines.mask_base import Clicks, Matte, Picture
 
+from .contour import completed
+
 Mask = NDArray[np.bool_]
 
 ITERATIONS = 5
@@ -28,25 +30,32 @@ CORE = 0.35
 DOT = 2
 """Radius of a positive click, in pixels."""
 FAINTEST = 0.5
-"""A candidate covers at least this share of the positive clicks' hull."""
+"""A candidate covers at least this share of the positive clicks' hull, or joins the clicks, as a ring does."""
 
 
 def segment(picture: Picture, clicks: Clicks) -> Matte:
     """The object under the clicks or in the box; all 0 if the cut finds nothing.
 
     Clicks without a box are cut once for each of `REACHES`. The cut whose outline lies on the strongest edges
-    of the picture is kept.
+    of the picture is kept. It gets the parts of another color that a still stronger outline encloses.
     """
     if clicks.box is not None:
         return _cut(picture, clicks, _inside(picture, clicks.box)).astype(np.float32)
     cuts = [_cut(picture, clicks, _around(picture, clicks, reach)) for reach in REACHES]
     hull = _hull(picture, clicks.positive)
-    usable = [cut for cut in cuts if (cut & hull).sum() >= FAINTEST * hull.sum()]
+    usable = [
+        cut
+        for cut in cuts
+        if not cut.all() and (_joins(cut, clicks) or (cut & hull).sum() >= FAINTEST * hull.sum())
+    ]
     if not usable:
         return cuts[-1].astype(np.float32)
     edges = _edges(picture)
     scores = [_outline(edges, cut) + _agreement(cut, usable) for cut in usable]
-    return usable[int(np.argmax(scores))].astype(np.float32)
+    best = usable[int(np.argmax(scores))]
+    whole = completed(picture, clicks, best)
+    is_stronger = _outline(edges, whole) > _outline(edges, best)
+    return (whole if is_stronger else best).astype(np.float32)
 
 
 def _cut(picture: Picture, clicks: Clicks, labels: NDArray[np.uint8]) -> Mask:
@@ -76,6 +85,14 @@ def _touching(found: Mask, clicks: Clicks) -> Mask:
     at = [(min(round(y), height - 1), min(round(x), width - 1)) for x, y in clicks.positive]
     kept = {int(parts[place]) for place in at} - {0}
     return np.isin(parts, list(kept))
+
+
+def _joins(found: Mask, clicks: Clicks) -> bool:
+    """True if one part holds all positive clicks."""
+    parts = cv2.connectedComponents(found.astype(np.uint8))[1]
+    height, width = found.shape
+    at = [(min(round(y), height - 1), min(round(x), width - 1)) for x, y in clicks.positive]
+    return len({int(parts[place]) for place in at}) == 1
 
 
 def _around(picture: Picture, clicks: Clicks, reach: float) -> NDArray[np.uint8]:
