@@ -23,6 +23,7 @@ MODULES = {
     "voidbridge_traces": HERE.parent / "faults/traces.py",
     "voidbridge_fusion_tools": HERE / "stand_in_tools.py",
     "voidbridge_fusion": HERE / "stand_in.py",
+    "voidbridge_fusion_shots": HERE / "fusion_shots.py",
 }
 """Of the tests, which are no package, under the names that they import each other by."""
 for name, path in MODULES.items():
