@@ -345,6 +345,8 @@ class Daemon:
     address: str
     options: tuple[object, ...] = ()
     extra: dict[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
+    """Words before its command, such as those that start it in another network."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -360,7 +362,7 @@ class Daemon:
         words = ("serve", "--listen", self.address, "--spool", self.spool, *self.options)
         with (self.folder / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command(*words),
+                [*self.before, *command(*words)],
                 stderr=log,
                 env={**environment(), "VOIDBRIDGE_DRAIN_S": "1", **self.extra},
             )
@@ -458,13 +460,16 @@ class Daemon:
 
 @contextmanager
 def daemon(
-    *options: object, address: str = "", extra: dict[str, str] | None = None
+    *options: object,
+    address: str = "",
+    extra: dict[str, str] | None = None,
+    before: tuple[str, ...] = (),
 ) -> Iterator[Daemon]:
     """One that is started and, whatever happens, gone at the end."""
     # Paths of sockets are short; pytest's own folders may be too deep for one.
     folder = Path(tempfile.mkdtemp(prefix="vbt-"))
     address = address or f"ipc://{folder}/ctl"
-    made = Daemon(folder, address, ("--devices", "cpu", *options), extra or {})
+    made = Daemon(folder, address, ("--devices", "cpu", *options), extra or {}, before)
     try:
         made.start()
         yield made

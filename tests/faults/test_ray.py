@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from voidbridge_stage import (
     Daemon,
     Shot,
     check_echo,
+    command,
     daemon,
     environment,
     eventually,
@@ -299,6 +301,36 @@ def test_a_stopped_actor_is_lost_and_its_job_runs_elsewhere(
     check_echo(shot, tmp_path / "out")
 
 
+def test_an_encrypted_cluster_serves_its_jobs_and_refuses_who_does_not_encrypt(
+    tmp_path: Path, full: bool
+) -> None:
+    if not full:
+        pytest.skip("takes a minute; --full runs it")
+    if not shutil.which("openssl"):
+        pytest.skip("the certificate needs the command openssl")
+    with cluster("a", tls=True, cards=1) as secret:
+        extra = {
+            **secret.access,
+            "VOIDBRIDGE_RAY_CACHE": str(tmp_path / "cache"),
+            "VOIDBRIDGE_RAY_BY_PATH": "false",
+        }
+        with daemon("--devices", "auto", "--ray", secret.address, extra=extra) as made:
+            eventually(lambda: states(made) == {"ray:a/0": "ready"}, "a device")
+            shot = make_shot(tmp_path / "in", FRAMES, seed=10)
+            job = made.submit(shot)
+            made.wait_for_state(job, "done")
+            made.fetch(job, tmp_path / "out")
+            check_echo(shot, tmp_path / "out")
+        plain = {name: value for name, value in secret.access.items() if "TLS" not in name}
+        asked = subprocess.run(
+            [sys.executable, "-m", "voidbridge_backend.cluster.session", secret.address],
+            env={**environment(), **plain},
+            capture_output=True,
+            check=False,
+        )
+    assert asked.returncode not in (0, 10)  # 0: it asks for a token; 10: it answers anybody
+
+
 # -- refusals ---------------------------------------------------------------------------------------
 
 
@@ -326,3 +358,17 @@ def test_without_ray_the_daemon_says_what_to_install(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "pip install 'voidbridge[backend,ray]'" in done.stderr
+
+
+def test_a_cluster_and_several_devices_for_a_job_are_refused_together(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    done = subprocess.run(
+        command("serve", "--ray", "auto", "--spool", tmp_path, "--listen", f"ipc://{tmp_path}/c"),
+        env={**environment(), "VOIDBRIDGE_DEVICES_PER_JOB": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "the setting devices_per_job is 2, but devices of a cluster are not lent" in done.stderr
+    assert "[request.setting]" in done.stderr
