@@ -9,6 +9,7 @@ import contextlib
 import threading
 import traceback
 import uuid
+from dataclasses import replace
 from typing import Any, Callable, Iterator
 
 from . import cache, extras, graph, host, migrate, site, support
@@ -190,10 +191,15 @@ def test_frame(node: Any) -> None:
     _answering(node, lambda _: start(node, host.frame()))
 
 
-def start(node: Any, only: int | None = None) -> Work:
+def track_again(node: Any) -> None:
+    """Tracks again from the frame that the viewer shows, and keeps the result before it."""
+    _answering(node, lambda _: start(node, earlier=extras.kept_before(node, host.frame())))
+
+
+def start(node: Any, only: int | None = None, earlier: tuple[int, str] | None = None) -> Work:
     """Raises `NodeError`, `host.Stopped`. Without a GUI, returns after the work has ended.
 
-    `only` is the one frame that is wanted; by default the node's own range.
+    `only` is the one frame that is wanted; by default the node's own range. `earlier` is that of the request.
     """
     values = host.values(node)
     node_id = str(values["node_id"])
@@ -205,7 +211,7 @@ def start(node: Any, only: int | None = None) -> Work:
             f"{edition} lets Python see ten nodes at most, so this node cannot tell what feeds it.",
             "Render plate and matte with Writes, and use `voidbridge run` or `voidbridge web`.",
         )
-    request = _fit_channels(node, only)
+    request = replace(_fit_channels(node, only), earlier=earlier)
     executable()
     folders = homes(values)
     version = cache.begin(folders[-1], folders, request, host.mapped)
@@ -281,26 +287,9 @@ def preview(node: Any) -> None:
     host.put(node, {"output": host.operation(node).outputs[0] if there else "quadmask"})
 
 
-def check(node: Any) -> None:
-    """Runs a round trip through the daemon."""
-    _answering(node, lambda _: support.check(str(host.values(node)["daemon"]).strip()))
-
-
-def reveal(node: Any) -> None:
-    _answering(node, extras.reveal)
-
-
 def browse(node: Any) -> None:
     node_id = str(host.values(node)["node_id"])
     _answering(node, lambda _: extras.browse(node, RUNNING.get(node_id) or LAST.get(node_id)))
-
-
-def make_read(node: Any) -> None:
-    _answering(node, extras.make_read)
-
-
-def purge(node: Any) -> None:
-    _answering(node, extras.purge)
 
 
 def report(node: Any) -> None:
@@ -308,16 +297,27 @@ def report(node: Any) -> None:
     extras.report(node, RUNNING.get(node_id) or LAST.get(node_id))
 
 
+def _button(action: Callable[..., Any], *more: Any) -> Callable[[Any], None]:
+    return lambda node: _answering(node, lambda it: action(it, *more))
+
+
 BUTTONS: dict[str, Callable[[Any], None]] = {
     "remove": begin,
     "key": begin,
+    "track": begin,
+    "again": track_again,
+    "use": _button(extras.use_mattes),
+    "add_point": _button(extras.add_prompt, "point"),
+    "add_not": _button(extras.add_prompt, "not"),
+    "add_box": _button(extras.add_prompt, "box"),
+    "undo_prompt": extras.drop_prompt,
     "cancel": cancel,
     "preview": preview,
-    "check": check,
+    "check": _button(lambda node: support.check(str(host.values(node)["daemon"]).strip())),
     "test_frame": test_frame,
-    "make_read": make_read,
-    "purge": purge,
-    "reveal": reveal,
+    "make_read": _button(extras.make_read),
+    "purge": _button(extras.purge),
+    "reveal": _button(extras.reveal),
     "browse": browse,
     "report": report,
 }

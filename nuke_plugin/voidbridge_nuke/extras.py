@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from . import cache, host, support
+from . import cache, group, host, prompts, support
 from .knobs import NO_VERSION
 from .node_text import node as node_text
-from .request import NodeError, files
+from .operations import REMOVE
+from .request import NodeError, files, listed
 from .result_state import job_of, shown_version, versions
 from .work import Work
 
@@ -107,3 +108,47 @@ def report(node: Any, work: Work | None) -> None:
 def _spelled(size: int) -> str:
     """As 3 MB or 1.2 GB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(round(size / 1e6), 1)} MB"
+
+
+# -- prompts and mattes of the tracker ---------------------------------------------------------------
+
+
+def add_prompt(node: Any, kind: str) -> None:
+    """Adds the node's point or box at each of its frames. Raises `NodeError` for frames that cannot be read."""
+    values = host.values(node)
+    text, name = str(values["prompts"]), str(values["object"]).strip()
+    frames = listed("prompt", str(values["prompt_frames"])) or [host.frame()]
+    knob, count = ("box", 4) if kind == "box" else ("point", 2)
+    for frame in frames:
+        numbers = host.numbers_at(node, knob, frame, count)
+        text = prompts.added(text, kind, frame, numbers, name, str(values["object_role"]))
+    host.set_value(node, "prompts", text)
+
+
+def drop_prompt(node: Any) -> None:
+    host.set_value(node, "prompts", prompts.without_last(str(host.values(node)["prompts"])))
+
+
+def kept_before(node: Any, frame: int) -> tuple[int, str]:
+    """Returns the frame, and the folder of the shown result. Raises `NodeError` if it has none before the frame."""
+    shown = shown_version(host.values(node))
+    if shown is None:
+        raise NodeError("There is no result yet.", f"Press {host.operation(node).button}.")
+    if not shown.frames[0] < frame <= shown.frames[1]:
+        raise NodeError(
+            f"Frame {frame} is not after the first of the frames {shown.frames[0]}-{shown.frames[1]}.",
+            "Go to the frame from which to track again, or track everything.",
+        )
+    return frame, shown.place
+
+
+def use_mattes(node: Any) -> None:
+    """Leads the mattes to the inputs matte and affected of the selected node that removes, or of a new one."""
+    there = [one for one in host.selected() if host.operation(one) is REMOVE]
+    if not there:
+        before = {one.fullName() for one in host.ours()}
+        host.paste_beside(node, "push 0\n" * len(REMOVE.inputs) + group.text())
+        there = [one for one in host.ours() if one.fullName() not in before]
+    for one in there:
+        host.connect(one, (host.input_of(node, 0), node, node))
+        host.put(one, {"matte_channel": "alpha", "affected_channel": "red"})

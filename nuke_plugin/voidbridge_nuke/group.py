@@ -5,9 +5,11 @@ It contains only nodes and knobs of Nuke 13 and later, and no logic: each callba
 
 from __future__ import annotations
 
-from . import key_body, remove_body
+from . import key_body, mask_body, remove_body
 from .knobs import (
+    ARRAYS,
     BOOL,
+    BOX,
     BUTTON,
     CHOICE,
     COLOR,
@@ -15,6 +17,7 @@ from .knobs import (
     FLOAT,
     INT,
     NODE_VERSION,
+    POINT,
     STRING,
     TAB,
     TEXT,
@@ -30,6 +33,8 @@ TYPES = {
     CHOICE: 4,
     BOOL: 6,
     FLOAT: 7,
+    POINT: 12,
+    BOX: 15,
     COLOR: 18,
     TAB: 20,
     BUTTON: 22,
@@ -39,7 +44,7 @@ TYPES = {
 
 READS = ("ReadResult", "ReadPlate")
 """Reads of a result. An operation's Group has the first, or both."""
-BODIES = {"remove": remove_body.body, "key": key_body.body}
+BODIES = {"remove": remove_body.body, "key": key_body.body, "mask": mask_body.body}
 """The inside of the Group of each operation."""
 COLORS = {"ready": 0x3F5F7FFF, "stale": 0x9F7F2FFF, "failed": 0x8F2F2FFF}
 """Tile colors: a result or none requested; a result that no longer matches the knobs; a failed job."""
@@ -78,7 +83,7 @@ def _head(name: str, operation: HostOperation) -> list[str]:
     ]
     for knob in operation.knobs:
         lines.append(" " + _declared(knob))
-        if knob.kind == COLOR:
+        if knob.kind in ARRAYS:
             lines.append(f" {knob.name} {{{knob.default}}}")
         elif knob.has_value:
             lines.append(f" {knob.name} {quoted(knob.default)}")

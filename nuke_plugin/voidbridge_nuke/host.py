@@ -18,7 +18,21 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 import nuke
 
 from .group import READS
-from .knobs import BOOL, CHOICE, COLOR, FILE, FLOAT, INT, STRING, Knob, Value, with_values
+from .knobs import (
+    ARRAYS,
+    BOOL,
+    BOX,
+    CHOICE,
+    COLOR,
+    FILE,
+    FLOAT,
+    INT,
+    POINT,
+    STRING,
+    Knob,
+    Value,
+    with_values,
+)
 from .operations import OPERATIONS, REMOVE, HostOperation
 from .request import NodeError
 
@@ -171,7 +185,7 @@ def values(node: Any) -> dict[str, Value]:
 
 
 def _plain(knob: Knob, value: Any) -> Value:
-    if knob.kind == COLOR:
+    if knob.kind in ARRAYS:
         return " ".join(f"{float(part):g}" for part in value)
     kinds: dict[str, Callable[[Any], Value]] = {INT: int, FLOAT: float, BOOL: bool}
     return kinds.get(knob.kind, str)(value)
@@ -195,6 +209,11 @@ def put(node: Any, changes: Mapping[str, Any]) -> None:
                 node[name].setValue(value)
 
 
+def set_value(node: Any, name: str, value: Value) -> None:
+    """Sets a knob as the artist would, with undo."""
+    node[name].setValue(value)
+
+
 def put_choices(node: Any, name: str, choices: Sequence[str], value: str) -> None:
     with no_undo():
         if list(node[name].values()) != list(choices):
@@ -211,6 +230,8 @@ def add_knobs(node: Any, knobs: Sequence[Knob]) -> None:
         STRING: nuke.String_Knob,
         FILE: nuke.File_Knob,
         COLOR: nuke.Color_Knob,
+        POINT: nuke.XY_Knob,
+        BOX: nuke.BBox_Knob,
     }
     with no_undo():
         for knob in knobs:
@@ -220,8 +241,22 @@ def add_knobs(node: Any, knobs: Sequence[Knob]) -> None:
                 made = kinds[knob.kind](knob.name, knob.label)
             made.setTooltip(knob.tooltip)
             node.addKnob(made)
-            colors = str(knob.default).split() if knob.kind == COLOR else []
-            made.setValue([float(part) for part in colors] or knob.default)
+            numbers = str(knob.default).split() if knob.kind in ARRAYS else []
+            made.setValue([float(part) for part in numbers] or knob.default)
+
+
+def numbers_at(node: Any, name: str, frame: int, count: int) -> list[float]:
+    """Returns the numbers of a point or a box at a frame: it may be animated, or follow a Tracker."""
+    return [float(node[name].getValueAt(frame, index)) for index in range(count)]
+
+
+def connect(node: Any, sources: Sequence[Any]) -> None:
+    for number, source in enumerate(sources):
+        node.setInput(number, source)
+
+
+def input_of(node: Any, number: int) -> Any:
+    return node.input(number)
 
 
 def reload_result(node: Any) -> None:

@@ -15,7 +15,7 @@ NODE_VERSION = 1
 
 Value = Union[str, int, float, bool]
 
-TAB, INT, FLOAT, BOOL, CHOICE, STRING, FILE, BUTTON, TEXT, COLOR = (
+TAB, INT, FLOAT, BOOL, CHOICE, STRING, FILE, BUTTON, TEXT, COLOR, POINT, BOX = (
     "tab",
     "int",
     "float",
@@ -26,14 +26,18 @@ TAB, INT, FLOAT, BOOL, CHOICE, STRING, FILE, BUTTON, TEXT, COLOR = (
     "button",
     "text",
     "color",
+    "point",
+    "box",
 )
+ARRAYS = (COLOR, POINT, BOX)
+"""Kinds with several numbers: three of a color, x and y, and left, bottom, right and top."""
 
 
 @dataclass(frozen=True)
 class Knob:
     """One knob. `option` is the matching option of the operation's command, if there is one.
 
-    The value of a color is its three numbers, with spaces in between.
+    The value of a color, a point or a box is its numbers, with spaces in between.
     """
 
     name: str

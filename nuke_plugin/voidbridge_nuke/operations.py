@@ -12,10 +12,12 @@ from typing import Mapping
 
 from .knobs import (
     BOOL,
+    BOX,
     BUTTON,
     CHANNELS,
     CHOICE,
     COLOR,
+    POINT,
     STRING,
     TAB,
     Knob,
@@ -57,6 +59,8 @@ class HostOperation:
     knobs: tuple[Knob, ...]
     free_outputs: tuple[str, ...]
     """Outputs that show no result, so that none is needed."""
+    flags: tuple[str, ...] = ()
+    """Words that every command of the operation has."""
 
     @property
     def by_name(self) -> dict[str, Knob]:
@@ -199,7 +203,79 @@ KEY = HostOperation(
     ("plate",),
 )  # fmt: skip
 
-OPERATIONS = {operation.name: operation for operation in (REMOVE, KEY)}
+_mask = partial(setting, "mask")
+MASK = HostOperation(
+    "mask", "VoidbridgeMask", "mask", "Track",
+    (
+        PLATE,
+        NodeInput("seed", "--key", listed_by="key_frames", is_within=True),
+    ),
+    (
+        *(
+            knob
+            for knob in work_panel(
+                "Track",
+                Knob("track", BUTTON, "Track", "Render the plate, track the objects, and show their mattes."),
+                ("mattes", "overlay", "quadmask", "plate"),
+                "The node's output: the mattes, with what is removed in alpha and what is affected in red; both "
+                    "over the plate; the quadmask; or the untouched plate.",
+                0,
+                (
+                    Knob(
+                        "again", BUTTON, "Re-track from here",
+                        "Keep the frames before the current one, and track again from it on.",
+                        same_line=True,
+                    ),
+                    Knob(
+                        "use", BUTTON, "Remove with these",
+                        "Lead the mattes to matte and affected of the selected Voidbridge node, or of a new one.",
+                        same_line=True,
+                    ),
+                ),
+            )
+            if knob.name != "handles"
+        ),
+        Knob(
+            "prompts", STRING, "prompts",
+            "All prompts, separated by semicolons, as point 1001:640,360; not 1001:900,200; "
+                "box 1001:600,300,760,480:ball; role ball=affected. Pixels count from the bottom left.",
+            "", makes_result=True,
+        ),
+        Knob("undo_prompt", BUTTON, "Drop last", "Drop the last prompt.", same_line=True),
+        Knob(
+            "point", POINT, "point",
+            "A place in the viewer. Link it to the track of a Tracker to take many frames at once.", "960 540",
+        ),
+        Knob("add_point", BUTTON, "On the object", "Add the point as a click on the object."),
+        Knob("add_not", BUTTON, "Beside it", "Add the point as a click beside the object.", same_line=True),
+        Knob("box", BOX, "box", "A rectangle around the whole object.", "800 400 1120 680"),
+        Knob("add_box", BUTTON, "Add box", "Add the box for the object."),
+        Knob(
+            "prompt_frames", STRING, "at frames",
+            "Frames at which point and box are taken, as 1001,1020-1024. Empty: the current frame.", "",
+        ),
+        Knob("object", STRING, "object", "Name of the object that a new prompt is for.", "object"),
+        Knob(
+            "object_role", CHOICE, "role",
+            "Role of a new prompt's object: primary and belonging are removed, affected is what they change.",
+            "primary", choices=("primary", "belonging", "affected"), same_line=True,
+        ),
+        Knob(
+            "key_frames", STRING, "key frames",
+            "Frames on which the alpha of the input seed holds a painted or roto matte, as 1001,1050.",
+            "", makes_result=True,
+        ),
+        _mask("find"),
+        Knob("engine_tab", TAB, "Engine", ""),
+        _mask("engine", choices=("flow", "sam2", "sam3")),
+        *setup_panel(),
+        *bookkeeping("mask"),
+    ),
+    ("plate",),
+    ("--one-file", "--origin=bottom-left"),
+)  # fmt: skip
+
+OPERATIONS = {operation.name: operation for operation in (REMOVE, KEY, MASK)}
 ROLES = tuple(dict.fromkeys(spec.role for one in OPERATIONS.values() for spec in one.inputs))
 """Names of the files that any node renders."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field
-from typing import Mapping, Sequence, Tuple
+from typing import Iterator, Mapping, Sequence, Tuple
 
-from . import upstream_hash
+from . import prompts, upstream_hash
 from .knobs import BOOL, COLORS_OF_LAYER, Value, channel_name, chosen
 from .operations import HostOperation, NodeInput, operation_of
 
@@ -75,6 +75,8 @@ class NodeRequest:
     trees: Mapping[str, str]
     listed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """By role, the only frames of an input that the artist listed, rising."""
+    earlier: tuple[int, str] | None = None
+    """A frame, and the folder of an earlier result whose frames before it are kept."""
     matte_offset: int = 0
     """Frames by which the mattes are moved to the plate's numbers."""
 
@@ -94,7 +96,7 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
     first, last = scene.plate
     if values["frame_range"] == "custom":
         first, last = int(values["first"]), int(values["last"])
-    handles = int(values["handles"])
+    handles = int(values.get("handles", 0))
     if first > last:
         raise NodeError(
             f"The frame range {first}-{last} is empty.",
@@ -117,6 +119,8 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         if name in settings:
             settings[name] = str(settings[name]).strip()
     _check_channels(settings, scene)
+    if "prompts" in settings:
+        _check_prompts(str(settings["prompts"]), scene)
     settings["color_space"] = _space(str(settings["color_space"]).strip() or scene.working_space)
     rendered = max(first - handles, scene.plate[0]), min(last + handles, scene.plate[1])
     views = wanted_views(str(values["views_wanted"]), scene.views)
@@ -171,6 +175,22 @@ def _check_channels(settings: Mapping[str, Value], scene: Scene) -> None:
             )
 
 
+def _check_prompts(text: str, scene: Scene) -> None:
+    """Raises `NodeError` for a prompt that cannot be read, and if nothing says where an object is."""
+    try:
+        found = prompts.entries(text)
+    except ValueError as error:
+        raise NodeError(
+            f"The prompt {str(error)!r} cannot be read.",
+            "Write it as point 1001:640,360 or box 1001:600,300,760,480, or drop it.",
+        ) from error
+    if not found and "seed" not in scene.sources:
+        raise NodeError(
+            "Nothing says where the object is.",
+            "Move the point onto it and press On the object, or connect a matte to the input seed.",
+        )
+
+
 def _matte_offset(text: str, plate_first: int) -> int:
     """Returns the frames by which mattes are moved. Raises `NodeError`."""
     if not text:
@@ -187,21 +207,14 @@ def _listed_frames(spec: NodeInput, text: str, scene: Scene, rendered: Range) ->
     """Returns the frames that the artist listed for an input. Raises `NodeError`."""
     role, is_connected = spec.role, spec.role in scene.sources
     found: set[int] = set()
-    for word in re.split(r"[,\s]+", text.strip()):
-        match = re.match(r"^(\d+)(?:-(\d+))?$", word)
-        if word and match is None:
+    for word, first, last in _runs(role, text):
+        is_outside = spec.is_within and (first < rendered[0] or last > rendered[1])
+        if first > last or is_outside:
             raise NodeError(
-                f"The {role} frames {text!r} cannot be read.", "Write them as 1009,1050-1052."
+                f"The {role} frames {word} are not within the frames {_spelled(rendered)} that are sent.",
+                "Name frames of this range, or raise the handles.",
             )
-        if match is not None:
-            first, last = int(match.group(1)), int(match.group(2) or match.group(1))
-            is_outside = spec.is_within and (first < rendered[0] or last > rendered[1])
-            if first > last or is_outside:
-                raise NodeError(
-                    f"The {role} frames {word} are not within the frames {_spelled(rendered)} that are sent.",
-                    "Name frames of this range, or raise the handles.",
-                )
-            found.update(range(first, last + 1))
+        found.update(range(first, last + 1))
     if (found and not is_connected) or (spec.is_within and is_connected and not found):
         raise NodeError(
             f"Frames of {role} are named, but nothing is connected to the input {role}."
@@ -210,6 +223,24 @@ def _listed_frames(spec: NodeInput, text: str, scene: Scene, rendered: Range) ->
             f"Connect the input {role}, and name its frames in {role} frames.",
         )
     return tuple(sorted(found))
+
+
+def listed(what: str, text: str) -> list[int]:
+    """Returns the frames of a list as 1009,1050-1052, rising. Raises `NodeError`."""
+    return sorted(
+        {frame for _, first, last in _runs(what, text) for frame in range(first, last + 1)}
+    )
+
+
+def _runs(what: str, text: str) -> Iterator[tuple[str, int, int]]:
+    """Yields each word of a list of frames with its first and last frame. Raises `NodeError`."""
+    for word in filter(None, re.split(r"[,\s]+", text.strip())):
+        match = re.match(r"^(\d+)(?:-(\d+))?$", word)
+        if match is None:
+            raise NodeError(
+                f"The {what} frames {text!r} cannot be read.", "Write them as 1009,1050-1052."
+            )
+        yield word, int(match.group(1)), int(match.group(2) or match.group(1))
 
 
 def wanted_views(text: str, there: Sequence[str]) -> tuple[str, ...]:
@@ -278,7 +309,12 @@ def command(
         files(folder, "result", view),
         f"--frames={_spelled(request.wanted)}",
         "--json",
+        *request.operation.flags,
+        *prompts.options(str(request.settings.get("prompts", ""))),
     ]
+    if request.earlier:
+        frame, kept = request.earlier
+        words += [f"--again-from={frame}", "--earlier={}".format(files(kept, "result", view))]
     for knob in request.operation.knobs:
         if knob.option and knob.makes_result:
             value = request.settings[knob.name]

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 
-NODES = {"Voidbridge": "Voidbridge", "Voidbridge Key": "VoidbridgeKey"}
+NODES = {
+    "Voidbridge": "Voidbridge",
+    "Voidbridge Key": "VoidbridgeKey",
+    "Voidbridge Mask": "VoidbridgeMask",
+}
 """The entries of the menu, and the files of their nodes."""
 ICON = "voidbridge.png"
 SELECTED = "Start selected nodes"
-"""The entry of the menu that presses Remove or Key of every selected node."""
+"""The entry of the menu that presses Remove, Key or Track of every selected node."""
 
 
 def menu() -> None:

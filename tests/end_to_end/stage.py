@@ -6,6 +6,7 @@ Loaded under the name `voidbridge_stage` by the `conftest.py` of each folder tha
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import queue
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import OpenEXR
+import pytest
 from numpy.typing import NDArray
 
 from voidbridge_backend.client.submission import Submission
@@ -166,6 +168,45 @@ def make_screen_shot(folder: Path, frames: range, grain: int = 0) -> Shot:
         for role, alpha in (("hint", seen.hint), ("truth", seen.alpha)):
             shot.write(role, frame, {"A": alpha.astype(np.float32)})
     return shot
+
+
+SAMPLE = ROOT.parent / "shared/samples/moving_ball"
+
+
+def ball_of_sample(
+    folder: Path, frames: range, first: int = 12
+) -> tuple[Shot, dict[int, NDArray[np.bool_]], tuple[int, int]]:
+    """Frames of the sample `moving_ball` from `first` on, 384 pixels wide, in linear light.
+
+    Returns the shot, the true area of the ball by frame, and the place of one click on it from the top left corner.
+    The test is skipped where the sample is absent.
+    """
+    import cv2
+
+    if not SAMPLE.is_dir():
+        pytest.skip(f"the sample {SAMPLE} is absent")
+    folder.mkdir(parents=True, exist_ok=True)
+    shot, found = Shot(folder, frames), {}
+    pictures = _decoded(SAMPLE / "input_video.mp4", "rgb24", first, len(frames))
+    codes = _decoded(SAMPLE / "quadmask_0.mp4", "gray", first, len(frames))
+    for frame, picture, code in zip(frames, pictures, codes, strict=True):
+        small = cv2.resize(picture, (384, 216), interpolation=cv2.INTER_AREA)
+        light = (small.astype(np.float32) / 255) ** 2.2
+        shot.write("plate", frame, {c: light[..., i].copy() for i, c in enumerate("RGB")})
+        removed = (code <= 95).astype(np.float32)
+        found[frame] = cv2.resize(removed, (384, 216), interpolation=cv2.INTER_AREA) > 0.5
+    inside = np.pad(found[frames[0]].astype(np.uint8), 1)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return shot, found, (int(x), int(y))
+
+
+def _decoded(path: Path, form: str, first: int, count: int) -> list[NDArray[np.uint8]]:
+    import av
+
+    with av.open(str(path)) as clip:
+        decoded = itertools.islice(clip.decode(video=0), first, first + count)
+        return [frame.to_ndarray(format=form) for frame in decoded]
 
 
 # -- the command line -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 tkinter = pytest.importorskip("tkinter", reason="this Python has no Tcl")
 
 from voidbridge_nuke import group, migrate  # noqa: E402
-from voidbridge_nuke.knobs import BUTTON, CHOICE, COLOR, NODE_VERSION, Knob  # noqa: E402
+from voidbridge_nuke.knobs import ARRAYS, BUTTON, CHOICE, NODE_VERSION, Knob  # noqa: E402
 from voidbridge_nuke.node_text import quoted, write_name  # noqa: E402
 from voidbridge_nuke.operations import KEY, OPERATIONS, REMOVE, HostOperation  # noqa: E402
 
@@ -160,7 +160,7 @@ def test_every_knob_of_the_table_is_there_with_its_default_and_its_tooltip(
         assert ("+INVISIBLE" in flags) is knob.hidden
         if knob.kind == CHOICE:
             assert tuple(tkinter.Tcl().splitlist(named["M"])) == knob.choices
-        if knob.kind == COLOR:
+        if knob.kind in ARRAYS:
             assert node["knobs"][knob.name] == knob.default
         elif knob.has_value:
             spelled = (

@@ -29,7 +29,11 @@ def rows(text: str) -> list[list[str]]:
     return [row for row in found if row[0] != "knob"]
 
 
-KNOWN = {"remove": section("The knobs"), "key": section("The node for keys")}
+KNOWN = {
+    "remove": section("The knobs"),
+    "key": section("The node for keys"),
+    "mask": section("The node for masks"),
+}
 SHARED = {knob.name for knob in setup_panel()}
 """The tab Setup is described once."""
 

@@ -23,7 +23,14 @@ from voidbridge_backend.imaging.color import ColorPlan
 from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, Point, key_role
+from voidbridge_protocol.operations.mask import (
+    PERCENT,
+    TOP_LEFT,
+    MaskObject,
+    MaskSettings,
+    Point,
+    key_role,
+)
 
 from .inputs import InputFiles, LruCache, Plates, canvas_of, model_space
 from .job import (
@@ -70,7 +77,7 @@ def run(order: RenderJob, engine: Masker, watch: JobContext, announce: Announce)
             watch.step("writing mattes", frame - wanted.start, len(wanted))
             results.put(
                 frame,
-                partial(_encoded, shot, tracked, frame, attributes, settings.grid),
+                partial(_encoded, shot, tracked, frame, attributes, settings),
             )
     provenance["objects"] = {
         mattes.name: {
@@ -98,6 +105,8 @@ class _Shot:
     picture: Callable[[int], Picture]
     size: tuple[int, int]
     part: int
+    origin: str
+    """Of the prompts' pixels, as in the settings."""
 
     @classmethod
     def opened(
@@ -132,6 +141,7 @@ class _Shot:
             lambda frame: cache.get(frame, made),
             size,
             chosen.part,
+            settings.origin,
         )
 
     def place(self, x: float, y: float) -> tuple[float, float]:
@@ -150,12 +160,16 @@ class _Shot:
             raise BadSetting(
                 f"the click {point.x:g},{point.y:g} for {name} on frame {point.frame} is outside the "
                 f"picture, which has {self.canvas.width} x {self.canvas.height} pixels from {left},{top} on",
-                "Count pixels from the top left corner of the plate's display window.",
+                f"Count from the {self.origin} of the plate's display window.",
             )
         return min(across, width - 1.0), min(down, height - 1.0)
 
     def _scaled(self, x: float, y: float) -> tuple[float, float]:
         display = self.header.parts[self.part].display_window
+        if self.origin == PERCENT:
+            x, y = x * display.width / 100, y * display.height / 100
+        if self.origin != TOP_LEFT:
+            y = display.height - y
         height, width = self.size
         return (
             (x + display.xmin - self.canvas.xmin) * width / self.canvas.width,
@@ -220,7 +234,9 @@ def _clicks(shot: _Shot, target: MaskObject, frame: int) -> Clicks:
     box = None
     if boxes:
         last = boxes[-1]
-        box = *shot.place(last.left, last.top), *shot.place(last.right, last.bottom)
+        corners = shot.place(last.left, last.top), shot.place(last.right, last.bottom)
+        (left, right), (top, bottom) = map(sorted, zip(*corners, strict=True))
+        box = left, top, right, bottom
         if box[0] >= box[2] or box[1] >= box[3]:
             raise BadSetting(
                 f"the box of {target.name} on frame {frame} lies outside the picture",
@@ -238,11 +254,18 @@ def _encoded(
     tracked: list[ObjectMattes],
     frame: int,
     attributes: dict[str, str],
-    grid: bool,
+    settings: MaskSettings,
 ) -> EncodedFrame[None]:
     size = shot.canvas.height, shot.canvas.width
     mattes = {found.name: (found.role, found.matte(frame, size)) for found in tracked}
     like, is_first = shot.header.parts[shot.part], frame == shot.first
-    return EncodedFrame(
-        encoded(mattes, like, shot.canvas, attributes, is_first=is_first, grid=grid)
+    data = encoded(
+        mattes,
+        like,
+        shot.canvas,
+        attributes,
+        is_first=is_first,
+        grid=settings.grid,
+        layered=settings.layered,
     )
+    return EncodedFrame(data)

@@ -25,6 +25,8 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 MAX_OBJECTS = 8
 """Each may have key mattes, which travel under a role of their own."""
 MAX_PROMPTS = 1000
+TOP_LEFT, BOTTOM_LEFT, PERCENT = ORIGINS = "top-left", "bottom-left", "bottom-left-percent"
+"""Where prompts count from: the page, Nuke, and Fusion, whose shares of width and height are given in percent."""
 HINT = "See `voidbridge mask --help` for the forms of --point, --not, --box and --key."
 
 
@@ -132,6 +134,19 @@ class MaskSettings(OperationSettings):
         "affected areas to find by rules, separated by commas: shadow, reflection, contact",
         group="the matte",
         metavar="RULES",
+        is_option=False,
+    )
+    origin: str = setting(
+        TOP_LEFT,
+        "corner of the display window that prompts count from; percent: of its width and height",
+        choices=ORIGINS,
+        group="the prompts",
+        is_option=False,
+    )
+    layered: bool = setting(
+        False,
+        "write one picture a frame: A is removed, R affected, G the quadmask, B also removed",
+        group="the matte",
         is_option=False,
     )
 

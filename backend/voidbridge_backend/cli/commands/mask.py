@@ -29,7 +29,13 @@ from voidbridge_backend.client.submission import Submission, sidecar
 from voidbridge_backend.exr.multi_part import split
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadPattern, BadSetting
-from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, key_role, written
+from voidbridge_protocol.operations.mask import (
+    ORIGINS,
+    MaskObject,
+    MaskSettings,
+    key_role,
+    written,
+)
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
 QUADMASK = "quadmask"
@@ -200,6 +206,12 @@ def add_prompt_options(parser: Any) -> None:
         metavar="RULES",
         help="find affected areas by rules, too: shadow, reflection, contact, separated by commas",
     )
+    prompts.add_argument(
+        "--origin",
+        choices=ORIGINS,
+        default=ORIGINS[0],
+        help="corner that pixels count from (default top-left); percent: of width and height",
+    )
     prompts.add_argument("--prompts", type=Path, metavar="FILE", help="prompts as JSON, too")
 
 
@@ -254,6 +266,7 @@ def _tracked(
             color_space=parsed.color_space,
             layer=parsed.layer,
             find=parsed.find,
+            origin=parsed.origin,
         )
 
     wanted = MaskOptions(plate_of(parsed), folder, prompts, settings)
@@ -302,7 +315,12 @@ def add_mask_options(parser: Any) -> None:
 def mask_options(parsed: argparse.Namespace) -> MaskOptions:
     def settings(objects: str) -> MaskSettings:
         return MaskSettings(
-            parsed.engine, objects, parsed.color_space, parsed.layer, find=parsed.find
+            parsed.engine,
+            objects,
+            parsed.color_space,
+            parsed.layer,
+            find=parsed.find,
+            origin=parsed.origin,
         )
 
     return MaskOptions(

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from voidbridge_backend.cli import options
-from voidbridge_backend.cli.commands import generate, jobs, key, mask, train
+from voidbridge_backend.cli.commands import generate, jobs, key, mask, mask_frames, train
 from voidbridge_backend.cli.common_options import add_daemon_options
 from voidbridge_backend.cli.exits import EXITS
 from voidbridge_backend.client.daemon_client import ClientOptions
@@ -14,10 +14,15 @@ from voidbridge_backend.client.daemon_client import ClientOptions
 
 def add_mask(parser: Any) -> None:
     parser.set_defaults(
-        run=lambda o: mask.mask(mask.mask_options(o), options.client(o), o.json, o.overwrite)
+        run=lambda o: (
+            mask_frames.run(o, mask.typed_prompts(o), options.client(o))
+            if o.one_file
+            else mask.mask(mask.mask_options(o), options.client(o), o.json, o.overwrite)
+        )
     )
     parser.epilog = f"{mask.EPILOG}\n\n{EXITS}"
     mask.add_mask_options(parser)
+    mask_frames.add_options(parser)
     add_daemon_options(parser, local=True)
 
 

@@ -87,16 +87,25 @@ def encoded(
     is_first: bool,
     grid: bool,
     alone: bool = False,
+    layered: bool = False,
 ) -> bytes:
     """A file with the part `quadmask` and, unless it is to be `alone`, one part for each matte.
 
+    `layered` replaces the quadmask by the part `rgba`: A and B are removed, R is affected, G the quadmask.
     `mattes` are (role, [height, width] of the canvas) by name. Windows are those of `canvas` and `like`.
     """
     size = canvas.height, canvas.width
     remove = union(size, [m for role, m in mattes.values() if role != "affected"])
     affected = union(size, [m for role, m in mattes.values() if role == "affected"])
     codes = combined(remove, affected, is_first=is_first, grid=grid)
-    parts = {"quadmask": {"Y": (codes / np.float32(255)).astype(np.float16)}}
+    code = (codes / np.float32(255)).astype(np.float16)
+    parts = {"quadmask": {"Y": code}}
+    if layered:
+        red, alpha = (
+            soft_union(size, [m for role, m in mattes.values() if (role == "affected") == wanted])
+            for wanted in (True, False)
+        )
+        parts = {"rgba": {"R": red, "G": code, "B": alpha, "A": alpha}}
     if not alone:
         parts |= {name: {"A": matte.astype(np.float16)} for name, (_, matte) in mattes.items()}
     return new_parts(parts, like, canvas, attributes)
@@ -108,3 +117,11 @@ def union(size: tuple[int, int], mattes: Sequence[Matte]) -> NDArray[np.bool_]:
     for matte in mattes:
         found |= matte > 0.5
     return found
+
+
+def soft_union(size: tuple[int, int], mattes: Sequence[Matte]) -> NDArray[np.float16]:
+    """The largest of the mattes at each pixel of (height, width), 0 to 1."""
+    found = np.zeros(size, np.float32)
+    for matte in mattes:
+        found = np.maximum(found, matte)
+    return found.astype(np.float16)

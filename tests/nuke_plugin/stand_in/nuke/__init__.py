@@ -17,6 +17,7 @@ from .hand import BEFORE_RENDER, stage
 from .pictures import picture, write
 from .surface import NAMES, as_nuke, on_main
 from .values import (
+    BBox_Knob,
     Boolean_Knob,
     Color_Knob,
     Double_Knob,
@@ -26,6 +27,7 @@ from .values import (
     Knob,
     PyScript_Knob,
     String_Knob,
+    XY_Knob,
 )
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "NAMES",
     "NUKE_VERSION_STRING",
     "WRITE_NON_DEFAULT_ONLY",
+    "BBox_Knob",
     "Boolean_Knob",
     "Color_Knob",
     "Double_Knob",
@@ -45,6 +48,7 @@ __all__ = [
     "Knob",
     "PyScript_Knob",
     "String_Knob",
+    "XY_Knob",
     "picture",
     "stage",
 ]

@@ -97,10 +97,13 @@ class Node:
         return float(plane[len(plane) - 1 - int(y), int(x)])
 
     def channels(self) -> list[str]:
-        """Full names, as rgba.red and beauty.red; none of a file that is missing."""
-        from .pictures import named_channels
+        """Full names, as rgba.red and beauty.red; none of a missing file. A group has those of its output."""
+        from .pictures import full_name, named_channels, picture
 
         stage.evaluated()
+        if isinstance(self, Group):
+            there = picture(self, self.firstFrame())
+            return sorted(full_name(name) for name in there if name != "bbox")
         found = source(self)
         return named_channels(found) if found else []
 

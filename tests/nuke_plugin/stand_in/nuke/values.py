@@ -78,6 +78,36 @@ class Color_Knob(Knob):
         return "{" + " ".join(f"{part:g}" for part in self._value) + "}"
 
 
+class XY_Knob(Knob):
+    """Numbers that may differ from frame to frame, as those that follow a Tracker."""
+
+    count = 2
+
+    def __init__(self, name: str, label: str = "") -> None:
+        super().__init__(name, label, [0.0] * self.count)
+        self._at: dict[int, list[float]] = {}
+
+    def setValue(self, value: Any) -> bool:
+        if len(value) != self.count:
+            raise TypeError(f"{self._name} takes {self.count} numbers, not {value!r}")
+        self._value = [float(part) for part in value]
+        stage.wrote(self)
+        return True
+
+    def setValueAt(self, value: float, frame: int, index: int) -> None:
+        self._at.setdefault(frame, list(self._value))[index] = value
+
+    def getValueAt(self, frame: int, index: int) -> float:
+        return self._at.get(frame, self._value)[index]
+
+    def toScript(self) -> str:
+        return "{" + " ".join(f"{part:g}" for part in self._value) + "}"
+
+
+class BBox_Knob(XY_Knob):
+    count = 4
+
+
 class String_Knob(Knob):
     pass
 
@@ -162,7 +192,8 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 """Knobs by class with their defaults; a name that is not here is a mistake."""
 EVERY_NODE = {"name": "", "xpos": 0, "ypos": 0, "label": ""}
 USER_KNOBS: dict[str, Callable[[str, str], Knob]] = {
-    "1": String_Knob, "2": File_Knob, "3": Int_Knob, "6": Boolean_Knob, "7": Double_Knob, "18": Color_Knob,
+    "1": String_Knob, "2": File_Knob, "3": Int_Knob, "6": Boolean_Knob, "7": Double_Knob, "12": XY_Knob,
+    "15": BBox_Knob, "18": Color_Knob,
 }  # fmt: skip
 
 
