@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import voidbridge_shots
 import voidbridge_stage as stage
 
 from voidbridge_backend import cli
@@ -157,7 +158,7 @@ def test_a_line_break_fits_into_no_farms_file() -> None:
 def test_the_command_writes_the_files_and_says_what_sends_them(
     tmp_path: Path, farm: str, file: str, sender: str
 ) -> None:
-    shot = stage.make_shot(tmp_path / "s", range(1, 3))
+    shot = voidbridge_shots.make_shot(tmp_path / "s", range(1, 3))
     words = [
         shot.folder / "plate.####.exr",
         shot.folder / "matte.####.exr",

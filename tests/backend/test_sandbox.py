@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from voidbridge_stage import daemon, environment, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import daemon, environment
 
 from voidbridge_backend.tools.doctor import doctor
 from voidbridge_backend.worker import sandbox

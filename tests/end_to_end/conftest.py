@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-NAME = "voidbridge_stage"
-if NAME not in sys.modules:  # the tests import it by this name; no folder of tests is a package
-    _spec = importlib.util.spec_from_file_location(NAME, Path(__file__).with_name("stage.py"))
-    assert _spec
-    assert _spec.loader
-    sys.modules[NAME] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules[NAME])
-stage = sys.modules[NAME]
+import voidbridge_stage as stage
 
 
 @pytest.fixture(scope="session")

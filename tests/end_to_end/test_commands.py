@@ -11,19 +11,8 @@ from pathlib import Path
 
 import pytest
 import voidbridge_stage as stage
-from voidbridge_stage import (
-    Daemon,
-    Finished,
-    Going,
-    Shot,
-    channels_of,
-    echoed,
-    environment,
-    eventually,
-    make_shot,
-    same_bits,
-    voidbridge,
-)
+from voidbridge_shots import Shot, channels_of, echoed, make_shot, same_bits
+from voidbridge_stage import Daemon, Finished, Going, environment, eventually, voidbridge
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.job_task import Listener

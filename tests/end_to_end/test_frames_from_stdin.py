@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 FRAMES = range(1001, 1007)
@@ -17,7 +18,7 @@ FRAMES = range(1001, 1007)
 @pytest.fixture
 def shot(tmp_path: Path) -> Any:
     """Rendered as far as 1004."""
-    made = stage.make_shot(tmp_path / "s", FRAMES, seed=71)
+    made = shots.make_shot(tmp_path / "s", FRAMES, seed=71)
     for role in ("plate", "matte"):
         for frame in (1005, 1006):
             made.file(role, frame).rename(tmp_path / f"{role}.{frame}")
@@ -144,7 +145,7 @@ def test_frames_that_are_written_again_are_read_again(
 ) -> None:
     child.say("1001-1004")
     stage.eventually(lambda: arrived(daemon, shot, range(1001, 1005)), "the frames in the spool")
-    shot.write("plate", 1002, stage.picture(999))
+    shot.write("plate", 1002, shots.picture(999))
     render_the_rest(shot)
     child.say("end")  # what nobody named is found like any other frame
     assert child.end().code == 0

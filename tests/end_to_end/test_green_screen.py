@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from voidbridge_stage import Shot, channels_of, voidbridge
+from voidbridge_shots import Shot, channels_of
+from voidbridge_stage import voidbridge
 
 FRAMES = range(1001, 1007)
 HEIGHT, WIDTH = 144, 192

@@ -13,7 +13,8 @@ import av
 import numpy as np
 import OpenImageIO as oiio
 import pytest
-from voidbridge_stage import Finished, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import Finished
 
 from voidbridge_backend.exr import reader
 from voidbridge_backend.sequences.found import find

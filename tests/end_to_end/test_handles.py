@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from voidbridge_stage import Finished, Shot, make_shot, picture
+from voidbridge_shots import Shot, make_shot, picture
+from voidbridge_stage import Finished
 
 Run = Callable[..., Finished]
 FRAMES = ("--frames", "1028-1029", "--engine", "cleanplate")

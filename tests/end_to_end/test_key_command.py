@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 from voidbridge_backend.engines.corridorkey.terms import TERMS as terms
@@ -80,10 +81,10 @@ def test_a_key_comes_back_with_its_layers_and_its_record(
     done = stage.voidbridge(*words, *to)
     assert done.code == 0, done.err
     for frame in shot.frames:
-        result = stage.channels_of(tmp_path / f"out/key.{frame}.exr")
+        result = shots.channels_of(tmp_path / f"out/key.{frame}.exr")
         layers = {f"{name}.{c}" for name in ("fg", "screen") for c in "RGB"}
         assert set(result) == {"R", "G", "B", "A", "alpha.A"} | layers
-        header = stage.header_of(tmp_path / f"out/key.{frame}.exr")
+        header = shots.header_of(tmp_path / f"out/key.{frame}.exr")
         assert header["artist"] == "nobody"
         assert json.loads(header["voidbridge/provenance"])["engine"]["name"] == "chroma"
     record = json.loads((tmp_path / "out/key.1001-1002.voidbridge.json").read_text())

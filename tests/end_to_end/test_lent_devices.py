@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 from voidbridge_backend.engines.void.tiny import make_tiny
@@ -27,8 +28,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shot(tmp_path_factory: pytest.TempPathFactory) -> stage.Shot:
-    return stage.make_shot(tmp_path_factory.mktemp("shot"), FRAMES, seed=910)
+def shot(tmp_path_factory: pytest.TempPathFactory) -> shots.Shot:
+    return shots.make_shot(tmp_path_factory.mktemp("shot"), FRAMES, seed=910)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def box(models: Path) -> Iterator[stage.Daemon]:
         yield made
 
 
-def words(shot: stage.Shot, folder: Path, address: str, *more: object) -> tuple[object, ...]:
+def words(shot: shots.Shot, folder: Path, address: str, *more: object) -> tuple[object, ...]:
     return stage.run_words(shot, folder, address, "--engine", "void", "--json", *more)
 
 
@@ -54,7 +55,7 @@ def pid_of_lent_device(box: stage.Daemon) -> tuple[str, int]:
 
 
 def test_a_job_on_two_devices_has_the_bits_of_one_even_if_a_device_is_lost(
-    box: stage.Daemon, models: Path, shot: stage.Shot, tmp_path: Path
+    box: stage.Daemon, models: Path, shot: shots.Shot, tmp_path: Path
 ) -> None:
     with stage.daemon("--devices", "cpu", "--models", models) as one:
         alone = stage.voidbridge(*words(shot, tmp_path / "one", one.address))
@@ -76,19 +77,19 @@ def test_a_job_on_two_devices_has_the_bits_of_one_even_if_a_device_is_lost(
     assert not [text for text in warnings if "attempt" in text]
 
     for frame in FRAMES:
-        expected = stage.channels_of(tmp_path / "one" / f"r.{frame}.exr")
+        expected = shots.channels_of(tmp_path / "one" / f"r.{frame}.exr")
         for name in ("two", "lost"):
-            found = stage.channels_of(tmp_path / name / f"r.{frame}.exr")
-            assert all(stage.same_bits(found[c], expected[c]) for c in expected), (name, frame)
+            found = shots.channels_of(tmp_path / name / f"r.{frame}.exr")
+            assert all(shots.same_bits(found[c], expected[c]) for c in expected), (name, frame)
     assert not list(box.spool.glob("jobs/*/task-*"))
 
 
 def test_a_new_job_takes_a_lent_device_back_before_the_first_ends(
-    box: stage.Daemon, shot: stage.Shot, tmp_path: Path
+    box: stage.Daemon, shot: shots.Shot, tmp_path: Path
 ) -> None:
     going = stage.Going(*words(shot, tmp_path / "long", box.address, "--steps", 900))
     stage.eventually(lambda: helper_is_busy(box), "the lent device at work")
-    other = stage.make_shot(tmp_path / "in", range(1001, 1003), seed=911)
+    other = shots.make_shot(tmp_path / "in", range(1001, 1003), seed=911)
     done = stage.voidbridge(*stage.run_words(other, tmp_path / "echo", box.address, "--json"))
     assert done.code == 0, done.err
     assert going.process.poll() is None

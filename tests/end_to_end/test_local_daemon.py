@@ -7,7 +7,8 @@ import subprocess
 from dataclasses import fields
 from pathlib import Path
 
-from voidbridge_stage import command, environment, make_shot, voidbridge
+from voidbridge_shots import make_shot
+from voidbridge_stage import command, environment, voidbridge
 
 from voidbridge_backend.config import Config, as_environment, resolve
 

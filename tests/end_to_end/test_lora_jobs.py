@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 from voidbridge_backend.client.training.dataset_list import read_list
@@ -65,8 +66,8 @@ class Quiet:
 def test_a_training_survives_the_death_of_its_worker_and_its_lora_is_used(
     models: Path, tmp_path: Path
 ) -> None:
-    shot = stage.make_shot(tmp_path / "one", range(1001, 1003))
-    stage.make_shot(tmp_path / "two", range(1, 3), seed=1)
+    shot = shots.make_shot(tmp_path / "one", range(1001, 1003))
+    shots.make_shot(tmp_path / "two", range(1, 3), seed=1)
     (tmp_path / "show.toml").write_text(SHOW)
     show = read_show(tmp_path / "show.toml")
     build(show, models, show.dataset, "cpu", lambda *_: None)

@@ -8,12 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 from numpy.typing import NDArray
 
 FRAMES = range(1001, 1004)
 HEIGHT, WIDTH, LEFT, TOP = 64, 112, 6, 4
-DISPLAY = stage.window(0, 0, LEFT + WIDTH - 1, TOP + HEIGHT - 1)
+DISPLAY = shots.window(0, 0, LEFT + WIDTH - 1, TOP + HEIGHT - 1)
 BALL = np.s_[10:30, 20:40]
 SHADE = np.s_[25:35, 30:60]
 
@@ -34,7 +35,7 @@ def shot(tmp_path: Path) -> Path:
     }
     for frame in FRAMES:
         for name, channels in files.items():
-            data = stage.exr_bytes(channels, (LEFT, TOP), displayWindow=DISPLAY)
+            data = shots.exr_bytes(channels, (LEFT, TOP), displayWindow=DISPLAY)
             (tmp_path / f"{name}.{frame}.exr").write_bytes(data)
     return tmp_path
 
@@ -48,7 +49,7 @@ def of(shot: Path, role: str, name: str) -> tuple[str, str]:
 
 
 def codes(path: Path) -> NDArray[np.float32]:
-    return np.asarray(np.rint(stage.channels_of(path)["Y"].astype(np.float32) * 255), np.float32)
+    return np.asarray(np.rint(shots.channels_of(path)["Y"].astype(np.float32) * 255), np.float32)
 
 
 def test_mattes_become_a_quadmask_by_the_models_rules(shot: Path) -> None:
@@ -61,8 +62,8 @@ def test_mattes_become_a_quadmask_by_the_models_rules(shot: Path) -> None:
     rows, columns = np.nonzero(later == 127)
     assert (rows.min(), rows.max()) == (24, 39), "whole cells of 8 pixels"
     assert columns.max() == 63
-    header = stage.header_of(shot / "out/quadmask.1002.exr")
-    wanted = stage.header_of(shot / "plate.1002.exr")
+    header = shots.header_of(shot / "out/quadmask.1002.exr")
+    wanted = shots.header_of(shot / "plate.1002.exr")
     for window in ("dataWindow", "displayWindow"):
         assert np.array_equal(header[window], wanted[window])
     record = json.loads((shot / "out/quadmask.1001-1003.voidbridge.json").read_text())
@@ -112,7 +113,7 @@ def test_mattes_that_cannot_be_combined_are_named(
     quadmask = np.full((HEIGHT, WIDTH), 1, np.float16)
     quadmask[SHADE] = 127 / 255
     for frame in FRAMES:
-        data = stage.exr_bytes({"Y": quadmask}, (LEFT, TOP), displayWindow=DISPLAY)
+        data = shots.exr_bytes({"Y": quadmask}, (LEFT, TOP), displayWindow=DISPLAY)
         (shot / f"old.{frame}.exr").write_bytes(data)
     done = combined(shot, *(word.format(shot) for word in words))
     assert done.code == 2, done.err

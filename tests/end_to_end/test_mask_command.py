@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 from numpy.typing import NDArray
 
@@ -15,7 +16,7 @@ FRAMES = range(1001, 1007)
 HEIGHT, WIDTH, RADIUS = 72, 128, 12
 LEFT, TOP = 10, 20
 """The data window begins here; the display window begins at 0,0."""
-DISPLAY = stage.window(0, 0, LEFT + WIDTH - 1, TOP + HEIGHT - 1)
+DISPLAY = shots.window(0, 0, LEFT + WIDTH - 1, TOP + HEIGHT - 1)
 
 
 def center(frame: int) -> tuple[int, int]:
@@ -38,7 +39,7 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         light = wall * 0.5
         light[truth(frame)] = (1.5, 0.2, 0.1)
         channels = {name: light[..., plane].astype(np.float16) for plane, name in enumerate("RGB")}
-        data = stage.exr_bytes(channels, (LEFT, TOP), displayWindow=DISPLAY)
+        data = shots.exr_bytes(channels, (LEFT, TOP), displayWindow=DISPLAY)
         (folder / f"plate.{frame}.exr").write_bytes(data)
     return folder / "plate.####.exr"
 
@@ -54,19 +55,19 @@ def clicks() -> tuple[str, ...]:
 
 
 def overlap(path: Path, channel: str, frame: int) -> float:
-    inside, real = stage.channels_of(path)[channel] > 0.5, truth(frame)
+    inside, real = shots.channels_of(path)[channel] > 0.5, truth(frame)
     return float((inside & real).sum() / (inside | real).sum())
 
 
 def codes(path: Path) -> list[float]:
-    values = stage.channels_of(path)["Y"].astype(np.float32) * 255
+    values = shots.channels_of(path)["Y"].astype(np.float32) * 255
     return list(np.unique(values.round()))
 
 
 def check_removed(plate: Path, folder: Path) -> None:
     """The disk is gone but for a few pixels of its rim. Everything farther than the growth is the plate's own."""
-    there = stage.channels_of(folder / "clean.1003.exr")["R"]
-    before = stage.channels_of(plate.with_name("plate.1003.exr"))["R"]
+    there = shots.channels_of(folder / "clean.1003.exr")["R"]
+    before = shots.channels_of(plate.with_name("plate.1003.exr"))["R"]
     assert (there[truth(1003)] >= 1).mean() < 0.04
     far = cv2.dilate(truth(1003).astype(np.uint8), np.ones((61, 61), np.uint8)) == 0
     assert far.mean() > 0.3
@@ -86,8 +87,8 @@ def test_clicks_become_mattes_and_a_quadmask_in_the_plates_windows(
     for frame in FRAMES:
         assert overlap(tmp_path / f"object.{frame}.exr", "A", frame) > 0.85
         assert set(codes(tmp_path / f"quadmask.{frame}.exr")) == {0, 255}
-        header = stage.header_of(tmp_path / f"object.{frame}.exr")
-        wanted = stage.header_of(plate.with_name(f"plate.{frame}.exr"))
+        header = shots.header_of(tmp_path / f"object.{frame}.exr")
+        wanted = shots.header_of(plate.with_name(f"plate.{frame}.exr"))
         for window in ("dataWindow", "displayWindow"):
             assert np.array_equal(header[window], wanted[window])
         assert "voidbridge/version" in header
@@ -129,11 +130,11 @@ def test_a_removal_has_either_a_matte_or_prompts(
 
 def test_a_key_matte_and_roles_make_an_affected_area(plate: Path, tmp_path: Path) -> None:
     key = {"A": truth(1003).astype(np.float16)}
-    (tmp_path / "roto.exr").write_bytes(stage.exr_bytes(key, (LEFT, TOP), displayWindow=DISPLAY))
+    (tmp_path / "roto.exr").write_bytes(shots.exr_bytes(key, (LEFT, TOP), displayWindow=DISPLAY))
     words = ("--key", f"1003={tmp_path / 'roto.exr'}:shade", "--role", "shade=affected", *clicks())
     done = stage.voidbridge("mask", plate, "-o", tmp_path / "out", *words)
     assert done.code == 0, done.err
-    found = stage.channels_of(tmp_path / "out/shade.1003.exr")["A"]
+    found = shots.channels_of(tmp_path / "out/shade.1003.exr")["A"]
     assert np.array_equal(found > 0.5, truth(1003))
     first, later = (set(codes(tmp_path / f"out/quadmask.{frame}.exr")) for frame in (1001, 1003))
     assert 127 not in first
@@ -178,7 +179,7 @@ def test_a_rule_adds_the_shadow_as_an_affected_object(tmp_path: Path) -> None:
         light[shades[frame]] *= 0.4
         light[truth(frame)] = (1.2, 0.2, 0.1)
         channels = {name: light[..., plane].astype(np.float16) for plane, name in enumerate("RGB")}
-        data = stage.exr_bytes(channels, (LEFT, TOP), displayWindow=DISPLAY)
+        data = shots.exr_bytes(channels, (LEFT, TOP), displayWindow=DISPLAY)
         (tmp_path / f"plate.{frame}.exr").write_bytes(data)
     words = ("--point", at(1001, 0, 0), "--point", at(1001, -6, 0), "--not", at(1001, 4, 20))
     done = stage.voidbridge(
@@ -192,7 +193,7 @@ def test_a_rule_adds_the_shadow_as_an_affected_object(tmp_path: Path) -> None:
         "--png",
     )
     assert done.code == 0, done.err
-    found = stage.channels_of(tmp_path / "out/shadow.1003.exr")["A"] > 0.5
+    found = shots.channels_of(tmp_path / "out/shadow.1003.exr")["A"] > 0.5
     assert (found & shades[1003]).sum() > 0.6 * shades[1003].sum()
     png = cv2.imread(str(tmp_path / "out/shadow.1003.png"), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(png[TOP:, LEFT:] > 127, found)

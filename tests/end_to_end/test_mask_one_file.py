@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import OpenEXR
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 from numpy.typing import NDArray
 
@@ -42,7 +43,7 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for frame in FRAMES:
         light = np.where(truth(frame)[..., None], np.float32((1.5, 0.2, 0.1)), wall)
         channels = {name: light[..., plane].astype(np.float16) for plane, name in enumerate("RGB")}
-        (folder / f"plate.{frame}.exr").write_bytes(stage.exr_bytes(channels, (0, 0)))
+        (folder / f"plate.{frame}.exr").write_bytes(shots.exr_bytes(channels, (0, 0)))
     return folder / "plate.####.exr"
 
 
@@ -61,7 +62,7 @@ def at(frame: int, x: float = 0, y: float = 0, percent: bool = False) -> str:
 
 
 def overlap(path: Path, frame: int) -> float:
-    inside, real = stage.channels_of(path)["A"] > 0.5, truth(frame)
+    inside, real = shots.channels_of(path)["A"] > 0.5, truth(frame)
     return float((inside & real).sum() / (inside | real).sum())
 
 
@@ -81,7 +82,7 @@ def test_a_frame_has_one_file_and_pixels_count_as_in_the_host(
     }
     for frame in FRAMES:
         path = tmp_path / f"mattes.{frame}.exr"
-        found = stage.channels_of(path)
+        found = shots.channels_of(path)
         assert overlap(path, frame) > 0.85
         assert np.array_equal(found["A"], found["B"])
         assert not found["R"].any()
@@ -98,7 +99,7 @@ def test_a_box_from_the_bottom_left_and_an_affected_object(
     words = ("--origin", "bottom-left", "--box", box, "--role", "shade=affected")
     done = tracked(daemon, plate, result, *words, "--point", at(1001), "--point", at(1001, 6, 4))
     assert done.code == 0, done.err
-    found = stage.channels_of(tmp_path / "mattes.1004.exr")
+    found = shots.channels_of(tmp_path / "mattes.1004.exr")
     assert ((found["R"] > 0.5) & truth(1004)).sum() > 0.85 * truth(1004).sum()
 
 

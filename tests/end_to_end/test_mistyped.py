@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voidbridge_stage import Finished, make_shot, voidbridge
+from voidbridge_shots import make_shot
+from voidbridge_stage import Finished, voidbridge
 
 Run = Callable[..., Finished]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voidbridge_stage import Finished, Shot, command, environment, make_shot
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Finished, command, environment
 
 Run = Callable[..., Finished]
 LATIN = os.fsdecode("Stra\xdfe".encode("latin-1"))

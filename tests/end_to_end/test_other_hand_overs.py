@@ -10,6 +10,7 @@ import av
 import numpy as np
 import OpenImageIO as oiio
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 from numpy.typing import NDArray
 
@@ -65,7 +66,7 @@ def test_a_key_takes_a_clip_and_a_folder_of_hints(
     assert done.event("error")["hint"].endswith("add --hint-start 1.")
     done = go(daemon, *words, "--hint-start", "1")
     assert done.code == 0, done.err
-    assert "alpha.A" in stage.channels_of(result / "plate.0003.exr")
+    assert "alpha.A" in shots.channels_of(result / "plate.0003.exr")
     done = stage.voidbridge("key-report", result, shot / "plate.mov", "--json")
     assert done.event("key-quality")["frames"] == COUNT
 
@@ -78,7 +79,7 @@ def test_masks_of_a_clip_have_the_numbers_that_it_is_given(
     words = ("--key", f"1001={tmp_path / 'roto.png'}", "--plate-start", "1001", *SPACE)
     done = go(daemon, "mask", shot / "plate.mov", "-o", tmp_path / "mattes", *words)
     assert done.code == 0, done.err
-    found = stage.channels_of(tmp_path / "mattes" / "object.1001.exr")["A"] > 0.5
+    found = shots.channels_of(tmp_path / "mattes" / "object.1001.exr")["A"] > 0.5
     assert (found == (BOX > 0)).mean() > 0.99
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voidbridge_stage import Finished, Shot, make_shot, voidbridge
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Finished, voidbridge
 
 Run = Callable[..., Finished]
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import OpenEXR
 import pytest
-from voidbridge_stage import Finished, Shot, leftovers, make_shot, voidbridge
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Finished, leftovers, voidbridge
 
 Run = Callable[..., Finished]
 Fetch = Callable[..., Finished]

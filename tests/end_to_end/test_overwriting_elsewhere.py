@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from voidbridge_stage import Finished, Shot, make_shot, square, voidbridge
+from voidbridge_shots import Shot, make_shot, square
+from voidbridge_stage import Finished, voidbridge
 
 from voidbridge_backend.quality.png_mark import marked
 

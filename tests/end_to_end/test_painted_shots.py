@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voidbridge_stage import Finished, Shot, channels_of, exr_bytes, make_shot, picture, square
+from voidbridge_shots import Shot, channels_of, exr_bytes, make_shot, picture, square
+from voidbridge_stage import Finished
 
 Run = Callable[..., Finished]
 FRAMES = range(1001, 1005)

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 import pytest
-from voidbridge_stage import (
-    Finished,
+from voidbridge_shots import (
     channels_of,
     echoed,
     exr_bytes,
@@ -21,6 +20,7 @@ from voidbridge_stage import (
     square,
     window,
 )
+from voidbridge_stage import Finished
 
 from voidbridge_backend.exr.chunks import chunks_of, file_of
 from voidbridge_backend.exr.header import Attribute, parse_header

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 pytest.importorskip("torch", reason="the engine void needs PyTorch")
@@ -15,7 +16,7 @@ OPTIONS = {"height": 32, "width": 48, "window": 21, "steps": 4, "fineness": 1}
 
 
 def test_a_preview_is_labelled_and_the_same_job_in_full_is_another(tmp_path: Path) -> None:
-    shot, models = stage.make_shot(tmp_path / "s", FRAMES), tmp_path / "models"
+    shot, models = shots.make_shot(tmp_path / "s", FRAMES), tmp_path / "models"
     assert stage.voidbridge("models", "make-tiny", models).code == 0
     (models / "voidbridge.json").write_text(json.dumps(OPTIONS))
     with stage.daemon("--models", models) as daemon:
@@ -27,7 +28,7 @@ def test_a_preview_is_labelled_and_the_same_job_in_full_is_another(tmp_path: Pat
         record = json.loads((tmp_path / "r/r.1001-1002.voidbridge.json").read_text())
         assert record["preview"] is True
         assert [note for note in record["notes"] if note.startswith("preview quality")]
-        attributes = stage.header_of(tmp_path / "r/r.1001.exr")
+        attributes = shots.header_of(tmp_path / "r/r.1001.exr")
         assert json.loads(attributes["voidbridge/provenance"])["settings"]["quality"] == "preview"
 
         again = stage.voidbridge(*words, "--quality", "preview", "--json")

@@ -11,7 +11,8 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-from voidbridge_stage import ROOT, command, environment, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import ROOT, command, environment
 
 from voidbridge_backend.exr import reader
 

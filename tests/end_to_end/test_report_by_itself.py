@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from voidbridge_stage import Finished, Shot, make_shot, run_words, square, voidbridge
+from voidbridge_shots import Shot, make_shot, square
+from voidbridge_stage import Finished, run_words, voidbridge
 
 Run = Callable[..., Finished]
 

@@ -9,17 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from voidbridge_stage import (
-    Finished,
-    Shot,
-    channels_of,
-    echoed,
-    leftovers,
-    make_shot,
-    picture,
-    same_bits,
-    square,
-)
+from voidbridge_shots import Shot, channels_of, echoed, make_shot, picture, same_bits, square
+from voidbridge_stage import Finished, leftovers
 
 Run = Callable[..., Finished]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 from voidbridge_backend.tools.install import command
@@ -18,7 +19,7 @@ FRAMES = range(1001, 1004)
 
 @pytest.fixture
 def shot(tmp_path: Path) -> Any:
-    return stage.make_shot(tmp_path / "s", FRAMES)
+    return shots.make_shot(tmp_path / "s", FRAMES)
 
 
 def words_of(shot: Any, folder: Path, address: str, *more: object) -> tuple[object, ...]:

@@ -7,7 +7,8 @@ import os
 import zipfile
 from pathlib import Path
 
-from voidbridge_stage import Daemon, daemon, make_shot, run_words, voidbridge
+from voidbridge_shots import make_shot
+from voidbridge_stage import Daemon, daemon, run_words, voidbridge
 
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 SECRETS = ("Big One", "bigone", "Müller", "a hero who dies", KEY)

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 from numpy.typing import NDArray
 
@@ -50,10 +51,10 @@ def lime(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Lime:
         picture, mask = picture[::4, ::4], mask[::4, ::4]
         light = ((picture / np.float32(255)) ** np.float32(2.2)).astype(np.float16)
         planes = {name: np.ascontiguousarray(light[..., i]) for i, name in enumerate("RGB")}
-        (folder / f"plate.{frame}.exr").write_bytes(stage.exr_bytes(planes))
+        (folder / f"plate.{frame}.exr").write_bytes(shots.exr_bytes(planes))
         codes = levels[np.abs(mask.astype(np.int16)[..., None] - levels).argmin(-1)]
         matte = {"Y": (codes / np.float32(255)).astype(np.float16)}
-        (folder / f"matte.{frame}.exr").write_bytes(stage.exr_bytes(matte))
+        (folder / f"matte.{frame}.exr").write_bytes(shots.exr_bytes(matte))
         holes[frame] = codes != 255
     return Lime(folder, str(folder / "plate.%04d.exr"), str(folder / "matte.%04d.exr"), holes)
 
@@ -103,13 +104,13 @@ def test_two_jobs_on_one_daemon_give_exact_frames_and_the_second_loads_nothing(
     # Short stages may pass between two reports; some cannot.
     assert {"encoding the plate", "finishing"} & set(second)
 
-    plates = {frame: stage.channels_of(lime.folder / f"plate.{frame}.exr") for frame in FRAMES}
+    plates = {frame: shots.channels_of(lime.folder / f"plate.{frame}.exr") for frame in FRAMES}
     for seed in (0, 1):
         folder = tmp_path / str(seed)
         assert sorted(folder.glob("*.exr")) == [folder / f"result.{f}.exr" for f in FRAMES]
     for frame in FRAMES:
         results = [
-            stage.channels_of(tmp_path / str(seed) / f"result.{frame}.exr") for seed in (0, 1)
+            shots.channels_of(tmp_path / str(seed) / f"result.{frame}.exr") for seed in (0, 1)
         ]
         outside, hole = away_from(lime.holes[frame]), lime.holes[frame]
         for result in results:

@@ -20,10 +20,10 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "end_to_end")]
 
-import mutations  # noqa: E402
 import numpy as np  # noqa: E402
 import OpenEXR  # noqa: E402
-from stage import exr_bytes, picture, square  # noqa: E402
+import voidbridge_mutations as mutations  # noqa: E402
+from voidbridge_shots import exr_bytes, picture, square  # noqa: E402
 
 from voidbridge_backend.engines import registry  # noqa: E402
 from voidbridge_backend.render import remove  # noqa: E402

@@ -15,14 +15,8 @@ from typing import NamedTuple
 import pytest
 import zmq
 from voidbridge_guarded import PING, Guarded, Knocker, guarded_daemon, sample
-from voidbridge_stage import (
-    Going,
-    Shot,
-    check_echo,
-    make_shot,
-    run_words,
-    voidbridge,
-)
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Going, check_echo, run_words, voidbridge
 from voidbridge_traces import Traces
 
 from voidbridge_backend.daemon.net import allowed_keys

@@ -7,16 +7,8 @@ from pathlib import Path
 
 import pytest
 from voidbridge_relay import Net, relayed_daemon
-from voidbridge_stage import (
-    Going,
-    Shot,
-    check_echo,
-    eventually,
-    leftovers,
-    make_shot,
-    run_words,
-    voidbridge,
-)
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Going, check_echo, eventually, leftovers, run_words, voidbridge
 
 AT_ONCE_S = 3.0
 """A client is free within a second; a busy machine gets more."""

@@ -16,15 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from voidbridge_stage import (
-    Daemon,
-    Going,
-    Shot,
-    daemon,
-    leftovers,
-    make_shot,
-    voidbridge,
-)
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Daemon, Going, daemon, leftovers, voidbridge
 
 FRAMES = range(1001, 1009)
 HEIGHT, WIDTH, PAN = 270, 480, 4

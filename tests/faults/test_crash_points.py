@@ -16,23 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from voidbridge_shots import Shot, channels_of, echoed, make_shot, same_bits
 from voidbridge_stage import (
     SECONDS,
     UNCONFINED,
     Daemon,
     Going,
-    Shot,
-    channels_of,
     check_echo,
     daemon,
-    echoed,
     environment,
     eventually,
     is_alive,
     leftovers,
-    make_shot,
     run_words,
-    same_bits,
 )
 
 ENDING = Path(__file__).parent / "ending"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from voidbridge_figures import Note
-from voidbridge_stage import Daemon, Shot, check_echo, daemon, make_shot, voidbridge
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Daemon, check_echo, daemon, voidbridge
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence

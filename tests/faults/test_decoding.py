@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from voidbridge_stage import check_echo, daemon, environment, make_shot, run_words, voidbridge
+from voidbridge_shots import make_shot
+from voidbridge_stage import check_echo, daemon, environment, run_words, voidbridge
 
 DEADLY = """
 import os, sys

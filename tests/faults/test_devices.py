@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from voidbridge_figures import Note
+from voidbridge_shots import make_shot
 from voidbridge_stage import (
     UNCONFINED,
     Daemon,
@@ -24,7 +25,6 @@ from voidbridge_stage import (
     environment,
     eventually,
     is_alive,
-    make_shot,
     run_words,
     voidbridge,
 )

@@ -14,16 +14,8 @@ from pathlib import Path
 import pytest
 from voidbridge_figures import Note
 from voidbridge_raw_client import RawClient
-from voidbridge_stage import (
-    Daemon,
-    Going,
-    check_echo,
-    daemon,
-    eventually,
-    make_shot,
-    run_words,
-    voidbridge,
-)
+from voidbridge_shots import make_shot
+from voidbridge_stage import Daemon, Going, check_echo, daemon, eventually, run_words, voidbridge
 
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.operations.remove import RemoveSettings

@@ -6,7 +6,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from voidbridge_stage import Going, make_shot, voidbridge
+from voidbridge_shots import make_shot
+from voidbridge_stage import Going, voidbridge
 
 from voidbridge_backend.config import SPOOL_MARK
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from voidbridge_shots import make_shot
 from voidbridge_stage import (
     Daemon,
     Going,
@@ -18,7 +19,6 @@ from voidbridge_stage import (
     daemon,
     eventually,
     leftovers,
-    make_shot,
     run_words,
     voidbridge,
 )

@@ -25,7 +25,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from voidbridge_figures import Note
 from voidbridge_mutations import mutated, odd
-from voidbridge_stage import Daemon, Shot, check_echo, daemon, environment, eventually, make_shot
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Daemon, check_echo, daemon, environment, eventually
 
 from voidbridge_protocol import errors
 from voidbridge_protocol.client import Client

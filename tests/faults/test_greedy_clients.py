@@ -10,7 +10,8 @@ from contextlib import ExitStack
 import pytest
 from voidbridge_figures import Note
 from voidbridge_raw_client import Bystander, RawClient
-from voidbridge_stage import Daemon, daemon, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import Daemon, daemon
 
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.wire.messages import (

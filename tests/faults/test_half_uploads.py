@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from voidbridge_figures import Note
 from voidbridge_raw_client import Bystander, RawClient
-from voidbridge_stage import Daemon, check_echo, daemon, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import Daemon, check_echo, daemon
 
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.wire.messages import (

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import zmq
 from voidbridge_figures import Note
-from voidbridge_stage import Daemon, check_echo, daemon, eventually, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import Daemon, check_echo, daemon, eventually
 
 from voidbridge_backend.daemon.net.connections import UNAUTHENTICATED
 from voidbridge_protocol.client import Client

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from voidbridge_figures import Note
-from voidbridge_stage import environment, exr_bytes, picture
+from voidbridge_shots import exr_bytes, picture
+from voidbridge_stage import environment
 
 from voidbridge_backend.exr.chunks import file_of
 from voidbridge_backend.exr.header import Attribute, parse_header

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import OpenImageIO as oiio
 from voidbridge_mutations import mutated
-from voidbridge_stage import environment, exr_bytes, picture
+from voidbridge_shots import exr_bytes, picture
+from voidbridge_stage import environment
 
 MUTATIONS, MUTATIONS_FULL = 360, 5000
 EACH_S, MEMORY_MB = 5.0, 1500

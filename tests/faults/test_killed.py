@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from voidbridge_relay import Net, relayed_daemon
+from voidbridge_shots import make_shot
 from voidbridge_stage import (
     SECONDS,
     Daemon,
@@ -17,7 +18,6 @@ from voidbridge_stage import (
     daemon,
     eventually,
     is_alive,
-    make_shot,
     run_words,
     voidbridge,
 )

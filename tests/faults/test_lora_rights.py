@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pytest
 from voidbridge_guarded import Guarded, guarded_daemon
-from voidbridge_stage import Finished, Shot, make_shot, run_words
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Finished, run_words
 
 USERS = 'harbour = ["ana"]\nsecret = []\n'
 

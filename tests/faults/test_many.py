@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from voidbridge_figures import Note
+from voidbridge_shots import make_shot
 from voidbridge_stage import (
     UNCONFINED,
     Daemon,
@@ -26,7 +27,6 @@ from voidbridge_stage import (
     eventually,
     is_alive,
     leftovers,
-    make_shot,
 )
 
 from voidbridge_backend.daemon.jobs.expiry import HISTORY

@@ -8,12 +8,8 @@ import sys
 from pathlib import Path
 
 from voidbridge_guarded import Knocker, guarded_daemon, sample
-from voidbridge_stage import (
-    environment,
-    eventually,
-    make_shot,
-    run_words,
-)
+from voidbridge_shots import make_shot
+from voidbridge_stage import environment, eventually, run_words
 
 from voidbridge_protocol.wire.codec import MAGIC, encode
 from voidbridge_protocol.wire.messages import (

@@ -18,7 +18,8 @@ import pytest
 from voidbridge_figures import Note
 from voidbridge_guarded import Guarded, guarded_daemon
 from voidbridge_line import ENDS, Line, inside
-from voidbridge_stage import Going, Shot, check_echo, eventually, make_shot, run_words
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Going, check_echo, eventually, run_words
 
 RATE_MBIT, DELAY_MS, LOSS = 100, 40, 0.01
 """80 ms there and back."""

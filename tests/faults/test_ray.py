@@ -15,17 +15,16 @@ from typing import Any
 
 import pytest
 from voidbridge_ray_cluster import Cluster, cluster
+from voidbridge_shots import Shot, make_shot
 from voidbridge_stage import (
     SECONDS,
     Daemon,
-    Shot,
     check_echo,
     command,
     daemon,
     environment,
     eventually,
     is_alive,
-    make_shot,
     voidbridge,
 )
 

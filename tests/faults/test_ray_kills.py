@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from voidbridge_figures import Note
 from voidbridge_ray_cluster import Cluster, Spaces, cluster
-from voidbridge_stage import Daemon, check_echo, daemon, eventually, leftovers, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import Daemon, check_echo, daemon, eventually, leftovers
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence

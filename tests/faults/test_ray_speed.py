@@ -20,15 +20,8 @@ from pathlib import Path
 import pytest
 from voidbridge_figures import Note
 from voidbridge_ray_cluster import Cluster, cluster
-from voidbridge_stage import (
-    Daemon,
-    Shot,
-    check_echo,
-    daemon,
-    environment,
-    eventually,
-    make_shot,
-)
+from voidbridge_shots import Shot, make_shot
+from voidbridge_stage import Daemon, check_echo, daemon, environment, eventually
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence

@@ -13,16 +13,8 @@ import OpenEXR
 import pytest
 import zmq
 from voidbridge_relay import Net, relayed_daemon
-from voidbridge_stage import (
-    SECONDS,
-    Daemon,
-    Going,
-    check_echo,
-    daemon,
-    eventually,
-    make_shot,
-    run_words,
-)
+from voidbridge_shots import make_shot
+from voidbridge_stage import SECONDS, Daemon, Going, check_echo, daemon, eventually, run_words
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.wire.codec import encode

@@ -11,16 +11,14 @@ from pathlib import Path
 
 import pytest
 from voidbridge_relay import relayed_daemon
+from voidbridge_shots import Shot, make_shot, picture
 from voidbridge_stage import (
     Daemon,
     Finished,
-    Shot,
     check_echo,
     command,
     daemon,
     environment,
-    make_shot,
-    picture,
     run_words,
     voidbridge,
 )

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voidbridge_figures import Note
-from voidbridge_stage import Daemon, check_echo, daemon, eventually, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import Daemon, check_echo, daemon, eventually
 
 from voidbridge_protocol.client import Client, Listener
 from voidbridge_protocol.errors import JobCancelled, UnreadableFrame

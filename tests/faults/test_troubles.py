@@ -7,16 +7,8 @@ from pathlib import Path
 
 import OpenEXR
 import pytest
-from voidbridge_stage import (
-    Daemon,
-    Going,
-    check_echo,
-    daemon,
-    eventually,
-    make_shot,
-    run_words,
-    voidbridge,
-)
+from voidbridge_shots import make_shot
+from voidbridge_stage import Daemon, Going, check_echo, daemon, eventually, run_words, voidbridge
 
 from voidbridge_protocol.conformance import conformance
 

@@ -5,7 +5,6 @@ Arguments: JSON with plugin, folder, shot, daemon, when, how, steps, views.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -16,23 +15,17 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [
+    str(HERE),
+    str(HERE.parent / "end_to_end"),
     str(HERE / "stand_in"),
     *(str(ROOT / name) for name in ("protocol", "backend", "nuke_plugin")),
 ]
 
 
-def conftest() -> Any:
-    spec = importlib.util.spec_from_file_location("voidbridge_nuke_conftest", HERE / "conftest.py")
-    assert spec
-    assert spec.loader
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
 def main(given: dict[str, Any]) -> None:
-    found = conftest()
     import nuke
+    import voidbridge_scripts as scripts
+    from voidbridge_shots import Shot
 
     folder = Path(given["folder"])
     nuke.stage.start(Path(given["plugin"]), folder)
@@ -43,10 +36,10 @@ def main(given: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         sys.exit(0)
 
-    shot = found.stage.Shot(Path(given["shot"]), found.scripts.FRAMES)
+    shot = Shot(Path(given["shot"]), scripts.FRAMES)
     daemon = type("Daemon", (), {"address": given["daemon"]})
-    node = found.scripts.with_echo(
-        found.scripts.node_of(nuke, shot), daemon, cache=folder.as_posix(), steps=given["steps"]
+    node = scripts.with_echo(
+        scripts.node_of(nuke, shot), daemon, cache=folder.as_posix(), steps=given["steps"]
     )
     (folder / "node_id").write_text(node["node_id"].value())
     when = given["when"]

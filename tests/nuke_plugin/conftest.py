@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import voidbridge_scripts as scripts
+import voidbridge_shots as shots
+import voidbridge_stage as stage
 
 from voidbridge_backend.tools.install import install_nuke
 
 HERE = Path(__file__).parent
-
-
-def load(name: str, path: Path) -> ModuleType:
-    """A module of the tests, which are no package, under a name that others import it by."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec
-        assert spec.loader
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-stage = load("voidbridge_stage", HERE.parent / "end_to_end/stage.py")
-scripts = load("voidbridge_scripts", HERE / "scripts.py")
-load("voidbridge_show_lora", HERE.parent / "end_to_end/show_lora.py")
-load("voidbridge_job_table", HERE.parent / "end_to_end/job_table.py")
-load("voidbridge_guarded", HERE.parent / "faults/guarded.py")
-load("voidbridge_traces", HERE.parent / "faults/traces.py")
 
 
 @pytest.fixture(scope="session")
@@ -74,4 +56,4 @@ def host(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.fixture
 def shot(tmp_path: Path) -> Any:
-    return stage.make_shot(tmp_path / "plates of März", scripts.FRAMES)
+    return shots.make_shot(tmp_path / "plates of März", scripts.FRAMES)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voidbridge_scripts import FRAMES, given, node_of, plate, remove, with_echo
-from voidbridge_stage import channels_of, echoed, exr_bytes, picture, same_bits, square
+from voidbridge_shots import channels_of, echoed, exr_bytes, picture, same_bits, square
 
 DONE = "done: v001, frames 1001-1003"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voidbridge_stage import channels_of, echoed, make_shot, same_bits
+from voidbridge_shots import channels_of, echoed, make_shot, same_bits
 
 FRAMES = range(1001, 1004)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voidbridge_scripts import FRAMES, given, key_script, plate
-from voidbridge_stage import channels_of, make_screen_shot
+from voidbridge_shots import channels_of, make_screen_shot
 from voidbridge_stage import daemon as daemon_of_ones_own
 
 SPACE = "Linear Rec.709 (sRGB)"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from voidbridge_scripts import given, plate, read_of, remove
-from voidbridge_stage import Shot, ball_of_sample, channels_of
+from voidbridge_shots import Shot, ball_of_sample, channels_of
 
 SPACE = "Linear Rec.709 (sRGB)"
 FRAMES = range(1001, 1006)

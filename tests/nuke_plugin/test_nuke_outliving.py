@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from voidbridge_scripts import FRAMES, check_removed, node_of, with_echo
-from voidbridge_stage import make_shot, voidbridge
+from voidbridge_shots import make_shot
+from voidbridge_stage import voidbridge
 
 SCRIPT = Path(__file__).with_name("another_nuke.py")
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from voidbridge_scripts import FRAMES, check_removed, given, node_of, plate, remove, with_echo
-from voidbridge_stage import eventually, make_shot, picture, same_bits, square
+from voidbridge_shots import make_shot, picture, same_bits, square
+from voidbridge_stage import eventually
 
 from voidbridge_protocol.testing.fake_daemon import Script, fake_daemon
 from voidbridge_protocol.wire.messages import PROTOCOL

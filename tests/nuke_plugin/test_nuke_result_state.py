@@ -16,9 +16,7 @@ from voidbridge_scripts import (
     remove,
     with_echo,
 )
-from voidbridge_stage import (
-    same_bits,
-)
+from voidbridge_shots import same_bits
 
 
 def test_a_changed_setting_shows_as_stale_and_going_back_as_done(

@@ -17,7 +17,7 @@ from voidbridge_scripts import (
     script,
     with_echo,
 )
-from voidbridge_stage import (
+from voidbridge_shots import (
     channels_of,
     echoed,
     exr_bytes,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from voidbridge_scripts import FRAMES, given, node_of, plate, remove, script, with_echo
-from voidbridge_stage import same_bits
+from voidbridge_shots import same_bits
 
 
 def test_a_test_frame_is_a_version_of_the_frame_in_the_viewer(

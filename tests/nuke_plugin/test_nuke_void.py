@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from voidbridge_scripts import FRAMES, given, node_of, plate, remove
+from voidbridge_shots import channels_of
 from voidbridge_show_lora import write_show_lora
-from voidbridge_stage import channels_of, voidbridge
 from voidbridge_stage import daemon as daemon_of_ones_own
+from voidbridge_stage import voidbridge
 
 pytest.importorskip("torch", reason="the engine void needs PyTorch")
 

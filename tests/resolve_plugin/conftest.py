@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import voidbridge_fusion as fusion
+import voidbridge_stage as stage
 
 from voidbridge_backend.tools.install import install_resolve
 
 HERE = Path(__file__).parent
-
-
-MODULES = {
-    "voidbridge_stage": HERE.parent / "end_to_end/stage.py",
-    "voidbridge_show_lora": HERE.parent / "end_to_end/show_lora.py",
-    "voidbridge_job_table": HERE.parent / "end_to_end/job_table.py",
-    "voidbridge_guarded": HERE.parent / "faults/guarded.py",
-    "voidbridge_traces": HERE.parent / "faults/traces.py",
-    "voidbridge_fusion_tools": HERE / "stand_in_tools.py",
-    "voidbridge_fusion": HERE / "stand_in.py",
-    "voidbridge_fusion_shots": HERE / "fusion_shots.py",
-}
-"""Of the tests, which are no package, under the names that they import each other by."""
-for name, path in MODULES.items():
-    if name not in sys.modules and (spec := importlib.util.spec_from_file_location(name, path)):
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])  # type: ignore[union-attr]
-stage, fusion = sys.modules["voidbridge_stage"], sys.modules["voidbridge_fusion"]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from voidbridge_stage import channels_of, echoed, make_shot, picture, same_bits, square
+from voidbridge_shots import channels_of, echoed, make_shot, picture, same_bits, square
 
 FILES = range(1001, 1004)
 

@@ -14,7 +14,7 @@ import pytest
 import voidbridge_fusion as fusion
 import voidbridge_stage as stage
 from voidbridge_fusion_shots import FILES, is_removed, shot_of, tool_of, versions
-from voidbridge_stage import channels_of, make_shot
+from voidbridge_shots import channels_of, make_shot
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import voidbridge_stage as stage
-from voidbridge_stage import channels_of, make_screen_shot
+from voidbridge_shots import channels_of, make_screen_shot
 
 FILES = range(1001, 1004)
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from voidbridge_guarded import guarded_daemon
-from voidbridge_stage import channels_of, eventually, make_shot
+from voidbridge_shots import channels_of, make_shot
+from voidbridge_stage import eventually
 from voidbridge_traces import Traces, plain
 
 FILES = range(1001, 1004)

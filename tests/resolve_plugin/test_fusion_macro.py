@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from voidbridge_fusion_tools import BMD, NAMES
-from voidbridge_stage import channels_of, make_shot
+from voidbridge_shots import channels_of, make_shot
 
 from voidbridge_nuke.operations import KEY, REMOVE
 from voidbridge_protocol.operations import operation

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from ResolveScript.sandbox import api
-from voidbridge_stage import channels_of, leftovers, make_shot
+from voidbridge_shots import channels_of, make_shot
+from voidbridge_stage import leftovers
 
 from voidbridge_backend.tools.install import command
 from voidbridge_nuke.child_environment import KEEP, child_environment, rules

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import voidbridge_fusion as fusion
 from voidbridge_fusion_shots import is_removed, shot_of, tool_of
-from voidbridge_stage import channels_of
+from voidbridge_shots import channels_of
 
 
 @pytest.fixture

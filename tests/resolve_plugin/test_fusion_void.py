@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from voidbridge_shots import channels_of, make_shot
 from voidbridge_show_lora import write_show_lora
-from voidbridge_stage import channels_of, make_shot
 from voidbridge_stage import daemon as daemon_of_ones_own
 
 torch = pytest.importorskip("torch", reason="the engine void needs PyTorch")

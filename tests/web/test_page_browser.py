@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 from voidbridge_page import Page, start_page, stop_page
-from voidbridge_stage import Shot, make_shot
+from voidbridge_shots import Shot, make_shot
 from voidbridge_stage import daemon as a_daemon
 
 from voidbridge_backend.client.submission import Submission

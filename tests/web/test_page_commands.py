@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from voidbridge_page import Page, start_page, stop_page
-from voidbridge_stage import channels_of, check_echo, eventually, make_shot
+from voidbridge_shots import channels_of, make_shot
+from voidbridge_stage import check_echo, eventually
 from voidbridge_stage import daemon as a_daemon
 
 from voidbridge_backend import cli

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from voidbridge_stage import channels_of
+from voidbridge_shots import channels_of
 
 from voidbridge_backend.cli.prompts import objects_of
 from voidbridge_backend.cli.prompts_file import read_prompts

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from voidbridge_page import start_page, stop_page
-from voidbridge_stage import Shot, make_shot, square
+from voidbridge_shots import Shot, make_shot, square
 
 from voidbridge_backend.web.player.bounded_cache import BoundedCache
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from voidbridge_page import start_page, stop_page
+from voidbridge_shots import make_shot
 from voidbridge_stage import daemon as a_daemon
-from voidbridge_stage import eventually, make_shot
+from voidbridge_stage import eventually
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from voidbridge_stage import check_echo, is_alive, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import check_echo, is_alive
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.daemon.workers.supervisor import (

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,9 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch", reason="the extra `void` is not installed")
 pytest.importorskip("transformers", reason="the extra `void` is not installed")
 
+import voidbridge_shots as shots  # noqa: E402
 import voidbridge_stage as stage  # noqa: E402
+import voidbridge_tiny_sam as tiny_sam  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from voidbridge_backend.engines.mask_base import Clicks, Prompts, Tracked  # noqa: E402
@@ -34,17 +33,6 @@ KEY = np.zeros((HEIGHT, WIDTH), np.float32)
 KEY[10:30, 20:45] = 1
 
 
-def tiny() -> ModuleType:
-    file = Path(__file__).with_name("tiny_sam.py")
-    spec = importlib.util.spec_from_file_location("voidbridge_tiny_sam", file)
-    assert spec
-    assert spec.loader
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = made
-    spec.loader.exec_module(made)
-    return made
-
-
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
@@ -56,7 +44,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    saved = tiny()
+    saved = tiny_sam
     saved.save_sam2(folder / NAMES["sam2"])
     saved.save_sam3(folder / NAMES["sam3"])
     return folder
@@ -203,7 +191,7 @@ def test_a_daemon_tracks_with_it_and_names_flow_without_weights(
     for frame in range(1001, 1004):
         light = picture(frame).astype(np.float16) / np.float16(255)
         channels = {name: light[..., plane].copy() for plane, name in enumerate("RGB")}
-        (tmp_path / f"plate.{frame}.exr").write_bytes(stage.exr_bytes(channels, (0, 0)))
+        (tmp_path / f"plate.{frame}.exr").write_bytes(shots.exr_bytes(channels, (0, 0)))
     words = ("mask", tmp_path / "plate.####.exr", "--box", "1002:20,10,45,30")
     with stage.daemon("--models", models) as daemon:
         there = ("--daemon", daemon.address, "-o", tmp_path / "out")

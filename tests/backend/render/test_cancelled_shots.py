@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from voidbridge_stage import exr_bytes, picture, square
+from voidbridge_shots import exr_bytes, picture, square
 
 from voidbridge_backend.engines.base import Clip, JobContext, Pixels
 from voidbridge_backend.engines.echo.engine import Echo

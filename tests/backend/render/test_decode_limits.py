@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from voidbridge_stage import environment, make_shot
+from voidbridge_shots import make_shot
+from voidbridge_stage import environment
 
 from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.exr.layers import choose_picture

@@ -10,7 +10,7 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 from numpy.typing import NDArray
-from voidbridge_stage import exr_bytes
+from voidbridge_shots import exr_bytes
 
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.new.file import new_file

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import OpenEXR
-from voidbridge_stage import channels_of, exr_bytes, header_of
+from voidbridge_shots import channels_of, exr_bytes, header_of
 
 from .graph import Group, Node, feeding, moved_by, place, source
 from .hand import stage

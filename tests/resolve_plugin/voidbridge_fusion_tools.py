@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from lupa.luajit21 import lua_type
-from voidbridge_stage import channels_of
+from voidbridge_shots import channels_of
 
 from voidbridge_backend.exr.new.file import new_file
 

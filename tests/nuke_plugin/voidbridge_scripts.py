@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from voidbridge_stage import channels_of, echoed, same_bits
+from voidbridge_shots import channels_of, echoed, same_bits
 
 FRAMES = range(1001, 1004)
 

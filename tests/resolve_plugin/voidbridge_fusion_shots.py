@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from voidbridge_stage import channels_of, make_shot
+from voidbridge_shots import channels_of, make_shot
 
 FILES = range(1001, 1004)
 

@@ -4,7 +4,7 @@ Loaded under the name `voidbridge_line` by `conftest.py`. Each end is a TUN devi
 carries packets from one to the other, with the given delay, rate and losses. (`tc
 netem` does the same where the kernel has it; not every kernel has.) Needs root and Linux.
 
-    python line.py NAMESPACE NAMESPACE RATE_MBIT DELAY_MS LOSS
+    python voidbridge_line.py NAMESPACE NAMESPACE RATE_MBIT DELAY_MS LOSS
 
 On its standard input: `cut`, `mend`, `count`; each is answered by a line, bytes that were carried there and back.
 """
