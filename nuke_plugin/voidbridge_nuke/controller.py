@@ -243,8 +243,7 @@ def _fit_channels(node: Any, only: int | None = None) -> NodeRequest:
     if only is not None:
         values.update(frame_range="custom", first=only, last=only)
     request = resolve(values, graph.scene(node))
-    if all(name in request.settings for name in CHANNEL_KNOBS):
-        host.put_inside(node, rendered_channels(request.settings, request.matte_offset))
+    host.put_inside(node, rendered_channels(request.settings, request.matte_offset))
     return request
 
 

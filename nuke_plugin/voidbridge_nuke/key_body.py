@@ -5,7 +5,7 @@ The layers of a result are read by name, as `fg.red`. The node adds none to the 
 
 from __future__ import annotations
 
-from .node_text import IN_RANGE, channel_of, input_node, merge, node, read, write
+from .node_text import IN_RANGE, channel_of, copy_layer, input_node, merge, node, read, write
 from .operations import KEY
 
 
@@ -20,6 +20,8 @@ def body() -> list[str]:
         *write("hint", "alpha", 200),
         *input_node("plate", 0, 0),
         "set Nplate [stack 0]",
+        "push $Nplate",
+        *copy_layer("PlateLayer", disable=True),
         *write("plate", "rgb", 0),
         *read("ReadResult", "result_files", 0),
         "set Nresult [stack 0]",

@@ -165,6 +165,7 @@ KEY = HostOperation(
                 "without the foreground; the layers fg, alpha and screen as in the file; or the untouched plate.",
             8,
         ),
+        _key("layer", within="Spelled as Nuke shows it, as beauty; empty: red, green and blue."),
         Knob("screen_tab", TAB, "Screen", ""),
         _key("screen_color", choices=("auto", "green", "blue", "picked"), picks="screen_rgb"),
         Knob(

@@ -78,9 +78,15 @@ def body() -> list[str]:
 
 
 def rendered_channels(settings: Mapping[str, Value], matte_offset: int) -> Inside:
-    """Returns the knobs of inner nodes that bring layer, channels and frames to the Writes."""
+    """Returns the knobs of inner nodes that bring layer, channels and frames to the Writes.
+
+    A node that keys has the plate's layer alone.
+    """
+    plate: Inside = {"PlateLayer": _layer_knobs(str(settings["layer"]), "from")}
+    if "matte_channel" not in settings:
+        return plate
     return {
-        "PlateLayer": _layer_knobs(str(settings["layer"]), "from"),
+        **plate,
         "MatteChannel": {"from0": channel_name(str(settings["matte_channel"]))},
         "AffectedChannel": {"from0": channel_name(str(settings["affected_channel"]))},
         "MatteFrames": {"time_offset": matte_offset},

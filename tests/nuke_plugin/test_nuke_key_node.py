@@ -70,6 +70,39 @@ def test_a_press_gives_the_foreground_in_every_output(
         assert np.abs(file["A"] - truth).sum() < 0.05 * truth.size
 
 
+def test_a_layer_that_is_named_is_keyed_in_place_of_red_green_and_blue(
+    host: Any, screened: Any, daemon: Any
+) -> None:
+    node = key_node(host, screened, daemon, "plate", "hint", output="all layers")
+    assert key(host, node) == "done: v001, frames 1001-1003"
+    wanted = {frame: result(node, frame) for frame in FRAMES}
+    for frame in FRAMES:
+        light = channels_of(screened.file("plate", frame))
+        gray = {name: np.full_like(plane, 0.5) for name, plane in light.items()}
+        layer = {f"beauty.{name}": plane for name, plane in light.items()}
+        screened.write("plate", frame, {**gray, **layer})
+    node["layer"].setValue("beauty")
+    assert key(host, node) == "done: v002, frames 1001-1003"
+    for frame in FRAMES:
+        assert all(
+            np.array_equal(result(node, frame)[name], wanted[frame][name]) for name in "RGBA"
+        )
+    node["output"].setValue("plate")
+    assert np.array_equal(given(host, node, 1002)["R"], plate(screened, 1002)["R"])
+    node["layer"].setValue("")
+    host.stage.settle()
+    assert node["status"].value() == "out of date: layer changed since v002"
+
+
+def test_a_layer_that_the_plate_lacks_is_one_message_that_lists_those_it_has(
+    host: Any, screened: Any, daemon: Any
+) -> None:
+    node = key_node(host, screened, daemon, "plate", layer="specular")
+    host.stage.press("key", node)
+    (message,) = host.stage.messages
+    assert "The plate has no layer specular with red, green and blue" in message
+
+
 def test_outside_of_its_range_the_node_passes_the_plate(
     host: Any, screened: Any, daemon: Any
 ) -> None:
