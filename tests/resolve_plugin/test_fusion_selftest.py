@@ -11,7 +11,7 @@ import voidbridge_fusion as fusion
 
 from voidbridge_backend import cli
 
-POINTS = ("tree", "names", "inside", "programs", "controls", "removal", "range", "layers")
+POINTS = ("tree", "names", "inside", "programs", "controls", "removal", "range", "layers", "keying")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def test_every_point_is_answered_and_the_report_is_one_file(
         ("children", {"tree"}),
         ("cache", {"controls"}),
         ("time", {"range"}),
-        ("layers", {"layers"}),
+        ("layers", {"layers", "keying"}),
     ],
 )
 def test_a_fusion_that_breaks_a_rule_is_noticed(

@@ -144,8 +144,9 @@ class Tool(Thing):
         if self.ID == "GroupOperator":
             found = self.published.get(f"MainInput{number:.0f}")
             return Input(*found) if found else None
-        first = {"Custom": "Image1"}.get(self.ID, "Input")
-        return Input(self, first) if number == 1 else None
+        if self.ID == "Custom":
+            return Input(self, f"Image{number:.0f}") if number <= 3 else None
+        return Input(self, "Input") if number == 1 else None
 
     def FindMainOutput(self, number: int) -> Output:
         return Output(self.outputs.get(int(number), self))
