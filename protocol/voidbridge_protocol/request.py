@@ -83,6 +83,16 @@ class Request:
             raise BadMessage(f"{type(self.settings).__name__} are no settings of {self.operation}")
         kind.check_frames(frames, self.first, self.last)
 
+    @property
+    def pictures(self) -> range:
+        """The numbers of the results that are frames."""
+        return range(self.first, self.last + (0 if self.settings.has_sound else 1))
+
+    @property
+    def sound(self) -> int | None:
+        """The number of the result that is the sound of the frames, as WAV, if there is one: the last."""
+        return self.last if self.settings.has_sound else None
+
     def canonical(self) -> bytes:
         """Returns the same bytes for the same request. Their hash is part of the job's key."""
         others = {

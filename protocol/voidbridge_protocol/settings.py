@@ -97,6 +97,11 @@ class OperationSettings:
         """Whether the result is for looking at and not for delivery."""
         return False
 
+    @property
+    def has_sound(self) -> bool:
+        """Whether the job has one more result behind its frames: their sound, as WAV."""
+        return False
+
     def __post_init__(self) -> None:
         for found, info in described(type(self)):
             _check(found.name.replace("_", " "), getattr(self, found.name), info)

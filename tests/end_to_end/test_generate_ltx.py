@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import wave
 from collections.abc import Iterator
 from datetime import date
 from fractions import Fraction
@@ -104,6 +105,40 @@ def test_each_mode_writes_its_frames_and_says_from_which_they_come(
     assert {one["sha256"] for one in claims["ingredients"]} <= sources
     assert bool(claims["ingredients"]) == bool(seen)
     assert {path: path.read_bytes() for path in clip.iterdir()} == before
+
+
+def test_sound_is_written_beside_the_frames_and_fetched_again(
+    clip: Path, ltx_daemon: stage.Daemon, tmp_path: Path
+) -> None:
+    words = ("text", clip / "a.####.exr", "--length", 3, "--sound", "-o")
+    done = generate(ltx_daemon, *words, tmp_path / "n.%04d.exr")
+    assert done.code == 0, done.err
+    sound = tmp_path / "n.1023-1025.wav"
+    assert [path.name for path in sorted(tmp_path.glob("n.*.exr"))] == [
+        f"n.{frame}.exr" for frame in (1023, 1024, 1025)
+    ]
+    told = json.loads((tmp_path / "n.1023-1025.voidbridge.json").read_text())
+    assert told["frames"] == [1023, 1025]
+    assert told["sound"]["sha256"] == hashlib.sha256(sound.read_bytes()).hexdigest()
+    with wave.open(str(sound)) as found:
+        assert found.getframerate() == told["sound"]["rate"]
+        assert (
+            found.getnframes() == told["sound"]["samples"] == round(3 / 24 * told["sound"]["rate"])
+        )
+        assert any(found.readframes(found.getnframes()))
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [event["path"] for event in events if event["event"] == "sound"] == [str(sound)]
+    told_frames = {event["frame"] for event in events if event["event"] == "frame"}
+    assert told_frames == {1023, 1024, 1025}
+    address = ("--daemon", ltx_daemon.address, "--user", "ana")
+    again = stage.voidbridge("fetch", told["job"], "-o", f"{tmp_path}/again/", *address)
+    assert again.code == 0, again.err
+    assert (tmp_path / "again/result.1023-1025.wav").read_bytes() == sound.read_bytes()
+    sound.write_bytes(b"RIFF and something else")
+    refused = generate(ltx_daemon, *words, tmp_path / "n.%04d.exr")
+    assert refused.code == 2
+    assert "n.1023-1025.wav exists" in refused.err
+    assert sound.read_bytes() == b"RIFF and something else"
 
 
 def test_without_terms_and_without_weights_the_error_is_typed(clip: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from .file_names import named
 from .listener import job_listener
 from .progress import ProgressView
 from .stream_input import StreamInput
-from .submission import Submission, sidecar
+from .submission import Submission, placed, sidecar, sound_file
 
 PrepareSubmission = Callable[[ProgressView, threading.Event, contextlib.ExitStack], Submission]
 """Makes a job. Resources that it needs until the job has ended go onto the stack."""
@@ -50,7 +50,11 @@ def run_job(
         folder for sequence in submission.files.values() for folder in sequence.folders
     )
     listener = job_listener(
-        view, result if announce else None, cancelled, is_temporary=client_options.is_local
+        view,
+        result if announce else None,
+        cancelled,
+        is_temporary=client_options.is_local,
+        sound=submission.sound,
     )
     with named(submission.files):
         if frames_from_stdin:
@@ -95,7 +99,10 @@ def job_task(
     def on_file(done: int, total: int) -> None:
         view.stage("reading files", done, total)
 
-    task = submission.task(result.path, on_file, listener.should_cancel, hash_of)
+    place: Callable[[int], Path] = result.path
+    if submission.frames and submission.sound is not None:
+        place = placed(result, submission.frames, submission.sound)
+    task = submission.task(place, on_file, listener.should_cancel, hash_of)
     outputs.check_sources(task.request, result)
     show_request(task.request, view)
     return task
@@ -106,7 +113,7 @@ def show_request(request: Request, view: ProgressView) -> None:
     handles = [0, 0]
     if any(role.name == "plate" and role.covers_all for role in operation(request.operation).roles):
         handles = [request.first - min(plate), max(plate) - request.last]
-    frames = [request.first, request.last]
+    frames = [request.pictures[0], request.pictures[-1]]
     view.event("request", frames=frames, handles=handles, files=len(request.files))
     if any(handles):
         view.message(
@@ -123,13 +130,17 @@ def finish(
     announce: bool = True,
 ) -> None:
     """Writes the sidecar, which holds the provenance and `more`; with `announce` it tells the end."""
-    frames = FrameRange(outcome.frames[0], outcome.frames[-1])
-    beside, provenance = sidecar(result, frames), json.loads(outcome.provenance)
+    provenance = json.loads(outcome.provenance)
+    has_sound = "sound" in provenance
+    frames = FrameRange(outcome.frames[0], outcome.frames[-1] - has_sound)
+    beside = sidecar(result, frames)
     write_whole(beside, outputs.record_bytes({**provenance, **(more or {})}))
     if not announce:
         return
     is_preview = bool(provenance.get("preview"))
     seconds = time.monotonic() - began
+    if has_sound:
+        view.event("sound", path=str(sound_file(result, frames)))
     view.event(
         "done",
         job=outcome.job,

@@ -19,8 +19,9 @@ def job_listener(
     result: Sequence | None,
     cancelled: threading.Event,
     is_temporary: bool = False,
+    sound: int | None = None,
 ) -> Listener:
-    """`is_temporary` is True for a local daemon, which nobody repairs during the wait."""
+    """`is_temporary` is True for a local daemon, which nobody repairs. `sound` is the result that is no frame."""
     warned: set[str] = set()
     fetched: set[int] = set()
     last: Status | None = None
@@ -57,7 +58,7 @@ def job_listener(
 
     def on_frame(frame: int) -> None:
         fetched.add(frame)
-        if result is not None:
+        if result is not None and frame != sound:
             view.event("frame", frame=frame, path=str(result.path(frame)))
 
     def on_accepted(job: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.exr.seal import is_sealed
+from voidbridge_backend.formats.wav import is_own_wav
 from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact
 from voidbridge_protocol.errors import BadPattern, OutputExists, VoidbridgeError
@@ -24,7 +25,7 @@ from voidbridge_protocol.transfer.source_guard import SourceGuard
 from voidbridge_protocol.wire.messages import Request
 
 from .output_places import EXR_ENDINGS, check_format, check_places, is_begun
-from .submission import Submission, sidecar
+from .submission import Submission, sidecar, sound_file
 
 RESULT_ATTRIBUTE = "voidbridge/version"
 """Every result has it in its header. `seal` tells whether the pixels are the result's too."""
@@ -60,13 +61,14 @@ def check_run(
     sources = [
         sequence.path(frame) for sequence in submission.files.values() for frame in sequence.scan()
     ]
-    _check(result, frames, SourceGuard(paths=sources), overwrite)
+    _check(result, frames, SourceGuard(paths=sources), overwrite, submission.settings.has_sound)
 
 
 def check_sources(request: Request, result: Sequence) -> None:
     """Raises `OverwritesSource` if a target, or the sidecar, has the content of a source of `request`."""
-    pictures, records = _targets(result, range(request.first, request.last + 1))
-    SourceGuard(request.files).check([*pictures, *records])
+    pictures, records = _targets(result, request.pictures)
+    sounds = _sounds(result, request.pictures) if request.sound is not None else []
+    SourceGuard(request.files).check([*pictures, *records, *sounds])
 
 
 def check_together(shots: Iterable[tuple[Submission, Sequence]]) -> None:
@@ -91,22 +93,28 @@ def check_together(shots: Iterable[tuple[Submission, Sequence]]) -> None:
 
 def check_fetch(request: Request, result: Sequence, overwrite: bool) -> None:
     """Before the first byte is written. Raises as `check_run`."""
-    frames = range(request.first, request.last + 1)
-    _check(result, frames, SourceGuard(request.files), overwrite)
+    has_sound = request.sound is not None
+    _check(result, request.pictures, SourceGuard(request.files), overwrite, has_sound)
 
 
 def _check(
-    result: Sequence, frames: Collection[int], sources: SourceGuard, overwrite: bool
+    result: Sequence,
+    frames: Collection[int],
+    sources: SourceGuard,
+    overwrite: bool,
+    has_sound: bool = False,
 ) -> None:
     check_format(result)
     pictures, records = _targets(result, frames)
-    check_places([*pictures, *records])
-    sources.check([*pictures, *records])
+    sounds = _sounds(result, frames) if has_sound else []
+    check_places([*pictures, *records, *sounds])
+    sources.check([*pictures, *records, *sounds])
     if not overwrite:
         check_foreign(
             [
                 *((path, is_sealed) for path in pictures),
                 *((path, is_sidecar) for path in records),
+                *((path, is_own_wav) for path in sounds),
             ]
         )
 
@@ -164,6 +172,10 @@ def _targets(result: Sequence, frames: Collection[int]) -> tuple[list[Path], lis
         return [], []
     record = sidecar(result, FrameRange(min(numbers), max(numbers)))
     return [result.path(frame) for frame in numbers], [record]
+
+
+def _sounds(result: Sequence, frames: Collection[int]) -> list[Path]:
+    return [sound_file(result, FrameRange(min(frames), max(frames)))]
 
 
 def _is_unfinished_result(path: Path) -> bool:

@@ -65,6 +65,11 @@ class Submission:
     parts: Mapping[str, FrameRange] = field(default_factory=dict)
     """By role: the only frames to send, of a role that need not cover all; others send every frame there is."""
 
+    @property
+    def sound(self) -> int | None:
+        """The number of the result that is sound, as in `Request`; None without one."""
+        return self.frames.last + 1 if self.frames and self.settings.has_sound else None
+
     def task(
         self,
         target: Callable[[int], Path],
@@ -91,7 +96,8 @@ class Submission:
         ]
         hashed = _hashed(paths, hash_of, on_file, should_cancel)
         files = [replace(file, index=self.files[file.role].index(file.frame)) for file in hashed]
-        request = Request(wanted.first, wanted.last, self.settings, tuple(files), self.operation)
+        last = wanted.last if self.sound is None else self.sound
+        request = Request(wanted.first, last, self.settings, tuple(files), self.operation)
         return JobTask(request, [path for _, _, path in paths], target, self.priority, self.force)
 
     def _is_picture(self, name: str) -> bool:
@@ -239,6 +245,17 @@ def sidecar(result: Sequence, frames: FrameRange) -> Path:
     stem = result.prefix.removesuffix(".exr").rstrip("._-%# ") or "result"
     part = "" if result.single is not None else f".{frames}"
     return result.folder / f"{stem}{part}{SIDECAR}"
+
+
+def sound_file(result: Sequence, frames: FrameRange) -> Path:
+    """The WAV file beside the results."""
+    beside = sidecar(result, frames)
+    return beside.with_name(beside.name.removesuffix(SIDECAR) + ".wav")
+
+
+def placed(result: Sequence, frames: FrameRange, sound: int | None) -> Callable[[int], Path]:
+    """Where each result goes, by its number. `frames` are those that are pictures."""
+    return lambda number: sound_file(result, frames) if number == sound else result.path(number)
 
 
 def sidecars(result: Sequence) -> list[Path]:

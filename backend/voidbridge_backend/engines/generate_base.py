@@ -6,7 +6,8 @@ Pictures are float32 [height, width, 3] RGB, scene-linear in the plate's own pri
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,16 @@ from numpy.typing import NDArray
 from voidbridge_protocol.operations.generate import GenerateSettings
 
 from .base import JobContext, Pixels
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Sound of new frames."""
+
+    samples: NDArray[np.float32]
+    """[channels, samples], -1 to 1."""
+    rate: int
+    """Samples a second."""
 
 
 class GapClip(Protocol):
@@ -61,3 +72,11 @@ class Generator(Protocol):
 
         The same footage and settings give the same bits. Raises a `JobError` for what it cannot do.
         """
+
+
+@runtime_checkable
+class MakesSound(Protocol):
+    """A generator that can make sound."""
+
+    def sound(self) -> Sound:
+        """The sound of the last job, once `generate` has ended: as long as its frames, to the sample."""

@@ -6,6 +6,7 @@ is new; other channels are that frame's own, and the time code goes on from it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,17 +15,19 @@ from typing import Any
 import numpy as np
 
 from voidbridge_backend.engines.base import JobContext, Pixels
-from voidbridge_backend.engines.generate_base import Generator
+from voidbridge_backend.engines.generate_base import Generator, MakesSound
 from voidbridge_backend.exr import reader, writer
 from voidbridge_backend.exr.header import Header
 from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.formats.synthetic import later, packed_time_code, time_code
+from voidbridge_backend.formats.wav import SAMPLE, wav
 from voidbridge_backend.imaging.color import ColorPlan, Matrix
 from voidbridge_backend.imaging.grain import Grain, Sample
 from voidbridge_backend.imaging.mattes.quadmask import on_window
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.generate import MOST_FRAMES, GenerateSettings
+from voidbridge_protocol.transfer.atomic_files import write_whole
 from voidbridge_protocol.wire.messages import ResultFile
 
 from .inputs import InputFiles, Plates, canvas_of
@@ -41,6 +44,8 @@ from .results import EncodedFrame, ResultWriter
 
 HALF_MOST = 65504.0
 """Largest finite half."""
+LOUDEST = 2**23 - 1
+"""Of a sample of 24 bits."""
 
 
 def run(
@@ -53,7 +58,7 @@ def run(
     settings = order.request.settings
     assert isinstance(settings, GenerateSettings)
     watch = noted = NotedContext(watch)
-    wanted = range(order.request.first, order.request.last + 1)
+    wanted = order.request.pictures
     if len(wanted) > MOST_FRAMES:
         raise BadSetting(
             f"{len(wanted)} new frames are asked for; one job makes up to {MOST_FRAMES}",
@@ -90,12 +95,29 @@ def run(
     with ResultWriter[None](order, on_result) as results:
         for frame, picture in engine.generate(footage, wanted, settings, watch):
             results.put(frame, partial(frames.encoded, frame, picture))
+    if order.request.sound is not None:
+        provenance["sound"] = _heard(order, engine, announce)
     provenance["notes"] = noted.notes
     provenance["credentials"] = credentials(
         order.request, provenance["engine"], made_from["from"], written
     )
     write_provenance(order, provenance)
     return provenance
+
+
+def _heard(order: RenderJob, engine: Generator, announce: Announce) -> dict[str, Any]:
+    """Writes the sound as the job's last result, and tells about it. Raises `BadSetting` if there is none."""
+    if not isinstance(engine, MakesSound):
+        raise BadSetting(f"{engine.name} makes no sound", "Leave out --sound.")
+    number, sound = order.request.last, engine.sound()
+    whole = np.rint(np.clip(sound.samples.T, -1, 1) * LOUDEST).astype("<i4")
+    three = np.ascontiguousarray(whole[..., None]).view(np.uint8)[..., :SAMPLE]
+    data = wav(three.tobytes(), sound.samples.shape[0], sound.rate)
+    write_whole(order.folder / f"{number}.exr", data)
+    digest = hashlib.sha256(data).hexdigest()
+    announce(ResultFile(number, digest, len(data)))
+    channels, samples = sound.samples.shape
+    return {"sha256": digest, "rate": sound.rate, "channels": channels, "samples": samples}
 
 
 def _color(order: RenderJob, source: InputFiles, settings: GenerateSettings) -> ColorPlan:

@@ -100,7 +100,7 @@ def provenance_of(job: RenderJob, engine: Describes) -> dict[str, Any]:
         "version": __version__,
         "job": job.job,
         "operation": request.operation,
-        "frames": [request.first, request.last],
+        "frames": [request.pictures[0], request.pictures[-1]],
         "engine": engine.describe(),
         "settings": asdict(request.settings),
         "preview": request.settings.is_preview,

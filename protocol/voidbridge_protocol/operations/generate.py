@@ -90,6 +90,11 @@ class GenerateSettings(OperationSettings):
         group="the model",
         metavar="LIST",
     )
+    sound: bool = setting(
+        False,
+        "keep the sound that `ltx` makes with the new frames, as WAV beside them",
+        group="the model",
+    )
     precision: str = setting(
         "full",
         "`fp8` keeps the transformer of `ltx` in 8 bits, which is not lossless",
@@ -118,6 +123,14 @@ class GenerateSettings(OperationSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.loras  # noqa: B018
+        if self.sound and (self.engine == "morph" or self.mode == "hdr"):
+            maker = "morph" if self.engine == "morph" else "hdr"
+            raise BadSetting(f"{maker} makes no sound", "Leave out --sound.")
+
+    @property
+    def has_sound(self) -> bool:
+        """See `OperationSettings`."""
+        return self.sound
 
     @property
     def loras(self) -> tuple[tuple[str, float], ...]:

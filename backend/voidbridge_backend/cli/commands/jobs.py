@@ -16,13 +16,12 @@ from voidbridge_backend.client.daemon_client import ClientOptions, open_client
 from voidbridge_backend.client.job_run import PrepareSubmission, finish, run_job, show_request
 from voidbridge_backend.client.listener import job_listener
 from voidbridge_backend.client.progress import count, left, show_health, watched
-from voidbridge_backend.client.submission import Submission, result_sequence
+from voidbridge_backend.client.submission import Submission, placed, result_sequence
 from voidbridge_backend.log_format import one_line
-from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.client import Client
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.errors import BadPattern
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.wire.messages import Status
+from voidbridge_protocol.wire.messages import Request, Status
 
 UNCUT = 10_000
 """Width of a table that goes to a program or a file, in columns: nothing is cut."""
@@ -88,10 +87,16 @@ def fetch(
     began = time.monotonic()
     with watched(as_json) as (view, cancelled):
         with open_client(client_options) as client:
+            request = client.request(job)
             if result.single is not None:
-                result = replace(result, single=_only_frame(client, job, result))
-            outputs.check_fetch(client.request(job), result, overwrite)
-            outcome = client.fetch(job, result.path, job_listener(view, result, cancelled))
+                result = replace(result, single=_only_frame(request, job, result))
+            outputs.check_fetch(request, result, overwrite)
+            frames = FrameRange(request.pictures[0], request.pictures[-1])
+            outcome = client.fetch(
+                job,
+                placed(result, frames, request.sound),
+                job_listener(view, result, cancelled, sound=request.sound),
+            )
         finish(outcome, result, view, began)
 
 
@@ -134,12 +139,11 @@ def cancel(client_options: ClientOptions, job: str, as_json: bool) -> None:
         print(f"job {job} is {found.state.value}")
 
 
-def _only_frame(client: Client, job: str, result: Sequence) -> int | None:
+def _only_frame(request: Request, job: str, result: Sequence) -> int:
     """Returns the frame of a one-frame job, for a result that is one file."""
-    found = client.status(job)
-    if found.frames != 1:
-        raise BadPattern(f"{result} is one file, but job {job} has {found.frames} frames")
-    return found.first
+    if len(request.pictures) != 1:
+        raise BadPattern(f"{result} is one file, but job {job} has {len(request.pictures)} frames")
+    return request.first
 
 
 def _where(status: Status) -> str:

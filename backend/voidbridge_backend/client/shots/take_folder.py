@@ -33,7 +33,7 @@ class TakeRecord:
         """Whether the take was made from the same files with the same settings."""
         sources = {f"{file.role}/{file.frame}": file.sha256 for file in request.files}
         return (
-            self.frames == (request.first, request.last)
+            self.frames == (request.pictures[0], request.pictures[-1])
             and self.settings == asdict(request.settings)
             and self.sources == sources
         )

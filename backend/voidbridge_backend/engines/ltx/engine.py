@@ -11,7 +11,7 @@ import diffusers
 import torch
 
 from voidbridge_backend.engines.base import JobContext, Pixels
-from voidbridge_backend.engines.generate_base import GapClip
+from voidbridge_backend.engines.generate_base import GapClip, Sound
 from voidbridge_backend.engines.void.files.weights import fingerprint
 from voidbridge_backend.imaging.curve import ModelSpace, ShotExposure
 from voidbridge_protocol.errors import BadSetting
@@ -21,6 +21,7 @@ from . import weights
 from .display_light import Strip, strips
 from .model import Lock, Model, StepCount, Video, VideoRun
 from .pictures import GRID, Fit, Join, difference
+from .sound import SoundTrack
 from .windows import SEEN, GapWindow, windows
 
 VERSION = 1
@@ -46,6 +47,7 @@ class Ltx:
         self._model = Model(models, device)
         self._frames, self._pixels = frames, pixels
         self._prints: dict[str, str] = {}
+        self._track = SoundTrack(0, RATE)
 
     def describe(self) -> dict[str, Any]:
         """Fingerprints of the weights, and versions. Reads samples of every file once."""
@@ -87,11 +89,13 @@ class Ltx:
         gap = _Gap.of(footage, frames, settings, self._fit(footage, settings))
         runs = windows(len(frames), len(gap.before), len(gap.behind), self._frames)
         progress = StepCount(context, len(runs) * self._model.steps_of(settings))
+        self._track = SoundTrack(len(frames), gap.rate)
         backwards: dict[int, Pixels] = {}
         for number, window in enumerate(runs):
             run = gap.run(window, settings.seed + number)
             self._model.load("condition", run, settings, context)
-            video = self._model.video(run, settings, progress)
+            video, heard = self._model.video(run, settings, progress)
+            self._track.add(window, heard)
             made = gap.kept(window, video)
             if runs[0].stop == len(frames) and len(runs) > 1:
                 backwards.update(made)
@@ -99,6 +103,10 @@ class Ltx:
                 yield from ((frames[at], gap.plate(picture)) for at, picture in made.items())
         for at in sorted(backwards):
             yield frames[at], gap.plate(backwards[at])
+
+    def sound(self) -> Sound:
+        """See `MakesSound`."""
+        return self._track.whole()
 
     def _fit(self, footage: GapClip, settings: GenerateSettings) -> Fit:
         height, width = footage.picture(footage.frames[0]).shape[:2]

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_backend.engines.device import out_of_memory
+from voidbridge_backend.engines.generate_base import Sound
 from voidbridge_backend.engines.void.files.weights import fingerprint
 from voidbridge_backend.engines.void.model.heartbeat import pulsing
 from voidbridge_protocol.errors import BadLora, ModelMissing, OutOfMemory
@@ -177,12 +178,18 @@ class Model:
             place[plan](self.device)
         self._pipeline, self._loaded = made, wanted
 
-    def video(self, run: VideoRun, settings: GenerateSettings, progress: StepCount) -> Video:
-        """[length, height, width, 3] codes, 0 to 1. `load` comes first. The same run gives the same bits."""
+    def video(
+        self, run: VideoRun, settings: GenerateSettings, progress: StepCount
+    ) -> tuple[Video, Sound]:
+        """[length, height, width, 3] codes, 0 to 1, and their sound. `load` comes first.
+
+        The same run gives the same bits.
+        """
         with self._working(progress):
             if not settings.upscale:
-                found = self._pipeline(**self._words(run, settings, progress), output_type="np")
-                return np.asarray(found.frames[0], np.float32)
+                return self._shown(
+                    self._pipeline(**self._words(run, settings, progress), output_type="np")
+                )
             small = VideoRun(
                 run.length, run.height // 2, run.width // 2, run.frame_rate, run.seed, run.locks
             )
@@ -192,7 +199,12 @@ class Model:
             words = self._words(run, settings, progress)
             words |= {**NO_GUIDANCE, "sigmas": STAGE_2_DISTILLED_SIGMA_VALUES}
             words |= {"latents": larger, "audio_latents": first.audio, "output_type": "np"}
-            return np.asarray(self._pipeline(**words).frames[0], np.float32)
+            return self._shown(self._pipeline(**words))
+
+    def _shown(self, found: Any) -> tuple[Video, Sound]:
+        samples = found.audio[0].float().cpu().numpy()
+        rate = int(self._pipeline.vocoder.config.output_sampling_rate)
+        return np.asarray(found.frames[0], np.float32), Sound(np.clip(samples, -1, 1), rate)
 
     def hdr(self, run: VideoRun, settings: GenerateSettings, progress: StepCount) -> Video:
         """[length, height, width, 3] linear Rec.709 light of the display-referred `run.reference`."""
