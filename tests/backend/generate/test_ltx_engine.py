@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 pytest.importorskip("diffusers")
 
+import torch
+
 from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.ltx import model, weights
-from voidbridge_backend.engines.ltx.engine import Ltx, unbroken
+from voidbridge_backend.engines.ltx.engine import Ltx, _Gap, unbroken
+from voidbridge_backend.engines.ltx.model import eight_bits
 from voidbridge_backend.engines.ltx.pictures import Fit
 from voidbridge_backend.engines.ltx.terms import TERMS
 from voidbridge_backend.engines.ltx.tiny import make_tiny
+from voidbridge_backend.engines.ltx.windows import windows
 from voidbridge_protocol.errors import BadSetting, JobCancelled, ModelMissing, TermsNotAccepted
 from voidbridge_protocol.operations.generate import GenerateSettings
 
@@ -193,6 +197,43 @@ def test_a_lock_at_the_begin_keeps_its_latents_whatever_the_seed(engine: Ltx) ->
     assert one.shape[1] == 5
     assert np.abs(one[:, :2] - other[:, :2]).max() < 1e-4
     assert np.abs(one[:, 2:] - other[:, 2:]).mean() > 0.1
+
+
+def test_a_retake_keeps_the_latents_behind_it_whatever_the_seed(engine: Ltx) -> None:
+    fit = Fit.of(HEIGHT, WIDTH, 1.0, 768 * 512)
+    known = [frame for frame in range(40) if frame not in range(9, 14)]
+    chosen, latents, videos = settings("retake"), [], []
+    gap = _Gap.of(Ramp(known), range(9, 14), chosen, fit)
+    (window,) = windows(5, len(gap.before), len(gap.behind), 41)
+    # Nine frames are locked, five made anew with three known ones in the same latent, and eight kept behind them.
+    assert (window.head, window.skipped, window.tail_at, window.latent) == (9, 3, 17, 3)
+    for seed in (1, 2):
+        run = gap.run(window, seed)
+        assert [lock.latent for lock in run.locks] == [0]
+        engine._model.load("condition", run, chosen, Watch())
+        videos.append(engine._model.video(run, chosen, model.StepCount(Watch(), 2))[0])
+        words = engine._model._words(run, chosen, model.StepCount(Watch(), 2))
+        latents.append(engine._model._pipeline(**words, output_type="latent").frames[0].numpy())
+    one, other = latents
+    assert one.shape[1] == 5
+    kept = [0, 1, 3]
+    assert np.abs(one[:, kept] - other[:, kept]).max() < 1e-4
+    assert np.abs(one[:, [2, 4]] - other[:, [2, 4]]).mean() > 0.1
+    pipeline = engine._model._pipeline
+    whole = torch.from_numpy(eight_bits(gap._whole(window))).permute(3, 0, 1, 2)[None] / 127.5 - 1
+    with torch.inference_mode():
+        truth = pipeline.vae.encode(whole.float()).latent_dist.mode()[0].numpy()
+    assert np.allclose(one[:, kept], truth[:, kept], atol=1e-3)
+
+
+def test_what_is_kept_in_one_run_is_not_kept_in_the_next(engine: Ltx) -> None:
+    known = [frame for frame in range(40) if frame not in range(9, 14)]
+    made(engine, known, range(9, 14), settings("retake"))
+    again = made(engine, BEFORE, range(17, 19), settings("extend"))
+    fresh = made(
+        Ltx(engine._model.models, "cpu", frames=41), BEFORE, range(17, 19), settings("extend")
+    )
+    assert all(np.array_equal(again[frame], fresh[frame]) for frame in again)
 
 
 def test_frames_beyond_a_gap_in_the_plate_are_not_taken_for_neighbors() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
 
 from voidbridge_backend.engines.base import JobContext, Pixels
@@ -19,12 +20,13 @@ from voidbridge_protocol.operations.generate import GenerateSettings
 
 from . import weights
 from .display_light import Strip, strips
-from .model import Lock, Model, StepCount, Video, VideoRun
+from .model import Lock, Model, StepCount, Video, VideoRun, eight_bits
 from .pictures import GRID, Fit, Join, difference
+from .region import KeptRegion
 from .sound import SoundTrack
-from .windows import SEEN, GapWindow, windows
+from .windows import CHUNK, SEEN, GapWindow, windows
 
-VERSION = 1
+VERSION = 2
 FRAMES = 121
 """Frames of one run at most, 8k + 1: the model's own default."""
 PIXELS = 768 * 512
@@ -148,6 +150,8 @@ class _Gap:
     """Codes of the last known frames, rising."""
     behind: list[Pixels]
     """Codes of the first known frames behind, rising."""
+    is_retake: bool = False
+    """Both sides are one shot, so that the latents behind are kept, and not only guide."""
 
     @classmethod
     def of(
@@ -169,16 +173,29 @@ class _Gap:
             return [fit.to_model(space.to_model(footage.picture(frame))) for frame in numbers]
 
         rate = footage.frames_per_second or RATE
-        return cls(space, fit, rate, codes(before), codes(behind))
+        return cls(space, fit, rate, codes(before), codes(behind), settings.mode == "retake")
 
     def run(self, window: GapWindow, seed: int) -> VideoRun:
         locks = []
         if window.head:
             locks.append(Lock(self.before[-window.head :], 0))
-        if window.tail:
+        kept = None
+        if self.is_retake and window.tail >= CHUNK and window.head:
+            kept = KeptRegion(eight_bits(self._whole(window)), window.latent, window.tail // CHUNK)
+        elif window.tail:
             first = window.skipped
             locks.append(Lock(self.behind[first : first + window.tail], window.latent))
-        return VideoRun(window.length, *self.fit.model, self.rate * window.speed, seed, locks)
+        rate = self.rate * window.speed
+        return VideoRun(window.length, *self.fit.model, rate, seed, locks, kept)
+
+    def _whole(self, window: GapWindow) -> list[Pixels]:
+        """Every frame of a run: a dissolve stands for the new ones, and the last known frame for those beyond."""
+        head, tail = self.before[-window.head :], self.behind[: window.skipped + window.tail]
+        count = len(window.picks)
+        shares = (np.float32((place + 1) / (count + 1)) for place in range(count))
+        new = [head[-1] * (1 - share) + tail[0] * share for share in shares]
+        known = [*head, *new, *tail]
+        return known + known[-1:] * (window.length - len(known))
 
     def kept(self, window: GapWindow, video: Video) -> dict[int, Pixels]:
         """The new frames of a run by their place among the job's, joined to the known ones.

@@ -6,13 +6,13 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from diffusers import LTX2ConditionPipeline, LTX2HDRPipeline, LTX2LatentUpsamplePipeline
+from diffusers import LTX2HDRPipeline, LTX2LatentUpsamplePipeline
 from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
 from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
 from diffusers.pipelines.ltx2.pipeline_ltx2_hdr_lora import LTX2HDRReferenceCondition
@@ -32,11 +32,12 @@ from voidbridge_protocol.errors import BadLora, ModelMissing, OutOfMemory
 from voidbridge_protocol.operations.generate import GenerateSettings
 
 from . import memory, weights
+from .region import Eight, KeptRegion, RegionPipeline
 
 Video = NDArray[np.float32]
 """[frames, height, width, 3]."""
 Kind = Literal["condition", "hdr"]
-CLASSES: dict[Kind, Any] = {"condition": LTX2ConditionPipeline, "hdr": LTX2HDRPipeline}
+CLASSES: dict[Kind, Any] = {"condition": RegionPipeline, "hdr": LTX2HDRPipeline}
 AGAIN_S = 0.1
 """Least seconds between two reports of progress."""
 FULL_STEPS = 30
@@ -77,9 +78,13 @@ class Lock:
     latent: int
 
     def condition(self) -> LTX2VideoCondition:
-        # The pipeline takes arrays as 0 to 255, and compresses single pictures unless crf is 0.
-        eight_bits = np.stack([np.clip(frame, 0, 1) * 255 for frame in self.frames])
-        return LTX2VideoCondition(np.rint(eight_bits).astype(np.uint8), self.latent, 1.0, crf=0)
+        # The pipeline compresses single pictures unless crf is 0.
+        return LTX2VideoCondition(eight_bits(self.frames), self.latent, 1.0, crf=0)
+
+
+def eight_bits(frames: Sequence[Pixels]) -> Eight:
+    """Codes, 0 to 1, as the pipeline takes arrays: [frames, height, width, 3], 0 to 255."""
+    return np.rint(np.stack([np.clip(frame, 0, 1) * 255 for frame in frames])).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ class VideoRun:
     frame_rate: float
     seed: int
     locks: Sequence[Lock] = ()
+    kept: KeptRegion | None = None
+    """Known latents that are kept exactly, beside those of a lock at latent 0."""
     reference: Video | None = None
     """Of the mode `hdr`: the display-referred frames, 0 to 1."""
 
@@ -185,14 +192,13 @@ class Model:
 
         The same run gives the same bits.
         """
+        self._pipeline.kept = run.kept
         with self._working(progress):
             if not settings.upscale:
                 return self._shown(
                     self._pipeline(**self._words(run, settings, progress), output_type="np")
                 )
-            small = VideoRun(
-                run.length, run.height // 2, run.width // 2, run.frame_rate, run.seed, run.locks
-            )
+            small = replace(run, height=run.height // 2, width=run.width // 2)
             words = self._words(small, settings, progress)
             first = self._pipeline(**words, output_type="latent")
             larger = self._enlarged(first.frames, small)
