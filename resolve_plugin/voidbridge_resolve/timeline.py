@@ -1,9 +1,11 @@
 """DaVinci Resolve STUDIO only: removes an object from the clip under the playhead, and puts the result above it.
 
-The clip is the plate, an OpenEXR sequence. The matte is the OpenEXR sequence on the next higher track that has
-a clip there. Disable every clip above the plate: the playhead's clip is the topmost visible one. The used part,
-with handles, goes through `voidbridge run`. The result comes back as a new version on the first free track
-above both. Nothing is replaced.
+The clip is the plate, an OpenEXR sequence. The matte is the OpenEXR sequence on the next higher track that has a
+clip there. Disable every clip above the plate: the playhead's clip is the topmost visible one. The used part, with
+handles, goes through `voidbridge run`. The result comes back as a new version on the first free track above both.
+
+Installed as Voidbridge generate it makes frames, and puts each take above: between the marks In and Out inside of
+the clip, otherwise in the gap behind it, up to the next clip of its track. Nothing is replaced.
 
 Workspace > Scripts > Edit. The free edition runs no Python: use the macro on the Fusion page instead. The files
 are read as they are on disk, so their color space is the files' own, not the timeline's.
@@ -27,6 +29,10 @@ HANDLES = 12
 """Frames before and after the used part that help and are not returned, as far as files exist."""
 OPTIONS: tuple[str, ...] = ()
 """More options of `voidbridge run`, as `"--engine=void"`, `"--color-space=ACEScg"`, `"--daemon=tcp://127.0.0.1:5577"`."""
+TAKE_OPTIONS: tuple[str, ...] = ()
+"""More options of `voidbridge generate --shots`, as `"--engine=ltx"`, `"--prompt=rain"`, `"--takes=3"`."""
+ACTION = "remove"
+"""`remove` or `generate`, as the installation writes it here."""
 FUSION = ""
 """Fusion's folder, which the installation writes here: a menu of Resolve may name no file of a script."""
 RULES = "Modules/Lua/voidbridge/child_environment.json"
@@ -80,11 +86,8 @@ def clip_of(item: TimelineItem) -> TimelineClip:
     media = item.GetMediaPoolItem()
     path = str(media.GetClipProperty("File Path")) if media else ""
     pattern, first, last = sequence(path)
-    left, frames, right = (
-        round(item.GetLeftOffset(False)),
-        round(item.GetDuration(False)),
-        round(item.GetRightOffset(False)),
-    )
+    left, right = round(item.GetLeftOffset(False)), round(item.GetRightOffset(False))
+    frames = round(item.GetDuration(False))
     if left + frames + right != last - first + 1:
         raise TimelineError(
             f"{item.GetName()} has {last - first + 1} files and shows {left + frames + right} frames: it is "
@@ -140,8 +143,8 @@ def words(
     ]  # fmt: skip
 
 
-def run(command: Sequence[str], on_status: Callable[[str], None]) -> None:
-    """Waits for the child and reports its status. Raises `TimelineError` with its error."""
+def run(command: Sequence[str], on_status: Callable[[str], None]) -> list[str]:
+    """Waits for the child and reports its status. Returns the takes that it made. Raises `TimelineError`."""
     child = subprocess.Popen(
         list(command),
         stdin=subprocess.DEVNULL,
@@ -151,7 +154,7 @@ def run(command: Sequence[str], on_status: Callable[[str], None]) -> None:
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
     assert child.stdout
-    problem, last = "no output", ""
+    problem, last, takes = "no output", "", []
     with child.stdout as lines:
         for line in lines:
             event = json.loads(line.decode("utf-8"))
@@ -159,10 +162,13 @@ def run(command: Sequence[str], on_status: Callable[[str], None]) -> None:
             if said and said != last:
                 on_status(said)
                 last = said
+            if event["event"] == "take":
+                takes.append(str(event["result"]))
             if event["event"] == "error":
                 problem = f"{event['text']} {event['hint']}"
     if child.wait() != 0:
         raise TimelineError(f"voidbridge ended with {child.returncode}: {problem}")
+    return takes
 
 
 def host_folder() -> str:
@@ -208,13 +214,82 @@ def _said(event: dict[str, Any]) -> str:
     return str(event["text"]) if event["event"] in ("warning", "trouble") else ""
 
 
-def remove(app: Resolve, command: Sequence[str], on_status: Callable[[str], None]) -> str:
-    """Runs the whole removal and returns the result's pattern. Raises `TimelineError`."""
+def marked(timeline: Timeline) -> tuple[int, int] | None:
+    """Returns the timeline's frames at In and Out, or None. A mark before its start counts from there."""
+    ask = getattr(timeline, "GetMarkInOut", None)
+    found = (ask() or {}).get("video", {}) if ask else {}
+    if "in" not in found or "out" not in found:
+        return None
+    offset = 0 if found["in"] >= timeline.GetStartFrame() else round(timeline.GetStartFrame())
+    return found["in"] + offset, found["out"] + offset
+
+
+def new_shot(
+    clip: TimelineClip, marks: tuple[int, int] | None, behind: TimelineClip | None
+) -> tuple[TimelineClip, str]:
+    """Returns the place of the new frames, with their numbers, and a table of shots for `generate`."""
+    if marks and is_inside(clip, marks):
+        first, last = (clip.number_at(mark) for mark in marks)
+        place = TimelineClip(clip.pattern, first, marks[0], last - first + 1)
+        return place, _row(_name(place), place) + 'mode = "retake"\n'
+    if behind is None or behind.start <= clip.end:
+        raise TimelineError(
+            "Mark In and Out inside of the clip, or leave a gap between it and the next one."
+        )
+    place = TimelineClip(clip.pattern, clip.last + 1, clip.end, behind.start - clip.end)
+    new = f'[[shot]]\nname = "{_name(place)}"\nmode = "bridge"\nlength = {place.frames}\n'
+    return place, _row("before", clip) + new + _row("behind", behind)
+
+
+def is_inside(clip: TimelineClip, marks: tuple[int, int]) -> bool:
+    """Whether a frame of the clip is left on both sides of the marks."""
+    return clip.start < marks[0] <= marks[1] < clip.end - 1
+
+
+def _name(place: TimelineClip) -> str:
+    stem = re.sub(r"[._]?%0\d+d\.exr$", "", os.path.basename(place.pattern), flags=re.IGNORECASE)
+    return re.sub(r"[^\w-]", "_", f"{stem}_{place.first}-{place.last}")
+
+
+def _row(name: str, clip: TimelineClip) -> str:
+    clip_text, frames = json.dumps(clip.pattern, ensure_ascii=False), f"{clip.first}-{clip.last}"
+    return f'[[shot]]\nname = "{name}"\nclip = {clip_text}\nframes = "{frames}"\n'
+
+
+def generate(app: Resolve, command: Sequence[str], on_status: Callable[[str], None]) -> str:
+    """Makes new frames and puts every take above. Returns the last take's pattern. Raises `TimelineError`."""
+    project, timeline, item = _under_playhead(app)
+    clip, track = clip_of(item), _track_of(timeline, item)
+    marks, behind = marked(timeline), None
+    if not (marks and is_inside(clip, marks)):
+        at = {round(o.GetStart(False)): o for o in timeline.GetItemListInTrack("video", track)}
+        later = [start for start in at if start >= clip.end]
+        behind = clip_of(at[min(later)]) if later else None
+    place, table = new_shot(clip, marks, behind)
+    folder = os.path.join(os.path.dirname(clip.pattern), "voidbridge", "takes")
+    os.makedirs(folder, exist_ok=True)
+    shots = os.path.join(folder, f"{clip.first}-{place.first}-{place.last}.toml")
+    with open(shots, "w", encoding="utf-8", newline="\n") as file:
+        file.write(table)
+    words = ["generate", "--shots", shots, "--output", folder, "--json", *TAKE_OPTIONS]
+    takes = run([*command, *words], on_status)
+    for take in takes:
+        _append(timeline, project.GetMediaPool(), place, take, track - 1)
+    return takes[-1]
+
+
+def _under_playhead(app: Resolve) -> tuple[Any, Timeline, TimelineItem]:
     project = app.GetProjectManager().GetCurrentProject()
     timeline = project.GetCurrentTimeline() if project else None
     item = timeline.GetCurrentVideoItem() if timeline else None
     if project is None or timeline is None or item is None:
         raise TimelineError("There is no clip under the playhead.")
+    return project, timeline, item
+
+
+def remove(app: Resolve, command: Sequence[str], on_status: Callable[[str], None]) -> str:
+    """Runs the whole removal and returns the result's pattern. Raises `TimelineError`."""
+    project, timeline, item = _under_playhead(app)
     plate = clip_of(item)
     track = _track_of(timeline, item)
     above = _item_above(timeline, track, plate)
@@ -244,24 +319,21 @@ def _item_above(timeline: Timeline, track: int, plate: TimelineClip) -> Timeline
     """Returns the lowest clip over the plate."""
     for number in range(track + 1, timeline.GetTrackCount("video") + 1):
         for item in timeline.GetItemListInTrack("video", number):
-            if (
-                item.GetStart(False) < plate.end
-                and item.GetStart(False) + item.GetDuration(False) > plate.start
-            ):
+            start = item.GetStart(False)
+            if start < plate.end and start + item.GetDuration(False) > plate.start:
                 return item
     return None
+
+
+def _span(item: TimelineItem) -> tuple[int, int]:
+    return round(item.GetStart(False)), round(item.GetStart(False) + item.GetDuration(False))
 
 
 def _append(
     timeline: Timeline, pool: MediaPool, plate: TimelineClip, result: str, above: int
 ) -> None:
-    tracks = [
-        [
-            (round(item.GetStart(False)), round(item.GetStart(False) + item.GetDuration(False)))
-            for item in timeline.GetItemListInTrack("video", number)
-        ]
-        for number in range(1, timeline.GetTrackCount("video") + 1)
-    ]
+    numbers = range(1, timeline.GetTrackCount("video") + 1)
+    tracks = [[_span(item) for item in timeline.GetItemListInTrack("video", n)] for n in numbers]
     number = free_track(tracks, above + 1, plate.start, plate.end)
     if number > len(tracks) and not timeline.AddTrack("video", {}):
         raise TimelineError(f"The result is {result}; Resolve made no new track for it.")
@@ -291,13 +363,9 @@ def _place(
     if earlier:
         timeline.DeleteClips(earlier, False)
     where: MediaPoolClipInfo = {
-        "mediaPoolItem": media,
-        "startFrame": 0,
-        "endFrame": end,
-        "recordFrame": plate.start,
-        "trackIndex": track,
-        "mediaType": 1,
-    }
+        "mediaPoolItem": media, "startFrame": 0, "endFrame": end, "recordFrame": plate.start,
+        "trackIndex": track, "mediaType": 1,
+    }  # fmt: skip
     append: Any = pool.AppendToTimeline  # the stubs lack the overload for positions
     made = append([where])
     if not made:
@@ -319,7 +387,8 @@ def command_of(script: str) -> list[str]:
 def main(app: Resolve, script: str) -> bool:
     """The menu entry. Reports every error, and raises none into Resolve."""
     try:
-        result = remove(app, command_of(script), lambda text: print(f"Voidbridge: {text}"))
+        action = generate if ACTION == "generate" else remove
+        result = action(app, command_of(script), lambda text: print(f"Voidbridge: {text}"))
     except (TimelineError, OSError) as error:
         print(f"Voidbridge: {error}")
         return False

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "resolve_plugin/voidbridge_resolve"
 MADE = {
     "Modules/Lua/voidbridge/voidbridge.json",
     "Modules/Lua/voidbridge/installed.txt",
+    "Scripts/Edit/Voidbridge generate (Studio).py",
     "Scripts/Edit/Voidbridge timeline (Studio).py",
 }
 

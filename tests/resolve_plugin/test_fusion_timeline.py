@@ -53,6 +53,10 @@ class Timeline(api.FakeTimeline):
         super().__init__("cut", 86400, 90000, 23.976, tracks, [])
         self.current: Any = tracks[0][0]
         self.exclusive = exclusive
+        self.marks: dict[str, dict[str, int]] = {}
+
+    def GetMarkInOut(self) -> dict[str, dict[str, int]]:
+        return self.marks
 
     def DeleteClips(self, items: list[Any], ripple: bool) -> bool:
         assert ripple is False
@@ -121,6 +125,75 @@ def test_what_is_used_of_the_clip_comes_back_above_it(
         changed = channels_of(Path(result % 1004))["R"] != plate
         assert np.array_equal(changed, hole)
     assert leftovers(shot.folder) == []
+
+
+@pytest.mark.parametrize("from_start", [True, False])
+def test_marked_frames_are_taken_again_and_each_take_comes_above(
+    tmp_path: Path, daemon: Any, monkeypatch: pytest.MonkeyPatch, from_start: bool
+) -> None:
+    """Whether marks count from the timeline's start, 86400, is not documented: both are understood."""
+    shot = make_shot(tmp_path / "Plätze [A] 01", FILES, seed=611)
+    cut = Timeline([[placed(shot, "plate", frames=6, left=1)]])
+    offset = 0 if from_start else 86400
+    cut.marks = {"video": {"in": 102 + offset, "out": 103 + offset}}
+    monkeypatch.setattr(timeline, "TAKE_OPTIONS", (f"--daemon={daemon.address}",))
+    before = {path: path.read_bytes() for path in shot.folder.glob("*.exr")}
+    for number, more in enumerate(("--motion=continue", "--motion=hold"), 1):
+        monkeypatch.setattr(timeline, "TAKE_OPTIONS", (more, f"--daemon={daemon.address}"))
+        result = timeline.generate(resolve(cut), command(), print)
+        folder = shot.folder / f"voidbridge/takes/plate_1004-1005/take_00{number}"
+        assert Path(result).parent == folder
+        assert sorted(path.name for path in folder.glob("*.exr")) == [
+            f"plate_1004-1005.{n}.exr" for n in (1004, 1005)
+        ]
+        (item,) = cut.GetItemListInTrack("video", 1 + number)
+        assert (item.GetStart(False), item.GetDuration(False)) == (86502, 2)
+    assert {path: path.read_bytes() for path in shot.folder.glob("*.exr")} == before
+
+
+def test_a_gap_behind_the_clip_is_filled_from_the_frames_that_both_clips_show(
+    tmp_path: Path, daemon: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shot = make_shot(tmp_path / "s", FILES, seed=611)
+    one, other = placed(shot, "plate", 86500, 3, 0), placed(shot, "plate", 86505, 3, 5)
+    cut = Timeline([[one, other]])
+    monkeypatch.setattr(timeline, "TAKE_OPTIONS", (f"--daemon={daemon.address}",))
+    result = timeline.generate(resolve(cut), command(), print)
+    assert [Path(result % n).is_file() for n in (1003, 1004, 1005, 1006)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    (item,) = cut.GetItemListInTrack("video", 2)
+    assert (item.GetStart(False), item.GetDuration(False)) == (86503, 2)
+
+
+def test_without_marks_and_without_a_gap_nothing_is_generated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shot = make_shot(tmp_path / "s", FILES)
+    monkeypatch.setattr(timeline, "ACTION", "generate")
+    cut = Timeline([[placed(shot, "plate")]])
+    for marks in ({}, {"video": {"in": 86500, "out": 86501}}, {"audio": {"in": 0, "out": 1}}):
+        cut.marks = marks
+        assert timeline.main(resolve(cut), "") is False
+        assert "Mark In and Out inside of the clip" in capsys.readouterr().out
+    assert not (shot.folder / "voidbridge").exists()
+
+
+def test_the_script_that_generates_is_installed_beside_the_other(
+    plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = plugin / "Scripts/Edit/Voidbridge generate (Studio).py"
+    cut = Timeline([[placed(make_shot(plugin.parent / "s", FILES), "plate")]])
+    scope: dict[str, Any] = {
+        "resolve": resolve(cut),
+        "__file__": str(script),
+        "__name__": "__main__",
+    }
+    exec(compile(script.read_text(encoding="utf-8"), str(script), "exec"), scope)
+    assert "Mark In and Out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

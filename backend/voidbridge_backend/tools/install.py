@@ -28,6 +28,7 @@ LUA = Path("Modules/Lua/voidbridge")
 """The module's folder, inside Fusion's folder."""
 LIST = LUA / "installed.txt"
 TIMELINE = Path("Scripts/Edit/Voidbridge timeline (Studio).py")
+GENERATE = Path("Scripts/Edit/Voidbridge generate (Studio).py")
 SELFTEST = "voidbridge_selftest.py"
 """A file of the package for Nuke that is no part of the plug-in: `voidbridge selftest nuke` writes it."""
 SIZE = 24
@@ -93,7 +94,11 @@ def install_resolve(folder: Path) -> list[Path]:
             files[folder / path.relative_to(package)] = path.read_bytes()
     script = (package / "timeline.py").read_text(encoding="utf-8")
     place = f"FUSION = {folder.absolute().as_posix()!r}"
-    files[folder / TIMELINE] = script.replace('FUSION = ""', place, 1).encode()
+    script = script.replace('FUSION = ""', place, 1)
+    files[folder / TIMELINE] = script.encode()
+    files[folder / GENERATE] = script.replace(
+        'ACTION = "remove"', 'ACTION = "generate"', 1
+    ).encode()
     ours = set(installed(folder))
     for path in files:
         if path.exists() and path not in ours:
