@@ -36,6 +36,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     loras.mkdir(parents=True)
     for name in ("fog", "harbour", "secret"):
         (loras / f"{name}.safetensors").write_bytes(b"never opened")
+    others = folder / "models" / "LTX-2-loras"
+    others.mkdir()
+    (others / "hero.safetensors").write_bytes(b"never opened")
+    (others / "users.toml").write_text('hero = ["ana"]')
     shot = make_shot(folder / "in", range(1001, 1002))
     with guarded_daemon("--models", folder / "models") as daemon:
         for name in ("ana", "ben"):
@@ -57,6 +61,8 @@ def lists(site: Site) -> None:
         ("ana", "secret", "fog, harbour"),
         ("ben", "nothing", "fog"),
         ("ben", "..:1", "fog"),
+        ("ben", "harbour\n:1", "fog"),
+        ("ben", "Harbour", "fog"),
     ],
 )
 def test_a_name_of_others_reads_like_a_name_that_is_not_there(
@@ -75,6 +81,33 @@ def test_a_user_of_a_lora_and_an_admin_are_let_in(site: Site, user: str, lora: s
     found = site.asked(user, lora)
     assert found.event("error")["code"] == "request.setting"
     assert "has no use for a LoRA" in found.event("error")["text"]
+
+
+@pytest.mark.parametrize(
+    ("user", "lora", "is_let_in"), [("ana", "hero", True), ("ben", "hero:0.5", False)]
+)
+def test_loras_of_generated_shots_have_users_too(
+    site: Site, tmp_path: Path, user: str, lora: str, is_let_in: bool
+) -> None:
+    words = (
+        "bridge",
+        site.shot.plate,
+        site.shot.plate,
+        "--length",
+        1,
+        "-o",
+        tmp_path / "g.%04d.exr",
+    )
+    found = site.daemon.command(user, "generate", *words, "--json", "--lora", lora)
+    refused = [event for event in found.events if event["event"] == "error"]
+    assert [one["code"] for one in refused] == ["request.lora"] * (not is_let_in)
+    assert all(one["text"].endswith("; it has none") for one in refused)
+
+
+def test_a_number_that_is_no_file_of_the_job_opens_nothing(site: Site) -> None:
+    for lora in ("@harbour", "@" + "1" * 5000):
+        found = site.asked("ben", lora)
+        assert found.event("error")["code"] == "request.setting"
 
 
 def test_another_name_on_the_command_line_gives_no_rights(site: Site) -> None:

@@ -15,6 +15,7 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 from voidbridge_protocol.operations import operations
+from voidbridge_protocol.operations.generate import GenerateSettings
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.wire.codec import Frame
 from voidbridge_protocol.wire.codec import ranges as as_ranges
@@ -140,20 +141,25 @@ class Submissions:
 
     def _check_loras(self, session: Session, request: Request) -> None:
         """Raises `BadLora` for a LoRA that this user may not name. Only the key of an admin names all."""
-        if not isinstance(request.settings, RemoveSettings):
-            return
-        named = [name for name, _ in request.settings.loras if not name.startswith("@")]
+        match request.settings:
+            case RemoveSettings() as settings:
+                named = [name for name, _ in settings.loras if not name.startswith("@")]
+                folder = lora_names.FOLDER
+            case GenerateSettings() as wanted:
+                named, folder = [name for name, _ in wanted.loras], lora_names.LTX_FOLDER
+            case _:
+                return
         if not named:
             return
         sees_all = session.identity.key and session.identity.admin
         known = (
-            lora_names.names(self.models)
+            lora_names.names(self.models, folder)
             if sees_all
-            else lora_names.names_for(self.models, session.user)
+            else lora_names.names_for(self.models, session.user, folder)
         )
         for name in named:
             if name not in known:
-                raise lora_names.absent(name, known)
+                raise lora_names.absent(name, known, folder)
 
     def offer(self, session: Session, offer: Offer) -> Missing:
         """Returns which files of a job that is going to be submitted are missing. Raises `RequestError`."""

@@ -122,9 +122,9 @@ def lora_choices(order: RenderJob, settings: RemoveSettings) -> list[LoraChoice]
     for name, strength in settings.loras:
         path = None
         if name.startswith("@"):
-            number = int(name[1:]) if name[1:].isdecimal() else 0
+            number = int(name[1:]) if len(name) < 10 and name[1:].isdecimal() else 0
             if number not in files:
-                raise BadSetting(f"the LoRA {name} has no file in this job")
+                raise BadSetting(f"the LoRA {name[:80]!r} has no file in this job")
             path, name = order.source(files[number].sha256), f"lora frame {number}"
         found.append(LoraChoice(name, strength, path))
     return found

@@ -220,7 +220,7 @@ class RemoveSettings(OperationSettings):
         return self.engine == "void" and self.quality == "preview"
 
 
-LORA = re.compile(r"(?P<name>.+?)(?:[:=](?P<strength>[-+]?[0-9]*\.?[0-9]+))?")
+LORA = re.compile(r"(?P<name>.+?)(?:[:=](?P<strength>[-+]?[0-9]*\.?[0-9]+))?", re.DOTALL)
 STRONGEST = 4.0
 """Largest strength of a LoRA, of either sign. Useful ones lie between 0 and 1."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from voidbridge_backend.engines.ltx import weights
 from voidbridge_backend.engines.void.files import lora_names
 from voidbridge_protocol.errors import BadLora
 
@@ -41,3 +42,16 @@ def test_lists_that_cannot_be_read_close_every_name(models: Path, data: bytes) -
     (models / "loras" / "users.toml").write_bytes(data)
     with pytest.raises(BadLora, match=r"loras/users\.toml cannot be read"):
         lora_names.names_for(models, "ana")
+
+
+def test_loras_of_ltx_have_lists_of_their_own(models: Path) -> None:
+    assert lora_names.LTX_FOLDER == weights.LORAS
+    folder = models / lora_names.LTX_FOLDER
+    folder.mkdir()
+    (folder / "hero.safetensors").touch()
+    (folder / "users.toml").write_text('hero = ["ana"]')
+    assert lora_names.names_for(models, "ana", lora_names.LTX_FOLDER) == ["hero"]
+    assert lora_names.names_for(models, "ben", lora_names.LTX_FOLDER) == []
+    (folder / "users.toml").write_text("hero = 3")
+    with pytest.raises(BadLora, match=r"LTX-2-loras/users\.toml cannot be read"):
+        lora_names.names_for(models, "ana", lora_names.LTX_FOLDER)

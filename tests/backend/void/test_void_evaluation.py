@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from lora_parts import layers_of, random_pairs, write
 from training_parts import show_pair
 
@@ -21,12 +22,12 @@ from voidbridge_backend.engines.void.files import networks
 from voidbridge_backend.engines.void.model.lora_file import LoraRecord
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_backend.engines.void_evaluation.engine import VoidEvaluator
-from voidbridge_backend.engines.void_lora.pairs import PairRecord, pair_bytes
+from voidbridge_backend.engines.void_lora.pairs import PairRecord, pair_bytes, read_pair
 from voidbridge_backend.render import evaluate
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.tools.dataset.clips import MemoryClip
 from voidbridge_backend.tools.dataset.encode import PairEncoder
-from voidbridge_protocol.errors import BadLora, BadPair
+from voidbridge_protocol.errors import BadLora, BadPair, EngineFailed
 from voidbridge_protocol.operations.evaluate import EvaluateSettings
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.wire.messages import FrameFile, Request
@@ -111,14 +112,16 @@ def test_both_passes_are_run_for_a_lora_of_pass_2(
     assert "refining" in said.stages
 
 
-def order(folder: Path, held: list[Path], lora: Path) -> RenderJob:
+def order(
+    folder: Path, held: list[Path], lora: Path, settings: EvaluateSettings = SETTINGS
+) -> RenderJob:
     named = [*(("held", n, path) for n, path in enumerate(held, 1)), ("lora", 1, lora)]
     files = [
         FrameFile(role, n, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
         for role, n, path in named
     ]
     by_sum = {file.sha256: path for file, (*_, path) in zip(files, named, strict=True)}
-    request = Request(1, 1, SETTINGS, tuple(files), operation="evaluate")
+    request = Request(1, 1, settings, tuple(files), operation="evaluate")
     return RenderJob("job", request, by_sum.__getitem__, folder)
 
 
@@ -165,6 +168,79 @@ def test_damaged_files_are_refused_with_a_reason(
     change(*copies)
     with pytest.raises(error, match=words):
         removals(evaluator, copies[0], copies[1], SETTINGS, said)
+
+
+def changed(pair: Path, folder: Path, **parts: Any) -> Path:
+    """The pair with other tensors, or with another `record`."""
+    path = folder / "changed.safetensors"
+    path.write_bytes(pair_bytes(replace(read_pair(pair), **parts)))
+    return path
+
+
+@pytest.mark.parametrize("part", ["target", "plate"])
+def test_numbers_beyond_any_picture_are_a_typed_error(
+    evaluator: VoidEvaluator, pair: Path, lora: Path, tmp_path: Path, said: Any, part: str
+) -> None:
+    wild = changed(pair, tmp_path, **{part: torch.full_like(read_pair(pair).target, 3e38)})
+    with pytest.raises(EngineFailed, match="non-finite pixels after decoding the pair"):
+        removals(evaluator, wild, lora, replace(SETTINGS, strengths="1"), said)
+
+
+def test_a_pair_without_a_hole_has_no_figures(
+    evaluator: VoidEvaluator, pair: Path, lora: Path, tmp_path: Path, said: Any
+) -> None:
+    none = changed(pair, tmp_path, hole=torch.zeros_like(read_pair(pair).hole))
+    once = replace(SETTINGS, strengths="1", steps=1)
+    made = evaluate.run(order(tmp_path, [none], lora, once), evaluator, said, lambda _: None)
+    assert {row["hole_psnr_db"] for row in made["evaluation"]["rows"]} == {None}
+
+
+def test_a_pair_with_another_number_of_words_is_refused(
+    evaluator: VoidEvaluator, pair: Path, lora: Path, tmp_path: Path, said: Any
+) -> None:
+    text = torch.zeros(8, read_pair(pair).text.shape[1])
+    few = changed(pair, tmp_path, text=text, no_text=text.clone())
+    with pytest.raises(BadPair, match=r"embeddings of \[8, "):
+        removals(evaluator, few, lora, SETTINGS, said)
+
+
+def test_a_wrong_lora_is_refused_before_any_removal(
+    evaluator: VoidEvaluator, pair: Path, tmp_path: Path, tiny: Path, said: Any
+) -> None:
+    record = LoraRecord("harbour", "0" * 64, passes=1, rank=4)
+    other = write(tmp_path / "x.safetensors", random_pairs(layers_of(tiny)), record)
+    with pytest.raises(BadLora, match="was trained on the weights 0000"):
+        next(evaluator.removals([pair], other, SETTINGS, said))
+
+
+@pytest.mark.parametrize(
+    ("clips", "is_known"),
+    [
+        ([{"name": "A010 1", "sources": {"A010": "ab"}, "held": False}], True),
+        ([{"name": "A010 1", "sources": {"A010": "ab"}, "held": True}], False),
+        ([{"name": "B020 1", "sources": {"B020": "cd", "A010": "ab"}, "held": False}], False),
+        ([None, 3, {"sources": 5, "held": False}], False),
+    ],
+)
+def test_a_pair_whose_clip_the_lora_learned_from_is_told(
+    evaluator: VoidEvaluator,
+    tiny: Path,
+    tmp_path: Path,
+    said: Any,
+    clips: list[Any],
+    is_known: bool,
+) -> None:
+    base = networks.fingerprints(tiny)["pass 1"]
+    record = LoraRecord("harbour", base, passes=1, rank=4, clips=tuple(clips))
+    taught = write(tmp_path / "x.safetensors", random_pairs(layers_of(tiny)), record)
+    small = show_pair(1, networks.vae_weights(tiny).fingerprint())
+    own = replace(small.record, name="A010 2", sources={"A010": "ab", "lime": "ef"})
+    held = tmp_path / "held.safetensors"
+    held.write_bytes(pair_bytes(replace(small, record=own)))
+    with pytest.raises(BadPair, match="has 2 latents; with a window of 21 frames it has 6"):
+        removals(evaluator, held, taught, SETTINGS, said)
+    told = [text for text in said.warnings if "say nothing about other shots" in text]
+    assert bool(told) == is_known
 
 
 def test_a_pair_of_another_autoencoder_is_refused(

@@ -103,7 +103,7 @@ def test_the_file_names_its_origin_and_changes_what_the_engine_makes(
     assert (record.show, record.rank, record.passes) == ("harbour", 8, 1)
     assert record.steps == learned.history["best_step"]
     assert record.base == networks.fingerprints(tiny)["pass 1"]
-    assert len(record.clips) == 8
+    assert [clip["held"] for clip in record.clips] == [False] * 6 + [True] * 2
     assert {clip["rights"] for clip in record.clips} == {"ours"}
     assert all(len(clip["sha256"]) == 64 for clip in record.clips)
     assert set(found.ranks.values()) == {8}
@@ -239,6 +239,15 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_its_step(
         ({"target": torch.full((2, 16, 4, 6), torch.nan)}, "not finite"),
         ({"text": torch.zeros(8, 32), "no_text": torch.zeros(8, 32)}, "embeddings of width 32"),
         ({"moving_noise": torch.zeros(0, 2, 16, 4, 6)}, "no moving noise"),
+        ({"target": torch.zeros(2, 16, 4, 5)}, r"latents of \[2, 16, 4, 5\]"),
+        ({"target": torch.zeros(2, 16, 0, 6)}, r"latents of \[2, 16, 0, 6\]"),
+        ({"target": torch.zeros(66, 16, 2, 2)}, "at most 64 of 16384 cells"),
+        ({"target": torch.zeros(2, 16, 130, 130)}, "at most 64 of 16384 cells"),
+        ({"hole": torch.full((2, 1, 4, 6), 2.0)}, "outside of 0 to 1"),
+        ({"plate": torch.zeros(2, 16, 4, 6, dtype=torch.float64)}, "a plate of torch.float64"),
+        ({"hole": torch.zeros(2, 1, 4, 6).to(torch.float8_e4m3fn)}, "a hole of torch.float8"),
+        ({"text": torch.zeros(227, 16), "no_text": torch.zeros(227, 16)}, r"of \[227, 16\]"),
+        ({"text": torch.zeros(16), "no_text": torch.zeros(16)}, r"embeddings of \[16\]"),
     ],
 )
 def test_a_pair_that_does_not_fit_is_refused_with_its_name(
@@ -252,6 +261,17 @@ def test_a_pair_that_does_not_fit_is_refused_with_its_name(
     with pytest.raises(BadPair, match=words) as error:
         trained(tiny, [path], tmp_path / "c", replace(SHORT, pass_number=2))
     assert "pair 3" in error.value.text
+
+
+@pytest.mark.parametrize(
+    "changed", [{"name": 5}, {"rights": "x" * 5000}, {"sources": {"a": 1}}, {"sources": ["a"]}]
+)
+def test_a_record_of_a_pair_holds_short_texts_only(tmp_path: Path, changed: dict[str, Any]) -> None:
+    pair = show_pair(3, "a")
+    path = tmp_path / "pair"
+    path.write_bytes(pair_bytes(replace(pair, record=replace(pair.record, **changed))))
+    with pytest.raises(BadPair, match="cannot be read"):
+        read_pair(path)
 
 
 def test_a_file_that_is_no_pair_is_refused(tmp_path: Path) -> None:

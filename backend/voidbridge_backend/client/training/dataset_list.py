@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from voidbridge_backend.client.outputs import check_foreign
 from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_protocol.errors import BadPair
+from voidbridge_protocol.request import FrameFile
 
 FILE = "dataset.json"
 SHEET = "dataset.png"
@@ -100,6 +102,17 @@ def read_list(folder: Path) -> list[ListedPair]:
     if not [pair for pair in pairs if not pair.held]:
         raise BadPair(f"{folder} has no pair to train on")
     return pairs
+
+
+def check_unchanged(folder: Path, pairs: Iterable[ListedPair], files: Iterable[FrameFile]) -> None:
+    """Raises `BadPair` if one of `files`, the pairs of a job, is not as the list says."""
+    hashes = {pair.sha256 for pair in pairs}
+    changed = [f for f in files if f.role in ("pair", "held") and f.sha256 not in hashes]
+    if changed:
+        raise BadPair(
+            f"the {changed[0].role} {changed[0].frame} of {folder} changed since it was made",
+            "Make the dataset again with: voidbridge dataset SHOW.toml",
+        )
 
 
 def _is_there(folder: Path, name: str) -> bool:

@@ -19,7 +19,7 @@ from voidbridge_protocol.errors import BadLora, BadPair
 from voidbridge_protocol.operations.evaluate import SHEET, EvaluateSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
-from .dataset_list import FILE, ListedPair, read_list
+from .dataset_list import FILE, ListedPair, check_unchanged, read_list
 
 PICTURE = ".evaluation.png"
 
@@ -62,6 +62,7 @@ def evaluate(
         lambda done, of: view.stage("reading pairs", done, of),
         listener.should_cancel,
     )
+    check_unchanged(dataset, pairs, task.request.files)
     with open_client(client_options.sharing([dataset, lora.parent])) as client:
         outcome = client.run(task, listener)
     provenance = json.loads(outcome.provenance)

@@ -17,13 +17,13 @@ from voidbridge_backend.client.submission import SIDECAR, Submission
 from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles
 from voidbridge_backend.sequences.patterns import Sequence as FileSequence
-from voidbridge_protocol.errors import BadPair, OutputFormat
+from voidbridge_protocol.errors import OutputFormat
 from voidbridge_protocol.job_task import JobTask, Outcome
 from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 from voidbridge_protocol.transfer.hashing import sha256_of
 
-from .dataset_list import FILE, ListedPair, is_pair_record, read_list, record_of
+from .dataset_list import FILE, ListedPair, check_unchanged, is_pair_record, read_list, record_of
 
 ENDING = ".safetensors"
 OTHER_TRAINING = (
@@ -52,11 +52,7 @@ class TrainingPlan:
     ) -> JobTask:
         """Hashes the pairs and makes the request. Raises `BadPair` if one changed since the dataset was made."""
         task = self.submission.task(lambda number: self.places[number], on_file, should_cancel)
-        hashes = {pair.sha256 for pair in self.pairs}
-        if changed := [file for file in task.request.files if file.sha256 not in hashes]:
-            raise BadPair(
-                f"the {changed[0].role} {changed[0].frame} of {dataset} changed since it was made"
-            )
+        check_unchanged(dataset, self.pairs, task.request.files)
         return task
 
     def finish(self, provenance: Mapping[str, Any], view: ProgressView) -> None:

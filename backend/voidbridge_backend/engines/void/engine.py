@@ -24,6 +24,7 @@ from .inputs import Footage
 from .model import adapters, fp8, kernels, memory, streaming
 from .model.denoiser import Denoiser
 from .model.device_placement import DevicePlacement
+from .model.lora_file import LoraRecord
 from .model.memory import Demand, Plan
 from .model.vae import Vae
 from .noise import flow, picture_noise
@@ -146,6 +147,10 @@ class Void:
         self._loras = used
         for number, denoiser in self._denoisers.items():
             self._set_strengths(denoiser, number)
+
+    def lora_records(self) -> list[LoraRecord]:
+        """Returns the origins of the LoRAs in use."""
+        return [one.lora.record for one in self._loras.used]
 
     def _set_strengths(self, denoiser: Denoiser, number: int) -> None:
         if strengths := self._loras.strengths(number):

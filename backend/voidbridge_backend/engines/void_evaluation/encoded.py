@@ -14,7 +14,7 @@ from voidbridge_backend.engines.void.model.denoiser import Conditions, Text
 from voidbridge_backend.engines.void.passes.timeline import FRAMES_PER_LATENT
 from voidbridge_backend.engines.void.run import Job
 from voidbridge_backend.engines.void_lora.pairs import TrainingPair
-from voidbridge_protocol.errors import EngineFailed
+from voidbridge_protocol.errors import BadPair, EngineFailed
 
 CELL = 8
 """Pixels of a latent."""
@@ -38,10 +38,20 @@ class EncodedClip:
 
 
 def footage_of(pair: TrainingPair, window: int) -> Footage:
-    """Returns the pair's clip as the passes count it, padding included."""
+    """Returns the pair's clip as the passes count it, padding included.
+
+    Raises `BadPair` if it was not encoded with a window of that many frames.
+    """
     latents, _, height, width = pair.target.shape
     frames = (latents - 1) * FRAMES_PER_LATENT + 1
-    return Footage(EncodedClip(frames, height * CELL, width * CELL), range(frames), window)
+    found = Footage(EncodedClip(frames, height * CELL, width * CELL), range(frames), window)
+    if found.latents != latents:
+        raise BadPair(
+            f"the pair {pair.record.name} has {latents} latents; "
+            f"with a window of {window} frames it has {found.latents}",
+            "Encode the dataset again with the models and options of this daemon.",
+        )
+    return found
 
 
 class EncodedJob(Job):
@@ -54,7 +64,13 @@ class EncodedJob(Job):
         negative = engine.prompts.embeddings(
             [self.options.negative_prompt], str(engine.placement.device)
         )[0]
-        return Text(self.pair.text[None].to(negative), negative)
+        text = self.pair.text
+        if text.shape != negative.shape[1:]:
+            raise BadPair(
+                f"the pair {self.pair.record.name} has embeddings of {list(text.shape)}; "
+                f"this model has {list(negative.shape[1:])}"
+            )
+        return Text(text[None].to(negative), negative)
 
     def _conditions(self) -> Conditions:
         return Conditions(self.pair.mask[None], self.pair.plate[None])

@@ -94,6 +94,8 @@ class VoidTrainer:
         weights.require(self.models, settings.pass_number)
         context.step("reading the pairs", 0, len(pairs) + len(held))
         found = records([*pairs, *held], networks.vae_weights(self.models).fingerprint())
+        for number, clip in enumerate(found):
+            clip["held"] = number >= len(pairs)
         base = networks.pass_weights(self.models, settings.pass_number).fingerprint()
         denoiser = self._denoiser(settings, read_pair(pairs[0], settings.pass_number), context)
         training = Training(

@@ -22,6 +22,13 @@ from voidbridge_protocol.errors import BadPair
 RECORD = "voidbridge"
 """Entry of a file's metadata with `PairRecord`, as JSON."""
 CHANNELS = 16
+MOST_LATENTS = 64
+"""Latents of a pair, 253 frames; the model sees 22 at once."""
+MOST_CELLS = 128 * 128
+"""Cells of a latent, a megapixel; the model's own picture has 4032. A pair of more is no dataset's."""
+MOST_WORDS = 226
+MOST_TEXT = 4096
+"""Characters of an entry of a record."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def read_pair(path: Path, number: int = 1) -> TrainingPair:
         with safe_open(str(path), framework="pt") as file:
             found = json.loads((file.metadata() or {})[RECORD])
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
-        pair = TrainingPair(**tensors, record=PairRecord(**found))
+        pair = TrainingPair(**tensors, record=_record(found))
     except (
         OSError,
         SafetensorError,
@@ -94,6 +101,17 @@ def record_of(path: Path) -> dict[str, Any]:
     return {**asdict(read_pair(path).record), "sha256": digest}
 
 
+def target_clip(record: Mapping[str, Any]) -> str:
+    """Returns the hash of the clip that the wanted answer of a pair belongs to; empty if the record names none.
+
+    A pasted pair is named after its plate, with a number behind; its other source is the object.
+    """
+    sources, name = record.get("sources"), str(record.get("name"))
+    if not isinstance(sources, Mapping):
+        return ""
+    return str(sources.get(name) or sources.get(name.rpartition(" ")[0]) or "")
+
+
 def records(paths: Sequence[Path], vae: str) -> list[dict[str, Any]]:
     """Returns `record_of` each pair. Raises `BadPair` for one that another autoencoder than `vae` encoded."""
     found = [record_of(path) for path in paths]
@@ -106,14 +124,37 @@ def records(paths: Sequence[Path], vae: str) -> list[dict[str, Any]]:
     return found
 
 
+def _record(found: Any) -> PairRecord:
+    """Returns the record. Raises `ValueError` or `TypeError` for an entry of another kind."""
+    record = PairRecord(**found)
+    texts = {name: value for name, value in vars(record).items() if name != "sources"}
+    for name, value in {**texts, **record.sources}.items():
+        if not isinstance(value, str) or len(name) + len(value) > MOST_TEXT:
+            raise ValueError(f"its record has a {name[:80]!r} that is no short text")
+    return record
+
+
 _TENSORS = ("target", "plate", "mask", "hole", "text", "no_text", "moving_noise")
 
 
 def _check(pair: TrainingPair, number: int) -> None:
     shape = tuple(pair.target.shape)
     name = pair.record.name
-    if len(shape) != 4 or shape[1] != CHANNELS or shape[0] % 2:
-        raise BadPair(f"the pair {name} has latents of {list(shape)}; they are [even, 16, h, w]")
+    for part in _TENSORS:
+        if getattr(pair, part).dtype != torch.float32:
+            raise BadPair(f"the pair {name} has a {part} of {getattr(pair, part).dtype}")
+    is_known = len(shape) == 4 and shape[1] == CHANNELS
+    if not is_known or shape[0] % 2 or shape[2] % 2 or shape[3] % 2 or not pair.target.numel():
+        raise BadPair(
+            f"the pair {name} has latents of {list(shape)}; they are [even, 16, even, even]"
+        )
+    if shape[0] > MOST_LATENTS or shape[2] * shape[3] > MOST_CELLS:
+        raise BadPair(
+            f"the pair {name} has latents of {list(shape)}; "
+            f"at most {MOST_LATENTS} of {MOST_CELLS} cells are possible"
+        )
+    if pair.text.ndim != 2 or not 0 < len(pair.text) <= MOST_WORDS:
+        raise BadPair(f"the pair {name} has embeddings of {list(pair.text.shape)}")
     for part in ("plate", "mask"):
         if tuple(getattr(pair, part).shape) != shape:
             raise BadPair(f"the pair {name} has a {part} of another shape than its target")
@@ -124,3 +165,5 @@ def _check(pair: TrainingPair, number: int) -> None:
     for part in _TENSORS:
         if not torch.isfinite(getattr(pair, part)).all():
             raise BadPair(f"the pair {name} has values in its {part} that are not finite")
+    if not 0 <= float(pair.hole.min()) <= float(pair.hole.max()) <= 1:
+        raise BadPair(f"the pair {name} has a hole with values outside of 0 to 1")
