@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from voidbridge_sample_show import sample_show
 from voidbridge_scripts import FRAMES, given, node_of, plate, remove
 from voidbridge_shots import channels_of
 from voidbridge_show_lora import write_show_lora
@@ -86,7 +87,22 @@ def test_a_preview_is_called_one_wherever_it_is_named(host: Any, shot: Any, thin
 def test_a_lora_named_in_the_node_changes_the_hole_alone_and_the_record_names_it(
     host: Any, shot: Any, models: Path, thinker: Any, tmp_path: Path
 ) -> None:
-    file = write_show_lora(models, tmp_path / "har bour.safetensors")
+    use_lora(host, shot, write_show_lora(models, tmp_path / "har bour.safetensors"), thinker)
+
+
+def test_the_lora_of_the_sample_show_is_used_by_the_node(
+    host: Any, full: bool, samples: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if not full:
+        pytest.skip("the training takes two minutes: --full")
+    show = sample_show(samples, tmp_path_factory.getbasetemp() / "sample show")
+    with daemon_of_ones_own("--models", show.models) as started:
+        started.wait_for_worker()
+        use_lora(host, show.shot, show.lora, started)
+
+
+def use_lora(host: Any, shot: Any, file: Path, thinker: Any) -> None:
+    """Removes without and with the LoRA, and compares both and their record."""
     node = node_of(host, shot)
     for name, value in {
         "engine": "void", "daemon": thinker.address, "steps": 1, "passes": "1", "grain": "off",

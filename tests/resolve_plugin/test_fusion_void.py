@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from voidbridge_sample_show import sample_show
 from voidbridge_shots import channels_of, make_shot
 from voidbridge_show_lora import write_show_lora
 from voidbridge_stage import daemon as daemon_of_ones_own
@@ -31,11 +32,25 @@ def test_a_lora_named_in_the_tool_changes_the_hole_alone_and_the_record_names_it
     host: Any, models: Path, tmp_path: Path
 ) -> None:
     file = write_show_lora(models, tmp_path / "har bour.safetensors")
-    shot = make_shot(tmp_path / "s", FILES)
+    use_lora(host, models, make_shot(tmp_path / "s", FILES), file)
+
+
+def test_the_lora_of_the_sample_show_is_used_by_the_tool(
+    host: Any, full: bool, samples: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if not full:
+        pytest.skip("the training takes two minutes: --full")
+    show = sample_show(samples, tmp_path_factory.getbasetemp() / "sample show")
+    use_lora(host, show.models, show.shot, show.lora)
+
+
+def use_lora(host: Any, models: Path, shot: Any, file: Path) -> None:
+    """Removes without and with the LoRA, and compares both and their record."""
     comp = host.comp()
     sources = {role: host.loader(comp, role, shot.file(role, 1001)) for role in ("plate", "matte")}
     group = host.new_tool(comp, **sources)
     with daemon_of_ones_own("--models", models) as started:
+        started.wait_for_worker()
         host.choose(
             group, color_space="ACEScg", frame_offset=1001, engine="void", daemon=started.address,
             passes="1", steps=1, grain="off", grow=0, soften=0, lora=f"{file}:0",
