@@ -22,15 +22,26 @@ from pathlib import Path
 from voidbridge_backend.worker import sandbox
 
 setup = json.loads(sys.argv[1])
-spool, home = Path(setup["spool"]), Path(sys.argv[2])
+spool, home, work = Path(setup["spool"]), Path(sys.argv[2]), Path(setup["work"])
 attempts = {
     "read a received frame": lambda: (spool / "objects" / "frame").read_bytes(),
-    "write a result": lambda: (spool / "jobs" / "result").write_bytes(b"x"),
-    "rename a result": lambda: os.rename(spool / "jobs" / "result", spool / "jobs" / "named"),
+    "read its order": lambda: (spool / "orders" / "cpu.json").read_bytes(),
+    "write a result": lambda: (work / "job" / "result").write_bytes(b"x"),
+    "rename a result": lambda: os.rename(work / "job" / "result", work / "job" / "named"),
+    "read another device's task": lambda: (spool / "work" / "other" / "task").read_bytes(),
     "use a temporary file": lambda: __import__("tempfile").TemporaryFile().write(b"x"),
     "import a module": lambda: __import__("wave"),
     "write a received frame": lambda: (spool / "objects" / "frame").write_bytes(b"x"),
     "delete a received frame": lambda: (spool / "objects" / "frame").unlink(),
+    "plant a link": lambda: os.symlink(home, work / "job" / "link"),
+    "plant a pipe": lambda: os.mkfifo(work / "job" / "pipe"),
+    "plant a received frame": lambda: os.link(spool / "objects" / "frame", work / "job" / "own"),
+    "read another job's result": lambda: (spool / "jobs" / "result").read_bytes(),
+    "write another job's result": lambda: (spool / "jobs" / "result").write_bytes(b"x"),
+    "delete another job's result": lambda: (spool / "jobs" / "result").unlink(),
+    "write an order": lambda: (spool / "orders" / "cpu.json").write_bytes(b"x"),
+    "write another device's task": lambda: (spool / "work" / "other" / "task").write_bytes(b"x"),
+    "add to another device's job": lambda: (spool / "work" / "other" / "new").write_bytes(b"x"),
     "read the job table": lambda: (spool / "jobs.db").read_bytes(),
     "read a key": lambda: (home / "daemon.key").read_bytes(),
     "list the home folder": lambda: os.listdir(home),
@@ -52,6 +63,8 @@ print(json.dumps([said, done]))
 """
 OWN = {
     "read a received frame",
+    "read its order",
+    "read another device's task",
     "write a result",
     "rename a result",
     "use a temporary file",
@@ -61,13 +74,17 @@ OWN = {
 
 def attempted(tmp_path: Path, choice: str, device: str = "cpu") -> tuple[str, dict[str, bool]]:
     spool, home = tmp_path / "spool", tmp_path / "home"
-    for folder in (spool / "objects", spool / "jobs", home):
+    work, other = spool / "work" / "cpu", spool / "work" / "other"
+    folders = [spool / name for name in ("objects", "jobs", "orders")]
+    for folder in (*folders, work / "job", other, home):
         folder.mkdir(parents=True)
-    for file in (spool / "objects" / "frame", spool / "jobs.db", home / "daemon.key"):
+    files = ("objects/frame", "jobs/result", "orders/cpu.json", "work/other/task", "jobs.db")
+    for file in (*(spool / name for name in files), home / "daemon.key"):
         file.write_bytes(b"secret")
     setup = {
         "sandbox": choice,
         "spool": str(spool),
+        "work": str(work),
         "models": str(tmp_path / "m"),
         "device": device,
     }
@@ -112,7 +129,7 @@ import sys
 from voidbridge_protocol.errors import DeviceFailed
 from voidbridge_backend.worker import sandbox
 sys.modules["py_landlock"] = None
-setup = {"spool": sys.argv[1], "models": sys.argv[1], "device": "cpu"}
+setup = {"spool": sys.argv[1], "work": sys.argv[1], "models": sys.argv[1], "device": "cpu"}
 try:
     sandbox.enter("required", setup)
 except DeviceFailed as error:
@@ -138,7 +155,7 @@ def test_a_job_runs_inside_it_and_the_log_says_so(tmp_path: Path) -> None:
         job = box.submit(shot)
         box.fetch(job, tmp_path / "out")
         assert "sandbox: only its own files" in box.log
-        assert (box.spool / "tmp").is_dir()
+        assert [path.name for path in (box.spool / "work" / "cpu").iterdir()] == ["tmp"]
 
 
 def test_the_doctor_says_what_there_is() -> None:

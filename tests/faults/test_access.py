@@ -65,7 +65,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         assert done.code == 0, done.err
         check_echo(shot, folder / "out")
         job = done.event("done")["job"]
-        request = (daemon.spool / "jobs" / job / "request.json").read_bytes()
+        request = (daemon.spool / "orders" / "cpu.json").read_bytes()
         yield Scene(daemon, shot, job, request)
 
 

@@ -33,7 +33,7 @@ class Card:
 
     def __init__(self, unit: int, setup: Mapping[str, Any], cache: str, capacity: int) -> None:
         """`setup` is the first command to the worker; `capacity` bounds the cache, in bytes."""
-        self._cache = NodeCache(Path(cache).expanduser(), capacity)
+        self._cache = NodeCache(Path(cache).expanduser(), capacity, unit)
         self._user = self._run = ""
         self._unusable = ""
         device = device_of(unit, count_cards())
@@ -47,7 +47,12 @@ class Card:
             stdout=subprocess.PIPE,
             env={**_without_ray(os.environ), **allocator_settings(os.environ), **changed},
         )
-        own = {"device": device, "local_name": local_name, "spool": str(self._cache.folder)}
+        own = {
+            "device": device,
+            "local_name": local_name,
+            "spool": str(self._cache.folder),
+            "work": str(self._cache.work),
+        }
         self.tell({**setup, **own})
         self._cache.clean()
 
@@ -102,12 +107,12 @@ class Card:
         if lacking:
             return lacking
         self._user, self._run = user, run
-        folder = self._cache.results(run)
-        (folder / "request.json").write_bytes(request)
+        order = self._cache.inputs(run) / "request.json"  # where the worker writes nothing
+        order.write_bytes(request)
         command = {
-            "request": str(folder / "request.json"),
+            "request": str(order),
             "objects": str(self._cache.inputs(run)),
-            "folder": str(folder),
+            "folder": str(self._cache.results(run)),
         }
         self.tell({"do": "run", "job": job, **command})
         return []

@@ -2,7 +2,8 @@
 
     CACHE/objects/USER/SHA256        a frame, whole and checked
     CACHE/objects/.runs/RUN/SHA256   the frames of a running job: hard links, so that cleaning cannot take them
-    CACHE/jobs/RUN/                  results and scratch of a running job
+    CACHE/work/UNIT/RUN/             results and scratch of a running job; the only folder that its worker writes
+    CACHE/work/UNIT/tmp/             temporary files of the worker
     CACHE/tmp/                       frames that are arriving
 
 Several workers of a node share it. Files appear by a rename, and a lock on a file admits one that cleans.
@@ -28,12 +29,16 @@ LEFT_OVER_S = 7 * 24 * 3600.0
 
 
 class NodeCache:
-    """The cache below `folder` with at most `capacity` bytes, the frames of running jobs not counted."""
+    """The cache below `folder` with at most `capacity` bytes, the frames of running jobs not counted.
 
-    def __init__(self, folder: Path, capacity: int) -> None:
+    `unit` is the card, counting from 0, whose worker this cache serves.
+    """
+
+    def __init__(self, folder: Path, capacity: int, unit: int = 0) -> None:
         self.folder, self._capacity = folder, capacity
         self._objects, self._tmp = folder / "objects", folder / "tmp"
-        for path in (folder, self._objects, self._objects / RUNS, folder / "jobs", self._tmp):
+        self.work = folder / "work" / str(unit)
+        for path in (folder, self._objects, self._objects / RUNS, self.work, self._tmp):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def missing(self, user: str, names: Iterable[str]) -> list[str]:
@@ -111,7 +116,7 @@ class NodeCache:
 
     def results(self, run: str) -> Path:
         """Returns the folder of a running job's results."""
-        return self.folder / "jobs" / run
+        return self.work / _plain(run)
 
     def clean(self, now: float | None = None) -> int:
         """Removes the least recently used frames above the capacity, and what dead workers left.
@@ -137,7 +142,10 @@ class NodeCache:
                     break
                 path.unlink(missing_ok=True)
                 kept -= size
-            for folder in (self._objects / RUNS, self.folder / "jobs", self._tmp):
+            # A worker's own folder stays, because its sandbox would not know another of that name.
+            units = [Path(unit.path) for unit in _entries(self.folder / "work")]
+            temporary = [unit / "tmp" for unit in units]
+            for folder in (self._objects / RUNS, self._tmp, *units, *temporary):
                 _remove_older(folder, now - LEFT_OVER_S)
         return kept
 
@@ -166,6 +174,8 @@ def _entries(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
 
 def _remove_older(folder: Path, before: float) -> None:
     for entry in _entries(folder):
+        if entry.name == "tmp":
+            continue
         with suppress(FileNotFoundError):
             if entry.stat(follow_symlinks=False).st_mtime >= before:
                 continue

@@ -204,7 +204,7 @@ class Worker:
         progress = JobProgress(self._send, self._cancelled.of(command["job"]))
         answer = engine.assist(task_path(folder, number).read_bytes(), progress)
         if task_path(folder, number).exists():  # else the job no longer waits
-            answer_path(folder, number).write_bytes(answer)
+            answer_path(Path(command["answers"]), number).write_bytes(answer)
 
     def _rest(self) -> None:
         from voidbridge_backend.engines.base import Assists

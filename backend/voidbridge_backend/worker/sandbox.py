@@ -62,7 +62,7 @@ def enter(choice: str, setup: Mapping[str, object]) -> str:
     """
     if choice == "off":
         return "off by the setting sandbox"
-    _use_own_temporary_folder(Path(str(setup["spool"])) / "tmp")
+    _use_own_temporary_folder(Path(str(setup["work"])) / "tmp")
     holds, lacking = [], missing()
     if sys.platform == "linux":
         if not _without_landlock():
@@ -89,11 +89,13 @@ def paths(setup: Mapping[str, object]) -> Paths:
         *map(Path, SYSTEM),
         *(Path("/proc", name) for name in PROC),
         *_code(),
-        *(Path(sys.prefix), Path(sys.base_prefix), Path(str(setup["models"])), spool / "objects"),
+        *(Path(sys.prefix), Path(sys.base_prefix), Path(str(setup["models"]))),
+        # The folders of the other devices' workers are read for parts of their jobs.
+        *(spool / name for name in ("objects", "orders", "work")),
     ]
     if ocio and "://" not in ocio:
         read.append(Path(ocio).parent)  # a config names look-up tables beside it
-    write = [spool / "jobs", spool / "tmp", *map(Path, DEVICES)]
+    write = [Path(str(setup["work"])), *map(Path, DEVICES)]
     if not _is_cpu(setup):
         read.append(Path("/proc"))  # a driver's
         caches = [Path(cache).expanduser() for cache in CACHES]
@@ -122,7 +124,7 @@ def _present(found: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def _use_own_temporary_folder(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(folder)
     tempfile.tempdir = None
 
@@ -154,6 +156,10 @@ def _restrict_files(allowed: Paths) -> str:
     from py_landlock import AccessFs, Landlock
 
     ours = AccessFs.READ_FILE | AccessFs.WRITE_FILE | AccessFs.TRUNCATE | AccessFs.IOCTL_DEV
+    own = AccessFs.READ_FILE | AccessFs.READ_DIR | AccessFs.WRITE_FILE | AccessFs.TRUNCATE
+    # Neither links nor devices and pipes: the daemon takes files from this folder.
+    own |= AccessFs.MAKE_REG | AccessFs.MAKE_DIR | AccessFs.REMOVE_FILE | AccessFs.REMOVE_DIR
+    own |= AccessFs.REFER
     rules = Landlock(strict=False)
     for path in allowed.read:
         if path.is_dir():
@@ -163,8 +169,7 @@ def _restrict_files(allowed: Paths) -> str:
             rules.add_path_rule(path, access=AccessFs.READ_FILE)
     for path in allowed.write:
         if path.is_dir():
-            rules.allow_read_write(path)
-            rules.add_path_rule(path, access=AccessFs.REFER)
+            rules.add_path_rule(path, access=own)
             if path.parts[:2] == ("/", "dev"):
                 rules.add_path_rule(path, access=ours)
         else:

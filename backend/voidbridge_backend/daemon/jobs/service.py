@@ -15,6 +15,7 @@ from operator import itemgetter
 
 from voidbridge_backend.daemon.store.job_table import JobTable
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
+from voidbridge_backend.daemon.store.work_folders import WorkFolders
 from voidbridge_protocol.errors import DeviceAway, RequestError, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import ResultFile, Status
@@ -46,6 +47,7 @@ class JobService:
         """See `Admission` and `Scheduler` for the parameters."""
         self.store, self.spool, self.engines = store, spool, engines
         self.records = JobRecords(store, spool)
+        self.work_folders = WorkFolders(spool)
         self.records.scheduler.devices_per_job = devices_per_job
         self.changes = self.records.changes
         self.admission = Admission(self.records, engines, keep_free, most_jobs, user_share)
@@ -76,6 +78,7 @@ class JobService:
             self.records.restore(row)
         self._recover_files()
         self.commit()
+        self.work_folders.recover(row.id for row in rows)
         strays = set(self.spool.job_folders()) - {row.id for row in rows}
         for job in strays if drops_strays else ():
             self.spool.drop_job(job)  # of a job that was forgotten when the daemon was killed

@@ -2,7 +2,8 @@
 
     SPOOL/objects/USERDIR/abcd...  a received file: complete, verified, fsynced; a user has one directory
     SPOOL/parts/USERDIR.abcd...    a partial upload
-    SPOOL/jobs/JOB/                results, provenance and scratch of a job
+    SPOOL/jobs/JOB/                results and provenance of a job
+    SPOOL/work/, SPOOL/orders/     see `work_folders`
     SPOOL/trash/                   files being deleted
     SPOOL/voidbridge-spool.txt     says that the folders above are the daemon's, which deletes in them
 
@@ -85,10 +86,20 @@ class Spool:
         self.objects = folder / "objects"
         self._parts_folder = folder / "parts"
         self._jobs = folder / "jobs"
-        self._trash = folder / "trash"
+        self.trash = folder / "trash"
+        self.orders, self.work = folder / "orders", folder / "work"
         try:
             _claim(folder)
-            for path in (self.objects, self._parts_folder, self._jobs, self._trash):
+            # A worker's sandbox knows only folders that are there when it starts.
+            made = (
+                self.objects,
+                self._parts_folder,
+                self._jobs,
+                self.trash,
+                self.orders,
+                self.work,
+            )
+            for path in made:
                 path.mkdir(parents=True, exist_ok=True)
             _make_private(folder)
         except OSError as error:
@@ -237,7 +248,7 @@ class Spool:
         """
         self.generation += 1
         with suppress(FileNotFoundError):
-            os.rename(self.folder / name, self._trash / uuid.uuid4().hex)
+            os.rename(self.folder / name, self.trash / uuid.uuid4().hex)
 
     def drop_part(self, name: str) -> None:
         """Deletes a partial file, by its name in the folder of parts."""
@@ -247,7 +258,7 @@ class Spool:
 
     def empty_trash(self) -> None:
         """Callable on any thread."""
-        for path in self._trash.iterdir():
+        for path in self.trash.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -307,7 +318,7 @@ class Spool:
         return TransferFailed(f"{file.sha256[:12]}: {reason}")
 
 
-OWN = ("objects", "parts", "jobs", "tmp", "trash", "jobs.db")
+OWN = ("objects", "parts", "jobs", "work", "orders", "tmp", "trash", "jobs.db")
 """Names in a spool that are the daemon's."""
 
 

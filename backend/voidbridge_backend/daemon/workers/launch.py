@@ -10,9 +10,11 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from voidbridge_backend.config import allocator_settings, only_card
+from voidbridge_backend.daemon.store.work_folders import work_folder
 
 REMOTE = "ray:"
 """Prefix of a device of the cluster: `ray:NODE/UNIT`."""
@@ -44,7 +46,12 @@ class LocalProcess:
         return Launch(
             (sys.executable, "-m", "voidbridge_backend.worker.process"),
             {**os.environ, **allocator_settings(os.environ), **changed},
-            {**_without_cluster(setup), "device": device, "local_name": local_name},
+            {
+                **_without_cluster(setup),
+                "device": device,
+                "local_name": local_name,
+                "work": str(work_folder(Path(setup["spool"]), device)),
+            },
         )
 
 

@@ -75,6 +75,11 @@ class Lending:
         loan.task = None
         self._tell(device, "assisted", task=task, why=why)
 
+    def job_of(self, device: str) -> str:
+        """Returns the job that a device is lent to, "" for one that is not lent."""
+        loan = self._loans.get(device)
+        return loan.job if loan else ""
+
     def lost(self, device: str, why: str) -> None:
         """Notes that the worker of a device died."""
         if device in self._loans:

@@ -38,6 +38,7 @@ class WorkerPool:
     ) -> None:
         self._job_service = job_service
         self._spool = job_service.spool
+        self._folders = job_service.work_folders
         self._job_on: dict[str, str] = {}
         self._asked_at: float | None = None
         self._no_remote = ""
@@ -115,9 +116,8 @@ class WorkerPool:
 
     def _start(self, job: str, device: str) -> None:
         try:
-            folder = self._spool.job_folder(job)
-            request = folder / "request.json"
-            request.write_bytes(self._job_service.damage.request(job))
+            request = self._job_service.damage.request(job)
+            order, folder = self._folders.begin(device, job, request)
         except DamagedFile as error:
             self._job_service.failed(job, error)
             return
@@ -131,7 +131,7 @@ class WorkerPool:
             if status.device == device and status.stage:
                 self._job_service.progress(job, status.stage, 0, 0, -1.0)
         command = {
-            "request": str(request),
+            "request": str(order),
             "objects": str(self._spool.user_dir(self._job_service.user_of(job))),
             "folder": str(folder),
         }
@@ -147,6 +147,8 @@ class WorkerPool:
         cause = self._supervisor.exited(device, event.code, now)
         log.warning("worker died: %s", cause.text, extra={"device": device, "job": job})
         self._lending.lost(device, cause.text)
+        if job:
+            self._folders.end(device, job)
         if self._asked_at is None:
             self._job_service.device_lost(device, cause)
 
@@ -161,17 +163,21 @@ class WorkerPool:
                 )
             case {"event": "warning", "text": str(text)} if job:
                 self._job_service.warned(job, text)
-            case {"event": "result"} if job:
-                result = ResultFile(event["frame"], event["sha256"], event["size"])
-                self._job_service.finished_frame(job, result)
+            case {"event": "result", "frame": int(frame)} if job:
+                if self._publish(device, job, f"{frame}.exr"):
+                    result = ResultFile(frame, event["sha256"], event["size"])
+                    self._job_service.finished_frame(job, result)
             case {"event": "more devices", "count": int(count)} if job:
                 self._job_service.more_devices_wanted(job, count)
             case {"event": "ask", "device": str(lent)} if job:
-                self._lending.ask(device, lent, self._command(job, event))
+                self._lending.ask(device, lent, self._command(job, device, lent, event))
             case {"event": "assisted", "task": int(task), "why": str(why)}:
-                self._lending.assisted(device, task, why)
+                self._lending.assisted(device, task, why or self._pass_answer(device, task))
             case {"event": "done" | "failed" | "cancelled" as end} if job:
+                if end == "done" and not self._publish(device, job, "provenance.json"):
+                    return
                 del self._job_on[device]
+                self._folders.end(device, job)
                 self._supervisor.release(device, time.monotonic())
                 self._ended(job, end, event)
 
@@ -179,10 +185,35 @@ class WorkerPool:
         """Returns the device whose worker runs the job, "" for a job that has just ended."""
         return next((device for device, on in self._job_on.items() if on == job), "")
 
-    def _command(self, job: str, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the command of a task to the worker of a lent device."""
+    def _publish(self, device: str, job: str, name: str) -> bool:
+        """Takes a file of the worker's. Returns False, and ends the worker, if it is none."""
+        try:
+            self._folders.publish(device, job, name)
+        except (OSError, ValueError) as error:
+            self._supervisor.reject(device, f"{name} cannot be taken: {error}")
+            return False
+        return True
+
+    def _pass_answer(self, lent: str, task: int) -> str:
+        """Moves a lent device's answer to where the job's worker reads it. Returns why that failed."""
+        job = self._lending.job_of(lent)
+        lead = self._device_of(job)
+        try:
+            if lead:
+                self._folders.pass_answer(lent, lead, job, task)
+            else:
+                self._folders.drop_answer(lent, task)
+        except (OSError, ValueError) as error:
+            return f"its answer cannot be taken: {error}"
+        return ""
+
+    def _command(
+        self, job: str, device: str, lent: str, event: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Returns the command of a task to the worker of the device `lent`."""
         return {
-            "folder": str(self._spool.job_folder(job)),
+            "folder": str(self._folders.of(device) / job),
+            "answers": str(self._folders.of(lent)),
             **{name: event[name] for name in ("operation", "engine", "task")},
         }
 

@@ -25,6 +25,7 @@ from voidbridge_protocol.errors import (
     WorkerHung,
 )
 
+from . import events
 from .launch import node_of, place_of
 from .watchdog import IDLE, STARTING, DeviceHealth, Heartbeat, NodeHealth, Timeouts
 
@@ -170,8 +171,18 @@ class Supervisor:
                 worker.cause = DeviceAway(event["text"])
             case "worker_exit":
                 worker.code = event["code"]
+            case "rejected":
+                self.reject(device, event["text"])
             case _:
                 worker.heartbeat.beat(now)
+
+    def reject(self, device: str, why: str) -> None:
+        """Kills a worker that does what none should do."""
+        worker = self._workers.get(device)
+        if worker and worker.cause is None:
+            worker.cause = WorkerDied(f"the worker was ended: {why}")
+            log.error("%s", worker.cause.text, extra={"device": device})
+            worker.process.kill()
 
     def run(self, device: str, job: str, command: Mapping[str, Any], now: float) -> None:
         if worker := self._workers.get(device):
@@ -314,11 +325,14 @@ class Supervisor:
     def _listen(self, device: str, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout
         with process.stdout as lines:
-            for line in lines:
+            while line := lines.readline(events.MOST_LINE):
                 try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue  # a partial line of a killed worker
+                    event = events.parsed(line)
+                except ValueError as error:
+                    if line.endswith(b"\n") or len(line) >= events.MOST_LINE:
+                        event = {"event": "rejected", "text": f"it sent no event: {error}"}
+                    else:
+                        continue  # a partial line of a killed worker
                 self.notify(WorkerEvent(device, event))
         self.notify(WorkerExit(device, process.wait()))
 
