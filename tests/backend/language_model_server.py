@@ -5,6 +5,7 @@ Prints its port, then one JSON line for each request that it got: path, key, pic
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -103,6 +104,22 @@ class Handler(BaseHTTPRequestHandler):
 
     def slow(self, messages: int) -> None:
         threading.Event().wait()
+
+    def dripping(self, messages: int) -> None:
+        """A space ten times a second, for as long as somebody listens."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(1 << 20))
+        self.end_headers()
+        self._drip(b" ")
+
+    def dripping_head(self, messages: int) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        self._drip(b"x")
+
+    def _drip(self, drop: bytes) -> None:
+        with contextlib.suppress(OSError):
+            while not threading.Event().wait(0.1):
+                self.wfile.write(drop)
 
     def endless(self, messages: int) -> None:
         self._say("x" * (5 << 20))

@@ -157,15 +157,19 @@ def test_an_answer_that_cannot_be_used_is_an_error_and_writes_no_matte(
     assert not list(tmp_path.glob("*.exr"))
 
 
-def test_a_server_that_never_answers_is_given_up(server: Server) -> None:
-    endpoint = Endpoint(server.url, "slow", timeout_s=0.3)
-    body: dict[str, Any] = {"model": "slow", "messages": [{}, {"content": []}]}
+@pytest.mark.parametrize("model", ["slow", "dripping", "dripping_head"])
+def test_a_server_that_never_ends_its_answer_is_given_up(server: Server, model: str) -> None:
+    endpoint = Endpoint(server.url, model, timeout_s=0.3)
+    body: dict[str, Any] = {"model": model, "messages": [{}, {"content": []}]}
     body["response_format"] = {"json_schema": {"strict": True}}
     with pytest.raises(EndpointFailed, match=r"did not answer within 0\.3 s"):
         endpoint.ask(body)
     server.requests(1)
+
+
+def test_a_server_that_is_not_there_is_an_error() -> None:
     with pytest.raises(EndpointFailed, match="refused"):
-        Endpoint("http://127.0.0.1:9/v1", "good").ask(body)
+        Endpoint("http://127.0.0.1:9/v1", "good").ask({})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import queue
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from voidbridge_protocol.errors import BadSetting, EndpointFailed, NoEndpoint
 URL, MODEL, KEY = "VOIDBRIDGE_ASK_URL", "VOIDBRIDGE_ASK_MODEL", "VOIDBRIDGE_ASK_KEY"
 MOST_BYTES = 4 << 20
 """Bytes of an answer."""
+PIECE = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,28 @@ class Endpoint:
         return content
 
     def _posted(self, data: bytes) -> bytes:
+        """The answer. A server that sends a byte now and then meets no timeout of a socket, so a thread reads."""
+        given_up = threading.Event()
+        answers: queue.SimpleQueue[bytes | EndpointFailed] = queue.SimpleQueue()
+
+        def exchange() -> None:
+            try:
+                answers.put(self._exchanged(data, given_up))
+            except EndpointFailed as error:
+                answers.put(error)
+
+        threading.Thread(target=exchange, name="asks the model", daemon=True).start()
+        try:
+            answered = answers.get(timeout=self.timeout_s)
+        except queue.Empty:
+            raise EndpointFailed(self._late()) from None
+        finally:
+            given_up.set()
+        if isinstance(answered, EndpointFailed):
+            raise answered
+        return answered
+
+    def _exchanged(self, data: bytes, given_up: threading.Event) -> bytes:
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -102,7 +127,11 @@ class Endpoint:
         opener = urllib.request.build_opener(_NoRedirect)
         try:
             with opener.open(request, timeout=self.timeout_s) as response:
-                answered: bytes = response.read(MOST_BYTES + 1)
+                answered = bytearray()
+                while piece := response.read1(PIECE):
+                    answered += piece
+                    if len(answered) > MOST_BYTES or given_up.is_set():
+                        break
         except urllib.error.HTTPError as error:
             with error:
                 said = error.read(300).decode("utf-8", "replace")
@@ -117,7 +146,7 @@ class Endpoint:
             raise EndpointFailed(self._late() if late else f"{self.url}: {reason}") from error
         if len(answered) > MOST_BYTES:
             raise EndpointFailed(f"{self.url} answered with more than {MOST_BYTES >> 20} MB")
-        return answered
+        return bytes(answered)
 
     def _late(self) -> str:
         return f"{self.url} did not answer within {self.timeout_s:g} s"
