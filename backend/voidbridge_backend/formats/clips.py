@@ -11,10 +11,11 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from .clip_length import display_matrix
 from .color_tags import TAGS
 from .kinds import Format
 from .orientation import of_matrix, source_text, upright, upright_aspect, upright_size
-from .synthetic import header_of, later, packed_time_code, rate, text, time_code
+from .synthetic import VARIABLE, header_of, later, packed_time_code, rate, text, time_code
 
 CODECS = (
     *("prores", "dnxhd", "h264", "hevc", "mjpeg", "v210", "r210", "rawvideo"),
@@ -80,9 +81,15 @@ class MovieClip:
                 "Export it as ProRes, DNxHR, H.264 or HEVC, or as a sequence of frames.",
             )
         self._stream.thread_type = "AUTO"
+        # As the file says them: frames behind the first may differ, and the codec then says what these are.
+        self._size = (codec.width, codec.height)
+        parts = codec.format.components if codec.format else ()
+        self._bits = max((part.bits for part in parts), default=8)
+        self._has_alpha = any(part.is_alpha for part in parts)
         with self._typed("has a damaged index"):
             self._times = self._found_times(path)
             matrix = display_matrix(path) if format_.plugin == "mov" else (0, 0, 0, 0)
+        self._is_variable = _is_variable(self._times)
         turn = of_matrix(*matrix)
         if turn is None:
             self._file.close()
@@ -105,13 +112,12 @@ class MovieClip:
 
     def header(self, index: int) -> Header:
         """The header that this frame would have as OpenEXR."""
-        codec = self._stream.codec_context
-        channels = "RGBA" if self._has_alpha() else "RGB"
+        channels = "RGBA" if self._has_alpha else "RGB"
         aspect = self._stream.sample_aspect_ratio  # of the container, else of the codec
         return header_of(
             [(name, PixelType.FLOAT) for name in channels],
-            upright_size(codec.width, codec.height, self._turn),
-            source_text(f"clip, {codec.name}, {self._bits()} bits", self._turn),
+            upright_size(*self._size, self._turn),
+            source_text(self._source(), self._turn),
             self._extras(index),
             upright_aspect(float(aspect or 1), self._turn),
         )
@@ -121,7 +127,7 @@ class MovieClip:
         header = self.header(index)
         selection = choose(header)
         decoded = self._decoded(index)
-        deep, alpha = self._bits() > 8, self._has_alpha()
+        deep, alpha = self._bits > 8, self._has_alpha
         kind = ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")
         with self._typed("cannot be converted"):
             pixels = decoded.reformat(
@@ -166,6 +172,12 @@ class MovieClip:
         self._next = place + 1
         if place > index:
             raise UnreadableFrame(f"{self._name} has no picture for frame {index + 1}", DAMAGED)
+        if (decoded.width, decoded.height) != self._size:
+            raise UnreadableFrame(
+                f"frame {place + 1} of {self._name} has {decoded.width}x{decoded.height} pixels, "
+                f"and the clip {self._size[0]}x{self._size[1]}",
+                "Export the clip again, with frames of one size.",
+            )
         self._kept[place] = decoded
         size = max(1, decoded.width * decoded.height * 4)
         while len(self._kept) > max(3, KEPT_BYTES // size):
@@ -196,13 +208,9 @@ class MovieClip:
         }
         return sorted(times)
 
-    def _bits(self) -> int:
-        shape = self._stream.codec_context.format
-        return max((part.bits for part in shape.components), default=8) if shape else 8
-
-    def _has_alpha(self) -> bool:
-        shape = self._stream.codec_context.format
-        return bool(shape and any(part.is_alpha for part in shape.components))
+    def _source(self) -> str:
+        words = ["clip", self.codec, f"{self._bits} bits"]
+        return ", ".join([*words, VARIABLE] if self._is_variable else words)
 
     def _matrix(self, decoded: Any) -> int:
         said = int(decoded.colorspace)
@@ -216,7 +224,7 @@ class MovieClip:
         if tag:
             found.append(text("colorInteropID", tag))
         speed = self._stream.average_rate or self._stream.guessed_rate
-        if speed and 1 <= speed <= 1000:
+        if not self._is_variable and speed and 1 <= speed <= 1000:
             found.append(rate(Fraction(speed)))
             start = _parsed(self._time_code())
             if start is not None:
@@ -252,6 +260,13 @@ class Clips:
             if path not in self._open:
                 self._open[path] = MovieClip(path, format_, name)
             return self._open[path]
+
+
+def _is_variable(times: Sequence[int]) -> bool:
+    """Whether frames are shown for different times. `times` are rising; a tick is rounding, a tenth is jitter."""
+    steps = [after - before for before, after in pairwise(times)]
+    shortest, longest = min(steps, default=1), max(steps, default=1)
+    return longest >= 2 * shortest or longest - shortest > max(1, 0.1 * shortest)
 
 
 def _divided(pixels: NDArray[Any]) -> list[NDArray[np.float32]]:

@@ -12,6 +12,8 @@ SOURCE = "voidbridge/source"
 """The string attribute that says which format a frame came in, as `PNG, 8 bits`."""
 TURNED = "shown turned"
 """How that ends if the picture was turned upright."""
+VARIABLE = "variable frame rate"
+"""In it, for a clip whose frames are shown for different times."""
 LOSSLESS_CODECS = ("ffv1", "png", "qtrle", "r210", "rawvideo", "v210")
 """Codecs of clips that give back what was written, but for rounding; any other adds noise."""
 ZIP = b"\x03"

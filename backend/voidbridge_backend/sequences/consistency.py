@@ -12,7 +12,7 @@ from voidbridge_backend.exr.header import Header, Part, Window
 from voidbridge_backend.exr.layers import choose_picture
 from voidbridge_backend.exr.matte_channels import READ_HINT
 from voidbridge_backend.exr.part import flat_refusal
-from voidbridge_backend.formats.synthetic import SOURCE, TURNED
+from voidbridge_backend.formats.synthetic import SOURCE, TURNED, VARIABLE
 from voidbridge_protocol.errors import FrameMismatch, UnclearLayer, UnsupportedFrame
 
 from .patterns import compact
@@ -35,7 +35,7 @@ def agree(
     """
     parts = {frame: _plate_part(frame, header, layer) for frame, header in plate.items()}
     _one_format("plate", {frame: _format(part) for frame, part in parts.items()})
-    notes = [*_odd_aspects(parts), *_turned(parts)]
+    notes = [*_odd_aspects(parts), *_turned(parts), *_variable(parts)]
     for name, headers in mattes.items():
         role = "key matte" if name.startswith(KEY_ROLE) else name
         for frame, header in headers.items():
@@ -77,6 +77,15 @@ def _turned(parts: Mapping[int, Part]) -> list[str]:
         return []
     return [
         "the plate's file says that it is shown turned: it is worked on, and comes back, upright"
+    ]
+
+
+def _variable(parts: Mapping[int, Part]) -> list[str]:
+    if not any(VARIABLE in (part.text(SOURCE) or "") for part in parts.values()):
+        return []
+    return [
+        "the plate's frames are shown for different times (variable frame rate): each comes back as one "
+        "frame, without frame rate and time code"
     ]
 
 

@@ -49,7 +49,10 @@ RunShot = Callable[..., Finished]
 
 @pytest.fixture
 def run_shot(tmp_path: Path) -> RunShot:
-    """`run(plates, mattes, engine=..., wanted=(first, last), affected=..., clean=..., **settings)`."""
+    """`run(plates, mattes, engine=..., wanted=(first, last), affected=..., clean=..., clips=..., **settings)`.
+
+    The frames of the roles in `clips` are those of one clip, in order.
+    """
 
     def run(
         plates: Files,
@@ -58,16 +61,18 @@ def run_shot(tmp_path: Path) -> RunShot:
         wanted: tuple[int, int] | None = None,
         affected: Files | None = None,
         clean: Files | None = None,
+        clips: tuple[str, ...] = (),
         **settings: Any,
     ) -> Finished:
         more = {"affected": affected, "clean": clean}
         roles = {"plate": plates, "matte": mattes, **{r: f for r, f in more.items() if f}}
         files = []
         for role, frames in sorted(roles.items()):
-            for frame, data in sorted(frames.items()):
+            for place, (frame, data) in enumerate(sorted(frames.items())):
                 name = hashlib.sha256(data).hexdigest()
                 (tmp_path / name).write_bytes(data)
-                files.append(FrameFile(role, frame, name, len(data)))
+                index = place if role in clips else 0
+                files.append(FrameFile(role, frame, name, len(data), index))
         first, last = wanted or (min(plates), max(plates))
         chosen = RemoveSettings(**{"engine": "echo", "color_space": "ACEScg", **settings})
         request = Request(first, last, chosen, tuple(files))

@@ -36,10 +36,11 @@ def movie(
     kind: str,
     pixels: NDArray[np.uint8],
     aspect: Fraction | int | None = None,
+    **options: str,
 ) -> bytes:
     """A clip of one frame, [height, width] or [height, width, 3] in 8 bits."""
     with av.open(str(path), "w") as file:
-        stream = file.add_stream(codec, rate=Fraction(24))
+        stream = file.add_stream(codec, rate=Fraction(24), options=options)
         stream.width, stream.height, stream.pix_fmt = pixels.shape[1], pixels.shape[0], kind
         if aspect:
             stream.codec_context.sample_aspect_ratio = Fraction(aspect)
@@ -67,6 +68,55 @@ def test_an_anamorphic_clip_keeps_its_pixel_aspect(
     assert reader.decode(done.results[1]).part.pixel_aspect == 2
     with pytest.raises(FrameMismatch, match="matte has a pixel aspect of 1 and the plate 2"):
         run_shot({1: plate}, {1: MATTE}, color_space="Rec.709", **HARD)
+
+
+def test_an_anamorphic_mxf_keeps_its_pixel_aspect(run_shot: RunShot, tmp_path: Path) -> None:
+    """DNxHR holds the aspect in its own header, MPEG-2 in its sequence; MXF adds nothing here."""
+    wide = np.full((128, 256), 99, np.uint8)
+    plate = movie(tmp_path / "p.mxf", "mpeg2video", "yuv420p", wide, aspect=Fraction(8, 9))
+    with av.open(str(tmp_path / "p.mxf")) as file:
+        said = file.streams.video[0].sample_aspect_ratio
+    assert said
+    assert said != 1
+    matte = movie(tmp_path / "m.mov", "png", "gray", wide * 0, aspect=said)
+    done = run_shot({1: plate}, {1: matte}, color_space="Rec.709", **HARD)
+    assert reader.decode(done.results[1]).part.pixel_aspect == pytest.approx(float(said))
+
+
+def of_times(path: Path, times: list[int]) -> bytes:
+    """A clip without loss whose frames n from 1 have the gray 20 n and begin at these milliseconds."""
+    base = Fraction(1, 1000)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("png", rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = W, H, "rgb24"
+        stream.codec_context.time_base = base
+        for number, begin in enumerate(times, 1):
+            gray = np.full((H, W, 3), 20 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(gray, format="rgb24")
+            frame.pts, frame.time_base = begin, base
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("times", "is_variable"),
+    [([0, 40, 80, 120, 160], False), ([0, 40, 81, 121, 160], False), ([0, 40, 80, 160, 200], True)],
+    ids=["even", "rounded", "variable"],
+)
+def test_each_frame_of_a_clip_comes_back_whatever_its_time(
+    run_shot: RunShot, tmp_path: Path, times: list[int], is_variable: bool
+) -> None:
+    plate = of_times(tmp_path / "p.mov", times)
+    mattes = dict.fromkeys(range(1, 6), MATTE)
+    plates = dict.fromkeys(range(1, 6), plate)
+    done = run_shot(plates, mattes, clips=("plate",), color_space="Rec.709", **HARD)
+    results = {frame: reader.decode(data) for frame, data in done.results.items()}
+    seen = [round(float(results[n].rgb()[-1, -1, 0]) * 255) for n in sorted(results)]
+    assert seen == [20, 40, 60, 80, 100]
+    names = {attribute.name for attribute in results[1].part.attributes}
+    assert ("framesPerSecond" in names) != is_variable
+    assert any("variable frame rate" in text for text in done.warnings) == is_variable
 
 
 @pytest.mark.parametrize("drawn", [DRAWN, QUAD], ids=["matte", "quadmask"])
