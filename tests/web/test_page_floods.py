@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -14,8 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
 
 from voidbridge_backend.exr.new.file import new_file
+from voidbridge_backend.web import guard
+from voidbridge_backend.web.access import Access
 from voidbridge_backend.web.child_commands import MAX_RUNNING, ChildCommands
 from voidbridge_backend.web.daemon_link import MAX_LISTENERS
 from voidbridge_backend.web.server import MAX_CONNECTIONS
@@ -115,6 +122,87 @@ def test_silent_connections_make_room(page: Any) -> None:
         assert page.get("/api/folder").status == 200
         closed = [is_closed(one) for one in sockets[:40]]
     assert all(closed)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_no_websocket_is_opened(page: Any, is_known: bool) -> None:
+    cookie = {"Cookie": page.cookie} if is_known else {}
+    asked = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    key = {"Sec-WebSocket-Key": "x" * 22 + "=="}
+    for path in ("/api/events", "/", "/nothing"):
+        answer = page.ask("GET", path, **asked, **key, **cookie, Sec_Fetch_Site="cross-site")
+        assert answer.status == 403
+
+
+def memory_mb(page: Any) -> float:
+    for line in Path(f"/proc/{page.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError
+
+
+def test_answers_that_nobody_reads_are_bounded(page: Any) -> None:
+    """Each connection asks for the page again and again, and reads nothing."""
+    request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\nCookie: {page.cookie}\r\n\r\n"
+    before = memory_mb(page)
+    with ExitStack() as held:
+        for _ in range(8):
+            one = connected(page, held)
+            one.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    one.send(request.encode() * 100)
+        assert page.get("/api/folder").status == 200
+        assert memory_mb(page) - before < 40
+
+
+def test_bodies_that_never_end_make_room(page: Any) -> None:
+    head = (
+        f"POST /api/start HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\nCookie: {page.cookie}\r\n"
+        f"Origin: {page.origin}\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n{{"
+    )
+    with ExitStack() as held:
+        for _ in range(MAX_CONNECTIONS + 20):
+            with contextlib.suppress(OSError):
+                connected(page, held).sendall(head.encode())
+        assert page.get("/api/folder").status == 200
+
+
+def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BODY_S", 0.1)
+    access = Access()
+    session = access.enter(access.token())
+    assert session
+    one = guard.Guard(Starlette(routes=[Route("/x", read, methods=["POST"])]), access, 80)
+    headers = {
+        "host": "127.0.0.1:80",
+        "origin": "http://127.0.0.1:80",
+        "cookie": f"{one.cookie}={session}",
+        "content-type": "application/json",
+    }
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/x",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+
+    async def dripping() -> Any:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    asyncio.run(one(scope, dripping, send))
+    assert sent[0]["status"] == 408
+
+
+async def read(request: HttpRequest) -> Response:
+    return Response(await request.body())
 
 
 def test_a_page_that_was_flooded_still_answers(page: Any) -> None:

@@ -6,6 +6,7 @@ that resolves to this machine. So the host, the origin, the session and the size
 
 from __future__ import annotations
 
+import asyncio
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.exceptions import HTTPException
@@ -20,6 +21,8 @@ MAX_BODY = 256 * 1024
 """Bytes of a JSON body."""
 MAX_PICTURE = 16 * 1024 * 1024
 """Bytes of a painted matte, PNG."""
+BODY_S = 30
+"""Seconds that a body may take, from a browser on this machine."""
 TYPES = {"application/json": MAX_BODY, "image/png": MAX_PICTURE}
 """Bodies that are read. A form of another page can send neither type without being asked about first."""
 
@@ -115,12 +118,22 @@ def _header(scope: Scope, name: str) -> list[str]:
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
-    """A body without a stated length ends with status 413 as soon as it is too long."""
-    total = 0
+    """A body without a stated length ends with status 413 as soon as it is too long, a slow one with 408."""
+    total, is_whole = 0, False
+    ends: float | None = None
 
     async def receive_bounded() -> Message:
-        nonlocal total
-        message = await receive()
+        nonlocal total, is_whole, ends
+        if is_whole:  # what follows is the end of the connection
+            return await receive()
+        if ends is None:
+            ends = asyncio.get_running_loop().time() + BODY_S
+        try:
+            async with asyncio.timeout_at(ends):
+                message = await receive()
+        except TimeoutError as error:
+            raise HTTPException(408, f"the body took more than {BODY_S} s") from error
+        is_whole = not message.get("more_body", False)
         total += len(message.get("body", b""))
         if total > limit:
             raise HTTPException(413, f"the body has more than {limit} bytes")

@@ -31,7 +31,7 @@ from .player.shots import ShotReader
 LOOPBACK = "127.0.0.1"
 KEEP_ALIVE_S = 30
 MAX_CONNECTIONS = 128
-"""Connections at once; the oldest idle one makes room."""
+"""Connections at once; the oldest idle one makes room, or the oldest of all if none is idle."""
 STOP_S = 2
 """Seconds that open streams may take to end."""
 
@@ -103,7 +103,7 @@ def serve(
 
 
 class BoundedConnection(H11Protocol):
-    """A connection that makes room for new ones while it is idle, the oldest first.
+    """A connection that makes room for new ones, the oldest first, idle ones before busy ones.
 
     Any program of this machine can connect and say nothing. Without a bound it would use up all open files.
     """
@@ -114,16 +114,20 @@ class BoundedConnection(H11Protocol):
         super().connection_made(transport)
         BoundedConnection._count += 1
         self.number = BoundedConnection._count
-        idle = [
-            one
-            for one in self.connections
-            if isinstance(one, BoundedConnection)
-            and (one.cycle is None or one.cycle.response_complete)
-        ]
         if len(self.connections) > MAX_CONNECTIONS:
-            oldest = min(idle, key=lambda one: one.number)
+            others = [
+                one
+                for one in self.connections
+                if isinstance(one, BoundedConnection) and one is not self
+            ]
+            oldest = min(others, key=lambda one: (one.is_busy, one.number))
             self.connections.discard(oldest)  # it is told of its end only later
             oldest.transport.abort()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
 
 
 def _listener(port: int) -> socket.socket:
