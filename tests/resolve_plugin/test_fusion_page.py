@@ -25,7 +25,7 @@ def shown(control: Any) -> str:
     return {True: "on", False: "off"}[default] if isinstance(default, bool) else f"`{default}`"
 
 
-HEADINGS = {"remove": "The controls", "key": "The tool for keys"}
+HEADINGS = {"remove": "The controls", "key": "The tool for keys", "mask": "The tool for masks"}
 
 
 @pytest.mark.parametrize("name", HEADINGS)

@@ -111,7 +111,11 @@ def resolved(host: Any, name: str = "remove", **changes: Any) -> tuple[Any, Any]
     operation = host.module("voidbridge.operations")[name]
     known = [c for c in operation["controls"].values() if controls.holds_value(c)]
     values = {c["name"]: c["default"] for c in known} | {"color_space": "ACEScg", **changes}
-    sources = {"remove": {"plate": "p", "matte": "m"}, "key": {"plate": "p", "screen": "s"}}[name]
+    sources = {
+        "remove": {"plate": "p", "matte": "m"},
+        "key": {"plate": "p", "screen": "s"},
+        "mask": {"plate": "p"},
+    }[name]
     scene = table(host.lua, {"range": [0, 99], "bounds": [0, 99], "sources": sources})
     scene["operation"] = operation
     room = host.module("voidbridge.request")

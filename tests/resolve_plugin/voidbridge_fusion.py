@@ -20,6 +20,7 @@ UNSET = -1000000000
 MACROS = {
     "remove": ("Voidbridge", ("plate", "matte", "affected", "clean")),
     "key": ("VoidbridgeKey", ("plate", "hint", "screen")),
+    "mask": ("VoidbridgeMask", ("plate", "seed")),
 }
 """The file of each operation's macro, and its inputs."""
 
@@ -82,6 +83,8 @@ class Composition(Thing):
     def __init__(self, stage: Stage, first: int, last: int, file: str = "") -> None:
         self.stage, self.first, self.last, self.file = stage, first, last, file
         self.render_range: tuple[float, float] = (UNSET, UNSET)
+        self.time = first
+        """The frame that is shown."""
         self.hair = 0.0
         """The error that a fractional frame rate leaves beside each frame."""
         self.tools: list[Tool] = []
@@ -94,7 +97,7 @@ class Composition(Thing):
         return {
             "COMPN_GlobalStart": self.first + self.hair, "COMPN_GlobalEnd": self.last - self.hair,
             "COMPN_RenderStart": self.render_range[0], "COMPN_RenderEnd": self.render_range[1],
-            "COMPN_CurrentTime": float(self.first), "COMPS_FileName": self.file,
+            "COMPN_CurrentTime": float(self.time), "COMPS_FileName": self.file,
         }  # fmt: skip
 
     def GetToolList(self, selected: bool) -> Any:
@@ -337,7 +340,9 @@ class Stage:
             if given["SourceOp"]:
                 continue
             value = given["Value"]
-            made.inputs[id] = made.seen[id] = value[1] if lua_type(value) == "table" else value
+            if lua_type(value) == "table":  # an identifier, or the two numbers of a point
+                value = value[1] if value["__class"] else [value[1], value[2], 0.0]
+            made.inputs[id] = made.seen[id] = value
         return made
 
     # -- an artist ----------------------------------------------------------------------------------------

@@ -69,6 +69,8 @@ class Tool(Thing):
         self.outputs: dict[int, Tool] = {}
         self.controls: dict[str, Any] = {}
         self.data: dict[str, Any] = {}
+        self.animated: dict[tuple[str, float], Any] = {}
+        """Values at a time, of an input that is not the same at all times."""
         self.passed = False
         self.cooked: tuple[Any, Image | None] = (None, None)
         """The last picture, and the values and pictures that it was made of."""
@@ -103,9 +105,9 @@ class Tool(Thing):
     def SetData(self, name: str, value: Any) -> None:
         self.data[name] = plain(value)
 
-    def GetInput(self, id: str) -> Any:
+    def GetInput(self, id: str, time: float | None = None) -> Any:
         tool, inner = self.published.get(id, (self, id))
-        return tool.inputs.get(inner)
+        return tool.animated.get((inner, time), tool.inputs.get(inner))
 
     def SetInput(self, id: str, value: Any) -> None:
         tool, inner = self.published.get(id, (self, id))

@@ -5,12 +5,20 @@ local config = require("voidbridge.config")
 local host = require("voidbridge.host")
 local errors = require("voidbridge.errors")
 local controller = require("voidbridge.controller")
+local tracking = require("voidbridge.tracking")
 
 local M = {}
 
 local ACTIONS = {
     remove = controller.begin,
     key = controller.begin,
+    track = controller.begin,
+    again = controller.track_again,
+    use = tracking.use_mattes,
+    add_point = tracking.add_point,
+    add_not = tracking.add_not,
+    add_box = tracking.add_box,
+    undo_prompt = tracking.drop_prompt,
     fetch = controller.fetch,
     cancel = controller.cancel,
     check = controller.check,

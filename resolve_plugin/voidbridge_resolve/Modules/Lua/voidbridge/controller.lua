@@ -168,8 +168,8 @@ local function stay(inside, state, version, seconds, until_phase)
     return phase
 end
 
--- Renders the inputs and starts a job, of any operation.
-function M.begin(inside)
+-- Renders the inputs and starts a job, of any operation. With `again_from`, the frames before it are kept.
+function M.begin(inside, again_from)
     if host.made_with(inside) > controls.VERSION then
         errors.because("This tool was made by a later release of Voidbridge.", "Install that one: voidbridge install resolve")
     end
@@ -187,6 +187,9 @@ function M.begin(inside)
     local wanted = request.resolve(values, host.scene(inside))
     host.set_loaders(inside, wanted.loaders)
     local known = homes(inside, state, values)
+    if again_from then
+        wanted.again_from, wanted.earlier = again_from, M.kept_before(inside, state, values, again_from, known[#known])
+    end
     local version = cache.begin(known[#known], state.last, wanted, request.described(wanted))
     state.homes, state.last, state.name = table.concat(known, "\n"), version.number, inside.group.Name
     host.keep(inside, state)
@@ -211,6 +214,23 @@ function M.begin(inside)
     else
         host.say(inside, "working; press Fetch", "ready")
     end
+end
+
+-- The files of the shown result as a new version sees them. Raises a refusal without one that has frames before.
+function M.kept_before(inside, state, values, frame, home)
+    local shown = find(inside, state, values, state.shown)
+    if state.shown == 0 or not shown then
+        errors.because("There is no result yet.", "Press " .. inside.operation.button .. ", then Fetch.")
+    elseif frame <= shown.wanted[1] or frame > shown.wanted[2] then
+        errors.because(("Frame %d is not after the first of the frames %s."):format(frame, frames.spelled(shown.wanted)),
+            "Go to the frame from which to track again, or track everything.")
+    end
+    local folder = shown.home == home and "../" .. cache.name(shown.number) or shown.folder
+    return folder .. "/result.%04d.exr"
+end
+
+function M.track_again(inside)
+    M.begin(inside, host.frame(inside))
 end
 
 function M.fetch(inside)

@@ -17,7 +17,7 @@ M.CHANNEL_OTHER = "named below"
 -- Of the color spaces; the first says nothing yet, the last names one in the text beside it.
 M.SPACE_UNSAID, M.SPACE_OTHER = "not said yet", "another, named below"
 
--- kind    text, status, file, button, int, float, check, choice, or color: one of the three numbers of a color
+-- kind    text, status, file, button, int, float, check, choice, point, or color: one of the three numbers of a color
 -- id      of the input in Fusion
 -- on      the inner tool that has it
 -- option  of the operation's command, where the value becomes one as it is
@@ -136,6 +136,8 @@ function M.meaning(made, held)
         return math.floor(tonumber(held) + 0.5)
     elseif made.kind == "float" or made.kind == "color" then
         return tonumber(held)
+    elseif made.kind == "point" then
+        return type(held) == "table" and ("%.9g %.9g"):format(held[1], held[2]) or held
     end
     return tostring(held)
 end
@@ -151,6 +153,9 @@ function M.held(made, value)
         error(made.name .. " has no " .. tostring(value))
     elseif made.kind == "check" then
         return value and 1 or 0
+    elseif made.kind == "point" then
+        local across, up = value:match("^(%S+) (%S+)$")
+        return { tonumber(across), tonumber(up) }
     end
     return value
 end

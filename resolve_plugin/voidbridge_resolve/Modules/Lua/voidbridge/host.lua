@@ -130,6 +130,18 @@ function M.print(text)
     print("Voidbridge: " .. text)
 end
 
+-- The frame that the comp shows.
+function M.frame(inside)
+    return frames.whole(inside.comp:GetAttrs().COMPN_CurrentTime)
+end
+
+-- A point at a frame, in shares of width and height: it may follow a Tracker.
+function M.point(inside, name, frame)
+    local control = inside.operation.by_name[name]
+    local found = inside[control.on]:GetInput(control.id, frame)
+    return { found[1], found[2] }
+end
+
 -- -- the comp around it -------------------------------------------------------------------------------
 
 -- The path of the comp; empty in Resolve, and before it is saved.
@@ -338,6 +350,24 @@ function M.copy(text)
     return (pcall(function()
         application():SetClipboard(text)
     end))
+end
+
+-- Adds the tool of a macro with this tool's mattes at its inputs matte and affected, and the same plate.
+function M.use_mattes(inside, settings, values)
+    local plate = inside.group:FindMainInput(1):GetConnectedOutput()
+    local made = M.add(inside.comp, settings)
+    changing(inside.comp, "connect", function()
+        if plate then
+            made.group:FindMainInput(1):ConnectTo(plate)
+        end
+        for i = 2, 3 do
+            made.group:FindMainInput(i):ConnectTo(inside.group:FindMainOutput(1))
+        end
+    end)
+    for _, name in ipairs({ "color_space", "color_space_name", "frame_offset", "depth", "daemon" }) do
+        M.put(made, name, values[name])
+    end
+    M.put(made, "affected_channel", "red")
 end
 
 -- Adds a tool after `tool`, from the text of a macro.

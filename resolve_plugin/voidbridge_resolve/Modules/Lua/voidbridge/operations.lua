@@ -32,6 +32,7 @@ local PLATE = { role = "plate", input = "Input", missing = "Connect the plate." 
 -- name      of the operation
 -- macro     name of the macro and of a new tool
 -- command   of `voidbridge`
+-- flags     words that every command of it has
 -- button    label of the button that starts a job
 -- inputs    in the order of the macro's:
 --     role       name of the input, of its tool and of its files
@@ -166,7 +167,68 @@ M.key = {
         controls.setup_page()),
 }
 
-M.ALL = { M.remove, M.key }
+local mask = of("mask")
+
+local function without(name, all)
+    local found = {}
+    for _, made in ipairs(all) do
+        found[#found + 1] = made.name ~= name and made or nil
+    end
+    return found
+end
+
+M.mask = {
+    name = "mask", macro = "VoidbridgeMask", command = "mask", button = "Track",
+    flags = { "--one-file", "--origin=bottom-left-percent" },
+    inputs = {
+        PLATE,
+        { role = "seed", input = "Image1", option = "--key", listed_by = "key_frames", within = true },
+    },
+    outputs = { { "result", "mattes" }, { "overlay", "overlay" }, { "quadmask", "quadmask" } },
+    loads = { { role = "load_result", files = "result" } },
+    timed = { "result", "overlay", "quadmask" },
+    controls = joined(
+        without("handles", controls.work_page(
+            control("Voidbridge", "track", "button", "Track", "Render the plate, and start to track the objects."), 0, {
+                control("Voidbridge", "again", "button", "Re-track from here",
+                    "Keep the frames before the current one, and track again from it on."),
+                control("Voidbridge", "use", "button", "Remove with these",
+                    "Add a Voidbridge with the mattes at its inputs matte and affected."),
+            })),
+        {
+            mask("Voidbridge", "layer", { option = false, within = "Track sets the plate's Loader to it." }),
+            control("Track", "prompts", "text", "prompts",
+                "All prompts, separated by semicolons, as point 12:48.5,60; not 12:70,60; box 12:40,40,60,70:ball; "
+                    .. "role ball=affected. Places are percent of width and height from the bottom left.",
+                { result = true, default = "", lines = 4 }),
+            control("Track", "undo_prompt", "button", "Drop last", "Drop the last prompt."),
+            control("Track", "place", "point", "point",
+                "A place in the viewer: drag the cross. Connect it to a Tracker to take many frames at once.",
+                { default = "0.5 0.5" }),
+            control("Track", "add_point", "button", "On the object", "Add the point as a click on the object."),
+            control("Track", "add_not", "button", "Beside it", "Add the point as a click beside the object."),
+            control("Track", "corner", "point", "corner", "The corner of a box that is opposite to the point.",
+                { default = "0.6 0.6" }),
+            control("Track", "add_box", "button", "Add box",
+                "Add the box between point and corner: a rectangle around the whole object."),
+            control("Track", "prompt_frames", "text", "at frames",
+                "Frames at which point and box are taken, as 1001,1020-1024. Empty: the current frame.",
+                { default = "" }),
+            control("Track", "object", "text", "object", "Name of the object that a new prompt is for.",
+                { default = "object" }),
+            control("Track", "object_role", "choice", "role",
+                "Role of a new prompt's object: primary and belonging are removed, affected is what they change.",
+                { default = "primary", choices = { "primary", "belonging", "affected" } }),
+            control("Track", "key_frames", "text", "key frames",
+                "Frames on which the alpha of the input seed holds a painted or roto matte, as 1001,1050.",
+                { result = true, default = "" }),
+            mask("Track", "find"),
+            mask("Engine", "engine", { kind = "choice", choices = { "flow", "sam2", "sam3" } }),
+        },
+        controls.setup_page()),
+}
+
+M.ALL = { M.remove, M.key, M.mask }
 for _, operation in ipairs(M.ALL) do
     operation.by_name = {}
     for _, made in ipairs(operation.controls) do

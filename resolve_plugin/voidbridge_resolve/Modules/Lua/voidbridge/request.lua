@@ -3,6 +3,7 @@
 
 local controls = require("voidbridge.controls")
 local frames = require("voidbridge.frames")
+local prompts = require("voidbridge.prompts")
 local errors = require("voidbridge.errors")
 
 local M = {}
@@ -64,6 +65,31 @@ local function loaders(values, scene)
     return found
 end
 
+-- Raises a refusal for a prompt that cannot be read, and if nothing says where an object is.
+local function check_prompts(text, has_seed)
+    local found, wrong = prompts.entries(text)
+    if not found then
+        errors.because(("The prompt %q cannot be read."):format(wrong),
+            "Write it as point 12:48.5,60 or box 12:40,40,60,70, or drop it.")
+    elseif #found == 0 and not has_seed then
+        errors.because("Nothing says where the object is.",
+            "Drag the point onto it and press On the object, or connect a matte to the input seed.")
+    end
+end
+
+-- The roles of the inputs to render, and the only frames of some of them.
+local function connected(values, scene, rendered)
+    local roles, listed = {}, {}
+    for _, spec in ipairs(scene.operation.inputs) do
+        local is_connected = scene.sources[spec.role] ~= nil
+        if spec.listed_by then
+            listed[spec.role] = listed_frames(spec, values[spec.listed_by], is_connected, rendered)
+        end
+        roles[#roles + 1] = is_connected and spec.role or nil
+    end
+    return roles, listed
+end
+
 -- values  by the names of the controls
 -- scene   operation; range, bounds: as the comp counts; sources: names of what is connected, by role
 --
@@ -87,10 +113,11 @@ function M.resolve(values, scene)
         errors.because(("The frames %s are asked for, the comp has %s."):format(
             frames.spelled(wanted), frames.spelled(scene.bounds)), "Choose a range within the comp.")
     end
-    if values.handles < 0 then
-        errors.because(("Handles are %d."):format(values.handles), "Set them to 0 or more.")
+    local handles = values.handles or 0
+    if handles < 0 then
+        errors.because(("Handles are %d."):format(handles), "Set them to 0 or more.")
     end
-    local rendered = frames.with_handles(wanted, values.handles, scene.bounds)
+    local rendered = frames.with_handles(wanted, handles, scene.bounds)
     if rendered[1] < 0 then
         errors.because(("The frames %s begin below 0, where a Saver has no numbers for its files."):format(
             frames.spelled(rendered)), "Let the comp begin at 0 or later.")
@@ -105,15 +132,11 @@ function M.resolve(values, scene)
             settings[control.name] = controls.chosen(control, values)
         end
     end
-    settings.color_space, settings.color_space_name = M.space(values), nil
-    local roles, listed = {}, {}
-    for _, spec in ipairs(scene.operation.inputs) do
-        local is_connected = scene.sources[spec.role] ~= nil
-        if spec.listed_by then
-            listed[spec.role] = listed_frames(spec, values[spec.listed_by], is_connected, rendered)
-        end
-        roles[#roles + 1] = is_connected and spec.role or nil
+    if settings.prompts then
+        check_prompts(settings.prompts, scene.sources.seed)
     end
+    settings.color_space, settings.color_space_name = M.space(values), nil
+    local roles, listed = connected(values, scene, rendered)
     return {
         operation = scene.operation,
         wanted = wanted,
@@ -210,6 +233,16 @@ function M.words(request)
     add("--priority=" .. plain(request.priority))
     for _, option in ipairs(options) do
         add(option)
+    end
+    for _, flag in ipairs(request.operation.flags or {}) do
+        add(flag)
+    end
+    for _, option in ipairs(prompts.options(request.settings.prompts or "", request.offset)) do
+        add(option)
+    end
+    if request.again_from then
+        add("--again-from=" .. plain(request.again_from + request.offset))
+        add("--earlier=" .. request.earlier)
     end
     for _, control in ipairs(request.operation.controls) do
         if control.option and control.result then

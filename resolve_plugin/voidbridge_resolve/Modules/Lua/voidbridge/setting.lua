@@ -10,6 +10,7 @@ local M = {}
 local INSIDES = {
     remove = require("voidbridge.inside_remove"),
     key = require("voidbridge.inside_key"),
+    mask = require("voidbridge.inside_mask"),
 }
 
 -- -- text -----------------------------------------------------------------------------------------------
@@ -39,7 +40,9 @@ end
 local function input_line(operation, input)
     local name, value = input[1], input[2]
     local key = name:find("%.") and ('["%s"]'):format(name) or name
-    if type(value) == "table" and value.link then
+    if type(value) == "table" and #value == 2 then
+        return ("%s = Input { Value = { %s, %s }, },"):format(key, literal(value[1]), literal(value[2]))
+    elseif type(value) == "table" and value.link then
         return ('%s = Input { SourceOp = "%s", Source = "Output", },'):format(key, name_of(operation, value.link))
     elseif type(value) == "table" then
         return ('%s = Input { Value = FuID { "%s" }, },'):format(key, value.id)
@@ -66,6 +69,7 @@ local KINDS = {
     check = { "CheckboxControl", "Number" },
     choice = { "ComboControl", "Number" },
     color = { "ColorControl", "Number" },
+    point = { "OffsetControl", "Point" },
 }
 
 -- A control as the pairs of a table, in order.
@@ -73,7 +77,7 @@ local function declared(control)
     local kind = KINDS[control.kind]
     local pairs_of = {
         { "LINKS_Name", control.label }, { "LINKID_DataType", kind[2] }, { "INPID_InputControl", kind[1] },
-        { "INPS_StatusText", control.tip }, { "INP_External", false }, { "ICS_ControlPage", control.page },
+        { "INPS_StatusText", control.tip }, { "INP_External", kind[2] == "Point" }, { "ICS_ControlPage", control.page },
     }
     -- A passive control changes no picture and makes no Undo step. Numbers of Custom tools do change pictures.
     if control.on == "plate" then
@@ -87,6 +91,11 @@ local function declared(control)
         return pairs_of
     elseif kind[2] == "Text" then
         add("INPS_DefaultText", control.default)
+    elseif kind[2] == "Point" then
+        local place = controls.held(control, control.default)
+        add("INPID_PreviewControl", "CrosshairControl") -- on the screen
+        add("INP_DefaultX", place[1])
+        add("INP_DefaultY", place[2])
     else
         add("INP_Default", controls.held(control, control.default))
         add("INP_Integer", control.kind ~= "float" and control.kind ~= "color")
