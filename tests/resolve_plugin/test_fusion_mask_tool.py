@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from voidbridge_stage import Shot, ball_of_sample, channels_of
+from voidbridge_shots import Shot, ball_of_sample, channels_of
 
 SPACE = "Linear Rec.709 (sRGB)"
 FILES = range(1001, 1006)
