@@ -215,7 +215,8 @@ def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Seque
     if result.single is not None and plate.single is None:
         raise BadPattern(
             f"{text} is one file, but the plate is a sequence",
-            "Give the result with a placeholder for the frame, as result.%04d.exr.",
+            "Give the result with a placeholder for the frame, as result.%04d.exr, or name a folder with "
+            "a / at its end.",
         )
     if plate.single is not None and result.single is not None:
         result = replace(result, single=plate.single)
