@@ -208,6 +208,11 @@ def test_a_dataset_that_lacks_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadPair, match=r"lacks the pair a\.safetensors"):
         read_list(tmp_path)
     (tmp_path / "a.safetensors").touch()
+    (tmp_path / "sub").mkdir()
+    for outside in ("sub/../a.safetensors", f"{tmp_path}/a.safetensors", "c:a.safetensors"):
+        (tmp_path / "dataset.json").write_text(json.dumps({"pairs": [{**pair, "file": outside}]}))
+        with pytest.raises(BadPair, match="lacks the pair"):
+            read_list(tmp_path)
     (tmp_path / "dataset.json").write_text(json.dumps({"pairs": [{**pair, "held": True}]}))
     with pytest.raises(BadPair, match="no pair to train on"):
         read_list(tmp_path)

@@ -242,6 +242,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_its_step(
         ({"target": torch.zeros(2, 16, 4, 5)}, r"latents of \[2, 16, 4, 5\]"),
         ({"target": torch.zeros(2, 16, 0, 6)}, r"latents of \[2, 16, 0, 6\]"),
         ({"target": torch.zeros(66, 16, 2, 2)}, "at most 64 of 16384 cells"),
+        ({"target": torch.zeros(2, 16, 2, 10)}, "at most 4 times as long as wide"),
         ({"target": torch.zeros(2, 16, 130, 130)}, "at most 64 of 16384 cells"),
         ({"hole": torch.full((2, 1, 4, 6), 2.0)}, "outside of 0 to 1"),
         ({"plate": torch.zeros(2, 16, 4, 6, dtype=torch.float64)}, "a plate of torch.float64"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from voidbridge_backend.client.outputs import check_foreign
@@ -116,4 +116,4 @@ def check_unchanged(folder: Path, pairs: Iterable[ListedPair], files: Iterable[F
 
 
 def _is_there(folder: Path, name: str) -> bool:
-    return "/" not in name and (folder / name).is_file()
+    return name == PureWindowsPath(name).name and (folder / name).is_file()  # both kinds of slashes

@@ -26,6 +26,8 @@ MOST_LATENTS = 64
 """Latents of a pair, 253 frames; the model sees 22 at once."""
 MOST_CELLS = 128 * 128
 """Cells of a latent, a megapixel; the model's own picture has 4032. A pair of more is no dataset's."""
+MOST_RATIO = 4
+"""Of the longer side to the shorter one, so that a sheet can show the pair."""
 MOST_WORDS = 226
 MOST_TEXT = 4096
 """Characters of an entry of a record."""
@@ -148,10 +150,11 @@ def _check(pair: TrainingPair, number: int) -> None:
         raise BadPair(
             f"the pair {name} has latents of {list(shape)}; they are [even, 16, even, even]"
         )
-    if shape[0] > MOST_LATENTS or shape[2] * shape[3] > MOST_CELLS:
+    short, long = sorted(shape[2:])
+    if shape[0] > MOST_LATENTS or short * long > MOST_CELLS or long > MOST_RATIO * short:
         raise BadPair(
-            f"the pair {name} has latents of {list(shape)}; "
-            f"at most {MOST_LATENTS} of {MOST_CELLS} cells are possible"
+            f"the pair {name} has latents of {list(shape)}; at most {MOST_LATENTS} of {MOST_CELLS} cells "
+            f"are possible, at most {MOST_RATIO} times as long as wide"
         )
     if pair.text.ndim != 2 or not 0 < len(pair.text) <= MOST_WORDS:
         raise BadPair(f"the pair {name} has embeddings of {list(pair.text.shape)}")
