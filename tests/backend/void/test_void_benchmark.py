@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,20 @@ def test_a_short_loan_keeps_each_part_and_names_those_without_time(
     found = json.loads(path.read_text())
     assert found["out_of_time"] == {"vae": "stopped after 0 s", "jobs": "stopped after 0 s"}
     assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_the_page_names_each_program_the_parts_in_their_order_and_every_option(
+    benchmark: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([\w./-]+)", page, re.M)
+    programs = {path.name for path in FOLDER.parent.glob("*.py")}
+    assert programs <= set(named)
+    assert [name for name in named if name in benchmark.door.PARTS] == list(benchmark.door.PARTS)
+    with pytest.raises(SystemExit):
+        benchmark.door.main(["--help"])
+    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
+    assert {name for name in named if name.startswith("--")} == options
 
 
 def test_work_that_takes_too_long_is_stopped(benchmark: Any) -> None:
