@@ -71,3 +71,19 @@ def test_fetch_writes_into_a_folder(daemon: Any, tmp_path: Path, output: list[st
     assert sorted(path.name for path in folder.iterdir()) == [
         "result.1001-1002.voidbridge.json", "result.1001.exr", "result.1002.exr"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("plate", "matte", "meant"), [("plat", "matte", "plate"), ("plate", "mattes", "matte")]
+)
+def test_the_nearest_folder_is_named(
+    run: Run, tmp_path: Path, plate: str, matte: str, meant: str
+) -> None:
+    for role in ("plate", "matte"):
+        shot = make_shot(tmp_path / role, range(1001, 1003), 24, 32)
+        for other in {"plate", "matte"} - {role}:
+            shot.remove(other, shot.frames)
+    done = run(shot, f"{tmp_path}/out/", plate=tmp_path / plate, matte=tmp_path / matte)
+    assert done.code == 2
+    assert f"did you mean {meant}?" in done.event("error")["text"]
+    assert not (tmp_path / "out").exists()

@@ -12,7 +12,7 @@ from voidbridge_backend.formats.clip_length import frames_in
 from voidbridge_backend.formats.kinds import STILLS, SUFFIXES, is_clip
 from voidbridge_protocol.errors import BadPattern
 
-from .patterns import Sequence
+from .patterns import Sequence, frames_for
 
 _NUMBERED = re.compile(r"(.*?)(-?\d+)(\.\w+)$")
 MOST_LISTED = 8
@@ -21,14 +21,18 @@ MOST_LISTED = 8
 def find(text: str) -> Sequence:
     """The sequence, file or clip of this name; of a folder the only one in it.
 
-    Raises `BadPattern`, which lists what a folder holds if that is not just one; a clip's `RequestError`.
+    Raises `BadPattern`, which lists what a folder holds if that is not just one; a clip's `RequestError`;
+    `MissingFrames` if nothing has this name, and no picture could get it later.
     """
     if text and os.path.isdir(text):
         return _only_one(Path(text), text)
     path = Path(text)
     if is_clip(path) and path.is_file():
         return clip(path)
-    return Sequence.parse(text)
+    sequence = Sequence.parse(text)
+    if sequence.single is not None and path.suffix.lower() not in SUFFIXES and not path.exists():
+        frames_for(sequence, None)  # says what there is instead
+    return sequence
 
 
 def clip(path: Path) -> Sequence:
