@@ -12,7 +12,7 @@ import uuid
 from dataclasses import replace
 from typing import Any, Callable, Iterator
 
-from . import cache, extras, graph, host, migrate, site, support
+from . import asking, cache, extras, graph, host, migrate, site, support
 from .group import COLORS
 from .installation import executable
 from .job_status import CANCELLED, DONE, line
@@ -305,6 +305,7 @@ BUTTONS: dict[str, Callable[[Any], None]] = {
     "key": begin,
     "track": begin,
     "again": track_again,
+    "ask": _button(asking.ask),
     "use": _button(extras.use_mattes),
     "add_point": _button(extras.add_prompt, "point"),
     "add_not": _button(extras.add_prompt, "not"),

@@ -5,7 +5,7 @@ A result has the removed area in alpha, the affected one in red and the quadmask
 
 from __future__ import annotations
 
-from .node_text import IN_RANGE, input_node, merge, node, read, write
+from .node_text import IN_RANGE, copy_layer, input_node, merge, node, read, write
 from .operations import MASK
 
 
@@ -17,6 +17,8 @@ def body() -> list[str]:
         *write("seed", "alpha", 200),
         *input_node("plate", 0, 0),
         "set Nplate [stack 0]",
+        "push $Nplate",
+        *copy_layer("PlateLayer", disable=True),
         *write("plate", "rgb", 0),
         *read("ReadResult", "result_files", 0),
         "set Nresult [stack 0]",

@@ -236,6 +236,7 @@ MASK = HostOperation(
             )
             if knob.name != "handles"
         ),
+        _mask("layer", within="Spelled as Nuke shows it, as beauty; empty: red, green and blue."),
         Knob(
             "prompts", STRING, "prompts",
             "All prompts, separated by semicolons, as point 1001:640,360; not 1001:900,200; "
@@ -267,6 +268,15 @@ MASK = HostOperation(
             "", makes_result=True,
         ),
         _mask("find"),
+        Knob(
+            "affected", STRING, "affected mattes",
+            "Files of affected mattes that are there, as the answer of a language model: asked/affected.%04d.exr.",
+            "", option="--affected", makes_result=True,
+        ),
+        Knob(
+            "ask", BUTTON, "Ask for what is affected",
+            "Draw the pictures for a vision language model, show where they lie, and send them after a yes.",
+        ),
         Knob("engine_tab", TAB, "Engine", ""),
         _mask("engine", choices=("flow", "sam2", "sam3")),
         *setup_panel(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from voidbridge_shots import Shot, ball_of_sample, channels_of
 
 SPACE = "Linear Rec.709 (sRGB)"
 FRAMES = range(1001, 1006)
+SERVER = Path(__file__).parents[1] / "backend/language_model_server.py"
 HEIGHT, WIDTH, RADIUS = 72, 128, 12
 
 
@@ -189,3 +192,42 @@ def test_one_click_leads_to_a_clean_plate(host: Any, tmp_path: Path, daemon: Any
         far = cv2.dilate(hole.astype(np.uint8), np.ones((121, 121), np.uint8)) == 0
         assert far.any()
         assert not changed[far].any(), "the plate's own pixels stay"
+
+
+def test_a_language_model_is_asked_only_after_a_yes_and_its_areas_are_taken(
+    host: Any, ball: Shot, daemon: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VOIDBRIDGE_ASK_URL", raising=False)
+    node = clicked(host, mask_node(host, ball, daemon))
+    assert press(host, node).startswith("done")
+    said = host.stage.messages
+
+    def asked(count: int) -> str:
+        host.stage.press("ask", node)
+        host.stage.until(lambda: len(said) >= count, "a message")
+        return str(said[-1])
+
+    assert "No endpoint is configured, so nothing can be sent" in asked(1)
+    server = subprocess.Popen(
+        [sys.executable, str(SERVER)], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert server.stdout
+    try:
+        monkeypatch.setenv(
+            "VOIDBRIDGE_ASK_URL", f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
+        )
+        monkeypatch.setenv("VOIDBRIDGE_ASK_MODEL", "good")
+        assert "Look at them first. Send them?" in asked(2)
+        assert node["affected"].value() == ""
+        host.stage.says_yes = True
+        assert asked(4) == "The answer is there. Press Track to take its areas as affected."
+    finally:
+        server.terminate()
+        requests = server.communicate()[0].splitlines()
+    assert len(requests) == 1, "nothing was sent before the yes"
+    folder = Path(str(node["affected"].value())).parent
+    assert folder.name == "asked-v001"
+    assert press(host, node) == "done: v002, frames 1001-1005"
+    found = channels_of(version(node, 1002))
+    assert np.array_equal(found["R"] > 0.5, channels_of(folder / "affected.1002.exr")["A"] > 0.5)
+    assert (found["R"] > 0.5).any()

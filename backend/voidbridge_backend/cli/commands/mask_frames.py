@@ -26,8 +26,8 @@ from voidbridge_protocol.transfer.atomic_files import write_whole
 
 Objects = list[tuple[MaskObject, dict[int, Path]]]
 """Each object with the files of its key mattes."""
-PICTURE = "rgba"
-"""The part of a result that holds all mattes; the others are named after objects."""
+ASKED = "asked"
+"""Name of the object that the mattes of --affected make."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def run(parsed: argparse.Namespace, prompts: TypedPrompts, client: ClientOptions
         _track_again(parsed, prompts, client)
         return
     jobs.run(
-        lambda *_: _submission(parsed, objects_of(prompts), parsed.frames),
+        lambda *_: _submission(parsed, _objects(parsed, prompts), parsed.frames),
         client,
         str(parsed.output),
         parsed.json,
@@ -90,6 +90,23 @@ def run(parsed: argparse.Namespace, prompts: TypedPrompts, client: ClientOptions
         parsed.frames_from_stdin,
         parsed.overwrite,
     )
+
+
+def _objects(parsed: argparse.Namespace, prompts: TypedPrompts) -> Objects:
+    """The objects of the prompts, and the affected mattes that are there. Raises `BadSetting`, `BadPattern`."""
+    found = objects_of(prompts)
+    if not parsed.affected:
+        return found
+    mattes = find(parsed.affected)
+    whole = FrameRange.parse(parsed.frames) if parsed.frames else None
+    frames = [n for n in mattes.scan() if whole is None or whole.first <= n <= whole.last]
+    if not frames:
+        raise MissingFrames(
+            f"the affected mattes {mattes} have no frame of the range",
+            "Check the name and the numbers.",
+        )
+    keys = {frame: mattes.path(frame) for frame in frames}
+    return [*found, (MaskObject(ASKED, "affected", keys=tuple(frames)), keys)]
 
 
 def _submission(parsed: argparse.Namespace, objects: Objects, frames: str | None) -> Submission:
@@ -123,7 +140,7 @@ def _track_again(parsed: argparse.Namespace, prompts: TypedPrompts, client: Clie
         earlier = Earlier(find(parsed.earlier), parsed.again_from)
         whole = _kept_range(parsed, earlier)
         again = f"{earlier.anchor}-{whole.last}"
-        objects = earlier.objects(objects_of(prompts), Path(folder))
+        objects = earlier.objects(_objects(parsed, prompts), Path(folder))
         submission = _submission(parsed, objects, again)
         result = result_sequence(str(parsed.output), submission.files["plate"], [earlier.result])
         outputs.check_run(replace(submission, frames=whole), result, parsed.overwrite)
@@ -175,6 +192,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="track again from this frame on, and keep the frames before it",
     )
     group.add_argument("--earlier", metavar="RESULT", help="the result whose frames are kept")
+    group.add_argument(
+        "--affected",
+        default="",
+        metavar="MATTE",
+        help="affected mattes that are there, as of mask-ask; they are kept as they are",
+    )
     group.add_argument(
         "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
     )
