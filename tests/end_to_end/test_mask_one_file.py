@@ -127,7 +127,7 @@ def test_tracking_again_keeps_the_frames_before_it(
     [
         (("--png",), "neither --png nor --combine"),
         (("--again-from", "1003"), "belong together"),
-        (("--affected", "none.####.exr"), "none.####.exr"),
+        (("--affected", "none.####.exr"), "have no frame of the range"),
         (("--again-from", "1001", "--earlier", "none.####.exr"), "nothing can be tracked again"),
         (("--point", "1001:500,10"), "Count from the bottom-left"),
     ],
