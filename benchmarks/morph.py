@@ -1,17 +1,24 @@
 """Frames of the demo shot, and of a clip if one is named, left out and made again by `morph` and by two rivals.
 
-python benchmarks/morph.py [CLIP]      mean PSNR in dB of logarithmic pictures, one JSON object a line
+python benchmarks/morph.py [CLIP] [--json FILE]      mean PSNR in dB of logarithmic pictures
+
+FILE becomes rows of docs/performance.md, by `python benchmarks/render_tables.py`.
 
 "alone": one frame of every N is left out. "runs": only one frame of every N is kept.
+"joins": the flicker where made frames, with grain, meet photographed ones, as a factor of the flicker of the shot
+itself at the same places. Flicker is the root mean square of the second difference in time.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -20,11 +27,13 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.engines.cleanplate.tone import Tone
 from voidbridge_backend.engines.morph.engine import Morph
+from voidbridge_backend.imaging.grain import Sample
 from voidbridge_backend.tools.demo.shot import DemoShot
 from voidbridge_protocol.operations.generate import GenerateSettings
 
 Picture = NDArray[np.float32]
 WIDTH, HEIGHT, LENGTH = 1024, 576, 25
+ORDINALS = {2: "second", 4: "fourth", 8: "eighth"}
 TONE = Tone()
 
 
@@ -50,7 +59,9 @@ class Quiet:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clip", type=Path, nargs="?")
-    clip = parser.parse_args().clip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parsed = parser.parse_args()
+    clip, rows = parsed.clip, []
     demo = DemoShot(HEIGHT, WIDTH, 48)
     shots = {"demo": [demo.render(demo.first + frame).plate for frame in range(LENGTH)]}
     if clip:
@@ -61,7 +72,28 @@ def main() -> None:
                 kept = [f for f in range(LENGTH) if (f % every == 0) == (way == "runs")]
                 kept = kept if way == "runs" else sorted({0, *kept, LENGTH - 1})
                 found = {"shot": name, "left out": way, "every": every, **measured(shot, kept)}
+                rows.append(found)
                 print(json.dumps(found), flush=True)
+    if parsed.json:
+        page = {"page": "performance", "order": 5, "rows": [row_of(found) for found in rows]}
+        parsed.json.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
+
+
+def row_of(found: Mapping[str, Any]) -> dict[str, str]:
+    """A row of docs/performance.md."""
+    margin = found["morph"] - max(found["dissolve"], found["farneback"])
+    is_alone = found["left out"] == "alone"
+    reached = f"{margin:+.1f} dB" if margin >= 2 or not is_alone else f"**{margin:+.1f} dB**"
+    which = "each" if is_alone else "all but each"
+    rivals = f"dissolve {found['dissolve']:.1f}, Farneback flow {found['farneback']:.1f}"
+    return {
+        "what": f"`morph`, {which} {ORDINALS[found['every']]} frame of {found['shot']} made again",
+        "command": "`python benchmarks/morph.py CLIP`",
+        "asked": "2 dB above both rivals, flicker at joins 1.2" if is_alone else "",
+        "reached": f"{reached}, {found['joins']:.2f}",
+        "figures": f"{found['morph']:.1f} dB, {rivals}",
+        "date": date.today().isoformat(),
+    }
 
 
 def decoded(clip: Path) -> list[Picture]:
@@ -94,7 +126,35 @@ def measured(shot: Sequence[Picture], kept: Sequence[int]) -> dict[str, float]:
             share = (frame - before) / (behind - before)
             found.append(psnr(rival(shot[before], shot[behind], share), shot[frame]))
         scores[name] = np.mean(found)
+    scores["joins"] = joins(shot, {**dict(enumerate(shot)), **grained(made, shot, kept)}, lacking)
     return {name: round(float(score), 2) for name, score in scores.items()}
+
+
+def grained(
+    made: Mapping[int, Picture], shot: Sequence[Picture], kept: Sequence[int]
+) -> dict[int, Picture]:
+    """The made frames with the grain of the kept ones, as the operation adds it."""
+    sample = Sample()
+    for one, other in itertools.pairwise(kept):
+        if other == one + 1:
+            sample.add(shot[one], np.ones(shot[one].shape[:2], bool), shot[other])
+    grain = sample.measured()
+    if grain is None:
+        return dict(made)
+    whole = np.ones(shot[0].shape[:2], np.float32)
+    return {frame: grain.added(picture, whole, 0, frame) for frame, picture in made.items()}
+
+
+def joins(shot: Sequence[Picture], result: Mapping[int, Picture], lacking: Sequence[int]) -> float:
+    """The flicker of `result` at the joins over that of `shot` there."""
+    places = {at for at in range(1, len(shot) - 1) if {at - 1, at, at + 1} & {*lacking}}
+    ends = [at for at in places if not {at - 1, at, at + 1} <= {*lacking}]
+    return float(np.mean([flicker(result, at) / flicker(shot, at) for at in sorted(ends)]))
+
+
+def flicker(shot: Mapping[int, Picture] | Sequence[Picture], at: int) -> float:
+    before, here, behind = (TONE.encode(shot[frame]) for frame in (at - 1, at, at + 1))
+    return float(np.sqrt(np.square(before - 2 * here + behind).mean()))
 
 
 def psnr(picture: Picture, truth: Picture) -> float:

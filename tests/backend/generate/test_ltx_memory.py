@@ -89,6 +89,21 @@ def test_the_published_networks_have_the_size_of_their_names() -> None:
     assert round(found["text_encoder"] / 1e9) == 12
 
 
+def test_the_sound_branch_has_the_tensors_that_are_published() -> None:
+    """A public reader of the published LTX-2.3 lists 41 tensors beside the blocks and 56 in each of the 48."""
+    with torch.device("meta"):
+        network = LTX2VideoTransformer3DModel(**ltx_memory.TRANSFORMER, **ltx_memory.NEWER)
+    names = [n for n in network.state_dict() if any(w in n for w in ("audio", "a2v", "v2a", "av_"))]
+    in_blocks = [name for name in names if name.startswith("transformer_blocks.")]
+    assert (len(names) - len(in_blocks), len(in_blocks)) == (41, 48 * 56)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    block = "transformer_blocks.47."
+    assert shapes[block + "audio_to_video_attn.to_q.weight"] == (2048, 4096)
+    assert shapes[block + "video_to_audio_attn.to_v.weight"] == (2048, 4096)
+    assert shapes[block + "audio_scale_shift_table"] == (9, 2048)
+    assert shapes["av_cross_attn_video_scale_shift.linear.weight"] == (16384, 4096)
+
+
 @pytest.mark.parametrize(
     ("free", "plan"), [(141, "resident"), (80, "resident"), (48, "swapped"), (24, "streamed")]
 )

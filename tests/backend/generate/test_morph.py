@@ -114,6 +114,17 @@ def test_the_camera_keeps_its_speed_at_both_joins() -> None:
     assert mean_psnr(gap, pan) > mean_psnr(straight, pan) + 1
 
 
+def test_joins_flicker_no_more_than_the_shot_itself() -> None:
+    known = [0, 1, 2, 6, 7, 8]
+    result = {frame: pan(frame) for frame in known} | made(Drawn(pan, known), range(3, 6))
+    for at in (2, 3, 5, 6):
+        ours, own = (
+            float(np.square(draw(at - 1) - 2 * draw(at) + draw(at + 1)).mean() ** 0.5)
+            for draw in (result.__getitem__, pan)
+        )
+        assert ours <= 1.2 * own, at
+
+
 def test_an_object_that_flies_farther_than_its_size_is_one_object_in_between() -> None:
     footage = Drawn(throw, [0, 1, 3, 4])
     picture = made(footage, [2])[2]
