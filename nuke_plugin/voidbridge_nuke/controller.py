@@ -304,6 +304,7 @@ BUTTONS: dict[str, Callable[[Any], None]] = {
     "remove": begin,
     "key": begin,
     "track": begin,
+    "generate": begin,
     "again": track_again,
     "ask": _button(asking.ask),
     "use": _button(extras.use_mattes),

@@ -5,7 +5,7 @@ It contains only nodes and knobs of Nuke 13 and later, and no logic: each callba
 
 from __future__ import annotations
 
-from . import key_body, mask_body, remove_body
+from . import generate_body, key_body, mask_body, remove_body
 from .knobs import (
     ARRAYS,
     BOOL,
@@ -44,7 +44,12 @@ TYPES = {
 
 READS = ("ReadResult", "ReadPlate")
 """Reads of a result. An operation's Group has the first, or both."""
-BODIES = {"remove": remove_body.body, "key": key_body.body, "mask": mask_body.body}
+BODIES = {
+    "remove": remove_body.body,
+    "key": key_body.body,
+    "mask": mask_body.body,
+    "generate": generate_body.body,
+}
 """The inside of the Group of each operation."""
 COLORS = {"ready": 0x3F5F7FFF, "stale": 0x9F7F2FFF, "failed": 0x8F2F2FFF}
 """Tile colors: a result or none requested; a result that no longer matches the knobs; a failed job."""

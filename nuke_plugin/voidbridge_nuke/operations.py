@@ -61,6 +61,12 @@ class HostOperation:
     """Outputs that show no result, so that none is needed."""
     flags: tuple[str, ...] = ()
     """Words that every command of the operation has."""
+    reach: int = 0
+    """Frames on each side of the range that are rendered, if no knob says it."""
+    leading: str = ""
+    """Knob whose value is the first word behind the command."""
+    beyond: tuple[str, ...] = ()
+    """Values of `leading` whose frames adjoin the plate. Those of others have plate on both sides."""
 
     @property
     def by_name(self) -> dict[str, Knob]:
@@ -286,7 +292,51 @@ MASK = HostOperation(
     ("--one-file", "--origin=bottom-left"),
 )  # fmt: skip
 
-OPERATIONS = {operation.name: operation for operation in (REMOVE, KEY, MASK)}
+_generate = partial(setting, "generate")
+GENERATE = HostOperation(
+    "generate", "VoidbridgeGenerate", "generate", "Generate",
+    (PLATE,),
+    (
+        *(
+            knob
+            for knob in work_panel(
+                "Generate",
+                Knob("generate", BUTTON, "Generate", "Render the frames beside the range, and make those in it."),
+                ("result", "plate"),
+                "The node's output: the new frames, with the plate everywhere else; or the untouched plate.",
+                0,
+            )
+            if knob.name != "handles"
+        ),
+        Knob(
+            "mode", CHOICE, "mode",
+            "retake makes frames of the plate again, or those of a gap; extend carries it on, ahead or behind; "
+            "text and from-frame make a clip behind it; hdr finds scene-linear light. The last three need ltx.",
+            "retake", choices=("retake", "extend", "from-frame", "text", "hdr"), makes_result=True,
+        ),
+        _generate("motion"),
+        _generate("grain"),
+        Knob("engine_tab", TAB, "Engine", ""),
+        _generate("engine", choices=("morph", "ltx")),
+        _generate("prompt"),
+        _generate("negative_prompt"),
+        _generate("seed"),
+        _generate("lora"),
+        _generate("schedule"),
+        _generate("steps"),
+        _generate("upscale"),
+        _generate("sound"),
+        _generate("precision"),
+        *setup_panel(),
+        *bookkeeping("generate"),
+    ),
+    ("plate",),
+    reach=16,
+    leading="mode",
+    beyond=("extend", "from-frame", "text"),
+)  # fmt: skip
+
+OPERATIONS = {operation.name: operation for operation in (REMOVE, KEY, MASK, GENERATE)}
 ROLES = tuple(dict.fromkeys(spec.role for one in OPERATIONS.values() for spec in one.inputs))
 """Names of the files that any node renders."""
 

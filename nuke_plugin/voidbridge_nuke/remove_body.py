@@ -80,8 +80,10 @@ def body() -> list[str]:
 def rendered_channels(settings: Mapping[str, Value], matte_offset: int) -> Inside:
     """Returns the knobs of inner nodes that bring layer, channels and frames to the Writes.
 
-    A node that keys has the plate's layer alone.
+    A node that keys has the plate's layer alone, and those that track or generate have none.
     """
+    if "layer" not in settings:
+        return {}
     plate: Inside = {"PlateLayer": _layer_knobs(str(settings["layer"]), "from")}
     if "matte_channel" not in settings:
         return plate

@@ -96,7 +96,7 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
     first, last = scene.plate
     if values["frame_range"] == "custom":
         first, last = int(values["first"]), int(values["last"])
-    handles = int(values.get("handles", 0))
+    handles = int(values.get("handles", operation.reach))
     if first > last:
         raise NodeError(
             f"The frame range {first}-{last} is empty.",
@@ -107,7 +107,9 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
             f"The frame range begins at {first}.",
             "File names have no negative numbers: shift the plate with TimeOffset.",
         )
-    if first < scene.plate[0] or last > scene.plate[1]:
+    if operation.leading:
+        _check_beside(operation, str(values[operation.leading]), (first, last), scene.plate)
+    elif first < scene.plate[0] or last > scene.plate[1]:
         raise NodeError(
             f"Frames {first}-{last} are requested, but the plate has {_spelled(scene.plate)}.",
             "Choose a range within the plate.",
@@ -143,6 +145,23 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         listed={role: frames for role, frames in listed.items() if frames},
         matte_offset=_matte_offset(str(settings.get("matte_start", "")), scene.plate[0]),
     )
+
+
+def _check_beside(operation: HostOperation, mode: str, wanted: Range, plate: Range) -> None:
+    """Raises `NodeError` if the new frames do not lie beside frames of the plate as the mode needs them."""
+    first, last = wanted
+    if mode in operation.beyond:
+        fits = first == plate[1] + 1 or (mode == "extend" and last == plate[0] - 1)
+        hint = f"Choose a custom range that begins at {plate[1] + 1}."
+    else:
+        room = 0 if mode == "hdr" else 1
+        fits = plate[0] + room <= first and last <= plate[1] - room
+        hint = "Choose a custom range that leaves plate on both sides."
+    if not fits:
+        raise NodeError(
+            f"{mode} cannot make frames {_spelled(wanted)} of a plate that has {_spelled(plate)}.",
+            hint,
+        )
 
 
 def _space(name: str) -> str:
@@ -303,7 +322,10 @@ def command(
 
     `growing` is True if it starts before all frames are rendered.
     """
-    words = [*list(executable), request.operation.command, *_inputs(request, folder, view)]
+    words = [*list(executable), request.operation.command]
+    if request.operation.leading:
+        words.append(str(request.settings[request.operation.leading]))
+    words += _inputs(request, folder, view)
     words += [
         "--output",
         files(folder, "result", view),

@@ -11,11 +11,12 @@ NODES = {
     "Voidbridge": "Voidbridge",
     "Voidbridge Key": "VoidbridgeKey",
     "Voidbridge Mask": "VoidbridgeMask",
+    "Voidbridge Generate": "VoidbridgeGenerate",
 }
 """The entries of the menu, and the files of their nodes."""
 ICON = "voidbridge.png"
 SELECTED = "Start selected nodes"
-"""The entry of the menu that presses Remove, Key or Track of every selected node."""
+"""The entry of the menu that presses Remove, Key, Track or Generate of every selected node."""
 
 
 def menu() -> None:

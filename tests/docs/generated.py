@@ -93,7 +93,7 @@ CONTROLS = (
     ROOT / "resolve_plugin/voidbridge_resolve/Modules/Lua/voidbridge/controls.json",
 )
 """The files that both hosts read: a copy each, because each is installed alone."""
-HOSTED = ("remove", "key", "mask")
+HOSTED = ("remove", "key", "mask", "generate")
 """The operations that have a node for Nuke and a tool for Fusion."""
 
 

@@ -168,3 +168,15 @@ def test_a_gray_clip_is_carried_on_in_gray(daemon: stage.Daemon, tmp_path: Path)
     made = read(tmp_path / "out/g.4.exr")
     assert list(made.channels) == ["Y"]
     assert made.channels["Y"].std() > 0.01
+
+
+def test_frames_that_do_not_adjoin_the_clip_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.0003.exr").write_bytes(b"")
+    words = ("generate", "extend", tmp_path / "a.####.exr", "-o", tmp_path / "out/")
+    for frames in ("5-6", "3-4", "1-1"):
+        done = stage.voidbridge(*words, "--frames", frames)
+        assert done.code == 2
+        assert "Begin at 4." in done.err
+    both = stage.voidbridge(*words, "--frames", "4-5", "--length", "2")
+    assert both.code == 2
+    assert "extend has no use for --length" in both.err

@@ -33,6 +33,7 @@ KNOWN = {
     "remove": section("The knobs"),
     "key": section("The node for keys"),
     "mask": section("The node for masks"),
+    "generate": section("The node for new frames"),
 }
 SHARED = {knob.name for knob in setup_panel()}
 """The tab Setup is described once."""

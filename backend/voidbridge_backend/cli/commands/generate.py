@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from voidbridge_backend.client.shots.takes import TakeOptions, make_takes
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import FrameRange, compact, frames_for
-from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.errors import BadSetting, JobCancelled
 from voidbridge_protocol.operations.generate import (
     MODEL_MODES,
     MODEL_REACH,
@@ -31,6 +32,7 @@ from voidbridge_protocol.transfer.atomic_files import write_whole
 SHAPE = """\
 bridge PLATE TAIL --length N      N frames between the last frame of PLATE and the first of TAIL
 extend PLATE --length N           N frames behind the last frame of PLATE; with --before, ahead of its first
+extend PLATE --frames 1051-1062   the same, named by their numbers; so in text and from-frame
 retake PLATE --frames 1010-1016   these frames again, from those around them; the files need not exist
 
 with --engine ltx also:
@@ -42,7 +44,7 @@ Only the new frames are written. They are numbered as they follow PLATE.
 
 generate --shots LIST -o FOLDER   every shot of a table or a timeline, its takes in FOLDER, and a new timeline"""
 NEEDED = {"bridge": ("tail", "length"), "retake": ("frames",), "hdr": ("frames",)}
-"""Words that a mode takes; the others take a length. Only `hdr` can do without."""
+"""Words that a mode takes; the others take a length, or frames. Only `hdr` can do without."""
 MOST_TAKES = 100
 HINT = "See `voidbridge generate --help` for the modes."
 
@@ -65,9 +67,14 @@ def add_generate_options(parser: Any) -> None:
     )
     frames = parser.add_argument_group("the frames")
     frames.add_argument("--length", type=int, metavar="N", help="new frames")
+    frames.add_argument(
+        "--frames-from-stdin",
+        action="store_true",
+        help="wait until standard input says `end`: a host still renders the frames beside the new ones",
+    )
     frames.add_argument("--before", action="store_true", help="extend ahead of the first frame")
     frames.add_argument(
-        "--frames", metavar="1010-1016", help="frames that retake and hdr make again"
+        "--frames", metavar="1010-1016", help="the frames to make; bridge takes a length instead"
     )
     add_settings(parser, GenerateSettings, {"the frames": frames})
     shots = parser.add_argument_group("many shots")
@@ -119,7 +126,7 @@ def generate_submission(parsed: argparse.Namespace) -> Submission:
 
 def _check_words(parsed: argparse.Namespace) -> None:
     """Raises `BadSetting` for a word that the mode lacks, or has no use for."""
-    needed = NEEDED.get(parsed.mode, ("length",))
+    needed = NEEDED.get(parsed.mode, ("length",) if parsed.frames is None else ("frames",))
     names = {"tail": "TAIL", "length": "--length N", "frames": "--frames FIRST-LAST"}
     if parsed.mode in MODEL_MODES and parsed.engine == "morph":
         raise no_model(parsed.mode)
@@ -137,12 +144,29 @@ def _check_words(parsed: argparse.Namespace) -> None:
 
 def _wanted(parsed: argparse.Namespace, there: list[int]) -> FrameRange:
     if parsed.frames:
-        return FrameRange.parse(parsed.frames)
+        return _named(parsed.mode, FrameRange.parse(parsed.frames), there)
     if parsed.mode == "hdr":
         return FrameRange(there[0], there[-1])
     if parsed.before:
         return FrameRange(there[0] - parsed.length, there[0] - 1)
     return FrameRange(there[-1] + 1, there[-1] + parsed.length)
+
+
+def _named(mode: str, wanted: FrameRange, there: list[int]) -> FrameRange:
+    """Raises `BadSetting` for frames that do not adjoin the plate in a mode that carries it on."""
+    adjoins = wanted.first == there[-1] + 1 or (mode == "extend" and wanted.last == there[0] - 1)
+    if mode not in NEEDED and not adjoins:
+        raise BadSetting(
+            f"{mode} makes frames that adjoin the plate, and {wanted} do not: it has {compact(there)}",
+            f"Begin at {there[-1] + 1}.",
+        )
+    return wanted
+
+
+def wait_for_frames(lines: Iterable[bytes]) -> None:
+    """Returns when a line says that every frame is rendered. Raises `JobCancelled` if none does."""
+    if not any(line.strip() == b"end" for line in lines):
+        raise JobCancelled("the host ended before it had rendered the frames")
 
 
 def _plate_part(mode: str, wanted: FrameRange, reach: int) -> FrameRange:

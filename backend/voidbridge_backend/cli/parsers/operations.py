@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from voidbridge_backend.cli import options
@@ -10,6 +11,7 @@ from voidbridge_backend.cli.commands import generate, jobs, key, mask, mask_fram
 from voidbridge_backend.cli.common_options import add_daemon_options
 from voidbridge_backend.cli.exits import EXITS
 from voidbridge_backend.client.daemon_client import ClientOptions
+from voidbridge_backend.client.submission import Submission
 
 
 def add_mask(parser: Any) -> None:
@@ -59,8 +61,14 @@ def _generate(parsed: argparse.Namespace, client_options: ClientOptions) -> None
     if parsed.shots:
         generate.generate_shots(parsed, client_options)
         return
+
+    def submission(*_: Any) -> Submission:
+        if parsed.frames_from_stdin:
+            generate.wait_for_frames(sys.stdin.buffer)
+        return generate.generate_submission(parsed)
+
     jobs.run(
-        lambda *_: generate.generate_submission(parsed),
+        submission,
         client_options,
         parsed.output,
         parsed.json,
