@@ -19,6 +19,7 @@ from voidbridge_backend.config import allocator_settings, count_cards, only_card
 from voidbridge_protocol import __version__
 from voidbridge_protocol.wire.codec import decode_request
 
+from .frame_socket import FramePlace, FrameReceiver
 from .node_cache import PIECE, NodeCache
 
 NODE = "NODE"
@@ -88,11 +89,10 @@ class Card:
     def missing(self, user: str, names: list[str]) -> list[str]:
         return self._cache.missing(user, names)
 
-    def receive(self, transfer: str, offset: int, data: bytes) -> None:
-        self._cache.receive(transfer, offset, data)
-
-    def finish(self, transfer: str, user: str, name: str) -> bool:
-        return self._cache.finish(transfer, user, name)
+    def listen(self, host: str) -> FramePlace:
+        """Returns the place to which frames are sent, at the address `host` of this node."""
+        self._receiver = FrameReceiver(self._cache, host)
+        return self._receiver.place
 
     def import_file(self, user: str, name: str, path: str) -> bool:
         return self._cache.import_file(user, name, Path(path))

@@ -8,21 +8,36 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from voidbridge_protocol.errors import DamagedFile
 from voidbridge_protocol.transfer.atomic_files import create_temporary, disk_error, temporary
 
-from .node_cache import PIECE
+from .frame_socket import FramePlace, FrameSender
 
 THREADS = 4
-"""Frames on their way to one node at once. More are no faster; each holds one piece in memory."""
+"""Frames on their way to one node at once; each holds one piece in memory."""
 
 
 class DeliveryStopped(Exception):
     """The job should not run any more."""
+
+
+class _Way:
+    """A connection to the node for each thread that sends."""
+
+    def __init__(self, place: FramePlace, open_senders: ExitStack) -> None:
+        """`open_senders` closes the connections."""
+        self._place, self._open_senders = place, open_senders
+        self._own = threading.local()
+
+    def sender(self) -> FrameSender:
+        if not hasattr(self._own, "sender"):
+            self._own.sender = self._open_senders.enter_context(closing(FrameSender(self._place)))
+        sender: FrameSender = self._own.sender
+        return sender
 
 
 class Delivery:
@@ -31,24 +46,29 @@ class Delivery:
     def __init__(
         self,
         call: Callable[..., Any],
+        place: FramePlace,
         spool: Path | None,
         progress: Callable[[int, int], None],
     ) -> None:
-        """`call` runs a method of the actor, by name, and returns its answer.
+        """`call` runs a method of the actor, by name, and returns its answer; frames go to `place`.
 
         `spool` is the daemon's, if the node may read frames by path. `progress` gets the number of frames sent, and
         of frames to send.
         """
-        self._call, self._progress = call, progress
+        self._call, self._place, self._progress = call, place, progress
         self._is_shared = spool is not None and self._both_see(spool)
 
     def send(self, objects: Path, names: Sequence[str], stop: threading.Event) -> None:
-        """Sends the frames of a user's folder that the node lacks. Raises `DamagedFile`, `DeliveryStopped`."""
+        """Sends the frames of a user's folder that the node lacks.
+
+        Raises `DamagedFile`, `DeliveryStopped`, and `ConnectionBroke` if the node is gone.
+        """
         user = objects.name
         lacking = self._call("missing", user, list(dict.fromkeys(names)))
-        with ThreadPoolExecutor(THREADS, "sends") as threads:
+        with ExitStack() as senders, ThreadPoolExecutor(THREADS, "sends") as threads:
+            way = _Way(self._place, senders)
             try:
-                sent = [threads.submit(self._one, user, objects / n, stop) for n in lacking]
+                sent = [threads.submit(self._one, way, objects / n, stop) for n in lacking]
                 for done, future in enumerate(as_completed(sent), 1):
                     future.result()
                     self._progress(done, len(lacking))
@@ -56,22 +76,20 @@ class Delivery:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _one(self, user: str, path: Path, stop: threading.Event) -> None:
+    def _one(self, way: _Way, path: Path, stop: threading.Event) -> None:
+        user = path.parent.name
         if stop.is_set():
             raise DeliveryStopped
         if self._is_shared and self._call("import_file", user, path.name, str(path)):
             return
-        transfer, offset = uuid.uuid4().hex, 0
         try:
             with path.open("rb") as file:
-                while piece := file.read(PIECE):
-                    if stop.is_set():
-                        raise DeliveryStopped
-                    self._call("receive", transfer, offset, piece)
-                    offset += len(piece)
+                is_kept = way.sender().send(user, path.name, file, stop)
+        except InterruptedError as error:
+            raise DeliveryStopped from error
         except OSError as error:
             raise _damaged(path, str(error.strerror or error)) from error
-        if not offset or not self._call("finish", transfer, user, path.name):
+        if not is_kept:
             raise _damaged(path, "its content is not what its hash says")
 
     def _both_see(self, spool: Path) -> bool:

@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 RUNS = ".runs"
@@ -51,39 +52,34 @@ class NodeCache:
                 lacking.append(name)
         return lacking
 
-    def receive(self, transfer: str, offset: int, data: bytes) -> None:
-        """Writes one piece of an arriving file. `transfer` is a name of the sender's. Raises `OSError`."""
-        with open(self._part(transfer), "wb" if offset == 0 else "r+b", opener=_private) as file:
-            file.seek(offset)
-            file.write(data)
+    def keep(self, user: str, name: str, pieces: Iterable[bytes | memoryview]) -> bool:
+        """Keeps an arriving file. Returns False, and drops it, if its SHA-256 is not `name`, or if it is empty.
 
-    def finish(self, transfer: str, user: str, name: str) -> bool:
-        """Keeps an arrived file. Returns False, and drops it, if its SHA-256 is not `name`."""
-        part = self._part(transfer)
+        A file whose pieces end with an error leaves nothing.
+        """
+        target, part = self._path(user, name), self._part(uuid.uuid4().hex)
+        digest, size = hashlib.sha256(), 0
         try:
-            with part.open("rb") as file:
-                is_right = hashlib.file_digest(file, "sha256").hexdigest() == name
-            if is_right:
-                target = self._path(user, name)
-                target.parent.mkdir(mode=0o700, exist_ok=True)
-                os.replace(part, target)
-            return is_right
+            with open(part, "wb", buffering=0, opener=_private) as file:
+                for piece in pieces:
+                    digest.update(piece)
+                    size += len(piece)
+                    _write(file, piece)
+            if not size or digest.hexdigest() != name:
+                return False
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            os.replace(part, target)
+            return True
         finally:
             part.unlink(missing_ok=True)
 
     def import_file(self, user: str, name: str, source: Path) -> bool:
         """Copies a file of a shared disk. Returns False if it cannot be read, or is not what `name` says."""
-        transfer = uuid.uuid4().hex
         try:
             with source.open("rb") as file:
-                offset = 0
-                while piece := file.read(PIECE):
-                    self.receive(transfer, offset, piece)
-                    offset += len(piece)
+                return self.keep(user, name, iter(lambda: file.read(PIECE), b""))
         except (FileNotFoundError, PermissionError):
-            self._part(transfer).unlink(missing_ok=True)
             return False
-        return bool(offset) and self.finish(transfer, user, name)
 
     def begin(self, run: str, user: str, names: Iterable[str]) -> list[str]:
         """Links the frames of a job and makes its folder. Returns the hashes that are missing, if any."""
@@ -160,6 +156,13 @@ def _plain(name: str) -> str:
     if not name or name.startswith(".") or "/" in name or "\0" in name:
         raise ValueError(f"{name!r} is no name of a file")
     return name
+
+
+def _write(file: FileIO, data: bytes | memoryview) -> None:
+    """Writes all of it; one call may write a part."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _private(path: str, flags: int) -> int:

@@ -32,6 +32,7 @@ from voidbridge_protocol.wire.codec import decode_request
 from . import session
 from .card import Card
 from .delivery import THREADS, Delivery, DeliveryStopped, Incoming
+from .frame_socket import ConnectionBroke
 from .watch import DEVICE
 
 EXIT_AWAY = 76
@@ -88,6 +89,7 @@ class Proxy:
             )
         self._delivery = Delivery(
             lambda method, *given: ray.get(self._call(method, *given, group=FILES)),
+            ray.get(self._call("listen", node["NodeManagerAddress"])),
             Path(self._setup["spool"]) if self._cluster["by_path"] else None,
             self._progress,
         )
@@ -187,6 +189,8 @@ class Proxy:
             self._end("failed", **_as_fields(error), files=())
         except RayError as error:
             self._away(_short(error))
+        except ConnectionBroke as error:
+            self._away(f"{self._device}: {error}")
 
     def _send_all(self, command: Mapping[str, Any], request: bytes, stop: threading.Event) -> None:
         objects = Path(command["objects"])

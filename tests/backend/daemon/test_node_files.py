@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import socket
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from voidbridge_backend.cluster.delivery import Delivery, DeliveryStopped, Incoming
-from voidbridge_backend.cluster.node_cache import PIECE, NodeCache
+from voidbridge_backend.cluster.frame_socket import (
+    PIECE,
+    SECRET,
+    ConnectionBroke,
+    FrameReceiver,
+)
+from voidbridge_backend.cluster.node_cache import NodeCache
 from voidbridge_protocol.errors import DamagedFile
 
 
@@ -24,69 +35,133 @@ def frame(folder: Path, size: int = 100, seed: int = 0) -> Path:
     return folder / name
 
 
-def delivery(cache: NodeCache, calls: list[str], spool: Path | None = None) -> Delivery:
-    """Calls the node's cache, as the actor does."""
+def header(**fields: Any) -> bytes:
+    data = json.dumps(fields).encode()
+    return len(data).to_bytes(4, "big") + data
 
-    def call(method: str, *given: Any) -> Any:
-        calls.append(method)
+
+class Node:
+    """A node's cache behind the actor's methods, and its end for frames."""
+
+    def __init__(self, folder: Path, capacity: int = 1 << 40, spool: Path | None = None) -> None:
+        self.cache, self.calls = NodeCache(folder, capacity), list[str]()
+        self.receiver = FrameReceiver(self.cache, "127.0.0.1")
+        self.way = Delivery(self._call, self.receiver.place, spool, lambda done, of: None)
+
+    def _call(self, method: str, *given: Any) -> Any:
+        self.calls.append(method)
         if method == "sees":
             return Path(given[0]).read_text() == given[1]
         if method == "import_file":
-            return cache.import_file(given[0], given[1], Path(given[2]))
-        return getattr(cache, method)(*given)
+            return self.cache.import_file(given[0], given[1], Path(given[2]))
+        return getattr(self.cache, method)(*given)
 
-    return Delivery(call, spool, lambda done, of: None)
+    def send(self, *frames: Path, stop: threading.Event | None = None) -> None:
+        names = [path.name for path in frames]
+        self.way.send(frames[0].parent, names, stop or threading.Event())
 
 
-def test_a_frame_goes_to_a_node_once_and_in_pieces(tmp_path: Path) -> None:
-    cache, calls = NodeCache(tmp_path / "node", 1 << 40), list[str]()
-    sent = frame(tmp_path / "objects" / "user", 2 * PIECE + 5)
-    way = delivery(cache, calls)
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path / "node")
+    yield made
+    made.receiver.close()
+
+
+def test_frames_go_to_a_node_once(node: Node, tmp_path: Path) -> None:
+    sizes = [2 * PIECE + 5, 1, PIECE, 70_000, 5, 6]
+    sent = [frame(tmp_path / "objects" / "user", size, seed) for seed, size in enumerate(sizes)]
+    names = [path.name for path in sent]
     for _ in range(2):
-        way.send(sent.parent, [sent.name], threading.Event())
-    assert calls == ["missing", "receive", "receive", "receive", "finish", "missing"]
-    assert cache.begin("run", "user", [sent.name]) == []
-    assert (cache.inputs("run") / sent.name).read_bytes() == sent.read_bytes()
-
-
-def test_a_node_that_sees_the_spool_reads_frames_by_itself(tmp_path: Path) -> None:
-    cache, calls = NodeCache(tmp_path / "node", 1 << 40), list[str]()
-    sent = frame(tmp_path / "objects" / "user")
-    delivery(cache, calls, tmp_path).send(sent.parent, [sent.name], threading.Event())
-    assert calls == ["sees", "missing", "import_file"]
-    assert cache.missing("user", [sent.name]) == []
-    assert cache.missing("other", [sent.name]) == [sent.name]
-
-
-def test_a_damaged_frame_is_kept_nowhere(tmp_path: Path) -> None:
-    cache = NodeCache(tmp_path / "node", 1 << 40)
-    sent = frame(tmp_path / "objects" / "user")
-    sent.write_bytes(b"something else")
-    with pytest.raises(DamagedFile) as found:
-        delivery(cache, []).send(sent.parent, [sent.name], threading.Event())
-    assert found.value.files == (sent.name,)
-    assert cache.missing("user", [sent.name]) == [sent.name]
+        node.send(*sent)
+        assert node.cache.missing("user", names) == []
+    assert node.calls == ["missing", "missing"]
+    assert node.cache.begin("run", "user", names) == []
+    for path in sent:
+        assert (node.cache.inputs("run") / path.name).read_bytes() == path.read_bytes()
     assert list((tmp_path / "node" / "tmp").iterdir()) == []
 
 
-def test_a_cancelled_job_sends_no_further_frame(tmp_path: Path) -> None:
-    sent, stop, calls = frame(tmp_path / "objects" / "user"), threading.Event(), list[str]()
+def test_a_sender_without_the_secret_is_served_nothing(node: Node, tmp_path: Path) -> None:
+    sent = frame(tmp_path / "objects" / "user")
+    stranger = replace(node.receiver.place, secret=bytes(SECRET))
+    node.way = Delivery(node._call, stranger, None, lambda done, of: None)
+    with pytest.raises(ConnectionBroke):
+        node.send(sent)
+    assert node.cache.missing("user", [sent.name]) == [sent.name]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\2{}",
+        b"\0\0\0\2[]",
+        header(user="../..", name="a" * 64, size=1) + b"x",
+        header(user="user", name="a/b", size=1) + b"x",
+        header(user="user", name="a" * 64, size=100) + b"cut off",
+    ],
+    ids=["too long", "no fields", "a list", "a folder above", "a path", "cut off"],
+)
+def test_nonsense_ends_its_connection_and_leaves_nothing(
+    node: Node, tmp_path: Path, said: bytes
+) -> None:
+    place = node.receiver.place
+    with socket.create_connection((place.host, place.port)) as line:
+        line.sendall(place.secret + said)
+        with suppress(OSError):  # it may have closed already, with some of that unread
+            line.shutdown(socket.SHUT_WR)
+            assert line.recv(1) == b""
+    assert [p for p in (tmp_path / "node").rglob("*") if p.is_file()] == []
+    node.send(frame(tmp_path / "objects" / "user"))
+
+
+def test_a_node_that_is_gone_breaks_the_connection(node: Node, tmp_path: Path) -> None:
+    node.receiver.close()
+    with pytest.raises(ConnectionBroke, match="no connection for frames"):
+        node.send(frame(tmp_path / "objects" / "user"))
+
+
+def test_a_node_that_sees_the_spool_reads_frames_by_itself(tmp_path: Path) -> None:
+    near = Node(tmp_path / "node", spool=tmp_path)
+    sent = frame(tmp_path / "objects" / "user")
+    near.send(sent)
+    near.receiver.close()
+    assert near.calls == ["sees", "missing", "import_file"]
+    assert near.cache.missing("user", [sent.name]) == []
+    assert near.cache.missing("other", [sent.name]) == [sent.name]
+
+
+@pytest.mark.parametrize("content", [b"something else", b""])
+def test_a_damaged_frame_is_kept_nowhere(node: Node, tmp_path: Path, content: bytes) -> None:
+    sent = frame(tmp_path / "objects" / "user")
+    sent.write_bytes(content)
+    with pytest.raises(DamagedFile) as found:
+        node.send(sent)
+    assert found.value.files == (sent.name,)
+    assert node.cache.missing("user", [sent.name]) == [sent.name]
+    assert list((tmp_path / "node" / "tmp").iterdir()) == []
+
+
+def test_a_cancelled_job_sends_no_further_frame(node: Node, tmp_path: Path) -> None:
+    sent, stop = frame(tmp_path / "objects" / "user"), threading.Event()
     stop.set()
     with pytest.raises(DeliveryStopped):
-        delivery(NodeCache(tmp_path / "node", 1 << 40), calls).send(sent.parent, [sent.name], stop)
-    assert calls == ["missing"]
+        node.send(sent, stop=stop)
+    assert node.calls == ["missing"]
 
 
 def test_the_least_recently_used_frames_go_first_and_a_running_job_keeps_its_own(
     tmp_path: Path,
 ) -> None:
-    cache = NodeCache(tmp_path / "node", 250)
-    names = []
+    small = Node(tmp_path / "node", 250)
+    cache, names = small.cache, list[str]()
     for seed in range(4):
         sent = frame(tmp_path / "objects" / "user", 100, seed)
-        delivery(cache, []).send(sent.parent, [sent.name], threading.Event())
+        small.send(sent)
         os.utime(tmp_path / "node" / "objects" / "user" / sent.name, (seed, seed))
         names.append(sent.name)
+    small.receiver.close()
     assert cache.begin("run", "user", names[:1]) == []
     assert cache.clean() == 200
     assert cache.missing("user", names) == names[:2]
