@@ -196,7 +196,9 @@ class Cluster:
                 continue
             with suppress(OSError):
                 is_its = mark in (entry / "environ").read_bytes().split(b"\0")
-                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                words = (
+                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
                 if is_its and title in words and is_alive(int(entry.name)):
                     found.append(int(entry.name))
         return found
