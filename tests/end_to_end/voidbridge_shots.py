@@ -148,7 +148,7 @@ def ball_of_sample(
 ) -> tuple[Shot, dict[int, NDArray[np.bool_]], tuple[int, int]]:
     """Frames of the sample `moving_ball` from `first` on, 384 pixels wide, in linear light.
 
-    Returns the shot, the true area of the ball by frame, and the place of one click on it from the top left corner.
+    Returns the shot, the true area of the toy duck by frame, and a click on it from the top left corner.
     The test is skipped where the sample is absent.
     """
     import cv2

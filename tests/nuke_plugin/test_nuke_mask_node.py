@@ -188,7 +188,7 @@ def test_one_click_leads_to_a_clean_plate(host: Any, tmp_path: Path, daemon: Any
         clean, before = given(host, removing, frame), plate(shot, frame)
         hole = masks[frame]
         changed = np.abs(clean["R"] - before["R"]) > 0.01
-        assert changed[hole].mean() > 0.8, "the ball is gone"
+        assert changed[hole].mean() > 0.8, "the object is gone"
         far = cv2.dilate(hole.astype(np.uint8), np.ones((121, 121), np.uint8)) == 0
         assert far.any()
         assert not changed[far].any(), "the plate's own pixels stay"
