@@ -31,7 +31,9 @@ POLL_BUSY_MS = 10
 """The same while a download waits, because no message tells when its client is ready."""
 REPORT_S = 1.0
 RELEASE_S = 10.0
-"""Seconds between searches for jobs whose clients are gone."""
+"""Seconds between searches for jobs whose clients are gone, and for old jobs."""
+TRIM_S = 0.1
+"""Seconds between two steps of forgetting old jobs."""
 
 
 @dataclass
@@ -53,7 +55,8 @@ class Daemon:
         self._worker_pool = self.handlers.worker_pool
         self._submissions = self.handlers.submissions
         self._cleanup = self.handlers.submissions.cleanup
-        self._reported = self._released = 0.0
+        self._reported = self._released = self._trimmed = 0.0
+        self._trims_more = False
         self._drain_s = 0.0
         self._stopped_at: float | None = None
 
@@ -140,10 +143,12 @@ class Daemon:
                 self._clients.refuse(received.line, received.peer, error)
 
     def _expire(self, now: float) -> None:
+        if now - self._trimmed > (TRIM_S if self._trims_more else RELEASE_S):
+            self._trimmed = now
+            self._trims_more = self._job_service.expiry.trim_history()
         if now - self._released > RELEASE_S:
             self._released = now
             self._job_service.records.log_suppressed(now)
-            self._job_service.expiry.trim_history()
             self._job_service.expiry.release_promises(now, self._clients.is_watched)
 
     def _report(self, now: float) -> None:

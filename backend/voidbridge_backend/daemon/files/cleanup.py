@@ -105,7 +105,7 @@ class Cleanup:
     # -- what may go --------------------------------------------------------------------------------
 
     def _files(self, survey: Survey) -> list[Item]:
-        claims = self.job_service.expiry.claims()
+        claims = self.job_service.expiry.claims(survey.objects)
         items = []
         for name, (size, came) in survey.objects.items():
             used, needed = claims.get(name, (0.0, False))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 
-from voidbridge_backend.daemon.store.job_table import Row
+from voidbridge_backend.daemon.store.job_table import HASH_BYTES, Row
 from voidbridge_protocol.lifecycle import JobState
 
 from .records import JobRecords
@@ -17,6 +16,8 @@ log = logging.getLogger(__name__)
 
 HISTORY = 200
 """Failed and cancelled jobs of one user that are remembered."""
+TRIMMED = 4
+"""Jobs that are forgotten at a time; each may have megabytes in the table."""
 PROMISE_S = 300.0
 """Seconds for which room is kept for the files of a job whose client has left."""
 
@@ -29,16 +30,26 @@ class Expiry:
     _seen: dict[str, float] = field(default_factory=dict)
     """When a client of each job that waits for files was last connected."""
 
-    def claims(self) -> dict[str, tuple[float, bool]]:
-        """Returns the last use of each file and if a job still needs it, by the file's path below `objects`."""
+    def claims(self, there: Iterable[str]) -> dict[str, tuple[float, bool]]:
+        """Returns the last use of each claimed file that is `there`, and if a job still needs it.
+
+        `there` and the result's keys are paths below `objects`. Jobs of users without files
+        are passed over: one user's list of a million files would keep everybody waiting.
+        """
+        held: dict[str, set[bytes]] = {}
+        for place in there:
+            folder, _, name = place.partition("/")
+            with suppress(ValueError):
+                held.setdefault(folder, set()).add(bytes.fromhex(name))
         found: dict[str, tuple[float, bool]] = {}
-        for job, files in groupby(self.records.store.claims(), key=itemgetter(0)):
-            row = self.records.rows.get(job)
-            if row is None:
-                continue  # forgotten, but the full disk could not store that yet
+        for row in self.records.rows:
             folder = self.records.spool.user_dir(row.user).name
-            for _, sha256 in files:
-                place = f"{folder}/{sha256}"
+            if not (mine := held.get(folder)):
+                continue
+            packed = self.records.store.claims_of(row.id)
+            claimed = (packed[i : i + HASH_BYTES] for i in range(0, len(packed), HASH_BYTES))
+            for sha256 in mine.intersection(claimed):
+                place = f"{folder}/{sha256.hex()}"
                 used, is_needed = found.get(place, (0.0, False))
                 found[place] = max(used, row.used), is_needed or not row.state.is_final
         return found
@@ -74,15 +85,19 @@ class Expiry:
                 )
                 missing.release(job)
 
-    def trim_history(self) -> None:
-        """Forgets the oldest failed and cancelled jobs of users with many. Call it every few seconds."""
+    def trim_history(self) -> bool:
+        """Forgets the oldest failed and cancelled jobs of users with many, a few at a time.
+
+        Call it every few seconds, and again soon if it returns True: many at once would keep everybody waiting.
+        """
         over: dict[str, list[Row]] = {}
         for row in self.records.rows:
             is_over = row.state in (JobState.FAILED, JobState.CANCELLED)
             if is_over and row.id not in self.records.resubmitted:
                 over.setdefault(row.user, []).append(row)
+        old: list[str] = []
         for rows in over.values():
             rows.sort(key=lambda row: row.number)
-            if old := [row.id for row in rows[: max(len(rows) - HISTORY, 0)]]:
-                self.forget(old)
-        self.records.store.shrink()
+            old += [row.id for row in rows[: max(len(rows) - HISTORY, 0)]]
+        self.forget(old[:TRIMMED])
+        return self.records.store.shrink() or len(old) > TRIMMED

@@ -140,10 +140,12 @@ class JobTable:
     def close(self) -> None:
         self._db.close()
 
-    def shrink(self, pages: int = 2000) -> None:
-        """Gives so many unused pages of 4 KiB back to the disk."""
-        if not self.behind:
-            self._db.executescript(f"PRAGMA incremental_vacuum({pages})")  # steps to its end
+    def shrink(self, pages: int = 250) -> bool:
+        """Gives so many unused pages of 4 KiB back to the disk. Returns True if more are unused."""
+        if self.behind:
+            return False
+        self._db.executescript(f"PRAGMA incremental_vacuum({pages})")  # steps to its end
+        return bool(self._db.execute("PRAGMA freelist_count").fetchone()[0])
 
     def check_pages(self) -> None:
         """Raises `sqlite3.DatabaseError` if SQLite finds a fault in any page."""
@@ -303,6 +305,13 @@ class JobTable:
                 yield job, packed[i : i + HASH_BYTES].hex()
         for job, (_, files) in self._added.items():
             yield from ((job, name) for name in files)
+
+    def claims_of(self, job: str) -> bytes:
+        """Returns the SHA-256 of the job's files, 32 bytes each, one after the other; empty for an unknown job."""
+        if job in self._added:
+            return bytes.fromhex("".join(self._added[job][1]))
+        row = self._db.execute("SELECT files FROM requests WHERE job = ?", (job,)).fetchone()
+        return bytes(row[0]) if row else b""
 
     def files(self, state: JobState) -> Iterator[tuple[str, str, int]]:
         """Yields (job, hash, size) for every file of every job that is in this state on disk, one job after the
