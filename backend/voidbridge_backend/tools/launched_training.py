@@ -65,7 +65,7 @@ def train(
     context = LaunchedContext(view if crew.leads else None, cancelled)
     try:
         provenance = _trained(plan, dataset, VoidTrainer(models, device, crew), context, folder)
-        crew.meet()
+        crew.finish()
     except Exception as error:  # the others would wait for this process
         told = translated(error)
         crew.tell(told)

@@ -46,6 +46,11 @@ class Crew:
         if self.count > 1:
             self._meet(None, agreed)
 
+    def finish(self) -> None:
+        """Waits for the others a last time. Raises as `meet`."""
+        self.meet()
+        self._part()
+
     def tell(self, error: VoidbridgeError) -> None:
         """Ends the other processes with the error of this one, at their next meeting."""
         if not self._is_over:
@@ -95,12 +100,19 @@ class Crew:
                     parameter.grad += gradient
         return [float(row[0]) for row in found]
 
+    def _part(self) -> None:
+        """Lets all processes receive the last exchange before one of them ends, which closes its connections."""
+        if self.count > 1:
+            with suppress(EngineFailed):
+                self.gathered(torch.zeros(1))
+
     def _meet(self, error: VoidbridgeError | None, agreed: tuple[int, ...]) -> None:
         numbers = [int(error is not None), *agreed, *[0] * (NUMBERS - len(agreed))]
         found = self.gathered(torch.tensor(numbers)).cpu()
         if found[:, 0].any():
             self._is_over = True
             told = self.gathered(_encoded(error)).cpu()
+            self._part()
             raise _decoded(told[int(found[:, 0].nonzero()[0])])
         if (found != found[0]).any():
             raise EngineFailed(
