@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from voidbridge_stage import environment
 
@@ -86,3 +88,18 @@ def test_reading_a_clip_is_held_against_its_decoding(tmp_path: Path) -> None:
     assert found["decode_fps"] > 0
     assert len(found["peak_mb"]) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_the_keyer_is_measured_on_frames_that_differ(tmp_path: Path) -> None:
+    path = ROOT / "benchmarks" / "keying.py"
+    spec = importlib.util.spec_from_file_location("benchmark_of_keying", path)
+    assert spec is not None
+    assert spec.loader is not None
+    keying = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(keying)
+    keying.draw(tmp_path, 160, 90, 3)
+    clip = keying.Clip(tmp_path, 3)
+    assert not np.array_equal(clip.plate(0), clip.plate(1))
+    found = keying.chroma(tmp_path, 3)
+    assert 0 < found["seconds"] <= found["most"]
+    assert 0.05 < found["solid"] < 0.8
