@@ -155,7 +155,8 @@ def table(folder: Path, names: list[str]) -> Iterator[str]:
     yield "| shot | frames | worst, dB | bad ones named | good ones named |"
     yield "|---|---|---|---|---|"
     counts = []
-    for name in names or sorted(path.name for path in folder.iterdir()):
+    shots = [path.name for path in folder.iterdir() if (path / "truth").is_dir()]
+    for name in names or sorted(shots):
         counts.append(audited(folder / name))
         yield counts[-1].row(name)
     yield Count(
