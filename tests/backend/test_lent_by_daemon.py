@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from voidbridge_backend.engines.base import LentAnswer
-from voidbridge_backend.worker.lent_devices import LentByDaemon, answer_path, task_path
+from voidbridge_backend.worker.lent_devices import LentByDaemon
+from voidbridge_backend.worker.task_files import answer_path, task_path
 
 
 class Told:

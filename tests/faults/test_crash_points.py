@@ -77,6 +77,7 @@ daemon after table queued
 daemon before table running
 daemon after table running
 daemon after make job folder
+daemon after make work folder
 daemon after open request
 daemon half write request
 daemon before order run
@@ -95,6 +96,9 @@ worker after rename result 1
 worker half tell result
 worker after tell result
 daemon after handle result
+daemon before rename result
+daemon after rename result
+daemon after rename result 1
 daemon before table result
 daemon after table result
 daemon after table result 1
@@ -120,6 +124,8 @@ worker after rename provenance
 worker half tell done
 worker after tell done
 daemon after handle done
+daemon before rename provenance
+daemon after rename provenance
 daemon before table done
 daemon after table done
 client after say query

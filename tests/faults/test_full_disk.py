@@ -136,7 +136,7 @@ def test_a_result_that_finds_no_room_fails_its_job_and_leaves_nothing_half(
     emptied.fill(but=128 << 10)  # a result has 300 kB, a row of the table has less than one
     failed = made.wait_for_state(job, "failed")
     assert failed.code == "job.disk-full"
-    assert " SPOOL/jobs/" in failed.text
+    assert " SPOOL/work/" in failed.text
     assert str(emptied.disk) not in failed.text
     assert leftovers(emptied.disk / "spool") == []
     emptied.empty()

@@ -12,6 +12,8 @@ from typing import Any
 
 from voidbridge_backend.engines.base import LentAnswer
 
+from .task_files import answer_path, task_path
+
 
 class LentByDaemon:
     """The `LentDevices` of one job."""
@@ -81,13 +83,3 @@ class LentByDaemon:
         if number is not None:
             task_path(self._folder, number).unlink(missing_ok=True)
             answer_path(self._folder, number).unlink(missing_ok=True)
-
-
-def task_path(folder: Path, number: int) -> Path:
-    """Returns the file of a task in a job's folder."""
-    return folder / f"task-{number}"
-
-
-def answer_path(folder: Path, number: int) -> Path:
-    """Returns the file of the answer to a task."""
-    return folder / f"answer-{number}"

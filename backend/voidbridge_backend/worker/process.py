@@ -37,7 +37,8 @@ from voidbridge_protocol.operations import operations
 from voidbridge_protocol.wire.codec import decode_request
 
 from . import malloc, sandbox
-from .lent_devices import LentByDaemon, answer_path, task_path
+from .lent_devices import LentByDaemon
+from .task_files import answer_path, task_path
 
 log = logging.getLogger("voidbridge.worker")
 

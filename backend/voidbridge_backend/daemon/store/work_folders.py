@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from voidbridge_backend.worker.lent_devices import answer_path
+from voidbridge_backend.worker.task_files import answer_path
 
 from .spool import Spool
 
