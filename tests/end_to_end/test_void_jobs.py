@@ -1,4 +1,4 @@
-"""The engine `void` behind the command line: a tiny model, real frames, one daemon for two jobs."""
+"""The engine `void` behind the command line: a tiny model, real frames, one daemon for all jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from voidbridge_backend.engines.void.tiny import make_tiny
 
 FRAMES = range(1001, 1006)
 GROW, SOFTEN = 8, 8
-OPTIONS = {"height": 48, "width": 80, "window": 21, "steps": 2, "fineness": 2}
+OPTIONS = {"height": 48, "width": 80, "window": 21, "steps": 4, "fineness": 2}
 
 
 def frames_of(clip: Path, pixels: str) -> Iterator[NDArray[np.uint8]]:
@@ -66,6 +66,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def void_daemon(models: Path) -> Iterator[Any]:
+    with stage.daemon("--devices", "cpu", "--models", models) as made:
+        yield made
+
+
 def stages(done: Any) -> list[str]:
     """Returns the stages of the job, each once in a row."""
     told = [event["stage"] for event in done.events if event["event"] == "status"]
@@ -81,22 +87,21 @@ def away_from(hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def test_two_jobs_on_one_daemon_give_exact_frames_and_the_second_loads_nothing(
-    lime: Lime, models: Path, tmp_path: Path
+    lime: Lime, void_daemon: Any, tmp_path: Path
 ) -> None:
     done = []
-    with stage.daemon("--devices", "cpu", "--models", models) as daemon:
-        for seed in (0, 1):
-            result = tmp_path / str(seed) / "result.%04d.exr"
-            finished = stage.voidbridge(
-                "run", lime.plate, lime.matte, "-o", result, "--engine", "void",
-                "--matte-kind", "quadmask",
-                "--grow", GROW, "--soften", SOFTEN, "--seed", seed,
-                "--daemon", daemon.address, "--json",
-            )  # fmt: skip
-            assert finished.code == 0, finished.err
-            done.append(finished)
-        assert len(daemon.worker_pids()) == 1
-        assert daemon.log.count("engine void loaded in") == 1
+    for seed in (0, 1):
+        result = tmp_path / str(seed) / "result.%04d.exr"
+        finished = stage.voidbridge(
+            "run", lime.plate, lime.matte, "-o", result, "--engine", "void",
+            "--matte-kind", "quadmask",
+            "--grow", GROW, "--soften", SOFTEN, "--seed", seed,
+            "--daemon", void_daemon.address, "--json",
+        )  # fmt: skip
+        assert finished.code == 0, finished.err
+        done.append(finished)
+    assert len(void_daemon.worker_pids()) == 1
+    assert void_daemon.log.count("engine void loaded in") == 1
 
     first, second = map(stages, done)
     assert "loading the model" in first
@@ -142,3 +147,28 @@ def shift(
     best = max(found, key=lambda frame: found[frame])
     assert found[best] > max(value for frame, value in found.items() if frame != best)
     return best
+
+
+def test_a_preview_is_labelled_and_the_same_job_in_full_is_another(
+    void_daemon: Any, tmp_path: Path
+) -> None:
+    """It says so to whoever waits, in its record and in its header."""
+    shot = shots.make_shot(tmp_path / "s", range(1001, 1003))
+    words = stage.run_words(shot, tmp_path / "r", void_daemon.address, "--engine", "void")
+    done = stage.voidbridge(*words, "--quality", "preview")
+    assert done.code == 0, done.err
+    assert "note: preview quality: 2 steps instead of 4" in done.err
+    assert done.err.splitlines()[-1].endswith("PREVIEW QUALITY")
+    record = json.loads((tmp_path / "r/r.1001-1002.voidbridge.json").read_text())
+    assert record["preview"] is True
+    assert [note for note in record["notes"] if note.startswith("preview quality")]
+    attributes = shots.header_of(tmp_path / "r/r.1001.exr")
+    assert json.loads(attributes["voidbridge/provenance"])["settings"]["quality"] == "preview"
+
+    again = stage.voidbridge(*words, "--quality", "preview", "--json")
+    assert again.event("done")["from_store"]
+    assert again.event("done")["preview"] is True
+    full = stage.voidbridge(*words, "--json")
+    assert full.event("done")["preview"] is False
+    assert "preview" not in full.err.lower()
+    assert full.event("done")["job"] != again.event("done")["job"]

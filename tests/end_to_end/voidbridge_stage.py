@@ -373,5 +373,5 @@ def run_words(shot: Shot, folder: Path, address: str, *more: object) -> tuple[ob
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Half-written files."""
-    return [str(path) for path in folder.rglob("*.tmp")]
+    """Half-written files, but for those that the daemon deletes when it has time."""
+    return [str(path) for path in folder.rglob("*.tmp") if "trash" not in path.parts]
