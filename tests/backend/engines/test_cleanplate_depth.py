@@ -10,6 +10,7 @@ from cleanplate_shots import Shot, Watch, hole_psnr, pan, removed, still, textur
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate import frame as frames
 from voidbridge_backend.engines.cleanplate.geometry import shift
+from voidbridge_backend.engines.cleanplate.motion import depth
 from voidbridge_backend.engines.cleanplate.motion.analyze_camera import analyzed
 
 HORIZON = 52
@@ -51,6 +52,37 @@ def test_the_layers_move_as_the_depths_do() -> None:
     found = sorted(float(way[0, 2] / way[2, 2]) for way in ways if way is not None)
     assert any(abs(one + 30) < 2 for one in found)
     assert any(abs(one + 10) < 2 for one in found)
+
+
+def test_two_depths_with_large_even_patches_are_told_apart() -> None:
+    """Even patches agree under any motion: the hole's sides and the layers' own brightness have to tell."""
+
+    def patches(seed: int) -> Pixels:
+        rng = np.random.default_rng(seed)
+        colors = rng.random((140 // 24 + 1, 320 // 24 + 1, 3)).astype(np.float32)
+        large = colors.repeat(24, 0).repeat(24, 1)[:140, :320]
+        return np.asarray(0.6 * large + 0.2 * texture(seed, 140, 320), np.float32)
+
+    shot = TwoDepths(12, still, lambda n: None, far=patches(1), near=patches(2))
+    assert hole_psnr(shot, removed(shot)) > 35
+
+
+def test_a_layer_is_as_bright_as_most_of_its_own_pixels() -> None:
+    """A third of the picture is the layer's, and 7 steps brighter; the others differ by anything."""
+    rng = np.random.default_rng(3)
+    apart = np.concatenate([rng.integers(-90, 90, 600), 7 + rng.integers(-1, 2, 300)])
+    assert abs(depth._usual(apart.astype(np.intp)) - 7) <= 1
+
+
+def test_a_border_between_layers_needs_more_than_a_little_evidence() -> None:
+    costs = np.zeros((2, 40, 60), np.float32)
+    costs[1] = 4
+    costs[:, 15:18, 20:23] = [[[4]], [[0]]]
+    assert depth._along_paths(costs).argmin(0).max() == 0
+    costs[:, 25:, :] = [[[6]], [[0]]]
+    chosen = depth._along_paths(costs).argmin(0)
+    assert (chosen[25:] == 1).all()
+    assert (chosen[:25] == 0).all()
 
 
 def test_one_plane_is_left_as_it_is(monkeypatch) -> None:  # type: ignore[no-untyped-def]

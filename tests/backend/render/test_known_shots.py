@@ -17,7 +17,7 @@ LEAST = {
     "fade": (54, 46),
     "flicker": (61, 52),
     "cut": (71, 62),
-    "parallax": (38, 34),
+    "parallax": (43, 38),
     "slope": (41.5, 40),
 }
 """By shot: decibels over all frames, and in every frame; a decibel or two below what is reached."""

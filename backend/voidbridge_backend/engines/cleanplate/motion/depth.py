@@ -9,6 +9,7 @@ Pictures are 8 bit lumas [height, width] of the target's box at reduced size.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -41,9 +42,13 @@ UNLIKE = 10.0
 UNKNOWN = 0.05
 """Weight of not knowing, beside the part of a box that is known."""
 NEEDED = 0.5
-"""Steps of 8 bits, over all blurs, that a layer must bring the mean cost around the hole down by."""
-BLURS = (3, 31)
-"""Sides of the boxes over which a layer's cost is averaged."""
+"""Steps of 8 bits that a layer must bring the mean cost around the hole down by."""
+NEIGHBORS = np.array([1, 2, 3, 2, 1], np.float32)
+"""Weights of neighboring differences that count as the same."""
+BORDER = 20.0
+"""Cost of a border between two layers."""
+BLUR = 3
+"""Side of the box over which a layer's cost is averaged."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,7 @@ def layered(
 
     def followed(pair: tuple[WarpedSource, Homography, int]) -> WarpedSource | None:
         one, motion, layer = pair
-        moved = warp_source(parts[layer], one.source, motion, shot.tone)
-        return None if moved is None else replace(moved, where=(target.box, full == layer))
+        return warp_source(parts[layer], one.source, motion, shot.tone)
 
     pairs = [
         (one, motion, layer)
@@ -86,8 +90,21 @@ def layered(
         for layer, motion in enumerate(motions)
         if motion is not None
     ]
-    found = [one for one in pool.each(followed, pairs) if one is not None]
+    moved = list(pool.each(followed, pairs))
+    # The chains of homographies drift: the layers are told apart anew by the motions that fit the plate.
+    refined = iter(moved)
+    ways = [[None if one is None else _homography(next(refined)) for one in way] for way in ways]
+    again = cv2.resize(_labels(view, plane, ways), size, interpolation=cv2.INTER_NEAREST)
+    found = [
+        replace(one, where=(target.box, again == layer))
+        for one, (_, _, layer) in zip(moved, pairs, strict=True)
+        if one is not None
+    ]
     return found if _strays(found) < BETTER * _strays(plane) else plane
+
+
+def _homography(one: WarpedSource | None) -> Homography | None:
+    return None if one is None else one.homography
 
 
 def _strays(laid: Sequence[WarpedSource]) -> float:
@@ -111,9 +128,18 @@ def _warped(view: _View, one: WarpedSource, motion: Homography) -> tuple[Grey, M
     free = warp_grey(one.source.free, there, view.box, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT) > 0
     both = free & view.free
     if both.any():
-        brighter = np.median(view.grey[both].astype(np.float32)) - np.median(grey[both])
-        grey = np.clip(grey + np.rint(brighter), 0, 255).astype(np.uint8)
+        brighter = _usual(view.grey[both].astype(np.intp) - grey[both])
+        grey = np.clip(grey.astype(np.intp) + brighter, 0, 255).astype(np.uint8)
     return grey, free
+
+
+def _usual(differences: NDArray[np.intp]) -> int:
+    """The most frequent difference of two lumas, within the width of NEIGHBORS.
+
+    A median would belong to no layer: each covers but a part of the pixels.
+    """
+    counts = np.bincount(differences + 255, minlength=511).astype(np.float32)
+    return int(np.convolve(counts, NEIGHBORS, "same").argmax()) - 255
 
 
 def _labels(
@@ -127,17 +153,38 @@ def _labels(
         costs.append(cost)
         known.append(told)
     several = np.stack(known).astype(np.float32)
-    total = np.zeros_like(several)
-    for side in BLURS:
-        # Pixels that nothing is known of take their neighbors' costs.
-        weight = np.stack([cv2.blur(one, (side, side)) for one in several])
-        value = np.stack(
-            [cv2.blur(c * k, (side, side)) for c, k in zip(costs, several, strict=True)]
-        )
-        total += (value + UNKNOWN * UNLIKE / 2) / (weight + UNKNOWN)
-    for layer in _needless(total, view.free):
-        total[layer] = np.inf
+    # Pixels that nothing is known of take their neighbors' costs.
+    weight = np.stack([cv2.blur(one, (BLUR, BLUR)) for one in several])
+    value = np.stack([cv2.blur(c * k, (BLUR, BLUR)) for c, k in zip(costs, several, strict=True)])
+    total = np.asarray((value + UNKNOWN * UNLIKE / 2) / (weight + UNKNOWN), np.float32)
+    needless = _needless(total, view.free)
+    total = _along_paths(total)
+    total[needless] = np.inf
     return np.asarray(total.argmin(0), np.uint8)
+
+
+def _along_paths(costs: Floats) -> Floats:
+    """`costs` [layer, height, width] summed up along rows and columns, both ways, where another layer costs BORDER.
+
+    Semi-global matching (Hirschmueller, "Stereo processing by semiglobal matching and mutual information", 2008).
+    """
+    total = np.zeros_like(costs)
+    for across in (costs, costs.transpose(0, 2, 1)):
+        rows = np.ascontiguousarray(across.transpose(1, 0, 2))
+        both = _down(rows)
+        both += _down(rows[::-1])[::-1]
+        summed = both.transpose(1, 0, 2)
+        total += summed if across is costs else summed.transpose(0, 2, 1)
+    return total
+
+
+def _down(rows: Floats) -> Floats:
+    """The least cost of a path from the first of `rows` [row, layer, pixel] down to each pixel."""
+    paths = rows.copy()
+    for above, here in itertools.pairwise(paths):
+        least = above.min(0)
+        here += np.minimum(above - least, np.float32(BORDER))
+    return paths
 
 
 def _cost(view: _View, warped: Sequence[tuple[Grey, Mask]]) -> tuple[Floats, Mask]:
