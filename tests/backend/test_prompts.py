@@ -39,6 +39,8 @@ def test_prompts_are_gathered_by_object_in_the_order_of_first_mention() -> None:
         (TypedPrompts(keys=("1001",)), "--key"),
         (TypedPrompts(points=("1:2,3",), roles=("dog=primary",)), "no prompt names the object dog"),
         (TypedPrompts(points=("1:2,3",), roles=("object",)), "--role"),
+        (TypedPrompts(nouns=("the man", "the dog")), "has two nouns, 'the man' and 'the dog'"),
+        (TypedPrompts(nouns=("the man:the dog",)), "--noun 'the man:the dog' cannot be read"),
     ],
 )
 def test_what_cannot_be_read_is_named(typed: TypedPrompts, words: str) -> None:
@@ -57,13 +59,15 @@ def test_a_file_of_prompts_means_the_same_as_the_options(tmp_path: Path) -> None
                                    {"frame": -2, "x": 5, "y": 5, "label": 0}]},
         {"name": "dog", "role": "belonging",
          "boxes": [{"frame": 1002, "left": 0, "top": 1, "right": 30, "bottom": 40}],
-         "keys": {"1050": "roto.exr"}}]}"""
+         "keys": {"1050": "roto.exr"}},
+        {"name": "cup", "noun": "the red cup"}]}"""
     typed = TypedPrompts(
         points=("-2:640,360.5:man",),
         negatives=("-2:5,5:man",),
         boxes=("1002:0,1,30,40:dog",),
         keys=(f"1050={tmp_path}/roto.exr:dog",),
         roles=("dog=belonging",),
+        nouns=("the red cup:cup",),
     )
     assert objects_of(read_prompts(saved(tmp_path / "p.json", text))) == objects_of(typed)
 

@@ -28,6 +28,19 @@ def test_objects_survive_the_settings() -> None:
     assert written(parsed(text)) == text
 
 
+def test_a_noun_stands_in_place_of_clicks_and_needs_the_engine_that_knows_nouns() -> None:
+    text = written([MaskObject("man", noun="the man"), BALL])
+    assert MaskSettings("sam3", text).masked()[0].noun == "the man"
+    with pytest.raises(BadSetting, match="the engine flow finds nothing by a noun") as failure:
+        MaskSettings(objects=text)
+    assert "--engine sam3" in failure.value.hint
+    with pytest.raises(BadSetting, match="has a noun, and clicks"):
+        MaskObject("man", points=BALL.points, noun="the man")
+    for noun in (" ", "a" * 101, "a\nman"):
+        with pytest.raises(BadSetting, match="1 to 100 printable"):
+            MaskObject("man", noun=noun)
+
+
 def test_the_frames_of_an_object_are_those_that_start_a_matte() -> None:
     assert BALL.frames == [1001]
     assert SHADOW.frames == [1002, 1010]

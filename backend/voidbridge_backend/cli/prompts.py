@@ -1,6 +1,7 @@
-"""Prompts for the operation `mask` as they are typed: clicks, boxes, key mattes and roles. Pure.
+"""Prompts for the operation `mask` as they are typed: clicks, boxes, key mattes, nouns and roles. Pure.
 
 --point FRAME:X,Y[:OBJECT]   --box FRAME:X0,Y0,X1,Y1[:OBJECT]   --key FRAME=MATTE.exr[:OBJECT]
+--noun TEXT[:OBJECT]         --role OBJECT=ROLE
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 CLICK = re.compile(rf"(-?\d+):({NUMBER}),({NUMBER})(?::([\w-]+))?")
 BOX = re.compile(rf"(-?\d+):({NUMBER}),({NUMBER}),({NUMBER}),({NUMBER})(?::([\w-]+))?")
 KEY = re.compile(r"(-?\d+)=(.+?)(?::([\w-]+))?")
+NOUN = re.compile(r"([^:]+)(?::([\w-]+))?")
 ROLE = re.compile(r"([\w-]+)=([\w-]+)")
 
 
@@ -31,10 +33,12 @@ class TypedPrompts:
     boxes: Sequence[str] = ()
     keys: Sequence[str] = ()
     roles: Sequence[str] = ()
+    nouns: Sequence[str] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not any((self.points, self.negatives, self.boxes, self.keys, self.roles))
+        words = self.points, self.negatives, self.boxes, self.keys, self.roles, self.nouns
+        return not any(words)
 
 
 @dataclass
@@ -43,6 +47,7 @@ class _Gathered:
     boxes: list[Box] = field(default_factory=list)
     keys: dict[int, Path] = field(default_factory=dict)
     role: str = "primary"
+    noun: str = ""
 
 
 def objects_of(typed: TypedPrompts) -> list[tuple[MaskObject, dict[int, Path]]]:
@@ -60,6 +65,13 @@ def objects_of(typed: TypedPrompts) -> list[tuple[MaskObject, dict[int, Path]]]:
         of(name).boxes.append(Box(int(frame), *map(float, edges)))
     for frame, path, name in _matches("--key", KEY, typed.keys, "FRAME=MATTE.exr[:OBJECT]"):
         of(name).keys[int(frame)] = Path(path)
+    for noun, name in _matches("--noun", NOUN, typed.nouns, "TEXT[:OBJECT]"):
+        if of(name).noun:
+            raise BadSetting(
+                f"the object {name or OBJECT} has two nouns, {of(name).noun!r} and {noun!r}",
+                "Name another object behind a colon, as --noun 'the dog:dog'.",
+            )
+        of(name).noun = noun.strip()
     for name, role in _matches("--role", ROLE, typed.roles, "OBJECT=primary|belonging|affected"):
         if name not in found:
             raise BadSetting(
@@ -69,7 +81,9 @@ def objects_of(typed: TypedPrompts) -> list[tuple[MaskObject, dict[int, Path]]]:
         found[name].role = role
     return [
         (
-            MaskObject(name, g.role, tuple(g.points), tuple(g.boxes), tuple(sorted(g.keys))),
+            MaskObject(
+                name, g.role, tuple(g.points), tuple(g.boxes), tuple(sorted(g.keys)), g.noun
+            ),
             g.keys,
         )
         for name, g in found.items()
@@ -84,6 +98,6 @@ def _matches(
         if found is None:
             raise BadSetting(
                 f"{option} {word!r} cannot be read",
-                f"Write it as {form}, in pixels from the top left corner.",
+                f"Write it as {form}; pixels count from the top left corner.",
             )
         yield found.groups()

@@ -1,7 +1,8 @@
 """A file of prompts, as the page saves them: the same prompts as those of the options, as JSON.
 
 {"objects": [{"name": "ball", "role": "primary", "points": [{"frame": 1001, "x": 640, "y": 360, "label": 1}],
-"boxes": [{"frame": 1001, "left": 600, "top": 300, "right": 760, "bottom": 480}], "keys": {"1050": "roto.exr"}}]}
+"boxes": [{"frame": 1001, "left": 600, "top": 300, "right": 760, "bottom": 480}], "keys": {"1050": "roto.exr"}},
+{"name": "dog", "noun": "the dog"}]}
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def read_prompts(path: Path) -> TypedPrompts:
 
 def joined(*prompts: TypedPrompts) -> TypedPrompts:
     """All of these prompts, in their order."""
-    names = ("points", "negatives", "boxes", "keys", "roles")
+    names = ("points", "negatives", "boxes", "keys", "roles", "nouns")
     return TypedPrompts(*([word for one in prompts for word in getattr(one, n)] for n in names))
 
 
@@ -59,6 +60,7 @@ def _typed(entry: dict[str, Any], folder: Path) -> TypedPrompts:
         boxes,
         keys,
         [f"{name}={entry['role']}"] if "role" in entry else [],
+        [f"{entry['noun']}:{name}"] if entry.get("noun") else [],
     )
 
 

@@ -29,10 +29,14 @@ class Clicks:
 
 @dataclass(frozen=True)
 class Prompts:
-    """All prompts of one object, by frame. A frame with a key matte needs no clicks."""
+    """All prompts of one object, by frame. A frame with a key matte needs no clicks.
+
+    A noun stands in place of both. The settings allow one only for an engine that knows nouns.
+    """
 
     clicks: Mapping[int, Clicks]
     keys: Mapping[int, Matte]
+    noun: str = ""
 
 
 class Tracked(NamedTuple):

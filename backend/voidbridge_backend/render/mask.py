@@ -225,6 +225,7 @@ def _prompts(shot: _Shot, index: int, target: MaskObject) -> Prompts:
     return Prompts(
         {frame: _clicks(shot, target, frame) for frame in sorted(clicked)},
         shot.keys(role),
+        target.noun,
     )
 
 

@@ -1,7 +1,7 @@
 """The operation `mask`: tracks mattes of objects through a plate, and combines them into a quadmask.
 
-Objects travel as one JSON text in the settings: a list of objects with `name`, `role`, `points`, `boxes` and
-`keys`. Pixels are counted from the top left corner of the display window.
+Objects travel as one JSON text in the settings: a list of objects with `name`, `role`, `points`, `boxes`, `keys`
+and `noun`. Pixels are counted from the top left corner of the display window.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 MAX_OBJECTS = 8
 """Each may have key mattes, which travel under a role of their own."""
 MAX_PROMPTS = 1000
+NOUN_ENGINE = "sam3"
+"""The engine that finds objects by a noun."""
+MAX_NOUN = 100
+"""Characters of a noun."""
 TOP_LEFT, BOTTOM_LEFT, PERCENT = ORIGINS = "top-left", "bottom-left", "bottom-left-percent"
 """Where prompts count from: the page, Nuke, and Fusion, whose shares of width and height are given in percent."""
-HINT = "See `voidbridge mask --help` for the forms of --point, --not, --box and --key."
+HINT = "See `voidbridge mask --help` for the forms of --point, --not, --box, --key and --noun."
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,17 @@ class Box:
 
 @dataclass(frozen=True)
 class MaskObject:
-    """One object with its prompts. `keys` are frames whose matte the artist gave as a file."""
+    """One object with its prompts. `keys` are frames whose matte the artist gave as a file.
+
+    A `noun`, as "the man", names everything in the shot that is one, and stands in place of all other prompts.
+    """
 
     name: str = "object"
     role: str = "primary"
     points: tuple[Point, ...] = ()
     boxes: tuple[Box, ...] = ()
     keys: tuple[int, ...] = ()
+    noun: str = ""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name) or self.name == "quadmask":
@@ -69,7 +77,10 @@ class MaskObject:
             )
         if self.role not in ROLES:
             raise BadSetting(f"the role {ascii(self.role)[:60]} is not one of {', '.join(ROLES)}")
-        self._check_prompts()
+        if self.noun:
+            self._check_noun()
+        else:
+            self._check_prompts()
 
     @property
     def frames(self) -> list[int]:
@@ -77,10 +88,22 @@ class MaskObject:
         clicked = {point.frame for point in self.points if point.label}
         return sorted(clicked | {box.frame for box in self.boxes} | set(self.keys))
 
+    def _check_noun(self) -> None:
+        if self.points or self.boxes or self.keys:
+            raise BadSetting(
+                f"the object {self.name} has a noun, and clicks, boxes or key mattes too",
+                "Give these an object of their own; objects of one role are combined.",
+            )
+        if len(self.noun) > MAX_NOUN or not self.noun.isprintable() or not self.noun.strip():
+            raise BadSetting(
+                f"the noun of {self.name} is not 1 to {MAX_NOUN} printable characters",
+                'Write a short noun phrase, as "the man in the red coat".',
+            )
+
     def _check_prompts(self) -> None:
         if not self.frames:
             raise BadSetting(
-                f"the object {self.name} has no click on it, no box and no key matte", HINT
+                f"the object {self.name} has no click on it, no box, no key matte and no noun", HINT
             )
         if len(self.points) + len(self.boxes) + len(self.keys) > MAX_PROMPTS:
             raise BadSetting(f"the object {self.name} has more than {MAX_PROMPTS} prompts")
@@ -107,7 +130,12 @@ class MaskObject:
 class MaskSettings(OperationSettings):
     """The artist's choices and prompts."""
 
-    engine: str = setting("flow", "`flow` needs no weights", group="the engine", metavar="NAME")
+    engine: str = setting(
+        "flow",
+        "`flow` needs no weights; `sam2` and `sam3` have weights that are your own",
+        group="the engine",
+        metavar="NAME",
+    )
     objects: str = setting(
         "", "prompts of all objects, as JSON", group="the prompts", is_option=False
     )
@@ -152,7 +180,14 @@ class MaskSettings(OperationSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        named = {found.name for found in parsed(self.objects)} if self.objects else set()
+        objects = parsed(self.objects) if self.objects else ()
+        named = {found.name for found in objects}
+        nouns = [found.noun for found in objects if found.noun]
+        if nouns and self.engine != NOUN_ENGINE:
+            raise BadSetting(
+                f"the engine {self.engine} finds nothing by a noun, and {nouns[0]!a} is one",
+                f"Use --engine {NOUN_ENGINE}, or click on the object.",
+            )
         for rule in self.rules:
             if rule not in RULES:
                 raise BadSetting(
@@ -220,6 +255,7 @@ def _object(entry: dict[str, Any]) -> MaskObject:
             for b in entry.get("boxes", ())
         ),
         keys=tuple(int(frame) for frame in entry.get("keys", ())),
+        noun=str(entry.get("noun", "")),
     )
 
 

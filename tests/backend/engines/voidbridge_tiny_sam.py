@@ -6,18 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import (
+    PreTrainedTokenizerFast,
     Sam2HieraDetConfig,
     Sam2VideoConfig,
     Sam2VideoModel,
     Sam2VisionConfig,
+    Sam3Config,
     Sam3TrackerVideoConfig,
     Sam3TrackerVideoModel,
+    Sam3VideoConfig,
+    Sam3VideoModel,
     Sam3VisionConfig,
 )
 
 SIDE = 64
 WIDTH = 128
+WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "the", "man", "dog", "red", "ball")
 
 
 def save_sam2(folder: Path) -> None:
@@ -63,8 +71,11 @@ def save_sam2(folder: Path) -> None:
 def save_sam3(folder: Path) -> None:
     """The tracker of SAM 3 without its detector, at 112 x 112 pixels."""
     torch.manual_seed(3)
-    side = 112
-    vision = Sam3VisionConfig(
+    _save(Sam3TrackerVideoModel(_sam3_tracker(112)), folder)
+
+
+def _sam3_vision(side: int) -> Sam3VisionConfig:
+    return Sam3VisionConfig(
         backbone_config={
             "model_type": "sam3_vit_model",
             "hidden_size": 32,
@@ -79,8 +90,11 @@ def save_sam3(folder: Path) -> None:
         fpn_hidden_size=WIDTH,
         backbone_feature_sizes=[[side // 14 * 4] * 2, [side // 14 * 2] * 2, [side // 14] * 2],
     )
-    config = Sam3TrackerVideoConfig(
-        vision_config=vision.to_dict(),
+
+
+def _sam3_tracker(side: int) -> Sam3TrackerVideoConfig:
+    return Sam3TrackerVideoConfig(
+        vision_config=_sam3_vision(side).to_dict(),
         prompt_encoder_config={"hidden_size": WIDTH, "image_size": side, "patch_size": 14},
         mask_decoder_config={
             "hidden_size": WIDTH,
@@ -98,7 +112,62 @@ def save_sam3(folder: Path) -> None:
         memory_fuser_embed_dim=WIDTH,
         memory_fuser_intermediate_dim=WIDTH,
     )
-    _save(Sam3TrackerVideoModel(config), folder)
+
+
+def save_sam3_with_nouns(folder: Path) -> None:
+    """The tracker of SAM 3 and its detector, with a tokenizer that knows a few words."""
+    torch.manual_seed(3)
+    side = 112
+    vision = _sam3_vision(side).to_dict()
+    layers = {
+        "hidden_size": WIDTH,
+        "num_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    found = Sam3Config(
+        vision_config=vision,
+        text_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "vocab_size": len(WORDS),
+            "max_position_embeddings": 32,
+            "projection_dim": 32,
+            "eos_token_id": 2,
+            "bos_token_id": 1,
+            "pad_token_id": 0,
+        },
+        geometry_encoder_config=layers,
+        detr_encoder_config=layers,
+        detr_decoder_config={**layers, "num_queries": 4},
+        mask_decoder_config={"hidden_size": WIDTH, "num_attention_heads": 2},
+    )
+    config = Sam3VideoConfig(
+        detector_config=found.to_dict(),
+        tracker_config=_sam3_tracker(side).to_dict(),
+        low_res_mask_size=side // 14 * 4,
+        hotstart_delay=4,
+        hotstart_unmatch_thresh=4,
+        hotstart_dup_thresh=4,
+        trk_assoc_iou_thresh=0.0,  # the random tracker's objects are no detection's
+    )
+    network = Sam3VideoModel(config)
+    network.tracker_model.mask_decoder.pred_obj_score_head.proj_out.bias.data += 3
+    detector = network.detector_model
+    detector.detr_decoder.presence_head.layer3.bias.data += 6
+    detector.dot_product_scoring.text_proj.weight.data *= 100
+    network.eval().save_pretrained(folder)
+    tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(WORDS)}, "<unk>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+    ).save_pretrained(folder)
 
 
 def _save(network: Any, folder: Path) -> None:

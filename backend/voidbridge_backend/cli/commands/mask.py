@@ -30,6 +30,7 @@ from voidbridge_backend.exr.multi_part import split
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadPattern, BadSetting
 from voidbridge_protocol.operations.mask import (
+    NOUN_ENGINE,
     ORIGINS,
     MaskObject,
     MaskSettings,
@@ -182,7 +183,7 @@ def _combined(
 
 
 def add_prompt_options(parser: Any) -> None:
-    """--point, --not, --box, --key and --role, each any number of times, and a file of them."""
+    """--point, --not, --box, --key, --noun and --role, each any number of times, and a file of them."""
     prompts = parser.add_argument_group("the prompts")
     for name, metavar, text in (
         (
@@ -197,6 +198,7 @@ def add_prompt_options(parser: Any) -> None:
             "a rectangle around the object, in the same pixels",
         ),
         ("--key", "FRAME=MATTE[:OBJECT]", "a painted or roto matte of one frame, OpenEXR"),
+        ("--noun", "TEXT[:OBJECT]", "a noun in place of clicks, as 'the man'; for sam3"),
         ("--role", "OBJECT=ROLE", "primary (default), belonging, affected"),
     ):
         prompts.add_argument(name, action="append", metavar=metavar, help=text)
@@ -216,7 +218,10 @@ def add_prompt_options(parser: Any) -> None:
 
 
 def typed_prompts(parsed: argparse.Namespace) -> TypedPrompts:
-    typed = (parsed.point, getattr(parsed, "not"), parsed.box, parsed.key, parsed.role)
+    typed = (
+        *(parsed.point, getattr(parsed, "not"), parsed.box),
+        *(parsed.key, parsed.role, parsed.noun),
+    )
     prompts = TypedPrompts(*(words or () for words in typed))
     return joined(read_prompts(parsed.prompts), prompts) if parsed.prompts else prompts
 
@@ -262,7 +267,8 @@ def _tracked(
 
     def settings(objects: str) -> MaskSettings:
         return MaskSettings(
-            objects=objects,
+            NOUN_ENGINE if prompts.nouns else MaskSettings().engine,
+            objects,
             color_space=parsed.color_space,
             layer=parsed.layer,
             find=parsed.find,

@@ -54,6 +54,8 @@ class Earlier:
     def _continued(
         self, found: MaskObject, keys: Mapping[int, Path], parts: Mapping[str, bytes], folder: Path
     ) -> tuple[MaskObject, dict[int, Path]]:
+        if found.noun:
+            return found, {}
         later = {frame: path for frame, path in keys.items() if frame >= self.again_from}
         if found.name in parts:
             later[self.anchor] = folder / f"{found.name}.exr"

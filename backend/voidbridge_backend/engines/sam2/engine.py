@@ -13,8 +13,16 @@ import cv2
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 
-from voidbridge_backend.engines.mask_base import Clicks, Picture, Pictures, Prompts, Tracked
+from voidbridge_backend.engines.mask_base import (
+    Clicks,
+    Matte,
+    Picture,
+    Pictures,
+    Prompts,
+    Tracked,
+)
 from voidbridge_protocol.errors import OutOfMemory
 
 MEMORY = 16
@@ -79,7 +87,7 @@ class SamTracker:
             video_storage_device=self._device,
             dtype=torch.float32,
         )
-        session.processed_frames = _Frames(self, pictures, frames)
+        session.processed_frames = StreamedFrames(self.prepared, pictures, frames)
         session.obj_id_to_idx(OBJECT)
         prompted = sorted({*prompts.clicks, *prompts.keys})
         found: dict[int, Tracked] = {}
@@ -123,9 +131,7 @@ class SamTracker:
             raise OutOfMemory(f"{self.name} on frame {frame}: {str(error)[:120]}") from error
         logits = output.pred_masks.reshape(output.pred_masks.shape[-2:]).float().cpu().numpy()
         present = float(output.object_score_logits.reshape(-1)[0])
-        height, width = pictures(frame).shape[:2]
-        large = cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
-        matte = (1 / (1 + np.exp(-np.clip(large, -30, 30)))).astype(np.float32)
+        matte = soft(logits, pictures(frame))
         if present <= 0:
             matte = np.zeros_like(matte)
         return Tracked(frame, matte, round(float(1 / (1 + np.exp(-np.clip(present, -30, 30)))), 4))
@@ -137,18 +143,30 @@ class SamTracker:
         return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 
 
-class _Frames(dict[int, torch.Tensor]):
-    """The shot as the session's frames: each is made when it is asked for, and not kept."""
+class StreamedFrames(dict[int, torch.Tensor]):
+    """The shot as a session's frames: each is made when it is asked for, and not kept."""
 
-    def __init__(self, engine: SamTracker, pictures: Pictures, frames: Sequence[int]) -> None:
+    def __init__(
+        self,
+        prepared: Callable[[Picture], torch.Tensor],
+        pictures: Pictures,
+        frames: Sequence[int],
+    ) -> None:
         super().__init__()
-        self._engine, self._pictures, self._numbers = engine, pictures, frames
+        self._prepared, self._pictures, self._numbers = prepared, pictures, frames
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, place: int) -> torch.Tensor:
-        return self._engine.prepared(self._pictures(self._numbers[place]))
+        return self._prepared(self._pictures(self._numbers[place]))
+
+
+def soft(logits: NDArray[np.float32], picture: Picture) -> Matte:
+    """A network's logits of any size as a matte of the picture's size."""
+    height, width = picture.shape[:2]
+    large = cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(1 / (1 + np.exp(-np.clip(large, -30, 30))), np.float32)
 
 
 def _side(image_size: Any) -> int:

@@ -1,6 +1,6 @@
-"""The engine `sam3` of `mask`: the tracker of SAM 3, from clicks, boxes and key mattes. Weights are a user's own.
+"""The engine `sam3` of `mask`: SAM 3 tracks objects from clicks, boxes, key mattes and nouns.
 
-The published checkpoint also holds a detector that finds objects by a noun; it is not loaded.
+Weights are a user's own.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def make(device: str, models: Path | None) -> Masker:
     """The engine with the weights in `models`. Raises `ModelMissing` without a whole checkpoint."""
     from transformers import Sam3TrackerVideoInferenceSession, Sam3TrackerVideoModel
 
-    from voidbridge_backend.engines.sam2.engine import HALF, SamTracker
     from voidbridge_backend.engines.sam2.weights import find, load
+
+    from .engine import Sam3
 
     folder = find("sam3", FOLDERS, models)
     network = load(folder, Sam3TrackerVideoModel, KINDS, device)
-    session = Sam3TrackerVideoInferenceSession
-    return SamTracker("sam3", network, session, device, folder.name, HALF)
+    return Sam3(network, Sam3TrackerVideoInferenceSession, device, folder)
 
 
 ENGINE = EngineInfo("sam3", "mask", make, extra="void")
