@@ -18,13 +18,14 @@ pytest.importorskip("opentimelineio")
 
 import opentimelineio as otio
 
-from voidbridge_backend.client.shots.cut import KeptClip, NewShot
+from voidbridge_backend.client.shots.cut import Cut, KeptClip, NewShot
 from voidbridge_backend.client.shots.table import read_table
-from voidbridge_backend.client.shots.timeline import read_timeline
+from voidbridge_backend.client.shots.timeline import read_timeline, write_timeline
 from voidbridge_backend.engines.ltx.terms import TERMS
 from voidbridge_backend.engines.ltx.tiny import make_tiny
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.reader import read
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_backend.tools.demo.shot import DemoShot
 from voidbridge_protocol.errors import BadSetting, BadTimeline, MissingFrames, VoidbridgeError
 from voidbridge_protocol.operations.generate import GenerateSettings
@@ -257,6 +258,27 @@ def test_a_timeline_goes_through_morph_and_comes_back_with_gaps(
     refused = stage.voidbridge("generate", "--shots", reel / "cut.otio", "-o", foreign)
     assert refused.code == 2
     assert (foreign / "cut.takes.otio").read_text() == "mine"
+
+
+def test_the_sound_of_takes_is_on_an_audio_track(tmp_path: Path) -> None:
+    def take(number: int) -> KeptClip:
+        media = Sequence(tmp_path / f"take_{number:03d}", "new.", ".exr", 4)
+        media.folder.mkdir()
+        return KeptClip("new", media, FrameRange(1007, 1009))
+
+    kept = KeptClip("one", Sequence(tmp_path, "a.", ".exr", 4), FrameRange(1001, 1006))
+    cut = Cut("reel", 25, (kept, NewShot("new", "bridge", 3, {}), 7))
+    takes = {1: [take(1), take(2)]}
+    silent = otio.adapters.read_from_string(write_timeline(cut, takes).decode(), "otio_json")
+    assert not silent.audio_tracks()
+    (tmp_path / "take_002/new.1007-1009.wav").write_bytes(b"RIFF")
+    found = otio.adapters.read_from_string(write_timeline(cut, takes).decode(), "otio_json")
+    (track,) = found.audio_tracks()
+    assert [item.duration().value for item in track] == [6, 3, 7]
+    assert [type(item).__name__ for item in track] == ["Gap", "Clip", "Gap"]
+    assert track[1].active_media_reference_key == "take 2"
+    url = track[1].media_reference.target_url
+    assert Path(url.removeprefix("file://")) == tmp_path / "take_002/new.1007-1009.wav"
 
 
 def without_media(timeline: Any) -> None:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.settings import OperationSettings, setting
+from voidbridge_protocol.settings import OperationSettings, described, setting
 
 from .operation import Operation, Role
 
@@ -22,6 +22,8 @@ MODEL_REACH = 16
 """The same for engines with a model, which sees up to nine, and not always the nearest seven."""
 MOST_FRAMES = 1000
 """New frames in one job."""
+MODEL = "the model"
+"""Group of the settings that only an engine with a model uses."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,17 @@ class GenerateSettings(OperationSettings):
         group="the frames",
         choices=("continue", "hold"),
     )
-    prompt: str = setting(
-        "", "the new frames in words, for `ltx`", group="the model", metavar="TEXT"
-    )
+    prompt: str = setting("", "the new frames in words, for `ltx`", group=MODEL, metavar="TEXT")
     negative_prompt: str = setting(
         "",
         "the opposite of the new frames in words, for `ltx` with the schedule `full`",
-        group="the model",
+        group=MODEL,
         metavar="TEXT",
     )
     seed: int = setting(
         0,
         "random seed of `ltx`; another seed makes another take",
-        group="the model",
+        group=MODEL,
         metavar="N",
         least=0,
         most=2**63 - 1 - MOST_FRAMES,
@@ -68,13 +68,13 @@ class GenerateSettings(OperationSettings):
     schedule: str = setting(
         "distilled",
         "steps of `ltx`: `distilled` has 8, for distilled weights; `full` has guidance",
-        group="the model",
+        group=MODEL,
         choices=("distilled", "full"),
     )
     steps: int = setting(
         0,
         "steps of the schedule `full`; 0 means 30",
-        group="the model",
+        group=MODEL,
         metavar="N",
         least=0,
         most=1000,
@@ -82,23 +82,23 @@ class GenerateSettings(OperationSettings):
     upscale: bool = setting(
         False,
         "let `ltx` make frames at half the size first, and double it with its own upsampler",
-        group="the model",
+        group=MODEL,
     )
     lora: str = setting(
         "",
         "LoRAs for `ltx`, a name and a strength each, as `hero:0.8,rain:1`",
-        group="the model",
+        group=MODEL,
         metavar="LIST",
     )
     sound: bool = setting(
         False,
         "keep the sound that `ltx` makes with the new frames, as WAV beside them",
-        group="the model",
+        group=MODEL,
     )
     precision: str = setting(
         "full",
         "`fp8` keeps the transformer of `ltx` in 8 bits, which is not lossless",
-        group="the model",
+        group=MODEL,
         choices=("full", "fp8"),
     )
     grain: str = setting(
@@ -131,6 +131,15 @@ class GenerateSettings(OperationSettings):
     def has_sound(self) -> bool:
         """See `OperationSettings`."""
         return self.sound
+
+    def model_words(self) -> list[str]:
+        """The settings of a model that are not at their default, as an engine without one names them."""
+        usual = type(self)()
+        return [
+            found.name.replace("_", " ")
+            for found, info in described(type(self))
+            if info.group == MODEL and getattr(self, found.name) != getattr(usual, found.name)
+        ]
 
     @property
     def loras(self) -> tuple[tuple[str, float], ...]:

@@ -184,6 +184,15 @@ def test_light_above_one_is_neither_clamped_nor_lost() -> None:
     assert mean_psnr({2: bright / 40}, pan) > 32
 
 
+def test_settings_of_a_model_are_told_and_change_nothing() -> None:
+    footage, watch = Drawn(pan, [0, 2]), Watch()
+    settings = GenerateSettings(prompt="rain", seed=3, lora="hero:0.8")
+    found = dict(Morph().generate(footage, [1], settings, watch))
+    (note,) = watch.warnings
+    assert note.endswith("so these settings change nothing: prompt, seed, lora")
+    np.testing.assert_array_equal(found[1], made(footage, [1])[1])
+
+
 def test_a_cancel_is_followed_before_the_next_frame() -> None:
     watch = Watch(cancel_at=1)
     frames = Morph().generate(Drawn(pan, [0, 1, 4, 5]), [2, 3], GenerateSettings(), watch)

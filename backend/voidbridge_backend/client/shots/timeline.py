@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from voidbridge_backend.client.small_files import read_small
+from voidbridge_backend.client.submission import sound_file
 from voidbridge_backend.sequences import patterns
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import FrameRange
@@ -165,8 +166,38 @@ def write_timeline(cut: Cut, takes: Mapping[int, Sequence[KeptClip]]) -> bytes:
         if isinstance(item, NewShot):
             clip.metadata[KEY] = {"generated": True, "mode": item.mode, **item.settings}
         track.append(clip)
+    sound = _sound_track(otio, cut, takes)
+    if sound is not None:
+        timeline.tracks.append(sound)
     text: str = otio.adapters.write_to_string(timeline, "otio_json", indent=2)
     return text.encode()
+
+
+def _sound_track(otio: Any, cut: Cut, takes: Mapping[int, Sequence[KeptClip]]) -> Any | None:
+    """The sound of the takes below their frames; None if no take has any."""
+    track = otio.schema.Track("A1", kind=otio.schema.TrackKind.Audio)
+    heard = False
+    for at, item in enumerate(cut.items):
+        length = item if isinstance(item, int) else len(_shown(item, takes.get(at, ())))
+        duration = otio.opentime.RationalTime(length, cut.rate)
+        whole = otio.opentime.TimeRange(otio.opentime.RationalTime(0, cut.rate), duration)
+        references = {
+            f"take {number}": otio.schema.ExternalReference(path.absolute().as_uri(), whole)
+            for number, take in enumerate(takes.get(at, ()), 1)
+            if (path := sound_file(take.media, take.frames)).is_file()
+        }
+        if isinstance(item, int) or not references:
+            track.append(otio.schema.Gap(duration=duration))
+            continue
+        heard = True
+        clip = otio.schema.Clip(item.name, source_range=whole)
+        clip.set_media_references(references, next(iter(references)))
+        track.append(clip)
+    return track if heard else None
+
+
+def _shown(item: Item, versions: Sequence[KeptClip]) -> FrameRange:
+    return (item if isinstance(item, KeptClip) else versions[0]).frames
 
 
 def is_own(path: Path) -> bool:

@@ -48,6 +48,11 @@ class Morph:
         """
         if settings.mode in MODEL_MODES:
             raise no_model(settings.mode)
+        unused = settings.model_words()
+        if unused:
+            context.warn(
+                f"`morph` has no model, so these settings change nothing: {', '.join(unused)}"
+            )
         shot = _Shot.of(footage)
         mirrored: dict[int, float] = {}
         for done, frame in enumerate(frames):
