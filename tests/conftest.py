@@ -11,6 +11,21 @@ settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parents[1]
 
+LONGEST = (
+    "test_crash_points", "test_ray", "test_page_browser", "test_killed", "test_devices",
+    "test_page_masks", "test_fusion_jobs", "test_generate_shots", "test_known_shots",
+    "test_cleanplate_cuts", "test_many", "test_nuke_mask_node", "test_nuke_void", "test_benchmarks",
+    "test_void_autoencoder_kernels", "test_commands", "test_disturbances", "test_out_of_memory",
+    "test_network", "test_wild_shots",
+)  # fmt: skip
+"""Modules that take half a minute and more. One of them alone at the end keeps the others waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long modules go first, if xdist leaves the order as it is (--no-loadscope-reorder)."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     shared = ROOT.parent / "shared"

@@ -167,7 +167,7 @@ client after hear got 2
 
 NOT_YET_THERE = ("hear hello", "say welcome")
 """A client that was never let in is told so at once, and nothing was promised to it: it is started again."""
-IN_SHORT = 8
+IN_SHORT = 12
 """Without --full every so manyth point is tried."""
 
 
@@ -233,7 +233,7 @@ def test_kill_9(
     way = request.node.callspec.params["theater"]
     number = CASES.index((way, line))
     if not full and number % IN_SHORT:
-        pytest.skip("one in eight without --full")
+        pytest.skip("one in twelve without --full")
     point = Point.of(line)
     made = theater.daemon
     shot = make_shot(tmp_path / "in", FRAMES, seed=1000 + number)

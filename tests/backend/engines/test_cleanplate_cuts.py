@@ -63,7 +63,7 @@ def test_a_change_of_light_is_no_cut(
 def test_cuts_that_are_named_are_taken(cuts: str, said: str | None) -> None:
     watch = Watch()
     settings = RemoveSettings(grow=0, soften=0, cuts=cuts)
-    for _ in Cleanplate().remove(TwoScenes(16, still, twice), settings, watch):
+    for _ in Cleanplate().remove(TwoScenes(11, still, twice), settings, watch):
         pass
     notes = [note for note in watch.notes if "another scene" in note]
     assert [note.partition(":")[0].replace(",", ", ").replace(",  ", ", ") for note in notes] == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,14 +194,13 @@ def test_a_daemon_tracks_with_it_and_names_flow_without_weights(
         channels = {name: light[..., plane].copy() for plane, name in enumerate("RGB")}
         (tmp_path / f"plate.{frame}.exr").write_bytes(shots.exr_bytes(channels, (0, 0)))
     words = ("mask", tmp_path / "plate.####.exr", "--box", "1002:20,10,45,30")
-    with stage.daemon("--models", models) as daemon:
+    shutil.copytree(models / NAMES["sam2"], tmp_path / "models" / NAMES["sam2"])
+    with stage.daemon("--models", tmp_path / "models") as daemon:
         there = ("--daemon", daemon.address, "-o", tmp_path / "out")
         done = stage.voidbridge(*words, *there, "--engine", "sam2")
-        assert done.code == 0, done.err
+        refused = stage.voidbridge(*words, *there, "--engine", "sam3", "--overwrite")
+    assert done.code == 0, done.err
     record = json.loads((tmp_path / "out/mask.1001-1003.voidbridge.json").read_text())
     assert record["engine"]["checkpoint"] == NAMES["sam2"]
     assert (tmp_path / "out/object.1003.exr").is_file()
-    with stage.daemon("--models", tmp_path) as daemon:
-        there = ("--daemon", daemon.address, "-o", tmp_path / "none")
-        done = stage.voidbridge(*words, *there, "--engine", "sam3")
-    assert (done.code, "--engine flow" in done.err) == (4, True), done.err
+    assert (refused.code, "--engine flow" in refused.err) == (4, True), refused.err

@@ -82,8 +82,10 @@ def test_compiled_blocks_give_the_same_numbers_chunk_by_chunk(said: Any) -> None
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++")
 @pytest.mark.usefixtures("fresh_compiler")
 def test_torchs_own_compiler_gives_the_same_numbers_for_a_block_of_the_decoder(
-    said: Any,
+    said: Any, full: bool
 ) -> None:
+    if not full:
+        pytest.skip("g++ compiles for half a minute: --full")
     vae = made()
     kernels.lay_out(vae.network, "channels-last")
     block = vae.network.decoder.up_blocks[0].resnets[0]
