@@ -83,6 +83,7 @@ ONE_OF_EACH: list[Message] = [
         user="ana",
         operation="remove",
         engine="void",
+        device="cuda:0",
     ),
     Ready(JOB, (ResultFile(1001, A, 34), ResultFile(-5, B, 1))),
     Query(JOB),

@@ -194,6 +194,8 @@ class Status(Message):
     user: str = ""
     operation: str = ""
     engine: str = ""
+    device: str = ""
+    """The device whose worker runs the job; empty while none does."""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ def test_a_job_waits_for_its_files_and_then_for_a_device(box: Box) -> None:
     box.job_service.device_ready("cpu")
     assert box.state(found.job) is JobState.RUNNING
     assert box.job_service.changes.take_commands() == [Start(found.job, "cpu")]
+    assert box.job_service.status(found.job).device == "cpu"
+    box.finish(found.job)
+    assert box.job_service.status(found.job).device == ""
 
 
 def test_half_a_file_is_not_asked_for_twice(box: Box) -> None:

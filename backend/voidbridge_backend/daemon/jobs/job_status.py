@@ -23,7 +23,9 @@ class LiveStatus:
 NOWHERE = LiveStatus()
 
 
-def status(row: Row, stage: LiveStatus, ahead: int, blocked_by: VoidbridgeError | None) -> Status:
+def status(
+    row: Row, stage: LiveStatus, ahead: int, blocked_by: VoidbridgeError | None, device: str = ""
+) -> Status:
     """`ahead` jobs run before this one; `blocked_by` is the reason why no job is started at the moment."""
     if row.state is JobState.RECEIVING:
         stage = LiveStatus("receiving frames")
@@ -50,4 +52,5 @@ def status(row: Row, stage: LiveStatus, ahead: int, blocked_by: VoidbridgeError 
         user=row.user,
         operation=row.operation,
         engine=row.engine,
+        device=device,
     )

@@ -122,7 +122,8 @@ class JobService:
     def status(self, job: str) -> Status:
         row = self.records.row(job)
         stage = self.records.stages.get(job, job_status.NOWHERE)
-        return job_status.status(row, stage, self.scheduler.ahead_of(job), self.blocked_by)
+        ahead, device = self.scheduler.ahead_of(job), self.scheduler.jobs[job].device
+        return job_status.status(row, stage, ahead, self.blocked_by, device)
 
     def jobs(self, viewer: str | None = None) -> list[str]:
         """Returns every job that this user sees, oldest first; None sees all."""

@@ -46,13 +46,14 @@ const COLUMNS = [
   (job) => [job.job, () => el("a", { href: `/jobs/${job.job}`, class: "mono" }, job.job.slice(0, 10))],
   (job) => [job.user],
   (job) => [job.operation + " " + job.engine],
+  (job) => [job.device],
   (job) => [now(job)],
   (job) => [`${job.ready} ${job.frames}`, () => frames(job)],
   (job) => [job.rate ? `${job.rate.toFixed(2)} /s` : ""],
   (job) => [isFinal(job.state) ? "" : duration(job.seconds_left)],
   (job) => [job.state + (job.user === me), () => actions(job)],
 ];
-const NUMBERS = [6, 7];
+const NUMBERS = [7, 8];
 
 function frames(job) {
   const bar = el("progress", { max: Math.max(job.frames, 1), value: job.ready, "aria-label": "finished frames" });
@@ -121,7 +122,7 @@ function filter() {
   for (const [id, { row }] of rows) {
     const job = jobs.get(id);
     const fits = (!state || (state === "open" ? !isFinal(job.state) : job.state === state))
-      && (!words || `${job.job} ${job.user} ${job.engine} ${job.operation} ${job.text}`.toLowerCase().includes(words));
+      && (!words || `${job.job} ${job.user} ${job.engine} ${job.operation} ${job.device} ${job.text}`.toLowerCase().includes(words));
     if (row.hidden === fits) row.hidden = !fits;
     seen += fits;
   }
