@@ -54,6 +54,17 @@ def at(server: Server, model: str) -> tuple[str, ...]:
     return ("--send", "--endpoint", server.url, "--model", model, "--timeout", "20")
 
 
+def test_only_pictures_that_lie_there_are_sent_if_that_is_wanted(
+    server: Server, shot: Path, tmp_path: Path
+) -> None:
+    assert ask(shot, tmp_path, *at(server, "good"), "--if-seen") == 2
+    assert ask(shot, tmp_path) == 0
+    assert ask(shot, tmp_path, *at(server, "good"), "--if-seen", "--instruction", "Other.") == 2
+    server.requests(0)
+    assert ask(shot, tmp_path, *at(server, "good"), "--if-seen") == 0
+    server.requests(1)
+
+
 @pytest.fixture(autouse=True)
 def nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (URL, MODEL, KEY):

@@ -68,6 +68,11 @@ def ask(parsed: argparse.Namespace) -> None:
 
         drawer = Drawer(plate, matte, parsed.color_space)
         question = asking.prepared(drawer, frames, parsed.instruction, parsed.pictures, pulse)
+        if parsed.if_seen and not question.is_saved(folder):
+            raise BadSetting(
+                f"{folder} has not exactly these pictures and this request; nothing is sent",
+                "Run it without --send, look at the pictures, and send then.",
+            )
         saved = question.save(folder)
         view.event("question", paths=[str(path) for path in saved], sent=endpoint is not None)
         if endpoint is None:
@@ -93,6 +98,11 @@ def add_ask_options(parser: Any) -> None:
         "-o", "--output", required=True, type=Path, metavar="FOLDER", help="folder for the files"
     )
     add_endpoint_options(parser)
+    parser.add_argument(
+        "--if-seen",
+        action="store_true",
+        help="send only if FOLDER has exactly these pictures and this request already",
+    )
     parser.add_argument(
         "--instruction",
         default="",

@@ -42,12 +42,22 @@ class Question:
 
     def save(self, folder: Path) -> list[Path]:
         """Writes the pictures and the request as they would be sent, pictures by their names. Returns the files."""
+        files = self._files()
+        write_files(folder, files)
+        return [folder / name for name in files]
+
+    def is_saved(self, folder: Path) -> bool:
+        """Whether the folder has exactly these pictures and this request, for somebody to look at."""
+        return all(
+            is_written(folder / name) and (folder / name).read_bytes() == data
+            for name, data in self._files().items()
+        )
+
+    def _files(self) -> dict[str, bytes]:
         names = picture_names(len(self.pictures))
         request = question.body("MODEL", self.text, ())
         request["messages"][1]["content"] += [{"picture": name} for name in names]
-        files = {**dict(zip(names, self.pictures, strict=True)), REQUEST: _json(request)}
-        write_files(folder, files)
-        return [folder / name for name in files]
+        return {**dict(zip(names, self.pictures, strict=True)), REQUEST: _json(request)}
 
 
 def picture_names(count: int) -> list[str]:
