@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
+import threading
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 from voidbridge_page import start_page, stop_page
 from voidbridge_shots import Shot, make_shot, square
 
+from voidbridge_backend.sequences.found import find
+from voidbridge_backend.web.folders import Folders
 from voidbridge_backend.web.player.bounded_cache import BoundedCache
+from voidbridge_backend.web.player.shots import ShotReader
 
 LOOK = {"display": "sRGB - Display", "view": "Un-tone-mapped"}
 
@@ -39,6 +48,17 @@ def player(shot: Shot) -> Iterator[Any]:
         yield page
     finally:
         stop_page(page)
+
+
+def write_clip(path: Path, levels: list[float]) -> None:
+    """A QuickTime file of gray frames, without loss."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("png", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+        for level in levels:
+            pixels = np.full((48, 64, 3), round(level * 255), np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        file.mux(stream.encode())
 
 
 def query(shot: Shot, **more: Any) -> str:
@@ -119,6 +139,54 @@ def test_a_pixel_is_told_in_scene_linear_light(player: Any, shot: Shot) -> None:
     found = player.get(f"/api/probe?{query(shot, frame=5, x=3, y=3)}").json
     assert found["plate"] == found["result"] == pytest.approx([0.5] * 3, abs=1e-3)
     assert player.get(f"/api/probe?{query(shot, frame=5, x=-1, y=9999)}").json == {}
+
+
+def test_small_pictures_are_saved_as_one_file(player: Any, shot: Shot) -> None:
+    path = f"/api/proxies?{query(shot, kind='result', first=2, last=4, width=32)}"
+    answer = player.get(path)
+    assert 'filename="result_proxies.zip"' in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [f"result.{frame:04d}.webp" for frame in (2, 3, 4)]
+        with Image.open(archive.open("result.0003.webp")) as found:
+            assert found.size == (32, 24)
+    nothing = player.get(f"/api/proxies?{urlencode({'plate': shot.folder / 'no.%04d.exr'})}")
+    assert (nothing.status, nothing.json["code"]) == (404, "request.missing-frames")
+
+
+def test_a_clip_stays_open_until_its_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mov"
+    write_clip(path, [0.2, 0.5, 0.8])
+    reader = ShotReader(Folders([tmp_path]))
+    sequence = find(str(path))
+    color = reader.color(sequence, 1, "lin_rec709")
+    levels = [float(reader.light(sequence, frame, color).mean()) for frame in (1, 3, 2)]
+    assert levels == pytest.approx([0.2, 0.8, 0.5], abs=0.02)
+    first = reader._reader(reader.version(sequence, 1))
+    assert first is reader._reader(reader.version(sequence, 2)) is not reader._files
+    write_clip(path, [0.9, 0.1, 0.1])
+    os.utime(path, ns=(1, 1))
+    assert float(reader.light(sequence, 1, color).mean()) == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_value_is_made_once_for_all_that_ask_for_it_at_the_same_time() -> None:
+    cache: BoundedCache[int] = BoundedCache(100)
+    begun, go_on, made = threading.Event(), threading.Event(), []
+
+    def make() -> int:
+        begun.set()
+        go_on.wait(10)
+        made.append(1)
+        return len(made)
+
+    with ThreadPoolExecutor(3) as threads:
+        asked = [threads.submit(cache.once, "frame", make, lambda _: 1) for _ in range(3)]
+        assert begun.wait(10)
+        go_on.set()
+        assert [one.result(10) for one in asked] == [1, 1, 1]
+    with pytest.raises(ZeroDivisionError):
+        cache.once("broken", lambda: 1 // 0, lambda _: 1)
+    assert cache.once("broken", lambda: 5, lambda _: 1) == 5
 
 
 def test_a_picture_that_the_browser_has_is_not_sent_again(player: Any, shot: Shot) -> None:

@@ -53,23 +53,8 @@ def shown(
     `exposure` is in stops before the view; `gamma` is the power 1/gamma behind it. An empty display or
     view is the config's default. Raises `BadColorSpace` for a view that the config lacks.
     """
-    cube = _cube(color.space if color.linear else "", display, view, str(ocio_config or ""))
-    low, high = np.log2(DARKEST), np.log2(BRIGHTEST)
-    shaper = ocio.LogAffineTransform(
-        logSideSlope=[1 / (high - low)] * 3,
-        logSideOffset=[-low / (high - low)] * 3,
-        linSideSlope=[2.0**exposure] * 3,
-        linSideOffset=[DARKEST] * 3,
-    )
-    shaper.setBase(2)
-    group = ocio.GroupTransform([shaper, cube])
-    processor = (
-        _raw()
-        .getProcessor(group)
-        .getOptimizedCPUProcessor(
-            ocio.BIT_DEPTH_F32, ocio.BIT_DEPTH_UINT8, ocio.OPTIMIZATION_DEFAULT
-        )
-    )
+    space = color.space if color.linear else ""
+    processor = _processor(space, display, view, str(ocio_config or ""), exposure)
     height, width = light.shape[:2]
     source = np.nan_to_num(np.ascontiguousarray(light, np.float32), posinf=BRIGHTEST, neginf=0)
     codes = np.empty((height, width, 3), np.uint8)
@@ -78,6 +63,27 @@ def shown(
         ocio.PackedImageDesc(codes, width, height, 3, ocio.BIT_DEPTH_UINT8, 1, 3, 3 * width),
     )
     return codes if gamma == 1.0 else _bent(codes, gamma)
+
+
+@lru_cache(maxsize=8)
+def _processor(space: str, display: str, view: str, ocio_config: str, exposure: float) -> Any:
+    """From scene-linear light to the display's codes. Each holds a cube of 3 MB."""
+    low, high = np.log2(DARKEST), np.log2(BRIGHTEST)
+    shaper = ocio.LogAffineTransform(
+        logSideSlope=[1 / (high - low)] * 3,
+        logSideOffset=[-low / (high - low)] * 3,
+        linSideSlope=[2.0**exposure] * 3,
+        linSideOffset=[DARKEST] * 3,
+    )
+    shaper.setBase(2)
+    group = ocio.GroupTransform([shaper, _cube(space, display, view, ocio_config)])
+    return (
+        _raw()
+        .getProcessor(group)
+        .getOptimizedCPUProcessor(
+            ocio.BIT_DEPTH_F32, ocio.BIT_DEPTH_UINT8, ocio.OPTIMIZATION_DEFAULT
+        )
+    )
 
 
 def _bent(codes: Codes, gamma: float) -> Codes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -17,6 +17,7 @@ class BoundedCache(Generic[Value]):
         self._most = most
         self._held: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self._making: dict[Hashable, threading.Lock] = {}
         self.size = 0
         """Bytes that are held now."""
 
@@ -26,6 +27,24 @@ class BoundedCache(Generic[Value]):
                 return None
             self._held.move_to_end(key)
             return self._held[key][0]
+
+    def once(self, key: Hashable, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
+        """The held value, or a new one. Who asks for it meanwhile waits for the same one. Raises as `make`."""
+        held = self.get(key)
+        if held is not None:
+            return held
+        with self._lock:
+            turn = self._making.setdefault(key, threading.Lock())
+        try:
+            with turn:
+                held = self.get(key)
+                if held is None:
+                    held = make()
+                    self.put(key, held, size(held))
+                return held
+        finally:
+            with self._lock:
+                self._making.pop(key, None)
 
     def put(self, key: Hashable, value: Value, size: int) -> None:
         """Keeps `value`, which takes `size` bytes."""

@@ -6,10 +6,9 @@ import io
 import threading
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -17,10 +16,10 @@ from voidbridge_backend.exr.part import CONFIDENCE
 from voidbridge_backend.imaging.color import ColorPlan, Pixels
 from voidbridge_backend.imaging.display import Codes, shown
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.errors import BadSetting, FrameMismatch
+from voidbridge_protocol.errors import BadSetting, FrameMismatch, MissingFrames
 
 from .bounded_cache import BoundedCache
-from .shots import ShotReader, Values
+from .shots import ShotReader, Tile, Values, shrunk
 
 PICTURES_BYTES = 256 << 20
 """Bytes of encoded pictures: a thousand or more."""
@@ -29,6 +28,8 @@ THREADS = 2
 QUALITY, METHOD = 84, 0
 """Of WebP; method 0 is the quickest, and takes a third of the time of the usual 4."""
 MAX_SIDE = 4096
+AROUND = 2
+"""Pixels around one whose value is asked for: a NaN becomes the mean of these."""
 KINDS = ("plate", "result", "matte", "overlay", "difference", "confidence")
 TINTS = {0: (255, 64, 64), 63: (255, 160, 40), 127: (60, 190, 255)}
 """Colors of what is removed, of both, and of what is affected."""
@@ -45,8 +46,8 @@ class PictureOrder:
     result: Sequence | None
     width: int = 1280
     """Most pixels of the picture's width; 0 for the plate's own size."""
-    tile: tuple[int, int, int, int] | None = None
-    """Left, top, width and height in pixels of the plate; None for all of it."""
+    tile: Tile | None = None
+    """None for all of it."""
     display: str = ""
     view: str = ""
     exposure: float = 0.0
@@ -115,11 +116,22 @@ class Pictures:
 
     def make(self, order: PictureOrder, key: Hashable) -> bytes:
         """Makes a picture and keeps it. Raises `RequestError`."""
-        codes = self._codes(order)
+        data = self.encoded(order)
+        self._made.put(key, data, len(data))
+        return data
+
+    def encoded(self, order: PictureOrder) -> bytes:
+        """The picture, which is not kept. Raises `RequestError`."""
         buffer = io.BytesIO()
-        Image.fromarray(codes).save(buffer, "WEBP", quality=QUALITY, method=METHOD)
-        self._made.put(key, buffer.getvalue(), buffer.tell())
+        Image.fromarray(self._codes(order)).save(buffer, "WEBP", quality=QUALITY, method=METHOD)
         return buffer.getvalue()
+
+    def frames(self, order: PictureOrder) -> list[int]:
+        """The frames of which there is such a picture. Raises `MissingFrames` if there is none."""
+        found = set.intersection(*(set(order.sequence(role).scan()) for role in NEEDS[order.kind]))
+        if not found:
+            raise MissingFrames(f"no frame has every file of the picture {order.kind}")
+        return sorted(found)
 
     def values(self, order: PictureOrder, x: int, y: int) -> dict[str, list[float]]:
         """Scene-linear values of plate and result, and the matte's, at a pixel from the top left corner."""
@@ -128,12 +140,13 @@ class Pictures:
             sequence = getattr(order, role)
             if sequence is None or order.frame not in sequence.scan():
                 continue
-            if role == "matte":
-                pixels: Any = self._reader.matte(sequence, order.frame)[..., None]
-            else:
-                pixels = self._reader.light(sequence, order.frame, self.plan(order), order.layer)
-            if 0 <= y < pixels.shape[0] and 0 <= x < pixels.shape[1]:
-                found[role] = [float(value) for value in pixels[y, x]]
+            size = self._reader.size(sequence, order.frame)
+            if not (0 <= x < size.width and 0 <= y < size.height):
+                continue
+            tile = (x - AROUND, y - AROUND, 2 * AROUND + 1, 2 * AROUND + 1)
+            one = replace(order, tile=tile, width=0)
+            pixels = self._matte(one)[..., None] if role == "matte" else self._light(one, role)
+            found[role] = [float(value) for value in pixels[min(y, AROUND), min(x, AROUND)]]
         return found
 
     def plan(self, order: PictureOrder) -> ColorPlan:
@@ -153,23 +166,22 @@ class Pictures:
 
     def _codes(self, order: PictureOrder) -> Codes:
         if order.kind == "matte":
-            return _gray(_fitted(self._matte(order), order))
+            return _gray(self._matte(order))
         if order.kind == "confidence":
-            sure = self._reader.channel(order.sequence("result"), order.frame, CONFIDENCE)
-            return _gray(_fitted(sure, order))
+            sequence = order.sequence("result")
+            found = self._reader.channel(sequence, order.frame, CONFIDENCE, order.tile, order.width)
+            return _gray(found)
         if order.kind == "difference":
-            one, two = self._light(order, "plate"), self._light(order, "result")
+            whole = replace(order, width=0)  # the mean of a difference, not the difference of means
+            one, two = self._light(whole, "plate"), self._light(whole, "result")
             if one.shape != two.shape:
                 raise FrameMismatch(
                     f"the plate has {one.shape[1]}x{one.shape[0]} pixels, the result "
                     f"{two.shape[1]}x{two.shape[0]}"
                 )
-            part = np.abs(_part(one, order.tile) - _part(two, order.tile)) * np.float32(order.gain)
-            return _gray(_shrunk(part, order.width))
-        role = "result" if order.kind == "result" else "plate"
-        light = _fitted(self._light(order, role), order)
+            return _gray(shrunk(np.abs(one - two) * np.float32(order.gain), order.width))
         codes = shown(
-            light,
+            self._light(order, "result" if order.kind == "result" else "plate"),
             self.plan(order),
             order.display,
             order.view,
@@ -177,42 +189,17 @@ class Pictures:
             order.gamma,
             self._reader.ocio,
         )
-        return (
-            _tinted(codes, _fitted(self._matte(order), order)) if order.kind == "overlay" else codes
-        )
+        return _tinted(codes, self._matte(order)) if order.kind == "overlay" else codes
 
     def _light(self, order: PictureOrder, role: str) -> Pixels:
+        layer = order.layer if role == "plate" else ""
+        sequence = order.sequence(role)
         return self._reader.light(
-            order.sequence(role),
-            order.frame,
-            self.plan(order),
-            order.layer if role == "plate" else "",
+            sequence, order.frame, self.plan(order), layer, order.tile, order.width
         )
 
     def _matte(self, order: PictureOrder) -> Values:
-        return self._reader.matte(order.sequence("matte"), order.frame)
-
-
-def _part(pixels: Any, tile: tuple[int, int, int, int] | None) -> Any:
-    if tile is None:
-        return pixels
-    left, top, width, height = tile
-    found = pixels[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
-    if not found.size:
-        raise BadSetting(f"the part at {left},{top} lies outside of the picture")
-    return found
-
-
-def _shrunk(pixels: Any, most: int) -> Any:
-    height, width = pixels.shape[:2]
-    if not most or width <= most:
-        return pixels
-    size = most, max(round(height * most / width), 1)
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-
-
-def _fitted(pixels: Any, order: PictureOrder) -> Any:
-    return _shrunk(_part(pixels, order.tile), order.width)
+        return self._reader.matte(order.sequence("matte"), order.frame, order.tile, order.width)
 
 
 def _gray(values: Any) -> Codes:

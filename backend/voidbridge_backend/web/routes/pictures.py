@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import asdict
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from voidbridge_backend.exr.part import CONFIDENCE
@@ -18,7 +21,7 @@ from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_backend.web.answers import number_of
 from voidbridge_backend.web.context import PageContext, context_of
 from voidbridge_backend.web.daemon_link import described
-from voidbridge_backend.web.player.pictures import THREADS, PictureOrder
+from voidbridge_backend.web.player.pictures import THREADS, PictureOrder, Pictures
 from voidbridge_protocol.errors import BadSetting, MissingFrames, VoidbridgeError
 
 ROLES = ("plate", "matte", "result")
@@ -86,6 +89,49 @@ async def picture(request: HttpRequest) -> Response:
     return Response(data, media_type="image/webp", headers=headers)
 
 
+async def proxies(request: HttpRequest) -> Response:
+    """Small pictures of the frames from `first` to `last` as one ZIP file, made while they are sent."""
+    query, pictures = dict(request.query_params), context_of(request).pictures
+    order = await run_in_threadpool(_order, context_of(request), {"frame": "0", **query})
+    frames = await run_in_threadpool(pictures.frames, order)
+    first, last = number_of(query, "first", frames[0]), number_of(query, "last", frames[-1])
+    orders = [replace(order, frame=frame) for frame in frames if first <= frame <= last]
+    headers = {"Content-Disposition": f'attachment; filename="{order.kind}_proxies.zip"'}
+    return StreamingResponse(_zipped(pictures, orders), 200, headers, "application/zip")
+
+
+async def _zipped(pictures: Pictures, orders: list[PictureOrder]) -> AsyncIterator[bytes]:
+    """A ZIP file with a picture for each order. No more than one is held at a time."""
+    pieces = ZipPieces()
+    loop = asyncio.get_running_loop()
+    with zipfile.ZipFile(pieces, "w") as archive:
+        for order in orders:
+            async with TURNS:
+                data = await loop.run_in_executor(pictures.threads, pictures.encoded, order)
+            archive.writestr(f"{order.kind}.{order.frame:04d}.webp", data)
+            yield pieces.taken()
+    yield pieces.taken()
+
+
+class ZipPieces(io.RawIOBase):
+    """A file that is only written, and whose bytes are taken away meanwhile."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._written += data
+        return len(data)
+
+    def taken(self) -> bytes:
+        """The bytes since the last call."""
+        found, self._written = bytes(self._written), bytearray()
+        return found
+
+
 async def probe(request: HttpRequest) -> Response:
     """The values of a pixel."""
     query = dict(request.query_params)
@@ -135,5 +181,6 @@ def _real(query: dict[str, str], name: str, default: float) -> float:
 ROUTES: list[BaseRoute] = [
     Route("/api/shot", shot),
     Route("/api/picture", picture),
+    Route("/api/proxies", proxies),
     Route("/api/probe", probe),
 ]

@@ -60,7 +60,7 @@ async function open() {
   viewer.tileAddress = (side, left, top, width, height) =>
     state.speed ? null : address(byId(side ? "b" : "a").value, state.frame, { tile: [left, top, width, height].join(), width: 0 });
   const inside = shot.frames.result ?? shot.frames.plate;
-  state.all = shot.frames.plate ?? inside;
+  state.all = [...new Set([...(shot.frames.plate ?? []), ...inside])].sort((one, other) => one - other); // new frames lie beyond the plate
   const kinds = ["plate", "result", "difference", "confidence", "matte", "overlay", "none"].filter((kind) => kind === "none" || (kind === "confidence" && shot.has_confidence)
     || (["difference", "overlay"].includes(kind) ? shot.frames.plate && shot.frames[kind === "overlay" ? "matte" : "result"] : shot.frames[kind]));
   fill("a", kinds, kinds[0]);
@@ -93,6 +93,7 @@ function go(frame) {
   byId("scrub").setAttribute("aria-valuetext", `frame ${bounded}`);
   if (document.activeElement !== byId("frame")) byId("frame").value = bounded;
   frames.want(bounded, following(bounded));
+  proxies();
 }
 
 function following(frame) {
@@ -127,6 +128,14 @@ function play(speed) {
       [shownFrames, began] = [0, performance.now()];
     }
   }, 1000 / RATE);
+}
+
+// A ZIP file of small pictures: what A shows, as it looks now, from in to out.
+function proxies() {
+  const [first, last] = range();
+  const shown = address(byId("a").value, state.frame, { first, last, width: 1280 });
+  byId("proxies").hidden = !shown;
+  if (shown) byId("proxies").href = shown.replace("/api/picture?", "/api/proxies?");
 }
 
 function mode(wanted) {
@@ -197,6 +206,7 @@ byId("frame").addEventListener("change", () => step(Number(byId("frame").value) 
 byId("back").onclick = KEYS.j;
 byId("stop").onclick = KEYS.k;
 byId("forward").onclick = KEYS.l;
+for (const event of ["pointerdown", "focus"]) byId("proxies").addEventListener(event, proxies);
 byId("fit").onclick = KEYS.f;
 byId("one").onclick = KEYS[1];
 byId("closer").onclick = KEYS["+"];
