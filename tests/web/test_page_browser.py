@@ -16,8 +16,10 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from voidbridge_language_model import Server
+from voidbridge_language_model import running as language_model
 from voidbridge_page import Page, start_page, stop_page
-from voidbridge_shots import Shot, make_shot
+from voidbridge_shots import Shot, channels_of, make_shot
 from voidbridge_stage import daemon as a_daemon
 
 from voidbridge_backend.client.submission import Submission
@@ -40,6 +42,7 @@ class Screen:
     base: str
     daemon: Any
     show: Path
+    model: Server
     faults: list[str]
 
     def open(self, path: str = "/") -> Any:
@@ -58,8 +61,9 @@ class Screen:
 def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
     show = tmp_path_factory.mktemp("show")
-    with a_daemon() as daemon, sync_playwright() as playwright:
-        page: Page = start_page(daemon.address, show)
+    with a_daemon() as daemon, language_model() as model, sync_playwright() as playwright:
+        extra = {"VOIDBRIDGE_ASK_URL": model.url, "VOIDBRIDGE_ASK_MODEL": "good"}
+        page: Page = start_page(daemon.address, show, extra=extra)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
             context = browser.new_context(viewport={"width": 1400, "height": 850})
@@ -67,7 +71,7 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
             tab.goto(page.link)
             tab.wait_for_url(f"{page.origin}/")
             tab.close()
-            yield Screen(context, page.origin, daemon, show, [])
+            yield Screen(context, page.origin, daemon, show, model, [])
         finally:
             browser.close()
             stop_page(page)
@@ -112,28 +116,116 @@ def gray_shot(folder: Path, frames: range) -> Shot:
     return shot
 
 
-def test_a_form_becomes_a_result_that_is_wiped_over_the_plate(tabs: Screen) -> None:
+def tab_to(tab: Any, selector: str, text: str = "") -> None:
+    """Presses Tab until the focus is there. Every control on the way shows that it has the focus."""
+    for _ in range(90):
+        tab.keyboard.press("Tab")
+        is_there, is_seen, found = tab.evaluate(
+            """([selector, text]) => {
+                const now = document.activeElement, style = getComputedStyle(now);
+                const isSeen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+                return [now.matches(selector) && now.textContent.includes(text),
+                    now === document.body || isSeen, now.outerHTML.slice(0, 90)];
+            }""",
+            [selector, text],
+        )
+        assert is_seen, f"the focus cannot be seen on {found}"
+        if is_there:
+            return
+    raise AssertionError(f"no key leads to {selector} {text}")
+
+
+def test_keys_alone_lead_from_a_form_to_a_result_that_is_wiped_over_the_plate(tabs: Screen) -> None:
     shot = gray_shot(tabs.show / "a", range(1001, 1004))
-    tab = tabs.open("/new")
-    tab.fill("#plate", str(shot.plate))
-    tab.fill("#matte", str(shot.matte))
-    tab.fill("#output", f"{tabs.show}/a-out/")
-    tab.get_by_text("the engine", exact=True).click()
-    tab.fill("#set-engine", "echo")
-    tab.check("#force")
+    tab = tabs.open()
+    tab.wait_for_selector("#daemon .lamp[data-is=good]")
+    tab_to(tab, "a", "New job")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#plate")
+    for field, value in (("plate", shot.plate), ("matte", shot.matte), ("output", "a-out/")):
+        tab_to(tab, f"#{field}")
+        tab.keyboard.insert_text(str(tabs.show / value) + ("/" if field == "output" else ""))
+    tab_to(tab, "#force")
+    tab.keyboard.press("Space")
+    tab_to(tab, "summary", "the engine")
+    tab.keyboard.press("Enter")
+    tab_to(tab, "#set-engine")
+    tab.keyboard.press("Control+A")
+    tab.keyboard.insert_text("echo")
     tab.locator("#line", has_text="--engine=echo").wait_for()
-    tab.click("#start")
+    tab_to(tab, "#start")
+    tab.keyboard.press("Enter")
     tab.wait_for_selector("[data-state=done]")
-    tab.get_by_role("link", name="Compare in the player").click()
+    tab_to(tab, "a", "Compare in the player")
+    tab.keyboard.press("Enter")
     tab.wait_for_selector("#stage[data-frame='1001']")
     tab.locator("#right", has_text="B: result 1001").wait_for()
     plate, result = pixel(tab, 0.3, 0.5), pixel(tab, 0.7, 0.5)
     assert np.abs(np.subtract(plate, result)).max() > 10
-    tab.focus("#stage")
+    tab_to(tab, "#stage")
     for _ in range(25):
         tab.keyboard.press("]")
     tab.wait_for_timeout(100)
     assert pixel(tab, 0.7, 0.5) == plate
+
+
+def wide_shot(folder: Path) -> Shot:
+    """Plates of 2000 x 64 whose columns are dark and bright in turn, and results of half the light."""
+    shot = make_shot(folder, range(1, 6), 64, 2000)
+    columns = np.broadcast_to(np.where(np.arange(2000) % 2, 0.6, 0.05), (64, 2000))
+    for frame in shot.frames:
+        for role, share in (("plate", 1), ("result", 0.5)):
+            light = np.ascontiguousarray(columns * share, np.float16)
+            sure = np.full((64, 2000), 0.25, np.float16)
+            more = {"voidbridge.confidence": sure} if role == "result" else {}
+            shot.write(role, frame, {**dict.fromkeys("RGB", light), **more})
+    return shot
+
+
+def test_the_player_compares_loops_and_shows_single_pixels(tabs: Screen) -> None:
+    shot = wide_shot(tabs.show / "wide")
+    files = {"plate": shot.plate, "result": shot.folder / "result.%04d.exr"}
+    tab = tabs.open(f"/player?{urlencode(files)}")
+    tab.wait_for_selector("#stage[data-frame='1']")
+    tab.locator("#right", has_text="B: result 1").wait_for()
+    middle = """() => {
+        const canvas = document.querySelector("#stage canvas"), y = Math.round(canvas.height / 2);
+        const { data } = canvas.getContext("2d").getImageData(canvas.width / 2 - 8, y, 16, 1);
+        return [...data].filter((_, i) => i % 4 === 0);
+    }"""
+
+    def seen(press: str = "") -> Any:
+        if press:
+            tab.focus("#stage")
+            tab.keyboard.press(press)
+        tab.wait_for_load_state("networkidle")
+        tab.wait_for_timeout(60)
+        return np.array(tab.evaluate(middle))
+
+    def chosen(select: str, value: str) -> Any:
+        tab.select_option(select, value)
+        return seen()
+
+    both = [float(chosen_mode.mean()) for chosen_mode in (seen("x"), seen("x"))]
+    assert abs(both[0] - both[1]) > 20
+    assert abs(float(seen("n").mean()) - np.mean(both)) < 4
+    tab.click("[data-mode=A]")
+    assert abs(chosen("#a", "confidence").mean() - 0.25 * 255) < 3
+    before = chosen("#a", "plate")
+    assert np.ptp(before) < 40, "a small picture has the mean of the columns"
+    tab.evaluate("document.querySelector('#view').selectedIndex += 1")
+    tab.dispatch_event("#view", "input")
+    assert abs(float(seen().mean() - before.mean())) > 3
+    assert np.ptp(seen("1")) > 80, "single columns can be told apart"
+    tab.fill("#in", "2")
+    tab.fill("#out", "3")
+    tab.focus("#stage")
+    tab.keyboard.press("l")
+    shown = {tab.evaluate("document.querySelector('#stage').dataset.frame") for _ in range(60)}
+    tab.keyboard.press("k")
+    assert shown - {"1"} == {"2", "3"}
+    href = tab.get_attribute("#proxies", "href")
+    assert "first=2&last=3" in href
 
 
 def test_the_player_is_driven_by_keys(tabs: Screen) -> None:
@@ -157,7 +249,7 @@ def test_the_player_is_driven_by_keys(tabs: Screen) -> None:
     tab.locator("#probe", has_text="plate").wait_for()
 
 
-def test_clicks_become_mattes_and_a_file_of_prompts(tabs: Screen) -> None:
+def test_clicks_become_mattes_and_an_answer_adds_what_is_affected(tabs: Screen) -> None:
     folder, output = tabs.show / "c", tabs.show / "c-mattes"
     shot = make_shot(folder, range(1, 5))
     for frame in shot.frames:
@@ -188,6 +280,34 @@ def test_clicks_become_mattes_and_a_file_of_prompts(tabs: Screen) -> None:
     assert len(list(output.glob("quadmask.*.exr"))) == 4
     removal = tab.get_attribute("#remove", "href")
     assert "quadmask" in removal
+
+    tab.get_by_text("Ask for what is affected").click()
+    tab.click("#draw")
+    tab.wait_for_selector("#send")
+    tabs.model.requests(0)
+    assert tab.locator("#question img").count() == 5
+    assert tab.evaluate("[...document.querySelectorAll('#question img')].every((i) => i.width)")
+    assert "You help to remove" in tab.text_content("#question pre")
+    tab.click("#send")
+    tab.get_by_text("without it: An empty yard.").wait_for()
+    tabs.model.requests(1)
+    tab.get_by_role("button", name="Add its boxes as objects").click()
+    assert tab.locator("#objects input[type=radio]").count() == 3
+    for name in ("red-hat-1", "cup-2"):
+        assert tab.locator("#objects", has_text=name).count() == 1
+    assert faults_of(tab, "#asking, #combining") == ""
+    tab.click("#combine")
+    tab.locator("#course", has_text="the mattes are there").wait_for()
+    codes = channels_of(output / "quadmask.0003.exr")["Y"].astype(np.float32) * 255
+    assert {0, 127} <= set(np.unique(np.rint(codes)).astype(int))
+
+
+def faults_of(tab: Any, selector: str | None = None, **options: Any) -> str:
+    """What axe finds in a page or a part of it, with every part of it open."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    tab.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    found = axe.run(tab, context=selector, options=options)
+    return found.generate_report() if found.violations_count else ""
 
 
 def test_a_painted_matte_and_a_click_by_keys_are_saved(tabs: Screen) -> None:
@@ -270,7 +390,6 @@ def test_a_lost_daemon_is_told_and_its_return_is_seen(tabs: Screen) -> None:
 def test_no_page_violates_a_rule_of_axe(
     tabs: Screen, scheme: str, size: tuple[int, int], options: dict[str, Any]
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     shot = gray_shot(tabs.show / "axe", range(1, 3))
     job = tabs.daemon.submit(shot, user="ann")
     tabs.daemon.wait_for_state(job, "done")
@@ -286,10 +405,8 @@ def test_no_page_violates_a_rule_of_axe(
         tab.set_viewport_size({"width": size[0], "height": size[1]})
         tab.emulate_media(color_scheme=scheme)
         tab.wait_for_selector(ready, state="attached")
-        for summary in tab.locator("summary").all():
-            summary.click()
-        found = axe.run(tab, options=options)
-        assert found.violations_count == 0, f"{path}\n{found.generate_report()}"
+        faults = faults_of(tab, **options)
+        assert not faults, f"{path}\n{faults}"
         width = tab.evaluate("document.documentElement.scrollWidth")
         assert width <= size[0], f"{path} is {width} pixels wide"
         tab.close()

@@ -75,12 +75,13 @@ class Page:
         return self.ask("POST", path, json.dumps(fields or {}).encode(), **{**usual, **headers})
 
 
-def start_page(address: str, *folders: Path) -> Page:
+def start_page(address: str, *folders: Path, extra: dict[str, str] | None = None) -> Page:
+    """The page of a daemon; `extra` are variables of its environment."""
     words = [word for folder in folders for word in ("--folder", folder)]
     process = subprocess.Popen(
         command("web", "--daemon", address, "--json", "--user", "ann", *words),
         stdout=subprocess.PIPE,
-        env=environment(),
+        env={**environment(), **(extra or {})},
     )
     assert process.stdout
     line = process.stdout.readline()

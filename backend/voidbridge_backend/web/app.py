@@ -13,7 +13,7 @@ from voidbridge_protocol.errors import VoidbridgeError
 from .answers import not_found, refused
 from .context import PageContext
 from .guard import Guard
-from .routes import commands, jobs, masks, pages, pictures, queue
+from .routes import asked, commands, jobs, masks, pages, pictures, queue
 
 ROUTES = [
     *queue.ROUTES,
@@ -21,6 +21,7 @@ ROUTES = [
     *commands.ROUTES,
     *pictures.ROUTES,
     *masks.ROUTES,
+    *asked.ROUTES,
     *pages.ROUTES,
 ]
 

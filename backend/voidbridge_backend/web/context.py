@@ -11,6 +11,7 @@ from .access import Access
 from .child_commands import ChildCommands
 from .daemon_link import DaemonLink
 from .folders import Folders
+from .forms import JobForms
 from .player.pictures import Pictures
 
 
@@ -26,6 +27,9 @@ class PageContext:
     pictures: Pictures
     address: str
     """Address of the daemon, as people name it."""
+    forms: JobForms
+    endpoint: str
+    """The language model that can be asked, as people name it; empty without one."""
 
 
 def context_of(request: HttpRequest) -> PageContext:

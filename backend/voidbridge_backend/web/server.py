@@ -7,7 +7,7 @@ import html
 import socket
 import tempfile
 import webbrowser
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from .child_commands import ChildCommands
 from .context import PageContext
 from .daemon_link import DaemonLink
 from .folders import Folders
+from .forms import JobForms, OptionInfo
 from .player.pictures import Pictures
 from .player.shots import ShotReader
 
@@ -45,6 +46,8 @@ class PageOptions:
     daemon_words: Sequence[str]
     """Options of the command line that name the daemon and the user."""
     folders: Iterable[Path]
+    forms: Mapping[str, Iterable[OptionInfo]]
+    """Words and options of each command that the page starts."""
     port: int = 0
     """0: any free one."""
     is_opened: bool = False
@@ -53,6 +56,8 @@ class PageOptions:
     """The page that the link leads to."""
     ocio: str = ""
     """The OpenColorIO config for the player; empty: the built-in one."""
+    endpoint: str = ""
+    """The language model that can be asked, for people; empty without one."""
 
 
 def serve(
@@ -80,6 +85,8 @@ def serve(
             ChildCommands(options.daemon_words),
             Pictures(ShotReader(folders, options.ocio)),
             options.address,
+            JobForms(options.forms),
+            options.endpoint,
         )
         server = uvicorn.Server(
             uvicorn.Config(

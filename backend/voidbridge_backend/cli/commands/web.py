@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voidbridge_backend.client.daemon_client import DEFAULT_DAEMON, ClientOptions
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
-from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.errors import BadSetting, NoEndpoint
+
+if TYPE_CHECKING:
+    from voidbridge_backend.web.forms import OptionInfo
 
 PATIENCE_S = 2.0
 """Seconds after which the page says that the daemon does not answer."""
@@ -35,8 +39,13 @@ def add_web_options(parser: Any) -> None:
     )
 
 
-def web(parsed: argparse.Namespace, options: ClientOptions, ocio: str) -> None:
-    """Serves the page until it is stopped. Raises `BadSetting`."""
+def web(
+    parsed: argparse.Namespace,
+    options: ClientOptions,
+    ocio: str,
+    forms: Mapping[str, list[OptionInfo]],
+) -> None:
+    """Serves the page until it is stopped. `forms` are the options of commands. Raises `BadSetting`."""
     from voidbridge_backend.web.server import PageOptions, serve
 
     address = options.address or DEFAULT_DAEMON
@@ -65,8 +74,29 @@ def web(parsed: argparse.Namespace, options: ClientOptions, ocio: str) -> None:
         sys.stderr.write(f"the page of the daemon {address}, for {listed}; Ctrl-C ends it\n")
         sys.stderr.write("each link below works once, for one browser\n")
     words = _daemon_words(parsed, options)
-    shown = PageOptions(address, words, folders, parsed.port, parsed.open, parsed.page, ocio)
+    shown = PageOptions(
+        address,
+        words,
+        folders,
+        forms,
+        parsed.port,
+        parsed.open,
+        parsed.page,
+        ocio,
+        _endpoint(),
+    )
     serve(shown, connect, on_link)
+
+
+def _endpoint() -> str:
+    """The language model of the environment, for people; empty without one. Raises `BadSetting`."""
+    from voidbridge_backend.tools.ask.endpoint import Endpoint
+
+    try:
+        found = Endpoint.chosen("", "", None, 1.0, os.environ)
+    except NoEndpoint:
+        return ""
+    return f"{found.model} at {found.url}"
 
 
 def _daemon_words(parsed: argparse.Namespace, options: ClientOptions) -> list[str]:

@@ -20,9 +20,15 @@ from voidbridge_backend.client.progress import show_error
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
+from . import page_forms
+
 
 def add_web(parser: Any) -> None:
-    parser.set_defaults(run=lambda o: web.web(o, options.client(o), options.config(o)[0].ocio))
+    parser.set_defaults(
+        run=lambda o: web.web(
+            o, options.client(o), options.config(o)[0].ocio, page_forms.page_options()
+        )
+    )
     web.add_web_options(parser)
     add_daemon_options(parser)
 

@@ -21,6 +21,7 @@ from voidbridge_backend.exr import seal
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.web.answers import fields_of, number_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
+from voidbridge_backend.web.forms import quadmasks
 from voidbridge_protocol.errors import BadSetting, UnreadableFrame
 from voidbridge_protocol.operations.mask import NAME, parsed
 from voidbridge_protocol.transfer.atomic_files import write_whole
@@ -62,11 +63,34 @@ async def track(request: HttpRequest) -> Response:
     file = _saved(context, fields)
     words = ["mask", plate, f"--output={output}", f"--prompts={file}"]
     words += ["--overwrite"] if fields.get("overwrite") is True else []
-    for name in ("frames", "color-space", "layer", "engine"):
+    for name in ("frames", "color-space", "layer", "engine", "find"):
         if text := text_of(fields, name).strip():
             words.append(f"--{name}={text}")
-    files = {"plate": plate, "matte": f"{output}/quadmask.%04d.exr"}
+    files = {"plate": plate, "matte": quadmasks(output, plate)}
     return JSONResponse((await context.children.start(words, files)).described())
+
+
+async def combine(request: HttpRequest) -> Response:
+    """Starts `voidbridge mask --combine`, with mattes that are there."""
+    fields, context = await fields_of(request), context_of(request)
+    plate, output = text_of(fields, "plate"), text_of(fields, "output").rstrip("/")
+    layers = fields.get("mattes")
+    if not isinstance(layers, list) or not layers:
+        raise BadSetting("no matte is chosen", "Tick at least one matte.")
+    words = ["mask", plate, f"--output={output}"]
+    for layer in layers:
+        if not isinstance(layer, dict):
+            raise BadSetting(f"the matte {str(layer)[:60]!r} is not a JSON object")
+        matte = text_of(layer, "matte")
+        words.append(f"--combine={text_of(layer, 'role')}={context.folders.allowed(matte)}")
+    for path in (plate, output):
+        context.folders.allowed(path)
+    if text := text_of(fields, "frames").strip():
+        words.append(f"--frames={text}")
+    words += ["--overwrite"] if fields.get("overwrite") is True else []
+    files = {"plate": plate, "matte": quadmasks(output, plate)}
+    started = await context.children.start(words, files, asks_daemon=False)
+    return JSONResponse(started.described())
 
 
 async def paint(request: HttpRequest) -> Response:
@@ -157,5 +181,6 @@ ROUTES: list[BaseRoute] = [
     Route("/api/prompts", prompts),
     Route("/api/prompts/save", save, methods=["POST"]),
     Route("/api/masks", track, methods=["POST"]),
+    Route("/api/masks/combine", combine, methods=["POST"]),
     Route("/api/paint", paint, methods=["POST"]),
 ]

@@ -140,6 +140,20 @@ export function duration(seconds) {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+// Waits until a command of the page has ended; `onEach` is told of its course. Throws the command's own error.
+export async function ended(number, onEach = () => {}) {
+  for (;;) {
+    const command = await get(`/api/commands/${number}`);
+    onEach(command);
+    if (command.state === "failed") {
+      const { text, hint, code } = command.events.error ?? { text: "the command failed" };
+      throw new Refusal({ text, hint, code });
+    }
+    if (command.state !== "running") return command;
+    await new Promise((done) => setTimeout(done, 500));
+  }
+}
+
 export function stateMark(state) {
   return el("span", { class: "state", "data-is": state }, state);
 }

@@ -1,5 +1,5 @@
 // One job: everything that the daemon and the files of this machine tell of it.
-import { byId, duration, el, follow, get, header, isFinal, notice, post, stateMark } from "./common.js";
+import { byId, duration, el, ended, follow, get, header, isFinal, notice, post, stateMark } from "./common.js";
 import { plot, short } from "./plot.js";
 
 const id = location.pathname.split("/").pop();
@@ -50,6 +50,7 @@ function progress(status) {
   const rows = {
     operation: `${status.operation} with ${status.engine}`,
     user: status.user,
+    device: status.device,
     frames: `${status.ready} of ${status.frames}, from ${status.first}`,
     now: isFinal(status.state) ? "" : [place, status.stage, status.of ? `${status.step} of ${status.of}` : ""].filter(Boolean).join(" "),
     "time left": isFinal(status.state) ? "" : duration(status.seconds_left),
@@ -114,24 +115,16 @@ function files() {
         }
       } }, el("label", { class: "field" }, el("span", {}, "Folder for the results"), output), button) : "");
   }
+  if (shown.paths.result) {
+    const query = new URLSearchParams({ kind: "result", result: shown.paths.result, ...(shown.paths.plate ? { plate: shown.paths.plate } : {}) });
+    place.append(el("p", {}, el("a", { href: `/api/proxies?${query}`, download: `${id}.proxies.zip` }, "Small pictures of the result as ZIP")));
+  }
   if (shown.provenance) place.append(el("p", {}, download("Provenance as JSON", shown.provenance, `${id}.provenance.json`)));
 }
 
 function download(text, value, name) {
   const address = URL.createObjectURL(new Blob([JSON.stringify(value, null, 1)], { type: "application/json" }));
   return el("a", { href: address, download: name }, text);
-}
-
-async function ended(number, onEach = () => {}) {
-  for (;;) {
-    const command = await get(`/api/commands/${number}`);
-    onEach(command);
-    if (command.state !== "running") {
-      if (command.state === "failed") throw Object.assign(new Error(), command.events.error, { message: command.events.error?.text || "the command failed" });
-      return command;
-    }
-    await new Promise((done) => setTimeout(done, 700));
-  }
 }
 
 const MEASURES = [

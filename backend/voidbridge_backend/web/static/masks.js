@@ -1,5 +1,7 @@
 // Masks: clicks, boxes and brush strokes on frames, by object; then tracked, looked at, corrected, and removed.
-import { byId, el, follow, get, header, notice, post, send } from "./common.js";
+import { askForAffected } from "./asked.js";
+import { combineMattes, RULES } from "./combine.js";
+import { byId, el, ended, follow, get, header, notice, post, send } from "./common.js";
 import { fileField } from "./files.js";
 import { Frames } from "./frames.js";
 import { Viewer } from "./viewer.js";
@@ -63,6 +65,8 @@ async function look() {
     shot.mattes = (await get(`/api/shot?${new URLSearchParams({ matte: quadmask.pattern })}`)).frames.matte;
     byId("after-track").hidden = false;
     byId("remove").href = `/new?${new URLSearchParams({ plate: state.plate, matte: quadmask.pattern })}`;
+    combining.show(sequences);
+    asking.show(sequences);
   } catch { /* the folder is made when it is needed */ }
 }
 
@@ -177,34 +181,58 @@ async function fields() {
       object.keys[frame] = (await send(`/api/paint?${place}`, await canvas.convertToBlob({ type: "image/png" }))).file;
     }
   const objects = state.objects.filter((o) => o.points.length + o.boxes.length + Object.keys(o.keys).length).map(({ painted, ...object }) => object);
-  return { plate: state.plate, output: state.output, frames: byId("frames").value.trim(), overwrite, objects };
+  const find = RULES.filter((rule) => byId(`rule-${rule}`).checked).join(",");
+  return { ...shared(), objects, find, engine: byId("engine").value.trim() };
 }
 
-async function track() {
-  byId("track").disabled = true;
+const shared = () => ({ plate: state.plate, output: state.output, frames: byId("frames").value.trim(), overwrite: byId("overwrite").checked });
+
+// Runs a command of the page, shows its course, and returns it once it is done; null if it failed.
+async function course(path, fields) {
+  const buttons = ["track", "save", "combine", "draw"].map(byId);
+  for (const button of buttons) button.disabled = true;
   try {
-    let command = await post("/api/masks", await fields());
+    const started = await post(path, await fields());
     byId("notice").replaceChildren();
-    while (command.state === "running") {
-      const status = command.events.status;
-      byId("course").textContent = status ? `${status.stage || status.state} ${status.of ? `${status.step} of ${status.of}` : ""}` : "sending the frames";
-      await new Promise((done) => setTimeout(done, 500));
-      command = await get(`/api/commands/${command.number}`);
-    }
-    if (command.state !== "done") throw Object.assign(new Error(command.events.error?.text ?? command.state), command.events.error);
-    const notes = command.events.warning ? ` Note: ${command.events.warning.text}` : "";
-    byId("course").textContent = `tracked.${notes}`;
-    await look();
-    frames.kept.clear();
-    go(state.frame);
+    byId("cancel").hidden = false;
+    byId("cancel").onclick = () => post(`/api/commands/${started.number}/cancel`);
+    const command = await ended(started.number, ({ events: { status } }) => {
+      byId("course").textContent = status ? `${status.stage || status.state} ${status.of ? `${status.step} of ${status.of}` : ""}` : "reading the frames";
+    });
+    byId("course").textContent = command.state;
+    return command.state === "done" ? command : null;
   } catch (error) {
     byId("course").textContent = "";
     notice(byId("notice"), error);
+    return null;
+  } finally {
+    byId("cancel").hidden = true;
+    for (const button of buttons) button.disabled = false;
   }
-  byId("track").disabled = false;
 }
 
-byId("track").onclick = track;
+async function showMattes(command) {
+  if (!command) return;
+  const notes = command.events.warning ? ` Note: ${command.events.warning.text}` : "";
+  await look();
+  frames.kept.clear();
+  go(state.frame);
+  byId("course").textContent = `the mattes are there.${notes}`;
+}
+
+// Objects of an answer, beside those that are there already.
+function addObjects(objects) {
+  const taken = new Set(state.objects.map((object) => object.name));
+  const added = objects.filter((object) => !taken.has(object.name)).slice(0, COLORS.length - state.objects.length);
+  state.objects.push(...added.map(restored));
+  list();
+  return added.length;
+}
+
+const combining = combineMattes(state, async (mattes) => showMattes(await course("/api/masks/combine", () => ({ ...shared(), mattes }))));
+const asking = askForAffected(state, (fields) => course("/api/asked/start", () => ({ ...shared(), ...fields })), addObjects, combining);
+
+byId("track").onclick = async () => showMattes(await course("/api/masks", fields));
 byId("save").onclick = async () => {
   try {
     byId("course").textContent = `saved as ${(await post("/api/prompts/save", await fields())).file}`;
@@ -222,6 +250,7 @@ byId("add").onclick = () => {
   byId("name").value = "";
   list();
 };
+byId("rules").append(...RULES.map((rule) => el("label", { class: "line" }, el("input", { type: "checkbox", id: `rule-${rule}` }), ` ${rule}`)));
 byId("size").addEventListener("input", () => { byId("size-value").textContent = byId("size").value; });
 byId("scrub").addEventListener("input", () => go(Number(byId("scrub").value)));
 byId("frame").addEventListener("change", () => go(Number(byId("frame").value)));

@@ -1,16 +1,7 @@
-// A new job: a form from the settings that the protocol describes, the command line it stands for, and its course.
+// A new job: a form from the settings and options that the server describes, the command line it stands for, and its course.
 import { byId, el, follow, get, header, notice, post, stateMark } from "./common.js";
 import { fileField } from "./files.js";
 
-const ROLES = {
-  plate: ["Plate", "a sequence such as plate.####.exr, or a clip"],
-  matte: ["Matte", "1 on the object and 0 outside, or a quadmask"],
-  hint: ["Hint (optional)", "a rough matte of the foreground"],
-  affected: ["Affected (optional)", "shadow, reflection and other effects of the object"],
-  clean: ["Painted frames (optional)", "the background as you painted it: 1050=patch.exr with its whole path, or a sequence; one a line"],
-  output: ["Results", "a folder, or a pattern such as clean.####.exr"],
-};
-const TEXTS = ["frames", "handles", "matte-start"];
 let forms = {};
 
 header();
@@ -23,28 +14,48 @@ async function begin() {
   } catch (error) {
     return notice(byId("notice"), error);
   }
+  byId("operation").append(...Object.entries(forms).map(([name, { label }]) => el("option", { value: name }, label)));
+  const query = new URLSearchParams(location.search);
+  if (forms[query.get("operation")]) byId("operation").value = query.get("operation");
   byId("operation").onchange = build;
   build();
   byId("form").addEventListener("input", later);
   byId("form").addEventListener("submit", start);
   byId("copy").onclick = copy;
-  const query = new URLSearchParams(location.search);
   if (query.get("job")) await prefill(query.get("job"));
-  for (const role of Object.keys(ROLES)) if (query.get(role) && byId(role)) byId(role).value = query.get(role);
+  for (const field of form().fields) if (query.get(field.name)) byId(field.name).value = query.get(field.name);
   preview();
   runs();
 }
 
+const form = () => forms[byId("operation").value];
+const isFile = (field) => ["file", "folder"].includes(field.kind);
+
 function build() {
-  const name = byId("operation").value;
-  const roles = [...forms[name].roles, ...(name === "remove" ? ["affected", "clean"] : []), "output"];
-  const kept = Object.fromEntries(roles.map((role) => [role, byId(role)?.value ?? ""]));
-  byId("roles").replaceChildren(...roles.map((role) => fileField(role, ...ROLES[role], role === "output", later, role === "clean")));
-  for (const role of roles) byId(role).value = kept[role];
-  for (const place of document.querySelectorAll("[data-only]")) place.hidden = place.dataset.only !== name;
-  byId("settings").replaceChildren(...Object.entries(forms[name].groups).map(([title, fields]) => el("details", {},
+  const kept = new Map([...byId("form").querySelectorAll("#roles [id], #files [id], #options [id]")].map((control) => [control.id, control]));
+  const places = form().fields.map((field) => [field, place(field)]);
+  const put = (id, fits) => byId(id).replaceChildren(...places.filter(([field]) => fits(field)).map(([, made]) => made));
+  const isFirst = (field) => field.is_word || field.kind === "folder";
+  put("roles", isFirst);
+  put("files", (field) => isFile(field) && !isFirst(field));
+  put("options", (field) => !isFile(field) && !isFirst(field) && field.kind !== "switch");
+  put("switches", (field) => field.kind === "switch");
+  for (const { name, kind } of form().fields) if (kept.has(name) && kind !== "switch") byId(name).value = kept.get(name).value;
+  byId("settings").replaceChildren(...Object.entries(form().groups).map(([title, fields]) => el("details", {},
     el("summary", {}, title), el("div", { class: "columns" }, fields.map(setting)))));
   later();
+}
+
+// A word or an option of the command. Optional ones say so, and repeated ones take one value a line.
+function place(field) {
+  const { name, kind, is_repeated, metavar } = field;
+  const help = field.help + (is_repeated ? `; ${metavar}, one a line` : "");
+  if (kind === "switch") return el("label", { class: "line" }, el("input", { type: "checkbox", id: name }), el("span", {}, field.label, " ", el("small", { class: "soft" }, help)));
+  if (isFile(field)) return fileField(name, field.label, help, kind === "folder", later, is_repeated);
+  const shared = { id: name, autocomplete: "off", placeholder: is_repeated ? "" : field.default || metavar };
+  const control = kind === "choice" ? el("select", { id: name }, field.choices.map((choice) => el("option", { selected: choice === field.default }, choice)))
+    : el(is_repeated ? "textarea" : "input", { ...shared, rows: is_repeated ? 2 : null });
+  return el("label", { class: "field" }, el("span", {}, field.label), control, el("small", {}, help));
 }
 
 function setting(field) {
@@ -59,12 +70,9 @@ function setting(field) {
 }
 
 function fields() {
-  const name = byId("operation").value;
-  const made = { operation: name, settings: {} };
-  for (const role of Object.keys(ROLES)) if (byId(role)) made[role] = byId(role).value.trim();
-  for (const text of TEXTS) if (!byId(text).closest("[hidden]")) made[text] = byId(text).value.trim();
-  for (const name of ["overwrite", "force"]) made[name] = byId(name).checked;
-  for (const field of Object.values(forms[name].groups).flat()) {
+  const made = { operation: byId("operation").value, settings: {} };
+  for (const { name, kind } of form().fields) made[name] = kind === "switch" ? byId(name).checked : byId(name).value.trim();
+  for (const field of Object.values(form().groups).flat()) {
     const control = byId(`set-${field.name}`);
     const value = field.kind === "bool" ? control.checked : control.value.trim();
     if (field.kind === "bool" ? value !== field.default : value !== String(field.default)) made.settings[field.name] = value;
@@ -109,22 +117,36 @@ async function start(event) {
   byId("start").disabled = false;
 }
 
+// The files and the settings of a job that was run before.
 async function prefill(job) {
   try {
     const found = await get(`/api/jobs/${job}`);
     if (forms[found.status.operation]) byId("operation").value = found.status.operation;
     build();
-    for (const [role, path] of Object.entries(found.paths)) if (byId(role)) byId(role).value = path;
-    if (found.frames.length) byId("frames").value = `${found.frames[0]}-${found.frames[1]}`;
+    const set = (name, value) => { if (byId(name)) byId(name).value = value; };
+    for (const field of form().fields) if (found.paths[field.role]) set(field.name, found.paths[field.role]);
+    const [first, last] = found.frames;
+    if (found.frames.length && found.settings.mode === "bridge") set("length", String(last - first + 1));
+    else if (found.frames.length) set("frames", `${first}-${last}`);
     for (const [name, value] of Object.entries(found.settings)) {
-      const control = byId(`set-${name}`);
-      if (!control) continue;
-      if (control.type === "checkbox") control.checked = value;
-      else control.value = String(value);
+      const control = byId(`set-${name}`) ?? byId(name);
+      if (control?.type === "checkbox") control.checked = value;
+      else if (control) control.value = String(value);
     }
+    if (found.settings.objects) prompts(JSON.parse(found.settings.objects), set);
   } catch (error) {
     notice(byId("notice"), error);
   }
+}
+
+// Prompts of a job as lines of the form. Key mattes travelled as files, so their names are not known any more.
+function prompts(objects, set) {
+  const lines = (of, write) => objects.flatMap((object) => of(object).map((each) => `${write(each)}:${object.name}`)).join("\n");
+  const click = (point) => `${point.frame}:${point.x},${point.y}`;
+  set("point", lines((object) => object.points.filter((point) => point.label), click));
+  set("not", lines((object) => object.points.filter((point) => !point.label), click));
+  set("box", lines((object) => object.boxes, (box) => `${box.frame}:${box.left},${box.top},${box.right},${box.bottom}`));
+  set("role", objects.map((object) => `${object.name}=${object.role}`).join("\n"));
 }
 
 const shown = new Map(); // number -> the text of its last state
@@ -132,7 +154,7 @@ async function runs() {
   clearTimeout(runs.timer);
   let found;
   try {
-    found = (await get("/api/commands")).filter((command) => ["run", "key", "mask"].includes(command.command));
+    found = (await get("/api/commands")).filter((command) => ["run", "key", "mask", "generate"].includes(command.command));
   } catch (error) {
     return notice(byId("notice"), error);
   }
@@ -158,9 +180,9 @@ function run(command) {
   return el("div", { class: "run", id: `run-${command.number}`, "data-state": command.state },
     el("p", { class: "toolbar" }, stateMark(command.state), command.job ? el("a", { class: "mono", href: `/jobs/${command.job}` }, command.job.slice(0, 10)) : null,
       command.state === "running" ? el("span", { class: "soft" }, now) : null),
-    el("p", { class: "soft mono" }, command.files.result ?? ""),
+    el("p", { class: "soft mono" }, command.files.result ?? command.files.matte ?? ""),
     error ? el("p", {}, `${error.text} `, el("span", { class: "soft" }, `${error.hint} [${error.code}]`)) : null,
     el("p", { class: "toolbar" },
       command.state === "running" ? el("button", { class: "small", type: "button", onclick: () => post(`/api/commands/${command.number}/cancel`).then(runs) }, `Cancel command ${command.number}`) : null,
-      command.state === "done" ? el("a", { class: "button small", href: `/player?${query}` }, "Compare in the player") : null));
+      command.state === "done" ? el("a", { class: "button small", href: `/player?${query}` }, command.files.result ? "Compare in the player" : "Look at it in the player") : null));
 }
