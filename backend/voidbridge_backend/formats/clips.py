@@ -248,20 +248,6 @@ class MovieClip:
             raise UnreadableFrame(f"{self._name} {failed}: {reason}", DAMAGED) from error
 
 
-class Clips:
-    """The open clips of a job, one for each file."""
-
-    def __init__(self) -> None:
-        self._open: dict[Path, MovieClip] = {}
-        self._lock = threading.Lock()
-
-    def get(self, path: Path, format_: Format, name: str) -> MovieClip:
-        with self._lock:
-            if path not in self._open:
-                self._open[path] = MovieClip(path, format_, name)
-            return self._open[path]
-
-
 def _is_variable(times: Sequence[int]) -> bool:
     """Whether frames are shown for different times. `times` are rising; a tick is rounding, a tenth is jitter."""
     steps = [after - before for before, after in pairwise(times)]

@@ -13,8 +13,8 @@ from voidbridge_backend.exr.layers import Selection
 from voidbridge_backend.exr.reader import Choose, Frame
 
 from . import stills
-from .clips import Clips
 from .kinds import format_of
+from .open_clips import Clips
 
 
 @dataclass(frozen=True)
