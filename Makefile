@@ -18,9 +18,9 @@ demo: .venv/.demo ## remove the object of a small rendered shot; writes demo/ wi
 test: lint ## every check: format, types, imports between rooms, tests
 	$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-check: lint ## lint and the tests that need no device and no host: under a minute
+check: lint ## lint and the tests that need no engine and no host: under a minute
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile tests/docs tests/protocol tests/backend/daemon \
-		tests/backend/plate tests/backend/engines
+		tests/backend/plate
 
 lint: .venv/.all ## the checks without the tests
 	$(BIN)/ruff check .
