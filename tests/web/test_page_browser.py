@@ -179,6 +179,7 @@ def wide_shot(folder: Path) -> Shot:
             sure = np.full((64, 2000), 0.25, np.float16)
             more = {"voidbridge.confidence": sure} if role == "result" else {}
             shot.write(role, frame, {**dict.fromkeys("RGB", light), **more})
+    shot.write("result", 6, channels_of(shot.file("result", 5)))  # a new frame behind the plate
     return shot
 
 
@@ -226,6 +227,8 @@ def test_the_player_compares_loops_and_shows_single_pixels(tabs: Screen) -> None
     assert shown - {"1"} == {"2", "3"}
     href = tab.get_attribute("#proxies", "href")
     assert "first=2&last=3" in href
+    tab.keyboard.press("End")
+    tab.wait_for_selector("#stage[data-frame='6']")
 
 
 def test_the_player_is_driven_by_keys(tabs: Screen) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from voidbridge_backend.web.folders import Folders
+from voidbridge_backend.web.records import files_of
 from voidbridge_protocol.errors import PathNotAllowed
 
 
@@ -50,3 +52,16 @@ def test_a_link_is_judged_by_the_place_it_leads_to(folders: Folders, tmp_path: P
 def test_a_listing_leaves_hidden_files_out(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "show/.git").mkdir()
     assert folders.inside(str(tmp_path / "show")) == (["shot"], [])
+
+
+def test_the_files_of_a_tracked_job_are_its_plate_and_its_quadmasks(
+    folders: Folders, tmp_path: Path
+) -> None:
+    shot = tmp_path / "show/shot"
+    plate = str(shot / "plate.%04d.exr")
+    record = {"operation": "mask", "job": "7a", "frames": [1001, 1002], "files": {"plate": plate}}
+    (shot / "mask.1001-1002.voidbridge.json").write_text(json.dumps(record))
+    assert files_of(folders, "7a") == {"plate": plate}
+    (shot / "quadmask.1001.exr").write_bytes(b"x")
+    assert files_of(folders, "7a") == {"plate": plate, "matte": str(shot / "quadmask.%04d.exr")}
+    assert files_of(folders, "8b") == {}

@@ -31,8 +31,9 @@ def files_of(folders: Folders, job: str) -> dict[str, str]:
             continue
         files = record.get("files")
         found = {str(role): str(name) for role, name in files.items()} if files else {}
-        result = _result_beside(path, record)
-        return {**_allowed(folders, found), **({"result": result} if result else {})}
+        role, stem = ("matte", "quadmask") if record.get("operation") == "mask" else ("result", "")
+        result = _result_beside(path, record, stem)
+        return {**_allowed(folders, found), **({role: result} if result else {})}
     return {}
 
 
@@ -84,11 +85,14 @@ def painted_file(word: str) -> str:
     return re.sub(r"^-?\d+=", "", word)
 
 
-def _result_beside(path: Path, record: dict[str, Any]) -> str:
-    """The pattern of the results that this record describes; empty if they are not there."""
+def _result_beside(path: Path, record: dict[str, Any], stem: str = "") -> str:
+    """The pattern of the results that this record describes; empty if they are not there.
+
+    They have the record's own name if `stem` is empty.
+    """
     frames = record.get("frames") or [0]
     first = frames[0] if isinstance(frames[0], int) else 0
-    stem = re.sub(r"\.-?\d+(--?\d+)?$", "", path.name.removesuffix(SIDECAR))
+    stem = stem or re.sub(r"\.-?\d+(--?\d+)?$", "", path.name.removesuffix(SIDECAR))
     shape = re.compile(re.escape(stem) + r"([._\-%# ]*)(-?0*" + str(abs(first)) + r")(\D*\.[es]xr)")
     for name in sorted(os.listdir(path.parent)):
         if match := shape.fullmatch(name):

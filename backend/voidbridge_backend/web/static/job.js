@@ -86,6 +86,7 @@ function actions(status) {
   else made.push(run("Run again", () => post(`/api/jobs/${id}/again`)),
     el("a", { class: "button", href: `/new?job=${id}` }, "Change and run"));
   if (shown.paths.result && shown.paths.plate) made.push(el("a", { class: "button main", href: player() }, "Compare in the player"));
+  else if (shown.paths.matte && shown.paths.plate && status.state === "done") made.push(el("a", { class: "button main", href: player() }, "Look at it in the player"));
   byId("actions").replaceChildren(...made);
 }
 

@@ -37,7 +37,7 @@ function forget(id) {
 function now(job) {
   if (job.state === "queued") return job.text || (job.ahead ? `${job.ahead} ahead` : "next");
   if (job.state === "failed") return job.text;
-  if (isFinal(job.state)) return job.warnings.length ? `${job.warnings.length} notes` : "";
+  if (isFinal(job.state)) return ["", "1 note"][job.warnings.length] ?? `${job.warnings.length} notes`;
   return job.stage + (job.of ? ` ${job.step} of ${job.of}` : "");
 }
 
@@ -49,7 +49,7 @@ const COLUMNS = [
   (job) => [job.device],
   (job) => [now(job)],
   (job) => [`${job.ready} ${job.frames}`, () => frames(job)],
-  (job) => [job.rate ? `${job.rate.toFixed(2)} /s` : ""],
+  (job) => [job.rate && !isFinal(job.state) ? `${job.rate.toFixed(2)} /s` : ""],
   (job) => [isFinal(job.state) ? "" : duration(job.seconds_left)],
   (job) => [job.state + (job.user === me), () => actions(job)],
 ];
