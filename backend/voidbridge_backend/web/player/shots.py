@@ -97,7 +97,7 @@ class ShotReader:
 
         def made() -> Pixels:
             choose = partial(choose_picture, layer=layer)
-            planes = self._planes(("picture", layer), sequence, frame, choose)
+            planes = self._planes(("picture", layer), sequence, frame, choose, keeps=not width)
             small = [shrunk(_floats(part_of(plane, tile)), width) for plane in planes]
             light = cv2.merge(small if len(small) == 3 else small * 3)
             return sanitize(color.to_scene(light))
@@ -158,10 +158,17 @@ class ShotReader:
         tile: Tile | None,
         width: int,
     ) -> Values:
-        (stored,) = self._planes(kind, sequence, frame, choose, as_matte=True)
-        scale = np.float32(np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1)
-        values: Values = shrunk(np.nan_to_num(_floats(part_of(stored, tile)) / scale), width)
-        return values
+        def made() -> Values:
+            keeps = not width
+            (stored,) = self._planes(kind, sequence, frame, choose, keeps=keeps, as_matte=True)
+            scale = np.float32(np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1)
+            values: Values = shrunk(np.nan_to_num(_floats(part_of(stored, tile)) / scale), width)
+            return values
+
+        if tile is not None:
+            return made()
+        found: Values = self._kept(("values", *kind, width), sequence, frame, made)
+        return found
 
     def _planes(
         self,
@@ -170,9 +177,14 @@ class ShotReader:
         frame: int,
         choose: Choose,
         *,
+        keeps: bool,
         as_matte: bool = False,
     ) -> tuple[Samples, ...]:
-        """The chosen channels as the file stores them, of the display window. `kind` stands for the choice."""
+        """The chosen channels as the file stores them, of the display window. `kind` stands for the choice.
+
+        Tiles of a frame follow each other, so it is kept for them. Beside a small picture it is not: fresh memory
+        for each frame takes as long as half of its decoding.
+        """
 
         def made() -> tuple[Samples, ...]:
             version = self.version(sequence, frame)
@@ -186,13 +198,17 @@ class ShotReader:
                 plane if have == want else on_window(plane, have, want, 0) for plane in planes
             )
 
-        found: tuple[Samples, ...] = self._kept(kind, sequence, frame, made)
-        return found
+        if keeps:
+            found: tuple[Samples, ...] = self._kept(kind, sequence, frame, made)
+            return found
+        return self._frames.get(self._key(kind, sequence, frame)) or made()
+
+    def _key(self, kind: Any, sequence: Sequence, frame: int) -> tuple[Any, ...]:
+        return kind, self.version(sequence, frame), sequence.index(frame)
 
     def _kept(self, kind: Any, sequence: Sequence, frame: int, made: Callable[[], Any]) -> Any:
         """What `made` returns, an array or several; made once for all that ask for it at the same time."""
-        key = (kind, self.version(sequence, frame), sequence.index(frame))
-        return self._frames.once(key, made, _bytes)
+        return self._frames.once(self._key(kind, sequence, frame), made, _bytes)
 
 
 def part_of(pixels: Any, tile: Tile | None) -> Any:
