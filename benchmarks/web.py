@@ -4,10 +4,10 @@
 
 One page with one daemon. `first` is the time from the question to the last byte of a picture that was never made
 before, 1280 pixels wide, of a plate in OpenEXR half ZIP. `cached` is the same question again, `scrub` the time of
-a wanted picture after 100 questions that were given up. Then three players scrub, and another client asks for the
-daemon's health; `quiet` is the same before. At last jobs wait in the queue while short ones run, so that the place
-of each changes, and one page follows them. `page_share` and `daemon_share` are shares of one
-core; `first_cpu_ms` is the processor time of a picture.
+a wanted picture after 100 questions that were given up. Then three players scrub, and another client asks for
+`status` and `cancel` as `control.py` does; `quiet` is the same before. At last jobs wait in the queue while short
+ones run, so that the place of each changes, and one page follows them. `page_share` and `daemon_share` are shares
+of one core; `first_cpu_ms` is the processor time of a picture.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+from control import Asker
 from served import Served, cpu_seconds, serving
 
 from voidbridge_backend.client.submission import Submission
@@ -39,7 +40,7 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 
 LOOK = {"display": "sRGB - Display", "view": "ACES 2.0 - SDR 100 nits (Rec.709)"}
 GIVEN_UP = 100
-QUESTIONS = 100
+QUESTIONS = 150
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ def queue(
 
 def control(shown: Shown, served: Served, plate: str, frames: int) -> dict[str, Any]:
     """The daemon's answers and its memory, without and with three players."""
-    quiet = asked(served)
+    asker = Asker(served)
+    quiet = asked(served, asker)
     ends = threading.Event()
 
     def scrub(number: int) -> None:
@@ -181,7 +183,7 @@ def control(shown: Shown, served: Served, plate: str, frames: int) -> dict[str, 
     for player in players:
         player.start()
     try:
-        busy = asked(served)
+        busy = asked(served, asker)
     finally:
         ends.set()
         for player in players:
@@ -189,21 +191,12 @@ def control(shown: Shown, served: Served, plate: str, frames: int) -> dict[str, 
     return {"quiet": quiet, "players": busy}
 
 
-def asked(served: Served) -> dict[str, float]:
-    times = []
-    with served.client() as client:
-        for _ in range(QUESTIONS):
-            began = time.perf_counter()
-            client.health()
-            times.append(1000 * (time.perf_counter() - began))
-            time.sleep(0.02)
+def asked(served: Served, asker: Asker) -> dict[str, float]:
+    for _ in range(QUESTIONS):
+        asker.ask()
     status = Path(f"/proc/{served.pid}/status").read_text()
     memory = re.search(r"VmRSS:\s+(\d+)", status)
-    return {
-        "health_ms": statistics.median(times),
-        "health_most_ms": max(times),
-        "daemon_mb": int(memory[1]) / 1024 if memory else 0.0,
-    }
+    return {**asker.figures(), "daemon_mb": int(memory[1]) / 1024 if memory else 0.0}
 
 
 def main() -> None:
