@@ -74,5 +74,5 @@ clean: ## remove the environment, the caches and the demo
 .venv/.all: .venv/.python pyproject.toml
 	@echo "installing everything, PyTorch included; a few minutes, once"
 	@$(PIP) '$(TORCH)'
-	@$(PIP) --editable '.[backend,void,gguf,web,timeline,ray,dev]'
+	@$(PIP) --editable '.[backend,void,gguf,web,timeline,credentials,ray,dev]'
 	@touch $@ .venv/.demo

@@ -34,8 +34,10 @@ OF_CLIENTS = {
     "VOIDBRIDGE_ASK_URL",
     "VOIDBRIDGE_ASK_MODEL",
     "VOIDBRIDGE_ASK_KEY",
+    "VOIDBRIDGE_C2PA_KEY",
+    "VOIDBRIDGE_C2PA_CERTIFICATES",
 }
-"""Variables that are no settings: the address that clients ask, and the endpoint of a language model."""
+"""Variables that are no settings: the address that clients ask, a language model's endpoint, a key that signs."""
 
 
 def report_files(options: argparse.Namespace) -> dict[str, Sequence]:

@@ -18,6 +18,8 @@ from voidbridge_protocol.transfer.upload import hash_file
 from voidbridge_protocol.wire.messages import FrameFile, Request
 
 from . import outputs
+from .content_credentials import CredentialSigner, is_manifest
+from .content_credentials import beside as signature_file
 from .daemon_client import ClientOptions, open_client
 from .file_names import named
 from .listener import job_listener
@@ -46,6 +48,7 @@ def run_job(
     """
     began = time.monotonic()
     outputs.check_run(submission, result, overwrite, frames_from_stdin)
+    _check_credentials(submission, result, overwrite)
     client_options = client_options.sharing(
         folder for sequence in submission.files.values() for folder in sequence.folders
     )
@@ -66,6 +69,17 @@ def run_job(
     paths = {role: files.absolute() for role, files in submission.files.items()}
     finish(outcome, result, view, began, {"files": paths}, announce=announce)
     return outcome
+
+
+def _check_credentials(submission: Submission, result: Sequence, overwrite: bool) -> None:
+    """Raises `BadKey`, `BadSetting` or `OutputExists` before anything is sent, if new frames are to be signed."""
+    if submission.operation != "generate" or submission.frames is None:
+        return
+    if CredentialSigner.configured() is None:
+        return
+    frames = range(submission.frames.first, submission.frames.last + 1)
+    targets = [(signature_file(result.path(frame)), is_manifest) for frame in frames]
+    outputs.check_files(targets, [], overwrite)
 
 
 def _run_streamed(
@@ -134,6 +148,10 @@ def finish(
     has_sound = "sound" in provenance
     frames = FrameRange(outcome.frames[0], outcome.frames[-1] - has_sound)
     beside = sidecar(result, frames)
+    if "credentials" in provenance and (signer := CredentialSigner.configured()):
+        claims = provenance["credentials"]
+        files = {name: result.path(int(name)) for name in claims["assets"]}
+        claims["signature"] = signer.sign(claims, files)
     write_whole(beside, outputs.record_bytes({**provenance, **(more or {})}))
     if not announce:
         return

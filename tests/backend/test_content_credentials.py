@@ -1,0 +1,160 @@
+"""Signed content credentials of generated frames: certificates made here, checked by the library's own reader."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+c2pa = pytest.importorskip("c2pa", reason="the extra `credentials` is not installed")
+
+from cryptography import x509  # noqa: E402
+from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID  # noqa: E402
+
+from voidbridge_backend.client import job_run  # noqa: E402
+from voidbridge_backend.client.content_credentials import (  # noqa: E402
+    CERTIFICATES,
+    FORMAT,
+    KEY,
+    CredentialSigner,
+    beside,
+    is_manifest,
+)
+from voidbridge_backend.sequences.patterns import Sequence  # noqa: E402
+from voidbridge_protocol.errors import BadKey, BadSetting  # noqa: E402
+from voidbridge_protocol.job_task import Outcome  # noqa: E402
+
+NOW = datetime.datetime.now(datetime.timezone.utc)
+CLAIMS = {
+    "claim_generator": "Voidbridge/0.1.0",
+    "assertions": [
+        {
+            "label": "c2pa.actions.v2",
+            "data": {
+                "actions": [
+                    {
+                        "action": "c2pa.created",
+                        "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia",
+                    }
+                ]
+            },
+        }
+    ],
+    "ingredients": [{"title": "plate 1001", "sha256": "0" * 64}],
+    "assets": {"1002": "1" * 64},
+    "signature": None,
+}
+
+
+def named(name: str) -> x509.Name:
+    organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "A studio")
+    return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def certificate(name: str, own: Any, issuer: str, signs: Any, is_authority: bool) -> bytes:
+    usage = x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    builder = (
+        x509.CertificateBuilder(named(issuer), named(name), own.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - datetime.timedelta(days=1))
+        .not_valid_after(NOW + datetime.timedelta(days=9))
+        .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signs.public_key()), False
+        )
+    )
+    if not is_authority:
+        purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+        builder = builder.add_extension(purposes, critical=False)
+    return builder.sign(signs, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("keys")
+    authority, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    chain = certificate("studio", own, "authority", authority, False)
+    chain += certificate("authority", authority, "authority", authority, True)
+    (folder / "chain.pem").write_bytes(chain)
+    (folder / "key.pem").write_bytes(
+        own.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return {KEY: str(folder / "key.pem"), CERTIFICATES: str(folder / "chain.pem")}
+
+
+def state(data: bytes, manifest: bytes) -> str:
+    return str(c2pa.Reader(FORMAT, io.BytesIO(data), manifest_data=manifest).get_validation_state())
+
+
+def test_a_finished_job_leaves_a_manifest_that_one_changed_bit_makes_invalid(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = Sequence(tmp_path, "new.", ".exr", 4)
+    data = b"v/1\x01" + bytes(range(256)) * 40
+    result.path(1002).write_bytes(data)
+    outcome = Outcome("job", [1002], json.dumps({"credentials": CLAIMS}).encode(), False, 0)
+    job_run.finish(outcome, result, view=None, began=time.monotonic(), announce=False)  # type: ignore[arg-type]
+    record = json.loads((tmp_path / "new.1002.voidbridge.json").read_text())
+    assert record["credentials"]["signature"] == {"algorithm": "es256", "files": "*.c2pa"}
+    assert result.path(1002).read_bytes() == data
+    signed = beside(result.path(1002))
+    assert is_manifest(signed)
+    manifest = signed.read_bytes()
+    assert state(data, manifest) == "Valid"
+    assert state(data[:-1] + b"\0", manifest) == "Invalid"
+    told = c2pa.Reader(FORMAT, io.BytesIO(data), manifest_data=manifest).get_active_manifest()
+    labels = {found["label"]: found["data"] for found in told["assertions"]}
+    assert labels["c2pa.actions.v2"]["actions"][0]["digitalSourceType"].endswith(
+        "/algorithmicMedia"
+    )
+    assert labels["io.voidbridge.sources"] == {"ingredients": CLAIMS["ingredients"]}
+
+
+def test_without_the_variables_nothing_is_signed_and_half_of_them_is_an_error(
+    environment: dict[str, str],
+) -> None:
+    assert CredentialSigner.configured({}) is None
+    with pytest.raises(BadSetting, match="only one of"):
+        CredentialSigner.configured({KEY: environment[KEY]})
+
+
+def test_a_key_that_cannot_sign_is_named(environment: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(BadKey, match=r"none\.pem cannot be read"):
+        CredentialSigner.configured({**environment, KEY: str(tmp_path / "none.pem")})
+    with pytest.raises(BadKey, match="is no private key"):
+        CredentialSigner.configured({**environment, KEY: environment[CERTIFICATES]})
+    signer = CredentialSigner.configured({**environment, CERTIFICATES: environment[KEY]})
+    assert signer is not None
+    (tmp_path / "new.1002.exr").write_bytes(b"v/1\x01")
+    with pytest.raises(BadKey, match=r"new\.1002\.exr cannot be signed"):
+        signer.sign(CLAIMS, {"1002": tmp_path / "new.1002.exr"})
+
+
+def test_another_file_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "x.c2pa").write_bytes(b"mine")
+    assert not is_manifest(tmp_path / "x.c2pa")
+    assert not is_manifest(tmp_path / "none.c2pa")
