@@ -70,6 +70,15 @@ def throw(frame: int) -> Picture:
     return picture
 
 
+def roll(frame: int) -> Picture:
+    """The ball with a long shadow on both sides, so that its two places and the shadows touch each other."""
+    picture = np.full((HEIGHT, WIDTH, 3), 0.2, np.float32)
+    left = 6 + 34 * frame
+    picture[60:74, max(left - 22, 0) : left + 46] = 0.15
+    picture[50:74, left : left + 24] = BALL
+    return picture
+
+
 def mean_psnr(pictures: dict[int, Picture], truth: Callable[[int], Picture]) -> float:
     errors = [np.square(picture - truth(frame)).mean() for frame, picture in pictures.items()]
     return float(np.mean([-10 * np.log10(error) for error in errors]))
@@ -134,6 +143,14 @@ def test_an_object_that_flies_farther_than_its_size_is_one_object_in_between() -
     columns = np.flatnonzero(red[50:74].mean(0) > 0.5)
     assert abs(columns.min() - 64) <= 2
     assert abs(columns.max() - 87) <= 2
+
+
+def test_an_object_whose_shadow_reaches_its_next_place_is_found_by_the_background() -> None:
+    known = [0, 1, 3, 4, 5]
+    ours = mean_psnr(made(Drawn(roll, known), [2]), roll)
+    alone = mean_psnr(made(Drawn(roll, [1, 3]), [2]), roll)
+    assert ours > alone + 6
+    assert ours > mean_psnr({2: dissolve(2, 1, 3, roll)}, roll) + 10
 
 
 def test_a_path_meets_both_ends_and_its_tangents() -> None:

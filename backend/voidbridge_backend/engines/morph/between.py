@@ -15,6 +15,7 @@ from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.geometry import inverse
 
 from .canvas import Canvas, Layer
+from .objects import Flight
 from .warp import Floats, Flow, filled, grid, mismatch, moved, sampled, splatted
 
 CAME = 0.0015
@@ -148,7 +149,21 @@ def _band(canvas: Canvas, moment: FetchPlan, x: Floats, y: Floats) -> Pixels:
     if lost.any():
         still = _mixed(canvas, [sampled(one, x, y) for one in moment.still], (x, y), (x, y))
         picture += (still - picture) * lost
+    for flight in canvas.flights:
+        _lay_over(picture, canvas, flight, moment.time, x, y)
     return picture
+
+
+def _lay_over(
+    picture: Pixels, canvas: Canvas, flight: Flight, time: float, x: Floats, y: Floats
+) -> None:
+    """Lays a flying object over the picture, in place: from both frames, where each shows it."""
+    ends = _along(np.broadcast_to(np.array(flight.way, np.float32), (*x.shape, 2)), time, x, y)
+    areas = [sampled(a, *end) for a, end in zip((flight.gone, flight.come), ends, strict=True)]
+    alpha = np.maximum(*areas)[..., None]
+    if alpha.any():
+        weights = [(1 - time) * areas[0], time * areas[1]]
+        picture += (_mixed(canvas, weights, *ends) - picture) * alpha
 
 
 def _mixed(

@@ -6,6 +6,7 @@ Flow is DIS: T. Kroeger et al., "Fast optical flow using dense inverse search", 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ WIDEST = 0.5
 """The canvas reaches beyond the first frame by this part of its size at most, on each side."""
 SEEN = 0.99
 """Coverage from which a pixel of the canvas counts as seen by a frame."""
+FEWEST = 5
+"""Frames from which on their median is background: an object that flies is on a spot in one of them."""
 ALIKE, ALIKE_BLUR = 2.0, 2.0
 """Pixels whose blurred gray differs less than this have not moved: on a plain wall any motion would fit."""
 
@@ -50,14 +53,25 @@ class Canvas:
     before: Layer
     behind: Layer
     path: Path
+    flights: tuple[objects.Flight, ...] = ()
+    """Objects that move farther than flow follows."""
 
     def to_moment(self, time: float) -> Homography:
         """From the canvas to the gray picture of the moment `time`, 0 to 1."""
         return np.asarray(self.path.at(time) @ inverse(self.before.place), np.float64)
 
 
-def laid(before: GreyFrame, behind: GreyFrame, path: Path) -> Canvas:
-    """Both frames on one canvas, with the flow between them."""
+def laid(
+    before: GreyFrame,
+    behind: GreyFrame,
+    path: Path,
+    others: Callable[[], Sequence[tuple[Grey, Homography]]] = tuple,
+) -> Canvas:
+    """Both frames on one canvas, with the flow between them.
+
+    `others` gives gray pictures of other frames, with the motion from the first frame to each. It is only asked if
+    something moves.
+    """
     height, width = before.grey.shape
     back = inverse(path.motion)
     corners = apply(back, path.box.corners())
@@ -81,14 +95,43 @@ def laid(before: GreyFrame, behind: GreyFrame, path: Path) -> Canvas:
     alike = cv2.GaussianBlur(cv2.absdiff(*shown), (0, 0), ALIKE_BLUR) < ALIKE
     for flow in flows:
         flow[alike] = 0
-    objects.correct(shown, flows, seen[0] & seen[1])
+    both = seen[0] & seen[1]
+    moves = bool(objects.changed(shown, both))
+    clean = _background(shown, others(), origin, size) if moves else None
+    flights = objects.correct(shown, flows, both, clean)
     layers = [
         Layer(frame, place, grey, np.asarray(cover, np.float32), flow)
         for frame, place, grey, cover, flow in zip(
             (before, behind), places, shown, covers, flows, strict=True
         )
     ]
-    return Canvas(layers[0], layers[1], path)
+    return Canvas(layers[0], layers[1], path, tuple(flights))
+
+
+def _background(
+    shown: Sequence[Grey],
+    others: Sequence[tuple[Grey, Homography]],
+    origin: Homography,
+    size: tuple[int, int],
+) -> Grey | None:
+    """The median of all frames on the canvas; None with fewer than `FEWEST`."""
+    if len(others) + len(shown) < FEWEST:
+        return None
+    pictures = [*shown]
+    for grey, motion in others:
+        place = np.asarray(origin @ inverse(motion), np.float64)
+        laid_over = _warped(grey, place, size, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        pictures.append(laid_over)
+    return _median(pictures)
+
+
+def _median(pictures: list[Grey]) -> Grey:
+    """The lower median of each pixel, by sorting whole pictures against each other."""
+    for end in range(len(pictures) - 1, 0, -1):
+        for at in range(end):
+            one, other = pictures[at], pictures[at + 1]
+            pictures[at], pictures[at + 1] = np.minimum(one, other), np.maximum(one, other)
+    return pictures[(len(pictures) - 1) // 2]
 
 
 def _warped(

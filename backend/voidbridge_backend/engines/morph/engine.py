@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from voidbridge_backend.engines.base import JobContext, Pixels
-from voidbridge_backend.engines.cleanplate.geometry import FrameBox
+from voidbridge_backend.engines.cleanplate.geometry import FrameBox, Homography
 from voidbridge_backend.engines.cleanplate.tone import GREY, Tone
 from voidbridge_backend.engines.generate_base import GapClip
 from voidbridge_protocol.errors import EngineFailed
@@ -18,13 +18,15 @@ from .between import Motions, rendered
 from .beyond import Continuation, speed
 from .canvas import laid
 from .path import Corners, Path
-from .view import GreyFrame, camera_motion
+from .view import Grey, GreyFrame, camera_motion
 
-VERSION = 1
+VERSION = 2
 HELD = 6
 """Decoded frames that are kept: the two of a gap, their neighbors, and some behind."""
 TELLING = 0.005
 """Part of a picture from which mirrored pixels are told."""
+BESIDE = 2
+"""Frames on each side, beside the nearest, that tell moving objects from the background."""
 FAR = 24
 """A gap of more frames is worth a warning: motion between its ends is a guess."""
 
@@ -131,7 +133,16 @@ class _Shot:
             self._speed(before, -1, steps),
             self._speed(behind, 1, steps),
         )
-        return Motions.of(laid(one, other, path))
+        return Motions.of(laid(one, other, path, lambda: self._around(one, before, behind)))
+
+    def _around(self, one: GreyFrame, before: int, behind: int) -> list[tuple[Grey, Homography]]:
+        """The gray pictures of frames beyond the gap, with the camera's motion to each."""
+        sides = (
+            [known for known in reversed(self.known) if known < before][:BESIDE],
+            [known for known in self.known if known > behind][:BESIDE],
+        )
+        greys = [self.frame(number).grey for side in sides for number in side]
+        return [(grey, camera_motion(one.grey, grey)) for grey in greys]
 
     @lru_cache(maxsize=1)  # noqa: B019
     def continuation(self, end: int, side: int) -> Continuation:
