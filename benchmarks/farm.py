@@ -22,7 +22,7 @@ from typing import Any
 
 import simpy
 
-from voidbridge_backend.daemon.jobs.scheduler import Command, GaveUp, Scheduler, Start
+from voidbridge_backend.daemon.jobs.scheduler import Command, GaveUp, Preempt, Scheduler, Start
 from voidbridge_backend.daemon.jobs.start_order import (
     MAX_OVERTAKEN,
     WINDOW,
@@ -34,6 +34,10 @@ from voidbridge_protocol.lifecycle import JobState
 HOUR = 3600.0
 ENGINES = {"cleanplate": (0.6, 100.0, 4.0), "void": (0.3, 270.0, 75.0), "ltx": (0.1, 220.0, 120.0)}
 """Share of the shots, median duration and time to load of each engine."""
+TRAIN, LOAD_TRAINING = "train", 60.0
+"""The engine of trainings, and its time to load. `preemption.py` adds them to the shots."""
+STOP_S = 10.0
+"""Seconds until a job that should stop for another one has ended its step."""
 SPREAD = 0.5
 """Standard deviation of the logarithm of a duration."""
 DAY = [0.1] * 9 + [1.0] * 10 + [0.35] * 4 + [0.1]
@@ -74,6 +78,11 @@ class Outcome:
     loads: int = 0
     losses: int = 0
     most_overtaken: int = 0
+    stops: int = 0
+    lost: float = 0.0
+    """Work that was done again after a stop."""
+    turnaround: dict[str, float] = field(default_factory=dict)
+    """From submission to the end, by shot."""
     ended: float = 0.0
 
 
@@ -86,6 +95,8 @@ class Farm:
         self.policy, self.seed = policy, seed
         self.outcome = Outcome()
         self._engine: dict[str, str] = {}
+        self._left = {shot.id: shot.work for shot in shots}
+        """Work that each shot still needs."""
         self.scheduler = Scheduler(rule=RULES.get(policy, OvertakingRule()))
         self._down = dict.fromkeys((f"card{n}" for n in range(cards)), 0)
         self._at_work: dict[str, simpy.Process] = {}
@@ -108,10 +119,12 @@ class Farm:
 
     def _submit(self) -> Iterator[simpy.Event]:
         for number, shot in enumerate(self.shots.values(), 1):
-            yield self.env.timeout(shot.submitted - self.env.now)
+            yield self.env.timeout(max(shot.submitted - self.env.now, 0.0))
             user = "everyone" if self.policy == "one queue" else shot.user
             priority = 0 if self.policy == "no priorities" else shot.priority
             job = QueuedJob(shot.id, user, priority, number, JobState.RECEIVING, engine=shot.engine)
+            stops = {"no stops": False, "any job stops": True}
+            job.goes_on = stops.get(self.policy, shot.engine == TRAIN)
             self.scheduler.known(job)
             self._execute(self.scheduler.received(shot.id))
 
@@ -124,22 +137,44 @@ class Farm:
                 self._at_work[command.device] = self.env.process(work)
             elif isinstance(command, GaveUp):
                 self._leave(command.job, self.outcome.failed)
+            elif isinstance(command, Preempt):
+                self._at_work[command.device].interrupt(command)
 
     def _work(self, shot: Shot, card: str) -> Iterator[simpy.Event]:
+        began = float("inf")
         try:
             if self._engine.get(card) != shot.engine:
-                seconds = 0.0 if self.policy == "no loading" else ENGINES[shot.engine][2]
+                loading = LOAD_TRAINING if shot.engine == TRAIN else ENGINES[shot.engine][2]
+                seconds = 0.0 if self.policy == "no loading" else loading
                 yield self.env.timeout(seconds)
                 self._engine[card] = shot.engine
                 self.outcome.loaded += seconds
                 self.outcome.loads += 1
-            yield self.env.timeout(shot.work)
-        except simpy.Interrupt:
+            began = self.env.now
+            yield self.env.timeout(self._left[shot.id])
+        except simpy.Interrupt as interrupt:
+            if interrupt.cause is not None:
+                yield from self._stop(shot, card, max(self.env.now - began, 0.0))
             return
         self.outcome.worked += shot.work
+        self.outcome.turnaround[shot.id] = self.env.now - shot.submitted
         del self._at_work[card]
         self._execute(self.scheduler.ended(shot.id, JobState.DONE))
         self._leave(shot.id, self.outcome.done)
+
+    def _stop(self, shot: Shot, card: str, done: float) -> Iterator[simpy.Event]:
+        """Ends a job for a more urgent one after `done` seconds of work, of which a training loses none."""
+        try:
+            yield self.env.timeout(STOP_S)
+        except simpy.Interrupt:
+            return
+        self.outcome.stops += 1
+        if shot.engine == TRAIN:
+            self._left[shot.id] = max(self._left[shot.id] - done, 0.0)
+        else:
+            self.outcome.lost += done
+        del self._at_work[card]
+        self._execute(self.scheduler.preempted(shot.id))
 
     def _leave(self, job: str, ended: list[str]) -> None:
         ended.append(job)
@@ -223,12 +258,21 @@ def summary(shots: Sequence[Shot], outcome: Outcome, cards: int) -> dict[str, An
         "light_half_of_users": percentiles(light),
         "heaviest_tenth_of_users": percentiles(heavy),
         "urgent": percentiles([outcome.waits[s.id] for s in shots if s.priority]),
+        "others": percentiles(
+            [outcome.waits[s.id] for s in shots if not s.priority and s.engine != TRAIN]
+        ),
+        "trained": percentiles(
+            [outcome.turnaround.get(s.id, 0) for s in shots if s.engine == TRAIN]
+        ),
         "longest": round(max(outcome.waits.values()) / 60, 1),
         "mean_minutes": round(statistics.fmean(outcome.waits.values()) / 60, 1),
         "worked": round(outcome.worked / day, 3),
         "loaded": round(outcome.loaded / day, 3),
         "loads": outcome.loads,
         "losses": outcome.losses,
+        "stops": outcome.stops,
+        "lost_hours": round(outcome.lost / HOUR, 1),
+        "shots_an_hour": round(len(outcome.done) / outcome.ended * HOUR, 1),
         "most_overtaken": outcome.most_overtaken,
         "done": len(outcome.done),
         "failed": len(outcome.failed),

@@ -8,14 +8,13 @@
     + TransferFailed         the received bytes differ from the announced ones
     + NotHere                a file for import by path has to be uploaded
   x DaemonError              the daemon as a whole cannot help now
-    + DaemonDraining, SpoolFull
+    + DaemonDraining, SpoolFull, NoDevice
     + DaemonUnavailable      no daemon answers
     + NoProgress             the connection is lost again and again without progress
     + UnknownKey             the daemon does not allow this client's key
     + WrongDaemon            the daemon does not match the public key that was given
     + KeysDiffer             only one side uses keys
     + TooMany                a limit of the daemon for one user, or for all, is reached
-    + NoDevice               no device works
     + ClusterUnusable        the Ray cluster cannot be reached, or is open to everybody
   x RequestError             the request cannot be carried out as it is
     + BadSetting, BadPattern, MissingFrames, UnreadableFrame, BadColorSpace, UnknownJob
@@ -34,7 +33,7 @@
     + PathNotAllowed         the page was asked for a file outside the named folders
     + NoEndpoint             no language model was named, so nothing is sent
   x JobError                 the request is fine, this run of it is not
-    + JobCancelled, EngineFailed, ModelMissing, OutOfMemory, DiskFull
+    + JobCancelled, Preempted, EngineFailed, ModelMissing, OutOfMemory, DiskFull
     + DeviceFailed           the device, or its driver, failed
     + DeviceAway             the node of a device, or the way to it, was lost
     + EndpointFailed         the language model's server failed, refused or did not answer
@@ -300,15 +299,18 @@ class JobCancelled(JobError):
     hint = "Start it again to run it; what is done is kept."
 
 
+class Preempted(JobError):
+    code = "job.preempted"
+    hint = "It goes on from there by itself. Nothing is lost."
+
+
 class EngineFailed(JobError):
     code = "job.engine"
 
 
 class DeviceFailed(JobError):
     code = "job.device"
-    hint = (
-        "The daemon's log has the driver's message; on NVIDIA `nvidia-smi` and `dmesg` show more."
-    )
+    hint = "The daemon's log has the driver's message; `nvidia-smi` and `dmesg` show more."
 
 
 class DeviceAway(JobError):
@@ -333,9 +335,7 @@ class BadAnswer(JobError):
 
 class NoScreen(JobError):
     code = "job.no-screen"
-    hint = (
-        "Give the color of the screen with --screen-color, or check the plate and its color space."
-    )
+    hint = "Give the screen's color with --screen-color, or check the plate and its color space."
 
 
 class TermsNotAccepted(JobError):

@@ -32,7 +32,7 @@ NEXT: dict[JobState, frozenset[JobState]] = {
     # Straight to the queue or an end: every file is in the spool already, or the spool has no space.
     JobState.RECEIVING: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.FAILED}),
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
-    # Back to the queue after the worker or the daemon died.
+    # Back to the queue after the worker or the daemon died, or for a more urgent job.
     JobState.RUNNING: frozenset(
         {JobState.DONE, JobState.FAILED, JobState.CANCELLING, JobState.QUEUED}
     ),

@@ -36,7 +36,7 @@ steps = 60
 rank = 4
 accumulate = 1
 learning_rate = 0.01
-checkpoint_every = 1
+checkpoint_every = 4
 validate_every = 60
 """
 
@@ -75,6 +75,12 @@ def test_a_training_survives_the_death_of_its_worker_and_its_lora_is_used(
     with stage.daemon("--devices", "cpu", "--models", models) as daemon:
         going = stage.Going("train", tmp_path / "show.toml", "-o", lora, "--daemon", daemon.address)
         going.until(lambda event: event.get("stage") == "training" and event["step"] >= 5)
+        urgent = daemon.submit(shot, "producer", priority=1)
+        daemon.wait_for_state(urgent, "done")
+        (stopped,) = [job for job in daemon.jobs() if job.operation == "train"]
+        assert (stopped.state.value, stopped.attempt) in (("queued", 0), ("running", 1))
+        assert "attempt 1 was stopped for a more urgent job" in stopped.warnings
+        going.until(lambda event: event.get("stage") == "training" and event["step"] >= 20)
         for pid in daemon.worker_pids():
             os.kill(pid, signal.SIGKILL)
         trained = going.end()

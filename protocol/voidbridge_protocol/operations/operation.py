@@ -36,6 +36,8 @@ class Operation:
     """The first role that covers all frames is the reference for the others."""
     is_exclusive: bool = False
     """Whether other engines leave the device while a job runs."""
+    goes_on: bool = False
+    """Whether another attempt goes on where one was stopped."""
 
     def check_frames(self, frames: Mapping[str, Collection[int]], first: int, last: int) -> None:
         """Checks the frames of each role against the range of the results. Raises `BadMessage`."""

@@ -106,4 +106,5 @@ OPERATION = Operation(
         Role("held", is_required=False, covers_all=False, is_picture=False),
     ),
     is_exclusive=True,
+    goes_on=True,
 )

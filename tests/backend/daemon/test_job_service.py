@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from voidbridge_job_box import Box, content, request
 
-from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Start
+from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Preempt, Start
 from voidbridge_backend.daemon.store.spool import UserFile
 from voidbridge_protocol.errors import (
     EngineFailed,
@@ -162,6 +162,28 @@ def test_a_cancel_after_that_button_is_the_last_word(box: Box) -> None:
     box.job_service.cancel(job)
     box.job_service.cancelled(job)
     assert box.state(job) is JobState.CANCELLED
+
+
+def test_a_job_that_was_stopped_for_a_more_urgent_one_says_so_and_keeps_its_frames(
+    box: Box,
+) -> None:
+    made, urgent = request(), request(1001, 1004)
+    job = box.submit(made)
+    box.send(made)
+    box.job_service.scheduler.jobs[job].goes_on = True
+    box.job_service.device_ready("cpu")
+    box.job_service.finished_frame(job, ResultFile(1001, "a" * 64, 11))
+    other = box.job_service.admission.submit("ben", urgent, 1, False).job
+    box.send(urgent, user="ben")
+    assert box.job_service.changes.take_commands()[-1] == Preempt(job, "cpu")
+    box.job_service.cancelled(job)
+    stopped = box.job_service.status(job)
+    assert (stopped.state, stopped.code, stopped.attempt) == (JobState.QUEUED, "job.preempted", 0)
+    assert stopped.warnings == ("attempt 1 was stopped for a more urgent job",)
+    assert stopped.ready == 1
+    assert box.state(other) is JobState.RUNNING
+    box.finish(other)
+    assert (box.state(job), box.job_service.status(job).code) == (JobState.RUNNING, "")
 
 
 def test_only_a_done_job_can_have_been_fetched_and_that_is_written_down(box: Box) -> None:

@@ -17,12 +17,13 @@ from voidbridge_backend.daemon.jobs.scheduler import (
     GaveUp,
     Interrupt,
     Lend,
+    Preempt,
     Prepare,
     Recall,
     Start,
     StateChanged,
 )
-from voidbridge_backend.daemon.jobs.start_order import QueuedJob
+from voidbridge_backend.daemon.jobs.start_order import FEW, QueuedJob
 from voidbridge_protocol.errors import IllegalTransition
 from voidbridge_protocol.lifecycle import JobState
 
@@ -266,6 +267,67 @@ def test_a_lost_node_is_no_attempt_of_its_job_until_it_happens_too_often(queue: 
         if losses < MAX_LOSSES:
             assert commands == [StateChanged("a", JobState.QUEUED)]
     assert commands == [GaveUp("a", MAX_LOSSES), StateChanged("a", JobState.FAILED)]
+
+
+def training(queue: Queue, job: str, priority: int = 0) -> None:
+    """A job that goes on where it is stopped."""
+    known = QueuedJob(job, ANA, priority, len(queue.jobs) + 1, JobState.RECEIVING, goes_on=True)
+    queue.known(known)
+    queue.received(job)
+
+
+def test_a_training_stops_once_for_a_more_urgent_job_and_goes_on(queue: Queue) -> None:
+    queue.device_ready("cpu")
+    training(queue, "a")
+    assert queue.submitted("usual") == [StateChanged("usual", JobState.QUEUED)]
+    assert queue.submitted("urgent", BEN, 1)[1:] == [Preempt("a", "cpu")]
+    assert queue.submitted("second", BEN, 1)[1:] == []  # one device, one stop
+    assert queue.preempted("a")[-1] == Start("urgent", "cpu")
+    assert (queue.jobs["a"].attempts, queue.state("a")) == (0, JobState.QUEUED)
+    assert queue.ended("urgent", JobState.DONE)[-1] == Start("second", "cpu")
+    assert queue.served() == ["usual", "a"]
+    training(queue, "b")
+    assert queue.submitted("third", BEN, 1)[1:] == [Preempt("b", "cpu")]
+    queue.preempted("b")
+    assert queue.ended("third", JobState.DONE)[-1] == Start("b", "cpu")
+    assert queue.submitted("fourth", BEN, 1)[1:] == []  # never twice
+
+
+def test_the_least_urgent_and_youngest_training_stops_and_no_other_job_does(queue: Queue) -> None:
+    for number, priority in enumerate((0, -1, -1, 2)):
+        queue.device_ready(f"gpu{number}")
+        training(queue, f"t{number}", priority)
+    queue.submitted("shot", BEN, -5)
+    queue.device_ready("gpu4")
+    stops = [command for n in range(4) for command in queue.submitted(f"u{n}", BEN, 1)[1:]]
+    assert stops == [Preempt("t2", "gpu2"), Preempt("t1", "gpu1"), Preempt("t0", "gpu0")]
+
+
+def test_no_training_stops_beside_many_jobs_of_which_one_ends_soon(queue: Queue) -> None:
+    training(queue, "a")
+    for number in range(FEW + 1):
+        queue.submitted(f"shot{number}", BEN)
+        queue.device_ready(f"gpu{number}")
+    assert len(list(queue.running())) == FEW + 1
+    assert queue.submitted("urgent", BEN, 1)[1:] == []
+
+
+def test_a_stopping_training_whose_worker_dies_loses_no_attempt(queue: Queue) -> None:
+    queue.device_ready("cpu")
+    training(queue, "a")
+    queue.submitted("urgent", BEN, 1)
+    assert queue.device_lost("cpu")[0] == StateChanged("a", JobState.QUEUED)
+    assert queue.jobs["a"].attempts == 0
+    assert queue.device_ready("cpu")[-1] == Start("urgent", "cpu")
+
+
+def test_a_lent_device_goes_to_an_urgent_job_before_a_training_stops() -> None:
+    queue = Queue(devices_per_job=2)
+    training(queue, "a")
+    for device in ("gpu0", "gpu1"):
+        queue.device_ready(device)
+    assert queue.more_devices_wanted("a", 1) == [Lend("a", "gpu1")]
+    assert queue.submitted("urgent", BEN, 1)[1:] == [Recall("a", "gpu1")]
 
 
 def test_a_job_that_lost_its_device_goes_to_another(queue: Queue) -> None:

@@ -13,6 +13,7 @@ from voidbridge_backend.daemon.jobs.scheduler import (
     GaveUp,
     Interrupt,
     Lend,
+    Preempt,
     Recall,
     Start,
     StateChanged,
@@ -38,6 +39,8 @@ class AnyFacts(RuleBasedStateMachine):
         self.recalled: set[str] = set()
         self.wanted: dict[str, int] = {}
         self.starts: dict[str, int] = {}
+        self.stopping: set[str] = set()
+        self.stops: set[str] = set()
 
     def execute(self, commands: list[Command]) -> None:
         for command in commands:
@@ -64,17 +67,32 @@ class AnyFacts(RuleBasedStateMachine):
                     assert self.lent[device] == job
                     assert device not in self.recalled, "recalled twice"
                     self.recalled.add(device)
+                case Preempt(job, device):
+                    assert self.on[device] == job
+                    assert self.states[job] is JobState.RUNNING
+                    assert job not in self.stops, "stopped twice"
+                    urgent = (self.queue.jobs[waiting].priority for waiting in self.queue.waiting())
+                    assert max(urgent) > self.queue.jobs[job].priority
+                    self.stops.add(job)
+                    self.stopping.add(job)
                 case Interrupt(job, device):
                     assert self.on[device] == job
                 case GaveUp(job, attempts):
                     assert attempts == self.starts[job] == MAX_ATTEMPTS
 
-    @rule(target=jobs, user=st.sampled_from([ANA, BEN, CAT]), priority=st.sampled_from([0, 0, 5]))
-    def a_job_is_submitted(self, user: str, priority: int) -> str:
+    @rule(
+        target=jobs,
+        user=st.sampled_from([ANA, BEN, CAT]),
+        priority=st.sampled_from([0, 0, 5]),
+        goes_on=st.booleans(),
+    )
+    def a_job_is_submitted(self, user: str, priority: int, goes_on: bool) -> str:
         job = f"j{len(self.states)}"
         self.states[job] = JobState.RECEIVING
         self.starts[job] = 0
-        self.queue.known(QueuedJob(job, user, priority, len(self.states), JobState.RECEIVING))
+        known = QueuedJob(job, user, priority, len(self.states), JobState.RECEIVING)
+        known.goes_on = goes_on
+        self.queue.known(known)
         return job
 
     @rule(job=jobs)
@@ -90,6 +108,7 @@ class AnyFacts(RuleBasedStateMachine):
     def it_is_wanted_again(self, job: str, priority: int) -> None:
         if self.states[job] in FINAL:
             self.starts[job] = 0
+            self.stops.discard(job)
             self.execute(self.queue.submitted_again(job, priority, 1000 + len(self.states)))
 
     @rule(device=st.sampled_from(["cuda:0", "cuda:1", "cuda:2"]))
@@ -102,7 +121,7 @@ class AnyFacts(RuleBasedStateMachine):
     def a_worker_dies(self, device: str) -> None:
         if device in self.ready:
             self.ready.discard(device)
-            self.on.pop(device, None)
+            self._off(device, counts=False)
             self.lent.pop(device, None)
             self.recalled.discard(device)
             self.execute(self.queue.device_lost(device))
@@ -112,8 +131,23 @@ class AnyFacts(RuleBasedStateMachine):
         state=st.sampled_from([JobState.DONE, JobState.FAILED]),
     )
     def a_job_ends(self, device: str, state: JobState) -> None:
-        if job := self.on.pop(device, None):
+        if job := self._off(device, counts=True):
             self.execute(self.queue.ended(job, state))
+
+    @rule(device=st.sampled_from(["cuda:0", "cuda:1", "cuda:2"]))
+    def a_job_has_stopped_for_another(self, device: str) -> None:
+        job = self.on.get(device, "")
+        if job in self.stopping and self.states[job] is JobState.RUNNING:
+            self._off(device, counts=False)
+            self.execute(self.queue.preempted(job))
+
+    def _off(self, device: str, counts: bool) -> str:
+        """Takes a job off its device. One that was stopping has lost no attempt, unless this `counts`."""
+        job = self.on.pop(device, "")
+        if job in self.stopping:
+            self.stopping.discard(job)
+            self.starts[job] -= not counts
+        return job
 
     @rule(job=jobs, count=st.integers(0, 4))
     def it_can_use_more_devices(self, job: str, count: int) -> None:

@@ -221,6 +221,23 @@ def test_a_cancelled_training_stops_at_the_next_report(
     assert steps.count == 20
 
 
+def test_a_training_stopped_within_a_step_goes_on_from_its_beginning(
+    tiny: Path, pairs: list[Path], tmp_path: Path
+) -> None:
+    def cancel() -> None:
+        raise JobCancelled("stopped")
+
+    settings = replace(SHORT, steps=4, checkpoint_every=4)
+    stopped = tmp_path / "stopped"
+    # Reports: 2 at the start, 50 of the first measurement, 18 a step. This is the second pair of the third step.
+    with pytest.raises(JobCancelled):
+        trained(tiny, pairs, stopped, settings, Steps(52 + 2 * 18 + 13, cancel))
+    assert read_step(stopped) == 2
+    again = trained(tiny, pairs, stopped, settings)
+    unbroken = trained(tiny, pairs, tmp_path / "unbroken", settings)
+    assert (again.data, again.history) == (unbroken.data, unbroken.history)
+
+
 def test_a_loss_that_is_not_finite_ends_the_training_with_its_step(
     tiny: Path, pairs: list[Path], tmp_path: Path
 ) -> None:

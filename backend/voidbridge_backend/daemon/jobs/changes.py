@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 
 from voidbridge_protocol.wire.messages import ResultFile
 
-from .scheduler import Interrupt, Lend, Prepare, Recall, Start
+from .scheduler import Interrupt, Lend, Preempt, Prepare, Recall, Start
 
-WorkerCommand = Start | Prepare | Interrupt | Lend | Recall
+WorkerCommand = Start | Prepare | Interrupt | Preempt | Lend | Recall
 
 
 class Changes:

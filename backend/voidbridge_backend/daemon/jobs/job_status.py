@@ -24,15 +24,15 @@ NOWHERE = LiveStatus()
 
 
 def status(
-    row: Row, stage: LiveStatus, ahead: int, blocked_by: VoidbridgeError | None, device: str = ""
+    row: Row, stage: LiveStatus, ahead: int, waits_for: VoidbridgeError | None, device: str = ""
 ) -> Status:
-    """`ahead` jobs run before this one; `blocked_by` is the reason why no job is started at the moment."""
+    """`ahead` jobs run before this one; `waits_for` is the reason why it waits, if not only for these."""
     if row.state is JobState.RECEIVING:
         stage = LiveStatus("receiving frames")
     elif row.state is JobState.QUEUED:
         stage = LiveStatus("waiting")
-        if blocked_by:
-            row = replace(row, code=blocked_by.code, text=blocked_by.text, hint=blocked_by.hint)
+        if waits_for:
+            row = replace(row, code=waits_for.code, text=waits_for.text, hint=waits_for.hint)
     return Status(
         job=row.id,
         state=row.state,

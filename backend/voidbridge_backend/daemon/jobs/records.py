@@ -16,27 +16,20 @@ from voidbridge_backend.daemon.store.job_table import JobTable, Row
 from voidbridge_backend.daemon.store.spool import Spool
 from voidbridge_protocol.errors import UnknownJob, VoidbridgeError, WorkerDied
 from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.operations import operations
 
 from .changes import Changes
 from .index import JobIndex
 from .job_status import LiveStatus
 from .missing_files import MissingFiles
 from .prepared import Prepared
-from .scheduler import (
-    Command,
-    GaveUp,
-    Interrupt,
-    Lend,
-    Prepare,
-    Recall,
-    Scheduler,
-    Start,
-    StateChanged,
-)
+from .scheduler import Command, GaveUp, Scheduler, StateChanged
 from .start_order import QueuedJob
 
 log = logging.getLogger(__name__)
 
+GO_ON = frozenset(name for name, operation in operations().items() if operation.goes_on)
+"""Operations whose next attempt goes on where one was stopped."""
 JOB_LINES = 120
 """Log lines per minute about jobs of one user."""
 
@@ -133,7 +126,7 @@ class JobRecords:
                     died = cause or WorkerDied("the worker ended")
                     text = f"tried {attempts} times; the last error: {died.text}"
                     self.fail(job, type(died)(text, died.hint))
-                case Start() | Prepare() | Interrupt() | Lend() | Recall():
+                case _:
                     self.changes.add_command(command)
 
     def _change_state(self, job: str, state: JobState) -> None:
@@ -187,4 +180,5 @@ def _queued(row: Row) -> QueuedJob:
         row.attempts,
         row.operation,
         row.engine,
+        goes_on=row.operation in GO_ON,
     )

@@ -6,6 +6,7 @@ No sockets, threads, clocks, files or pixels: the daemon executes the commands, 
 not for all hundred, and for the few jobs that may overtake it because their engine is loaded.
 
 Devices that no job waits for are lent to running jobs that asked for more. A waiting job takes them back at once.
+Running jobs that go on where they stopped stop for more urgent ones.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from dataclasses import dataclass
 
 from voidbridge_protocol.lifecycle import JobState, advance
 
-from .start_order import DEFAULT, Engine, OvertakingRule, QueuedJob, StartOrder
+from .start_order import (
+    DEFAULT,
+    Engine,
+    OvertakingRule,
+    QueuedJob,
+    StartOrder,
+    jobs_to_stop,
+)
 
 MAX_ATTEMPTS = 3
 """Maximum attempts of a job whose worker dies."""
@@ -44,6 +52,14 @@ class Prepare:
 @dataclass(frozen=True)
 class Interrupt:
     """Tell the worker of this device to stop at its next step."""
+
+    job: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Preempt:
+    """The worker of this device stops its job for a more urgent one. The next attempt goes on there."""
 
     job: str
     device: str
@@ -81,7 +97,7 @@ class GaveUp:
     attempts: int
 
 
-Command = Start | Prepare | Interrupt | Lend | Recall | StateChanged | GaveUp
+Command = Start | Prepare | Interrupt | Preempt | Lend | Recall | StateChanged | GaveUp
 
 
 class Scheduler:
@@ -144,7 +160,7 @@ class Scheduler:
         """Queues a finished job again."""
         job = self.jobs[job_id]
         job.priority, job.number, job.attempts, job.losses = priority, number, 0, 0
-        job.overtaken = 0
+        job.overtaken = job.stops = 0
         return [self._move(job, JobState.RECEIVING)]
 
     def device_ready(self, device: str) -> list[Command]:
@@ -175,11 +191,11 @@ class Scheduler:
         job = self._at_work.get(device)
         if job is None:
             return self._recall_for_waiting()
-        recalls = self._leave(job)
+        was_stopping, recalls = job.is_stopping, self._leave(job)
         if job.state is JobState.CANCELLING:
             return [*recalls, self._move(job, JobState.CANCELLED)]
-        if is_away:
-            job.attempts, job.losses = job.attempts - 1, job.losses + 1
+        job.attempts -= is_away or was_stopping
+        job.losses += is_away
         if job.attempts >= MAX_ATTEMPTS or job.losses >= MAX_LOSSES:
             tried = job.attempts + job.losses
             return [*recalls, GaveUp(job.id, tried), self._move(job, JobState.FAILED)]
@@ -194,6 +210,14 @@ class Scheduler:
             state = JobState.CANCELLED  # after a cancel, any failure counts as cancelled
         moved: Command = self._move(job, state)
         return [moved, *recalls, *self.device_ready(device)]
+
+    def preempted(self, job_id: str) -> list[Command]:
+        """Notes that a job has stopped for a more urgent one. The attempt does not count."""
+        job = self.jobs[job_id]
+        device = job.device
+        job.attempts -= 1
+        recalls = self._leave(job)
+        return [*recalls, self._move(job, JobState.QUEUED), *self.device_ready(device)]
 
     def failed_before_running(self, job_id: str) -> list[Command]:
         """Fails a job that cannot run, for example because the spool cannot store its files."""
@@ -247,7 +271,7 @@ class Scheduler:
     def _fill(self) -> list[Command]:
         commands: list[Command] = []
         if self._held or not self._idle:
-            return [*self._recall_for_waiting(), *self._lend()]
+            return [*self._recall_for_waiting(), *self._preempt(), *self._lend()]
         order = self._order()
         while self._idle:
             idle = list(self._idle)
@@ -264,7 +288,7 @@ class Scheduler:
             job.device = device
             job.attempts += 1
             commands += [self._move(job, JobState.RUNNING), Start(job.id, device)]
-        return [*commands, *self._recall_for_waiting(), *self._lend()]
+        return [*commands, *self._recall_for_waiting(), *self._preempt(), *self._lend()]
 
     def _order(self) -> StartOrder:
         return StartOrder(self._queued.values(), self._turn, self._starts, self._rule)
@@ -321,6 +345,18 @@ class Scheduler:
         free = [device for device in self._lent if device not in self._recalled]
         return self._recall(free[-wanted:] if wanted else [])
 
+    def _preempt(self) -> list[Command]:
+        """Stops jobs for more urgent ones that no other device is on its way to."""
+        if self._held or not self._queued:
+            return []
+        stopping = sum(job.is_stopping for job in self._at_work.values())
+        stopped = jobs_to_stop(
+            self._queued.values(), self._at_work.values(), stopping + len(self._recalled)
+        )
+        for job in stopped:
+            job.is_stopping, job.stops = True, job.stops + 1
+        return [Preempt(job.id, job.device) for job in stopped]
+
     def _return(self, device: str) -> None:
         self._lent.pop(device, None)
         self._recalled.discard(device)
@@ -328,7 +364,7 @@ class Scheduler:
     def _leave(self, job: QueuedJob) -> list[Command]:
         """Takes the job off its devices."""
         self._at_work.pop(job.device, None)
-        job.device, job.more_devices = "", 0
+        job.device, job.more_devices, job.is_stopping = "", 0, False
         return self._recall(self._borrowed(job.id))
 
     def _prepare(self) -> list[Command]:

@@ -16,7 +16,7 @@ from operator import itemgetter
 from voidbridge_backend.daemon.store.job_table import JobTable
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_backend.daemon.store.work_folders import WorkFolders
-from voidbridge_protocol.errors import DeviceAway, RequestError, VoidbridgeError
+from voidbridge_protocol.errors import DeviceAway, Preempted, RequestError, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import ResultFile, Status
 
@@ -123,7 +123,10 @@ class JobService:
         row = self.records.row(job)
         stage = self.records.stages.get(job, job_status.NOWHERE)
         ahead, device = self.scheduler.ahead_of(job), self.scheduler.jobs[job].device
-        return job_status.status(row, stage, ahead, self.blocked_by, device)
+        waits_for = self.blocked_by
+        if waits_for is None and self.scheduler.jobs[job].stops:
+            waits_for = Preempted("it was stopped for a more urgent job")
+        return job_status.status(row, stage, ahead, waits_for, device)
 
     def jobs(self, viewer: str | None = None) -> list[str]:
         """Returns every job that this user sees, oldest first; None sees all."""
@@ -220,12 +223,15 @@ class JobService:
     def cancelled(self, job: str) -> None:
         """Notes that the worker stopped.
 
-        If nobody asked for it, the daemon is stopping. Then the attempt does not count, and the next daemon
-        queues the job again.
+        Either a more urgent job gets its device, or somebody cancelled it. If nobody asked for it, the daemon is
+        stopping. Then the attempt does not count, and the next daemon queues the job again.
         """
         row = self.records.rows[job]
         if row.state is JobState.CANCELLING:
             self._execute(self.scheduler.ended(job, JobState.CANCELLED))
+        elif row.state is JobState.RUNNING and self.scheduler.jobs[job].is_stopping:
+            self.warned(job, f"attempt {row.attempts} was stopped for a more urgent job")
+            self._execute(self.scheduler.preempted(job))
         elif row.state is JobState.RUNNING:
             self.records.save(replace(row, attempts=row.attempts - 1))
 

@@ -3,6 +3,9 @@
 Higher priorities run first. Within one priority users take turns: the next user is the one with the oldest last
 start, whose first submitted job then runs. A device whose engine that job does not use may take another one of the
 next `WINDOW` jobs instead: the first that uses it. No job is overtaken more than `MAX_OVERTAKEN` times.
+
+A running job stops for a more urgent one only if its next attempt goes on there, and at most `MOST_STOPS` times. If
+`FEW` other jobs run, none stops, because one of them ends soon.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ WINDOW = 10
 """Jobs among which a device looks for one that uses its engine: `benchmarks/farm.py` compares it with 1."""
 MAX_OVERTAKEN = 20
 """Starts out of turn before a job, after which nothing overtakes it any more."""
+MOST_STOPS = 1
+"""Times that a job is stopped for others. Then it keeps its device to its end."""
+FEW = 8
+"""So many jobs that run to their end free a device soon: `benchmarks/preemption.py`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,12 @@ class QueuedJob:
     """Attempts that ended because the node was lost, which proves nothing about the job."""
     overtaken: int = 0
     """Jobs that started before it out of turn."""
+    goes_on: bool = False
+    """Another attempt goes on where this one was stopped."""
+    stops: int = 0
+    """Times that it was stopped for a more urgent job."""
+    is_stopping: bool = False
+    """It runs, and was asked to stop for a more urgent job."""
 
     @property
     def uses(self) -> Engine:
@@ -152,3 +165,29 @@ class StartOrder:
         else:
             heappop(self._heap)
         return Next(job, device, tuple(before))
+
+
+def jobs_to_stop(
+    waiting: Iterable[QueuedJob], running: Iterable[QueuedJob], coming: int
+) -> list[QueuedJob]:
+    """Returns the running jobs to stop: of the least urgent, those that were submitted last.
+
+    `coming` devices will be free anyway, for the most urgent of the waiting jobs.
+    """
+    at_work = list(running)
+    able = [job for job in at_work if _may_stop(job)]
+    if not able or sum(not job.goes_on for job in at_work) >= FEW:
+        return []
+    able.sort(key=lambda job: (-job.priority, job.number))
+    urgent = sorted((j.priority for j in waiting if j.priority > able[-1].priority), reverse=True)
+    stopped = []
+    for priority in urgent[coming:]:
+        if not able or able[-1].priority >= priority:
+            break
+        stopped.append(able.pop())
+    return stopped
+
+
+def _may_stop(job: QueuedJob) -> bool:
+    is_free = job.state is JobState.RUNNING and not job.is_stopping
+    return is_free and job.goes_on and job.stops < MOST_STOPS

@@ -7,20 +7,29 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from voidbridge_backend.daemon.jobs.scheduler import Interrupt, Lend, Prepare, Recall, Start
+from voidbridge_backend.daemon.jobs.scheduler import (
+    Interrupt,
+    Lend,
+    Preempt,
+    Prepare,
+    Recall,
+    Start,
+)
 from voidbridge_backend.daemon.jobs.service import JobService
 from voidbridge_protocol.errors import DamagedFile, NoDevice, from_code
 from voidbridge_protocol.transfer.atomic_files import disk_error
 from voidbridge_protocol.wire.messages import ResultFile
 
 from .lending import Lending
-from .supervisor import DeviceStatus, Supervisor, WorkerEvent, WorkerExit
+from .supervisor import ASKED_TO_STOP_S, DeviceStatus, Supervisor, WorkerEvent, WorkerExit
 from .watchdog import Timeouts
 
 log = logging.getLogger(__name__)
 
 STOP_S = 10.0
 """Seconds after which a worker that was asked to stop is killed."""
+CHECKPOINT_S = 60.0
+"""Seconds in which a job that goes on later ends its step and writes a checkpoint, if it is stopped."""
 LOST = {"quarantined": "in quarantine", "away": "away"}
 """States of devices that run no job, in words."""
 
@@ -89,8 +98,11 @@ class WorkerPool:
                     self._lending.lend(job, device, self._device_of(job))
                 case Recall(_, device):
                     self._lending.recall(device)
+                case Preempt(job, device):
+                    log.info("stops for a more urgent job", extra={"job": job, "device": device})
+                    self._interrupt(job, device)
                 case Interrupt(job, device):
-                    self._supervisor.interrupt(device, job, time.monotonic())
+                    self._interrupt(job, device)
 
     def reset_quarantine(self) -> None:
         """Tries every device again at once, including quarantined ones."""
@@ -136,6 +148,11 @@ class WorkerPool:
             "folder": str(folder),
         }
         self._supervisor.run(device, job, command, time.monotonic())
+
+    def _interrupt(self, job: str, device: str) -> None:
+        known = self._job_service.scheduler.jobs.get(job)
+        patience_s = CHECKPOINT_S if known and known.goes_on else ASKED_TO_STOP_S
+        self._supervisor.interrupt(device, job, time.monotonic(), patience_s)
 
     def _receive(self, event: WorkerEvent | WorkerExit) -> None:
         device, now = event.device, time.monotonic()

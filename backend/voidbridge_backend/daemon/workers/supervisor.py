@@ -213,10 +213,12 @@ class Supervisor:
         """Sends a worker news of the devices that are lent to its job."""
         self._send(device, message)
 
-    def interrupt(self, device: str, job: str, now: float) -> None:
-        """Asks the worker to stop its job, and kills it if it does not."""
+    def interrupt(
+        self, device: str, job: str, now: float, patience_s: float = ASKED_TO_STOP_S
+    ) -> None:
+        """Asks the worker to stop its job, and kills it if it does not within `patience_s`."""
         if worker := self._workers.get(device):
-            worker.deadline = now + ASKED_TO_STOP_S
+            worker.deadline = now + patience_s
             self._send(device, {"do": "cancel", "job": job})
 
     def release(self, device: str, now: float) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from voidbridge_backend.engines.void.model import adapters
 from voidbridge_backend.engines.void.model.denoiser import Denoiser
 from voidbridge_backend.engines.void.model.lora_file import LoraPair
-from voidbridge_protocol.errors import EngineFailed
+from voidbridge_protocol.errors import EngineFailed, JobCancelled
 from voidbridge_protocol.operations.train import TrainSettings
 
 from . import learning
@@ -67,7 +67,12 @@ class Training:
         if not progress.held:
             self._measure(progress, parameters)
         while progress.step < settings.steps and not progress.stalled(settings.patience):
-            self._step(progress, parameters, optimizer)
+            try:
+                self._step(progress, parameters, optimizer)
+            except JobCancelled:  # the trained numbers are still those of the last whole step
+                if self.crew.leads:
+                    save_checkpoint(self.checkpoint, progress, parameters, optimizer)
+                raise
             is_last = progress.step == settings.steps
             if progress.step % settings.validate_every == 0 or is_last:
                 self._measure(progress, parameters)
