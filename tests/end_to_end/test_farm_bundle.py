@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 from voidbridge_backend.client.openjd.bundle import HostRequirements, ShotTask, template, typed
@@ -72,6 +73,35 @@ def test_a_table_of_shots_becomes_a_bundle_that_is_checked_and_run(show: Path) -
         assert "openjd_status: reading files" in done.stdout  # later stages may be too short
     results = sorted(file.name for file in (show / "out").glob("*.exr"))
     assert results == ["a.1001.exr", "a.1002.exr", "b.1001.exr", "b.1002.exr"]
+
+
+def test_a_shot_in_chunks_has_the_bits_of_one_task(show: Path, tmp_path: Path, full: bool) -> None:
+    words = ("--engine", "cleanplate", "--chunk", 1)
+    step = json.loads(bundle_of(show, *words).read_text())["steps"][0]
+    (frames,) = (
+        value["range"]
+        for value in step["parameterSpace"]["taskParameterDefinitions"]
+        if value["name"] == "Frames"
+    )
+    assert frames == ["1001", "1002"]
+    assert "--handles=1000000" in step["script"]["actions"]["onRun"]["args"]
+    refused = stage.voidbridge(
+        "farm", "--shots", show / "shots.csv", "--bundle", show, "--chunk", 1, "--engine", "void"
+    )
+    assert "void makes other pixels in a range" in refused.err
+    if not full:
+        return
+    shot = shots.make_shot(tmp_path / "long", range(1001, 1015), seed=31)
+    removed = ("run", shot.plate, shot.matte, "--engine", "cleanplate", "--handles", 1000000, "-o")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder, ranges in (
+        (whole, ["1001-1014"]),
+        (parts, ["1001-1005", "1006-1010", "1011-1014"]),
+    ):
+        for part in ranges:
+            done = stage.voidbridge(*removed, folder / "r.%04d.exr", "--frames", part)
+            assert done.code == 0, done.err
+    stage.check_same(parts, whole)
 
 
 def test_shots_with_painted_frames_are_a_step_of_their_own(show: Path) -> None:

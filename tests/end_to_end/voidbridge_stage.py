@@ -295,11 +295,12 @@ class Daemon:
         steps: int = 0,
         priority: int = 0,
         listener: Listener | None = None,
+        engine: str = "echo",
     ) -> str:
-        """As the command `submit` does, without the start of a process; the engine is `echo`."""
+        """As the command `submit` does, without the start of a process."""
         assignment = Submission(
             {"plate": Sequence.parse(shot.plate), "matte": Sequence.parse(shot.matte)},
-            settings=RemoveSettings(engine="echo", grow=0, soften=0, steps=steps),
+            settings=RemoveSettings(engine=engine, grow=0, soften=0, steps=steps),
             priority=priority,
         )
         task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
@@ -362,6 +363,17 @@ def check_echo(shot: Shot, folder: Path) -> None:
         for name, samples in channels_of(shot.file("plate", frame)).items():
             assert same_bits(result[name], echoed(samples, hole)), (frame, name)
     assert leftovers(folder) == []
+
+
+def check_same(found: Path, expected: Path) -> None:
+    """Both folders have the same results, right to the bit."""
+    names = {path.name for path in expected.glob("*.exr")}
+    assert names
+    assert {path.name for path in found.glob("*.exr")} == names
+    for name in names:
+        ours, theirs = channels_of(found / name), channels_of(expected / name)
+        assert ours.keys() == theirs.keys()
+        assert all(same_bits(ours[channel], theirs[channel]) for channel in ours), name
 
 
 def run_words(shot: Shot, folder: Path, address: str, *more: object) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from voidbridge_backend.cli import options
@@ -30,7 +30,7 @@ from voidbridge_backend.client.openjd.bundle import (
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.client.submission import Submission, result_sequence
 from voidbridge_backend.log_format import one_line
-from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.errors import BadSetting, OutputExists, VoidbridgeError
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
@@ -41,6 +41,10 @@ NEEDED = COLUMNS[:3]
 FILE = "template.json"
 SEND = ("deadline", "bundle", "submit", ".")
 FARMS = ("openjd", "deadline", "opencue", "tractor")
+EXACT_IN_RANGES = ("cleanplate", "echo")
+"""Engines whose pixels of a frame do not depend on which others are wanted."""
+ALL_FRAMES = 1_000_000
+"""Handles that reach over every plate."""
 SHAPE = f"""\
 TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three may lack. Its paths
 count from the table's folder. Submit the bundle with your farm's own command, or try it here:
@@ -64,9 +68,33 @@ def farm(parsed: argparse.Namespace) -> None:
     settings = options.removal_settings(parsed)
     count = f"{len(shots)} shots" if shots[1:] else Path(shots[0].plate).name
     name = parsed.name or f"voidbridge {settings.engine}: {count}"[:LONGEST_NAME]
+    if parsed.chunk is not None:
+        shots = _chunks(parsed, shots, settings.engine)
     gpus = int(settings.engine == "void") if parsed.gpus is None else parsed.gpus
     needs = HostRequirements(gpus, parsed.vcpus, parsed.memory_gb)
     _write(parsed, _files(parsed, name, shots, settings, needs), shots)
+
+
+def _chunks(parsed: argparse.Namespace, shots: list[ShotTask], engine: str) -> list[ShotTask]:
+    """Divides the frames of each shot into tasks that see the whole plate. Raises `BadSetting`."""
+    if engine not in EXACT_IN_RANGES:
+        raise BadSetting(
+            f"{engine} makes other pixels in a range than in the whole shot",
+            f"Leave out --chunk, or choose {' or '.join(EXACT_IN_RANGES)}.",
+        )
+    if parsed.chunk < 1 or parsed.handles != "auto":
+        raise BadSetting(
+            f"--chunk is {parsed.chunk} and --handles {parsed.handles}",
+            "Give --chunk a number from 1 on, without --handles: each task sees the whole plate.",
+        )
+    parsed.handles = ALL_FRAMES
+    made = []
+    for shot in shots:
+        frames = FrameRange.parse(shot.frames)
+        for first in range(frames.first, frames.last + 1, parsed.chunk):
+            last = min(first + parsed.chunk - 1, frames.last)
+            made.append(replace(shot, frames=str(FrameRange(first, last))))
+    return made
 
 
 def _write(parsed: argparse.Namespace, made: FarmFiles, shots: list[ShotTask]) -> None:

@@ -18,6 +18,12 @@ def add_farm(parser: Any) -> None:
     parser.add_argument("-o", "--output", metavar="RESULT", help="result sequence or folder")
     parser.add_argument("--bundle", required=True, metavar="FOLDER", help="gets the job's files")
     parser.add_argument("--shots", metavar="TABLE", help="many shots, a CSV file")
+    parser.add_argument(
+        "--chunk",
+        type=int,
+        metavar="N",
+        help="frames of a task, which sees the whole plate and makes the same pixels; not for void",
+    )
     parser.add_argument("--name", metavar="NAME", help="name of the job on the farm")
     parser.add_argument(
         "--for",
