@@ -1,9 +1,11 @@
-"""Devices of a Ray cluster: two nodes with two pretended cards each, on this machine."""
+"""Devices of a Ray cluster: two nodes with a pretended card each, on this machine; with --full two cards each."""
 
 from __future__ import annotations
 
+import json
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -15,19 +17,22 @@ from typing import Any
 
 import pytest
 from voidbridge_ray_cluster import Cluster, cluster
-from voidbridge_shots import Shot, make_shot
+from voidbridge_shots import Shot, channels_of, make_shot, same_bits
 from voidbridge_stage import (
     SECONDS,
     Daemon,
+    Going,
     check_echo,
-    command,
+    check_same,
     daemon,
     environment,
     eventually,
     is_alive,
+    run_words,
     voidbridge,
 )
 
+from voidbridge_backend.cli.commands.farm import ALL_FRAMES
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.daemon.workers.supervisor import Supervisor, WorkerEvent, WorkerExit
 from voidbridge_backend.sequences.patterns import Sequence
@@ -38,13 +43,21 @@ pytest.importorskip("ray", reason="the extra ray is not installed")
 
 ENDS = {"done", "failed", "cancelled"}
 FRAMES = range(1001, 1004)
+TINY = {"height": 32, "width": 48, "window": 21, "steps": 20}
+"""Settings of a tiny `void`: a shot of 26 frames has two windows."""
 WORKER = "voidbridge_backend.worker.process"
 """In the command line of a worker."""
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Cluster]:
-    with cluster("a", "b") as made:
+def cards(full: bool) -> int:
+    """Cards of each node: every one costs seconds of processes that import Ray."""
+    return 2 if full else 1
+
+
+@pytest.fixture(scope="module")
+def nodes(cards: int) -> Iterator[Cluster]:
+    with cluster("a", "b", cards=cards) as made:
         yield made
 
 
@@ -209,8 +222,25 @@ def others(nodes: Cluster) -> set[int]:
 
 
 @pytest.fixture(scope="module")
+def models(full: bool, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With --full a tiny model of `void`."""
+    folder = tmp_path_factory.mktemp("models")
+    if full:
+        pytest.importorskip("torch", reason="the extra void is not installed")
+        from voidbridge_backend.engines.void.tiny import make_tiny
+
+        make_tiny(folder)
+        (folder / "voidbridge.json").write_text(json.dumps(TINY))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def wide(
-    nodes: Cluster, others: set[int], tmp_path_factory: pytest.TempPathFactory
+    nodes: Cluster,
+    cards: int,
+    others: set[int],
+    models: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Daemon]:
     """A daemon without a device of its own."""
     extra = {
@@ -218,8 +248,9 @@ def wide(
         "VOIDBRIDGE_RAY_CACHE": str(tmp_path_factory.mktemp("cache")),
         "VOIDBRIDGE_RAY_LOST_S": "4",
     }
-    with daemon("--devices", "auto", "--ray", nodes.address, extra=extra) as made:
-        eventually(lambda: len(ready(made)) == 4, "four devices")
+    words = ("--devices", "auto", "--devices-per-job", 2, "--models", models)
+    with daemon(*words, "--ray", nodes.address, extra=extra) as made:
+        eventually(lambda: len(ready(made)) == 2 * cards, "all devices")
         yield made
 
 
@@ -232,7 +263,7 @@ def ready(on: Daemon) -> list[str]:
 
 
 def test_jobs_of_several_users_are_exact_while_a_node_dies_and_returns(
-    wide: Daemon, nodes: Cluster, tmp_path: Path
+    wide: Daemon, nodes: Cluster, cards: int, tmp_path: Path
 ) -> None:
     shots = [make_shot(tmp_path / f"in{n}", FRAMES, seed=100 + n) for n in range(8)]
     jobs = [wide.submit(shot, f"user{n % 3}", steps=40) for n, shot in enumerate(shots)]
@@ -245,20 +276,59 @@ def test_jobs_of_several_users_are_exact_while_a_node_dies_and_returns(
         check_echo(shot, tmp_path / f"out{n}")
     assert wide.log.count("done job=") == len(jobs)
     eventually(lambda: states(wide)["ray:b/0"] == "away", "the node to be away")
-    nodes.start_nodes("b")
-    eventually(lambda: len(ready(wide)) == 4, "the node's return")
+    nodes.start_nodes("b", cards=cards)
+    eventually(lambda: len(ready(wide)) == 2 * cards, "the node's return")
 
 
-def test_cleanplate_makes_the_same_bytes_on_a_node_as_here(wide: Daemon, tmp_path: Path) -> None:
+def test_cleanplate_in_two_ranges_makes_the_same_bits_on_nodes_as_here_in_one(
+    wide: Daemon, tmp_path: Path
+) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1005), seed=7)
-    words = ("run", shot.plate, shot.matte, "--engine", "cleanplate")
+    words = ("run", shot.plate, shot.matte, "--engine", "cleanplate", "--handles", ALL_FRAMES)
     there, here = tmp_path / "there", tmp_path / "here"
-    for folder, more in ((there, ("--daemon", wide.address)), (here, ())):
-        done = voidbridge(*words, "-o", folder / "r.%04d.exr", *more)
+    ranged = ("-o", there / "r.%04d.exr", "--daemon", wide.address, "--frames")
+    for more in ((*ranged, "1001-1002"), (*ranged, "1003-1004"), ("-o", here / "r.%04d.exr")):
+        done = voidbridge(*words, *more)
         assert done.code == 0, done.err
-    names = sorted(path.name for path in here.glob("*.exr"))
-    assert len(names) == 4
-    assert all((here / name).read_bytes() == (there / name).read_bytes() for name in names)
+    check_same(there, here)
+
+
+def test_two_nodes_share_each_step_of_a_job_with_the_bits_of_one_device_and_lose_one(
+    wide: Daemon, models: Path, tmp_path: Path, full: bool
+) -> None:
+    if not full:
+        pytest.skip("takes a minute; --full runs it")
+    eventually(lambda: len(ready(wide)) == 4, "four devices")
+    shot = make_shot(tmp_path / "in", range(1001, 1027), seed=12)
+    words = ("--engine", "void", "--json")
+    with daemon("--devices", "cpu", "--models", models) as near:
+        alone = voidbridge(*run_words(shot, tmp_path / "one", near.address, *words))
+    assert alone.code == 0, alone.err
+    both = voidbridge(*run_words(shot, tmp_path / "two", wide.address, *words))
+    assert both.code == 0, both.err
+    assert "steps are shared by up to 2 devices" in str(both.event("done")["warnings"])
+
+    before = wide.log.count(" lent ")
+    going = Going(*run_words(shot, tmp_path / "lost", wide.address, *words, "--force"))
+    eventually(lambda: wide.log.count(" lent ") > before, "a lent device")
+    eventually(lambda: states(wide)[_lent_last(wide)] == "busy", "the lent device at work")
+    lent = _lent_last(wide)
+    proxies = re.findall(rf"worker started .*device={lent} .*pid=(\d+)", wide.log)
+    os.kill(int(proxies[-1]), signal.SIGKILL)
+    lost = going.end()
+    assert lost.code == 0, lost.err
+    assert not [text for text in lost.event("done")["warnings"] if "attempt" in text]
+    for frame in shot.frames:
+        expected = channels_of(tmp_path / "one" / f"r.{frame}.exr")
+        for name in ("two", "lost"):
+            found = channels_of(tmp_path / name / f"r.{frame}.exr")
+            assert all(same_bits(found[c], expected[c]) for c in expected), (name, frame)
+    for name in ("task-*", "answer-*"):
+        assert not list((wide.spool / "work").rglob(name))
+
+
+def _lent_last(on: Daemon) -> str:
+    return str(re.findall(r" lent .*device=(\S+)", on.log)[-1])
 
 
 def test_the_workers_of_a_killed_daemon_end_and_the_next_daemon_continues(
@@ -334,8 +404,10 @@ def test_an_encrypted_cluster_serves_its_jobs_and_refuses_who_does_not_encrypt(
 
 
 def test_a_cluster_without_a_token_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
+    if not full:
+        pytest.skip("starts another head; --full runs it")
     with cluster(token=False) as unsafe:
         for name, value in unsafe.access.items():
             monkeypatch.setenv(name, value)
@@ -357,17 +429,3 @@ def test_without_ray_the_daemon_says_what_to_install(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "pip install 'voidbridge[backend,ray]'" in done.stderr
-
-
-def test_a_cluster_and_several_devices_for_a_job_are_refused_together(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    done = subprocess.run(
-        command("serve", "--ray", "auto", "--spool", tmp_path, "--listen", f"ipc://{tmp_path}/c"),
-        env={**environment(), "VOIDBRIDGE_DEVICES_PER_JOB": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "the setting devices_per_job is 2, but devices of a cluster are not lent" in done.stderr
-    assert "[request.setting]" in done.stderr

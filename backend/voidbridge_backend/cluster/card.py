@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.config import allocator_settings, count_cards, only_card
+from voidbridge_backend.worker.task_files import CHECKPOINT, answer_path, task_path
 from voidbridge_protocol import __version__
 from voidbridge_protocol.wire.codec import decode_request
 
@@ -24,6 +25,8 @@ from .node_cache import PIECE, NodeCache
 
 NODE = "NODE"
 """The name of the node's folder in texts that leave it."""
+LENT = "lent"
+"""Folder of the parts of other workers' jobs, below the worker's own."""
 
 
 class Card:
@@ -97,6 +100,13 @@ class Card:
     def import_file(self, user: str, name: str, path: str) -> bool:
         return self._cache.import_file(user, name, Path(path))
 
+    def go_on(self, run: str, name: str, piece: bytes) -> None:
+        """Adds a piece to a file that an earlier attempt left, from which the next one, `run`, goes on."""
+        folder = self._cache.results(run)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with (folder / name).open("ab") as file:
+            file.write(piece)
+
     def begin(self, job: str, run: str, user: str, request: bytes) -> list[str]:
         """Gives a job to the worker, unless frames are missing: then it returns their hashes.
 
@@ -117,6 +127,19 @@ class Card:
         self.tell({"do": "run", "job": job, **command})
         return []
 
+    def assist(self, task: int, data: bytes, command: Mapping[str, Any]) -> None:
+        """Gives the worker a part of a job that another worker runs."""
+        folder = self._cache.results(LENT)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        task_path(folder, task).write_bytes(data)
+        self.tell({**command, "folder": str(folder), "answers": str(folder)})
+
+    def answered(self, data: bytes, command: Mapping[str, Any]) -> None:
+        """Passes the worker the answer to a part of its own job. One that arrives after its end is dropped."""
+        with suppress(FileNotFoundError):
+            answer_path(self._cache.results(self._run), command["task"]).write_bytes(data)
+            self.tell(command)
+
     # -- lines and results out ----------------------------------------------------------------------
 
     def lines(self) -> Iterator[tuple[str, bytes]]:
@@ -131,10 +154,15 @@ class Card:
             except ValueError:
                 continue  # a partial line of a killed worker
             run, name = self._run, _file_of(event)
-            if name:
+            if event["event"] == "assisted":
+                yield from self._answer(event)
+            elif name:
                 yield from self._file(self._cache.results(run) / name)
             if event["event"] == "failed" and event.get("files"):
                 self._cache.forget(self._user, event["files"])
+            if event["event"] == "cancelled" and (kept := checkpoints(self._cache.results(run))):
+                yield from self._file(kept[0])
+                line = json.dumps({**event, "kept": kept[0].name}).encode()
             if event["event"] in ("done", "failed", "cancelled"):
                 self._cache.end(run)
                 self._cache.clean()
@@ -144,8 +172,17 @@ class Card:
             self._cache.end(self._run)
         yield "end", str(code).encode()
 
+    def _answer(self, event: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+        """Yields the answer to a part of another worker's job, if there is one, and removes its files."""
+        folder, task = self._cache.results(LENT), int(event["task"])
+        if not event["why"]:
+            yield from self._file(answer_path(folder, task))
+        for path in (task_path(folder, task), answer_path(folder, task)):
+            path.unlink(missing_ok=True)
+
     def _file(self, path: Path) -> Iterator[tuple[str, bytes]]:
-        with path.open("rb") as file:
+        """Yields a plain file of the worker: no link that it made leads elsewhere, and no pipe is waited for."""
+        with open(path, "rb", opener=_plain_file) as file:
             while piece := file.read(PIECE):
                 yield "data", piece
 
@@ -160,11 +197,22 @@ def device_of(unit: int, cards: int) -> str:
     return f"cuda:{unit}" if unit < cards else ""
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the files in a job's folder from which its next attempt goes on."""
+    return sorted(folder.glob(f"{CHECKPOINT}*"))
+
+
 def _file_of(event: Mapping[str, Any]) -> str:
     """Returns the name of the file that an event announces; empty if none."""
     if event["event"] == "result":
         return f"{int(event['frame'])}.exr"
+    if event["event"] == "ask":
+        return task_path(Path(), int(event["task"])).name
     return "provenance.json" if event["event"] == "done" else ""
+
+
+def _plain_file(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _without_ray(environ: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,14 +26,16 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from voidbridge_backend import log_format
 from voidbridge_backend.worker.process import die_with_parent
+from voidbridge_backend.worker.task_files import CHECKPOINT, answer_path, task_path
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import ClusterUnusable, DamagedFile, DiskFull, VoidbridgeError
 from voidbridge_protocol.wire.codec import decode_request
 
 from . import session
-from .card import Card
+from .card import Card, checkpoints
 from .delivery import THREADS, Delivery, DeliveryStopped, Incoming
 from .frame_socket import ConnectionBroke
+from .node_cache import PIECE
 from .watch import DEVICE
 
 EXIT_AWAY = 76
@@ -61,6 +64,8 @@ class Proxy:
         """Set when the job whose frames are being sent should not run."""
         self._is_running = False
         """The worker on the node has the job."""
+        self._target = Path()
+        """The folder of arriving files."""
         self._command: Mapping[str, Any] = {}
         self._tries = 0
         self._failure: VoidbridgeError | None = None
@@ -106,6 +111,10 @@ class Proxy:
                         self._begin()
                     case "cancel":
                         self._cancel(command)
+                    case "assist":
+                        self._assist(command)
+                    case "assisted":
+                        self._answered(command)
                     case _:
                         ray.get(self._call("tell", command))
             with self._lock:
@@ -124,7 +133,7 @@ class Proxy:
             for reference in generator:
                 kind, data = ray.get(reference)
                 if kind == "data":
-                    incoming = incoming or Incoming(Path(self._command["folder"]))
+                    incoming = incoming or Incoming(self._target)
                     self._attempt(partial(incoming.add, data))
                 elif kind == "line":
                     self._forward_line(json.loads(data), incoming)
@@ -173,6 +182,7 @@ class Proxy:
         with self._lock:
             self._job, self._is_running, self._failure = self._command["job"], False, None
             self._stop = threading.Event()
+            self._target = Path(self._command["folder"])
             self._tries += 1
         threading.Thread(target=self._deliver, args=(self._command, self._stop)).start()
 
@@ -195,12 +205,13 @@ class Proxy:
     def _send_all(self, command: Mapping[str, Any], request: bytes, stop: threading.Event) -> None:
         objects = Path(command["objects"])
         names = [file.sha256 for file in decode_request(request).files]
+        run = uuid.uuid4().hex
+        self._send_checkpoints(run, Path(command["folder"]), stop)
         for _ in range(MOST_TRIES):
             self._delivery.send(objects, names, stop)
             with self._lock:  # a cancel that arrives now waits until the worker has the job
                 if stop.is_set():
                     raise DeliveryStopped
-                run = uuid.uuid4().hex
                 lacking = ray.get(self._call("begin", command["job"], run, objects.name, request))
                 self._is_running = not lacking
             if not lacking:
@@ -211,6 +222,15 @@ class Proxy:
             "Raise the setting ray_cache_gb, or free space on the node's disk.",
         )
 
+    def _send_checkpoints(self, run: str, folder: Path, stop: threading.Event) -> None:
+        """Sends the node what an earlier attempt left to go on from."""
+        for path in checkpoints(folder):
+            with path.open("rb") as file:
+                while piece := file.read(PIECE):
+                    if stop.is_set():
+                        raise DeliveryStopped
+                    ray.get(self._call("go_on", run, path.name, piece, group=FILES))
+
     def _cancel(self, command: Mapping[str, Any]) -> None:
         with self._lock:
             if command["job"] != self._job:
@@ -219,6 +239,30 @@ class Proxy:
             if not self._is_running:
                 return  # `_deliver` notices
         ray.get(self._call("tell", command))
+
+    def _assist(self, command: Mapping[str, Any]) -> None:
+        """Gives the worker a part of a job that another one runs."""
+        try:
+            data = task_path(Path(command["folder"]), command["task"]).read_bytes()
+        except OSError as error:
+            self._send("assisted", task=command["task"], why=f"its task is gone: {error.strerror}")
+            return
+        with self._lock:
+            self._job, self._is_running, self._failure = command["job"], True, None
+            self._target = Path(command["answers"])
+            self._target.mkdir(parents=True, exist_ok=True)
+        ray.get(self._call("assist", command["task"], data, command))
+
+    def _answered(self, command: Mapping[str, Any]) -> None:
+        """Passes the worker the answer to a part of its job, of which the daemon has the file."""
+        if command["job"] != self._job:
+            return
+        path = answer_path(self._target, command["task"])
+        with suppress(FileNotFoundError):  # the job has just ended
+            data = b"" if command["why"] else path.read_bytes()
+            for file in (path, task_path(self._target, command["task"])):
+                file.unlink(missing_ok=True)
+            ray.get(self._call("answered", data, command))
 
     def _end(self, event: str, **more: Any) -> None:
         with self._lock:
@@ -233,7 +277,14 @@ class Proxy:
             if incoming.sha256 != sha256:
                 self._unusable(f"{name} of {self._device} arrived damaged")
             self._attempt(lambda: incoming.publish(name))
-        if kind not in ("done", "failed", "cancelled"):
+        elif kind in ("ask", "assisted") and incoming and not self._failure:
+            path = {"ask": task_path, "assisted": answer_path}[kind](Path(), event["task"])
+            self._attempt(lambda: incoming.publish(path.name))
+        if (kept := event.pop("kept", "")) and incoming:
+            self._attempt(lambda: incoming.publish(f"{CHECKPOINT}{Path(kept).suffix[1:]}"))
+        if kind == "assisted":
+            self._end(kind, **event)
+        elif kind not in ("done", "failed", "cancelled"):
             if not self._failure:
                 self._send(kind, **event)
         elif self._failure:

@@ -20,7 +20,7 @@ from voidbridge_backend import log_format
 from voidbridge_backend.config import Config
 from voidbridge_backend.engines import registry
 from voidbridge_protocol import __version__
-from voidbridge_protocol.errors import BadSetting, RequestError
+from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.wire import local_socket
 from voidbridge_protocol.wire.messages import MAX_CHUNK, Limits
 
@@ -184,11 +184,6 @@ def _cluster(
     """Follows the devices of the cluster, if one is set. Raises `BadSetting` or `ClusterUnusable`."""
     if not config.ray:
         return nullcontext()
-    if config.devices_per_job > 1:
-        raise BadSetting(
-            f"the setting devices_per_job is {config.devices_per_job}, but devices of a cluster are not lent",
-            "Set devices_per_job to 1, or leave out the setting ray.",
-        )
     return Cluster(
         config.ray,
         config.ray_resource,

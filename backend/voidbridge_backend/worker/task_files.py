@@ -1,4 +1,4 @@
-"""The names of the files by which a job and the devices lent to it exchange tasks and answers.
+"""The names of files by which a job and its lent devices exchange tasks and answers, or by which it goes on.
 
 The daemon reads them too. It imports no numpy, so nor does this module.
 """
@@ -6,6 +6,9 @@ The daemon reads them too. It imports no numpy, so nor does this module.
 from __future__ import annotations
 
 from pathlib import Path
+
+CHECKPOINT = "checkpoint."
+"""Files whose names begin so outlive an attempt: the next one goes on from them."""
 
 
 def task_path(folder: Path, number: int) -> Path:

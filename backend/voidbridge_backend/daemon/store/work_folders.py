@@ -19,15 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from voidbridge_backend.worker.task_files import answer_path
+from voidbridge_backend.worker.task_files import CHECKPOINT, answer_path
 
 from .spool import Spool
 
 log = logging.getLogger(__name__)
 
 TEMPORARY = "tmp"
-CHECKPOINT = "checkpoint."
-"""Files whose names begin so outlive an attempt: the next one goes on from them."""
 
 
 class WorkFolders:
