@@ -21,7 +21,7 @@ import pytest
 from voidbridge_figures import Note
 from voidbridge_ray_cluster import Cluster, cluster
 from voidbridge_shots import Shot, make_shot
-from voidbridge_stage import Daemon, check_echo, daemon, environment, eventually
+from voidbridge_stage import Daemon, check_echo, check_same, daemon, environment, eventually
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
@@ -31,26 +31,31 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
 CARDS = 4
+TINY = {"height": 32, "width": 48, "window": 21, "steps": 2}
+"""Settings of a tiny `void`."""
 STEPS, PACE_S = 500, 0.02
 """A job that sleeps for ten seconds."""
-FRAME, COUNT = 30_000_000, 12
-"""Bytes of a 4K frame in half, compressed by ZIP, and frames of a shot."""
+FRAME, COUNT, TURNS = 30_000_000, 12, 5
+"""Bytes of a 4K frame in half, compressed by ZIP, frames of a shot, and turns of each way."""
 BARE = """
-import socket
+import socket, sys
 with socket.create_server(("127.0.0.1", 0)) as server:
     print(server.getsockname()[1], flush=True)
-    line, place = server.accept()[0], bytearray(8 << 20)
-    while line.recv_into(place):
-        pass
+    line, place = server.accept()[0], memoryview(bytearray(1 << 20))
+    with open(sys.argv[1], "wb", buffering=0) as file:
+        while count := line.recv_into(place):
+            file.write(place[:count])
     line.sendall(b"x")
 """
+"""Bare TCP from file to file: it hashes nothing. With /dev/null, from file to nowhere."""
 OURS = """
 import json, os, sys, threading, time
 from pathlib import Path
 from voidbridge_backend.cluster.proxy import Proxy
 proxy = Proxy(json.loads(sys.argv[1]), lambda event, **fields: None)
 proxy.start()
-for user in map(Path, sys.argv[2:]):
+for line in sys.stdin:
+    user = Path(line.rstrip())
     names = sorted(path.name for path in user.iterdir())
     began = time.monotonic()
     proxy._delivery.send(user, names, threading.Event())
@@ -67,12 +72,28 @@ def node(full: bool) -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def models(node: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of `void`."""
+    pytest.importorskip("torch", reason="the extra void is not installed")
+    from voidbridge_backend.engines.void.tiny import make_tiny
+
+    folder = make_tiny(tmp_path_factory.mktemp("models"))
+    (folder / "voidbridge.json").write_text(json.dumps(TINY))
+    return folder
+
+
 def served(
-    node: Cluster, stack: ExitStack, folder: Path, devices: int, resource: str = "GPU"
+    node: Cluster,
+    stack: ExitStack,
+    folder: Path,
+    devices: int,
+    resource: str = "GPU",
+    more: tuple[object, ...] = (),
 ) -> Daemon:
     """A daemon with the devices of this resource, once all are ready."""
     extra = {**node.access, "VOIDBRIDGE_RAY_CACHE": str(folder), "VOIDBRIDGE_RAY_BY_PATH": "false"}
-    options = ("--devices", "auto", "--ray", node.address, "--ray-resource", resource)
+    options = ("--devices", "auto", "--ray", node.address, "--ray-resource", resource, *more)
     made = stack.enter_context(daemon(*options, extra=extra))
     eventually(
         lambda: [d.state for d in made.health().devices] == ["ready"] * devices, "all devices"
@@ -111,23 +132,49 @@ def test_four_devices_that_sleep_do_nearly_four_times_as_much_as_one(
     assert four / one >= 3.8
 
 
-def test_two_hundred_jobs_over_four_devices_are_exact(
-    node: Cluster, tmp_path: Path, note: Note
+def test_two_hundred_jobs_of_three_engines_over_four_devices_are_exact(
+    node: Cluster, models: Path, tmp_path: Path, note: Note
 ) -> None:
+    """The results of `cleanplate` and `void` are held against those of a daemon with one device of its own."""
+    frames = {"echo": 2, "cleanplate": 4, "void": 6}
+    engines = [("cleanplate", "echo", "echo", "void", "echo")[n % 5] for n in range(200)]
+    shots = {
+        (engine, n): make_shot(tmp_path / f"{engine}{n}", range(1001, 1001 + count), seed=n)
+        for engine, count in frames.items()
+        for n in range(120 if engine == "echo" else 4)
+    }
+    with daemon("--models", models) as near:
+        for engine, n in ((engine, n) for engine in ("cleanplate", "void") for n in range(4)):
+            job = near.submit(shots[engine, n], engine=engine)
+            near.wait_for_state(job, "done")
+            near.fetch(job, tmp_path / f"right-{engine}{n}")
     with ExitStack() as stack:
-        on = served(node, stack, tmp_path / "cache", CARDS)
-        shots = [make_shot(tmp_path / f"in{n}", range(1001, 1003), seed=n) for n in range(200)]
-        began = time.monotonic()
-        jobs = [on.submit(shot, f"user{n % 5}", steps=n % 3) for n, shot in enumerate(shots)]
-        assert len(set(jobs)) == 200
+        on = served(node, stack, tmp_path / "cache", CARDS, more=("--models", models))
+        began, jobs = time.monotonic(), dict[str, tuple[str, int]]()
+        for n, engine in enumerate(engines):
+            seed = engines[:n].count(engine) % (120 if engine == "echo" else 4)
+            job = on.submit(shots[engine, seed], f"user{n}", engine=engine)
+            jobs[job] = engine, seed
+        assert len(jobs) == 200
         for job in jobs:
             on.wait_for_state(job, "done")
         took = time.monotonic() - began
-        for n, (job, shot) in enumerate(zip(jobs, shots, strict=True)):
-            on.fetch(job, tmp_path / f"out{n}")
-            check_echo(shot, tmp_path / f"out{n}")
+        for job, (engine, seed) in jobs.items():
+            out = tmp_path / f"out-{job}"
+            on.fetch(job, out)
+            if engine == "echo":
+                check_echo(shots[engine, seed], out)
+            else:
+                check_same(out, tmp_path / f"right-{engine}{seed}")
         used = {d.name for d in on.health().devices if f"device={d.name}" in on.log}
-    note(26, jobs=200, seconds=f"{took:.0f}", devices_used=len(used))
+    note(
+        26,
+        jobs=200,
+        **{engine: engines.count(engine) for engine in frames},
+        seconds=f"{took:.0f}",
+        devices_used=len(used),
+        load=f"{os.getloadavg()[0]:.1f}",
+    )
     assert len(used) == CARDS
 
 
@@ -167,7 +214,7 @@ def test_a_job_takes_little_longer_on_a_node_than_here(
 
 def test_frames_arrive_at_a_node_whole(node: Cluster, tmp_path: Path, note: Note) -> None:
     """Beside bare TCP of the same bytes, in turn. The asked share, 0.7, is stated, not required."""
-    users = [tmp_path / "objects" / f"user{n}" for n in range(3)]
+    users = [tmp_path / "objects" / f"user{n}" for n in range(TURNS)]
     for user in users:
         user.mkdir(parents=True)
         for _ in range(COUNT):
@@ -188,32 +235,39 @@ def test_frames_arrive_at_a_node_whole(node: Cluster, tmp_path: Path, note: Note
             "lost_s": 60,
         },
     }
-    bare = [_bare(user) for user in users]
-    done = subprocess.run(
-        [sys.executable, "-c", OURS, json.dumps(setup), *map(str, users)],
+    took: dict[str, list[float]] = {"ours": [], "to a file": [], "to nowhere": []}
+    with subprocess.Popen(
+        [sys.executable, "-c", OURS, json.dumps(setup)],
         env={**environment(), **node.access},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=True,
-    )
-    ours = [float(line) for line in done.stdout.split()]
-    speeds = {
-        name: FRAME * COUNT / statistics.median(took) / 1e6
-        for name, took in (("bare", bare), ("ours", ours))
-    }
-    note(
-        26,
-        share=f"{speeds['ours'] / speeds['bare']:.2f}",
-        **{k: f"{v:.0f} MB/s" for k, v in speeds.items()},
-    )
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        for user in users:
+            child.stdin.write(f"{user}\n")
+            child.stdin.flush()
+            took["ours"].append(float(child.stdout.readline()))
+            took["to a file"].append(_bare(user, tmp_path / "received"))
+            took["to nowhere"].append(_bare(user, Path(os.devnull)))
+        child.stdin.close()
     cached = {path.name for path in (tmp_path / "cache" / "objects").rglob("*") if path.is_file()}
     assert cached == {path.name for user in users for path in user.iterdir()}
+    ours, file, nowhere = (FRAME * COUNT / statistics.median(s) / 1e6 for s in took.values())
+    note(
+        26,
+        ours=f"{ours:.0f} MB/s",
+        share_to_a_file=f"{ours / file:.2f} of {file:.0f} MB/s",
+        share_to_nowhere=f"{ours / nowhere:.2f} of {nowhere:.0f} MB/s",
+        load=f"{os.getloadavg()[0]:.1f}",
+    )
 
 
-def _bare(user: Path) -> float:
-    """Seconds of the same files through one TCP connection to a process that drops them."""
+def _bare(user: Path, target: Path) -> float:
+    """Seconds of the same files through one TCP connection to a process that writes them to `target`."""
     with subprocess.Popen(
-        [sys.executable, "-c", BARE], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", BARE, target], stdout=subprocess.PIPE, text=True
     ) as receiver:
         assert receiver.stdout
         port = int(receiver.stdout.readline())
@@ -221,8 +275,7 @@ def _bare(user: Path) -> float:
             began = time.monotonic()
             for path in user.iterdir():
                 with path.open("rb") as file:
-                    while piece := file.read(8 << 20):
-                        line.sendall(piece)
+                    line.sendfile(file)
             line.shutdown(socket.SHUT_WR)
             assert line.recv(1)
             return time.monotonic() - began

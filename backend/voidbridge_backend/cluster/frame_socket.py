@@ -1,8 +1,9 @@
 """Frames over TCP connections of their own, from the daemon's machine to a node: both ends.
 
-Ray's object store copies each byte several times, which takes longer than the network. Here a byte is received,
-hashed and written. The node listens on a port of its own choice and serves only a sender that shows the secret. The
-actor has told it through Ray. If Ray encrypts, both ends encrypt with the same files.
+Ray's object store copies each byte several times, which takes longer than the network. Here the system sends a byte
+from the file itself, and the node receives, hashes and writes it. The node listens on a port of its own choice and
+serves only a sender that shows the secret, which the actor has told it through Ray. If Ray encrypts, both ends
+encrypt with the same files.
 
 A connection carries the secret, then for each frame a header, JSON with its length in four bytes before it, and the
 frame. The node answers each with one byte.
@@ -10,6 +11,7 @@ frame. The node answers each with one byte.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import json
 import os
@@ -25,7 +27,11 @@ from typing import IO
 from .node_cache import NodeCache
 
 PIECE = 1 << 20
-"""Bytes read or sent at once."""
+"""Bytes received at once: small enough for a processor's cache, in which they are hashed and written."""
+SENT_PIECE = 4 << 20
+"""Bytes sent at once, after which a sender looks if it should stop."""
+FILE_ERRORS = frozenset({errno.EIO, errno.ESTALE, errno.EINVAL, errno.EOVERFLOW})
+"""Errors of `sendfile` that a file causes, and no connection."""
 SECRET = 32
 """Bytes of the secret."""
 MOST_HEADER = 4096
@@ -82,9 +88,10 @@ class FrameReceiver:
             finally:
                 self._strangers.release()
             with line:
+                place = memoryview(bytearray(PIECE))
                 while True:
                     header = json.loads(_exactly(line, _length(line)))
-                    pieces = _pieces(line, int(header["size"]))
+                    pieces = _pieces(line, int(header["size"]), place)
                     is_kept = self._cache.keep(str(header["user"]), str(header["name"]), pieces)
                     line.sendall(KEPT if is_kept else REFUSED)
 
@@ -125,18 +132,31 @@ class FrameSender:
         size = os.fstat(file.fileno()).st_size
         header = json.dumps({"user": user, "name": name, "size": size}).encode()
         self._send(len(header).to_bytes(4, "big") + header)
-        while size:
+        sent = 0
+        while sent < size:
             if stop.is_set():
                 raise InterruptedError
-            piece = file.read(min(PIECE, size))
-            if not piece:
+            count = self._send_part(file, sent, min(SENT_PIECE, size - sent))
+            if not count:
                 raise OSError("it became shorter while it was read")
-            self._send(piece)
-            size -= len(piece)
+            sent += count
         try:
             return _exactly(self._line, 1) == KEPT
         except (OSError, EOFError) as error:
             raise ConnectionBroke(f"the node took no frame: {error}") from error
+
+    def _send_part(self, file: IO[bytes], begin: int, count: int) -> int:
+        """Sends at most `count` bytes of the file, and returns their number. Only encryption copies them here."""
+        if isinstance(self._line, ssl.SSLSocket):
+            piece = file.read(count)
+            self._send(piece)
+            return len(piece)
+        try:
+            return os.sendfile(self._line.fileno(), file.fileno(), begin, count)
+        except OSError as error:
+            if error.errno in FILE_ERRORS:
+                raise
+            raise ConnectionBroke(f"the connection for frames ended: {error}") from error
 
     def _send(self, data: bytes) -> None:
         try:
@@ -175,11 +195,10 @@ def _exactly(line: socket.socket, count: int) -> bytes:
     return data
 
 
-def _pieces(line: socket.socket, size: int) -> Iterator[memoryview]:
-    """Yields the next `size` bytes, in one place of memory that each piece overwrites. Raises `EOFError`."""
-    place = memoryview(bytearray(PIECE))
+def _pieces(line: socket.socket, size: int, place: memoryview) -> Iterator[memoryview]:
+    """Yields the next `size` bytes, in `place`, which each piece overwrites. Raises `EOFError`."""
     while size > 0:
-        count = line.recv_into(place[: min(PIECE, size)])
+        count = line.recv_into(place[: min(len(place), size)])
         if not count:
             raise EOFError("the connection ended")
         yield place[:count]
