@@ -252,7 +252,7 @@ def test_the_player_is_driven_by_keys(tabs: Screen) -> None:
     tab.locator("#probe", has_text="plate").wait_for()
 
 
-def test_clicks_become_mattes_and_an_answer_adds_what_is_affected(tabs: Screen) -> None:
+def test_clicks_and_an_answer_become_a_quadmask_and_that_a_result(tabs: Screen) -> None:
     folder, output = tabs.show / "c", tabs.show / "c-mattes"
     shot = make_shot(folder, range(1, 5))
     for frame in shot.frames:
@@ -301,8 +301,20 @@ def test_clicks_become_mattes_and_an_answer_adds_what_is_affected(tabs: Screen) 
     assert faults_of(tab, "#asking, #combining") == ""
     tab.click("#combine")
     tab.locator("#course", has_text="the mattes are there").wait_for()
-    codes = channels_of(output / "quadmask.0003.exr")["Y"].astype(np.float32) * 255
-    assert {0, 127} <= set(np.unique(np.rint(codes)).astype(int))
+    codes = np.rint(channels_of(output / "quadmask.0003.exr")["Y"].astype(np.float32) * 255)
+    assert {0, 127} <= set(np.unique(codes).astype(int))
+
+    tab.click("#remove")
+    tab.fill("#output", f"{folder}-clean/")
+    tab.get_by_text("the engine", exact=True).click()
+    tab.fill("#set-engine", "echo")
+    tab.click("#start")
+    tab.locator("#started", has_text="was started").wait_for()
+    number = int(re.findall(r"\d+", tab.text_content("#started"))[0])
+    tab.wait_for_selector(f"#run-{number}[data-state=done]")
+    plate = channels_of(shot.file("plate", 3))["R"]
+    result = channels_of(tabs.show / "c-clean/plate.0003.exr")["R"]
+    assert (result != plate)[codes == 0].any()
 
 
 def faults_of(tab: Any, selector: str | None = None, **options: Any) -> str:

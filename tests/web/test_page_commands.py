@@ -60,6 +60,7 @@ def test_a_job_runs_from_files_to_files_and_is_found_again(
     assert done["state"] == "done", done
     check_echo(shot, show / "a-out")
     job = page.get(f"/api/jobs/{done['job']}").json
+    assert job["stages"], "they are counted although nobody looks"
     assert job["paths"] == {
         "plate": str(shot.plate), "matte": str(shot.matte), "result": str(output)
     }  # fmt: skip

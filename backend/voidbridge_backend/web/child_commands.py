@@ -9,12 +9,17 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from voidbridge_protocol.errors import BadSetting, TooMany
+from voidbridge_protocol.lifecycle import JobState
 
+from .stage_times import StageClock
+
+FINAL = {state.value for state in JobState if state.is_final}
 MAX_RUNNING = 8
 """Children at once."""
 MAX_KEPT = 200
@@ -40,11 +45,17 @@ class ChildCommand:
     """The latest event of each name."""
     figures: list[dict[str, Any]] = field(default_factory=list)
     """The measures of each frame, of a report."""
+    stages: StageClock = field(default_factory=StageClock)
+    """Those of its job."""
     process: asyncio.subprocess.Process | None = None
 
     def take(self, event: dict[str, Any]) -> None:
         """Takes one event of the command's standard output."""
         name = str(event.pop("event", ""))
+        if name == "status":
+            state = str(event.get("state", ""))
+            stage = "" if state in FINAL else str(event.get("stage") or state)
+            self.stages.see(stage, time.monotonic())
         if name == "frame-quality" and len(self.figures) < MAX_FIGURES:
             self.figures.append(event)
             return
@@ -83,7 +94,7 @@ class ChildCommands:
 
     def of_job(self, job: str) -> ChildCommand | None:
         """The latest command that ran this job."""
-        return next((child for child in self if child.job == job and "result" in child.files), None)
+        return next((child for child in self if child.job == job and child.files), None)
 
     async def start(
         self, words: Sequence[str], files: dict[str, str], asks_daemon: bool = True

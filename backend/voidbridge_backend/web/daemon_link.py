@@ -21,6 +21,8 @@ from voidbridge_protocol.errors import TooMany, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import Status
 
+from .stage_times import StageClock
+
 EVERY_S = 1.0
 """Seconds between two looks at the queue."""
 RATE_S = 15.0
@@ -32,20 +34,16 @@ Answer = TypeVar("Answer")
 
 
 @dataclass
-class StageTimes:
-    """The stages of a job as they were seen from here, with the seconds that each took so far."""
+class JobCourse:
+    """The stages of a job as they were seen from here, and its results of the last seconds."""
 
-    stages: dict[str, float] = field(default_factory=dict)
-    since: float = 0.0
-    stage: str = ""
+    stages: StageClock = field(default_factory=StageClock)
     ready: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=32))
 
     def add(self, status: Status, now: float) -> None:
         """Takes what the daemon says at `now`, in seconds of any steady clock."""
-        if self.stage:
-            self.stages[self.stage] = self.stages.get(self.stage, 0.0) + now - self.since
-        self.since = now
-        self.stage = "" if status.state.is_final else status.stage or status.state.value
+        stage = "" if status.state.is_final else status.stage or status.state.value
+        self.stages.see(stage, now)
         self.ready.append((now, status.ready))
         while self.ready[0][0] < now - RATE_S:
             self.ready.popleft()
@@ -67,7 +65,7 @@ class DaemonLink:
         self._every = every
         self._jobs: dict[str, dict[str, Any]] = {}
         self._state: dict[str, Any] = {}
-        self._times: dict[str, StageTimes] = {}
+        self._times: dict[str, JobCourse] = {}
         self._listeners = 0
         self._changed = asyncio.Condition()
         self._poll: asyncio.Task[None] | None = None
@@ -80,7 +78,7 @@ class DaemonLink:
     def stages(self, job: str) -> dict[str, float]:
         """Seconds by stage, in the order in which they were seen; empty if nobody looked meanwhile."""
         found = self._times.get(job)
-        return dict(found.stages) if found else {}
+        return dict(found.stages.seconds) if found else {}
 
     async def refresh(self) -> dict[str, Any]:
         """Looks at the queue now. Returns the daemon's state, with its error if it does not answer."""
@@ -99,7 +97,7 @@ class DaemonLink:
 
     def _seen(self, status: Status, now: float) -> dict[str, Any]:
         if status.state is JobState.RUNNING or status.job in self._times:
-            times = self._times.setdefault(status.job, StageTimes())
+            times = self._times.setdefault(status.job, JobCourse())
             times.add(status, now)
             return {**asdict(status), "rate": round(times.rate, 3)}
         return {**asdict(status), "rate": 0.0}

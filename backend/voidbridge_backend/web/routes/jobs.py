@@ -22,7 +22,8 @@ async def job(request: HttpRequest) -> Response:
     name, context = request.path_params["job"], context_of(request)
     found = await context.link.ask(lambda client: _described(client, name))
     files = await _files(context, name)
-    stages = context.link.stages(name)
+    child = context.children.of_job(name)
+    stages = child.stages.seconds if child else context.link.stages(name)
     return JSONResponse({**found, "stages": stages, "paths": files})
 
 
