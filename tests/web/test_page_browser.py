@@ -316,6 +316,16 @@ def test_clicks_and_an_answer_become_a_quadmask_and_that_a_result(tabs: Screen) 
     result = channels_of(tabs.show / "c-clean/plate.0003.exr")["R"]
     assert (result != plate)[codes == 0].any()
 
+    started = tab.evaluate("fetch('/api/commands').then((answer) => answer.json())")
+    tracked = next(one["job"] for one in started if one["command"] == "mask" and one["job"])
+    tab.goto(f"{tabs.base}/new?job={tracked}")
+    tab.wait_for_selector("#png", state="attached")  # only the form for mattes has it
+    tab.get_by_text("Frames, prompts and queue").click()
+    seen = {name: tab.input_value(f"#{name}") for name in ("point", "box", "role", "plate")}
+    assert re.fullmatch(r"1:2[23][.\d]*,2[34][.\d]*:object", seen["point"])
+    assert re.fullmatch(r"1:[\d.,]+:object", seen["box"])
+    assert (seen["role"], seen["plate"]) == ("object=primary", str(shot.plate))
+
 
 def faults_of(tab: Any, selector: str | None = None, **options: Any) -> str:
     """What axe finds in a page or a part of it, with every part of it open."""
@@ -412,7 +422,7 @@ def test_no_page_violates_a_rule_of_axe(
     for path, ready in (
         ("/", "tbody tr"),
         (f"/jobs/{job}", "#actions button"),
-        (f"/new?{urlencode({'plate': shot.plate})}", "#set-engine"),
+        (f"/new?{urlencode({'plate': shot.plate, 'operation': 'mask'})}", "#point"),
         (f"/player?{urlencode(files)}", "#stage[data-frame='1']"),
         (f"/masks?{urlencode({'plate': shot.plate})}", "#stage[data-frame='1']"),
     ):
