@@ -26,8 +26,15 @@ def add_published(call: object) -> None:
     site.add_published(call)
 
 
+def add_submitted(call: object) -> None:
+    """For a site's init.py: calls `call` with a dictionary after a farm's files are written."""
+    from . import site
+
+    site.add_submitted(call)
+
+
 def press(button: str, node: object) -> None:
     """Called when the artist pressed a button."""
-    from . import controller as conduct
+    from .buttons import BUTTONS
 
-    conduct.BUTTONS[button](node)
+    BUTTONS[button](node)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-import threading
-from typing import Any, Callable
+from typing import Any
 
-from . import cache, host, job
+from . import cache, host, short_command
 from .installation import executable
 from .request import NodeError, files
 from .result_state import shown_version
-from .work import environment
 
 URL = "VOIDBRIDGE_ASK_URL"
 """Variable with the address of the endpoint; another one names its model."""
@@ -30,7 +28,7 @@ def ask(node: Any) -> None:
     folder = posixpath.join(posixpath.dirname(shown.place), "asked-" + shown.name)
     words = _command(shown, folder)
     node_id = str(values["node_id"])
-    _run(words, lambda: _offer(node_id, words, folder))
+    short_command.run(words, lambda _: _offer(node_id, words, folder))
 
 
 def _command(shown: cache.Version, folder: str) -> list[str]:
@@ -58,7 +56,7 @@ def _offer(node_id: str, words: list[str], folder: str) -> None:
     elif host.ask(
         f"The pictures in {folder} would be sent to {url}. Look at them first. Send them?"
     ):
-        _run([*words, "--send"], lambda: _take(node_id, folder))
+        short_command.run([*words, "--send"], lambda _: _take(node_id, folder))
 
 
 def _take(node_id: str, folder: str) -> None:
@@ -67,27 +65,3 @@ def _take(node_id: str, folder: str) -> None:
     if node is not None:
         host.set_value(node, "affected", posixpath.join(folder, FILES))
         host.show_message("The answer is there. Press Track to take its areas as affected.")
-
-
-def _run(words: list[str], then: Callable[[], None]) -> None:
-    """Runs a command in a thread if there is a GUI, and then a call on the main thread; shows what failed."""
-
-    def work() -> None:
-        try:
-            code, said, errors = job.output(words, environment())
-        except OSError as error:
-            code, said, errors = 1, "", f"{words[0]} cannot be started: {error.strerror or error}"
-        failed = [
-            "{} {}".format(event.get("text"), event.get("hint"))
-            for event in job.events(said)
-            if event.get("event") == "error"
-        ]
-        if code == 0:
-            host.later(then)
-        else:
-            host.later(host.show_message, "\n".join(failed) or errors)
-
-    if host.has_gui():
-        threading.Thread(target=work, name="voidbridge mask-ask", daemon=True).start()
-    else:
-        work()

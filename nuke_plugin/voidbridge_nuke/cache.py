@@ -183,6 +183,11 @@ def size(version: Version) -> int:
     return total
 
 
+def spelled_size(size: int) -> str:
+    """As 3 MB or 1.2 GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(round(size / 1e6), 1)} MB"
+
+
 def delete(version: Version) -> bool:
     """Deletes a version's own files, results included. Returns False if the folder holds others, or is in use."""
     views = "|".join(map(re.escape, version.views))

@@ -1,4 +1,4 @@
-"""Reacts to a new or changed node and to its buttons, by calling the other modules.
+"""Reacts to a new or changed node, and does its jobs, by calling the other modules.
 
 A job is followed in a worker thread; without a GUI, in the calling thread.
 """
@@ -12,7 +12,7 @@ import uuid
 from dataclasses import replace
 from typing import Any, Callable, Iterator
 
-from . import asking, cache, extras, graph, host, migrate, site, support
+from . import cache, extras, graph, host, migrate, site
 from .group import COLORS
 from .installation import executable
 from .job_status import CANCELLED, DONE, line
@@ -183,17 +183,17 @@ def refresh(node: Any) -> None:
 
 def begin(node: Any) -> None:
     """Renders and starts the job. Reports a problem in one message; without a GUI it raises `NodeError`."""
-    _answering(node, start)
+    answering(node, start)
 
 
 def test_frame(node: Any) -> None:
     """Makes a version of the current frame only."""
-    _answering(node, lambda _: start(node, host.frame()))
+    answering(node, lambda _: start(node, host.frame()))
 
 
 def track_again(node: Any) -> None:
     """Tracks again from the frame that the viewer shows, and keeps the result before it."""
-    _answering(node, lambda _: start(node, earlier=extras.kept_before(node, host.frame())))
+    answering(node, lambda _: start(node, earlier=extras.kept_before(node, host.frame())))
 
 
 def start(node: Any, only: int | None = None, earlier: tuple[int, str] | None = None) -> Work:
@@ -280,51 +280,14 @@ def cancel(node: Any) -> None:
         work.cancel()
 
 
-def preview(node: Any) -> None:
-    """Switches to the quadmask, and back to the result."""
-    there = host.values(node)["output"] == "quadmask"
-    host.put(node, {"output": host.operation(node).outputs[0] if there else "quadmask"})
-
-
-def browse(node: Any) -> None:
+def work_of(node: Any) -> Work | None:
+    """Returns the present job of a node, or the last one of this session."""
     node_id = str(host.values(node)["node_id"])
-    _answering(node, lambda _: extras.browse(node, RUNNING.get(node_id) or LAST.get(node_id)))
+    return RUNNING.get(node_id) or LAST.get(node_id)
 
 
-def report(node: Any) -> None:
-    node_id = str(host.values(node)["node_id"])
-    extras.report(node, RUNNING.get(node_id) or LAST.get(node_id))
-
-
-def _button(action: Callable[..., Any], *more: Any) -> Callable[[Any], None]:
-    return lambda node: _answering(node, lambda it: action(it, *more))
-
-
-BUTTONS: dict[str, Callable[[Any], None]] = {
-    "remove": begin,
-    "key": begin,
-    "track": begin,
-    "generate": begin,
-    "again": track_again,
-    "ask": _button(asking.ask),
-    "use": _button(extras.use_mattes),
-    "add_point": _button(extras.add_prompt, "point"),
-    "add_not": _button(extras.add_prompt, "not"),
-    "add_box": _button(extras.add_prompt, "box"),
-    "undo_prompt": extras.drop_prompt,
-    "cancel": cancel,
-    "preview": preview,
-    "check": _button(lambda node: support.check(str(host.values(node)["daemon"]).strip())),
-    "test_frame": test_frame,
-    "make_read": _button(extras.make_read),
-    "purge": _button(extras.purge),
-    "reveal": _button(extras.reveal),
-    "browse": browse,
-    "report": report,
-}
-
-
-def _answering(node: Any, action: Callable[[Any], Any]) -> None:
+def answering(node: Any, action: Callable[[Any], Any]) -> None:
+    """Does what a button asks for, and shows a refusal. Without a GUI it raises `NodeError`, `host.Stopped`."""
     try:
         action(node)
     except NodeError as refused:

@@ -1,4 +1,4 @@
-"""Buttons beside the job: a Read of the result, the folder, the page, and the end of old versions."""
+"""Buttons beside the job: a Read of the result, the folder, the page, the report, and prompts of the tracker."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import os
 from typing import Any
 
 from . import cache, group, host, prompts, support
-from .knobs import NO_VERSION
 from .node_text import node as node_text
 from .operations import REMOVE
 from .request import NodeError, files, listed
-from .result_state import job_of, shown_version, versions
+from .result_state import job_of, shown_version
 from .work import Work
 
 
@@ -57,31 +56,6 @@ def make_read(node: Any) -> None:
     host.paste_beside(node, "\n".join([*lines, ""]))
 
 
-def purge(node: Any) -> None:
-    """Deletes the versions that are not shown, after a question. Raises `NodeError`."""
-    values = host.values(node)
-    shown = shown_version(values)
-    old = [
-        version
-        for version in versions(values)
-        if (shown is None or version.folder != shown.folder) and not cache.unfinished_job(version)
-    ]
-    if not old:
-        raise NodeError("There is no other version.", "The one that is shown stays.")
-    sizes = [cache.size(version) for version in old]
-    listed = ", ".join(f"{v.called} ({_spelled(size)})" for v, size in zip(old, sizes))
-    if not host.ask(f"Delete {listed}: {_spelled(sum(sizes))} in all? Other scripts may use them."):
-        return
-    kept = [version for version in old if not cache.delete(version)]
-    names = [v.name for v in versions(values) if cache.is_complete(v)]
-    host.put_choices(node, "version_shown", [NO_VERSION, *names], str(values["version_shown"]))
-    if kept:
-        raise NodeError(
-            "Not all of {} could be deleted.".format(", ".join(v.place for v in kept)),
-            "These folders hold other files too, or are in use.",
-        )
-
-
 def record(node: Any, version: cache.Version) -> dict[str, Any]:
     """Returns what a site's program needs to publish a result."""
     return {
@@ -103,11 +77,6 @@ def report(node: Any, work: Work | None) -> None:
         host.show_message("The report is on the clipboard.")
     else:
         host.show_message(text)
-
-
-def _spelled(size: int) -> str:
-    """As 3 MB or 1.2 GB."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(round(size / 1e6), 1)} MB"
 
 
 # -- prompts and mattes of the tracker ---------------------------------------------------------------

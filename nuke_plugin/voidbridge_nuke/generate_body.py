@@ -10,6 +10,10 @@ def body() -> list[str]:
     """Nodes are pushed on a stack: the last one becomes input 0 (B) of the next, the one before it input 1 (A)."""
     plate = GENERATE.outputs.index("plate")
     return [
+        *input_node("reference", 2, 400),
+        *write("reference", "rgb", 400),
+        *input_node("tail", 1, 200),
+        *write("tail", "rgb", 200),
         *input_node("plate", 0, 0),
         "set Nplate [stack 0]",
         *write("plate", "rgb", 0),

@@ -32,7 +32,18 @@ def scene(node: Any) -> Scene:
             if fed is not None
         },
         trees={role: _tree_of(fed, _variables(node)) for role, fed in inputs.items()},
+        ranges={
+            role: (int(fed.firstFrame()), int(fed.lastFrame()))
+            for role, fed in inputs.items()
+            if fed is not None
+        },
     )
+
+
+def size(node: Any) -> tuple[int, int]:
+    """Returns width and height of the plate's format; the caller has made sure that there is a plate."""
+    plate = node.input(0)
+    return int(plate.width()), int(plate.height())
 
 
 def _working_space(root: Any) -> str:

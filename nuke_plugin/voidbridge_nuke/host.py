@@ -70,6 +70,16 @@ def script() -> str:
     return "" if name in ("", "Root") else name
 
 
+def is_modified() -> bool:
+    """Returns True if the script has changes that are not saved."""
+    return bool(nuke.modified())
+
+
+def frames() -> tuple[int, int]:
+    """Returns the script's own range."""
+    return int(nuke.root().firstFrame()), int(nuke.root().lastFrame())
+
+
 def temporary() -> str:
     return tempfile.gettempdir()
 

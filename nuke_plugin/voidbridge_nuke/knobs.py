@@ -64,6 +64,7 @@ class Knob:
 CHANNELS = ("alpha", "red", "green", "blue")
 RANGES = ("the plate's", "custom")
 DEPTHS = ("16 bit half", "32 bit float")
+FARMS = ("openjd", "deadline", "opencue", "tractor")
 GUARDS = ("the studio's", "refuse", "warn", "off")
 NO_VERSION = "none"
 COLORS_OF_LAYER = ("red", "green", "blue")
@@ -101,6 +102,22 @@ def setting(
     )
 
 
+def _job_buttons() -> tuple[Knob, ...]:
+    return (
+        Knob(
+            "test_frame", BUTTON, "Test frame",
+            "Make a version of the current frame only, with the handles around it.",
+            same_line=True,
+        ),
+        Knob("cancel", BUTTON, "Cancel", "Stop the job of this node.", same_line=True),
+        Knob(
+            "estimate", BUTTON, "Estimate",
+            "Tell time and memory of the job, from your former jobs with the same settings.",
+            same_line=True,
+        ),
+    )  # fmt: skip
+
+
 def work_panel(
     title: str,
     button: Knob,
@@ -114,17 +131,12 @@ def work_panel(
         Knob("voidbridge", TAB, title, ""),
         Knob("status", TEXT, "status", "State of the result.", "not rendered"),
         button,
-        Knob(
-            "test_frame", BUTTON, "Test frame",
-            "Make a version of the current frame only, with the handles around it.",
-            same_line=True,
-        ),
-        Knob("cancel", BUTTON, "Cancel", "Stop the job of this node.", same_line=True),
+        *_job_buttons(),
         Knob("output", CHOICE, "output", output_tip, outputs[0], choices=outputs),
         *beside_output,
         Knob(
             "version_shown", CHOICE, "version",
-            "The version that is shown. Only Purge versions deletes one.",
+            "The version that is shown. Only Purge versions and Archive versions take one away.",
             NO_VERSION, choices=(NO_VERSION,),
         ),
         Knob("reveal", BUTTON, "Reveal", "Show the folder of this result.", same_line=True),
@@ -190,12 +202,38 @@ def setup_panel() -> tuple[Knob, ...]:
                 "folder.",
             "",
         ),
+        *site_knobs(),
+        Knob(
+            "report", BUTTON, "Copy report", "Versions, settings and the last job's output, for support.",
+        ),
+    )  # fmt: skip
+
+
+def site_knobs() -> tuple[Knob, ...]:
+    """The knobs for old versions and farms, on the last tab."""
+    return (
         Knob(
             "purge", BUTTON, "Purge versions",
             "Delete every version but the one that is shown, after a question that tells their sizes.",
         ),
         Knob(
-            "report", BUTTON, "Copy report", "Versions, settings and the last job's output, for support.",
+            "archive", BUTTON, "Archive versions",
+            "Move every version but the one that is shown to the archive folder, after a question that tells their "
+                "sizes. Each copy is verified before anything is deleted.",
+            same_line=True,
+        ),
+        Knob(
+            "archive_to", FILE, "archive folder", "Folder of the archive. Each node gets a folder in it.", "",
+        ),
+        Knob("farm", CHOICE, "farm", "The farm that gets the job files.", FARMS[0], choices=FARMS),
+        Knob(
+            "farm_then", STRING, "render behind it",
+            "Command that waits for the result, as nuke -x shot.nk 1001,1100. Empty: a render of the script.",
+            "",
+        ),
+        Knob(
+            "submit", BUTTON, "Submit",
+            "Write the farm's files for this job and the render behind it. A site's command sends them.",
         ),
     )  # fmt: skip
 

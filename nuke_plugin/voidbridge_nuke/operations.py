@@ -43,6 +43,15 @@ class NodeInput:
     """Knob that lists its frames; empty: it has all that are rendered."""
     is_within: bool = False
     """True if the listed frames have to be named and lie among the rendered ones. Each is an option of its own."""
+    only_for: tuple[str, ...] = ()
+    """Values of the operation's `leading` knob that use it; empty: all."""
+    from_first: int = 0
+    """Number of its frames that are rendered, from its own first frame; 0: those of the plate."""
+    is_instead: bool = False
+    """True if one frame of it stands for the plate's last one."""
+
+    def is_used(self, mode: str) -> bool:
+        return not self.only_for or mode in self.only_for
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,8 @@ class HostOperation:
     """Knob whose value is the first word behind the command."""
     beyond: tuple[str, ...] = ()
     """Values of `leading` whose frames adjoin the plate. Those of others have plate on both sides."""
+    by_length: tuple[str, ...] = ()
+    """Values of `leading` whose command takes the number of frames."""
 
     @property
     def by_name(self) -> dict[str, Knob]:
@@ -295,7 +306,13 @@ MASK = HostOperation(
 _generate = partial(setting, "generate")
 GENERATE = HostOperation(
     "generate", "VoidbridgeGenerate", "generate", "Generate",
-    (PLATE,),
+    (
+        PLATE,
+        NodeInput("tail", missing="Connect the clip behind the gap.", only_for=("bridge",), from_first=16),
+        NodeInput(
+            "reference", listed_by="reference_frame", only_for=("from-frame",), from_first=1, is_instead=True
+        ),
+    ),
     (
         *(
             knob
@@ -305,14 +322,27 @@ GENERATE = HostOperation(
                 ("result", "plate"),
                 "The node's output: the new frames, with the plate everywhere else; or the untouched plate.",
                 0,
+                (
+                    Knob(
+                        "next_take", BUTTON, "Next take", "Raise the seed by one, and generate.",
+                        same_line=True,
+                    ),
+                ),
             )
-            if knob.name != "handles"
+            if knob.name not in ("handles", "test_frame")
         ),
         Knob(
             "mode", CHOICE, "mode",
-            "retake makes frames of the plate again, or those of a gap; extend carries it on, ahead or behind; "
-            "text and from-frame make a clip behind it; hdr finds scene-linear light. The last three need ltx.",
-            "retake", choices=("retake", "extend", "from-frame", "text", "hdr"), makes_result=True,
+            "retake makes frames of the plate again, or those of a gap; bridge joins it to the first frame of the "
+                "input tail; extend carries it on, ahead or behind; text and from-frame make a clip behind it; hdr "
+                "finds scene-linear light. The last three need ltx.",
+            "retake", choices=("retake", "bridge", "extend", "from-frame", "text", "hdr"), makes_result=True,
+        ),
+        Knob(
+            "reference_frame", STRING, "reference frame",
+            "Frame of the input reference that from-frame goes on from, in place of the plate's last one. Empty: "
+                "its first.",
+            "", makes_result=True,
         ),
         _generate("motion"),
         _generate("grain"),
@@ -333,7 +363,8 @@ GENERATE = HostOperation(
     ("plate",),
     reach=16,
     leading="mode",
-    beyond=("extend", "from-frame", "text"),
+    beyond=("bridge", "extend", "from-frame", "text"),
+    by_length=("bridge",),
 )  # fmt: skip
 
 OPERATIONS = {operation.name: operation for operation in (REMOVE, KEY, MASK, GENERATE)}

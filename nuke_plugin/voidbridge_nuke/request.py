@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Iterator, Mapping, Sequence, Tuple
 
-from . import prompts, upstream_hash
+from . import generating, prompts, upstream_hash
 from .knobs import BOOL, COLORS_OF_LAYER, Value, channel_name, chosen
+from .node_error import NodeError as NodeError
 from .operations import HostOperation, NodeInput, operation_of
 
 Range = Tuple[int, int]
@@ -26,15 +27,6 @@ ROLES = frozenset(
 """From: OpenColorIO, "Config Syntax", roles. The daemon's config may be another one than the host's."""
 PIECE = 20
 """Frames rendered at once: the next ones are rendered while these are sent."""
-
-
-class NodeError(Exception):
-    """The node cannot do this. `text` gives the reason, `hint` the next step."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text + " " + hint)
-        self.text = text
-        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -55,6 +47,8 @@ class Scene:
     """Upstream hashes of the inputs, from `upstream_hash.marked`."""
     channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Full names of the channels of each input, by role, as rgba.red; empty if they are not known."""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    """First and last frame of each connected input, by role."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +84,10 @@ class NodeRequest:
 def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
     """Raises `NodeError` before anything is rendered."""
     operation = operation_of(values)
+    mode = str(values[operation.leading]) if operation.leading else ""
+    scene = generating.used(operation, mode, scene)
     for spec in operation.inputs:
-        if spec.missing and spec.role not in scene.sources:
+        if spec.missing and spec.role not in scene.sources and spec.is_used(mode):
             raise NodeError(f"Nothing is connected to the input {spec.role}.", spec.missing)
     first, last = scene.plate
     if values["frame_range"] == "custom":
@@ -107,8 +103,8 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
             f"The frame range begins at {first}.",
             "File names have no negative numbers: shift the plate with TimeOffset.",
         )
-    if operation.leading:
-        _check_beside(operation, str(values[operation.leading]), (first, last), scene.plate)
+    if mode:
+        generating.check_beside(operation, mode, (first, last), scene.plate)
     elif first < scene.plate[0] or last > scene.plate[1]:
         raise NodeError(
             f"Frames {first}-{last} are requested, but the plate has {_spelled(scene.plate)}.",
@@ -116,10 +112,7 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
         )
     if handles < 0:
         raise NodeError(f"Handles are {handles}.", "Set them to 0 or more.")
-    settings = {knob.name: chosen(knob, values) for knob in operation.knobs if knob.makes_result}
-    for name in CHANNEL_KNOBS:
-        if name in settings:
-            settings[name] = str(settings[name]).strip()
+    settings = _chosen(operation, values)
     _check_channels(settings, scene)
     if "prompts" in settings:
         _check_prompts(str(settings["prompts"]), scene)
@@ -130,8 +123,9 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
     listed = {
         spec.role: _listed_frames(spec, str(values[spec.listed_by]), scene, rendered)
         for spec in operation.inputs
-        if spec.listed_by
+        if spec.listed_by and spec.is_used(mode)
     }
+    listed.update(generating.firsts(operation, scene, listed))
     return NodeRequest(
         operation=operation,
         wanted=(first, last),
@@ -147,21 +141,13 @@ def resolve(values: Mapping[str, Value], scene: Scene) -> NodeRequest:
     )
 
 
-def _check_beside(operation: HostOperation, mode: str, wanted: Range, plate: Range) -> None:
-    """Raises `NodeError` if the new frames do not lie beside frames of the plate as the mode needs them."""
-    first, last = wanted
-    if mode in operation.beyond:
-        fits = first == plate[1] + 1 or (mode == "extend" and last == plate[0] - 1)
-        hint = f"Choose a custom range that begins at {plate[1] + 1}."
-    else:
-        room = 0 if mode == "hdr" else 1
-        fits = plate[0] + room <= first and last <= plate[1] - room
-        hint = "Choose a custom range that leaves plate on both sides."
-    if not fits:
-        raise NodeError(
-            f"{mode} cannot make frames {_spelled(wanted)} of a plate that has {_spelled(plate)}.",
-            hint,
-        )
+def _chosen(operation: HostOperation, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Returns the values that make the result."""
+    found = {knob.name: chosen(knob, values) for knob in operation.knobs if knob.makes_result}
+    for name in CHANNEL_KNOBS:
+        if name in found:
+            found[name] = str(found[name]).strip()
+    return found
 
 
 def _space(name: str) -> str:
@@ -329,7 +315,7 @@ def command(
     words += [
         "--output",
         files(folder, "result", view),
-        f"--frames={_spelled(request.wanted)}",
+        generating.range_word(request.operation, request.settings, request.wanted),
         "--json",
         *request.operation.flags,
         *prompts.options(str(request.settings.get("prompts", ""))),
@@ -359,7 +345,10 @@ def _inputs(request: NodeRequest, folder: str, view: str) -> list[str]:
         pattern = files(folder, spec.role, view)
         if spec.role not in request.sources:
             continue
-        if not spec.option:
+        if spec.is_instead:  # of the plate, whose last frame it stands for
+            arguments = [pattern % request.listed[spec.role][0]]
+            words.append(f"--plate-start={request.wanted[0] - 1}")
+        elif not spec.option:
             arguments.append(pattern)
         elif spec.is_within:
             frames = request.listed[spec.role]

@@ -38,6 +38,15 @@ def defaults(operation: HostOperation) -> dict[str, Value]:
     return wanted
 
 
+SUBMITTED: list[Callable[[dict[str, Any]], Any]] = []
+"""Called with the record of each farm job that was written, on the main thread."""
+
+
+def add_submitted(call: Any) -> None:
+    """Adds a call that takes the record of a written farm job."""
+    SUBMITTED.append(call)
+
+
 def add_published(call: Any) -> None:
     """Adds a call that takes the record of a finished result."""
     PUBLISHED.append(call)
@@ -45,8 +54,17 @@ def add_published(call: Any) -> None:
 
 def publish(record: Mapping[str, Any]) -> None:
     """Makes the site's calls. An error of one is written to the terminal, and stops nothing."""
-    for call in PUBLISHED:
+    _tell(PUBLISHED, record)
+
+
+def submitted(record: Mapping[str, Any]) -> None:
+    """The same for a written farm job."""
+    _tell(SUBMITTED, record)
+
+
+def _tell(calls: list[Callable[[dict[str, Any]], Any]], record: Mapping[str, Any]) -> None:
+    for call in calls:
         try:
             call(dict(record))
-        except Exception:  # any error, because the result is finished
+        except Exception:  # any error, because the work is finished
             traceback.print_exc()

@@ -23,6 +23,7 @@ from .wire.messages import (
     PROTOCOL,
     Cancel,
     GetHealth,
+    GetMeasurements,
     GetProvenance,
     GetRequest,
     Health,
@@ -30,6 +31,7 @@ from .wire.messages import (
     JobRequest,
     Listed,
     ListJobs,
+    Measurements,
     Provenance,
     Query,
     Request,
@@ -104,6 +106,10 @@ class Client:
     def jobs(self) -> list[Status]:
         """Returns every job that the daemon knows, oldest first."""
         return self._ask(_jobs)
+
+    def measurements(self, operation: str, engine: str) -> bytes:
+        """What former jobs of this user took: a JSON list, oldest first. An older daemon raises `BadMessage`."""
+        return self._ask(lambda wire: _measurements(wire, GetMeasurements(operation, engine)))
 
     def health(self) -> Health:
         """Returns the daemon's health."""
@@ -198,6 +204,14 @@ def _provenance(wire: ServerConnection, job: str) -> bytes:
     wire.send(GetProvenance(job))
     for message, payload in wire.answers():
         if isinstance(message, Provenance) and message.job == job:
+            return bytes(payload or b"")
+    raise AssertionError("answers() ends by raising")
+
+
+def _measurements(wire: ServerConnection, question: GetMeasurements) -> bytes:
+    wire.send(question)
+    for message, payload in wire.answers():
+        if isinstance(message, Measurements):
             return bytes(payload or b"")
     raise AssertionError("answers() ends by raising")
 

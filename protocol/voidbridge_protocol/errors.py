@@ -11,9 +11,7 @@
     + DaemonDraining, SpoolFull, NoDevice
     + DaemonUnavailable      no daemon answers
     + NoProgress             the connection is lost again and again without progress
-    + UnknownKey             the daemon does not allow this client's key
-    + WrongDaemon            the daemon does not match the public key that was given
-    + KeysDiffer             only one side uses keys
+    + UnknownKey, WrongDaemon, KeysDiffer
     + TooMany                a limit of the daemon for one user, or for all, is reached
     + ClusterUnusable        the Ray cluster cannot be reached, or is open to everybody
   x RequestError             the request cannot be carried out as it is
@@ -23,12 +21,11 @@
     + UnclearLayer           several layers or channels could be meant, or none has the name that was given
     + BadMatte
       - FullMatte            it covers the whole picture in every frame
-    + BadLora                a LoRA is unreadable, or made for another model
-    + BadPair                a pair of a dataset is unreadable, or does not fit the model
+    + BadLora, BadPair       a LoRA, or a pair of a dataset, is unreadable, or made for another model
     + OverwritesSource       a result would replace a file that it is made from
     + OutputExists           a result would replace a file that is no result
-    + OutputFormat           a result's name ends as another format
-    + OutputUnwritable       no file can be made where a result would go
+    + OutputFormat, OutputUnwritable
+    + NotArchived            a version cannot be archived, or a copy of it differs
     + BadKey                 a file with a key, or a key as it was typed
     + PathNotAllowed         the page was asked for a file outside the named folders
     + NoEndpoint             no language model was named, so nothing is sent
@@ -36,11 +33,9 @@
     + JobCancelled, Preempted, EngineFailed, ModelMissing, OutOfMemory, DiskFull
     + DeviceFailed           the device, or its driver, failed
     + DeviceAway             the node of a device, or the way to it, was lost
-    + EndpointFailed         the language model's server failed, refused or did not answer
-    + BadAnswer              the language model answered in another form than it was asked for
+    + EndpointFailed, BadAnswer
     + NoScreen               the plate shows no screen that could be keyed
-    + TermsNotAccepted       the terms of the weights were not accepted on this machine
-    + PaidUse                the daemon bills, and the terms of the weights forbid that
+    + TermsNotAccepted, PaidUse
     + DamagedFile            a file changed on the daemon's disk after it had arrived
     + WorkerDied
       - WorkerHung           the worker was alive but made no progress
@@ -277,6 +272,11 @@ class OverwritesSource(RequestError):
 class OutputExists(RequestError):
     code = "request.output-exists"
     hint = "Choose another name or folder with -o, or add --overwrite to replace these files."
+
+
+class NotArchived(RequestError):
+    code = "request.not-archived"
+    hint = "Nothing was deleted. Check both disks, then archive it again."
 
 
 class OutputFormat(RequestError):

@@ -14,6 +14,11 @@ from .errors import BadSetting
 
 Value = TypeVar("Value")
 
+EFFORT = (
+    *("mode", "passes", "quality", "half_rate", "steps", "region", "detail"),
+    *("schedule", "upscale", "precision", "refiner", "sound"),
+)
+"""Names of settings, of any operation, that decide how long a job takes."""
 KEY = "setting"
 """Under which a dataclass field keeps its `SettingInfo`."""
 
@@ -101,6 +106,11 @@ class OperationSettings:
     def has_sound(self) -> bool:
         """Whether the job has one more result behind its frames: their sound, as WAV."""
         return False
+
+    @property
+    def effort(self) -> dict[str, Any]:
+        """The settings that decide how long a job takes, by name. The rest changes time by little."""
+        return {name: getattr(self, name) for name in EFFORT if hasattr(self, name)}
 
     def __post_init__(self) -> None:
         for found, info in described(type(self)):

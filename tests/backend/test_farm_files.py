@@ -175,3 +175,31 @@ def test_the_command_writes_the_files_and_says_what_sends_them(
     again = stage.voidbridge("farm", *words)
     assert again.code == 2
     assert "exists" in again.err
+
+
+def test_the_command_of_a_site_sends_the_files_and_its_failure_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "farm",
+        "--bundle",
+        str(tmp_path / "b"),
+        "--for",
+        "tractor",
+        "--task",
+        "true",
+        "--json",
+    ]
+    site = tmp_path / "send it.sh"
+    site.write_text("#!/bin/sh\necho job 7 from $(ls)\n")
+    site.chmod(0o755)
+    assert cli.main([*words, "--send", shlex.quote(str(site))]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["sent"], told["said"]) == (True, "job 7 from job.alf")
+    site.write_text("#!/bin/sh\necho no engine answers >&2\nexit 3\n")
+    assert cli.main([*words, "--overwrite", "--send", shlex.quote(str(site))]) == 2
+    assert "ended with 3" in (err := capsys.readouterr().err)
+    assert "no engine answers" in err
+    assert cli.main([*words, "--overwrite", "--send", "own"]) == 2
+    assert "tractor-spool did not send the job" in capsys.readouterr().err
+    assert (tmp_path / "b/job.alf").is_file()

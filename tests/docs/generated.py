@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT / part) for part in ("protocol", "backend")]
 
 from voidbridge_backend.cli.setting_options import option  # noqa: E402
 from voidbridge_protocol.operations import operation  # noqa: E402
-from voidbridge_protocol.settings import SettingInfo, described, grouped  # noqa: E402
+from voidbridge_protocol.settings import EFFORT, SettingInfo, described, grouped  # noqa: E402
 
 PART = re.compile(r"(<!-- (settings|fields|hosts): (\w+) ?([^\n]*?) ?-->\n).*?(<!-- end -->)", re.S)
 KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -120,6 +120,7 @@ def _controls(name: str) -> dict[str, Any]:
             "tip": _sentence(info),
             "default": default,
             **({"choices": list(map(str, info.choices))} if info.choices else {}),
+            **({"effort": True} if field.name in EFFORT else {}),
             **({"least": low} if low is not None and not info.choices else {}),
             **({"most": high} if high is not None and not info.choices else {}),
         }

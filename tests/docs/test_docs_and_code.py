@@ -18,6 +18,8 @@ from voidbridge_backend import cli
 from voidbridge_backend.config import Config
 from voidbridge_backend.quality.no_reference import FrameFigures
 from voidbridge_backend.quality.reference import ReferenceScores
+from voidbridge_backend.tools.archive import ArchivedVersion
+from voidbridge_backend.tools.estimate import Estimate
 from voidbridge_backend.tools.report.key_report import KeyReport
 from voidbridge_backend.tools.report.report import QualityReport
 from voidbridge_protocol.wire.messages import Status
@@ -31,6 +33,8 @@ SPREAD = {
     "quality": QualityReport,
     "frame-quality": FrameFigures,
     "key-quality": KeyReport,
+    "estimate": Estimate,
+    "archived": ArchivedVersion,
 }
 """Events whose fields come from a dataclass."""
 

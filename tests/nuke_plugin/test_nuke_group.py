@@ -182,7 +182,8 @@ def test_writes_are_disabled_and_write_exact_files(operation: HostOperation) -> 
         assert knobs["disable"] == knobs["raw"] == knobs["create_directories"] == "true"
         assert (knobs["file_type"], knobs["datatype"]) == ("exr", "16 bit half")
         assert (knobs["compression"], knobs["metadata"]) == ("Zip (1 scanline)", "all metadata")
-    wanted = {"plate": "rgb", "clean": "rgba", "screen": "rgb"}
+    pictures = dict.fromkeys(("plate", "screen", "tail", "reference"), "rgb")
+    wanted = {"clean": "rgba", **pictures}
     assert {knobs["name"]: knobs["channels"] for knobs in writes} == {
         write_name(spec.role): wanted.get(spec.role, "alpha") for spec in operation.inputs
     }
@@ -241,7 +242,7 @@ def test_no_callback_holds_logic() -> None:
 
 
 def test_every_button_has_something_that_it_does() -> None:
-    source = Path(group.__file__).with_name("controller.py").read_text()
+    source = Path(group.__file__).with_name("buttons.py").read_text()
     table = source.partition("BUTTONS: ")[2]
     for operation in OPERATIONS.values():
         for knob in operation.knobs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,99 @@ def test_old_versions_are_deleted_after_a_question_with_their_sizes(
     assert (home / "v002/notes.txt").read_text() == "mine"
     assert node["version_shown"].values() == ["none", "v003"]
     assert node["status"].value() == "done: v003, frames 1001-1003"
+
+
+def test_old_versions_are_moved_to_an_archive_and_one_comes_back_by_copying(
+    host: Any, shot: Any, daemon: Any, tmp_path: Path
+) -> None:
+    node = with_echo(node_of(host, shot), daemon)
+    for grow in (0, 1):
+        node["grow"].setValue(grow)
+        remove(host, node)
+    host.stage.press("archive", node)
+    assert host.stage.messages[-1].startswith("No archive folder is named.")
+    node["archive_to"].setValue(f"{tmp_path.as_posix()}/Archiv für Läufe")
+    home = Path(node["result_files"].value()).parents[1]
+    host.stage.press("archive", node)
+    assert host.stage.messages[-1].startswith(f"Move to {tmp_path.as_posix()}/Archiv")
+    assert (home / "v001").is_dir(), "nothing happens without a yes"
+    host.stage.says_yes = True
+    count = len(host.stage.messages)
+    host.stage.press("archive", node)
+    host.stage.until(lambda: len(host.stage.messages) == count + 2, "the end of the archive")
+    assert "1 versions lie in" in host.stage.messages[-1]
+    assert sorted(path.name for path in home.iterdir()) == ["v002"]
+    assert node["version_shown"].values() == ["none", "v002"]
+    kept = tmp_path / "Archiv für Läufe" / home.name / "v001"
+    assert (kept / "manifest.json").is_file()
+    shutil.copytree(kept, home / "v001")
+    node["grow"].setValue(0)
+    for call in host.stage.on_load:
+        call()
+    assert node["status"].value() == "done: v001, frames 1001-1003"
+
+
+def test_an_estimate_comes_from_the_daemons_own_record_and_says_so(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    node = with_echo(node_of(host, shot), daemon, steps=7)  # no other test has these settings
+
+    def asked() -> str:
+        count = len(host.stage.messages)
+        host.stage.press("estimate", node)
+        host.stage.until(lambda: len(host.stage.messages) > count, "the estimate")
+        return str(host.stage.messages[-1])
+
+    assert "not known: no job of remove by echo with these settings was measured" in asked()
+    assert remove(host, node).startswith("done")
+    told = asked()
+    assert told.startswith("About ")
+    assert "Measured: 1 job of remove by echo with these settings, 3 frames of " in told
+    assert " on cpu." in told
+    host.stage.views = ["left", "right"]
+    assert asked().startswith("For each of 2 views: About ")
+
+
+def test_a_farm_gets_the_task_and_the_render_behind_it_and_the_site_sends_them(
+    host: Any, shot: Any, daemon: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import voidbridge_nuke
+
+    def pressed() -> str:
+        count = len(host.stage.messages)
+        host.stage.press("submit", node)
+        host.stage.until(lambda: len(host.stage.messages) > count, "the farm's files")
+        return str(host.stage.messages[-1])
+
+    records: list[dict[str, Any]] = []
+    voidbridge_nuke.add_submitted(records.append)
+    node = with_echo(node_of(host, shot), daemon, farm="tractor")
+    assert pressed().startswith("The script was never saved.")
+    host.root()["name"].setValue(f"{tmp_path.as_posix()}/shot 10.nk")
+    host.stage.modified = True
+    assert pressed().startswith("The script has changes that are not saved.")
+    host.stage.modified = False
+    for name, frame in (("first_frame", 1001), ("last_frame", 1100)):
+        host.root()[name].setValue(frame)
+    told = pressed()
+    assert told.endswith("Send them there: tractor-spool job.alf")
+    script = (Path(records[0]["folder"]) / "job.alf").read_text()
+    task = script.index(
+        "voidbridge_farm.py} {" + f"{tmp_path.as_posix()}/shot 10.nk" + "} {--node=Voidbridge1}"
+    )
+    then = script.index(
+        "RemoteCmd {{nuke} {-x} {" + f"{tmp_path.as_posix()}/shot 10.nk" + "} {1001,1100}}"
+    )
+    assert script.index("-subtasks {\n  Task {shot 1}") < task < then, (
+        "the render waits for the task"
+    )
+    node["farm"].setValue("deadline")
+    node["farm_then"].setValue("hbatch later.hip")
+    monkeypatch.setenv("HOST_VOIDBRIDGE_SUBMIT", "cat then_commands.txt")
+    assert pressed() == "The farm has the job: hbatch later.hip"
+    assert [record["sent"] for record in records] == [False, True]
+    monkeypatch.setenv("HOST_VOIDBRIDGE_SUBMIT", "false")
+    assert "false ended with 1" in pressed()
 
 
 def test_a_new_node_has_the_sites_values_and_a_loaded_one_keeps_its_own(

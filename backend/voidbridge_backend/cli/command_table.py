@@ -51,6 +51,11 @@ COMMANDS = (
         "operations",
     ),
     CommandEntry("train", "train a LoRA for a show from its dataset", "operations"),
+    CommandEntry(
+        "estimate",
+        "tell time and memory of a job from those of former jobs, before it is sent",
+        "jobs",
+    ),
     CommandEntry("serve", "run the daemon", "daemon"),
     CommandEntry("status", "show the jobs of a daemon, or one of them", "jobs"),
     CommandEntry("fetch", "wait for a job and write its results", "jobs"),
@@ -84,6 +89,11 @@ COMMANDS = (
     ),
     CommandEntry("models", "list, check and fetch the files of the engines void and ltx", "tools"),
     CommandEntry("dataset", "make the pairs for `train` from the clips of a show", "tools"),
+    CommandEntry(
+        "archive",
+        "copy or move versions of a host's results to another place, with a manifest",
+        "tools",
+    ),
     CommandEntry("keys", "make and show keys, and list the keys that a daemon allows", "daemon"),
     CommandEntry("install", "write the plug-in of a host", "tools"),
     CommandEntry("selftest", "write a script that tests the plug-in in a real host", "tools"),

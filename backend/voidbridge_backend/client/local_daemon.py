@@ -6,6 +6,7 @@ It always ends with this process, because its standard input is a pipe that this
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,9 +19,14 @@ from typing import Any
 
 from voidbridge_backend.config import PREFIX, SPOOL_MARK, SPOOL_TEXT, Config, as_environment
 from voidbridge_protocol.errors import DaemonUnavailable
+from voidbridge_protocol.transfer.atomic_files import write_whole
 
 START_S = 20.0
 STOP_S = 15.0
+MEASURED = "measured.jsonl"
+"""File of a spool with a line for each job that was done."""
+MOST_KEPT = 500
+"""Lines of the temporary daemons that are read."""
 LONGEST_SOCKET_PATH = 90
 """A Unix socket's path ends at 107 bytes on Linux and 103 on macOS; a suffix is added."""
 
@@ -55,8 +61,37 @@ def daemon(config: Config) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _keep_measurements(spool, config.spool)
         shutil.rmtree(sockets, ignore_errors=True)
         shutil.rmtree(spool, ignore_errors=True)
+
+
+def kept_measurements(config: Config, operation: str, engine: str) -> bytes:
+    """What former jobs of temporary daemons took, as `Client.measurements` returns it."""
+    found = []
+    for line in _lines(config.spool / MEASURED)[-MOST_KEPT:]:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            job = json.loads(line)
+            if (job["operation"], job["engine"]) == (operation, engine):
+                found.append(job)
+    return json.dumps(found).encode()
+
+
+def _keep_measurements(spool: Path, kept: Path) -> None:
+    """Adds what a temporary daemon measured to the file of all of them."""
+    with contextlib.suppress(OSError):
+        lines = _lines(spool / MEASURED)
+        if len(before := _lines(kept / MEASURED)) > 2 * MOST_KEPT:
+            write_whole(kept / MEASURED, "".join(before[-MOST_KEPT:]).encode())
+        with (kept / MEASURED).open("a", encoding="utf-8") as file:
+            file.write("".join(lines))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8", "replace").splitlines(keepends=True)
+    except OSError:
+        return []
 
 
 def overridden(address: str, spool: Path) -> dict[str, Any]:

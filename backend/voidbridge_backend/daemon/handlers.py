@@ -15,6 +15,7 @@ from voidbridge_protocol.wire.messages import (
     Fetched,
     Get,
     GetHealth,
+    GetMeasurements,
     GetProvenance,
     GetRequest,
     Health,
@@ -24,6 +25,7 @@ from voidbridge_protocol.wire.messages import (
     JoinBulk,
     Limits,
     ListJobs,
+    Measurements,
     Message,
     Offer,
     Ping,
@@ -125,6 +127,9 @@ class Handlers:
                 answer(message)
             case GetHealth():
                 answer(self.health())
+            case GetMeasurements(operation, engine):
+                found = jobs.measurements.of(session.user, operation, engine)
+                self._answer_large(session, Measurements(operation, engine), found)
             case _:
                 raise BadMessage(
                     f"{message.kind!r} is not a client's message on the control socket"

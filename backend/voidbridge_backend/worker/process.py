@@ -38,6 +38,7 @@ from voidbridge_protocol.wire.codec import decode_request
 
 from . import malloc, sandbox
 from .lent_devices import LentByDaemon
+from .measure import JobMeter
 from .task_files import answer_path, task_path
 
 log = logging.getLogger("voidbridge.worker")
@@ -136,6 +137,7 @@ class Worker:
         self._engines: dict[tuple[str, str], Any] = {}
         self._lent: LentByDaemon | None = None
         """The devices that are lent to the running job."""
+        self._meter = JobMeter()
 
     def receive(self, lines: Any) -> None:
         """Reads commands on its own thread, so that a cancel arrives in the middle of a job."""
@@ -230,7 +232,7 @@ class Worker:
                     "failed", code=failed.code, text=failed.text, hint=failed.hint, files=files
                 )
             else:
-                self._send("done", provenance=record)
+                self._send("done", provenance=record, measured=self._meter.figures)
 
     def _failure(self, work: Callable[[], object]) -> VoidbridgeError | None:
         """Runs `work` and returns its error. A lost device ends this process. Raises `JobCancelled`."""
@@ -254,7 +256,7 @@ class Worker:
         from voidbridge_backend.render import job as render_job
         from voidbridge_backend.render.decode_limits import DecodeLimits
 
-        job = command["job"]
+        job, self._meter = command["job"], JobMeter()
         cancelled_future = self._cancelled.of(job)
         request = decode_request(Path(command["request"]).read_bytes())
         objects = Path(command["objects"])
@@ -280,6 +282,7 @@ class Worker:
                     "result", frame=result.frame, sha256=result.sha256, size=result.size
                 ),
             )
+            self._meter.end(rendered)
         except JobCancelled:
             raise
         except Exception as error:
@@ -319,7 +322,8 @@ class Worker:
                 Path(self._setup["models"]),
                 self._setup.get("bills", False),
             )
-            log.info("engine %s loaded in %.1f s", name, time.monotonic() - began)
+            self._meter.loading = time.monotonic() - began
+            log.info("engine %s loaded in %.1f s", name, self._meter.loading)
         return self._engines[operation, name]
 
 

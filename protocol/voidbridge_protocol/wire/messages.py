@@ -309,7 +309,31 @@ class Health(Message):
     """Files, results and requests that were found changed on the daemon's disk since its start."""
 
 
+@dataclass(frozen=True)
+class GetMeasurements(Message):
+    """Client to daemon: what did former jobs of this user take? Answered by `Measurements`."""
+
+    kind = "get-measurements"
+    operation: str
+    engine: str
+
+    def __post_init__(self) -> None:
+        for what in ("operation", "engine"):
+            _check_name(f"the {what}", getattr(self, what))
+
+
+@dataclass(frozen=True)
+class Measurements(Message):
+    """Daemon to client. The payload is a JSON list with an object for each job."""
+
+    kind = "measurements"
+    operation: str
+    engine: str
+
+
 KINDS: dict[str, type[Message]] = {cls.kind: cls for cls in Message.__subclasses__()}
 """Every message class by its name on the wire."""
 
-CARRIES_PAYLOAD: frozenset[type[Message]] = frozenset({Submit, Put, Chunk, Provenance, JobRequest})
+CARRIES_PAYLOAD: frozenset[type[Message]] = frozenset(
+    {Submit, Put, Chunk, Provenance, JobRequest, Measurements}
+)

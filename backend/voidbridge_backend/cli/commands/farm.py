@@ -8,6 +8,7 @@ import getpass
 import json
 import os
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,6 +41,11 @@ PATHS = COLUMNS[:5]
 NEEDED = COLUMNS[:3]
 FILE = "template.json"
 SEND = ("deadline", "bundle", "submit", ".")
+OWN = "own"
+"""Stands for the farm's own command."""
+STAYS = "The files are written. Run the command in their folder to see what it says."
+SEND_S = 600.0
+"""Seconds that a farm's command may take."""
 FARMS = ("openjd", "deadline", "opencue", "tractor")
 EXACT_IN_RANGES = ("cleanplate", "echo")
 """Engines whose pixels of a frame do not depend on which others are wanted."""
@@ -109,12 +115,44 @@ def _write(parsed: argparse.Namespace, made: FarmFiles, shots: list[ShotTask]) -
     for target, text in targets.items():
         write_whole(target, text.encode())
     path, tasks = str(next(iter(targets))), [asdict(shot) for shot in shots]
+    said = _send(parsed.send, made.submit, Path(parsed.bundle)) if parsed.send else ""
     if parsed.json:
-        JsonView().event("farm-bundle", path=path, submit=list(made.submit), tasks=tasks)
+        JsonView().event(
+            "farm-bundle",
+            path=path,
+            submit=list(made.submit),
+            tasks=tasks,
+            sent=bool(parsed.send),
+            said=said,
+        )
         return
     count = len(shots or parsed.task)
     print(one_line(f"{count} {'task' if count == 1 else 'tasks'}: {path}"))
-    print(one_line(f"send: {shlex.join(made.submit)}"))
+    print(one_line(f"sent: {said}" if parsed.send else f"send: {shlex.join(made.submit)}"))
+
+
+def _send(text: str, own: tuple[str, ...], folder: Path) -> str:
+    """Runs the command that sends the files, in their folder. Returns the last line that it said.
+
+    Raises `BadSetting` with the reason; the files stay.
+    """
+    words = list(own) if text == OWN else _command("--send", text)
+    if not words:
+        raise BadSetting(
+            "--send names no command", f'Write it as --send "sbatch job.sh", or {OWN}.'
+        )
+    try:
+        done = subprocess.run(
+            words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=SEND_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BadSetting(f"{words[0]} did not send the job in {folder}: {error}", STAYS) from error
+    lines = [*done.stderr.decode(errors="replace").splitlines()] if done.returncode else []
+    lines += done.stdout.decode(errors="replace").splitlines()
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    if done.returncode:
+        raise BadSetting(f"{words[0]} ended with {done.returncode} in {folder}: {last}", STAYS)
+    return last
 
 
 def _files(

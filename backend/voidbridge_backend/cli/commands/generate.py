@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voidbridge_backend.cli.common_options import add_plate_start
 from voidbridge_backend.cli.setting_options import add_settings, settings_of
 from voidbridge_backend.client import status_file
 from voidbridge_backend.client.daemon_client import ClientOptions
@@ -16,7 +17,7 @@ from voidbridge_backend.client.progress import watched
 from voidbridge_backend.client.shots import table, timeline
 from voidbridge_backend.client.shots.takes import TakeOptions, make_takes
 from voidbridge_backend.client.submission import Submission
-from voidbridge_backend.sequences.found import find
+from voidbridge_backend.sequences.found import find, numbered_from
 from voidbridge_backend.sequences.patterns import FrameRange, compact, frames_for
 from voidbridge_protocol.errors import BadSetting, JobCancelled
 from voidbridge_protocol.operations.generate import (
@@ -76,6 +77,7 @@ def add_generate_options(parser: Any) -> None:
     frames.add_argument(
         "--frames", metavar="1010-1016", help="the frames to make; bridge takes a length instead"
     )
+    add_plate_start(frames)
     add_settings(parser, GenerateSettings, {"the frames": frames})
     shots = parser.add_argument_group("many shots")
     shots.add_argument(
@@ -98,7 +100,10 @@ def generate_submission(parsed: argparse.Namespace) -> Submission:
         raise BadSetting("generate needs MODE and PLATE, or --shots LIST", HINT)
     if parsed.takes != 1:
         raise BadSetting("--takes is for --shots", "Another --seed makes another take.")
-    files = {"plate": find(parsed.plate)}
+    plate = find(parsed.plate)
+    if parsed.plate_start is not None:
+        plate = numbered_from(plate, parsed.plate_start)
+    files = {"plate": plate}
     if parsed.tail:
         files["tail"] = find(parsed.tail)
     _check_words(parsed)

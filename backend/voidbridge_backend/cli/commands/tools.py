@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from voidbridge_backend.config import Config, Setting, count_cards, devices
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import (
     BadSetting,
+    JobCancelled,
     VoidbridgeError,
 )
 
@@ -165,6 +166,24 @@ def install(host: str, target: str | None, appdata: str, remove: bool) -> None:
     print(f"installed {len(plugin.install(folder))} files in {folder}")
     print(f"It starts: {' '.join(installing.command())}")
     print(plugin.next_step(folder))
+
+
+def archive(folders: list[str], place: str, move: bool, as_json: bool) -> None:
+    """Archives versions of a host's results. Raises `NotArchived`, `DiskFull`, `JobCancelled`."""
+    from voidbridge_backend.tools import archive as archiving
+
+    with watched(as_json) as (view, cancelled):
+
+        def on_file(done: int, total: int) -> None:
+            if cancelled.is_set():
+                raise JobCancelled("cancelled while files were archived")
+            view.stage("archiving", done, total)
+
+        places = [Path(folder).absolute() for folder in folders]
+        for one in archiving.archive(places, Path(place).absolute(), move, on_file):
+            view.event("archived", **asdict(one))
+            what = "moved" if one.deleted else "copied"
+            view.message(f"{what}: {one.files} files, {one.bytes / 1e6:.1f} MB, {one.place}")
 
 
 def selftest(host: str, target: str | None) -> None:

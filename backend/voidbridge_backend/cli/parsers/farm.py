@@ -44,6 +44,12 @@ def add_farm(parser: Any) -> None:
         default="",
         help='a command that waits for all shots, as "nuke -x comp.nk 1001,1100"',
     )
+    parser.add_argument(
+        "--send",
+        metavar="COMMAND",
+        default="",
+        help="a command of your site that sends the files, run in their folder; own: the farm's own",
+    )
     parser.add_argument("--service", default="voidbridge", help="a service of Tractor's blades")
     parser.add_argument("--show", default="voidbridge", help="a show that OpenCue knows")
     add_overwrite_option(parser)

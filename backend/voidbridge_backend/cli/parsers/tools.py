@@ -163,3 +163,13 @@ def add_selftest(parser: Any) -> None:
     parser.add_argument(
         "--to", metavar="FILE", help="default: voidbridge_selftest.py or .lua in the current folder"
     )
+
+
+def add_archive(parser: Any) -> None:
+    parser.set_defaults(run=lambda o: tools.archive(o.folders, o.to, o.move, o.json))
+    parser.add_argument("folders", nargs="+", metavar="VERSION", help="folders of versions")
+    parser.add_argument("--to", required=True, metavar="PLACE", help="folder of the archive")
+    parser.add_argument(
+        "--move", action="store_true", help="delete each version once its copy is verified"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")

@@ -9,15 +9,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
 from voidbridge_backend.daemon.store.job_table import JobTable
+from voidbridge_backend.daemon.store.measurements import MeasuredJobs
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_backend.daemon.store.work_folders import WorkFolders
-from voidbridge_protocol.errors import DeviceAway, Preempted, RequestError, VoidbridgeError
+from voidbridge_protocol.errors import (
+    DamagedFile,
+    DeviceAway,
+    Preempted,
+    RequestError,
+    VoidbridgeError,
+)
 from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.wire.codec import decode_request
 from voidbridge_protocol.wire.messages import ResultFile, Status
 
 from . import job_status
@@ -48,6 +57,7 @@ class JobService:
         self.store, self.spool, self.engines = store, spool, engines
         self.records = JobRecords(store, spool)
         self.work_folders = WorkFolders(spool)
+        self.measurements = MeasuredJobs(spool.folder)
         self.records.scheduler.devices_per_job = devices_per_job
         self.changes = self.records.changes
         self.admission = Admission(self.records, engines, keep_free, most_jobs, user_share)
@@ -219,6 +229,12 @@ class JobService:
         self.records.rows.put(replace(self.records.rows[job], provenance=provenance))
         self._execute(self.scheduler.ended(job, JobState.DONE))
         self.damage.job_done(job)
+
+    def measured(self, job: str, device: str, figures: object) -> None:
+        """Keeps what a done job took, for estimates."""
+        with suppress(DamagedFile):  # found and told elsewhere
+            request = decode_request(self.damage.request(job))
+            self.measurements.add(self.user_of(job), request, device, figures)
 
     def cancelled(self, job: str) -> None:
         """Notes that the worker stopped.

@@ -196,7 +196,7 @@ class WorkerPool:
                 del self._job_on[device]
                 self._folders.end(device, job)
                 self._supervisor.release(device, time.monotonic())
-                self._ended(job, end, event)
+                self._ended(device, job, end, event)
 
     def _device_of(self, job: str) -> str:
         """Returns the device whose worker runs the job, "" for a job that has just ended."""
@@ -234,9 +234,10 @@ class WorkerPool:
             **{name: event[name] for name in ("operation", "engine", "task")},
         }
 
-    def _ended(self, job: str, end: str, event: Mapping[str, Any]) -> None:
+    def _ended(self, device: str, job: str, end: str, event: Mapping[str, Any]) -> None:
         if end == "done":
             self._job_service.done(job, str(event["provenance"]))
+            self._job_service.measured(job, device, event.get("measured"))
         elif end == "cancelled":
             self._job_service.cancelled(job)
         else:

@@ -113,6 +113,11 @@ def root() -> Node:
 
 
 @on_main
+def modified() -> bool:
+    return stage.modified
+
+
+@on_main
 def menu(name: str) -> Menu:
     if not GUI:
         raise RuntimeError("there are no menus without a GUI")

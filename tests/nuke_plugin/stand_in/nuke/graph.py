@@ -129,6 +129,8 @@ class Node:
 
     def firstFrame(self) -> int:
         stage.evaluated()
+        if self._kind == "Root":
+            return int(self._knobs["first_frame"]._value)
         return (
             int(self._knobs["first"]._value)
             if self._kind == "Read"
@@ -137,6 +139,8 @@ class Node:
 
     def lastFrame(self) -> int:
         stage.evaluated()
+        if self._kind == "Root":
+            return int(self._knobs["last_frame"]._value)
         return (
             int(self._knobs["last"]._value) if self._kind == "Read" else self._inputs[0].lastFrame()
         )

@@ -52,6 +52,8 @@ class Stage:
         self.context: list[Any] = []
         """Groups that code runs in. `toNode` and `allNodes` look in the last."""
         self.filters: list[Any] = []
+        self.modified = False
+        """True if the script has changes that are not saved."""
         self.loading = False
         """True while a script is read."""
         self.looks = 0

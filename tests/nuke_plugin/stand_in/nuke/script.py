@@ -15,6 +15,7 @@ from .values import (
     Boolean_Knob,
     Enumeration_Knob,
     File_Knob,
+    Int_Knob,
     Knob,
     PyScript_Knob,
     Reload,
@@ -54,6 +55,7 @@ def empty() -> Node:
     root = new_node("Root", None)
     for knob in (
         String_Knob("name", "", ""), Boolean_Knob("proxy"), String_Knob("gsv"),
+        Int_Knob("first_frame"), Int_Knob("last_frame"),
         Enumeration_Knob("workingSpaceLUT", "", ["linear", "ACEScg", *ROLES]),
     ):  # fmt: skip
         root.addKnob(knob)

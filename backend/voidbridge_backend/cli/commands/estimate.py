@@ -1,0 +1,115 @@
+"""The command `estimate`: time and memory of a job before it is sent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, get_type_hints
+
+from voidbridge_backend.client.daemon_client import ClientOptions, open_client
+from voidbridge_backend.client.local_daemon import kept_measurements
+from voidbridge_backend.client.progress import JsonView
+from voidbridge_backend.sequences.patterns import FrameRange
+from voidbridge_backend.tools.estimate import PlannedJob, estimate, parsed
+from voidbridge_protocol.errors import BadMessage, BadSetting
+from voidbridge_protocol.operations import operation, operations
+from voidbridge_protocol.settings import OperationSettings
+
+EPILOG = """\
+The figures are those of your own former jobs: of the daemon that --daemon names, else of the temporary
+daemons of this machine. Without a former job with the same settings there is no estimate."""
+OLDER = "[]"
+"""The answer of a daemon of an earlier release, which keeps no measurements."""
+
+
+def add_estimate_options(parser: Any) -> None:
+    """Everything but the options of the daemon."""
+    parser.add_argument("operation", metavar="OPERATION", help=", ".join(operations()))
+    parser.add_argument("--engine", default="", metavar="NAME", help="default: the operation's own")
+    parser.add_argument(
+        "--size", required=True, metavar="1920x1080", help="of the plate, in pixels"
+    )
+    parser.add_argument("--frames", required=True, metavar="1001-1100", help="the results")
+    parser.add_argument(
+        "--seen",
+        type=int,
+        metavar="N",
+        help="frames that are sent, with handles (default: the results)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="a setting that differs from its default, as passes=2; may be given again",
+    )
+
+
+def estimate_job(options: argparse.Namespace, client_options: ClientOptions) -> None:
+    """Prints the estimate. Raises `BadSetting`, and what a daemon that is named raises."""
+    planned = _planned(options)
+    if client_options.is_local and client_options.config is not None:
+        found = kept_measurements(client_options.config, planned.operation, planned.engine)
+    else:
+        try:
+            with open_client(client_options) as client:
+                found = client.measurements(planned.operation, planned.engine)
+        except BadMessage:
+            found = OLDER.encode()
+    told = estimate(planned, parsed(found))
+    if options.json:
+        JsonView().event("estimate", text=told.sentences(), **asdict(told))
+    else:
+        print(told.sentences())
+
+
+def _planned(options: argparse.Namespace) -> PlannedJob:
+    if options.operation not in operations():
+        raise BadSetting(
+            f"there is no operation {options.operation!r}",
+            f"Choose from {', '.join(operations())}.",
+        )
+    size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", options.size)
+    if size is None or "0" in (size[1].lstrip("0") or "0", size[2].lstrip("0") or "0"):
+        raise BadSetting(f"the size {options.size!r} cannot be read", "Write it as 1920x1080.")
+    frames = FrameRange.parse(options.frames)
+    count = frames.last - frames.first + 1
+    seen = count if options.seen is None else options.seen
+    if seen < 0:
+        raise BadSetting(f"--seen is {seen}", "It is the number of frames that are sent.")
+    settings = _settings(operation(options.operation).settings, options.engine, options.set or [])
+    return PlannedJob(
+        options.operation,
+        settings.engine,
+        settings.effort,
+        count,
+        seen,
+        int(size[1]),
+        int(size[2]),
+    )
+
+
+def _settings(kind: type[OperationSettings], engine: str, words: list[str]) -> OperationSettings:
+    """Raises `BadSetting` for a word that is no setting, or a value that it does not take."""
+    types = get_type_hints(kind)
+    values: dict[str, Any] = {"engine": engine} if engine else {}
+    for word in words:
+        name, _, text = word.partition("=")
+        if name not in types:
+            raise BadSetting(f"there is no setting {name!r}", f"Choose from {', '.join(types)}.")
+        values[name] = _value(name, text, types[name])
+    return kind(**values)
+
+
+BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
+
+
+def _value(name: str, text: str, kind: Any) -> Any:
+    if kind is str:
+        return text
+    try:
+        return BOOLEANS[text] if kind is bool else kind(json.loads(text))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadSetting(f"{name} is {text!r}", f"Its kind is {kind.__name__}.") from error

@@ -1,0 +1,62 @@
+"""Measures what one job took on its device: seconds, and memory of the machine and of the card."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from voidbridge_protocol.errors import VoidbridgeError
+
+if TYPE_CHECKING:
+    from voidbridge_backend.render.job import RenderJob
+
+
+class JobMeter:
+    """Begins with the job."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.loading = 0.0
+        """Seconds of loading the engine. They do not count, because the next job finds it loaded."""
+        self.figures: dict[str, Any] | None = None
+        """What the job took; None before its end, and for a job without a plate."""
+        if cuda := _cuda():
+            cuda.reset_peak_memory_stats()
+
+    def end(self, job: RenderJob) -> None:
+        """Memory is the most that this process has taken by now: an upper bound, if an earlier job took more."""
+        from voidbridge_backend.render.inputs import InputFiles
+
+        seconds = time.monotonic() - self._began - self.loading
+        files = InputFiles.of(job.request, job.source, job.allowance)
+        if "plate" not in files.paths:
+            return
+        try:
+            window = files.header("plate", files.frames[0]).parts[0].display_window
+        except VoidbridgeError:
+            return  # the job did without this file
+        cuda = _cuda()
+        self.figures = {
+            "seconds": round(seconds, 3),
+            "width": window.width,
+            "height": window.height,
+            "memory": _peak_bytes(),
+            "card_memory": int(cuda.max_memory_reserved()) if cuda else 0,
+        }
+
+
+def _cuda() -> Any | None:
+    """Returns torch.cuda if an engine already uses it; nothing is imported for a figure."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+
+
+def _peak_bytes() -> int:
+    """Returns 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10

@@ -1,0 +1,136 @@
+"""The estimate of a job: only from measured jobs, scaled as it says, and never invented."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voidbridge_backend import cli
+from voidbridge_backend.client.local_daemon import _keep_measurements
+from voidbridge_backend.daemon.store.measurements import MOST, MeasuredJobs
+from voidbridge_backend.tools.estimate import PlannedJob, estimate, parsed
+from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
+
+EFFORT = RemoveSettings().effort
+MEASURED = {
+    "seconds": 40.0,
+    "width": 1920,
+    "height": 1080,
+    "memory": 2_000_000_000,
+    "card_memory": 0,
+}
+
+
+def planned(**more: Any) -> PlannedJob:
+    job = {"operation": "remove", "engine": "cleanplate", "effort": EFFORT, "frames": 50, "seen": 50,
+           "width": 1920, "height": 1080}  # fmt: skip
+    return PlannedJob(**{**job, **more})
+
+
+def former(**more: Any) -> dict[str, Any]:
+    return {"frames": 100, "seen": 100, "device": "cpu", "effort": EFFORT, **MEASURED, **more}
+
+
+def test_a_job_of_the_same_size_takes_as_long_for_each_frame() -> None:
+    told = estimate(planned(), [former(), former(seconds=48.0, device="cuda:0")])
+    assert told.seconds == pytest.approx((20.0, 24.0))
+    assert told.memory == 2_000_000_000
+    assert told.sentences() == (
+        "About 20 s to 24 s. At most 2.0 GB of memory. Up to 829 MB to send, before compression. Measured: 2 jobs "
+        "of remove by cleanplate with these settings, 100 frames of 1920 x 1080, on cpu, cuda:0."
+    )
+
+
+def test_another_size_is_scaled_and_said_and_its_memory_is_not_known() -> None:
+    told = estimate(
+        planned(width=3840, height=2160), [former(seconds=9.0, width=64, height=64), former()]
+    )
+    assert told.seconds == pytest.approx((80.0, 80.0))
+    assert told.memory == 0
+    assert "scaled by 4 for the number of pixels, which is arithmetic" in told.basis
+
+
+@pytest.mark.parametrize("jobs", [[], [former(effort={**EFFORT, "passes": 2})]])
+def test_without_a_job_of_these_settings_nothing_is_known(jobs: list[dict[str, Any]]) -> None:
+    told = estimate(planned(), jobs)
+    assert told.seconds is None
+    assert "Time and memory are not known" in told.sentences()
+
+
+def test_an_answer_that_is_damaged_holds_no_job() -> None:
+    assert parsed(b"[") == parsed(b"{}") == parsed(b'[1, {"frames": 1}]') == []
+    assert parsed(json.dumps([former()]).encode()) == [former()]
+
+
+def request() -> Request:
+    files = tuple(
+        FrameFile(role, frame, f"{frame:064x}", 9)
+        for role in ("matte", "plate")
+        for frame in range(1001, 1004)
+    )
+    return Request(1002, 1003, RemoveSettings(), files)
+
+
+def test_a_daemon_keeps_what_jobs_took_and_tells_a_user_of_no_others(tmp_path: Path) -> None:
+    kept = MeasuredJobs(tmp_path)
+    kept.add("ana", request(), "cpu", MEASURED)
+    for wrong in (
+        None,
+        [],
+        {**MEASURED, "seconds": -1},
+        {**MEASURED, "width": "9"},
+        {**MEASURED, "memory": True},
+    ):
+        kept.add("ana", request(), "cpu", wrong)
+    with (tmp_path / "measured.jsonl").open("a") as file:
+        file.write("half a li")
+    again = MeasuredJobs(tmp_path)
+    (job,) = parsed(again.of("ana", "remove", "cleanplate"))
+    assert (job["frames"], job["seen"], job["seconds"]) == (2, 3, 40.0)
+    assert "user" not in job
+    for user, operation, engine in (("ben", "remove", "cleanplate"), ("ana", "remove", "void")):
+        assert again.of(user, operation, engine) == b"[]"
+
+
+def test_the_file_of_a_daemon_stays_small(tmp_path: Path) -> None:
+    kept = MeasuredJobs(tmp_path)
+    for _ in range(MOST + 5):
+        kept.add("ana", request(), "cpu", MEASURED)
+    MeasuredJobs(tmp_path)
+    assert len((tmp_path / "measured.jsonl").read_text().splitlines()) == MOST
+
+
+def test_what_a_temporary_daemon_measured_is_told_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "run-1-x"
+    made.mkdir()
+    MeasuredJobs(made).add("ana", request(), "cpu", MEASURED)
+    _keep_measurements(made, tmp_path)
+    words = ["estimate", "remove", "--size=1920x1080", "--frames=1-10", "--spool", str(tmp_path)]
+    assert cli.main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds"] == pytest.approx([160.0, 160.0])
+    assert cli.main([*words, "--set=passes=2"]) == 0
+    assert "not known" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dance", "--size=1x1", "--frames=1"], "no operation 'dance'"),
+        (["remove", "--size=0x9", "--frames=1"], "the size '0x9' cannot be read"),
+        (["remove", "--size=9x9", "--frames=1", "--set=speed=1"], "no setting 'speed'"),
+        (["remove", "--size=9x9", "--frames=1", "--set=passes=x"], "passes is 'x'"),
+        (["remove", "--size=9x9", "--frames=1", "--seen=-1"], "--seen is -1"),
+    ],
+)
+def test_words_that_are_wrong_are_said(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["estimate", *words]) == 2
+    assert said in capsys.readouterr().err
