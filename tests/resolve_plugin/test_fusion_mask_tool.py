@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from voidbridge_shots import Shot, ball_of_sample, channels_of
 
+SERVER = Path(__file__).parents[1] / "backend/language_model_server.py"
 SPACE = "Linear Rec.709 (sRGB)"
 FILES = range(1001, 1006)
 HEIGHT, WIDTH, RADIUS = 72, 128, 12
@@ -199,3 +202,39 @@ def test_one_click_leads_to_a_clean_plate(host: Any, tmp_path: Path, daemon: Any
         far = cv2.dilate(hole.astype(np.uint8), np.ones((121, 121), np.uint8)) == 0
         assert far.any()
         assert not changed[far].any(), "the plate's own pixels stay"
+
+
+def test_a_language_model_is_asked_only_after_its_pictures_could_be_seen(
+    host: Any, ball: Shot, daemon: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VOIDBRIDGE_ASK_URL", raising=False)
+    group = clicked(host, mask_tool(host, ball, daemon))
+    host.press(group, "Ask")
+    assert host.status(group) == "There is no result yet. Press Track, then Fetch."
+    assert track(host, group).startswith("done")
+    host.press(group, "Send")
+    assert host.status(group).startswith("Nobody could look at the pictures of this result yet.")
+    host.press(group, "Ask")
+    assert "Look at them, then press Send" in host.status(group)
+    folder = version(host).with_name("asked-v001")
+    assert len(list(folder.iterdir())) > 1
+    server = subprocess.Popen(
+        [sys.executable, str(SERVER)], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert server.stdout
+    try:
+        port = server.stdout.readline().strip()
+        host.press(group, "Send")
+        assert "no address of a language model is named, so nothing is sent." in host.status(group)
+        monkeypatch.setenv("VOIDBRIDGE_ASK_URL", f"http://127.0.0.1:{port}/v1")
+        monkeypatch.setenv("VOIDBRIDGE_ASK_MODEL", "good")
+        host.press(group, "Send")
+        assert host.status(group).startswith("The answer is there."), host.status(group)
+    finally:
+        server.terminate()
+        requests = server.communicate()[0].splitlines()
+    assert len(requests) == 1
+    assert track(host, group).startswith("done: v002")
+    found = channels_of(version(host, "v002") / "result.1002.exr")
+    assert np.array_equal(found["R"] > 0.5, channels_of(folder / "affected.1002.exr")["A"] > 0.5)
+    assert (found["R"] > 0.5).any()

@@ -25,7 +25,12 @@ def shown(control: Any) -> str:
     return {True: "on", False: "off"}[default] if isinstance(default, bool) else f"`{default}`"
 
 
-HEADINGS = {"remove": "The controls", "key": "The tool for keys", "mask": "The tool for masks"}
+HEADINGS = {
+    "remove": "The controls",
+    "key": "The tool for keys",
+    "mask": "The tool for masks",
+    "generate": "The tool for new frames",
+}
 
 
 @pytest.mark.parametrize("name", HEADINGS)

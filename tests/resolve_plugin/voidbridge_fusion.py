@@ -21,6 +21,7 @@ MACROS = {
     "remove": ("Voidbridge", ("plate", "matte", "affected", "clean")),
     "key": ("VoidbridgeKey", ("plate", "hint", "screen")),
     "mask": ("VoidbridgeMask", ("plate", "seed")),
+    "generate": ("VoidbridgeGenerate", ("plate", "tail", "reference")),
 }
 """The file of each operation's macro, and its inputs."""
 
@@ -88,6 +89,7 @@ class Composition(Thing):
         self.hair = 0.0
         """The error that a fractional frame rate leaves beside each frame."""
         self.tools: list[Tool] = []
+        self.selection: list[Tool] = []
         self.locks = self.undo = 0
         self.undone: list[str] = []
         self.rendered: list[dict[str, Any]] = []
@@ -101,8 +103,16 @@ class Composition(Thing):
         }  # fmt: skip
 
     def GetToolList(self, selected: bool) -> Any:
-        assert selected is False
-        return dict(enumerate(self.tools, 1))
+        return dict(enumerate(self.selection if selected else self.tools, 1))
+
+    def AddTool(self, id: str) -> Tool:
+        return self.stage.loader(self, self.stage.free(self, id + "1"), "")
+
+    def RunScript(self, path: str) -> None:
+        """Starts a script of its own, beside the one that asks; here it gets its turn when that one waits."""
+        if self.stage.wrong == "scripts":
+            raise RuntimeError("RunScript is not available")
+        self.stage.scripts.append((Path(path).read_text(encoding="utf-8"), self))
 
     def StartUndo(self, what: str) -> None:
         self.undo += 1
@@ -183,6 +193,7 @@ class Stage:
         self.locked_writes: list[str] = []
         self.loose_writes: list[str] = []
         self.background: list[str] = []
+        self.scripts: list[tuple[str, Composition]] = []
         self.wrong = ""
         """A rule of a real Fusion that this one breaks, so that a test sees whether the self-test notices."""
         self.lua = LuaRuntime(unpack_returned_tuples=True, register_builtins=False)
@@ -203,7 +214,7 @@ class Stage:
 
     def _bmd(self, executes: bool) -> dict[str, Callable[..., Any]]:
         found: dict[str, Callable[..., Any]] = {
-            "wait": lambda seconds: time.sleep(seconds),
+            "wait": self._wait,
             "readfile": lambda path: self._read_setting(Path(path).read_text(encoding="utf-8")),
             "createdir": lambda path: Path(path).mkdir(parents=True, exist_ok=True),
         }
@@ -211,6 +222,16 @@ class Stage:
             found["executebg"] = self._execute
         assert set(found) <= BMD
         return found
+
+    def _wait(self, seconds: float) -> None:
+        self.turn()
+        time.sleep(seconds)
+
+    def turn(self) -> None:
+        """Runs the scripts that were started beside the present one."""
+        while self.scripts:
+            text, comp = self.scripts.pop(0)
+            self.run_in(comp, text)
 
     def _execute(self, command: str, wait: bool) -> None:
         self.background.append(command)
@@ -271,6 +292,10 @@ class Stage:
     def run(self, script: str, tool: Tool) -> Any:
         return self._run(script, self.proxy_of(tool), self.proxy_of(tool.comp))
 
+    def run_in(self, comp: Composition, script: str) -> Any:
+        """Runs a script of the menu Comp."""
+        return self._run(script, None, self.proxy_of(comp))
+
     def module(self, name: str) -> Any:
         return self.lua.eval(f"require('{name}')")
 
@@ -292,9 +317,9 @@ class Stage:
         groups = []
         for name, text in settings["Tools"].items():
             if text["__class"] != "GroupOperator":
-                comp.tools.append(self._built(comp, self._free(comp, name), text))
+                comp.tools.append(self._built(comp, self.free(comp, name), text))
                 continue
-            group = Tool(self, comp, "GroupOperator", self._free(comp, name))
+            group = Tool(self, comp, "GroupOperator", self.free(comp, name))
             inner = {
                 key: self._built(comp, key, item)
                 for key, item in sorted(text["Tools"].items(), key=lambda p: p[1]["__order"])
@@ -304,7 +329,7 @@ class Stage:
                     if given["SourceOp"]:
                         inner[key].links[id] = inner[given["SourceOp"]]
             for made in inner.values():
-                made.Name, made.ParentTool = self._free(comp, made.Name), group
+                made.Name, made.ParentTool = self.free(comp, made.Name), group
                 comp.tools.append(made)
             group.children = list(inner.values())
             for id, item in text["Inputs"].items():
@@ -317,7 +342,7 @@ class Stage:
             groups.append(group)
         return groups
 
-    def _free(self, comp: Composition, name: str) -> str:
+    def free(self, comp: Composition, name: str) -> str:
         taken = {tool.Name for tool in comp.tools}
         return next(
             free for free in (name, *(f"{name}_{i}" for i in range(1, 99))) if free not in taken

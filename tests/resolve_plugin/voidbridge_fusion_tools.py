@@ -16,7 +16,7 @@ from voidbridge_backend.exr.new.file import new_file
 NAMES = {
     "Composition": {
         *("GetAttrs", "GetToolList", "StartUndo", "EndUndo", "Lock", "Unlock", "IsLocked", "Render"),
-        *("MapPath", "ReverseMapPath", "Paste"),
+        *("MapPath", "ReverseMapPath", "Paste", "AddTool", "RunScript"),
     },
     "Operator": {
         *("ID", "Name", "ParentTool", "TileColor", "Comp", "GetAttrs", "SetAttrs", "GetChildrenList"),
@@ -82,12 +82,18 @@ class Tool(Thing):
         found: dict[str, Any] = {"TOOLB_PassThrough": self.passed, "TOOLS_Name": self.Name}
         if self.ID == "Loader" and self.inputs.get("Clip"):
             found["TOOLIT_Clip_Length"] = {1: float(len(self.sequence()))}
+        if self.ID == "ChangeDepth" and self.links:  # of the last picture that it made
+            height, width = next(iter(self.image(self.comp.first).values())).shape  # type: ignore[union-attr]
+            found |= {"TOOLI_ImageWidth": float(width), "TOOLI_ImageHeight": float(height)}
         return found
 
     def SetAttrs(self, attributes: Any) -> None:
         for name, value in plain(attributes).items():
-            assert name == "TOOLB_PassThrough", name
             self.stage.wrote(self, name)
+            if name == "TOOLS_Name":
+                self.Name = value
+                continue
+            assert name == "TOOLB_PassThrough", name
             self.passed = value
 
     @property

@@ -1,11 +1,16 @@
 -- Entry points for the macro's buttons and the scripts. Errors never reach Fusion: the status line shows them, and the
 -- Console adds their origin.
 
+local asking = require("voidbridge.asking")
 local config = require("voidbridge.config")
 local host = require("voidbridge.host")
 local errors = require("voidbridge.errors")
 local controller = require("voidbridge.controller")
+local old_versions = require("voidbridge.old_versions")
+local planning = require("voidbridge.planning")
+local support = require("voidbridge.support")
 local tracking = require("voidbridge.tracking")
+local whole_comp = require("voidbridge.whole_comp")
 
 local M = {}
 
@@ -13,17 +18,27 @@ local ACTIONS = {
     remove = controller.begin,
     key = controller.begin,
     track = controller.begin,
+    generate = controller.begin,
+    next_take = tracking.next_take,
     again = controller.track_again,
+    ask = asking.ask,
+    send = asking.send,
     use = tracking.use_mattes,
     add_point = tracking.add_point,
     add_not = tracking.add_not,
     add_box = tracking.add_box,
     undo_prompt = tracking.drop_prompt,
+    test_frame = controller.test_frame,
+    estimate = planning.estimate,
+    submit = planning.submit,
+    purge = old_versions.purge,
+    archive = old_versions.archive,
+    make_loader = old_versions.make_loader,
     fetch = controller.fetch,
     cancel = controller.cancel,
-    check = controller.check,
-    report = controller.report,
-    browse = controller.browse,
+    check = support.check,
+    report = support.report,
+    browse = support.browse,
     show = controller.show_version,
     changed = controller.changed,
 }
@@ -74,7 +89,19 @@ function M.add(comp, tool, macro)
         host.print(path .. " cannot be read. Install it again with: voidbridge install resolve")
         return false
     end
-    return host.add(comp, settings, tool) ~= nil
+    local made = host.add(comp, settings, tool)
+    return made ~= nil and done(made, controller.own)
+end
+
+-- The scripts for a whole comp.
+M.start_selected, M.follow = whole_comp.start_selected, whole_comp.follow
+
+-- Raises an error, so that a farm's task ends with it.
+function M.check(comp)
+    local ok, problem = pcall(whole_comp.check, comp)
+    if not ok then
+        error("Voidbridge: " .. tostring(problem), 0)
+    end
 end
 
 return M

@@ -4,7 +4,7 @@
 --                       version.json    the request
 --                       status.json     state of the job; launch.lua writes the other files
 --
--- A version is never written twice, and never deleted if it holds a result.
+-- A version is never written twice. Only `delete` ends one that holds a result, and only if the artist says so.
 
 local frames = require("voidbridge.frames")
 local json = require("voidbridge.json")
@@ -122,6 +122,12 @@ function M.numbers(version, range)
     return frames.shifted(range, version.offset)
 end
 
+-- The name of the command's record of a range.
+local function record_of(numbers)
+    local spelled = numbers[1] == numbers[2] and ("%d"):format(numbers[1]) or frames.spelled(numbers)
+    return ("result.%s.voidbridge.json"):format(spelled)
+end
+
 -- Names of missing result files, including the command's record, which is written last.
 function M.missing(version)
     local found = {}
@@ -132,8 +138,7 @@ function M.missing(version)
             found[#found + 1] = name
         end
     end
-    local spelled = numbers[1] == numbers[2] and ("%d"):format(numbers[1]) or frames.spelled(numbers)
-    local record = ("result.%s.voidbridge.json"):format(spelled)
+    local record = record_of(numbers)
     if not system.exists(version.folder .. "/" .. record) then
         found[#found + 1] = record
     end
@@ -168,6 +173,50 @@ end
 -- Asks the child to stop.
 function M.cancel(version)
     return system.write(version.folder .. "/status.json.cancel", "")
+end
+
+-- The names of all files that a version may have, of its own and of its job.
+local function names(version)
+    local found = { M.RECORD }
+    for _, list in ipairs({ STATUS, launch.FILES }) do
+        for _, name in ipairs(list) do
+            found[#found + 1] = name
+        end
+    end
+    local numbers = M.numbers(version, version.wanted)
+    found[#found + 1] = record_of(numbers)
+    for number = numbers[1], numbers[2] do
+        found[#found + 1] = frames.file("result", number)
+    end
+    numbers = M.numbers(version, version.rendered)
+    for _, role in ipairs(version.roles) do
+        for number = numbers[1], numbers[2] do
+            found[#found + 1] = frames.file(role, number)
+        end
+        for _, frame in ipairs(version.listed[role] or {}) do
+            found[#found + 1] = frames.file(role, frame + version.offset)
+        end
+    end
+    return found
+end
+
+-- The bytes of a version's files.
+function M.size(version)
+    local sum, seen = 0, {}
+    for _, name in ipairs(names(version)) do
+        sum, seen[name] = sum + (seen[name] and 0 or system.size(version.folder .. "/" .. name)), true
+    end
+    return sum
+end
+
+-- Deletes a version with its result. Returns false if other files are left, or it is in use.
+function M.delete(version)
+    for _, name in ipairs(names(version)) do
+        system.remove(version.folder .. "/" .. name)
+    end
+    system.remove_folder(version.folder .. "/rendered")
+    launch.clean(version.folder)
+    return system.make_folder(version.folder) and (system.remove_folder(version.folder) or true)
 end
 
 -- Deletes an attempt without any result frame. Returns true if it did.

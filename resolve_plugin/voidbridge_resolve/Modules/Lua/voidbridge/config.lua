@@ -28,6 +28,11 @@ function M.child_rules()
     return json.decode(system.read(M.folder() .. "/child_environment.json"))
 end
 
+-- A script of the installation, as Comp/Voidbridge Follow.lua.
+function M.script(name)
+    return M.folder():gsub("/Modules/Lua/voidbridge$", "") .. "/Scripts/" .. name
+end
+
 -- The file of a macro, by its name.
 function M.macro(name)
     return M.folder():gsub("/Modules/Lua/voidbridge$", "") .. "/Macros/Voidbridge/" .. name .. ".setting"

@@ -2,7 +2,9 @@
 --
 -- The button of the operation starts a child process and returns. The artist continues in Fusion, and Fetch checks the result.
 
+local artist_loaders = require("voidbridge.artist_loaders")
 local cache = require("voidbridge.cache")
+local command = require("voidbridge.command")
 local config = require("voidbridge.config")
 local controls = require("voidbridge.controls")
 local frames = require("voidbridge.frames")
@@ -10,12 +12,12 @@ local host = require("voidbridge.host")
 local launch = require("voidbridge.launch")
 local errors = require("voidbridge.errors")
 local request = require("voidbridge.request")
+local site = require("voidbridge.site")
 local status = require("voidbridge.status")
 local system = require("voidbridge.system")
 
 local M = {}
 
-M.CHECK_S = 40 -- a round trip with a local daemon takes some seconds
 M.CANCEL_S = 5
 local LOOK_S = 0.2
 local SEVERAL = 3 -- maximum number of changed controls in the status line
@@ -31,7 +33,7 @@ local function new_id()
 end
 
 -- The state, with a unique id: a copy keeps the original's id until it is first used.
-local function own(inside)
+function M.own(inside)
     local state = host.state(inside)
     local name = inside.group.Name
     local is_copy = false
@@ -39,6 +41,9 @@ local function own(inside)
         if other.group.Name ~= name and host.state(other).id == state.id and state.name ~= name then
             is_copy = true
         end
+    end
+    if state.id == "" then
+        site.give_defaults(inside)
     end
     if state.id == "" or is_copy then
         if is_copy then
@@ -64,7 +69,8 @@ local function homes(inside, state, values)
     return found
 end
 
-local function find(inside, state, values, number)
+-- A version by its number, or nil.
+function M.find(inside, state, values, number)
     local known = homes(inside, state, values)
     for i = #known, 1, -1 do
         local version = number > 0 and cache.read(known[i], number)
@@ -73,6 +79,12 @@ local function find(inside, state, values, number)
         end
     end
     return nil
+end
+
+-- The folder of the next version.
+function M.home(inside, state, values)
+    local known = homes(inside, state, values)
+    return known[#known]
 end
 
 local function spelled(version)
@@ -85,7 +97,7 @@ end
 
 -- The status line and its color, from the controls and the files on disk.
 local function standing(inside, state, values, thorough)
-    local shown = find(inside, state, values, state.shown)
+    local shown = M.find(inside, state, values, state.shown)
     if state.shown == 0 then
         return "not rendered", "ready"
     elseif not shown then
@@ -107,8 +119,13 @@ local function standing(inside, state, values, thorough)
     return "done: " .. spelled(shown), "ready"
 end
 
-local function say_standing(inside, before, after)
-    local text, color = standing(inside, host.state(inside), host.values(inside), true)
+-- The same, of a tool that is not at work, from everything.
+function M.standing(inside)
+    return standing(inside, host.state(inside), host.values(inside), true)
+end
+
+function M.say_standing(inside, before, after)
+    local text, color = M.standing(inside)
     text = (before or "") .. text .. (after or "")
     host.say(inside, text, color)
     return text
@@ -145,11 +162,16 @@ local function look(inside, state, version)
         for _, warning in ipairs(last.warnings or {}) do
             host.print("note: " .. warning)
         end
-        host.print(say_standing(inside, nil, last.from_store and ", from the daemon's store" or nil))
+        host.print(M.say_standing(inside, nil, last.from_store and ", from the daemon's store" or nil))
+        site.publish({
+            comp = host.file(inside), tool = inside.group.Name, operation = inside.operation.name,
+            version = cache.called(version), files = cache.result(version), frames = version.wanted,
+            settings = version.made_with,
+        })
     else
         cache.discard(version)
         if phase == "cancelled" then
-            say_standing(inside, "cancelled; ")
+            M.say_standing(inside, "cancelled; ")
         else
             host.say(inside, line, "failed")
             host.print(line)
@@ -168,14 +190,18 @@ local function stay(inside, state, version, seconds, until_phase)
     return phase
 end
 
--- Renders the inputs and starts a job, of any operation. With `again_from`, the frames before it are kept.
-function M.begin(inside, again_from)
+-- Renders the inputs into a new version, whose job is ready to start. With `again_from`, the frames before it are kept;
+-- `only` is the one frame that is wanted. Returns the state, the version and the request. Raises a refusal.
+function M.prepared(inside, again_from, only)
     if host.made_with(inside) > controls.VERSION then
         errors.because("This tool was made by a later release of Voidbridge.", "Install that one: voidbridge install resolve")
     end
-    local state = own(inside)
+    local state = M.own(inside)
     local values = host.values(inside)
-    local before = find(inside, state, values, state.job)
+    if only then
+        values.frame_range, values.first, values.last = "custom", only, only
+    end
+    local before = M.find(inside, state, values, state.job)
     if before then
         local phase = look(inside, state, before)
         if phase == "working" then
@@ -185,7 +211,7 @@ function M.begin(inside, again_from)
         end
     end
     local wanted = request.resolve(values, host.scene(inside))
-    host.set_loaders(inside, wanted.loaders)
+    artist_loaders.set(inside, wanted.loaders)
     local known = homes(inside, state, values)
     if again_from then
         wanted.again_from, wanted.earlier = again_from, M.kept_before(inside, state, values, again_from, known[#known])
@@ -205,20 +231,41 @@ function M.begin(inside, again_from)
     end
     state.job = version.number
     host.keep(inside, state)
+    return state, version, wanted
+end
+
+-- Renders the inputs and starts a job, of any operation.
+function M.begin(inside, again_from, only)
+    local state, version = M.prepared(inside, again_from, only)
+    local values = host.values(inside)
     if not launch.start(version.folder) then
-        local command = launch.by_hand(version.folder)
-        host.print("this host starts no programs. Type in a terminal, then press Fetch:\n" .. command)
-        host.say(inside, "start it by hand, then press Fetch: " .. command, "stale")
+        local by_hand = launch.by_hand(version.folder)
+        host.print("this host starts no programs. Type in a terminal, then press Fetch:\n" .. by_hand)
+        host.say(inside, "start it by hand, then press Fetch: " .. by_hand, "stale")
     elseif values.wait then
         stay(inside, state, version, math.huge)
+    elseif values.follow and host.run_script(inside, config.script("Comp/Voidbridge Follow.lua")) then
+        host.say(inside, "working", "ready")
     else
         host.say(inside, "working; press Fetch", "ready")
     end
 end
 
+-- A version of the frame that the comp shows, and no other.
+function M.test_frame(inside)
+    M.begin(inside, nil, host.frame(inside))
+end
+
+-- Looks at the job of a tool, and shows its result if it has ended. Returns true while it works.
+function M.look_again(inside)
+    local state, values = host.state(inside), host.values(inside)
+    local version = state.job > 0 and M.find(inside, state, values, state.job)
+    return version and look(inside, state, version) == "working" or false
+end
+
 -- The files of the shown result as a new version sees them. Raises a refusal without one that has frames before.
 function M.kept_before(inside, state, values, frame, home)
-    local shown = find(inside, state, values, state.shown)
+    local shown = M.find(inside, state, values, state.shown)
     if state.shown == 0 or not shown then
         errors.because("There is no result yet.", "Press " .. inside.operation.button .. ", then Fetch.")
     elseif frame <= shown.wanted[1] or frame > shown.wanted[2] then
@@ -234,18 +281,18 @@ function M.track_again(inside)
 end
 
 function M.fetch(inside)
-    local state = own(inside)
-    local version = find(inside, state, host.values(inside), state.job)
+    local state = M.own(inside)
+    local version = M.find(inside, state, host.values(inside), state.job)
     if version then
         look(inside, state, version)
     else
-        host.print(say_standing(inside))
+        host.print(M.say_standing(inside))
     end
 end
 
 function M.cancel(inside)
-    local state = own(inside)
-    local version = find(inside, state, host.values(inside), state.job)
+    local state = M.own(inside)
+    local version = M.find(inside, state, host.values(inside), state.job)
     if not version then
         errors.because("This tool is not working.", "There is no job to cancel.")
     end
@@ -253,7 +300,7 @@ function M.cancel(inside)
         state.job = 0
         host.keep(inside, state)
         cache.discard(version)
-        say_standing(inside, "cancelled; ")
+        M.say_standing(inside, "cancelled; ")
         return
     end
     cache.cancel(version)
@@ -264,97 +311,15 @@ end
 
 -- -- the rest ---------------------------------------------------------------------------------------------
 
-function M.check(inside)
-    local state, values = own(inside), host.values(inside)
-    local folder = cache.home(values.cache, host.file(inside), state.id) .. ("/check-%d"):format(os.time())
-    local words = { "doctor", "--json" }
-    local daemon = values.daemon:match("^%s*(.-)%s*$")
-    if daemon ~= "" then
-        words[#words + 1] = "--daemon=" .. daemon
-    end
-    system.make_folders(folder)
-    if not launch.prepare(folder, config.command(), words) then
-        errors.because(("The folder %s cannot be written."):format(folder),
-            "Choose another cache folder on the page Setup.")
-    end
-    host.say(inside, "checking the connection", "ready")
-    if not launch.start(folder) then
-        errors.because("This host starts no programs.", "Type in a terminal: " .. launch.by_hand(folder))
-    end
-    local found
-    local till = os.time() + M.CHECK_S
-    repeat
-        system.sleep(LOOK_S)
-        found = status.diagnosis(launch.said(folder), launch.exit_code(folder))
-    until found or os.time() > till
-    local is_good = launch.exit_code(folder) == 0
-    if found then
-        launch.clean(folder)
-    end
-    found = found or ("No answer in %d s; what it says is in %s/said.txt."):format(M.CHECK_S, folder)
-    host.print(found)
-    host.say(inside, found, is_good and "ready" or "failed")
-end
-
--- Serves the page of a job, and opens it in the browser. It is served until its process is ended.
-function M.browse(inside)
-    local state, values = own(inside), host.values(inside)
-    local daemon = values.daemon:match("^%s*(.-)%s*$")
-    if daemon == "" then
-        errors.because("A job without a daemon's address has no page: its daemon ends with it.",
-            "Start one with `voidbridge serve`, and enter its address in 'daemon'.")
-    end
-    local version = find(inside, state, values, state.job) or find(inside, state, values, state.shown)
-    local home = cache.home(values.cache, host.file(inside), state.id)
-    local words = { "web", "--open", "--daemon=" .. daemon, "--folder=" .. (version and version.folder or home) }
-    local _, _, last = status.judged(version and cache.seen(version, os.time()) or { now = os.time() })
-    if last.job and last.job ~= "" then
-        words[#words + 1] = "--page=/jobs/" .. last.job
-    end
-    local folder = ("%s/page-%d"):format(home, os.time())
-    system.make_folders(folder)
-    if not launch.prepare(folder, config.command(), words) then
-        errors.because(("The folder %s cannot be written."):format(folder),
-            "Choose another cache folder on the page Setup.")
-    end
-    if not launch.start(folder) then
-        errors.because("This host starts no programs.", "Type in a terminal: " .. launch.by_hand(folder))
-    end
-    host.print("the page opens in the browser; " .. folder .. "/said.txt has its address.")
-end
-
-function M.report_text(inside)
-    local state, values = own(inside), host.values(inside)
-    local lines = {
-        ("Voidbridge macro version %d, Fusion %s, %s"):format(
-            host.made_with(inside), host.version(), jit and jit.version or _VERSION),
-        ("system: %s %s"):format(jit and jit.os or "unknown", jit and jit.arch or ""),
-        "command: " .. table.concat(config.command(), " "),
-        "comp: " .. (host.file(inside) == "" and "no file" or host.file(inside)),
-        ("tool: %s, id %s"):format(inside.group.Name, state.id),
-    }
-    for _, control in ipairs(inside.operation.controls) do
-        if controls.holds_value(control) then
-            lines[#lines + 1] = ("%s = %s"):format(control.name, tostring(values[control.name]))
-        end
-    end
-    lines[#lines + 1] = "last job: " .. (LAST[state.id] or "none since Fusion was started")
-    return table.concat(lines, "\n")
-end
-
-function M.report(inside)
-    local text = M.report_text(inside)
-    if host.copy(text) then
-        host.print("the report is on the clipboard.")
-    else
-        host.print(text)
-    end
+-- The output of a tool's last job since Fusion was started, or nil.
+function M.last_said(id)
+    return LAST[id]
 end
 
 -- Shows the version whose number the artist typed; 0 is the plate.
 function M.show_version(inside)
-    local state, values = own(inside), host.values(inside)
-    local version = find(inside, state, values, values.version_shown)
+    local state, values = M.own(inside), host.values(inside)
+    local version = M.find(inside, state, values, values.version_shown)
     if version and cache.is_complete(version) then
         show(inside, state, version)
     elseif values.version_shown == 0 then
@@ -365,14 +330,14 @@ function M.show_version(inside)
         host.say(inside, ("there is no result %s"):format(cache.name(values.version_shown)), "failed")
         return
     end
-    say_standing(inside)
+    M.say_standing(inside)
 end
 
 -- After a changed control: updates the status, also of a job at work. Fusion calls this for every value of a drag, so it
 -- loads nothing.
 function M.changed(inside)
     local state, values = host.state(inside), host.values(inside)
-    local version = find(inside, state, values, state.job)
+    local version = M.find(inside, state, values, state.job)
     if version then
         local phase, line = status.judged(cache.seen(version, os.time()))
         host.say(inside, phase == "done" and "finished; press Fetch" or line, phase == "failed" and "failed" or "ready")

@@ -40,7 +40,7 @@ local KINDS = { choice = "choice", integer = "int", number = "float", string = "
 function M.setting(operation, page, name, more)
     local said = SETTINGS[operation][name]
     local all = { result = true, option = said.option, default = said.default, choices = said.choices,
-        least = said.least, most = said.most }
+        least = said.least, most = said.most, effort = said.effort }
     for key, value in pairs(more or {}) do
         all[key] = value
     end
@@ -53,8 +53,12 @@ function M.work_page(button, handles, more)
     local all = {
         M.control("Voidbridge", "status", "status", "status", "State of the result.", { default = "not rendered" }),
         button,
+        M.control("Voidbridge", "test_frame", "button", "Test frame",
+            "Make a version of the current frame only, with the handles around it."),
         M.control("Voidbridge", "fetch", "button", "Fetch", "Say how the job stands, and show its result when it is done."),
         M.control("Voidbridge", "cancel", "button", "Cancel", "Stop the job of this tool."),
+        M.control("Voidbridge", "estimate", "button", "Estimate",
+            "Tell time and memory of the job, from your former jobs with the same settings."),
         M.control("Voidbridge", "browse", "button", "Open in browser",
             "Show the job of this tool on the daemon's page: progress, player, compare."),
         M.control("Voidbridge", "color_space", "choice", "pixels at this point are",
@@ -86,9 +90,10 @@ function M.work_page(button, handles, more)
             "Added to the comp's frames for the numbers of files: 1001 where the comp begins at 0 and the plate's files at 1001.",
             { result = true, default = 0, least = -1000000, most = 1000000 }),
         M.control("Voidbridge", "version_shown", "int", "version",
-            "Which of the earlier results is shown; 0 shows the plate. None is ever deleted.",
+            "Which of the earlier results is shown; 0 shows the plate. Only the buttons of Setup take one away.",
             { default = 0, least = 0, most = 9999 }),
         M.control("Voidbridge", "show", "button", "Show version", "Show the result of the version above."),
+        M.control("Voidbridge", "make_loader", "button", "Loader", "Add a plain Loader of this result."),
     }) do
         all[#all + 1] = made
     end
@@ -110,10 +115,30 @@ function M.setup_page()
         M.control("Setup", "wait", "check", "wait",
             "Stay until the job has ended; Fusion does nothing else meanwhile. Otherwise press Fetch.",
             { default = false }),
+        M.control("Setup", "follow", "check", "follow",
+            "A script in the background follows the job, and shows its result. Nobody has to press Fetch.",
+            { default = false }),
+        M.control("Setup", "guard", "choice", "guard",
+            "If the script Voidbridge Check finds a missing or outdated result: refuse ends it with an error, warn writes to the "
+                .. "Console. The studio's is the variable FUSION_VOIDBRIDGE_GUARD; without it, refuse.",
+            { default = "the studio's", choices = { "the studio's", "refuse", "warn", "off" } }),
         M.control("Setup", "cache", "file", "cache folder",
             "Where plates and results go. Empty: beside the comp; in Resolve, whose comps are no files, Voidbridge in "
                 .. "your home folder.",
             { default = "" }),
+        M.control("Setup", "purge", "button", "Purge versions",
+            "Delete every version but the one that is shown. The first press tells their sizes, the second one does it."),
+        M.control("Setup", "archive", "button", "Archive versions",
+            "Move every version but the one that is shown to the archive folder. The first press tells their sizes, the second "
+                .. "one does it. Each copy is verified before anything is deleted."),
+        M.control("Setup", "archive_to", "file", "archive folder", "Folder of the archive. Each tool gets a folder in it.",
+            { default = "" }),
+        M.control("Setup", "farm", "choice", "farm", "The farm that gets the job files.",
+            { default = "openjd", choices = { "openjd", "deadline", "opencue", "tractor" } }),
+        M.control("Setup", "farm_then", "text", "render behind it",
+            "Command that waits for the result, as a render of this comp. Empty: none.", { default = "" }),
+        M.control("Setup", "submit", "button", "Submit",
+            "Render the inputs, and write the farm's files for this job and the render behind it. A site's command sends them."),
         M.control("Setup", "report", "button", "Copy report",
             "Versions, settings and the last job's output, for support."),
     }
@@ -158,6 +183,14 @@ function M.held(made, value)
         return { tonumber(across), tonumber(up) }
     end
     return value
+end
+
+-- A value as a word of a command.
+function M.spelled(value)
+    if type(value) == "number" then
+        return value == math.floor(value) and ("%d"):format(value) or ("%.9g"):format(value)
+    end
+    return tostring(value)
 end
 
 -- The value for the command: a choice that stands for a color is that color.

@@ -57,6 +57,20 @@ function M.listed(text)
     return found
 end
 
+-- The runs of consecutive frames in a rising list.
+function M.runs(list)
+    local found = {}
+    for _, frame in ipairs(list) do
+        local last = found[#found]
+        if last and frame == last[2] + 1 then
+            last[2] = frame
+        else
+            found[#found + 1] = { frame, frame }
+        end
+    end
+    return found
+end
+
 function M.shifted(range, offset)
     return { range[1] + offset, range[2] + offset }
 end

@@ -1,5 +1,5 @@
--- Access to Fusion: with `loaders` the only module that knows compositions, tools and inputs. It translates and decides
--- nothing.
+-- Access to Fusion: with `loaders` and `artist_loaders` the only module that knows compositions, tools and inputs. It
+-- translates and decides nothing.
 --
 -- Resolve's render may not see values set while a comp is locked, so all values are set unlocked and inside an Undo.
 
@@ -62,6 +62,22 @@ function M.all(comp)
     return found
 end
 
+-- The Voidbridges among the selected tools of a comp.
+function M.selected(comp)
+    local found, seen = {}, {}
+    for _, tool in pairs(comp:GetToolList(true)) do
+        local inside = M.inside(tool)
+        if inside and not seen[inside.group.Name] then
+            seen[inside.group.Name] = true
+            found[#found + 1] = inside
+        end
+    end
+    table.sort(found, function(one, other)
+        return one.group.Name < other.group.Name
+    end)
+    return found
+end
+
 -- The version of the macro that made this tool.
 function M.made_with(inside)
     return inside.plate:GetData(ROLE .. "Version") or controls.VERSION
@@ -91,7 +107,7 @@ function M.values(inside)
 end
 
 -- Runs a function with the comp unlocked, as one Undo step. Restores both afterwards, even after an error.
-local function changing(comp, what, change)
+function M.changing(comp, what, change)
     local locks = 0
     while comp:IsLocked() and locks < LOCKS do
         comp:Unlock()
@@ -112,7 +128,7 @@ function M.put(inside, name, value)
     local control = inside.operation.by_name[name]
     local tool, held = inside[control.on], controls.held(control, value)
     if tool:GetInput(control.id) ~= held then
-        changing(inside.comp, control.label, function()
+        M.changing(inside.comp, control.label, function()
             tool:SetInput(control.id, held)
         end)
     end
@@ -168,95 +184,10 @@ function M.scene(inside)
     return found
 end
 
--- -- Loaders of the artist ---------------------------------------------------------------------------
-
-local COLORS = { Red = { "r", "red" }, Green = { "g", "green" }, Blue = { "b", "blue" } }
-
--- The channels of a Loader's OpenEXR file; none for other files.
-local function offered(loader)
-    local ok, names = pcall(function()
-        return loader.Clip1.OpenEXRFormat.RedName:GetAttrs().INPIDT_ComboControl_ID
-    end)
-    local found = {}
-    for _, name in pairs(ok and names or {}) do
-        found[#found + 1] = name
-    end
-    table.sort(found)
-    return found
-end
-
--- The channel of a layer for one color, as beauty.R or beauty.red.
-local function in_layer(names, layer, endings)
-    for _, name in ipairs(names) do
-        for _, ending in ipairs(endings) do
-            if name:lower() == (layer .. "." .. ending):lower() then
-                return name
-            end
-        end
-    end
-    return nil
-end
-
--- The channel for each color of a Loader. Raises a refusal.
-local function wanted_channels(role, loader, wish)
-    local names, found = offered(loader), {}
-    for color, endings in pairs(COLORS) do
-        found[color] = wish.layer and in_layer(names, wish.layer, endings)
-        for _, name in ipairs(wish.channel and names or {}) do
-            found[color] = name == wish.channel and name or found[color]
-        end
-    end
-    if not (found.Red and found.Green and found.Blue) then
-        errors.because(("The %s's Loader offers no %s."):format(role, wish.layer or wish.channel),
-            #names > 0 and "It offers: " .. table.concat(names, ", ") .. "." or "Only OpenEXR files have named channels.")
-    end
-    found.Alpha = wish.channel and found.Red
-    return found
-end
-
--- Moves the file with a number to the comp's first frame. Raises a refusal.
-local function move(comp, role, loader, start)
-    local clip = loader:GetInput("Clip")
-    local skip = start - (tonumber(clip:match("(%d+)%.%w+$")) or 0)
-    local count = loaders.length(loader)
-    if skip < 0 or skip >= count then
-        errors.because(("The %s's Loader has no file %d."):format(role, start),
-            ("Its %d files begin with %s."):format(count, system.slashes(clip):match("[^/]*$")))
-    end
-    local first = frames.bounds(comp:GetAttrs())[1]
-    loaders.place(loader, first, first + count - skip - 1)
-    for name, value in pairs({ ClipTimeStart = skip, ClipTimeEnd = count - 1, HoldFirstFrame = 0, HoldLastFrame = 0 }) do
-        loader:SetInput(name, value)
-    end
-end
-
--- Sets the Loaders of inputs to the layer, channel and first number that the artist named. Raises a refusal.
-function M.set_loaders(inside, wishes)
-    for i, spec in ipairs(inside.operation.inputs) do
-        local role, wish = spec.role, wishes[spec.role]
-        local loader = wish and inside.group:FindMainInput(i):GetConnectedOutput():GetTool()
-        if loader and loader.ID ~= "Loader" then
-            errors.because(("The input %s comes from %s, which is no Loader."):format(role, loader.Name),
-                "Connect the Loader itself, or choose layer and frames there and clear these fields.")
-        end
-        local named = loader and (wish.layer or wish.channel) and wanted_channels(role, loader, wish) or {}
-        if loader then
-            changing(inside.comp, "set the Loader of the " .. role, function()
-                for color, name in pairs(named) do
-                    loader:SetInput(("Clip1.OpenEXRFormat.%sName"):format(color), name)
-                end
-                if wish.start then
-                    move(inside.comp, role, loader, wish.start)
-                end
-            end)
-        end
-    end
-end
-
 -- -- rendering ----------------------------------------------------------------------------------------
 
 local function set_saver(inside, saver, clip, depth, passed)
-    changing(inside.comp, "render", function()
+    M.changing(inside.comp, "render", function()
         saver:SetInput("Clip", clip)
         saver:SetInput("OpenEXRFormat.Depth", depth)
         saver:SetAttrs({ TOOLB_PassThrough = passed })
@@ -300,8 +231,8 @@ function M.render(inside, version, depth)
         if not listed then
             render(inside, role, version, kind, version.rendered)
         end
-        for _, frame in ipairs(listed or {}) do
-            render(inside, role, version, kind, { frame, frame })
+        for _, run in ipairs(frames.runs(listed or {})) do
+            render(inside, role, version, kind, run)
         end
     end
 end
@@ -310,7 +241,7 @@ end
 
 -- first_files: those of `result` and `plate`, both of the frames `range`; the plate's begin `skip` frames before.
 function M.show(inside, first_files, range, skip)
-    changing(inside.comp, "show a result", function()
+    M.changing(inside.comp, "show a result", function()
         local trim = loaders.trim(inside.load_result)
         local first, last
         for _, spec in ipairs(inside.operation.loads) do
@@ -330,9 +261,37 @@ end
 
 -- Shows the plate, as without a result.
 function M.hide(inside)
-    changing(inside.comp, "show the plate", function()
+    M.changing(inside.comp, "show the plate", function()
         inside.result:SetAttrs({ TOOLB_PassThrough = true })
     end)
+end
+
+-- Adds a Loader with the files of a result, from the first one.
+function M.add_loader(inside, first_file, range)
+    M.changing(inside.comp, "add a Loader", function()
+        local made = inside.comp:AddTool("Loader")
+        loaders.load(inside.comp, made, first_file, range, 0, { 0, 0 })
+        made:SetInput("MissingFrames", 0)
+        made:SetAttrs({ TOOLS_Name = inside.group.Name .. "Files" })
+    end)
+end
+
+-- Width and height of the plate as Fusion made it last; nil before that.
+function M.size(inside)
+    local attributes = inside.plate:GetAttrs()
+    return attributes.TOOLI_ImageWidth, attributes.TOOLI_ImageHeight
+end
+
+-- True if the artist passes the whole tool through.
+function M.is_off(inside)
+    return inside.group:GetAttrs().TOOLB_PassThrough == true
+end
+
+-- Starts a script of Fusion's folder in the background. Returns false if that fails.
+function M.run_script(inside, path)
+    return (pcall(function()
+        inside.comp:RunScript(path)
+    end))
 end
 
 -- -- the application ----------------------------------------------------------------------------------
@@ -356,7 +315,7 @@ end
 function M.use_mattes(inside, settings, values)
     local plate = inside.group:FindMainInput(1):GetConnectedOutput()
     local made = M.add(inside.comp, settings)
-    changing(inside.comp, "connect", function()
+    M.changing(inside.comp, "connect", function()
         if plate then
             made.group:FindMainInput(1):ConnectTo(plate)
         end
@@ -377,7 +336,7 @@ function M.add(comp, settings, tool)
         before[inside.group.Name] = true
     end
     local made
-    changing(comp, "add", function()
+    M.changing(comp, "add", function()
         comp:Paste(settings)
         for _, inside in ipairs(M.all(comp)) do
             made = not before[inside.group.Name] and inside or made

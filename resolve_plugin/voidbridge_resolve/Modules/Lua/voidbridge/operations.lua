@@ -33,6 +33,7 @@ local PLATE = { role = "plate", input = "Input", missing = "Connect the plate." 
 -- macro     name of the macro and of a new tool
 -- command   of `voidbridge`
 -- flags     words that every command of it has
+-- leading   control whose value is the first word behind the command: it tells which frames an input has
 -- button    label of the button that starts a job
 -- inputs    in the order of the macro's:
 --     role       name of the input, of its tool and of its files
@@ -40,6 +41,7 @@ local PLATE = { role = "plate", input = "Input", missing = "Connect the plate." 
 --     missing    advice if nothing is connected; nil: the input is optional
 --     option     of the command for its files; nil: they are an argument
 --     listed_by  control that lists its frames; nil: it has all that are rendered
+--     only_for   value of the leading control that uses the input; nil: all
 --     within     true if the listed frames have to be named and lie among the rendered ones; each is an option of its own
 -- outputs   roles of inner tools, in the order of the macro's outputs, and their names
 -- loads     Loaders of a result: role, files (result or plate), layer of the file
@@ -223,6 +225,9 @@ M.mask = {
                 "Frames on which the alpha of the input seed holds a painted or roto matte, as 1001,1050.",
                 { result = true, default = "" }),
             mask("Track", "find"),
+            control("Track", "ask", "button", "Ask for what is affected",
+                "Draw the pictures for a vision language model, and tell where they lie. Nothing is sent."),
+            control("Track", "send", "button", "Send", "Send these pictures to the endpoint of the machine's environment."),
             control("Track", "affected", "text", "affected mattes",
                 "Files of affected mattes that are there, as the answer of a language model: asked/affected.%04d.exr.",
                 { result = true, option = "--affected", default = "" }),
@@ -231,7 +236,49 @@ M.mask = {
         controls.setup_page()),
 }
 
-M.ALL = { M.remove, M.key, M.mask }
+local generate = of("generate")
+
+M.generate = {
+    name = "generate", macro = "VoidbridgeGenerate", command = "generate", button = "Generate", leading = "mode",
+    inputs = {
+        PLATE,
+        { role = "tail", input = "Image1", missing = "Connect the clip behind the gap.", only_for = "bridge" },
+        { role = "reference", input = "Image1", only_for = "from-frame" },
+    },
+    outputs = { { "result", "result" } },
+    loads = { { role = "load_result", files = "result" } },
+    timed = { "result" },
+    controls = joined(
+        without("test_frame", without("handles", controls.work_page(
+            control("Voidbridge", "generate", "button", "Generate", "Render the frames beside the range, and make those in it."),
+            0, {
+                control("Voidbridge", "next_take", "button", "Next take", "Raise the seed by one, and generate."),
+            }))),
+        {
+            generate("Voidbridge", "mode", { option = false, default = "retake",
+                choices = { "retake", "bridge", "extend", "from-frame", "text", "hdr" } }),
+            control("Voidbridge", "ahead", "check", "ahead", "Let extend make the frames ahead of the clip.",
+                { result = true, default = false }),
+            control("Voidbridge", "reference_frame", "text", "reference frame",
+                "Frame of the input reference that from-frame goes on from, in place of the plate's last one. Empty: the "
+                    .. "comp's first.", { result = true, default = "" }),
+            generate("Voidbridge", "motion"),
+            generate("Voidbridge", "grain"),
+            generate("Engine", "engine", { kind = "choice", choices = { "morph", "ltx" } }),
+            generate("Engine", "prompt", { lines = 3 }),
+            generate("Engine", "negative_prompt", { lines = 2 }),
+            generate("Engine", "seed", { most = 2147483647, scale = 100 }),
+            generate("Engine", "lora"),
+            generate("Engine", "schedule"),
+            generate("Engine", "steps", { scale = 100 }),
+            generate("Engine", "upscale"),
+            generate("Engine", "sound"),
+            generate("Engine", "precision"),
+        },
+        controls.setup_page()),
+}
+
+M.ALL = { M.remove, M.key, M.mask, M.generate }
 for _, operation in ipairs(M.ALL) do
     operation.by_name = {}
     for _, made in ipairs(operation.controls) do

@@ -3,6 +3,7 @@
 
 local controls = require("voidbridge.controls")
 local frames = require("voidbridge.frames")
+local generating = require("voidbridge.generating")
 local prompts = require("voidbridge.prompts")
 local errors = require("voidbridge.errors")
 
@@ -96,15 +97,14 @@ end
 -- The request: operation, wanted and rendered frames as the comp counts, offset, roles (of the inputs to render), listed
 -- (the only frames of a role), settings (every value that makes the result), daemon, priority, sources. Raises a refusal before anything is rendered.
 function M.resolve(values, scene)
+    local mode = values[scene.operation.leading or ""]
+    local sources = generating.sources(scene.operation, mode, scene.sources)
     for _, spec in ipairs(scene.operation.inputs) do
-        if spec.missing and not scene.sources[spec.role] then
+        if spec.missing and generating.is_used(spec, mode) and not sources[spec.role] then
             errors.because(("Nothing is connected to the input %s."):format(spec.role), spec.missing)
         end
     end
-    local wanted = scene.range
-    if values.frame_range == "custom" then
-        wanted = { values.first, values.last }
-    end
+    local wanted = values.frame_range == "custom" and { values.first, values.last } or scene.range
     if wanted[1] > wanted[2] then
         errors.because(("The frame range %s is empty."):format(frames.spelled(wanted)),
             "Set first to a frame that is not after last.")
@@ -136,7 +136,12 @@ function M.resolve(values, scene)
         check_prompts(settings.prompts, scene.sources.seed)
     end
     settings.color_space, settings.color_space_name = M.space(values), nil
-    local roles, listed = connected(values, scene, rendered)
+    local roles, listed
+    if mode then
+        roles, listed = generating.looked_at(values, wanted, scene, sources)
+    else
+        roles, listed = connected(values, scene, rendered)
+    end
     return {
         operation = scene.operation,
         wanted = wanted,
@@ -148,7 +153,7 @@ function M.resolve(values, scene)
         settings = settings,
         daemon = (values.daemon:match("^%s*(.-)%s*$")),
         priority = values.priority,
-        sources = scene.sources,
+        sources = sources,
     }
 end
 
@@ -210,7 +215,13 @@ end
 -- `=`, so that none is taken for an option.
 function M.words(request)
     local words, options = { request.operation.command }, {}
-    for _, spec in ipairs(request.operation.inputs) do
+    local range = { "--frames=" .. frames.spelled(frames.shifted(request.wanted, request.offset)) }
+    if request.operation.leading then
+        words[2] = request.settings[request.operation.leading]
+        range, words[3] = generating.words(request)
+        words[4] = request.sources.tail and "tail.%04d.exr" or nil
+    end
+    for _, spec in ipairs(request.operation.leading and {} or request.operation.inputs) do
         local pattern = spec.role .. ".%04d.exr"
         if request.sources[spec.role] and not spec.option then
             words[#words + 1] = pattern
@@ -228,7 +239,9 @@ function M.words(request)
     add("--output=result.%04d.exr")
     add("--status-file=status.json")
     add("--json")
-    add("--frames=" .. frames.spelled(frames.shifted(request.wanted, request.offset)))
+    for _, word in ipairs(range) do
+        add(word)
+    end
     add("--color-space=" .. request.settings.color_space)
     add("--priority=" .. plain(request.priority))
     for _, option in ipairs(options) do

@@ -11,6 +11,7 @@ local INSIDES = {
     remove = require("voidbridge.inside_remove"),
     key = require("voidbridge.inside_key"),
     mask = require("voidbridge.inside_mask"),
+    generate = require("voidbridge.inside_generate"),
 }
 
 -- -- text -----------------------------------------------------------------------------------------------

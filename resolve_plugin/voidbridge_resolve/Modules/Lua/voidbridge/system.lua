@@ -21,6 +21,8 @@ if M.ffi and M.windows then
         size_t fread(void *to, size_t size, size_t count, void *file);
         size_t fwrite(const void *from, size_t size, size_t count, void *file);
         int fclose(void *file);
+        int _fseeki64(void *file, long long offset, int origin);
+        long long _ftelli64(void *file);
         int CreateDirectoryW(const wchar_t *path, void *security);
         int MoveFileExW(const wchar_t *from, const wchar_t *to, unsigned long flags);
         int DeleteFileW(const wchar_t *path);
@@ -95,6 +97,26 @@ function M.exists(path)
     end
     local file = io.open(path, "rb")
     return file ~= nil and file:close() ~= nil
+end
+
+-- The bytes of a file; 0 if it cannot be read.
+function M.size(path)
+    if wide_files then
+        local file = ffi.C._wfopen(M.wide(path), M.wide("rb"))
+        if file == nil then
+            return 0
+        end
+        ffi.C._fseeki64(file, 0, 2)
+        local count = tonumber(ffi.C._ftelli64(file))
+        ffi.C.fclose(file)
+        return count
+    end
+    local file = io.open(path, "rb")
+    local count = file and file:seek("end") or 0
+    if file then
+        file:close()
+    end
+    return count
 end
 
 -- Renames a file and replaces an existing one.

@@ -1,4 +1,4 @@
--- The buttons of the tracker: they collect prompts, and lead its mattes to a tool that removes.
+-- The buttons of the tracker, which collect prompts, and lead its mattes to a tool that removes; and that for another take.
 
 local config = require("voidbridge.config")
 local controller = require("voidbridge.controller")
@@ -41,6 +41,16 @@ M.add_point, M.add_not, M.add_box = add_prompt("point"), add_prompt("not"), add_
 function M.drop_prompt(inside)
     host.put(inside, "prompts", prompts.without_last(host.values(inside).prompts))
     controller.changed(inside)
+end
+
+-- Raises the seed, and starts the job. Raises a refusal for an engine without a seed.
+function M.next_take(inside)
+    local values = host.values(inside)
+    if values.engine == "morph" then
+        errors.because("morph has no seed, so it has no other take.", "Choose ltx, or another motion.")
+    end
+    host.put(inside, "seed", values.seed + 1)
+    controller.begin(inside)
 end
 
 -- Adds a tool that removes, with this one's mattes at its inputs.
