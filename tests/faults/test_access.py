@@ -38,7 +38,7 @@ from voidbridge_protocol.wire.messages import (
 
 FREE = re.compile(rb'"free": \d+')
 """Free space changes with other programs, so it is not compared."""
-SESSION = "5e55" * 8
+SESSION, NOBODYS = "5e55" * 8, "beef" * 8
 KIND = pytest.mark.parametrize("kind", sorted(KINDS))
 
 
@@ -73,7 +73,8 @@ def words_of(kind: str, scene: Scene, job: str | None = None) -> list[bytes]:
     """A message of this kind as it stands on the wire: about ana's job, or another."""
     sha256 = decode_request(scene.request).files[0].sha256
     cls = KINDS[kind]
-    told = {"job": job or scene.job, "session": SESSION, "frame": 1001, "sha256": sha256}
+    session = SESSION if cls is Hello else NOBODYS  # a daemon remembers what said hello
+    told = {"job": job or scene.job, "session": session, "frame": 1001, "sha256": sha256}
     message = sample(cls, **told, priority=0)  # users may ask for no more
     payload = scene.request if cls is Submit else b"x" if cls in CARRIES_PAYLOAD else None
     return [bytes(frame) for frame in encode(message, payload)]

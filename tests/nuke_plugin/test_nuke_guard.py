@@ -88,14 +88,17 @@ def test_mapped_paths_are_opened_where_this_machine_has_them(
 
 
 def test_frames_without_their_records_are_used_with_a_warning(
-    host: Any, comp: Any, monkeypatch: pytest.MonkeyPatch
+    host: Any, shot: Any, comp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On a farm: paths are mapped, and only the frames were shipped."""
     node, write = comp
-    folder = Path(node["result_files"].value()).parent
+    folder = Path(node["result_files"].value().replace("/Z/", "/mnt/")).parent
+    moved(host, tmp_path)
     for record in folder.glob("*.json"):
         record.unlink()
     monkeypatch.setattr(host, "GUI", False)
     host.execute(write, 1001, 1003)
+    check_removed(host, node, shot, FRAMES)
     assert any("not their record version.json" in text for text in host.stage.said)
     next(folder.glob("result.main.1002.exr")).unlink()
     with pytest.raises(RuntimeError, match="no longer at its place"):

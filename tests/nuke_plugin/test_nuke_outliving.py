@@ -62,6 +62,7 @@ def to_the_end(host: Any, node: Any) -> str:
         ("removing", "crashes"),
         ("removing", "quits"),
         ("fetching", "crashes"),
+        ("fetching", "quits"),
     ],
 )
 def test_a_nuke_that_is_opened_again_adopts_the_job_of_one_that_is_gone(
@@ -74,6 +75,19 @@ def test_a_nuke_that_is_opened_again_adopts_the_job_of_one_that_is_gone(
     check_removed(host, node, shot, FRAMES)
     assert host.stage.messages == []
     assert not list(host.stage.folder.rglob("job.json"))
+
+
+@pytest.mark.parametrize("how", ["crashes", "quits"])
+def test_a_job_that_waits_behind_another_is_adopted_too(
+    host: Any, shot: Any, daemon: Any, tmp_path: Path, how: str
+) -> None:
+    blocker = daemon.submit(make_shot(tmp_path / "other", FRAMES, seed=len(how)), steps=1000)
+    daemon.wait_for_state(blocker, "running")
+    another_nuke(host, shot, daemon, "waiting", how=how)
+    assert voidbridge("cancel", blocker, "--daemon", daemon.address, "--user=somebody").code == 0
+    node = reopened(host, shot, daemon)
+    assert to_the_end(host, node) == "done: v001, frames 1001-1003"
+    check_removed(host, node, shot, FRAMES)
 
 
 def test_a_nuke_that_dies_while_it_renders_leaves_no_job(host: Any, shot: Any, daemon: Any) -> None:

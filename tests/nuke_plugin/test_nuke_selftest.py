@@ -15,8 +15,8 @@ from voidbridge_backend.tools.selftest import FRAMES
 
 POINTS = (
     "names_in_groups", "classes_of_groups", "filename_filters", "callbacks_stop_renders", "callbacks_of_pieces",
-    "exit_code", "reach_of_filter_erode", "working_space", "removal", "size_of_results", "keying", "staleness",
-    "guarded",
+    "exit_code", "reach_of_filter_erode", "working_space", "pasted_behind_the_selection",
+    "removal", "size_of_results", "keying", "staleness", "guarded",
 )  # fmt: skip
 
 
@@ -69,6 +69,8 @@ def test_every_point_is_answered_and_the_report_is_one_file(
         ("callbacks", {"callbacks_stop_renders", "callbacks_of_pieces"}),
         ("exit codes", {"exit_code"}),
         ("reach", {"reach_of_filter_erode"}),
+        ("working space", {"working_space"}),
+        ("cut paste input", {"pasted_behind_the_selection"}),
     ],
 )
 def test_a_nuke_that_breaks_a_rule_is_noticed(
@@ -77,7 +79,9 @@ def test_a_nuke_that_breaks_a_rule_is_noticed(
     host.stage.wrong = wrong
     if wrong == "exit codes":
         host.EXE_PATH = shutil.which("true")
-    report = script["report"](str(tmp_path), only=POINTS[:8])
+    if wrong == "working space":
+        del host.root()._knobs["workingSpaceLUT"]
+    report = script["report"](str(tmp_path), only=POINTS[:9])
     assert {name for name, verdict in verdicts(report).items() if verdict != "ok"} == points
 
 
@@ -94,7 +98,7 @@ def test_a_nuke_that_breaks_a_rule_of_results_is_noticed(
     script: dict[str, Any], host: Any, tmp_path: Path, daemon: Any, wrong: str, points: set[str]
 ) -> None:
     host.stage.wrong = wrong
-    report = script["report"](str(tmp_path), daemon.address, POINTS[8:])
+    report = script["report"](str(tmp_path), daemon.address, POINTS[9:])
     assert {name for name, verdict in verdicts(report).items() if verdict != "ok"} == points
 
 

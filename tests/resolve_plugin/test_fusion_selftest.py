@@ -11,7 +11,18 @@ import voidbridge_fusion as fusion
 
 from voidbridge_backend import cli
 
-POINTS = ("tree", "names", "inside", "programs", "controls", "removal", "range", "layers", "keying")
+POINTS = (
+    "tree",
+    "names",
+    "inside",
+    "programs",
+    "beside",
+    "controls",
+    "removal",
+    "range",
+    "layers",
+    "keying",
+)
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +59,9 @@ def test_every_point_is_answered_and_the_report_is_one_file(
     [
         ("savers in groups", {"removal", "range"}),
         ("children", {"tree"}),
+        ("names", {"names"}),
+        ("programs", {"programs", "removal"}),
+        ("scripts", {"beside"}),
         ("cache", {"controls"}),
         ("time", {"range"}),
         ("layers", {"layers", "keying"}),
@@ -56,7 +70,8 @@ def test_every_point_is_answered_and_the_report_is_one_file(
 def test_a_fusion_that_breaks_a_rule_is_noticed(
     plugin: Path, tmp_path: Path, script: Path, daemon: Any, wrong: str, points: set[str]
 ) -> None:
-    host = fusion.Stage(plugin, tmp_path)
+    routes = ("ffi", "executebg", "popen") if wrong == "programs" else ()
+    host = fusion.Stage(plugin, tmp_path, without=routes)
     host.wrong = wrong
     found = verdicts(host, script, daemon)
     assert points <= {name for name, verdict in found.items() if verdict == "failed"}, host.console

@@ -261,6 +261,8 @@ class Stage:
         return value
 
     def _get(self, thing: Thing, name: str) -> tuple[bool, Any]:
+        if self.wrong == "names" and name == "ReverseMapPath":
+            raise AttributeError(name)
         if name not in NAMES[thing.kind]:
             self.mistakes.append(f"no {thing.kind} has {name}")
             raise AttributeError(self.mistakes[-1])

@@ -34,7 +34,9 @@ def tool_of(host: Any, comp: Any, shot: Any, address: str, **values: Any) -> Any
 def is_removed(host: Any, group: Any, shot: Any) -> bool:
     hole = channels_of(shot.file("matte", 1002))["A"] > 0
     own = channels_of(shot.file("plate", 1002))["R"].astype(np.float32)
-    return bool(np.array_equal(host.shown(group, 1)["R"] != own, hole))
+    changed = host.shown(group, 1)["R"] != own
+    # The engine may draw the plate's own value by chance, in a pixel of a hundred.
+    return bool(changed[hole].mean() > 0.9 and not changed[~hole].any())
 
 
 def versions(host: Any) -> list[str]:

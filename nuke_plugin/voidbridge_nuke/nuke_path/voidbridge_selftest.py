@@ -19,15 +19,10 @@ from typing import Any, Callable, Sequence
 
 import nuke
 
-FRAMES: dict[
-    str, str
-] = {}  # name: base64 of a tiny OpenEXR file; `voidbridge selftest nuke` writes them here
+# Tiny OpenEXR files; `voidbridge selftest nuke` writes them here.
+FRAMES: dict[str, str] = {}  # name: base64
 FIRST, LAST, MIDDLE = 1001, 1003, 1002
-CENTER, OUTSIDE, REACH = (
-    (24, 16),
-    (2, 2),
-    6,
-)  # of the pictures, in pixels; half the size of the matte
+CENTER, OUTSIDE, REACH = (24, 16), (2, 2), 6  # in pixels; half the size of the matte
 POINTS: list[tuple[str, str, Callable[[Tree], str]]] = []
 
 
@@ -59,6 +54,9 @@ class Tree:
         named("VbTestGroup").setInput(0, named("VbTestplate"))
 
     def paste(self, text: str) -> None:
+        """Pastes behind nothing: a selected node would be connected."""
+        for node in nuke.selectedNodes():
+            node.setSelected(False)
         path = os.path.join(self.folder, "paste.nk").replace("\\", "/")
         with open(path, "w") as file:
             file.write(text)
@@ -133,8 +131,6 @@ Output {
 end_group
 """
 GROUP = "%s {\n inputs 0\n name %s\n}\nDot {\n inputs 0\n}\nOutput {\n name Output1\n}\nend_group\n"
-
-
 SCREEN = """Expression {
  inputs 0
  expr0 "r>1?0.8:0.06"
@@ -162,9 +158,7 @@ def pixel(node: Any, place: tuple[int, int], channel: str = "red", frame: int = 
     return float(node.sample(channel, place[0] + 0.5, place[1] + 0.5, 1, 1, frame))
 
 
-@point(
-    "Does toNode look in the group that the code runs in, and from the root with the prefix root.?"
-)
+@point("Does toNode look in the group that the code runs in, and from the root with root.?")
 def names_in_groups(tree: Tree) -> str:
     probe = named("VbTestProbe")
     probe["probe"].execute()
@@ -180,14 +174,13 @@ def classes_of_groups(tree: Tree) -> str:
     for kind in ("LiveGroup", "VariableGroup"):
         try:
             tree.paste(GROUP % (kind, "VbTest" + kind))
-            node = nuke.toNode("VbTest" + kind)
-        except RuntimeError as error:
-            node = None
+            node = named("VbTest" + kind)
+        except (RuntimeError, AssertionError) as error:
             seen.append(f"{kind}: {error}")
-        if node is not None:
-            seen.append(f"{kind}: {isinstance(node, nuke.Group)}")
-            assert isinstance(node, nuke.Group), "; ".join(seen)
-    return "; ".join(seen) or "this Nuke has none of them"
+            continue
+        seen.append(f"{kind}: {isinstance(node, nuke.Group)}")
+        assert isinstance(node, nuke.Group), "; ".join(seen)
+    return "; ".join(seen)
 
 
 @point("Do filename filters map the files of Reads?")
@@ -216,9 +209,8 @@ def callbacks_stop_renders(tree: Tree) -> str:
         seen = f"raised: {error}"
     finally:
         tree.flags["refuse"] = False
-    written = os.path.exists(path)
     assert seen.startswith("raised"), seen
-    assert not written, seen + "; and a file was written"
+    assert not os.path.exists(path), seen + "; and a file was written"
     return seen
 
 
@@ -238,7 +230,7 @@ def callbacks_of_pieces(tree: Tree) -> str:
 def exit_code(tree: Tree) -> str:
     path = os.path.join(tree.folder, "ends_with_3.py")
     with open(path, "w") as file:
-        file.write("import sys\nsys.exit(3)\n")
+        file.write("raise SystemExit(3)\n")
     code = subprocess.call([nuke.EXE_PATH, "-t", path])
     assert code == 3, f"{code} instead of 3"
     return "3, as asked for"
@@ -250,10 +242,8 @@ def reach_of_filter_erode(tree: Tree) -> str:
         "FilterErode {\n inputs 0\n channels rgba\n filter box\n size {{-2} {-2}}\n name VbTestGrown\n}\n"
     )
     named("VbTestGrown").setInput(0, named("VbTestmatte"))
-    row = [
-        pixel(named("VbTestGrown"), (CENTER[0] + REACH - 1 + i, CENTER[1]), "alpha")
-        for i in range(5)
-    ]
+    places = [(CENTER[0] + REACH - 1 + i, CENTER[1]) for i in range(5)]
+    row = [pixel(named("VbTestGrown"), place, "alpha") for place in places]
     assert row == [1, 1, 1, 0, 0], f"from the edge outward: {row!r}"
     return f"from the edge outward: {row!r}"
 
@@ -261,9 +251,23 @@ def reach_of_filter_erode(tree: Tree) -> str:
 @point("Does the Root name the working space?")
 def working_space(tree: Tree) -> str:
     knobs = nuke.root().knobs()
-    assert "workingSpaceLUT" in knobs, "no knob workingSpaceLUT"
-    seen = str(knobs["workingSpaceLUT"].value())
-    assert seen, "workingSpaceLUT is empty"
+    seen = str(knobs["workingSpaceLUT"].value()) if "workingSpaceLUT" in knobs else ""
+    assert seen, "no knob workingSpaceLUT, or it is empty"
+    return seen
+
+
+@point("Is a pasted node connected behind the selected one, and to nothing else?")
+def pasted_behind_the_selection(tree: Tree) -> str:
+    from voidbridge_nuke import host, startup
+
+    for node in nuke.allNodes():
+        node.setSelected(node.name() == "VbTestplate")
+    before = [node.fullName() for node in host.ours()]
+    startup.paste()
+    made = next(node for node in host.ours() if node.fullName() not in before)
+    fed = [made.input(number) for number in range(4)]
+    seen = "inputs: " + ", ".join(node.name() if node else "none" for node in fed)
+    assert seen == "inputs: VbTestplate, none, none, none", seen
     return seen
 
 
@@ -277,8 +281,8 @@ def removal(tree: Tree) -> str:
     node.setInput(1, named("VbTestmatte"))
     node["cache"].setValue(tree.folder)
     node["daemon"].setValue(tree.daemon)
-    for name in ("grow", "soften"):
-        node[name].setValue(0)
+    node["grow"].setValue(0)
+    node["soften"].setValue(0)
     work = controller.start(node)
     text = result_state.standing(node)[0]
     assert text.startswith("done"), f"{text}; {work.output[-500:]}"
@@ -300,9 +304,7 @@ def size_of_results(tree: Tree) -> str:
     return seen
 
 
-@point(
-    "Does Key show the layers of a result by their names, premultiplied, straight and the screen?"
-)
+@point("Does Key show the layers of a result, premultiplied, straight and the screen?")
 def keying(tree: Tree) -> str:
     from voidbridge_nuke import controller, group, operations, result_state
 
@@ -383,14 +385,12 @@ def report(folder: str, daemon: str = "", only: Sequence[str] = ()) -> dict[str,
 
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="voidbridge_selftest.py")
-    parser.add_argument(
-        "--report", default="voidbridge_selftest_nuke.json", help="the file to send back"
-    )
+    parser.add_argument("--report", default="voidbridge_selftest_nuke.json", help="to send back")
     parser.add_argument("--daemon", default="", help="the address of a daemon")
     options = parser.parse_args(list(words))
     found = report(tempfile.mkdtemp(prefix="voidbridge_selftest_"), options.daemon)
     with open(options.report, "w") as file:
-        file.write(json.dumps(found, indent=1) + "\n")
+        json.dump(found, file, indent=1)
     print(f"The report is {os.path.abspath(options.report)}")
     return 0 if all(answer["verdict"] == "ok" for answer in found["points"]) else 1
 

@@ -192,7 +192,8 @@ def delete(node: Node) -> None:
 @on_main
 def nodePaste(path: str) -> None:
     """The selected node is on the stack, as text that Nuke copies expects: set cut_paste_input [stack 0]."""
-    stage.load(Path(path).read_text(encoding="utf-8"), stage.selected)
+    selected = None if stage.wrong == "cut paste input" else stage.selected
+    stage.load(Path(path).read_text(encoding="utf-8"), selected)
 
 
 @on_main

@@ -57,6 +57,11 @@ class Node:
     def parent(self) -> Node | None:
         return self._parent
 
+    def setSelected(self, is_selected: bool) -> None:
+        others = [node for node in stage.selection if node is not self]
+        stage.selection = [*others, self] if is_selected else others
+        stage.selected = stage.selection[-1] if stage.selection else None
+
     def input(self, number: int) -> Node | None:
         return self._inputs[number] if number < len(self._inputs) else None
 

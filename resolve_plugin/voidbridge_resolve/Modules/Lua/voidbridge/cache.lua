@@ -214,6 +214,11 @@ function M.delete(version)
     for _, name in ipairs(names(version)) do
         system.remove(version.folder .. "/" .. name)
     end
+    for _, role in ipairs(version.roles) do
+        for frame = version.rendered[1], version.rendered[2] do -- of a render that a crash ended
+            system.remove(version.folder .. "/rendered/" .. frames.file(role, frame))
+        end
+    end
     system.remove_folder(version.folder .. "/rendered")
     launch.clean(version.folder)
     return system.make_folder(version.folder) and (system.remove_folder(version.folder) or true)

@@ -256,9 +256,21 @@ function M.test_frame(inside)
     M.begin(inside, nil, host.frame(inside))
 end
 
+-- Finds a job that a Fusion started which ended before its comp was saved: the version behind the last known one.
+local function adopt(inside, state, values)
+    local number = state.id ~= "" and state.job == 0 and state.last + 1 or 0
+    local version = M.find(inside, state, values, number)
+    while version and launch.is_prepared(version.folder) do
+        state.job, state.last, number = number, number, number + 1
+        host.keep(inside, state)
+        version = M.find(inside, state, values, number)
+    end
+end
+
 -- Looks at the job of a tool, and shows its result if it has ended. Returns true while it works.
 function M.look_again(inside)
     local state, values = host.state(inside), host.values(inside)
+    adopt(inside, state, values)
     local version = state.job > 0 and M.find(inside, state, values, state.job)
     return version and look(inside, state, version) == "working" or false
 end
@@ -281,8 +293,9 @@ function M.track_again(inside)
 end
 
 function M.fetch(inside)
-    local state = M.own(inside)
-    local version = M.find(inside, state, host.values(inside), state.job)
+    local state, values = M.own(inside), host.values(inside)
+    adopt(inside, state, values)
+    local version = M.find(inside, state, values, state.job)
     if version then
         look(inside, state, version)
     else

@@ -161,6 +161,11 @@ function M.prepare(folder, command, words)
         and system.write(folder .. "/" .. M.name(system.windows), M.script(command, system.windows))
 end
 
+-- True if a folder has its script, so that a job may run there.
+function M.is_prepared(folder)
+    return system.exists(folder .. "/" .. M.name(system.windows))
+end
+
 -- Starts the prepared script. Returns the name of the route, or nil if none works.
 function M.start(folder)
     for _, route in ipairs(M.ROUTES) do

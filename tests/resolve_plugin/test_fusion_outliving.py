@@ -1,0 +1,87 @@
+"""A job outlives the Fusion that started it: another one finds it, follows it, and shows its result."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import voidbridge_stage as stage
+from voidbridge_fusion_shots import is_removed, shot_of, tool_of
+
+SCRIPT = Path(__file__).with_name("another_fusion.py")
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Any:
+    return shot_of(tmp_path)
+
+
+def another_fusion(host: Any, shot: Any, daemon: Any, when: str, how: str, steps: int = 15) -> None:
+    """Presses Remove in a process of its own, and ends it."""
+    given = {
+        "plugin": str(host.plugin), "folder": str(host.folder), "shot": str(shot.folder),
+        "daemon": daemon.address, "when": when, "how": how, "steps": steps,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), json.dumps(given)], stderr=subprocess.PIPE, check=False
+    )
+    assert done.returncode == (-signal.SIGKILL if how == "crashes" else 0), done.stderr.decode()
+
+
+def reopened(host: Any, shot: Any, daemon: Any, steps: int = 15) -> Any:
+    """The comp as it was saved before the job."""
+    group = tool_of(host, host.comp(), shot, daemon.address, steps=steps)
+    group.children[0].data = json.loads((host.folder / "saved.json").read_text())
+    return group
+
+
+@pytest.mark.parametrize(
+    ("when", "how"),
+    [
+        ("sending", "crashes"),
+        ("removing", "crashes"),
+        ("removing", "quits"),
+        ("fetching", "crashes"),
+    ],
+)
+def test_a_fusion_that_is_opened_again_adopts_the_job_of_one_that_is_gone(
+    host: Any, shot: Any, daemon: Any, when: str, how: str
+) -> None:
+    another_fusion(host, shot, daemon, when, how)
+    group = reopened(host, shot, daemon)
+    assert host.until(group, lambda s: s.startswith("done")).startswith("done: v001, frames 0-2")
+    assert is_removed(host, group, shot)
+
+
+@pytest.mark.parametrize("how", ["crashes", "quits"])
+def test_a_job_that_waits_behind_another_is_adopted_too(
+    host: Any, shot: Any, daemon: Any, tmp_path: Path, how: str
+) -> None:
+    blocker = daemon.submit(shot_of(tmp_path / f"other {how}"), steps=1000)
+    daemon.wait_for_state(blocker, "running")
+    another_fusion(host, shot, daemon, "waiting", how)
+    assert (
+        stage.voidbridge("cancel", blocker, "--daemon", daemon.address, "--user=somebody").code == 0
+    )
+    group = reopened(host, shot, daemon)
+    assert host.until(group, lambda s: s.startswith("done")).startswith("done: v001")
+    assert is_removed(host, group, shot)
+
+
+def test_a_fusion_that_dies_while_it_renders_leaves_no_job_and_the_next_one_renders_again(
+    host: Any, shot: Any, daemon: Any
+) -> None:
+    another_fusion(host, shot, daemon, "rendering", "crashes")
+    group = reopened(host, shot, daemon)
+    host.press(group, "Fetch")
+    assert host.status(group) == "not rendered"
+    host.press(group, "Remove")
+    assert host.until(group, lambda s: s.startswith("done")).startswith("done: v002")
+    for _ in range(2):
+        host.press(group, "Purge")
+    assert [path.name for path in host.folder.glob("Voidbridge/*/*")] == ["v002"]
