@@ -272,7 +272,8 @@ def test_clicks_and_an_answer_become_a_quadmask_and_that_a_result(tabs: Screen) 
         light = np.full((48, 64), 0.05, np.float16)
         light[14:34, 10 + 3 * frame : 30 + 3 * frame] = 0.8
         shot.write("plate", frame, {"R": light, "G": light / 2, "B": light / 4})
-    tab = tabs.open(f"/masks?{urlencode({'plate': shot.plate, 'output': output})}")
+    files = {"plate": shot.plate, "output": output, "space": "ACEScct"}
+    tab = tabs.open(f"/masks?{urlencode(files)}")
     tab.wait_for_selector("#stage[data-frame='1']")
     tab.check("[value=box]")
     box = tab.locator("#stage").bounding_box()
@@ -296,6 +297,7 @@ def test_clicks_and_an_answer_become_a_quadmask_and_that_a_result(tabs: Screen) 
     assert len(list(output.glob("quadmask.*.exr"))) == 4
     removal = tab.get_attribute("#remove", "href")
     assert "quadmask" in removal
+    assert "color_space=ACEScct" in removal
 
     tab.get_by_text("Ask for what is affected").click()
     tab.click("#draw")

@@ -40,6 +40,12 @@ export function choose(title, start, wantsFolder = false) {
   });
 }
 
+// The color space of a plate that does not say it.
+export function spaceField(value) {
+  return el("label", { class: "field" }, el("span", {}, "Color space"), el("input", { id: "space", value, autocomplete: "off", spellcheck: "false" }),
+    el("small", {}, "as OpenColorIO names it; empty: the file's own word"));
+}
+
 // A labelled text field with a button for the dialog. With `takesLines` it holds one file a line.
 export function fileField(id, label, help, wantsFolder = false, onChange = () => {}, takesLines = false) {
   const input = el(takesLines ? "textarea" : "input", { id, autocomplete: "off", spellcheck: "false", oninput: onChange, ...(takesLines ? { rows: 2 } : {}) });

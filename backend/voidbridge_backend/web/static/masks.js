@@ -2,14 +2,14 @@
 import { askForAffected } from "./asked.js";
 import { combineMattes, RULES } from "./combine.js";
 import { byId, el, ended, follow, get, header, notice, post, send } from "./common.js";
-import { fileField } from "./files.js";
+import { fileField, spaceField } from "./files.js";
 import { Frames } from "./frames.js";
 import { Viewer } from "./viewer.js";
 
 const COLORS = ["#ff6b6b", "#4dabf7", "#69db7c", "#ffd43b", "#da77f2", "#ff922b", "#66d9e8", "#f783ac"];
 const ROLES = ["primary", "belonging", "affected"];
 const query = new URLSearchParams(location.search);
-const state = { plate: query.get("plate") ?? "", output: query.get("output") ?? "", frame: 0, objects: [], chosen: 0, matte: "", cross: null, box: null, stroke: null };
+const state = { plate: query.get("plate") ?? "", output: query.get("output") ?? "", space: query.get("space") ?? "", frame: 0, objects: [], chosen: 0, matte: "", cross: null, box: null, stroke: null };
 let shot = null;
 
 header();
@@ -28,13 +28,13 @@ function address(frame) {
   if (!shot?.frames.plate.includes(frame)) return null;
   const has = state.matte && byId("overlay").checked && shot.mattes.includes(frame);
   const files = has ? { plate: state.plate, matte: state.matte } : { plate: state.plate };
-  return `/api/picture?${new URLSearchParams({ kind: has ? "overlay" : "plate", frame, width: 1280, ...files })}`;
+  return `/api/picture?${new URLSearchParams({ kind: has ? "overlay" : "plate", frame, width: 1280, space: state.space, ...files })}`;
 }
 
 async function open() {
   if (!state.plate) return;
   try {
-    shot = { mattes: [], ...(await get(`/api/shot?${new URLSearchParams({ plate: state.plate })}`)) };
+    shot = { mattes: [], ...(await get(`/api/shot?${new URLSearchParams({ plate: state.plate, space: state.space })}`)) };
     if (shot.color?.code) notice(byId("notice"), shot.color);
     const found = state.output ? (await get(`/api/prompts?${new URLSearchParams({ folder: state.output })}`)).objects : [];
     state.objects = found.length ? found.map(restored) : [fresh("object")];
@@ -64,7 +64,7 @@ async function look() {
     state.matte = quadmask.pattern;
     shot.mattes = (await get(`/api/shot?${new URLSearchParams({ matte: quadmask.pattern })}`)).frames.matte;
     byId("after-track").hidden = false;
-    byId("remove").href = `/new?${new URLSearchParams({ plate: state.plate, matte: quadmask.pattern })}`;
+    byId("remove").href = `/new?${new URLSearchParams({ plate: state.plate, matte: quadmask.pattern, ...(state.space ? { color_space: state.space } : {}) })}`;
     combining.show(sequences);
     asking.show(sequences);
   } catch { /* the folder is made when it is needed */ }
@@ -185,7 +185,7 @@ async function fields() {
   return { ...shared(), objects, find, engine: byId("engine").value.trim() };
 }
 
-const shared = () => ({ plate: state.plate, output: state.output, frames: byId("frames").value.trim(), overwrite: byId("overwrite").checked });
+const shared = () => ({ plate: state.plate, output: state.output, frames: byId("frames").value.trim(), overwrite: byId("overwrite").checked, "color-space": state.space });
 
 // Runs a command of the page, shows its course, and returns it once it is done; null if it failed.
 async function course(path, fields) {
@@ -270,10 +270,11 @@ byId("stage").addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-byId("files").append(fileField("plate", "Plate", "a sequence such as plate.####.exr"), fileField("output", "Folder for the mattes", "the prompts are saved there too", true), el("button", { type: "submit" }, "Open"));
+byId("files").append(fileField("plate", "Plate", "a sequence such as plate.####.exr"), fileField("output", "Folder for the mattes", "the prompts are saved there too", true), spaceField(state.space), el("button", { type: "submit" }, "Open"));
 for (const name of ["plate", "output"]) byId(name).value = state[name];
 byId("files").addEventListener("submit", (event) => {
   event.preventDefault();
-  location.search = new URLSearchParams({ plate: byId("plate").value.trim(), output: byId("output").value.trim().replace(/\/$/, "") });
+  const space = byId("space").value.trim();
+  location.search = new URLSearchParams({ plate: byId("plate").value.trim(), output: byId("output").value.trim().replace(/\/$/, ""), ...(space ? { space } : {}) });
 });
 open();

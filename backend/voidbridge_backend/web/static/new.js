@@ -24,6 +24,7 @@ async function begin() {
   byId("copy").onclick = copy;
   if (query.get("job")) await prefill(query.get("job"));
   for (const field of form().fields) if (query.get(field.name)) byId(field.name).value = query.get(field.name);
+  for (const [name, value] of query) if (byId(`set-${name}`)) byId(`set-${name}`).value = value;
   preview();
   runs();
 }

@@ -1,6 +1,6 @@
 // The player: plate, matte, result and difference side by side, at the host's frame numbers.
 import { byId, el, follow, get, header, notice } from "./common.js";
-import { fileField } from "./files.js";
+import { fileField, spaceField } from "./files.js";
 import { Frames } from "./frames.js";
 import { Viewer } from "./viewer.js";
 
@@ -215,12 +215,13 @@ byId("wipe").addEventListener("input", () => { viewer.wipe = Number(byId("wipe")
 for (const button of byId("modes").children) button.onclick = () => mode(button.dataset.mode);
 for (const id of ["exposure", "gamma", "gain", "view", "a", "b"]) byId(id).addEventListener("input", look);
 byId("display").addEventListener("input", () => { fill("view", shot.views[byId("display").value]); look(); });
-byId("files").append(...Object.entries(ROLES).map(([role, name]) => fileField(`file-${role}`, name)),
+byId("files").append(...Object.entries(ROLES).map(([role, name]) => fileField(`file-${role}`, name)), spaceField(query.get("space") ?? ""),
   el("button", { type: "submit" }, "Open"));
 for (const role of Object.keys(ROLES)) byId(`file-${role}`).value = files[role];
 byId("files").addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = Object.keys(ROLES).map((role) => [role, byId(`file-${role}`).value.trim()]).filter(([, value]) => value);
+  if (byId("space").value.trim()) chosen.push(["space", byId("space").value.trim()]);
   location.search = new URLSearchParams(chosen);
 });
 open();
