@@ -2,15 +2,19 @@
 
 python benchmarks/masks.py FOLDER           each clip is FOLDER/NAME/{input_video,quadmask_0}.mp4
 python benchmarks/masks.py FOLDER --rules   affected areas by rules, beside those of the clips and of the demo shot
+python benchmarks/masks.py FOLDER --jobs    seconds of a whole job at HD, from OpenEXR files to OpenEXR files
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import cv2
@@ -21,11 +25,19 @@ from voidbridge_backend.engines.affected.background import Background, Mask
 from voidbridge_backend.engines.affected.rules import RULES, apply
 from voidbridge_backend.engines.flow.engine import Flow
 from voidbridge_backend.engines.mask_base import Clicks, Matte, Picture, Prompts
+from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.imaging.grid import gridded
+from voidbridge_backend.render.job import RenderJob
+from voidbridge_backend.render.mask import run
 from voidbridge_backend.tools.demo.shot import DemoShot
+from voidbridge_protocol.operations.mask import Box, MaskObject, MaskSettings, written
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 REMOVED = 95
 """Codes up to this are removed: 0 and 63, with the video's rounding."""
+
+
+HD_FRAMES = 48
 
 
 def main() -> None:
@@ -33,7 +45,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--clips", nargs="*", default=["lime", "moving_ball", "pillow"])
     parser.add_argument("--rules", action="store_true")
+    parser.add_argument("--jobs", action="store_true")
     options = parser.parse_args()
+    if options.jobs:
+        for name in options.clips:
+            print(json.dumps({"clip": name, **job_at_hd(options.folder / name)}), flush=True)
+        return
     if options.rules:
         print(json.dumps({"clip": "demo", **demo_shadow()}), flush=True)
         for name in options.clips:
@@ -63,6 +80,43 @@ def measured(folder: Path) -> dict[str, float]:
         "seconds_a_frame": round((time.monotonic() - began) / tracked, 3),
         "cpu_seconds_a_frame": round((time.process_time() - busy) / tracked, 3),
     }
+
+
+def job_at_hd(folder: Path) -> dict[str, float]:
+    """Seconds a frame of the renderer, with the tracker, the reading and the writing."""
+    mask = next(_decoded(folder / "quadmask_0.mp4", "gray")) <= REMOVED
+    rows, columns = (np.flatnonzero(mask.any(axis)) * 1080 / mask.shape[0] for axis in (1, 0))
+    box = Box(1, columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    with TemporaryDirectory() as temporary:
+        files, paths = [], {}
+        clip = itertools.islice(_decoded(folder / "input_video.mp4", "rgb24"), HD_FRAMES)
+        for frame, code in enumerate(clip, 1):
+            light = cv2.resize(code, (1920, 1080), interpolation=cv2.INTER_AREA) / np.float32(255)
+            half = (light**2.2).astype(np.float16)
+            data = new_file({c: np.ascontiguousarray(half[..., i]) for i, c in enumerate("RGB")})
+            digest = hashlib.sha256(data).hexdigest()
+            paths[digest] = Path(temporary) / f"{frame}.exr"
+            paths[digest].write_bytes(data)
+            files.append(FrameFile("plate", frame, digest, len(data)))
+        settings = MaskSettings(objects=written([MaskObject(boxes=(box,))]))
+        request = Request(1, len(files), settings, tuple(files), "mask")
+        out = Path(temporary) / "out"
+        out.mkdir()
+        began, busy = time.monotonic(), time.process_time()
+        run(RenderJob("job", request, paths.__getitem__, out), Flow(), Quiet(), lambda file: None)
+        seconds, used = time.monotonic() - began, time.process_time() - busy
+    return {
+        "seconds_a_frame": round(seconds / len(files), 3),
+        "cpu_seconds_a_frame": round(used / len(files), 3),
+    }
+
+
+class Quiet:
+    def step(self, stage: str, done: int, of: int) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
 
 
 def affected(folder: Path) -> dict[str, dict[str, float]]:

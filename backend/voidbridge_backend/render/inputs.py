@@ -253,11 +253,19 @@ def _verify_odd(source: InputFiles, role: str, headers: Mapping[int, Header]) ->
         source.verify(role, frame)
 
 
-def model_space(plates: Plates, frames: Sequence[int], most: int = 16) -> ModelSpace:
-    """Returns the shot's conversion to the model's space, from frames spread over the shot."""
+def model_space(
+    plates: Plates,
+    frames: Sequence[int],
+    scene: Callable[[int], Pixels] | None = None,
+    most: int = 16,
+) -> ModelSpace:
+    """Returns the shot's conversion to the model's space, from frames spread over the shot.
+
+    `scene` gives a frame's light at another size than the plate's.
+    """
     exposure = ShotExposure()
     for frame in frames[:: max(1, len(frames) // most)]:
-        exposure.add(plates.scene(frame))
+        exposure.add((scene or plates.scene)(frame))
     return ModelSpace(plates.color.to_rec709, exposure.grade())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from voidbridge_backend.engines.base import JobContext
+from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_backend.engines.mask_base import Clicks, Masker, Matte, Picture, Prompts
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.header import Header, Window
@@ -123,13 +123,18 @@ class _Shot:
         for note in (*color.notes, *notes):
             watch.warn(note)
         plates = Plates(source, canvas, color, settings.layer)
-        model = model_space(plates, source.frames)
         size = engine.size(canvas.height, canvas.width)
         cache: LruCache[Picture] = LruCache(PICTURES_BYTES, lambda picture: picture.nbytes)
+        lights: LruCache[Pixels] = LruCache(PICTURES_BYTES, lambda light: light.nbytes)
+
+        def reduced(frame: int) -> Pixels:
+            small = cv2.resize(plates.scene(frame), size[::-1], interpolation=cv2.INTER_AREA)
+            return np.asarray(small, np.float32)
+
+        model = model_space(plates, source.frames, lambda frame: lights.get(frame, reduced))
 
         def made(frame: int) -> Picture:
-            small = cv2.resize(plates.scene(frame), size[::-1], interpolation=cv2.INTER_AREA)
-            code = model.to_model(small.astype(np.float32))
+            code = model.to_model(lights.get(frame, reduced))
             return np.round(np.clip(code, 0, 1) * 255).astype(np.uint8)
 
         return cls(
