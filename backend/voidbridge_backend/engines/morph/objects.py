@@ -33,8 +33,8 @@ COMMON = 0.55
 """Part of both areas together, once laid over each other, that is common to areas of one object."""
 SOFT_EDGE = 2.0
 """Blur of an object's outline in pixels, where it is laid over the background."""
-FAR = 0.5
-"""An object flies if it moves farther than this part of its smaller side; flow follows the others."""
+FAR = 1.0
+"""An object flies if it moves farther than its smaller side, times this; flow follows the others."""
 KERNEL = np.ones((5, 5), np.uint8)
 
 
