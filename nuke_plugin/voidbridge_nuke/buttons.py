@@ -41,6 +41,7 @@ BUTTONS: dict[str, Callable[[Any], None]] = {
     "add_point": _button(extras.add_prompt, "point"),
     "add_not": _button(extras.add_prompt, "not"),
     "add_box": _button(extras.add_prompt, "box"),
+    "add_noun": _button(extras.add_noun),
     "undo_prompt": extras.drop_prompt,
     "cancel": controller.cancel,
     "preview": preview,

@@ -94,6 +94,20 @@ def add_prompt(node: Any, kind: str) -> None:
     host.set_value(node, "prompts", text)
 
 
+def add_noun(node: Any) -> None:
+    """Adds the node's noun for its object. Raises `NodeError` for what is no noun."""
+    values = host.values(node)
+    name, role = str(values["object"]).strip(), str(values["object_role"])
+    try:
+        text = prompts.noun_added(str(values["prompts"]), str(values["noun"]), name, role)
+    except ValueError as error:
+        raise NodeError(
+            f"The noun {str(error)!r} cannot be read.",
+            "Write a short one without colon and semicolon, as the man in the red coat.",
+        ) from error
+    host.set_value(node, "prompts", text)
+
+
 def drop_prompt(node: Any) -> None:
     host.set_value(node, "prompts", prompts.without_last(str(host.values(node)["prompts"])))
 

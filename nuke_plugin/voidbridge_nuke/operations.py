@@ -269,6 +269,10 @@ MASK = HostOperation(
         Knob("add_not", BUTTON, "Beside it", "Add the point as a click beside the object.", same_line=True),
         Knob("box", BOX, "box", "A rectangle around the whole object.", "800 400 1120 680"),
         Knob("add_box", BUTTON, "Add box", "Add the box for the object."),
+        Knob("noun", STRING, "noun", "The object in words, as the man in the red coat; for sam3.", ""),
+        Knob(
+            "add_noun", BUTTON, "Add noun", "Add the noun for the object, in place of clicks.", same_line=True
+        ),
         Knob(
             "prompt_frames", STRING, "at frames",
             "Frames at which point and box are taken, as 1001,1020-1024. Empty: the current frame.", "",

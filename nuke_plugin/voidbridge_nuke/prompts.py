@@ -14,6 +14,7 @@ FORMS = {
     "point": re.compile(rf"\d+:{NUMBER},{NUMBER}{NAME}"),
     "not": re.compile(rf"\d+:{NUMBER},{NUMBER}{NAME}"),
     "box": re.compile(rf"\d+:{NUMBER},{NUMBER},{NUMBER},{NUMBER}{NAME}"),
+    "noun": re.compile(rf"[^;:]{{1,100}}{NAME}"),
     "role": re.compile(r"[A-Za-z][\w-]{0,31}=(?:primary|belonging|affected)"),
 }
 """The kinds of prompts. Each is an option of `voidbridge mask`."""
@@ -44,6 +45,19 @@ def added(
     suffix = "" if name in ("", UNNAMED) else f":{name}"
     spelled = ",".join(f"{number:.2f}".rstrip("0").rstrip(".") for number in numbers)
     words = [*_parts(text), f"{kind} {frame}:{spelled}{suffix}"]
+    spelled_role = f"role {name or UNNAMED}={role}"
+    if role != PRIMARY and spelled_role not in words:
+        words.append(spelled_role)
+    return "; ".join(words)
+
+
+def noun_added(text: str, noun: str, name: str, role: str = PRIMARY) -> str:
+    """Returns the text with a noun for an object, in place of clicks. Raises ValueError for what is no noun."""
+    suffix = "" if name in ("", UNNAMED) else f":{name}"
+    word = f"{noun.strip()}{suffix}"
+    if not noun.strip() or ":" in noun or not FORMS["noun"].fullmatch(word):
+        raise ValueError(noun)
+    words = [*_parts(text), f"noun {word}"]
     spelled_role = f"role {name or UNNAMED}={role}"
     if role != PRIMARY and spelled_role not in words:
         words.append(spelled_role)

@@ -108,6 +108,8 @@ def test_clicks_become_mattes_in_every_output(host: Any, ball: Shot, daemon: Any
 def test_a_point_that_follows_a_tracker_is_taken_at_many_frames(
     host: Any, ball: Shot, daemon: Any
 ) -> None:
+    from voidbridge_nuke import prompts
+
     node = mask_node(host, ball, daemon, prompt_frames="1001,1004-1005", object="ball")
     for frame in FRAMES:
         for index, number in enumerate((center(frame)[0], HEIGHT - center(frame)[1])):
@@ -123,6 +125,14 @@ def test_a_point_that_follows_a_tracker_is_taken_at_many_frames(
     )
     host.stage.press("undo_prompt", node)
     assert node["prompts"].value().endswith("box 1001:28,30,53,55:ball")
+    for noun in ("a: b", " "):
+        node["noun"].setValue(noun)
+        host.stage.press("add_noun", node)
+        assert host.stage.messages[-1].startswith(f"The noun {noun!r} cannot be read.")
+    node["noun"].setValue("the red ball")
+    host.stage.press("add_noun", node)
+    assert node["prompts"].value().endswith("; noun the red ball:ball; role ball=belonging")
+    assert "--noun=the red ball:ball" in prompts.options(node["prompts"].value())
     node["prompts"].setValue("box 1001:28,30,53,55:ball")
     assert press(host, node).startswith("done")
     assert overlap(channels_of(version(node, 1005))["A"], 1005) > 0.85

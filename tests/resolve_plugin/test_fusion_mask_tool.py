@@ -134,6 +134,16 @@ def test_a_point_that_follows_a_tracker_is_taken_at_many_frames_and_a_box_betwee
     )
     host.press(group, "UndoPrompt")
     assert group.GetInput("VbPrompts").endswith("79.167:ball")
+    for noun in ("a: b", " "):
+        host.choose(group, noun=noun)
+        host.press(group, "AddNoun")
+        assert host.status(group).startswith(f'The noun "{noun}" cannot be read.')
+    host.choose(group, noun="the red ball")
+    host.press(group, "AddNoun")
+    text = group.GetInput("VbPrompts")
+    assert text.endswith("; noun the red ball:ball; role ball=belonging")
+    options = list(host.module("voidbridge.prompts").options(text, 1001).values())
+    assert "--noun=the red ball:ball" in options
     host.choose(group, prompts="box 0:19.531,37.5,42.969,79.167:ball")
     assert track(host, group).startswith("done")
     assert overlap(channels_of(version(host) / "result.1005.exr")["A"], 4) > 0.85

@@ -27,6 +27,7 @@ local ACTIONS = {
     add_point = tracking.add_point,
     add_not = tracking.add_not,
     add_box = tracking.add_box,
+    add_noun = tracking.add_noun,
     undo_prompt = tracking.drop_prompt,
     test_frame = controller.test_frame,
     estimate = planning.estimate,

@@ -21,11 +21,26 @@ local function parts(text)
     return found
 end
 
+-- True for words with an object's name behind a colon at most.
+local function is_noun(value)
+    local words, name = value:match("^([^:;]+)(.*)$")
+    return words and words:find("%S") and #words <= 100 and (name == "" or name:match("^:%a[%w_-]*$")) and true or false
+end
+
 local function entry(word)
     local kind, value = word:match("^(%a+)%s+(%S+)$")
+    if word:match("^noun%s") then
+        kind, value = "noun", trimmed(word:match("^noun%s+(.*)$"))
+        if not is_noun(value) then
+            return nil
+        end
+    end
     if kind == "role" then
         local name, role = value:match("^(%a[%w_-]*)=(%a+)$")
         return name and ROLES[role] and { kind = kind, value = value } or nil
+    end
+    if kind == "noun" then
+        return { kind = kind, value = value }
     end
     local frame, numbers, name = (value or ""):match("^(%-?%d+):([%d%.,%-]+)(.*)$")
     local count = 0
@@ -70,6 +85,22 @@ function M.added(text, kind, frame, numbers, name, role)
     name = trimmed(name)
     local of_name = (name == "" or name == M.UNNAMED) and "" or ":" .. name
     all[#all + 1] = ("%s %d:%s%s"):format(kind, frame, table.concat(spelled, ","), of_name)
+    local of_role = ("role %s=%s"):format(name == "" and M.UNNAMED or name, role)
+    if role ~= M.PRIMARY and not text:find(of_role, 1, true) then
+        all[#all + 1] = of_role
+    end
+    return table.concat(all, "; ")
+end
+
+-- The text with a noun for an object, in place of clicks. nil for what is no noun.
+function M.noun_added(text, noun, name, role)
+    local all = parts(text)
+    name = trimmed(name)
+    local value = trimmed(noun) .. ((name == "" or name == M.UNNAMED) and "" or ":" .. name)
+    if noun:find(":") or not is_noun(value) then
+        return nil
+    end
+    all[#all + 1] = "noun " .. value
     local of_role = ("role %s=%s"):format(name == "" and M.UNNAMED or name, role)
     if role ~= M.PRIMARY and not text:find(of_role, 1, true) then
         all[#all + 1] = of_role

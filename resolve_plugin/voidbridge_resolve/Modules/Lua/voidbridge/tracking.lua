@@ -38,6 +38,17 @@ end
 
 M.add_point, M.add_not, M.add_box = add_prompt("point"), add_prompt("not"), add_prompt("box")
 
+function M.add_noun(inside)
+    local values = host.values(inside)
+    local text = prompts.noun_added(values.prompts, values.noun, values.object, values.object_role)
+    if not text then
+        errors.because(("The noun %q cannot be read."):format(values.noun),
+            "Write a short one without colon and semicolon, as the man in the red coat.")
+    end
+    host.put(inside, "prompts", text)
+    controller.changed(inside)
+end
+
 function M.drop_prompt(inside)
     host.put(inside, "prompts", prompts.without_last(host.values(inside).prompts))
     controller.changed(inside)
