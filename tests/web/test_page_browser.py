@@ -363,9 +363,13 @@ def test_a_painted_matte_and_a_click_by_keys_are_saved(tabs: Screen) -> None:
     tab.mouse.down()
     tab.mouse.move(box["x"] + box["width"] / 2 + 40, box["y"] + box["height"] / 2)
     tab.mouse.up()
+    tab.fill("#name", "dog")
+    tab.click("#add")
+    tab.fill("#noun", "the brown dog")
     tab.click("#save")
     tab.locator("#course", has_text="prompts.json").wait_for()
-    saved = json.loads((output / "prompts.json").read_text())["objects"][0]
+    saved, dog = json.loads((output / "prompts.json").read_text())["objects"]
+    assert (dog["name"], dog["noun"], dog["points"]) == ("dog", "the brown dog", [])
     assert saved["points"] == [{"frame": 1, "x": 32, "y": 24, "label": 1}]
     assert saved["keys"] == {"1": "painted.object.0001.exr"}
     assert (output / "painted.object.0001.exr").is_file()

@@ -75,12 +75,14 @@ def test_a_form_for_mattes_becomes_its_command(tmp_path: Path) -> None:
         point="1:3,4:ball\n2:5,6:ball\n",
         key=f"3={tmp_path}/roto.exr:ball",
         role="ball=primary",
+        noun="the dog:dog",
         find="shadow",
         origin="bottom-left",
         png=True,
         settings={"engine": "sam2"},
     )
     assert made.point == ["1:3,4:ball", "2:5,6:ball"]
+    assert made.noun == ["the dog:dog"]
     assert (made.key, made.role) == ([f"3={tmp_path}/roto.exr:ball"], ["ball=primary"])
     assert (made.find, made.origin, made.png, made.engine) == (
         "shadow",

@@ -96,7 +96,7 @@ OFFERED: Mapping[str, Callable[[str], list[str]]] = {
     "combine": _behind_role,
     **dict.fromkeys(("mode", "length", "before", "frames", "handles"), _no_path),
     **dict.fromkeys(("plate-start", "matte-start", "hint-start", "priority"), _no_path),
-    **dict.fromkeys(("point", "not", "box", "role", "find", "origin", "png"), _no_path),
+    **dict.fromkeys(("point", "not", "box", "noun", "role", "find", "origin", "png"), _no_path),
     **dict.fromkeys(("overwrite", "force"), _no_path),
 }
 """Words and options that a browser may fill, and the paths in a value of each."""

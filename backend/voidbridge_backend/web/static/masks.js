@@ -46,12 +46,12 @@ async function open() {
   viewer.size = shot.size;
   state.cross = [shot.size.width / 2, shot.size.height / 2];
   for (const id of ["scrub", "frame"]) { byId(id).min = shot.frames.plate[0]; byId(id).max = shot.frames.plate.at(-1); }
-  if (state.objects[0].points.length + state.objects[0].boxes.length + Object.keys(state.objects[0].keys).length) await look();
+  await look();
   go(shot.frames.plate[0]);
   list();
 }
 
-const fresh = (name) => ({ name, role: "primary", points: [], boxes: [], keys: {}, painted: new Map() });
+const fresh = (name) => ({ name, role: "primary", points: [], boxes: [], keys: {}, noun: "", painted: new Map() });
 const restored = (entry) => ({ ...fresh(entry.name ?? "object"), ...entry, painted: new Map() });
 
 // The mattes that are there already, as of an earlier visit.
@@ -162,6 +162,7 @@ function list() {
     el("label", { class: "line" }, el("input", { type: "radio", name: "object", checked: i === state.chosen, onchange: () => { state.chosen = i; list(); } }), object.name),
     el("select", { "aria-label": `Role of ${object.name}`, onchange: (event) => { object.role = event.target.value; } }, ROLES.map((role) => el("option", { selected: role === object.role }, role))))));
   const object = chosen();
+  byId("noun").value = object.noun;
   const row = (text, frame, drop) => el("li", { class: "toolbar" }, el("button", { type: "button", class: "small", onclick: () => go(frame) }, text),
     el("button", { type: "button", class: "small", "aria-label": `Delete: ${text}`, onclick: () => { drop(); list(); } }, "×"));
   const rows = [
@@ -180,7 +181,7 @@ async function fields() {
       const place = new URLSearchParams({ folder: state.output, object: object.name, frame, overwrite: Number(overwrite) });
       object.keys[frame] = (await send(`/api/paint?${place}`, await canvas.convertToBlob({ type: "image/png" }))).file;
     }
-  const objects = state.objects.filter((o) => o.points.length + o.boxes.length + Object.keys(o.keys).length).map(({ painted, ...object }) => object);
+  const objects = state.objects.filter((o) => o.noun || o.points.length + o.boxes.length + Object.keys(o.keys).length).map(({ painted, ...object }) => object);
   const find = RULES.filter((rule) => byId(`rule-${rule}`).checked).join(",");
   return { ...shared(), objects, find, engine: byId("engine").value.trim() };
 }
@@ -251,6 +252,7 @@ byId("add").onclick = () => {
   list();
 };
 byId("rules").append(...RULES.map((rule) => el("label", { class: "line" }, el("input", { type: "checkbox", id: `rule-${rule}` }), ` ${rule}`)));
+byId("noun").addEventListener("input", () => { chosen().noun = byId("noun").value.trim(); });
 byId("size").addEventListener("input", () => { byId("size-value").textContent = byId("size").value; });
 byId("scrub").addEventListener("input", () => go(Number(byId("scrub").value)));
 byId("frame").addEventListener("change", () => go(Number(byId("frame").value)));

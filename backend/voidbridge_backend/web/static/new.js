@@ -147,6 +147,7 @@ function prompts(objects, set) {
   set("point", lines((object) => object.points.filter((point) => point.label), click));
   set("not", lines((object) => object.points.filter((point) => !point.label), click));
   set("box", lines((object) => object.boxes, (box) => `${box.frame}:${box.left},${box.top},${box.right},${box.bottom}`));
+  set("noun", objects.filter((object) => object.noun).map((object) => `${object.noun}:${object.name}`).join("\n"));
   set("role", objects.map((object) => `${object.name}=${object.role}`).join("\n"));
 }
 
