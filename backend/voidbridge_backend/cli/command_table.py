@@ -87,7 +87,7 @@ COMMANDS = (
         "check every file of a stopped daemon's spool against its hash, and repair it",
         "daemon",
     ),
-    CommandEntry("models", "list, check and fetch the files of the engines void and ltx", "tools"),
+    CommandEntry("models", "list, check and fetch the files of engines that have weights", "tools"),
     CommandEntry("dataset", "make the pairs for `train` from the clips of a show", "tools"),
     CommandEntry(
         "archive",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi
 from rich.console import Console
@@ -14,13 +12,11 @@ from rich.table import Table
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.engines.ltx import tiny, weights
 from voidbridge_backend.engines.ltx.terms import TERMS
-from voidbridge_protocol.errors import DiskFull, ModelMissing
+from voidbridge_protocol.errors import ModelMissing
 
-from .models import FAILURES, KEEP_FREE, Remote, fetched, is_there, shown_size, unreachable
+from .models import fetch_pinned, shown_size
 
 REPOSITORY = "diffusers/LTX-2.3-Distilled-Diffusers"
-REVISION = "revision.txt"
-"""Beside the networks: the revision of the first fetch. A later fetch takes the same."""
 FOLDERS = (*weights.NETWORKS, weights.UPSAMPLER, "scheduler", "tokenizer")
 ENDS = (".safetensors", ".json", ".model", ".jinja")
 LICENCES = ("license", "readme")
@@ -59,25 +55,7 @@ def fetch(folder: Path, on_message: Callable[[str], None], hub: HfApi | None = N
     bytes than announced, `DiskFull`.
     """
     TERMS.require(folder)
-    hub = hub or HfApi()
-    base = folder / weights.BASE
-    base.mkdir(parents=True, exist_ok=True)
-    pinned = base / REVISION
-    revision = pinned.read_text(encoding="utf-8").strip() if pinned.is_file() else None
-    try:
-        info = hub.model_info(REPOSITORY, revision=revision, files_metadata=True)
-    except FAILURES as error:
-        raise unreachable(REPOSITORY, error) from error
-    wanted = [_remote(info, found) for found in info.siblings or [] if _is_wanted(found.rfilename)]
-    lacking = [remote for remote in wanted if not is_there(folder, remote)]
-    size, free = sum(remote.size for remote in lacking), shutil.disk_usage(folder).free
-    if size + KEEP_FREE > free:
-        raise DiskFull(f"{folder} needs {shown_size(size)}, but {shown_size(free)} are free")
-    pinned.write_text(f"{info.sha}\n", encoding="utf-8")
-    on_message(f"revision {info.sha} of {REPOSITORY}")
-    for remote in lacking:
-        on_message(f"fetching {remote.path()}, {shown_size(remote.size)}")
-        fetched(hub, folder, remote)
+    fetch_pinned(folder, REPOSITORY, weights.BASE, _is_wanted, on_message, hub)
 
 
 def _said(part: str, path: Path, state: str, size: int) -> None:
@@ -93,13 +71,6 @@ def _said(part: str, path: Path, state: str, size: int) -> None:
         text="",
         source=REPOSITORY,
         fingerprint="",
-    )
-
-
-def _remote(info: Any, found: Any) -> Remote:
-    digest = found.lfs.sha256 if found.lfs else ""
-    return Remote(
-        REPOSITORY, info.sha, found.rfilename, found.size or 0, digest, folder=weights.BASE
     )
 
 

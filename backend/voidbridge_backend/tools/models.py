@@ -33,6 +33,8 @@ WANTED = {
 """Files to fetch from each repository: files by name; from folders the safetensors, their index and config."""
 
 KEEP_FREE = 1 << 30
+REVISION = "revision.txt"
+"""Beside fetched networks: the revision of the first fetch. A later fetch takes the same."""
 """Bytes of the disk that stay free after fetching."""
 
 
@@ -106,6 +108,45 @@ def fetch(folder: Path, on_message: Callable[[str], None], hub: HfApi | None = N
     known = inventory.sums(folder) | {r.path(): r.sha256 for r in wanted if r.sha256}
     lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def fetch_pinned(
+    folder: Path,
+    repository: str,
+    base: str,
+    is_wanted: Callable[[str], bool],
+    on_message: Callable[[str], None],
+    hub: HfApi | None = None,
+) -> None:
+    """Fetches the wanted files of a repository that `folder`/`base` lacks, at the revision of the first fetch.
+
+    Raises `ModelMissing` if the site is unreachable or sends other bytes than announced, `DiskFull`.
+    """
+    hub = hub or HfApi()
+    pinned = folder / base / REVISION
+    pinned.parent.mkdir(parents=True, exist_ok=True)
+    revision = pinned.read_text(encoding="utf-8").strip() if pinned.is_file() else None
+    try:
+        info = hub.model_info(repository, revision=revision, files_metadata=True)
+    except FAILURES as error:
+        raise unreachable(repository, error) from error
+    sha = info.sha or "main"
+    wanted = [
+        Remote(
+            repository, sha, one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else "", base
+        )
+        for one in info.siblings or []
+        if is_wanted(one.rfilename)
+    ]
+    lacking = [remote for remote in wanted if not is_there(folder, remote)]
+    size, free = sum(remote.size for remote in lacking), shutil.disk_usage(folder).free
+    if size + KEEP_FREE > free:
+        raise DiskFull(f"{folder} needs {shown_size(size)}, but {shown_size(free)} are free")
+    pinned.write_text(f"{sha}\n", encoding="utf-8")
+    on_message(f"revision {sha} of {repository}")
+    for remote in lacking:
+        on_message(f"fetching {remote.path()}, {shown_size(remote.size)}")
+        fetched(hub, folder, remote)
 
 
 def how_to_get(folder: Path) -> str:

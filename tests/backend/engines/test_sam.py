@@ -47,7 +47,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     saved = tiny_sam
     saved.save_sam2(folder / NAMES["sam2"])
-    saved.save_sam3(folder / NAMES["sam3"])
+    saved.save_sam3_with_nouns(folder / NAMES["sam3"])
     return folder
 
 
@@ -199,8 +199,18 @@ def test_a_daemon_tracks_with_it_and_names_flow_without_weights(
         there = ("--daemon", daemon.address, "-o", tmp_path / "out")
         done = stage.voidbridge(*words, *there, "--engine", "sam2")
         refused = stage.voidbridge(*words, *there, "--engine", "sam3", "--overwrite")
+        shutil.copytree(models / NAMES["sam3"], tmp_path / "models" / NAMES["sam3"])
+        named = stage.voidbridge(
+            *("mask", tmp_path / "plate.####.exr", "--noun", "the dog:dog", "--engine", "sam3"),
+            *("--daemon", daemon.address, "-o", tmp_path / "noun"),
+        )
     assert done.code == 0, done.err
     record = json.loads((tmp_path / "out/mask.1001-1003.voidbridge.json").read_text())
     assert record["engine"]["checkpoint"] == NAMES["sam2"]
     assert (tmp_path / "out/object.1003.exr").is_file()
+    assert named.code == 0, named.err
+    record = json.loads((tmp_path / "noun/mask.1001-1003.voidbridge.json").read_text())
+    assert record["engine"]["checkpoint"] == NAMES["sam3"]
+    assert record["objects"]["dog"]["scores"]["1003"] > 0.5
+    assert (tmp_path / "noun/dog.1003.exr").is_file()
     assert (refused.code, "--engine flow" in refused.err) == (4, True), refused.err

@@ -1,4 +1,4 @@
-"""The models folder of `ltx`: fetched from a server on this machine that answers as huggingface.co does."""
+"""Models folders of `ltx` and `sam2`: fetched from a server on this machine that answers as huggingface.co does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from huggingface_hub import HfApi
 
 from voidbridge_backend.engines.ltx import weights
 from voidbridge_backend.engines.ltx.terms import TERMS
-from voidbridge_backend.tools import ltx_models
+from voidbridge_backend.tools import ltx_models, models, sam_models
 from voidbridge_protocol.errors import ModelMissing, TermsNotAccepted
 
 SHA = "d" * 40
@@ -114,7 +114,7 @@ def test_a_fetch_gets_what_the_engine_needs_at_one_revision(
     base = weights.require(tmp_path)
     assert (base / "LICENSE.md").read_text() == "the licence"
     assert not [*base.rglob("*.bin"), *base.rglob("*.mp4")]
-    assert (base / ltx_models.REVISION).read_text() == f"{SHA}\n"
+    assert (base / models.REVISION).read_text() == f"{SHA}\n"
     assert asked[first:] == [f"api/models/{ltx_models.REPOSITORY}/revision/{SHA}"]
     assert said[0] == f"revision {SHA} of {ltx_models.REPOSITORY}"
 
@@ -147,3 +147,28 @@ def test_the_list_says_which_parts_are_there(
     with pytest.raises(ModelMissing):
         ltx_models.show(tmp_path, as_json=False)
     assert "missing" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_sam2_is_fetched_without_pickles_and_its_license_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, folder = tmp_path / "site", tmp_path / "models"
+    for name in ("config.json", "model.safetensors", "README.md", "sam2.1_hiera_tiny.pt"):
+        source.mkdir(exist_ok=True)
+        (source / name).write_bytes(name.encode())
+    with pytest.raises(ModelMissing, match="sam2 needs weights") as failure:
+        sam_models.show("sam2", folder, as_json=False)
+    assert "voidbridge models fetch --engine sam2" in failure.value.hint
+    begun = folder / "sam2.1-hiera-tiny"
+    begun.mkdir(parents=True)
+    said: list[str] = []
+    with site(source) as (hub, asked):
+        sam_models.fetch("sam2", folder, said.append, hub)
+    assert said[:2] == ["license: Apache-2.0", f"revision {SHA} of facebook/sam2.1-hiera-tiny"]
+    assert asked[0] == "api/models/facebook/sam2.1-hiera-tiny"
+    found = {path.name for path in begun.iterdir() if path.is_file()}
+    assert found == {"config.json", "model.safetensors", "README.md", models.REVISION}
+    capsys.readouterr()
+    sam_models.show("sam2", folder, as_json=True)
+    parts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {part["part"]: part["state"] for part in parts}["sam2.1-hiera-tiny"] == "ok"

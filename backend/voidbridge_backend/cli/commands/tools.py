@@ -21,6 +21,7 @@ from voidbridge_protocol.errors import (
 )
 
 MODEL_ACTIONS = ("list", "fetch", "prepare", "make-tiny")
+SAM_ACTIONS = MODEL_ACTIONS[:2]
 
 
 def demo(client_options: ClientOptions, folder: str, as_json: bool) -> None:
@@ -120,6 +121,27 @@ def ltx_models(action: str, folder: Path | None, config: Config, as_json: bool) 
     elif action == "fetch":
         weights.fetch(where, (JsonView() if as_json else LogView()).message)
     weights.show(where, as_json=as_json)
+
+
+def sam_models(
+    engine: str, action: str, folder: Path | None, config: Config, as_json: bool
+) -> None:
+    """The same for `sam2` and `sam3`. Raises `BadSetting` for other actions than list and fetch."""
+    if action not in SAM_ACTIONS:
+        raise BadSetting(
+            f"{engine} has nothing to {action}", f"Choose from {', '.join(SAM_ACTIONS)}."
+        )
+    try:
+        from voidbridge_backend.tools import sam_models as weights
+    except ImportError as error:
+        raise BadSetting(
+            f"voidbridge models needs the packages of the engine {engine}: {error}",
+            "Install them where the daemon runs, with: pip install 'voidbridge[backend,void]'",
+        ) from error
+    where = folder or config.models
+    if action == "fetch":
+        weights.fetch(engine, where, (JsonView() if as_json else LogView()).message)
+    weights.show(engine, where, as_json=as_json)
 
 
 def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:

@@ -113,7 +113,10 @@ accept NAME     accept the terms of an engine's weights (corridorkey, ltx) for t
         "--sha256", action="store_true", help="read every byte of files with a known SHA-256"
     )
     parser.add_argument(
-        "--engine", choices=("void", "ltx"), default="void", help="whose files (default void)"
+        "--engine",
+        choices=("void", "ltx", "sam2", "sam3"),
+        default="void",
+        help="whose files (default void)",
     )
     parser.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
     parser.add_argument(
@@ -139,6 +142,9 @@ def _models(parsed: argparse.Namespace) -> None:
     where = Path(folder).expanduser() if folder else None
     if parsed.engine == "ltx":
         tools.ltx_models(action, where, found, parsed.json)
+        return
+    if parsed.engine in ("sam2", "sam3"):
+        tools.sam_models(parsed.engine, action, where, found, parsed.json)
         return
     tools.models(action, where, found, parsed.sha256, parsed.json)
 

@@ -24,7 +24,7 @@ def find(engine: str, names: Sequence[str], models: Path | None) -> Path:
     wanted = f"{models / names[0] if models else names[0]}"
     raise ModelMissing(
         f"{engine} needs weights, and {wanted} is not there",
-        f"Copy facebook/{names[0]} from huggingface.co there ({', '.join(names[1:])} work too). {HINT}",
+        f"Get it with: voidbridge models fetch --engine {engine}. {HINT}",
     )
 
 
