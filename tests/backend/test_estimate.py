@@ -10,10 +10,11 @@ import pytest
 
 from voidbridge_backend import cli
 from voidbridge_backend.client.local_daemon import _keep_measurements
+from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_backend.daemon.store.measurements import MOST, MeasuredJobs
 from voidbridge_backend.tools.estimate import PlannedJob, estimate, parsed
+from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.operations.remove import RemoveSettings
-from voidbridge_protocol.wire.messages import FrameFile, Request
 
 EFFORT = RemoveSettings().effort
 MEASURED = {
@@ -23,6 +24,10 @@ MEASURED = {
     "memory": 2_000_000_000,
     "card_memory": 0,
 }
+
+
+TOLD = {**MEASURED, "frames": 2, "seen": 3, "effort": EFFORT}
+"""As a worker tells it."""
 
 
 def planned(**more: Any) -> PlannedJob:
@@ -66,26 +71,23 @@ def test_an_answer_that_is_damaged_holds_no_job() -> None:
     assert parsed(json.dumps([former()]).encode()) == [former()]
 
 
-def request() -> Request:
-    files = tuple(
-        FrameFile(role, frame, f"{frame:064x}", 9)
-        for role in ("matte", "plate")
-        for frame in range(1001, 1004)
-    )
-    return Request(1002, 1003, RemoveSettings(), files)
+def row(user: str = "ana") -> Row:
+    return Row("j", 1, user, 0, JobState.DONE, 1002, 1003, "remove", "cleanplate")
 
 
 def test_a_daemon_keeps_what_jobs_took_and_tells_a_user_of_no_others(tmp_path: Path) -> None:
     kept = MeasuredJobs(tmp_path)
-    kept.add("ana", request(), "cpu", MEASURED)
+    kept.add(row(), "cpu", TOLD)
     for wrong in (
         None,
         [],
-        {**MEASURED, "seconds": -1},
-        {**MEASURED, "width": "9"},
-        {**MEASURED, "memory": True},
+        {**TOLD, "seconds": -1},
+        {**TOLD, "width": "9"},
+        {**TOLD, "memory": True},
+        {**TOLD, "effort": {"a": []}},
+        {**TOLD, "effort": {"a": "b" * 1000}},
     ):
-        kept.add("ana", request(), "cpu", wrong)
+        kept.add(row(), "cpu", wrong)
     with (tmp_path / "measured.jsonl").open("a") as file:
         file.write("half a li")
     again = MeasuredJobs(tmp_path)
@@ -99,7 +101,7 @@ def test_a_daemon_keeps_what_jobs_took_and_tells_a_user_of_no_others(tmp_path: P
 def test_the_file_of_a_daemon_stays_small(tmp_path: Path) -> None:
     kept = MeasuredJobs(tmp_path)
     for _ in range(MOST + 5):
-        kept.add("ana", request(), "cpu", MEASURED)
+        kept.add(row(), "cpu", TOLD)
     MeasuredJobs(tmp_path)
     assert len((tmp_path / "measured.jsonl").read_text().splitlines()) == MOST
 
@@ -109,7 +111,7 @@ def test_what_a_temporary_daemon_measured_is_told_by_the_command(
 ) -> None:
     made = tmp_path / "run-1-x"
     made.mkdir()
-    MeasuredJobs(made).add("ana", request(), "cpu", MEASURED)
+    MeasuredJobs(made).add(row(), "cpu", TOLD)
     _keep_measurements(made, tmp_path)
     words = ["estimate", "remove", "--size=1920x1080", "--frames=1-10", "--spool", str(tmp_path)]
     assert cli.main([*words, "--json"]) == 0

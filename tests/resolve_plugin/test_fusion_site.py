@@ -113,7 +113,7 @@ def test_a_farm_gets_a_job_that_fetch_finds_and_the_render_behind_it(
     group = tool_of(host, host.comp(), shot, daemon.address, farm="deadline", farm_then="render it")
     host.press(group, "Submit")
     assert "send them there: deadlinecommand -SubmitMultipleJobs -Dependent" in host.status(group)
-    (farm,) = host.folder.glob("Voidbridge/*/v001/farm")
+    (farm,) = host.folder.glob("Voidbridge/*/farm-v001")
     assert (farm / "then_commands.txt").read_text() == "render it\n"
     (task,) = (farm / "remove_commands.txt").read_text().splitlines()
     host.environment["HOST_VOIDBRIDGE_SUBMIT"] = "sh -c 'sh remove_commands.txt && echo job 7'"

@@ -38,6 +38,9 @@ class JobMeter:
             return  # the job did without this file
         cuda = _cuda()
         self.figures = {
+            "frames": len(job.request.pictures),
+            "seen": len(files.frames),
+            "effort": job.request.settings.effort,
             "seconds": round(seconds, 3),
             "width": window.width,
             "height": window.height,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -18,15 +17,8 @@ from voidbridge_backend.daemon.store.job_table import JobTable
 from voidbridge_backend.daemon.store.measurements import MeasuredJobs
 from voidbridge_backend.daemon.store.spool import Spool, UserFile
 from voidbridge_backend.daemon.store.work_folders import WorkFolders
-from voidbridge_protocol.errors import (
-    DamagedFile,
-    DeviceAway,
-    Preempted,
-    RequestError,
-    VoidbridgeError,
-)
+from voidbridge_protocol.errors import DeviceAway, Preempted, RequestError, VoidbridgeError
 from voidbridge_protocol.lifecycle import JobState
-from voidbridge_protocol.wire.codec import decode_request
 from voidbridge_protocol.wire.messages import ResultFile, Status
 
 from . import job_status
@@ -232,9 +224,7 @@ class JobService:
 
     def measured(self, job: str, device: str, figures: object) -> None:
         """Keeps what a done job took, for estimates."""
-        with suppress(DamagedFile):  # found and told elsewhere
-            request = decode_request(self.damage.request(job))
-            self.measurements.add(self.user_of(job), request, device, figures)
+        self.measurements.add(self.records.row(job), device, figures)
 
     def cancelled(self, job: str) -> None:
         """Notes that the worker stopped.

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_protocol import __version__
-from voidbridge_protocol.request import Request
+
+from .job_table import Row
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,9 @@ MOST = 500
 """Lines that are kept; older ones are dropped when the daemon starts."""
 MOST_ANSWERED = 50
 """Jobs in one answer, the newest ones."""
-NUMBERS = ("seconds", "width", "height", "memory", "card_memory")
+MOST_EFFORT = 1000
+"""Characters of the settings of a job. They are a dozen numbers and words."""
+NUMBERS = ("frames", "seen", "seconds", "width", "height", "memory", "card_memory")
 """What a worker measures. Each is a number of at least 0."""
 
 
@@ -45,21 +48,16 @@ class MeasuredJobs:
             with suppress(OSError):
                 self._path.write_text("".join(_line(one) for one in self._lines), "utf-8")
 
-    def add(self, user: str, request: Request, device: str, measured: object) -> None:
+    def add(self, row: Row, device: str, measured: object) -> None:
         """Adds a job that is done. What a worker said wrongly is passed over."""
-        if not isinstance(measured, Mapping) or not all(
-            _is_number(measured.get(n)) for n in NUMBERS
-        ):
+        if not isinstance(measured, Mapping) or not _is_right(measured):
             return
-        plates = sum(file.role == "plate" for file in request.files)
         found = {
-            "user": user,
-            "operation": request.operation,
-            "engine": request.settings.engine,
-            "effort": request.settings.effort,
+            "user": row.user,
+            "operation": row.operation,
+            "engine": row.engine,
+            "effort": measured["effort"],
             "device": device,
-            "frames": len(request.pictures),
-            "seen": plates,
             "version": __version__,
             **{name: measured[name] for name in NUMBERS},
         }
@@ -90,12 +88,19 @@ def _read(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     texts = ("user", "operation", "engine", "device")
-    is_right = (
-        isinstance(found, dict)
-        and all(isinstance(found.get(name), str) for name in texts)
-        and all(_is_number(found.get(name)) for name in (*NUMBERS, "frames", "seen"))
+    has_texts = isinstance(found, dict) and all(isinstance(found.get(name), str) for name in texts)
+    return found if has_texts and _is_right(found) else None
+
+
+def _is_right(measured: Mapping[str, Any]) -> bool:
+    """A worker decodes files from outside, and may have been taken over."""
+    effort = measured.get("effort")
+    return (
+        all(_is_number(measured.get(name)) for name in NUMBERS)
+        and isinstance(effort, dict)
+        and all(type(value) in (str, int, float, bool) for value in effort.values())
+        and len(repr(effort)) < MOST_EFFORT
     )
-    return found if is_right else None
 
 
 def _is_number(value: object) -> bool:

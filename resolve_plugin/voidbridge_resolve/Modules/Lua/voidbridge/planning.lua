@@ -1,5 +1,6 @@
 -- The buttons before a job: an estimate of its time and memory, and a farm's job files for it.
 
+local cache = require("voidbridge.cache")
 local command = require("voidbridge.command")
 local controller = require("voidbridge.controller")
 local controls = require("voidbridge.controls")
@@ -53,8 +54,9 @@ end
 function M.submit(inside)
     local values = host.values(inside)
     local state, version, wanted = controller.prepared(inside)
+    local bundle = ("%s/farm-%s"):format(version.home, cache.name(version.number))
     local words = {
-        "farm", ("--bundle=%s/farm"):format(version.folder), "--for=" .. values.farm,
+        "farm", "--bundle=" .. bundle, "--for=" .. values.farm,
         ("--name=voidbridge: %s"):format(inside.group.Name), "--task=" .. launch.by_hand(version.folder), "--json",
     }
     if values.farm_then:find("%S") then
@@ -70,7 +72,7 @@ function M.submit(inside)
     local found = command.run(controller.home(inside, state, values), "submit", words)
     local made = command.last(found, "farm-bundle")
     local text = made.sent and "the farm has the job: " .. made.said
-        or ("the farm's files lie in %s/farm; send them there: %s"):format(version.folder, table.concat(made.submit, " "))
+        or ("the farm's files lie in %s; send them there: %s"):format(bundle, table.concat(made.submit, " "))
     host.print(text)
     host.say(inside, text .. "; press Fetch when it is done", "ready")
 end
