@@ -78,6 +78,22 @@ end
 """
 
 
+RESOLVE = """
+local wrong = ...
+local item = {
+    GetStart = function() return 100 end,
+    GetEnd = function() return wrong() == "clip ends" and 123 or 124 end,
+    GetDuration = function() return 24 end,
+}
+local function gives(name, value)
+    return { [name] = function() return value end }
+end
+return gives("GetProjectManager", gives("GetCurrentProject", gives("GetCurrentTimeline",
+    gives("GetItemListInTrack", { item }))))
+"""
+"""Ends are exclusive: davinci-resolve-mcp, issue 82, measured on Studio 21.0."""
+
+
 class Composition(Thing):
     kind = "Composition"
 
@@ -204,6 +220,7 @@ class Stage:
         scope.package.path = f"{plugin}/Modules/Lua/?.lua"
         scope.fusion = scope.fu = self.proxy_of(Application(self))
         scope.print = lambda *texts: self.console.append(" ".join(map(str, texts)))
+        scope.resolve = self.lua.execute(RESOLVE, lambda: self.wrong)
         scope.bmd = self.lua.table_from(self._bmd("executebg" not in without))
         if "ffi" in without:
             self.lua.execute(
