@@ -40,6 +40,8 @@ from .watch import DEVICE
 
 EXIT_AWAY = 76
 """Exit code: the node cannot be reached."""
+CONNECT_S = 30.0
+"""Seconds until the cluster has answered. A connection that was begun while its head started may never be made."""
 PLACE_S = 60.0
 """Seconds for the actor's start; a unit that another program holds is not free by then."""
 MOST_TRIES = 3
@@ -74,12 +76,18 @@ class Proxy:
     def start(self) -> None:
         """Starts the actor. Ends this process if that fails."""
         name, _, unit = self._device.removeprefix(DEVICE).rpartition("/")
+        late = threading.Timer(
+            CONNECT_S, self._away, ["the cluster did not answer: is its head up?"]
+        )
+        late.daemon = True
+        late.start()  # while the head starts, Ray may wait without end
         session.connect(self._cluster["address"])
         node = session.node_names().get(name)
         if node is None:
             self._away(f"the node {name} is not in the cluster")
         self._node_id = node["NodeID"]
         self._card = self._actor(int(unit))
+        late.cancel()
         try:
             about = ray.get(self._call("about"), timeout=PLACE_S)
         except GetTimeoutError:
