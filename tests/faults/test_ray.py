@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import queue
@@ -38,6 +39,8 @@ from voidbridge_backend.daemon.workers.supervisor import Supervisor, WorkerEvent
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import VoidbridgeError, WorkerDied
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
+from voidbridge_protocol.wire.messages import FrameFile, Request
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
@@ -113,6 +116,27 @@ class OneWorker:
         self.supervisor.run(self.device, name, {**command, "folder": str(folder)}, time.monotonic())
         return shot, folder
 
+    def trained(self, name: str, pairs: list[Path]) -> tuple[Path, dict[str, str]]:
+        """Gives the worker a training. Returns its folder and the command."""
+        settings = TrainSettings(
+            steps=40, rank=2, accumulate=1, warmup=2, checkpoint_every=40, validate_every=40
+        )
+        objects, folder = self.folder / "objects" / name, self.folder / "jobs" / name
+        objects.mkdir(parents=True)
+        folder.mkdir(parents=True)
+        files = []
+        for number, path in enumerate(pairs):
+            data = path.read_bytes()
+            sha256 = hashlib.sha256(data).hexdigest()
+            (objects / sha256).write_bytes(data)
+            files.append(FrameFile("pair", number, sha256, len(data)))
+        made = Request(LORA, PLOT, settings, tuple(files), operation="train")
+        (folder / "request.json").write_bytes(made.canonical())
+        command = {"request": str(folder / "request.json"), "objects": str(objects)}
+        command["folder"] = str(folder)
+        self.supervisor.run(self.device, name, command, time.monotonic())
+        return folder, command
+
 
 def check_results(shot: Shot, folder: Path, heard: list[dict[str, Any]]) -> None:
     """Each frame was announced once, is there, and is right; nothing else is there."""
@@ -187,6 +211,40 @@ def test_a_frame_that_changed_on_the_disk_fails_its_job_only(worker: OneWorker) 
     worker.supervisor.release(worker.device, time.monotonic())
     shot, folder = worker.run("whole")
     check_results(shot, folder, worker.until("done"))
+
+
+def test_a_stopped_training_goes_on_where_it_stopped(worker: OneWorker, full: bool) -> None:
+    """As for a more urgent job. The worker writes a checkpoint, which comes back from a node."""
+    if not full:
+        pytest.skip("loads a model; --full runs it")
+    pytest.importorskip("torch", reason="the extra void is not installed")
+    from training_parts import write_pairs
+
+    from voidbridge_backend.engines.void.tiny import make_tiny
+
+    pairs = write_pairs(_made(worker.folder / "pairs"), make_tiny(worker.folder), 3)
+    loras = []
+    for name in ("unbroken", "stopped"):
+        folder, command = worker.trained(name, pairs)
+        if name == "stopped":
+            while (now := worker.until("progress")[-1])["stage"] != "training" or now["step"] < 3:
+                continue
+            worker.supervisor.interrupt(worker.device, name, time.monotonic(), 60.0)
+            worker.until("cancelled")
+            worker.supervisor.release(worker.device, time.monotonic())
+            assert [path.name for path in folder.glob("checkpoint*")] == ["checkpoint.safetensors"]
+            worker.supervisor.run(worker.device, name, command, time.monotonic())
+        heard = worker.until("done")
+        worker.supervisor.release(worker.device, time.monotonic())
+        loras.append((folder / "1.exr").read_bytes())
+    first = next(event for event in heard if event.get("stage") == "training")
+    assert first["step"] > 0
+    assert loras[0] == loras[1]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def test_a_killed_worker_says_how_it_ended_and_another_takes_its_place(worker: OneWorker) -> None:

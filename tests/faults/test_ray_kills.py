@@ -5,6 +5,8 @@ Everything here takes minutes, so only `--full` runs it.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import threading
@@ -16,7 +18,7 @@ import pytest
 from voidbridge_figures import Note
 from voidbridge_ray_cluster import Cluster, Spaces, cluster
 from voidbridge_shots import make_shot
-from voidbridge_stage import Daemon, check_echo, daemon, eventually, leftovers
+from voidbridge_stage import Daemon, check_echo, check_same, daemon, eventually, leftovers
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
@@ -29,7 +31,11 @@ pytest.importorskip("ray", reason="the extra ray is not installed")
 
 FRAMES = range(1001, 1007)
 STEPS = 12
-MOMENTS = 30
+MOMENTS = int(os.environ.get("VOIDBRIDGE_RAY_MOMENTS", "30"))
+ENGINES = ("echo", "cleanplate", "void")
+"""Of the jobs that are disturbed, in turn."""
+TINY = {"height": 32, "width": 48, "window": 21, "steps": STEPS}
+"""Settings of a tiny `void`."""
 DEVICE = re.compile(r"ray:\w+/\d+")
 
 
@@ -48,8 +54,19 @@ def nodes(spaces: Spaces) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
+def models(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of `void`."""
+    pytest.importorskip("torch", reason="the extra void is not installed")
+    from voidbridge_backend.engines.void.tiny import make_tiny
+
+    folder = make_tiny(tmp_path_factory.mktemp("models"))
+    (folder / "voidbridge.json").write_text(json.dumps(TINY))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def far(
-    nodes: Cluster, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
+    nodes: Cluster, spaces: Spaces, models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Daemon]:
     """A daemon in the head's network; its frames cross the network, because nobody reads its disk."""
     extra = {
@@ -58,7 +75,7 @@ def far(
         "VOIDBRIDGE_RAY_BY_PATH": "false",
         "VOIDBRIDGE_RAY_LOST_S": "5",
     }
-    options = ("--devices", "auto", "--ray", nodes.address)
+    options = ("--devices", "auto", "--models", models, "--ray", nodes.address)
     with daemon(*options, extra=extra, before=tuple(spaces.inside("head"))) as made:
         yield made
 
@@ -78,8 +95,18 @@ def wait_until_ready(on: Daemon) -> None:
 class Watched:
     """One job, and something that is done after a number of its events."""
 
-    def __init__(self, on: Daemon, folder: Path, seed: int, at: int, act: Callable[[str], None]):
+    def __init__(
+        self,
+        on: Daemon,
+        folder: Path,
+        seed: int,
+        at: int,
+        act: Callable[[str], None],
+        engine: str = "echo",
+        user: str = "somebody",
+    ):
         """`act` gets the job's id after the event `at`, or at the end of a job with fewer."""
+        self._engine, self._user = engine, user
         self.shot = make_shot(folder / "in", FRAMES, seed=seed)
         self.results = folder / "out"
         self.results.mkdir()
@@ -91,7 +118,7 @@ class Watched:
     def run(self) -> str:
         """Runs the job to its end, checks its results, and returns the name of the moment."""
         plate, matte = Sequence.parse(self.shot.plate), Sequence.parse(self.shot.matte)
-        settings = RemoveSettings(engine="echo", grow=0, soften=0, steps=STEPS)
+        settings = RemoveSettings(engine=self._engine, grow=0, soften=0, steps=STEPS)
         submission = Submission({"plate": plate, "matte": matte}, settings)
         target = Sequence.parse(self.results / "r.%04d.exr").path
         task = submission.task(target, lambda done, of: None, lambda: False)
@@ -101,13 +128,14 @@ class Watched:
             fetched=lambda frame: self._event(f"frame {frame} fetched"),
             accepted=self._accepted,
         )
-        with Client(self._on.address, user="somebody", software="test") as client:
+        with Client(self._on.address, user=self._user, software="test") as client:
             client.run(task, listener)
         if not self._has_acted:
             self._at = len(self.names) + 1
             self._event("the end")
-        check_echo(self.shot, self.results)
-        return self.names[self._at - 1]
+        if self._engine == "echo":
+            check_echo(self.shot, self.results)
+        return f"{self._engine}: {self.names[self._at - 1]}"
 
     def _accepted(self, job: str) -> None:
         self.job = job
@@ -151,18 +179,23 @@ def at_moments(
     calm = folder / "calm"
     calm.mkdir()
     wait_until_ready(on)
-    undisturbed = Watched(on, calm, seed, 10_000, lambda job: None)
-    undisturbed.run()
-    count = len(undisturbed.names)
-    named, ended, slowest = [], {undisturbed.job}, 0.0
+    undisturbed = {}
+    for engine in ENGINES:
+        (calm / engine).mkdir()
+        undisturbed[engine] = Watched(on, calm / engine, seed, 10_000, lambda job: None, engine)
+        undisturbed[engine].run()
+    named, ended, slowest = [], {one.job for one in undisturbed.values()}, 0.0
     for n in range(MOMENTS):
         one = folder / str(n)
         one.mkdir()
         wait_until_ready(on)
+        engine = ENGINES[n % len(ENGINES)]
+        count = len(undisturbed[engine].names)
         at = 1 + n * count * 4 // (5 * MOMENTS)  # a disturbed job may have fewer events
-        watched = Watched(on, one, seed + 1 + n, at, act)
+        watched = Watched(on, one, seed, at, act, engine, f"user{n}")
         began = time.monotonic()
         named.append(watched.run())
+        check_same(one / "out", undisturbed[engine].results)
         slowest = max(slowest, time.monotonic() - began)
         print(f"{n}: {named[-1]}, {time.monotonic() - began:.1f} s", flush=True)
         mend()
