@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import os
@@ -10,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,13 +19,22 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.requests import Request
 from voidbridge_page import start_page, stop_page
 from voidbridge_shots import Shot, make_shot, square
 
+from voidbridge_backend.cli.parsers.page_forms import page_options
 from voidbridge_backend.sequences.found import find
+from voidbridge_backend.web.access import Access
+from voidbridge_backend.web.child_commands import ChildCommands
+from voidbridge_backend.web.context import PageContext
+from voidbridge_backend.web.daemon_link import DaemonLink
 from voidbridge_backend.web.folders import Folders
+from voidbridge_backend.web.forms import JobForms
 from voidbridge_backend.web.player.bounded_cache import BoundedCache
+from voidbridge_backend.web.player.pictures import Pictures
 from voidbridge_backend.web.player.shots import ShotReader
+from voidbridge_backend.web.routes.pictures import picture
 
 LOOK = {"display": "sRGB - Display", "view": "Un-tone-mapped"}
 
@@ -232,6 +243,29 @@ def test_pictures_that_the_browser_gave_up_are_not_waited_for(player: Any, shot:
         connection.close()
     wanted = player.get(f"/api/picture?{query(shot, kind='plate', frame=2, gain=999)}")
     assert wanted.status == 200
+
+
+@pytest.mark.parametrize(("said", "status"), [("http.disconnect", 499), ("http.request", 200)])
+def test_a_picture_is_made_only_for_a_browser_that_still_waits(
+    shot: Shot, said: str, status: int
+) -> None:
+    folders = Folders([shot.folder])
+    pictures = Pictures(ShotReader(folders))
+    link: Any = DaemonLink(lambda: None)  # type: ignore[arg-type, return-value]
+    children, forms = ChildCommands([]), JobForms(page_options())
+    context = PageContext(Access(), "", link, folders, children, pictures, "", forms, "")
+    asked = query(shot, kind="plate", frame=2).encode()
+    app = SimpleNamespace(state=SimpleNamespace(context=context))
+    scope = {"type": "http", "method": "GET", "headers": [], "query_string": asked, "app": app}
+
+    async def receive() -> dict[str, str]:
+        if said == "http.request":
+            await asyncio.Event().wait()
+        return {"type": said}
+
+    answer = asyncio.run(picture(Request(scope, receive)))  # type: ignore[arg-type]
+    pictures.close()
+    assert (answer.status_code, pictures._made.size > 0) == (status, status == 200)
 
 
 def test_a_cache_stays_within_its_bytes_and_keeps_the_latest() -> None:
