@@ -44,14 +44,18 @@ def reopened(host: Any, shot: Any, daemon: Any, steps: int = 15) -> Any:
     ("when", "how"),
     [
         ("sending", "crashes"),
+        ("sending", "quits"),
         ("removing", "crashes"),
         ("removing", "quits"),
         ("fetching", "crashes"),
+        ("fetching", "quits"),
     ],
 )
 def test_a_fusion_that_is_opened_again_adopts_the_job_of_one_that_is_gone(
-    host: Any, shot: Any, daemon: Any, when: str, how: str
+    host: Any, shot: Any, daemon: Any, full: bool, when: str, how: str
 ) -> None:
+    if how == "quits" and when != "removing" and not full:
+        pytest.skip("every way to end in every stage is for --full")
     another_fusion(host, shot, daemon, when, how)
     group = reopened(host, shot, daemon)
     assert host.until(group, lambda s: s.startswith("done")).startswith("done: v001, frames 0-2")
@@ -73,10 +77,13 @@ def test_a_job_that_waits_behind_another_is_adopted_too(
     assert is_removed(host, group, shot)
 
 
-def test_a_fusion_that_dies_while_it_renders_leaves_no_job_and_the_next_one_renders_again(
-    host: Any, shot: Any, daemon: Any
+@pytest.mark.parametrize("how", ["crashes", "quits"])
+def test_a_fusion_that_ends_while_it_renders_leaves_no_job_and_the_next_one_renders_again(
+    host: Any, shot: Any, daemon: Any, full: bool, how: str
 ) -> None:
-    another_fusion(host, shot, daemon, "rendering", "crashes")
+    if how == "quits" and not full:
+        pytest.skip("every way to end in every stage is for --full")
+    another_fusion(host, shot, daemon, "rendering", how)
     group = reopened(host, shot, daemon)
     host.press(group, "Fetch")
     assert host.status(group) == "not rendered"
