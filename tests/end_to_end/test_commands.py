@@ -288,7 +288,7 @@ def test_without_an_address_the_command_has_a_daemon_of_its_own(tmp_path: Path) 
     )  # fmt: skip
     assert done.code == 0, done.err
     assert is_echo(shot, tmp_path / "out")
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == ["measured.jsonl"]
 
 
 def test_a_daemon_of_ones_own_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -53,11 +53,14 @@ def test_a_temporary_daemon_deletes_no_folder_of_another_tool(tmp_path: Path) ->
         folder.mkdir(parents=True)
         (folder / "beauty.1001.exr").write_bytes(b"of the artist")
     (ours / SPOOL_MARK).touch()
+    (tmp_path / "spool/measured.jsonl").write_bytes(b"of the artist")
     shot = make_shot(tmp_path / "in", range(1, 2))
     words = ("run", shot.plate, shot.matte, "-o", tmp_path / "out/r.%04d.exr", "--engine", "echo")
     done = Going(*words, extra={"VOIDBRIDGE_SPOOL": str(tmp_path / "spool")}).end()
     assert done.code == 0, done.err
-    assert contents(tmp_path / "spool") == {"run-999999-v002/beauty.1001.exr": b"of the artist"}
+    assert contents(tmp_path / "spool") == {
+        name: b"of the artist" for name in ("measured.jsonl", "run-999999-v002/beauty.1001.exr")
+    }
 
 
 def test_a_dry_run_leaves_a_damaged_table_and_what_it_does_not_know(tmp_path: Path) -> None:

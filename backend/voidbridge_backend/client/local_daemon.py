@@ -78,10 +78,13 @@ def kept_measurements(config: Config, operation: str, engine: str) -> bytes:
 
 
 def _keep_measurements(spool: Path, kept: Path) -> None:
-    """Adds what a temporary daemon measured to the file of all of them."""
+    """Adds what a temporary daemon measured to the file of all of them. A file of somebody else stays as it is."""
     with contextlib.suppress(OSError):
-        lines = _lines(spool / MEASURED)
-        if len(before := _lines(kept / MEASURED)) > 2 * MOST_KEPT:
+        lines, before = _lines(spool / MEASURED), _lines(kept / MEASURED)
+        is_ours = all(line.startswith('{"user": ') for line in before[:1])
+        if not lines or not is_ours or (kept / MEASURED).is_symlink():
+            return
+        if len(before) > 2 * MOST_KEPT:
             write_whole(kept / MEASURED, "".join(before[-MOST_KEPT:]).encode())
         with (kept / MEASURED).open("a", encoding="utf-8") as file:
             file.write("".join(lines))
