@@ -78,9 +78,9 @@ def test_a_border_between_layers_needs_more_than_a_little_evidence() -> None:
     costs = np.zeros((2, 40, 60), np.float32)
     costs[1] = 4
     costs[:, 15:18, 20:23] = [[[4]], [[0]]]
-    assert depth._along_paths(costs).argmin(0).max() == 0
+    assert depth.along_paths(costs, depth.BORDER).argmin(0).max() == 0
     costs[:, 25:, :] = [[[6]], [[0]]]
-    chosen = depth._along_paths(costs).argmin(0)
+    chosen = depth.along_paths(costs, depth.BORDER).argmin(0)
     assert (chosen[25:] == 1).all()
     assert (chosen[:25] == 0).all()
 

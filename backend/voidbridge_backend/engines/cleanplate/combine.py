@@ -174,8 +174,12 @@ def _tiles(box: FrameBox, wanted: Mask) -> Iterator[FrameBox]:
 
 
 def _shown(one: WarpedSource, tile: FrameBox) -> Mask:
-    motion = one.homography @ shift(one.source.box.left, one.source.box.top)
-    free = warp_grey(one.source.free, motion, tile, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    if one.relief is not None:
+        x, y = one.places(tile)
+        free = cv2.remap(one.source.free, x, y, cv2.INTER_NEAREST)
+    else:
+        motion = one.homography @ shift(one.source.box.left, one.source.box.top)
+        free = warp_grey(one.source.free, motion, tile, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
     if one.where is None:
         return np.asarray(free > 0)
     box, mine = one.where
@@ -185,6 +189,8 @@ def _shown(one: WarpedSource, tile: FrameBox) -> Mask:
 def _fetched(one: WarpedSource, tile: FrameBox, tone: Tone) -> Floats:
     """The source's light [height, width, 3] at the pixels of `tile`, without its gain."""
     box, source = one.source.box, one.source
+    if one.relief is not None:
+        return _by_relief(one, tile, tone)
     if np.array_equal(one.homography, np.eye(3)) and box.holds(tile):
         return widened(source.light[tile.within(box)])
     # Only the part of the source that the tile sees is widened to float32.
@@ -195,6 +201,27 @@ def _fetched(one: WarpedSource, tile: FrameBox, tone: Tone) -> Floats:
         return warp(light, motion, tile)
     # Beside a lamp, Lanczos undershoots by a part of the lamp's light, far below black.
     return tone.expand(warp(tone.compress(light), motion, tile))
+
+
+def _by_relief(one: WarpedSource, tile: FrameBox, tone: Tone) -> Floats:
+    """Like `_fetched`."""
+    x, y = one.places(tile)
+    height, width = one.source.free.shape
+    left, top = (int(np.clip(at.min() - 8, 0, size - 1)) for at, size in ((x, width), (y, height)))
+    right, bottom = (
+        int(np.clip(at.max() + 9, begin + 1, size))
+        for at, begin, size in ((x, left, width), (y, top, height))
+    )
+    light = widened(one.source.light[top:bottom, left:right])
+    at = x - np.float32(left), y - np.float32(top)
+
+    def picked(picture: Floats) -> Floats:
+        found = cv2.remap(picture, *at, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(found, np.float32)
+
+    if light.max() * tone.exposure < HARSH:
+        return picked(light)
+    return tone.expand(picked(tone.compress(light)))
 
 
 def _part(one: WarpedSource, tile: FrameBox) -> FrameBox:

@@ -29,7 +29,7 @@ from .painted import nearest, painted_frames, repeated
 from .schedule import Schedule
 from .verdict import notes
 
-VERSION = 7
+VERSION = 8
 Value = TypeVar("Value")
 
 

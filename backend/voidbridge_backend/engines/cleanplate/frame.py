@@ -21,6 +21,7 @@ from .motion import plan
 from .motion.align import Surrounding, WarpedSource, surrounding, useful, warp_source
 from .motion.analyze_camera import Shot
 from .motion.depth import layered
+from .motion.relief import Reliefs, fits_better
 from .motion.sources import Source, Sources, depth, piece
 from .painted import Carried, PaintedSources, carried, kept, laid_on
 from .texture.fill import joined, smooth
@@ -149,6 +150,7 @@ class Removal:
         self._paints = PaintedSources(clip, shot.tone)
         self._inventions: list[Source] = []
         self._scene: int | None = None
+        self._reliefs = Reliefs(shot, pool)
         self._block_px = max(2, round(clip.width / 480))
 
     def voted(self, task: Task) -> Voted:
@@ -170,7 +172,7 @@ class Removal:
         else:
             found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
             plane = useful([one for one in found if one is not None])
-            laid, seen, paints = self._seen(frame, target, gap, plane, painted)
+            laid, seen, paints = self._seen(task, target, gap, plane, painted)
         fill, known = seen.light, seen.known
         deep, tone = depth(gap.hole), self._shot.tone
         beyond = self._beyond(gap.hole, deep)
@@ -218,7 +220,7 @@ class Removal:
 
     def _seen(
         self,
-        frame: int,
+        task: Task,
         target: Surrounding,
         gap: Gap,
         plane: list[WarpedSource],
@@ -228,7 +230,7 @@ class Removal:
         combination; and the painted sources, moved as these are.
         """
 
-        beside, tone = gap.wanted & ~gap.hole, self._shot.tone
+        beside, tone, frame = gap.wanted & ~gap.hole, self._shot.tone, task.frame
 
         def as_sharp(light: Pixels, known: Mask) -> Pixels:
             return softened(light, gap.light, known, beside, tone)
@@ -237,9 +239,14 @@ class Removal:
             return combined(laid, frame, gap.box, gap.wanted, tone, self._pool, shaped=as_sharp)
 
         every = layered(frame, target, [*plane, *painted], self._shot, self._pool)
+        relief = self._reliefs.laid(
+            frame, task.surroundings.block, [*task.needed], target, [*plane, *painted]
+        )
+        if fits_better(relief, every):
+            every = relief
         deep = [one for one in every if one.source.painting is None]
         seen = voted(deep)
-        if any(one.where for one in deep):
+        if any(one.where for one in deep) and every is not relief:
             flat = voted(plane)
             sure, other = (float(one.confidence[gap.hole].mean()) for one in (seen, flat))
             if other > FIRM and sure < other + SURER:

@@ -175,6 +175,9 @@ def _moved(
 def _weight(one: WarpedSource, painting: Painting, box: FrameBox) -> Floats:
     """The weight of the paint [height, width] at the pixels of `box`."""
     own = one.source.box
+    if one.relief is not None:
+        x, y = one.places(box)
+        return np.asarray(cv2.remap(painting.weight, x, y, cv2.INTER_LINEAR), np.float32)
     if np.array_equal(one.homography, np.eye(3)) and own.holds(box):
         return painting.weight[box.within(own)]
     return warp(painting.weight, one.homography @ shift(own.left, own.top), box, cv2.INTER_LINEAR)

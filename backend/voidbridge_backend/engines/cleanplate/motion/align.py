@@ -7,7 +7,7 @@ hole decide, so that a background at another depth fits too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -84,6 +84,45 @@ NEUTRAL = Exposure(np.ones(3, np.float32), np.zeros(3, np.float32))
 
 
 @dataclass(frozen=True)
+class Relief:
+    """Where the target's pixels are in a source, at any depth: at `plane` @ (x, y, 1) + nearness * `shift`.
+
+    `nearness` float32 [height, width] is of `box`, and the same for all sources.
+    """
+
+    box: FrameBox
+    nearness: Floats
+    plane: Homography
+    shift: NDArray[np.float64]
+
+    def at(self, tile: FrameBox) -> tuple[Floats, Floats]:
+        """The places (x, y) in the source's plate of the pixels of `tile`, [height, width] each."""
+        y, x = np.mgrid[tile.top : tile.bottom, tile.left : tile.right].astype(np.float32)
+        return self._places(x, y, self.nearness[tile.within(self.box)])
+
+    def at_points(self, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.float64]:
+        """[n, 2]: the places (x, y) of pixels of the box."""
+        near = self.nearness[y, x]
+        places = self._places(
+            (x + self.box.left).astype(np.float32), (y + self.box.top).astype(np.float32), near
+        )
+        return np.stack(places, -1).astype(np.float64)
+
+    def _places(self, x: Floats, y: Floats, near: Floats) -> tuple[Floats, Floats]:
+        plane, move = self.plane.astype(np.float32), self.shift.astype(np.float32)
+        u, v, w = (
+            plane[k, 0] * x + plane[k, 1] * y + plane[k, 2] + near * move[k] for k in range(3)
+        )
+        return np.asarray(u / w, np.float32), np.asarray(v / w, np.float32)
+
+    def usual(self) -> Homography:
+        """From the source's plate to the target's, for the usual nearness."""
+        moved = self.plane.copy()
+        moved[:, 2] += float(np.median(self.nearness)) * self.shift
+        return inverse(moved / moved[2, 2])
+
+
+@dataclass(frozen=True)
 class WarpedSource:
     """A source with what takes it to the target: a homography, the exposure of each channel, a mean misfit."""
 
@@ -96,6 +135,15 @@ class WarpedSource:
     """0 to 1: the mean difference of the samples, each cut off at STRAY; 1 where none follows the motion."""
     where: tuple[FrameBox, Mask] | None = None
     """The pixels of a box of the target that it is to be asked for; None: all."""
+    relief: Relief | None = None
+    """Takes the place of the homography."""
+
+    def places(self, tile: FrameBox) -> tuple[Floats, Floats]:
+        """By the relief: where the pixels of `tile` are in the source's piece, (x, y) [height, width] each."""
+        assert self.relief is not None
+        x, y = self.relief.at(tile)
+        box = self.source.box
+        return x - np.float32(box.left), y - np.float32(box.top)
 
 
 def surrounding(box: FrameBox, light: Floats, hole: Mask, reach: int, tone: Tone) -> Surrounding:
@@ -137,6 +185,48 @@ def warp_source(
         if best is None or misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
             best = WarpedSource(source, way, exposure, misfit, stray)
     return best
+
+
+def warp_relief(
+    target: Surrounding, one: WarpedSource, relief: Relief, tone: Tone
+) -> WarpedSource | None:
+    """`one` moved by the relief, refined and matched; None where the source is too dark."""
+    source, best = one.source, None
+    rest = _rest(target, source, relief)
+    refined = [] if rest is None else [replace(relief, plane=relief.plane @ rest)]
+    ys, xs = target.samples.T
+    for way in (relief, *refined):
+        at = way.at_points(ys, xs) - np.array([source.box.left, source.box.top])
+        matched = _matched_at(target, source, at, tone)
+        if matched is None:
+            continue
+        exposure, misfit, stray = matched
+        if best is None or misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
+            best = WarpedSource(source, way.usual(), exposure, misfit, stray, relief=way)
+    return best
+
+
+def _rest(target: Surrounding, source: Source, relief: Relief) -> Homography | None:
+    """What is left of the motion: from the target's plate to where the relief should have looked."""
+    to_small = target.reduce @ shift(-target.box.left, -target.box.top)
+    view = target.seen.box
+    x, y = relief.at(target.box)
+    size = view.width, view.height
+    x, y = (
+        cv2.resize(one, size, interpolation=cv2.INTER_LINEAR)
+        for one in (x - np.float32(source.box.left), y - np.float32(source.box.top))
+    )
+    grey = cv2.remap(source.grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    free = cv2.remap(source.free, x, y, cv2.INTER_NEAREST)
+    there = camera.View(
+        np.asarray(grey, np.uint8), np.asarray(free, np.uint8), np.zeros((0, 2), np.float32)
+    )
+    rest = camera.track(target.seen, there, np.eye(3), levels=1)
+    if rest is None or moves(rest, view) > max(FURTHEST * view.width, 3.0):
+        return None
+    moved = inverse(to_small) @ rest @ to_small
+    moved /= moved[2, 2]
+    return moved if is_sane(moved, target.box) else None
 
 
 def useful(laid: Sequence[WarpedSource]) -> list[WarpedSource]:
@@ -184,6 +274,14 @@ def _matched(
     offset = np.array([target.box.left, target.box.top], np.float64)
     points = np.asarray(np.column_stack([xs, ys]) + offset, np.float64)
     at = apply(inverse(motion), points) - np.array([source.box.left, source.box.top])
+    return _matched_at(target, source, at, tone)
+
+
+def _matched_at(
+    target: Surrounding, source: Source, at: NDArray[np.float64], tone: Tone
+) -> tuple[Exposure, float, float] | None:
+    """`at` [n, 2] are the places of the target's samples in the source's piece."""
+    ys, xs = target.samples.T
     whole = np.rint(np.clip(at, -1e6, 1e6)).astype(int)
     height, width = source.free.shape
     inside = (whole >= 0).all(1) & (whole[:, 0] < width) & (whole[:, 1] < height)

@@ -7,6 +7,7 @@ are in the plate's own pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -27,6 +28,8 @@ from voidbridge_backend.engines.cleanplate.geometry import (
 
 from .cuts import Cuts, Detail, detail, likeness
 from .layers import Layers
+from .parallax import Parallax, parallax
+from .tracks import Tracks
 
 Grey = NDArray[np.uint8]
 
@@ -45,6 +48,8 @@ TOLERANCE_PX = 0.8
 """Distance, in tracked pixels, up to which a point follows the camera."""
 DRIFT = 0.05
 """Part of the width that the motion summed up along the way is off by at most."""
+REACH = 24
+"""Frames on each side of a frame whose motion is explained together."""
 LK_WINDOW = (21, 21)
 LIGHT, CONTRAST = 2.5, 0.06
 """Differences of two lumas, in steps of 8 bits and as a part, up to which they count as equally bright."""
@@ -115,16 +120,24 @@ def _matches(
     """Points [n, 2] of `source`, and where they are in `target`; those that come back to where they began."""
     if len(source.points) < 3:
         return source.points[:0], source.points[:0]
-    start = apply(guess, source.points.astype(np.float64)).astype(np.float32)
+    there, good = _found(source, source.points, target, guess, levels)
+    return source.points[good], there[good]
+
+
+def _found(
+    source: View, points: NDArray[np.float32], target: View, guess: Homography, levels: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where `points` [n, 2] of `source` are in `target`, and which come back to where they began."""
+    start = apply(guess, points.astype(np.float64)).astype(np.float32)
     grey = _alike(source, target, guess)
-    there, good = _follow(grey, target.grey, source.points, start, levels)
-    back, came = _follow(target.grey, grey, there, source.points, levels)
-    good &= came & (np.abs(back - source.points).max(1) < 0.5)
+    there, good = _follow(grey, target.grey, points, start, levels)
+    back, came = _follow(target.grey, grey, there, points, levels)
+    good &= came & (np.abs(back - points).max(1) < 0.5)
     at = np.rint(np.nan_to_num(there)).astype(int)
     height, width = target.grey.shape
     good &= (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
     good[good] &= target.free[at[good, 1], at[good, 0]] > 0
-    return source.points[good], there[good]
+    return there, good
 
 
 def _alike(source: View, target: View, guess: Homography) -> Grey:
@@ -160,6 +173,11 @@ def quartiles(picture: Grey, where: Grey) -> tuple[float, float, float]:
         return float(low + (high - low) * (at % 1))
 
     return value(0.25), value(0.5), value(0.75)
+
+
+def _away(free: Grey) -> Grey:
+    """255 where nothing hidden is near enough to drag a point along."""
+    return np.asarray(cv2.erode(free, np.ones(LK_WINDOW, np.uint8), borderValue=255), np.uint8)
 
 
 def _follow(
@@ -230,9 +248,11 @@ class Camera:
     _seen: Detail = field(init=False)
     """Of the frame `_last`."""
     layers: Layers = field(init=False)
+    tracks: Tracks = field(init=False)
 
     def __post_init__(self) -> None:
         box = FrameBox(0, 0, *self.size)
+        self.tracks = Tracks(self.size[0])
         self.layers = Layers(lambda here, there: _sane_fit(here, there, box))
 
     @property
@@ -283,6 +303,18 @@ class Camera:
         motion = inverse(reduce) @ small @ reduce
         return np.asarray(motion / motion[2, 2], np.float64)
 
+    def parallax(self, anchor: int, asked: Sequence[int]) -> Parallax | None:
+        """The ways from pixels of the plate `anchor` to those of the frames `asked`, for any depth."""
+        near = range(max(min(asked), anchor - REACH), min(max(asked), anchor + REACH) + 1)
+        planes = {
+            frame: inverse(self._place[frame]) @ self._place[anchor]
+            for frame in near
+            if self._scene.get(frame) == self._scene[anchor] and frame in self._place
+        }
+        reduce = scaling(self.size[0] / self.width, self.size[1] / self.height)
+        found = parallax(self.tracks, anchor, planes)
+        return None if found is None else found.scaled(reduce)
+
     def add_mix(self, frame: int, mix: Mix) -> None:
         """The next frame, which belongs to a dissolve."""
         self._scene[frame] = self._scene[mix.before] + 1
@@ -314,6 +346,13 @@ class Camera:
         self._place[frame] = self._place[before] @ inverse(motion)
         if fine.shows or not self._seen.shows:
             self.layers.add(before, frame, here, there)
+            self.tracks.go_on(
+                before,
+                frame,
+                lambda points: _found(seen, points, now, motion, 3),
+                now.points,
+                _away(free),
+            )
             # A black frame tells nothing: the next one is held against the last that did.
             self._anchor(frame, now, DRIFT * now.box.width if step is not None else np.inf)
             self._last, self._seen = (frame, now), fine
@@ -329,6 +368,7 @@ class Camera:
         self._scene[frame], self._place[frame] = scene, np.eye(3)
         self._keys = [(frame, now)]
         self._last = frame, now
+        self.tracks.begin(frame, now.points, _away(now.free))
 
     def _anchor(self, frame: int, now: View, furthest: float) -> None:
         """Replace the motion summed up along the way by one straight from a key frame that overlaps.

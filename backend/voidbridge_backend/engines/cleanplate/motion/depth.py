@@ -158,32 +158,37 @@ def _labels(
     value = np.stack([cv2.blur(c * k, (BLUR, BLUR)) for c, k in zip(costs, several, strict=True)])
     total = np.asarray((value + UNKNOWN * UNLIKE / 2) / (weight + UNKNOWN), np.float32)
     needless = _needless(total, view.free)
-    total = _along_paths(total)
+    total = along_paths(total, BORDER)
     total[needless] = np.inf
     return np.asarray(total.argmin(0), np.uint8)
 
 
-def _along_paths(costs: Floats) -> Floats:
-    """`costs` [layer, height, width] summed up along rows and columns, both ways, where another layer costs BORDER.
+def along_paths(costs: Floats, border: float, gentle: float | None = None) -> Floats:
+    """`costs` [layer, height, width] summed up along rows and columns, both ways.
 
-    Semi-global matching (Hirschmueller, "Stereo processing by semiglobal matching and mutual information", 2008).
+    Another layer costs `border`. The next layer costs `gentle`, if that is given. Semi-global matching
+    (Hirschmueller, "Stereo processing by semiglobal matching and mutual information", 2008).
     """
     total = np.zeros_like(costs)
     for across in (costs, costs.transpose(0, 2, 1)):
         rows = np.ascontiguousarray(across.transpose(1, 0, 2))
-        both = _down(rows)
-        both += _down(rows[::-1])[::-1]
+        both = _down(rows, border, gentle)
+        both += _down(rows[::-1], border, gentle)[::-1]
         summed = both.transpose(1, 0, 2)
         total += summed if across is costs else summed.transpose(0, 2, 1)
     return total
 
 
-def _down(rows: Floats) -> Floats:
+def _down(rows: Floats, border: float, gentle: float | None) -> Floats:
     """The least cost of a path from the first of `rows` [row, layer, pixel] down to each pixel."""
     paths = rows.copy()
     for above, here in itertools.pairwise(paths):
-        least = above.min(0)
-        here += np.minimum(above - least, np.float32(BORDER))
+        rest = above - above.min(0)
+        best = np.minimum(rest, np.float32(border))
+        if gentle is not None:
+            np.minimum(best[1:], rest[:-1] + np.float32(gentle), out=best[1:])
+            np.minimum(best[:-1], rest[1:] + np.float32(gentle), out=best[:-1])
+        here += best
     return paths
 
 

@@ -15,6 +15,7 @@ from voidbridge_backend.engines.cleanplate.geometry import (
     FrameBox,
     Homography,
     Mask,
+    apply,
     around,
     inverse,
     mapped,
@@ -35,6 +36,9 @@ NEAR = 24
 STRIDE = 4
 FADE = 24.0
 """A source this many frames away counts half."""
+STRAY_PX, STRAYS, FEWEST, WIDER = 1.5, 0.08, 12, 2.0
+"""Tracked pixels beyond which a point does not follow one plane, the part of such points that tells of depth,
+points without which nothing is told, and how many times wider the box is made then."""
 WITNESSES = 6
 WORTH = 0.002
 """The part of the holes that a source beyond `SOURCES` must be the first to show."""
@@ -117,7 +121,8 @@ class Surroundings:
     """The boxes of a block's holes, known before its frames are worked on."""
 
     def __init__(self, block: Sequence[int], holes: Mapping[int, Mask], camera: Camera) -> None:
-        self._block, self._holes, self._camera = block, holes, camera
+        self.block = block
+        self._holes, self._camera = holes, camera
         self._height, self._width = camera.height, camera.width
         self._boxes = {frame: self._padded(frame) for frame in block}
 
@@ -132,12 +137,15 @@ class Surroundings:
     def needed(self, source: int) -> FrameBox | None:
         """The part of `source` that any frame of the block may want."""
         boxes = []
-        for frame in self._block:
+        for frame in self.block:
             ways = [inverse(way) for way in self._camera.ways(source, frame) if way is not None]
             for motion in [self._camera.between(frame, source), *ways]:
                 seen = mapped(motion, self._boxes[frame], self._height, self._width)
                 if seen is not None:
                     boxes.append(seen.grown(24, self._height, self._width))
+            strays = deep(self._camera, source, frame, self._boxes[frame])
+            if strays is not None and strays.width > 0 and strays.height > 0:
+                boxes.append(strays.grown(24, self._height, self._width))
         return union(boxes) if boxes else None
 
     def _padded(self, frame: int) -> FrameBox:
@@ -153,6 +161,37 @@ class Surroundings:
             min(int(box.right * across) + 1, self._width),
             min(int(box.bottom * down) + 1, self._height),
         )
+
+
+def deep(camera: Camera, source: int, target: int, box: FrameBox) -> FrameBox | None:
+    """Where a box of the `target` comes to lie in the `source`, if too many points do not follow one plane.
+
+    None if they do. Points of the box are asked, and where they are few, those around it.
+    """
+    here, there = camera.tracks.common(source, target)
+    factor = camera.size[0] / camera.width
+    back = inverse(scaling(factor, camera.size[1] / camera.height))
+    seen, own = apply(back, here), apply(back, there)
+    sides = np.array([box.width, box.height]) / 2
+    away = np.abs(own - (box.left, box.top) - sides) / sides
+    inside = away.max(1) < 1
+    if inside.sum() < FEWEST:
+        inside = away.max(1) < WIDER
+    if inside.sum() < FEWEST:
+        return None
+    seen, own = seen[inside], own[inside]
+    missed = np.abs(apply(camera.between(target, source), own) - seen).max(1) * factor
+    if (missed > STRAY_PX).mean() < STRAYS:
+        return None
+    moved = seen - own
+    low, high = np.floor(moved.min(0)).astype(int), np.ceil(moved.max(0)).astype(int)
+    part = FrameBox(
+        box.left + int(low[0]),
+        box.top + int(low[1]),
+        box.right + int(high[0]),
+        box.bottom + int(high[1]),
+    )
+    return part.grown(0, camera.height, camera.width)
 
 
 def references(frame: int, every: Sequence[int], camera: Camera) -> list[int]:
