@@ -394,6 +394,7 @@ def test_the_workers_of_a_killed_daemon_end_and_the_next_daemon_continues(
 ) -> None:
     if not full:
         pytest.skip("takes half a minute; --full runs it")
+    eventually(lambda: len(ready(wide)) == 4, "four devices")
     shot = make_shot(tmp_path / "in", FRAMES, seed=8)
     job = wide.submit(shot, "somebody", steps=200)
     wide.wait_for_state(job, "running")
