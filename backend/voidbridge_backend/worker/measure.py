@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from voidbridge_protocol.errors import VoidbridgeError
@@ -21,8 +22,7 @@ class JobMeter:
         """Seconds of loading the engine. They do not count, because the next job finds it loaded."""
         self.figures: dict[str, Any] | None = None
         """What the job took; None before its end, and for a job without a plate."""
-        if cuda := _cuda():
-            cuda.reset_peak_memory_stats()
+        _asked_of_card("reset_peak_memory_stats")
 
     def end(self, job: RenderJob) -> None:
         """Memory is the most that this process has taken by now: an upper bound, if an earlier job took more."""
@@ -36,7 +36,6 @@ class JobMeter:
             window = files.header("plate", files.frames[0]).parts[0].display_window
         except VoidbridgeError:
             return  # the job did without this file
-        cuda = _cuda()
         self.figures = {
             "frames": len(job.request.pictures),
             "seen": len(files.frames),
@@ -45,14 +44,20 @@ class JobMeter:
             "width": window.width,
             "height": window.height,
             "memory": _peak_bytes(),
-            "card_memory": int(cuda.max_memory_reserved()) if cuda else 0,
+            "card_memory": _asked_of_card("max_memory_reserved"),
         }
 
 
-def _cuda() -> Any | None:
-    """Returns torch.cuda if an engine already uses it; nothing is imported for a figure."""
+def _asked_of_card(function: str) -> int:
+    """Calls a function of torch.cuda if an engine already uses it. Returns 0 without an answer.
+
+    Nothing is imported for a figure, and no job fails of one.
+    """
     torch = sys.modules.get("torch")
-    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+    with suppress(Exception):
+        if torch is not None and torch.cuda.is_initialized():
+            return int(getattr(torch.cuda, function)() or 0)
+    return 0
 
 
 def _peak_bytes() -> int:
