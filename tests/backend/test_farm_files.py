@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,35 @@ def test_the_task_of_a_nuke_node_and_the_render_behind_it_are_a_job(
 def test_a_word_that_a_farm_would_change_is_refused(write: Any, prompt: str, said: str) -> None:
     with pytest.raises(BadSetting, match=said):
         write(job(prompt=prompt))
+
+
+def test_names_that_a_cuebot_would_refuse_are_changed() -> None:
+    made = opencue_files(job(), "show", "plate.%04d.exr: 2", "ana").files["job.xml"]
+    spec = ElementTree.fromstring(made.partition('cjsl-1.15.dtd">\n')[2])
+    found = [spec.findtext("shot"), spec.find("job").get("name")]  # type: ignore[union-attr]
+    assert found == ["plate._04d.exr_2", "Show_A_two_shots"]
+    short = opencue_files(job(), "show", "1", "ana").files["job.xml"]
+    assert "<shot>1__</shot>" in short
+
+
+def test_words_that_a_shell_would_change_are_quoted_for_deadline() -> None:
+    made = deadline_files(job(prompt="it's;$x")).files["remove_commands.txt"]
+    assert '"--prompt=it\'s;$x"' in made
+
+
+def test_a_name_that_is_no_utf_8_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    words = [
+        "--for",
+        "tractor",
+        "--bundle",
+        tmp_path / "job",
+        "--task",
+        os.fsdecode(b"nuke -t \xff.py"),
+    ]
+    done = stage.voidbridge("farm", *words)
+    assert done.code == 2
+    assert "is no UTF-8" in done.err
+    assert not (tmp_path / "job").exists()
 
 
 def test_a_line_break_fits_into_no_farms_file() -> None:

@@ -111,9 +111,16 @@ def _write(parsed: argparse.Namespace, made: FarmFiles, shots: list[ShotTask]) -
             raise OutputExists(f"{target} exists", "Choose another folder, or add --overwrite.")
     table = [Path(parsed.shots)] if parsed.shots else []
     outputs.check_files([(path, lambda _: True) for path in targets], table, parsed.overwrite)
+    try:
+        written = {target: text.encode() for target, text in targets.items()}
+    except UnicodeEncodeError as error:
+        raise BadSetting(
+            f"a name in {error.object[max(0, error.start - 40) : error.end + 20]!a} is no UTF-8",
+            "Rename the file or folder: a farm's files are UTF-8.",
+        ) from error
     Path(parsed.bundle).mkdir(parents=True, exist_ok=True)
-    for target, text in targets.items():
-        write_whole(target, text.encode())
+    for target, content in written.items():
+        write_whole(target, content)
     path, tasks = str(next(iter(targets))), [asdict(shot) for shot in shots]
     said = _send(parsed.send, made.submit, Path(parsed.bundle)) if parsed.send else ""
     if parsed.json:

@@ -6,11 +6,15 @@ with one command a line, one task each). Nobody has sent these files to a Deadli
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from voidbridge_protocol.errors import BadSetting
 
 from .commands import FarmFiles, FarmJob
+
+PLAIN = re.compile(r"[\w/.:=,+@%-]+")
+"""Words that no shell changes; all others are quoted."""
 
 
 def deadline_files(job: FarmJob) -> FarmFiles:
@@ -46,4 +50,4 @@ def _command(words: Sequence[str]) -> str:
                 f"{word[:80]} holds a quote, which a command file of Deadline cannot",
                 "Rename the file, or write the prompt without quotes.",
             )
-    return " ".join(f'"{word}"' if " " in word or not word else word for word in words)
+    return " ".join(word if PLAIN.fullmatch(word) else f'"{word}"' for word in words)

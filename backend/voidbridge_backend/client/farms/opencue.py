@@ -19,14 +19,16 @@ DOCTYPE = (
 FILE = "job.xml"
 SEND = "import opencue.api; opencue.api.launchSpecAndWait(open('job.xml').read())"
 LAST = "then"
+SHORTEST = 3
 
 
 def opencue_files(job: FarmJob, show: str, shot: str, user: str) -> FarmFiles:
-    """Returns the specification. `show`, `shot` and `user` are names that the site's OpenCue knows."""
+    """Returns the specification. `show` and `user` are names that the site's OpenCue knows; `shot` is any text."""
     spec = ElementTree.Element("spec")
-    for name, text in {"facility": "local", "show": show, "shot": shot, "user": user}.items():
+    heads = {"facility": "local", "show": show, "shot": _name(shot), "user": user}
+    for name, text in heads.items():
         ElementTree.SubElement(spec, name).text = text
-    title = re.sub(r"[^\w.-]+", "_", job.name, flags=re.ASCII)
+    title = _name(job.name)
     made = ElementTree.SubElement(spec, "job", name=title)
     ElementTree.SubElement(made, "paused").text = "False"
     layers = ElementTree.SubElement(made, "layers")
@@ -53,3 +55,8 @@ def opencue_files(job: FarmJob, show: str, shot: str, user: str) -> FarmFiles:
             ElementTree.SubElement(depend, name).text = text
     text = DOCTYPE + ElementTree.tostring(spec, encoding="unicode") + "\n"
     return FarmFiles({FILE: text}, ("python", "-c", SEND))
+
+
+def _name(text: str) -> str:
+    """A name of three characters and more, without others than letters, digits, _ and dots: cuebot, JobSpec."""
+    return re.sub(r"[^\w.]+", "_", text, flags=re.ASCII).ljust(SHORTEST, "_")
