@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -176,6 +179,36 @@ def test_a_server_that_never_ends_its_answer_is_given_up(server: Server, model: 
     with pytest.raises(EndpointFailed, match=r"did not answer within 0\.3 s"):
         endpoint.ask(body)
     server.requests(1)
+
+
+def test_no_proxy_gets_what_is_not_encrypted(
+    server: Server, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(20)
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, address)
+        assert ask(shot, tmp_path, *at(server, "good")) == 0
+        server.requests(1)
+        assert select.select([proxy], [], [], 0)[0] == [], "the proxy was asked"
+
+        heard: list[bytes] = []
+
+        def answer() -> None:
+            with proxy.accept()[0] as peer:
+                heard.append(peer.recv(65536))
+
+        waiting = Thread(target=answer)
+        waiting.start()
+        with pytest.raises(EndpointFailed):
+            Endpoint("https://models.example/v1", "good", "secret", 20.0).ask({"seen": "picture"})
+        waiting.join()
+    assert heard[0].startswith(b"CONNECT models.example:443 ")
+    assert b"secret" not in heard[0]
+    assert b"picture" not in heard[0]
 
 
 def test_a_server_that_is_not_there_is_an_error() -> None:

@@ -124,7 +124,7 @@ class Endpoint:
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         request = urllib.request.Request(f"{self.url}/chat/completions", data, headers)
-        opener = urllib.request.build_opener(_NoRedirect)
+        opener = urllib.request.build_opener(_NoRedirect, *self._proxies())
         try:
             with opener.open(request, timeout=self.timeout_s) as response:
                 answered = bytearray()
@@ -147,6 +147,11 @@ class Endpoint:
         if len(answered) > MOST_BYTES:
             raise EndpointFailed(f"{self.url} answered with more than {MOST_BYTES >> 20} MB")
         return bytes(answered)
+
+    def _proxies(self) -> list[urllib.request.ProxyHandler]:
+        """None without encryption: a proxy would read pictures and key. It only tunnels what is encrypted."""
+        is_encrypted = urlsplit(self.url).scheme == "https"
+        return [] if is_encrypted else [urllib.request.ProxyHandler({})]
 
     def _late(self) -> str:
         return f"{self.url} did not answer within {self.timeout_s:g} s"
