@@ -30,6 +30,9 @@ TOLD = {**MEASURED, "frames": 2, "seen": 3, "effort": EFFORT}
 """As a worker tells it."""
 
 
+BAD_NUMBERS = (float("nan"), float("inf"), -1, 10**16, 10**400)
+
+
 def planned(**more: Any) -> PlannedJob:
     job = {"operation": "remove", "engine": "cleanplate", "effort": EFFORT, "frames": 50, "seen": 50,
            "width": 1920, "height": 1080}  # fmt: skip
@@ -71,6 +74,11 @@ def test_an_answer_that_is_damaged_holds_no_job() -> None:
     assert parsed(json.dumps([former()]).encode()) == [former()]
 
 
+def job_line(user: str = "ana") -> dict[str, Any]:
+    """As in the file of a daemon."""
+    return {"user": user, "operation": "remove", "engine": "cleanplate", "device": "cpu", **TOLD}
+
+
 def row(user: str = "ana") -> Row:
     return Row("j", 1, user, 0, JobState.DONE, 1002, 1003, "remove", "cleanplate")
 
@@ -86,9 +94,15 @@ def test_a_daemon_keeps_what_jobs_took_and_tells_a_user_of_no_others(tmp_path: P
         {**TOLD, "memory": True},
         {**TOLD, "effort": {"a": []}},
         {**TOLD, "effort": {"a": "b" * 1000}},
+        {**TOLD, "effort": {"steps": 10**400}},
+        {**TOLD, "effort": {"steps": -1}},
+        *({**TOLD, "seconds": bad} for bad in BAD_NUMBERS),
     ):
         kept.add(row(), "cpu", wrong)
     with (tmp_path / "measured.jsonl").open("a") as file:
+        for bad in BAD_NUMBERS:
+            file.write(json.dumps({**job_line(), "seconds": bad}) + "\n")
+        file.write("[" * 200_000 + "\n")
         file.write("half a li")
     again = MeasuredJobs(tmp_path)
     (job,) = parsed(again.of("ana", "remove", "cleanplate"))

@@ -48,6 +48,8 @@ HOSTILE = {
     "a result that is not there": {"event": "result", "frame": 7, "sha256": HASH, "size": 6},
     "a record that is not there": {"event": "done", "provenance": HASH},
     "progress without steps": {"event": "progress", "stage": "x"},
+    "a size beyond the job table": {"event": "result", "frame": 1, "sha256": HASH, "size": 10**30},
+    "a time of 400 digits": {"event": "done", "provenance": HASH, "measured": {"seconds": 10**400}},
     "no event": [1, 2],
     "no JSON": b"no\n",
     "a line without end": b"[" * (3 << 20),
@@ -96,8 +98,20 @@ def test_events_of_workers_are_checked() -> None:
         {**GOOD, "stage": None},
         {**FAILED, "files": [HASH + "\n"]},
         {**FAILED, "files": HASH},
+        {**GOOD, "of": 10**30},
+        {**GOOD, "seconds_left": float("nan")},
+        {**GOOD, "seconds_left": 10**400},
+        {"event": "result", "frame": 10**30, "sha256": HASH, "size": 6},
+        {"event": "result", "frame": 1, "sha256": HASH, "size": 0},
+        {"event": "more devices", "count": -1},
+        {"event": "done", "provenance": HASH, "measured": {}},
         {"event": ["ready"]},
         {"event": "quit"},
     ):
-        with pytest.raises(ValueError, match=r"missing or wrong|names no event"):
+        with pytest.raises(ValueError, match=r"wrong|names no event"):
             events.parsed(json.dumps(wrong).encode())
+
+
+def test_a_text_of_a_worker_can_always_be_stored() -> None:
+    told = events.parsed(json.dumps({**FAILED, "text": "a\ud800b", "files": []}).encode())
+    assert told["text"] == r"a\ud800b"

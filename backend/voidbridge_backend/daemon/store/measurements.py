@@ -12,10 +12,10 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from voidbridge_backend.measured import NUMBERS, is_measured, kept_job
 from voidbridge_protocol import __version__
 
 from .job_table import Row
@@ -27,10 +27,6 @@ MOST = 500
 """Lines that are kept; older ones are dropped when the daemon starts."""
 MOST_ANSWERED = 50
 """Jobs in one answer, the newest ones."""
-MOST_EFFORT = 1000
-"""Characters of the settings of a job. They are a dozen numbers and words."""
-NUMBERS = ("frames", "seen", "seconds", "width", "height", "memory", "card_memory")
-"""What a worker measures. Each is a number of at least 0."""
 
 
 class MeasuredJobs:
@@ -43,14 +39,14 @@ class MeasuredJobs:
         with suppress(OSError):
             text = self._path.read_text("utf-8", "replace")
         lines = text.splitlines()
-        self._lines.extend(found for line in lines if (found := _read(line)))
+        self._lines.extend(found for line in lines if (found := kept_job(line)))
         if len(lines) > MOST:
             with suppress(OSError):
                 self._path.write_text("".join(_line(one) for one in self._lines), "utf-8")
 
     def add(self, row: Row, device: str, measured: object) -> None:
         """Adds a job that is done. What a worker said wrongly is passed over."""
-        if not isinstance(measured, Mapping) or not _is_right(measured):
+        if not isinstance(measured, dict) or not is_measured(measured):
             return
         found = {
             "user": row.user,
@@ -80,28 +76,3 @@ class MeasuredJobs:
 
 def _line(found: Mapping[str, Any]) -> str:
     return json.dumps(found, ensure_ascii=True) + "\n"
-
-
-def _read(line: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    texts = ("user", "operation", "engine", "device")
-    has_texts = isinstance(found, dict) and all(isinstance(found.get(name), str) for name in texts)
-    return found if has_texts and _is_right(found) else None
-
-
-def _is_right(measured: Mapping[str, Any]) -> bool:
-    """A worker decodes files from outside, and may have been taken over."""
-    effort = measured.get("effort")
-    return (
-        all(_is_number(measured.get(name)) for name in NUMBERS)
-        and isinstance(effort, dict)
-        and all(type(value) in (str, int, float, bool) for value in effort.values())
-        and len(repr(effort)) < MOST_EFFORT
-    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and value is not True and isfinite(value) and value >= 0
