@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from voidbridge_backend import cli
 from voidbridge_backend.cli.parsers.page_forms import page_options
 from voidbridge_backend.web.folders import Folders
-from voidbridge_backend.web.forms import COMMANDS, OFFERED, ONE_FILE, JobForms
+from voidbridge_backend.web.forms import COMMANDS, OFFERED, ONE_FILE, TEXT_SETTINGS, JobForms
 from voidbridge_protocol.errors import BadSetting, PathNotAllowed
 from voidbridge_protocol.operations import operation
+from voidbridge_protocol.operations.generate import GenerateSettings
 from voidbridge_protocol.settings import described
 
 FORMS = JobForms(page_options())
@@ -130,6 +131,46 @@ def test_a_path_outside_of_the_folders_is_refused_in_every_field(
 
 def test_the_paths_of_every_other_field_are_none() -> None:
     assert [n for n, paths in OFFERED.items() if paths("7=/etc/x") and n not in PATHS] == []
+
+
+def texts(name: str) -> set[tuple[str, str]]:
+    """Settings of an operation that take any text."""
+    kind = operation(name).settings
+    types = get_type_hints(kind)
+    return {
+        (name, field.name)
+        for field, info in described(kind)
+        if info.is_option and not info.choices and types[field.name] is str
+    }
+
+
+def test_the_paths_of_every_setting_are_known(tmp_path: Path) -> None:
+    assert set.union(*map(texts, COMMANDS)) == {*TEXT_SETTINGS}
+    with_paths = {setting for setting, paths in TEXT_SETTINGS.items() if paths("/etc/x")}
+    assert with_paths == {("remove", "lora")}
+    with pytest.raises(BadSetting):
+        GenerateSettings(mode="text", engine="ltx", lora="/etc/x")
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        "/outside/s.safetensors:1", "../s.safetensors", "~/s.safetensors", "~root", "..", "s.safetensors=0.5",
+        "hero:1,/outside/s.safetensors", "{}/link.safetensors", "{}/../s.safetensors:0.5", "a/b",
+    ],
+)  # fmt: skip
+def test_a_lora_outside_of_the_folders_is_refused(tmp_path: Path, lora: str) -> None:
+    show = tmp_path / "show"
+    show.mkdir()
+    (show / "link.safetensors").symlink_to("/etc/hostname")
+    with pytest.raises(PathNotAllowed):
+        words(show, "remove", settings={"engine": "void", "lora": lora.format(show)})
+
+
+def test_a_lora_by_name_and_one_inside_of_the_folders_are_taken(tmp_path: Path) -> None:
+    lora = f"hero:0.5,{tmp_path}/s.safetensors:1,@1"
+    assert parsed(tmp_path, "remove", settings={"lora": lora}).lora == lora
+    assert parsed(tmp_path, "generate", mode="text", settings={"lora": "h.v2"}).lora == "h.v2"
 
 
 def test_a_file_of_prompts_names_no_matte_outside_of_the_folders(tmp_path: Path) -> None:

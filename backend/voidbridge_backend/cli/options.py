@@ -16,6 +16,7 @@ from typing import Any
 from voidbridge_backend.client.daemon_client import DEFAULT_DAEMON, ClientOptions
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.config import Config, Setting, resolve
+from voidbridge_backend.engines import registry
 from voidbridge_backend.sequences.found import find, numbered_from, paired
 from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles, Sequence
 from voidbridge_protocol.errors import BadSetting
@@ -95,7 +96,7 @@ def beside(found: Sequence, plate: Sequence, first: int | None) -> Sequence:
 def sent_loras(settings: RemoveSettings) -> tuple[RemoveSettings, dict[str, Sequence]]:
     """Tells LoRA files from names: `settings` with `@1` for the first file, and the files by their role.
 
-    Raises `BadSetting` for a file that does not exist.
+    Raises `BadSetting` for a file that does not exist, or that the engine has no use for.
     """
     paths: list[Path] = []
     words = []
@@ -107,6 +108,12 @@ def sent_loras(settings: RemoveSettings) -> tuple[RemoveSettings, dict[str, Sequ
             paths.append(path)
             name = f"@{len(paths)}"
         words.append(f"{name}:{strength:g}")
+    engine = registry.available().get(("remove", settings.engine)) if paths else None
+    if engine and not engine.takes_loras:
+        raise BadSetting(
+            f"the engine {settings.engine} has no use for a LoRA, so {paths[0]} is not sent",
+            "Choose the engine void, or leave --lora out.",
+        )
     files: dict[str, Sequence] = (
         {"lora": ListedFiles.of(dict(enumerate(paths, 1)))} if paths else {}
     )

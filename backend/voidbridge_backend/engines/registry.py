@@ -29,6 +29,8 @@ class EngineInfo:
     """The extra of `pip install 'voidbridge[EXTRA]'` that installs what the engine is built on."""
     forbids_paid_use: bool = False
     """Whether the terms of its weights forbid that anybody is charged for a job."""
+    takes_loras: bool = False
+    """Whether it takes LoRAs of a request. Only then is a LoRA's file sent."""
 
 
 @cache

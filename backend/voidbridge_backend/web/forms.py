@@ -19,6 +19,7 @@ from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import BadSetting, VoidbridgeError
 from voidbridge_protocol.operations import operation
+from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.settings import grouped
 
 from .answers import text_of
@@ -100,6 +101,25 @@ OFFERED: Mapping[str, Callable[[str], list[str]]] = {
     **dict.fromkeys(("overwrite", "force"), _no_path),
 }
 """Words and options that a browser may fill, and the paths in a value of each."""
+
+
+def _lora_files(text: str) -> list[str]:
+    """Every word that the command may take for a file. Only a word without a dot, a slash and `~` is a name."""
+    names = [name for name, _ in RemoveSettings(lora=text).loras]
+    return [name for name in names if not NO_FILE.isdisjoint(name)]
+
+
+NO_FILE = frozenset("/\\.~")
+"""Characters that no name of a LoRA has on the page."""
+TEXT_SETTINGS: Mapping[tuple[str, str], Callable[[str], list[str]]] = {
+    **{(name, text): _no_path for name in COMMANDS for text in ("engine", "color_space", "layer")},
+    **{("remove", text): _no_path for text in ("cuts", "matte_channel", "affected_channel")},
+    **{("key", text): _no_path for text in ("screen_color", "hint_channel")},
+    **{("generate", text): _no_path for text in ("prompt", "negative_prompt", "lora")},
+    ("remove", "prompt"): _no_path,
+    ("remove", "lora"): _lora_files,
+}
+"""Settings that take any text, and the paths in it. A LoRA of `generate` is a name in the models folder."""
 ONE_FILE = {("mask", "affected"), ("mask", "priority")}
 """Options that a command has for hosts only."""
 ROLES = {"clean-screen": "screen"}
@@ -159,7 +179,12 @@ class JobForms:
             if OFFERED[info.name] in (_whole, _painted) and values:
                 files[ROLES.get(info.name, info.name)] = "\n".join(values)
         output = files.pop("output")
-        words = [COMMANDS[name], *places, *given, *_setting_words(name, fields.get("settings"))]
+        words = [
+            COMMANDS[name],
+            *places,
+            *given,
+            *_setting_words(name, fields.get("settings"), folders),
+        ]
         return words, {**files, **_results(name, output, files["plate"])}
 
 
@@ -176,10 +201,12 @@ def _values(info: OptionInfo, fields: dict[str, Any]) -> list[str]:
     return values
 
 
-def _setting_words(name: str, values: Any) -> Iterator[str]:
-    """Options for those settings that differ from their defaults."""
+def _setting_words(name: str, values: Any, folders: Folders) -> Iterator[str]:
+    """Options for those settings that differ from their defaults. Raises `PathNotAllowed`, `BadSetting`."""
     chosen = values if isinstance(values, dict) else {}
-    for members in grouped(operation(name).settings).values():
+    kind = operation(name).settings
+    types = get_type_hints(kind)
+    for members in grouped(kind).values():
         for field, info in members:
             value = chosen.get(field.name, field.default)
             if not info.is_option or value in (field.default, None):
@@ -188,7 +215,11 @@ def _setting_words(name: str, values: Any) -> Iterator[str]:
             if value is True:
                 yield option
             elif value is not False:
-                yield f"{option}={str(value)[:MAX_TEXT]}"
+                text = str(value)[:MAX_TEXT]
+                if types[field.name] is str and not info.choices:
+                    for path in TEXT_SETTINGS[name, field.name](text):
+                        folders.allowed(path)
+                yield f"{option}={text}"
 
 
 def _results(name: str, output: str, plate: str) -> dict[str, str]:

@@ -29,10 +29,18 @@ def order(settings: RemoveSettings, folder: Path) -> RenderJob:
 def test_a_typed_file_is_sent_and_a_name_stays_a_name(tmp_path: Path) -> None:
     file = tmp_path / "show.safetensors"
     file.write_bytes(b"x")
-    settings, files = sent_loras(RemoveSettings(lora=f"harbour=0.5, {file}:-.25"))
+    settings, files = sent_loras(RemoveSettings(engine="void", lora=f"harbour=0.5, {file}:-.25"))
     assert settings.lora == "harbour:0.5,@1:-0.25"
     assert [files["lora"].path(frame) for frame in files["lora"].scan()] == [file]
     assert sent_loras(RemoveSettings(lora="harbour"))[1] == {}
+
+
+def test_a_file_is_not_sent_to_an_engine_without_use_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "show.safetensors"
+    file.write_bytes(b"x")
+    with pytest.raises(BadSetting, match="cleanplate has no use for a LoRA, so "):
+        sent_loras(RemoveSettings(lora=f"{file}:1"))
+    assert sent_loras(RemoveSettings(engine="of-a-newer-daemon", lora=str(file)))[1]
 
 
 @pytest.mark.parametrize("words", ["gone.safetensors", "folder/gone:0.5"])

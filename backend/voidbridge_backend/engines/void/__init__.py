@@ -33,4 +33,4 @@ def make(device: str, models: Path | None) -> Engine:
     return engine
 
 
-ENGINE = EngineInfo("void", "remove", make, extra="void")
+ENGINE = EngineInfo("void", "remove", make, extra="void", takes_loras=True)
