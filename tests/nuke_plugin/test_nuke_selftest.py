@@ -15,7 +15,7 @@ from voidbridge_backend.tools.selftest import FRAMES
 
 POINTS = (
     "names_in_groups", "classes_of_groups", "filename_filters", "callbacks_stop_renders", "callbacks_of_pieces",
-    "exit_code", "reach_of_filter_erode", "working_space", "pasted_behind_the_selection",
+    "exit_code", "reach_of_filter_erode", "working_space", "pasted_behind_the_selection", "looks_while_pasted",
     "removal", "size_of_results", "keying", "staleness", "guarded",
 )  # fmt: skip
 
@@ -71,6 +71,7 @@ def test_every_point_is_answered_and_the_report_is_one_file(
         ("reach", {"reach_of_filter_erode"}),
         ("working space", {"working_space"}),
         ("cut paste input", {"pasted_behind_the_selection"}),
+        ("looks", {"looks_while_pasted"}),
     ],
 )
 def test_a_nuke_that_breaks_a_rule_is_noticed(
@@ -81,7 +82,7 @@ def test_a_nuke_that_breaks_a_rule_is_noticed(
         host.EXE_PATH = shutil.which("true")
     if wrong == "working space":
         del host.root()._knobs["workingSpaceLUT"]
-    report = script["report"](str(tmp_path), only=POINTS[:9])
+    report = script["report"](str(tmp_path), only=POINTS[:10])
     assert {name for name, verdict in verdicts(report).items() if verdict != "ok"} == points
 
 
@@ -98,8 +99,19 @@ def test_a_nuke_that_breaks_a_rule_of_results_is_noticed(
     script: dict[str, Any], host: Any, tmp_path: Path, daemon: Any, wrong: str, points: set[str]
 ) -> None:
     host.stage.wrong = wrong
-    report = script["report"](str(tmp_path), daemon.address, POINTS[9:])
+    report = script["report"](str(tmp_path), daemon.address, POINTS[10:])
     assert {name for name, verdict in verdicts(report).items() if verdict != "ok"} == points
+
+
+def test_a_node_of_ours_that_looks_while_it_is_pasted_is_noticed(
+    script: dict[str, Any], host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voidbridge_nuke import controller
+
+    monkeypatch.setattr(controller, "changed", lambda node, knob: node.firstFrame())
+    report = script["report"](str(tmp_path), only=["looks_while_pasted"])
+    assert report["points"][0]["seen"].endswith("input of ours: False")
+    assert verdicts(report) == {"looks_while_pasted": "failed"}
 
 
 def test_a_file_of_somebody_else_is_left_alone(

@@ -21,6 +21,7 @@ POINTS = (
     "controls",
     "removal",
     "range",
+    "outside",
     "layers",
     "keying",
 )
@@ -66,6 +67,7 @@ def test_every_point_is_answered_and_the_report_is_one_file(
         ("clip ends", {"timeline"}),
         ("cache", {"controls"}),
         ("time", {"range"}),
+        ("outside", {"outside"}),
         ("layers", {"layers", "keying"}),
     ],
 )

@@ -253,6 +253,8 @@ class Tool(Thing):
         seen = self.seen
         if not seen.get("Clip"):
             return None
+        if self.stage.wrong == "outside":
+            frame = int(min(max(frame, seen["GlobalIn"]), seen["GlobalOut"]))
         if not seen["GlobalIn"] <= frame <= seen["GlobalOut"]:
             raise RuntimeError(f"{self.Name} has no picture at time {frame}")
         first = seen["GlobalIn"] + seen["HoldFirstFrame"]

@@ -47,9 +47,7 @@ class Tree:
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(base64.b64decode(data))
         self.paste(
-            "".join(self.read(role, self.folder) for role in ("plate", "matte"))
-            + PROBE.replace("SCRIPT", ASKED.replace("\n", "\\n"))
-            + BEHIND
+            "".join(self.read(role, self.folder) for role in ("plate", "matte")) + PROBE + BEHIND
         )
         named("VbTestGroup").setInput(0, named("VbTestplate"))
 
@@ -63,82 +61,54 @@ class Tree:
         nuke.nodePaste(path)
 
     def read(self, role: str, folder: str, name: str = "") -> str:
-        return READ.format(
-            file=f"{folder}/{role}.%04d.exr", first=FIRST, last=LAST, name=name or "VbTest" + role
-        )
+        lines = (f'file "{folder}/{role}.%04d.exr"', f"first {FIRST}", f"last {LAST}")
+        held = ("before black", "after black", "raw true", f"name {name or 'VbTest' + role}")
+        return block("Read", "inputs 0", *lines, *held)
 
     def write(self, name: str, node: Any) -> str:
         """A new Write behind a node; its file."""
         path = f"{self.folder}/{name}.%04d.exr"
-        self.paste(
-            f'Write {{\n inputs 0\n channels rgb\n file "{path}"\n file_type exr\n raw true\n name {name}\n}}\n'
-        )
+        lines = ("channels rgb", f'file "{path}"', "file_type exr", "raw true", f"name {name}")
+        self.paste(block("Write", "inputs 0", *lines))
         named(name).setInput(0, node)
         return path % MIDDLE
 
 
-READ = """Read {{
- inputs 0
- file "{file}"
- first {first}
- last {last}
- before black
- after black
- raw true
- name {name}
-}}
-"""
-PROBE = """Dot {
- inputs 0
- name VbTestOuter
-}
-Group {
- inputs 0
- name VbTestProbe
- addUserKnob {1 relative l "relative"}
- relative ""
- addUserKnob {1 absolute l "absolute"}
- absolute ""
- addUserKnob {22 probe l "probe" T "SCRIPT"}
-}
-Dot {
- inputs 0
- name VbTestInner
-}
-Output {
- name Output1
-}
-end_group
-"""
-ASKED = """n = nuke.thisNode()
-n.knobs().get('relative').setValue(str(nuke.toNode('VbTestOuter') is not None))
-n.knobs().get('absolute').setValue(str(nuke.toNode('root.VbTestOuter') is not None))"""
-BEHIND = """Group {
- inputs 1
- name VbTestGroup
-}
-Input {
- inputs 0
- name plate
-}
-Expression {
- expr0 r
- name VbTestInside
-}
-Output {
- name Output1
-}
-end_group
-"""
-GROUP = "%s {\n inputs 0\n name %s\n}\nDot {\n inputs 0\n}\nOutput {\n name Output1\n}\nend_group\n"
-SCREEN = """Expression {
- inputs 0
- expr0 "r>1?0.8:0.06"
- expr1 "r>1?0.7:0.42"
- expr2 "r>1?0.6:0.1"
- name VbTestScreen
-}
-"""
+def block(kind: str, *lines: str) -> str:
+    """The text of a node, with its knobs."""
+    return f"{kind} {{\n" + "".join(f" {line}\n" for line in lines) + "}\n"
+
+
+INPUT = block("Input", "inputs 0", "name plate")
+END = block("Output", "name Output1") + "end_group\n"
+OUTER = block("Dot", "inputs 0", "name VbTestOuter")
+ASKED = (
+    "n = nuke.thisNode()",
+    "n.knobs().get('relative').setValue(str(nuke.toNode('VbTestOuter') is not None))",
+    "n.knobs().get('absolute').setValue(str(nuke.toNode('root.VbTestOuter') is not None))",
+)
+RELATIVE = ('addUserKnob {1 relative l "relative"}', 'relative ""')
+ABSOLUTE = ('addUserKnob {1 absolute l "absolute"}', 'absolute ""')
+ASKING = 'addUserKnob {22 probe l "probe" T "' + "\\n".join(ASKED) + '"}'
+PROBE = block("Group", "inputs 0", "name VbTestProbe", *RELATIVE, *ABSOLUTE, ASKING)
+PROBE = OUTER + PROBE + block("Dot", "inputs 0", "name VbTestInner") + END
+BEHIND = block("Group", "inputs 1", "name VbTestGroup") + INPUT
+BEHIND += block("Expression", "expr0 r", "name VbTestInside") + END
+LOOK = (
+    "n, k = nuke.thisNode(), nuke.thisKnob()",
+    "if k.name() == 'inputChange':",
+    f"    n.metadata('input/filename', {MIDDLE})",
+    "    n.knobs().get('looked').setValue('yes')",
+)
+LOOKED = (
+    'knobChanged "' + "\\n".join(LOOK) + '"',
+    'addUserKnob {1 looked l "looked"}',
+    "looked no",
+)
+LOOKING = block("Group", "inputs 1", "name VbTestLooking", *LOOKED) + INPUT + END
+GROUP = block("%s", "inputs 0", "name %s") + block("Dot", "inputs 0") + END
+LIGHTS = ('expr0 "r>1?0.8:0.06"', 'expr1 "r>1?0.7:0.42"', 'expr2 "r>1?0.6:0.1"')
+SCREEN = block("Expression", "inputs 0", *LIGHTS, "name VbTestScreen")
 KEYED = (
     ("premultiplied", "red", CENTER),
     ("straight", "red", CENTER),
@@ -268,6 +238,23 @@ def pasted_behind_the_selection(tree: Tree) -> str:
     fed = [made.input(number) for number in range(4)]
     seen = "inputs: " + ", ".join(node.name() if node else "none" for node in fed)
     assert seen == "inputs: VbTestplate, none, none, none", seen
+    return seen
+
+
+@point(
+    "Does a callback that looks at the tree lose the inputs of a pasted node, and does ours keep them?"
+)
+def looks_while_pasted(tree: Tree) -> str:
+    from voidbridge_nuke import group
+
+    read = tree.read("plate", tree.folder, "VbTestFed")
+    tree.paste(read + LOOKING)
+    fed = "set N [stack 0]\npush 0\npush 0\npush 0\npush $N\n"
+    tree.paste(read + fed + group.text("VbTestPasted"))
+    looking, ours = named("VbTestLooking"), named("VbTestPasted")
+    looked, kept = looking["looked"].value(), [n.input(0) is not None for n in (looking, ours)]
+    seen = f"looked: {looked}, input after it: {kept[0]}; input of ours: {kept[1]}"
+    assert (looked, kept) == ("yes", [False, True]), seen
     return seen
 
 

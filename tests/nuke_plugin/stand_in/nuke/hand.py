@@ -98,7 +98,7 @@ class Stage:
         """Counts evaluations of the tree in callbacks."""
         if self.this and self.this[-1][1] is not BEFORE_RENDER:
             self.looks += 1
-        if self.loading and self.this:
+        if self.loading and self.this and self.wrong != "looks":
             self.this[-1][0]._inputs.clear()
 
     def connected(self, node: Node) -> None:
