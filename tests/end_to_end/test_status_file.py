@@ -92,10 +92,40 @@ def test_a_job_whose_output_nobody_reads_is_no_success(
     shot: Any, tmp_path: Path, daemon: Any
 ) -> None:
     """The reader has gone before the first line, as a host that has crashed."""
+    words = words_of(shot, tmp_path / "r", daemon.address, "--json")
+    assert unread(words) == 5
+    assert status(tmp_path / "r")["phase"] == "failed"
+
+
+def test_a_job_whose_reader_goes_in_its_midst_is_no_success(
+    shot: Any, tmp_path: Path, daemon: Any
+) -> None:
+    going = subprocess.Popen(
+        [*command(), *map(str, words_of(shot, tmp_path / "r", daemon.address, "--json"))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert going.stdout
+    while b'"accepted"' not in going.stdout.readline():
+        pass
+    going.stdout.close()
+    assert going.wait(stage.SECONDS) == 5
+    assert status(tmp_path / "r")["phase"] == "failed"
+
+
+@pytest.mark.parametrize("style", ["--json", "--openjd"])
+def test_a_job_that_is_refused_ends_with_its_own_code_also_if_nobody_reads_why(
+    shot: Any, tmp_path: Path, style: str
+) -> None:
+    shot.remove("plate", [1002])
+    assert unread(words_of(shot, tmp_path / "r", "tcp://127.0.0.1:9", style)) == 2
+    assert "1002" in status(tmp_path / "r")["text"]
+
+
+def unread(words: tuple[object, ...]) -> int:
+    """The exit code of a command whose standard output has no reader."""
     reading, writing = os.pipe()
     os.close(reading)
-    words = words_of(shot, tmp_path / "r", daemon.address, "--json")
     done = subprocess.run([*command(), *map(str, words)], stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
-    assert done.returncode == 5
-    assert status(tmp_path / "r")["phase"] == "failed"
+    return done.returncode

@@ -14,9 +14,22 @@ from typing import Any
 import pytest
 from voidbridge_scripts import FRAMES, check_removed, node_of, with_echo
 from voidbridge_shots import make_shot
-from voidbridge_stage import voidbridge
+from voidbridge_stage import SECONDS, eventually, voidbridge
 
 SCRIPT = Path(__file__).with_name("another_nuke.py")
+ORPHANAGE = """
+import ctypes, json, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: children of a process that is gone become ours
+host, codes = subprocess.Popen(sys.argv[1:]), []
+while True:
+    try:
+        pid, status = os.wait()
+    except ChildProcessError:
+        break
+    codes += [os.waitstatus_to_exitcode(status)] if pid != host.pid else []
+print(json.dumps(codes))
+"""
+"""Starts a host, and prints the exit codes of the children that it left."""
 
 
 @pytest.fixture
@@ -25,15 +38,19 @@ def shot(tmp_path: Path) -> Any:
     return make_shot(tmp_path / "s", FRAMES, seed=zlib.crc32(tmp_path.name.encode()) % 9000)
 
 
-def another_nuke(host: Any, shot: Any, daemon: Any, when: str, **more: Any) -> int:
-    """Presses Remove in a process of its own, and ends it. Returns its exit code."""
+def another(host: Any, shot: Any, daemon: Any, when: str, **more: Any) -> list[str]:
+    """The command of a process of its own that presses Remove, and ends."""
     given = {
         "plugin": str(host.stage.plugin), "folder": str(host.stage.folder), "shot": str(shot.folder),
         "daemon": daemon.address, "when": when, "how": "crashes", "steps": 15, "views": ["main"], **more,
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), json.dumps(given)], stderr=subprocess.PIPE, check=False
-    )
+    return [sys.executable, str(SCRIPT), json.dumps(given)]
+
+
+def another_nuke(host: Any, shot: Any, daemon: Any, when: str, **more: Any) -> int:
+    """Presses Remove in a process of its own, and ends it. Returns its exit code."""
+    words = another(host, shot, daemon, when, **more)
+    done = subprocess.run(words, stderr=subprocess.PIPE, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
     return done.returncode
 
@@ -103,6 +120,37 @@ def test_a_nuke_that_ends_while_it_renders_leaves_no_job(
     node = reopened(host, shot, daemon)
     assert to_the_end(host, node).endswith("not rendered")
     assert not list(host.stage.folder.rglob("v001"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a test adopt such children")
+@pytest.mark.parametrize(
+    ("when", "end", "code"),
+    [("sent", "done", 0), ("rendering", "unfinished", 5), ("removing", "cancelled", 5)],
+)
+def test_the_exit_code_of_a_child_whose_nuke_is_gone_tells_the_truth(
+    host: Any, shot: Any, daemon: Any, when: str, end: str, code: int
+) -> None:
+    words = another(host, shot, daemon, when, steps=1000 if end == "cancelled" else 1)
+    orphanage = subprocess.Popen(
+        [sys.executable, "-c", ORPHANAGE, *words], stdout=subprocess.PIPE, text=True
+    )
+    if end == "cancelled":
+        job = eventually(lambda: running(host.stage.folder), "a job that runs")
+        assert voidbridge("cancel", job, "--daemon", daemon.address).code == 0
+    codes, _ = orphanage.communicate(timeout=SECONDS)
+    assert json.loads(codes) == [code]
+    (path,) = host.stage.folder.rglob("status.main.json")
+    results = list(path.parent.glob("result.*.exr"))
+    phase = json.loads(path.read_text())["phase"]
+    assert (phase, len(results)) == (("done", 3) if code == 0 else ("cancelled", 0))
+
+
+def running(folder: Path) -> str:
+    """The id of the job, once the daemon works on it."""
+    for path in folder.rglob("status.main.json"):
+        status = json.loads(path.read_text())
+        return str(status["job"]) if status["text"].startswith("removing") else ""
+    return ""
 
 
 def test_an_adopted_job_can_be_cancelled(host: Any, shot: Any, daemon: Any) -> None:

@@ -62,6 +62,26 @@ def test_a_fusion_that_is_opened_again_adopts_the_job_of_one_that_is_gone(
     assert is_removed(host, group, shot)
 
 
+@pytest.mark.parametrize(
+    ("when", "end", "code"), [("sending", "done", 0), ("removing", "cancelled", 5)]
+)
+def test_the_exit_code_of_a_child_whose_fusion_is_gone_tells_the_truth(
+    host: Any, shot: Any, daemon: Any, when: str, end: str, code: int
+) -> None:
+    another_fusion(host, shot, daemon, when, "crashes", steps=1000 if end == "cancelled" else 1)
+    if end == "cancelled":
+        (path,) = host.folder.glob("Voidbridge/*/v001/status*.json")
+        job = json.loads(path.read_text())["job"]
+        assert stage.voidbridge("cancel", job, "--daemon", daemon.address).code == 0
+    found = stage.eventually(lambda: list(host.folder.rglob("ended.txt")), "the end of the child")
+    stage.eventually(lambda: found[0].read_text().endswith("\n"), "its exit code")
+    assert int(found[0].read_text()) == code
+    (path,) = host.folder.glob("Voidbridge/*/v001/status*.json")
+    results = list(path.parent.glob("result.*.exr"))
+    phase = json.loads(path.read_text())["phase"]
+    assert (phase, len(results)) == (("done", 3) if code == 0 else ("cancelled", 0))
+
+
 @pytest.mark.parametrize("how", ["crashes", "quits"])
 def test_a_job_that_waits_behind_another_is_adopted_too(
     host: Any, shot: Any, daemon: Any, tmp_path: Path, how: str

@@ -15,7 +15,7 @@ from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
 
 from .argument_parser import Parser
 from .command_table import COMMANDS
-from .exits import EXIT_CANCELLED, EXIT_DONE, EXIT_REQUEST, EXITS, exit_code
+from .exits import EXIT_CANCELLED, EXIT_DONE, EXITS, exit_code
 
 WEB_PACKAGES = ("starlette", "uvicorn")
 
@@ -30,11 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int | None] = options.run
         return run(options) or EXIT_DONE
     except VoidbridgeError as error:
-        code = exit_code(error)
-        show_error(getattr(options, "json", False), error, code)
-        if getattr(options, "openjd", False):
-            show_failure(error)
-        return code
+        return _ended(options, error)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("voidbridge"):
             raise
@@ -43,14 +39,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"this needs the package {error.name}, which is not installed",
             f"Install the needed packages with: pip install 'voidbridge[{extra}]'",
         )
-        show_error(getattr(options, "json", False), missing, EXIT_REQUEST)
-        return EXIT_REQUEST
+        return _ended(options, missing)
     except KeyboardInterrupt:
-        show_error(getattr(options, "json", False), JobCancelled("stopped"), EXIT_CANCELLED)
-        return EXIT_CANCELLED
+        return _ended(options, JobCancelled("stopped"))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of standard output has closed it
+        _write_nowhere()
         return EXIT_CANCELLED
+
+
+def _ended(options: argparse.Namespace, error: VoidbridgeError) -> int:
+    """Shows an error. Returns its exit code, also if nobody reads the error."""
+    code = exit_code(error)
+    try:
+        show_error(getattr(options, "json", False), error, code)
+        if getattr(options, "openjd", False):
+            show_failure(error)
+    except BrokenPipeError:
+        _write_nowhere()
+    return code
+
+
+def _write_nowhere() -> None:
+    """A reader of our output has gone. Python would fail once more on what it still holds for it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nowhere, output)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -205,10 +205,10 @@ def show_health(health: Health) -> None:
 
 
 def show_error(as_json: bool, error: VoidbridgeError, exit_code: int) -> None:
-    """Prints the error and its hint in a uniform format."""
+    """Prints the error and its hint in a uniform format, for people first: programs may have gone."""
+    _write_three(f"voidbridge: {error.text}", error.hint, error.code)
     if as_json:
         JsonView().event("error", code=error.code, text=error.text, hint=error.hint, exit=exit_code)
-    _write_three(f"voidbridge: {error.text}", error.hint, error.code)
 
 
 def _write_three(text: str, hint: str, code: str) -> None:
