@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_backend.daemon.store.measurements import MOST, MeasuredJobs
 from voidbridge_backend.tools.estimate import PlannedJob, estimate, parsed
 from voidbridge_protocol.lifecycle import JobState
+from voidbridge_protocol.operations.generate import GenerateSettings
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 EFFORT = RemoveSettings().effort
@@ -67,6 +70,55 @@ def test_without_a_job_of_these_settings_nothing_is_known(jobs: list[dict[str, A
     told = estimate(planned(), jobs)
     assert told.seconds is None
     assert "Time and memory are not known" in told.sentences()
+
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.mark.parametrize(
+    ("settings", "plans"),
+    [
+        (RemoveSettings(engine="void"), "resident 29.1, swapped 18.7, "),
+        (RemoveSettings(engine="void", passes=2), "resident 39.7, swapped 19.0, "),
+        (GenerateSettings(engine="ltx"), "resident 73.9, swapped 43.5, streamed 10.0."),
+        (
+            GenerateSettings(engine="ltx", upscale=True, precision="fp8"),
+            "resident 74.6, swapped 48.5, ",
+        ),
+    ],
+)
+def test_a_card_is_told_by_the_plans_of_the_engine_as_the_pages_have_them(
+    settings: Any, plans: str
+) -> None:
+    """The sizes are those of the tables in docs/model.md and docs/generate.md."""
+    job = planned(engine=settings.engine, effort=settings.effort, width=1536, height=1024)
+    said = estimate(job, []).sentences()
+    assert "Time is not known" in said
+    assert f"by memory plan: {plans}" in said
+    assert said.endswith("This is arithmetic for the published networks, not measured.")
+    table = "model.md" if settings.engine == "void" else "generate.md"
+    first = plans.split()[1].rstrip(",")
+    assert first in (DOCS / table).read_text(encoding="utf-8")
+
+
+def test_arithmetic_gives_way_to_a_measured_job_and_is_not_made_up_for_a_preview() -> None:
+    settings = RemoveSettings(engine="void")
+    job = planned(engine="void", effort=settings.effort)
+    assert not estimate(job, [former(effort=settings.effort)]).card_plans
+    preview = RemoveSettings(engine="void", quality="preview")
+    assert not estimate(planned(engine="void", effort=preview.effort), []).card_plans
+
+
+def test_an_estimate_needs_no_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from voidbridge_backend import cli\n"
+        "for words in (['remove', '--engine=void'], ['generate', '--engine=ltx']):\n"
+        f"    cli.main(['estimate', *words, '--size=9x9', '--frames=1', '--spool', {str(tmp_path)!r}])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("not measured") == 2
 
 
 def test_an_answer_that_is_damaged_holds_no_job() -> None:

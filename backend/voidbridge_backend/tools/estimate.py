@@ -2,20 +2,21 @@
 
 Time is seconds for each frame that was read or made, times the frames of the new job. If no former job had this
 size, time is also scaled by the number of pixels, and the basis says so. Without a former job of the same settings
-there is no estimate.
+there is no estimate of time. For engines with memory plans, arithmetic then tells what a card has to hold.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 NEWEST = 10
 """Former jobs that count, so that another machine or release soon prevails."""
 SAME_SIZE = 0.02
 """Share by which the number of pixels may differ between jobs of the same size."""
+GIB = 1 << 30
 HALF_CHANNELS = 8
 """Bytes of a pixel as it is sent: red, green and blue of the plate and one matte, half each, before compression."""
 
@@ -50,6 +51,8 @@ class Estimate:
     """The same of a card."""
     data: int = 0
     """Bytes of the frames that are sent, before compression."""
+    card_plans: Mapping[str, int] = field(default_factory=dict)
+    """What a card has to hold by memory plan, the fastest first: bytes by arithmetic, not measured."""
 
     def sentences(self) -> str:
         """Returns the estimate for people."""
@@ -61,7 +64,14 @@ class Estimate:
             card = f", and {_size(self.card_memory)} of the card" if self.card_memory else ""
             found.append(f"At most {_size(self.memory)} of memory{card}.")
         found.append(f"Up to {_size(self.data)} to send, before compression.")
-        return " ".join([*found, self.basis])
+        found.append(self.basis)
+        if self.card_plans:
+            plans = [f"{name} {size / GIB:.1f}" for name, size in self.card_plans.items()]
+            found.append(
+                f"Memory of a card in GiB, by memory plan: {', '.join(plans)}. "
+                "This is arithmetic for the published networks, not measured."
+            )
+        return " ".join(found)
 
 
 def estimate(planned: PlannedJob, former: Sequence[Mapping[str, Any]]) -> Estimate:
@@ -71,7 +81,11 @@ def estimate(planned: PlannedJob, former: Sequence[Mapping[str, Any]]) -> Estima
     alike = [job for job in former if job["effort"] == dict(planned.effort) and _pixels(job)]
     what = f"{planned.operation} by {planned.engine} with these settings"
     if not alike:
-        return Estimate(f"Time and memory are not known: no job of {what} was measured.", data=data)
+        plans = card_plans(planned)
+        known = "Time is" if plans else "Time and memory are"
+        return Estimate(
+            f"{known} not known: no job of {what} was measured.", data=data, card_plans=plans
+        )
     same = [job for job in alike if abs(_pixels(job) / pixels - 1) <= SAME_SIZE]
     nearest = min(alike, key=lambda job: abs(_pixels(job) - pixels))
     used = same or [job for job in alike if _pixels(job) == _pixels(nearest)]
@@ -94,6 +108,41 @@ def estimate(planned: PlannedJob, former: Sequence[Mapping[str, Any]]) -> Estima
         max(int(job["card_memory"]) for job in same) if same else 0,
         data,
     )
+
+
+def card_plans(planned: PlannedJob) -> dict[str, int]:
+    """Returns the memory plans of an engine and their bytes, for the longest run of its published networks.
+
+    Empty for an engine without plans, and for a preview of `void`, whose need grows with the clip.
+    """
+    effort = planned.effort
+    if planned.engine == "void" and effort.get("quality") != "preview":
+        return _void_plans(int(effort["passes"]), bool(effort["detail"]))
+    if planned.engine == "ltx":
+        return _ltx_plans(planned, bool(effort["upscale"]), effort["precision"] == "fp8")
+    return {}
+
+
+def _void_plans(passes: int, with_detail: bool) -> dict[str, int]:
+    from voidbridge_backend.engines.void.model import memory  # only here: most jobs need no model
+
+    demand = memory.BOTH_PASSES if passes == 2 else memory.ONE_PASS
+    demand = replace(demand, detail=4 if with_detail else 1)
+    return {plan.name: memory.needed(plan, demand) + memory.MARGIN for plan in memory.PLANS}
+
+
+def _ltx_plans(planned: PlannedJob, upscale: bool, fp8: bool) -> dict[str, int]:
+    from voidbridge_backend.engines.ltx import memory
+    from voidbridge_backend.engines.ltx.pictures import GRID, PIXELS, Fit
+    from voidbridge_backend.engines.ltx.windows import FRAMES
+
+    times = 2 if upscale else 1
+    fit = Fit.of(planned.height, planned.width, 1.0, PIXELS * times**2, GRID * times)
+    networks = dict(memory.PUBLISHED)
+    networks["transformer"] //= 2 if fp8 else 1
+    guided = planned.effort["schedule"] == "full"
+    demand = memory.NetworkDemand(networks, FRAMES, *fit.model, guided=guided)
+    return {plan: memory.needed(plan, demand) + memory.MARGIN for plan in memory.PLANS}
 
 
 def parsed(text: bytes) -> list[dict[str, Any]]:

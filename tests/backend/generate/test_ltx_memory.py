@@ -87,6 +87,8 @@ def test_the_published_networks_have_the_size_of_their_names() -> None:
     assert round((found["transformer"] + found["connectors"]) / 1e9) == 22
     assert round(found["transformer of LTX-2"] / 1e9) == 19
     assert round(found["text_encoder"] / 1e9) == 12
+    del found["transformer of LTX-2"]
+    assert {name: count * 2 for name, count in found.items()} == memory.PUBLISHED
 
 
 def test_the_sound_branch_has_the_tensors_that_are_published() -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from voidbridge_backend.engines.void.model import streaming
 from voidbridge_backend.engines.void.model.memory import (
+    BOTH_PASSES,
     GIB,
     MARGIN,
+    ONE_PASS,
     PLANS,
     Demand,
     chosen,
@@ -23,20 +25,9 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "model.md"
 CARDS = (80, 48, 40, 24, 16, 12, 10, 8)
 CONTEXT = int(0.6 * GIB)
 """Memory of a card that a process takes before its first tensor. An estimate."""
-ONE_PASS = Demand(
-    transformer=2 * 5_571_462_784,
-    vae=2 * 215_583_907,
-    passes=1,
-    streamed=831_511_808,
-    pixels=384 * 672,
-    latents=22,
-    batch=1,
-    pinned=11_105_468_416,
-)
-BOTH = replace(ONE_PASS, passes=2, batch=2, noise=1536 * 2688)
 KINDS = {
     "pass 1": ONE_PASS,
-    "both passes": BOTH,
+    "both passes": BOTH_PASSES,
     "detail x2": replace(ONE_PASS, detail=2),
     "detail x4": replace(ONE_PASS, detail=4),
     # Of each block, four products of 3072 x 3072 and two of 3072 x 12288 take a byte a number instead of two.
@@ -74,7 +65,7 @@ def test_detail_at_four_times_the_size_fits_24_gb_without_loss() -> None:
     assert plan.tiles is None
 
 
-@pytest.mark.parametrize("demand", [ONE_PASS, BOTH], ids=["pass 1", "both passes"])
+@pytest.mark.parametrize("demand", [ONE_PASS, BOTH_PASSES], ids=["pass 1", "both passes"])
 def test_12_gb_with_32_gb_of_host_memory_work_in_tiles_as_nothing_lossless_fits(
     demand: Demand,
 ) -> None:

@@ -21,16 +21,12 @@ from voidbridge_protocol.operations.generate import GenerateSettings
 from . import weights
 from .display_light import Strip, strips
 from .model import Lock, Model, StepCount, Video, VideoRun, eight_bits
-from .pictures import GRID, Fit, Join, difference
+from .pictures import GRID, PIXELS, Fit, Join, difference
 from .region import KeptRegion
 from .sound import SoundTrack
-from .windows import CHUNK, SEEN, GapWindow, windows
+from .windows import CHUNK, FRAMES, SEEN, GapWindow, windows
 
 VERSION = 2
-FRAMES = 121
-"""Frames of one run at most, 8k + 1: the model's own default."""
-PIXELS = 768 * 512
-"""Pixels of the model's picture, about; four times as many with `upscale`."""
 RATE = 24.0
 """Frames a second where the plate names no rate."""
 METERED = 16

@@ -23,6 +23,16 @@ OVERHEAD = 1.6
 LARGEST_LAYER = 262_208 * 3_840 * 2
 """Bytes of the largest layer: the embedding of Gemma 3 12B in bfloat16."""
 
+PUBLISHED = {
+    "transformer": 2 * 18_988_838_144,
+    "connectors": 2 * 3_172_227_584,
+    "vae": 2 * 1_222_479_601,
+    "audio_vae": 2 * 53_248_146,
+    "vocoder": 2 * 55_592_802,
+    "text_encoder": 2 * 11_861_868_288,
+}
+"""Bytes of each network of LTX-2.3 in bfloat16, counted by `benchmarks/ltx_memory.py`."""
+
 Name = Literal["resident", "swapped", "streamed"]
 
 

@@ -12,6 +12,8 @@ from voidbridge_backend.engines.base import Pixels
 
 GRID = 32
 """Pixels of one latent: the model's sizes are multiples of it."""
+PIXELS = 768 * 512
+"""Pixels of the model's picture, about; four times as many with `upscale`."""
 SOFT = 1 / 16
 """Blur of the difference at a join, as a part of the picture's height: tone is matched, texture is not."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 CHUNK = 8
 """Frames of one latent, except the first."""
+FRAMES = 121
+"""Frames of one run at most, 8k + 1: the model's own default."""
 LOCKED = CHUNK + 1
 """Known frames that are locked on each side, if there are as many; else one."""
 SEEN = LOCKED + CHUNK - 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from voidbridge_protocol.errors import OutOfMemory
 
-from .vae import VaeTiles
+if TYPE_CHECKING:
+    from .vae import VaeTiles
 
 GIB = 1 << 30
 MARGIN = GIB
@@ -59,7 +60,13 @@ class Plan:
 
     @property
     def tiles(self) -> VaeTiles | None:
-        return VaeTiles() if self.name.endswith("tiled") else None
+        from .vae import VaeTiles  # only here: an estimate has no need of torch
+
+        return VaeTiles() if self.is_tiled else None
+
+    @property
+    def is_tiled(self) -> bool:
+        return self.name.endswith("tiled")
 
     @property
     def stays(self) -> bool:
@@ -117,6 +124,20 @@ class Demand:
     """Host memory that streaming pins, for one transformer at a time."""
 
 
+ONE_PASS = Demand(
+    transformer=2 * 5_571_462_784,
+    vae=2 * 215_583_907,
+    passes=1,
+    streamed=831_511_808,
+    pixels=384 * 672,
+    latents=22,
+    batch=1,
+    pinned=11_105_468_416,
+)
+"""One pass over 85 frames by the published networks in bfloat16."""
+BOTH_PASSES = replace(ONE_PASS, passes=2, batch=2, noise=1536 * 2688)
+
+
 def counted(plan: Plan, demand: Demand) -> int:
     """Returns the peak of live bytes on the device under this plan.
 
@@ -137,7 +158,7 @@ def host_needed(plan: Plan, demand: Demand) -> int:
     It holds the process, pinned weights if they are streamed, and the clip's pixels while they are coded in tiles.
     """
     pinned = demand.pinned if plan.streams else 0
-    in_tiles = plan.tiles is not None or demand.detail > 1
+    in_tiles = plan.is_tiled or demand.detail > 1
     pixels = demand.pixels * demand.detail**2 * demand.frames * 3 * demand.number
     return PROCESS + demand.copied + pinned + (PIXEL_COPIES * pixels if in_tiles else 0)
 
@@ -155,11 +176,11 @@ def denoising(plan: Plan, demand: Demand) -> int:
 def _peak(plan: Plan, demand: Demand, overhead: float) -> int:
     breadth = demand.width / 128
     coding = COUNTED["decoding"] * _picture(demand) * breadth
-    if plan.tiles:
+    if plan.is_tiled:
         coding = min(coding, COUNTED["decoding in tiles"] * demand.number / 2 * breadth)
     # The noise rests while pictures are decoded, and moves between two chunks, when the decoder has only its state.
     # Tiles are decoded before it is made.
-    resting = 0 if plan.tiles else NOISE_PIXEL * demand.noise
+    resting = 0 if plan.is_tiled else NOISE_PIXEL * demand.noise
     coding = max(overhead * coding * GIB + resting, NOISE_STEP * demand.noise)
     if plan.stays:
         answer = denoising(plan, demand) - demand.transformer
@@ -221,7 +242,7 @@ def smaller(failed: Plan, demand: Demand) -> tuple[Plan, ...]:
 
 def on_cpu(failed: Plan | None = None) -> Plan:
     """Returns the plan without a device: only tiles save memory there. Raises `OutOfMemory` after that."""
-    if failed is not None and failed.tiles:
+    if failed is not None and failed.is_tiled:
         raise OutOfMemory("the machine's memory is too small for this job, also in tiles")
     return Plan("swapped-tiled") if failed else Plan("resident")
 
