@@ -13,6 +13,7 @@ import pytest
 from voidbridge_shots import channels_of, echoed, make_shot, same_bits
 
 FRAMES = range(1001, 1004)
+NUKE = Path(__file__).with_name("terminal_nuke.py")
 
 READ = """Read {{
  inputs 0
@@ -102,6 +103,57 @@ def test_the_task_makes_the_result_and_the_render_behind_it_takes_it(
     headless.scriptOpen(str(script))  # another machine, with the script as it was saved
     headless.execute(headless.toNode("Comp"), 1001, 1003)
     check_comp(shot, script.parent / "out")
+
+
+def test_render_nodes_that_map_paths_do_the_task_and_the_render_also_without_records(
+    host: Any, script: Path, shot: Any, tmp_path: Path
+) -> None:
+    """Each process knows the show under its own root, and the script under that of the artist."""
+    init = tmp_path / "init.py"
+    init.write_text(
+        "import nuke\n"
+        f"nuke.addFilenameFilter(lambda path: path.replace('/Z/show', {tmp_path.as_posix()!r}))\n"
+    )
+    text = script.read_text(encoding="utf-8").replace(tmp_path.as_posix(), "/Z/show")
+    text = knobs_set(text, cache="/Z/show/cache")
+    script.write_text(text, encoding="utf-8")
+    task = host.stage.plugin / "voidbridge_farm.py"
+    done = terminal(host, init, "-t", task, script, "--node=Voidbridge1")
+    assert done.returncode == 0, done.stderr
+    rendered(host, init, script, shot)
+
+    runpy.run_path(str(init))
+    host.scriptOpen(str(script))  # the artist opens the script, and saves it with the result
+    node = host.toNode("Voidbridge1")
+    assert node["status"].value() == "done: v001, frames 1001-1003"
+    names = ("result_files", "plate_files", "result_first", "result_last", "homes")
+    kept = {name: node[name].value() for name in names}
+    assert kept["result_files"].startswith("/Z/show/cache/")
+    script.write_text(knobs_set(text, **kept), encoding="utf-8")
+    for record in (tmp_path / "cache").rglob("*.json"):
+        record.unlink()
+    assert "not their record version.json" in rendered(host, init, script, shot)
+    next((tmp_path / "cache").rglob("result.main.1002.exr")).unlink()
+    done = terminal(host, init, "-x", script, "1001,1003")
+    assert done.returncode == 1
+    assert "no longer at its place" in done.stderr
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def terminal(host: Any, init: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """A Nuke without a GUI, in a process of its own."""
+    command = [sys.executable, NUKE, host.stage.plugin, host.stage.folder, init, *words]
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True)
+
+
+def rendered(host: Any, init: Path, script: Path, shot: Any) -> str:
+    """Renders the script, looks at the pictures and deletes them. What the render said."""
+    done = terminal(host, init, "-x", script, "1001,1003")
+    assert done.returncode == 0, done.stderr
+    check_comp(shot, script.parent / "out")
+    for path in (script.parent / "out").glob("*.exr"):
+        path.unlink()
+    return done.stdout
 
 
 @pytest.mark.parametrize(
