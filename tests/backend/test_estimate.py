@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from voidbridge_backend import cli
-from voidbridge_backend.client.local_daemon import _keep_measurements
+from voidbridge_backend.client.local_daemon import _keep_measurements, kept_measurements
+from voidbridge_backend.config import Config
 from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_backend.daemon.store.measurements import MOST, MeasuredJobs
 from voidbridge_backend.tools.estimate import PlannedJob, estimate, parsed
@@ -43,7 +44,8 @@ def planned(**more: Any) -> PlannedJob:
 
 
 def former(**more: Any) -> dict[str, Any]:
-    return {"frames": 100, "seen": 100, "device": "cpu", "effort": EFFORT, **MEASURED, **more}
+    job = {"operation": "remove", "engine": "cleanplate", "device": "cpu", "effort": EFFORT}
+    return {**job, "frames": 100, "seen": 100, **MEASURED, **more}
 
 
 def test_a_job_of_the_same_size_takes_as_long_for_each_frame() -> None:
@@ -123,7 +125,22 @@ def test_an_estimate_needs_no_torch(tmp_path: Path) -> None:
 
 def test_an_answer_that_is_damaged_holds_no_job() -> None:
     assert parsed(b"[") == parsed(b"{}") == parsed(b'[1, {"frames": 1}]') == []
+    assert parsed(b"[" * 200_000) == []
     assert parsed(json.dumps([former()]).encode()) == [former()]
+    wrong = [
+        *({name: bad} for name in (*MEASURED, "frames", "seen") for bad in BAD_NUMBERS),
+        {"width": 0.5},
+        {"frames": 0, "seen": 0},
+        {"device": 7},
+        {"effort": {"steps": 10**400}},
+    ]
+    assert parsed(json.dumps([former(**one) for one in wrong]).encode()) == []
+
+
+def test_the_name_of_a_device_cannot_steer_a_terminal() -> None:
+    told = estimate(planned(), [former(device="\x1b[2J\ncpu")]).sentences()
+    assert told.isprintable()
+    assert r"\x1b[2J\ncpu" in told
 
 
 def job_line(user: str = "ana") -> dict[str, Any]:
@@ -179,7 +196,15 @@ def test_what_a_temporary_daemon_measured_is_told_by_the_command(
     made.mkdir()
     MeasuredJobs(made).add(row(), "cpu", TOLD)
     _keep_measurements(made, tmp_path)
+    kept = tmp_path / "measured.jsonl"
+    ours = kept.read_text()
+    wrong = [{**job_line(), "width": bad} for bad in BAD_NUMBERS]
+    lines = "".join(json.dumps(one) + "\n" for one in (*wrong, job_line("ben")))
+    kept.write_text(ours + lines + "[" * 200_000 + "\n7\n")
+    found = parsed(kept_measurements(Config(spool=tmp_path), "ana", "remove", "cleanplate"))
+    assert [job["seconds"] for job in found] == [40.0]
     words = ["estimate", "remove", "--size=1920x1080", "--frames=1-10", "--spool", str(tmp_path)]
+    words += ["--user=ana"]
     assert cli.main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["seconds"] == pytest.approx([160.0, 160.0])
@@ -195,6 +220,14 @@ def test_what_a_temporary_daemon_measured_is_told_by_the_command(
         (["remove", "--size=9x9", "--frames=1", "--set=speed=1"], "no setting 'speed'"),
         (["remove", "--size=9x9", "--frames=1", "--set=passes=x"], "passes is 'x'"),
         (["remove", "--size=9x9", "--frames=1", "--seen=-1"], "--seen is -1"),
+        (["remove", "--size=9x9", "--frames=1", f"--seen={10**400}"], "--seen is 1000"),
+        (["remove", "--size=9x9", f"--frames=1-{10**15}"], "--frames are 1000"),
+        (["remove", "--size=9x9", f"--frames={'9' * 5000}"], "is not a frame range"),
+        (["remove", "--size=9x9", "--frames=1", "--set=grow=1.5"], "grow is '1.5'"),
+        (["remove", "--size=9x9", "--frames=1", "--set=passes=true"], "passes is 'true'"),
+        (["train", "--size=9x9", "--frames=1", "--set=steps=Infinity"], "steps is 'Infinity'"),
+        (["train", "--size=9x9", "--frames=1", "--set=clip=NaN"], "clip is 'NaN'"),
+        (["remove", "--size=9x9", "--frames=1", "--engine=nope"], "remove has no engine 'nope'"),
     ],
 )
 def test_words_that_are_wrong_are_said(

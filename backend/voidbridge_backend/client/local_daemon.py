@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.config import PREFIX, SPOOL_MARK, SPOOL_TEXT, Config, as_environment
+from voidbridge_backend.measured import kept_job
 from voidbridge_protocol.errors import DaemonUnavailable
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
@@ -66,14 +67,13 @@ def daemon(config: Config) -> Iterator[str]:
         shutil.rmtree(spool, ignore_errors=True)
 
 
-def kept_measurements(config: Config, operation: str, engine: str) -> bytes:
-    """What former jobs of temporary daemons took, as `Client.measurements` returns it."""
-    found = []
-    for line in _lines(config.spool / MEASURED)[-MOST_KEPT:]:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            job = json.loads(line)
-            if (job["operation"], job["engine"]) == (operation, engine):
-                found.append(job)
+def kept_measurements(config: Config, user: str, operation: str, engine: str) -> bytes:
+    """What former jobs of this user took in temporary daemons, as `Client.measurements` returns it."""
+    jobs = map(kept_job, _lines(config.spool / MEASURED)[-MOST_KEPT:])
+    wanted = user, operation, engine
+    found = [
+        job for job in jobs if job and (job["user"], job["operation"], job["engine"]) == wanted
+    ]
     return json.dumps(found).encode()
 
 

@@ -173,7 +173,7 @@ class FrameRange:
     @classmethod
     def parse(cls, text: str) -> FrameRange:
         """Parses `1001-1100`, `1001`, `-5-10`. Raises `BadSetting`."""
-        match = re.fullmatch(r"\s*(-?\d+)(?:\s*-\s*(-?\d+))?\s*", text)
+        match = re.fullmatch(r"\s*(-?\d{1,18})(?:\s*-\s*(-?\d{1,18}))?\s*", text)
         if match:
             return cls(int(match[1]), int(match[2] or match[1]))
         if re.fullmatch(r"\s*-?\d+\s*-\s*-?\d+\s*[xX:]\s*-?\d+\s*", text):
@@ -186,7 +186,9 @@ class FrameRange:
                 f"the frame range {text.strip()} has several parts",
                 "Run one job for each run of frames.",
             )
-        raise BadSetting(f"{text!r} is not a frame range", "Write a range as 1001-1100 or 1001.")
+        raise BadSetting(
+            f"{text[:60]!r} is not a frame range", "Write a range as 1001-1100 or 1001."
+        )
 
     def __len__(self) -> int:
         return self.last - self.first + 1

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from voidbridge_backend.log_format import one_line
+from voidbridge_backend.measured import is_listed
+
 NEWEST = 10
 """Former jobs that count, so that another machine or release soon prevails."""
 SAME_SIZE = 0.02
@@ -78,7 +81,7 @@ def estimate(planned: PlannedJob, former: Sequence[Mapping[str, Any]]) -> Estima
     """`former` are jobs as `measurements` of the protocol lists them, oldest first."""
     pixels = planned.width * planned.height
     data = planned.seen * pixels * HALF_CHANNELS
-    alike = [job for job in former if job["effort"] == dict(planned.effort) and _pixels(job)]
+    alike = [job for job in former if job["effort"] == dict(planned.effort)]
     what = f"{planned.operation} by {planned.engine} with these settings"
     if not alike:
         plans = card_plans(planned)
@@ -95,7 +98,7 @@ def estimate(planned: PlannedJob, former: Sequence[Mapping[str, Any]]) -> Estima
     count = planned.frames + planned.seen
     size = f"{used[-1]['width']} x {used[-1]['height']}"
     jobs = f"{len(used)} {'job' if len(used) == 1 else 'jobs'} of {what}"
-    devices = ", ".join(sorted({str(job["device"]) for job in used}))
+    devices = ", ".join(sorted({one_line(job["device"]) for job in used}))
     lengths = sorted({job["frames"] for job in used})
     long = f"{lengths[0]} to {lengths[-1]}" if lengths[1:] else f"{lengths[0]}"
     said = f"Measured: {jobs}, {long} frames of {size}, on {devices}."
@@ -147,19 +150,11 @@ def _ltx_plans(planned: PlannedJob, upscale: bool, fp8: bool) -> dict[str, int]:
 
 def parsed(text: bytes) -> list[dict[str, Any]]:
     """Returns the jobs of a daemon's answer. What is no job is passed over."""
-    numbers = ("frames", "seen", "width", "height", "seconds", "memory", "card_memory")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return []
-    return [
-        job
-        for job in (found if isinstance(found, list) else [])
-        if isinstance(job, dict)
-        and all(isinstance(job.get(name), (int, float)) for name in numbers)
-        and job["frames"] + job["seen"] > 0
-        and isinstance(job.get("effort"), dict)
-    ]
+    return [job for job in found if is_listed(job)] if isinstance(found, list) else []
 
 
 def _pixels(job: Mapping[str, Any]) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
+from math import isfinite
 from typing import Any, get_type_hints
 
 from voidbridge_backend.client.daemon_client import ClientOptions, open_client
 from voidbridge_backend.client.local_daemon import kept_measurements
 from voidbridge_backend.client.progress import JsonView
+from voidbridge_backend.engines import registry
 from voidbridge_backend.sequences.patterns import FrameRange
 from voidbridge_backend.tools.estimate import PlannedJob, estimate, parsed
 from voidbridge_protocol.errors import BadMessage, BadSetting
@@ -21,6 +23,8 @@ from voidbridge_protocol.settings import OperationSettings
 EPILOG = """\
 The figures are those of your own former jobs: of the daemon that --daemon names, else of the temporary
 daemons of this machine. Without a former job with the same settings there is no estimate."""
+MOST_FRAMES = 10_000_000
+"""Frames of a job in question; a day at 60 frames a second has 5,184,000."""
 OLDER = "[]"
 """The answer of a daemon of an earlier release, which keeps no measurements."""
 
@@ -50,14 +54,17 @@ def add_estimate_options(parser: Any) -> None:
 def estimate_job(options: argparse.Namespace, client_options: ClientOptions) -> None:
     """Prints the estimate. Raises `BadSetting`, and what a daemon that is named raises."""
     planned = _planned(options)
+    names = planned.operation, planned.engine
     if client_options.is_local and client_options.config is not None:
-        found = kept_measurements(client_options.config, planned.operation, planned.engine)
+        _require_engine(*names, registry.available())
+        found = kept_measurements(client_options.config, client_options.user, *names)
     else:
-        try:
-            with open_client(client_options) as client:
-                found = client.measurements(planned.operation, planned.engine)
-        except BadMessage:
-            found = OLDER.encode()
+        with open_client(client_options) as client:
+            _require_engine(*names, client.welcome.engines)
+            try:
+                found = client.measurements(*names)
+            except BadMessage:
+                found = OLDER.encode()
     told = estimate(planned, parsed(found))
     if options.json:
         JsonView().event("estimate", text=told.sentences(), **asdict(told))
@@ -76,9 +83,12 @@ def _planned(options: argparse.Namespace) -> PlannedJob:
         raise BadSetting(f"the size {options.size!r} cannot be read", "Write it as 1920x1080.")
     frames = FrameRange.parse(options.frames)
     count = frames.last - frames.first + 1
+    if count > MOST_FRAMES:
+        raise BadSetting(f"--frames are {count} frames", f"Ask for {MOST_FRAMES} at most.")
     seen = count if options.seen is None else options.seen
-    if seen < 0:
-        raise BadSetting(f"--seen is {seen}", "It is the number of frames that are sent.")
+    if not 0 <= seen <= MOST_FRAMES:
+        hint = f"It is the number of frames that are sent, {MOST_FRAMES} at most."
+        raise BadSetting(f"--seen is {seen}", hint)
     settings = _settings(operation(options.operation).settings, options.engine, options.set or [])
     return PlannedJob(
         options.operation,
@@ -89,6 +99,13 @@ def _planned(options: argparse.Namespace) -> PlannedJob:
         int(size[1]),
         int(size[2]),
     )
+
+
+def _require_engine(operation: str, engine: str, known: Iterable[tuple[str, str]]) -> None:
+    names = [name for of, name in known if of == operation]
+    if engine not in names:
+        hint = f"Choose from {', '.join(names)}." if names else "Ask another daemon."
+        raise BadSetting(f"{operation} has no engine {engine!r}", hint)
 
 
 def _settings(kind: type[OperationSettings], engine: str, words: list[str]) -> OperationSettings:
@@ -103,13 +120,14 @@ def _settings(kind: type[OperationSettings], engine: str, words: list[str]) -> O
     return kind(**values)
 
 
-BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
-
-
 def _value(name: str, text: str, kind: Any) -> Any:
     if kind is str:
         return text
     try:
-        return BOOLEANS[text] if kind is bool else kind(json.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
-        raise BadSetting(f"{name} is {text!r}", f"Its kind is {kind.__name__}.") from error
+        value = json.loads(text)
+        value = float(value) if kind is float and type(value) is int else value
+    except (ValueError, OverflowError, RecursionError):
+        value = None
+    if type(value) is not kind or (kind is float and not isfinite(value)):
+        raise BadSetting(f"{name} is {text[:60]!r}", f"Its kind is {kind.__name__}.")
+    return value
