@@ -80,6 +80,11 @@ def test_a_file_of_prompts_means_the_same_as_the_options(tmp_path: Path) -> None
         ('{"objects": [{"points": [{"frame": 1}]}]}', "no 'x'"),
         ('{"objects": [{"points": 5}]}', "no file of prompts"),
         ('{"objects": {"name": "x"}}', "no file of prompts"),
+        (
+            '{"objects": [{"name": "x/../y.exr", "keys": {"1": "p"}}]}',
+            "'x/../y.exr' cannot be the name",
+        ),
+        ('{"objects": [{"name": "x:ball", "noun": "a cup"}]}', "'x:ball' cannot be the name"),
         ('{"objects": ' + "[" * 100_000, "no file of prompts"),
         ('{"objects": [{"points": [{"frame": 1e999, "x": 1, "y": 1}]}]}', "no file of prompts"),
         (

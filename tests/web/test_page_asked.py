@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -149,10 +150,12 @@ def test_without_a_language_model_nothing_can_be_sent(page: Any, shot: Shot) -> 
     [
         (None, 400), ([], 400), ([5], 400), ([{"role": "primary", "matte": "/etc/passwd"}], 403),
         ([{"role": "--force", "matte": "--force"}], 403),
+        ([{"role": "primary=/etc/passwd", "matte": "{}/m.exr"}], 400),
     ],
     ids=str,
 )  # fmt: skip
 def test_mattes_that_make_no_sense_are_not_combined(page: Any, mattes: Any, status: int) -> None:
     folder = page.get("/api/state").json["folders"][0]
+    mattes = json.loads(json.dumps(mattes).replace("{}", folder))
     fields = {"plate": f"{folder}/p.exr", "output": folder, "mattes": mattes}
     assert page.post("/api/masks/combine", fields).status == status

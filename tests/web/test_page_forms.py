@@ -129,6 +129,24 @@ def test_a_path_outside_of_the_folders_is_refused_in_every_field(
             words(show, name, mode="extend", **{field: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "field"), [("remove", "plate"), ("remove", "matte"), ("remove", "clean"), ("mask", "combine")]
+)  # fmt: skip
+def test_a_frame_that_is_a_link_out_of_the_folders_is_refused(
+    tmp_path: Path, name: str, field: str
+) -> None:
+    show = tmp_path / "show"
+    show.mkdir()
+    (show / "shot.1001.exr").write_bytes(b"x")
+    (show / "shot.1002.exr").symlink_to("shot.1001.exr")
+    value = PATHS[field].format(f"{show}/shot.%04d.exr").removeprefix("7=")
+    assert words(show, name, **{field: value})
+    (show / "shot.1003.exr").symlink_to(tmp_path / "secret.exr")
+    (tmp_path / "secret.exr").write_bytes(b"x")
+    with pytest.raises(PathNotAllowed, match="lies below none"):
+        words(show, name, **{field: value})
+
+
 def test_the_paths_of_every_other_field_are_none() -> None:
     assert [n for n, paths in OFFERED.items() if paths("7=/etc/x") and n not in PATHS] == []
 
@@ -179,6 +197,9 @@ def test_a_file_of_prompts_names_no_matte_outside_of_the_folders(tmp_path: Path)
         file.write_text(json.dumps({"objects": [{"name": "ball", "keys": {"7": matte}}]}))
         with pytest.raises(PathNotAllowed):
             words(tmp_path, "mask", prompts=str(file))
+    file.write_text('{"objects": ' + "[" * 100_000)
+    with pytest.raises(BadSetting, match="no file of prompts"):
+        words(tmp_path, "mask", prompts=str(file))
     file.write_text(json.dumps({"objects": [{"name": "ball", "keys": {"7": "roto.exr"}}]}))
     assert f"--prompts={file}" in words(tmp_path, "mask", prompts=str(file))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from voidbridge_backend.client.small_files import read_small
 from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.operations.mask import NAME
 
 from .prompts import OBJECT, TypedPrompts
 
@@ -46,8 +47,10 @@ def joined(*prompts: TypedPrompts) -> TypedPrompts:
 
 
 def _typed(entry: dict[str, Any], folder: Path) -> TypedPrompts:
-    """The words that mean the same."""
+    """The words that mean the same. Raises `BadSetting`."""
     name = str(entry.get("name", OBJECT))
+    if not NAME.fullmatch(name):  # else the words would mean another file, or another object
+        raise BadSetting(f"{ascii(name)[:60]} cannot be the name of an object", HINT)
     points = [(p, f"{int(p['frame'])}:{_xy(p, 'x', 'y')}:{name}") for p in entry.get("points", ())]
     boxes = [
         f"{int(b['frame'])}:{_xy(b, 'left', 'top', 'right', 'bottom')}:{name}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.errors import PathNotAllowed
+from voidbridge_protocol.errors import PathNotAllowed, VoidbridgeError
 
 MAX_ENTRIES = 2000
 """Entries of a folder that a listing tells of."""
@@ -37,6 +37,24 @@ class Folders:
         found = find(text)
         self.allowed(found.folder)
         return found
+
+    def check_frames(self, text: str) -> None:
+        """Looks at links among the frames, too. Names that `find` refuses are left to the command.
+
+        Raises `PathNotAllowed`.
+        """
+        self.allowed(text)
+        try:
+            found = self.sequence(text)
+            with os.scandir(found.folder) as entries:
+                links = {entry.name for entry in entries if entry.is_symlink()}
+        except PathNotAllowed:
+            raise
+        except (VoidbridgeError, OSError):
+            return
+        for frame in found.scan() if links else ():
+            if found.path(frame).name in links:
+                self.file(found, frame)
 
     def file(self, sequence: Sequence, frame: int) -> Path:
         """The file of a frame, which may itself be a link. Raises `PathNotAllowed`, `MissingFrames`."""

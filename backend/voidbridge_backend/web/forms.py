@@ -77,18 +77,21 @@ def _key_matte(text: str) -> list[str]:
     return [match[1]]
 
 
-def _prompts(text: str) -> list[str]:
-    """The file itself, and the key mattes that it names. A file that cannot be read is left to the command."""
+def _prompts(text: str) -> Iterator[str]:
+    """The file itself, which is read only after that, and the key mattes that it names. Raises `BadSetting`."""
+    yield text
     path = Path(text)
     try:
         objects = json.loads(read_small(path))["objects"]
         mattes = [matte for entry in objects for matte in dict(entry.get("keys", {})).values()]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        mattes = []
-    return [text, *(str(path.parent / str(matte)) for matte in mattes)]
+    except OSError:
+        return  # the command says what is wrong with it
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BadSetting(f"{path} is no file of prompts") from error
+    yield from (str(path.parent / str(matte)) for matte in mattes)
 
 
-OFFERED: Mapping[str, Callable[[str], list[str]]] = {
+OFFERED: Mapping[str, Callable[[str], Iterable[str]]] = {
     **dict.fromkeys(("plate", "matte", "hint", "tail", "affected", "clean-screen"), _whole),
     "clean": _painted,
     "key": _key_matte,
@@ -167,7 +170,8 @@ class JobForms:
             values = _values(info, fields)
             for value in values:
                 for path in OFFERED[info.name](value):
-                    folders.allowed(path)
+                    check = folders.allowed if info.name == "output" else folders.check_frames
+                    check(path)
             if not values and info.name in ("mode", "plate", "output"):
                 raise BadSetting(f"the {info.name} is missing", "Choose it in the form.")
             if info.is_word:

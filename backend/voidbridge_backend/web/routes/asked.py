@@ -61,7 +61,7 @@ async def ask(request: HttpRequest) -> Response:
     fields, context = await fields_of(request), context_of(request)
     plate, matte = text_of(fields, "plate"), text_of(fields, "matte")
     for path in (plate, matte):
-        context.folders.allowed(path)
+        await run_in_threadpool(context.folders.check_frames, path)
     folder = _folder(context, {"folder": text_of(fields, "output"), **fields})
     words = ["mask-ask", plate, matte, f"--output={folder}"]
     words += [f"--{name}={text}" for name in FIELDS if (text := text_of(fields, name).strip())]

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -26,14 +27,16 @@ async def forms(request: HttpRequest) -> Response:
 async def command(request: HttpRequest) -> Response:
     """The command line that this form stands for. It starts nothing."""
     context = context_of(request)
-    words, _ = context.forms.words(await fields_of(request), context.folders)
+    fields = await fields_of(request)
+    words, _ = await run_in_threadpool(context.forms.words, fields, context.folders)
     line = shlex.join(["voidbridge", *words, f"--daemon={context.address}"])
     return JSONResponse({"command": line})
 
 
 async def start(request: HttpRequest) -> Response:
     context = context_of(request)
-    words, files = context.forms.words(await fields_of(request), context.folders)
+    fields = await fields_of(request)
+    words, files = await run_in_threadpool(context.forms.words, fields, context.folders)
     return JSONResponse((await context.children.start(words, files)).described())
 
 

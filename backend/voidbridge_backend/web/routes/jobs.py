@@ -37,6 +37,9 @@ async def measure(request: HttpRequest) -> Response:
             f"the {missing[0]} of job {name} lies below none of the named folders",
             "Fetch the results into one of them, or start the page with --folder FOLDER.",
         )
+    for role in ("result", "plate", "matte", "affected"):
+        if role in files:
+            await run_in_threadpool(context.folders.check_frames, files[role])
     words = ["report", files["result"], files["plate"], files["matte"]]
     words += [f"--affected={files['affected']}"] if "affected" in files else []
     return JSONResponse((await context.children.start(words, {}, asks_daemon=False)).described())

@@ -23,7 +23,7 @@ from voidbridge_backend.web.answers import fields_of, number_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
 from voidbridge_backend.web.forms import quadmasks
 from voidbridge_protocol.errors import BadSetting, UnreadableFrame
-from voidbridge_protocol.operations.mask import NAME, parsed
+from voidbridge_protocol.operations.mask import NAME, ROLES, parsed
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
 PROMPTS = "prompts.json"
@@ -59,7 +59,7 @@ async def track(request: HttpRequest) -> Response:
     """Saves what was clicked, and starts `voidbridge mask`."""
     fields, context = await fields_of(request), context_of(request)
     plate, output = text_of(fields, "plate"), text_of(fields, "output").rstrip("/")
-    context.folders.allowed(plate)
+    await run_in_threadpool(context.folders.check_frames, plate)
     file = _saved(context, fields)
     words = ["mask", plate, f"--output={output}", f"--prompts={file}"]
     words += ["--overwrite"] if fields.get("overwrite") is True else []
@@ -81,10 +81,13 @@ async def combine(request: HttpRequest) -> Response:
     for layer in layers:
         if not isinstance(layer, dict):
             raise BadSetting(f"the matte {str(layer)[:60]!r} is not a JSON object")
-        matte = text_of(layer, "matte")
-        words.append(f"--combine={text_of(layer, 'role')}={context.folders.allowed(matte)}")
-    for path in (plate, output):
-        context.folders.allowed(path)
+        matte, role = text_of(layer, "matte"), text_of(layer, "role")
+        await run_in_threadpool(context.folders.check_frames, matte)
+        if role not in ROLES:
+            raise BadSetting(f"the role {role[:60]!r} is not one of {', '.join(ROLES)}")
+        words.append(f"--combine={role}={context.folders.allowed(matte)}")
+    await run_in_threadpool(context.folders.check_frames, plate)
+    context.folders.allowed(output)
     if text := text_of(fields, "frames").strip():
         words.append(f"--frames={text}")
     words += ["--overwrite"] if fields.get("overwrite") is True else []
