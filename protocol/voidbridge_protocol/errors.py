@@ -276,7 +276,7 @@ class OutputExists(RequestError):
 
 class NotArchived(RequestError):
     code = "request.not-archived"
-    hint = "Nothing was deleted. Check both disks, then archive it again."
+    hint = "Nothing of this version was deleted. Mend what the message names, then give the same words again."
 
 
 class OutputFormat(RequestError):
