@@ -186,6 +186,41 @@ def test_a_job_that_was_stopped_for_a_more_urgent_one_says_so_and_keeps_its_fram
     assert (box.state(job), box.job_service.status(job).code) == (JobState.RUNNING, "")
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_restart_remembers_a_stop_and_its_reason_ends_with_that_wait(
+    box: Box, dies: bool
+) -> None:
+    made, urgent = request(), request(1001, 1004)
+    job = box.submit(made)
+    box.send(made)
+    box.job_service.scheduler.jobs[job].goes_on = True
+    box.job_service.device_ready("cpu")
+    box.job_service.admission.submit("ben", urgent, 1, False)
+    box.send(urgent, user="ben")
+    if dies:
+        box.job_service.device_lost("cpu", WorkerDied("it did not stop in time"))
+    else:
+        box.job_service.cancelled(job)
+    assert box.job_service.status(job).code == "job.preempted"
+    box.reopen()
+    again = box.job_service.scheduler.jobs[job]
+    assert (again.stops, box.job_service.status(job).code) == (1, "job.preempted")
+    again.goes_on = True
+    for device in ("cpu", "gpu"):
+        box.job_service.device_ready(device)
+    assert box.state(job) is JobState.RUNNING
+    third = request(1001, 1005)
+    box.job_service.admission.submit("cat", third, 2, False)
+    box.send(third, user="cat")
+    commands = box.job_service.changes.take_commands()
+    assert not any(isinstance(command, Preempt) for command in commands)  # never twice
+    box.job_service.device_lost(again.device, WorkerDied("it crashed"))
+    waiting = box.job_service.status(job)
+    assert (waiting.state, waiting.code) == (JobState.QUEUED, "")
+    box.reopen()
+    assert box.job_service.status(job).code == ""
+
+
 def test_only_a_done_job_can_have_been_fetched_and_that_is_written_down(box: Box) -> None:
     made = request()
     job = box.submit(made)

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 GO_ON = frozenset(name for name, operation in operations().items() if operation.goes_on)
 """Operations whose next attempt goes on where one was stopped."""
+STOPPED = "was stopped for a more urgent job"
+"""End of the warning of such an attempt. It is stored with the job, so that a restart knows of the stop."""
 JOB_LINES = 120
 """Log lines per minute about jobs of one user."""
 
@@ -181,4 +183,5 @@ def _queued(row: Row) -> QueuedJob:
         row.operation,
         row.engine,
         goes_on=row.operation in GO_ON,
+        stops=sum(text.endswith(STOPPED) for text in row.warnings),
     )

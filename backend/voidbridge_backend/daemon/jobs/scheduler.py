@@ -160,7 +160,7 @@ class Scheduler:
         """Queues a finished job again."""
         job = self.jobs[job_id]
         job.priority, job.number, job.attempts, job.losses = priority, number, 0, 0
-        job.overtaken = job.stops = 0
+        job.overtaken, job.stops, job.is_stopped = 0, 0, False
         return [self._move(job, JobState.RECEIVING)]
 
     def device_ready(self, device: str) -> list[Command]:
@@ -195,6 +195,7 @@ class Scheduler:
         if job.state is JobState.CANCELLING:
             return [*recalls, self._move(job, JobState.CANCELLED)]
         job.attempts -= is_away or was_stopping
+        job.is_stopped = was_stopping
         job.losses += is_away
         if job.attempts >= MAX_ATTEMPTS or job.losses >= MAX_LOSSES:
             tried = job.attempts + job.losses
@@ -216,7 +217,7 @@ class Scheduler:
         job = self.jobs[job_id]
         device = job.device
         job.attempts -= 1
-        recalls = self._leave(job)
+        recalls, job.is_stopped = self._leave(job), True
         return [*recalls, self._move(job, JobState.QUEUED), *self.device_ready(device)]
 
     def failed_before_running(self, job_id: str) -> list[Command]:
@@ -285,7 +286,7 @@ class Scheduler:
             self._starts += 1
             self._turn[job.user] = self._starts
             self._at_work[device], self._used[device] = job, job.uses
-            job.device = device
+            job.device, job.is_stopped = device, False
             job.attempts += 1
             commands += [self._move(job, JobState.RUNNING), Start(job.id, device)]
         return [*commands, *self._recall_for_waiting(), *self._preempt(), *self._lend()]

@@ -26,7 +26,7 @@ from .admission import Admission
 from .damage import DamageControl
 from .expiry import Expiry
 from .job_status import LiveStatus
-from .records import JobRecords, unknown_job
+from .records import STOPPED, JobRecords, unknown_job
 from .scheduler import Command, Scheduler
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ class JobService:
         """
         rows = self.store.rows()
         for row in rows:
-            state = row.state
+            state, last = row.state, "".join(row.warnings[-1:])
+            is_stopped = state is JobState.QUEUED and last.endswith(STOPPED)
             if state is JobState.RUNNING:
                 state = JobState.QUEUED
             elif state is JobState.CANCELLING:
@@ -78,6 +79,7 @@ class JobService:
                 row = replace(row, state=state)
                 self.store.save(row)
             self.records.restore(row)
+            self.scheduler.jobs[row.id].is_stopped = is_stopped
         self._recover_files()
         self.commit()
         self.work_folders.recover(row.id for row in rows)
@@ -126,7 +128,7 @@ class JobService:
         stage = self.records.stages.get(job, job_status.NOWHERE)
         ahead, device = self.scheduler.ahead_of(job), self.scheduler.jobs[job].device
         waits_for = self.blocked_by
-        if waits_for is None and self.scheduler.jobs[job].stops:
+        if waits_for is None and self.scheduler.jobs[job].is_stopped:
             waits_for = Preempted("it was stopped for a more urgent job")
         return job_status.status(row, stage, ahead, waits_for, device)
 
@@ -196,6 +198,8 @@ class JobService:
         for job in self.scheduler.jobs.values():
             if job.device == device and job.state is JobState.RUNNING:
                 self.warned(job.id, f"attempt {job.attempts} was interrupted: {cause.text}")
+                if job.is_stopping:
+                    self.warned(job.id, f"attempt {job.attempts} {STOPPED}")
         is_away = isinstance(cause, DeviceAway)
         self._execute(self.scheduler.device_lost(device, is_away), cause)
 
@@ -236,7 +240,7 @@ class JobService:
         if row.state is JobState.CANCELLING:
             self._execute(self.scheduler.ended(job, JobState.CANCELLED))
         elif row.state is JobState.RUNNING and self.scheduler.jobs[job].is_stopping:
-            self.warned(job, f"attempt {row.attempts} was stopped for a more urgent job")
+            self.warned(job, f"attempt {row.attempts} {STOPPED}")
             self._execute(self.scheduler.preempted(job))
         elif row.state is JobState.RUNNING:
             self.records.save(replace(row, attempts=row.attempts - 1))

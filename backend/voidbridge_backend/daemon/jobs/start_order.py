@@ -63,6 +63,8 @@ class QueuedJob:
     """Another attempt goes on where this one was stopped."""
     stops: int = 0
     """Times that it was stopped for a more urgent job."""
+    is_stopped: bool = False
+    """It waits because it was stopped for a more urgent job."""
     is_stopping: bool = False
     """It runs, and was asked to stop for a more urgent job."""
 
