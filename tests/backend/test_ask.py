@@ -57,14 +57,18 @@ def at(server: Server, model: str) -> tuple[str, ...]:
     return ("--send", "--endpoint", server.url, "--model", model, "--timeout", "20")
 
 
-def test_only_pictures_that_lie_there_are_sent_if_that_is_wanted(
-    server: Server, shot: Path, tmp_path: Path
+def test_only_what_was_seen_is_sent_if_that_is_wanted(
+    server: Server, shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ask(shot, tmp_path, *at(server, "good"), "--if-seen") == 2
     assert ask(shot, tmp_path) == 0
-    assert ask(shot, tmp_path, *at(server, "good"), "--if-seen", "--instruction", "Other.") == 2
+    digest = capsys.readouterr().err.rpartition("--if-seen=")[2].split()[0]
+    other = ("--instruction", "Other.")
+    seen = (*at(server, "good"), f"--if-seen={digest}")
+    assert ask(shot, tmp_path, *other) == 0, "drawn again, and seen by nobody"
+    assert ask(shot, tmp_path, *seen, *other) == 2
+    assert ask(shot, tmp_path, *at(server, "good"), "--if-seen=") == 2
     server.requests(0)
-    assert ask(shot, tmp_path, *at(server, "good"), "--if-seen") == 0
+    assert ask(shot, tmp_path, *seen) == 0
     server.requests(1)
 
 

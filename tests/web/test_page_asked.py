@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -112,6 +114,32 @@ def test_pictures_that_nobody_has_seen_are_not_sent(
     answer = asking.post("/api/asked/start", form(shot, object="changed", shown=question["shown"]))
     assert (answer.status, "changed since" in answer.json["text"]) == (400, True)
     model.requests(0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("request.json", b"{"), ("request.json", b"[]"), ("request.json", b'{"messages": [5]}'),
+        ("request.json", b'{"messages": [{"content": [{"picture": {}}]}]}'), ("prompts.json", b"[1]"),
+        ("prompts.json", b'{"objects": NaN}'), ("answer.json", b'"\\ud800"'), ("request.json", b"[" * 9999),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_damaged_files_of_a_question_are_named(
+    page: Any, tmp_path: Path, damage: tuple[str, bytes]
+) -> None:
+    name, content = damage
+    top = Path(page.get("/api/state").json["folders"][0])
+    folder = top / tmp_path.name / "asked-ball"
+    folder.mkdir(parents=True)
+    listed = {name: hashlib.sha256(content).hexdigest(), "\ud800": "", "..": ""}
+    (folder / "ask.voidbridge.json").write_text(json.dumps({"files": listed}))
+    (folder / name).write_bytes(content)
+    place = urlencode({"folder": folder.parent, "object": "ball"})
+    answer = page.get(f"/api/asked?{place}")
+    assert (answer.status, answer.json["code"]) == (400, "request.setting"), answer.body
+    assert "is damaged" in answer.json["text"]
+    assert page.get("/api/asked/picture?object=ball").status == 403
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,17 @@ STATUS: tuple[tuple[type[VoidbridgeError], int], ...] = (
 async def fields_of(request: HttpRequest) -> dict[str, Any]:
     """The JSON object of a body. Raises `BadSetting`."""
     try:
-        found = json.loads(await request.body())
-        json.dumps(found, ensure_ascii=False).encode()  # halves of a character cannot be answered
+        found = answerable(json.loads(await request.body()))
     except (ValueError, RecursionError) as error:
         raise BadSetting(f"the body is not JSON: {error}", "Send one JSON object.") from error
     if not isinstance(found, dict):
         raise BadSetting("the body is not a JSON object", "Send one JSON object.")
+    return found
+
+
+def answerable(found: Any) -> Any:
+    """The same value. Raises `ValueError` for what no answer can carry: halves of a character, and no number."""
+    json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,12 @@ def sha256_of(path: Path) -> tuple[str, int]:
             digest.update(block)
             size += len(block)
     return digest.hexdigest(), size
+
+
+def digest_of(contents: Iterable[bytes]) -> str:
+    """One SHA-256 in hexadecimal that stands for these contents in this order."""
+    each = (hashlib.sha256(content).digest() for content in contents)
+    return hashlib.sha256(b"".join(each)).hexdigest()
 
 
 class Digest:

@@ -68,15 +68,12 @@ def ask(parsed: argparse.Namespace) -> None:
 
         drawer = Drawer(plate, matte, parsed.color_space)
         question = asking.prepared(drawer, frames, parsed.instruction, parsed.pictures, pulse)
-        if parsed.if_seen and not question.is_saved(folder):
-            raise BadSetting(
-                f"{folder} has not exactly these pictures and this request; nothing is sent",
-                "Run it without --send, look at the pictures, and send then.",
-            )
-        saved = question.save(folder)
-        view.event("question", paths=[str(path) for path in saved], sent=endpoint is not None)
+        digest = _checked(question.digest, parsed.if_seen)
+        saved = [str(path) for path in question.save(folder)]
+        view.event("question", paths=saved, digest=digest, sent=endpoint is not None)
         if endpoint is None:
             view.message(f"{len(question.pictures)} pictures in {folder}; nothing was sent")
+            view.message(f"to send exactly these: --send --if-seen={digest}")
             return
         view.message(f"sending {len(question.pictures)} pictures to {endpoint.url}")
         answer = asking.answered(question, endpoint)
@@ -91,6 +88,16 @@ def ask(parsed: argparse.Namespace) -> None:
         view.message(f"affected areas: {target}; the answer: {folder / asking.ANSWER}")
 
 
+def _checked(digest: str, seen: str | None) -> str:
+    """The same digest. Raises `BadSetting` if --if-seen names another one."""
+    if seen not in (None, digest):
+        raise BadSetting(
+            "the pictures and the request are not those of --if-seen; nothing is sent",
+            "Run it without --send, look at the pictures, and send with the digest that it prints.",
+        )
+    return digest
+
+
 def add_ask_options(parser: Any) -> None:
     parser.add_argument("plate", metavar="PLATE", help="the plate")
     parser.add_argument("matte", metavar="MATTE", help="the object's matte, as mask writes it")
@@ -100,8 +107,8 @@ def add_ask_options(parser: Any) -> None:
     add_endpoint_options(parser)
     parser.add_argument(
         "--if-seen",
-        action="store_true",
-        help="send only if FOLDER has exactly these pictures and this request already",
+        metavar="DIGEST",
+        help="send only the pictures and the request with this digest, as a run without --send prints it",
     )
     parser.add_argument(
         "--instruction",

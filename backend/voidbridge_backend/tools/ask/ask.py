@@ -18,7 +18,7 @@ from voidbridge_backend.imaging.grid import cells
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import BadAnswer
 from voidbridge_protocol.transfer.atomic_files import write_whole
-from voidbridge_protocol.transfer.hashing import sha256_of
+from voidbridge_protocol.transfer.hashing import digest_of, sha256_of
 
 from . import areas, question
 from .answer import Answer, Grid, WrongForm, parsed
@@ -46,12 +46,10 @@ class Question:
         write_files(folder, files)
         return [folder / name for name in files]
 
-    def is_saved(self, folder: Path) -> bool:
-        """Whether the folder has exactly these pictures and this request, for somebody to look at."""
-        return all(
-            is_written(folder / name) and (folder / name).read_bytes() == data
-            for name, data in self._files().items()
-        )
+    @property
+    def digest(self) -> str:
+        """Of exactly these pictures and this request, to tell them from those that somebody looked at."""
+        return digest_of(self._files().values())
 
     def _files(self) -> dict[str, bytes]:
         names = picture_names(len(self.pictures))

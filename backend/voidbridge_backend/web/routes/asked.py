@@ -18,11 +18,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from voidbridge_backend.client.small_files import read_small
-from voidbridge_backend.web.answers import fields_of, text_of
+from voidbridge_backend.web.answers import answerable, fields_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
 from voidbridge_backend.web.folders import Folders
 from voidbridge_protocol.errors import BadSetting, MissingFrames, NoEndpoint
 from voidbridge_protocol.operations.mask import NAME
+from voidbridge_protocol.transfer.hashing import digest_of
 
 LIST, REQUEST, ANSWER, PROMPTS = (
     "ask.voidbridge.json",
@@ -72,7 +73,7 @@ async def ask(request: HttpRequest) -> Response:
         now = await run_in_threadpool(_described, context.folders, folder)
         if shown != now["shown"]:
             raise BadSetting("the pictures have changed since they were shown", HINT)
-        words += ["--send", "--if-seen"]  # the plate may have changed, too
+        words += ["--send", f"--if-seen={shown}"]  # the plate may have changed, too
     return JSONResponse((await context.children.start(words, {}, asks_daemon=False)).described())
 
 
@@ -81,7 +82,8 @@ def _folder(context: PageContext, fields: dict[str, Any]) -> Path:
     name = text_of(fields, "object")
     if not NAME.fullmatch(name):
         raise BadSetting(f"{name[:60]!r} cannot be the name of an object")
-    return context.folders.allowed(context.folders.allowed(fields["folder"]) / f"asked-{name}")
+    folder = context.folders.allowed(text_of(fields, "folder"))
+    return context.folders.allowed(folder / f"asked-{name}")
 
 
 def _files(folders: Folders, folder: Path) -> dict[str, bytes]:
@@ -92,7 +94,7 @@ def _files(folders: Folders, folder: Path) -> dict[str, bytes]:
         return {}
     found = {}
     for name, digest in listed.items():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UnicodeEncodeError):  # no file has such a name
             content = read_small(folders.allowed(folder / name))
             if hashlib.sha256(content).hexdigest() == digest:
                 found[name] = content
@@ -100,18 +102,30 @@ def _files(folders: Folders, folder: Path) -> dict[str, bytes]:
 
 
 def _described(folders: Folders, folder: Path) -> dict[str, Any]:
-    files = _files(folders, folder)
+    """What the files say. Raises `BadSetting` for files that `mask-ask` did not write so."""
+    try:
+        found = _read(_files(folders, folder), folder)
+        answerable(found)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BadSetting(
+            f"the question in {folder} is damaged: {ascii(str(error))[:120]}",
+            "Show again what would be sent; that writes its files anew.",
+        ) from error
+    return found
+
+
+def _read(files: dict[str, bytes], folder: Path) -> dict[str, Any]:
     request = json.loads(files.get(REQUEST, b"{}"))
     parts = [part for message in request.get("messages", ()) for part in _parts(message)]
     names = [part["picture"] for part in parts if "picture" in part]
     pictures = [name for name in names if name in files]
-    sent = [hashlib.sha256(files[name]).hexdigest() for name in (*pictures, REQUEST) if pictures]
+    sent = [files[name] for name in (*pictures, REQUEST) if pictures]
     affected = next(iter(sorted(folder.glob(f"{AFFECTED}*.exr"))), None)
     digits = affected.name.removeprefix(AFFECTED).removesuffix(".exr") if affected else ""
     return {
         "pictures": pictures,
         "text": "\n\n".join(part["text"] for part in parts if "text" in part),
-        "shown": hashlib.sha256(json.dumps(sent).encode()).hexdigest() if pictures else "",
+        "shown": digest_of(sent) if pictures else "",
         "answer": json.loads(files.get(ANSWER, b"null")),
         "objects": json.loads(files.get(PROMPTS, b'{"objects": []}'))["objects"],
         "affected": str(folder / f"{AFFECTED}%0{len(digits)}d.exr") if affected else "",

@@ -17,9 +17,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from voidbridge_backend.client.outputs import check_foreign, has_attribute, record_bytes
+from voidbridge_backend.client.small_files import read_small
 from voidbridge_backend.exr import seal
 from voidbridge_backend.exr.new.file import new_file
-from voidbridge_backend.web.answers import fields_of, number_of, text_of
+from voidbridge_backend.web.answers import answerable, fields_of, number_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
 from voidbridge_backend.web.forms import quadmasks
 from voidbridge_protocol.errors import BadSetting, UnreadableFrame
@@ -44,7 +45,7 @@ async def prompts(request: HttpRequest) -> Response:
     folder = context_of(request).folders.allowed(request.query_params.get("folder", ""))
     path = context_of(request).folders.allowed(folder / PROMPTS)
     try:
-        found = json.loads(path.read_bytes())["objects"]
+        found = answerable(json.loads(read_small(path))["objects"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         found = []
     return JSONResponse({"objects": found, "file": str(path)})
