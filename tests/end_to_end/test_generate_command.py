@@ -116,6 +116,10 @@ def test_a_retake_sees_none_of_the_frames_that_it_makes_again(
         (("bridge", "a.####.exr", "--length", "3"), "bridge needs TAIL"),
         (("bridge", "a.####.exr", "b.####.exr"), "bridge needs --length N"),
         (("extend", "a.####.exr", "--length", "0"), "--length is 0; at least one frame"),
+        (
+            ("extend", "a.####.exr", "--length", "99999999999"),
+            "99999999999 new frames are asked for; one job makes up to 1000",
+        ),
         (("extend", "a.####.exr", "b.####.exr", "--length", "2"), "extend has no use for TAIL"),
         (
             ("retake", "a.####.exr", "--frames", "1003-1009"),

@@ -55,7 +55,7 @@ def fetch(folder: Path, on_message: Callable[[str], None], hub: HfApi | None = N
     bytes than announced, `DiskFull`.
     """
     TERMS.require(folder)
-    fetch_pinned(folder, REPOSITORY, weights.BASE, _is_wanted, on_message, hub)
+    fetch_pinned(folder, REPOSITORY, weights.BASE, _is_wanted, on_message, hub, "ltx")
 
 
 def _said(part: str, path: Path, state: str, size: int) -> None:

@@ -117,6 +117,7 @@ def fetch_pinned(
     is_wanted: Callable[[str], bool],
     on_message: Callable[[str], None],
     hub: HfApi | None = None,
+    engine: str = "",
 ) -> None:
     """Fetches the wanted files of a repository that `folder`/`base` lacks, at the revision of the first fetch.
 
@@ -129,7 +130,7 @@ def fetch_pinned(
     try:
         info = hub.model_info(repository, revision=revision, files_metadata=True)
     except FAILURES as error:
-        raise unreachable(repository, error) from error
+        raise unreachable(repository, error, engine) from error
     sha = info.sha or "main"
     wanted = [
         Remote(
@@ -146,7 +147,7 @@ def fetch_pinned(
     on_message(f"revision {sha} of {repository}")
     for remote in lacking:
         on_message(f"fetching {remote.path()}, {shown_size(remote.size)}")
-        fetched(hub, folder, remote)
+        fetched(hub, folder, remote, engine)
 
 
 def how_to_get(folder: Path) -> str:
@@ -246,7 +247,7 @@ def is_there(folder: Path, remote: Remote) -> bool:
     return path.is_file() and path.stat().st_size == remote.size
 
 
-def fetched(hub: HfApi, folder: Path, remote: Remote) -> None:
+def fetched(hub: HfApi, folder: Path, remote: Remote, engine: str = "") -> None:
     """Fetches one file and compares its SHA-256. Raises `ModelMissing`."""
     into = folder / remote.folder
     try:
@@ -256,7 +257,7 @@ def fetched(hub: HfApi, folder: Path, remote: Remote) -> None:
             )
         )
     except FAILURES as error:
-        raise unreachable(remote.repository, error) from error
+        raise unreachable(remote.repository, error, engine) from error
     if remote.sha256 and inventory.sha256(path) != remote.sha256:
         path.unlink()
         raise ModelMissing(
@@ -268,12 +269,13 @@ def fetched(hub: HfApi, folder: Path, remote: Remote) -> None:
 FAILURES = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError)
 
 
-def unreachable(repository: str, error: Exception) -> ModelMissing:
-    """The error for a site that does not answer."""
+def unreachable(repository: str, error: Exception, engine: str = "") -> ModelMissing:
+    """The error for a site that does not answer. The command fetches for `void` if no engine is named."""
+    words = f"voidbridge models fetch FOLDER{f' --engine {engine}' if engine else ''}"
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return ModelMissing(
         f"{repository} is not available from huggingface.co: {reason}",
-        "This machine may be offline. Fetch it on another one with `voidbridge models fetch FOLDER` "
+        f"This machine may be offline. Fetch it on another one with `{words}` "
         "and copy the folder here; its files do not depend on the machine.",
     )
 

@@ -61,7 +61,7 @@ def fetch(
     names = FOLDERS[engine]
     name = next((found for found in names if (folder / found).is_dir()), names[0])
     on_message(f"license: {LICENSES[engine]}")
-    fetch_pinned(folder, f"{OWNER}/{name}", name, _is_wanted, on_message, hub)
+    fetch_pinned(folder, f"{OWNER}/{name}", name, _is_wanted, on_message, hub, engine)
 
 
 def _is_wanted(name: str) -> bool:

@@ -133,8 +133,14 @@ def test_bytes_other_than_announced_are_not_kept(published: Path, tmp_path: Path
 def test_a_site_that_does_not_answer_is_a_typed_error(tmp_path: Path) -> None:
     TERMS.accept(tmp_path, date(2026, 11, 29))
     hub = HfApi(endpoint="http://127.0.0.1:9", token=False)
-    with pytest.raises(ModelMissing, match="is not available from"):
-        ltx_models.fetch(tmp_path, lambda text: None, hub)
+    for engine, fetch in (
+        ("", lambda: models.fetch(tmp_path, print, hub)),
+        (" --engine ltx", lambda: ltx_models.fetch(tmp_path, print, hub)),
+        (" --engine sam2", lambda: sam_models.fetch("sam2", tmp_path, print, hub)),
+    ):
+        with pytest.raises(ModelMissing, match="is not available from") as raised:
+            fetch()
+        assert f"`voidbridge models fetch FOLDER{engine}`" in raised.value.hint
 
 
 def test_the_list_says_which_parts_are_there(

@@ -24,6 +24,7 @@ from voidbridge_protocol.operations.generate import (
     MODEL_MODES,
     MODEL_REACH,
     MODES,
+    MOST_FRAMES,
     REACH,
     GenerateSettings,
     no_model,
@@ -109,6 +110,11 @@ def generate_submission(parsed: argparse.Namespace) -> Submission:
     _check_words(parsed)
     there = files["plate"].scan() or frames_for(files["plate"], None)
     wanted = _wanted(parsed, there)
+    if (count := wanted.last - wanted.first + 1) > MOST_FRAMES:
+        raise BadSetting(
+            f"{count} new frames are asked for; one job makes up to {MOST_FRAMES}",
+            "Make a long stretch in several jobs.",
+        )
     reach = REACH if parsed.engine == "morph" else MODEL_REACH
     parts = {"plate": _plate_part(parsed.mode, wanted, reach)}
     if "tail" in files:

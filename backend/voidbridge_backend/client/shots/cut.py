@@ -13,6 +13,7 @@ from voidbridge_protocol.operations.generate import (
     MODEL_MODES,
     MODEL_REACH,
     MODES,
+    MOST_FRAMES,
     GenerateSettings,
     no_model,
 )
@@ -58,8 +59,11 @@ class NewShot:
             raise BadSetting(
                 f"the shot {self.name} has the mode {self.mode!r}; there are {', '.join(MODES)}"
             )
-        if self.length < 1:
-            raise BadSetting(f"the shot {self.name} has a length of {self.length} frames")
+        if not 1 <= self.length <= MOST_FRAMES:
+            raise BadSetting(
+                f"the shot {self.name} has a length of {self.length} frames",
+                f"One shot has 1 to {MOST_FRAMES} new frames.",
+            )
         if unknown := sorted(set(self.settings) - WORDS):
             raise BadSetting(f"the shot {self.name} has an unknown setting {unknown[0]!r}")
 
