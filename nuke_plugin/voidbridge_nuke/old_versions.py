@@ -35,19 +35,26 @@ def archive(node: Any) -> None:
         return
     node_id = str(host.values(node)["node_id"])
     words = [*executable(), "archive", *(v.place for v in old), f"--to={place}", "--move", "--json"]
-    short_command.run(words, lambda events: _archived(node_id, place, events))
+    short_command.run(
+        words, lambda events: _archived(node_id, place, events), lambda _: _look_again(node_id)
+    )
 
 
 def _archived(node_id: str, place: str, events: short_command.Events) -> None:
     """On the main thread."""
     found = [event for event in events if event.get("event") == "archived"]
     left = [str(event["source"]) for event in found if not event["deleted"]]
-    node = host.find(node_id)
-    if node is not None:
-        _show_choices(node)
+    _look_again(node_id)
     size = cache.spelled_size(sum(int(event["bytes"]) for event in found))
     more = " Other files are left in {}.".format(", ".join(left)) if left else ""
     host.show_message(f"{len(found)} versions lie in {place}: {size}, each copy verified.{more}")
+
+
+def _look_again(node_id: str) -> None:
+    """On the main thread, also after a failure: the versions before it were moved."""
+    node = host.find(node_id)
+    if node is not None:
+        _show_choices(node)
 
 
 def _old(node: Any) -> list[cache.Version]:

@@ -12,8 +12,15 @@ Events = List[Dict[str, Any]]
 """The JSON objects that a command printed, in order."""
 
 
-def run(words: Sequence[str], then: Callable[[Events], None]) -> None:
-    """Runs a command in a thread if there is a GUI, and then a call on the main thread; shows what failed."""
+def run(
+    words: Sequence[str],
+    then: Callable[[Events], None],
+    on_failure: Callable[[Events], None] | None = None,
+) -> None:
+    """Runs a command in a thread if there is a GUI, and then a call on the main thread; shows what failed.
+
+    `on_failure` gets what the command said before it failed.
+    """
 
     def work() -> None:
         try:
@@ -29,6 +36,8 @@ def run(words: Sequence[str], then: Callable[[Events], None]) -> None:
         if code == 0:
             host.later(then, events)
         else:
+            if on_failure is not None:
+                host.later(on_failure, events)
             host.later(host.show_message, "\n".join(failed) or errors)
 
     if host.has_gui():

@@ -98,6 +98,16 @@ def test_old_versions_are_moved_to_an_archive_and_one_comes_back_by_copying(
     assert host.stage.messages[-1].startswith(f"Move to {tmp_path.as_posix()}/Archiv")
     assert (home / "v001").is_dir(), "nothing happens without a yes"
     host.stage.says_yes = True
+    shutil.copytree(home / "v001", home / "v000")
+    other = tmp_path / "Archiv für Läufe" / home.name / "v001"
+    other.mkdir(parents=True)
+    (other / "manifest.json").write_text('{"files": {}}')
+    count = len(host.stage.messages)
+    host.stage.press("archive", node)
+    host.stage.until(lambda: len(host.stage.messages) == count + 2, "the failure of the second")
+    assert "1 of 2 versions are in the archive, 1 of them moved: v000" in host.stage.messages[-1]
+    assert node["version_shown"].values() == ["none", "v001", "v002"]
+    shutil.rmtree(other)
     count = len(host.stage.messages)
     host.stage.press("archive", node)
     host.stage.until(lambda: len(host.stage.messages) == count + 2, "the end of the archive")

@@ -118,7 +118,35 @@ def test_a_farm_gets_a_job_that_fetch_finds_and_the_render_behind_it(
     (task,) = (farm / "remove_commands.txt").read_text().splitlines()
     host.environment["HOST_VOIDBRIDGE_SUBMIT"] = "sh -c 'sh remove_commands.txt && echo job 7'"
     assert task.startswith("sh ")
+    (first,) = host.folder.glob("Voidbridge/*/v001")
+    files = sorted(first.iterdir())
     host.choose(group, grow=1)
+    for button in ("Submit", "Remove", "TestFrame"):
+        host.press(group, button)
+        assert host.status(group).startswith("A farm has the job of v001, which has not ended.")
+    host.press(group, "Fetch")
+    assert host.status(group) == "the farm has not started it yet"
+    (data,) = (tool.data for tool in group.children if "VoidbridgeState" in tool.data)
+    data["VoidbridgeState"]["job"] = 0  # as in a comp that was closed before it was saved
+    for button in ("Purge", "Archive"):
+        host.choose(group, archive_to=str(host.folder / "archive"))
+        host.press(group, button)
+        assert host.status(group).startswith("There is no other version.")
+    data["VoidbridgeState"]["job"] = 1
+    assert sorted(first.iterdir()) == files
+    for name, text in (("started.txt", ""), ("status.json", '{"phase": "working", "alive": 1}')):
+        (first / name).write_text(text)
+    host.press(group, "Remove")
+    assert host.status(group).startswith("A farm has the job of v001, which has not ended.")
+    mark = first / "submitted.txt"
+    host.press(group, "Cancel")
+    assert not mark.exists(), "a farm's job whose process is lost"
+    mark.touch()
+    for name in ("started.txt", "status.json", "status.json.cancel"):
+        (first / name).unlink()
+    assert sorted(first.iterdir()) == files
+    host.press(group, "Cancel")
+    assert not first.exists(), "the artist gave it up"
     host.press(group, "Submit")
     assert host.status(group) == "the farm has the job: job 7; press Fetch when it is done"
     assert done(host, group).startswith("done: v002")

@@ -141,6 +141,13 @@ end
 
 -- -- a job ----------------------------------------------------------------------------------------------
 
+local ENDS = { done = true, failed = true, cancelled = true }
+
+-- True for a version that a farm may still read and write, from Submit until its job has ended.
+function M.is_with_farm(version)
+    return launch.is_handed_over(version.folder) and not ENDS[status.judged(cache.seen(version, os.time()))]
+end
+
 -- Checks the job, and shows its result or error if it has ended. Returns its phase.
 local function look(inside, state, version)
     local phase, line, last = status.judged(cache.seen(version, os.time()))
@@ -148,7 +155,8 @@ local function look(inside, state, version)
         host.say(inside, line, "ready")
         return phase
     elseif phase == "waiting" then
-        host.say(inside, "not started yet; by hand: " .. launch.by_hand(version.folder), "ready")
+        host.say(inside, launch.is_handed_over(version.folder) and "the farm has not started it yet"
+            or "not started yet; by hand: " .. launch.by_hand(version.folder), "ready")
         return phase
     elseif phase == "lost" then
         host.say(inside, line, "failed")
@@ -206,6 +214,9 @@ function M.prepared(inside, again_from, only)
         local phase = look(inside, state, before)
         if phase == "working" then
             errors.because("This tool is already working.", "Press Fetch to see how far it is, or Cancel.")
+        elseif M.is_with_farm(before) then
+            errors.because(("A farm has the job of %s, which has not ended."):format(cache.called(before)),
+                "Press Fetch when it is done. To give it up, delete it on the farm, then press Cancel.")
         elseif phase == "waiting" then
             cache.discard(before)
         end
@@ -317,8 +328,11 @@ function M.cancel(inside)
         return
     end
     cache.cancel(version)
-    if stay(inside, state, version, M.CANCEL_S) == "working" then
+    local phase = stay(inside, state, version, M.CANCEL_S)
+    if phase == "working" then
         host.say(inside, "cancelling; press Fetch", "ready")
+    elseif phase == "lost" then
+        launch.take_back(version.folder)
     end
 end
 

@@ -9,6 +9,7 @@
 --           started.txt     the mark
 --           said.txt        the child's output
 --           ended.txt       its exit code, at the end
+--           submitted.txt   says that a farm runs the script at a time of its own
 
 local config = require("voidbridge.config")
 local system = require("voidbridge.system")
@@ -190,8 +191,24 @@ function M.exit_code(folder)
     return tonumber((system.read(folder .. "/ended.txt") or ""):match("%-?%d+"))
 end
 
+local SUBMITTED = "submitted.txt"
+
+-- Says that a farm gets the script. Returns false if that cannot be written.
+function M.hand_over(folder)
+    return system.write(folder .. "/" .. SUBMITTED, "A farm runs start.sh or start.cmd.\n")
+end
+
+function M.is_handed_over(folder)
+    return system.exists(folder .. "/" .. SUBMITTED)
+end
+
+-- The artist gives the farm's job up.
+function M.take_back(folder)
+    system.remove(folder .. "/" .. SUBMITTED)
+end
+
 -- Its files in a version's folder.
-M.FILES = { "arguments.txt", "start.sh", "start.cmd", "started.txt", "said.txt", "ended.txt" }
+M.FILES = { "arguments.txt", "start.sh", "start.cmd", "started.txt", "said.txt", "ended.txt", SUBMITTED }
 
 -- Deletes the folder's own files, and the folder if no others are left.
 function M.clean(folder)

@@ -17,12 +17,12 @@ local function spelled(size)
     return size >= 1e9 and ("%.1f GB"):format(size / 1e9) or ("%d MB"):format(math.max(math.floor(size / 1e6 + 0.5), 1))
 end
 
--- The versions that are neither shown nor at work. Raises a refusal if there is none.
+-- The versions that are neither shown nor at work, also on a farm. Raises a refusal if there is none.
 local function old(inside, state, values)
     local found = {}
     for number = 1, state.last do
         local version = number ~= state.shown and number ~= state.job and controller.find(inside, state, values, number)
-        found[#found + 1] = version or nil
+        found[#found + 1] = version and not controller.is_with_farm(version) and version or nil
     end
     if #found == 0 then
         errors.because("There is no other version.", "The one that is shown stays.")

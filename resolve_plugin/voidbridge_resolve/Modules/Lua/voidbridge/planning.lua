@@ -54,6 +54,9 @@ end
 function M.submit(inside)
     local values = host.values(inside)
     local state, version, wanted = controller.prepared(inside)
+    if not launch.hand_over(version.folder) then
+        errors.because(("The folder %s cannot be written any more."):format(version.folder), "Is its disk full?")
+    end
     local bundle = ("%s/farm-%s"):format(version.home, cache.name(version.number))
     local words = {
         "farm", "--bundle=" .. bundle, "--for=" .. values.farm,
