@@ -196,6 +196,11 @@ def visible_cards(listed: str, there: int = sys.maxsize) -> list[str]:
     return cards
 
 
+def without_own(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a child that gets its settings another way. Voidbridge's own may hold keys of clients."""
+    return {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+
+
 def only_card(device: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Returns the name of `device` and the changed variables in a process that sees no other card.
 

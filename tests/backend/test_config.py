@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from voidbridge_backend.cluster.card import _without_ray
 from voidbridge_backend.config import (
     Config,
     allocator_settings,
@@ -15,6 +17,7 @@ from voidbridge_backend.config import (
     resolve,
     visible_cards,
 )
+from voidbridge_backend.daemon.workers.launch import place_of
 from voidbridge_protocol.errors import BadSetting
 
 
@@ -152,3 +155,16 @@ def test_blocks_of_device_memory_grow_unless_the_administrator_says_otherwise(
     environ: dict[str, str], expected: dict[str, str]
 ) -> None:
     assert allocator_settings(environ) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "ray:node/cuda:0"])
+def test_a_worker_inherits_no_key_of_a_client(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str
+) -> None:
+    for name in ("ASK_KEY", "ASK_URL", "C2PA_KEY", "C2PA_CERTIFICATES", "KEYS"):
+        monkeypatch.setenv(f"VOIDBRIDGE_{name}", "of a client")
+    monkeypatch.setenv("OCIO", "studio.ocio")
+    environment = place_of(device).launch(device, {"spool": str(tmp_path)}).environment
+    assert [name for name in environment if name.startswith("VOIDBRIDGE_")] == []
+    assert environment["OCIO"] == "studio.ocio"
+    assert [name for name in _without_ray(os.environ) if name.startswith("VOIDBRIDGE_")] == []

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from voidbridge_backend.client.content_credentials import CERTIFICATES, CredentialSigner
+from voidbridge_backend.client.content_credentials import KEY as SIGNER
 from voidbridge_backend.tools.support_bundle.redaction import Redactor
+from voidbridge_protocol.errors import BadKey
 
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -61,3 +66,22 @@ def test_one_name_is_one_word_everywhere() -> None:
     redact = Redactor(["ana", "ben", "ben"])
     said = redact.value({"a": ["ana and ben", 3], "b": ("ben", None)})
     assert said == {"a": ["<name 1> and <name 2>", 3], "b": ["<name 2>", None]}
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\nByqGSM49\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("variable", [SIGNER, CERTIFICATES])
+@pytest.mark.parametrize(
+    "value", [PEM, PEM.replace("\n", ""), PEM.replace("-----", ""), "MIGH" * 400]
+)
+def test_a_key_in_place_of_its_path_is_in_no_message(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    (tmp_path / "file.pem").write_text(PEM)
+    both = dict.fromkeys((SIGNER, CERTIFICATES), str(tmp_path / "file.pem"))
+    with pytest.raises(BadKey, match=f"{variable}(:.*cannot be read| holds no path)") as found:
+        CredentialSigner.configured({**both, variable: value})
+    assert "MIGH" not in f"{found.value} {found.value.hint}"
+    with pytest.raises(BadKey, match=f"{variable}: ~nobody-here/x.pem cannot be read"):
+        CredentialSigner.configured({**both, variable: "~nobody-here/x.pem"})

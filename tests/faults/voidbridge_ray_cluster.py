@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from voidbridge_stage import environment, eventually, is_alive
 
-MARK = "VOIDBRIDGE_TESTED_NODE"
+MARK = "TESTED_VOIDBRIDGE_NODE"
 """A variable in the environment of each process of a node, from which it is known again."""
 SPARE = '--resources={"spare": 1}'
 """A unit of each node that is no card, so that a daemon with all cards leaves it."""

@@ -24,6 +24,7 @@ ALGORITHMS = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 """Of keys on elliptic curves, by the curve."""
 MOST = 1 << 20
 """Bytes of a manifest that are looked at."""
+PATHS = f"Check that {KEY} and {CERTIFICATES} hold the paths of PEM files."
 SOURCES = "io.voidbridge.sources"
 """Label of the assertion with the SHA-256 of each source."""
 
@@ -50,7 +51,7 @@ class CredentialSigner:
                 f"only one of {KEY} and {CERTIFICATES} is set",
                 "Name the PEM file of the key in the first, and of its certificates in the second.",
             )
-        key, chain = (_read(Path(name).expanduser()) for name in named)
+        key, chain = map(_read, (KEY, CERTIFICATES), named)
         return cls(chain, key, _algorithm(key, named[0]))
 
     def sign(self, credentials: Mapping[str, Any], results: Mapping[str, Path]) -> dict[str, str]:
@@ -105,13 +106,16 @@ def _manifest(credentials: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> bytes:
+def _read(variable: str, name: str) -> bytes:
+    """The file that a variable names. What may be a key itself is in no message."""
+    if "\n" in name or "-----" in name:
+        raise BadKey(f"{variable} holds no path of a file", "Save the PEM text, and name its file.")
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadKey(
-            f"{path} cannot be read: {error.strerror}", f"Check {KEY} and {CERTIFICATES}."
-        ) from error
+        return Path(name).expanduser().read_bytes()
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no path"
+        shown = name if Path(name).suffix else "its file"  # a bare key has no dot
+        raise BadKey(f"{variable}: {shown} cannot be read: {reason}", PATHS) from error
 
 
 def _algorithm(key: bytes, name: str) -> str:

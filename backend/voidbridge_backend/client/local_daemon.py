@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voidbridge_backend.config import PREFIX, SPOOL_MARK, SPOOL_TEXT, Config, as_environment
+from voidbridge_backend.config import SPOOL_MARK, SPOOL_TEXT, Config, as_environment, without_own
 from voidbridge_backend.measured import kept_job
 from voidbridge_protocol.errors import DaemonUnavailable
 from voidbridge_protocol.transfer.atomic_files import write_whole
@@ -110,8 +110,10 @@ def overridden(address: str, spool: Path) -> dict[str, Any]:
 
 def _environment(config: Config, address: str, spool: Path) -> dict[str, str]:
     """The child's own, with the whole config in it. A setting there goes before the file of settings."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return {**others, **as_environment(replace(config, **overridden(address, spool)))}
+    return {
+        **without_own(os.environ),
+        **as_environment(replace(config, **overridden(address, spool))),
+    }
 
 
 def _wait(process: subprocess.Popen[bytes], socket: Path | None, log: Path) -> None:

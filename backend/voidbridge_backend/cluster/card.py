@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from voidbridge_backend.config import allocator_settings, count_cards, only_card
+from voidbridge_backend.config import allocator_settings, count_cards, only_card, without_own
 from voidbridge_backend.worker.task_files import CHECKPOINT, answer_path, task_path
 from voidbridge_protocol import __version__
 from voidbridge_protocol.wire.codec import decode_request
@@ -216,5 +216,6 @@ def _plain_file(path: str, flags: int) -> int:
 
 
 def _without_ray(environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns the environment without Ray's variables: the worker gets no token."""
-    return {name: value for name, value in environ.items() if not name.startswith("RAY_")}
+    """Returns the environment without Ray's variables: the worker gets no token. Nor has it a key of a client."""
+    own = without_own(environ)
+    return {name: value for name, value in own.items() if not name.startswith("RAY_")}

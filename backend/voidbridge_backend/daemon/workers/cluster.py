@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from voidbridge_backend.config import without_own
 from voidbridge_protocol.errors import BadSetting, ClusterUnusable, from_code
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Cluster:
                     self._words,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
-                    env={**os.environ, "RAY_AUTH_MODE": "token"},
+                    env={**without_own(os.environ), "RAY_AUTH_MODE": "token"},
                 )
             why = self._listen(self._process)
             if not self._stopped.is_set():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from voidbridge_backend.config import allocator_settings, only_card
+from voidbridge_backend.config import allocator_settings, only_card, without_own
 from voidbridge_backend.daemon.store.work_folders import work_folder
 
 REMOTE = "ray:"
@@ -45,7 +45,7 @@ class LocalProcess:
         local_name, changed = only_card(device, os.environ)
         return Launch(
             (sys.executable, "-m", "voidbridge_backend.worker.process"),
-            {**os.environ, **allocator_settings(os.environ), **changed},
+            {**without_own(os.environ), **allocator_settings(os.environ), **changed},
             {
                 **_without_cluster(setup),
                 "device": device,
@@ -61,7 +61,7 @@ class RayActor:
     def launch(self, device: str, setup: Mapping[str, Any]) -> Launch:
         return Launch(
             (sys.executable, "-m", "voidbridge_backend.cluster.proxy"),
-            {**os.environ, "RAY_AUTH_MODE": "token"},
+            {**without_own(os.environ), "RAY_AUTH_MODE": "token"},
             {**setup, "device": device},
             is_remote=True,
         )
