@@ -249,9 +249,10 @@ def test_what_a_killed_copy_left_is_removed_and_a_running_one_is_left_alone(
     assert subprocess.run(words, timeout=60, check=False).returncode == -9
     (stale,) = (place / "3f0a").iterdir()
     assert names(stale) == ["result.main.1001.exr"]
-    stem = stale.name.split(".")
-    running = stale.with_name(".".join([*stem[:-2], str(os.getppid()), stem[-1]]))
-    elsewhere = stale.with_name(f".v001.another-machine.{stem[-2]}.part")
+    *begin, process, end = stale.name.split(".")
+    token = process.partition("-")[2]
+    running = stale.with_name(".".join([*begin, f"{os.getppid()}-{token}", end]))
+    elsewhere = stale.with_name(f".v001.another-machine.{process}.part")
     for folder in (running, elsewhere):
         shutil.copytree(stale, folder)
     done([version], place, True, quiet)

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import stat
@@ -138,18 +139,26 @@ def _copied(plan: ArchivePlan, on_file: Callable[[int], None]) -> Files:
 
 
 def _part(target: Path) -> Path:
-    """The folder of an unfinished copy. Removes those of processes that are gone.
+    """A new name for the folder of an unfinished copy. Removes those of processes that are gone.
 
-    The name has the machine, because a process of another one may be at work in the same place.
+    The name has the machine, because a process of another one may be at work in the same place. A folder is renamed
+    before it is removed: if its process runs after all, its own rename fails, and it deletes nothing.
     """
     machine = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
-    begin, end = f".{target.name}.{machine}.", ".part"
+    begin = f".{target.name}.{machine}."
+
+    def made() -> Path:
+        return target.with_name(f"{begin}{os.getpid()}-{secrets.token_hex(4)}.part")
+
     if target.parent.is_dir():
         for path in target.parent.iterdir():
-            pid = path.name.removeprefix(begin).removesuffix(end)
-            if path.name == f"{begin}{pid}{end}" and pid.isdecimal() and not _runs(int(pid)):
-                shutil.rmtree(path, ignore_errors=True)
-    return target.with_name(f"{begin}{os.getpid()}{end}")
+            found = re.fullmatch(re.escape(begin) + r"(\d+)-[0-9a-f]{8}\.part", path.name)
+            if found and not _runs(int(found[1])):
+                stale = made()
+                with suppress(OSError):
+                    path.rename(stale)
+                    shutil.rmtree(stale)
+    return made()
 
 
 def _runs(pid: int) -> bool:
