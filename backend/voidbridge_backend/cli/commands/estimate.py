@@ -22,7 +22,8 @@ from voidbridge_protocol.settings import OperationSettings
 
 EPILOG = """\
 The figures are those of your own former jobs: of the daemon that --daemon names, else of the temporary
-daemons of this machine. Without a former job with the same settings there is no estimate."""
+daemons of this machine. Without a former job with the same settings there is no estimate of time. For void and
+ltx it then tells what a card has to hold: arithmetic of their memory plans, not measured."""
 MOST_FRAMES = 10_000_000
 """Frames of a job in question; a day at 60 frames a second has 5,184,000."""
 OLDER = "[]"
