@@ -36,6 +36,8 @@ def test_a_noun_stands_in_place_of_clicks_and_needs_the_engine_that_knows_nouns(
     assert "--engine sam3" in failure.value.hint
     with pytest.raises(BadSetting, match="has a noun, and clicks"):
         MaskObject("man", points=BALL.points, noun="the man")
+    with pytest.raises(BadSetting, match="the noun of man holds a colon"):
+        MaskObject("man", noun="x:y")
     for noun in (" ", "a" * 101, "a\nman"):
         with pytest.raises(BadSetting, match="1 to 100 printable"):
             MaskObject("man", noun=noun)

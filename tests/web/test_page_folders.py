@@ -29,11 +29,23 @@ def test_paths_below_a_named_folder_are_allowed(folders: Folders, tmp_path: Path
 @pytest.mark.parametrize(
     "path",
     ["/etc/passwd", "{}/show/../other", "{}/show-secret", "{}", "show/shot", "", "~", "{}/show/\0",
-     "{}/show/shot/../../other/plate.1001.exr", "file:///etc/passwd", "//etc/passwd"],
+     "{}/show/shot/../../other/plate.1001.exr", "file:///etc/passwd", "//etc/passwd", "{}/show/\ud800"],
 )  # fmt: skip
 def test_other_paths_are_refused(folders: Folders, tmp_path: Path, path: str) -> None:
     with pytest.raises(PathNotAllowed):
         folders.allowed(path.format(tmp_path))
+
+
+def test_a_word_that_is_no_path_is_told_how_paths_are_written(
+    folders: Folders, tmp_path: Path
+) -> None:
+    for word, text in (("--send", "'--send' is no whole path"), ("", "no path is given")):
+        with pytest.raises(PathNotAllowed) as found:
+            folders.allowed(word)
+        assert (str(found.value), found.value.hint) == (
+            text,
+            f"Write it from the slash on, as {tmp_path}/show/NAME.",
+        )
 
 
 def test_a_link_is_judged_by_the_place_it_leads_to(folders: Folders, tmp_path: Path) -> None:

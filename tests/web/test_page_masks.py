@@ -56,6 +56,7 @@ def test_saved_prompts_are_those_that_the_command_reads(page: Any) -> None:
         [{"name": "ball", "points": [POINT]}, {"name": "ball", "points": [POINT]}],
         [{"name": "ball", "points": [{**POINT, "x": "nan"}]}],
         [{"name": "ball", "keys": ["a.exr"]}],
+        [{"name": "ball", "noun": "x:y"}],
     ],
     ids=str,
 )

@@ -10,6 +10,8 @@ from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import PathNotAllowed, VoidbridgeError
 
+MAX_SHOWN = 80
+"""Characters of a word that an error shows."""
 MAX_ENTRIES = 2000
 """Entries of a folder that a listing tells of."""
 
@@ -23,8 +25,12 @@ class Folders:
     def allowed(self, text: str | Path) -> Path:
         """The absolute path, whether or not it is there. Raises `PathNotAllowed`."""
         shown = str(text)
-        if not shown or "\0" in shown or not os.path.isabs(shown):
-            raise PathNotAllowed(f"{shown!r} is no absolute path")
+        if not os.path.isabs(shown):
+            found = f"{shown[:MAX_SHOWN]!a} is no whole path" if shown else "no path is given"
+            top = self.named[0] if self.named else "/FOLDER"
+            raise PathNotAllowed(found, f"Write it from the slash on, as {top}/NAME.")
+        if "\0" in shown or not is_text(shown):
+            raise PathNotAllowed(f"{shown[:MAX_SHOWN]!a} cannot be the name of a file")
         real = Path(os.path.realpath(shown))
         if not any(real.is_relative_to(folder) for folder in self.named):
             listed = ", ".join(map(str, self.named)) or "none"

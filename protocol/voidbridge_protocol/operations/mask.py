@@ -99,6 +99,11 @@ class MaskObject:
                 f"the noun of {self.name} is not 1 to {MAX_NOUN} printable characters",
                 'Write a short noun phrase, as "the man in the red coat".',
             )
+        if ":" in self.noun:
+            raise BadSetting(
+                f"the noun of {self.name} holds a colon, which stands before an object's name",
+                'Write it without the colon, as "the man in the red coat".',
+            )
 
     def _check_prompts(self) -> None:
         if not self.frames:
