@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .bounds import bounded, is_light
 from .grain_difference import difference
 
 Pixels = NDArray[np.float32]
@@ -151,12 +152,12 @@ class Sample:
         return bool(self._frames) and self._places < FEWEST
 
     def add(self, plate: Pixels, free: Mask, other: Pixels | None = None) -> None:
-        """One frame; only blocks that lie wholly in `free` and are finite and not constant are taken.
+        """One frame; only blocks of light that lie wholly in `free` and are not constant are taken.
 
         `other` is another frame of the shot, `free` where both show what is kept. With it, fine texture that both
         show is not taken for grain.
         """
-        usable = free & np.isfinite(plate).all(axis=-1)
+        usable = free & is_light(plate)
         high, wide = usable.shape[0] // BLOCK, usable.shape[1] // BLOCK
         tiles = usable[: high * BLOCK, : wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
         places = np.argwhere(tiles.all(axis=(1, 3))) * BLOCK
@@ -176,8 +177,8 @@ class Sample:
         self._means.append(blocks.mean(axis=(1, 2), dtype=np.float64))
         residuals = _leveled(blocks)
         if other is not None:
-            usable &= np.isfinite(other).all(axis=-1)
-            apart, variance = difference(plate, other, usable, places, BLOCK)
+            usable &= is_light(other)
+            apart, variance = difference(bounded(plate), bounded(other), usable, places, BLOCK)
             calmer = variance.sum(1) < np.square(residuals, dtype=np.float64).mean((1, 2)).sum(1)
             residuals[calmer] = _leveled(apart[calmer])
         self._residuals.append(residuals)

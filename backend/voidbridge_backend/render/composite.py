@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from voidbridge_backend.engines.base import InputSpec, Pixels
 from voidbridge_backend.exr import reader
 from voidbridge_backend.exr.part import CONFIDENCE, LAYER
+from voidbridge_backend.imaging.bounds import bounded
 from voidbridge_backend.imaging.color import sanitize
 from voidbridge_backend.imaging.grain import Grain, Sample
 from voidbridge_backend.imaging.mattes.quadmask import Weights
@@ -111,7 +112,7 @@ class Composite:
             )
             planes = slice(None) if gray else slice(plane, plane + 1)
             picture[..., planes] = after[..., None]
-        light = sanitize(self._view.plates.color.to_scene(picture))
+        light = bounded(sanitize(self._view.plates.color.to_scene(picture)))
         corner = around.top + own.top, around.left + own.left
         step = step_for(self._view.plates.canvas.height, self._view.plates.canvas.width)
         return frame_stats(frame, light, alpha, corner, step, differing)

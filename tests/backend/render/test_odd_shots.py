@@ -118,3 +118,25 @@ def test_a_strip_is_worked_on_though_its_seam_cannot_be_measured(
     assert done.provenance["quality"]["hole_pixels"] > 0
     assert done.provenance["quality"]["outside_differing"] == 0
     json.dumps(done.provenance["quality"], allow_nan=False)
+
+
+@pytest.mark.parametrize("value", [1e30, -3e38])
+def test_light_beyond_every_lamp_makes_no_hole_in_the_result(
+    run_shot: RunShot, value: float
+) -> None:
+    high, wide = 64, 96
+    noise = np.random.default_rng(5).random((high, wide + 16, 3), np.float32)
+    matte = np.zeros((high, wide), np.float16)
+    matte[20:40, 30:60] = 1
+    plates, words = {}, {}
+    for number in range(4):
+        seen = noise[:, 4 * number :][:, :wide].copy()
+        seen[18:30, 25:45] = seen[50:, 70:] = value
+        plates[1001 + number] = new_file({n: seen[..., i].copy() for i, n in enumerate("RGB")})
+        words[1001 + number] = seen
+    mattes = dict.fromkeys(plates, new_file({"A": matte}))
+    done = run_shot(plates, mattes, engine="cleanplate", grow=0, soften=0)
+    for frame, data in done.results.items():
+        result = reader.decode(data).rgb()
+        assert np.isfinite(result).all()
+        assert result[matte == 0].tobytes() == words[frame][matte == 0].tobytes()

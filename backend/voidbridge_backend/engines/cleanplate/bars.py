@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from voidbridge_backend.engines.base import Clip, JobContext, Paint, PaintedClip, Pixels, Quadmask
+from voidbridge_backend.imaging.bounds import bounded
 
 from .geometry import FrameBox, Mask, around, union
 
@@ -22,7 +23,7 @@ EVIDENCE = 0.25
 
 @dataclass(frozen=True)
 class Inner:
-    """The part of a clip inside `box`, as a clip of its own."""
+    """The part of a clip inside `box`, as a clip of its own, whose plates are bounded."""
 
     clip: Clip
     box: FrameBox
@@ -40,7 +41,7 @@ class Inner:
         return self.box.width
 
     def plate(self, frame: int) -> Pixels:
-        return np.ascontiguousarray(self.clip.plate(frame)[self.box.slices])
+        return bounded(np.ascontiguousarray(self.clip.plate(frame)[self.box.slices]))
 
     def quadmask(self, frame: int) -> Quadmask:
         return np.ascontiguousarray(self.clip.quadmask(frame)[self.box.slices])
@@ -57,7 +58,13 @@ class Inner:
         )
         return Paint(light, weight, whole.is_whole)
 
+    @property
+    def is_whole(self) -> bool:
+        return self.box == FrameBox(0, 0, self.clip.width, self.clip.height)
+
     def has_hole(self, frame: int) -> bool:
+        if self.is_whole:
+            return self.clip.has_hole(frame)
         return self.clip.has_hole(frame) and bool((self.quadmask(frame) != 255).any())
 
     def outer(

@@ -22,7 +22,6 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 from . import rim
 from .bars import Inner, picture_box
 from .frame import FrameVerdicts, Removal, Task
-from .geometry import FrameBox
 from .motion import plan
 from .motion.analyze_camera import Shot, analyzed
 from .painted import nearest, painted_frames, repeated
@@ -55,8 +54,8 @@ class Cleanplate:
         if not any(clip.has_hole(frame) for frame in clip.frames if frame in wanted):
             return
         inner = Inner(clip, picture_box(clip, watch))
-        if inner.box == FrameBox(0, 0, clip.width, clip.height):
-            yield from self._removed(clip, settings, watch, wanted)
+        if inner.is_whole:
+            yield from self._removed(inner, settings, watch, wanted)
         else:
             made = self._removed(inner, settings, watch, wanted)
             yield from inner.outer(made, wanted, settings.confidence)
