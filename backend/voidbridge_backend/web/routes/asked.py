@@ -21,7 +21,7 @@ from voidbridge_backend.client.small_files import read_small
 from voidbridge_backend.web.answers import answerable, fields_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
 from voidbridge_backend.web.folders import Folders
-from voidbridge_protocol.errors import BadSetting, MissingFrames, NoEndpoint
+from voidbridge_protocol.errors import BadSetting, MissingFrames, NoEndpoint, PathNotAllowed
 from voidbridge_protocol.operations.mask import NAME
 from voidbridge_protocol.transfer.hashing import digest_of
 
@@ -94,7 +94,7 @@ def _files(folders: Folders, folder: Path) -> dict[str, bytes]:
         return {}
     found = {}
     for name, digest in listed.items():
-        with contextlib.suppress(OSError, UnicodeEncodeError):  # no file has such a name
+        with contextlib.suppress(OSError, PathNotAllowed):  # a list may name anything
             content = read_small(folders.allowed(folder / name))
             if hashlib.sha256(content).hexdigest() == digest:
                 found[name] = content
