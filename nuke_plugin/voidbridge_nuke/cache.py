@@ -248,6 +248,11 @@ def unfinished_job(version: Version) -> list[list[str]]:
         return []
 
 
+def is_at_work(version: Version) -> bool:
+    """Whether nobody has seen the end of its job. A damaged file of the job says so too."""
+    return os.path.lexists(os.path.join(version.place, JOB))
+
+
 def forget_job(version: Version) -> None:
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(version.place, JOB))

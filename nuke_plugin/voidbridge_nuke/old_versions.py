@@ -64,7 +64,7 @@ def _old(node: Any) -> list[cache.Version]:
     old = [
         version
         for version in versions(values)
-        if (shown is None or version.folder != shown.folder) and not cache.unfinished_job(version)
+        if (shown is None or version.folder != shown.folder) and not cache.is_at_work(version)
     ]
     if not old:
         raise NodeError("There is no other version.", "The one that is shown stays.")

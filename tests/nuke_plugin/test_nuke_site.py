@@ -71,6 +71,10 @@ def test_old_versions_are_deleted_after_a_question_with_their_sizes(
         remove(host, node)
     home = Path(node["result_files"].value()).parents[1]
     (home / "v002/notes.txt").write_text("mine")
+    (home / "v001/job.json").write_text('[["voidb')  # at work, as far as anybody knows
+    host.stage.press("purge", node)
+    assert host.stage.messages[-1].startswith("Delete v002 (1 MB): 1 MB in all?")
+    (home / "v001/job.json").unlink()
     host.stage.press("purge", node)
     assert host.stage.messages[-1].startswith("Delete v001 (1 MB), v002 (1 MB): 1 MB in all?")
     assert sorted(path.name for path in home.iterdir()) == ["v001", "v002", "v003"]
