@@ -4,10 +4,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # An exact version: a bare `torch` may resolve to a build that pulls gigabytes of CUDA libraries.
 TORCH ?= torch==2.13.0
 
+# A run of the tests starts a thousand Pythons, and each would compile the project's modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check lint docs format bench lock image audit clean
+.PHONY: help demo test check lint docs format bench lock image audit clean .compiled
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -15,10 +18,10 @@ help: ## list these targets
 demo: .venv/.demo ## remove the object of a small rendered shot; writes demo/ with a picture and a report
 	$(BIN)/voidbridge demo demo
 
-test: lint ## every check: format, types, imports between rooms, tests
+test: lint .compiled ## every check: format, types, imports between rooms, tests
 	$(BIN)/python -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-check: lint ## lint and the tests that need no engine and no host: under a minute
+check: lint .compiled ## lint and the tests that need no engine and no host: under a minute
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile tests/docs tests/protocol tests/backend/daemon \
 		tests/backend/plate
 
@@ -27,6 +30,9 @@ lint: .venv/.all ## the checks without the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.compiled: .venv/.python # a worker may write no byte code beside the modules that it loads late
+	@$(BIN)/python -m compileall -q protocol backend nuke_plugin
 
 docs: .venv/.all ## write the parts of pages that are made from the settings
 	$(BIN)/python tests/docs/generated.py
