@@ -150,6 +150,11 @@ class JobService:
     def results_of(self, job: str) -> list[ResultFile]:
         return [result for _, result in sorted(self.records.row(job).results.items())]
 
+    def frames(self, job: str) -> range:
+        """Returns the frames of which the job makes a result each."""
+        row = self.records.row(job)
+        return range(row.first, row.last + 1)
+
     def result(self, job: str, frame: int) -> ResultFile:
         found = self.records.row(job).results.get(frame)
         if found is None:

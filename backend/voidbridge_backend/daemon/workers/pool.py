@@ -181,9 +181,7 @@ class WorkerPool:
             case {"event": "warning", "text": str(text)} if job:
                 self._job_service.warned(job, text)
             case {"event": "result", "frame": int(frame)} if job:
-                if self._publish(device, job, f"{frame}.exr"):
-                    result = ResultFile(frame, event["sha256"], event["size"])
-                    self._job_service.finished_frame(job, result)
+                self._take_result(device, job, ResultFile(frame, event["sha256"], event["size"]))
             case {"event": "more devices", "count": int(count)} if job:
                 self._job_service.more_devices_wanted(job, count)
             case {"event": "ask", "device": str(lent)} if job:
@@ -191,7 +189,7 @@ class WorkerPool:
             case {"event": "assisted", "task": int(task), "why": str(why)}:
                 self._lending.assisted(device, task, why or self._pass_answer(device, task))
             case {"event": "done" | "failed" | "cancelled" as end} if job:
-                if end == "done" and not self._publish(device, job, "provenance.json"):
+                if end == "done" and not self._is_whole(device, job):
                     return
                 del self._job_on[device]
                 self._folders.end(device, job)
@@ -201,6 +199,27 @@ class WorkerPool:
     def _device_of(self, job: str) -> str:
         """Returns the device whose worker runs the job, "" for a job that has just ended."""
         return next((device for device, on in self._job_on.items() if on == job), "")
+
+    def _take_result(self, device: str, job: str, result: ResultFile) -> None:
+        """Publishes a result, or ends the worker if the job has no such frame."""
+        frames = self._job_service.frames(job)
+        if result.frame not in frames:
+            self._supervisor.reject(
+                device,
+                f"it made frame {result.frame} of a job with frames {frames[0]} to {frames[-1]}",
+            )
+        elif self._publish(device, job, f"{result.frame}.exr"):
+            self._job_service.finished_frame(job, result)
+
+    def _is_whole(self, device: str, job: str) -> bool:
+        """Takes the record of a done job. Returns False, and ends the worker, if results are missing."""
+        frames, results = self._job_service.frames(job), self._job_service.results_of(job)
+        if len(results) < len(frames):
+            self._supervisor.reject(
+                device, f"it ended a job of {len(frames)} frames with {len(results)} results"
+            )
+            return False
+        return self._publish(device, job, "provenance.json")
 
     def _publish(self, device: str, job: str, name: str) -> bool:
         """Takes a file of the worker's. Returns False, and ends the worker, if it is none."""
