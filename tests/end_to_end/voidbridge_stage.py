@@ -33,6 +33,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120.0  # patience with a busy machine; nothing waits that long when all is well
 """No state that a test waits for takes longer, on a busy machine."""
 
+LISTENS = "; spool: "
+"""Part of a daemon's line in the log when its sockets are open."""
+
 Event = dict[str, Any]
 
 
@@ -188,11 +191,12 @@ def full_disk(limit: int) -> Iterator[None]:
 
 
 def eventually(question: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> Any:
-    """The first true answer."""
-    deadline = time.monotonic() + seconds
+    """The first true answer. The longer it takes, the less often it is asked for."""
+    began = time.monotonic()
     while not (answer := question()):
-        assert time.monotonic() < deadline, f"waited in vain for {what or question}"
-        threading.Event().wait(0.02)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"waited in vain for {what or question}"
+        threading.Event().wait(min(0.01 + waited / 20, 0.05))
     return answer
 
 
@@ -228,17 +232,24 @@ class Daemon:
 
     def start(self) -> None:
         words = ("serve", "--listen", self.address, "--spool", self.spool, *self.options)
+        listening = self.log.count(LISTENS)
         with (self.folder / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.before, *command(*words)],
                 stderr=log,
                 env={**environment(), "VOIDBRIDGE_DRAIN_S": "1", **self.extra},
             )
+        # A client that comes before the sockets waits ever longer until it tries again.
+        eventually(lambda: self._runs() and self.log.count(LISTENS) > listening, "its sockets")
         eventually(self._answers, f"a daemon at {self.address}")
 
-    def _answers(self) -> bool:
+    def _runs(self) -> bool:
         assert self.process
         assert self.process.poll() is None, self.log
+        return True
+
+    def _answers(self) -> bool:
+        self._runs()
         try:
             with Client(self.address, user="probe", software="test", patience=1.0):
                 return True
@@ -313,10 +324,11 @@ class Daemon:
             client.fetch(job, Sequence.parse(folder / "r.%04d.exr").path)
 
     def wait_for_state(self, job: str, state: str) -> Status:
-        return eventually(
-            lambda: found if (found := self.status(job)).state.value == state else None,
-            f"{job} to be {state}",
-        )
+        with Client(self.address, user="probe", software="test") as client:
+            return eventually(
+                lambda: found if (found := client.status(job)).state.value == state else None,
+                f"{job} to be {state}",
+            )
 
     def resident_mb(self) -> float:
         """Memory of the daemon's process itself."""

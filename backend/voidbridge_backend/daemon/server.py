@@ -68,6 +68,7 @@ class Daemon:
         """
         self._drain_s = 0.0 if self._submissions.is_draining else drain_s
         self._submissions.is_draining = True
+        self.mailbox.put(lambda: None)  # a signal does not end the poll, so the loop is woken
 
     def reset_quarantine(self) -> None:
         """Tries every device again at once, including quarantined ones. Callable from anywhere, like `stop`."""

@@ -1,4 +1,4 @@
-"""One frame of any format: its header, and its pixels."""
+"""One frame of any format: its header, and its pixels. OpenImageIO is loaded with the first still."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from voidbridge_backend.exr.header import read_header as read_exr_header
 from voidbridge_backend.exr.layers import Selection
 from voidbridge_backend.exr.reader import Choose, Frame
 
-from . import stills
 from .kinds import format_of
 from .open_clips import Clips
 
@@ -34,6 +33,8 @@ class FrameReader:
             return read_exr_header(path, name)
         if found.kind == "clip":
             return self._clips.get(path, found, name).header(index)
+        from . import stills
+
         return stills.read_header(path, found, name, as_matte=as_matte)
 
     def read(
@@ -56,4 +57,6 @@ class FrameReader:
             return reader.read(path, chosen, name)
         if found.kind == "clip":
             return self._clips.get(path, found, name).read(index, chosen)
+        from . import stills
+
         return stills.read(path, found, name, chosen, as_matte=as_matte)

@@ -363,7 +363,7 @@ def translated(error: Exception) -> VoidbridgeError:
 
 
 def main() -> None:
-    """Runs until standard input ends."""
+    """Runs until standard input ends, and then ends this process."""
     die_with_parent()
     malloc.keep_large_blocks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
@@ -387,6 +387,8 @@ def main() -> None:
     worker = Worker(send, setup)
     threading.Thread(target=worker.receive, args=(sys.stdin.buffer,), daemon=True).start()
     worker.execute()
+    logging.shutdown()
+    os._exit(0)  # the system frees all at once; Python would take modules and engines apart first
 
 
 def die_with_parent() -> None:
