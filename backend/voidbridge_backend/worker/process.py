@@ -387,7 +387,6 @@ def main() -> None:
     worker = Worker(send, setup)
     threading.Thread(target=worker.receive, args=(sys.stdin.buffer,), daemon=True).start()
     worker.execute()
-    logging.shutdown()
     os._exit(0)  # the system frees all at once; Python would take modules and engines apart first
 
 
