@@ -67,16 +67,21 @@ def nodes(cards: int) -> Iterator[Cluster]:
 class OneWorker:
     """A supervisor with one device, of either kind, and what its worker said."""
 
-    def __init__(self, folder: Path, nodes: Cluster | None) -> None:
-        self.device, self.folder, self.nodes = "ray:a/0" if nodes else "cpu", folder, nodes
+    def __init__(self, folder: Path, nodes: Cluster | None, node: str = "a") -> None:
+        self.device, self.folder, self.nodes = f"ray:{node}/0" if nodes else "cpu", folder, nodes
+        self.later = 0.0
+        """Seconds that its clock is ahead."""
         setup = setup_of(folder, nodes)
         self.news: queue.SimpleQueue[WorkerEvent | WorkerExit] = queue.SimpleQueue()
         self.supervisor = Supervisor([] if nodes else ["cpu"], setup, self.news.put)
         if nodes:
             self.supervisor.set_remote([self.device], "")
 
+    def now(self) -> float:
+        return time.monotonic() + self.later
+
     def start(self) -> None:
-        self.supervisor.tick(time.monotonic())
+        self.supervisor.tick(self.now())
         self.until("ready")
 
     def until(self, *events: str) -> list[dict[str, Any]]:
@@ -85,7 +90,7 @@ class OneWorker:
         while not heard or heard[-1]["event"] not in events:
             news = self.news.get(timeout=SECONDS)
             assert isinstance(news, WorkerEvent), (news, heard)
-            self.supervisor.received(news.device, news.fields, time.monotonic())
+            self.supervisor.received(news.device, news.fields, self.now())
             heard.append(news.fields)
             assert heard[-1]["event"] in events or heard[-1]["event"] not in ENDS, heard[-1]
         return heard
@@ -93,19 +98,21 @@ class OneWorker:
     def end(self) -> VoidbridgeError:
         """The reason of the worker's end, which is awaited."""
         while isinstance(news := self.news.get(timeout=SECONDS), WorkerEvent):
-            self.supervisor.received(news.device, news.fields, time.monotonic())
-        return self.supervisor.exited(news.device, news.code, time.monotonic())
+            self.supervisor.received(news.device, news.fields, self.now())
+        return self.supervisor.exited(news.device, news.code, self.now())
 
-    def run(self, name: str, steps: int = 0, damaged: bool = False) -> tuple[Shot, Path]:
-        """Gives the worker a job whose files are where the spool has them."""
+    def run(
+        self, name: str, steps: int = 0, damaged: bool = False, user: str = ""
+    ) -> tuple[Shot, Path]:
+        """Gives the worker a job whose files are where the spool has them. Its user is `name` if not named."""
         shot = make_shot(self.folder / name, FRAMES, seed=len(name))
         submission = Submission(
             {"plate": Sequence.parse(shot.plate), "matte": Sequence.parse(shot.matte)},
             RemoveSettings(engine="echo", steps=steps, grow=0, soften=0),
         )
         task = submission.task(lambda frame: Path(), lambda done, of: None, lambda: False)
-        objects, folder = self.folder / "objects" / name, self.folder / "jobs" / name
-        objects.mkdir(parents=True)
+        objects, folder = self.folder / "objects" / (user or name), self.folder / "jobs" / name
+        objects.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True)
         for file, path in zip(task.request.files, task.sources, strict=True):
             (objects / file.sha256).write_bytes(path.read_bytes())
@@ -210,6 +217,13 @@ def test_a_frame_that_changed_on_the_disk_fails_its_job_only(worker: OneWorker) 
     assert len(failed["files"]) == 1
     worker.supervisor.release(worker.device, time.monotonic())
     shot, folder = worker.run("whole")
+    check_results(shot, folder, worker.until("done"))
+    for cached in worker.folder.glob("cache/objects/whole/*"):
+        cached.write_bytes(
+            cached.read_bytes() + b"more"
+        )  # on a node: the daemon's own are sent again
+    worker.supervisor.release(worker.device, time.monotonic())
+    shot, folder = worker.run("equal", user="whole")
     check_results(shot, folder, worker.until("done"))
 
 

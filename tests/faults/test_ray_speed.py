@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -38,28 +39,30 @@ STEPS, PACE_S = 500, 0.02
 FRAME, COUNT, TURNS = 30_000_000, 12, 5
 """Bytes of a 4K frame in half, compressed by ZIP, frames of a shot, and turns of each way."""
 BARE = """
-import socket, sys
+import socket, sys, time
 with socket.create_server(("127.0.0.1", 0)) as server:
     print(server.getsockname()[1], flush=True)
-    line, place = server.accept()[0], memoryview(bytearray(1 << 20))
+    line, place, busy = server.accept()[0], memoryview(bytearray(1 << 20)), time.process_time()
     with open(sys.argv[1], "wb", buffering=0) as file:
         while count := line.recv_into(place):
             file.write(place[:count])
     line.sendall(b"x")
+    print(time.process_time() - busy)
 """
-"""Bare TCP from file to file: it hashes nothing. With /dev/null, from file to nowhere."""
+"""Bare TCP from file to file: it checks nothing. With /dev/null, from file to nowhere."""
 OURS = """
 import json, os, sys, threading, time
 from pathlib import Path
 from voidbridge_backend.cluster.proxy import Proxy
 proxy = Proxy(json.loads(sys.argv[1]), lambda event, **fields: None)
 proxy.start()
+print(flush=True)
 for line in sys.stdin:
     user = Path(line.rstrip())
     names = sorted(path.name for path in user.iterdir())
-    began = time.monotonic()
+    began, busy = time.monotonic(), time.process_time()
     proxy._delivery.send(user, names, threading.Event())
-    print(time.monotonic() - began, flush=True)
+    print(time.monotonic() - began, time.process_time() - busy, flush=True)
 os._exit(0)
 """
 
@@ -213,7 +216,10 @@ def test_a_job_takes_little_longer_on_a_node_than_here(
 
 
 def test_frames_arrive_at_a_node_whole(node: Cluster, tmp_path: Path, note: Note) -> None:
-    """Beside bare TCP of the same bytes, in turn. The asked share, 0.7, is stated, not required."""
+    """Beside bare TCP of the same bytes, in turn.
+
+    Processor time is held against the asked share, because other programs make both slower; time is stated.
+    """
     users = [tmp_path / "objects" / f"user{n}" for n in range(TURNS)]
     for user in users:
         user.mkdir(parents=True)
@@ -235,7 +241,7 @@ def test_frames_arrive_at_a_node_whole(node: Cluster, tmp_path: Path, note: Note
             "lost_s": 60,
         },
     }
-    took: dict[str, list[float]] = {"ours": [], "to a file": [], "to nowhere": []}
+    took: dict[str, list[tuple[float, float]]] = {"ours": [], "to a file": [], "to nowhere": []}
     with subprocess.Popen(
         [sys.executable, "-c", OURS, json.dumps(setup)],
         env={**environment(), **node.access},
@@ -245,37 +251,69 @@ def test_frames_arrive_at_a_node_whole(node: Cluster, tmp_path: Path, note: Note
     ) as child:
         assert child.stdin
         assert child.stdout
-        for user in users:
+        child.stdout.readline()  # the actor is there
+        actors = node.pids("a", "ray::Card")
+        for turn, user in enumerate(users):
+            _make_memory_ready()
             child.stdin.write(f"{user}\n")
             child.stdin.flush()
-            took["ours"].append(float(child.stdout.readline()))
-            took["to a file"].append(_bare(user, tmp_path / "received"))
+            before = _busy(actors)
+            wall, busy = map(float, child.stdout.readline().split())
+            took["ours"].append((wall, busy + _busy(actors) - before))
+            _make_memory_ready()
+            took["to a file"].append(_bare(user, tmp_path / f"received{turn}"))
             took["to nowhere"].append(_bare(user, Path(os.devnull)))
         child.stdin.close()
     cached = {path.name for path in (tmp_path / "cache" / "objects").rglob("*") if path.is_file()}
     assert cached == {path.name for user in users for path in user.iterdir()}
-    ours, file, nowhere = (FRAME * COUNT / statistics.median(s) / 1e6 for s in took.values())
+    walls = {way: statistics.median(wall for wall, _ in turns) for way, turns in took.items()}
+    busy = {way: statistics.median(busy for _, busy in turns) for way, turns in took.items()}
+    size = FRAME * COUNT
     note(
         26,
-        ours=f"{ours:.0f} MB/s",
-        share_to_a_file=f"{ours / file:.2f} of {file:.0f} MB/s",
-        share_to_nowhere=f"{ours / nowhere:.2f} of {nowhere:.0f} MB/s",
+        ours=f"{size / walls['ours'] / 1e6:.0f} MB/s",
+        **{
+            f"share {way}": f"{wall / walls['ours']:.2f} of {size / wall / 1e6:.0f} MB/s"
+            for way, wall in list(walls.items())[1:]
+        },
+        busy=", ".join(f"{way} {s / size * 1e9:.2f} s/GB" for way, s in busy.items()),
         load=f"{os.getloadavg()[0]:.1f}",
     )
+    assert busy["to a file"] / busy["ours"] >= 0.7
 
 
-def _bare(user: Path, target: Path) -> float:
-    """Seconds of the same files through one TCP connection to a process that writes them to `target`."""
+def _busy(pids: Iterable[int]) -> float:
+    """Seconds of processor time of processes so far."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _make_memory_ready() -> None:
+    """A virtual machine asks its host for each page of a new file, unless it has just had as many."""
+    with mmap.mmap(-1, 2 * FRAME * COUNT) as memory:
+        for begin in range(0, len(memory), mmap.PAGESIZE):
+            memory[begin] = 1
+
+
+def _bare(user: Path, target: Path) -> tuple[float, float]:
+    """The same files through one TCP connection to a process that writes them to `target`.
+
+    Returns seconds, and seconds of processor time of both ends.
+    """
     with subprocess.Popen(
         [sys.executable, "-c", BARE, target], stdout=subprocess.PIPE, text=True
     ) as receiver:
         assert receiver.stdout
         port = int(receiver.stdout.readline())
         with socket.create_connection(("127.0.0.1", port)) as line:
-            began = time.monotonic()
+            began, busy = time.monotonic(), time.process_time()
             for path in user.iterdir():
                 with path.open("rb") as file:
                     line.sendfile(file)
             line.shutdown(socket.SHUT_WR)
             assert line.recv(1)
-            return time.monotonic() - began
+            wall, busy = time.monotonic() - began, time.process_time() - busy
+        return wall, busy + float(receiver.stdout.readline())

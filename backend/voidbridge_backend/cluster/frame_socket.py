@@ -1,12 +1,15 @@
 """Frames over TCP connections of their own, from the daemon's machine to a node: both ends.
 
 Ray's object store copies each byte several times, which takes longer than the network. Here the system sends a byte
-from the file itself, and the node receives, hashes and writes it. The node listens on a port of its own choice and
-serves only a sender that shows the secret, which the actor has told it through Ray. If Ray encrypts, both ends
-encrypt with the same files.
+from the file itself, and the node receives and writes it. The node listens on a port of its own choice and serves
+only a sender that shows the secret, which the actor has told it through Ray. If Ray encrypts, both ends encrypt
+with the same files.
+
+Nobody hashes a frame on its way, because the worker does whenever it uses it. Another hash would take as long as
+all the rest of the way.
 
 A connection carries the secret, then for each frame a header, JSON with its length in four bytes before it, and the
-frame. The node answers each with one byte.
+frame. The node answers each with one byte once the frame has its name.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from typing import IO
 from .node_cache import NodeCache
 
 PIECE = 1 << 20
-"""Bytes received at once: small enough for a processor's cache, in which they are hashed and written."""
+"""Bytes received at once: small enough for a processor's cache, from which they are written."""
 SENT_PIECE = 4 << 20
 """Bytes sent at once, after which a sender looks if it should stop."""
 FILE_ERRORS = frozenset({errno.EIO, errno.ESTALE, errno.EINVAL, errno.EOVERFLOW})
@@ -40,7 +43,7 @@ ADMIT_S = 10.0
 """Seconds in which a connection is made and its secret shown."""
 MOST_STRANGERS = 16
 """Connections that have not shown the secret, at once."""
-KEPT, REFUSED = b"1", b"0"
+KEPT = b"1"
 
 
 class ConnectionBroke(Exception):
@@ -92,8 +95,8 @@ class FrameReceiver:
                 while True:
                     header = json.loads(_exactly(line, _length(line)))
                     pieces = _pieces(line, int(header["size"]), place)
-                    is_kept = self._cache.keep(str(header["user"]), str(header["name"]), pieces)
-                    line.sendall(KEPT if is_kept else REFUSED)
+                    self._cache.keep(str(header["user"]), str(header["name"]), pieces)
+                    line.sendall(KEPT)
 
     def _admitted(self, line: socket.socket) -> socket.socket:
         """Raises `OSError` for a sender without the secret."""
@@ -123,8 +126,8 @@ class FrameSender:
     def close(self) -> None:
         self._line.close()
 
-    def send(self, user: str, name: str, file: IO[bytes], stop: threading.Event) -> bool:
-        """Sends a file. Returns False if the node refused it, because its SHA-256 is not `name`.
+    def send(self, user: str, name: str, file: IO[bytes], stop: threading.Event) -> None:
+        """Sends a file, and returns once the node has it under its name.
 
         Raises `ConnectionBroke`, `OSError` if `file` cannot be read, and `InterruptedError` once `stop` is set;
         then the connection is of no more use.
@@ -141,7 +144,7 @@ class FrameSender:
                 raise OSError("it became shorter while it was read")
             sent += count
         try:
-            return _exactly(self._line, 1) == KEPT
+            _exactly(self._line, len(KEPT))
         except (OSError, EOFError) as error:
             raise ConnectionBroke(f"the node took no frame: {error}") from error
 

@@ -1,6 +1,6 @@
 """Received frames on a node's own disk, by user and hash, bounded; the least recently used go first.
 
-    CACHE/objects/USER/SHA256        a frame, whole and checked
+    CACHE/objects/USER/SHA256        a frame, whole
     CACHE/objects/.runs/RUN/SHA256   the frames of a running job: hard links, so that cleaning cannot take them
     CACHE/work/UNIT/RUN/             results and scratch of a running job; the only folder that its worker writes
     CACHE/work/UNIT/tmp/             temporary files of the worker
@@ -12,7 +12,6 @@ Several workers of a node share it. Files appear by a rename, and a lock on a fi
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import time
@@ -52,34 +51,29 @@ class NodeCache:
                 lacking.append(name)
         return lacking
 
-    def keep(self, user: str, name: str, pieces: Iterable[bytes | memoryview]) -> bool:
-        """Keeps an arriving file. Returns False, and drops it, if its SHA-256 is not `name`, or if it is empty.
+    def keep(self, user: str, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Keeps an arriving file, whole. Its worker checks the hash whenever it uses it.
 
         A file whose pieces end with an error leaves nothing.
         """
         target, part = self._path(user, name), self._part(uuid.uuid4().hex)
-        digest, size = hashlib.sha256(), 0
         try:
             with open(part, "wb", buffering=0, opener=_private) as file:
                 for piece in pieces:
-                    digest.update(piece)
-                    size += len(piece)
                     _write(file, piece)
-            if not size or digest.hexdigest() != name:
-                return False
             target.parent.mkdir(mode=0o700, exist_ok=True)
             os.replace(part, target)
-            return True
         finally:
             part.unlink(missing_ok=True)
 
     def import_file(self, user: str, name: str, source: Path) -> bool:
-        """Copies a file of a shared disk. Returns False if it cannot be read, or is not what `name` says."""
+        """Copies a file of a shared disk. Returns False if it cannot be read."""
         try:
             with source.open("rb") as file:
-                return self.keep(user, name, iter(lambda: file.read(PIECE), b""))
+                self.keep(user, name, iter(lambda: file.read(PIECE), b""))
         except (FileNotFoundError, PermissionError):
             return False
+        return True
 
     def begin(self, run: str, user: str, names: Iterable[str]) -> list[str]:
         """Links the frames of a job and makes its folder. Returns the hashes that are missing, if any."""

@@ -216,7 +216,7 @@ class Proxy:
         run = uuid.uuid4().hex
         self._send_checkpoints(run, Path(command["folder"]), stop)
         for _ in range(MOST_TRIES):
-            self._delivery.send(objects, names, stop)
+            self._delivery.send(objects, names, stop, by_path=self._tries == 1)
             with self._lock:  # a cancel that arrives now waits until the worker has the job
                 if stop.is_set():
                     raise DeliveryStopped

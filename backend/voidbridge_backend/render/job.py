@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Protocol
 from voidbridge_backend.engines.base import JobContext, LendsDevices
 from voidbridge_backend.exr import seal
 from voidbridge_protocol import __version__
-from voidbridge_protocol.errors import JobCancelled
+from voidbridge_protocol.errors import DamagedFile, JobCancelled
 from voidbridge_protocol.transfer.atomic_files import write_whole
 from voidbridge_protocol.wire.messages import FrameFile, Request, ResultFile
 
@@ -49,9 +49,28 @@ class RenderJob:
             raise JobCancelled("stopped while results were written")
 
 
-def damaged_files(job: RenderJob, on_file: Callable[[int, int], None]) -> list[FrameFile]:
-    """Returns the files of the request that are missing or not what their hash says. `on_file` hears of each."""
-    found, files = [], job.request.files
+def check_files(
+    job: RenderJob, on_file: Callable[[int, int], None], roles: Collection[str] = ()
+) -> None:
+    """Raises `DamagedFile` if a file is missing or not what its hash says; files of these roles only, if any."""
+    found = damaged_files(job, on_file, roles)
+    if found:
+        names = ", ".join(f"{file.role} frame {file.frame}" for file in found[:3])
+        more = f" and {len(found) - 3} others" if len(found) > 3 else ""
+        raise DamagedFile(
+            f"{names}{more} changed on the daemon's disk after arrival",
+            files=tuple({file.sha256 for file in found}),
+        )
+
+
+def damaged_files(
+    job: RenderJob, on_file: Callable[[int, int], None], roles: Collection[str] = ()
+) -> list[FrameFile]:
+    """Returns the files, all or those of `roles`, that are missing or not what their hash says.
+
+    `on_file` hears of each.
+    """
+    found, files = [], [file for file in job.request.files if not roles or file.role in roles]
     for done, file in enumerate(files):
         on_file(done, len(files))
         try:

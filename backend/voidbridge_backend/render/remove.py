@@ -37,6 +37,7 @@ from .job import (
     Announce,
     NotedContext,
     RenderJob,
+    check_files,
     header_attributes,
     provenance_of,
     write_provenance,
@@ -107,6 +108,8 @@ def use_loras(
 ) -> None:
     """Sets the LoRAs of this job, none included. Raises `BadLora`, `BadSetting`."""
     if isinstance(engine, TakesLoras):
+        # Frames are checked while they are decoded, LoRAs here.
+        check_files(order, lambda done, of: watch.step("checking the LoRAs", done, of), ("lora",))
         engine.use_loras(lora_choices(order, settings), settings, watch)
     elif settings.loras:
         raise BadSetting(

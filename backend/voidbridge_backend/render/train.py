@@ -9,12 +9,12 @@ from typing import Any
 from voidbridge_backend.engines.base import JobContext
 from voidbridge_backend.engines.train_base import Trainer
 from voidbridge_backend.quality.loss_plot import plot
-from voidbridge_protocol.errors import BadSetting, DamagedFile
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 from voidbridge_protocol.wire.messages import ResultFile
 
-from .job import Announce, NotedContext, RenderJob, damaged_files, provenance_of, write_provenance
+from .job import Announce, NotedContext, RenderJob, check_files, provenance_of, write_provenance
 
 CHECKPOINT = "checkpoint.safetensors"
 """In the job's folder, from which a killed training goes on. It goes when the training has ended."""
@@ -40,12 +40,7 @@ def run(order: RenderJob, engine: Trainer, watch: JobContext, announce: Announce
     if (order.request.first, order.request.last) != (LORA, PLOT):
         raise BadSetting(f"a training has the results {LORA} and {PLOT}")
     watch = noted = NotedContext(watch)
-    damaged = damaged_files(order, lambda done, of: watch.step("checking the pairs", done, of))
-    if damaged:
-        raise DamagedFile(
-            f"{damaged[0].role} {damaged[0].frame} changed on the daemon's disk after arrival",
-            files=tuple({file.sha256 for file in damaged}),
-        )
+    check_files(order, lambda done, of: watch.step("checking the pairs", done, of))
     pairs, held = pairs_of(order)
     if not held:
         watch.warn("no pair is held out: nothing measures the training, and it does not stop early")

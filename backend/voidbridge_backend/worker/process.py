@@ -296,16 +296,12 @@ class Worker:
         """Raises `DamagedFile` if the job failed of files that are not what the client sent."""
         from voidbridge_backend.render import job as render_job
 
-        found = render_job.damaged_files(
-            rendered, lambda done, of: progress.step("checking the files", done, of)
-        )
-        if found:
-            names = ", ".join(f"{file.role} frame {file.frame}" for file in found[:3])
-            more = f" and {len(found) - 3} others" if len(found) > 3 else ""
-            raise DamagedFile(
-                f"{names}{more} changed on the daemon's disk after arrival",
-                files=tuple({file.sha256 for file in found}),
-            ) from error
+        try:
+            render_job.check_files(
+                rendered, lambda done, of: progress.step("checking the files", done, of)
+            )
+        except DamagedFile as damaged:
+            raise damaged from error
 
     def _engine(self, operation: str, name: str) -> Any:
         from voidbridge_backend.engines import registry

@@ -132,15 +132,32 @@ def test_a_node_that_sees_the_spool_reads_frames_by_itself(tmp_path: Path) -> No
     assert near.cache.missing("other", [sent.name]) == [sent.name]
 
 
-@pytest.mark.parametrize("content", [b"something else", b""])
-def test_a_damaged_frame_is_kept_nowhere(node: Node, tmp_path: Path, content: bytes) -> None:
+def test_a_frame_that_is_gone_here_is_kept_nowhere(node: Node, tmp_path: Path) -> None:
     sent = frame(tmp_path / "objects" / "user")
-    sent.write_bytes(content)
+    sent.unlink()
     with pytest.raises(DamagedFile) as found:
         node.send(sent)
     assert found.value.files == (sent.name,)
     assert node.cache.missing("user", [sent.name]) == [sent.name]
     assert list((tmp_path / "node" / "tmp").iterdir()) == []
+
+
+def test_a_frame_that_a_worker_finds_damaged_is_sent_again_over_the_network(
+    tmp_path: Path,
+) -> None:
+    """The node saw other bytes at the path than the daemon."""
+    near = Node(tmp_path / "node", spool=tmp_path)
+    sent = frame(tmp_path / "objects" / "user")
+    right = sent.read_bytes()
+    sent.write_bytes(b"something else")
+    near.send(sent)
+    sent.write_bytes(right)
+    near.cache.forget("user", [sent.name])
+    near.way.send(sent.parent, [sent.name], threading.Event(), by_path=False)
+    near.receiver.close()
+    assert near.calls == ["sees", "missing", "import_file", "missing"]
+    assert near.cache.begin("run", "user", [sent.name]) == []
+    assert (near.cache.inputs("run") / sent.name).read_bytes() == right
 
 
 def test_a_cancelled_job_sends_no_further_frame(node: Node, tmp_path: Path) -> None:

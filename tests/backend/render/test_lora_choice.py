@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from voidbridge_backend.cli.options import sent_loras
+from voidbridge_backend.engines.base import LoraChoice
 from voidbridge_backend.engines.echo import ENGINE
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.render.remove import lora_choices, use_loras
-from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.errors import BadSetting, DamagedFile
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.wire.messages import FrameFile, Request
 
@@ -62,6 +65,31 @@ def test_a_number_means_the_file_of_the_request(tmp_path: Path) -> None:
     settings = RemoveSettings(engine="void", lora="@2")
     with pytest.raises(BadSetting, match="has no file in this job"):
         lora_choices(order(settings, tmp_path), settings)
+
+
+class Taker:
+    def __init__(self) -> None:
+        self.files: list[bytes] = []
+
+    def use_loras(self, choices: Sequence[LoraChoice], settings: object, watch: object) -> None:
+        self.files += [choice.path.read_bytes() for choice in choices if choice.path]
+
+
+def test_a_file_that_changed_on_the_disk_reaches_no_engine(tmp_path: Path) -> None:
+    settings, name = (
+        RemoveSettings(engine="void", lora="@1"),
+        hashlib.sha256(b"trained").hexdigest(),
+    )
+    files = tuple(FrameFile(role, 1, name, 7) for role in ("lora", "matte", "plate"))
+    made = RenderJob("job", Request(1, 1, settings, files), lambda _: tmp_path / "file", tmp_path)
+    taker = Taker()
+    (tmp_path / "file").write_bytes(b"trained")
+    use_loras(made, taker, settings, Quiet())
+    (tmp_path / "file").write_bytes(b"trainer")
+    with pytest.raises(DamagedFile, match="lora frame 1 changed") as found:
+        use_loras(made, taker, settings, Quiet())
+    assert found.value.files == (name,)
+    assert taker.files == [b"trained"]
 
 
 def test_an_engine_without_weights_refuses_a_lora(tmp_path: Path) -> None:

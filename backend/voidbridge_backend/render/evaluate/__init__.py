@@ -13,11 +13,11 @@ from voidbridge_backend.render.job import (
     Announce,
     NotedContext,
     RenderJob,
-    damaged_files,
+    check_files,
     provenance_of,
     write_provenance,
 )
-from voidbridge_protocol.errors import BadSetting, DamagedFile
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.evaluate import SHEET, EvaluateSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 from voidbridge_protocol.wire.messages import ResultFile
@@ -55,12 +55,7 @@ def run(
 
 
 def _files(order: RenderJob, watch: JobContext) -> tuple[list[Path], Path]:
-    damaged = damaged_files(order, lambda done, of: watch.step("checking the pairs", done, of))
-    if damaged:
-        raise DamagedFile(
-            f"{damaged[0].role} {damaged[0].frame} changed on the daemon's disk after arrival",
-            files=tuple({file.sha256 for file in damaged}),
-        )
+    check_files(order, lambda done, of: watch.step("checking the pairs", done, of))
     files = sorted(order.request.files, key=lambda file: file.frame)
     held = [order.source(file.sha256) for file in files if file.role == "held"]
     loras = [order.source(file.sha256) for file in files if file.role == "lora"]
