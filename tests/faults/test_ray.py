@@ -36,8 +36,9 @@ from voidbridge_stage import (
 from voidbridge_backend.cli.commands.farm import ALL_FRAMES
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.daemon.workers.supervisor import Supervisor, WorkerEvent, WorkerExit
+from voidbridge_backend.daemon.workers.watchdog import MOST_FAILURES, PROBE_S, SAME_LOSS_S
 from voidbridge_backend.sequences.patterns import Sequence
-from voidbridge_protocol.errors import VoidbridgeError, WorkerDied
+from voidbridge_protocol.errors import DeviceAway, VoidbridgeError, WorkerDied
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
 from voidbridge_protocol.wire.messages import FrameFile, Request
@@ -441,6 +442,33 @@ def test_a_stopped_actor_is_lost_and_its_job_runs_elsewhere(
     wide.wait_for_state(job, "done")
     wide.fetch(job, tmp_path / "out")
     check_echo(shot, tmp_path / "out")
+
+
+def test_a_node_that_is_lost_three_times_gets_no_worker_for_a_while(
+    nodes: Cluster, cards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """The node really dies three times; only the minutes in between are skipped."""
+    if not full:
+        pytest.skip("takes a minute; --full runs it")
+    for name, value in nodes.access.items():
+        monkeypatch.setenv(name, value)
+    worker = OneWorker(tmp_path, nodes, "b")
+    try:
+        for _ in range(MOST_FAILURES):
+            assert worker.supervisor.device_statuses(worker.now())[0].state != "quarantined"
+            worker.start()
+            nodes.kill("b")
+            assert isinstance(worker.end(), DeviceAway)
+            nodes.start_nodes("b", cards=cards)
+            worker.later += SAME_LOSS_S
+        status = worker.supervisor.device_statuses(worker.now())[0]
+        assert (status.state, status.why[:12]) == ("quarantined", "lost 3 times")
+        worker.supervisor.tick(worker.now())
+        assert worker.supervisor.pids() == {}
+        worker.later += PROBE_S
+        worker.start()
+    finally:
+        worker.supervisor.stop(patience_s=5.0)
 
 
 def test_an_encrypted_cluster_serves_its_jobs_and_refuses_who_does_not_encrypt(
