@@ -22,6 +22,11 @@ def fade(n: int) -> float:
     return max(0.0, 1 - n / 7)
 
 
+def gamma_fade(n: int) -> float:
+    """Most frames are black."""
+    return max(0.0, 1 - n / 5) ** 2.2
+
+
 def black_fifth(n: int) -> float:
     return 0.0 if n == 4 else 1.0
 
@@ -42,7 +47,7 @@ class Lit(Shot):
 
 
 @pytest.mark.parametrize("camera", [still, by_hand])
-@pytest.mark.parametrize("exposure", [fade, black_fifth, flash])
+@pytest.mark.parametrize("exposure", [fade, gamma_fade, black_fifth, flash])
 def test_a_change_of_light_is_followed_in_every_frame(
     exposure: Callable[[int], float], camera: Callable[[int], tuple[float, float]]
 ) -> None:

@@ -28,7 +28,7 @@ from .painted import nearest, painted_frames, repeated
 from .schedule import Schedule
 from .verdict import notes
 
-VERSION = 8
+VERSION = 9
 Value = TypeVar("Value")
 
 
@@ -154,9 +154,10 @@ def _chosen(block: list[int], every: list[int], shot: Shot) -> list[int]:
     """The sources of a block; of a dissolve those of both scenes."""
     mix = shot.camera.mixes.get(block[0])
     if mix is None:
-        return plan.sources(block, shot.holes, every, shot.camera, shot.sharpness)
+        return plan.sources(block, shot.holes, every, shot.camera, shot.sharpness, shot.contrast)
+    told = shot.sharpness, shot.contrast
     sides = (
-        plan.sources(block, shot.holes, every, shot.camera, shot.sharpness, shot.camera.scene(side))
+        plan.sources(block, shot.holes, every, shot.camera, *told, shot.camera.scene(side))
         for side in (mix.before, mix.behind)
     )
     return [frame for side in sides for frame in side[: plan.MOST // 2]]

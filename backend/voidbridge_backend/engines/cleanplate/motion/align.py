@@ -25,7 +25,7 @@ from voidbridge_backend.engines.cleanplate.geometry import (
     scaling,
     shift,
 )
-from voidbridge_backend.engines.cleanplate.tone import Floats, Tone
+from voidbridge_backend.engines.cleanplate.tone import WEIGHTS, Floats, Tone
 
 from . import camera
 from .sources import Source
@@ -295,10 +295,10 @@ def _matched_at(
 def _exposed(here: Floats, there: Floats, tone: Tone) -> tuple[Exposure, float, float] | None:
     """How `there` [n, 3] becomes as bright as `here`, the misfit, and the part that strays.
 
-    None where `there` is too dark for it.
+    None where `there` is too dark for it, or too even.
     """
     gain = _gain(here, there, tone)
-    if gain.max() > GAIN_LIMIT:
+    if gain.max() > GAIN_LIMIT or _range(here) > GAIN_LIMIT * _range(there):
         return None
     best = Exposure(gain, np.zeros(3, np.float32))
     apart = _apart(here, best.applied(there), tone)
@@ -309,6 +309,12 @@ def _exposed(here: Floats, there: Floats, tone: Tone) -> tuple[Exposure, float, 
             best, apart = affine, other
     misfit = float(np.median(apart))
     return best, misfit, float(np.minimum(apart, STRAY).mean() / STRAY)
+
+
+def _range(light: Floats) -> float:
+    """Of the luma of `light` [n, 3]."""
+    dark, bright = np.percentile(light @ WEIGHTS, (5, 95))
+    return float(bright - dark)
 
 
 def _apart(here: Floats, there: Floats, tone: Tone) -> Floats:

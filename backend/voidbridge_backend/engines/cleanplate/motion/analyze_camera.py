@@ -19,7 +19,7 @@ from . import plan
 from .camera import Camera, Mix, shown
 from .cuts import Cuts
 from .dissolves import Dissolves, Look
-from .sharpness import sharpness
+from .sharpness import contrast, sharpness
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Shot:
     """Frames whose picture and quadmask are those of the frame before: of a retimed shot."""
     sharpness: dict[int, float] = field(default_factory=dict)
     """By frame; NaN where it is unknown."""
+    contrast: dict[int, float] = field(default_factory=dict)
+    """Like `sharpness`."""
 
 
 def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) -> Shot:
@@ -46,6 +48,7 @@ def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) 
     holes: dict[int, Mask] = {}
     repeats: list[int] = []
     sharp: dict[int, float] = {}
+    clear: dict[int, float] = {}
     before: int | None = None
     with Pool(lambda: watch.step("camera", len(holes), len(frames))) as pool:
         spread = sorted({frames[0], frames[len(frames) // 2], frames[-1]})
@@ -56,11 +59,12 @@ def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) 
             one = Look(frame, look.grey, look.free)
             _followed(camera, [(one, None)] if cuts is not None else finder.push(one))
             holes[frame], sharp[frame] = look.hole, look.sharpness
+            clear[frame] = look.contrast
             repeats += [frame] if look.content == before else []
             before = look.content
         _followed(camera, finder.rest())
         pool.pulse()
-    return Shot(tone, camera, holes, frozenset(repeats), sharp)
+    return Shot(tone, camera, holes, frozenset(repeats), sharp, clear)
 
 
 def _followed(camera: Camera, looks: Iterable[tuple[Look, Mix | None]]) -> None:
@@ -81,6 +85,7 @@ class _Look:
     content: int
     """The same number for the same picture and quadmask."""
     sharpness: float
+    contrast: float
 
 
 def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
@@ -92,8 +97,8 @@ def _look(clip: Clip, frame: int, size: tuple[int, int], tone: Tone) -> _Look:
     free = np.asarray(
         cv2.erode(shown(hole, size), np.ones((5, 5), np.uint8), borderValue=255), np.uint8
     )
-    sharp = sharpness(grey, free)
-    return _Look(grey, free, plan.reduced(hole), content, sharp)
+    sharp, clear = sharpness(grey, free), contrast(small, free)
+    return _Look(grey, free, plan.reduced(hole), content, sharp, clear)
 
 
 def _small(light: Pixels, size: tuple[int, int]) -> Pixels:

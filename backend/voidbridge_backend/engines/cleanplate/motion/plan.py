@@ -24,7 +24,7 @@ from voidbridge_backend.engines.cleanplate.geometry import (
 )
 
 from .camera import Camera
-from .sharpness import worth
+from .sharpness import clear, worth
 
 WIDTH = 256
 BLOCK = 8
@@ -75,6 +75,7 @@ def sources(
     every: Sequence[int],
     camera: Camera,
     sharpness: Mapping[int, float],
+    contrast: Mapping[int, float],
     scene: int | None = None,
 ) -> list[int]:
     """The frames that together show most of what is hidden in a block, best first: of the block's scene, or of
@@ -82,7 +83,7 @@ def sources(
 
     The choice is greedy. A pick is worth the hidden pixels that it shows. Each pixel counts half as much for every
     earlier pick that shows it. A pick counts less the farther away it is in time, and the softer it is than the
-    sharpest frame of the block.
+    sharpest frame of the block, and the darker or foggier it is than the clearest one.
     """
     middle = block[len(block) // 2]
     asked = sorted({block[0], middle, block[-1]})
@@ -97,9 +98,9 @@ def sources(
     if not shown.size:
         return []
     distance = np.abs(np.array(candidates) - middle)
-    known = [sharpness[frame] for frame in asked if not np.isnan(sharpness[frame])]
-    sharpest = max(known, default=float("nan"))
+    sharpest, clearest = _most(sharpness, asked), _most(contrast, block)
     crisp = np.array([worth(sharpness[frame], sharpest) for frame in candidates])
+    crisp *= [clear(contrast[frame], clearest) for frame in candidates]
     fade = crisp / (1 + distance / FADE)
     enough = MOST - 1 if camera.ways(middle, middle) else SOURCES
     weight = np.ones(shown.shape[1], np.float32)
@@ -115,6 +116,11 @@ def sources(
         picked.append(best)
         weight[shown[best] > 0] *= 0.5
     return [candidates[index] for index in picked]
+
+
+def _most(told: Mapping[int, float], frames: Sequence[int]) -> float:
+    known = [told[frame] for frame in frames if not np.isnan(told[frame])]
+    return max(known, default=float("nan"))
 
 
 class Surroundings:
