@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -118,8 +118,9 @@ def resting(n: int) -> tuple[float, float]:
     return 80.0, 48.0
 
 
-def removed(shot: Shot) -> dict[int, Pixels]:
-    return dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), Watch()))
+def removed(shot: Shot, wanted: Collection[int] | None = None) -> dict[int, Pixels]:
+    """The wanted frames, or all; a wanted frame has the bits that it has in the whole shot."""
+    return dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), Watch(), wanted))
 
 
 def hole_psnr(shot: Shot, results: dict[int, Pixels]) -> float:

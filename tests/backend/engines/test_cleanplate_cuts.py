@@ -11,6 +11,7 @@ from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, pan, still
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+from voidbridge_backend.engines.cleanplate.motion.analyze_camera import analyzed
 from voidbridge_backend.engines.cleanplate.motion.cuts import CUT as CUT_BELOW
 from voidbridge_backend.engines.cleanplate.motion.cuts import Detail, detail, likeness
 from voidbridge_protocol.errors import BadSetting
@@ -39,7 +40,8 @@ def test_each_scene_is_worked_alone_and_the_cut_is_named(
     camera: Callable[[int], tuple[float, float]], least: float
 ) -> None:
     shot, watch = TwoScenes(16, camera, twice), Watch()
-    results = dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), watch))
+    some = (1002, CUT - 2, CUT - 1, CUT, CUT + 1, 1015)
+    results = dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), watch, some))
     assert watch.notes[0] == "another scene begins in frames 1009: each scene is worked on alone"
     assert hole_psnr(shot, results) > least
 
@@ -51,10 +53,8 @@ def test_each_scene_is_worked_alone_and_the_cut_is_named(
 def test_a_change_of_light_is_no_cut(
     camera: Callable[[int], tuple[float, float]], exposure: Callable[[int], float]
 ) -> None:
-    shot, watch = Shot(8, camera, across, exposure=exposure), Watch()
-    for _ in Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0), watch):
-        pass
-    assert not [note for note in watch.notes if "another scene" in note]
+    found = analyzed(Shot(8, camera, across, exposure=exposure), Watch()).camera.cuts_found
+    assert not found
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_change_of_light_is_no_cut(
 def test_cuts_that_are_named_are_taken(cuts: str, said: str | None) -> None:
     watch = Watch()
     settings = RemoveSettings(grow=0, soften=0, cuts=cuts)
-    for _ in Cleanplate().remove(TwoScenes(11, still, twice), settings, watch):
+    for _ in Cleanplate().remove(TwoScenes(11, still, twice), settings, watch, (1005, CUT)):
         pass
     notes = [note for note in watch.notes if "another scene" in note]
     assert [note.partition(":")[0].replace(",", ", ").replace(",  ", ", ") for note in notes] == (

@@ -43,8 +43,11 @@ def dissolved(first: Move, second: Move) -> Dissolve:
     return Dissolve(17, first, across, radius=10, second=other)
 
 
-def removed(shot: Shot, watch: Watch, cuts: str = "auto") -> dict[int, Pixels]:
-    return dict(Cleanplate().remove(shot, RemoveSettings(grow=0, soften=0, cuts=cuts), watch))
+def removed(
+    shot: Shot, watch: Watch, cuts: str = "auto", wanted: range | None = None
+) -> dict[int, Pixels]:
+    settings = RemoveSettings(grow=0, soften=0, cuts=cuts)
+    return dict(Cleanplate().remove(shot, settings, watch, wanted))
 
 
 @pytest.mark.parametrize(("first", "second", "least"), [(still, still, 50), (pan, back, 30)])
@@ -61,7 +64,6 @@ def test_a_dissolve_is_named_and_its_frames_are_mixed_of_both_scenes(
 
 def test_with_named_cuts_no_dissolve_is_looked_for() -> None:
     shot, watch = dissolved(still, still), Watch()
-    results = removed(shot, watch, "none")
+    mixed = removed(shot, watch, "none", range(LAST + 1, LAST + COUNT + 1))
     assert not [note for note in watch.notes if "dissolve" in note]
-    mixed = {frame: results[frame] for frame in range(LAST + 1, LAST + COUNT + 1)}
     assert hole_psnr(shot, mixed) < 35
