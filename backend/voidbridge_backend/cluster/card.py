@@ -18,7 +18,7 @@ from typing import Any
 from voidbridge_backend.config import allocator_settings, count_cards, only_card, without_own
 from voidbridge_backend.worker.task_files import CHECKPOINT, answer_path, task_path
 from voidbridge_protocol import __version__
-from voidbridge_protocol.wire.codec import decode_request
+from voidbridge_protocol.wire.request_payload import decode_request
 
 from .frame_socket import FramePlace, FrameReceiver
 from .node_cache import PIECE, NodeCache

@@ -29,7 +29,7 @@ from voidbridge_backend.worker.process import die_with_parent
 from voidbridge_backend.worker.task_files import CHECKPOINT, answer_path, task_path
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import ClusterUnusable, DamagedFile, DiskFull, VoidbridgeError
-from voidbridge_protocol.wire.codec import decode_request
+from voidbridge_protocol.wire.request_payload import decode_request
 
 from . import session
 from .card import Card, checkpoints

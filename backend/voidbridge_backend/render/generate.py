@@ -28,7 +28,7 @@ from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.generate import MOST_FRAMES, GenerateSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
-from voidbridge_protocol.wire.messages import ResultFile
+from voidbridge_protocol.wire.values import ResultFile
 
 from .inputs import InputFiles, Plates, canvas_of
 from .job import (

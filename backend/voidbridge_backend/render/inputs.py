@@ -32,7 +32,7 @@ from voidbridge_backend.parallel import THREADS
 from voidbridge_backend.sequences.consistency import KEY_ROLE, agree
 from voidbridge_protocol.errors import DamagedFile, UnsupportedFrame, VoidbridgeError
 from voidbridge_protocol.operations import operation
-from voidbridge_protocol.wire.messages import Request
+from voidbridge_protocol.request import Request
 
 from .decode_limits import UNBOUNDED, DecodeLimits
 

@@ -18,8 +18,9 @@ from voidbridge_backend.engines.base import JobContext, LendsDevices
 from voidbridge_backend.exr import seal
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import DamagedFile, JobCancelled
+from voidbridge_protocol.request import FrameFile, Request
 from voidbridge_protocol.transfer.atomic_files import write_whole
-from voidbridge_protocol.wire.messages import FrameFile, Request, ResultFile
+from voidbridge_protocol.wire.values import ResultFile
 
 from .decode_limits import UNBOUNDED, DecodeLimits
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from voidbridge_backend.exr.seal import sealed
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.transfer.atomic_files import write_whole
-from voidbridge_protocol.wire.messages import ResultFile
+from voidbridge_protocol.wire.values import ResultFile
 
 from .job import Announce, RenderJob
 

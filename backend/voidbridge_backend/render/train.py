@@ -12,7 +12,7 @@ from voidbridge_backend.quality.loss_plot import plot
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
-from voidbridge_protocol.wire.messages import ResultFile
+from voidbridge_protocol.wire.values import ResultFile
 
 from .job import Announce, NotedContext, RenderJob, check_files, provenance_of, write_provenance
 

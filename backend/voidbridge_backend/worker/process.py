@@ -34,7 +34,7 @@ from voidbridge_protocol.errors import (
     VoidbridgeError,
 )
 from voidbridge_protocol.operations import operations
-from voidbridge_protocol.wire.codec import decode_request
+from voidbridge_protocol.wire.request_payload import decode_request
 
 from . import malloc, sandbox
 from .lent_devices import LentByDaemon

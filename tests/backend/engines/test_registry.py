@@ -42,6 +42,16 @@ print([name for name in ("numpy", "cv2", "torch", "OpenEXR") if name in sys.modu
     assert said_by(script) == "[]"
 
 
+def test_a_worker_starts_without_messages_and_without_what_stills_and_clips_need() -> None:
+    script = """
+import sys
+import voidbridge_backend.worker.process, voidbridge_backend.render.remove
+late = ("voidbridge_protocol.wire.messages", "OpenImageIO", "av", "torch")
+print([name for name in late if name in sys.modules], "numpy" in sys.modules)
+"""
+    assert said_by(script) == "[] True"
+
+
 def test_an_engine_of_another_operation_is_not_found() -> None:
     with pytest.raises(BadSetting, match=r"remove has no engine 'magic'; there are: .*cleanplate"):
         registry.make("remove", "magic")

@@ -20,7 +20,7 @@ from voidbridge_backend.render.job import (
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.evaluate import SHEET, EvaluateSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
-from voidbridge_protocol.wire.messages import ResultFile
+from voidbridge_protocol.wire.values import ResultFile
 
 from .comparison import Comparison
 
