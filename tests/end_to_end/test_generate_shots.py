@@ -130,7 +130,7 @@ def test_five_shots_of_a_table_become_takes_and_a_timeline(
     assert [Path(path).name for path in media_of(track[1])] == [
         f"two.{n}.exr" for n in range(1007, 1010)
     ]
-    assert list(track[3].media_references()) == ["take 1", "take 2"]
+    assert list(track[3].media_references()) == ["DEFAULT_MEDIA", "take 2"]
     listed = json.loads((out / "four/takes.voidbridge.json").read_text())
     assert [(take["take"], take["seed"]) for take in listed["takes"]] == [
         (n, n - 1) for n in range(1, 5)
@@ -279,9 +279,34 @@ def test_the_sound_of_takes_is_on_an_audio_track(tmp_path: Path) -> None:
     (track,) = found.audio_tracks()
     assert [item.duration().value for item in track] == [6, 3, 7]
     assert [type(item).__name__ for item in track] == ["Gap", "Clip", "Gap"]
-    assert track[1].active_media_reference_key == "take 2"
-    url = track[1].media_reference.target_url
-    assert Path(url.removeprefix("file://")) == tmp_path / "take_002/new.1007-1009.wav"
+    assert track[1].active_media_reference_key == "DEFAULT_MEDIA"
+    assert track[1].media_reference.metadata["voidbridge"] == {"take": 2}
+    assert Path(track[1].media_reference.target_url) == tmp_path / "take_002/new.1007-1009.wav"
+
+
+def test_a_written_timeline_has_the_forms_that_hosts_write_themselves(tmp_path: Path) -> None:
+    folder = tmp_path / "a #1 50%25"
+    folder.mkdir()
+    media = Sequence(folder, "a.", ".exr", 4)
+    for number in range(1001, 1009):
+        media.path(number).touch()
+    cut = Cut("reel", 23.98, (KeptClip("one", media, FrameRange(1003, 1006)), 7))
+    text = write_timeline(cut, {})
+    timeline = otio.adapters.read_from_string(text.decode(), "otio_json")
+    rate = 24000 / 1001
+    assert timeline.global_start_time == otio.opentime.RationalTime(0, rate)
+    clip = timeline.video_tracks()[0][0]
+    assert clip.active_media_reference_key == "DEFAULT_MEDIA"
+    reference = clip.media_reference
+    assert reference.target_url_base == str(folder)
+    assert (reference.name, reference.start_frame) == ("a.[1001-1008].exr", 1001)
+    seen, available = clip.source_range, reference.available_range
+    assert (seen.start_time.value, seen.duration.value) == (2, 4)
+    assert (available.start_time.value, available.duration.value) == (0, 8)
+    assert {seen.start_time.rate, available.duration.rate, reference.rate} == {rate}
+    assert [Path(name) for name in media_of(clip)] == [media.path(n) for n in range(1003, 1007)]
+    (tmp_path / "again.otio").write_bytes(text)
+    assert read_timeline(tmp_path / "again.otio").items == cut.items
 
 
 def without_media(timeline: Any) -> None:

@@ -2,6 +2,12 @@
 
 In a timeline that comes in, an item with the metadata `voidbridge` is generated: {"mode": "bridge", "prompt": ...},
 the words of a table's row. Its length is the item's.
+
+What is written has the forms that hosts write themselves, since what they read is described nowhere. Resolve's own
+export of an image sequence and the importer of Hiero and Nuke Studio (hiero-otio) have these in common: plain paths
+instead of addresses, an ImageSequenceReference, and ranges that count from 0 at the first file. Resolve's key is
+DEFAULT_MEDIA. The importer puts a host's name before an address that has none, so `file:///` leads it nowhere. It
+takes the sequence's rate from `global_start_time`.
 """
 
 from __future__ import annotations
@@ -24,6 +30,10 @@ from .cut import OWN_FRAMES, Cut, Item, KeptClip, NewShot
 
 ENDING = ".otio"
 KEY = "voidbridge"
+ACTIVE = "DEFAULT_MEDIA"
+"""Key of the media that is shown, as hosts write it."""
+NEAR = 0.01
+"""Frames a second up to which a rate is a rounded one of SMPTE, as 23.98 is 24000/1001."""
 WORDS = ("mode", "takes", "before", "reference")
 HINT = "Export the timeline again as OpenTimelineIO, with media linked."
 
@@ -123,8 +133,9 @@ class _Reader:
         return KeptClip(name, media, FrameRange(begin + offset, begin + offset + length - 1))
 
     def _frames(self, time: Any, name: str) -> int:
-        self.rate = self.rate or time.rate
-        if time.rate != self.rate:
+        rate = _exact(self._otio, time.rate)
+        self.rate = self.rate or rate
+        if rate != self.rate:
             raise self._wrong(name, f"has {time.rate:g} frames a second, the others {self.rate:g}")
         if time.value != round(time.value):
             raise self._wrong(name, f"has {time.value:g} frames, which is no whole number")
@@ -132,6 +143,8 @@ class _Reader:
         return whole
 
     def _local(self, url: str, name: str) -> str:
+        if Path(url).is_absolute():
+            return url
         parts = urlsplit(url)
         if parts.scheme not in ("", "file"):
             raise self._wrong(name, f"has media at {url}, which is no file")
@@ -148,51 +161,65 @@ class _Reader:
 def write_timeline(cut: Cut, takes: Mapping[int, Sequence[KeptClip]]) -> bytes:
     """The cut as a timeline. A generated shot has each take as a media reference; the first is active."""
     otio = library()
-    timeline = otio.schema.Timeline(cut.name, metadata={KEY: {"generator": KEY}})
+    rate = _exact(otio, cut.rate)
+    begin = otio.opentime.RationalTime(0, rate)
+    timeline = otio.schema.Timeline(
+        cut.name, global_start_time=begin, metadata={KEY: {"generator": KEY}}
+    )
     track = otio.schema.Track("V1", kind=otio.schema.TrackKind.Video)
     timeline.tracks.append(track)
     for at, item in enumerate(cut.items):
         if isinstance(item, int):
-            duration = otio.opentime.RationalTime(item, cut.rate)
-            track.append(otio.schema.Gap(duration=duration))
+            track.append(otio.schema.Gap(duration=otio.opentime.RationalTime(item, rate)))
             continue
-        versions = [item] if isinstance(item, KeptClip) else [*takes[at]]
-        references = {
-            f"take {number}": _reference(otio, clip, cut.rate)
-            for number, clip in enumerate(versions, 1)
-        }
-        clip = otio.schema.Clip(item.name, source_range=_range(otio, versions[0].frames, cut.rate))
-        clip.set_media_references(references, "take 1")
-        if isinstance(item, NewShot):
+        if isinstance(item, KeptClip):
+            whole = _all_frames(item)
+            seen = _range(otio, item.frames.first - whole.first, len(item.frames), rate)
+            clip = otio.schema.Clip(item.name, source_range=seen)
+            clip.set_media_references({ACTIVE: _reference(otio, item, whole, rate)}, ACTIVE)
+        else:
+            shown = {n: _reference(otio, t, t.frames, rate) for n, t in enumerate(takes[at], 1)}
+            seen = _range(otio, 0, len(takes[at][0].frames), rate)
+            clip = _clip_of_takes(otio, item.name, seen, shown)
             clip.metadata[KEY] = {"generated": True, "mode": item.mode, **item.settings}
         track.append(clip)
-    sound = _sound_track(otio, cut, takes)
+    sound = _sound_track(otio, cut, takes, rate)
     if sound is not None:
         timeline.tracks.append(sound)
     text: str = otio.adapters.write_to_string(timeline, "otio_json", indent=2)
     return text.encode()
 
 
-def _sound_track(otio: Any, cut: Cut, takes: Mapping[int, Sequence[KeptClip]]) -> Any | None:
+def _clip_of_takes(otio: Any, name: str, seen: Any, references: Mapping[int, Any]) -> Any:
+    """A clip with the media of each take, by its number. The first is shown."""
+    keyed: dict[str, Any] = {}
+    for number, reference in references.items():
+        reference.metadata[KEY] = {"take": number}
+        keyed[f"take {number}" if keyed else ACTIVE] = reference
+    clip = otio.schema.Clip(name, source_range=seen)
+    clip.set_media_references(keyed, ACTIVE)
+    return clip
+
+
+def _sound_track(
+    otio: Any, cut: Cut, takes: Mapping[int, Sequence[KeptClip]], rate: float
+) -> Any | None:
     """The sound of the takes below their frames; None if no take has any."""
     track = otio.schema.Track("A1", kind=otio.schema.TrackKind.Audio)
     heard = False
     for at, item in enumerate(cut.items):
         length = item if isinstance(item, int) else len(_shown(item, takes.get(at, ())))
-        duration = otio.opentime.RationalTime(length, cut.rate)
-        whole = otio.opentime.TimeRange(otio.opentime.RationalTime(0, cut.rate), duration)
+        whole = _range(otio, 0, length, rate)
         references = {
-            f"take {number}": otio.schema.ExternalReference(path.absolute().as_uri(), whole)
+            number: _file(otio, path.absolute(), whole)
             for number, take in enumerate(takes.get(at, ()), 1)
             if (path := sound_file(take.media, take.frames)).is_file()
         }
         if isinstance(item, int) or not references:
-            track.append(otio.schema.Gap(duration=duration))
+            track.append(otio.schema.Gap(duration=whole.duration))
             continue
         heard = True
-        clip = otio.schema.Clip(item.name, source_range=whole)
-        clip.set_media_references(references, next(iter(references)))
-        track.append(clip)
+        track.append(_clip_of_takes(otio, item.name, whole, references))
     return track if heard else None
 
 
@@ -209,33 +236,52 @@ def is_own(path: Path) -> bool:
         return False
 
 
-def _range(otio: Any, frames: FrameRange, rate: float) -> Any:
-    start = otio.opentime.RationalTime(frames.first, rate)
-    return otio.opentime.TimeRange(start, otio.opentime.RationalTime(len(frames), rate))
+def _range(otio: Any, first: int, length: int, rate: float) -> Any:
+    time = otio.opentime.RationalTime
+    return otio.opentime.TimeRange(time(first, rate), time(length, rate))
 
 
-def _reference(otio: Any, clip: KeptClip, rate: float) -> Any:
+def _exact(otio: Any, rate: float) -> float:
+    """The rate of SMPTE that a rounded one stands for; any other rate as it is."""
+    found: float = otio.opentime.RationalTime.nearest_smpte_timecode_rate(rate)
+    return found if abs(found - rate) < NEAR else rate
+
+
+def _all_frames(clip: KeptClip) -> FrameRange:
     """All frames of the media that follow each other around those that are seen."""
-    media, there = clip.media, {*clip.media.scan()}
+    there = {*clip.media.scan()}
     first, last = clip.frames.first, clip.frames.last
     while first - 1 in there:
         first -= 1
     while last + 1 in there:
         last += 1
-    available = _range(otio, FrameRange(first, last), rate)
+    return FrameRange(first, last)
+
+
+def _reference(otio: Any, clip: KeptClip, frames: FrameRange, rate: float) -> Any:
+    """The media with these frames, the first of which is at 0."""
+    media, available = clip.media, _range(otio, 0, len(frames), rate)
     folder = media.folder.absolute()
     if media.single is not None or media.clip:
-        url = (folder / media.prefix).as_uri()
-        return otio.schema.ExternalReference(url, available)
-    return otio.schema.ImageSequenceReference(
-        target_url_base=f"{folder.as_uri()}/",
+        return _file(otio, folder / media.prefix, available)
+    reference = otio.schema.ImageSequenceReference(
+        target_url_base=str(folder),
         name_prefix=media.prefix,
         name_suffix=media.suffix,
-        start_frame=first,
+        start_frame=frames.first,
         rate=rate,
         frame_zero_padding=media.width,
         available_range=available,
     )
+    numbers = "-".join(f"{number:0{media.width}d}" for number in (frames.first, frames.last))
+    reference.name = f"{media.prefix}[{numbers}]{media.suffix}"
+    return reference
+
+
+def _file(otio: Any, path: Path, available: Any) -> Any:
+    reference = otio.schema.ExternalReference(str(path), available)
+    reference.name = path.name
+    return reference
 
 
 def _plain(value: Any) -> Any:
