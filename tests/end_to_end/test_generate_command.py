@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -96,6 +98,39 @@ def test_a_new_frame_has_the_nearest_frames_channels_and_its_own_time_code(
     assert record["engine"]["engine"] == "morph"
     (action,) = record["credentials"]["assertions"][0]["data"]["actions"]
     assert action["digitalSourceType"].endswith("/algorithmicMedia")
+    assert record["credentials"]["signature"] is None
+    assert not list(path.parent.glob("*.c2pa"))
+
+
+def test_a_key_signs_what_a_whole_job_made_and_from_what(
+    clips: Path, daemon: stage.Daemon, tmp_path: Path
+) -> None:
+    c2pa = pytest.importorskip("c2pa", reason="the extra `credentials` is not installed")
+    pytest.importorskip("cryptography", reason="the extra `credentials` is not installed")
+    import studio_key
+
+    words = ("generate", "extend", clips / "a.####.exr", "--length", 2, "--daemon", daemon.address)
+    keys = studio_key.key_files(tmp_path)
+    done = stage.voidbridge(*words, "-o", tmp_path / "out/n.%04d.exr", extra=keys)
+    assert done.code == 0, done.err
+    seen = {hashlib.sha256(path.read_bytes()).hexdigest() for path in clips.glob("a.*.exr")}
+    for frame in (1006, 1007):
+        path = tmp_path / f"out/n.{frame}.exr"
+        signed, data = path.with_suffix(".c2pa").read_bytes(), io.BytesIO(path.read_bytes())
+        reader = c2pa.Reader("image/x-exr", data, manifest_data=signed)
+        assert reader.get_validation_state() == "Valid"
+        manifest = reader.get_active_manifest()
+        assert manifest["title"] == path.name
+        assert manifest["claim_generator_info"][0]["name"] == "Voidbridge"
+        said = {one["label"]: one["data"] for one in manifest["assertions"]}
+        (action,) = said["c2pa.actions.v2"]["actions"]
+        assert action["action"] == "c2pa.created"
+        assert action["digitalSourceType"].endswith("/algorithmicMedia")
+        assert action["softwareAgent"]["name"] == "Voidbridge morph"
+        sources = said["io.voidbridge.sources"]["ingredients"]
+        assert {source["sha256"] for source in sources} == seen
+    record = json.loads((tmp_path / "out/n.1006-1007.voidbridge.json").read_text())
+    assert record["credentials"]["signature"] == {"algorithm": "es256", "files": "*.c2pa"}
 
 
 def test_a_retake_sees_none_of_the_frames_that_it_makes_again(

@@ -82,10 +82,13 @@ class Finished:
         return [state for i, state in enumerate(told) if i == 0 or told[i - 1] != state]
 
 
-def voidbridge(*words: object, cwd: Path | None = None) -> Finished:
+def voidbridge(
+    *words: object, cwd: Path | None = None, extra: dict[str, str] | None = None
+) -> Finished:
     """Runs a command to its end."""
+    variables = {**environment(), **(extra or {})}
     done = subprocess.run(
-        command(*words), capture_output=True, env=environment(), cwd=cwd, timeout=2 * SECONDS
+        command(*words), capture_output=True, env=variables, cwd=cwd, timeout=2 * SECONDS
     )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 
