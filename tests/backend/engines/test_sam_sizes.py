@@ -7,16 +7,8 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra `void` is not installed")
-pytest.importorskip("transformers", reason="the extra `void` is not installed")
+transformers = pytest.importorskip("transformers", reason="the extra `void` is not installed")
 
-from transformers import (  # noqa: E402
-    Sam2HieraDetConfig,
-    Sam2VideoConfig,
-    Sam2VideoModel,
-    Sam2VisionConfig,
-    Sam3VideoConfig,
-    Sam3VideoModel,
-)
 
 HIERA: dict[str, tuple[float, int, dict[str, Any]]] = {
     "tiny": (
@@ -62,19 +54,23 @@ def test_sam2_has_as_many_parameters_as_published(name: str) -> None:
     published, width, words = HIERA[name]
     heads = words.get("num_attention_heads", 1)
     widths = [width * factor for factor in (1, 2, 4, 8)]
-    backbone = Sam2HieraDetConfig(
+    backbone = transformers.Sam2HieraDetConfig(
         hidden_size=width,
         embed_dim_per_stage=widths,
         num_attention_heads_per_stage=[heads * factor for factor in (1, 2, 4, 8)],
         **words,
     )
-    vision = Sam2VisionConfig(backbone_config=backbone, backbone_channel_list=widths[::-1])
+    vision = transformers.Sam2VisionConfig(
+        backbone_config=backbone, backbone_channel_list=widths[::-1]
+    )
     with torch.device("meta"):
-        network = Sam2VideoModel(Sam2VideoConfig(vision_config=vision.to_dict()))
+        network = transformers.Sam2VideoModel(
+            transformers.Sam2VideoConfig(vision_config=vision.to_dict())
+        )
     assert millions(network) == pytest.approx(published, abs=0.1)
 
 
 def test_sam3_with_its_detector_has_as_many_parameters_as_published() -> None:
     with torch.device("meta"):
-        network = Sam3VideoModel(Sam3VideoConfig())
+        network = transformers.Sam3VideoModel(transformers.Sam3VideoConfig())
     assert round(millions(network) / 1000, 1) == 0.9

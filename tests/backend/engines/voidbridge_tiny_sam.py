@@ -6,22 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers  # its parts are loaded where they are used, not when tests are collected
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
-from transformers import (
-    PreTrainedTokenizerFast,
-    Sam2HieraDetConfig,
-    Sam2VideoConfig,
-    Sam2VideoModel,
-    Sam2VisionConfig,
-    Sam3Config,
-    Sam3TrackerVideoConfig,
-    Sam3TrackerVideoModel,
-    Sam3VideoConfig,
-    Sam3VideoModel,
-    Sam3VisionConfig,
-)
 
 SIDE = 64
 WIDTH = 128
@@ -31,7 +19,7 @@ WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "the", "man", "dog", "red", "ball")
 def save_sam2(folder: Path) -> None:
     """1.4 million random parameters at 64 x 64 pixels; the memory's width of 64 is fixed in the code."""
     torch.manual_seed(3)
-    backbone = Sam2HieraDetConfig(
+    backbone = transformers.Sam2HieraDetConfig(
         hidden_size=16,
         image_size=[SIDE, SIDE],
         blocks_per_stage=[1, 1, 1, 1],
@@ -40,13 +28,13 @@ def save_sam2(folder: Path) -> None:
         window_size_per_stage=[8, 4, 4, 4],
         global_attention_blocks=[],
     )
-    vision = Sam2VisionConfig(
+    vision = transformers.Sam2VisionConfig(
         backbone_config=backbone,
         backbone_channel_list=[128, 64, 32, 16],
         backbone_feature_sizes=[[SIDE // 4] * 2, [SIDE // 8] * 2, [SIDE // 16] * 2],
         fpn_hidden_size=WIDTH,
     )
-    config = Sam2VideoConfig(
+    config = transformers.Sam2VideoConfig(
         vision_config=vision.to_dict(),
         prompt_encoder_config={"hidden_size": WIDTH, "image_size": SIDE},
         mask_decoder_config={
@@ -65,17 +53,17 @@ def save_sam2(folder: Path) -> None:
         memory_fuser_embed_dim=WIDTH,
         memory_fuser_intermediate_dim=WIDTH,
     )
-    _save(Sam2VideoModel(config), folder)
+    _save(transformers.Sam2VideoModel(config), folder)
 
 
 def save_sam3(folder: Path) -> None:
     """The tracker of SAM 3 without its detector, at 112 x 112 pixels."""
     torch.manual_seed(3)
-    _save(Sam3TrackerVideoModel(_sam3_tracker(112)), folder)
+    _save(transformers.Sam3TrackerVideoModel(_sam3_tracker(112)), folder)
 
 
-def _sam3_vision(side: int) -> Sam3VisionConfig:
-    return Sam3VisionConfig(
+def _sam3_vision(side: int) -> transformers.Sam3VisionConfig:
+    return transformers.Sam3VisionConfig(
         backbone_config={
             "model_type": "sam3_vit_model",
             "hidden_size": 32,
@@ -92,8 +80,8 @@ def _sam3_vision(side: int) -> Sam3VisionConfig:
     )
 
 
-def _sam3_tracker(side: int) -> Sam3TrackerVideoConfig:
-    return Sam3TrackerVideoConfig(
+def _sam3_tracker(side: int) -> transformers.Sam3TrackerVideoConfig:
+    return transformers.Sam3TrackerVideoConfig(
         vision_config=_sam3_vision(side).to_dict(),
         prompt_encoder_config={"hidden_size": WIDTH, "image_size": side, "patch_size": 14},
         mask_decoder_config={
@@ -125,7 +113,7 @@ def save_sam3_with_nouns(folder: Path) -> None:
         "num_attention_heads": 2,
         "intermediate_size": 64,
     }
-    found = Sam3Config(
+    found = transformers.Sam3Config(
         vision_config=vision,
         text_config={
             "hidden_size": 32,
@@ -144,7 +132,7 @@ def save_sam3_with_nouns(folder: Path) -> None:
         detr_decoder_config={**layers, "num_queries": 4},
         mask_decoder_config={"hidden_size": WIDTH, "num_attention_heads": 2},
     )
-    config = Sam3VideoConfig(
+    config = transformers.Sam3VideoConfig(
         detector_config=found.to_dict(),
         tracker_config=_sam3_tracker(side).to_dict(),
         low_res_mask_size=side // 14 * 4,
@@ -153,7 +141,7 @@ def save_sam3_with_nouns(folder: Path) -> None:
         hotstart_dup_thresh=4,
         trk_assoc_iou_thresh=0.0,  # the random tracker's objects are no detection's
     )
-    network = Sam3VideoModel(config)
+    network = transformers.Sam3VideoModel(config)
     network.tracker_model.mask_decoder.pred_obj_score_head.proj_out.bias.data += 3
     detector = network.detector_model
     detector.detr_decoder.presence_head.layer3.bias.data += 6
@@ -161,7 +149,7 @@ def save_sam3_with_nouns(folder: Path) -> None:
     network.eval().save_pretrained(folder)
     tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(WORDS)}, "<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
-    PreTrainedTokenizerFast(
+    transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="<unk>",
         pad_token="<pad>",
