@@ -46,8 +46,9 @@ class Screen:
     model: Server
     faults: list[str]
 
-    def open(self, path: str = "/") -> Any:
+    def open(self, path: str = "/", scheme: str = "light") -> Any:
         tab = self.context.new_page()
+        tab.emulate_media(color_scheme=scheme)  # before there is a color that would fade to another
         tab.set_default_timeout(WAIT_MS)
         tab.on("pageerror", lambda error: self.faults.append(str(error)))
         tab.on(
@@ -375,6 +376,39 @@ def test_a_painted_matte_and_a_click_by_keys_are_saved(tabs: Screen) -> None:
     assert (output / "painted.object.0001.exr").is_file()
 
 
+@pytest.mark.parametrize(
+    ("scheme", "size", "options"),
+    [
+        ("light", (1400, 850), {}),
+        # Only what changes with the colors and the size: every rule takes 2 s a page.
+        ("dark", (390, 780), {"runOnly": ["color-contrast", "target-size", "meta-viewport"]}),
+    ],
+    ids=["light and large", "dark and small"],
+)
+def test_no_page_violates_a_rule_of_axe(
+    tabs: Screen, scheme: str, size: tuple[int, int], options: dict[str, Any]
+) -> None:
+    shot = gray_shot(tabs.show / "axe", range(1, 3))
+    job = tabs.daemon.submit(shot, user="ann")
+    tabs.daemon.wait_for_state(job, "done")
+    files = {"plate": shot.plate, "matte": shot.matte, "result": shot.plate}
+    for path, ready in (
+        ("/", "tbody tr"),
+        (f"/jobs/{job}", "#actions button"),
+        (f"/new?{urlencode({'plate': shot.plate, 'operation': 'mask'})}", "#point"),
+        (f"/player?{urlencode(files)}", "#stage[data-frame='1']"),
+        (f"/masks?{urlencode({'plate': shot.plate})}", "#stage[data-frame='1']"),
+    ):
+        tab = tabs.open(path, scheme)
+        tab.set_viewport_size({"width": size[0], "height": size[1]})
+        tab.wait_for_selector(ready, state="attached")
+        faults = faults_of(tab, **options)
+        assert not faults, f"{path}\n{faults}"
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        assert width <= size[0], f"{path} is {width} pixels wide"
+        tab.close()
+
+
 def submit_many(screen: Screen, jobs: int) -> list[str]:
     """Jobs of one shot with seeds of their own, behind one that holds the worker."""
     shot = make_shot(screen.show / "many", range(1, 2))
@@ -421,37 +455,3 @@ def test_a_lost_daemon_is_told_and_its_return_is_seen(tabs: Screen) -> None:
     tabs.daemon.start()
     tab.wait_for_selector("[role=alert]", state="detached")
     tab.wait_for_selector("#daemon .lamp[data-is=good]")
-
-
-@pytest.mark.parametrize(
-    ("scheme", "size", "options"),
-    [
-        ("light", (1400, 850), {}),
-        # Only what changes with the colors and the size: every rule takes 2 s a page.
-        ("dark", (390, 780), {"runOnly": ["color-contrast", "target-size", "meta-viewport"]}),
-    ],
-    ids=["light and large", "dark and small"],
-)
-def test_no_page_violates_a_rule_of_axe(
-    tabs: Screen, scheme: str, size: tuple[int, int], options: dict[str, Any]
-) -> None:
-    shot = gray_shot(tabs.show / "axe", range(1, 3))
-    job = tabs.daemon.submit(shot, user="ann")
-    tabs.daemon.wait_for_state(job, "done")
-    files = {"plate": shot.plate, "matte": shot.matte, "result": shot.plate}
-    for path, ready in (
-        ("/", "tbody tr"),
-        (f"/jobs/{job}", "#actions button"),
-        (f"/new?{urlencode({'plate': shot.plate, 'operation': 'mask'})}", "#point"),
-        (f"/player?{urlencode(files)}", "#stage[data-frame='1']"),
-        (f"/masks?{urlencode({'plate': shot.plate})}", "#stage[data-frame='1']"),
-    ):
-        tab = tabs.open(path)
-        tab.set_viewport_size({"width": size[0], "height": size[1]})
-        tab.emulate_media(color_scheme=scheme)
-        tab.wait_for_selector(ready, state="attached")
-        faults = faults_of(tab, **options)
-        assert not faults, f"{path}\n{faults}"
-        width = tab.evaluate("document.documentElement.scrollWidth")
-        assert width <= size[0], f"{path} is {width} pixels wide"
-        tab.close()
