@@ -69,8 +69,11 @@ def shots(folder: Path, names: list[str]) -> Iterator[Known]:
             yield Known(name, *(part.astype(np.float32) for part in parts))
 
 
-def removed(shot: Known, folder: Path) -> Frames:
-    """The result of a job with the default settings; its files are written to `folder`."""
+def removed(shot: Known, folder: Path, part: slice = slice(None)) -> Frames:
+    """The result of a job with the default settings; its files are written to `folder`.
+
+    The frames outside `part` are handles.
+    """
     files = []
     for role in ("matte", "plate"):
         for index in range(len(shot.plate)):
@@ -84,15 +87,13 @@ def removed(shot: Known, folder: Path) -> Frames:
             digest = hashlib.sha256(data).hexdigest()
             (folder / digest).write_bytes(data)
             files.append(FrameFile(role, FIRST + index, digest, len(data)))
-    last = FIRST + len(shot.plate) - 1
-    request = Request(FIRST, last, RemoveSettings(color_space="ACEScg"), tuple(files))
+    frames = range(FIRST, FIRST + len(shot.plate))[part]
+    request = Request(frames[0], frames[-1], RemoveSettings(color_space="ACEScg"), tuple(files))
     results = folder / "results"
     results.mkdir()
     order = RenderJob("job", request, lambda sha256: folder / sha256, results)
     remove.run(order, registry.make("remove", "cleanplate"), Silent(), lambda result: None)
-    return np.array(
-        [decode((results / f"{f}.exr").read_bytes()).rgb() for f in range(FIRST, last + 1)]
-    )
+    return np.array([decode((results / f"{frame}.exr").read_bytes()).rgb() for frame in frames])
 
 
 def inpainted(shot: Known, paint: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> Frames:
