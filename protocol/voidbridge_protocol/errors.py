@@ -4,38 +4,33 @@
   x ProtocolError            client and daemon do not understand each other
     + BadMessage, VersionMismatch, IllegalTransition
     + UnknownSession         the daemon does not know this connection, because it restarted: reconnect
-    + WrongOffset            a piece of a file does not continue the bytes that are there
-    + TransferFailed         the received bytes differ from the announced ones
+    + WrongOffset, TransferFailed  bytes do not continue those that are there, or differ from those announced
     + NotHere                a file for import by path has to be uploaded
   x DaemonError              the daemon as a whole cannot help now
-    + DaemonDraining, SpoolFull, NoDevice
+    + DaemonDraining, SpoolFull, NoDevice, UnknownKey, WrongDaemon, KeysDiffer
     + DaemonUnavailable      no daemon answers
     + NoProgress             the connection is lost again and again without progress
-    + UnknownKey, WrongDaemon, KeysDiffer
     + TooMany                a limit of the daemon for one user, or for all, is reached
     + ClusterUnusable        the Ray cluster cannot be reached, or is open to everybody
   x RequestError             the request cannot be carried out as it is
-    + BadSetting, BadPattern, MissingFrames, UnreadableFrame, BadColorSpace, UnknownJob
+    + BadSetting, BadPattern, MissingFrames, UnreadableFrame, BadColorSpace, UnknownJob,
+      OutputFormat, OutputUnwritable
     + FrameMismatch          plate, matte and range do not fit together
     + UnsupportedFrame       readable, but cannot be written back unchanged
     + UnclearLayer           several layers or channels could be meant, or none has the name that was given
     + BadMatte
       - FullMatte            it covers the whole picture in every frame
-    + BadLora, BadPair       a LoRA, or a pair of a dataset, is unreadable, or made for another model
-    + OverwritesSource       a result would replace a file that it is made from
-    + OutputExists           a result would replace a file that is no result
-    + OutputFormat, OutputUnwritable
+    + BadLora, BadPair, BadSurvey  a LoRA, a pair of a dataset or a survey is unreadable, or made for another
+    + OverwritesSource, OutputExists  a result would replace a file that it is made from, or that is none
     + NotArchived            a version cannot be archived, or a copy of it differs
     + BadKey                 a file with a key, or a key as it was typed
     + PathNotAllowed         the page was asked for a file outside the named folders
     + NoEndpoint             no language model was named, so nothing is sent
   x JobError                 the request is fine, this run of it is not
-    + JobCancelled, Preempted, EngineFailed, ModelMissing, OutOfMemory, DiskFull
-    + DeviceFailed           the device, or its driver, failed
-    + DeviceAway             the node of a device, or the way to it, was lost
-    + EndpointFailed, BadAnswer
+    + JobCancelled, Preempted, EngineFailed, ModelMissing, OutOfMemory, DiskFull, EndpointFailed,
+      BadAnswer, TermsNotAccepted, PaidUse
+    + DeviceFailed, DeviceAway  the device or its driver failed; its node, or the way to it, was lost
     + NoScreen               the plate shows no screen that could be keyed
-    + TermsNotAccepted, PaidUse
     + DamagedFile            a file changed on the daemon's disk after it had arrived
     + WorkerDied
       - WorkerHung           the worker was alive but made no progress
@@ -239,6 +234,11 @@ class BadLora(RequestError):
 class BadPair(RequestError):
     code = "request.pair"
     hint = "Make the dataset again with `voidbridge dataset`."
+
+
+class BadSurvey(RequestError):
+    code = "request.survey"
+    hint = "Make it again with `voidbridge survey` and the options of this job."
 
 
 class UnknownJob(RequestError):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,33 +76,52 @@ def test_a_table_of_shots_becomes_a_bundle_that_is_checked_and_run(show: Path) -
     assert results == ["a.1001.exr", "a.1002.exr", "b.1001.exr", "b.1002.exr"]
 
 
-def test_a_shot_in_chunks_has_the_bits_of_one_task(show: Path, tmp_path: Path, full: bool) -> None:
-    words = ("--engine", "cleanplate", "--chunk", 1)
-    step = json.loads(bundle_of(show, *words).read_text())["steps"][0]
-    (frames,) = (
-        value["range"]
-        for value in step["parameterSpace"]["taskParameterDefinitions"]
-        if value["name"] == "Frames"
-    )
-    assert frames == ["1001", "1002"]
-    assert "--handles=1000000" in step["script"]["actions"]["onRun"]["args"]
+def ranges(step: dict[str, Any]) -> dict[str, list[str]]:
+    """The values of a step's tasks, by the name of the parameter."""
+    return {v["name"]: v["range"] for v in step["parameterSpace"]["taskParameterDefinitions"]}
+
+
+def test_a_shot_in_chunks_is_looked_at_once(show: Path) -> None:
+    path = bundle_of(show, "--engine", "cleanplate", "--chunk", 1)
+    steps = json.loads(path.read_text())["steps"]
+    names = ["survey", "remove", "survey-affected", "remove-affected"]
+    assert [step["name"] for step in steps] == names
+    assert [step.get("dependencies") for step in steps[:2]] == [None, [{"dependsOn": "survey"}]]
+    file = str(show / "out" / "a.survey.npz")
+    assert ranges(steps[0])["Result"] == [file]
+    assert ranges(steps[1])["Survey"] == [file, file]
+    assert ranges(steps[1])["Frames"] == ["1001", "1002"]
+    for step in steps:
+        assert "--handles=1000000" in step["script"]["actions"]["onRun"]["args"]
+    checked = openjd("check", path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     refused = stage.voidbridge(
         "farm", "--shots", show / "shots.csv", "--bundle", show, "--chunk", 1, "--engine", "void"
     )
     assert "void makes other pixels in a range" in refused.err
+
+
+def test_a_shot_in_chunks_has_the_bits_of_one_task(tmp_path: Path, full: bool) -> None:
     if not full:
-        return
-    shot = shots.make_shot(tmp_path / "long", range(1001, 1015), seed=31)
-    removed = ("run", shot.plate, shot.matte, "--engine", "cleanplate", "--handles", 1000000, "-o")
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for folder, ranges in (
-        (whole, ["1001-1014"]),
-        (parts, ["1001-1005", "1006-1010", "1011-1014"]),
-    ):
-        for part in ranges:
-            done = stage.voidbridge(*removed, folder / "r.%04d.exr", "--frames", part)
-            assert done.code == 0, done.err
+        pytest.skip("runs five jobs; --full runs it")
+    shot, other = (shots.make_shot(tmp_path / f"{n}", range(1001, 1015), seed=n) for n in (31, 32))
+    whole, parts, engine = tmp_path / "whole", tmp_path / "parts", ("--engine", "cleanplate")
+    done = stage.voidbridge("run", shot.plate, shot.matte, *engine, "-o", whole / "r.%04d.exr")
+    assert done.code == 0, done.err
+    job = (*engine, "--chunk", 5, "--bundle", tmp_path / "job", "-o", parts / "r.%04d.exr")
+    assert stage.voidbridge("farm", shot.plate, shot.matte, *job).code == 0
+    for step in ("survey", "remove"):
+        command = ("--step", step, "-p", f"Voidbridge={COMMAND}")
+        run = openjd("run", tmp_path / "job" / "template.json", *command)
+        assert run.returncode == 0, run.stdout + run.stderr
     stage.check_same(parts, whole)
+    survey = ("--survey", parts / "r.survey.npz", "-o", tmp_path / "no" / "r.%04d.exr")
+    for words in ((other.plate, other.matte), (shot.plate, shot.matte, "--grow", 9)):
+        done = stage.voidbridge("run", *words, *engine, *survey)
+        assert done.code == 2, done.err
+        assert (
+            "the survey is of another plate or matte, other settings or another version" in done.err
+        )
 
 
 def test_shots_with_painted_frames_are_a_step_of_their_own(show: Path) -> None:

@@ -25,7 +25,7 @@ OF_THE_PAGE = {
 }
 """Options that every command gets from the page itself, or that only a temporary daemon has."""
 OF_PROGRAMS = {
-    *("status-file", "frames-from-stdin", "openjd", "shots", "takes"),
+    *("status-file", "frames-from-stdin", "openjd", "shots", "takes", "survey"),
     *("one-file", "again-from", "earlier"),
 }
 """Options for hosts, farms and lists of shots."""

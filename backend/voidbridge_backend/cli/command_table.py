@@ -32,6 +32,7 @@ class CommandEntry:
 
 COMMANDS = (
     CommandEntry("run", "remove an object from a shot and wait for the result", "remove"),
+    CommandEntry("survey", "look at a whole shot once, for jobs of ranges of it", "remove"),
     CommandEntry("submit", "send a shot to a daemon and print the job's id", "remove"),
     CommandEntry("farm", "write a job bundle for a farm: one task for each shot", "farm"),
     CommandEntry(

@@ -73,13 +73,29 @@ def removal(options: argparse.Namespace) -> Submission:
     }
     settings, loras = sent_loras(removal_settings(options))
     return Submission(
-        {"plate": plate, **mattes, **painted.clean_files(options.clean or []), **loras},
+        {
+            "plate": plate,
+            **mattes,
+            **painted.clean_files(options.clean or []),
+            **loras,
+            **_survey_file(options),
+        },
         settings,
         frames=FrameRange.parse(options.frames) if options.frames else None,
         handles=handles_of(options),
         priority=options.priority,
         force=options.force,
     )
+
+
+def _survey_file(options: argparse.Namespace) -> dict[str, Sequence]:
+    text = getattr(options, "survey", None)
+    if not text:
+        return {}
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise BadSetting(f"there is no survey {path}", "Make it with `voidbridge survey`.")
+    return {"survey": ListedFiles.of({1: path})}
 
 
 def plate_of(options: argparse.Namespace) -> Sequence:

@@ -202,3 +202,17 @@ class TakesLoras(Protocol):
         self, choices: Sequence[LoraChoice], settings: RemoveSettings, watch: JobContext
     ) -> None:
         """Sets the LoRAs of the next job, all of them; none takes them away. Raises `BadLora`."""
+
+
+@runtime_checkable
+class SharesSurvey(Protocol):
+    """An engine that looks at a whole shot first, and whose other jobs can use what it found.
+
+    `fits` names the shot, the settings and the versions: a survey is of use only where it is the same.
+    """
+
+    def survey(self, clip: Clip, settings: RemoveSettings, watch: JobContext, fits: str) -> bytes:
+        """Looks at the shot, and returns a survey."""
+
+    def use_survey(self, data: bytes | None, fits: str) -> None:
+        """Sets the survey of the next job; None takes it away. Raises `BadSurvey`."""

@@ -5,8 +5,10 @@ Bytes become arrays in `inputs` and become bytes again in `_encoded`, once each.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,7 @@ from voidbridge_backend.engines.base import (
     JobContext,
     LoraChoice,
     Pixels,
+    SharesSurvey,
     TakesLoras,
 )
 from voidbridge_backend.exr import reader, writer
@@ -27,6 +30,7 @@ from voidbridge_backend.imaging.grain import Grain
 from voidbridge_backend.imaging.mattes.matte import Verdict
 from voidbridge_backend.quality.no_reference import FrameStats, Inspection
 from voidbridge_backend.sequences.patterns import compact
+from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -47,6 +51,8 @@ from .painted import PaintedFrames
 from .results import EncodedFrame, ResultWriter
 
 log = logging.getLogger(__name__)
+SURVEY = "survey"
+"""The role of a file that `survey` made."""
 
 
 def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce) -> dict[str, Any]:
@@ -56,38 +62,20 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
     """
     settings = _settings(order)
     watch = noted = NotedContext(watch)
-    source = InputFiles.of(order.request, order.source, order.allowance)
-    watch.step("reading headers", 0, 0)
-    canvas, oddities = canvas_of(source, settings.layer)
-    first = source.header("plate", order.request.first)
-    picture = choose_picture(first, settings.layer)
-    part = first.parts[picture.part]
-    color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
-    mattes = Mattes(source, settings, canvas)
-    verdict = _survey(mattes, source, watch)
-    for note in (
-        *color.notes,
-        *oddities,
-        verdict.text,
-        *verdict.warnings,
-    ):
-        watch.warn(note)
-    plates = Plates(source, canvas, color, settings.layer)
-    paints = PaintedFrames.checked(source, plates, settings, order.ocio or None)
-    use_loras(order, engine, settings, watch)
-    view, input_spec = _view(order, engine, plates, mattes, source.frames, part.aspect)
-    view = replace(view, paints=paints)
+    shot = _prepared(order, engine, watch)
+    view, input_spec, paints = shot.view, shot.input_spec, shot.paints
+    _use_survey(order, engine, shot, watch)
     if view.crop.note:
         watch.warn(view.crop.note)
     if paints.frames and not input_spec.paints:
         watch.warn(f"the engine {settings.engine} takes no painted frames: they are not used")
     composite = Composite(view, input_spec, _grain(order, view, input_spec, watch), settings)
-    provenance = _provenance(order, engine, color, picture, verdict, view)
+    provenance = _provenance(order, engine, shot.color, shot.picture, shot.verdict, view)
     if settings.confidence and not input_spec.confident:
         watch.warn(
             f"the engine {settings.engine} does not tell how sure it is: no confidence is written"
         )
-    frames = _Frames(order, composite, plates, provenance, input_spec.confident)
+    frames = _Frames(order, composite, view.plates, provenance, input_spec.confident)
     is_off = settings.grain == "off" or not settings.grain_amount
     inspection = Inspection(tells_missing_grain=is_off and not input_spec.grained)
     if paints.frames:
@@ -101,6 +89,75 @@ def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce)
     provenance["notes"] = noted.notes
     write_provenance(order, provenance)
     return provenance
+
+
+def survey(order: RenderJob, engine: Engine, watch: JobContext) -> bytes:
+    """Returns what the engine finds by looking at the whole shot, for jobs of ranges of it.
+
+    Raises `BadSetting` for an engine without a survey, and what `run` raises.
+    """
+    if not isinstance(engine, SharesSurvey):
+        raise _no_survey(_settings(order).engine)
+    shot = _prepared(order, engine, watch)
+    fits = _fits(order, engine, shot)
+    return engine.survey(shot.view, _settings(order), watch, fits)
+
+
+def _use_survey(order: RenderJob, engine: Engine, shot: _Prepared, watch: JobContext) -> None:
+    files = [file for file in order.request.files if file.role == SURVEY]
+    if isinstance(engine, SharesSurvey):
+        check_files(order, lambda done, of: watch.step("checking the survey", done, of), (SURVEY,))
+        data = order.source(files[0].sha256).read_bytes() if files else None
+        engine.use_survey(data, _fits(order, engine, shot))
+    elif files:
+        raise _no_survey(_settings(order).engine)
+
+
+def _no_survey(name: str) -> BadSetting:
+    return BadSetting(f"the engine {name} has no survey", "Choose cleanplate, or leave it out.")
+
+
+def _fits(order: RenderJob, engine: Engine, shot: _Prepared) -> str:
+    """A hash of all that a survey depends on: files, settings, colors and versions, but not the range."""
+    files = [
+        [file.role, file.frame, file.sha256, file.index]
+        for file in order.request.files
+        if file.role != SURVEY
+    ]
+    parts = [__version__, engine.describe(), files, asdict(_settings(order)), shot.color.describe()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A shot before its engine is asked."""
+
+    picture: Selection
+    color: ColorPlan
+    verdict: Verdict
+    view: EngineInput
+    input_spec: InputSpec
+    paints: PaintedFrames
+
+
+def _prepared(order: RenderJob, engine: Engine, watch: JobContext) -> _Prepared:
+    settings = _settings(order)
+    source = InputFiles.of(order.request, order.source, order.allowance)
+    watch.step("reading headers", 0, 0)
+    canvas, oddities = canvas_of(source, settings.layer)
+    first = source.header("plate", order.request.first)
+    picture = choose_picture(first, settings.layer)
+    part = first.parts[picture.part]
+    color = ColorPlan.choose(settings.color_space, part, order.ocio or None)
+    mattes = Mattes(source, settings, canvas)
+    verdict = _survey(mattes, source, watch)
+    for note in (*color.notes, *oddities, verdict.text, *verdict.warnings):
+        watch.warn(note)
+    plates = Plates(source, canvas, color, settings.layer)
+    paints = PaintedFrames.checked(source, plates, settings, order.ocio or None)
+    use_loras(order, engine, settings, watch)
+    view, input_spec = _view(order, engine, plates, mattes, source.frames, part.aspect)
+    return _Prepared(picture, color, verdict, replace(view, paints=paints), input_spec, paints)
 
 
 def use_loras(

@@ -246,5 +246,6 @@ OPERATION = Operation(
         Role("affected", is_required=False),
         Role("clean", is_required=False, covers_all=False, is_within=True),
         Role("lora", is_required=False, covers_all=False, is_picture=False),
+        Role("survey", is_required=False, covers_all=False, is_picture=False),
     ),
 )

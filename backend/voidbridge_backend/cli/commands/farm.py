@@ -7,6 +7,7 @@ import csv
 import getpass
 import json
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -49,6 +50,9 @@ SEND_S = 600.0
 FARMS = ("openjd", "deadline", "opencue", "tractor")
 EXACT_IN_RANGES = ("cleanplate", "echo")
 """Engines whose pixels of a frame do not depend on which others are wanted."""
+SURVEYED = "cleanplate"
+"""The engine whose ranges share a survey of the shot."""
+PLACEHOLDER = re.compile(r"#+|%0?\d*d")
 ALL_FRAMES = 1_000_000
 """Handles that reach over every plate."""
 SHAPE = f"""\
@@ -96,11 +100,20 @@ def _chunks(parsed: argparse.Namespace, shots: list[ShotTask], engine: str) -> l
     parsed.handles = ALL_FRAMES
     made = []
     for shot in shots:
+        # Only a bundle of OpenJD has a step that its ranges wait for.
+        if engine == SURVEYED and parsed.farm == FARMS[0]:
+            shot = replace(shot, survey=_survey_of(shot.result))
         frames = FrameRange.parse(shot.frames)
         for first in range(frames.first, frames.last + 1, parsed.chunk):
             last = min(first + parsed.chunk - 1, frames.last)
             made.append(replace(shot, frames=str(FrameRange(first, last))))
     return made
+
+
+def _survey_of(result: str) -> str:
+    """The file beside the results that holds the survey of their shot."""
+    folder, name = os.path.split(result)
+    return os.path.join(folder, f"{PLACEHOLDER.split(name)[0].rstrip('._-')}.survey.npz")
 
 
 def _write(parsed: argparse.Namespace, made: FarmFiles, shots: list[ShotTask]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def add_run(parser: Any) -> None:
     )
     parser.epilog = f"{SHAPE}\n\n{EXITS}"
     add_shot_options(parser, needs_matte=False)
+    _add_survey_option(parser)
     mask.add_prompt_options(parser)
     parser.add_argument(
         "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
@@ -60,13 +62,45 @@ def add_run(parser: Any) -> None:
     add_daemon_options(parser, local=True)
 
 
+def add_survey(parser: Any) -> None:
+    parser.set_defaults(run=_survey)
+    parser.epilog = f"{SHAPE}\n\n{EXITS}"
+    add_shot_options(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="gets the survey")
+    add_overwrite_option(parser)
+    parser.add_argument(
+        "--openjd",
+        action="store_true",
+        help="print progress as messages of Open Job Description, for a farm",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+
+
+def _survey(parsed: argparse.Namespace) -> None:
+    from voidbridge_backend.tools.survey import survey
+
+    ocio = options.config(parsed)[0].ocio
+    typed = parsed.output, parsed.overwrite, parsed.json, parsed.openjd
+    survey(lambda: options.removal(parsed), ocio, *typed)
+
+
 def add_submit(parser: Any) -> None:
     parser.set_defaults(
         run=lambda o: jobs.submit(lambda: options.removal(o), options.client(o), o.json)
     )
     parser.epilog = f"{SHAPE}\n\n{EXITS}"
     add_shot_options(parser)
+    _add_survey_option(parser)
     add_daemon_options(parser)
+
+
+def _add_survey_option(parser: Any) -> None:
+    parser.add_argument(
+        "--survey",
+        metavar="FILE",
+        help="what `voidbridge survey` found with these options, so that a range of the shot needs no look at "
+        "all of it; for cleanplate",
+    )
 
 
 def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool = True) -> None:

@@ -38,6 +38,8 @@ class ShotTask:
     affected: str = ""
     clean: str = ""
     """Pattern of painted clean frames."""
+    survey: str = ""
+    """File with the survey of the whole shot, which a step of its own makes; empty without one."""
 
 
 OPTIONAL = ("affected", "clean")
@@ -76,7 +78,15 @@ def template(
             for shot in shots
             if tuple(role for role in OPTIONAL if getattr(shot, role)) == names
         ]
-    steps = [_step(step, found, options, needs) for step, found in groups.items() if found]
+    steps = []
+    for step, found in groups.items():
+        surveyed = {shot.survey: shot for shot in reversed(found) if shot.survey}
+        before = step.replace("remove", "survey")
+        if surveyed:
+            firsts = list(reversed(surveyed.values()))
+            steps.append(_step(before, firsts, options, needs, "survey"))
+        if found:
+            steps.append(_step(step, found, options, needs, "remove", before if surveyed else ""))
     return {
         "specificationVersion": VERSION,
         "name": name,
@@ -124,13 +134,25 @@ def _check(name: str, shots: Sequence[ShotTask], options: Sequence[str]) -> None
 
 
 def _step(
-    name: str, shots: Sequence[ShotTask], more: Sequence[str], needs: HostRequirements
+    name: str,
+    shots: Sequence[ShotTask],
+    more: Sequence[str],
+    needs: HostRequirements,
+    kind: str,
+    before: str = "",
 ) -> dict[str, Any]:
+    """Shots to `remove` from, after the step `before` if there is one, or to `survey`."""
     columns = {"Plate": "plate", "Matte": "matte", "Result": "result", "Frames": "frames"}
+    if kind == "survey":
+        columns["Result"] = "survey"
+    elif before:
+        columns["Survey"] = "survey"
     options: list[str] = []
     for role in (role for role in OPTIONAL if getattr(shots[0], role)):
         columns[role.capitalize()] = role
         options += [f"--{role}", f"{{{{Task.Param.{role.capitalize()}}}}}"]
+    if before:
+        options += ["--survey", "{{Task.Param.Survey}}"]
     definitions = [
         {
             "name": column,
@@ -139,10 +161,13 @@ def _step(
         }
         for column, field in columns.items()
     ]
-    words = ["run", "{{Task.Param.Plate}}", "{{Task.Param.Matte}}", *options]
+    command = "survey" if kind == "survey" else "run"
+    words = [command, "{{Task.Param.Plate}}", "{{Task.Param.Matte}}", *options]
     words += ["--output", "{{Task.Param.Result}}", "--frames={{Task.Param.Frames}}"]
+    dependencies = {"dependencies": [{"dependsOn": before}]} if before else {}
     return {
         "name": name,
+        **dependencies,
         "hostRequirements": {"amounts": _amounts(needs)},
         "parameterSpace": {
             "taskParameterDefinitions": definitions,

@@ -26,6 +26,7 @@ from .motion import plan
 from .motion.analyze_camera import Shot, analyzed
 from .painted import nearest, painted_frames, repeated
 from .schedule import Schedule
+from .survey import ShotSurvey, packed, unpacked
 from .verdict import notes
 
 VERSION = 9
@@ -36,6 +37,9 @@ class Cleanplate:
     """Scene-linear light at the plate's own size in and out, nothing clamped."""
 
     name = "cleanplate"
+
+    def __init__(self) -> None:
+        self._survey: ShotSurvey | None = None
 
     def input_spec(self, height: int, width: int, settings: RemoveSettings) -> InputSpec:
         return InputSpec("scene", joins=True, confident=settings.confidence, paints=True)
@@ -53,12 +57,22 @@ class Cleanplate:
         wanted = clip.frames if wanted is None else wanted
         if not any(clip.has_hole(frame) for frame in clip.frames if frame in wanted):
             return
-        inner = Inner(clip, picture_box(clip, watch))
+        known = self._survey
+        inner = Inner(clip, known.box if known else picture_box(clip, watch))
         if inner.is_whole:
             yield from self._removed(inner, settings, watch, wanted)
         else:
             made = self._removed(inner, settings, watch, wanted)
             yield from inner.outer(made, wanted, settings.confidence)
+
+    def survey(self, clip: Clip, settings: RemoveSettings, watch: JobContext, fits: str) -> bytes:
+        inner = Inner(clip, picture_box(clip, watch))
+        with_hole = any(inner.has_hole(frame) for frame in clip.frames)
+        shot = analyzed(inner, watch, settings.cut_frames) if with_hole else None
+        return packed(ShotSurvey(inner.box, shot), fits)
+
+    def use_survey(self, data: bytes | None, fits: str) -> None:
+        self._survey = None if data is None else unpacked(data, fits)
 
     def _removed(
         self, clip: Clip, settings: RemoveSettings, watch: JobContext, wanted: Collection[int]
@@ -67,7 +81,8 @@ class Cleanplate:
         due = [frame for frame in holes if frame in wanted]
         if not due:
             return
-        shot = analyzed(clip, watch, settings.cut_frames)
+        known = self._survey.shot if self._survey else None
+        shot = analyzed(clip, watch, settings.cut_frames) if known is None else known
         shot = replace(shot, repeats=repeated(shot.repeats, painted_frames(clip)))
         if cuts := [frame for frame in shot.camera.cuts_found if frame in wanted]:
             watch.warn(_cuts_note(cuts))

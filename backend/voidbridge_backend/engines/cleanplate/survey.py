@@ -1,0 +1,181 @@
+"""The survey of a shot as a file, so that the ranges of a shot look at all of its frames only once.
+
+A NumPy archive without pickle, nothing in it compressed. `head` is JSON as bytes. The rows of the other arrays
+belong to what it lists, in order.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voidbridge_protocol.errors import BadSurvey
+
+from .geometry import FrameBox, Homography
+from .motion.analyze_camera import Shot
+from .motion.camera import Camera, Mix
+from .tone import Tone
+
+MOST_BYTES = 1 << 30
+"""Bytes of a survey; a frame takes some 12 thousand."""
+FORMAT = "voidbridge survey 1"
+UNREADABLE = (
+    *(ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, NotImplementedError),
+    zipfile.BadZipFile,
+)
+"""What a file raises that is no archive of arrays, or lies about their sizes."""
+
+
+@dataclass(frozen=True)
+class ShotSurvey:
+    """The picture inside its bars, and the shot in it; None without a hole."""
+
+    box: FrameBox
+    shot: Shot | None
+
+
+def packed(survey: ShotSurvey, fits: str) -> bytes:
+    """Returns the survey as a file. `fits` names what it is of."""
+    box = survey.box
+    sides = [box.left, box.top, box.right, box.bottom]
+    head: dict[str, Any] = {"format": FORMAT, "fits": fits, "box": sides}
+    arrays: dict[str, NDArray[Any]] = {}
+    if survey.shot is not None:
+        _add(survey.shot, head, arrays)
+    arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, allow_pickle=False)
+            # Of a fixed date: the same shot has the same file.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return file.getvalue()
+
+
+def unpacked(data: bytes, fits: str) -> ShotSurvey:
+    """Returns the survey in a file, every bit as it was. Raises `BadSurvey` if it is of something else."""
+    try:
+        arrays = _arrays(data)
+        head = json.loads(arrays["head"].tobytes())
+        said, found = head["format"], head["fits"]
+    except UNREADABLE as error:
+        raise BadSurvey(f"the survey cannot be read: {str(error)[:200]}") from error
+    if said != FORMAT or found != fits:
+        raise BadSurvey(
+            "the survey is of another plate or matte, other settings or another version"
+        )
+    try:
+        box = FrameBox(*map(int, head["box"]))
+        return ShotSurvey(box, _shot(head, arrays) if "frames" in head else None)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise BadSurvey(f"the survey is damaged: {str(error)[:200]}") from error
+
+
+def is_survey(path: Path) -> bool:
+    """Returns True if the file is a survey, of whatever version."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("head.npy") as head:
+            return b'"format": "voidbridge survey ' in head.read(4096)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _add(shot: Shot, head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    camera, layers, tracks = shot.camera, shot.camera.layers._place, shot.camera.tracks._at
+    frames, holes = list(shot.holes), list(shot.holes.values())
+    head |= {
+        "size": [camera.height, camera.width],
+        "exposure": shot.tone.exposure,
+        "frames": frames,
+        "repeats": sorted(shot.repeats),
+        "cuts": camera.cuts_found,
+        "scenes": list(camera._scene.items()),
+        "placed": list(camera._place),
+        "mixes": [
+            [frame, mix.before, mix.behind, mix.share] for frame, mix in camera.mixes.items()
+        ],
+        "layers": [[frame, layer] for frame, ways in layers.items() for layer in ways],
+        "tracked": [[frame, len(ids)] for frame, (ids, _) in tracks.items()],
+        "hole": list(holes[0].shape),
+    }
+    arrays["holes"] = np.packbits(np.stack(holes))
+    arrays["sharpness"] = np.array([shot.sharpness[frame] for frame in frames], np.float64)
+    arrays["places"] = _rows(camera._place.values(), (3, 3), np.float64)
+    both = (way for mix in camera.mixes.values() for way in (mix.from_before, mix.from_behind))
+    arrays["mixed"] = _rows(both, (3, 3), np.float64)
+    arrays["ways"] = _rows(
+        (w for ways in layers.values() for w in ways.values()), (3, 3), np.float64
+    )
+    arrays["ids"] = np.concatenate([_rows((), (), np.int32), *(ids for ids, _ in tracks.values())])
+    arrays["points"] = np.concatenate(
+        [_rows((), (2,), np.float32), *(points for _, points in tracks.values())]
+    )
+
+
+def _rows(found: Iterable[NDArray[Any]], shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
+    """One array of the type `kind`, a row for each of `found`, maybe none."""
+    rows = list(found)
+    return np.array(rows, kind).reshape(len(rows), *shape)
+
+
+def _shot(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Shot:
+    frames, (height, width) = head["frames"], head["size"]
+    camera = Camera(int(height), int(width))
+    camera.cuts_found = list(map(int, head["cuts"]))
+    camera._scene = {int(frame): int(scene) for frame, scene in head["scenes"]}
+    camera._place = dict(zip(head["placed"], _copies(arrays["places"]), strict=True))
+    mixed = iter(_copies(arrays["mixed"]))
+    camera.mixes = {
+        frame: Mix(before, behind, next(mixed), next(mixed), float(share))
+        for frame, before, behind, share in head["mixes"]
+    }
+    for (frame, layer), way in zip(head["layers"], _copies(arrays["ways"]), strict=True):
+        camera.layers._place.setdefault(frame, {})[layer] = way
+    begin = 0
+    for frame, count in head["tracked"]:
+        end = begin + count
+        camera.tracks._at[frame] = (
+            arrays["ids"][begin:end].copy(),
+            arrays["points"][begin:end].copy(),
+        )
+        begin = end
+    if begin != len(arrays["ids"]) or begin != len(arrays["points"]):
+        raise ValueError("its points are not all there")
+    high, wide = head["hole"]
+    if len(arrays["holes"]) != -(-len(frames) * high * wide // 8):
+        raise ValueError("its holes are not all there")
+    bits = np.unpackbits(arrays["holes"], count=len(frames) * high * wide).astype(bool)
+    holes = [hole.copy() for hole in bits.reshape(len(frames), high, wide)]
+    return Shot(
+        Tone(float(head["exposure"])),
+        camera,
+        dict(zip(frames, holes, strict=True)),
+        frozenset(head["repeats"]),
+        dict(zip(frames, arrays["sharpness"].tolist(), strict=True)),
+    )
+
+
+def _copies(rows: NDArray[np.float64]) -> Sequence[Homography]:
+    if rows.shape[1:] != (3, 3) or rows.dtype != np.float64 or not np.isfinite(rows).all():
+        raise ValueError("its motions are no finite 3 x 3 matrices")
+    return [row.copy() for row in rows]
+
+
+def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of an archive. None of them is larger than the archive. Raises what NumPy raises."""
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it has {len(data)} bytes, more than {MOST_BYTES}")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed")
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+        return {name: np.asarray(found[name]) for name in found.files}

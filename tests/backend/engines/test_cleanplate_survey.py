@@ -1,0 +1,111 @@
+"""A range of a shot with the survey of the whole has its bits, and looks at the frames that it needs alone."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from cleanplate_shots import Shot, Watch, across, pan, still
+
+from voidbridge_backend.engines.base import Pixels
+from voidbridge_backend.engines.cleanplate.engine import Cleanplate
+from voidbridge_backend.engines.cleanplate.survey import packed, unpacked
+from voidbridge_protocol.errors import BadSurvey
+from voidbridge_protocol.operations.remove import RemoveSettings
+
+SETTINGS = RemoveSettings(grow=0, soften=0)
+
+
+class Counted(Shot):
+    decoded = 0
+
+    def plate(self, frame: int) -> Pixels:
+        self.decoded += 1
+        return super().plate(frame)
+
+
+class Cut(Counted):
+    """Another scene from the seventh frame on, between bars, each of its pictures twice."""
+
+    def truth(self, frame: int) -> Pixels:
+        light = super().truth(frame if frame < self.first + 6 else frame - frame % 2)
+        light = light if frame < self.first + 6 else np.ascontiguousarray(light[:, ::-1])
+        light[:9] = light[-9:] = 0
+        return light
+
+
+@pytest.mark.parametrize(
+    "shot",
+    [
+        lambda: Counted(9, pan, lambda n: (25.0 + 6 * n, 48.0)),
+        lambda: Cut(9, still, across),
+        lambda: Counted(4, still, lambda n: None),
+    ],
+    ids=["a pan", "a cut between bars", "no hole"],
+)
+def test_ranges_with_the_survey_have_the_bits_of_the_whole_shot(
+    shot: Callable[[], Counted],
+) -> None:
+    whole = dict(Cleanplate().remove(shot(), SETTINGS, Watch()))
+    data = Cleanplate().survey(shot(), SETTINGS, Watch(), "this")
+    assert packed(unpacked(data, "this"), "this") == data
+    engine, found, frames = Cleanplate(), dict[int, Pixels](), list(shot().frames)
+    engine.use_survey(data, "this")
+    for part in (frames[: len(frames) // 3], frames[len(frames) // 3 :]):
+        clip, watch = shot(), Watch()
+        found |= dict(engine.remove(clip, SETTINGS, watch, part))
+        assert "camera" not in {stage for stage, _, _ in watch.steps}
+    assert found.keys() == whole.keys()
+    assert all(np.array_equal(found[frame], whole[frame]) for frame in whole)
+
+
+def test_a_range_with_the_survey_decodes_few_frames_and_the_next_job_has_none() -> None:
+    shot = Counted(30, still, lambda n: (25.0 + 9 * n, 48.0) if n < 3 else None)
+    data = Cleanplate().survey(shot, SETTINGS, Watch(), "this")
+    assert shot.decoded > 30
+    engine, decoded = Cleanplate(), list[int]()
+    for survey in (data, None):
+        shot.decoded = 0
+        engine.use_survey(survey, "this")
+        list(engine.remove(shot, SETTINGS, Watch(), range(1001, 1002)))
+        decoded.append(shot.decoded)
+    assert decoded[1] >= decoded[0] + 30
+
+
+def changed(data: bytes, name: str, array: np.ndarray, **how: int) -> bytes:
+    """The archive with another array of this name."""
+    file, member = io.BytesIO(), io.BytesIO()
+    np.save(member, array)
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w", **how) as new:
+        for one in old.namelist():
+            new.writestr(one, member.getvalue() if one == f"{name}.npy" else old.read(one))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: b"", "cannot be read"),
+        (lambda data: b"PK" + bytes(5000), "cannot be read"),
+        (lambda data: data[: len(data) // 2], "cannot be read"),
+        (lambda data: changed(data, "places", np.array([{}])), "cannot be read"),
+        (lambda data: changed(data, "ids", np.zeros(9, np.int32), compression=8), "is compressed"),
+        (lambda data: changed(data, "ids", np.zeros(9, np.int32)), "points are not all there"),
+        (lambda data: changed(data, "places", np.full((3, 3, 3), np.nan)), "no finite 3 x 3"),
+        (lambda data: changed(data, "holes", np.zeros(1, np.uint8)), "is damaged"),
+        (lambda data: changed(data, "head", np.zeros(1, np.uint8)), "cannot be read"),
+        (
+            lambda data: data.replace(b"voidbridge survey 1", b"voidbridge survey 0"),
+            "cannot be read",
+        ),
+    ],
+)
+def test_a_survey_that_is_none_is_refused(change: Callable[[bytes], bytes], said: str) -> None:
+    data = Cleanplate().survey(Shot(3, still, across), SETTINGS, Watch(), "this")
+    with pytest.raises(BadSurvey, match=said):
+        Cleanplate().use_survey(change(data), "this")
+    with pytest.raises(BadSurvey, match="of another plate or matte, other settings or another"):
+        Cleanplate().use_survey(data, "other")
