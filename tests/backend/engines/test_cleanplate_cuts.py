@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, pan, still, texture
+from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, pan, removed, still, texture
 
 from voidbridge_backend.engines.base import Pixels, Quadmask
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
@@ -100,6 +100,13 @@ def test_frames_that_are_repeated_have_the_same_result() -> None:
     for frame in range(1001, 1019, 3):
         assert results[frame].tobytes() == results[frame + 2].tobytes()
     assert results[1001].tobytes() != results[1004].tobytes()
+
+
+def test_a_retime_that_moves_by_whole_pixels_is_copied() -> None:
+    shot = Shot(7, lambda n: (6.0 * n - 15, 0.0), lambda n: (25.0 + 18 * n, 48.0))
+    results = removed(shot)
+    for frame in (1002, 1007):
+        assert hole_psnr(shot, {frame: results[frame]}) > 65
 
 
 def screen(seed: int, person: bool) -> Detail:

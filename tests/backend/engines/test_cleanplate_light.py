@@ -58,6 +58,11 @@ def test_a_change_of_light_is_followed_in_every_frame(
             assert not light[shot.quadmask(frame) != 255].any()
 
 
+def test_what_only_faint_frames_show_is_taken_from_them() -> None:
+    shot = Lit(7, still, lambda n: (50.0 + 7 * n, 48.0), exposure=lambda n: 0.06 if n > 4 else 1.0)
+    assert hole_psnr(shot, {1002: removed(shot)[1002]}) > 40
+
+
 @dataclass
 class Barred(Shot):
     """Bars above and below, over everything or with the disc before them."""

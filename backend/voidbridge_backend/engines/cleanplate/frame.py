@@ -171,8 +171,12 @@ class Removal:
             laid, paints = list[WarpedSource](), painted
         else:
             found = self._pool.each(lambda source: self._lay(frame, target, source), sources)
-            plane = useful([one for one in found if one is not None])
+            every = [one for one in found if one is not None]
+            plane = useful(every)
             laid, seen, paints = self._seen(task, target, gap, plane, painted)
+            faint = [one for one in every if not any(one is bright for bright in plane)]
+            self._add_faint(frame, faint, gap, seen)
+            laid = [*laid, *faint]
         fill, known = seen.light, seen.known
         deep, tone = depth(gap.hole), self._shot.tone
         beyond = self._beyond(gap.hole, deep)
@@ -252,6 +256,17 @@ class Removal:
             if other > FIRM and sure < other + SURER:
                 return plane, flat, painted
         return deep, seen, [one for one in every if one.source.painting is not None]
+
+    def _add_faint(
+        self, frame: int, faint: list[WarpedSource], gap: Gap, seen: Combination
+    ) -> None:
+        """Take from sources much darker than the frame what no other shows, in place."""
+        missing = gap.hole & ~seen.known
+        if faint and missing.any():
+            more = combined(faint, frame, gap.box, missing, self._shot.tone, self._pool)
+            cv2.copyTo(more.light, more.known.view(np.uint8), seen.light)
+            np.logical_or(seen.known, more.known, out=seen.known)
+            seen.confidence[more.known] = more.confidence[more.known]
 
     def _look_closer(
         self, frame: int, laid: list[WarpedSource], gap: Gap, seen: Combination, deep: Floats

@@ -38,6 +38,8 @@ FURTHEST = 0.02
 """Part of the surrounding's width by which the camera's motion is corrected at most."""
 BETTER = 0.98
 """The refined motion is used if its misfit is below this fraction of the camera's."""
+WHOLE_PX, WHOLE_BETTER = 0.15, 0.8
+"""A motion this near to one by whole pixels is that one, if that has less than this part of its misfit."""
 ROBUST_ROUNDS = 6
 """Rounds in which outliers lose their say on an exposure."""
 SAMPLES = 4000
@@ -184,7 +186,18 @@ def warp_source(
         # Few points around the hole can be worse than many all over the frame.
         if best is None or misfit < BETTER * best.misfit or not np.isfinite(best.misfit):
             best = WarpedSource(source, way, exposure, misfit, stray)
-    return best
+    return best and _unshifted(target, best, tone)
+
+
+def _unshifted(target: Surrounding, one: WarpedSource, tone: Tone) -> WarpedSource:
+    """`one` moved by whole pixels, if that fits better: then nothing is resampled."""
+    corners = target.box.corners()
+    whole = shift(*np.rint((apply(one.homography, corners) - corners).mean(0)))
+    if not 0 < moves(inverse(whole) @ one.homography, target.box) < WHOLE_PX:
+        return one
+    matched = _matched(target, one.source, whole, tone)
+    better = matched is not None and matched[1] < WHOLE_BETTER * one.misfit
+    return WarpedSource(one.source, whole, *matched) if matched and better else one
 
 
 def warp_relief(
