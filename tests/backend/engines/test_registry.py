@@ -52,6 +52,23 @@ print([name for name in late if name in sys.modules], "numpy" in sys.modules)
     assert said_by(script) == "[] True"
 
 
+def test_missing_weights_and_consent_are_told_before_pytorch_is_loaded() -> None:
+    script = """
+import sys
+from pathlib import Path
+from voidbridge_backend.engines import registry
+from voidbridge_protocol.errors import VoidbridgeError
+for operation, engine in (("mask", "sam2"), ("mask", "sam3"), ("key", "corridorkey"), ("generate", "ltx")):
+    try:
+        registry.make(operation, engine, "cpu", Path("nowhere"))
+    except VoidbridgeError as error:
+        print(error.code, end=" ")
+print("torch" in sys.modules)
+"""
+    missing, consent = "job.model-missing", "job.terms-not-accepted"
+    assert said_by(script) == f"{missing} {missing} {consent} {missing} False"
+
+
 def test_an_engine_of_another_operation_is_not_found() -> None:
     with pytest.raises(BadSetting, match=r"remove has no engine 'magic'; there are: .*cleanplate"):
         registry.make("remove", "magic")

@@ -19,12 +19,14 @@ def make(device: str, models: Path | None) -> KeyEngine:
     Raises `TermsNotAccepted` until the terms of the weights were accepted for this folder, `ModelMissing`
     without a file of weights.
     """
-    from . import weights
-    from .engine import CorridorKey
     from .terms import TERMS
 
     folder = models or Path()
-    TERMS.require(folder)
+    TERMS.require(folder)  # before PyTorch is loaded, which takes seconds
+
+    from . import weights
+    from .engine import CorridorKey
+
     return CorridorKey(weights.find(folder), device)
 
 

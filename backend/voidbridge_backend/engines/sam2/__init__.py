@@ -24,12 +24,14 @@ FOLDERS = (
 
 def make(device: str, models: Path | None) -> Masker:
     """The engine with the weights in `models`. Raises `ModelMissing` without a whole checkpoint."""
+    from .weights import find, load
+
+    folder = find("sam2", FOLDERS, models)  # before PyTorch is loaded, which takes seconds
+
     from transformers import Sam2VideoInferenceSession, Sam2VideoModel
 
     from .engine import SamTracker
-    from .weights import find, load
 
-    folder = find("sam2", FOLDERS, models)
     network = load(folder, Sam2VideoModel, ("sam2_video",), device)
     return SamTracker("sam2", network, Sam2VideoInferenceSession, device, folder.name)
 

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers.utils import logging
-
 from voidbridge_protocol.errors import ModelMissing
 
 HINT = "Or use --engine flow, which needs no weights."
@@ -34,6 +31,9 @@ def load(folder: Path, network: type[Any], kinds: Sequence[str], device: str) ->
     Raises `ModelMissing` for another architecture, for weights that are no safetensors, and for a checkpoint that
     lacks tensors or has tensors of other shapes.
     """
+    import torch
+    from transformers.utils import logging
+
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:

@@ -20,13 +20,14 @@ KINDS = ("sam3_video", "sam3_tracker_video")
 
 def make(device: str, models: Path | None) -> Masker:
     """The engine with the weights in `models`. Raises `ModelMissing` without a whole checkpoint."""
-    from transformers import Sam3TrackerVideoInferenceSession, Sam3TrackerVideoModel
-
     from voidbridge_backend.engines.sam2.weights import find, load
+
+    folder = find("sam3", FOLDERS, models)  # before PyTorch is loaded, which takes seconds
+
+    from transformers import Sam3TrackerVideoInferenceSession, Sam3TrackerVideoModel
 
     from .engine import Sam3
 
-    folder = find("sam3", FOLDERS, models)
     network = load(folder, Sam3TrackerVideoModel, KINDS, device)
     return Sam3(network, Sam3TrackerVideoInferenceSession, device, folder)
 
