@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -231,3 +234,42 @@ def test_odd_and_tiny_sizes_are_made_too(size: tuple[int, int]) -> None:
     picture = made(Drawn(small, [0, 1, 3]), [2])[2]
     assert picture.shape == (*size, 3)
     assert np.isfinite(picture).all()
+
+
+PEAKS = """
+import json
+import numpy as np
+from voidbridge_backend.engines.morph.engine import Morph
+from voidbridge_protocol.operations.generate import GenerateSettings
+
+world = np.kron(np.random.default_rng(1).random((45, 80, 3), np.float32), np.ones((8, 8, 1), np.float32))
+
+class Pan:
+    frames = range(6)
+    def picture(self, frame):
+        return np.ascontiguousarray(world[:270, 4 * frame : 480 + 4 * frame])
+
+class Watch:
+    step = warn = lambda *words: None
+
+def peak():
+    # Not ru_maxrss: Linux counts the process that started this one in it.
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+peaks = []
+for count in (25, 25, 60):
+    last = world[:1]
+    for frame, picture in Morph().generate(Pan(), range(6, 6 + count), GenerateSettings(), Watch()):
+        assert picture is not last
+        last = picture
+    peaks.append(peak() * 1024 / picture.nbytes)
+print(json.dumps(peaks))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's own peak")
+def test_more_frames_take_no_more_memory() -> None:
+    """Peaks of a process of its own, in frames. The first job also loads what the others find loaded."""
+    done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, check=True)
+    _, shorter, longer = json.loads(done.stdout)
+    assert longer - shorter < 8
