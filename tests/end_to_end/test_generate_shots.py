@@ -371,6 +371,11 @@ def test_a_damaged_timeline_is_a_typed_error(cut_at: int, reel: Path, tmp_path: 
         read_timeline(damaged)
 
 
+def test_a_timeline_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(BadTimeline, match=r"no\.otio cannot be read: No such file"):
+        read_timeline(tmp_path / "no.otio")
+
+
 @pytest.mark.parametrize(
     "text", ['{"OTIO_SCHEMA": "Gap.1"}', '{"OTIO_SCHEMA": "New.7"}', "[1]", "7"]
 )

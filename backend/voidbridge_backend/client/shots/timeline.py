@@ -55,7 +55,11 @@ def read_timeline(path: Path) -> Cut:
     otio = library()
     try:
         found = otio.adapters.read_from_string(read_small(path).decode(), "otio_json")
-    except (OSError, ValueError, RecursionError, otio.exceptions.OTIOError) as error:
+    except OSError as error:
+        raise BadTimeline(
+            f"{path} cannot be read: {error.strerror or error}", "Check the name after --shots."
+        ) from error
+    except (ValueError, RecursionError, otio.exceptions.OTIOError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadTimeline(f"{path} cannot be read as a timeline: {said}", HINT) from error
     if not isinstance(found, otio.schema.Timeline):
