@@ -9,6 +9,7 @@ from cleanplate_shots import texture
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.geometry import Mask
+from voidbridge_backend.engines.cleanplate.texture.bands import membrane
 from voidbridge_backend.engines.cleanplate.texture.fringe import background
 from voidbridge_backend.engines.cleanplate.texture.synthesize import synthesized
 from voidbridge_backend.engines.cleanplate.tone import exposed
@@ -22,11 +23,15 @@ def gap() -> Mask:
     return hidden
 
 
-def noise(seed: int) -> Pixels:
-    """Random texture without any structure to continue, in octaves of 4, 16 and 40 pixels."""
+FINE = ((4, 0.15), (16, 0.3), (40, 0.45))
+BROADER = ((3, 0.1), (20, 0.3), (50, 0.45))
+
+
+def noise(seed: int, octaves: tuple[tuple[int, float], ...] = FINE) -> Pixels:
+    """Random texture without any structure to continue, in octaves of (pixels, strength)."""
     rng = np.random.default_rng(seed)
     total = np.zeros((140, 220, 3), np.float32)
-    for side, strength in ((4, 0.15), (16, 0.3), (40, 0.45)):
+    for side, strength in octaves:
         small = rng.random((140 // side + 2, 220 // side + 2, 3)).astype(np.float32)
         total += strength * cv2.resize(small, (220, 140), interpolation=cv2.INTER_CUBIC)
     return np.maximum(total, 0)
@@ -61,9 +66,13 @@ def energy(picture: Pixels, where: Mask) -> float:
     return float(both[where[:-1, :-1] & where[1:, :-1] & where[:-1, 1:]].mean())
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_random_texture_has_its_surroundings_detail_and_errs_no_more_than_a_blur(seed: int) -> None:
-    picture = noise(seed)
+@pytest.mark.parametrize(
+    ("seed", "octaves"), [(1, FINE), (2, FINE), (3, FINE), (5, BROADER), (6, BROADER)]
+)
+def test_random_texture_has_its_surroundings_detail_and_errs_no_more_than_a_blur(
+    seed: int, octaves: tuple[tuple[int, float], ...]
+) -> None:
+    picture = noise(seed, octaves)
     result = filled(picture)
     ring = (cv2.dilate(gap().astype(np.uint8), np.ones((41, 41))) > 0) & ~gap()
     assert 0.75 < energy(result, gap()) / energy(picture, ring) < 1.25
@@ -72,6 +81,14 @@ def test_random_texture_has_its_surroundings_detail_and_errs_no_more_than_a_blur
 
 def test_structure_is_continued_and_not_blurred() -> None:
     assert psnr(filled(stripes()), stripes()) > psnr(telea(stripes()), stripes()) + 6
+
+
+def test_a_membrane_is_the_mean_of_its_neighbors() -> None:
+    y, x = np.mgrid[:140, :220].astype(np.float32)
+    saddle = np.repeat(((x - 110) * (y - 70) / 5000 + x / 300)[..., None], 3, 2)
+    light = saddle.copy()
+    light[gap()] = 9
+    assert np.abs(membrane(light, gap()) - saddle).max() < 0.01
 
 
 def fringed(spill: float) -> tuple[Pixels, Mask, Mask, Pixels]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from voidbridge_backend.engines.cleanplate.geometry import Mask
 from voidbridge_backend.engines.cleanplate.tone import Floats, Tone
 
-from .bands import broad_change
+from .bands import Bands, broad, parted
+from .evenness import energy, piece, surroundings
 from .fill import smooth
 
 PATCH = 7
@@ -36,6 +37,14 @@ CHUNK = 4096
 NEAR, UPRIGHT, SIDEWAYS = 6e-3, 2.5, 0.6
 """Cost of a patch at a distance of the picture's height, added to its mean squared difference. The two factors
 weight that distance upwards and sideways, because pictures are layered from the ground to the sky."""
+RANDOM = 0.5
+"""Randomness from which on pixels of a texture are copied as one piece."""
+STRENGTH, TURNS = 0.9, 4
+"""Energy of the gradient in a texture over that of its surroundings, and turns in which that is reached: invented
+detail misses the truth, so a bit less of it errs less."""
+LEAST, MOST, FREE = 0.8, 1.0, (0.3, 1.7)
+"""Factors that make the fine part weaker or stronger, at most; FREE where a texture is random. What continues in a
+texture is not made weaker."""
 INWARD = 1.25
 """Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
 
@@ -59,7 +68,30 @@ def synthesized(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None])
             return smooth(light, gap)
     if field is None:
         return smooth(light, gap)
-    return _blended(_copied(light, gap, field, pulse), picture, gap, field, tone)
+    hidden = cv2.resize(gap.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_AREA)
+    return _finished(light, gap, picture, np.asarray(hidden > 1e-3), field, tone, pulse)
+
+
+def _finished(
+    light: Floats,
+    gap: Mask,
+    picture: Floats,
+    hidden: Mask,
+    field: _Field,
+    tone: Tone,
+    pulse: Callable[[], None],
+) -> Floats:
+    """`light` with the `gap` filled from what the field found; `picture` and `hidden` are the same, reduced."""
+    active = field.index >= 0
+    bands = parted(picture, field.sources(), active, hidden)
+    if bands.is_texture and (offset := piece(picture, hidden, field.ys, field.xs)):
+        # Patches found apart meet in fine lines. A piece that is copied whole has none.
+        alone = bands.random[field.ys, field.xs] > RANDOM
+        field.found[alone] = (np.column_stack([field.ys, field.xs]) + offset)[alone]
+    sources = field.sources()
+    low = bands.low[sources[..., 0], sources[..., 1]]
+    new = broad(bands, picture, field.picture, sources, active, hidden)
+    return _joined(_copied(light, gap, field, pulse), light, gap, (low, new), bands, tone)
 
 
 def _reduced(encoded: Floats, gap: Mask, factor: float) -> tuple[Floats, Mask]:
@@ -103,6 +135,10 @@ class _Field:
     index: NDArray[np.intp]
     found: NDArray[np.intp]
     picture: Floats
+
+    def sources(self) -> NDArray[np.intp]:
+        """[height, width, 2]: the (y, x) that each active pixel found."""
+        return self.found[np.maximum(self.index, 0)]
 
 
 def _matched(
@@ -296,18 +332,32 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
     return filled
 
 
-def _blended(filled: Floats, picture: Floats, gap: Mask, field: _Field, tone: Tone) -> Floats:
-    """`filled` [height, width, 3], copied in pieces, with its broad part from all patches (`bands`).
+def _joined(
+    copied: Floats,
+    light: Floats,
+    gap: Mask,
+    broad_parts: tuple[Floats, Floats],
+    bands: Bands,
+    tone: Tone,
+) -> Floats:
+    """The fine part of what was `copied` into the `gap` of `light`, with another broad part.
 
-    `picture` is the reduced one, encoded, without its gap; `gap` is the full size's.
+    `broad_parts` are those of the copies' sources and of the result, reduced. The fine part becomes about as
+    strong as the surroundings are.
     """
-    rows, columns = field.index.shape
     scale = tone.compress(np.ones(1, np.float32)) / tone.encode(np.ones(1, np.float32))
-    active = field.index >= 0
-    sources = field.found[np.maximum(field.index, 0)]
-    hidden = cv2.resize(gap.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-    change = scale * broad_change(picture, field.picture, sources, active, hidden > 1e-3)
-    full = cv2.resize(change, gap.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    even = filled.copy()
-    even[gap] = tone.expand(tone.compress(filled[gap]) + full[gap])
-    return even
+    size = gap.shape[::-1]
+    old, new = (
+        cv2.resize(scale * one, size, interpolation=cv2.INTER_LINEAR)[gap] for one in broad_parts
+    )
+    fine = tone.compress(copied[gap]) - old
+    random = cv2.resize(bands.random, size, interpolation=cv2.INTER_LINEAR)[gap][:, None]
+    wanted = energy(light, surroundings(gap)) * (STRENGTH if bands.is_texture else 1)
+    filled, gain = copied.copy(), 1.0
+    for _ in range(TURNS):
+        fit = np.float32(min(max(gain, 1.0 if bands.is_texture else LEAST), MOST))
+        if bands.is_texture:
+            fit = fit + random * (np.float32(min(max(gain, FREE[0]), FREE[1])) - fit)
+        filled[gap] = tone.expand(new + fit * fine)
+        gain *= (wanted / max(energy(filled, gap), 1e-12)) ** 0.5
+    return filled
