@@ -16,6 +16,7 @@ from voidbridge_backend.config import Config
 from voidbridge_backend.daemon.store.job_table import Row
 from voidbridge_backend.daemon.store.measurements import MOST, MeasuredJobs
 from voidbridge_backend.tools.estimate import PlannedJob, estimate, parsed
+from voidbridge_backend.worker.measure import peak_bytes
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.operations.generate import GenerateSettings
 from voidbridge_protocol.operations.remove import RemoveSettings
@@ -235,3 +236,13 @@ def test_words_that_are_wrong_are_said(
 ) -> None:
     assert cli.main(["estimate", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_peak_of_memory_is_the_workers_own_and_not_that_of_its_parent(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t  123 kB\nVmRSS:\t  99 kB\n")
+    assert peak_bytes(status) == 123 << 10
+    status.write_text("VmHWM:\n")
+    if sys.platform != "win32":
+        assert peak_bytes(status) > 1 << 20  # as the system counts it
+        assert peak_bytes(tmp_path / "none") > 1 << 20
