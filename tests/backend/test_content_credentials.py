@@ -36,6 +36,7 @@ CLAIMS = {
                     {
                         "action": "c2pa.created",
                         "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia",
+                        "parameters": {"io.voidbridge.model": {"revision": "d" * 40}},
                     }
                 ]
             },
@@ -76,9 +77,9 @@ def test_a_finished_job_leaves_a_manifest_that_one_changed_bit_makes_invalid(
     assert state(data[:-1] + b"\0", manifest) == "Invalid"
     told = c2pa.Reader(FORMAT, io.BytesIO(data), manifest_data=manifest).get_active_manifest()
     labels = {found["label"]: found["data"] for found in told["assertions"]}
-    assert labels["c2pa.actions.v2"]["actions"][0]["digitalSourceType"].endswith(
-        "/algorithmicMedia"
-    )
+    (action,) = labels["c2pa.actions.v2"]["actions"]
+    assert action["digitalSourceType"].endswith("/algorithmicMedia")
+    assert action["parameters"] == {"io.voidbridge.model": {"revision": "d" * 40}}
     assert labels["io.voidbridge.sources"] == {"ingredients": CLAIMS["ingredients"]}
 
 

@@ -16,6 +16,7 @@ import voidbridge_stage as stage
 
 pytest.importorskip("diffusers")
 
+from voidbridge_backend.engines.ltx import weights
 from voidbridge_backend.engines.ltx.terms import TERMS
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.part import TimeCode
@@ -23,6 +24,7 @@ from voidbridge_backend.exr.reader import read
 from voidbridge_backend.tools.demo.shot import DemoShot
 
 SHOT = DemoShot(height=46, width=81, length=30)
+REVISION = "d" * 40
 QUICK = ("--engine", "ltx", "--schedule", "full", "--steps", 1, "--prompt", "a red ball")
 
 
@@ -33,6 +35,7 @@ def ltx_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.code == 0, done.err
     assert "transformer" in done.out
     TERMS.accept(folder, date(2026, 11, 29))
+    (folder / weights.BASE / weights.REVISION).write_text(f"{REVISION}\n")  # as a fetch leaves it
     return folder
 
 
@@ -96,6 +99,9 @@ def test_each_mode_writes_its_frames_and_says_from_which_they_come(
     assert told["settings"]["prompt"] == "a red ball"
     claims = told["credentials"]
     (action,) = claims["assertions"][0]["data"]["actions"]
+    model = action["parameters"]["io.voidbridge.model"]
+    assert model == {key: told["engine"][key] for key in ("network", "revision", "models")}
+    assert model["revision"] == REVISION
     kind = "compositeWithTrainedAlgorithmicMedia" if seen else "trainedAlgorithmicMedia"
     assert action["digitalSourceType"].endswith(f"/{kind}")
     data = {str(frame): path.read_bytes() for frame, path in zip(frames, found, strict=True)}

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.engines.base import LoraChoice
+from voidbridge_backend.engines.ltx import weights as ltx
 from voidbridge_backend.engines.void import options, tiny
 from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.files import inventory, lora_names, loras, networks
@@ -33,9 +34,9 @@ WANTED = {
 """Files to fetch from each repository: files by name; from folders the safetensors, their index and config."""
 
 KEEP_FREE = 1 << 30
-REVISION = "revision.txt"
-"""Beside fetched networks: the revision of the first fetch. A later fetch takes the same."""
 """Bytes of the disk that stay free after fetching."""
+REVISION = ltx.REVISION
+"""Beside fetched networks: the revision of the first fetch. A later fetch takes the same."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Ltx:
         self._track = SoundTrack(0, RATE)
 
     def describe(self) -> dict[str, Any]:
-        """Fingerprints of the weights, and versions. Reads samples of every file once."""
+        """Fingerprints of the weights, their published revision, and versions. Reads samples of every file once."""
         if not self._prints:
             folder = self._model.folder
             self._prints = {
@@ -60,6 +60,7 @@ class Ltx:
             "engine": self.name,
             "version": VERSION,
             "network": "LTX-2",
+            "revision": weights.revision_of(self._model.folder),
             "models": dict(self._prints),
             "device": str(self._model.device),
             "precision": str(self._model.dtype).removeprefix("torch."),

@@ -23,7 +23,11 @@ NETWORKS = ("transformer", "vae", "audio_vae", "text_encoder", "connectors", "vo
 CONFIGS = ("scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json")
 LORAS = "LTX-2-loras"
 UPSAMPLER = "latent_upsampler"
+REVISION = "revision.txt"
+"""Beside fetched networks: the published revision that they are of."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+MOST_REVISION = 80
+"""Letters of a revision; a hash has 40 or 64."""
 HINT = "Fetch them with: voidbridge models fetch --engine ltx. `--engine morph` needs no weights."
 
 
@@ -56,6 +60,14 @@ def files_of(folder: Path) -> tuple[Path, ...]:
             f"{folder} has {pickles[0]} and no safetensors; pickles are not opened", HINT
         )
     return found
+
+
+def revision_of(folder: Path) -> str | None:
+    """The published revision of the networks; None for those that nobody fetched."""
+    try:
+        return (folder / REVISION).read_text(encoding="utf-8").strip()[:MOST_REVISION] or None
+    except (OSError, ValueError):
+        return None
 
 
 def bytes_of(folder: Path) -> int:
