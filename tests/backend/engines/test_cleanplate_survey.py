@@ -98,7 +98,7 @@ def changed(data: bytes, name: str, array: np.ndarray, **how: int) -> bytes:
         (lambda data: changed(data, "holes", np.zeros(1, np.uint8)), "is damaged"),
         (lambda data: changed(data, "head", np.zeros(1, np.uint8)), "cannot be read"),
         (
-            lambda data: data.replace(b"voidbridge survey 1", b"voidbridge survey 0"),
+            lambda data: data.replace(b"voidbridge survey 2", b"voidbridge survey 0"),
             "cannot be read",
         ),
     ],

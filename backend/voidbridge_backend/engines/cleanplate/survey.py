@@ -26,7 +26,7 @@ from .tone import Tone
 
 MOST_BYTES = 1 << 30
 """Bytes of a survey; a frame takes some 12 thousand."""
-FORMAT = "voidbridge survey 1"
+FORMAT = "voidbridge survey 2"
 UNREADABLE = (
     *(ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, NotImplementedError),
     zipfile.BadZipFile,
@@ -108,7 +108,8 @@ def _add(shot: Shot, head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> N
         "hole": list(holes[0].shape),
     }
     arrays["holes"] = np.packbits(np.stack(holes))
-    arrays["sharpness"] = np.array([shot.sharpness[frame] for frame in frames], np.float64)
+    for name, told in (("sharpness", shot.sharpness), ("contrast", shot.contrast)):
+        arrays[name] = np.array([told[frame] for frame in frames], np.float64)
     arrays["places"] = _rows(camera._place.values(), (3, 3), np.float64)
     both = (way for mix in camera.mixes.values() for way in (mix.from_before, mix.from_behind))
     arrays["mixed"] = _rows(both, (3, 3), np.float64)
@@ -155,12 +156,16 @@ def _shot(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Shot:
         raise ValueError("its holes are not all there")
     bits = np.unpackbits(arrays["holes"], count=len(frames) * high * wide).astype(bool)
     holes = [hole.copy() for hole in bits.reshape(len(frames), high, wide)]
+    sharpness, contrast = (
+        dict(zip(frames, arrays[name].tolist(), strict=True)) for name in ("sharpness", "contrast")
+    )
     return Shot(
         Tone(float(head["exposure"])),
         camera,
         dict(zip(frames, holes, strict=True)),
         frozenset(head["repeats"]),
-        dict(zip(frames, arrays["sharpness"].tolist(), strict=True)),
+        sharpness,
+        contrast,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -32,9 +32,9 @@ class Shot:
     """Which pixels of the planning size are hidden, by frame."""
     repeats: frozenset[int]
     """Frames whose picture and quadmask are those of the frame before: of a retimed shot."""
-    sharpness: dict[int, float] = field(default_factory=dict)
+    sharpness: dict[int, float]
     """By frame; NaN where it is unknown."""
-    contrast: dict[int, float] = field(default_factory=dict)
+    contrast: dict[int, float]
     """Like `sharpness`."""
 
 
