@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import voidbridge_stage as stage
 
+from voidbridge_backend.cli.argument_parser import Parser
+from voidbridge_backend.cli.parsers.operations import add_generate
 from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.part import TimeCode
 from voidbridge_backend.exr.reader import read
 from voidbridge_backend.tools.demo.shot import DemoShot
+from voidbridge_protocol.errors import VoidbridgeError
 
 SHOT = DemoShot(height=72, width=128, length=30)
 
@@ -170,6 +173,31 @@ def test_words_that_do_not_fit_the_mode_are_refused_before_anything_is_sent(
     done = stage.voidbridge("generate", *paths, "-o", tmp_path / "x.%04d.exr")
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "generate needs MODE, PLATE and -o RESULT; or --shots LIST, -o FOLDER"),
+        ("bridge", "bridge needs PLATE, TAIL, --length N and -o RESULT"),
+        ("text --engine ltx", "text needs PLATE, --length N and -o RESULT"),
+        ("text", "the mode text needs a model"),
+        ("hdr --engine ltx", "hdr needs PLATE and -o RESULT"),
+        ("retake a.####.exr --frames 3-4", "retake needs -o RESULT"),
+        ("--shots cut.otio", "--shots needs -o FOLDER"),
+        ("--shots cut.edl -o x", "cut.edl is no list of shots; its name has to end in"),
+        ("--shots none.toml -o x", "none.toml cannot be read: No such file or directory"),
+        ("--shots cut.otio -o x --length 3", "--shots has no use for --length"),
+        ("--shots cut.otio -o x --plate-start 3", "--shots has no use for --plate-start"),
+    ],
+)
+def test_all_that_is_missing_is_named_at_once(words: str, said: str) -> None:
+    parser = Parser()
+    add_generate(parser)
+    parsed = parser.parse_args(words.split())
+    with pytest.raises(VoidbridgeError) as error:
+        parsed.run(parsed)
+    assert error.value.text.startswith(said)
 
 
 def test_a_retake_over_its_own_plate_is_refused(clips: Path, daemon: stage.Daemon) -> None:

@@ -167,7 +167,7 @@ def test_morph_refuses_a_mode_that_needs_a_model(clip: Path, tmp_path: Path) -> 
     words = ("generate", "text", clip / "a.####.exr", "--length", 1, "-o", tmp_path / "x.####.exr")
     done = stage.voidbridge(*words, "--prompt", "a red ball")
     assert done.code == 2
-    assert "morph cannot make text" in done.err
+    assert "the mode text needs a model" in done.err
 
 
 def test_accepting_shows_the_terms_and_the_licence_that_came_with_the_weights(

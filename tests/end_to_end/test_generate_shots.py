@@ -393,6 +393,7 @@ def test_a_file_without_a_timeline_is_a_typed_error(text: str, tmp_path: Path) -
         ('rate = "fast"', "has rate = 'fast'"),
         ("shot = 3", "has no list of shots"),
         ('[[shot]]\nname = "x"', "the shot x has neither a clip nor a mode"),
+        ('[[shot]]\nname = "x"\nclip = "x.exr"\nprompt = "y"', "has prompt but no mode"),
         ('[[shot]]\nname = "x"\nmode = "text"', "the shot x has no length"),
         ('[[shot]]\nname = "x"\nmode = "retake"', "the shot x has no clip"),
         ('[[shot]]\nname = "x"\nmode = "text"\nlength = "3"', "has length = '3'"),

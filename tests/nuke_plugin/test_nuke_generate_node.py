@@ -163,4 +163,4 @@ def test_a_range_that_a_mode_cannot_make_is_refused_before_anything_is_rendered(
 
 def test_a_mode_that_needs_a_model_says_so(host: Any, clip: Shot, daemon: Any) -> None:
     node = generate_node(host, clip, daemon, 1009, 1010, mode="text", prompt="rain")
-    assert "morph cannot make text" in press(host, node)
+    assert "the mode text needs a model" in press(host, node)

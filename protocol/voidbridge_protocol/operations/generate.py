@@ -176,6 +176,6 @@ OPERATION = Operation(
 def no_model(mode: str) -> BadSetting:
     """The error of an engine without a model for a mode that needs one."""
     return BadSetting(
-        f"morph cannot make {mode}: it knows motion, and no pictures",
+        f"the mode {mode} needs a model, and the engine morph has none",
         "Use --engine ltx, whose weights `voidbridge models fetch --engine ltx` gets.",
     )

@@ -19,7 +19,7 @@ from voidbridge_backend.client.shots.takes import TakeOptions, make_takes
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.found import find, numbered_from
 from voidbridge_backend.sequences.patterns import FrameRange, compact, frames_for
-from voidbridge_protocol.errors import BadSetting, JobCancelled
+from voidbridge_protocol.errors import BadSetting, BadTimeline, JobCancelled
 from voidbridge_protocol.operations.generate import (
     MODEL_MODES,
     MODEL_REACH,
@@ -47,6 +47,15 @@ Only the new frames are written. They are numbered as they follow PLATE.
 generate --shots LIST -o FOLDER   every shot of a table or a timeline, its takes in FOLDER, and a new timeline"""
 NEEDED = {"bridge": ("tail", "length"), "retake": ("frames",), "hdr": ("frames",)}
 """Words that a mode takes; the others take a length, or frames. Only `hdr` can do without."""
+LISTS = {table.ENDING: table.read_table, timeline.ENDING: timeline.read_timeline}
+"""What reads a list of shots, by the end of its name."""
+NAMES = {
+    "plate": "PLATE",
+    "tail": "TAIL",
+    "length": "--length N",
+    "frames": "--frames FIRST-LAST",
+    "output": "-o RESULT",
+}
 MOST_TAKES = 100
 HINT = "See `voidbridge generate --help` for the modes."
 
@@ -57,7 +66,7 @@ def add_generate_options(parser: Any) -> None:
     parser.add_argument("plate", nargs="?", metavar="PLATE", help="the clip, a sequence of files")
     parser.add_argument("tail", nargs="?", metavar="TAIL", help="the clip behind, for bridge")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
+        "-o", "--output", metavar="RESULT", help="result sequence or folder (required)"
     )
     parser.add_argument(
         "--overwrite",
@@ -97,8 +106,7 @@ def add_generate_options(parser: Any) -> None:
 
 def generate_submission(parsed: argparse.Namespace) -> Submission:
     """The job of `generate`. Raises `BadPattern`, `BadSetting`, `MissingFrames`."""
-    if not parsed.mode or not parsed.plate:
-        raise BadSetting("generate needs MODE and PLATE, or --shots LIST", HINT)
+    _check_words(parsed)
     if parsed.takes != 1:
         raise BadSetting("--takes is for --shots", "Another --seed makes another take.")
     plate = find(parsed.plate)
@@ -107,7 +115,6 @@ def generate_submission(parsed: argparse.Namespace) -> Submission:
     files = {"plate": plate}
     if parsed.tail:
         files["tail"] = find(parsed.tail)
-    _check_words(parsed)
     there = files["plate"].scan() or frames_for(files["plate"], None)
     wanted = _wanted(parsed, there)
     if (count := wanted.last - wanted.first + 1) > MOST_FRAMES:
@@ -136,17 +143,22 @@ def generate_submission(parsed: argparse.Namespace) -> Submission:
 
 
 def _check_words(parsed: argparse.Namespace) -> None:
-    """Raises `BadSetting` for a word that the mode lacks, or has no use for."""
-    needed = NEEDED.get(parsed.mode, ("length",) if parsed.frames is None else ("frames",))
-    names = {"tail": "TAIL", "length": "--length N", "frames": "--frames FIRST-LAST"}
+    """Raises `BadSetting` for every word that the mode lacks, or one that it has no use for."""
+    if not parsed.mode:
+        raise BadSetting(
+            "generate needs MODE, PLATE and -o RESULT; or --shots LIST, -o FOLDER", HINT
+        )
     if parsed.mode in MODEL_MODES and parsed.engine == "morph":
         raise no_model(parsed.mode)
-    for name in needed:
-        if getattr(parsed, name) is None and parsed.mode != "hdr":
-            raise BadSetting(f"{parsed.mode} needs {names[name]}", HINT)
-    for name in names.keys() - {*needed}:
-        if getattr(parsed, name) is not None:
-            raise BadSetting(f"{parsed.mode} has no use for {names[name]}", HINT)
+    words = NEEDED.get(parsed.mode, ("length",) if parsed.frames is None else ("frames",))
+    needed = ("plate", *(() if parsed.mode == "hdr" else words), "output")
+    if lacking := [NAMES[name] for name in needed if getattr(parsed, name) is None]:
+        *first, last = lacking
+        named = f"{', '.join(first)} and {last}" if first else last
+        raise BadSetting(f"{parsed.mode} needs {named}", HINT)
+    for name in ("tail", "length", "frames"):
+        if name not in words and getattr(parsed, name) is not None:
+            raise BadSetting(f"{parsed.mode} has no use for {NAMES[name]}", HINT)
     if parsed.before and parsed.mode != "extend":
         raise BadSetting(f"{parsed.mode} has no use for --before", HINT)
     if parsed.length is not None and parsed.length < 1:
@@ -213,10 +225,23 @@ def generate_shots(parsed: argparse.Namespace, client_options: ClientOptions) ->
     """
     if parsed.mode or parsed.plate:
         raise BadSetting("--shots goes without MODE and PLATE", HINT)
+    if parsed.output is None:
+        raise BadSetting("--shots needs -o FOLDER, for the takes and the new timeline", HINT)
+    for name in ("length", "frames", "before", "plate_start", "frames_from_stdin"):
+        if getattr(parsed, name) not in (None, False):
+            option = name.replace("_", "-")
+            raise BadSetting(
+                f"--shots has no use for --{option}",
+                "LIST has the length and the frames of each shot.",
+            )
     if not 1 <= parsed.takes <= MOST_TAKES:
         raise BadSetting(f"--takes is {parsed.takes}; it goes from 1 to {MOST_TAKES}")
-    is_timeline = parsed.shots.suffix == timeline.ENDING
-    cut = (timeline.read_timeline if is_timeline else table.read_table)(parsed.shots)
+    if (read := LISTS.get(parsed.shots.suffix.lower())) is None:
+        raise BadTimeline(
+            f"{parsed.shots} is no list of shots; its name has to end in {' or '.join(LISTS)}",
+            "Export the timeline as OpenTimelineIO, or write a table. docs/generate.md describes it.",
+        )
+    cut = read(parsed.shots)
     timeline.library()
     folder = Path(parsed.output)
     written = folder / f"{parsed.shots.stem}.takes{timeline.ENDING}"

@@ -45,6 +45,7 @@ else:
     import tomli as tomllib
 
 HINT = "docs/generate.md describes the table."
+ENDING = ".toml"
 OWN = ("name", "mode", "clip", "frames", "length", "reference", "takes", "before")
 
 
@@ -52,7 +53,11 @@ def read_table(path: Path) -> Cut:
     """Reads the file. Raises `BadTimeline` with the entry that is wrong, and what a clip fails of."""
     try:
         found = tomllib.loads(read_small(path).decode())
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise BadTimeline(
+            f"{path} cannot be read: {error.strerror or error}", "Check the name after --shots."
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise BadTimeline(f"{path} cannot be read as TOML: {error}", HINT) from error
     rate, rows = found.get("rate", 24), found.get("shot")
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1000:
@@ -81,10 +86,17 @@ def _item(path: Path, row: Mapping[str, Any], at: int, references: Mapping[str, 
 
 
 def _made(path: Path, row: Mapping[str, Any], name: str, references: Mapping[str, Any]) -> Item:
+    if "mode" not in row:
+        if "clip" not in row:
+            raise BadTimeline(f"{path}: the shot {name} has neither a clip nor a mode", HINT)
+        if lost := sorted({*row} - {"name", "clip", "frames"}):
+            raise BadTimeline(
+                f"{path}: the shot {name} has {', '.join(lost)} but no mode, so it would only be kept",
+                "Give it a mode, or take these words away.",
+            )
     clip = _clip(path, row.get("clip"), row, name)
     if "mode" not in row:
-        if clip is None:
-            raise BadTimeline(f"{path}: the shot {name} has neither a clip nor a mode", HINT)
+        assert clip is not None
         return clip
     reference = row.get("reference")
     if reference is not None:
