@@ -44,6 +44,8 @@ WINDOW = 33
 """Side in pixels of the neighborhood in which a generated picture's own grain is measured."""
 FAINT = 0.2
 """Fraction of missing variance that is too small to add; it is within the measuring error."""
+NONE = 1e-30
+"""A variance of nothing: a channel of 8 bits can be the same in two frames, and has no grain then."""
 BLACK, ON_BLACK = 2.0, 0.8
 """A picture below BLACK deviations of its grain gets less grain, down to ON_BLACK of it at 0. Displays cut off the
 half below black, so grain there is mostly error and hardly seen.
@@ -199,7 +201,7 @@ class Sample:
         levels, sizes = np.concatenate(values), np.concatenate(deviations)
         if flat.sum() < FEWEST // 4 or (sizes <= ROUNDING * np.maximum(np.abs(levels), 1e-3)).all():
             return None
-        alike = residuals[flat] / np.sqrt(variances[flat])[:, None, None, :]
+        alike = residuals[flat] / np.sqrt(np.maximum(variances[flat], NONE))[:, None, None, :]
         kernels, mix = _kernels(alike), _mix(alike)
         return Grain(tuple(values), tuple(deviations), kernels, mix)
 
@@ -271,13 +273,14 @@ def _kernels(alike: NDArray[np.float32]) -> Floats:
     roots = np.sqrt(np.maximum(spectrum.real, 0))
     kernels = np.fft.fftshift(np.fft.ifft2(roots, axes=(0, 1)).real, axes=(0, 1))
     kernels = np.moveaxis(kernels, -1, 0)
-    return np.asarray(kernels / np.sqrt(np.square(kernels).sum(axis=(1, 2), keepdims=True)))
+    energy = np.square(kernels).sum(axis=(1, 2), keepdims=True)
+    return np.asarray(kernels / np.sqrt(np.maximum(energy, NONE)))
 
 
 def _mix(alike: NDArray[np.float32]) -> Floats:
     samples = alike.reshape(-1, 3).astype(np.float64)
     likeness = samples.T @ samples
-    scale = np.sqrt(np.diag(likeness))
+    scale = np.sqrt(np.maximum(np.diag(likeness), NONE))
     # A gray picture's channels are identical; a small independent part keeps the root real.
     likeness = 0.9999 * likeness / np.outer(scale, scale) + 0.0001 * np.eye(3)
     return np.asarray(np.linalg.cholesky(likeness))

@@ -10,7 +10,7 @@ from cleanplate_shots import Shot, Watch, pan, still, texture
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
-from voidbridge_backend.engines.cleanplate.geometry import FrameBox
+from voidbridge_backend.engines.cleanplate.geometry import FrameBox, shift
 from voidbridge_backend.engines.cleanplate.motion import plan
 from voidbridge_backend.engines.cleanplate.motion.align import Relief
 from voidbridge_backend.engines.cleanplate.motion.analyze_camera import analyzed
@@ -83,6 +83,16 @@ def test_a_camera_is_known_where_it_shares_no_near_point_with_the_first_frame() 
     apart = np.hypot(*(whole[:, :2] / whole[:, 2:] - expected).T)
     assert np.median(apart[mine]) < 2
     assert np.median(apart[~mine]) < 0.2
+
+
+def test_points_that_all_move_alike_tell_of_no_camera() -> None:
+    places = np.random.default_rng(6).integers(0, 180, (200, 2))
+    tracks = Tracks(192)
+    for frame in range(FRAMES):
+        at = (places + 2 * frame).astype(np.float32)
+        tracks._at[frame] = np.arange(200, dtype=np.int32), at
+    planes = {frame: shift(2.0 * frame, 2.0 * frame) for frame in range(FRAMES)}
+    assert parallax(tracks, 0, planes) is None
 
 
 def test_a_relief_seen_from_another_frame_leads_to_the_same_places() -> None:

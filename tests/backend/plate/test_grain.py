@@ -158,6 +158,18 @@ def test_grain_is_found_between_many_small_holes() -> None:
     assert np.concatenate(grain.deviations) == pytest.approx(0.006, rel=0.15)
 
 
+def test_a_channel_that_is_the_same_in_two_frames_has_no_grain() -> None:
+    one, other = plate(1), plate(2)
+    other[..., 2] = one[..., 2] = light(textured=True)[..., 2]
+    sample = Sample()
+    sample.add(one, EVERYWHERE, other)
+    grain = sample.measured()
+    assert grain is not None
+    added = grain.added(light(), EVERYWHERE.astype(np.float32), 1, 1) - light()
+    assert np.abs(added[..., 2]).max() == 0
+    assert 0.7 < (added / deviation(light()))[..., :2].std() < 1.3
+
+
 def test_nan_and_what_is_not_free_are_never_looked_at() -> None:
     spoiled = plate(1)
     free = EVERYWHERE.copy()

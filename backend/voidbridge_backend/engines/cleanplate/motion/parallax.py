@@ -113,7 +113,7 @@ def parallax(tracks: Tracks, anchor: int, planes: Mapping[int, Homography]) -> P
         frame: Way(back @ way.plane @ norm, back @ way.shift) for frame, way in bundle.ways.items()
     }
     at, nearness = bundle.points()
-    return Parallax(ways, at * half + middle, nearness)
+    return None if not len(at) else Parallax(ways, at * half + middle, nearness)
 
 
 Seen = Mapping[int, tuple[Ids, Values]]
@@ -224,6 +224,8 @@ class _Solver:
             nearness = _normal(self._nearness(trust))
             away = self._away(nearness) * self._half
             known = self._there & np.isfinite(away)
+            if not known.any():
+                return np.inf, nearness
             away = np.where(known, away, 0)
             usual = max(2 * float(np.median(away[known])), CLEAR_PX)
             trust = np.where(known, 1 / (1 + (away / usual) ** 2), 0)
@@ -328,7 +330,7 @@ class _Bundle:
             there = np.column_stack([place[:, :2], np.ones(len(place))]) @ way.plane.T
             there += place[:, 2:] * way.shift
             apart = (there[:, :2] / there[:, 2:] - at)[known] * self._half
-            if (np.hypot(apart[:, 0], apart[:, 1]) > LOST_PX).mean() > LOST:
+            if (np.hypot(apart[:, 0], apart[:, 1]) > LOST_PX).sum() > LOST * len(apart):
                 del self.ways[frame]
 
     def _explain(self, frame: int) -> None:
