@@ -15,6 +15,7 @@ import pytest
 import voidbridge_shots as shots
 import voidbridge_stage as stage
 
+from voidbridge_backend.cli.commands.farm import _survey_of
 from voidbridge_backend.client.openjd.bundle import HostRequirements, ShotTask, template, typed
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import BadSetting
@@ -99,6 +100,13 @@ def test_a_shot_in_chunks_is_looked_at_once(show: Path) -> None:
         "farm", "--shots", show / "shots.csv", "--bundle", show, "--chunk", 1, "--engine", "void"
     )
     assert "void makes other pixels in a range" in refused.err
+
+
+def test_no_two_shots_share_the_file_of_a_survey() -> None:
+    taken = set[str]()
+    results = ("a.####.exr", "a_%04d.exr", "A.####.left.exr", "####.exr", ".%d.exr")
+    files = [_survey_of(f"/out/{name}", taken) for name in results]
+    assert files == [f"/out/{name}.survey.npz" for name in ("a", "a.2", "A.3", "shot", "shot.2")]
 
 
 def test_a_shot_in_chunks_has_the_bits_of_one_task(tmp_path: Path, full: bool) -> None:

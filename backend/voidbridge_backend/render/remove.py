@@ -10,6 +10,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from voidbridge_backend.imaging.mattes.matte import Verdict
 from voidbridge_backend.quality.no_reference import FrameStats, Inspection
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol import __version__
-from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.errors import BadSetting, BadSurvey
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 from .composite import Composite, Replaced, confidence_of, grain_of, layer_of
@@ -53,6 +54,8 @@ from .results import EncodedFrame, ResultWriter
 log = logging.getLogger(__name__)
 SURVEY = "survey"
 """The role of a file that `survey` made."""
+MOST_SURVEY = 1 << 30
+"""Bytes of a survey; a frame takes some 12 thousand."""
 
 
 def run(order: RenderJob, engine: Engine, watch: JobContext, announce: Announce) -> dict[str, Any]:
@@ -107,10 +110,16 @@ def _use_survey(order: RenderJob, engine: Engine, shot: _Prepared, watch: JobCon
     files = [file for file in order.request.files if file.role == SURVEY]
     if isinstance(engine, SharesSurvey):
         check_files(order, lambda done, of: watch.step("checking the survey", done, of), (SURVEY,))
-        data = order.source(files[0].sha256).read_bytes() if files else None
+        data = _survey_data(order.source(files[0].sha256)) if files else None
         engine.use_survey(data, _fits(order, engine, shot))
     elif files:
         raise _no_survey(_settings(order).engine)
+
+
+def _survey_data(path: Path) -> bytes:
+    if (size := path.stat().st_size) > MOST_SURVEY:
+        raise BadSurvey(f"the survey cannot be read: it has {size} bytes, more than {MOST_SURVEY}")
+    return path.read_bytes()
 
 
 def _no_survey(name: str) -> BadSetting:

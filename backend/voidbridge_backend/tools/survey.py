@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from voidbridge_backend.client.outputs import check_files
@@ -14,7 +17,7 @@ from voidbridge_backend.engines.cleanplate.survey import is_survey
 from voidbridge_backend.render import remove
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_protocol.errors import JobCancelled
-from voidbridge_protocol.transfer.atomic_files import write_whole
+from voidbridge_protocol.transfer.atomic_files import disk_error, write_whole
 
 
 class SurveyContext:
@@ -59,7 +62,21 @@ def survey(
         order = RenderJob("survey", task.request, paths.__getitem__, target.parent, ocio)
         engine = registry.make("remove", getattr(submission.settings, "engine", ""))
         data = remove.survey(order, engine, context)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, data)
+        _publish(target, data)
         view.event("survey", path=str(target), bytes=len(data))
         view.message(f"survey: {target}, {len(data)} bytes")
+
+
+def _publish(target: Path, data: bytes) -> None:
+    """Writes the survey whole. A farm may run its task twice at once: each has a temporary file of its own.
+
+    Raises `DiskFull`.
+    """
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    write_whole(part, data)
+    try:
+        os.replace(part, target)
+    except OSError as error:
+        with suppress(OSError):  # the first error says more
+            part.unlink(missing_ok=True)
+        raise disk_error(target, error) from error

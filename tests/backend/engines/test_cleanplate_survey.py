@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from cleanplate_shots import Shot, Watch, across, pan, still
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.engine import Cleanplate
-from voidbridge_backend.engines.cleanplate.survey import packed, unpacked
+from voidbridge_backend.engines.cleanplate.survey import is_survey, packed, unpacked
 from voidbridge_protocol.errors import BadSurvey
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -85,6 +87,19 @@ def changed(data: bytes, name: str, array: np.ndarray, **how: int) -> bytes:
     return file.getvalue()
 
 
+def told(data: bytes, key: str, value: object) -> bytes:
+    """The archive with another value in its head."""
+    with np.load(io.BytesIO(data)) as found:
+        head = {**json.loads(found["head"].tobytes()), key: value}
+    return changed(data, "head", np.frombuffer(json.dumps(head).encode(), np.uint8))
+
+
+def encrypted(data: bytes) -> bytes:
+    """The archive, whose list says that its first file is encrypted."""
+    at = data.index(b"PK\x01\x02") + 8
+    return data[:at] + bytes([data[at] | 1]) + data[at + 1 :]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -98,14 +113,26 @@ def changed(data: bytes, name: str, array: np.ndarray, **how: int) -> bytes:
         (lambda data: changed(data, "holes", np.zeros(1, np.uint8)), "is damaged"),
         (lambda data: changed(data, "head", np.zeros(1, np.uint8)), "cannot be read"),
         (
+            lambda data: changed(data, "head", np.full(100_000, ord("["), np.uint8)),
+            "cannot be read",
+        ),
+        (lambda data: told(data, "box", [1e400] * 4), "is damaged"),
+        (lambda data: told(data, "mixes", [[1, 2, 3, 0.5]]), "is damaged"),
+        (lambda data: data.replace(b"{'descr'", b"{'''escr"), "cannot be read"),
+        (encrypted, "cannot be read"),
+        (
             lambda data: data.replace(b"voidbridge survey 2", b"voidbridge survey 0"),
             "cannot be read",
         ),
     ],
 )
-def test_a_survey_that_is_none_is_refused(change: Callable[[bytes], bytes], said: str) -> None:
+def test_a_survey_that_is_none_is_refused(
+    change: Callable[[bytes], bytes], said: str, tmp_path: Path
+) -> None:
     data = Cleanplate().survey(Shot(3, still, across), SETTINGS, Watch(), "this")
     with pytest.raises(BadSurvey, match=said):
         Cleanplate().use_survey(change(data), "this")
+    (tmp_path / "s.npz").write_bytes(change(data))
+    assert is_survey(tmp_path / "s.npz") in (True, False)
     with pytest.raises(BadSurvey, match="of another plate or matte, other settings or another"):
         Cleanplate().use_survey(data, "other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import getpass
+import itertools
 import json
 import os
 import re
@@ -98,11 +99,11 @@ def _chunks(parsed: argparse.Namespace, shots: list[ShotTask], engine: str) -> l
             "Give --chunk a number from 1 on, without --handles: each task sees the whole plate.",
         )
     parsed.handles = ALL_FRAMES
-    made = []
+    made, surveys = [], set[str]()
     for shot in shots:
         # Only a bundle of OpenJD has a step that its ranges wait for.
         if engine == SURVEYED and parsed.farm == FARMS[0]:
-            shot = replace(shot, survey=_survey_of(shot.result))
+            shot = replace(shot, survey=_survey_of(shot.result, surveys))
         frames = FrameRange.parse(shot.frames)
         for first in range(frames.first, frames.last + 1, parsed.chunk):
             last = min(first + parsed.chunk - 1, frames.last)
@@ -110,10 +111,17 @@ def _chunks(parsed: argparse.Namespace, shots: list[ShotTask], engine: str) -> l
     return made
 
 
-def _survey_of(result: str) -> str:
-    """The file beside the results that holds the survey of their shot."""
+def _survey_of(result: str, taken: set[str]) -> str:
+    """A file beside the results for the survey of their shot. It is none of `taken`, and is added to them."""
     folder, name = os.path.split(result)
-    return os.path.join(folder, f"{PLACEHOLDER.split(name)[0].rstrip('._-')}.survey.npz")
+    stem = PLACEHOLDER.split(name)[0].strip("._-") or "shot"
+    for number in itertools.count(1):
+        file = f"{stem}.survey.npz" if number == 1 else f"{stem}.{number}.survey.npz"
+        path = os.path.join(folder, file)
+        if path.casefold() not in taken:
+            break
+    taken.add(path.casefold())
+    return path
 
 
 def _write(parsed: argparse.Namespace, made: FarmFiles, shots: list[ShotTask]) -> None:

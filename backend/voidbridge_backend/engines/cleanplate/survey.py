@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +26,13 @@ from .motion.analyze_camera import Shot
 from .motion.camera import Camera, Mix
 from .tone import Tone
 
-MOST_BYTES = 1 << 30
-"""Bytes of a survey; a frame takes some 12 thousand."""
 FORMAT = "voidbridge survey 2"
 UNREADABLE = (
-    *(ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, NotImplementedError),
-    zipfile.BadZipFile,
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
+    *(StopIteration, SyntaxError, TypeError, ValueError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
-"""What a file raises that is no archive of arrays, or lies about their sizes."""
+"""What a file raises that is no archive of arrays, is encrypted, or lies about what is in it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def unpacked(data: bytes, fits: str) -> ShotSurvey:
     try:
         box = FrameBox(*map(int, head["box"]))
         return ShotSurvey(box, _shot(head, arrays) if "frames" in head else None)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except UNREADABLE as error:
         raise BadSurvey(f"the survey is damaged: {str(error)[:200]}") from error
 
 
@@ -85,7 +86,7 @@ def is_survey(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive, archive.open("head.npy") as head:
             return b'"format": "voidbridge survey ' in head.read(4096)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except UNREADABLE:
         return False
 
 
@@ -177,8 +178,6 @@ def _copies(rows: NDArray[np.float64]) -> Sequence[Homography]:
 
 def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
     """Returns the arrays of an archive. None of them is larger than the archive. Raises what NumPy raises."""
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"it has {len(data)} bytes, more than {MOST_BYTES}")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("it is compressed")
