@@ -48,7 +48,7 @@ generate --shots LIST -o FOLDER   every shot of a table or a timeline, its takes
 NEEDED = {"bridge": ("tail", "length"), "retake": ("frames",), "hdr": ("frames",)}
 """Words that a mode takes; the others take a length, or frames. Only `hdr` can do without."""
 LISTS = {table.ENDING: table.read_table, timeline.ENDING: timeline.read_timeline}
-"""What reads a list of shots, by the end of its name."""
+"""Readers of a list of shots, by the end of its name."""
 NAMES = {
     "plate": "PLATE",
     "tail": "TAIL",
