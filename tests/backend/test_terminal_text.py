@@ -38,6 +38,18 @@ def test_errors_and_lines_of_progress_are_plain(capsys: Any) -> None:
     assert is_plain(said.replace("\x1b[?25l", "").replace("\x1b[?25h", ""))
 
 
+def test_the_end_of_a_stage_is_said_once(capsys: Any) -> None:
+    view = LogView()
+    for done in (0, 8, 8, 8):
+        view.stage("making frames", done, 8)
+    view.stage("writing", 1, 1)
+    view.stage("making frames", 8, 8)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "making frames 0 of 8", "making frames 8 of 8", "writing 1 of 1", "making frames 8 of 8"
+    ]  # fmt: skip
+
+
 def test_a_farm_hears_only_what_the_command_says(capsys: Any) -> None:
     view = OpenJdView()
     view.message(f"done: {HOSTILE}")

@@ -158,6 +158,10 @@ def test_a_retake_sees_none_of_the_frames_that_it_makes_again(
             ("extend", "a.####.exr", "--length", "99999999999"),
             "99999999999 new frames are asked for; one job makes up to 1000",
         ),
+        (
+            ("hdr", "a.####.exr", "--engine", "ltx", "--frames", "1004-1007"),
+            "the plate lacks 1006-1007; it has 1001-1005",
+        ),
         (("extend", "a.####.exr", "b.####.exr", "--length", "2"), "extend has no use for TAIL"),
         (
             ("retake", "a.####.exr", "--frames", "1003-1009"),
@@ -180,7 +184,8 @@ def test_words_that_do_not_fit_the_mode_are_refused_before_anything_is_sent(
     [
         ("", "generate needs MODE, PLATE and -o RESULT; or --shots LIST, -o FOLDER"),
         ("bridge", "bridge needs PLATE, TAIL, --length N and -o RESULT"),
-        ("text --engine ltx", "text needs PLATE, --length N and -o RESULT"),
+        ("text --engine ltx", "text needs a prompt"),
+        ("text --engine ltx --prompt x", "text needs PLATE, --length N and -o RESULT"),
         ("text", "the mode text needs a model"),
         ("hdr --engine ltx", "hdr needs PLATE and -o RESULT"),
         ("retake a.####.exr --frames 3-4", "retake needs -o RESULT"),

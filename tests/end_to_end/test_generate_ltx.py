@@ -22,6 +22,7 @@ from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.part import TimeCode
 from voidbridge_backend.exr.reader import read
 from voidbridge_backend.tools.demo.shot import DemoShot
+from voidbridge_protocol.errors import TermsNotAccepted
 
 SHOT = DemoShot(height=46, width=81, length=30)
 REVISION = "d" * 40
@@ -176,9 +177,10 @@ def test_accepting_shows_the_terms_and_the_licence_that_came_with_the_weights(
     models = tmp_path / "models"
     (models / "LTX-2").mkdir(parents=True)
     (models / "LTX-2/LICENSE").write_text("the whole licence\n")
-    config = tmp_path / "config.toml"
-    config.write_text(f'models = "{models}"\n')
-    done = stage.voidbridge("models", "accept", "ltx", "--config", config)
+    with pytest.raises(TermsNotAccepted) as error:
+        TERMS.require(models)
+    words = error.value.hint.partition("voidbridge ")[2].split()
+    done = stage.voidbridge(*words)
     assert done.code == 0, done.err
     assert "US$10,000,000" in done.out
     assert "the whole licence" in done.out

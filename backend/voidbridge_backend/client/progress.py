@@ -106,11 +106,14 @@ class LogView:
     def __init__(self) -> None:
         self._stage = ""
         self._shown_at = 0.0
+        self._has_ended = False
 
     def stage(self, text: str, done: int, total: int, seconds_left: float = -1.0) -> None:
         now = time.monotonic()
         is_end = bool(total) and done >= total
-        if text == self._stage and not is_end and now - self._shown_at < LINE_EVERY_S:
+        is_new_end = is_end and not (text == self._stage and self._has_ended)
+        self._has_ended = is_end
+        if text == self._stage and not is_new_end and now - self._shown_at < LINE_EVERY_S:
             return
         self._stage, self._shown_at = text, now
         self.message(text + count(done, total) + left(seconds_left))

@@ -59,5 +59,6 @@ class Terms:
         if accepted:
             text = f"other terms of {self.name}'s weights were accepted for {folder}; they have changed since"
         raise TermsNotAccepted(
-            text, f"Read and accept them there with: voidbridge models accept {self.engine}"
+            text,
+            f"Read and accept them with: voidbridge models accept {self.engine} --models {folder}",
         )

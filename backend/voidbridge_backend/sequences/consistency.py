@@ -121,7 +121,8 @@ def _fits(role: str, frame: int, matte: Part, plate: Part) -> str | None:
         )
     turned = ", which its file says is shown turned" if _is_turned(plate) else ""
     raise FrameMismatch(
-        f"the {role} is {_size(mine)} and the plate {_size(wanted)}{turned} (frame {frame})"
+        f"the {role} is {_size(mine)} and the plate {_size(wanted)}{turned} (frame {frame})",
+        f"Render the {role} and the plate at the same format and size.",
     )
 
 

@@ -173,9 +173,12 @@ OPERATION = Operation(
 )
 
 
-def no_model(mode: str) -> BadSetting:
-    """The error of an engine without a model for a mode that needs one."""
-    return BadSetting(
-        f"the mode {mode} needs a model, and the engine morph has none",
-        "Use --engine ltx, whose weights `voidbridge models fetch --engine ltx` gets.",
-    )
+def check_mode(engine: str, mode: str, prompt: str) -> None:
+    """Raises `BadSetting` for a mode that the engine lacks, or that lacks its words."""
+    if mode in MODEL_MODES and engine == "morph":
+        raise BadSetting(
+            f"the mode {mode} needs a model, and the engine morph has none",
+            "Use --engine ltx, whose weights `voidbridge models fetch --engine ltx` gets.",
+        )
+    if mode == "text" and not prompt.strip():
+        raise BadSetting("text needs a prompt", 'Say what to see with --prompt "...".')

@@ -18,7 +18,7 @@ import torch
 from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.ltx import model, weights
 from voidbridge_backend.engines.ltx.engine import Ltx, _Gap, unbroken
-from voidbridge_backend.engines.ltx.model import eight_bits
+from voidbridge_backend.engines.ltx.model import STAGE, eight_bits
 from voidbridge_backend.engines.ltx.pictures import Fit
 from voidbridge_backend.engines.ltx.terms import TERMS
 from voidbridge_backend.engines.ltx.tiny import make_tiny
@@ -54,7 +54,7 @@ class Watch:
 
     def step(self, stage: str, done: int, of: int) -> None:
         self.steps.append((stage, done, of))
-        if stage == "making frames" and done == self._cancel_at:
+        if stage == STAGE and done == self._cancel_at:
             raise JobCancelled("enough")
 
     def warn(self, text: str) -> None:
@@ -138,7 +138,8 @@ def test_the_distilled_schedule_and_the_upsampler_make_the_same_size(engine: Ltx
     chosen = settings("extend", schedule="distilled", upscale=True)
     found = dict(small.generate(Ramp(BEFORE), range(17, 22), chosen, watch))
     assert found[17].shape == (HEIGHT, WIDTH, 3)
-    assert ("making frames", 11, 11) in watch.steps
+    assert (STAGE, 11, 11) in watch.steps
+    assert "steps and negative_prompt are for the schedule full, and are not used" in watch.warnings
 
 
 def test_hdr_returns_linear_light_for_every_frame_of_the_plate(engine: Ltx) -> None:
@@ -159,7 +160,7 @@ def test_a_cancel_inside_a_step_ends_the_job_and_the_engine_stays_usable(engine:
     watch = Watch(cancel_at=1)
     with pytest.raises(JobCancelled):
         list(engine.generate(Ramp(BEFORE), range(17, 26), settings("extend", steps=3), watch))
-    assert watch.steps[-1] == ("making frames", 1, 3)
+    assert watch.steps[-1] == (STAGE, 1, 3)
     first = Watch(cancel_at=0)
     with pytest.raises(JobCancelled):
         list(engine.generate(Ramp(BEFORE), range(17, 26), settings("extend"), first))
@@ -169,9 +170,9 @@ def test_a_cancel_inside_a_step_ends_the_job_and_the_engine_stays_usable(engine:
 def test_progress_rises_to_its_total(engine: Ltx) -> None:
     watch = Watch()
     list(engine.generate(Ramp(BEFORE), range(17, 97), settings("extend"), watch))
-    done = [done for stage, done, _ in watch.steps if stage == "making frames"]
+    done = [done for stage, done, _ in watch.steps if stage == STAGE]
     assert done == sorted(done)
-    assert ("making frames", 6, 6) in watch.steps
+    assert (STAGE, 6, 6) in watch.steps
 
 
 def test_locked_frames_reach_the_model_as_eight_bits_of_their_own_codes() -> None:

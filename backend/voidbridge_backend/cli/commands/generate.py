@@ -19,15 +19,14 @@ from voidbridge_backend.client.shots.takes import TakeOptions, make_takes
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.found import find, numbered_from
 from voidbridge_backend.sequences.patterns import FrameRange, compact, frames_for
-from voidbridge_protocol.errors import BadSetting, BadTimeline, JobCancelled
+from voidbridge_protocol.errors import BadSetting, BadTimeline, JobCancelled, MissingFrames
 from voidbridge_protocol.operations.generate import (
-    MODEL_MODES,
     MODEL_REACH,
     MODES,
     MOST_FRAMES,
     REACH,
     GenerateSettings,
-    no_model,
+    check_mode,
 )
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
@@ -148,8 +147,7 @@ def _check_words(parsed: argparse.Namespace) -> None:
         raise BadSetting(
             "generate needs MODE, PLATE and -o RESULT; or --shots LIST, -o FOLDER", HINT
         )
-    if parsed.mode in MODEL_MODES and parsed.engine == "morph":
-        raise no_model(parsed.mode)
+    check_mode(parsed.engine, parsed.mode, parsed.prompt)
     words = NEEDED.get(parsed.mode, ("length",) if parsed.frames is None else ("frames",))
     needed = ("plate", *(() if parsed.mode == "hdr" else words), "output")
     if lacking := [NAMES[name] for name in needed if getattr(parsed, name) is None]:
@@ -204,7 +202,9 @@ def _plate_part(mode: str, wanted: FrameRange, reach: int) -> FrameRange:
 def _check_around(
     mode: str, there: list[int], part: FrameRange, wanted: FrameRange, reach: int
 ) -> None:
-    """Raises `BadSetting` where retake has no frame of the plate on one side."""
+    """Raises `BadSetting` if retake has no frame of the plate on one side, `MissingFrames` if hdr lacks one."""
+    if mode == "hdr" and (lacking := sorted({*range(wanted.first, wanted.last + 1)} - {*there})):
+        raise MissingFrames(f"the plate lacks {compact(lacking)}; it has {compact(there)}")
     if mode != "retake":
         return
     used = [frame for frame in there if part.first <= frame <= part.last]

@@ -118,6 +118,9 @@ accept NAME     accept the terms of an engine's weights (corridorkey, ltx) for t
         default="void",
         help="whose files (default void)",
     )
+    parser.add_argument(
+        "--models", metavar="FOLDER", help="instead of the setting `models`, as for `accept`"
+    )
     parser.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
     parser.add_argument(
         "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"

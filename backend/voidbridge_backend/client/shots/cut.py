@@ -10,12 +10,11 @@ from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact
 from voidbridge_protocol.errors import BadSetting, MissingFrames
 from voidbridge_protocol.operations.generate import (
-    MODEL_MODES,
     MODEL_REACH,
     MODES,
     MOST_FRAMES,
     GenerateSettings,
-    no_model,
+    check_mode,
 )
 
 FORMAT = 1
@@ -112,8 +111,10 @@ class Cut:
             settings = replace(base, mode=shot.mode, **shot.settings)
         except TypeError as error:
             raise BadSetting(f"the shot {shot.name}: {error}") from error
-        if shot.mode in MODEL_MODES and settings.engine == "morph":
-            raise no_model(shot.mode)
+        try:
+            check_mode(settings.engine, shot.mode, settings.prompt)
+        except BadSetting as error:
+            raise BadSetting(f"the shot {shot.name}: {error.text}", error.hint) from error
         before, behind = self._beside(at, made, -1), self._beside(at, made, 1)
         if shot.mode in OWN_FRAMES:
             own = _needed(shot.clip, shot, "a clip of its own")

@@ -16,7 +16,7 @@ from voidbridge_backend.engines.generate_base import GapClip, Sound
 from voidbridge_backend.engines.void.files.weights import fingerprint
 from voidbridge_backend.imaging.curve import ModelSpace, ShotExposure
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.operations.generate import GenerateSettings
+from voidbridge_protocol.operations.generate import GenerateSettings, check_mode
 
 from . import weights
 from .display_light import Strip, strips
@@ -76,8 +76,9 @@ class Ltx:
         context: JobContext,
     ) -> Iterator[tuple[int, Pixels]]:
         """Yields each of `frames`, in order. Raises `BadSetting`, `ModelMissing`, `OutOfMemory`."""
-        if settings.mode == "text" and not settings.prompt:
-            raise BadSetting("text needs a prompt", 'Say what to see with --prompt "...".')
+        check_mode(self.name, settings.mode, settings.prompt)
+        if settings.schedule == "distilled" and (settings.steps or settings.negative_prompt):
+            context.warn("steps and negative_prompt are for the schedule full, and are not used")
         if settings.precision == "fp8":
             context.warn("the transformer is kept in 8 bits, which is not lossless")
         if settings.mode == "hdr":

@@ -40,6 +40,7 @@ Kind = Literal["condition", "hdr"]
 CLASSES: dict[Kind, Any] = {"condition": RegionPipeline, "hdr": LTX2HDRPipeline}
 AGAIN_S = 0.1
 """Least seconds between two reports of progress."""
+STAGE = "making frames, step"
 FULL_STEPS = 30
 FULL_GUIDANCE: dict[str, Any] = {
     "guidance_scale": 3.0,
@@ -128,7 +129,7 @@ class StepCount:
 
     def _say(self) -> None:
         self._said = time.monotonic()
-        self.context.step("making frames", min(self.done, self.total), self.total)
+        self.context.step(STAGE, min(self.done, self.total), self.total)
 
 
 class Model:

@@ -12,7 +12,7 @@ from voidbridge_backend.engines.cleanplate.geometry import FrameBox, Homography
 from voidbridge_backend.engines.cleanplate.tone import GREY, Tone
 from voidbridge_backend.engines.generate_base import GapClip
 from voidbridge_protocol.errors import EngineFailed
-from voidbridge_protocol.operations.generate import MODEL_MODES, GenerateSettings, no_model
+from voidbridge_protocol.operations.generate import GenerateSettings, check_mode
 
 from .between import Motions, rendered
 from .beyond import Continuation, speed
@@ -48,8 +48,7 @@ class Morph:
 
         Raises `EngineFailed` without any footage, `BadSetting` for a mode that needs a model.
         """
-        if settings.mode in MODEL_MODES:
-            raise no_model(settings.mode)
+        check_mode(self.name, settings.mode, settings.prompt)
         unused = settings.model_words()
         if unused:
             context.warn(
