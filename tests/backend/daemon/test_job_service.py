@@ -78,6 +78,22 @@ def test_a_done_job_is_answered_again_without_running(box: Box) -> None:
     assert box.job_service.results_of(job) == []
 
 
+def test_a_result_that_is_damaged_while_its_job_runs_is_no_fault_of_the_worker(box: Box) -> None:
+    made = request()
+    job = box.submit(made)
+    box.send(made)
+    box.job_service.device_ready("cpu")
+    assert box.job_service.lacks_results(job)
+    for frame in (1001, 1002, 1003):
+        box.job_service.finished_frame(job, ResultFile(frame, f"{frame:064x}", 11))
+    assert not box.job_service.lacks_results(job)
+    box.job_service.damage.result_damaged(job, 1002)
+    assert not box.job_service.lacks_results(job)
+    box.job_service.done(job)
+    assert box.state(job) is JobState.QUEUED or box.state(job) is JobState.RUNNING
+    assert box.job_service.lacks_results(job)
+
+
 def test_one_request_of_two_users_is_two_jobs_and_two_uploads(box: Box) -> None:
     """Who knows the hashes of another's frames has neither them nor the news that they are here."""
     made = request()

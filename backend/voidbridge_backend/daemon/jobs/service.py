@@ -155,6 +155,11 @@ class JobService:
         row = self.records.row(job)
         return range(row.first, row.last + 1)
 
+    def lacks_results(self, job: str) -> bool:
+        """Returns True if a job has fewer results than frames, though none was found damaged while it ran."""
+        known = len(self.records.row(job).results)
+        return known < len(self.frames(job)) and job not in self.records.to_remake
+
     def result(self, job: str, frame: int) -> ResultFile:
         found = self.records.row(job).results.get(frame)
         if found is None:

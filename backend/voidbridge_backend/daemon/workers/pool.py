@@ -213,8 +213,8 @@ class WorkerPool:
 
     def _is_whole(self, device: str, job: str) -> bool:
         """Takes the record of a done job. Returns False, and ends the worker, if results are missing."""
-        frames, results = self._job_service.frames(job), self._job_service.results_of(job)
-        if len(results) < len(frames):
+        if self._job_service.lacks_results(job):
+            frames, results = self._job_service.frames(job), self._job_service.results_of(job)
             self._supervisor.reject(
                 device, f"it ended a job of {len(frames)} frames with {len(results)} results"
             )
