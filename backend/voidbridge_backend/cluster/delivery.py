@@ -16,6 +16,7 @@ from voidbridge_protocol.errors import DamagedFile
 from voidbridge_protocol.transfer.atomic_files import create_temporary, disk_error, temporary
 
 from .frame_socket import FramePlace, FrameSender
+from .node_cache import PIECE
 
 THREADS = 4
 """Frames on their way to one node at once; each holds one piece in memory."""
@@ -150,6 +151,22 @@ class Incoming:
         with suppress(OSError):  # the first error says more
             temporary(self._folder / "incoming").unlink(missing_ok=True)
         return disk_error(self._folder / "incoming", error)
+
+
+def damaged(objects: Path, names: Sequence[str]) -> list[str]:
+    """Returns those of `names` whose file in a user's folder is gone, or is not what its name says."""
+    return [name for name in names if _hash_of(objects / name) != name]
+
+
+def _hash_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def _damaged(path: Path, reason: str) -> DamagedFile:

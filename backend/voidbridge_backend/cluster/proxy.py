@@ -33,7 +33,7 @@ from voidbridge_protocol.wire.request_payload import decode_request
 
 from . import session
 from .card import Card, checkpoints
-from .delivery import THREADS, Delivery, DeliveryStopped, Incoming
+from .delivery import THREADS, Delivery, DeliveryStopped, Incoming, damaged
 from .frame_socket import ConnectionBroke
 from .node_cache import PIECE
 from .watch import DEVICE
@@ -297,10 +297,21 @@ class Proxy:
                 self._send(kind, **event)
         elif self._failure:
             self._end("failed", **_as_fields(self._failure), files=())
-        elif kind == "failed" and event.get("files") and self._tries == 1:
-            self._begin()  # the node dropped its damaged copy; the daemon's own is sent
+        elif kind == "failed" and event.get("files"):
+            self._meet_damage(event)
         else:
             self._end(kind, **event)
+
+    def _meet_damage(self, event: Mapping[str, Any]) -> None:
+        """Answers damage to frames on the node, which has dropped them: the daemon's own are sent again, once."""
+        if self._stop.is_set():
+            self._end("cancelled")
+        elif self._tries == 1:
+            self._begin()
+        elif own := damaged(Path(self._command["objects"]), event["files"]):
+            self._end("failed", **{**event, "files": own})
+        else:
+            self._unusable(f"frames that are whole here are damaged on {self._device}, twice")
 
     def _attempt(self, work: Callable[[], object]) -> None:
         """Does something with the daemon's disk. If that fails, the job stops, and fails of it."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from voidbridge_backend.cluster.delivery import Delivery, DeliveryStopped, Incoming
+from voidbridge_backend.cluster.delivery import Delivery, DeliveryStopped, Incoming, damaged
 from voidbridge_backend.cluster.frame_socket import (
     PIECE,
     SECRET,
@@ -201,3 +201,12 @@ def test_a_result_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     assert arriving.sha256 == hashlib.sha256(b"one two").hexdigest()
     arriving.publish("1001.exr")
     assert [path.name for path in tmp_path.iterdir()] == ["1001.exr"]
+
+
+def test_the_daemons_own_frames_are_told_from_those_that_a_node_damages(tmp_path: Path) -> None:
+    whole, short, empty = (frame(tmp_path, seed=seed) for seed in range(3))
+    short.write_bytes(short.read_bytes()[:-1])
+    empty.write_bytes(b"")
+    names = [whole.name, short.name, empty.name, "0" * 64]
+    assert damaged(tmp_path, names) == names[1:]
+    assert damaged(tmp_path, [whole.name]) == []
