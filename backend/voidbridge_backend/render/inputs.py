@@ -120,6 +120,11 @@ class InputFiles:
 
         return _named(role, frame, read)
 
+    def checked_header(self, role: str, frame: int) -> Header:
+        """The header of a file on which the whole shot depends. Raises `DamagedFile` if it is not what was sent."""
+        self.verify(role, frame)
+        return self.header(role, frame)
+
     def read(self, role: str, frame: int, choose: reader.Choose) -> reader.Frame:
         """Decodes a file, and hashes it meanwhile. Raises `DamagedFile` if it is not what was sent."""
         path, index = self.paths[role][frame], self.indices.get((role, frame), 0)

@@ -115,7 +115,7 @@ class _Shot:
         source = InputFiles.of(order.request, order.source, order.allowance)
         watch.step("reading headers", 0, 0)
         canvas, notes = canvas_of(source, settings.layer)
-        header = source.header("plate", order.request.first)
+        header = source.checked_header("plate", order.request.first)
         chosen = choose_picture(header, settings.layer)
         color = ColorPlan.choose(
             settings.color_space, header.parts[chosen.part], order.ocio or None

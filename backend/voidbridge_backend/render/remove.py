@@ -154,7 +154,7 @@ def _prepared(order: RenderJob, engine: Engine, watch: JobContext) -> _Prepared:
     source = InputFiles.of(order.request, order.source, order.allowance)
     watch.step("reading headers", 0, 0)
     canvas, oddities = canvas_of(source, settings.layer)
-    first = source.header("plate", order.request.first)
+    first = source.checked_header("plate", order.request.first)
     picture = choose_picture(first, settings.layer)
     part = first.parts[picture.part]
     color = ColorPlan.choose(settings.color_space, part, order.ocio or None)

@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from voidbridge_backend.cli.options import sent_loras
 from voidbridge_backend.engines.base import LoraChoice
 from voidbridge_backend.engines.echo import ENGINE
+from voidbridge_backend.exr.new.file import new_file
+from voidbridge_backend.render.inputs import InputFiles
 from voidbridge_backend.render.job import RenderJob
 from voidbridge_backend.render.remove import lora_choices, use_loras
 from voidbridge_protocol.errors import BadSetting, DamagedFile
@@ -99,3 +102,16 @@ def test_an_engine_without_weights_refuses_a_lora(tmp_path: Path) -> None:
         use_loras(order(settings, tmp_path), engine, settings, Quiet())
     settings = RemoveSettings(engine="echo")
     use_loras(order(settings, tmp_path), engine, settings, Quiet())
+
+
+def test_the_header_that_a_shot_depends_on_is_of_the_file_that_was_sent(tmp_path: Path) -> None:
+    light = dict.fromkeys("RGB", np.zeros((2, 4), np.float16))
+    data = new_file(light)
+    name = hashlib.sha256(data).hexdigest()
+    files = tuple(FrameFile(role, 1, name, len(data)) for role in ("matte", "plate"))
+    (tmp_path / "file").write_bytes(data)
+    source = InputFiles.of(Request(1, 1, RemoveSettings(), files), lambda _: tmp_path / "file")
+    assert source.checked_header("plate", 1).parts[0].data_window.width == 4
+    (tmp_path / "file").write_bytes(new_file({**light, "A": light["R"]}))
+    with pytest.raises(DamagedFile, match="plate frame 1: the file changed"):
+        source.checked_header("plate", 1)
