@@ -307,6 +307,11 @@ def test_a_written_timeline_has_the_forms_that_hosts_write_themselves(tmp_path: 
     assert [Path(name) for name in media_of(clip)] == [media.path(n) for n in range(1003, 1007)]
     (tmp_path / "again.otio").write_bytes(text)
     assert read_timeline(tmp_path / "again.otio").items == cut.items
+    beside = text.replace(json.dumps(str(folder)).encode(), b'""')
+    (folder / "beside.otio").write_bytes(beside)
+    kept = read_timeline(folder / "beside.otio").items[0]
+    assert isinstance(kept, KeptClip)
+    assert kept.media.path(1003) == media.path(1003)
 
 
 def without_media(timeline: Any) -> None:
@@ -322,6 +327,18 @@ def at_another_rate(timeline: Any) -> None:
 def half_a_frame(timeline: Any) -> None:
     timeline.tracks[0][1].source_range = otio.opentime.TimeRange(
         otio.opentime.RationalTime(0, 24), otio.opentime.RationalTime(4.5, 24)
+    )
+
+
+def without_a_rate(timeline: Any) -> None:
+    timeline.tracks[0][1].source_range = otio.opentime.TimeRange(
+        otio.opentime.RationalTime(0, 0), otio.opentime.RationalTime(4, 0)
+    )
+
+
+def without_end(timeline: Any) -> None:
+    timeline.tracks[0][1].source_range = otio.opentime.TimeRange(
+        otio.opentime.RationalTime(0, 24), otio.opentime.RationalTime(1e30, 24)
     )
 
 
@@ -349,6 +366,8 @@ def no_words(timeline: Any) -> None:
         (without_media, BadTimeline, "the item a has no media"),
         (at_another_rate, BadTimeline, "has 30 frames a second, the others 24"),
         (half_a_frame, BadTimeline, "4.5 frames, which is no whole number"),
+        (without_a_rate, BadTimeline, "has 0 frames a second"),
+        (without_end, BadTimeline, "1e\\+30 frames, which is no whole number up to 10000000"),
         (over_the_network, BadTimeline, "which is no file"),
         (beyond_the_files, MissingFrames, "the clip a lacks 1009-1013"),
         (another_mode, BadSetting, "the mode 'dream'"),

@@ -32,6 +32,8 @@ ENDING = ".otio"
 KEY = "voidbridge"
 ACTIVE = "DEFAULT_MEDIA"
 """Key of the media that is shown, as hosts write it."""
+MOST_RATE, MOST_FRAMES = 1e5, 1e7
+"""Frames a second, and frames, of which no timeline has more."""
 NEAR = 0.01
 """Frames a second up to which a rate is a rounded one of SMPTE, as 23.98 is 24000/1001."""
 WORDS = ("mode", "takes", "before", "reference")
@@ -121,6 +123,8 @@ class _Reader:
         reference = getattr(clip, "media_reference", None)
         if isinstance(reference, schema.ImageSequenceReference):
             pattern = reference.abstract_target_url("#" * max(reference.frame_zero_padding, 1))
+            if not reference.target_url_base:  # beside the timeline; the package puts a / before it
+                pattern = pattern.removeprefix("/")
             media = find(self._local(pattern, name))
             begin = reference.start_frame
         elif isinstance(reference, schema.ExternalReference) and reference.target_url:
@@ -137,12 +141,16 @@ class _Reader:
         return KeptClip(name, media, FrameRange(begin + offset, begin + offset + length - 1))
 
     def _frames(self, time: Any, name: str) -> int:
+        if not 0 < time.rate < MOST_RATE:
+            raise self._wrong(name, f"has {time.rate:g} frames a second")
         rate = _exact(self._otio, time.rate)
         self.rate = self.rate or rate
         if rate != self.rate:
             raise self._wrong(name, f"has {time.rate:g} frames a second, the others {self.rate:g}")
-        if time.value != round(time.value):
-            raise self._wrong(name, f"has {time.value:g} frames, which is no whole number")
+        if not abs(time.value) < MOST_FRAMES or time.value != round(time.value):
+            raise self._wrong(
+                name, f"has {time.value:g} frames, which is no whole number up to {MOST_FRAMES:.0f}"
+            )
         whole: int = round(time.value)
         return whole
 

@@ -32,7 +32,7 @@ UNREADABLE = (
     *(StopIteration, SyntaxError, TypeError, ValueError),
     *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
-"""What a file raises that is no archive of arrays, is encrypted, or lies about what is in it."""
+"""Errors of a file that is no archive of arrays, is encrypted, or lies about what is in it."""
 
 
 @dataclass(frozen=True)
