@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 from voidbridge_backend.cli.commands.farm import _survey_of
+from voidbridge_backend.cli.options import ALL_FRAMES, handles_of
 from voidbridge_backend.client.openjd.bundle import HostRequirements, ShotTask, template, typed
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_protocol.errors import BadSetting
@@ -107,6 +109,15 @@ def test_no_two_shots_share_the_file_of_a_survey() -> None:
     results = ("a.####.exr", "a_%04d.exr", "A.####.left.exr", "####.exr", ".%d.exr")
     files = [_survey_of(f"/out/{name}", taken) for name in results]
     assert files == [f"/out/{name}.survey.npz" for name in ("a", "a.2", "A.3", "shot", "shot.2")]
+
+
+def test_a_range_with_a_survey_sees_the_whole_shot_unless_handles_are_named() -> None:
+    typed_words = argparse.Namespace(handles="auto", survey="s.npz", frames_from_stdin=False)
+    assert handles_of(typed_words) == ALL_FRAMES
+    typed_words.handles = "3"
+    assert handles_of(typed_words) == 3
+    typed_words.handles, typed_words.survey = "auto", None
+    assert handles_of(typed_words) is None
 
 
 def test_a_shot_in_chunks_has_the_bits_of_one_task(tmp_path: Path, full: bool) -> None:

@@ -33,7 +33,7 @@ from voidbridge_stage import (
     voidbridge,
 )
 
-from voidbridge_backend.cli.commands.farm import ALL_FRAMES
+from voidbridge_backend.cli.options import ALL_FRAMES
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.daemon.workers.supervisor import Supervisor, WorkerEvent, WorkerExit
 from voidbridge_backend.daemon.workers.watchdog import MOST_FAILURES, PROBE_S, SAME_LOSS_S

@@ -28,6 +28,8 @@ from .setting_options import check_text, settings_of
 
 OF_THE_HOLE = ("color_space", "matte_kind", "threshold", "grow", "soften")
 """Settings that say how a hole was made; `report` asks for them too."""
+ALL_FRAMES = 1_000_000
+"""Handles that reach over every plate."""
 CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
 
 OF_CLIENTS = {
@@ -143,10 +145,15 @@ def _user(options: argparse.Namespace) -> str:
 
 
 def handles_of(options: argparse.Namespace) -> int | None:
-    """None for `auto`. Frames from standard input have no other frames beside them. Raises `BadSetting`."""
+    """None for `auto`, and all frames with a survey, which is of all.
+
+    Frames from standard input have no other frames beside them. Raises `BadSetting`.
+    """
     text = options.handles.strip()
     if text == "auto":
-        return 0 if getattr(options, "frames_from_stdin", False) else None
+        if getattr(options, "frames_from_stdin", False):
+            return 0
+        return ALL_FRAMES if getattr(options, "survey", None) else None
     if not text.isdecimal():
         raise BadSetting(
             f"the handles {text!r} are neither auto nor a number of frames",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from voidbridge_backend.client.output_places import check_places
 from voidbridge_backend.client.outputs import check_files
 from voidbridge_backend.client.progress import ProgressView, watched
 from voidbridge_backend.client.submission import Submission
@@ -16,7 +17,7 @@ from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.cleanplate.survey import is_survey
 from voidbridge_backend.render import remove
 from voidbridge_backend.render.job import RenderJob
-from voidbridge_protocol.errors import JobCancelled
+from voidbridge_protocol.errors import DiskFull, JobCancelled
 from voidbridge_protocol.transfer.atomic_files import disk_error, write_whole
 
 
@@ -57,6 +58,7 @@ def survey(
             lambda done, of: context.step("reading files", done, of),
             cancelled.is_set,
         )
+        check_places([target])
         check_files([(target, is_survey)], task.sources, overwrite)
         paths = dict(zip((file.sha256 for file in task.request.files), task.sources, strict=True))
         order = RenderJob("survey", task.request, paths.__getitem__, target.parent, ocio)
@@ -72,10 +74,12 @@ def _publish(target: Path, data: bytes) -> None:
 
     Raises `DiskFull`.
     """
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    write_whole(part, data)
+    part = target.with_name(f".{uuid.uuid4().hex}.survey")
     try:
+        write_whole(part, data)
         os.replace(part, target)
+    except DiskFull as error:
+        raise DiskFull(error.text.replace(str(part), str(target)), error.hint) from error
     except OSError as error:
         with suppress(OSError):  # the first error says more
             part.unlink(missing_ok=True)

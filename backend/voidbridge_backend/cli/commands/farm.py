@@ -54,8 +54,6 @@ EXACT_IN_RANGES = ("cleanplate", "echo")
 SURVEYED = "cleanplate"
 """The engine whose ranges share a survey of the shot."""
 PLACEHOLDER = re.compile(r"#+|%0?\d*d")
-ALL_FRAMES = 1_000_000
-"""Handles that reach over every plate."""
 SHAPE = f"""\
 TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three may lack. Its paths
 count from the table's folder. Submit the bundle with your farm's own command, or try it here:
@@ -98,7 +96,7 @@ def _chunks(parsed: argparse.Namespace, shots: list[ShotTask], engine: str) -> l
             f"--chunk is {parsed.chunk} and --handles {parsed.handles}",
             "Give --chunk a number from 1 on, without --handles: each task sees the whole plate.",
         )
-    parsed.handles = ALL_FRAMES
+    parsed.handles = options.ALL_FRAMES
     made, surveys = [], set[str]()
     for shot in shots:
         # Only a bundle of OpenJD has a step that its ranges wait for.

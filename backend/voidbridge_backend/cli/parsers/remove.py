@@ -99,7 +99,7 @@ def _add_survey_option(parser: Any) -> None:
         "--survey",
         metavar="FILE",
         help="what `voidbridge survey` found with these options, so that a range of the shot needs no look at "
-        "all of it; for cleanplate",
+        "all of it; --handles auto reaches over the whole shot then; for cleanplate",
     )
 
 
