@@ -312,6 +312,12 @@ def test_a_written_timeline_has_the_forms_that_hosts_write_themselves(tmp_path: 
     kept = read_timeline(folder / "beside.otio").items[0]
     assert isinstance(kept, KeptClip)
     assert kept.media.path(1003) == media.path(1003)
+    # Resolve's own export begins the ranges of files with a time code at it.
+    hour = otio.opentime.RationalTime(86400, rate)
+    clip.source_range = otio.opentime.TimeRange(seen.start_time + hour, seen.duration)
+    reference.available_range = otio.opentime.TimeRange(hour, available.duration)
+    otio.adapters.write_to_file(timeline, str(tmp_path / "resolve.otio"))
+    assert read_timeline(tmp_path / "resolve.otio").items == cut.items
 
 
 def without_media(timeline: Any) -> None:

@@ -85,7 +85,11 @@ def _of_shot(
     # Without a model there is no chance, so another take would be the same.
     is_morph = settings.engine == "morph"
     clips = []
-    for _ in range(1 if is_morph else shot.takes or options.takes):
+    count = 1 if is_morph else shot.takes or options.takes
+    for place in range(1, count + 1):
+        view.message(
+            f"{shot.name}: {settings.mode} by {settings.engine}, new take {place} of {count}"
+        )
         number = (_same(folder, submission) if is_morph else None) or folder.claim()
         seed = settings.seed if is_morph else settings.seed + number - 1
         result = folder.sequence(number)
@@ -175,6 +179,8 @@ def _picture(rows: Sequence[dict[str, Any]], folder: TakeFolder) -> bytes:
         frames = sorted({min(round(first + step * n), last) for n in range(PICTURES)})
         media = folder.sequence(row["take"])
         files = tuple((frame, media.path(frame)) for frame in frames)
-        words = f"{row['engine']} {row['mode']}, seed {row['seed']}"
+        words = f"{row['engine']} {row['mode']}"
+        if row["engine"] != "morph":
+            words += f", seed {row['seed']}"
         found.append(TakeRow(f"take {row['take']}", words, row["prompt"], files))
     return take_sheet(folder.name, found)

@@ -7,7 +7,8 @@ What is written has the forms that hosts write themselves, since what they read 
 export of an image sequence and the importer of Hiero and Nuke Studio (hiero-otio) have these in common: plain paths
 instead of addresses, an ImageSequenceReference, and ranges that count from 0 at the first file. Resolve's key is
 DEFAULT_MEDIA. The importer puts a host's name before an address that has none, so `file:///` leads it nowhere. It
-takes the sequence's rate from `global_start_time`.
+takes the sequence's rate from `global_start_time`, and the start of a clip's range as a number inside the files.
+Resolve's ranges of files with a time code begin at it, so no file fits both; those of the importer are written.
 """
 
 from __future__ import annotations
