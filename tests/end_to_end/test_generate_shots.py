@@ -202,6 +202,10 @@ def test_morph_leaves_the_take_of_another_engine(reel: Path, tmp_path: Path) -> 
         assert held.code == 0, held.err
         (out / "new" / "takes.png").write_bytes(b"mine")
         refused = stage.voidbridge(*words, "--seed", "7")
+        elsewhere = stage.voidbridge(*words, "-o", tmp_path / "none", "--engine", "lxt")
+    assert elsewhere.code == 2
+    assert "the shot new: this daemon has no engine 'lxt' for generate" in elsewhere.err
+    assert not (tmp_path / "none").exists()
     assert {path: path.read_bytes() for path in (out / "new" / "take_001").iterdir()} == before
     listed = json.loads((out / "new" / "takes.voidbridge.json").read_text())["takes"]
     takes = [(row["take"], row["engine"]) for row in listed]
@@ -422,6 +426,8 @@ def test_a_file_without_a_timeline_is_a_typed_error(text: str, tmp_path: Path) -
         ('[[shot]]\nname = "x"\nmode = "text"', "the shot x has no length"),
         ('[[shot]]\nname = "x"\nmode = "retake"', "the shot x has no clip"),
         ('[[shot]]\nname = "x"\nmode = "text"\nlength = "3"', "has length = '3'"),
+        ('[[shot]]\nname = "x"\nmode = "text"\nlength = 3\nsteps = "many"', "has steps = 'many'"),
+        ('[[shot]]\nname = "x"\nmode = "text"\nlength = 3\nprompt = 7', "x has prompt = 7"),
         (
             '[[shot]]\nname = "x"\nmode = "text"\nlength = 3\nsteps = 1\nhue = 2',
             "unknown setting 'hue'",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact
@@ -25,6 +25,8 @@ WORDS = frozenset(
     field.name for field in fields(GenerateSettings) if field.name not in ("mode", "layer")
 )
 """Settings that a shot may have of its own."""
+KINDS = get_type_hints(GenerateSettings)
+HINT = "Correct the list; docs/generate.md describes tables of shots and timelines."
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class NewShot:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise BadSetting(
-                f"the shot {self.name} has the mode {self.mode!r}; there are {', '.join(MODES)}"
+                f"the shot {self.name} has the mode {self.mode!r}; there are {', '.join(MODES)}",
+                HINT,
             )
         if not 1 <= self.length <= MOST_FRAMES:
             raise BadSetting(
@@ -64,7 +67,10 @@ class NewShot:
                 f"One shot has 1 to {MOST_FRAMES} new frames.",
             )
         if unknown := sorted(set(self.settings) - WORDS):
-            raise BadSetting(f"the shot {self.name} has an unknown setting {unknown[0]!r}")
+            raise BadSetting(f"the shot {self.name} has an unknown setting {unknown[0]!r}", HINT)
+        for word, value in self.settings.items():
+            if type(value) is not KINDS[word]:
+                raise BadSetting(f"the shot {self.name} has {word} = {value!r}", HINT)
 
 
 Item = KeptClip | NewShot | int
@@ -89,7 +95,10 @@ class Cut:
         if not names:
             raise BadSetting(f"{self.name} has no shot to generate", "Give one a mode.")
         if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise BadSetting(f"two shots of {self.name} have the name {doubled[0]}")
+            raise BadSetting(
+                f"two shots of {self.name} have the name {doubled[0]}",
+                "Rename one: each shot has a folder of its name.",
+            )
         for item in self.items:
             clip = item if isinstance(item, KeptClip) else getattr(item, "clip", None)
             if clip is not None and not getattr(item, "mode", "") == "retake":
@@ -107,14 +116,7 @@ class Cut:
         """
         shot = self.items[at]
         assert isinstance(shot, NewShot)
-        try:
-            settings = replace(base, mode=shot.mode, **shot.settings)
-        except TypeError as error:
-            raise BadSetting(f"the shot {shot.name}: {error}") from error
-        try:
-            check_mode(settings.engine, shot.mode, settings.prompt)
-        except BadSetting as error:
-            raise BadSetting(f"the shot {shot.name}: {error.text}", error.hint) from error
+        settings = settings_of(shot, base)
         before, behind = self._beside(at, made, -1), self._beside(at, made, 1)
         if shot.mode in OWN_FRAMES:
             own = _needed(shot.clip, shot, "a clip of its own")
@@ -154,6 +156,16 @@ class Cut:
         if isinstance(item, KeptClip):
             return item
         return made.get(place) if step < 0 else None
+
+
+def settings_of(shot: NewShot, base: GenerateSettings) -> GenerateSettings:
+    """The shot's own settings before those of the command. Raises `BadSetting`."""
+    try:
+        settings = replace(base, mode=shot.mode, **shot.settings)
+        check_mode(settings.engine, shot.mode, settings.prompt)
+    except BadSetting as error:
+        raise BadSetting(f"the shot {shot.name}: {error.text}", error.hint) from error
+    return settings
 
 
 def check_files(clip: KeptClip) -> None:

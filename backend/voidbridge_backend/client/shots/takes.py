@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from voidbridge_backend.client.daemon_client import ClientOptions
+from voidbridge_backend.client.daemon_client import ClientOptions, open_client
 from voidbridge_backend.client.file_names import named
 from voidbridge_backend.client.job_run import run_job
 from voidbridge_backend.client.outputs import check_files, is_sidecar, record_bytes
@@ -21,7 +21,7 @@ from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.generate import GenerateSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
-from .cut import Cut, KeptClip, NewShot
+from .cut import Cut, KeptClip, NewShot, settings_of
 from .take_folder import TOLD, TakeFolder, TakeRecord
 
 PICTURES = 5
@@ -60,6 +60,7 @@ def make_takes(
                 f"the shot's name {shot.name!r} is no name of a folder",
                 "Rename the shot with letters, digits, dots, dashes and underscores.",
             )
+    _check_engines(cut, options.settings, client_options)
     _check_lists([options.folder / shot.name for _, shot in cut.shots()], options.overwrite)
     made: dict[int, list[KeptClip]] = {}
     for at, shot in cut.shots():
@@ -105,7 +106,9 @@ def _of_shot(
             )
         except BaseException:
             with contextlib.suppress(OSError):
-                result.folder.rmdir()  # It stays if it has files.
+                result.folder.rmdir()  # It stays if it has files, and so do those around it.
+                folder.path.rmdir()
+                options.folder.rmdir()
             raise
         view.event("take", shot=shot.name, take=number, job=outcome.job, result=str(result))
         view.message(f"{shot.name}: take {number} in {result}")
@@ -122,6 +125,22 @@ def _same(folder: TakeFolder, submission: Submission) -> int | None:
     with named(submission.files):
         task = submission.task(folder.sequence(1).path, lambda done, total: None, lambda: False)
     return next((record.number for record in records if record.is_of(task.request)), None)
+
+
+def _check_engines(cut: Cut, base: GenerateSettings, client_options: ClientOptions) -> None:
+    """Raises `BadSetting` for an engine that the daemon lacks. Every daemon has `morph`."""
+    named = {settings_of(shot, base).engine: shot.name for _, shot in cut.shots()}
+    if not named.keys() - {"morph"}:
+        return
+    with open_client(client_options) as client:
+        there = {engine for kind, engine in client.welcome.engines if kind == "generate"}
+    for engine, shot in named.items():
+        if engine not in there:
+            raise BadSetting(
+                f"the shot {shot}: this daemon has no engine {engine!r} for generate; "
+                f"it has: {', '.join(sorted(there))}",
+                "Name another engine, or ask for it to be installed on the daemon.",
+            )
 
 
 def _check_lists(folders: Sequence[Path], overwrite: bool) -> None:
