@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import wave
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +18,7 @@ import voidbridge_stage as stage
 
 pytest.importorskip("diffusers")
 
+from voidbridge_backend import cli
 from voidbridge_backend.engines.ltx import weights
 from voidbridge_backend.engines.ltx.terms import TERMS
 from voidbridge_backend.exr.new.file import new_file
@@ -32,9 +35,10 @@ QUICK = ("--engine", "ltx", "--schedule", "full", "--steps", 1, "--prompt", "a r
 @pytest.fixture(scope="module")
 def ltx_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "models"
-    done = stage.voidbridge("models", "make-tiny", folder, "--engine", "ltx")
-    assert done.code == 0, done.err
-    assert "transformer" in done.out
+    out = io.StringIO()
+    with redirect_stdout(out):  # another process would load the engine's packages again
+        assert cli.main(["models", "make-tiny", str(folder), "--engine", "ltx"]) == 0
+    assert "transformer" in out.getvalue()
     TERMS.accept(folder, date(2026, 11, 29))
     (folder / weights.BASE / weights.REVISION).write_text(f"{REVISION}\n")  # as a fetch leaves it
     return folder

@@ -14,6 +14,7 @@ import voidbridge_shots as shots
 import voidbridge_stage as stage
 
 from voidbridge_backend.engines.void.tiny import make_tiny
+from voidbridge_protocol.client import Client
 
 FRAMES = range(1001, 1027)
 OPTIONS = {"height": 32, "width": 48, "window": 21, "steps": 20}
@@ -55,13 +56,8 @@ def pid_of_lent_device(box: stage.Daemon) -> tuple[str, int]:
 
 
 def test_a_job_on_two_devices_has_the_bits_of_one_even_if_a_device_is_lost(
-    box: stage.Daemon, models: Path, shot: shots.Shot, tmp_path: Path
+    box: stage.Daemon, shot: shots.Shot, tmp_path: Path
 ) -> None:
-    with stage.daemon("--devices", "cpu", "--models", models) as one:
-        alone = stage.voidbridge(*words(shot, tmp_path / "one", one.address))
-    assert alone.code == 0, alone.err
-    assert SHARED not in alone.event("done")["warnings"]
-
     both = stage.voidbridge(*words(shot, tmp_path / "two", box.address))
     assert both.code == 0, both.err
     assert SHARED in both.event("done")["warnings"]
@@ -75,6 +71,17 @@ def test_a_job_on_two_devices_has_the_bits_of_one_even_if_a_device_is_lost(
     warnings = lost.event("done")["warnings"]
     assert any(text.startswith(f"{device} no longer helps") for text in warnings), warnings
     assert not [text for text in warnings if "attempt" in text]
+
+    # While another job has the second device, a job is computed on one.
+    neighbor = box.submit(shot, "neighbor", steps=1000)
+    box.wait_for_state(neighbor, "running")
+    alone = stage.voidbridge(*words(shot, tmp_path / "one", box.address, "--force"))
+    assert alone.code == 0, alone.err
+    assert SHARED not in alone.event("done")["warnings"]
+    assert box.status(neighbor).state.value == "running"
+    with Client(box.address, user="neighbor", software="test") as client:
+        client.cancel(neighbor)
+    box.wait_for_state(neighbor, "cancelled")
 
     for frame in FRAMES:
         expected = shots.channels_of(tmp_path / "one" / f"r.{frame}.exr")

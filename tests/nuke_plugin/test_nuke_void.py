@@ -1,4 +1,4 @@
-"""The engine void through the node: a tiny model of the real layout, made by the command."""
+"""The engine void through the node: a tiny model of the real layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from voidbridge_scripts import FRAMES, given, node_of, plate, remove
 from voidbridge_shots import channels_of
 from voidbridge_show_lora import write_show_lora
 from voidbridge_stage import daemon as daemon_of_ones_own
-from voidbridge_stage import voidbridge
 
 pytest.importorskip("torch", reason="the engine void needs PyTorch")
 
@@ -25,9 +24,9 @@ OPTIONS = {"height": 48, "width": 80, "window": 21, "steps": 2, "fineness": 2}
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny model."""
-    folder = tmp_path_factory.mktemp("models")
-    made = voidbridge("models", "make-tiny", folder)
-    assert made.code == 0, made.err
+    from voidbridge_backend.engines.void.tiny import make_tiny
+
+    folder = make_tiny(tmp_path_factory.mktemp("models"))
     (folder / "voidbridge.json").write_text(json.dumps(OPTIONS))
     return folder
 
