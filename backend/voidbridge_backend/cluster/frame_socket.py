@@ -9,7 +9,7 @@ Nobody hashes a frame on its way, because the worker does whenever it uses it. A
 all the rest of the way.
 
 A connection carries the secret, then for each frame a header, JSON with its length in four bytes before it, and the
-frame. The node answers each with one byte once the frame has its name.
+frame. The node answers each with one byte once the frame has its name, or its disk no room for it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ ADMIT_S = 10.0
 """Seconds in which a connection is made and its secret shown."""
 MOST_STRANGERS = 16
 """Connections that have not shown the secret, at once."""
-KEPT = b"1"
+KEPT, FULL = b"1", b"0"
+FULL_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of a disk without room for a file."""
 
 
 class ConnectionBroke(Exception):
@@ -95,8 +97,22 @@ class FrameReceiver:
                 while True:
                     header = json.loads(_exactly(line, _length(line)))
                     pieces = _pieces(line, int(header["size"]), place)
-                    self._cache.keep(str(header["user"]), str(header["name"]), pieces)
-                    line.sendall(KEPT)
+                    line.sendall(self._kept(str(header["user"]), str(header["name"]), pieces))
+
+    def _kept(self, user: str, name: str, pieces: Iterator[memoryview]) -> bytes:
+        """Keeps a frame, and returns the answer. Of a frame without room the rest is taken in too.
+
+        Otherwise the sender would see its connection end, and not read why.
+        """
+        try:
+            self._cache.keep(user, name, pieces)
+        except OSError as error:
+            if error.errno not in FULL_ERRORS:
+                raise
+            for _ in pieces:
+                pass
+            return FULL
+        return KEPT
 
     def _admitted(self, line: socket.socket) -> socket.socket:
         """Raises `OSError` for a sender without the secret."""
@@ -144,9 +160,11 @@ class FrameSender:
                 raise OSError("it became shorter while it was read")
             sent += count
         try:
-            _exactly(self._line, len(KEPT))
+            answer = _exactly(self._line, len(KEPT))
         except (OSError, EOFError) as error:
             raise ConnectionBroke(f"the node took no frame: {error}") from error
+        if answer == FULL:
+            raise ConnectionBroke("the node took no frame: its disk is full")
 
     def _send_part(self, file: IO[bytes], begin: int, count: int) -> int:
         """Sends at most `count` bytes of the file, and returns their number. Only encryption copies them here."""

@@ -67,11 +67,11 @@ class NodeCache:
             part.unlink(missing_ok=True)
 
     def import_file(self, user: str, name: str, source: Path) -> bool:
-        """Copies a file of a shared disk. Returns False if it cannot be read."""
+        """Copies a file of a shared disk. Returns False if it cannot be read, or there is no room for it."""
         try:
             with source.open("rb") as file:
                 self.keep(user, name, iter(lambda: file.read(PIECE), b""))
-        except (FileNotFoundError, PermissionError):
+        except OSError:
             return False
         return True
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from voidbridge_stage import full_disk
 
 from voidbridge_backend.cluster.delivery import Delivery, DeliveryStopped, Incoming, damaged
 from voidbridge_backend.cluster.frame_socket import (
@@ -120,6 +121,18 @@ def test_a_node_that_is_gone_breaks_the_connection(node: Node, tmp_path: Path) -
     node.receiver.close()
     with pytest.raises(ConnectionBroke, match="no connection for frames"):
         node.send(frame(tmp_path / "objects" / "user"))
+
+
+def test_a_node_without_room_says_so_and_takes_the_next_frame(tmp_path: Path) -> None:
+    near = Node(tmp_path / "node", spool=tmp_path)
+    large, small = (frame(tmp_path / "objects" / "user", size) for size in (3 * PIECE, 9))
+    # Room for the proof that both see one disk, and for a piece of the frame.
+    with full_disk(PIECE), pytest.raises(ConnectionBroke, match="its disk is full"):
+        near.send(large)
+    assert [p for p in (tmp_path / "node").rglob("*") if p.is_file()] == []
+    near.send(small)
+    near.receiver.close()
+    assert near.cache.missing("user", [large.name, small.name]) == [large.name]
 
 
 def test_a_node_that_sees_the_spool_reads_frames_by_itself(tmp_path: Path) -> None:
