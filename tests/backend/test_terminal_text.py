@@ -41,12 +41,12 @@ def test_errors_and_lines_of_progress_are_plain(capsys: Any) -> None:
 def test_the_end_of_a_stage_is_said_once(capsys: Any) -> None:
     view = LogView()
     for done in (0, 8, 8, 8):
-        view.stage("making frames", done, 8)
+        view.stage("making frames", done, 8, 12.0)
     view.stage("writing", 1, 1)
     view.stage("making frames", 8, 8)
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        "making frames 0 of 8", "making frames 8 of 8", "writing 1 of 1", "making frames 8 of 8"
+        "making frames 0 of 8, about 12 s left", "making frames 8 of 8", "writing 1 of 1", "making frames 8 of 8"
     ]  # fmt: skip
 
 

@@ -14,12 +14,14 @@ import voidbridge_stage as stage
 
 from voidbridge_backend.cli.argument_parser import Parser
 from voidbridge_backend.cli.parsers.operations import add_generate
+from voidbridge_backend.client.submission import result_sequence
 from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.part import TimeCode
 from voidbridge_backend.exr.reader import read
+from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_backend.tools.demo.shot import DemoShot
-from voidbridge_protocol.errors import VoidbridgeError
+from voidbridge_protocol.errors import BadPattern, VoidbridgeError
 
 SHOT = DemoShot(height=72, width=128, length=30)
 
@@ -229,6 +231,10 @@ def test_several_frames_do_not_go_into_one_file(clips: Path) -> None:
     done = stage.voidbridge("generate", *words)
     assert done.code == 2
     assert "x.exr is one file, and the results are 1006-1007" in done.err
+    clip = Sequence(clips, "a.mov", "", 0, clip=1)
+    for plate, kind in ((Sequence.parse("a.####.exr"), "sequence"), (clip, "clip")):
+        with pytest.raises(BadPattern, match=f"the plate is a {kind}: results are one file a"):
+            result_sequence("new.mov", plate, [])
 
 
 def test_a_gray_clip_is_carried_on_in_gray(daemon: stage.Daemon, tmp_path: Path) -> None:

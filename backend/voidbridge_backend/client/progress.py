@@ -116,7 +116,7 @@ class LogView:
         if text == self._stage and not is_new_end and now - self._shown_at < LINE_EVERY_S:
             return
         self._stage, self._shown_at = text, now
-        self.message(text + count(done, total) + left(seconds_left))
+        self.message(text + count(done, total) + ("" if is_end else left(seconds_left)))
 
     def message(self, text: str) -> None:
         sys.stderr.write(one_line(text) + "\n")

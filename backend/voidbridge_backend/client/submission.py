@@ -214,7 +214,8 @@ def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Seque
         result = Sequence.parse(text)
     if result.single is not None and plate.single is None:
         raise BadPattern(
-            f"{text} is one file, but the plate is a sequence",
+            f"{text} is one file, but the plate is a {'clip' if plate.clip else 'sequence'}: "
+            "results are one file a frame",
             "Give the result with a placeholder for the frame, as result.%04d.exr, or name a folder with "
             "a / at its end.",
         )
