@@ -14,8 +14,9 @@ from voidbridge_backend.engines.cleanplate.geometry import FrameBox, shift
 from voidbridge_backend.engines.cleanplate.motion import plan
 from voidbridge_backend.engines.cleanplate.motion.align import Relief
 from voidbridge_backend.engines.cleanplate.motion.analyze_camera import analyzed
+from voidbridge_backend.engines.cleanplate.motion.camera import FAINT
 from voidbridge_backend.engines.cleanplate.motion.parallax import parallax
-from voidbridge_backend.engines.cleanplate.motion.tracks import Tracks
+from voidbridge_backend.engines.cleanplate.motion.tracks import Tracks, faint, follow
 from voidbridge_backend.quality.reference import encode
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -131,3 +132,22 @@ def test_points_of_one_plane_tell_of_no_depth() -> None:
     assert part is not None
     assert part.left > 40
     assert part.right > 140 + 5
+
+
+def test_soft_parts_of_a_picture_have_points_and_even_or_grainy_ones_have_none() -> None:
+    rng = np.random.default_rng(2)
+    soft = rng.random((16, 14)).astype(np.float32)
+    grey = 100 + 12 * cv2.resize(soft, (320, 360), interpolation=cv2.INTER_CUBIC)
+    grey[:90] = 106 + 2 * rng.standard_normal((90, 320))
+    grey[270:] = 106
+    picture = np.rint(grey).astype(np.uint8)
+    corners = np.array([[100, 180]], np.float32)
+    points = faint(picture, np.full(picture.shape, 255, np.uint8), corners)
+    assert (np.abs(points[:, 1] - 180) <= 90 + 21 // 2).all()
+    assert (np.hypot(*(points - corners).T) > 0.03 * 320).all()
+    points = points[(np.abs(points - (160, 180)) < (140, 75)).all(1)]
+    assert len(points) >= 24
+    moved = np.roll(picture, 3, axis=1)
+    there, good = follow(picture, moved, points, points, 3, FAINT)
+    assert good.mean() > 0.8
+    assert np.percentile(np.abs(there - points - [3, 0])[good], 90) < 0.1

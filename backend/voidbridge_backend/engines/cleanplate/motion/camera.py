@@ -29,7 +29,7 @@ from voidbridge_backend.engines.cleanplate.geometry import (
 from .cuts import Cuts, Detail, detail, likeness
 from .layers import Layers
 from .parallax import Parallax, parallax
-from .tracks import Tracks
+from .tracks import WINDOW, Tracks, faint, follow
 
 Grey = NDArray[np.uint8]
 
@@ -50,7 +50,8 @@ DRIFT = 0.05
 """Part of the width that the motion summed up along the way is off by at most."""
 REACH = 24
 """Frames on each side of a frame whose motion is explained together."""
-LK_WINDOW = (21, 21)
+CLEAR, FAINT = 1e-4, 1e-6
+"""Least slope of a window that is followed: for one motion of all, and for points that are judged one by one."""
 LIGHT, CONTRAST = 2.5, 0.06
 """Differences of two lumas, in steps of 8 bits and as a part, up to which they count as equally bright."""
 
@@ -125,13 +126,18 @@ def _matches(
 
 
 def _found(
-    source: View, points: NDArray[np.float32], target: View, guess: Homography, levels: int
+    source: View,
+    points: NDArray[np.float32],
+    target: View,
+    guess: Homography,
+    levels: int,
+    least: float = CLEAR,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Where `points` [n, 2] of `source` are in `target`, and which come back to where they began."""
     start = apply(guess, points.astype(np.float64)).astype(np.float32)
     grey = _alike(source, target, guess)
-    there, good = _follow(grey, target.grey, points, start, levels)
-    back, came = _follow(target.grey, grey, there, points, levels)
+    there, good = follow(grey, target.grey, points, start, levels, least)
+    back, came = follow(target.grey, grey, there, points, levels, least)
     good &= came & (np.abs(back - points).max(1) < 0.5)
     at = np.rint(np.nan_to_num(there)).astype(int)
     height, width = target.grey.shape
@@ -177,27 +183,15 @@ def quartiles(picture: Grey, where: Grey) -> tuple[float, float, float]:
 
 def _away(free: Grey) -> Grey:
     """255 where nothing hidden is near enough to drag a point along."""
-    return np.asarray(cv2.erode(free, np.ones(LK_WINDOW, np.uint8), borderValue=255), np.uint8)
-
-
-def _follow(
-    source: Grey,
-    target: Grey,
-    points: NDArray[np.float32],
-    start: NDArray[np.float32],
-    levels: int,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    there, good, _ = cv2.calcOpticalFlowPyrLK(
-        source,
-        target,
-        points.reshape(-1, 1, 2),
-        start.reshape(-1, 1, 2).copy(),
-        winSize=LK_WINDOW,
-        maxLevel=levels,
-        criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01),
-        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    return np.asarray(
+        cv2.erode(free, np.ones((WINDOW, WINDOW), np.uint8), borderValue=255), np.uint8
     )
-    return there.reshape(-1, 2), good.ravel() > 0
+
+
+def _points(now: View) -> tuple[NDArray[np.float32], Grey]:
+    """Corners and faint points to follow through a scene, and 255 where they may lie."""
+    free = _away(now.free)
+    return np.concatenate([now.points, faint(now.grey, free, now.points)]), free
 
 
 def fit(
@@ -349,9 +343,8 @@ class Camera:
             self.tracks.go_on(
                 before,
                 frame,
-                lambda points: _found(seen, points, now, motion, 3),
-                now.points,
-                _away(free),
+                lambda points: _found(seen, points, now, motion, 3, FAINT),
+                *_points(now),
             )
             # A black frame tells nothing: the next one is held against the last that did.
             self._anchor(frame, now, DRIFT * now.box.width if step is not None else np.inf)
@@ -368,7 +361,7 @@ class Camera:
         self._scene[frame], self._place[frame] = scene, np.eye(3)
         self._keys = [(frame, now)]
         self._last = frame, now
-        self.tracks.begin(frame, now.points, _away(now.free))
+        self.tracks.begin(frame, *_points(now))
 
     def _anchor(self, frame: int, now: View, furthest: float) -> None:
         """Replace the motion summed up along the way by one straight from a key frame that overlaps.
