@@ -68,6 +68,11 @@ def test_one_tile_over_everything_changes_nothing(vae: Vae) -> None:
     assert torch.allclose(decoded, tiled, atol=1e-6)
 
 
+def test_small_tiles_overlap_by_half_and_large_ones_as_they_say() -> None:
+    assert len(VaeTiles(4, 6).places(8, 12)) == 9
+    assert len(VaeTiles().places(48, 84)) == 4
+
+
 def test_tiles_come_close_to_the_whole(vae: Vae) -> None:
     video = pixels(5, 64, 96)
     whole = encoded(vae, video)

@@ -221,9 +221,12 @@ def _with_carried_time(network: Any) -> list[_CarriedUpsample]:
 
 
 def _spans(length: int, size: int, overlap: int) -> list[slice]:
-    """Returns slices of `size` that cover `length`; the last one shifts back instead of being shorter."""
+    """Returns slices of `size` that cover `length`; the last one shifts back instead of being shorter.
+
+    Small ones overlap by half at most, or a picture would have dozens.
+    """
     size = min(size, length)
-    starts = [*range(0, length - size, max(size - overlap, 1)), length - size]
+    starts = [*range(0, length - size, max(size - overlap, size // 2, 1)), length - size]
     return [slice(start, start + size) for start in starts]
 
 
