@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pytest
-from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, removed, still
+from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, removed, still, texture
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.bars import picture_box
+from voidbridge_backend.engines.cleanplate.motion.brightness import equally_bright
 from voidbridge_backend.engines.cleanplate.texture.fill import joined
 from voidbridge_backend.engines.cleanplate.tone import Tone
 
@@ -56,6 +58,54 @@ def test_a_change_of_light_is_followed_in_every_frame(
         assert hole_psnr(shot, {frame: light}) > 33, frame
         if exposure(frame - shot.first) == 0:
             assert not light[shot.quadmask(frame) != 255].any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda light: 0.65 * light,
+        lambda light: 1.35 * light + 0.2,
+        lambda light: light + 3,
+        lambda light: 0.8 * light**1.4,
+        lambda light: np.minimum(3 * light, 3 * np.quantile(light, 0.9)),
+    ],
+    ids=["gain", "gain and offset", "added light", "gamma", "clipped"],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_picture_with_less_contrast_is_made_as_bright_as_the_other(
+    change: Callable[[Pixels], Pixels], swapped: bool
+) -> None:
+    tone, light = Tone(), cv2.GaussianBlur(texture(3), (0, 0), 4)
+    there, here = (tone.grey8(one) for one in (light, change(light)))
+    if swapped:
+        there, here = here, there
+    source, target = equally_bright(there, here, there, np.full_like(here, 255))
+    off = np.abs(source.astype(int) - target)
+    # A step of the picture with less contrast is several steps of the other one.
+    ranges = [int(np.ptp(one)) for one in (there, here)]
+    assert np.median(off) <= max(ranges) / min(ranges)
+    assert (source is there) != (target is here)
+
+
+def test_equally_bright_pictures_stay_as_they_are() -> None:
+    grey = Tone().grey8(texture(3))
+    everywhere = np.full_like(grey, 255)
+    source, target = equally_bright(grey, grey, grey, everywhere)
+    assert source is target is grey
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda n: 1 + 0.35 * math.sin(2.3 * n), lambda n: 4.0 if n == 2 else 1.0],
+    ids=["flicker", "flash"],
+)
+def test_a_soft_picture_is_followed_through_a_change_of_light(
+    change: Callable[[int], float],
+) -> None:
+    soft = cv2.GaussianBlur(texture(3), (0, 0), 4)
+    shot = Lit(7, lambda n: (2.0 * n - 7, 0.0), across, background=soft, exposure=change)
+    (light,) = removed(shot, [1003]).values()
+    assert hole_psnr(shot, {1003: light}) > 50
 
 
 def test_what_only_faint_frames_show_is_taken_from_them() -> None:

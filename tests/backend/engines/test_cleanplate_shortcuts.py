@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from voidbridge_backend.engines.cleanplate.motion.camera import quartiles
+from voidbridge_backend.engines.cleanplate.motion.brightness import quartiles
 from voidbridge_backend.engines.cleanplate.motion.sources import HALF_MAX, depth, halved, widened
 from voidbridge_backend.engines.cleanplate.texture.fill import spread, spread_to
 

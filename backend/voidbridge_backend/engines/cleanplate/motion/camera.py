@@ -26,12 +26,11 @@ from voidbridge_backend.engines.cleanplate.geometry import (
     scaling,
 )
 
+from .brightness import Grey, equally_bright
 from .cuts import Cuts, Detail, detail, likeness
 from .layers import Layers
 from .parallax import Parallax, parallax
 from .tracks import WINDOW, Tracks, faint, follow
-
-Grey = NDArray[np.uint8]
 
 WIDTH = 960
 """Columns that a frame is tracked at, at most."""
@@ -52,8 +51,6 @@ REACH = 24
 """Frames on each side of a frame whose motion is explained together."""
 CLEAR, FAINT = 1e-4, 1e-6
 """Least slope of a window that is followed: for one motion of all, and for points that are judged one by one."""
-LIGHT, CONTRAST = 2.5, 0.06
-"""Differences of two lumas, in steps of 8 bits and as a part, up to which they count as equally bright."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +132,9 @@ def _found(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Where `points` [n, 2] of `source` are in `target`, and which come back to where they began."""
     start = apply(guess, points.astype(np.float64)).astype(np.float32)
-    grey = _alike(source, target, guess)
-    there, good = follow(grey, target.grey, points, start, levels, least)
-    back, came = follow(target.grey, grey, there, points, levels, least)
+    here, now = _alike(source, target, guess)
+    there, good = follow(here, now, points, start, levels, least)
+    back, came = follow(now, here, there, points, levels, least)
     good &= came & (np.abs(back - points).max(1) < 0.5)
     at = np.rint(np.nan_to_num(there)).astype(int)
     height, width = target.grey.shape
@@ -146,39 +143,16 @@ def _found(
     return there, good
 
 
-def _alike(source: View, target: View, guess: Homography) -> Grey:
-    """The luma of `source` at the exposure of `target`: tracking takes a change of light for a motion.
-
-    The same picture where the two are equally bright.
-    """
+def _alike(source: View, target: View, guess: Homography) -> tuple[Grey, Grey]:
+    """The lumas of both, equally bright; as they are where hardly anything can be compared."""
     to_source = inverse(guess)
     size = target.box.width, target.box.height
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     both = cv2.warpPerspective(source.free, to_source, size, flags=flags) & target.free
     if cv2.countNonZero(both) < max(SPREAD * both.size / 4, 1):
-        return source.grey
+        return source.grey, target.grey
     there = np.asarray(cv2.warpPerspective(source.grey, to_source, size, flags=flags), np.uint8)
-    low, middle, high = quartiles(there, both)
-    low_here, middle_here, high_here = quartiles(target.grey, both)
-    gain = (high_here - low_here) / max(high - low, 1.0)
-    if abs(middle_here - middle) < LIGHT and abs(gain - 1) < CONTRAST:
-        return source.grey
-    values = (np.arange(256) - middle) * gain + middle_here
-    table = np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
-    return np.asarray(cv2.LUT(source.grey, table), np.uint8)
-
-
-def quartiles(picture: Grey, where: Grey) -> tuple[float, float, float]:
-    """As NumPy's percentiles of the pixels where `where` is not 0, at least one; a histogram needs no sorting."""
-    counts = cv2.calcHist([picture], [0], where, [256], [0, 256]).ravel()
-    upto = np.cumsum(counts, dtype=np.float64)
-
-    def value(share: float) -> float:
-        at = share * (upto[-1] - 1)
-        low, high = np.searchsorted(upto, (np.floor(at), np.ceil(at)), side="right")
-        return float(low + (high - low) * (at % 1))
-
-    return value(0.25), value(0.5), value(0.75)
+    return equally_bright(source.grey, target.grey, there, both)
 
 
 def _away(free: Grey) -> Grey:
