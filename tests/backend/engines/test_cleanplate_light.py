@@ -13,7 +13,11 @@ from cleanplate_shots import Shot, Watch, across, by_hand, hole_psnr, removed, s
 
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.bars import picture_box
-from voidbridge_backend.engines.cleanplate.motion.brightness import equally_bright
+from voidbridge_backend.engines.cleanplate.motion.brightness import (
+    ceiling,
+    clipped,
+    equally_bright,
+)
 from voidbridge_backend.engines.cleanplate.texture.fill import joined
 from voidbridge_backend.engines.cleanplate.tone import Tone
 
@@ -106,6 +110,34 @@ def test_a_soft_picture_is_followed_through_a_change_of_light(
     shot = Lit(7, lambda n: (2.0 * n - 7, 0.0), across, background=soft, exposure=change)
     (light,) = removed(shot, [1003]).values()
     assert hole_psnr(shot, {1003: light}) > 50
+
+
+def test_the_gain_of_clipped_light_is_told_by_what_is_not_clipped() -> None:
+    there = texture(3).reshape(-1, 3)[::7]
+    here = np.minimum(4 * there, np.array([0.9, 100, 0.9], np.float32))
+    wrong = np.median(here / there, axis=0)
+    gain, top = clipped(here, there, wrong)
+    assert gain == pytest.approx(4, rel=1e-3)
+    assert top == pytest.approx([0.9, np.inf, 0.9])
+    same, none = clipped(here, here, wrong)
+    assert same.tolist() == wrong.tolist()
+    assert np.isinf(none).all()
+    assert ceiling(here, 4 * there) == pytest.approx([0.9, np.inf, 0.9])
+    assert np.isinf(ceiling(here, here)).all()
+    assert np.isinf(ceiling(here[:0], here[:0])).all()
+
+
+class Clipped(Lit):
+    def truth(self, frame: int) -> Pixels:
+        return np.minimum(super().truth(frame), np.float32(0.8))
+
+
+def test_what_a_flash_clips_is_clipped_behind_the_object_too() -> None:
+    shot = Clipped(7, still, across, exposure=lambda n: 5.0 if n == 2 else 1.0)
+    (light,) = removed(shot, [1003]).values()
+    hole = shot.quadmask(1003) != 255
+    assert light[hole].max() == pytest.approx(0.8)
+    assert hole_psnr(shot, {1003: light}) > 40
 
 
 def test_what_only_faint_frames_show_is_taken_from_them() -> None:

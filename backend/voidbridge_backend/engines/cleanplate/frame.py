@@ -20,6 +20,7 @@ from .mixing import mixed, unmatched
 from .motion import plan
 from .motion.align import Surrounding, WarpedSource, surrounding, useful, warp_source
 from .motion.analyze_camera import Shot
+from .motion.brightness import ceiling
 from .motion.depth import layered
 from .motion.relief import Reliefs, fits_better
 from .motion.sources import Source, Sources, depth, piece
@@ -104,6 +105,8 @@ class Voted:
     known: Mask
     confidence: Floats
     is_late: bool
+    ceiling: Floats
+    """[3]: the light that the plate is clipped at, or infinite."""
     paint: Carried | None = None
 
     def sure(self) -> Floats:
@@ -177,6 +180,9 @@ class Removal:
             faint = [one for one in every if not any(one is bright for bright in plane)]
             self._add_faint(frame, faint, gap, seen)
             laid = [*laid, *faint]
+        beside = gap.wanted & ~gap.hole & seen.known
+        top = ceiling(gap.light[beside], seen.light[beside])
+        np.minimum(seen.light, top, out=seen.light)
         fill, known = seen.light, seen.known
         deep, tone = depth(gap.hole), self._shot.tone
         beyond = self._beyond(gap.hole, deep)
@@ -186,7 +192,7 @@ class Removal:
         paint = self._paint(frame, paints, gap, seen, checked)
         self._look_closer(frame, laid, gap, seen, deep)
         confidence, is_late = seen.confidence, task.is_late
-        return Voted(frame, plate, target, reach, gap, fill, known, confidence, is_late, paint)
+        return Voted(frame, plate, target, reach, gap, fill, known, confidence, is_late, top, paint)
 
     def _painted(self, task: Task, target: Surrounding) -> list[WarpedSource]:
         for passed in task.passed:
@@ -326,6 +332,7 @@ class Removal:
         self._pool.pulse()
         gap, known = voted.gap, voted.known | voted.gap.hole
         joint = joined(voted.fill, known, gap.light, gap.hole, self._block_px, self._shot.tone)
+        np.minimum(joint, voted.ceiling, out=joint)
         if voted.paint is not None:
             kept(voted.paint, joint)
         cv2.copyTo(gap.light, (~gap.hole).view(np.uint8), joint)

@@ -25,9 +25,10 @@ from voidbridge_backend.engines.cleanplate.geometry import (
     scaling,
     shift,
 )
-from voidbridge_backend.engines.cleanplate.tone import WEIGHTS, Floats, Tone
+from voidbridge_backend.engines.cleanplate.tone import Floats, Tone
 
 from . import camera
+from .brightness import clipped, reach
 from .sources import Source
 
 ALIGN_PIXELS = 700_000
@@ -310,24 +311,18 @@ def _exposed(here: Floats, there: Floats, tone: Tone) -> tuple[Exposure, float, 
 
     None where `there` is too dark for it, or too even.
     """
-    gain = _gain(here, there, tone)
-    if gain.max() > GAIN_LIMIT or _range(here) > GAIN_LIMIT * _range(there):
+    gain, top = clipped(here, there, _gain(here, there, tone))
+    if gain.max() > GAIN_LIMIT or reach(here) > GAIN_LIMIT * reach(there):
         return None
     best = Exposure(gain, np.zeros(3, np.float32))
-    apart = _apart(here, best.applied(there), tone)
+    apart = _apart(here, np.minimum(best.applied(there), top), tone)
     affine = Exposure(*_affine(here, there))
-    if 0 <= affine.gain.min() and affine.gain.max() <= GAIN_LIMIT:
+    if np.isinf(top).all() and 0 <= affine.gain.min() and affine.gain.max() <= GAIN_LIMIT:
         other = _apart(here, affine.applied(there), tone)
         if np.median(other) < AFFINE_BETTER * np.median(apart):
             best, apart = affine, other
     misfit = float(np.median(apart))
     return best, misfit, float(np.minimum(apart, STRAY).mean() / STRAY)
-
-
-def _range(light: Floats) -> float:
-    """Of the luma of `light` [n, 3]."""
-    dark, bright = np.percentile(light @ WEIGHTS, (5, 95))
-    return float(bright - dark)
 
 
 def _apart(here: Floats, there: Floats, tone: Tone) -> Floats:

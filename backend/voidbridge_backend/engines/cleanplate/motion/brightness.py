@@ -1,6 +1,7 @@
 """Makes two pictures equally bright, so that tracking does not take a change of light for a motion.
 
-The pictures are 8 bit lumas of `Tone.grey8`, which rise with the logarithm of light.
+The pictures are 8 bit lumas of `Tone.grey8`, which rise with the logarithm of light. Light that is clipped tells
+nothing of a gain: where it is, and how bright it gets.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voidbridge_backend.engines.cleanplate.tone import STEEP, WHITE
+from voidbridge_backend.engines.cleanplate.tone import STEEP, WEIGHTS, WHITE, Floats
 
 Grey = NDArray[np.uint8]
 Values = NDArray[np.float64]
@@ -25,6 +26,11 @@ SHARES = np.arange(0.05, 0.96, 0.05)
 """The parts of the pixels whose brightness is compared."""
 SIMPLER = 0.7
 """A gain and an offset have to leave less than this part of what a gain alone leaves."""
+LEVEL, ABOVE, CLIPPED = 1e-3, 0.05, 0.02
+"""A channel is clipped if more than CLIPPED of the samples are as bright as any, to LEVEL, and another frame has
+them different by ABOVE."""
+FEWEST = 30
+"""Samples that a gain needs."""
 
 
 def equally_bright(source: Grey, target: Grey, there: Grey, both: Grey) -> tuple[Grey, Grey]:
@@ -99,3 +105,40 @@ def quartiles(picture: Grey, where: Grey) -> tuple[float, float, float]:
         return float(low + (high - low) * (at % 1))
 
     return value(0.25), value(0.5), value(0.75)
+
+
+def reach(light: Floats) -> float:
+    """How far the luma of `light` [n, 3] reaches."""
+    dark, bright = np.percentile(light @ WEIGHTS, (5, 95))
+    return float(bright - dark)
+
+
+def ceiling(light: Floats, expected: Floats) -> Floats:
+    """[3]: where the channels of `light` [n, 3] are clipped while more is `expected`; infinite elsewhere."""
+    if not len(light):
+        return np.full(3, np.inf, np.float32)
+    top = light.max(0)
+    above = (light >= top * (1 - LEVEL)) & (expected > top * (1 + ABOVE))
+    clipped = above.sum(0) > CLIPPED * len(light)
+    return np.asarray(np.where(clipped, top, np.inf), np.float32)
+
+
+def clipped(here: Floats, there: Floats, gain: Floats) -> tuple[Floats, Floats]:
+    """(`gain`, ceiling), each [3], of channels that are clipped `here` [n, 3] and vary `there` [n, 3].
+
+    Other channels keep their gain and have an infinite ceiling.
+    """
+    gain, ceilings = gain.copy(), np.full(3, np.inf, np.float32)
+    for channel, (mine, other) in enumerate(zip(here.T, there.T, strict=True)):
+        high = mine >= mine.max() * (1 - LEVEL)
+        if mine.max() <= 0 or high.sum() <= CLIPPED * len(mine):
+            continue
+        dim, dark, bright = np.percentile(other[high], (1, 10, 90))
+        if bright - dark <= ABOVE * bright or dim <= 0:
+            continue
+        ceilings[channel] = mine.max()
+        rest = ~high & (other > 0)
+        # Without others, what is clipped tells the least gain.
+        told = rest.sum() >= FEWEST
+        gain[channel] = np.median(mine[rest] / other[rest]) if told else mine.max() / dim
+    return gain, ceilings

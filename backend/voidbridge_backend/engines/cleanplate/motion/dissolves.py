@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voidbridge_backend.engines.cleanplate.geometry import Homography
-from voidbridge_backend.engines.cleanplate.motion.camera import Grey, Mix, View, track, view
+from voidbridge_backend.engines.cleanplate.motion.brightness import Grey
+from voidbridge_backend.engines.cleanplate.motion.camera import Mix, View, track, view
 from voidbridge_backend.engines.cleanplate.motion.cuts import (
     CUT,
     WIDTH,
