@@ -31,6 +31,8 @@ def findings(source: str) -> list[str]:
             risky = called in CALLS or called.rpartition(".")[2] in ENDINGS
             if called == "torch.load" and given.get("weights_only") == "True":
                 risky = False  # it builds tensors and nothing else
+            if called == "np.load" and given.get("allow_pickle") == "False":
+                risky = False  # it builds arrays and nothing else
             names = [called] if risky else []
             if given.get("shell", "False") != "False":
                 names.append("shell")
@@ -57,6 +59,8 @@ def test_nothing_that_comes_in_becomes_code(room: str) -> None:
         "import pickle",
         "from shelve import open",
         "eval(text)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
         "torch.load(path)",
         "torch.load(path, weights_only=False)",
         "from pickle import UnpicklingError, loads",
