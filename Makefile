@@ -19,7 +19,7 @@ demo: .venv/.demo ## remove the object of a small rendered shot; writes demo/ wi
 	$(BIN)/voidbridge demo demo
 
 test: lint .compiled ## every check: format, types, imports between rooms, tests
-	$(BIN)/python -m pytest -q --numprocesses 6 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: lint .compiled ## lint and the tests that need no engine and no host: under a minute
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile tests/docs tests/protocol tests/backend/daemon \
