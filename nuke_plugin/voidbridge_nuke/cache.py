@@ -80,11 +80,14 @@ def home(cache: str, script: str, temporary: str, node_id: str) -> str:
 
 
 def begin(
-    folder: str, homes: Sequence[str], request: NodeRequest, mapped: Mapped = _same
+    folder: str, homes: Sequence[str], request: NodeRequest, mapped: Mapped = _same, last: int = 0
 ) -> Version:
-    """Creates a version in the home `folder`, numbered after all versions in `homes`. Raises `NodeError`."""
+    """Creates a version in the home `folder`, numbered after all versions in `homes`. Raises `NodeError`.
+
+    It is also numbered after `last`, so that no number of a deleted or archived version comes back.
+    """
     known = [version.number for version in versions(homes, mapped)]
-    number = max([*known, *_numbers(mapped(folder)), 0]) + 1
+    number = max([*known, *_numbers(mapped(folder)), last]) + 1
     while True:
         made = posixpath.join(folder, name_of(number))
         version = Version(

@@ -55,7 +55,7 @@ def created(node: Any) -> None:
     others = [other for other in host.ours() if other.fullName() != node.fullName()]
     if values["node_id"] in {other["node_id"].value() for other in others}:
         # A copy may get another plate, so it must not keep the original's result.
-        changes.update(NO_RESULT, homes="")
+        changes.update(NO_RESULT, homes="", last_version=0)
         host.put_choices(node, "version_shown", [NO_VERSION], NO_VERSION)
         if host.has_gui():
             host.soon(_claim, node.fullName(), {name: values[name] for name in KEPT})
@@ -214,7 +214,8 @@ def start(node: Any, only: int | None = None, earlier: tuple[int, str] | None = 
     request = replace(_fit_channels(node, only), earlier=earlier)
     executable()
     folders = homes(values)
-    version = cache.begin(folders[-1], folders, request, host.mapped)
+    last = int(values["last_version"])
+    version = cache.begin(folders[-1], folders, request, host.mapped, last)
     host.put(node, {"homes": "\n".join(folders)})
     commands = commands_of(request, version.place)
     work = Work(node_id, node.name(), version, commands, _show_progress, _finished)
@@ -232,6 +233,7 @@ def start(node: Any, only: int | None = None, earlier: tuple[int, str] | None = 
         cache.discard(version)
         refresh(node)
         raise
+    host.put(node, {"last_version": version.number})
     work.rendered_all()
     _follow(work)
     return work

@@ -249,6 +249,7 @@ def bookkeeping(operation: str) -> tuple[Knob, ...]:
         Knob("node_version", INT, "node version", "The version that made this node.", NODE_VERSION, hidden=True),
         Knob("node_id", STRING, "node id", "Distinguishes this node from its copies.", "", hidden=True),
         Knob("homes", STRING, "homes", "Folders that hold versions of this node, newest last.", "", hidden=True),
+        Knob("last_version", INT, "last version", "The highest number of its versions so far.", 0, hidden=True),
         Knob("result_files", STRING, "result files", "The frames that are shown.", "", hidden=True),
         Knob("plate_files", STRING, "plate files", "The plate of that result.", "", hidden=True),
         Knob(

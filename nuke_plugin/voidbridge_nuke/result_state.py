@@ -23,7 +23,7 @@ NO_RESULT: dict[str, Value] = {
     knob.name: knob.default for knob in bookkeeping("") if knob.name in OF_RESULT
 }
 """The knobs of a node that shows no result."""
-KEPT = ("node_id", "homes", *OF_RESULT)
+KEPT = ("node_id", "homes", "last_version", *OF_RESULT)
 """The knobs that tie a node to its versions."""
 FILLED_IN = ("color_space", "views_wanted")
 """Knobs that the script completes, so their own values are not those of the request."""

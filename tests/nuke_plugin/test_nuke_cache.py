@@ -66,6 +66,7 @@ def test_numbers_go_on_over_all_homes_and_are_never_taken_twice(home: str, tmp_p
     third = cache.begin(other, [home, other], REQUEST)
     assert [v.number for v in (first, second, third)] == [1, 2, 4]
     assert cache.versions([home, other]) == [first, second, third]
+    assert cache.begin(other, [home, other], REQUEST, last=7).number == 8
 
 
 def test_a_version_is_complete_with_every_frame_and_the_record_of_the_command(home: str) -> None:

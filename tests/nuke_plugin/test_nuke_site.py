@@ -118,6 +118,11 @@ def test_old_versions_are_moved_to_an_archive_and_one_comes_back_by_copying(
     assert "1 versions lie in" in host.stage.messages[-1]
     assert sorted(path.name for path in home.iterdir()) == ["v002"]
     assert node["version_shown"].values() == ["none", "v002"]
+    node["version_shown"].setValue("none")
+    host.stage.press("archive", node)
+    host.stage.until(lambda: not any(home.iterdir()), "the archive of the last one")
+    remove(host, node)
+    assert node["version_shown"].values() == ["none", "v003"], "v001 and v002 are in the archive"
     kept = tmp_path / "Archiv für Läufe" / home.name / "v001"
     assert (kept / "manifest.json").is_file()
     shutil.copytree(kept, home / "v001")
