@@ -74,20 +74,20 @@ class Handlers:
 
     def handle(self, received: Received) -> None:
         """Raises `VoidbridgeError`, for the sender of the message."""
-        line, _, _, identity, message, payload = received
+        peer_id, _, _, identity, message, payload = received
         sessions = self.clients.sessions
         if isinstance(message, Hello):
-            self.clients.send(line, self._welcome(received, message))
+            self.clients.send(peer_id, self._welcome(received, message))
         elif isinstance(message, JoinBulk):
-            session = sessions.join_bulk(message.session, line, identity)
-            self.clients.router.assign(line, session.user)
-            self.clients.send(line, Credit(self.limits.window - session.spent))
+            session = sessions.join_bulk(message.session, peer_id, identity)
+            self.clients.router.assign(peer_id, session.user)
+            self.clients.send(peer_id, Credit(self.limits.window - session.spent))
         else:
-            session = sessions.of(line, identity, time.monotonic())
+            session = sessions.of(peer_id, identity, time.monotonic())
             job = getattr(message, "job", None)
             if job is not None:  # any request about a job, on either socket
                 self.job_service.require_visible(job, session.sees)
-            (self._on_bulk if line.bulk else self._on_control)(session, message, payload)
+            (self._on_bulk if peer_id.bulk else self._on_control)(session, message, payload)
 
     def _on_control(self, session: Session, message: Message, payload: Frame | None) -> None:
         if self.job_service.store.behind and not isinstance(message, NEEDS_NO_TABLE):
@@ -152,8 +152,8 @@ class Handlers:
                 raise BadMessage(f"{message.kind!r} is not a client's message on the bulk socket")
 
     def _welcome(self, received: Received, hello: Hello) -> Welcome:
-        line, identity, router = received.line, received.identity, self.clients.router
-        if line.bulk:
+        peer_id, identity, router = received.peer_id, received.identity, self.clients.router
+        if peer_id.bulk:
             raise BadMessage("'hello' is not valid on the bulk socket")
         version = min(hello.newest, PROTOCOL)
         if version < max(hello.oldest, OLDEST):
@@ -165,10 +165,10 @@ class Handlers:
         if sessions.is_full(user):
             for old in sessions.of_user(user):
                 self.clients.send(old, Ping())  # reveals a client that has hung up
-        left = sessions.hello(hello.session, user, identity, line, time.monotonic())
+        left = sessions.hello(hello.session, user, identity, peer_id, time.monotonic())
         self.uploads.leave(left)
-        router.assign(line, user)
-        router.log_peer(received.peer, "hello", user=user, software=hello.software)
+        router.assign(peer_id, user)
+        router.log_peer(received.sender, "hello", user=user, software=hello.software)
         return Welcome(
             version,
             self.software,

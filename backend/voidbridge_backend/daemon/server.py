@@ -30,6 +30,7 @@ POLL_MS = 200
 POLL_BUSY_MS = 10
 """The same while a download waits, because no message tells when its client is ready."""
 REPORT_S = 1.0
+"""Seconds between two reports of metrics."""
 RELEASE_S = 10.0
 """Seconds between searches for jobs whose clients are gone, and for old jobs."""
 TRIM_S = 0.1
@@ -61,10 +62,10 @@ class Daemon:
         self._stopped_at: float | None = None
 
     def stop(self, drain_s: float = 0.0) -> None:
-        """Ends `serve`. It accepts no new jobs; running ones may continue for `drain_s` seconds, then stop at
-        their next step.
+        """Makes `serve` end. From now on the daemon accepts no new jobs.
 
-        The queue stays unchanged. A second call does not wait.
+        Running jobs may continue for `drain_s` seconds, then they stop at their next step. The queue stays
+        unchanged. A second call ends the wait.
         """
         self._drain_s = 0.0 if self._submissions.is_draining else drain_s
         self._submissions.is_draining = True
@@ -90,6 +91,40 @@ class Daemon:
         finally:
             self._close()
 
+    def _advance_stop(self, now: float) -> bool:
+        """Takes the next step of a stop, if one was requested. Returns True once every worker has stopped.
+
+        Running jobs get their time first, then they are asked to stop. The daemon answers questions meanwhile.
+        """
+        if not self._submissions.is_draining:
+            return False
+        if self._stopped_at is None:
+            log.info("stopping", extra={"drain_s": self._drain_s})
+            self._job_service.set_blocked("drain", DaemonDraining("the daemon is stopping"))
+            self._stopped_at = now
+        if self._worker_pool.busy and now - self._stopped_at < self._drain_s:
+            return False
+        self._worker_pool.ask_to_stop(now)
+        return self._worker_pool.has_stopped(now)
+
+    def _wait_ms(self) -> int:
+        """Returns the maximum wait of the next turn in milliseconds."""
+        if self.handlers.notifications.is_behind:
+            return 0
+        most = POLL_BUSY_MS if self.handlers.downloads.is_waiting else POLL_MS
+        return int(1000 * self.rate_limit.next_in(time.monotonic(), most / 1000)) + 1
+
+    def _receive(self) -> None:
+        """Handles waiting messages. An error goes to the client that caused it."""
+        for received in self._router.receive():
+            try:
+                if isinstance(received, Malformed):
+                    raise received.error
+                self.handlers.handle(received)
+                self._router.mark_authenticated(received)
+            except VoidbridgeError as error:
+                self._clients.refuse(received.peer_id, received.sender, error)
+
     def _tick(self, now: float) -> None:
         """Does the work that depends on time."""
         self._worker_pool.tick(now)
@@ -104,46 +139,8 @@ class Daemon:
         for give_back in self.rate_limit.due(now):
             give_back()
 
-    def _wait_ms(self) -> int:
-        """Returns the maximum wait of the next turn in milliseconds."""
-        if self.handlers.notifications.is_behind:
-            return 0
-        most = POLL_BUSY_MS if self.handlers.downloads.is_waiting else POLL_MS
-        return int(1000 * self.rate_limit.next_in(time.monotonic(), most / 1000)) + 1
-
-    def _advance_stop(self, now: float) -> bool:
-        """Takes the next step of a stop. Returns True once every worker has stopped.
-
-        Running jobs finish first, then they are asked to stop. Questions are answered meanwhile.
-        """
-        if not self._submissions.is_draining:
-            return False
-        if self._stopped_at is None:
-            log.info("stopping", extra={"drain_s": self._drain_s})
-            self._job_service.set_blocked("drain", DaemonDraining("the daemon is stopping"))
-            self._stopped_at = now
-        if self._worker_pool.busy and now - self._stopped_at < self._drain_s:
-            return False
-        self._worker_pool.ask_to_stop(now)
-        return self._worker_pool.has_stopped(now)
-
-    def _close(self) -> None:
-        self._worker_pool.stop()
-        self.io_threads.close()
-        self.parser.close()
-        self._router.close()
-
-    def _receive(self) -> None:
-        for received in self._router.receive():
-            try:
-                if isinstance(received, Malformed):
-                    raise received.error
-                self.handlers.handle(received)
-                self._router.mark_authenticated(received)
-            except VoidbridgeError as error:
-                self._clients.refuse(received.line, received.peer, error)
-
     def _expire(self, now: float) -> None:
+        """Forgets old jobs, and frees the room of jobs whose clients have left."""
         if now - self._trimmed > (TRIM_S if self._trims_more else RELEASE_S):
             self._trimmed = now
             self._trims_more = self._job_service.expiry.trim_history()
@@ -173,3 +170,9 @@ class Daemon:
         self._clients.release_replies(committed)
         if committed:
             self.handlers.notifications.publish(time.monotonic())
+
+    def _close(self) -> None:
+        self._worker_pool.stop()
+        self.io_threads.close()
+        self.parser.close()
+        self._router.close()

@@ -180,9 +180,9 @@ class Submissions:
         self.job_service.admission.use(job)
         session.watching.add(job)
 
-    def send_status(self, line: PeerId, job: str) -> None:
+    def send_status(self, peer_id: PeerId, job: str) -> None:
         """Sends the complete state of a job."""
         results = self.job_service.results_of(job)
-        self.clients.send(line, self.job_service.status(job))
+        self.clients.send(peer_id, self.job_service.status(job))
         for i in range(0, len(results), RESULTS_A_MESSAGE):
-            self.clients.send(line, Ready(job, tuple(results[i : i + RESULTS_A_MESSAGE])))
+            self.clients.send(peer_id, Ready(job, tuple(results[i : i + RESULTS_A_MESSAGE])))

@@ -22,7 +22,7 @@ def came(
     connections: Connections, number: int, address: str = "ana", now: float = 0.0
 ) -> list[int]:
     connection = Connection(at(number), 1000 + number, address, now)
-    return [other.place.descriptor for other in connections.opened(connection)]
+    return [other.descriptor.number for other in connections.opened(connection)]
 
 
 def test_who_says_nothing_goes_and_who_says_hello_stays() -> None:
@@ -31,16 +31,16 @@ def test_who_says_nothing_goes_and_who_says_hello_stays() -> None:
         assert came(connections, number) == []
     connections.authenticated(at(2), 1.0)
     assert connections.overdue(HELLO_S) == []
-    assert [connection.place.descriptor for connection in connections.overdue(HELLO_S + 0.1)] == [
+    assert [connection.descriptor.number for connection in connections.overdue(HELLO_S + 0.1)] == [
         1,
         3,
     ]
     assert connections.overdue(HELLO_S + 0.1) == [], "each once"
     connections.authenticated(at(2), 80.0)
     assert connections.overdue(80.0 + SILENT_S) == []
-    assert [connection.place.descriptor for connection in connections.overdue(81.0 + SILENT_S)] == [
-        2
-    ]
+    assert [
+        connection.descriptor.number for connection in connections.overdue(81.0 + SILENT_S)
+    ] == [2]
     assert len(connections) == 0
 
 
@@ -80,7 +80,7 @@ def test_a_descriptor_that_is_used_again_is_another_connection() -> None:
     connections.authenticated(at(7), 0.0)
     came(connections, 7, "ben", now=50.0)
     (late,) = connections.overdue(50.0 + HELLO_S + 1)
-    assert (late.place.descriptor, late.address) == (7, "ben")
+    assert (late.descriptor.number, late.address) == (7, "ben")
     connections.closed(at(7))
     connections.authenticated(at(7), 0.0)
 
@@ -92,7 +92,7 @@ def test_the_end_of_a_connection_heard_of_late_is_not_that_of_the_others_socket(
     connections.opened(Connection(at(7, bulk=True), 2007, "ana", 1.0))
     connections.closed(at(7))
     (held,) = connections.overdue(2.0 + HELLO_S)
-    assert (held.place, held.mark) == (at(7, bulk=True), 2007)
+    assert (held.descriptor, held.mark) == (at(7, bulk=True), 2007)
 
 
 def test_there_are_never_more_strangers_than_there_may_be() -> None:
@@ -105,12 +105,16 @@ def test_there_are_never_more_strangers_than_there_may_be() -> None:
                 known.discard(number)
             case 1:
                 connections.authenticated(at(number), turn)
-                known |= {place.descriptor for place in {at(number)} & connections._all.keys()}
+                known |= {
+                    descriptor.number for descriptor in {at(number)} & connections._all.keys()
+                }
             case _:
                 connections.opened(Connection(at(number), turn, f"a{number % 3}", turn))
                 known.discard(number)
         unauthenticated = [
-            connection for connection in connections._all.values() if not connection.known
+            connection
+            for connection in connections._all.values()
+            if not connection.is_authenticated
         ]
         assert len(unauthenticated) <= 50
         assert sum(map(len, connections._unauthenticated.values())) == len(unauthenticated)

@@ -64,7 +64,7 @@ def test_who_is_refused_all_the_time_does_not_fill_the_log(
     (rude,) = garbled(router, 1)
     for number in range(300):
         connection = PeerId(bulk=False, route=b"%d" % number)  # a new one each time
-        router.refusal(connection, rude.peer, rude.error)
+        router.refusal(connection, rude.sender, rude.error)
     assert caplog.text.count("refused:") == LINES
     router.tick(time.monotonic() + 3 * MINUTE_S)
     assert f"{300 - LINES} lines were not written" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voidbridge_backend.daemon.net.allowed_keys import OURSELVES, Identity
+from voidbridge_backend.daemon.net.allowed_keys import NO_KEY, Identity
 from voidbridge_backend.daemon.net.router import PeerId
 from voidbridge_backend.daemon.net.sessions import Sessions
 from voidbridge_backend.daemon.store.spool import UserFile
@@ -67,8 +67,8 @@ def test_who_is_no_admin_sees_the_own_jobs() -> None:
 
 def test_without_keys_everybody_is_who_they_say_and_sees_all() -> None:
     sessions = Sessions(3)
-    sessions.hello("one", "ana", OURSELVES, CONTROL, 0.0)
-    found = sessions.of(CONTROL, OURSELVES, 0.0)
+    sessions.hello("one", "ana", NO_KEY, CONTROL, 0.0)
+    found = sessions.of(CONTROL, NO_KEY, 0.0)
     assert (found.user, found.sees) == ("ana", None)
 
 

@@ -14,11 +14,11 @@ def test_bytes_count_until_their_message_has_left() -> None:
     unsent, one, two = UnsentBytes(), Sent(), Sent()
     unsent.add("a", "ana", 100, one, 0.0)
     unsent.add("a", "ana", 50, two, 0.0)
-    assert unsent.of_line("a", 1.0) == 150
+    assert unsent.of_peer("a", 1.0) == 150
     one.done = True
-    assert unsent.of_line("a", 1.0) == 50
+    assert unsent.of_peer("a", 1.0) == 50
     two.done = True
-    assert unsent.of_line("a", 1.0) == 0
+    assert unsent.of_peer("a", 1.0) == 0
 
 
 def test_all_connections_of_a_user_count_together() -> None:
@@ -28,7 +28,7 @@ def test_all_connections_of_a_user_count_together() -> None:
     unsent.add("c", "ben", 1, Sent(), 0.0)
     assert unsent.of_user("ana") == 110
     sent.done = True
-    assert unsent.of_line("a", 1.0) == 0
+    assert unsent.of_peer("a", 1.0) == 0
     assert (unsent.of_user("ana"), unsent.of_user("ben")) == (10, 1)
 
 

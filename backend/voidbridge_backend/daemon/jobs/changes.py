@@ -1,4 +1,4 @@
-"""Collects the effects of job changes until the workers and the clients are told."""
+"""Collects the effects of job changes until they are sent to workers and clients."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Changes:
 
     def __init__(self) -> None:
         self._jobs: dict[str, None] = {}
-        """Jobs with a status of their own to tell; `jobs` returns those that only moved up as well."""
+        """Jobs with a changed status. `take_jobs` adds those that only moved up."""
         self._results: list[tuple[str, ResultFile]] = []
         self._commands: list[WorkerCommand] = []
         self._moved_up = False
         """True if waiting jobs have a new position or a new reason."""
 
     def __bool__(self) -> bool:
-        """Returns True if some job's status is still to be told."""
+        """Returns True if some job's new status was not sent yet."""
         return bool(self._jobs) or self._moved_up
 
     def add_command(self, command: WorkerCommand) -> None:
@@ -34,11 +34,11 @@ class Changes:
         self.add_status(job)
 
     def add_status(self, job: str) -> None:
-        """The job's status is still to be told."""
+        """Marks the status of this job as changed."""
         self._jobs[job] = None
 
-    def add_positions(self) -> None:
-        """The status of every queued job is still to be told."""
+    def add_queued(self) -> None:
+        """Marks the status of every queued job as changed, because positions in the queue moved."""
         self._moved_up = True
 
     def drop(self, job: str) -> None:
@@ -54,11 +54,11 @@ class Changes:
         taken, self._results = self._results, []
         return taken
 
-    def take_jobs(self, watched: Iterable[str], queued: Callable[[str], bool]) -> list[str]:
+    def take_jobs(self, watched: Iterable[str], is_queued: Callable[[str], bool]) -> list[str]:
         """Returns those of these jobs whose status changed since the last call.
 
-        `queued` tells whether a job is queued: if one moved up, all of these have a new status.
+        `is_queued` tells whether a job is queued. If one moved up, all queued jobs have a new status.
         """
         changed, self._jobs = self._jobs, {}
         moved_up, self._moved_up = self._moved_up, False
-        return [job for job in watched if job in changed or (moved_up and queued(job))]
+        return [job for job in watched if job in changed or (moved_up and is_queued(job))]

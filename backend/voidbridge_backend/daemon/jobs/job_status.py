@@ -20,7 +20,7 @@ class LiveStatus:
     seconds_left: float = -1.0
 
 
-NOWHERE = LiveStatus()
+NO_STAGE = LiveStatus()
 
 
 def status(

@@ -14,27 +14,27 @@ from voidbridge_protocol.errors import RequestError
 from voidbridge_protocol.wire.messages import Request
 
 MANY = 500
-"""Files from which on the whole folder is read, rather than each file asked for."""
+"""From so many files on the whole folder is listed, instead of a lookup for each file."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Made on any thread. It shows the spool at that moment, which was its `generation`."""
+    """A parsed request and its files in the spool at that moment. Made on any thread."""
 
     user: str
     request: Request
     job: str
     canonical: bytes
     files: list[UserFile]
-    """Beside `request.files`."""
+    """The files of the request, in the order of `request.files`."""
     sizes: Mapping[UserFile, int]
     """Each file once, with its size in bytes."""
     names: list[str]
-    """The hashes of these files, in order."""
+    """The hashes of these files, sorted."""
     lacking: Mapping[UserFile, int]
-    """Those of `sizes` that do not lie whole in the spool."""
+    """Those of `sizes` that are not complete in the spool."""
     partial: Mapping[UserFile, int]
-    """Bytes that are there of the others."""
+    """Bytes in the spool of those that are not complete."""
     generation: int
 
     @classmethod

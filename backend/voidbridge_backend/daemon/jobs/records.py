@@ -28,10 +28,10 @@ from .start_order import QueuedJob
 
 log = logging.getLogger(__name__)
 
-GO_ON = frozenset(name for name, operation in operations().items() if operation.goes_on)
-"""Operations whose next attempt goes on where one was stopped."""
+CONTINUING = frozenset(name for name, operation in operations().items() if operation.goes_on)
+"""Operations whose next attempt continues where a stopped one ended."""
 STOPPED = "was stopped for a more urgent job"
-"""End of the warning of such an attempt. It is stored with the job, so that a restart knows of the stop."""
+"""End of the warning of a stopped attempt. It is stored with the job, so that a restart knows of the stop."""
 JOB_LINES = 120
 """Log lines per minute about jobs of one user."""
 
@@ -50,7 +50,7 @@ class JobRecords:
         self.changes = Changes()
         self.stages: dict[str, LiveStatus] = {}
         self.ended: Counter[tuple[str, str]] = Counter()
-        """Jobs ended since the start, by state and code."""
+        """Numbers of jobs that ended since the daemon's start, by state and code."""
         self.resubmitted: dict[str, tuple[Prepared, int]] = {}
         """Requests with their priority, for jobs that were submitted again before the worker had ended them."""
         self.to_remake: set[str] = set()
@@ -66,7 +66,7 @@ class JobRecords:
             log.info(text, extra={"job": row.id, **fields})
 
     def log_suppressed(self, now: float) -> None:
-        """Tells, once a minute, how many lines were not written. `now` is in seconds of a monotonic clock."""
+        """Logs once a minute how many lines were not written. `now` is in seconds of a monotonic clock."""
         for user, lines in self._log_limit.suppressed(now):
             log.warning("%d lines about jobs were not written", lines, extra={"user": user})
 
@@ -90,14 +90,14 @@ class JobRecords:
         """Adds a job of an earlier daemon."""
         self.rows.put(row)
         self._number = max(self._number, row.number)
-        self.scheduler.known(_queued(row))
+        self.scheduler.known(_scheduled(row))
 
     def add(self, row: Row, canonical: bytes, names: Sequence[str]) -> None:
         """Adds a new job. `canonical` is its request, `names` are the hashes of its files."""
         self.store.add(row, canonical, names)
         self._new.append(row.id)
         self.rows.put(row)
-        self.scheduler.known(_queued(row))
+        self.scheduler.known(_scheduled(row))
 
     def write(self, row: Row) -> None:
         """Changes a row without telling clients."""
@@ -115,6 +115,7 @@ class JobRecords:
         self.rows.put(replace(self.rows[job], code=error.code, text=text, hint=error.hint))
 
     def queue_if_complete(self, job: str) -> None:
+        """Queues a receiving job whose files are all there."""
         if self.rows[job].state is JobState.RECEIVING and not self.missing.missing(job):
             self.execute(self.scheduler.received(job))
 
@@ -137,7 +138,7 @@ class JobRecords:
         self.save(replace(self.rows[job], state=state, attempts=attempts))
         self.log(self.rows[job], state.value)
         if state in (JobState.QUEUED, JobState.RUNNING) or state.is_final:
-            self.changes.add_positions()
+            self.changes.add_queued()
         if state.is_final:
             self.ended[state.value, self.rows[job].code] += 1
             self.missing.drop(job)
@@ -171,7 +172,7 @@ def unknown_job(job: str) -> UnknownJob:
     return UnknownJob(f"this daemon knows no job {job[:60]!r}")
 
 
-def _queued(row: Row) -> QueuedJob:
+def _scheduled(row: Row) -> QueuedJob:
     """Returns the scheduler's data of a stored job, which runs nowhere yet."""
     return QueuedJob(
         row.id,
@@ -182,6 +183,6 @@ def _queued(row: Row) -> QueuedJob:
         row.attempts,
         row.operation,
         row.engine,
-        goes_on=row.operation in GO_ON,
+        goes_on=row.operation in CONTINUING,
         stops=sum(text.endswith(STOPPED) for text in row.warnings),
     )

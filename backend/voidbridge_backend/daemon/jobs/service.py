@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class JobService:
-    """All jobs."""
+    """All jobs: requests of clients change them, and events of workers."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class JobService:
         return self.records.scheduler
 
     def recover(self, drops_strays: bool = True) -> None:
-        """Restores the jobs of an earlier daemon: running jobs are queued again, receiving ones keep waiting.
+        """Restores the jobs of an earlier daemon. Running jobs are queued again, receiving ones keep waiting.
 
-        With `drops_strays` it deletes folders of jobs that the table does not know.
+        With `drops_strays` it deletes job folders that the table does not know.
         """
         rows = self.store.rows()
         for row in rows:
@@ -90,7 +90,7 @@ class JobService:
             log.info("%d jobs restored, %d of them waiting", len(rows), len(self.waiting()))
 
     def _recover_files(self) -> None:
-        """Looks up the files for which receiving jobs wait, one folder for each user."""
+        """Looks up the files that receiving jobs wait for. It lists each user's folder once."""
         there: dict[str, dict[UserFile, int]] = {}
         for job, files in groupby(self.store.files(JobState.RECEIVING), key=itemgetter(0)):
             user = self.records.rows[job].user
@@ -103,7 +103,7 @@ class JobService:
             self.records.queue_if_complete(job)
 
     def commit(self) -> bool:
-        """Writes every change to disk, before other parties are told. Returns False while there is no space."""
+        """Writes every change to disk, before anybody is told. Returns False while the disk is full."""
         return self.records.commit()
 
     def changed_jobs(self, watched: Iterable[str]) -> list[str]:
@@ -119,13 +119,15 @@ class JobService:
             raise unknown_job(job)
 
     def cancel(self, job: str) -> None:
+        """Ends a waiting job, or asks the worker of a running one to stop. An ended job stays unchanged."""
         self.records.row(job)
         self.records.resubmitted.pop(job, None)
         self._execute(self.scheduler.cancel_requested(job))
 
     def status(self, job: str) -> Status:
+        """Returns the complete state of a job. Raises `UnknownJob`."""
         row = self.records.row(job)
-        stage = self.records.stages.get(job, job_status.NOWHERE)
+        stage = self.records.stages.get(job, job_status.NO_STAGE)
         ahead, device = self.scheduler.ahead_of(job), self.scheduler.jobs[job].device
         waits_for = self.blocked_by
         if waits_for is None and self.scheduler.jobs[job].is_stopped:
@@ -151,12 +153,12 @@ class JobService:
         return [result for _, result in sorted(self.records.row(job).results.items())]
 
     def frames(self, job: str) -> range:
-        """Returns the frames of which the job makes a result each."""
+        """Returns the frames of the job's results."""
         row = self.records.row(job)
         return range(row.first, row.last + 1)
 
     def lacks_results(self, job: str) -> bool:
-        """Returns True if a job has fewer results than frames, though none was found damaged while it ran."""
+        """Returns True if a job has fewer results than frames, and not because of damage while it ran."""
         known = len(self.records.row(job).results)
         return known < len(self.frames(job)) and job not in self.records.to_remake
 
@@ -195,9 +197,10 @@ class JobService:
         elif not self._blocks:
             log.info("jobs are started again")
             self._execute(self.scheduler.release())
-        self.changes.add_positions()
+        self.changes.add_queued()
 
     def device_ready(self, device: str) -> None:
+        """Notes that a worker can take a job."""
         self._execute(self.scheduler.device_ready(device))
 
     def more_devices_wanted(self, job: str, count: int) -> None:
@@ -205,6 +208,7 @@ class JobService:
         self._execute(self.scheduler.more_devices_wanted(job, count))
 
     def device_lost(self, device: str, cause: VoidbridgeError) -> None:
+        """Notes that a worker ended. Its job returns to the queue, or fails after its last attempt."""
         for job in self.scheduler.jobs.values():
             if job.device == device and job.state is JobState.RUNNING:
                 self.warned(job.id, f"attempt {job.attempts} was interrupted: {cause.text}")
@@ -218,11 +222,13 @@ class JobService:
         self.changes.add_status(job)
 
     def warned(self, job: str, text: str) -> None:
+        """Adds a warning to a job, each text once."""
         row, text = self.records.rows[job], self.spool.hidden(text)
         if text not in row.warnings:
             self.records.save(replace(row, warnings=(*row.warnings, text)))
 
     def finished_frame(self, job: str, result: ResultFile) -> None:
+        """Adds the result of a frame to its job."""
         row = self.records.rows[job]
         if row.results.get(result.frame) == result:
             return  # a second attempt made the same file again
@@ -231,13 +237,13 @@ class JobService:
         self.changes.add_result(job, result)
 
     def done(self, job: str, provenance: str = "") -> None:
-        """`provenance` is the SHA-256 of the job's record, in hexadecimal digits."""
+        """Ends a job whose results are complete. `provenance` is the SHA-256 of its record, as hexadecimal."""
         self.records.rows.put(replace(self.records.rows[job], provenance=provenance))
         self._execute(self.scheduler.ended(job, JobState.DONE))
         self.damage.job_done(job)
 
     def measured(self, job: str, device: str, figures: object) -> None:
-        """Keeps what a done job took, for estimates."""
+        """Stores time and memory of a done job, for estimates."""
         self.measurements.add(self.records.row(job), device, figures)
 
     def cancelled(self, job: str) -> None:
@@ -256,6 +262,7 @@ class JobService:
             self.records.save(replace(row, attempts=row.attempts - 1))
 
     def failed(self, job: str, error: VoidbridgeError) -> None:
+        """Ends a job with the error of its worker."""
         self.records.fail(job, error)
         self._execute(self.scheduler.ended(job, JobState.FAILED))
 

@@ -41,8 +41,8 @@ class Identity:
         return f"{self.user} {self.key}{' admin' if self.admin else ''}"
 
 
-OURSELVES = Identity("", "", admin=True)
-"""Identity of a client on an address without keys: it names its user itself."""
+NO_KEY = Identity("", "", admin=True)
+"""Identity of a client on an address without keys. Such a client names its user itself."""
 
 
 class AllowList:

@@ -30,20 +30,20 @@ class Clients:
         self.on_left: Callable[[Iterable[UserFile]], None] = lambda files: None
         """Receives the files that no connected client sends any more."""
 
-    def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
+    def send(self, peer_id: PeerId, message: Message, payload: Frame | None = None) -> None:
         """Control messages wait until their job is on disk; bulk messages go out at once."""
-        (self.send_now if line.bulk else self._replies.send)(line, message, payload)
+        (self.send_now if peer_id.bulk else self._replies.send)(peer_id, message, payload)
 
-    def send_now(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
-        if not self.router.send(line, message, payload):
-            self.disconnect(line)
+    def send_now(self, peer_id: PeerId, message: Message, payload: Frame | None = None) -> None:
+        if not self.router.send(peer_id, message, payload):
+            self.disconnect(peer_id)
 
     def send_bulk(self, session: Session, message: Message, payload: Frame | None = None) -> None:
         if session.bulk:  # otherwise the connection was lost meanwhile
             self.send_now(session.bulk, message, payload)
 
-    def refuse(self, line: PeerId, peer: str, error: VoidbridgeError) -> None:
-        self.send(line, self.router.refusal(line, peer, error))
+    def refuse(self, peer_id: PeerId, sender: str, error: VoidbridgeError) -> None:
+        self.send(peer_id, self.router.refusal(peer_id, sender, error))
 
     def release_replies(self, committed: bool) -> None:
         """Sends held replies. Without `committed`, each waiting client gets the reason, once."""
@@ -57,13 +57,13 @@ class Clients:
         """Returns True if a connected client watches this job."""
         return bool(self.sessions.watching(job))
 
-    def disconnect(self, line: PeerId) -> None:
+    def disconnect(self, peer_id: PeerId) -> None:
         """Forgets a client, which has to say hello again; its files stay."""
-        for each in self.sessions.lines_of(line):
+        for each in self.sessions.peer_ids_of(peer_id):
             self.router.forget(each)
-        self.on_left(self.sessions.disconnected(line))
+        self.on_left(self.sessions.disconnected(peer_id))
 
     def forget_silent(self, now: float) -> None:
         """Forgets silent clients and those whose key is no longer allowed."""
-        for line in self.sessions.expired(now - FORGET_S, self.router.is_allowed):
-            self.disconnect(line)
+        for peer_id in self.sessions.expired(now - FORGET_S, self.router.is_allowed):
+            self.disconnect(peer_id)

@@ -1,4 +1,4 @@
-"""Sends the news of a job to the clients that watch it, and requested lists of jobs in parts."""
+"""Sends the changes of a job to the clients that watch it, and requested lists of jobs in parts."""
 
 from __future__ import annotations
 
@@ -49,13 +49,14 @@ class Notifications:
         self._lists.append(session)
 
     def publish(self, now: float) -> None:
+        """Sends parts of lists, new results and changed statuses."""
         self._continue_lists()
         results = self._job_service.changes.take_results()
         for job, result in results:
             for session in self._sessions.watching(job):
                 self._send(session.control, Ready(job, (result,)))
         if self._job_service.changes:
-            self._spread_statuses(now)
+            self._send_statuses(now)
 
     def _continue_lists(self) -> None:
         until, full = time.monotonic() + LISTS_S, []
@@ -94,7 +95,7 @@ class Notifications:
             session.job_list.told += 1
         return Sent.ON_ITS_WAY
 
-    def _spread_statuses(self, now: float) -> None:
+    def _send_statuses(self, now: float) -> None:
         watched = self._sessions.watched()
         for job in self._job_service.changed_jobs(watched):
             status = self._job_service.status(job)

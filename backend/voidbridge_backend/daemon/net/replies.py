@@ -15,7 +15,7 @@ TABLE_FULL = SpoolFull("the daemon's disk is full: it cannot store the state of 
 
 
 class _Held(NamedTuple):
-    line: PeerId
+    peer_id: PeerId
     message: Message
     payload: Frame | None
     uncommitted: bool
@@ -36,24 +36,26 @@ class Replies:
         self._held: list[_Held] = []
         self._waiting: set[PeerId] = set()
 
-    def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> None:
+    def send(self, peer_id: PeerId, message: Message, payload: Frame | None = None) -> None:
         """Sends at once if possible: a question about one job does not wait for the disk because of another."""
         job = getattr(message, "job", "")
         uncommitted = bool(job) and not self._is_committed(job)
-        if uncommitted or line in self._waiting:
-            self._held.append(_Held(line, message, payload, uncommitted))
-            self._waiting.add(line)
+        if uncommitted or peer_id in self._waiting:
+            self._held.append(_Held(peer_id, message, payload, uncommitted))
+            self._waiting.add(peer_id)
         else:
-            self._send(line, message, payload)
+            self._send(peer_id, message, payload)
 
     def release(self, committed: bool) -> None:
         """Sends held replies. Without `committed`, each waiting client gets the reason, once."""
         held, self._held = self._held, []
         self._waiting.clear()
         told: set[PeerId] = set()
-        for line, message, payload, uncommitted in held:
+        for peer_id, message, payload, uncommitted in held:
             if committed or not uncommitted:
-                self._send(line, message, payload)
-            elif line not in told:
-                told.add(line)
-                self._send(line, Refused(TABLE_FULL.code, TABLE_FULL.text, TABLE_FULL.hint), None)
+                self._send(peer_id, message, payload)
+            elif peer_id not in told:
+                told.add(peer_id)
+                self._send(
+                    peer_id, Refused(TABLE_FULL.code, TABLE_FULL.text, TABLE_FULL.hint), None
+                )

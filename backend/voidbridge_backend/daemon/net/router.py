@@ -23,7 +23,7 @@ from voidbridge_protocol.wire.codec import MAX_REQUEST, Frame, decode, encode
 from voidbridge_protocol.wire.messages import MAX_CHUNK, Message, Refused
 from voidbridge_protocol.wire.receive import receive, receive_event
 
-from .allowed_keys import OURSELVES, Auth, Identity
+from .allowed_keys import NO_KEY, Auth, Identity
 from .connections import Connection, Connections, Descriptor
 from .descriptors import borrowed
 from .endpoints import Endpoints
@@ -33,19 +33,22 @@ from .unsent import USER_BYTES, UnsentBytes
 log = logging.getLogger(__name__)
 
 TURN = {False: 64, True: 8}
-"""Messages taken from control and bulk before the other's turn, so control never waits behind more than 16 MiB."""
+"""Messages taken from the control (False) and the bulk socket (True) before the other's turn.
+
+Control therefore never waits behind more than 16 MiB.
+"""
 TURN_S = 0.02
-"""Seconds of a turn that go into one socket's messages. libzmq takes one of each connection in turn."""
+"""Maximum seconds of a turn for one socket's messages. libzmq takes one message of each connection in turn."""
 VIOLATIONS, MOST_VIOLATORS = 8, 4096
-"""Malformed messages after which a peer gets no answers, and the maximum number of such peers to remember."""
+"""A peer gets no answers after so many malformed messages. So many such peers are remembered."""
 TRACKED = 1024
-"""Bytes of a frame from which on it is counted until it has left. Of smaller ones the queue's length is enough."""
+"""Frames of at least so many bytes are counted until they have left. The queue's length limits smaller ones."""
 CONTROL_BYTES = 16 << 20
 """Bytes that may wait for one client on its control socket: two of the largest answers."""
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
-LOOK_S, AWAY_S = 1.0, 5.0
-"""Seconds between checks for silent connections. If a check is later than AWAY_S, the daemon itself was
-suspended and messages are still unread.
+CHECK_S, SUSPENDED_S = 1.0, 5.0
+"""Seconds between checks for silent connections. If a check comes later than SUSPENDED_S, the daemon itself was
+suspended, and messages are still unread.
 """
 ZAP = "inproc://zeromq.zap.01"
 KEY = "User-Id"
@@ -63,7 +66,10 @@ class Sent(Enum):
 
 
 class PeerId(NamedTuple):
-    """A connection. A routing id alone is not enough, because a peer may choose the id of another socket's."""
+    """The router's name for one connection of a client.
+
+    A routing id alone is not enough, because a peer may choose an id that the other socket uses.
+    """
 
     bulk: bool
     route: bytes
@@ -72,10 +78,10 @@ class PeerId(NamedTuple):
 class Received(NamedTuple):
     """A message and its sender."""
 
-    line: PeerId
-    peer: str
-    """The sender's address, for the log."""
-    place: Descriptor
+    peer_id: PeerId
+    sender: str
+    """User and address, for the log."""
+    descriptor: Descriptor
     identity: Identity
     message: Message
     payload: Frame | None
@@ -84,13 +90,13 @@ class Received(NamedTuple):
 class Malformed(NamedTuple):
     """An invalid message, or one from an unauthorized sender."""
 
-    line: PeerId
-    peer: str
+    peer_id: PeerId
+    sender: str
     error: VoidbridgeError
 
 
 class Router:
-    """Both sockets. Without `auth`, every peer that reaches them is accepted."""
+    """Owns both sockets. Without `auth` it accepts every peer that reaches them."""
 
     def __init__(self, addresses: Endpoints, auth: Auth | None, max_unauthenticated: int) -> None:
         """Raises `RequestError` if an address is in use or unavailable."""
@@ -102,12 +108,12 @@ class Router:
         self._refused_keys: set[tuple[bytes, str]] = set()
         self._log_limit = LogLimit()
         self._connections = Connections(max_unauthenticated)
-        self._looked = 0.0
+        self._checked = 0.0
         self._unsent = UnsentBytes()
         self.large = 0
-        """Messages with more than a few bytes that came or went since the start."""
+        """Number of messages with a large frame that came or went since the start."""
         self._users: dict[PeerId, str] = {}
-        self._places: dict[PeerId, Descriptor] = {}
+        self._descriptors: dict[PeerId, Descriptor] = {}
         if auth:  # before the sockets: without it libzmq would accept every key
             self._zap_requests = self._context.socket(zmq.REP)
             self._zap_requests.linger = 0
@@ -152,52 +158,52 @@ class Router:
                     route, *frames = receive(end)
                 except zmq.Again:
                     break
-                line, peer = PeerId(bulk, route.bytes), _address(route)
-                if self._violations.get(line, 0) >= VIOLATIONS:
+                peer_id, sender = PeerId(bulk, route.bytes), _address(route)
+                if self._violations.get(peer_id, 0) >= VIOLATIONS:
                     continue
                 try:
                     identity = self._identity(route)
-                    peer = f"{identity.user}@{peer}" if identity.user else peer
+                    sender = f"{identity.user}@{sender}" if identity.user else sender
                     self.large += len(frames) > 1 and len(frames[-1]) >= TRACKED
                     received = decode([frame.buffer for frame in frames])
-                    place = Descriptor(bulk, int(route.get(zmq.SRCFD)))
-                    yield Received(line, peer, place, identity, *received)
+                    descriptor = Descriptor(bulk, int(route.get(zmq.SRCFD)))
+                    yield Received(peer_id, sender, descriptor, identity, *received)
                 except VoidbridgeError as error:
-                    yield Malformed(line, peer, error)
+                    yield Malformed(peer_id, sender, error)
 
     def mark_authenticated(self, received: Received) -> None:
         """Marks the connection of a valid message as authenticated."""
-        self._connections.authenticated(received.place, time.monotonic())
-        if received.line in self._users:
-            self._places[received.line] = received.place
+        self._connections.authenticated(received.descriptor, time.monotonic())
+        if received.peer_id in self._users:
+            self._descriptors[received.peer_id] = received.descriptor
 
-    def refusal(self, line: PeerId, peer: str, error: VoidbridgeError) -> Refused:
+    def refusal(self, peer_id: PeerId, sender: str, error: VoidbridgeError) -> Refused:
         """Returns the answer to an error. A peer with too many malformed messages is ignored from then on."""
         if isinstance(error, BadMessage):
             if len(self._violations) > MOST_VIOLATORS:
                 self._violations.clear()
-            self._violations[line] = self._violations.get(line, 0) + 1
-        self.log_peer(peer, f"refused: {error.text}", code=error.code)
+            self._violations[peer_id] = self._violations.get(peer_id, 0) + 1
+        self.log_peer(sender, f"refused: {error.text}", code=error.code)
         return Refused(error.code, error.text, error.hint)
 
-    def send(self, line: PeerId, message: Message, payload: Frame | None = None) -> bool:
+    def send(self, peer_id: PeerId, message: Message, payload: Frame | None = None) -> bool:
         """Returns True if this client is still there and may continue."""
-        sent = self.try_send(line, message, payload)
+        sent = self.try_send(peer_id, message, payload)
         # On control a lost message is harmless, because `query` returns the whole state. Nothing on bulk is
         # repeated, so there the client has to reconnect.
-        return sent is Sent.ON_ITS_WAY or (sent is Sent.NO_ROOM and not line.bulk)
+        return sent is Sent.ON_ITS_WAY or (sent is Sent.NO_ROOM and not peer_id.bulk)
 
-    def try_send(self, line: PeerId, message: Message, payload: Frame | None = None) -> Sent:
+    def try_send(self, peer_id: PeerId, message: Message, payload: Frame | None = None) -> Sent:
         """Sends at once or not at all."""
         frames = encode(message, payload)
         size = sum(len(frame) for frame in frames if len(frame) >= TRACKED)
-        if size and not line.bulk and not self.has_room(line, size):
+        if size and not peer_id.bulk and not self.has_room(peer_id, size):
             return Sent.NO_ROOM
         self.large += size > 0
         last = zmq.Frame(frames[-1], copy=False, track=True) if size else frames[-1]
         try:
-            parts = [line.route, *frames[:-1], last]
-            self._sockets[line.bulk].send_multipart(parts, zmq.NOBLOCK, copy=False)
+            parts = [peer_id.route, *frames[:-1], last]
+            self._sockets[peer_id.bulk].send_multipart(parts, zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return Sent.NO_ROOM
         except zmq.ZMQError as error:
@@ -205,91 +211,91 @@ class Router:
                 raise
             return Sent.NOBODY
         if isinstance(last, zmq.Frame) and last.tracker:
-            user = self._users.get(line, "")
-            self._unsent.add(line, user, size, last.tracker, time.monotonic())
+            user = self._users.get(peer_id, "")
+            self._unsent.add(peer_id, user, size, last.tracker, time.monotonic())
         return Sent.ON_ITS_WAY
 
-    def assign(self, line: PeerId, user: str) -> None:
-        """From now on this connection is one of `user`'s."""
-        self._users[line] = user
+    def assign(self, peer_id: PeerId, user: str) -> None:
+        """Notes that this connection belongs to `user`."""
+        self._users[peer_id] = user
 
-    def forget(self, line: PeerId) -> None:
-        """Nobody is served on this connection any more."""
-        self._users.pop(line, None)
-        self._places.pop(line, None)
+    def forget(self, peer_id: PeerId) -> None:
+        """Forgets the user of a connection whose client is gone."""
+        self._users.pop(peer_id, None)
+        self._descriptors.pop(peer_id, None)
 
-    def has_room(self, line: PeerId, size: int) -> bool:
-        """Whether `size` bytes more may wait for this client on its control socket."""
-        waiting, of_user = self.unsent(line)
+    def has_room(self, peer_id: PeerId, size: int) -> bool:
+        """Returns True if `size` more bytes may wait for this client on its control socket."""
+        waiting, of_user = self.unsent(peer_id)
         return waiting + size <= CONTROL_BYTES and of_user + size <= USER_BYTES
 
-    def unsent(self, line: PeerId) -> tuple[int, int]:
-        """Bytes that wait for this connection, and for all connections of its user."""
-        waiting = self._unsent.of_line(line, time.monotonic())
-        return waiting, self._unsent.of_user(self._users.get(line, ""))
+    def unsent(self, peer_id: PeerId) -> tuple[int, int]:
+        """Returns the bytes that wait for this connection, and for all connections of its user."""
+        waiting = self._unsent.of_peer(peer_id, time.monotonic())
+        return waiting, self._unsent.of_user(self._users.get(peer_id, ""))
 
     def is_allowed(self, identity: Identity) -> bool:
         """Returns True if an accepted client may stay."""
         return not self._auth or self._auth.allowed.identity(identity.key) == identity
 
-    def log_peer(self, peer: str, text: str, level: int = logging.INFO, **fields: object) -> None:
+    def log_peer(self, sender: str, text: str, level: int = logging.INFO, **fields: object) -> None:
         """Writes a log line that an outside peer causes; after too many, lines are only counted."""
-        if self._log_limit.allows(peer):
-            log.log(level, "%s", text, extra={**fields, "peer": peer})
+        if self._log_limit.allows(sender):
+            log.log(level, "%s", text, extra={**fields, "peer": sender})
 
     def tick(self, now: float) -> None:
-        """Call it often."""
-        for peer, lines in self._log_limit.suppressed(now):
-            log.warning("%d lines were not written", lines, extra={"peer": peer})
-        if now - self._looked > LOOK_S:
-            if now - self._looked > AWAY_S:
+        """Writes counted log lines and closes silent or stalled connections. Call it often."""
+        for sender, lines in self._log_limit.suppressed(now):
+            log.warning("%d lines were not written", lines, extra={"peer": sender})
+        if now - self._checked > CHECK_S:
+            if now - self._checked > SUSPENDED_S:
                 self._connections.restart_deadlines(now)
-            self._looked = now
+            self._checked = now
             for connection in self._connections.overdue(now):
                 _disconnect(connection)
-            for line in self._unsent.stalled(now):
-                self._close(line)
+            for peer_id in self._unsent.stalled(now):
+                self._close(peer_id)
 
-    def _close(self, line: Hashable) -> None:
-        """Ends a connection that takes nothing, which frees what waits for it."""
-        place = self._places.pop(line, None) if isinstance(line, PeerId) else None
-        if place and (connection := self._connections.get(place)):
+    def _close(self, peer_id: Hashable) -> None:
+        """Ends a connection that takes nothing. This frees the memory of its waiting messages."""
+        descriptor = self._descriptors.pop(peer_id, None) if isinstance(peer_id, PeerId) else None
+        if descriptor and (connection := self._connections.get(descriptor)):
             self.log_peer(connection.address, "a client takes nothing: its connection is closed")
             _disconnect(connection)
 
-    # -- who is there -------------------------------------------------------------------------------
+    # -- open connections ----------------------------------------------------------------------------
 
     def _accept_connections(self) -> None:
         for bulk, monitor in self._monitors.items():
             while monitor.poll(0):
-                event, descriptor = receive_event(monitor)
-                place = Descriptor(bulk, descriptor)
+                event, number = receive_event(monitor)
+                descriptor = Descriptor(bulk, number)
                 if event == zmq.EVENT_ACCEPTED:
-                    self._register(place)
+                    self._register(descriptor)
                 else:
-                    self._connections.closed(place)
+                    self._connections.closed(descriptor)
 
-    def _register(self, place: Descriptor) -> None:
+    def _register(self, descriptor: Descriptor) -> None:
         try:
-            with borrowed(place.descriptor) as end:
+            with borrowed(descriptor.number) as end:
                 address = str(end.getpeername()[0]) if end.family != socket.AF_UNIX else ""
                 mark = os.fstat(end.fileno()).st_ino
         except OSError:
             return  # already closed; on Windows a connection is no descriptor, and stays
         for connection in self._connections.opened(
-            Connection(place, mark, address, time.monotonic())
+            Connection(descriptor, mark, address, time.monotonic())
         ):
             self.log_peer(
                 connection.address, "too many connections before a hello: the oldest is closed"
             )
             _disconnect(connection)
 
-    # -- who is let in ------------------------------------------------------------------------------
+    # -- authentication --------------------------------------------------------------------------------
 
     def _identity(self, frame: zmq.Frame) -> Identity:
         """Returns the user of this message's key. Raises `UnknownKey` if the key was revoked."""
         if not self._auth:
-            return OURSELVES
+            return NO_KEY
         identity = self._auth.allowed.identity(str(frame.get(KEY)))
         if identity is None:
             raise UnknownKey("the key of this client is no longer allowed")
@@ -320,13 +326,13 @@ class Router:
             if len(self._refused_keys) >= MOST_VIOLATORS:
                 self._refused_keys.clear()
             self._refused_keys.add((address, key))
-            peer = address.decode("ascii", "replace")
-            self.log_peer(peer, f"refused the key {key}", logging.WARNING)
+            sender = address.decode("ascii", "replace")
+            self.log_peer(sender, f"refused the key {key}", logging.WARNING)
 
 
 def _disconnect(connection: Connection) -> None:
     """Shuts a connection down; libzmq notices and closes it."""
-    with suppress(OSError), borrowed(connection.place.descriptor) as end:
+    with suppress(OSError), borrowed(connection.descriptor.number) as end:
         if (
             os.fstat(end.fileno()).st_ino == connection.mark
         ):  # otherwise the descriptor already belongs to another connection

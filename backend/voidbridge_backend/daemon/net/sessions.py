@@ -34,13 +34,13 @@ class Session:
     """Time of its last message, in seconds of a monotonic clock."""
     bulk: PeerId | None = None
     spent: int = 0
-    """Payload bytes on their way to the disk: never above the window."""
+    """Payload bytes of this client on their way to the disk, at most the window."""
     importing: int = 0
     """Number of unanswered imports."""
     gets: deque[Get] = field(default_factory=deque)
-    """Pieces of results that it asked for and for which there is no room yet."""
+    """Requested pieces of results that wait for room."""
     reading: int = 0
-    """Bytes of results that are being read for it."""
+    """Bytes of results that are being read for this client."""
     watching: set[str] = field(default_factory=set)
     """Jobs that this client watches."""
     receiving: set[UserFile] = field(default_factory=set)
@@ -48,13 +48,13 @@ class Session:
     offered: dict[UserFile, int] = field(default_factory=dict)
     """Files for a job that this client is going to submit, with their sizes in bytes."""
     is_submitting: bool = False
-    """A request of this client is being read, or waits for room."""
+    """True while a request of this client is being read, or waits for room."""
     job_list: JobList | None = None
-    """The list that this client requested and has not fully received. One at a time."""
+    """The list that this client requested and has not fully received."""
 
     @property
     def sees(self) -> str | None:
-        """The user whose jobs this client sees; None: all."""
+        """Returns the user whose jobs this client sees; None for all jobs."""
         return None if self.identity.admin else self.user
 
 
@@ -62,13 +62,13 @@ class Sessions:
     """Every client by its session id and by its connections."""
 
     def __init__(self, most: int) -> None:
-        """`most` clients of one user at once."""
+        """Allows `most` clients of one user at once."""
         self._most = most
         self._named: dict[str, Session] = {}
-        self._lines: dict[PeerId, str] = {}
+        self._names: dict[PeerId, str] = {}
 
     def hello(
-        self, name: str, user: str, identity: Identity, line: PeerId, now: float
+        self, name: str, user: str, identity: Identity, peer_id: PeerId, now: float
     ) -> set[UserFile]:
         """Registers a client, possibly again on new sockets. Returns the same as `disconnected`.
 
@@ -83,8 +83,8 @@ class Sessions:
             raise TooMany(
                 f"{self._most} clients of {user} are connected; this daemon allows no more"
             )
-        self._named[name] = Session(user, identity, line, now)
-        self._lines[line] = name
+        self._named[name] = Session(user, identity, peer_id, now)
+        self._names[peer_id] = name
         return left
 
     def is_full(self, user: str) -> bool:
@@ -94,21 +94,21 @@ class Sessions:
         """Returns the control connections of a user's clients, some of which may be closed."""
         return [session.control for session in self._named.values() if session.user == user]
 
-    def join_bulk(self, name: str, line: PeerId, identity: Identity) -> Session:
+    def join_bulk(self, name: str, peer_id: PeerId, identity: Identity) -> Session:
         """Registers the bulk connection of a known client. Raises `UnknownSession`."""
         session = self._named.get(name)
-        if session is None or session.identity != identity or not line.bulk:
+        if session is None or session.identity != identity or not peer_id.bulk:
             raise UnknownSession("the daemon does not know this session")
         if session.bulk:
-            self._lines.pop(session.bulk, None)
+            self._names.pop(session.bulk, None)
         session.gets.clear()  # the client asks again on its new connection
-        session.bulk = line
-        self._lines[line] = name
+        session.bulk = peer_id
+        self._names[peer_id] = name
         return session
 
-    def of(self, line: PeerId, identity: Identity, now: float) -> Session:
+    def of(self, peer_id: PeerId, identity: Identity, now: float) -> Session:
         """Returns the client of this connection. Raises `UnknownSession`."""
-        session = self._named.get(self._lines.get(line, ""))
+        session = self._named.get(self._names.get(peer_id, ""))
         if session is None or session.identity != identity:
             raise UnknownSession("the daemon does not know this connection")
         session.last_heard = now
@@ -137,23 +137,23 @@ class Sessions:
                 found.setdefault(job, []).append(session)
         return found
 
-    def lines_of(self, line: PeerId) -> list[PeerId]:
-        """Every connection of the client behind this control line."""
-        session = self._named.get(self._lines.get(line, ""))
+    def peer_ids_of(self, peer_id: PeerId) -> list[PeerId]:
+        """Returns every connection of the client with this control connection."""
+        session = self._named.get(self._names.get(peer_id, ""))
         if session is None:
             return []
         return [session.control, *((session.bulk,) if session.bulk else ())]
 
-    def disconnected(self, line: PeerId) -> set[UserFile]:
+    def disconnected(self, peer_id: PeerId) -> set[UserFile]:
         """Removes a client by its connection. Returns the files that nobody sends any more."""
-        name = self._lines.pop(line, None)
+        name = self._names.pop(peer_id, None)
         session = self._named.get(name) if name else None
         if session is None or name is None:
             return set()
-        if session.control == line:
+        if session.control == peer_id:
             del self._named[name]
             if session.bulk:
-                self._lines.pop(session.bulk, None)
+                self._names.pop(session.bulk, None)
         session.job_list = None
         session.gets.clear()
         left, session.receiving = session.receiving, set()

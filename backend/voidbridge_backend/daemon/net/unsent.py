@@ -1,7 +1,7 @@
-"""Bytes of messages that were handed to libzmq and have not left this process, for each connection and each user.
+"""Counts the bytes that were handed to libzmq and have not left this process, for each connection and each user.
 
 A high-water mark counts messages, not bytes: 256 pieces of 2 MiB are half a gigabyte for one client that reads
-nothing. Pure, but for the trackers that it is given.
+nothing. Pure, except for the trackers.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
 USER_BYTES = 128 << 20
-"""Bytes that all connections of one user may have in this process."""
+"""Maximum unsent bytes of all connections of one user."""
 STALLED_S = 60.0
-"""A connection that takes nothing for so long is closed: what waits for it holds room that others could use."""
+"""A connection that takes nothing for so long is closed. Its unsent messages hold memory that others could use."""
 
 
 class UnsentTracker(Protocol):
@@ -45,38 +45,40 @@ class UnsentBytes:
         self._queues: dict[Hashable, _Queue] = {}
         self._users: Counter[str] = Counter()
 
-    def add(self, line: Hashable, user: str, size: int, tracker: UnsentTracker, now: float) -> None:
-        """`size` bytes are on their way to `line`, a connection of `user`."""
-        queue = self._queues.setdefault(line, _Queue(user, now))
+    def add(
+        self, peer_id: Hashable, user: str, size: int, tracker: UnsentTracker, now: float
+    ) -> None:
+        """Notes that `size` bytes are on their way to `peer_id`, a connection of `user`."""
+        queue = self._queues.setdefault(peer_id, _Queue(user, now))
         queue.messages.append(_Message(size, tracker))
         queue.size += size
         self._users[queue.user] += size
 
-    def of_line(self, line: Hashable, now: float) -> int:
-        """Bytes that wait for this connection."""
-        queue = self._queues.get(line)
+    def of_peer(self, peer_id: Hashable, now: float) -> int:
+        """Returns the bytes that wait for this connection."""
+        queue = self._queues.get(peer_id)
         if queue is None:
             return 0
-        self._settle(line, queue, now)
+        self._drop_sent(peer_id, queue, now)
         return queue.size
 
     def of_user(self, user: str) -> int:
-        """Bytes that wait for all connections of this user, as they were last looked at."""
+        """Returns the bytes that wait for all connections of this user, as of their last check."""
         return self._users[user]
 
     def stalled(self, now: float) -> list[Hashable]:
-        """Connections that have taken nothing for `STALLED_S`."""
-        for line, queue in list(self._queues.items()):
-            self._settle(line, queue, now)
-        return [line for line, queue in self._queues.items() if now - queue.moved > STALLED_S]
+        """Returns the connections that have taken nothing for `STALLED_S`."""
+        for peer_id, queue in list(self._queues.items()):
+            self._drop_sent(peer_id, queue, now)
+        return [peer_id for peer_id, queue in self._queues.items() if now - queue.moved > STALLED_S]
 
-    def _settle(self, line: Hashable, queue: _Queue, now: float) -> None:
+    def _drop_sent(self, peer_id: Hashable, queue: _Queue, now: float) -> None:
         while queue.messages and queue.messages[0].tracker.done:
             size = queue.messages.popleft().size
             queue.size -= size
             queue.moved = now
             self._users[queue.user] -= size
         if not queue.messages:
-            del self._queues[line]
+            del self._queues[peer_id]
             if not self._users[queue.user]:
                 del self._users[queue.user]
