@@ -1,6 +1,6 @@
 """Every command with its summary, in the order of `voidbridge --help`.
 
-The options of a command are imported when it is used: a command starts in half the time.
+The options of a command are imported only when it is used, which halves the time of its start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class CommandEntry:
     summary: str
     """Its line in `voidbridge --help`."""
     module: str
-    """The module of `parsers` that has its function `add_NAME`."""
+    """The module in `parsers/` with its function `add_NAME`."""
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds the options of the command, and the function that runs it."""
@@ -32,7 +32,9 @@ class CommandEntry:
 
 COMMANDS = (
     CommandEntry("run", "remove an object from a shot and wait for the result", "remove"),
-    CommandEntry("survey", "look at a whole shot once, for jobs of ranges of it", "remove"),
+    CommandEntry(
+        "survey", "look at a whole shot once, so that jobs of its ranges need not", "remove"
+    ),
     CommandEntry("submit", "send a shot to a daemon and print the job's id", "remove"),
     CommandEntry("farm", "write a job bundle for a farm: one task for each shot", "farm"),
     CommandEntry(
@@ -43,7 +45,7 @@ COMMANDS = (
     CommandEntry("key", "unmix a green or blue screen into foreground and alpha", "operations"),
     CommandEntry(
         "key-report",
-        "measure a key from its files, against a true alpha if there is one",
+        "measure a key from its files, and against a true alpha if there is one",
         "operations",
     ),
     CommandEntry(
@@ -54,7 +56,7 @@ COMMANDS = (
     CommandEntry("train", "train a LoRA for a show from its dataset", "operations"),
     CommandEntry(
         "estimate",
-        "tell time and memory of a job from those of former jobs, before it is sent",
+        "estimate time and memory of a job from earlier jobs, before it is sent",
         "jobs",
     ),
     CommandEntry("serve", "run the daemon", "daemon"),
@@ -75,7 +77,7 @@ COMMANDS = (
         "tools",
     ),
     CommandEntry(
-        "report", "measure a result around its hole, and against a truth, from its files", "tools"
+        "report", "measure a result from its files, around its hole and against a truth", "tools"
     ),
     CommandEntry("doctor", "check the installation, with a tiny round trip", "tools"),
     CommandEntry(

@@ -1,4 +1,4 @@
-"""Options and texts that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ def add_daemon_options(parser: Any, *, local: bool = False) -> None:
     group.add_argument(
         "--daemon",
         metavar="ADDRESS",
-        help="as tcp://HOST:5577" + ("; default: start a temporary local daemon" if local else ""),
+        help="address of the daemon, as tcp://HOST:5577"
+        + ("; default: start a temporary local daemon" if local else ""),
     )
     group.add_argument("--server-key", metavar="KEY", help="the daemon's public key, if it has one")
     group.add_argument("--keys", metavar="FOLDER", help="folder of your own key")
-    group.add_argument("--user", default=None, metavar="NAME", help="owner of the jobs")
-    group.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    group.add_argument(
+        "--user", default=None, metavar="NAME", help="owner of the jobs (default: your login name)"
+    )
+    group.add_argument("--json", action="store_true", help="print one JSON object a line on stdout")
     if local:
         add_config_options(group)
 
@@ -56,15 +59,15 @@ def add_config_options(group: Any) -> None:
     for name, metavar, what in (
         ("models", "FOLDER", "folder of weights, for the engines that need them"),
         ("spool", "FOLDER", "folder for received frames and results"),
-        ("devices", "LIST", "cpu, cuda:0, ...; auto"),
+        ("devices", "LIST", "devices to work on: auto, or cpu, cuda:0, ..."),
         ("ocio", "FILE", "an OpenColorIO config"),
-        ("window-mb", "N", "megabytes in flight, for each client"),
+        ("window-mb", "N", "megabytes on their way for each client"),
     ):
         group.add_argument(f"--{name}", metavar=metavar, help=what)
 
 
 def add_endpoint_options(parser: Any) -> None:
-    """Of commands that ask a language model."""
+    """Adds the options of commands that ask a language model."""
     parser.add_argument("--send", action="store_true", help="send the pictures to the endpoint")
     parser.add_argument(
         "--endpoint",

@@ -17,7 +17,8 @@ from voidbridge_protocol.wire import keys
 from voidbridge_protocol.wire.keys import CLIENT, DAEMON, KEY_FILES, Keys
 
 ACTIONS_HELP = """\
-actions: list (default)     the keys that this machine's daemon allows
+actions:
+list               show the keys that this machine's daemon allows (default)
 make               create your own key; `make daemon` creates the daemon's
 show               print your own public key; `show daemon` prints the daemon's
 allow USER KEY     allow this key, as that user

@@ -1,4 +1,7 @@
-"""The command `voidbridge`: parses, calls one function, prints."""
+"""The entry point of the command `voidbridge`.
+
+It parses the arguments, runs the function of the command, and turns an error into a text and an exit code.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int | None] = options.run
         return run(options) or EXIT_DONE
     except VoidbridgeError as error:
-        return _ended(options, error)
+        return _fail(options, error)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("voidbridge"):
             raise
@@ -39,34 +42,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"this needs the package {error.name}, which is not installed",
             f"Install the needed packages with: pip install 'voidbridge[{extra}]'",
         )
-        return _ended(options, missing)
+        return _fail(options, missing)
     except KeyboardInterrupt:
-        return _ended(options, JobCancelled("stopped"))
+        return _fail(options, JobCancelled("stopped"))
     except BrokenPipeError:
-        _write_nowhere()
+        _discard_output()
         return EXIT_CANCELLED
 
 
-def _ended(options: argparse.Namespace, error: VoidbridgeError) -> int:
-    """Shows an error. Returns its exit code, also if nobody reads the error."""
+def _fail(options: argparse.Namespace, error: VoidbridgeError) -> int:
+    """Prints an error and returns its exit code, even if nobody reads the text."""
     code = exit_code(error)
     try:
         show_error(getattr(options, "json", False), error, code)
         if getattr(options, "openjd", False):
             show_failure(error)
     except BrokenPipeError:
-        _write_nowhere()
+        _discard_output()
     return code
 
 
-def _write_nowhere() -> None:
-    """A reader of our output has gone. Python would fail once more on what it still holds for it."""
+def _discard_output() -> None:
+    """Discards output that nobody reads any more. Python would fail again when it flushes the rest at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for output in (1, 2):
         os.dup2(nowhere, output)
 
 
 def parser() -> argparse.ArgumentParser:
+    """Returns the parser of all commands. Each command adds its options when it is used."""
     top = Parser(
         prog="voidbridge",
         description="Removes an object, and its shadow or reflection, from a film plate.",
@@ -75,13 +79,13 @@ def parser() -> argparse.ArgumentParser:
         fromfile_prefix_chars="@",
     )
     top.add_argument("--version", action="version", version=__version__)
-    found = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    subparsers = top.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for command in COMMANDS:
-        made = found.add_parser(
+        subparser = subparsers.add_parser(
             command.name,
             help=command.summary,
             description=f"{command.summary[0].upper()}{command.summary[1:]}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        made.add_options = command.add_options
+        subparser.add_options = command.add_options
     return top

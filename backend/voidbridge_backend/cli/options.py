@@ -26,13 +26,13 @@ from . import keys as key_commands
 from . import painted
 from .setting_options import check_text, settings_of
 
-OF_THE_HOLE = ("color_space", "matte_kind", "threshold", "grow", "soften")
-"""Settings that say how a hole was made; `report` asks for them too."""
+HOLE_SETTINGS = ("color_space", "matte_kind", "threshold", "grow", "soften")
+"""Settings that shape the hole; `report` takes them too."""
 ALL_FRAMES = 1_000_000
-"""Handles that reach over every plate."""
+"""A number of handles that reaches over every plate."""
 CONFIG_FILE = Path("~/.config/voidbridge/config.toml")
 
-OF_CLIENTS = {
+CLIENT_VARIABLES = {
     "VOIDBRIDGE_DAEMON",
     "VOIDBRIDGE_ASK_URL",
     "VOIDBRIDGE_ASK_MODEL",
@@ -40,7 +40,7 @@ OF_CLIENTS = {
     "VOIDBRIDGE_C2PA_KEY",
     "VOIDBRIDGE_C2PA_CERTIFICATES",
 }
-"""Variables that are no settings: the address that clients ask, a language model's endpoint, a key that signs."""
+"""Variables of clients, not settings: the daemon's address, a language model's endpoint, signing keys."""
 
 
 def report_files(options: argparse.Namespace) -> dict[str, Sequence]:
@@ -56,8 +56,8 @@ def report_files(options: argparse.Namespace) -> dict[str, Sequence]:
 
 
 def report_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Only what was chosen; the rest is what the result was made with."""
-    return {name: value for name in OF_THE_HOLE if (value := getattr(options, name)) is not None}
+    """The settings that were typed. The others are those with which the result was made."""
+    return {name: value for name in HOLE_SETTINGS if (value := getattr(options, name)) is not None}
 
 
 def removal_settings(options: argparse.Namespace) -> RemoveSettings:
@@ -112,7 +112,9 @@ def beside(found: Sequence, plate: Sequence, first: int | None) -> Sequence:
 
 
 def sent_loras(settings: RemoveSettings) -> tuple[RemoveSettings, dict[str, Sequence]]:
-    """Tells LoRA files from names: `settings` with `@1` for the first file, and the files by their role.
+    """Returns `settings` with `@1` in place of the first LoRA file, and the files by their role.
+
+    A name of a LoRA in the daemon's folder stays.
 
     Raises `BadSetting` for a file that does not exist, or that the engine has no use for.
     """
@@ -145,7 +147,7 @@ def _user(options: argparse.Namespace) -> str:
 
 
 def handles_of(options: argparse.Namespace) -> int | None:
-    """None for `auto`, and all frames with a survey, which is of all.
+    """Returns the typed number of handles; None for `auto`, and all frames with a survey.
 
     Frames from standard input have no other frames beside them. Raises `BadSetting`.
     """
@@ -163,6 +165,7 @@ def handles_of(options: argparse.Namespace) -> int | None:
 
 
 def client(options: argparse.Namespace) -> ClientOptions:
+    """Returns the daemon, user and keys of a client. Without an address it may start a local daemon."""
     found, local = config(options)[0], hasattr(options, "spool")
     address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
     return ClientOptions(
@@ -180,7 +183,7 @@ def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
     path = Path(named) if named else CONFIG_FILE.expanduser()
     if named or path.is_file():
         file = toml(path)
-    environ = {name: value for name, value in os.environ.items() if name not in OF_CLIENTS}
+    environ = {name: value for name, value in os.environ.items() if name not in CLIENT_VARIABLES}
     names = Config.__dataclass_fields__
     flags = {
         name: value for name, value in vars(options).items() if name in names and value is not None

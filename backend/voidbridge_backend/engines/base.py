@@ -6,7 +6,7 @@ An engine knows pixels, a quadmask and its settings. It knows no files, no frame
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -208,11 +208,14 @@ class TakesLoras(Protocol):
 class SharesSurvey(Protocol):
     """An engine that looks at a whole shot first, and whose other jobs can use what it found.
 
-    `fits` names the shot, the settings and the versions: a survey is of use only where it is the same.
+    `fits` has a value for everything on which a survey depends, by a name that people read. A survey serves only
+    jobs with the same values.
     """
 
-    def survey(self, clip: Clip, settings: RemoveSettings, watch: JobContext, fits: str) -> bytes:
+    def survey(
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext, fits: Mapping[str, str]
+    ) -> bytes:
         """Looks at the shot, and returns a survey."""
 
-    def use_survey(self, data: bytes | None, fits: str) -> None:
+    def use_survey(self, data: bytes | None, fits: Mapping[str, str]) -> None:
         """Sets the survey of the next job; None takes it away. Raises `BadSurvey`."""

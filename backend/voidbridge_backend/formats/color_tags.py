@@ -48,7 +48,7 @@ MOST = 1000
 def unnamed(source: str) -> BadColorSpace:
     """The error for a plate of integers that nothing names; `source` says which, as `DPX, 10 bits`."""
     return BadColorSpace(
-        f"the plate is {source}, which is not scene-linear, and nothing in it says its color space",
+        f"the plate ({source}) is not scene-linear, and nothing in it says its color space",
         "Name it with --color-space, as sRGB, Rec.709, Cineon or ACEScct.",
     )
 

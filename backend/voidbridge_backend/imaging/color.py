@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -132,7 +133,7 @@ class ColorPlan:
         return cls(
             space=name,
             how=how,
-            config=config.getName() or str(ocio_config),
+            config=config.getName() or _content_name(config),
             linear=linear,
             warnings=tuple(warnings),
             to_rec709=_matrix(processor_between(source, start, _builtin(), REC709)),
@@ -198,6 +199,11 @@ def _evidence(declared: str, part: Part | None) -> tuple[str, How]:
     if source is not None and "float" not in source:
         raise unnamed(source)
     return ASSUMED, "assumed"
+
+
+def _content_name(config: Any) -> str:
+    """A name for a config without one. Its path says nothing on another machine."""
+    return f"sha256:{hashlib.sha256(config.serialize().encode()).hexdigest()}"
 
 
 def opened_config(path: Path | str | None) -> Any:

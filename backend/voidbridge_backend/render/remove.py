@@ -33,7 +33,7 @@ from voidbridge_backend.quality.no_reference import FrameStats, Inspection
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import BadSetting, BadSurvey
-from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.operations.remove import OPERATION, RemoveSettings
 
 from .composite import Composite, Replaced, confidence_of, grain_of, layer_of
 from .engine_input import EngineInput, crop_for
@@ -52,6 +52,7 @@ from .painted import PaintedFrames
 from .results import EncodedFrame, ResultWriter
 
 log = logging.getLogger(__name__)
+ROLES = tuple(role.name for role in OPERATION.roles)
 SURVEY = "survey"
 """The role of a file that `survey` made."""
 MOST_SURVEY = 1 << 30
@@ -126,15 +127,29 @@ def _no_survey(name: str) -> BadSetting:
     return BadSetting(f"the engine {name} has no survey", "Choose cleanplate, or leave it out.")
 
 
-def _fits(order: RenderJob, engine: Engine, shot: _Prepared) -> str:
-    """A hash of all that a survey depends on: files, settings, colors and versions, but not the range."""
-    files = [
-        [file.role, file.frame, file.sha256, file.index]
-        for file in order.request.files
-        if file.role != SURVEY
-    ]
-    parts = [__version__, engine.describe(), files, asdict(_settings(order)), shot.color.describe()]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+def _fits(order: RenderJob, engine: Engine, shot: _Prepared) -> dict[str, str]:
+    """All that a survey depends on: files, settings, colors and versions, but not the range."""
+    files: dict[str, list[object]] = {role: [] for role in ROLES if role != SURVEY}
+    for file in order.request.files:
+        if file.role != SURVEY:
+            files[file.role].append([file.frame, file.sha256, file.index])
+    named = {
+        **{f"{role} files": found for role, found in files.items()},
+        **{_option(name): value for name, value in asdict(_settings(order)).items()},
+        "color of the plate": shot.color.describe(),
+        "engine": engine.describe(),
+        "release of Voidbridge": __version__,
+    }
+    return {name: _digest(value) for name, value in named.items()}
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ class FrameRange:
         if re.fullmatch(r"\s*-?\d+\s*-\s*-?\d+\s*[xX:]\s*-?\d+\s*", text):
             raise BadSetting(
                 f"the frame range {text.strip()} has a step",
-                "Removing an object needs every frame of its motion; give the range without a step.",
+                "Every frame of a range is needed. Write it without a step, as 1001-1100.",
             )
         if "," in text:
             raise BadSetting(

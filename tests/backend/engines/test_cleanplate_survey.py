@@ -19,6 +19,7 @@ from voidbridge_protocol.errors import BadSurvey
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 SETTINGS = RemoveSettings(grow=0, soften=0)
+THIS = {"plate files": "a", "matte files": "b", "--grow": "c"}
 
 
 class Counted(Shot):
@@ -52,10 +53,10 @@ def test_ranges_with_the_survey_have_the_bits_of_the_whole_shot(
     shot: Callable[[], Counted],
 ) -> None:
     whole = dict(Cleanplate().remove(shot(), SETTINGS, Watch()))
-    data = Cleanplate().survey(shot(), SETTINGS, Watch(), "this")
-    assert packed(unpacked(data, "this"), "this") == data
+    data = Cleanplate().survey(shot(), SETTINGS, Watch(), THIS)
+    assert packed(unpacked(data, THIS), THIS) == data
     engine, found, frames = Cleanplate(), dict[int, Pixels](), list(shot().frames)
-    engine.use_survey(data, "this")
+    engine.use_survey(data, THIS)
     for part in (frames[: len(frames) // 3], frames[len(frames) // 3 :]):
         clip, watch = shot(), Watch()
         found |= dict(engine.remove(clip, SETTINGS, watch, part))
@@ -66,12 +67,12 @@ def test_ranges_with_the_survey_have_the_bits_of_the_whole_shot(
 
 def test_a_range_with_the_survey_decodes_few_frames_and_the_next_job_has_none() -> None:
     shot = Counted(30, still, lambda n: (25.0 + 9 * n, 48.0) if n < 3 else None)
-    data = Cleanplate().survey(shot, SETTINGS, Watch(), "this")
+    data = Cleanplate().survey(shot, SETTINGS, Watch(), THIS)
     assert shot.decoded > 30
     engine, decoded = Cleanplate(), list[int]()
     for survey in (data, None):
         shot.decoded = 0
-        engine.use_survey(survey, "this")
+        engine.use_survey(survey, THIS)
         list(engine.remove(shot, SETTINGS, Watch(), range(1001, 1002)))
         decoded.append(shot.decoded)
     assert decoded[1] >= decoded[0] + 30
@@ -121,7 +122,7 @@ def encrypted(data: bytes) -> bytes:
         (lambda data: data.replace(b"{'descr'", b"{'''escr"), "cannot be read"),
         (encrypted, "cannot be read"),
         (
-            lambda data: data.replace(b"voidbridge survey 2", b"voidbridge survey 0"),
+            lambda data: data.replace(b"voidbridge survey 3", b"voidbridge survey 0"),
             "cannot be read",
         ),
     ],
@@ -129,10 +130,15 @@ def encrypted(data: bytes) -> bytes:
 def test_a_survey_that_is_none_is_refused(
     change: Callable[[bytes], bytes], said: str, tmp_path: Path
 ) -> None:
-    data = Cleanplate().survey(Shot(3, still, across), SETTINGS, Watch(), "this")
+    data = Cleanplate().survey(Shot(3, still, across), SETTINGS, Watch(), THIS)
     with pytest.raises(BadSurvey, match=said):
-        Cleanplate().use_survey(change(data), "this")
+        Cleanplate().use_survey(change(data), THIS)
     (tmp_path / "s.npz").write_bytes(change(data))
     assert is_survey(tmp_path / "s.npz") in (True, False)
-    with pytest.raises(BadSurvey, match="of another plate or matte, other settings or another"):
-        Cleanplate().use_survey(data, "other")
+    with pytest.raises(BadSurvey, match=r"differs from this job in: matte files, --grow$"):
+        Cleanplate().use_survey(data, {**THIS, "matte files": "x", "--grow": "y"})
+    for value, refused in (([], "cannot be read"), ({}, "in: plate files, matte files, --grow$")):
+        with pytest.raises(BadSurvey, match=refused):
+            Cleanplate().use_survey(told(data, "fits", value), THIS)
+    with pytest.raises(BadSurvey, match="another version"):
+        Cleanplate().use_survey(told(data, "format", "voidbridge survey 2"), THIS)

@@ -154,9 +154,9 @@ def test_the_matrix_to_rec709_is_that_of_the_primaries() -> None:
     assert np.array_equal(ColorPlan.choose("lin_srgb").to_rec709, np.eye(3))
 
 
-def write_config(path: Path, *, interchange: bool) -> Path:
+def write_config(path: Path, *, interchange: bool, name: str = "studio") -> Path:
     config = ocio.Config.CreateRaw()
-    config.setName("studio")
+    config.setName(name)
     space = ocio.ColorSpace(name="Show Linear", encoding="scene-linear")
     double = ocio.MatrixTransform(np.diag([2, 2, 2, 1]).ravel().tolist())
     space.setTransform(double, ocio.COLORSPACE_DIR_TO_REFERENCE)
@@ -173,6 +173,12 @@ def test_a_studio_config_is_followed(tmp_path: Path) -> None:
         "Show Linear", None, write_config(tmp_path / "c.ocio", interchange=True)
     )
     assert (plan.space, plan.config, plan.linear) == ("Show Linear", "studio", True)
+    here, there = (
+        ColorPlan.choose("AP0", None, write_config(tmp_path / at, interchange=True, name=""))
+        for at in ("here.ocio", "there.ocio")
+    )
+    assert here.config == there.config, "the same config in another place"
+    assert here.config.startswith("sha256:")
     assert np.allclose(plan.to_rec709, 2 * ColorPlan.choose("ACES2065-1").to_rec709, atol=1e-5)
 
 

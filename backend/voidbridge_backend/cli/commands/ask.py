@@ -126,5 +126,7 @@ def add_ask_options(parser: Any) -> None:
     parser.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
     add_plate_start(parser)
     parser.add_argument("--color-space", default="", metavar="NAME", help="the plate's color space")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )
     add_overwrite_option(parser)

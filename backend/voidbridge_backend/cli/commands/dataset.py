@@ -33,7 +33,9 @@ def add_dataset_options(parser: Any) -> None:
         help="write what a language model would see of clips without prompt; with --send, ask it",
     )
     add_endpoint_options(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )
 
 
 def make_dataset(parsed: argparse.Namespace, config: Config) -> None:

@@ -55,7 +55,7 @@ SURVEYED = "cleanplate"
 """The engine whose ranges share a survey of the shot."""
 PLACEHOLDER = re.compile(r"#+|%0?\d*d")
 SHAPE = f"""\
-TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three may lack. Its paths
+TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three are optional. Its paths
 count from the table's folder. Submit the bundle with your farm's own command, or try it here:
 openjd run BUNDLE/{FILE}"""
 

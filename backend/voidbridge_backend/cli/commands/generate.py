@@ -99,8 +99,16 @@ def add_generate_options(parser: Any) -> None:
         "--takes", type=int, default=1, metavar="N", help="new takes of each shot (default 1)"
     )
     queue = parser.add_argument_group("the queue")
-    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
-    queue.add_argument("--force", action="store_true", help="run it even if its result exists")
+    queue.add_argument(
+        "--priority",
+        type=int,
+        default=0,
+        metavar="N",
+        help="jobs with a higher number run first (default 0)",
+    )
+    queue.add_argument(
+        "--force", action="store_true", help="run the job again even if its result exists"
+    )
 
 
 def generate_submission(parsed: argparse.Namespace) -> Submission:

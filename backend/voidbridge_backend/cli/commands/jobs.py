@@ -1,4 +1,4 @@
-"""The commands about jobs, with parsed arguments: run, submit, fetch, status, cancel, serve."""
+"""The commands about jobs, with parsed arguments: run, submit, fetch, status, cancel."""
 
 from __future__ import annotations
 

@@ -107,8 +107,16 @@ def add_key_options(parser: Any) -> None:
     )
     add_settings(parser, KeySettings, {"the shot": shot})
     queue = parser.add_argument_group("the queue")
-    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
-    queue.add_argument("--force", action="store_true", help="run it even if its result exists")
+    queue.add_argument(
+        "--priority",
+        type=int,
+        default=0,
+        metavar="N",
+        help="jobs with a higher number run first (default 0)",
+    )
+    queue.add_argument(
+        "--force", action="store_true", help="run the job again even if its result exists"
+    )
 
 
 def key_submission(parsed: argparse.Namespace) -> Submission:
@@ -138,4 +146,6 @@ def add_report_options(parser: Any) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
     add_plate_start(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )

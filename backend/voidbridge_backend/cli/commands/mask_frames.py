@@ -208,4 +208,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="frames are still being rendered; standard input names the complete ones",
     )
-    group.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
+    group.add_argument(
+        "--priority",
+        type=int,
+        default=0,
+        metavar="N",
+        help="jobs with a higher number run first (default 0)",
+    )

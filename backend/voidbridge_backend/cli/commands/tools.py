@@ -1,4 +1,4 @@
-"""The commands beside jobs, with parsed arguments: demo, report, doctor, support-bundle, models and others."""
+"""The commands that are no jobs, with parsed arguments: demo, report, doctor, support-bundle, models and others."""
 
 from __future__ import annotations
 
@@ -104,6 +104,30 @@ def support_bundle(
         LogView().message("Paths, names and keys were removed. Check the file before you send it.")
 
 
+def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
+    """Runs one of `MODEL_ACTIONS` on a models folder of the engine `void`, then shows its content.
+
+    `folder` is optional except for make-tiny, which must not write into the folder of real weights by default.
+    """
+    if action == "make-tiny" and folder is None:
+        raise BadSetting("make-tiny needs a folder", "voidbridge models make-tiny FOLDER")
+    try:
+        from voidbridge_backend.tools import models as weights
+    except ImportError as error:
+        raise BadSetting(
+            f"voidbridge models needs the packages of the engine void: {error}",
+            "Install them where the daemon runs, with: pip install 'voidbridge[backend,void]'",
+        ) from error
+    where, device = folder or config.models, devices(config, count_cards())[0]
+    if action == "make-tiny":
+        weights.make_tiny(where)
+    elif action == "fetch":
+        weights.fetch(where, (JsonView() if as_json else LogView()).message)
+    if action != "list":
+        weights.prepare(where, device)
+    weights.show(where, device, whole=whole, as_json=as_json)
+
+
 def ltx_models(action: str, folder: Path | None, config: Config, as_json: bool) -> None:
     """The same as `models` for the engine `ltx`, which has nothing to prepare."""
     try:
@@ -142,30 +166,6 @@ def sam_models(
     if action == "fetch":
         weights.fetch(engine, where, (JsonView() if as_json else LogView()).message)
     weights.show(engine, where, as_json=as_json)
-
-
-def models(action: str, folder: Path | None, config: Config, whole: bool, as_json: bool) -> None:
-    """Runs one of `MODEL_ACTIONS` on a models folder, then shows its content.
-
-    `folder` is optional except for make-tiny, which must not write into the folder of real weights by default.
-    """
-    if action == "make-tiny" and folder is None:
-        raise BadSetting("make-tiny needs a folder", "voidbridge models make-tiny FOLDER")
-    try:
-        from voidbridge_backend.tools import models as weights
-    except ImportError as error:
-        raise BadSetting(
-            f"voidbridge models needs the packages of the engine void: {error}",
-            "Install them where the daemon runs, with: pip install 'voidbridge[backend,void]'",
-        ) from error
-    where, device = folder or config.models, devices(config, count_cards())[0]
-    if action == "make-tiny":
-        weights.make_tiny(where)
-    elif action == "fetch":
-        weights.fetch(where, (JsonView() if as_json else LogView()).message)
-    if action != "list":
-        weights.prepare(where, device)
-    weights.show(where, device, whole=whole, as_json=as_json)
 
 
 def install(host: str, target: str | None, appdata: str, remove: bool) -> None:

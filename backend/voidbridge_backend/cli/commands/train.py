@@ -48,7 +48,9 @@ def add_train_options(parser: Any) -> None:
         action="store_true",
         help="replace files that this training did not make, an earlier LoRA too",
     )
-    parser.add_argument("--force", action="store_true", help="run it even if its result exists")
+    parser.add_argument(
+        "--force", action="store_true", help="run the job again even if its result exists"
+    )
     parser.add_argument(
         "--evaluate",
         action="store_true",

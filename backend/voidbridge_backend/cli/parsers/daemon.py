@@ -13,7 +13,9 @@ from voidbridge_backend.config import Config
 
 def add_serve(parser: Any) -> None:
     parser.set_defaults(run=lambda o: daemon.serve(options.config(o)[0], o.until_stdin_closes))
-    parser.add_argument("--listen", metavar="ADDRESS", help=f"default {Config().listen}")
+    parser.add_argument(
+        "--listen", metavar="ADDRESS", help=f"address of the daemon (default {Config().listen})"
+    )
     parser.add_argument(
         "--keys", metavar="FOLDER", help="folder of the daemon's key and the allowed keys"
     )
@@ -52,7 +54,9 @@ def add_scrub(parser: Any) -> None:
         "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
     )
     parser.add_argument("--dry-run", action="store_true", help="report only; repair nothing")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )
 
 
 def add_keys(parser: Any) -> None:
@@ -65,13 +69,17 @@ def add_keys(parser: Any) -> None:
         "name", nargs="?", default="", metavar="NAME", help="daemon, a user, or a key"
     )
     parser.add_argument("key", nargs="?", default="", metavar="KEY", help="a public key")
-    parser.add_argument("--admin", action="store_true", help="sees and cancels everybody's jobs")
-    parser.add_argument("--replace", action="store_true", help="replace an existing key")
+    parser.add_argument(
+        "--admin", action="store_true", help="allow: the user sees and cancels everybody's jobs"
+    )
+    parser.add_argument("--replace", action="store_true", help="make: replace an existing key")
     parser.add_argument("--keys", metavar="FOLDER", help="folder of the keys")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )
 
 
 def add_config(parser: Any) -> None:
     parser.set_defaults(run=lambda o: daemon.show_config(options.config(o)[1], o.json))
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_config_options(parser)

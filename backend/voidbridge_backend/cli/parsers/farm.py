@@ -16,13 +16,15 @@ def add_farm(parser: Any) -> None:
     parser.epilog = f"{SHAPE}\n{farm.SHAPE}\n\n{EXITS}"
     add_shot_options(parser, needs_matte=False, needs_plate=False)
     parser.add_argument("-o", "--output", metavar="RESULT", help="result sequence or folder")
-    parser.add_argument("--bundle", required=True, metavar="FOLDER", help="gets the job's files")
-    parser.add_argument("--shots", metavar="TABLE", help="many shots, a CSV file")
+    parser.add_argument(
+        "--bundle", required=True, metavar="FOLDER", help="folder for the job's files"
+    )
+    parser.add_argument("--shots", metavar="TABLE", help="a CSV file of many shots")
     parser.add_argument(
         "--chunk",
         type=int,
         metavar="N",
-        help="frames of a task, which sees the whole plate and makes the same pixels; not for void",
+        help="frames of each task; a task sees the whole plate and makes the same pixels; not for void",
     )
     parser.add_argument("--name", metavar="NAME", help="name of the job on the farm")
     parser.add_argument(
@@ -48,13 +50,21 @@ def add_farm(parser: Any) -> None:
         "--send",
         metavar="COMMAND",
         default="",
-        help="a command of your site that sends the files, run in their folder; own: the farm's own",
+        help="command of your site that sends the files, run in their folder; own: the farm's own command",
     )
-    parser.add_argument("--service", default="voidbridge", help="a service of Tractor's blades")
-    parser.add_argument("--show", default="voidbridge", help="a show that OpenCue knows")
+    parser.add_argument(
+        "--service",
+        default="voidbridge",
+        help="service that Tractor's blades offer (default voidbridge)",
+    )
+    parser.add_argument(
+        "--show", default="voidbridge", help="show that OpenCue knows (default voidbridge)"
+    )
     add_overwrite_option(parser)
     needs = parser.add_argument_group("the farm's machines")
-    needs.add_argument("--gpus", type=int, metavar="N", help="cards; default: 1 for void, else 0")
+    needs.add_argument("--gpus", type=int, metavar="N", help="cards (default: 1 for void, else 0)")
     needs.add_argument("--vcpus", type=int, default=2, metavar="N", help="cores (default 2)")
-    needs.add_argument("--memory-gb", type=int, default=8, metavar="N", help="default 8")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    needs.add_argument("--memory-gb", type=int, default=8, metavar="N", help="memory (default 8)")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )

@@ -25,7 +25,7 @@ def add_fetch(parser: Any) -> None:
         "--output",
         default="",
         metavar="RESULT",
-        help="where the results go, or a folder; default: a folder with the name of the job",
+        help="result sequence or folder (default: a folder with the name of the job)",
     )
     add_overwrite_option(parser)
     add_daemon_options(parser)

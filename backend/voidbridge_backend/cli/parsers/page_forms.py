@@ -18,7 +18,7 @@ ADD = {
     "generate": operations.add_generate,
     "key": operations.add_key,
 }
-"""What fills the parser of each command that the page starts."""
+"""The function that adds the options of each command that the page starts."""
 
 
 def page_options() -> dict[str, list[OptionInfo]]:

@@ -1,4 +1,4 @@
-"""The parsers of the commands that remove an object: run and submit."""
+"""The parsers of the commands that remove an object: run, survey and submit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from voidbridge_backend.cli.setting_options import add_settings
 from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-SHAPE = """\
+PLATE_SHAPE = """\
 PLATE and MATTE are sequences (plate.%04d.exr, plate.####.exr), folders with one, clips, or single files.
-RESULT is a sequence of OpenEXR files, a folder, or one file.
 A matte is 0 outside and 1 on the object, or a quadmask with the codes 0, 63, 127 and 255."""
+SHAPE = f"{PLATE_SHAPE}\nRESULT is a sequence of OpenEXR files, a folder, or one file."
 
 
 def add_run(parser: Any) -> None:
@@ -64,16 +64,18 @@ def add_run(parser: Any) -> None:
 
 def add_survey(parser: Any) -> None:
     parser.set_defaults(run=_survey)
-    parser.epilog = f"{SHAPE}\n\n{EXITS}"
+    parser.epilog = f"{PLATE_SHAPE}\n\n{EXITS}"
     add_shot_options(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="gets the survey")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file for the survey")
     add_overwrite_option(parser)
     parser.add_argument(
         "--openjd",
         action="store_true",
         help="print progress as messages of Open Job Description, for a farm",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )
 
 
 def _survey(parsed: argparse.Namespace) -> None:
@@ -88,7 +90,7 @@ def add_submit(parser: Any) -> None:
     parser.set_defaults(
         run=lambda o: jobs.submit(lambda: options.removal(o), options.client(o), o.json)
     )
-    parser.epilog = f"{SHAPE}\n\n{EXITS}"
+    parser.epilog = f"{PLATE_SHAPE}\n\n{EXITS}"
     add_shot_options(parser)
     _add_survey_option(parser)
     add_daemon_options(parser)
@@ -98,12 +100,13 @@ def _add_survey_option(parser: Any) -> None:
     parser.add_argument(
         "--survey",
         metavar="FILE",
-        help="what `voidbridge survey` found with these options, so that a range of the shot needs no look at "
-        "all of it; --handles auto reaches over the whole shot then; for cleanplate",
+        help="file of `voidbridge survey`, made with the same options: a range then needs no look at the rest of "
+        "the shot; --handles auto means the whole shot then; for cleanplate",
     )
 
 
 def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool = True) -> None:
+    """Adds plate, matte, frames and every setting of a removal."""
     parser.add_argument(
         "plate", nargs=None if needs_plate else "?", metavar="PLATE", help="the plate"
     )
@@ -138,5 +141,13 @@ def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool
     add_matte_start(shot)
     add_settings(parser, RemoveSettings, {"the shot": shot})
     queue = parser.add_argument_group("the queue")
-    queue.add_argument("--priority", type=int, default=0, metavar="N", help="higher runs first")
-    queue.add_argument("--force", action="store_true", help="run it even if its result exists")
+    queue.add_argument(
+        "--priority",
+        type=int,
+        default=0,
+        metavar="N",
+        help="jobs with a higher number run first (default 0)",
+    )
+    queue.add_argument(
+        "--force", action="store_true", help="run the job again even if its result exists"
+    )

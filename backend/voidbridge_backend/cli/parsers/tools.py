@@ -51,29 +51,31 @@ def add_report(parser: Any) -> None:
             options.report_files(o), options.report_settings(o), o.output or "", o.json, o.overwrite
         )
     )
-    parser.add_argument("result", metavar="RESULT", help="the result; all its frames are measured")
-    parser.add_argument("plate", metavar="PLATE", help="the plate that it was made from")
-    parser.add_argument("matte", metavar="MATTE", help="the matte that it was made with")
+    parser.add_argument("result", metavar="RESULT", help="the result, measured in all its frames")
+    parser.add_argument("plate", metavar="PLATE", help="the plate of this result")
+    parser.add_argument("matte", metavar="MATTE", help="the matte of this result")
     parser.add_argument("--affected", metavar="MATTE", help="matte of the object's effects")
     parser.add_argument("--truth", metavar="TRUTH", help="the plate without the object, if known")
-    parser.add_argument("-o", "--output", metavar="PICTURE", help="PNG with sample frames")
+    parser.add_argument("-o", "--output", metavar="PICTURE", help="write a PNG with sample frames")
     add_overwrite_option(parser)
     add_plate_start(parser)
     add_matte_start(parser)
-    add_settings(parser, RemoveSettings, only=options.OF_THE_HOLE)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    add_settings(parser, RemoveSettings, only=options.HOLE_SETTINGS)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )
 
 
 def add_doctor(parser: Any) -> None:
     parser.set_defaults(run=_doctor)
     parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="tell what these sequences are, and check nothing"
+        "files", nargs="*", metavar="FILE", help="describe these sequences, and check nothing"
     )
     add_daemon_options(parser, local=True)
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    """Its lines have told people of the error already; programs get the event that ends every failure."""
+    """Runs the check. Its lines already show the error to people; programs get an event, too."""
     if parsed.files:
         tools.describe(parsed.files, options.config(parsed)[0].ocio, parsed.json)
         return EXIT_DONE
@@ -92,7 +94,11 @@ def add_support_bundle(parser: Any) -> None:
         )
     )
     parser.add_argument(
-        "-o", "--output", default="voidbridge-support.zip", metavar="FILE", help="the file"
+        "-o",
+        "--output",
+        default="voidbridge-support.zip",
+        metavar="FILE",
+        help="the file (default voidbridge-support.zip)",
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="default: the service's journal")
     add_daemon_options(parser, local=True)
@@ -101,7 +107,8 @@ def add_support_bundle(parser: Any) -> None:
 def add_models(parser: Any) -> None:
     parser.set_defaults(run=_models)
     parser.epilog = """\
-actions: list (default)  show needed files and their state
+actions:
+list            show needed files and their state (default)
 fetch           download missing files from huggingface.co
 prepare         compute prompt embeddings for all jobs once
 make-tiny       write a tiny model with the same layout, for a quick trial
@@ -116,16 +123,20 @@ accept NAME     accept the terms of an engine's weights (corridorkey, ltx) for t
         "--engine",
         choices=("void", "ltx", "sam2", "sam3"),
         default="void",
-        help="whose files (default void)",
+        help="engine that needs the files (default void)",
     )
     parser.add_argument(
-        "--models", metavar="FOLDER", help="instead of the setting `models`, as for `accept`"
+        "--models", metavar="FOLDER", help="folder to use instead of the setting `models`"
     )
-    parser.add_argument("--devices", metavar="LIST", help="`prepare` computes on the first; auto")
+    parser.add_argument(
+        "--devices", metavar="LIST", help="`prepare` computes on the first of these (default auto)"
+    )
     parser.add_argument(
         "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )
 
 
 def _models(parsed: argparse.Namespace) -> None:
@@ -181,4 +192,6 @@ def add_archive(parser: Any) -> None:
     parser.add_argument(
         "--move", action="store_true", help="delete each version once its copy is verified"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )

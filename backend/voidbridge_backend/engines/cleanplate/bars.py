@@ -136,8 +136,9 @@ def picture_box(clip: Clip, watch: JobContext) -> FrameBox:
     first = sorted({round(n * (len(frames) - 1) / (SPREAD - 1)) for n in range(SPREAD)})
     rest = [index for index in range(len(frames)) if index not in first]
     lit = _Lit(clip)
-    for index in [*first, *rest]:
-        watch.step("camera", 0, len(frames))
+    for done, index in enumerate([*first, *rest]):
+        # Without bars the first picture is enough, and a stage of its own would flash by.
+        watch.step("bars" if done else "camera", done, len(frames))
         lit.add(frames[index])
         if lit.reaches_edges:
             return whole

@@ -65,13 +65,15 @@ class Cleanplate:
             made = self._removed(inner, settings, watch, wanted)
             yield from inner.outer(made, wanted, settings.confidence)
 
-    def survey(self, clip: Clip, settings: RemoveSettings, watch: JobContext, fits: str) -> bytes:
+    def survey(
+        self, clip: Clip, settings: RemoveSettings, watch: JobContext, fits: Mapping[str, str]
+    ) -> bytes:
         inner = Inner(clip, picture_box(clip, watch))
         with_hole = any(inner.has_hole(frame) for frame in clip.frames)
         shot = analyzed(inner, watch, settings.cut_frames) if with_hole else None
         return packed(ShotSurvey(inner.box, shot), fits)
 
-    def use_survey(self, data: bytes | None, fits: str) -> None:
+    def use_survey(self, data: bytes | None, fits: Mapping[str, str]) -> None:
         self._survey = None if data is None else unpacked(data, fits)
 
     def _removed(

@@ -11,7 +11,7 @@ import json
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from .motion.analyze_camera import Shot
 from .motion.camera import Camera, Mix
 from .tone import Tone
 
-FORMAT = "voidbridge survey 2"
+FORMAT = "voidbridge survey 3"
 UNREADABLE = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
     *(StopIteration, SyntaxError, TypeError, ValueError),
@@ -43,11 +43,11 @@ class ShotSurvey:
     shot: Shot | None
 
 
-def packed(survey: ShotSurvey, fits: str) -> bytes:
-    """Returns the survey as a file. `fits` names what it is of."""
+def packed(survey: ShotSurvey, fits: Mapping[str, str]) -> bytes:
+    """Returns the survey as a file. `fits` has the values on which it depends, by name."""
     box = survey.box
     sides = [box.left, box.top, box.right, box.bottom]
-    head: dict[str, Any] = {"format": FORMAT, "fits": fits, "box": sides}
+    head: dict[str, Any] = {"format": FORMAT, "fits": dict(fits), "box": sides}
     arrays: dict[str, NDArray[Any]] = {}
     if survey.shot is not None:
         _add(survey.shot, head, arrays)
@@ -62,18 +62,19 @@ def packed(survey: ShotSurvey, fits: str) -> bytes:
     return file.getvalue()
 
 
-def unpacked(data: bytes, fits: str) -> ShotSurvey:
-    """Returns the survey in a file, every bit as it was. Raises `BadSurvey` if it is of something else."""
+def unpacked(data: bytes, fits: Mapping[str, str]) -> ShotSurvey:
+    """Returns the survey in a file, every bit as it was. Raises `BadSurvey` if it was made with other values."""
     try:
         arrays = _arrays(data)
         head = json.loads(arrays["head"].tobytes())
         said, found = head["format"], head["fits"]
+        differing = [name for name in fits if said == FORMAT and found.get(name) != fits[name]]
     except UNREADABLE as error:
         raise BadSurvey(f"the survey cannot be read: {str(error)[:200]}") from error
-    if said != FORMAT or found != fits:
-        raise BadSurvey(
-            "the survey is of another plate or matte, other settings or another version"
-        )
+    if said != FORMAT:
+        raise BadSurvey("the survey was made by another version of Voidbridge")
+    if differing:
+        raise BadSurvey(f"the survey differs from this job in: {', '.join(differing)}")
     try:
         box = FrameBox(*map(int, head["box"]))
         return ShotSurvey(box, _shot(head, arrays) if "frames" in head else None)
