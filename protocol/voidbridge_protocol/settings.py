@@ -70,7 +70,8 @@ class SettingInfo:
             return ""
         if "None" in (low, high):
             return f"{low} or more" if high == "None" else f"up to {high}"
-        return f"{low} to {high}".replace(str(2**63 - 1), "2^63-1")
+        words = f"{low} to {high}"
+        return words.replace(str(2**63 - 1), "2^63-1").replace(str(2**63 - 1001), "2^63-1001")
 
     def is_in_range(self, value: float) -> bool:
         return (
