@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from voidbridge_backend.parallel import Pool
 
-from .geometry import FrameBox, Mask, mapped, shift, warp
+from .geometry import FrameBox, Mask, apply, inverse, mapped, shift, warp
 from .motion.align import WarpedSource, warp_grey
 from .motion.sources import widened
+from .texture import glints
 from .tone import WEIGHTS, Floats, Tone
 
 Indices = NDArray[np.intp]
@@ -31,14 +32,16 @@ AT_ONCE = 16384
 """Pixels that vote at once: of fewer a call costs more than its work, of more a dozen sources leave the cache."""
 AGREE = 0.02
 """Encoded difference within which two sources show the same thing, besides what grain and misfit explain."""
-HARSH = 2.0
-"""Light, after exposure, from which on a piece is resampled logarithmically."""
 GRAIN_PX = 2.5
 """Deviation in pixels of the blur that tells grain from shading."""
 GRAIN_ONLY = 0.45
 """Part of the agreement beyond which a source differs by more than its grain."""
 RECENT = 10.0
 """Frames after which a source counts half."""
+ASTRAY = 0.4
+"""The part of a glint's rise within which sources still show the same thing: resampling errs by as much."""
+SAME_TRUST = 0.99
+"""Sources that are trusted by more than this need no second look."""
 SEVERAL = 3
 """Sources that have to agree for full confidence."""
 
@@ -66,6 +69,7 @@ class _Layers:
     """[source, pixel]: whether it is background."""
     weights: Floats
     """[source]."""
+    laid: Sequence[WarpedSource]
 
 
 def combined(
@@ -97,6 +101,7 @@ def combined(
             inside = tile.within(box)
             means, grains, agreement = _voted(layers, spread, tone)
             shape = 3, tile.height, tile.width
+            _look_at_glints(layers, tile, means, grains, spread, tone)
             light[inside] = means.reshape(shape).transpose(1, 2, 0)
             grain[inside] = grains.reshape(shape).transpose(1, 2, 0)
             known[inside] = layers.shown.any(0).reshape(shape[1:]) & wanted[inside]
@@ -119,6 +124,7 @@ def _layers(
     light = np.empty((3, len(laid), tile.height * tile.width), np.float32)
     shown = np.empty(light.shape[1:], bool)
     voices: list[float] = []
+    seen: list[WarpedSource] = []
     for one, weight in zip(laid, weights, strict=True):
         free = _shown(one, tile)
         if free.any():
@@ -130,10 +136,11 @@ def _layers(
             if one.exposure.offset.any():
                 light[:, row] += one.exposure.offset[:, None]
             voices.append(weight)
+            seen.append(one)
     if not voices:
         return None
     some = len(voices)
-    return _Layers(light[:, :some], shown[:some], np.array(voices, np.float32))
+    return _Layers(light[:, :some], shown[:some], np.array(voices, np.float32), seen)
 
 
 def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats, Floats]:
@@ -149,6 +156,42 @@ def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats, 
         light[some], grain[some] = mean, _grain(planes, mean, near)
         agreement[some] = _confidence(near, layers.shown[some])
     return light, grain, agreement
+
+
+def _look_at_glints(
+    layers: _Layers, tile: FrameBox, means: Floats, grains: Floats, spread: float, tone: Tone
+) -> None:
+    """Beside lamps, the sources that needed no resampling count most, in place. Grain does not show there."""
+    size = tile.height, tile.width
+    known = np.asarray(layers.shown.any(0).reshape(size), np.bool_)
+    where, rise = glints.steep(means.reshape(3, *size), known, tone)
+    if not where.size or len(layers.laid) == 1:
+        return
+    trust = np.stack([glints.trust(_places(one, tile, where)) for one in layers.laid])
+    if trust.min() > SAME_TRUST:
+        return
+    planes, shown = layers.light[..., where], layers.shown[:, where]
+    wide = np.asarray(spread + ASTRAY * rise, np.float32)
+    voices = shown * layers.weights[:, None]
+    luma = np.einsum("c,ckp->kp", WEIGHTS, planes)
+    away = tone.apart(planes, _of_each(planes, _median(luma, voices))) / (2 * wide)
+    agree = np.square(np.maximum(1 - np.square(away), 0)) * voices * trust
+    total = agree.sum(0)
+    codes = tone.compress(planes)
+    means[:, where] = tone.expand(
+        np.einsum("kp,ckp->cp", agree, codes) / np.where(total > 0, total, 1)
+    )
+    grains[:, where] = 0
+
+
+def _places(one: WarpedSource, tile: FrameBox, where: Indices) -> NDArray[np.float64]:
+    """[pixel, 2]: the places (x, y) in the source of the pixels `where` of `tile`, numbered in rows."""
+    y, x = np.divmod(where, tile.width)
+    if one.relief is not None:
+        across, down = one.places(tile)
+        return np.column_stack([across[y, x], down[y, x]]).astype(np.float64)
+    points = np.column_stack([x + tile.left, y + tile.top]).astype(np.float64)
+    return apply(inverse(one.homography), points)
 
 
 def _confidence(near: Mask, shown: Mask) -> Floats:
@@ -197,7 +240,7 @@ def _fetched(one: WarpedSource, tile: FrameBox, tone: Tone) -> Floats:
     seen = _part(one, tile)
     light = widened(source.light[seen.within(box)])
     motion = one.homography @ shift(seen.left, seen.top)
-    if light.max() * tone.exposure < HARSH:
+    if light.max() * tone.exposure < glints.HARSH:
         return warp(light, motion, tile)
     # Beside a lamp, Lanczos undershoots by a part of the lamp's light, far below black.
     return tone.expand(warp(tone.compress(light), motion, tile))
@@ -219,7 +262,7 @@ def _by_relief(one: WarpedSource, tile: FrameBox, tone: Tone) -> Floats:
         found = cv2.remap(picture, *at, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(found, np.float32)
 
-    if light.max() * tone.exposure < HARSH:
+    if light.max() * tone.exposure < glints.HARSH:
         return picked(light)
     return tone.expand(picked(tone.compress(light)))
 
