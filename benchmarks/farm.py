@@ -125,7 +125,7 @@ class Farm:
             job = QueuedJob(shot.id, user, priority, number, JobState.RECEIVING, engine=shot.engine)
             stops = {"no stops": False, "any job stops": True}
             job.goes_on = stops.get(self.policy, shot.engine == TRAIN)
-            self.scheduler.known(job)
+            self.scheduler.add(job)
             self._execute(self.scheduler.received(shot.id))
 
     def _execute(self, commands: Sequence[Command]) -> None:

@@ -14,9 +14,9 @@ MOST_EFFORT = 1000
 COUNTS = ("frames", "seen", "width", "height")
 """Integers."""
 NUMBERS = (*COUNTS, "seconds", "memory", "card_memory")
-"""What a worker measures."""
+"""Figures that a worker measures."""
 NAMES = ("operation", "engine", "device")
-"""What a daemon adds."""
+"""Fields that a daemon adds."""
 
 
 def is_measured(found: object) -> bool:

@@ -1,4 +1,4 @@
-"""What a site adds: values of new nodes from a file, and calls after each finished result."""
+"""Additions of a site: values of new nodes from a file, and calls after each finished result."""
 
 from __future__ import annotations
 

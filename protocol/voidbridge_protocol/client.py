@@ -108,7 +108,7 @@ class Client:
         return self._ask(_jobs)
 
     def measurements(self, operation: str, engine: str) -> bytes:
-        """What former jobs of this user took: a JSON list, oldest first. An older daemon raises `BadMessage`."""
+        """Returns time and memory of this user's earlier jobs: a JSON list, oldest first."""
         return self._ask(lambda wire: _measurements(wire, GetMeasurements(operation, engine)))
 
     def health(self) -> Health:

@@ -107,7 +107,7 @@ def _manifest(credentials: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _read(variable: str, name: str) -> bytes:
-    """The file that a variable names. What may be a key itself is in no message."""
+    """Reads the file that a variable names. A text that may be a key itself is in no message."""
     if "\n" in name or "-----" in name:
         raise BadKey(f"{variable} holds no path of a file", "Save the PEM text, and name its file.")
     try:

@@ -68,7 +68,7 @@ def daemon(config: Config) -> Iterator[str]:
 
 
 def kept_measurements(config: Config, user: str, operation: str, engine: str) -> bytes:
-    """What former jobs of this user took in temporary daemons, as `Client.measurements` returns it."""
+    """Returns time and memory of this user's earlier jobs in temporary daemons, like `Client.measurements`."""
     jobs = map(kept_job, _lines(config.spool / MEASURED)[-MOST_KEPT:])
     wanted = user, operation, engine
     found = [

@@ -40,7 +40,7 @@ from voidbridge_protocol.transfer.atomic_files import disk_error, write_whole
 
 PIECE = 1 << 20
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
-"""What file systems say that cannot sync a folder."""
+"""Errors of file systems that cannot sync a folder."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _verify(place: Path, read: Mapping[str, ArchivedFile]) -> None:
 
 
 def _manifest(target: Path) -> Files:
-    """What the archive should hold. Raises `NotArchived` if it does not say so."""
+    """Returns the files that the archive should hold. Raises `NotArchived` without a valid manifest."""
     try:
         listed = json.loads((target / MANIFEST).read_bytes())["files"]
         known = {

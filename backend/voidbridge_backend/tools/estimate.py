@@ -42,7 +42,7 @@ class PlannedJob:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the job will take."""
+    """Expected time and memory of a job."""
 
     basis: str
     """Where the figures come from."""
@@ -55,7 +55,7 @@ class Estimate:
     data: int = 0
     """Bytes of the frames that are sent, before compression."""
     card_plans: Mapping[str, int] = field(default_factory=dict)
-    """What a card has to hold by memory plan, the fastest first: bytes by arithmetic, not measured."""
+    """Bytes that a card needs for each memory plan, the fastest first. Arithmetic, not measured."""
 
     def sentences(self) -> str:
         """Returns the estimate for people."""
@@ -149,7 +149,7 @@ def _ltx_plans(planned: PlannedJob, upscale: bool, fp8: bool) -> dict[str, int]:
 
 
 def parsed(text: bytes) -> list[dict[str, Any]]:
-    """Returns the jobs of a daemon's answer. What is no job is passed over."""
+    """Returns the jobs of a daemon's answer. Entries that are no jobs are ignored."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

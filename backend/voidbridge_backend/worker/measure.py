@@ -22,7 +22,7 @@ class JobMeter:
         self.loading = 0.0
         """Seconds of loading the engine. They do not count, because the next job finds it loaded."""
         self.figures: dict[str, Any] | None = None
-        """What the job took; None before its end, and for a job without a plate."""
+        """Time and memory of the job; None before its end, and for a job without a plate."""
         _asked_of_card("reset_peak_memory_stats")
 
     def end(self, job: RenderJob) -> None:

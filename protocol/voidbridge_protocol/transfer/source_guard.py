@@ -20,8 +20,8 @@ HASHERS = 4
 class SourceGuard:
     """The sources of one job: plates, mattes, affected mattes and painted frames.
 
-    A file counts as a source if it has the content of one, or if it is one of `paths` under any name: through a
-    symbolic link, as a hard link, or in other letter case on a file system that ignores case.
+    A file counts as a source if it has the content of one, or if it is one of `paths` under any name. The name may
+    be a symbolic link, a hard link, or other letter case on a file system that ignores case.
     """
 
     def __init__(self, files: Iterable[FrameFile] = (), paths: Iterable[Path] = ()) -> None:

@@ -61,14 +61,14 @@ def test_the_line_is_that_of_the_rule(jobs: list[tuple[str, int]], started: int)
 
 def test_the_device_that_a_job_will_get_is_made_ready_while_its_files_are_on_their_way() -> None:
     queue = Queue()
-    queue.known(QueuedJob("a", ANA, 0, 1, JobState.RECEIVING))
+    queue.add(QueuedJob("a", ANA, 0, 1, JobState.RECEIVING))
     assert queue.expected("a", "remove", "echo") == []  # there is no device yet
     assert queue.device_ready("cpu") == [Prepare("remove", "echo", "cpu")]
-    queue.known(QueuedJob("b", BEN, 0, 2, JobState.RECEIVING))
+    queue.add(QueuedJob("b", BEN, 0, 2, JobState.RECEIVING))
     assert queue.expected("b", "remove", "void") == [Prepare("remove", "void", "cpu")]
     assert queue.offered("remove", "cleanplate") == [Prepare("remove", "cleanplate", "cpu")]
     queue.received("a")
-    queue.known(QueuedJob("c", CAT, 0, 3, JobState.RECEIVING))
+    queue.add(QueuedJob("c", CAT, 0, 3, JobState.RECEIVING))
     assert (
         queue.expected("c", "remove", "void") == queue.offered("remove", "void") == []
     )  # it runs another job
@@ -178,7 +178,7 @@ def test_the_place_in_the_queue_is_the_number_of_starts_before(queue: Queue) -> 
 
 
 def receiving(queue: Queue) -> None:
-    queue.known(QueuedJob("a", ANA, 0, 1, JobState.RECEIVING))
+    queue.add(QueuedJob("a", ANA, 0, 1, JobState.RECEIVING))
 
 
 def queued(queue: Queue) -> None:
@@ -272,7 +272,7 @@ def test_a_lost_node_is_no_attempt_of_its_job_until_it_happens_too_often(queue: 
 def training(queue: Queue, job: str, priority: int = 0) -> None:
     """A job that goes on where it is stopped."""
     known = QueuedJob(job, ANA, priority, len(queue.jobs) + 1, JobState.RECEIVING, goes_on=True)
-    queue.known(known)
+    queue.add(known)
     queue.received(job)
 
 

@@ -92,7 +92,7 @@ class AnyFacts(RuleBasedStateMachine):
         self.starts[job] = 0
         known = QueuedJob(job, user, priority, len(self.states), JobState.RECEIVING)
         known.goes_on = goes_on
-        self.queue.known(known)
+        self.queue.add(known)
         return job
 
     @rule(job=jobs)

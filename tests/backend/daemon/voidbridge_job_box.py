@@ -82,7 +82,7 @@ class Queue(Scheduler):
         self, job: str, user: str = "ana", priority: int = 0, engine: str = "echo"
     ) -> list[Command]:
         number, state = len(self.jobs) + 1, JobState.RECEIVING
-        self.known(QueuedJob(job, user, priority, number, state, operation="remove", engine=engine))
+        self.add(QueuedJob(job, user, priority, number, state, operation="remove", engine=engine))
         return self.received(job)
 
     def state(self, job: str) -> JobState:

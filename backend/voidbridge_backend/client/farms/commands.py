@@ -23,7 +23,7 @@ class FarmJob:
 
 @dataclass(frozen=True)
 class FarmFiles:
-    """What a writer makes."""
+    """The files of one farm."""
 
     files: dict[str, str]
     """Texts by the name of the file, the main one first."""

@@ -3,7 +3,7 @@
 In a timeline that comes in, an item with the metadata `voidbridge` is generated: {"mode": "bridge", "prompt": ...},
 the words of a table's row. Its length is the item's.
 
-What is written has the forms that hosts write themselves, since what they read is described nowhere. Resolve's own
+The written file has the forms that hosts write themselves, because nothing describes what they read. Resolve's own
 export of an image sequence and the importer of Hiero and Nuke Studio (hiero-otio) have these in common: plain paths
 instead of addresses, an ImageSequenceReference, and ranges that count from 0 at the first file. Resolve's key is
 DEFAULT_MEDIA. The importer puts a host's name before an address that has none, so `file:///` leads it nowhere. It

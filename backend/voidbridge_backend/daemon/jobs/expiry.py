@@ -81,7 +81,7 @@ class Expiry:
         for job, last in self._seen.items():
             if now - last > PROMISE_S and missing.is_promised(job):
                 self.records.log(
-                    self.records.rows[job], "its client is gone: its room is given free"
+                    self.records.rows[job], "its client is gone: its reserved space is freed"
                 )
                 missing.release(job)
 

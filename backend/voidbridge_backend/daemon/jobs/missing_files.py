@@ -169,7 +169,7 @@ class MissingFiles:
             log.warning("no room for a job of %s; promised are %s", user, largest or "none")
             raise SpoolFull(
                 f"the job needs {_shown(fresh)} in the daemon's spool, and {_shown(room)} are there: {held}",
-                "Room for a job is given free five minutes after its client has left. "
+                "The space for a job is freed five minutes after its client has left. "
                 "Or free space on the daemon's disk.",
             )
         if fresh and own + fresh > room * share // 100:

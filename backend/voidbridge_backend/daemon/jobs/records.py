@@ -90,14 +90,14 @@ class JobRecords:
         """Adds a job of an earlier daemon."""
         self.rows.put(row)
         self._number = max(self._number, row.number)
-        self.scheduler.known(_scheduled(row))
+        self.scheduler.add(_scheduled(row))
 
     def add(self, row: Row, canonical: bytes, names: Sequence[str]) -> None:
         """Adds a new job. `canonical` is its request, `names` are the hashes of its files."""
         self.store.add(row, canonical, names)
         self._new.append(row.id)
         self.rows.put(row)
-        self.scheduler.known(_scheduled(row))
+        self.scheduler.add(_scheduled(row))
 
     def write(self, row: Row) -> None:
         """Changes a row without telling clients."""

@@ -126,7 +126,7 @@ class Scheduler:
 
     # -- facts --------------------------------------------------------------------------------------
 
-    def known(self, job: QueuedJob) -> None:
+    def add(self, job: QueuedJob) -> None:
         """Adds a job from the store at the daemon's start, or a new one that still receives files."""
         self.jobs[job.id] = job
         self._changed(job)

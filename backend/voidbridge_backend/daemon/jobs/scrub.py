@@ -62,7 +62,7 @@ class Scrub:
         on_progress(self.files, total)
 
     def close(self) -> None:
-        """Writes what was decided, and gives the spool free."""
+        """Writes all decisions to disk, and releases the spool."""
         self.job_service.commit()
         self.job_service.spool.empty_trash()
         self.job_service.store.close()

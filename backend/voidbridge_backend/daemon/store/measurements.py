@@ -45,7 +45,7 @@ class MeasuredJobs:
                 self._path.write_text("".join(_line(one) for one in self._lines), "utf-8")
 
     def add(self, row: Row, device: str, measured: object) -> None:
-        """Adds a job that is done. What a worker said wrongly is passed over."""
+        """Adds a job that is done. Malformed figures of a worker are ignored."""
         if not isinstance(measured, dict) or not is_measured(measured):
             return
         found = {

@@ -125,7 +125,7 @@ class FrameVerdicts:
     predicted: dict[int, float] = field(default_factory=dict)
     """How well the other frames predict what is kept around the hole, in dB."""
     rims: dict[int, rim.Rim] = field(default_factory=dict)
-    """What is left of the object beside the matte."""
+    """The remains of the object beside the matte."""
     painted: set[int] = field(default_factory=set)
     """The painted frames that reach a hole."""
 

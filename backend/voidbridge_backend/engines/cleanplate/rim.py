@@ -53,7 +53,9 @@ class Rim:
 def looked_at(
     plate: Floats, predicted: Floats, known: Mask, beyond: Floats, grow: int, tone: Tone
 ) -> Rim:
-    """What is left on the rim. `plate` and `predicted` are light [height, width, 3], valid where `known`.
+    """Returns the remains of the object on the rim.
+
+    `plate` and `predicted` are light [height, width, 3], valid where `known`.
 
     `beyond` [height, width] is the distance from the artist's matte in pixels, 0 or less inside.
     """
@@ -126,7 +128,7 @@ def shaded(rims: Mapping[int, Rim]) -> list[int]:
 
 
 def notes(rims: Mapping[int, Rim]) -> list[str]:
-    """What the artist should know, and may do."""
+    """Returns notes for the artist, with advice."""
     told = []
     if frames := tight(rims):
         grow = int(np.ceil(max(rims[frame].reach for frame in frames))) + 2

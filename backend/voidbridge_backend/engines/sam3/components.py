@@ -1,6 +1,7 @@
-"""What transformers asks of the package `kernels`, which fetches from a hub: suppression and connected areas.
+"""Suppression and connected areas, in place of the package `kernels`, which fetches from a hub.
 
-`Sam3VideoModel` looks for both in a variable of its module. Ours stands there, so nothing is fetched.
+`Sam3VideoModel` of transformers looks for both in a variable of its module. Ours stands there, so nothing is
+fetched.
 """
 
 from __future__ import annotations

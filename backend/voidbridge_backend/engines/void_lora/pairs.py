@@ -51,7 +51,7 @@ class PairRecord:
 
 @dataclass(frozen=True)
 class TrainingPair:
-    """What the model is shown, and what it should answer."""
+    """The inputs of the model, and the wanted answer."""
 
     target: Tensor
     """Latents of the plate without the object."""

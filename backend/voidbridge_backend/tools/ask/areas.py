@@ -1,4 +1,4 @@
-"""What an answer means in pixels: affected areas by frame, and prompts for things that can be tracked. Pure."""
+"""An answer in pixels: affected areas by frame, and prompts for things that can be tracked. Pure."""
 
 from __future__ import annotations
 

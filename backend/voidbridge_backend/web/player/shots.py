@@ -207,7 +207,7 @@ class ShotReader:
         return kind, self.version(sequence, frame), sequence.index(frame)
 
     def _kept(self, kind: Any, sequence: Sequence, frame: int, made: Callable[[], Any]) -> Any:
-        """What `made` returns, an array or several; made once for all that ask for it at the same time."""
+        """Returns the result of `made`, one array or several. Requests at the same time share one call."""
         return self._frames.once(self._key(kind, sequence, frame), made, _bytes)
 
 

@@ -38,7 +38,7 @@ HINT = "Look at the pictures again, then send them."
 
 
 async def question(request: HttpRequest) -> Response:
-    """What was drawn and answered for an object: the pictures' names, the text, the objects of the answer."""
+    """Returns the question and the answer for an object: names of the pictures, the text, the answer's objects."""
     context = context_of(request)
     if "folder" not in request.query_params:
         return JSONResponse({"endpoint": context.endpoint})
@@ -102,7 +102,7 @@ def _files(folders: Folders, folder: Path) -> dict[str, bytes]:
 
 
 def _described(folders: Folders, folder: Path) -> dict[str, Any]:
-    """What the files say. Raises `BadSetting` for files that `mask-ask` did not write so."""
+    """Returns the content of the files. Raises `BadSetting` for files that `mask-ask` did not write so."""
     try:
         found = _read(_files(folders, folder), folder)
         answerable(found)

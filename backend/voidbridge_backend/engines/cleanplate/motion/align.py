@@ -221,7 +221,7 @@ def warp_relief(
 
 
 def _rest(target: Surrounding, source: Source, relief: Relief) -> Homography | None:
-    """What is left of the motion: from the target's plate to where the relief should have looked."""
+    """The remaining motion, from the target's plate to where the relief should have looked."""
     to_small = target.reduce @ shift(-target.box.left, -target.box.top)
     view = target.seen.box
     x, y = relief.at(target.box)

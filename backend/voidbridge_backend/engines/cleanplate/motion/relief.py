@@ -82,7 +82,7 @@ class _Piece:
 
 @dataclass
 class Reliefs:
-    """Of one shot. What explains the camera is found once for each block of frames."""
+    """The reliefs of one shot. The camera is fitted once for each block of frames."""
 
     shot: Shot
     pool: Pool
@@ -269,7 +269,7 @@ def _cost(view: _View, pieces: Sequence[_Piece], near: float) -> tuple[Floats, M
 def _unlike(view: _View, pieces: Sequence[_Piece], luma: Floats, shown: Mask, blur: int) -> Floats:
     """[side, height, width]: the cost for the sources of both sides, and of each side alone.
 
-    What is beside something near is hidden in the sources of one side (Kang, Szeliski and Chai, "Handling
+    A pixel beside something near is hidden in the sources of one side (Kang, Szeliski and Chai, "Handling
     occlusions in dense multi-view stereo", 2001).
     """
     costs = np.full((3, *view.grey.shape), UNLIKE, np.float32)

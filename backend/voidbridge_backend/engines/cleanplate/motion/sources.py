@@ -48,7 +48,7 @@ class Source:
     hidden: NDArray[np.bool_]
     painting: Painting | None = None
     _loose: dict[float, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
-    """What `loosened` has made free, by its `by`: many frames ask the same piece."""
+    """The results of `loosened` by its `by`: many frames ask for the same piece."""
 
     def loosened(self, by: float) -> Source:
         """With all of it free that lies in the outer `by` pixels of what is hidden: the growth of a matte."""

@@ -34,7 +34,7 @@ def spread(values: Floats, weight: Floats) -> Floats:
 
 
 def _coarser(inside: Floats, weight: Floats) -> Floats:
-    """What a pyramid spreads of values that were multiplied with their `weight`."""
+    """The next level of a pyramid, of values that were multiplied with their `weight`."""
     height, width = weight.shape
     size = (width + 1) // 2, (height + 1) // 2
     share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)

@@ -1,6 +1,6 @@
 """Brings a background from sharper frames to the sharpness of the frame that it goes into, as a rack focus needs.
 
-What is kept beside the hole tells how soft the frame is: there the other frames' background is known too.
+The kept pixels beside the hole show how soft the frame is: there the other frames' background is known too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DEVIATIONS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 FIRST = 1.0
 """The blur that tells whether others are worth a try."""
 BETTER = 0.7
-"""What a blur must bring the squared difference beside the hole down to."""
+"""A blur must reduce the squared difference beside the hole to this share."""
 FEWEST = 256
 """Pixels beside the hole without which nothing is compared."""
 

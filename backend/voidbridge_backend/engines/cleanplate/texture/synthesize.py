@@ -43,8 +43,8 @@ STRENGTH, TURNS = 0.9, 4
 """Energy of the gradient in a texture over that of its surroundings, and turns in which that is reached: invented
 detail misses the truth, so a bit less of it errs less."""
 LEAST, MOST, FREE = 0.8, 1.0, (0.3, 1.7)
-"""Factors that make the fine part weaker or stronger, at most; FREE where a texture is random. What continues in a
-texture is not made weaker."""
+"""Factors that make the fine part weaker or stronger, at most; FREE where a texture is random. A
+continued texture is not made weaker."""
 INWARD = 1.25
 """Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
 
