@@ -162,7 +162,7 @@ class Model:
             None  # The old ones go before new ones come.
         )
         diffusers_logging.disable_progress_bar()
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers_logging.disable_progress_bar()
         made = CLASSES[kind].from_pretrained(
             self.folder, local_files_only=True, use_safetensors=True, dtype=self.dtype
         )

@@ -40,7 +40,7 @@ def load(folder: Path, network: type[Any], kinds: Sequence[str], device: str) ->
         raise ModelMissing(f"{folder / 'config.json'} cannot be read: {error}", HINT) from error
     if found not in kinds:
         raise ModelMissing(f"{folder} holds a network {found!r}, and {kinds[0]!r} is needed", HINT)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         made, info = network.from_pretrained(
             folder,

@@ -46,4 +46,4 @@ def use_own_kernels() -> None:
     """Lets `Sam3VideoModel` use them."""
     from transformers.models.sam3_video import modeling_sam3_video
 
-    modeling_sam3_video.cv_utils_kernel = OwnKernels  # type: ignore[assignment]
+    modeling_sam3_video.cv_utils_kernel = OwnKernels
