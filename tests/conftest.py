@@ -1,5 +1,6 @@
 """Folders that tests may read besides the repository; a test that needs one skips, saying so, without it."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import HealthCheck, settings
 # Other programs may run beside the tests: no example fails because it took long.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# Modules and test items stay to the end. A search for garbage among them took a third of the collection of tests.
+gc.disable()
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long modules go first, if xdist leaves the order as it is (--no-loadscope-reorder)."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for among the objects of tests alone, after more of them."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+    gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
