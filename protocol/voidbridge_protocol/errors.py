@@ -170,7 +170,7 @@ class RequestError(VoidbridgeError):
 
 class BadSetting(RequestError):
     code = "request.setting"
-    hint = "`voidbridge run --help` lists every setting with its range."
+    hint = "`voidbridge COMMAND --help` lists every setting with its range."
 
 
 class BadPattern(RequestError):
@@ -216,8 +216,8 @@ class UnclearLayer(RequestError):
 class FullMatte(BadMatte):
     code = "request.matte.full"
     hint = (
-        "Give the matte of the object alone, invert it, or choose --matte-kind quadmask if black is what is "
-        "removed; --allow-full-matte goes on."
+        "Give the matte of the object alone, invert it, or choose --matte-kind quadmask if black marks the "
+        "object; --allow-full-matte continues."
     )
 
 
@@ -276,7 +276,7 @@ class OutputExists(RequestError):
 
 class NotArchived(RequestError):
     code = "request.not-archived"
-    hint = "Nothing of this version was deleted. Mend what the message names, then give the same words again."
+    hint = "Nothing of this version was deleted. Mend the named fault, then repeat the command."
 
 
 class OutputFormat(RequestError):
@@ -296,12 +296,12 @@ class JobError(VoidbridgeError):
 
 class JobCancelled(JobError):
     code = "job.cancelled"
-    hint = "Start it again to run it; what is done is kept."
+    hint = "Start the job again to run it; finished results are kept."
 
 
 class Preempted(JobError):
     code = "job.preempted"
-    hint = "It goes on from there by itself. Nothing is lost."
+    hint = "The job goes on by itself. Nothing is lost."
 
 
 class EngineFailed(JobError):

@@ -329,7 +329,7 @@ def _refusal(plan: ArchivePlan, error: OSError | VoidbridgeError) -> VoidbridgeE
         return DiskFull(
             error.text,
             "Nothing of this version was deleted. Free space on that disk, or choose another place. "
-            "Then give the same words again.",
+            "Then repeat the command.",
         )
     if isinstance(error, OSError):
         return NotArchived(f"{error.filename or plan.target}: {error.strerror or error}")
