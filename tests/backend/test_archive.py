@@ -148,7 +148,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_version(
         done([version], tmp_path / "a", True, quiet)
     assert list((tmp_path / "a/3f0a").iterdir()) == []
     assert version.is_dir()
-    assert "the same words again" in refused.value.hint
+    assert "repeat the command" in refused.value.hint
     assert "job" not in refused.value.hint
 
 

@@ -298,7 +298,7 @@ def _deleted(plan: ArchivePlan, read: Files) -> bool:
             raise NotArchived(
                 f"{folder / name} cannot be deleted: {error.strerror}",
                 f"{done} of {len(read)} files were deleted. {plan.target} holds them all, verified. "
-                "Give the same words again.",
+                "Repeat the command.",
             ) from error
     with suppress(OSError):
         for entry in folder.iterdir():
