@@ -43,26 +43,59 @@ CLIENT_VARIABLES = {
 """Variables of clients, not settings: the daemon's address, a language model's endpoint, signing keys."""
 
 
-def report_files(options: argparse.Namespace) -> dict[str, Sequence]:
-    """The sequences that `report` measures, by name, under the numbers of the plate. Raises `BadPattern`."""
-    plate = plate_of(options)
-    starts = {"matte": options.matte_start, "affected": options.matte_start}
-    others = {
-        name: beside(find(text), plate, starts.get(name))
-        for name in ("result", "matte", "affected", "truth")
-        if (text := getattr(options, name))
+def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
+    """Returns the settings: defaults, the file, VOIDBRIDGE_* variables, the command line."""
+    file: dict[str, Any] = {}
+    named = getattr(options, "config", None)
+    path = Path(named) if named else CONFIG_FILE.expanduser()
+    if named or path.is_file():
+        file = toml(path)
+    environ = {name: value for name, value in os.environ.items() if name not in CLIENT_VARIABLES}
+    names = Config.__dataclass_fields__
+    flags = {
+        name: value for name, value in vars(options).items() if name in names and value is not None
     }
-    return {"plate": plate, **others}
+    found, listed = resolve(file, environ, flags)
+    if not found.ocio and os.environ.get("OCIO"):
+        return resolve({**file, "ocio": os.environ["OCIO"]}, environ, flags)
+    return found, listed
 
 
-def report_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were typed. The others are those with which the result was made."""
-    return {name: value for name in HOLE_SETTINGS if (value := getattr(options, name)) is not None}
+def toml(path: Path) -> dict[str, Any]:
+    """Reads a settings file. Raises `BadSetting`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BadSetting(f"the settings in {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSetting(f"the settings in {path} are not valid TOML: {error}") from error
 
 
-def removal_settings(options: argparse.Namespace) -> RemoveSettings:
-    """The settings of `run` and `farm`. Raises `BadSetting`."""
-    return settings_of(options, RemoveSettings)
+def variable(name: str) -> str:
+    """Returns an environment variable; empty if it is not set."""
+    return os.environ.get(name, "")
+
+
+def client(options: argparse.Namespace) -> ClientOptions:
+    """Returns the daemon, user and keys of a client. Without an address it may start a local daemon."""
+    found, local = config(options)[0], hasattr(options, "spool")
+    address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
+    return ClientOptions(
+        address=address,
+        user=_user(options),
+        config=found if local else None,
+        keys=key_commands.client_keys(found, address or ("" if local else DEFAULT_DAEMON)),
+    )
+
+
+def _user(options: argparse.Namespace) -> str:
+    name: str = options.user or getpass.getuser()
+    check_text("--user", name)
+    return name
 
 
 def removal(options: argparse.Namespace) -> Submission:
@@ -90,14 +123,9 @@ def removal(options: argparse.Namespace) -> Submission:
     )
 
 
-def _survey_file(options: argparse.Namespace) -> dict[str, Sequence]:
-    text = getattr(options, "survey", None)
-    if not text:
-        return {}
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise BadSetting(f"there is no survey {path}", "Make it with `voidbridge survey`.")
-    return {"survey": ListedFiles.of({1: path})}
+def removal_settings(options: argparse.Namespace) -> RemoveSettings:
+    """The settings of `run` and `farm`. Raises `BadSetting`."""
+    return settings_of(options, RemoveSettings)
 
 
 def plate_of(options: argparse.Namespace) -> Sequence:
@@ -109,6 +137,24 @@ def plate_of(options: argparse.Namespace) -> Sequence:
 def beside(found: Sequence, plate: Sequence, first: int | None) -> Sequence:
     """A matte or a hint under the plate's numbers, or from `first` on."""
     return paired(found, plate) if first is None else numbered_from(found, first)
+
+
+def handles_of(options: argparse.Namespace) -> int | None:
+    """Returns the typed number of handles; None for `auto`, and all frames with a survey.
+
+    Frames from standard input have no other frames beside them. Raises `BadSetting`.
+    """
+    text = options.handles.strip()
+    if text == "auto":
+        if getattr(options, "frames_from_stdin", False):
+            return 0
+        return ALL_FRAMES if getattr(options, "survey", None) else None
+    if not text.isdecimal():
+        raise BadSetting(
+            f"the handles {text!r} are neither auto nor a number of frames",
+            "Write --handles auto, or a number from 0 on.",
+        )
+    return int(text)
 
 
 def sent_loras(settings: RemoveSettings) -> tuple[RemoveSettings, dict[str, Sequence]]:
@@ -140,74 +186,28 @@ def sent_loras(settings: RemoveSettings) -> tuple[RemoveSettings, dict[str, Sequ
     return replace(settings, lora=",".join(words)), files
 
 
-def _user(options: argparse.Namespace) -> str:
-    name: str = options.user or getpass.getuser()
-    check_text("--user", name)
-    return name
+def _survey_file(options: argparse.Namespace) -> dict[str, Sequence]:
+    text = getattr(options, "survey", None)
+    if not text:
+        return {}
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise BadSetting(f"there is no survey {path}", "Make it with `voidbridge survey`.")
+    return {"survey": ListedFiles.of({1: path})}
 
 
-def handles_of(options: argparse.Namespace) -> int | None:
-    """Returns the typed number of handles; None for `auto`, and all frames with a survey.
-
-    Frames from standard input have no other frames beside them. Raises `BadSetting`.
-    """
-    text = options.handles.strip()
-    if text == "auto":
-        if getattr(options, "frames_from_stdin", False):
-            return 0
-        return ALL_FRAMES if getattr(options, "survey", None) else None
-    if not text.isdecimal():
-        raise BadSetting(
-            f"the handles {text!r} are neither auto nor a number of frames",
-            "Write --handles auto, or a number from 0 on.",
-        )
-    return int(text)
-
-
-def client(options: argparse.Namespace) -> ClientOptions:
-    """Returns the daemon, user and keys of a client. Without an address it may start a local daemon."""
-    found, local = config(options)[0], hasattr(options, "spool")
-    address = options.daemon or os.environ.get("VOIDBRIDGE_DAEMON", "")
-    return ClientOptions(
-        address=address,
-        user=_user(options),
-        config=found if local else None,
-        keys=key_commands.client_keys(found, address or ("" if local else DEFAULT_DAEMON)),
-    )
-
-
-def config(options: argparse.Namespace) -> tuple[Config, list[Setting]]:
-    """Returns the settings: defaults, the file, VOIDBRIDGE_* variables, the command line."""
-    file: dict[str, Any] = {}
-    named = getattr(options, "config", None)
-    path = Path(named) if named else CONFIG_FILE.expanduser()
-    if named or path.is_file():
-        file = toml(path)
-    environ = {name: value for name, value in os.environ.items() if name not in CLIENT_VARIABLES}
-    names = Config.__dataclass_fields__
-    flags = {
-        name: value for name, value in vars(options).items() if name in names and value is not None
+def report_files(options: argparse.Namespace) -> dict[str, Sequence]:
+    """The sequences that `report` measures, by name, under the numbers of the plate. Raises `BadPattern`."""
+    plate = plate_of(options)
+    starts = {"matte": options.matte_start, "affected": options.matte_start}
+    others = {
+        name: beside(find(text), plate, starts.get(name))
+        for name in ("result", "matte", "affected", "truth")
+        if (text := getattr(options, name))
     }
-    found, listed = resolve(file, environ, flags)
-    if not found.ocio and os.environ.get("OCIO"):
-        return resolve({**file, "ocio": os.environ["OCIO"]}, environ, flags)
-    return found, listed
+    return {"plate": plate, **others}
 
 
-def variable(name: str) -> str:
-    """Returns an environment variable; empty if it is not set."""
-    return os.environ.get(name, "")
-
-
-def toml(path: Path) -> dict[str, Any]:
-    """Reads a settings file. Raises `BadSetting`."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise BadSetting(f"the settings in {path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"the settings in {path} are not valid TOML: {error}") from error
+def report_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were typed. The others are those with which the result was made."""
+    return {name: value for name in HOLE_SETTINGS if (value := getattr(options, name)) is not None}

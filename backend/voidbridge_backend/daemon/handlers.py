@@ -74,7 +74,7 @@ class Handlers:
 
     def handle(self, received: Received) -> None:
         """Raises `VoidbridgeError`, for the sender of the message."""
-        peer_id, _, _, identity, message, payload = received
+        peer_id, identity, message = received.peer_id, received.identity, received.message
         sessions = self.clients.sessions
         if isinstance(message, Hello):
             self.clients.send(peer_id, self._welcome(received, message))
@@ -87,7 +87,9 @@ class Handlers:
             job = getattr(message, "job", None)
             if job is not None:  # any request about a job, on either socket
                 self.job_service.require_visible(job, session.sees)
-            (self._on_bulk if peer_id.bulk else self._on_control)(session, message, payload)
+            (self._on_bulk if peer_id.bulk else self._on_control)(
+                session, message, received.payload
+            )
 
     def _on_control(self, session: Session, message: Message, payload: Frame | None) -> None:
         if self.job_service.store.behind and not isinstance(message, NEEDS_NO_TABLE):
