@@ -168,8 +168,8 @@ def models(folder: Path) -> Check:
         return Check(
             "models",
             "missing",
-            f"there is no {folder}; only the engine void needs it",
-            "Give the folder with the weights with --models; docs/model.md lists its files.",
+            f"there is no {folder}; only engines with weights need it",
+            "Give the folder with the weights with --models; docs/model.md lists the files of void.",
         )
     try:
         from voidbridge_backend.engines.void.files import weights
@@ -282,7 +282,7 @@ def device(name: str) -> Check:
         return Check(
             title,
             "missing",
-            f"{error.name} is not installed, and only the engine void uses it",
+            f"{error.name} is not installed; only engines with a network use it",
             "pip install 'voidbridge[void]'",
         )
     if int(number) >= torch.cuda.device_count():
