@@ -16,7 +16,7 @@ from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.engines import registry
 from voidbridge_backend.sequences.patterns import FrameRange
 from voidbridge_backend.tools.estimate import PlannedJob, estimate, parsed
-from voidbridge_protocol.errors import BadMessage, BadSetting
+from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations import operation, operations
 from voidbridge_protocol.settings import OperationSettings
 
@@ -26,8 +26,6 @@ daemons of this machine. Without a former job with the same settings there is no
 ltx it then tells what a card has to hold: arithmetic of their memory plans, not measured."""
 MOST_FRAMES = 10_000_000
 """Frames of a job in question; a day at 60 frames a second has 5,184,000."""
-OLDER = "[]"
-"""The answer of a daemon of an earlier release, which keeps no measurements."""
 
 
 def add_estimate_options(parser: Any) -> None:
@@ -62,10 +60,7 @@ def estimate_job(options: argparse.Namespace, client_options: ClientOptions) -> 
     else:
         with open_client(client_options) as client:
             _require_engine(*names, client.welcome.engines)
-            try:
-                found = client.measurements(*names)
-            except BadMessage:
-                found = OLDER.encode()
+            found = client.measurements(*names)
     told = estimate(planned, parsed(found))
     if options.json:
         JsonView().event("estimate", text=told.sentences(), **asdict(told))
