@@ -1,15 +1,19 @@
-"""Memory that a thread has let go of is there for the next one, whatever the size of its blocks."""
+"""What a thread has let go of is there for the next one, and what lasts is not looked through for garbage."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import subprocess
 import sys
+import weakref
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
+from voidbridge_backend.worker import malloc
+
+only_glibc = pytest.mark.skipif(
     not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallopt"),
     reason="only glibc is told how to keep memory",
 )
@@ -49,6 +53,7 @@ def faults(how: str) -> list[int]:
     return [int(count) for count in json.loads(done.stdout)]
 
 
+@only_glibc
 def test_a_block_of_a_frame_is_given_once_to_all_threads() -> None:
     first, *later = faults("kept")
     # With pages of 2 MiB, 100 MiB are 50 faults; a thread's own stack takes some.
@@ -56,5 +61,27 @@ def test_a_block_of_a_frame_is_given_once_to_all_threads() -> None:
     assert max(later) < 40
 
 
+@only_glibc
 def test_without_it_every_thread_asks_again() -> None:
     assert min(faults("not")) > 40
+
+
+class Cycle:
+    """Garbage as soon as nobody else holds it."""
+
+    def __init__(self) -> None:
+        self.self = self
+
+
+def test_garbage_is_looked_for_outside_what_lasts_and_everywhere_when_all_is_collected() -> None:
+    with malloc.lasting_objects():
+        assert not gc.isenabled()
+        inside = weakref.ref(Cycle())
+    assert gc.isenabled()
+    outside = weakref.ref(Cycle())
+    gc.collect()
+    assert inside() is not None
+    assert outside() is None
+    malloc.collect_all()
+    assert inside() is None
+    gc.freeze()  # the modules of the tests last again

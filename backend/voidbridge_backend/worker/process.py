@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -309,15 +310,18 @@ class Worker:
         if (operation, name) not in self._engines:
             if operations()[operation].is_exclusive:
                 self._engines.clear()
+                malloc.collect_all()
             self._send("progress", stage="loading the engine", step=0, of=0, seconds_left=-1.0)
             began = time.monotonic()
-            self._engines[operation, name] = registry.make(
-                operation,
-                name,
-                self._local_name(),
-                Path(self._setup["models"]),
-                self._setup.get("bills", False),
-            )
+            # Beside another engine there may be garbage of its jobs, which must not last.
+            with nullcontext() if self._engines else malloc.lasting_objects():
+                self._engines[operation, name] = registry.make(
+                    operation,
+                    name,
+                    self._local_name(),
+                    Path(self._setup["models"]),
+                    self._setup.get("bills", False),
+                )
             self._meter.loading = time.monotonic() - began
             log.info("engine %s loaded in %.1f s", name, self._meter.loading)
         return self._engines[operation, name]
