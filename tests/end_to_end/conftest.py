@@ -17,12 +17,20 @@ def daemon() -> Iterator[Any]:
 
 
 @pytest.fixture
-def run(daemon: Any, request: pytest.FixtureRequest) -> Callable[..., Any]:
+def command_line() -> Callable[..., Any]:
+    """Runs a command to its end."""
+    return stage.called
+
+
+@pytest.fixture
+def run(
+    daemon: Any, request: pytest.FixtureRequest, command_line: Callable[..., Any]
+) -> Callable[..., Any]:
     """`voidbridge run` on that daemon with the engine `echo`, a hard edge, and JSON."""
 
     def go(shot: Any, result: object, *words: object, **files: object) -> Any:
         plate, matte = files.get("plate", shot.plate), files.get("matte", shot.matte)
-        return stage.voidbridge(
+        return command_line(
             "run", plate, matte, "-o", result, "--engine", "echo", "--grow", 0, "--soften", 0,
             "--daemon", daemon.address, "--user", request.node.name, "--json", *words,
         )  # fmt: skip

@@ -121,6 +121,6 @@ def test_a_plate_without_a_color_space_is_refused_before_it_is_sent(
     done = run(SimpleNamespace(plate=plate, matte=matte), tmp_path / "result.exr")
     error = done.event("error")
     assert (done.code, error["code"]) == (2, "request.color-space"), done.err
-    assert "plate.dpx: the plate is DPX, 10 bits" in error["text"]
+    assert "plate.dpx: the plate (DPX, 10 bits)" in error["text"]
     assert "--color-space" in error["hint"]
     assert not {event["event"] for event in done.events} & {"uploading", "accepted", "status"}

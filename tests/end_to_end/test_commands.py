@@ -21,6 +21,12 @@ Run = Callable[..., Finished]
 
 
 @pytest.fixture
+def command_line() -> Run:
+    """Standard output and exit code are the contract of a process."""
+    return voidbridge
+
+
+@pytest.fixture
 def user(request: pytest.FixtureRequest) -> str:
     return request.node.name
 

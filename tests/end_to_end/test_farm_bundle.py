@@ -57,9 +57,7 @@ def show(tmp_path: Path) -> Path:
 
 
 def bundle_of(show: Path, *words: object) -> Path:
-    done = stage.voidbridge(
-        "farm", "--shots", show / "shots.csv", "--bundle", show / "bundle", *words
-    )
+    done = stage.called("farm", "--shots", show / "shots.csv", "--bundle", show / "bundle", *words)
     assert done.code == 0, done.err
     return show / "bundle" / "template.json"
 
@@ -98,7 +96,7 @@ def test_a_shot_in_chunks_is_looked_at_once(show: Path) -> None:
         assert "--handles=1000000" in step["script"]["actions"]["onRun"]["args"]
     checked = openjd("check", path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    refused = stage.voidbridge(
+    refused = stage.called(
         "farm", "--shots", show / "shots.csv", "--bundle", show, "--chunk", 1, "--engine", "void"
     )
     assert "void makes other pixels in a range" in refused.err
@@ -125,10 +123,10 @@ def test_a_shot_in_chunks_has_the_bits_of_one_task(tmp_path: Path, full: bool) -
         pytest.skip("runs five jobs; --full runs it")
     shot, other = (shots.make_shot(tmp_path / f"{n}", range(1001, 1015), seed=n) for n in (31, 32))
     whole, parts, engine = tmp_path / "whole", tmp_path / "parts", ("--engine", "cleanplate")
-    done = stage.voidbridge("run", shot.plate, shot.matte, *engine, "-o", whole / "r.%04d.exr")
+    done = stage.called("run", shot.plate, shot.matte, *engine, "-o", whole / "r.%04d.exr")
     assert done.code == 0, done.err
     job = (*engine, "--chunk", 5, "--bundle", tmp_path / "job", "-o", parts / "r.%04d.exr")
-    assert stage.voidbridge("farm", shot.plate, shot.matte, *job).code == 0
+    assert stage.called("farm", shot.plate, shot.matte, *job).code == 0
     for step in ("survey", "remove"):
         command = ("--step", step, "-p", f"Voidbridge={COMMAND}")
         run = openjd("run", tmp_path / "job" / "template.json", *command)
@@ -139,7 +137,7 @@ def test_a_shot_in_chunks_has_the_bits_of_one_task(tmp_path: Path, full: bool) -
         ((other.plate, other.matte), "plate files, matte files"),
         ((shot.plate, shot.matte, "--grow", 9), "--grow"),
     ):
-        done = stage.voidbridge("run", *words, *engine, *survey)
+        done = stage.called("run", *words, *engine, *survey)
         assert done.code == 2, done.err
         assert f"the survey differs from this job in: {differs}" in done.err
 
@@ -159,7 +157,7 @@ def test_shots_with_painted_frames_are_a_step_of_their_own(show: Path) -> None:
     assert files["Clean"] == str(show / "paint.####.exr")
     words = step["script"]["actions"]["onRun"]["args"]
     typed_words = [re.sub(r"{{Task\.Param\.(\w+)}}", lambda m: files[m[1]], w) for w in words]
-    done = stage.voidbridge(*typed_words)
+    done = stage.called(*typed_words)
     assert done.code == 0, done.err
     assert "takes no painted frames" in done.out
 
@@ -206,7 +204,7 @@ def test_a_task_that_fails_says_why_to_the_farm(show: Path) -> None:
 )
 def test_a_table_with_a_mistake_is_refused_with_its_line(show: Path, table: str, said: str) -> None:
     (show / "shots.csv").write_text(table)
-    done = stage.voidbridge("farm", "--shots", show / "shots.csv", "--bundle", show / "bundle")
+    done = stage.called("farm", "--shots", show / "shots.csv", "--bundle", show / "bundle")
     assert done.code == 2
     assert said in done.err
     assert not (show / "bundle").exists()
@@ -216,10 +214,10 @@ def test_a_bundle_is_not_written_over_another_unasked(show: Path) -> None:
     path = bundle_of(show, "--engine", "echo")
     before = path.read_bytes()
     words = ("farm", "--shots", show / "shots.csv", "--bundle", show / "bundle")
-    done = stage.voidbridge(*words)
+    done = stage.called(*words)
     assert done.code == 2
     assert path.read_bytes() == before
-    assert stage.voidbridge(*words, "--overwrite").code == 0
+    assert stage.called(*words, "--overwrite").code == 0
     assert path.read_bytes() != before
 
 

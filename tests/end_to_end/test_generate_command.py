@@ -53,9 +53,7 @@ def clips(tmp_path: Path, drawn: dict[int, bytes]) -> Path:
 
 
 def generate(daemon: stage.Daemon, *words: object) -> stage.Done:
-    return stage.voidbridge(
-        "generate", *words, "--daemon", daemon.address, "--user", "ana", "--json"
-    )
+    return stage.called("generate", *words, "--daemon", daemon.address, "--user", "ana", "--json")
 
 
 def test_a_bridge_joins_two_clips_and_numbers_on_from_the_first(
@@ -116,7 +114,7 @@ def test_a_key_signs_what_a_whole_job_made_and_from_what(
 
     words = ("generate", "extend", clips / "a.####.exr", "--length", 2, "--daemon", daemon.address)
     keys = studio_key.key_files(tmp_path)
-    done = stage.voidbridge(*words, "-o", tmp_path / "out/n.%04d.exr", extra=keys)
+    done = stage.called(*words, "-o", tmp_path / "out/n.%04d.exr", extra=keys)
     assert done.code == 0, done.err
     seen = {hashlib.sha256(path.read_bytes()).hexdigest() for path in clips.glob("a.*.exr")}
     for frame in (1006, 1007):
@@ -176,7 +174,7 @@ def test_words_that_do_not_fit_the_mode_are_refused_before_anything_is_sent(
     words: tuple[str, ...], said: str, clips: Path, tmp_path: Path
 ) -> None:
     paths = [clips / word if word.endswith(".exr") else word for word in words]
-    done = stage.voidbridge("generate", *paths, "-o", tmp_path / "x.%04d.exr")
+    done = stage.called("generate", *paths, "-o", tmp_path / "x.%04d.exr")
     assert done.code == 2
     assert said in done.err
 
@@ -221,14 +219,14 @@ def test_a_tail_of_another_format_is_refused_before_it_is_sent(clips: Path) -> N
     for frame in (1, 2):
         (clips / f"c.{frame}.exr").write_bytes(small)
     words = ("bridge", clips / "a.####.exr", clips / "c.#.exr", "--length", 2)
-    done = stage.voidbridge("generate", *words, "-o", clips / "x.####.exr")
+    done = stage.called("generate", *words, "-o", clips / "x.####.exr")
     assert done.code == 2
     assert "the tail is 128x60 and the plate 128x72" in done.err
 
 
 def test_several_frames_do_not_go_into_one_file(clips: Path) -> None:
     words = ("extend", clips / "a.1005.exr", "--length", 2, "-o", clips / "x.exr")
-    done = stage.voidbridge("generate", *words)
+    done = stage.called("generate", *words)
     assert done.code == 2
     assert "x.exr is one file, and the results are 1006-1007" in done.err
     clip = Sequence(clips, "a.mov", "", 0, clip=1)
@@ -252,9 +250,9 @@ def test_frames_that_do_not_adjoin_the_clip_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.0003.exr").write_bytes(b"")
     words = ("generate", "extend", tmp_path / "a.####.exr", "-o", tmp_path / "out/")
     for frames in ("5-6", "3-4", "1-1"):
-        done = stage.voidbridge(*words, "--frames", frames)
+        done = stage.called(*words, "--frames", frames)
         assert done.code == 2
         assert "Begin at 4." in done.err
-    both = stage.voidbridge(*words, "--frames", "4-5", "--length", "2")
+    both = stage.called(*words, "--frames", "4-5", "--length", "2")
     assert both.code == 2
     assert "extend has no use for --length" in both.err

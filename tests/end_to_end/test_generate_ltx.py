@@ -64,7 +64,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def generate(daemon: stage.Daemon, *words: object) -> stage.Done:
-    return stage.voidbridge(
+    return stage.called(
         "generate", *words, *QUICK, "--daemon", daemon.address, "--user", "ana", "--json"
     )
 
@@ -142,7 +142,7 @@ def test_sound_is_written_beside_the_frames_and_fetched_again(
     told_frames = {event["frame"] for event in events if event["event"] == "frame"}
     assert told_frames == {1023, 1024, 1025}
     address = ("--daemon", ltx_daemon.address, "--user", "ana")
-    again = stage.voidbridge("fetch", told["job"], "-o", f"{tmp_path}/again/", *address)
+    again = stage.called("fetch", told["job"], "-o", f"{tmp_path}/again/", *address)
     assert again.code == 0, again.err
     assert (tmp_path / "again/result.1023-1025.wav").read_bytes() == sound.read_bytes()
     sound.write_bytes(b"RIFF and something else")
@@ -162,7 +162,7 @@ def test_without_terms_and_without_weights_the_error_is_typed(clip: Path, tmp_pa
         "-o",
         tmp_path / "x.####.exr",
     )
-    done = stage.voidbridge(*words, *QUICK, "--models", tmp_path / "none")
+    done = stage.called(*words, *QUICK, "--models", tmp_path / "none")
     assert done.code == 4
     assert "job.model-missing" in done.err
     assert "--engine morph" in done.err
@@ -170,7 +170,7 @@ def test_without_terms_and_without_weights_the_error_is_typed(clip: Path, tmp_pa
 
 def test_morph_refuses_a_mode_that_needs_a_model(clip: Path, tmp_path: Path) -> None:
     words = ("generate", "text", clip / "a.####.exr", "--length", 1, "-o", tmp_path / "x.####.exr")
-    done = stage.voidbridge(*words, "--prompt", "a red ball")
+    done = stage.called(*words, "--prompt", "a red ball")
     assert done.code == 2
     assert "the mode text needs a model" in done.err
 

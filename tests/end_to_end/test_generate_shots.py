@@ -110,9 +110,9 @@ def test_five_shots_of_a_table_become_takes_and_a_timeline(
     before = {path: path.read_bytes() for path in reel.iterdir()}
     with stage.daemon(extra={"VOIDBRIDGE_MODELS": str(models)}) as daemon:
         words = ("generate", "--shots", reel / "reel.toml", "-o", out, "--daemon", daemon.address)
-        done = stage.voidbridge(*words, "--json")
+        done = stage.called(*words, "--json")
         assert done.code == 0, done.err
-        again = stage.voidbridge(*words, "--json")
+        again = stage.called(*words, "--json")
         assert again.code == 0, again.err
     assert {path: path.read_bytes() for path in reel.iterdir()} == before
     timeline = otio.adapters.read_from_file(str(out / "reel.takes.otio"))
@@ -187,7 +187,7 @@ def test_morph_leaves_the_take_of_another_engine(reel: Path, tmp_path: Path) -> 
     table.write_text(clip + '[[shot]]\nname = "new"\nmode = "extend"\nlength = 2\n')
     with stage.daemon() as daemon:
         words = ("generate", "--shots", table, "-o", out, "--daemon", daemon.address)
-        done = stage.voidbridge(*words)
+        done = stage.called(*words)
         assert done.code == 0, done.err
         (record,) = (out / "new" / "take_001").glob("*.voidbridge.json")
         made = json.loads(record.read_text())
@@ -195,14 +195,14 @@ def test_morph_leaves_the_take_of_another_engine(reel: Path, tmp_path: Path) -> 
         record.write_text(json.dumps(made))
         before = {path: path.read_bytes() for path in (out / "new" / "take_001").iterdir()}
         for _ in range(2):
-            done = stage.voidbridge(*words)
+            done = stage.called(*words)
             assert done.code == 0, done.err
         (out / "new" / "take_002" / "old.voidbridge.json").write_text('{"settings": 3')
-        held = stage.voidbridge(*words, "--motion", "hold")
+        held = stage.called(*words, "--motion", "hold")
         assert held.code == 0, held.err
         (out / "new" / "takes.png").write_bytes(b"mine")
-        refused = stage.voidbridge(*words, "--seed", "7")
-        elsewhere = stage.voidbridge(*words, "-o", tmp_path / "none", "--engine", "lxt")
+        refused = stage.called(*words, "--seed", "7")
+        elsewhere = stage.called(*words, "-o", tmp_path / "none", "--engine", "lxt")
     assert elsewhere.code == 2
     assert "the shot new: this daemon has no engine 'lxt' for generate" in elsewhere.err
     assert not (tmp_path / "none").exists()
@@ -223,7 +223,7 @@ def test_a_shot_whose_name_leads_out_of_the_folder_is_refused(
     table, out = tmp_path / "cut.toml", tmp_path / "takes" / "out"
     clip = f'[[shot]]\nclip = "{reel}/a.####.exr"\n'
     table.write_text(clip + f'[[shot]]\nname = "{name}"\nmode = "extend"\nlength = 1\n')
-    done = stage.voidbridge("generate", "--shots", table, "-o", out)
+    done = stage.called("generate", "--shots", table, "-o", out)
     assert done.code == 2, done.err
     assert "Rename the shot" in done.err
     assert not out.parent.exists()
@@ -251,7 +251,7 @@ def test_a_timeline_goes_through_morph_and_comes_back_with_gaps(
     reel: Path, daemon: stage.Daemon, tmp_path: Path
 ) -> None:
     words = ("generate", "--shots", as_timeline(reel), "-o", tmp_path / "out")
-    done = stage.voidbridge(*words, "--daemon", daemon.address, "--user", "ana", "--json")
+    done = stage.called(*words, "--daemon", daemon.address, "--user", "ana", "--json")
     assert done.code == 0, done.err
     timeline = otio.adapters.read_from_file(str(tmp_path / "out/cut.takes.otio"))
     (track,) = timeline.video_tracks()
@@ -262,7 +262,7 @@ def test_a_timeline_goes_through_morph_and_comes_back_with_gaps(
     foreign = tmp_path / "other"
     foreign.mkdir()
     (foreign / "cut.takes.otio").write_text("mine")
-    refused = stage.voidbridge("generate", "--shots", reel / "cut.otio", "-o", foreign)
+    refused = stage.called("generate", "--shots", reel / "cut.otio", "-o", foreign)
     assert refused.code == 2
     assert (foreign / "cut.takes.otio").read_text() == "mine"
 
@@ -446,7 +446,7 @@ def test_a_shot_without_the_clip_that_it_needs_is_refused_before_any_job(
 ) -> None:
     path = reel / "short.toml"
     path.write_text('[[shot]]\nname = "x"\nmode = "bridge"\nlength = 3\n')
-    done = stage.voidbridge("generate", "--shots", path, "-o", tmp_path / "out")
+    done = stage.called("generate", "--shots", path, "-o", tmp_path / "out")
     assert done.code == 2
     assert "the shot x (bridge) needs a clip before it" in done.err
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from voidbridge_shots import Shot, channels_of
-from voidbridge_stage import voidbridge
+from voidbridge_stage import called
 
 FRAMES = range(1001, 1007)
 HEIGHT, WIDTH = 144, 192
@@ -40,7 +40,7 @@ def shot(tmp_path_factory: pytest.TempPathFactory) -> Shot:
 
 def test_a_marker_goes_and_the_grain_stays(shot: Shot, daemon: Any, tmp_path: Path) -> None:
     words = ("run", shot.plate, shot.matte, "-o", tmp_path / "r.%04d.exr", *COLOR)
-    done = voidbridge(*words, "--daemon", daemon.address, "--json")
+    done = called(*words, "--daemon", daemon.address, "--json")
     assert done.code == 0, done.err
     assert not [text for text in done.event("done")["warnings"] if "grain" in text]
     removing = [event for event in done.events if event.get("stage") == "removing"]
@@ -53,6 +53,6 @@ def test_a_marker_goes_and_the_grain_stays(shot: Shot, daemon: Any, tmp_path: Pa
 
 def test_a_key_says_nothing_of_grain(shot: Shot, daemon: Any, tmp_path: Path) -> None:
     words = ("key", shot.plate, "-o", tmp_path / "k.%04d.exr", *COLOR)
-    done = voidbridge(*words, "--daemon", daemon.address, "--json")
+    done = called(*words, "--daemon", daemon.address, "--json")
     assert done.code == 0, done.err
     assert not [text for text in done.event("done")["warnings"] if "grain" in text]

@@ -78,7 +78,7 @@ def test_a_key_comes_back_with_its_layers_and_its_record(
 ) -> None:
     words = ("key", shot.plate, shot.hint, "-o", tmp_path / "out/key.%04d.exr", *SPACE)
     to = ("--daemon", daemon.address, "--user", user, "--json")
-    done = stage.voidbridge(*words, *to)
+    done = stage.called(*words, *to)
     assert done.code == 0, done.err
     for frame in shot.frames:
         result = shots.channels_of(tmp_path / f"out/key.{frame}.exr")
@@ -91,7 +91,7 @@ def test_a_key_comes_back_with_its_layers_and_its_record(
     assert record["operation"] == "key"
     assert set(record["quality"]) == {"spill_left", "solid", "soft", "flicker"}
     assert any("the screen is green" in note for note in record["notes"])
-    assert stage.voidbridge(*words, *to).event("done")["from_store"]
+    assert stage.called(*words, *to).event("done")["from_store"]
 
 
 def test_frames_of_a_key_travel_while_a_host_renders_the_others(
@@ -126,9 +126,9 @@ def test_frames_of_a_key_travel_while_a_host_renders_the_others(
 def test_a_report_measures_a_key_and_draws_it(shot: Shot, tmp_path: Path) -> None:
     result, picture = tmp_path / "out/key.%04d.exr", tmp_path / "sheet.png"
     words = ("key", shot.plate, shot.hint, "-o", result, *SPACE, "--despill", 0)
-    assert stage.voidbridge(*words).code == 0
+    assert stage.called(*words).code == 0
     report = ("key-report", result, shot.plate, "--truth", shot.truth, "-o", picture)
-    done = stage.voidbridge(*report, "--json")
+    done = stage.called(*report, "--json")
     assert done.code == 0, done.err
     found = done.event("key-quality")
     assert found["frames"] == 2
@@ -169,7 +169,7 @@ def test_a_key_survives_its_worker(drawn: dict[str, list[bytes]], tmp_path: Path
 
 def test_a_missing_hint_is_refused_before_anything_is_sent(shot: Shot, tmp_path: Path) -> None:
     (shot.folder / "hint.1002.exr").unlink()
-    done = stage.voidbridge("key", shot.plate, shot.hint, "-o", f"{tmp_path}/out/")
+    done = stage.called("key", shot.plate, shot.hint, "-o", f"{tmp_path}/out/")
     assert done.code == 2
     assert "the hint" in done.err
     assert "1002" in done.err
@@ -181,7 +181,7 @@ def test_a_damaged_hint_is_named_by_its_frame(
     path = shot.folder / "hint.1002.exr"
     path.write_bytes(path.read_bytes()[:-200])
     to = ("--daemon", daemon.address, "--user", user)
-    done = stage.voidbridge("key", shot.plate, shot.hint, "-o", tmp_path / "out/k.%04d.exr", *to)
+    done = stage.called("key", shot.plate, shot.hint, "-o", tmp_path / "out/k.%04d.exr", *to)
     assert done.code in (2, 4)
     assert "hint frame 1002" in done.err
 
@@ -190,16 +190,16 @@ def test_corridorkey_asks_for_consent_once(shot: Shot, tmp_path: Path) -> None:
     models = tmp_path / "models"
     words = ("key", shot.plate, "-o", tmp_path / "out/k.%04d.exr", "--engine", "corridorkey")
     words = (*words, "--models", models)
-    done = stage.voidbridge(*words)
+    done = stage.called(*words)
     assert done.code == 4
     assert "job.terms-not-accepted" in done.err
     config = tmp_path / "config.toml"
     config.write_text(f'models = "{models}"\n')
-    accepted = stage.voidbridge("models", "accept", "corridorkey", "--config", config)
+    accepted = stage.called("models", "accept", "corridorkey", "--config", config)
     assert accepted.code == 0, accepted.err
     assert "Nobody may be charged" in accepted.out
     assert json.loads((models / "CorridorKey.terms.json").read_text())["name"] == "CorridorKey"
-    assert "job.model-missing" in stage.voidbridge(*words).err
+    assert "job.model-missing" in stage.called(*words).err
 
 
 def test_a_daemon_that_bills_refuses_corridorkey(shot: Shot, tmp_path: Path) -> None:
@@ -207,6 +207,6 @@ def test_a_daemon_that_bills_refuses_corridorkey(shot: Shot, tmp_path: Path) -> 
     words = ("key", shot.plate, "-o", tmp_path / "out/k.%04d.exr", "--engine", "corridorkey")
     bills = {"VOIDBRIDGE_BILLS": "true", "VOIDBRIDGE_MODELS": str(tmp_path / "models")}
     with stage.daemon(extra=bills) as daemon:
-        done = stage.voidbridge(*words, "--daemon", daemon.address)
+        done = stage.called(*words, "--daemon", daemon.address)
     assert done.code == 4
     assert "job.paid-use" in done.err

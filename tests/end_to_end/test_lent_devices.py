@@ -58,7 +58,7 @@ def pid_of_lent_device(box: stage.Daemon) -> tuple[str, int]:
 def test_a_job_on_two_devices_has_the_bits_of_one_even_if_a_device_is_lost(
     box: stage.Daemon, shot: shots.Shot, tmp_path: Path
 ) -> None:
-    both = stage.voidbridge(*words(shot, tmp_path / "two", box.address))
+    both = stage.called(*words(shot, tmp_path / "two", box.address))
     assert both.code == 0, both.err
     assert SHARED in both.event("done")["warnings"]
 
@@ -75,7 +75,7 @@ def test_a_job_on_two_devices_has_the_bits_of_one_even_if_a_device_is_lost(
     # While another job has the second device, a job is computed on one.
     neighbor = box.submit(shot, "neighbor", steps=1000)
     box.wait_for_state(neighbor, "running")
-    alone = stage.voidbridge(*words(shot, tmp_path / "one", box.address, "--force"))
+    alone = stage.called(*words(shot, tmp_path / "one", box.address, "--force"))
     assert alone.code == 0, alone.err
     assert SHARED not in alone.event("done")["warnings"]
     assert box.status(neighbor).state.value == "running"
@@ -98,7 +98,7 @@ def test_a_new_job_takes_a_lent_device_back_before_the_first_ends(
     going = stage.Going(*words(shot, tmp_path / "long", box.address, "--steps", 900))
     stage.eventually(lambda: helper_is_busy(box), "the lent device at work")
     other = shots.make_shot(tmp_path / "in", range(1001, 1003), seed=911)
-    done = stage.voidbridge(*stage.run_words(other, tmp_path / "echo", box.address, "--json"))
+    done = stage.called(*stage.run_words(other, tmp_path / "echo", box.address, "--json"))
     assert done.code == 0, done.err
     assert going.process.poll() is None
     stage.check_echo(other, tmp_path / "echo")

@@ -86,19 +86,19 @@ def test_a_training_survives_the_death_of_its_worker_and_its_lora_is_used(
         trained = going.end()
         assert trained.code == 0, trained.err
         result = tmp_path / "result" / "result.%04d.exr"
-        removed = stage.voidbridge(
+        removed = stage.called(
             "run", shot.plate, shot.matte, "-o", result, "--engine", "void",
             "--daemon", daemon.address, "--json", "--lora", f"{lora}:0.55",
         )  # fmt: skip
         assert removed.code == 0, removed.err
         words = ("train", tmp_path / "show.toml", "-o", lora, "--daemon", daemon.address, "--json")
-        repeated = stage.voidbridge(*words)
+        repeated = stage.called(*words)
         assert repeated.code == 0, repeated.err
         (tmp_path / "show.toml").write_text(SHOW.replace("rank = 4", "rank = 2"))
-        other = stage.voidbridge(*words)
+        other = stage.called(*words)
         assert other.event("error")["code"] == "request.output-exists"
         (tmp_path / "show.toml").write_text(SHOW)
-        compared = stage.voidbridge(
+        compared = stage.called(
             "train", tmp_path / "show.toml", "-o", lora, "--evaluate", "--strengths", "0,1",
             "--daemon", daemon.address, "--json",
         )  # fmt: skip

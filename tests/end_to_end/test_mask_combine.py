@@ -41,7 +41,7 @@ def shot(tmp_path: Path) -> Path:
 
 
 def combined(shot: Path, *words: object) -> stage.Finished:
-    return stage.voidbridge("mask", shot / "plate.####.exr", "-o", shot / "out", *words)
+    return stage.called("mask", shot / "plate.####.exr", "-o", shot / "out", *words)
 
 
 def of(shot: Path, role: str, name: str) -> tuple[str, str]:

@@ -77,7 +77,7 @@ def check_removed(plate: Path, folder: Path) -> None:
 def test_clicks_become_mattes_and_a_quadmask_in_the_plates_windows(
     plate: Path, tmp_path: Path
 ) -> None:
-    done = stage.voidbridge("mask", plate, "-o", tmp_path, *clicks(), "--json")
+    done = stage.called("mask", plate, "-o", tmp_path, *clicks(), "--json")
     assert done.code == 0, done.err
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
@@ -99,14 +99,14 @@ def test_clicks_become_mattes_and_a_quadmask_in_the_plates_windows(
 
 def test_the_mattes_go_into_the_removal_as_they_are(plate: Path, tmp_path: Path) -> None:
     mattes, result = tmp_path / "mattes", tmp_path / "clean.####.exr"
-    assert stage.voidbridge("mask", plate, "-o", mattes, *clicks()).code == 0
-    done = stage.voidbridge("run", plate, mattes / "quadmask.####.exr", "-o", result)
+    assert stage.called("mask", plate, "-o", mattes, *clicks()).code == 0
+    done = stage.called("run", plate, mattes / "quadmask.####.exr", "-o", result)
     assert done.code == 0, done.err
     check_removed(plate, tmp_path)
 
 
 def test_one_command_goes_from_clicks_to_a_clean_plate(plate: Path, tmp_path: Path) -> None:
-    done = stage.voidbridge("run", plate, "-o", tmp_path / "clean.####.exr", *clicks())
+    done = stage.called("run", plate, "-o", tmp_path / "clean.####.exr", *clicks())
     assert done.code == 0, done.err
     check_removed(plate, tmp_path)
     assert len(list(tmp_path.glob("*.exr"))) == len(FRAMES)
@@ -124,7 +124,7 @@ def test_one_command_goes_from_clicks_to_a_clean_plate(plate: Path, tmp_path: Pa
 def test_a_removal_has_either_a_matte_or_prompts(
     plate: Path, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    done = stage.voidbridge("run", plate, *words, "-o", tmp_path / "clean.####.exr")
+    done = stage.called("run", plate, *words, "-o", tmp_path / "clean.####.exr")
     assert (done.code, said in done.err) == (2, True), done.err
 
 
@@ -132,7 +132,7 @@ def test_a_key_matte_and_roles_make_an_affected_area(plate: Path, tmp_path: Path
     key = {"A": truth(1003).astype(np.float16)}
     (tmp_path / "roto.exr").write_bytes(shots.exr_bytes(key, (LEFT, TOP), displayWindow=DISPLAY))
     words = ("--key", f"1003={tmp_path / 'roto.exr'}:shade", "--role", "shade=affected", *clicks())
-    done = stage.voidbridge("mask", plate, "-o", tmp_path / "out", *words)
+    done = stage.called("mask", plate, "-o", tmp_path / "out", *words)
     assert done.code == 0, done.err
     found = shots.channels_of(tmp_path / "out/shade.1003.exr")["A"]
     assert np.array_equal(found > 0.5, truth(1003))
@@ -161,7 +161,7 @@ def test_a_key_matte_and_roles_make_an_affected_area(plate: Path, tmp_path: Path
 def test_bad_prompts_say_what_to_do(
     plate: Path, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    done = stage.voidbridge("mask", plate, "-o", tmp_path / "out", *words)
+    done = stage.called("mask", plate, "-o", tmp_path / "out", *words)
     assert done.code == 2
     assert said in done.err
     assert not list(tmp_path.rglob("*.exr"))
@@ -182,7 +182,7 @@ def test_a_rule_adds_the_shadow_as_an_affected_object(tmp_path: Path) -> None:
         data = shots.exr_bytes(channels, (LEFT, TOP), displayWindow=DISPLAY)
         (tmp_path / f"plate.{frame}.exr").write_bytes(data)
     words = ("--point", at(1001, 0, 0), "--point", at(1001, -6, 0), "--not", at(1001, 4, 20))
-    done = stage.voidbridge(
+    done = stage.called(
         "mask",
         tmp_path / "plate.####.exr",
         "-o",

@@ -49,7 +49,7 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tracked(daemon: Any, plate: Path, result: Path, *words: object) -> Any:
     options = ("--one-file", "-o", result, "--daemon", daemon.address, "--frames", "1001-1006")
-    return stage.voidbridge("mask", plate, *options, *words)
+    return stage.called("mask", plate, *options, *words)
 
 
 def at(frame: int, x: float = 0, y: float = 0, percent: bool = False) -> str:

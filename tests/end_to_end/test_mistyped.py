@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from voidbridge_shots import make_shot
-from voidbridge_stage import Finished, voidbridge
+from voidbridge_stage import Finished, called
 
 Run = Callable[..., Finished]
 
@@ -28,7 +28,7 @@ Run = Callable[..., Finished]
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistyped_word_is_a_typed_error(words: list[str], said: str) -> None:
-    done = voidbridge(*words, "--json") if words else voidbridge()
+    done = called(*words, "--json") if words else called()
     assert done.code == 2
     assert said in done.err
     assert "--help" in done.err
@@ -45,7 +45,7 @@ def test_the_nearest_engine_is_named(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_help_says_how_far_each_setting_goes() -> None:
-    text = " ".join(voidbridge("run", "--help").out.split())
+    text = " ".join(called("run", "--help").out.split())
     for said in ("0 to 4096", "0 to 1000", "0 to 2^63-1", "above 0 to 1", "0 to 4;", "below 1"):
         assert said in text
 
@@ -65,7 +65,7 @@ def test_fetch_writes_into_a_folder(daemon: Any, tmp_path: Path, output: list[st
     shot = make_shot(tmp_path / "in", range(1001, 1003), 24, 32, seed=len(output))
     job = daemon.submit(shot, user="folders")
     words = ("fetch", job, *output, "--daemon", daemon.address, "--user", "folders")
-    done = voidbridge(*words, "--json", cwd=tmp_path)
+    done = called(*words, "--json", cwd=tmp_path)
     assert done.code == 0, done.err
     folder = tmp_path / (output[-1] if output else job)
     assert sorted(path.name for path in folder.iterdir()) == [

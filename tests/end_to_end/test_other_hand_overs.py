@@ -54,7 +54,7 @@ def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def go(daemon: stage.Daemon, *words: object) -> stage.Finished:
-    return stage.voidbridge(*words, "--daemon", daemon.address, "--json")
+    return stage.called(*words, "--daemon", daemon.address, "--json")
 
 
 def test_a_key_takes_a_clip_and_a_folder_of_hints(
@@ -67,7 +67,7 @@ def test_a_key_takes_a_clip_and_a_folder_of_hints(
     done = go(daemon, *words, "--hint-start", "1")
     assert done.code == 0, done.err
     assert "alpha.A" in shots.channels_of(result / "plate.0003.exr")
-    done = stage.voidbridge("key-report", result, shot / "plate.mov", "--json")
+    done = stage.called("key-report", result, shot / "plate.mov", "--json")
     assert done.event("key-quality")["frames"] == COUNT
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from voidbridge_shots import Shot, make_shot
-from voidbridge_stage import Finished, voidbridge
+from voidbridge_stage import Finished, called
 
 Run = Callable[..., Finished]
 
@@ -43,7 +43,7 @@ def test_a_name_in_capitals_is_taken(run: Run, shot: Shot, tmp_path: Path) -> No
 
 def test_fetch_refuses_another_format_too(daemon: Any, shot: Shot, tmp_path: Path) -> None:
     job = daemon.submit(shot, user="formats")
-    done = voidbridge(
+    done = called(
         "fetch", job, "-o", tmp_path / "r.%04d.png", "--daemon", daemon.address,
         "--user", "formats", "--json",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 import OpenEXR
 import pytest
 from voidbridge_shots import Shot, make_shot
-from voidbridge_stage import Finished, leftovers, voidbridge
+from voidbridge_stage import Finished, called, leftovers, voidbridge
 
 Run = Callable[..., Finished]
 Fetch = Callable[..., Finished]
@@ -41,7 +41,7 @@ def refused(done: Finished, code: str, *words: object) -> None:
 @pytest.fixture
 def fetch(daemon: Any, request: pytest.FixtureRequest) -> Fetch:
     def go(job: str, result: object, *words: object) -> Finished:
-        return voidbridge(
+        return called(
             "fetch", job, "-o", result, "--daemon", daemon.address,
             "--user", request.node.name, "--json", *words,
         )  # fmt: skip
@@ -283,7 +283,7 @@ def test_report_draws_over_no_file_but_its_own(run: Run, shot: Shot, tmp_path: P
     before = contents(tmp_path)
 
     def report(picture: Path, *words: str) -> Finished:
-        return voidbridge("report", result, shot.plate, shot.matte, "-o", picture, "--json", *words)
+        return called("report", result, shot.plate, shot.matte, "-o", picture, "--json", *words)
 
     refused(report(shot.file("plate", 1002), "--overwrite"), SOURCE, shot.file("plate", 1002))
     refused(report(tmp_path / "out/r.1001.exr", "--overwrite"), SOURCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from voidbridge_shots import Shot, make_shot, square
-from voidbridge_stage import Finished, voidbridge
+from voidbridge_stage import Finished, called, voidbridge
 
 from voidbridge_backend.quality.png_mark import marked
 
@@ -39,10 +40,12 @@ def shot(tmp_path: Path, request: pytest.FixtureRequest) -> Shot:
     return make_shot(tmp_path / "in", range(1001, 1003), seed=700 + len(request.node.name))
 
 
-def refused(folder: Path, code: str, *words: object) -> Finished:
+def refused(
+    folder: Path, code: str, *words: object, how: Callable[..., Finished] = called
+) -> Finished:
     """Refused before work, and every file is as it was."""
     before = contents(folder)
-    done = voidbridge(*words, "--json")
+    done = how(*words, "--json")
     assert contents(folder) == before
     assert done.code == 2, (done.out, done.err)
     if done.out:
@@ -108,7 +111,7 @@ def test_a_half_record_of_a_stopped_command_is_replaced(
     half = tmp_path / "out/quadmask.1001-1002.voidbridge.json.tmp"
     half.parent.mkdir()
     half.write_bytes(begun)
-    done = voidbridge(
+    done = called(
         "mask", shot.plate, "--combine", f"primary={shot.matte}", "-o", tmp_path / "out", "--json"
     )
     assert done.code == 0, done.err
@@ -147,10 +150,10 @@ def test_a_question_may_be_repeated_until_somebody_changes_a_file(
 ) -> None:
     words = ("mask-ask", shot.plate, shot.matte, "-o", tmp_path / "out")
     for _ in range(2):
-        assert voidbridge(*words, "--json").code == 0
+        assert called(*words, "--json").code == 0
     (tmp_path / "out/picture.00.jpg").write_bytes(MINE)
     refused(tmp_path, EXISTS, *words)
-    assert voidbridge(*words, "--overwrite", "--json").code == 0
+    assert called(*words, "--overwrite", "--json").code == 0
 
 
 def test_an_answer_keeps_a_foreign_file_and_nothing_is_sent(shot: Shot, tmp_path: Path) -> None:
@@ -225,7 +228,8 @@ def test_a_bundle_keeps_its_table(shot: Shot, tmp_path: Path, name: str) -> None
 def test_a_dataset_keeps_a_foreign_file(shot: Shot, tmp_path: Path, name: str) -> None:
     (tmp_path / "show.toml").write_text(SHOW)
     put(tmp_path / "out", name)
-    refused(tmp_path, EXISTS, "dataset", tmp_path / "show.toml", "-o", tmp_path / "out")
+    words = ("dataset", tmp_path / "show.toml", "-o", tmp_path / "out")
+    refused(tmp_path, EXISTS, *words, how=voidbridge)
 
 
 def tensors(**record: object) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_shots import Shot, make_shot, square
-from voidbridge_stage import Finished, run_words, voidbridge
+from voidbridge_stage import Finished, called, run_words
 
 Run = Callable[..., Finished]
 
@@ -20,7 +20,7 @@ def with_shadow(folder: Path) -> Shot:
 
 
 def report(shot: Shot, result: object, *words: object) -> Finished:
-    return voidbridge("report", result, shot.plate, shot.matte, "--json", *words)
+    return called("report", result, shot.plate, shot.matte, "--json", *words)
 
 
 def test_the_affected_matte_is_taken_from_the_record(run: Run, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_result_that_is_the_plate_is_called_one(run: Run, tmp_path: Path) -> N
 def test_progress_reaches_its_end(daemon: Any, tmp_path: Path) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1009), seed=5)
     words = run_words(shot, tmp_path / "out", daemon.address, "--steps", 5, "--user", "progress")
-    done = voidbridge(*words)
+    done = called(*words)
     assert done.code == 0, done.err
     told = [line for line in done.err.splitlines() if line.startswith("removing ")]
     assert told[-1].startswith("removing 40 of 40")

@@ -32,7 +32,7 @@ def status(folder: Path) -> dict[str, Any]:
 
 
 def test_the_last_word_of_a_job_that_is_done(shot: Any, tmp_path: Path, daemon: Any) -> None:
-    done = stage.voidbridge(*words_of(shot, tmp_path / "r", daemon.address), "--json")
+    done = stage.called(*words_of(shot, tmp_path / "r", daemon.address), "--json")
     assert done.code == 0
     last = status(tmp_path / "r")
     assert (last["phase"], last["text"], last["fraction"]) == ("done", "done", 1.0)
@@ -43,7 +43,7 @@ def test_the_last_word_of_a_job_that_is_done(shot: Any, tmp_path: Path, daemon: 
 
 def test_a_job_that_is_refused_says_why_there_too(shot: Any, tmp_path: Path, daemon: Any) -> None:
     shot.remove("plate", [1002])
-    done = stage.voidbridge(*words_of(shot, tmp_path / "r", daemon.address), "--json")
+    done = stage.called(*words_of(shot, tmp_path / "r", daemon.address), "--json")
     assert done.code == 2
     last, error = status(tmp_path / "r"), done.event("error")
     assert last["phase"] == "failed"
@@ -75,7 +75,7 @@ def test_an_old_file_means_that_its_writer_is_gone(shot: Any, tmp_path: Path, da
     going.kill()
     assert status(folder)["phase"] == "working"
     cancel = ("cancel", status(folder)["job"], "--daemon", daemon.address)
-    assert stage.voidbridge(*cancel).code == 0  # it would go on for a minute
+    assert stage.called(*cancel).code == 0  # it would go on for a minute
 
 
 def test_words_come_from_a_file_as_they_are(shot: Any, tmp_path: Path, daemon: Any) -> None:
@@ -83,7 +83,7 @@ def test_words_come_from_a_file_as_they_are(shot: Any, tmp_path: Path, daemon: A
     words = words_of(shot, tmp_path / "r", daemon.address, f"--prompt={prompt}", "--json")
     file = tmp_path / "arguments für alle.txt"
     file.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
-    assert stage.voidbridge(f"@{file}").code == 0
+    assert stage.called(f"@{file}").code == 0
     record = json.loads((tmp_path / "r/r.1001-1003.voidbridge.json").read_text())
     assert prompt in json.dumps(record, ensure_ascii=False).replace('\\"', '"')
 

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from voidbridge_shots import make_shot
-from voidbridge_stage import Daemon, daemon, run_words, voidbridge
+from voidbridge_stage import Daemon, called, daemon, run_words
 
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 SECRETS = ("Big One", "bigone", "Müller", "a hero who dies", KEY)
@@ -23,9 +23,9 @@ def busy_daemon(made: Daemon, folder: Path) -> None:
     """Jobs that ended well and badly, of people with names, in folders with names."""
     shot = make_shot(folder / "Big One" / "bigone_v003", range(1001, 1003), seed=700)
     words = ("--user", "Ana Müller", "--prompt", "a hero who dies")
-    assert voidbridge(*run_words(shot, folder / "out", made.address, *words)).code == 0
+    assert called(*run_words(shot, folder / "out", made.address, *words)).code == 0
     shot.file("plate", 1001).write_bytes(shot.file("plate", 1001).read_bytes()[:-300])
-    broken = voidbridge(*run_words(shot, folder / "out", made.address, *words))
+    broken = called(*run_words(shot, folder / "out", made.address, *words))
     assert broken.code in (2, 4), broken.err
 
 
@@ -38,10 +38,10 @@ def test_it_holds_what_helps_and_nothing_that_names_a_film_or_a_person(tmp_path:
         words = ("support-bundle", "-o", target, "--log", log, "--daemon", made.address)
         config = tmp_path / "settings.toml"
         config.write_text("shares = ['Z:/Big One=/mnt/Big One', '/mnt/bigone']")
-        done = voidbridge(*words, "--spool", made.spool, "--config", config, "--json")
+        done = called(*words, "--spool", made.spool, "--config", config, "--json")
         assert done.code == 0, done.err
         assert done.event("bundle")["path"] == str(target)
-        again = voidbridge(*words)
+        again = called(*words)
         assert again.code == 2, "a bundle is not overwritten"
     assert target.stat().st_mode & 0o777 == 0o600
     found = parts(target)
@@ -66,7 +66,7 @@ def test_it_holds_what_helps_and_nothing_that_names_a_film_or_a_person(tmp_path:
 def test_without_a_daemon_it_says_so_and_holds_the_rest(tmp_path: Path) -> None:
     target, log = tmp_path / "bundle.zip", tmp_path / "log"
     log.write_text("nothing")
-    done = voidbridge(
+    done = called(
         "support-bundle", "-o", target, "--log", log, "--daemon", f"ipc://{tmp_path}/nobody"
     )
     assert done.code == 0, done.err
@@ -76,6 +76,6 @@ def test_without_a_daemon_it_says_so_and_holds_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_not_there_is_named(tmp_path: Path) -> None:
-    done = voidbridge("support-bundle", "--log", tmp_path / "no.log", "-o", tmp_path / "x.zip")
+    done = called("support-bundle", "--log", tmp_path / "no.log", "-o", tmp_path / "x.zip")
     assert done.code == 2
     assert "no.log" in done.err

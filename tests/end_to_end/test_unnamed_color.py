@@ -25,7 +25,7 @@ def test_it_is_refused_with_its_name_and_the_option(ending: str, tmp_path: Path)
     written(tmp_path / f"plate.1001.{ending}")
     written(tmp_path / "matte.1001.png", 1)
     files = tmp_path / f"plate.####.{ending}", tmp_path / "matte.####.png"
-    done = stage.voidbridge("run", *files, "-o", f"{tmp_path}/out/", "--daemon", NOBODY)
+    done = stage.called("run", *files, "-o", f"{tmp_path}/out/", "--daemon", NOBODY)
     assert done.code == 2
     assert f"plate.1001.{ending}" in done.err
     assert "--color-space" in done.err
@@ -36,5 +36,5 @@ def test_with_its_color_space_the_daemon_is_asked(tmp_path: Path) -> None:
     written(tmp_path / "matte.1001.png", 1)
     files = tmp_path / "plate.####.dpx", tmp_path / "matte.####.png"
     words = ("-o", f"{tmp_path}/out/", "--daemon", NOBODY, "--color-space", "sRGB")
-    done = stage.voidbridge("run", *files, *words)
+    done = stage.called("run", *files, *words)
     assert done.code == 3, done.err

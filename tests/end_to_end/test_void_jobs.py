@@ -92,7 +92,7 @@ def test_two_jobs_on_one_daemon_give_exact_frames_and_the_second_loads_nothing(
     done = []
     for seed in (0, 1):
         result = tmp_path / str(seed) / "result.%04d.exr"
-        finished = stage.voidbridge(
+        finished = stage.called(
             "run", lime.plate, lime.matte, "-o", result, "--engine", "void",
             "--matte-kind", "quadmask",
             "--grow", GROW, "--soften", SOFTEN, "--seed", seed,
@@ -155,7 +155,7 @@ def test_a_preview_is_labelled_and_the_same_job_in_full_is_another(
     """It says so to whoever waits, in its record and in its header."""
     shot = shots.make_shot(tmp_path / "s", range(1001, 1003))
     words = stage.run_words(shot, tmp_path / "r", void_daemon.address, "--engine", "void")
-    done = stage.voidbridge(*words, "--quality", "preview")
+    done = stage.called(*words, "--quality", "preview")
     assert done.code == 0, done.err
     assert "note: preview quality: 2 steps instead of 4" in done.err
     assert done.err.splitlines()[-1].endswith("PREVIEW QUALITY")
@@ -165,10 +165,10 @@ def test_a_preview_is_labelled_and_the_same_job_in_full_is_another(
     attributes = shots.header_of(tmp_path / "r/r.1001.exr")
     assert json.loads(attributes["voidbridge/provenance"])["settings"]["quality"] == "preview"
 
-    again = stage.voidbridge(*words, "--quality", "preview", "--json")
+    again = stage.called(*words, "--quality", "preview", "--json")
     assert again.event("done")["from_store"]
     assert again.event("done")["preview"] is True
-    full = stage.voidbridge(*words, "--json")
+    full = stage.called(*words, "--json")
     assert full.event("done")["preview"] is False
     assert "preview" not in full.err.lower()
     assert full.event("done")["job"] != again.event("done")["job"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
@@ -15,13 +16,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from voidbridge_shots import Shot, channels_of, echoed, same_bits
 
+from voidbridge_backend import cli
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client, Listener
@@ -91,6 +93,27 @@ def voidbridge(
         command(*words), capture_output=True, env=variables, cwd=cwd, timeout=2 * SECONDS
     )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def called(
+    *words: object, cwd: Path | None = None, extra: dict[str, str] | None = None
+) -> Finished:
+    """Runs a command to its end in this process: for what it says and writes, in a fifth of the time.
+
+    Each command also runs as a process of its own in some test.
+    """
+    before, out, err = dict(os.environ), io.StringIO(), io.StringIO()
+    try:
+        os.environ.clear()
+        os.environ.update(environment() | (extra or {}))
+        with chdir(cwd or Path.cwd()), redirect_stdout(out), redirect_stderr(err):
+            code = cli.main([str(word) for word in words])
+    except SystemExit as ended:  # --help
+        code = int(ended.code or 0)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return Finished(code, out.getvalue(), err.getvalue())
 
 
 class Going:
