@@ -6,8 +6,6 @@ It parses the arguments, runs the function of the command, and turns an error in
 from __future__ import annotations
 
 import argparse
-import atexit
-import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -28,9 +26,6 @@ WEB_PACKAGES = ("starlette", "uvicorn")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     malloc.keep_large_blocks()
-    if arguments is None:
-        # This process ends with the command. Python would look for garbage among all modules first.
-        atexit.register(gc.freeze)
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = argparse.Namespace(json="--json" in words)
     try:
