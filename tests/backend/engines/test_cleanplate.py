@@ -49,7 +49,7 @@ def test_the_background_comes_back_from_frames_that_show_it(
 def test_a_lamp_behind_the_object_comes_back_as_bright_as_it_was() -> None:
     shot = Shot(9, still, across)
     shot.background[20 + 46 : 20 + 50, 40 + 78 : 40 + 84] = 20
-    result = removed(shot)[1005]
+    result = removed(shot, [1005])[1005]
     assert (shot.plate(1005)[46:50, 78:84] == 9).all()
     np.testing.assert_allclose(result[46:50, 78:84], 20, rtol=0.02)
 
@@ -57,7 +57,7 @@ def test_a_lamp_behind_the_object_comes_back_as_bright_as_it_was() -> None:
 def test_negative_light_survives() -> None:
     shot = Shot(8, still, across)
     shot.background[..., 2] -= 0.5
-    result, truth = removed(shot)[1005], shot.truth(1005)
+    result, truth = removed(shot, [1005])[1005], shot.truth(1005)
     hole = shot.quadmask(1005) != 255
     assert truth[hole].min() < -0.2
     np.testing.assert_allclose(result[hole], truth[hole], atol=0.02)
@@ -77,7 +77,7 @@ def test_somebody_who_walks_through_the_background_is_not_copied() -> None:
             return light
 
     shot = Passer(12, still, lambda n: (25.0 + 10 * n, 48.0), radius=12)
-    results = removed(shot)
+    results = removed(shot, [1006])
     hole = shot.quadmask(1006) != 255
     assert np.abs(results[1006] - shot.truth(1006))[hole].max() < 0.5
 
@@ -102,7 +102,7 @@ def test_what_no_frame_shows_is_invented_from_the_surroundings_and_held_still() 
 
 def test_an_invention_moves_with_the_camera() -> None:
     shot = Shot(5, lambda n: (2.0 * n, 0.0), lambda n: (80.0 - 2 * n, 48.0))
-    results = removed(shot)
+    results = removed(shot, [1001, 1005])
     first, last = results[1001][34:62, 66:94], results[1005][34:62, 58:86]
     assert np.abs(encode(first) - encode(last)).mean() < 0.02
 
@@ -210,12 +210,11 @@ def test_the_same_shot_gives_the_same_bits() -> None:
 def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     shot = Shot(6, by_hand, lambda n: (60.0 + 6 * n, 48.0))
     results = []
-    for threads in (1, 2, 5):
+    for threads in (1, 5):
         monkeypatch.setattr(parallel, "THREADS", threads)
         results.append(removed(shot))
     for frame, result in results[0].items():
-        for other in results[1:]:
-            np.testing.assert_array_equal(result.view(np.uint32), other[frame].view(np.uint32))
+        np.testing.assert_array_equal(result.view(np.uint32), results[1][frame].view(np.uint32))
 
 
 def test_progress_is_told_and_cancelling_ends_the_work() -> None:
@@ -254,7 +253,7 @@ def test_the_hole_has_living_grain_like_the_plate() -> None:
     flat = np.full((140, 260, 3), 0.3, np.float32)
     flat[::7] = 0.5
     shot = Grainy(8, still, across, background=flat)
-    results = removed(shot)
+    results = removed(shot, [1004, 1005])
     both = (shot.quadmask(1004) != 255) & (shot.quadmask(1005) != 255)
     ours = (results[1005] - results[1004])[both].std()
     theirs = (shot.truth(1005) - shot.truth(1004))[both].std()

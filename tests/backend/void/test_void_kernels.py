@@ -150,9 +150,9 @@ def test_blocks_are_compiled_on_cards_with_triton(
 
 @pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_blocks_give_the_same_numbers_at_every_length(
-    denoiser: Denoiser, said: Any
+    denoiser: Denoiser, said: Any, full: bool
 ) -> None:
-    cases = [(6, 1.0), (4, 1.0), (2, 6.0), (4, 6.0)]
+    cases = [(6, 1.0), (4, 1.0), (2, 6.0), (4, 6.0)][: None if full else 2]
     expected = [answer(denoiser, *case) for case in cases]
     counter: Any = CompileCounterWithBackend("eager")
     denoiser.compiled.begin(said, backend=counter)
