@@ -33,6 +33,8 @@ JOINT = 6
 """Rounds of least squares of all frames together."""
 LOST_PX, LOST = 1.0, 0.3
 """Distance of a point from its place, and part of such points, from which on a frame is left out."""
+SEEN = 3
+"""Frames in which a point is seen at least whose nearness counts."""
 UNEVEN, SOME = 0.3, 8
 """Difference of nearness, and points that have it, without which a frame tells nothing of depth."""
 STARTS = 3
@@ -316,21 +318,33 @@ class _Bundle:
         self._leave_out()
 
     def points(self) -> tuple[Values, Values]:
-        """(places in the anchor [n, 2], nearness [n])."""
+        """(places in the anchor [n, 2], nearness [n]) of those that the frames' ways explain."""
+        missed, count = np.zeros(len(self._place)), np.zeros(len(self._place))
+        for frame, way in self.ways.items():
+            mine, _ = self._seen[frame]
+            away, known = self._missed(frame, way)
+            missed[mine[known]] += np.minimum(away, 10 * LOST_PX)
+            count[mine[known]] += 1
         known = np.isfinite(self._place).all(1)
+        sure = known & (count >= SEEN) & (missed <= LOST_PX * count)
+        known = sure if sure.sum() >= SOME else known
         return self._place[known, :2], self._place[known, 2]
+
+    def _missed(self, frame: int, way: Way) -> tuple[Values, NDArray[np.bool_]]:
+        """How many pixels a frame's points are from where they are expected, and which of them are known."""
+        mine, at = self._seen[frame]
+        place = self._place[mine]
+        known = np.isfinite(place).all(1)
+        whole = np.column_stack([place[:, :2], np.ones(len(place))])
+        there = np.einsum("pi,ki->pk", whole, way.plane) + place[:, 2:] * way.shift
+        apart = (there[:, :2] / there[:, 2:] - at)[known] * self._half
+        return np.asarray(np.hypot(apart[:, 0], apart[:, 1]), np.float64), known
 
     def _leave_out(self) -> None:
         """Drop the frames that too many points do not follow."""
         for frame in list(self.ways):
-            mine, at = self._seen[frame]
-            place = self._place[mine]
-            known = np.isfinite(place).all(1)
-            way = self.ways[frame]
-            there = np.column_stack([place[:, :2], np.ones(len(place))]) @ way.plane.T
-            there += place[:, 2:] * way.shift
-            apart = (there[:, :2] / there[:, 2:] - at)[known] * self._half
-            if (np.hypot(apart[:, 0], apart[:, 1]) > LOST_PX).sum() > LOST * len(apart):
+            away, _ = self._missed(frame, self.ways[frame])
+            if (away > LOST_PX).sum() > LOST * len(away):
                 del self.ways[frame]
 
     def _explain(self, frame: int) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voidbridge_backend.engines.cleanplate.geometry import (
-    Homography,
     Mask,
     inverse,
     scaling,
@@ -32,52 +31,28 @@ from . import camera, plan
 from .align import Relief, Surrounding, WarpedSource, warp_relief
 from .analyze_camera import Shot
 from .depth import along_paths
+from .nearness.agreement import BOTH, UNLIKE, ReducedSource, ReducedTarget, by_side, warped
+from .nearness.refinement import refined
 from .parallax import Parallax, Way
 
 Grey = NDArray[np.uint8]
 
 DEEP = 0.3
 """Part of the sources whose points have to tell of depth."""
-BETTER = 0.8
-"""A relief is used if the samples stray by less than this fraction of what they do without."""
+BETTER, BETTER_DEEP = 0.8, 0.98
+"""A relief is used if the samples stray by less than this fraction of what they do by one plane, and by several."""
 PIXELS = 50_000
 """Pixels of the reduced picture, at most."""
 STEP_PX, LABELS = 0.7, 40
 """Motion of a usual source for one step of nearness, and steps at most."""
-UNLIKE = 12.0
-"""Difference of two lumas beyond which it counts no more."""
+ALONE = 1.5
+"""Cost of a single source, beside the usual one."""
+ALONE_SHARE = 0.35
+"""Where that is less: the part of the way from the usual cost to that of a wrong nearness."""
 GENTLE, STEEP = 1.5, 20.0
 """Cost of a step to the next nearness, and to any other one."""
-BOTH, ONE_SIDED, ALONE = 0, 0.7, 1.5
-"""The number of both sides, and the cost of asking one side only, and a single source."""
-NEIGHBORS, REGION = 3, 7
-"""Sides of the boxes over which costs are averaged: for the nearness, and for the side of the sources."""
-REFINED = 4
-"""Rounds of least squares."""
-WINDOW = 2.0
-"""Deviation of the blur over which they are summed up, in pixels."""
-HOLD, SPREADS = 2.0, 60
-"""How much nearness is held to its neighbors', beside the usual trust, and rounds in which it spreads."""
-
-
-@dataclass(frozen=True)
-class _View:
-    """The target's box, reduced; `reduce` takes its plate's pixels there."""
-
-    grey: Floats
-    free: Mask
-    reduce: Homography
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A source, reduced: luma as bright as the target's, 255 where it shows background, the way to its pixels."""
-
-    grey: Floats
-    free: Grey
-    way: Way
-    side: int
-    """1 or 2: to which side near things move in it."""
+NEIGHBORS = 3
+"""Side of the box over which costs are averaged."""
 
 
 @dataclass
@@ -135,14 +110,14 @@ def _laid(
 
 
 def fits_better(relief: Sequence[WarpedSource], other: Sequence[WarpedSource]) -> bool:
-    """Whether the relief leaves clearly less of the plate beside the hole than the `other` way."""
+    """Whether the relief leaves less of the plate beside the hole than layers, or clearly less than a plane."""
     if len(relief) < 2:
         return False
     ours, theirs = (sum(one.stray for one in laid) / len(laid) for laid in (relief, other))
-    return ours < BETTER * theirs
+    return ours < (BETTER_DEEP if any(one.where for one in other) else BETTER) * theirs
 
 
-def _view(target: Surrounding, tone: Tone) -> _View:
+def _view(target: Surrounding, tone: Tone) -> ReducedTarget:
     factor = min(1.0, (PIXELS / (target.box.width * target.box.height)) ** 0.5)
     size = max(round(target.box.width * factor), 1), max(round(target.box.height * factor), 1)
     light = cv2.resize(target.light, size, interpolation=cv2.INTER_AREA)
@@ -150,11 +125,11 @@ def _view(target: Surrounding, tone: Tone) -> _View:
     reduce = scaling(size[0] / target.box.width, size[1] / target.box.height)
     reduce = reduce @ shift(-target.box.left, -target.box.top)
     grey = tone.grey8(np.asarray(light, np.float32)).astype(np.float32)
-    return _View(grey, free, reduce)
+    return ReducedTarget(grey, free, reduce)
 
 
 def _nearness(
-    view: _View,
+    view: ReducedTarget,
     target: Surrounding,
     laid: Sequence[WarpedSource],
     found: Parallax,
@@ -169,19 +144,26 @@ def _nearness(
     ]
     tried = list(pool.each(lambda near: _cost(view, pieces, float(near)), steps))
     costs, alone = (np.stack(parts) for parts in zip(*tried, strict=True))
-    # A single source agrees with anything: it is a bit worse than several that agree as usual.
-    usual = float(np.median(costs.min(0)[view.free])) if view.free.any() else 0.0
-    costs[alone] = min(usual + ALONE, UNLIKE)
+    costs[alone] = _of_alone(view, costs, alone)
     nearness = _between(steps, along_paths(costs, STEEP, GENTLE))
     step = float(steps[1] - steps[0])
-    nearness, chosen = _refined(view, pieces, nearness, step)
+    nearness, chosen = refined(view, pieces, nearness, step)
     size = target.box.width, target.box.height
     chosen = cv2.resize(chosen, size, interpolation=cv2.INTER_NEAREST)
     return _enlarged(nearness, step, size), np.asarray(chosen, np.uint8), sides
 
 
+def _of_alone(view: ReducedTarget, costs: Floats, alone: Mask) -> float:
+    """The cost of too few sources. A single one agrees with anything: it is a bit worse than several that agree
+    as usual, and better than several at a wrong nearness."""
+    usual = float(np.median(costs.min(0)[view.free])) if view.free.any() else 0.0
+    several = ~alone & ~view.free
+    wrong = float(np.median(costs[several])) if several.any() else UNLIKE
+    return min(usual + min(ALONE, ALONE_SHARE * max(wrong - usual, 0.0)), UNLIKE)
+
+
 def _steps(
-    view: _View, found: Parallax, frames: Sequence[int]
+    view: ReducedTarget, found: Parallax, frames: Sequence[int]
 ) -> tuple[NDArray[np.float64], list[int]]:
     """The values of nearness that are tried, and the side to which each frame moves with them."""
     height, width = view.grey.shape
@@ -202,7 +184,9 @@ def _steps(
     return np.linspace(low, high, count), sides
 
 
-def _piece(view: _View, one: WarpedSource, way: Way, found: Parallax, side: int) -> _Piece:
+def _piece(
+    view: ReducedTarget, one: WarpedSource, way: Way, found: Parallax, side: int
+) -> ReducedSource:
     """Its light is matched on pixels whose nearness is that of a followed point beside them."""
     source = one.source
     factor = float(view.reduce[0, 0])
@@ -215,7 +199,7 @@ def _piece(view: _View, one: WarpedSource, way: Way, found: Parallax, side: int)
     # `way` leads to the source's plate in reduced pixels of the target's box.
     there = back @ inverse(view.reduce)
     moved = Way(there @ way.plane, there @ way.shift)
-    made = _Piece(grey.astype(np.float32), free, moved, side)
+    made = ReducedSource(grey.astype(np.float32), free, moved, side)
     brighter = _brighter(view, made, found)
     if brighter is None:
         # Few points: the exposure that one plane found, in steps of 8 bits.
@@ -224,7 +208,7 @@ def _piece(view: _View, one: WarpedSource, way: Way, found: Parallax, side: int)
     return replace(made, grey=made.grey + np.float32(brighter))
 
 
-def _brighter(view: _View, one: _Piece, found: Parallax) -> float | None:
+def _brighter(view: ReducedTarget, one: ReducedSource, found: Parallax) -> float | None:
     """The usual difference of the target to a source, at followed points; None where these are few."""
     whole = np.column_stack([found.points, np.ones(len(found.points))])
     there = whole @ one.way.plane.T + found.nearness[:, None] * one.way.shift
@@ -242,72 +226,15 @@ def _brighter(view: _View, one: _Piece, found: Parallax) -> float | None:
     return float(np.median(here[both] - other[both])) if both.sum() >= 8 else None
 
 
-def _warped(view: _View, one: _Piece, near: float) -> tuple[Floats, Mask]:
-    height, width = view.grey.shape
-    motion = one.way.at(near)
-    flags = cv2.WARP_INVERSE_MAP
-    grey = cv2.warpPerspective(
-        one.grey,
-        motion,
-        (width, height),
-        flags=flags | cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    free = cv2.warpPerspective(one.free, motion, (width, height), flags=flags | cv2.INTER_NEAREST)
-    return np.asarray(grey, np.float32), free > 0
-
-
-def _cost(view: _View, pieces: Sequence[_Piece], near: float) -> tuple[Floats, Mask]:
+def _cost(view: ReducedTarget, pieces: Sequence[ReducedSource], near: float) -> tuple[Floats, Mask]:
     """(how unlike the sources are to the plate at one nearness, in the hole to each other; where too few are)."""
-    both = [_warped(view, one, near) for one in pieces]
+    both = [warped(view, one, near) for one in pieces]
     luma = np.stack([grey for grey, _ in both])
     shown = np.stack([free for _, free in both])
-    cost = np.asarray(_unlike(view, pieces, luma, shown, NEIGHBORS).min(0), np.float32)
-    return cost, np.asarray(shown.sum(0) < np.where(view.free, 1, 2))
-
-
-def _unlike(view: _View, pieces: Sequence[_Piece], luma: Floats, shown: Mask, blur: int) -> Floats:
-    """[side, height, width]: the cost for the sources of both sides, and of each side alone.
-
-    A pixel beside something near is hidden in the sources of one side (Kang, Szeliski and Chai, "Handling
-    occlusions in dense multi-view stereo", 2001).
-    """
-    costs = np.full((3, *view.grey.shape), UNLIKE, np.float32)
     sides = np.array([one.side for one in pieces])
-    for side in (BOTH, 1, 2):
-        mine = np.ones(len(sides), bool) if side == BOTH else sides == side
-        if mine.sum() < 2:
-            continue
-        some, free = luma[mine], shown[mine]
-        apart = np.minimum(np.abs(some - _expected(view, some, free)), UNLIKE) * free
-        voices = free.sum(0).astype(np.float32)
-        cost = apart.sum(0) / np.maximum(voices, 1)
-        if side == BOTH:
-            cost[voices < np.where(view.free, 1, 2)] = UNLIKE / 2
-        else:
-            cost += ONE_SIDED
-            cost[voices < 2] = UNLIKE
-        costs[side] = cv2.blur(np.asarray(cost, np.float32), (blur, blur))
-    return costs
-
-
-def _expected(view: _View, luma: Floats, shown: Mask) -> Floats:
-    """The plate around the hole; in it what the sources' median is."""
-    hole = ~view.free
-    expected = view.grey.copy()
-    expected[hole] = _middle(luma[:, hole], shown[:, hole])
-    return expected
-
-
-def _middle(luma: Floats, shown: Mask) -> Floats:
-    """The median of what is shown."""
-    values = np.where(shown, luma, np.float32(np.inf))
-    values.sort(axis=0)
-    rank = np.maximum(shown.sum(0) - 1, 0)
-    low = np.take_along_axis(values, (rank // 2)[None], 0)[0]
-    high = np.take_along_axis(values, ((rank + 1) // 2)[None], 0)[0]
-    found = (low + high) / 2
-    return np.asarray(np.where(np.isfinite(found), found, 0), np.float32)
+    costs = by_side(view.grey, view.free, sides, luma, shown)
+    cost = np.min([cv2.blur(one, (NEIGHBORS, NEIGHBORS)) for one in costs], 0)
+    return cost, np.asarray(shown.sum(0) < np.where(view.free, 1, 2))
 
 
 def _between(steps: NDArray[np.float64], paths: Floats) -> Floats:
@@ -320,75 +247,6 @@ def _between(steps: NDArray[np.float64], paths: Floats) -> Floats:
     off = np.where(inner == best, np.clip(off, -0.5, 0.5), 0)
     step = steps[1] - steps[0]
     return np.asarray(steps[best] + off * step, np.float32)
-
-
-def _fetched(one: _Piece, nearness: Floats) -> tuple[Floats, Mask]:
-    height, width = nearness.shape
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    plane, move = one.way.plane.astype(np.float32), one.way.shift.astype(np.float32)
-    u, v, w = (
-        plane[k, 0] * x + plane[k, 1] * y + plane[k, 2] + nearness * move[k] for k in range(3)
-    )
-    at = np.asarray(u / w, np.float32), np.asarray(v / w, np.float32)
-    grey = cv2.remap(one.grey, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    free = cv2.remap(one.free, *at, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(grey, np.float32), free > 0
-
-
-def _refined(
-    view: _View, pieces: Sequence[_Piece], nearness: Floats, step: float
-) -> tuple[Floats, NDArray[np.uint8]]:
-    """(nearness to fractions of a step, the side that each pixel is seen from)."""
-    delta = np.float32(0.5 * step)
-    sides = np.array([one.side for one in pieces])[:, None, None]
-    chosen = np.zeros(nearness.shape, np.uint8)
-    for turn in range(REFINED + 1):
-        now = [_fetched(one, nearness) for one in pieces]
-        luma, shown = np.stack([grey for grey, _ in now]), np.stack([free for _, free in now])
-        chosen = _unlike(view, pieces, luma, shown, REGION).argmin(0).astype(np.uint8)
-        if turn == REFINED:
-            break
-        shown &= (chosen == BOTH) | (chosen == sides)
-        apart = _expected(view, luma, shown) - luma
-        slopes = np.stack(
-            [
-                (_fetched(one, nearness + delta)[0] - _fetched(one, nearness - delta)[0])
-                for one in pieces
-            ]
-        ) / (2 * delta)
-        trust = shown / (1 + np.square(apart / 3.0))
-        share = np.maximum(trust.sum(0), 1e-6)
-        # In the hole nothing is given but how the sources differ.
-        slopes -= np.where(view.free, 0, (trust * slopes).sum(0) / share)
-        apart -= np.where(view.free, 0, (trust * apart).sum(0) / share)
-        energy = cv2.GaussianBlur((trust * slopes * slopes).sum(0), (0, 0), WINDOW)
-        pull = cv2.GaussianBlur((trust * slopes * apart).sum(0), (0, 0), WINDOW)
-        usual = max(float(np.median(energy)), 1e-6)
-        change = np.clip(pull / (energy + 0.02 * usual), -step, step)
-        nearness = _even(nearness, nearness + change, energy / usual, step)
-    return nearness, chosen
-
-
-def _even(old: Floats, wanted: Floats, trust: Floats, step: float) -> Floats:
-    """The values `wanted`, as far as they are trusted; elsewhere as neighbors are, but not across a border."""
-    across, down = (
-        (np.abs(np.diff(old, axis=axis)) < 1.5 * step) * np.float32(HOLD) for axis in (1, 0)
-    )
-    weight = trust.astype(np.float32)
-    weight[:, 1:] += across
-    weight[:, :-1] += across
-    weight[1:] += down
-    weight[:-1] += down
-    weight = np.maximum(weight, 1e-6)
-    given, found = np.asarray(trust * wanted, np.float32), wanted.astype(np.float32)
-    for _ in range(SPREADS):
-        total = given.copy()
-        total[:, 1:] += across * found[:, :-1]
-        total[:, :-1] += across * found[:, 1:]
-        total[1:] += down * found[:-1]
-        total[:-1] += down * found[1:]
-        found = total / weight
-    return found
 
 
 def _enlarged(nearness: Floats, step: float, size: tuple[int, int]) -> Floats:

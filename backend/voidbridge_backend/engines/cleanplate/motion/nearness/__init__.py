@@ -1,0 +1,1 @@
+"""The nearness of a target's pixels: where its sources agree."""

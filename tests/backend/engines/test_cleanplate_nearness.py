@@ -1,0 +1,84 @@
+"""The nearness of a background's pixels: borders between depths, and what few sources tell."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from voidbridge_backend.engines.cleanplate.motion.nearness.agreement import (
+    BOTH,
+    ReducedSource,
+    ReducedTarget,
+    by_side,
+)
+from voidbridge_backend.engines.cleanplate.motion.nearness.refinement import refined
+from voidbridge_backend.engines.cleanplate.motion.parallax import Way, parallax
+from voidbridge_backend.engines.cleanplate.motion.tracks import Tracks
+
+HEIGHT, WIDTH, BORDER = 48, 72, 20
+SHIFTS = (-6, -4, 4, 6)
+
+
+def _picture(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    small = rng.random((HEIGHT // 4 + 2, WIDTH // 4 + 12)).astype(np.float32)
+    size = WIDTH + 40, HEIGHT
+    return 255 * np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _seen(shift: int) -> np.ndarray:
+    """A far wall that stands still, and near things below the row BORDER that move by `shift`."""
+    seen = _picture(1)[:, 20 : 20 + WIDTH].copy()
+    seen[BORDER:] = _picture(2)[BORDER:, 20 - shift : 20 - shift + WIDTH]
+    return seen
+
+
+def test_a_border_between_depths_goes_where_the_sources_of_its_pixels_agree() -> None:
+    free = np.ones((HEIGHT, WIDTH), bool)
+    free[8:34, 24:48] = False
+    view = ReducedTarget(np.where(free, _seen(0), 0).astype(np.float32), free, np.eye(3))
+    pieces = [
+        ReducedSource(
+            _seen(by), np.full(free.shape, 255, np.uint8), Way(np.eye(3), shift), 1 + (by > 0)
+        )
+        for by in SHIFTS
+        for shift in [np.array([by, 0.0, 0.0])]
+    ]
+    near = np.zeros(free.shape, np.float32)
+    near[BORDER + 2 :] = 1
+    near[BORDER - 2 :, 30:40] = 1
+    found, chosen = refined(view, pieces, near, 0.2)
+    inside = np.s_[10:32, 26:46]
+    truth = (np.arange(HEIGHT) >= BORDER)[:, None] & free.any(0)
+    assert np.abs(found - truth)[inside].max() < 0.1
+    assert (chosen[inside] == BOTH).mean() > 0.9
+
+
+def test_few_sources_agree_no_better_by_chance_than_many() -> None:
+    rng = np.random.default_rng(3)
+    plate, hole = np.zeros((80, 80), np.float32), np.zeros((80, 80), bool)
+    costs = []
+    for count in (2, 3, 12):
+        luma = rng.normal(100, 2, (count, 80, 80)).astype(np.float32)
+        shown = np.ones(luma.shape, bool)
+        sides = np.ones(count, np.intp)
+        costs.append(float(by_side(plate, hole, sides, luma, shown)[BOTH].mean()))
+    assert max(costs) < 1.2 * min(costs)
+
+
+def test_points_that_wander_tell_of_no_nearness() -> None:
+    rng = np.random.default_rng(4)
+    places = np.column_stack([rng.uniform(0, 320, 240), rng.uniform(0, 180, 240)])
+    near = (places[:, 1] > 90) * 1.0
+    wander = np.arange(240) % 12 == 0
+    tracks = Tracks(320)
+    for frame in range(12):
+        at = places - np.outer(near, (5.0 * frame, 0))
+        at[wander] += rng.uniform(-12, 12, (int(wander.sum()), 2))
+        tracks._at[frame] = np.arange(240, dtype=np.int32), at.astype(np.float32)
+    found = parallax(tracks, 5, dict.fromkeys(range(12), np.eye(3)))
+    assert found is not None
+    away = np.hypot(*(found.points[:, None] - tracks.of(5)[1][None]).transpose(2, 0, 1))
+    assert not wander[away.argmin(1)[away.min(1) < 0.01]].any()
+    depths = np.sort(found.nearness)
+    assert np.diff(depths).max() > 0.8 * np.ptp(depths)
