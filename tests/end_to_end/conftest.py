@@ -17,20 +17,12 @@ def daemon() -> Iterator[Any]:
 
 
 @pytest.fixture
-def command_line() -> Callable[..., Any]:
-    """Runs a command to its end."""
-    return stage.called
-
-
-@pytest.fixture
-def run(
-    daemon: Any, request: pytest.FixtureRequest, command_line: Callable[..., Any]
-) -> Callable[..., Any]:
+def run(daemon: Any, request: pytest.FixtureRequest) -> Callable[..., Any]:
     """`voidbridge run` on that daemon with the engine `echo`, a hard edge, and JSON."""
 
     def go(shot: Any, result: object, *words: object, **files: object) -> Any:
         plate, matte = files.get("plate", shot.plate), files.get("matte", shot.matte)
-        return command_line(
+        return stage.called(
             "run", plate, matte, "-o", result, "--engine", "echo", "--grow", 0, "--soften", 0,
             "--daemon", daemon.address, "--user", request.node.name, "--json", *words,
         )  # fmt: skip

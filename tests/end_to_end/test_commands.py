@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import voidbridge_stage as stage
 from voidbridge_shots import Shot, channels_of, echoed, make_shot, same_bits
-from voidbridge_stage import Daemon, Finished, Going, environment, eventually, voidbridge
+from voidbridge_stage import Daemon, Finished, Going, called, environment, eventually, voidbridge
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.job_task import Listener
@@ -21,24 +21,18 @@ Run = Callable[..., Finished]
 
 
 @pytest.fixture
-def command_line() -> Run:
-    """Standard output and exit code are the contract of a process."""
-    return voidbridge
-
-
-@pytest.fixture
 def user(request: pytest.FixtureRequest) -> str:
     return request.node.name
 
 
-def ask(daemon: Daemon, *words: object) -> Finished:
-    return voidbridge(*words, "--daemon", daemon.address)
+def ask(daemon: Daemon, *words: object, how: Run = called) -> Finished:
+    return how(*words, "--daemon", daemon.address)
 
 
-def submit(daemon: Daemon, shot: Shot, user: str, *words: object) -> str:
+def submit(daemon: Daemon, shot: Shot, user: str, *words: object, how: Run = called) -> str:
     done = ask(
         daemon, "submit", shot.plate, shot.matte, "--engine", "echo", "--grow", 0, "--soften", 0,
-        "--user", user, *words,
+        "--user", user, *words, how=how,
     )  # fmt: skip
     assert done.code == 0, done.err
     return done.out.strip()
@@ -58,9 +52,12 @@ def is_echo(shot: Shot, folder: Path) -> bool:
 # -- JSON, exit codes -------------------------------------------------------------------------------
 
 
-def test_standard_output_is_one_object_a_line_and_nothing_else(run: Run, tmp_path: Path) -> None:
+def test_standard_output_is_one_object_a_line_and_nothing_else(
+    daemon: Daemon, tmp_path: Path, user: str
+) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1004))
-    done = run(shot, tmp_path / "r.%04d.exr")
+    words = stage.run_words(shot, tmp_path, daemon.address, "--user", user, "--json")
+    done = voidbridge(*words)
     events = [json.loads(line) for line in done.out.splitlines()]
     assert events[0]["event"] == "request"
     assert events[1]["event"] == "accepted"
@@ -78,7 +75,7 @@ def test_people_are_told_on_standard_error(daemon: Daemon, tmp_path: Path, user:
     shot = make_shot(tmp_path / "in", range(1001, 1003))
     done = ask(
         daemon, "run", shot.plate, shot.matte, "-o", tmp_path / "r.%04d.exr", "--engine", "echo",
-        "--user", user,
+        "--user", user, how=voidbridge,
     )  # fmt: skip
     assert done.code == 0
     assert done.out == ""
@@ -130,13 +127,14 @@ def test_a_job_is_submitted_watched_and_fetched_by_different_commands(
     daemon: Daemon, tmp_path: Path, user: str
 ) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1004))
-    job = submit(daemon, shot, user)
-    done = ask(daemon, "fetch", job, "-o", tmp_path / "out" / "r.%04d.exr", "--json")
+    job = submit(daemon, shot, user, how=voidbridge)
+    words = ("fetch", job, "-o", tmp_path / "out" / "r.%04d.exr", "--json")
+    done = ask(daemon, *words, how=voidbridge)
     assert done.code == 0, done.err
     assert is_echo(shot, tmp_path / "out")
     assert (tmp_path / "out" / "r.1001-1003.voidbridge.json").is_file()
 
-    told = ask(daemon, "status", job, "--json").events[0]
+    told = ask(daemon, "status", job, "--json", how=voidbridge).events[0]
     assert (told["state"], told["ready"], told["frames"], told["user"]) == ("done", 3, 3, user)
     table = ask(daemon, "status")
     assert job in table.out
@@ -181,7 +179,7 @@ def test_a_cancelled_job_can_be_submitted_once_more(
     daemon.wait_for_state(job, "cancelled")
     done = ask(daemon, "fetch", job, "-o", tmp_path / "r.%04d.exr", "--json")
     assert (done.code, done.event("error")["code"]) == (5, "job.cancelled")
-    late = ask(daemon, "cancel", job, "--json").events[0]
+    late = ask(daemon, "cancel", job, "--json", how=voidbridge).events[0]
     assert late["state"] == "cancelled"  # cancelling twice changes nothing
 
     assert submit(daemon, shot, user, *slow) == job
@@ -319,5 +317,5 @@ def test_the_settings_are_shown_with_where_they_come_from(tmp_path: Path) -> Non
 def test_a_bad_file_of_settings_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
-    done = voidbridge("config", "--config", file, "--json")
+    done = called("config", "--config", file, "--json")
     assert (done.code, done.event("error")["code"]) == (2, "request.setting")

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from voidbridge_shots import make_shot
-from voidbridge_stage import Daemon, called, daemon, run_words
+from voidbridge_stage import Daemon, called, daemon, run_words, voidbridge
 
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 SECRETS = ("Big One", "bigone", "Müller", "a hero who dies", KEY)
@@ -76,6 +76,6 @@ def test_without_a_daemon_it_says_so_and_holds_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_not_there_is_named(tmp_path: Path) -> None:
-    done = called("support-bundle", "--log", tmp_path / "no.log", "-o", tmp_path / "x.zip")
+    done = voidbridge("support-bundle", "--log", tmp_path / "no.log", "-o", tmp_path / "x.zip")
     assert done.code == 2
     assert "no.log" in done.err

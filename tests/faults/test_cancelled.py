@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from voidbridge_relay import Net, relayed_daemon
 from voidbridge_shots import Shot, make_shot
-from voidbridge_stage import Going, check_echo, eventually, leftovers, run_words, voidbridge
+from voidbridge_stage import Going, called, check_echo, eventually, leftovers, run_words
 
 AT_ONCE_S = 3.0
 """A client is free within a second; a busy machine gets more."""
@@ -30,7 +30,7 @@ def net(box: Net) -> Iterator[Net]:
     box.relay.release()
     for job in made.jobs():
         if not job.state.is_final:
-            voidbridge("cancel", job.job, "--daemon", made.address)
+            called("cancel", job.job, "--daemon", made.address)
     eventually(lambda: all(job.state.is_final for job in made.jobs()))
 
 
@@ -76,7 +76,7 @@ def test_a_cancel_from_elsewhere_ends_the_client_that_waits(
     net: Net, tmp_path: Path, stage: str
 ) -> None:
     going, job, _ = bring_to(stage, net, tmp_path, 110 + STAGES.index(stage))
-    assert voidbridge("cancel", job, "--daemon", net.daemon.address).code == 0
+    assert called("cancel", job, "--daemon", net.daemon.address).code == 0
     done = going.end()
     assert (done.code, done.event("error")["code"]) == (5, "job.cancelled"), done.err
     assert leftovers(tmp_path) == []
@@ -91,7 +91,7 @@ def test_after_a_cancel_in_the_upload_the_rest_is_all_that_travels(
     net.relay.cut()
     net.relay.release()
     net.daemon.wait_for_state(job, "cancelled")
-    done = voidbridge(*run_words(shot, tmp_path / "out", net.address, "--json"))
+    done = called(*run_words(shot, tmp_path / "out", net.address, "--json"))
     assert done.code == 0, done.err
     assert done.event("done")["job"] == job
     assert 0 < done.event("done")["uploaded"] < shot.size()
@@ -105,6 +105,6 @@ def test_pressing_the_button_again_right_after_a_cancel_runs_the_job(
     going = Going(*run_words(shot, tmp_path / "out", net.address, "--steps", 20))
     going.until(lambda event: event.get("stage") == "removing")
     going.interrupt()
-    done = voidbridge(*run_words(shot, tmp_path / "out", net.address, "--steps", 20, "--json"))
+    done = called(*run_words(shot, tmp_path / "out", net.address, "--steps", 20, "--json"))
     assert done.code == 0, done.err
     check_echo(shot, tmp_path / "out")

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from voidbridge_shots import Shot, make_shot
-from voidbridge_stage import Daemon, Going, daemon, leftovers, voidbridge
+from voidbridge_stage import Daemon, Going, called, daemon, leftovers
 
 FRAMES = range(1001, 1009)
 HEIGHT, WIDTH, PAN = 270, 480, 4
@@ -61,7 +61,7 @@ def made() -> Iterator[Daemon]:
 @pytest.fixture(scope="module")
 def undisturbed(made: Daemon, shot: Shot, tmp_path_factory: pytest.TempPathFactory) -> Results:
     out = tmp_path_factory.mktemp("undisturbed")
-    done = voidbridge(*words(shot, out, made.address, "nobody"), "--json")
+    done = called(*words(shot, out, made.address, "nobody"), "--json")
     assert done.code == 0, done.err
     found = results(out, done.event("done")["job"])
     assert len(found) == len(FRAMES)

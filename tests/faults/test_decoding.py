@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from voidbridge_shots import make_shot
-from voidbridge_stage import check_echo, daemon, environment, run_words, voidbridge
+from voidbridge_stage import called, check_echo, daemon, environment, run_words
 
 DEADLY = """
 import os, sys
@@ -29,7 +29,7 @@ def test_a_worker_that_needs_no_card_never_loads_its_driver(tmp_path: Path, engi
             engine if word == "echo" else word
             for word in run_words(shot, tmp_path / "out", box.address)
         ]
-        done = voidbridge(*words)
+        done = called(*words)
         assert done.code == 0, done.err
         assert box.worker_pids() == [worker]
         loaded = Path(f"/proc/{worker}/maps").read_text()

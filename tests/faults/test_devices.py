@@ -20,13 +20,13 @@ from voidbridge_stage import (
     UNCONFINED,
     Daemon,
     Going,
+    called,
     check_echo,
     daemon,
     environment,
     eventually,
     is_alive,
     run_words,
-    voidbridge,
 )
 
 SABOTAGE = """
@@ -107,7 +107,7 @@ def test_a_process_is_never_used_again_after_its_device_failed(tmp_path: Path) -
     (tmp_path / "card").mkdir()
     with card(tmp_path / "card") as box:
         box.fails(1)
-        done = voidbridge(*run_words(shot, tmp_path / "out", box.daemon.address, "--json"))
+        done = called(*run_words(shot, tmp_path / "out", box.daemon.address, "--json"))
         assert done.code == 0, done.err
         assert any("illegal memory" in text for text in done.event("done")["warnings"])
         assert len(box.daemon.worker_pids()) == 2
@@ -121,7 +121,7 @@ def test_a_device_that_fails_three_times_is_in_quarantine_and_sighup_ends_it(
     (tmp_path / "card").mkdir()
     with card(tmp_path / "card") as box:
         box.fails(3)
-        failed = voidbridge(*run_words(shots[0], tmp_path / "out", box.daemon.address, "--json"))
+        failed = called(*run_words(shots[0], tmp_path / "out", box.daemon.address, "--json"))
         assert (failed.code, failed.event("error")["code"]) == (4, "job.device")
         assert "3 times" in failed.event("error")["text"]
         going = Going(*run_words(shots[1], tmp_path / "out", box.daemon.address))
@@ -129,7 +129,7 @@ def test_a_device_that_fails_three_times_is_in_quarantine_and_sighup_ends_it(
         assert waits["state"] == "queued"
         assert "illegal memory access" in waits["text"]
         assert not box.daemon.health().ready
-        shown = voidbridge("status", "--daemon", box.daemon.address)
+        shown = called("status", "--daemon", box.daemon.address)
         assert "cpu is quarantined: cpu: CUDA error" in shown.err
         assert "daemon.no-device" in shown.out
         assert box.daemon.process
@@ -157,7 +157,7 @@ def test_workers_that_cannot_start_leave_the_job_waiting_with_the_reason(tmp_pat
         assert "before it was ready" in made.status(job).text
         assert "broken here" in made.log
         assert len(made.worker_pids()) == 3  # and then no more for a while
-        told = voidbridge("cancel", job, "--daemon", made.address, "--json").events[0]
+        told = called("cancel", job, "--daemon", made.address, "--json").events[0]
         assert told["state"] == "cancelled"
 
 
@@ -221,7 +221,7 @@ def test_a_command_with_a_daemon_of_its_own_does_not_wait_for_a_repair(
     monkeypatch.setattr(
         "voidbridge_stage.environment", lambda: {**environment(), "PYTHONPATH": path}
     )
-    done = voidbridge(*words, "--spool", tmp_path / "spool", "--devices", "cpu", "--json")
+    done = called(*words, "--spool", tmp_path / "spool", "--devices", "cpu", "--json")
     assert (done.code, done.event("error")["code"]) == (3, "daemon.no-device"), done.err
     assert "code 9" in done.event("error")["text"]
 

@@ -15,7 +15,16 @@ import pytest
 from voidbridge_figures import Note
 from voidbridge_raw_client import RawClient
 from voidbridge_shots import make_shot
-from voidbridge_stage import Daemon, Going, check_echo, daemon, eventually, run_words, voidbridge
+from voidbridge_stage import (
+    Daemon,
+    Going,
+    called,
+    check_echo,
+    daemon,
+    eventually,
+    run_words,
+    voidbridge,
+)
 
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.operations.remove import RemoveSettings
@@ -48,9 +57,9 @@ def test_a_client_that_never_reached_its_daemon_says_so_within_seconds(
     shot = make_shot(tmp_path / "in", FRAMES, seed=910)
     assert box.process
     with stopped(box.process.pid):
-        done = voidbridge(*run_words(shot, tmp_path / "out", box.address, "--json"))
+        done = called(*run_words(shot, tmp_path / "out", box.address, "--json"))
     assert (done.code, done.event("error")["code"]) == (3, "daemon.unavailable")
-    done = voidbridge(*run_words(shot, tmp_path / "out", box.address, "--json"))
+    done = called(*run_words(shot, tmp_path / "out", box.address, "--json"))
     assert done.code == 0, done.err
     check_echo(shot, tmp_path / "out")
 
@@ -104,7 +113,7 @@ def test_links_that_another_process_moves_lead_nowhere(
                     break
                 moved = type(shot)(link, FRAMES)
                 out = tmp_path / f"out {i}"
-                done = voidbridge(*run_words(moved, out, box.address, "--json", "--user", f"u{i}"))
+                done = called(*run_words(moved, out, box.address, "--json", "--user", f"u{i}"))
                 # The client reads through the link too: its frames may be changing.
                 codes.append(done.code)
         finally:

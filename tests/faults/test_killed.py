@@ -14,12 +14,12 @@ from voidbridge_stage import (
     SECONDS,
     Daemon,
     Going,
+    called,
     check_echo,
     daemon,
     eventually,
     is_alive,
     run_words,
-    voidbridge,
 )
 
 
@@ -65,7 +65,7 @@ def test_an_idle_worker_that_is_killed_is_started_again(steady: Daemon, tmp_path
     os.kill(worker, signal.SIGKILL)
     eventually(lambda: steady.worker_pids()[-1] != worker)
     shot = make_shot(tmp_path / "in", range(1001, 1003), seed=2)
-    assert voidbridge(*run_words(shot, tmp_path / "out", steady.address)).code == 0
+    assert called(*run_words(shot, tmp_path / "out", steady.address)).code == 0
     check_echo(shot, tmp_path / "out")
 
 
@@ -79,7 +79,7 @@ def test_a_hung_worker_is_killed_when_its_job_is_cancelled(steady: Daemon, tmp_p
     assert done.code == 5
     steady.wait_for_state(going.events[1]["job"], "cancelled")
     assert not is_alive(worker)
-    assert voidbridge(*run_words(shot, tmp_path / "two", steady.address)).code == 0
+    assert called(*run_words(shot, tmp_path / "two", steady.address)).code == 0
     check_echo(shot, tmp_path / "two")
 
 
@@ -97,7 +97,7 @@ def test_a_job_that_kills_three_workers_has_failed_and_the_next_one_runs(tmp_pat
         done = going.end()
         assert (done.code, done.event("error")["code"]) == (4, "job.worker-died"), done.err
         assert "3 times" in done.event("error")["text"]
-        assert voidbridge(*run_words(shot, tmp_path / "two", made.address)).code == 0
+        assert called(*run_words(shot, tmp_path / "two", made.address)).code == 0
         check_echo(shot, tmp_path / "two")
 
 
@@ -188,7 +188,7 @@ def test_sigterm_lets_the_running_job_end_and_nobody_in(tmp_path: Path) -> None:
         made.process.terminate()
         eventually(lambda: made.status(queued).code == "daemon.draining")
         words = run_words(shots[2], tmp_path / "out", made.address)
-        refused = voidbridge(*words, "--json")
+        refused = called(*words, "--json")
         assert (refused.code, refused.event("error")["code"]) == (3, "daemon.draining")
         assert made.process.wait(SECONDS) == 0, made.log
         made.start()
@@ -211,7 +211,7 @@ def test_a_killed_clients_upload_is_not_sent_twice(behind_relay: Net, tmp_path: 
     relay.cut()
     relay.release()
     eventually(lambda: in_spool(made) > shot.size() // 4)
-    done = voidbridge(*run_words(shot, tmp_path / "out", address, "--json"))
+    done = called(*run_words(shot, tmp_path / "out", address, "--json"))
     assert done.code == 0, done.err
     # The first client's last pieces may still have been on their way to the disk.
     assert 0 < done.event("done")["uploaded"] < 0.75 * shot.size()

@@ -23,6 +23,7 @@ from voidbridge_stage import (
     SECONDS,
     Daemon,
     Going,
+    called,
     check_echo,
     check_same,
     daemon,
@@ -361,7 +362,7 @@ def test_cleanplate_in_two_ranges_makes_the_same_bits_on_nodes_as_here_in_one(
     there, here = tmp_path / "there", tmp_path / "here"
     ranged = ("-o", there / "r.%04d.exr", "--daemon", wide.address, "--frames")
     for more in ((*ranged, "1001-1002"), (*ranged, "1003-1004"), ("-o", here / "r.%04d.exr")):
-        done = voidbridge(*words, *more)
+        done = called(*words, *more)
         assert done.code == 0, done.err
     check_same(there, here)
 
@@ -375,9 +376,9 @@ def test_two_nodes_share_each_step_of_a_job_with_the_bits_of_one_device_and_lose
     shot = make_shot(tmp_path / "in", range(1001, 1027), seed=12)
     words = ("--engine", "void", "--json")
     with daemon("--devices", "cpu", "--models", models) as near:
-        alone = voidbridge(*run_words(shot, tmp_path / "one", near.address, *words))
+        alone = called(*run_words(shot, tmp_path / "one", near.address, *words))
     assert alone.code == 0, alone.err
-    both = voidbridge(*run_words(shot, tmp_path / "two", wide.address, *words))
+    both = called(*run_words(shot, tmp_path / "two", wide.address, *words))
     assert both.code == 0, both.err
     assert "steps are shared by up to 2 devices" in str(both.event("done")["warnings"])
 

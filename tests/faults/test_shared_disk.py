@@ -15,6 +15,7 @@ from voidbridge_shots import Shot, make_shot, picture
 from voidbridge_stage import (
     Daemon,
     Finished,
+    called,
     check_echo,
     command,
     daemon,
@@ -55,7 +56,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def run(made: Daemon, shot: Shot, out: Path, *more: object) -> Finished:
     words = run_words(shot, out, made.address, "--user", out.parent.name, "--json", *more)
-    done = voidbridge(*words)
+    done = called(*words)
     assert done.code == 0, done.err
     check_echo(shot, out)
     return done
@@ -82,7 +83,7 @@ def test_no_byte_of_a_frame_goes_over_the_wire(tmp_path: Path) -> None:
     with relayed_daemon("--shares", tmp_path / "in") as net:
         net.relay.hold("up", HELD)
         words = run_words(shot, tmp_path / "out", net.address, "--json")
-        done = voidbridge(*words)
+        done = called(*words)
         carried = HELD - net.relay._allowed["up"]
         assert done.code == 0, done.err
         check_echo(shot, tmp_path / "out")

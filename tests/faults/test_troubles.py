@@ -8,7 +8,15 @@ from pathlib import Path
 import OpenEXR
 import pytest
 from voidbridge_shots import make_shot
-from voidbridge_stage import Daemon, Going, check_echo, daemon, eventually, run_words, voidbridge
+from voidbridge_stage import (
+    Daemon,
+    Going,
+    called,
+    check_echo,
+    daemon,
+    eventually,
+    run_words,
+)
 
 from voidbridge_protocol.conformance import conformance
 
@@ -25,7 +33,7 @@ def test_files_larger_than_the_window_pass_through_it(narrow: Daemon, tmp_path: 
     raw = {"compression": OpenEXR.NO_COMPRESSION}
     shot = make_shot(tmp_path / "in", range(1001, 1004), 540, 960, seed=300, **raw)
     assert shot.file("plate", 1001).stat().st_size > 3e6
-    done = voidbridge(*run_words(shot, tmp_path / "out", narrow.address, "--json"))
+    done = called(*run_words(shot, tmp_path / "out", narrow.address, "--json"))
     assert done.code == 0, done.err
     check_echo(shot, tmp_path / "out")
 
@@ -35,7 +43,7 @@ def test_a_job_whose_folder_cannot_be_written_fails_alone(narrow: Daemon, tmp_pa
     job = narrow.submit(make_shot(tmp_path / "b", range(1001, 1003), seed=302))
     (narrow.spool / "jobs" / job).write_bytes(b"a file where the job's folder should be")
     narrow.wait_for_state(busy, "running")
-    voidbridge("cancel", busy, "--daemon", narrow.address)
+    called("cancel", busy, "--daemon", narrow.address)
     failed = narrow.wait_for_state(job, "failed")
     assert failed.code == "job.disk-full"
     shot = make_shot(tmp_path / "c", range(1001, 1003), seed=303)
@@ -72,7 +80,7 @@ def test_a_killed_command_takes_its_own_daemon_along(tmp_path: Path) -> None:
     going.kill()
     eventually(lambda: processes_of(tmp_path) == [], "the end of the daemon")
     # Its spool is cleared away by the next command.
-    assert voidbridge(*words, *own).code == 0
+    assert called(*words, *own).code == 0
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["measured.jsonl"]
     check_echo(shot, tmp_path / "out")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 import zmq
-from voidbridge_stage import SECONDS, Daemon, Finished, voidbridge
+from voidbridge_stage import SECONDS, Daemon, Finished, called
 
 from voidbridge_backend.daemon.net import allowed_keys
 from voidbridge_backend.daemon.net.allowed_keys import Identity
@@ -61,7 +61,7 @@ class Guarded(Daemon):
         )  # fmt: skip
 
     def command(self, name: str, *words: object) -> Finished:
-        return voidbridge(*words, *self.words(name))
+        return called(*words, *self.words(name))
 
     def start(self) -> None:
         if not (self.folder / "keys").exists():
