@@ -54,7 +54,7 @@ def take_sheet(title: str, rows: Sequence[TakeRow]) -> bytes:
             left = WORDS + column * (WIDTH + GAP)
             page[top : top + picture.shape[0], left : left + WIDTH] = picture
             _write(page, str(frame), (left, top + height + LINE - 4), 0.42, FAINT)
-    good, coded = cv2.imencode(".png", page, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    good, coded = cv2.imencode(".png", page, [cv2.IMWRITE_PNG_COMPRESSION, 6])
     assert good
     return marked(coded.tobytes())
 
