@@ -19,7 +19,7 @@ LONGEST = (
     "test_crash_points", "test_ray", "test_page_browser", "test_killed", "test_devices",
     "test_page_masks", "test_fusion_jobs", "test_generate_shots", "test_known_shots",
     "test_lent_devices", "test_many", "test_nuke_mask_node", "test_nuke_void", "test_benchmarks",
-    "test_lora_jobs", "test_void_autoencoder_kernels", "test_commands", "test_disturbances",
+    "test_void_jobs", "test_void_autoencoder_kernels", "test_commands", "test_disturbances",
     "test_out_of_memory", "test_network", "test_wild_shots",
 )  # fmt: skip
 """Modules that take 20 s and more. One of them alone at the end keeps the others waiting."""

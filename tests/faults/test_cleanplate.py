@@ -20,7 +20,7 @@ from voidbridge_shots import Shot, make_shot
 from voidbridge_stage import Daemon, Going, called, daemon, leftovers
 
 FRAMES = range(1001, 1009)
-HEIGHT, WIDTH, PAN = 270, 480, 4
+HEIGHT, WIDTH, PAN = 180, 320, 4
 Results = dict[str, bytes]
 
 
@@ -33,7 +33,7 @@ def shot(tmp_path_factory: pytest.TempPathFactory) -> Shot:
     for number, frame in enumerate(FRAMES):
         seen = wide[:, PAN * number :][:, :WIDTH].astype(np.float16)
         matte = np.zeros((HEIGHT, WIDTH), np.float16)
-        matte[100:170, 150 + 12 * number : 210 + 12 * number] = 1
+        matte[66:114, 100 + 8 * number : 140 + 8 * number] = 1
         made.write("plate", frame, {name: seen[..., i].copy() for i, name in enumerate("RGB")})
         made.write("matte", frame, {"A": matte})
     return made
