@@ -1,9 +1,12 @@
 """Folders that tests may read besides the repository; a test that needs one skips, saying so, without it."""
 
 import gc
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from _pytest.assertion import rewrite
 from hypothesis import HealthCheck, settings
 
 # Other programs may run beside the tests: no example fails because it took long.
@@ -23,6 +26,24 @@ LONGEST = (
     "test_out_of_memory", "test_network", "test_wild_shots",
 )  # fmt: skip
 """Modules that take 20 s and more. One of them alone at the end keeps the others waiting."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a fresh clone each worker of xdist rewrites the asserts of a part of the modules, and reads the others.
+
+    Without it each rewrites all of them, for 5 s. pytest has no door for it: where its inside is another, nothing
+    is done.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None or sys.dont_write_bytecode:
+        return
+    modules = sorted([*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests").rglob("conftest.py")])
+    for path in modules[int(worker["workerid"][2:]) :: worker["workercount"]]:
+        with suppress(AttributeError, OSError, TypeError, ValueError):
+            kept = rewrite.get_cache_dir(path) / (path.stem + rewrite.PYC_TAIL)
+            if not kept.exists() and rewrite.try_makedirs(kept.parent):
+                source, code = rewrite._rewrite_test(path, config)
+                rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, source, kept)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
