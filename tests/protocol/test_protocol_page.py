@@ -121,7 +121,7 @@ def test_every_state_is_explained() -> None:
         ("Life", connection.PING_EVERY_S, "every {:g} seconds"),
         ("Life", connection.SILENCE_S, "for {:g} seconds"),
         ("Files in", messages.MAX_UNANSWERED, "more than {} `put`s"),
-        ("A shared disk", messages.MAX_IMPORTS, "more than {} `import-file`s"),
+        ("A shared disk", messages.MAX_IMPORTS, "at most {} `import-file`s"),
         ("A shared disk", shared_files.PROBES, "{} pieces of the file"),
         ("A shared disk", shared_files.PROBE, "of {} bytes each"),
         ("import-file", messages.MAX_PATH, "at most {} characters"),
