@@ -1,6 +1,7 @@
 """How long the page's pictures take, and the page's and the daemon's share of a core while it is looked at.
 
-    python benchmarks/web.py [--size 3840x2160] [--frames 8] [--jobs 100] [--seconds 15] [--work FOLDER] [--json]
+    python benchmarks/web.py [--size 3840x2160] [--frames 8] [--jobs 100] [--questions 150] [--seconds 15]
+        [--work FOLDER] [--json]
 
 One page with one daemon. `first` is the time from the question to the last byte of a picture that was never made
 before, 1280 pixels wide, of a plate in OpenEXR half ZIP. `cached` is the same question again, `scrub` the time of
@@ -40,7 +41,6 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 
 LOOK = {"display": "sRGB - Display", "view": "ACES 2.0 - SDR 100 nits (Rec.709)"}
 GIVEN_UP = 100
-QUESTIONS = 150
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,12 @@ def queue(
     }
 
 
-def control(shown: Shown, served: Served, plate: str, frames: int) -> dict[str, Any]:
+def control(
+    shown: Shown, served: Served, plate: str, frames: int, questions: int
+) -> dict[str, Any]:
     """The daemon's answers and its memory, without and with three players."""
     asker = Asker(served)
-    quiet = asked(served, asker)
+    quiet = asked(served, asker, questions)
     ends = threading.Event()
 
     def scrub(number: int) -> None:
@@ -183,7 +185,7 @@ def control(shown: Shown, served: Served, plate: str, frames: int) -> dict[str, 
     for player in players:
         player.start()
     try:
-        busy = asked(served, asker)
+        busy = asked(served, asker, questions)
     finally:
         ends.set()
         for player in players:
@@ -191,8 +193,8 @@ def control(shown: Shown, served: Served, plate: str, frames: int) -> dict[str, 
     return {"quiet": quiet, "players": busy}
 
 
-def asked(served: Served, asker: Asker) -> dict[str, float]:
-    for _ in range(QUESTIONS):
+def asked(served: Served, asker: Asker, questions: int) -> dict[str, float]:
+    for _ in range(questions):
         asker.ask()
     status = Path(f"/proc/{served.pid}/status").read_text()
     memory = re.search(r"VmRSS:\s+(\d+)", status)
@@ -204,6 +206,9 @@ def main() -> None:
     parser.add_argument("--size", default="3840x2160")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=100)
+    parser.add_argument(
+        "--questions", type=int, default=150, help="to the daemon, without and with players"
+    )
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--json", action="store_true")
@@ -214,7 +219,7 @@ def main() -> None:
         with serving(folder / "daemon") as served, page(served, folder) as shown:
             plate = plates(folder / "plates", width, height, options.frames)
             found: dict[str, Any] = pictures(shown, plate, options.frames)
-            found |= control(shown, served, plate, options.frames)
+            found |= control(shown, served, plate, options.frames, options.questions)
             found |= queue(shown, served, options.jobs, options.seconds, folder / "small")
     if options.json:
         print(json.dumps(found))
