@@ -6,6 +6,7 @@ import io
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,17 @@ def make_shot(
     return shot
 
 
+@cache
+def screen_frames() -> tuple[Any, ...]:
+    """Two frames of a figure before a green screen. To draw them takes longer than to key them."""
+    scene = ScreenScene(height=60, width=100)
+    return tuple(scene.frame(number) for number in range(2))
+
+
 def make_screen_shot(folder: Path, frames: range, grain: int = 0) -> Shot:
     """Plate, hint, clean screen and true alpha of a figure before a green screen. `grain` makes shots differ."""
     folder.mkdir(parents=True, exist_ok=True)
-    shot, scene = Shot(folder, frames), ScreenScene(height=60, width=100)
-    drawn = [scene.frame(number) for number in range(2)]
+    shot, drawn = Shot(folder, frames), screen_frames()
     for frame in frames:
         seen = drawn[frame % len(drawn)]
         plate = np.abs(seen.plate + np.float32(grain * 1e-4))
