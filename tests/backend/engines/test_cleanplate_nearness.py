@@ -15,7 +15,7 @@ from voidbridge_backend.engines.cleanplate.motion.nearness.refinement import ref
 from voidbridge_backend.engines.cleanplate.motion.parallax import Way, parallax
 from voidbridge_backend.engines.cleanplate.motion.tracks import Tracks
 
-HEIGHT, WIDTH, BORDER = 48, 72, 20
+HEIGHT, WIDTH, BORDER, EDGE = 48, 72, 20, 40
 SHIFTS = (-6, -4, 4, 6)
 
 
@@ -52,6 +52,25 @@ def test_a_border_between_depths_goes_where_the_sources_of_its_pixels_agree() ->
     truth = (np.arange(HEIGHT) >= BORDER)[:, None] & free.any(0)
     assert np.abs(found - truth)[inside].max() < 0.1
     assert (chosen[inside] == BOTH).mean() > 0.9
+
+
+def test_an_edge_goes_with_what_tells_its_nearness_and_not_with_the_even_patch_beside_it() -> None:
+    free = np.ones((HEIGHT, WIDTH), bool)
+    free[8:40, 24:60] = False
+    wide = _picture(5) / 2 + 100
+    wide[:, : 20 + EDGE] = 20
+    view = ReducedTarget(np.where(free, wide[:, 20:-20], 0).astype(np.float32), free, np.eye(3))
+    pieces = [
+        ReducedSource(wide[:, 20 - by : 20 - by + WIDTH].copy(), shown, Way(np.eye(3), shift), 1)
+        for by in (3, 4, 5, 6)
+        for shown, shift in [(np.full(free.shape, 255, np.uint8), np.array([by, 0.0, 0.0]))]
+    ]
+    near = np.ones(free.shape, np.float32)
+    near[8:40, 24 : EDGE + 2] = 0
+    found = refined(view, pieces, near, 0.2)[0]
+    right = np.abs(found[12:36, EDGE : EDGE + 2] - 1) < 0.2
+    assert right[:, 0].all()
+    assert right[:, 1].mean() > 0.6
 
 
 def test_few_sources_agree_no_better_by_chance_than_many() -> None:

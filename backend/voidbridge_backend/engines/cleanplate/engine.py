@@ -29,7 +29,7 @@ from .schedule import Schedule
 from .survey import ShotSurvey, packed, unpacked
 from .verdict import notes
 
-VERSION = 15
+VERSION = 16
 Value = TypeVar("Value")
 
 

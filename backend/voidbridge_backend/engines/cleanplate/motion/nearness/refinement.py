@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -34,6 +35,8 @@ SUPPORT = 3
 """Neighbors of the same depth that a pixel needs to change its own."""
 AROUND = ((0, 1), (0, -1), (1, 0), (-1, 0))
 """Where the other side of a border is looked for."""
+CLEAR, TELLING = 10.0, 0.1
+"""Slope of a picture up to which it tells more, and how much in the hole: even patches agree at any nearness."""
 MOVED = 0.4
 """Steps of 8 bits by which another nearness has to agree better beside a border."""
 
@@ -119,6 +122,7 @@ def _settled(
     y, x = np.nonzero(near)
     if not len(y):
         return nearness
+    steep = [replace(one, grey=_steep(one.grey)) for one in pieces]
     sides = np.array([one.side for one in pieces])
     plate, free = view.grey[y, x], view.free[y, x]
     best = nearness[y, x].copy()
@@ -130,18 +134,28 @@ def _settled(
         other = np.abs(tried - best) > step if dy or dx else np.ones(len(y), bool)
         if not other.any():
             continue
-        found = [fetched_at(one, y[other], x[other], tried[other]) for one in pieces]
+        at = y[other], x[other], tried[other]
+        found = [fetched_at(one, *at) for one in pieces]
         luma, shown = (np.stack(parts) for parts in zip(*found, strict=True))
         cost = by_side(plate[other], free[other], sides, luma, shown).min(0)
+        slope = np.stack([fetched_at(one, *at)[0] for one in steep])
+        slope = np.clip((slope * shown).sum(0) / np.maximum(shown.sum(0), 1), 0, CLEAR)
+        cost -= np.where(free[other], 0, TELLING * slope)
         # Nothing tells of pixels that too few sources show: they stay as they are.
         told = shown.sum(0) >= np.where(free[other], 1, 2)
-        cost[~told] = np.inf if dy or dx else 0
-        at = np.flatnonzero(other)
-        better = cost + (MOVED if dy or dx else 0) < least[at]
-        best[at[better]], least[at[better]] = tried[at[better]], cost[better]
+        cost[~told] = np.inf if dy or dx else -np.inf
+        here = np.flatnonzero(other)
+        better = cost + (MOVED if dy or dx else 0) < least[here]
+        best[here[better]], least[here[better]] = tried[here[better]], cost[better]
     settled = nearness.copy()
     settled[y, x] = best
     return np.where(_alone(settled, step), nearness, settled)
+
+
+def _steep(grey: Floats) -> Floats:
+    """How much a picture changes from pixel to pixel."""
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *way, scale=1 / 8) for way in ((1, 0), (0, 1)))
+    return np.asarray(cv2.magnitude(across, down), np.float32)
 
 
 def _alone(nearness: Floats, step: float) -> Mask:
