@@ -37,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     if worker is None or sys.dont_write_bytecode:
         return
-    modules = sorted([*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests").rglob("conftest.py")])
-    for path in modules[int(worker["workerid"][2:]) :: worker["workercount"]]:
+    modules = {path.resolve() for folder in config.args for path in Path(folder).rglob("test_*.py")}
+    for path in sorted(modules)[int(worker["workerid"][2:]) :: worker["workercount"]]:
         with suppress(AttributeError, OSError, TypeError, ValueError):
             kept = rewrite.get_cache_dir(path) / (path.stem + rewrite.PYC_TAIL)
             if not kept.exists() and rewrite.try_makedirs(kept.parent):
