@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from types_of_nuke import NAMES
+
 from .graph import EXPRESSIONS, WRITE_NON_DEFAULT_ONLY, Group, Node
 from .hand import BEFORE_RENDER, stage
 from .pictures import picture, write
-from .surface import NAMES, as_nuke, on_main
+from .surface import as_nuke, on_main
 from .values import (
     BBox_Knob,
     Boolean_Knob,

@@ -1,41 +1,14 @@
-"""The functions of Nuke, as types-nuke lists them, and the threads that may call them."""
+"""The threads that may call the functions of Nuke."""
 
 from __future__ import annotations
 
-import ast
 import functools
-import sysconfig
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-STUBS = Path(sysconfig.get_paths()["purelib"]) / "nuke-stubs"
+from types_of_nuke import METHODS
 
-
-def _surface() -> tuple[set[str], dict[str, set[str]]]:
-    """Names of Nuke's functions and constants; methods by class, those of its bases included."""
-    names: set[str] = set()
-    classes: dict[str, tuple[set[str], list[str]]] = {}
-    for path in sorted(STUBS.glob("*.pyi")):
-        for item in ast.parse(path.read_text()).body:
-            if isinstance(item, ast.FunctionDef):
-                names.add(item.name)
-            elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                names.add(item.target.id)
-            elif isinstance(item, ast.ClassDef):
-                names.add(item.name)
-                methods = {part.name for part in item.body if isinstance(part, ast.FunctionDef)}
-                classes[item.name] = methods, [b.id for b in item.bases if isinstance(b, ast.Name)]
-
-    def methods(name: str) -> set[str]:
-        own, bases = classes.get(name, (set(), []))
-        return own.union(*(methods(base) for base in bases))
-
-    return names, {name: methods(name) for name in classes}
-
-
-NAMES, METHODS = _surface()
 ITEMS = {"__getitem__", "__getattr__", "__init__", "__contains__", "__enter__", "__exit__"}
 
 
