@@ -14,6 +14,7 @@ from voidbridge_backend.engines.base import Clip, Pixels
 from voidbridge_backend.parallel import Pool
 
 from . import rim
+from .choice import faded, fittest, gained
 from .combine import Combination, combined
 from .geometry import FrameBox, Mask, around
 from .mixing import mixed, unmatched
@@ -22,7 +23,7 @@ from .motion.align import Surrounding, WarpedSource, surrounding, useful, warp_s
 from .motion.analyze_camera import Shot
 from .motion.brightness import ceiling
 from .motion.depth import layered
-from .motion.relief import Reliefs, fits_better
+from .motion.relief import Reliefs
 from .motion.sources import Source, Sources, depth, piece
 from .painted import Carried, PaintedSources, carried, kept, laid_on
 from .texture.fill import joined, smooth
@@ -43,9 +44,6 @@ RIM = 1.5
 """Outermost pixels of the artist's matte that count as no growth: a matte's corners are further from the hole's
 edge than it grew, by less than this.
 """
-FIRM, SURER = 0.6, 0.05
-"""Where one plane has the mean confidence FIRM in the hole, layers have to add SURER to it: water, too, has layers
-that fit beside the hole."""
 BAND_BLOCKS = 3
 """Blocks of the seam's gain that the band around a hole is wide."""
 
@@ -248,19 +246,20 @@ class Removal:
         def voted(laid: list[WarpedSource]) -> Combination:
             return combined(laid, frame, gap.box, gap.wanted, tone, self._pool, shaped=as_sharp)
 
-        every = layered(frame, target, [*plane, *painted], self._shot, self._pool)
+        one_plane = [*plane, *painted]
+        layers = layered(frame, target, one_plane, self._shot, self._pool)
         relief = self._reliefs.laid(
-            frame, task.surroundings.block, [*task.needed], target, [*plane, *painted]
+            frame, task.surroundings.block, [*task.needed], target, one_plane
         )
-        if fits_better(relief, every):
-            every = relief
+        every = fittest(one_plane, layers, relief)
         deep = [one for one in every if one.source.painting is None]
         seen = voted(deep)
         if any(one.where for one in deep) and every is not relief:
             flat = voted(plane)
-            sure, other = (float(one.confidence[gap.hole].mean()) for one in (seen, flat))
-            if other > FIRM and sure < other + SURER:
+            share = gained(flat, seen, gap.hole)
+            if share == 0:
                 return plane, flat, painted
+            seen = faded(flat, seen, share) if share < 1 else seen
         return deep, seen, [one for one in every if one.source.painting is not None]
 
     def _add_faint(
