@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from voidbridge_scripts import FRAMES, check_removed, node_of, with_echo
 from voidbridge_shots import make_shot
-from voidbridge_stage import SECONDS, eventually, voidbridge
+from voidbridge_stage import SECONDS, called, eventually
 
 SCRIPT = Path(__file__).with_name("another_nuke.py")
 ORPHANAGE = """
@@ -26,10 +26,13 @@ while True:
         pid, status = os.wait()
     except ChildProcessError:
         break
-    codes += [os.waitstatus_to_exitcode(status)] if pid != host.pid else []
+    if pid == host.pid:
+        print("gone", flush=True)
+    else:
+        codes.append(os.waitstatus_to_exitcode(status))
 print(json.dumps(codes))
 """
-"""Starts a host, and prints the exit codes of the children that it left."""
+"""Starts a host, tells when it is gone, and prints the exit codes of the children that it left."""
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_a_job_that_waits_behind_another_is_adopted_too(
     blocker = daemon.submit(make_shot(tmp_path / "other", FRAMES, seed=len(how)), steps=1000)
     daemon.wait_for_state(blocker, "running")
     another_nuke(host, shot, daemon, "waiting", how=how)
-    assert voidbridge("cancel", blocker, "--daemon", daemon.address, "--user=somebody").code == 0
+    assert called("cancel", blocker, "--daemon", daemon.address, "--user=somebody").code == 0
     node = reopened(host, shot, daemon)
     assert to_the_end(host, node) == "done: v001, frames 1001-1003"
     check_removed(host, node, shot, FRAMES)
@@ -134,9 +137,11 @@ def test_the_exit_code_of_a_child_whose_nuke_is_gone_tells_the_truth(
     orphanage = subprocess.Popen(
         [sys.executable, "-c", ORPHANAGE, *words], stdout=subprocess.PIPE, text=True
     )
+    assert orphanage.stdout is not None
+    assert orphanage.stdout.readline() == "gone\n"
     if end == "cancelled":
         job = eventually(lambda: running(host.stage.folder), "a job that runs")
-        assert voidbridge("cancel", job, "--daemon", daemon.address).code == 0
+        assert called("cancel", job, "--daemon", daemon.address).code == 0
     codes, _ = orphanage.communicate(timeout=SECONDS)
     assert json.loads(codes) == [code]
     (path,) = host.stage.folder.rglob("status.main.json")
@@ -172,7 +177,7 @@ def test_a_job_whose_child_died_too_is_lost_and_not_waited_for(
     status = json.loads(path.read_text())
     os.kill(status["pid"], signal.SIGKILL)
     cancel = ("cancel", status["job"], "--daemon", daemon.address)
-    assert voidbridge(*cancel).code == 0  # it would go on for a minute
+    assert called(*cancel).code == 0  # it would go on for a minute
     path.write_text(json.dumps({**status, "alive": status["alive"] - 100}))
     node = reopened(host, shot, daemon, steps=1000)
     assert to_the_end(host, node).startswith("lost: the last word of voidbridge is 10")
