@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from voidbridge_backend.engines.cleanplate.choice import faded, fittest, gained
 from voidbridge_backend.engines.cleanplate.combine import Combination
 from voidbridge_backend.engines.cleanplate.geometry import FrameBox
-from voidbridge_backend.engines.cleanplate.motion.align import NEUTRAL, WarpedSource
+from voidbridge_backend.engines.cleanplate.motion.align import (
+    NEUTRAL,
+    WarpedSource,
+    surrounding,
+    warp_source,
+)
 from voidbridge_backend.engines.cleanplate.motion.sources import piece
 from voidbridge_backend.engines.cleanplate.tone import Tone
 
@@ -28,6 +35,33 @@ def laid(stray: float) -> list[WarpedSource]:
 def seen(level: float, confidence: float, known: bool = True) -> Combination:
     light = np.full((SIZE, SIZE, 3), level, np.float32)
     return Combination(light, HOLE & known, np.full((SIZE, SIZE), confidence, np.float32))
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_grain_moves_no_source_of_a_still_camera(seed: int) -> None:
+    """Behind a soft shadow that came between: with a fraction of 0.98 one or two of six frames moved."""
+    random, (height, width) = np.random.default_rng(seed), (120, 200)
+    box, hole = FrameBox(0, 0, width, height), np.zeros((height, width), bool)
+    hole[40:80, 80:120] = True
+
+    def soft(deviation: float, *channels: int) -> NDArray[np.float32]:
+        noise = cv2.GaussianBlur(
+            random.random((height, width, *channels)), (0, 0), deviation
+        ).astype(np.float32)
+        return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
+
+    still, shadow = np.maximum(0.2 + 0.15 * soft(2.5, 3), 0.01), soft(12)[..., None]
+
+    def frame(darker: float) -> NDArray[np.float32]:
+        grain = 0.02 * random.standard_normal(still.shape)
+        return np.maximum(still * (1 + darker * shadow) + grain, 0).astype(np.float32)
+
+    source = piece(1, box, frame(0), np.zeros_like(hole), Tone())
+    for _ in range(6):
+        target = surrounding(box, frame(0.1), hole, 14, Tone())
+        one = warp_source(target, source, np.eye(3), Tone())
+        assert one is not None
+        assert np.array_equal(one.homography, np.eye(3))
 
 
 def test_a_freer_motion_has_to_leave_clearly_less_than_the_plane() -> None:

@@ -37,8 +37,10 @@ POINTS = 260
 """Points of a surrounding that are followed."""
 FURTHEST = 0.02
 """Part of the surrounding's width by which the camera's motion is corrected at most."""
-BETTER = 0.98
-"""The refined motion is used if its misfit is below this fraction of the camera's."""
+BETTER = 0.95
+"""The refined motion is used if its misfit is below this fraction of the camera's. Grain alone goes below 0.98
+at times: sources would then move from frame to frame, and the hole flickers.
+"""
 WHOLE_PX, WHOLE_BETTER = 0.15, 0.8
 """A motion this near to one by whole pixels is that one, if that has less than this part of its misfit."""
 ROBUST_ROUNDS = 6
