@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from _pytest.assertion import rewrite
 from hypothesis import HealthCheck, settings
 
 # Other programs may run beside the tests: no example fails because it took long.
@@ -38,9 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     modules = {path.resolve() for folder in config.args for path in Path(folder).rglob("test_*.py")}
     for path in sorted(modules)[int(worker["workerid"][2:]) :: worker["workercount"]]:
-        with suppress(AttributeError, ImportError, OSError, TypeError, ValueError):
-            from _pytest.assertion import rewrite
-
+        with suppress(AttributeError, OSError, TypeError, ValueError):
             kept = rewrite.get_cache_dir(path) / (path.stem + rewrite.PYC_TAIL)
             if not kept.exists() and rewrite.try_makedirs(kept.parent):
                 source, code = rewrite._rewrite_test(path, config)

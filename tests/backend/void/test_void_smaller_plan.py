@@ -26,7 +26,7 @@ from voidbridge_protocol.errors import OutOfMemory
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 FREE = int(23.4 * GIB)
-CLIP = Grey(13, 1)
+CLIP = Grey(5, 1)
 SETTINGS = RemoveSettings(engine="void", prompt="a table")
 
 
