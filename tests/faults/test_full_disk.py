@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -45,11 +46,16 @@ class Box:
         return found.f_bavail * found.f_frsize
 
     def fill(self, but: int = 0) -> None:
-        """Somebody else takes the disk, but for so many bytes."""
-        with self.ballast.open("ab") as file:
+        """Somebody else takes the disk, but for so many bytes, also while the daemon writes."""
+        with self.ballast.open("ab", buffering=0) as file:
             while (more := self.free() - but) > 0:
-                file.write(bytes(min(more, 1 << 20)))
-                file.flush()
+                try:
+                    file.write(bytes(min(more, 1 << 20)))
+                except OSError as full:  # the daemon took the room first
+                    if full.errno != errno.ENOSPC:
+                        raise
+            if (less := but - self.free()) > 0:
+                file.truncate(max(0, file.tell() - less))
 
     def empty(self) -> None:
         self.ballast.unlink()
