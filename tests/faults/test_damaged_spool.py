@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from voidbridge_figures import Note
+from voidbridge_raw_client import RawClient
 from voidbridge_shots import Shot, make_shot
 from voidbridge_stage import Daemon, check_echo, daemon, voidbridge
 
@@ -18,6 +19,7 @@ from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import DamagedFile, VoidbridgeError
 from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.wire.messages import MAX_CHUNK, Chunk, Get, Nack
 
 Damage = Callable[[Path, random.Random], None]
 FRAMES = range(1001, 1004)
@@ -101,6 +103,26 @@ def test_a_result_that_changed_is_made_again(
 ) -> None:
     job = run(box, shot, tmp_path / "one")
     damage(box.spool / "jobs" / job / "1002.exr", random.Random(2))
+    box.fetch(job, tmp_path / "two")
+    check_echo(shot, tmp_path / "two")
+    assert box.health().damaged - found_before == 1
+
+
+def test_a_result_that_was_damaged_on_the_way_is_sent_again(
+    box: Daemon, shot: Shot, found_before: int, tmp_path: Path
+) -> None:
+    job = run(box, shot, tmp_path / "one")
+    result = box.spool / "jobs" / job / "1002.exr"
+    size = min(result.stat().st_size, MAX_CHUNK)
+    with RawClient(box.address, user="somebody") as client:
+        client.say_bulk(Get(job, 1002, 0, size, verify=True))
+        assert client.until(client.bulk, Chunk, Nack).kind == "chunk"
+        assert box.health().damaged == found_before
+        flip(result, random.Random(8))
+        for verify in (False, True):
+            client.say_bulk(Get(job, 1002, 0, size, verify))
+        assert client.until(client.bulk, Chunk, Nack).kind == "chunk"  # nobody looked
+        assert client.until(client.bulk, Chunk, Nack).code == DamagedFile.code
     box.fetch(job, tmp_path / "two")
     check_echo(shot, tmp_path / "two")
     assert box.health().damaged - found_before == 1

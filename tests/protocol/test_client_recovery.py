@@ -17,7 +17,7 @@ from voidbridge_protocol.job_task import Listener
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.testing.fake_daemon import FakeDaemon, Script, fake_daemon
 from voidbridge_protocol.wire import connection
-from voidbridge_protocol.wire.messages import Hello, Limits, Ping, Put, Status, Submit, Watch
+from voidbridge_protocol.wire.messages import Get, Hello, Limits, Ping, Put, Status, Submit, Watch
 
 SMALL = Limits(chunk=1000, window=4000)
 
@@ -117,6 +117,9 @@ def test_results_that_arrive_damaged_are_fetched_again(tmp_path: Path) -> None:
     with fake_daemon(Script(limits=SMALL, spoilt_chunks=2)) as daemon, client_of(daemon) as client:
         client.run(shot(tmp_path))
     assert results(tmp_path) == plates(tmp_path)
+    verified = [get for get in daemon.received if isinstance(get, Get) and get.verify]
+    assert verified
+    assert {get.offset for get in verified} == {0}
     assert not list(tmp_path.rglob("*.tmp"))
 
 

@@ -150,6 +150,12 @@ def test_another_framing_names_both() -> None:
             said('{"kind": "get", "job": "j", "frame": 1, "offset": 0, "length": 2097153}'),
             "2097153 bytes",
         ),
+        (
+            said(
+                '{"kind": "get", "job": "j", "frame": 1, "offset": 9, "length": 9, "verify": true}'
+            ),
+            "a check at 9",
+        ),
         (said(json.dumps({"kind": "query", "job": "j" * MAX_HEADER})), "header of"),
         (
             said(

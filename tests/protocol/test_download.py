@@ -176,8 +176,30 @@ def test_what_arrives_damaged_is_asked_for_again_from_the_start(
     assert [shelf.answer(get) for get in gets] == [None, None, None]
     assert shelf.left_behind() == []
     shelf.data[1001] = whole
-    assert shelf.answer_all() == [1001]
+    again = shelf.asked()
+    assert [get.offset for get in again] == [0, 10, 20]
+    # The daemon looks at its own copy before it sends the first piece again.
+    assert [get.verify for get in gets + again] == [False] * 3 + [True, False, False]
+    assert [shelf.answer(get) for get in again] == [None, None, 1001]
     assert shelf.target(1001).read_bytes() == whole
+
+
+def test_what_the_daemon_made_again_is_fetched_without_a_doubt(shelf_of: Shelves) -> None:
+    shelf = shelf_of(b"result")
+    shelf.download.announced(shelf.results())
+    for _ in range(
+        5
+    ):  # results that were damaged on the daemon's disk are no failures of the network
+        [get] = shelf.asked()
+        assert not get.verify
+        whole, shelf.data[1001] = shelf.data[1001], b"RESULT"
+        shelf.answer(get)
+        assert [get.verify for get in shelf.asked()] == [True]
+        shelf.download.begin_again()
+        shelf.download.reconnected()
+        shelf.data[1001] = whole
+        shelf.download.announced(shelf.results())
+    assert shelf.answer_all() == [1001]
 
 
 def test_what_always_arrives_damaged_is_given_up_by_name(shelf_of: Shelves) -> None:

@@ -120,6 +120,7 @@ ONE_OF_EACH: list[Message] = [
     ImportFile(A, 5000, "Z:/shows/plate 1001.exr", B),
     Nack(A, 4096, "protocol.offset", "the next byte should be 4096, not 8192"),
     Get(JOB, 1001, 0, 2097152),
+    Get(JOB, 1001, 0, 2097152, verify=True),
     Chunk(JOB, 1001, 0),
 ]
 

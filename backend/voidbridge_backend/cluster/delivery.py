@@ -14,9 +14,9 @@ from typing import IO, Any
 
 from voidbridge_protocol.errors import DamagedFile
 from voidbridge_protocol.transfer.atomic_files import create_temporary, disk_error, temporary
+from voidbridge_protocol.transfer.hashing import sha256_of
 
 from .frame_socket import FramePlace, FrameSender
-from .node_cache import PIECE
 
 THREADS = 4
 """Frames on their way to one node at once; each holds one piece in memory."""
@@ -159,14 +159,10 @@ def damaged(objects: Path, names: Sequence[str]) -> list[str]:
 
 
 def _hash_of(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE):
-                digest.update(piece)
+        return sha256_of(path)[0]
     except OSError:
         return ""
-    return digest.hexdigest()
 
 
 def _damaged(path: Path, reason: str) -> DamagedFile:

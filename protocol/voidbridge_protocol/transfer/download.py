@@ -98,6 +98,7 @@ class Download:
         for frame in list(self._incoming):
             self._drop(frame)
         self._waiting.clear()
+        self._tries.clear()
         kept = self.finished.keys() | {incoming.result.frame for incoming, _ in self._settling}
         self._known = {frame: self._known[frame] for frame in kept}
 
@@ -113,7 +114,9 @@ class Download:
         if incoming is None:
             incoming = self._begin(self._waiting.popleft())
         length = min(self._chunk, incoming.result.size - incoming.asked)
-        get = Get(self._job, incoming.result.frame, incoming.asked, length)
+        # What arrived damaged may be damaged on the daemon's disk: asked so, the daemon looks.
+        verify = incoming.asked == 0 and incoming.result.frame in self._tries
+        get = Get(self._job, incoming.result.frame, incoming.asked, length, verify)
         incoming.asked += length
         self._asked[get.frame, get.offset] = length
         return get

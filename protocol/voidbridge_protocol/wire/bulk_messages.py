@@ -90,10 +90,14 @@ class Get(Message):
     frame: int
     offset: int
     length: int
+    verify: bool = False
+    """The result arrived damaged. The daemon hashes its own copy before it answers."""
 
     def __post_init__(self) -> None:
         if not 0 < self.length <= MAX_CHUNK or self.offset < 0:
             raise BadMessage(f"asks for {self.length} bytes at {self.offset}; {MAX_CHUNK} at most")
+        if self.verify and self.offset:
+            raise BadMessage(f"asks for a check at {self.offset}; only the first piece has one")
 
 
 @dataclass(frozen=True)

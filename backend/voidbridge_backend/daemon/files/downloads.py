@@ -59,7 +59,7 @@ class Downloads:
                 self._read(session, get, Refused(error.code, error.text, error.hint), None)
                 continue
             then = partial(self._read, session, get)
-            self.disk.read(session.control, get, path, result, then)
+            self.disk.read(get, path, result, then)
         if session.gets and session.bulk:
             self._waiting[id(session)] = session
 

@@ -6,7 +6,7 @@ the spool and deletes. Their results go to `tell`, which handles them on the dae
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from voidbridge_protocol.errors import DamagedFile, VoidbridgeError
 from voidbridge_protocol.wire.codec import Frame
 from voidbridge_protocol.wire.messages import Chunk, Get, Got, Message, Nack, Put, ResultFile
 
-from .result_reader import ResultReader
+from .result_reader import read_piece
 from .retention import Survey
 from .spool import OffsetGap, Spool, UserFile
 
@@ -32,7 +32,6 @@ class IoThreads:
         self._writing = ThreadPoolExecutor(1, "writes")
         self._settling = ThreadPoolExecutor(1, "settles")
         self._reading = ThreadPoolExecutor(1, "reads")
-        self._results = ResultReader()
         self._clearing = ThreadPoolExecutor(1, "clears")
         self._large = 0
         """Large messages until `tick` last looked."""
@@ -47,14 +46,13 @@ class IoThreads:
 
     def read(
         self,
-        reader: Hashable,
         get: Get,
         path: Path,
         result: ResultFile,
         then: Callable[[Message, bytes | None], None],
     ) -> None:
-        """Reads a piece of a result for `reader`; `then` gets the answer."""
-        self._reading.submit(self._give, reader, get, path, result, then)
+        """Reads a piece of a result; `then` gets the answer."""
+        self._reading.submit(self._give, get, path, result, then)
 
     def tick(self, now: float, large: int) -> None:
         """Gives memory back to the system when no large message came or went for a while. Call it often.
@@ -133,7 +131,6 @@ class IoThreads:
 
     def _give(
         self,
-        reader: Hashable,
         get: Get,
         path: Path,
         result: ResultFile,
@@ -142,7 +139,7 @@ class IoThreads:
         reply: Message
         piece: bytes | None = None
         try:
-            piece = self._results.read(reader, path, result, get.offset, get.length)
+            piece = read_piece(get, path, result)
             reply = Chunk(get.job, get.frame, get.offset)
         except DamagedFile as error:
             reply = Nack(result.sha256, 0, error.code, error.text)
