@@ -10,7 +10,7 @@ from cleanplate_shots import texture
 from voidbridge_backend.engines.base import Pixels
 from voidbridge_backend.engines.cleanplate.geometry import Mask
 from voidbridge_backend.engines.cleanplate.texture.bands import membrane
-from voidbridge_backend.engines.cleanplate.texture.fringe import background
+from voidbridge_backend.engines.cleanplate.texture.fringe import background, passing
 from voidbridge_backend.engines.cleanplate.texture.synthesize import synthesized
 from voidbridge_backend.engines.cleanplate.tone import exposed
 
@@ -109,3 +109,15 @@ def test_a_growth_that_the_object_spills_into_is_none() -> None:
     light, hole, growth, depth = fringed(5)
     clean = background(light, hole, growth, depth, 1.0)
     assert not clean[growth & (depth > -5)].any()
+
+
+def test_what_passes_over_a_growth_is_no_background_also_where_no_other_frame_shows_it() -> None:
+    lasting, (_, hole, growth, _) = texture()[:140, :220], fringed(0)
+    grain = np.random.default_rng(5).normal(1, 0.02, lasting.shape).astype(np.float32)
+    light = lasting * grain
+    light[60:80, 70:85] *= 0.3
+    outer = hole & ~growth | (growth & (cv2.blur(hole.astype(np.float32), (9, 9)) < 1))
+    known = outer & hole
+    passes = passing(light, lasting, known, exposed([lasting]), 8)
+    assert passes[60:80, 70:85][growth[60:80, 70:85]].all()
+    assert not passes[:, 110:][hole[:, 110:]].any()

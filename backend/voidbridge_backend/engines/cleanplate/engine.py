@@ -29,7 +29,7 @@ from .schedule import Schedule
 from .survey import ShotSurvey, packed, unpacked
 from .verdict import notes
 
-VERSION = 18
+VERSION = 19
 Value = TypeVar("Value")
 
 

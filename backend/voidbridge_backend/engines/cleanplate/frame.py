@@ -28,7 +28,7 @@ from .motion.sources import Source, Sources, depth, piece
 from .painted import Carried, PaintedSources, carried, kept, laid_on
 from .texture.fill import joined, smooth
 from .texture.focus import softened
-from .texture.fringe import background
+from .texture.fringe import background, passing
 from .texture.synthesize import synthesized
 from .tone import Floats
 from .transient_removal import TransientRemoval
@@ -282,20 +282,21 @@ class Removal:
         how far the gap's pixels lie in the hole.
         """
         fill, known, confidence = seen.light, seen.known, seen.confidence
+        beyond, tone = self._grow + self._soften, self._shot.tone
         missing = gap.hole & ~known
-        wanted = missing & (deep > self._grow + self._soften)
-        if laid and self._grow + self._soften and wanted.sum() > SLIVER * int(gap.hole.sum()):
-            outer = max(self._grow + self._soften - RIM, 0)
-            loose = [replace(one, source=one.source.loosened(outer)) for one in laid]
-            more = combined(loose, frame, gap.box, wanted, self._shot.tone, self._pool)
-            cv2.copyTo(more.light, more.known.view(np.uint8), fill)
-            known |= more.known
-            confidence[more.known] = more.confidence[more.known]
+        wanted = missing & (deep > beyond)
         # What the result only fades over is the plate's own.
-        own = gap.hole & ~known & (deep <= self._soften)
-        growth = gap.hole & ~known & ~own & (deep <= self._grow + self._soften - RIM)
-        inside = deep - np.float32(self._grow + self._soften)
-        own |= background(gap.light, gap.hole, growth, inside, self._shot.tone.exposure)
+        own = missing & (deep <= self._soften)
+        growth = missing & ~own & (deep <= beyond - RIM)
+        own |= background(gap.light, gap.hole, growth, deep - np.float32(beyond), tone.exposure)
+        if laid and beyond and (own.any() or wanted.sum() > SLIVER * int(gap.hole.sum())):
+            loose = [replace(one, source=one.source.loosened(max(beyond - RIM, 0))) for one in laid]
+            more = combined(loose, frame, gap.box, wanted | own, tone, self._pool)
+            own &= ~passing(gap.light, more.light, more.known & own, tone, self._grow)
+            wanted &= more.known
+            cv2.copyTo(more.light, wanted.view(np.uint8), fill)
+            known |= wanted
+            confidence[wanted] = more.confidence[wanted]
         cv2.copyTo(gap.light, own.view(np.uint8), fill)
         known |= own
         confidence[own | ~gap.hole] = 1

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from voidbridge_backend.engines.cleanplate.geometry import Mask
-from voidbridge_backend.engines.cleanplate.tone import Floats
+from voidbridge_backend.engines.cleanplate.tone import Floats, Tone
 
 from .fill import spread_to
 
@@ -20,6 +20,10 @@ SHINES = 0.12
 """Mean share of the object's light from which on a stretch of the growth is not background."""
 CORE = 2.0
 """Pixels inside the artist's matte from which on there is nothing but the object."""
+PASSES, CROWD = 0.06, 0.25
+"""Encoded difference to what other frames show, from which on a pixel is passing; and the part of a neighborhood's
+pixels that has to pass for what is more than grain.
+"""
 NOISE = 0.02
 """Difference of light between object and background, before exposure, that tells nothing."""
 
@@ -47,6 +51,17 @@ def background(light: Floats, hole: Mask, growth: Mask, depth: Floats, exposure:
     share, most = _mean(share, across), _mean(most, across)
     faint = _mean(ring, across) * np.float32((NOISE / exposure) ** 2)
     return np.asarray(growth & (np.abs(share) < SHINES * most + faint), np.bool_)
+
+
+def passing(light: Floats, lasting: Floats, known: Mask, tone: Tone, reach: float) -> Mask:
+    """Where something passes before what lasts, up to `reach` pixels from where other frames are `known`.
+
+    `light` is the frame's own and `lasting` that of the other frames [height, width, 3].
+    """
+    apart = np.abs(tone.encode(light) - tone.encode(lasting)).max(-1)
+    across = max(reach / 3, 1.5)
+    passes = _mean((known & (apart > PASSES)).astype(np.float32), across)
+    return np.asarray(passes > CROWD * np.maximum(_mean(known.astype(np.float32), across), 1e-3))
 
 
 def _mean(picture: Floats, deviation: float) -> Floats:
