@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
+
 from . import options
+
+
+def add_result_option(parser: Any) -> None:
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
+    )
 
 
 def add_overwrite_option(parser: Any) -> None:
@@ -14,6 +22,73 @@ def add_overwrite_option(parser: Any) -> None:
         action="store_true",
         help="replace files that Voidbridge did not make; sources are never replaced",
     )
+
+
+def add_json_option(parser: Any) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line on stdout"
+    )
+
+
+def add_openjd_option(parser: Any) -> None:
+    parser.add_argument(
+        "--openjd",
+        action="store_true",
+        help="print progress as messages of Open Job Description, for a farm",
+    )
+
+
+def add_status_file_option(parser: Any) -> None:
+    parser.add_argument(
+        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
+    )
+
+
+def add_host_options(parser: Any) -> None:
+    """Adds the options of hosts that follow a job and render its frames meanwhile."""
+    add_status_file_option(parser)
+    parser.add_argument(
+        "--frames-from-stdin",
+        action="store_true",
+        help="frames are still being rendered; standard input names the complete ones",
+    )
+
+
+def add_frames_option(parser: Any) -> None:
+    parser.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+
+
+def add_range_options(parser: Any) -> None:
+    add_frames_option(parser)
+    parser.add_argument(
+        "--handles",
+        default="auto",
+        metavar="N",
+        help="frames before and after the range that help; auto (default): up to "
+        f"{MOST_AUTO_HANDLES} that are there",
+    )
+
+
+def add_priority_option(parser: Any) -> None:
+    parser.add_argument(
+        "--priority",
+        type=int,
+        default=0,
+        metavar="N",
+        help="jobs with a higher number run first (default 0)",
+    )
+
+
+def add_force_option(parser: Any) -> None:
+    parser.add_argument(
+        "--force", action="store_true", help="run the job again even if its result exists"
+    )
+
+
+def add_queue_options(parser: Any) -> None:
+    queue = parser.add_argument_group("the queue")
+    add_priority_option(queue)
+    add_force_option(queue)
 
 
 def add_plate_start(parser: Any) -> None:
@@ -47,15 +122,19 @@ def add_daemon_options(parser: Any, *, local: bool = False) -> None:
     group.add_argument(
         "--user", default=None, metavar="NAME", help="owner of the jobs (default: your login name)"
     )
-    group.add_argument("--json", action="store_true", help="print one JSON object a line on stdout")
+    add_json_option(group)
     if local:
         add_config_options(group)
 
 
-def add_config_options(group: Any) -> None:
-    group.add_argument(
+def add_config_option(parser: Any) -> None:
+    parser.add_argument(
         "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
     )
+
+
+def add_config_options(group: Any) -> None:
+    add_config_option(group)
     for name, metavar, what in (
         ("models", "FOLDER", "folder of weights, for the engines that need them"),
         ("spool", "FOLDER", "folder for received frames and results"),

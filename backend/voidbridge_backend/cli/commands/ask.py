@@ -9,6 +9,8 @@ from typing import Any
 
 from voidbridge_backend.cli.common_options import (
     add_endpoint_options,
+    add_frames_option,
+    add_json_option,
     add_overwrite_option,
     add_plate_start,
 )
@@ -123,10 +125,8 @@ def add_ask_options(parser: Any) -> None:
         metavar="N",
         help="frames to send beside the first with the object in red (default 10)",
     )
-    parser.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    add_frames_option(parser)
     add_plate_start(parser)
     parser.add_argument("--color-space", default="", metavar="NAME", help="the plate's color space")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_json_option(parser)
     add_overwrite_option(parser)

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from voidbridge_backend.cli.common_options import add_endpoint_options
+from voidbridge_backend.cli.common_options import add_endpoint_options, add_json_option
 from voidbridge_backend.client import outputs
 from voidbridge_backend.client.progress import watched
 from voidbridge_backend.client.training.dataset_list import SHEET, check_free
@@ -33,9 +33,7 @@ def add_dataset_options(parser: Any) -> None:
         help="write what a language model would see of clips without prompt; with --send, ask it",
     )
     add_endpoint_options(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_json_option(parser)
 
 
 def make_dataset(parsed: argparse.Namespace, config: Config) -> None:

@@ -8,7 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voidbridge_backend.cli.common_options import add_plate_start
+from voidbridge_backend.cli.common_options import (
+    add_overwrite_option,
+    add_plate_start,
+    add_queue_options,
+    add_status_file_option,
+)
 from voidbridge_backend.cli.setting_options import add_settings, settings_of
 from voidbridge_backend.client import status_file
 from voidbridge_backend.client.daemon_client import ClientOptions
@@ -67,14 +72,8 @@ def add_generate_options(parser: Any) -> None:
     parser.add_argument(
         "-o", "--output", metavar="RESULT", help="result sequence or folder (required)"
     )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace files that Voidbridge did not make; sources are never replaced",
-    )
-    parser.add_argument(
-        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
-    )
+    add_overwrite_option(parser)
+    add_status_file_option(parser)
     frames = parser.add_argument_group("the frames")
     frames.add_argument("--length", type=int, metavar="N", help="new frames")
     frames.add_argument(
@@ -98,17 +97,7 @@ def add_generate_options(parser: Any) -> None:
     shots.add_argument(
         "--takes", type=int, default=1, metavar="N", help="new takes of each shot (default 1)"
     )
-    queue = parser.add_argument_group("the queue")
-    queue.add_argument(
-        "--priority",
-        type=int,
-        default=0,
-        metavar="N",
-        help="jobs with a higher number run first (default 0)",
-    )
-    queue.add_argument(
-        "--force", action="store_true", help="run the job again even if its result exists"
-    )
+    add_queue_options(parser)
 
 
 def generate_submission(parsed: argparse.Namespace) -> Submission:

@@ -8,12 +8,20 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from voidbridge_backend.cli.common_options import add_plate_start
+from voidbridge_backend.cli.common_options import (
+    add_host_options,
+    add_json_option,
+    add_overwrite_option,
+    add_plate_start,
+    add_queue_options,
+    add_range_options,
+    add_result_option,
+)
 from voidbridge_backend.cli.options import beside, handles_of, plate_of
 from voidbridge_backend.cli.setting_options import add_settings, settings_of
 from voidbridge_backend.client import outputs
 from voidbridge_backend.client.progress import JsonView, measuring, watched
-from voidbridge_backend.client.submission import MOST_AUTO_HANDLES, Submission
+from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import FrameRange
 from voidbridge_protocol.errors import BadSetting
@@ -22,7 +30,6 @@ from voidbridge_protocol.operations.key import KeySettings
 SHAPE = """\
 PLATE, HINT and SCREEN are sequences (plate.%04d.exr, plate.####.exr), folders with one, clips, or single files.
 A result has the key in R, G, B and A, and the layers fg, alpha and screen."""
-OVERWRITE = "replace files that Voidbridge did not make; sources are never replaced"
 
 
 def key_report(parsed: argparse.Namespace) -> None:
@@ -74,30 +81,14 @@ def add_key_options(parser: Any) -> None:
     """Everything but the options of the daemon."""
     parser.add_argument("plate", metavar="PLATE", help="the plate")
     parser.add_argument("hint", nargs="?", metavar="HINT", help="a rough alpha of the foreground")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
-    )
-    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
-    parser.add_argument(
-        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
-    )
-    parser.add_argument(
-        "--frames-from-stdin",
-        action="store_true",
-        help="frames are still being rendered; standard input names the complete ones",
-    )
+    add_result_option(parser)
+    add_overwrite_option(parser)
+    add_host_options(parser)
     shot = parser.add_argument_group("the shot")
     shot.add_argument(
         "--clean-screen", metavar="SCREEN", help="the screen without a foreground, for any frames"
     )
-    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
-    shot.add_argument(
-        "--handles",
-        default="auto",
-        metavar="N",
-        help="frames before and after the range that help; auto (default): up to "
-        f"{MOST_AUTO_HANDLES} that are there",
-    )
+    add_range_options(shot)
     add_plate_start(shot)
     shot.add_argument(
         "--hint-start",
@@ -106,17 +97,7 @@ def add_key_options(parser: Any) -> None:
         help="number of the hint's first frame, as for tools that count from 0",
     )
     add_settings(parser, KeySettings, {"the shot": shot})
-    queue = parser.add_argument_group("the queue")
-    queue.add_argument(
-        "--priority",
-        type=int,
-        default=0,
-        metavar="N",
-        help="jobs with a higher number run first (default 0)",
-    )
-    queue.add_argument(
-        "--force", action="store_true", help="run the job again even if its result exists"
-    )
+    add_queue_options(parser)
 
 
 def key_submission(parsed: argparse.Namespace) -> Submission:
@@ -144,8 +125,6 @@ def add_report_options(parser: Any) -> None:
     parser.add_argument(
         "-o", "--output", metavar="PICTURE", help="a PNG: over a checkerboard, black and a color"
     )
-    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
+    add_overwrite_option(parser)
     add_plate_start(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_json_option(parser)

@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.cli.commands import mask_combine
-from voidbridge_backend.cli.common_options import add_plate_start
+from voidbridge_backend.cli.common_options import (
+    add_frames_option,
+    add_overwrite_option,
+    add_plate_start,
+)
 from voidbridge_backend.cli.options import plate_of
 from voidbridge_backend.cli.options import removal as removal_of
 from voidbridge_backend.cli.prompts import TypedPrompts, objects_of
@@ -289,7 +293,7 @@ def add_mask_options(parser: Any) -> None:
     )
     add_prompt_options(parser)
     shot = parser.add_argument_group("the shot")
-    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
+    add_frames_option(shot)
     add_plate_start(shot)
     shot.add_argument("--color-space", default="", metavar="NAME", help="color space of the plate")
     shot.add_argument("--layer", default="", metavar="NAME", help="layer of the plate to look at")
@@ -311,11 +315,7 @@ def add_mask_options(parser: Any) -> None:
     parser.add_argument(
         "--force", action="store_true", help="track again even if the daemon has the mattes"
     )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace files that Voidbridge did not make; sources are never replaced",
-    )
+    add_overwrite_option(parser)
 
 
 def mask_options(parsed: argparse.Namespace) -> MaskOptions:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voidbridge_backend.cli.commands import jobs
+from voidbridge_backend.cli.common_options import add_host_options, add_priority_option
 from voidbridge_backend.cli.options import plate_of
 from voidbridge_backend.cli.prompts import TypedPrompts, objects_of
 from voidbridge_backend.client import outputs, status_file
@@ -200,18 +201,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="MATTE",
         help="affected mattes that are there, as of mask-ask; they are kept as they are",
     )
-    group.add_argument(
-        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
-    )
-    group.add_argument(
-        "--frames-from-stdin",
-        action="store_true",
-        help="frames are still being rendered; standard input names the complete ones",
-    )
-    group.add_argument(
-        "--priority",
-        type=int,
-        default=0,
-        metavar="N",
-        help="jobs with a higher number run first (default 0)",
-    )
+    add_host_options(group)
+    add_priority_option(group)

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from voidbridge_backend.cli.common_options import add_force_option
 from voidbridge_backend.cli.exits import EXIT_DONE, exit_code
 from voidbridge_backend.cli.setting_options import add_settings, settings_of
 from voidbridge_backend.client.daemon_client import ClientOptions
@@ -48,9 +49,7 @@ def add_train_options(parser: Any) -> None:
         action="store_true",
         help="replace files that this training did not make, an earlier LoRA too",
     )
-    parser.add_argument(
-        "--force", action="store_true", help="run the job again even if its result exists"
-    )
+    add_force_option(parser)
     parser.add_argument(
         "--evaluate",
         action="store_true",

@@ -7,7 +7,11 @@ from typing import Any
 
 from voidbridge_backend.cli import keys, options
 from voidbridge_backend.cli.commands import daemon
-from voidbridge_backend.cli.common_options import add_config_options
+from voidbridge_backend.cli.common_options import (
+    add_config_option,
+    add_config_options,
+    add_json_option,
+)
 from voidbridge_backend.config import Config
 
 
@@ -50,13 +54,9 @@ def add_serve(parser: Any) -> None:
 def add_scrub(parser: Any) -> None:
     parser.set_defaults(run=lambda o: daemon.scrub(options.config(o)[0], o.dry_run, o.json))
     parser.add_argument("--spool", metavar="FOLDER", help="default: the setting `spool`")
-    parser.add_argument(
-        "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
-    )
+    add_config_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="report only; repair nothing")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_json_option(parser)
 
 
 def add_keys(parser: Any) -> None:
@@ -74,9 +74,7 @@ def add_keys(parser: Any) -> None:
     )
     parser.add_argument("--replace", action="store_true", help="make: replace an existing key")
     parser.add_argument("--keys", metavar="FOLDER", help="folder of the keys")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_json_option(parser)
 
 
 def add_config(parser: Any) -> None:

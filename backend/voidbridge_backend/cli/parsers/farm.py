@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from voidbridge_backend.cli.commands import farm
-from voidbridge_backend.cli.common_options import add_overwrite_option
+from voidbridge_backend.cli.common_options import add_json_option, add_overwrite_option
 from voidbridge_backend.cli.exits import EXITS
 
 from .remove import SHAPE, add_shot_options
@@ -65,6 +65,4 @@ def add_farm(parser: Any) -> None:
     needs.add_argument("--gpus", type=int, metavar="N", help="cards (default: 1 for void, else 0)")
     needs.add_argument("--vcpus", type=int, default=2, metavar="N", help="cores (default 2)")
     needs.add_argument("--memory-gb", type=int, default=8, metavar="N", help="memory (default 8)")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_json_option(parser)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from voidbridge_backend.cli import options
 from voidbridge_backend.cli.commands import jobs, mask
 from voidbridge_backend.cli.common_options import (
     add_daemon_options,
+    add_host_options,
+    add_json_option,
     add_matte_start,
+    add_openjd_option,
     add_overwrite_option,
     add_plate_start,
+    add_queue_options,
+    add_range_options,
+    add_result_option,
 )
 from voidbridge_backend.cli.exits import EXITS
 from voidbridge_backend.cli.setting_options import add_settings
-from voidbridge_backend.client.submission import MOST_AUTO_HANDLES
 from voidbridge_protocol.operations.remove import RemoveSettings
 
 PLATE_SHAPE = """\
@@ -42,23 +46,10 @@ def add_run(parser: Any) -> None:
     add_shot_options(parser, needs_matte=False)
     _add_survey_option(parser)
     mask.add_prompt_options(parser)
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="RESULT", help="result sequence or folder"
-    )
+    add_result_option(parser)
     add_overwrite_option(parser)
-    parser.add_argument(
-        "--openjd",
-        action="store_true",
-        help="print progress as messages of Open Job Description, for a farm",
-    )
-    parser.add_argument(
-        "--status-file", type=Path, metavar="FILE", help="write job progress to FILE as JSON"
-    )
-    parser.add_argument(
-        "--frames-from-stdin",
-        action="store_true",
-        help="frames are still being rendered; standard input names the complete ones",
-    )
+    add_openjd_option(parser)
+    add_host_options(parser)
     add_daemon_options(parser, local=True)
 
 
@@ -68,14 +59,8 @@ def add_survey(parser: Any) -> None:
     add_shot_options(parser)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file for the survey")
     add_overwrite_option(parser)
-    parser.add_argument(
-        "--openjd",
-        action="store_true",
-        help="print progress as messages of Open Job Description, for a farm",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_openjd_option(parser)
+    add_json_option(parser)
 
 
 def _survey(parsed: argparse.Namespace) -> None:
@@ -129,25 +114,8 @@ def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool
         metavar="FRAME=FILE",
         help="painted background of a frame, RGB with alpha or a whole frame; any number of times, or a sequence",
     )
-    shot.add_argument("--frames", metavar="1001-1100", help="default: every frame of the plate")
-    shot.add_argument(
-        "--handles",
-        default="auto",
-        metavar="N",
-        help="frames before and after the range that help; auto (default): up to "
-        f"{MOST_AUTO_HANDLES} that are there",
-    )
+    add_range_options(shot)
     add_plate_start(shot)
     add_matte_start(shot)
     add_settings(parser, RemoveSettings, {"the shot": shot})
-    queue = parser.add_argument_group("the queue")
-    queue.add_argument(
-        "--priority",
-        type=int,
-        default=0,
-        metavar="N",
-        help="jobs with a higher number run first (default 0)",
-    )
-    queue.add_argument(
-        "--force", action="store_true", help="run the job again even if its result exists"
-    )
+    add_queue_options(parser)

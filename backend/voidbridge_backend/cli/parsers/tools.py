@@ -9,7 +9,9 @@ from typing import Any
 from voidbridge_backend.cli import options
 from voidbridge_backend.cli.commands import ask, dataset, key, tools, web
 from voidbridge_backend.cli.common_options import (
+    add_config_option,
     add_daemon_options,
+    add_json_option,
     add_matte_start,
     add_overwrite_option,
     add_plate_start,
@@ -61,9 +63,7 @@ def add_report(parser: Any) -> None:
     add_plate_start(parser)
     add_matte_start(parser)
     add_settings(parser, RemoveSettings, only=options.HOLE_SETTINGS)
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_json_option(parser)
 
 
 def add_doctor(parser: Any) -> None:
@@ -131,12 +131,8 @@ accept NAME     accept the terms of an engine's weights (corridorkey, ltx) for t
     parser.add_argument(
         "--devices", metavar="LIST", help="`prepare` computes on the first of these (default auto)"
     )
-    parser.add_argument(
-        "--config", metavar="FILE", help=f"settings, TOML (default {options.CONFIG_FILE})"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_config_option(parser)
+    add_json_option(parser)
 
 
 def _models(parsed: argparse.Namespace) -> None:
@@ -192,6 +188,4 @@ def add_archive(parser: Any) -> None:
     parser.add_argument(
         "--move", action="store_true", help="delete each version once its copy is verified"
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line on stdout"
-    )
+    add_json_option(parser)
