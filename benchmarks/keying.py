@@ -31,9 +31,12 @@ from numpy.typing import NDArray
 from voidbridge_backend.engines.chroma import alpha as alphas
 from voidbridge_backend.engines.chroma.engine import Chroma
 from voidbridge_backend.engines.chroma.screen import clean_screen, measured_color, seen_screen
-from voidbridge_backend.tools.demo.screen_scene import GRAIN, SCREENS
 from voidbridge_protocol.operations.key import KeySettings
 
+GREEN = (0.06, 0.42, 0.10)
+"""Linear RGB of the screen where it is lit fully."""
+GRAIN = 0.008
+"""Standard deviation of the grain at a value of 0.25, as a share of 1; it grows with the root of the value."""
 HAIRS = 900
 SHUTTER = 9
 """Places of the limb within the time of a frame."""
@@ -51,7 +54,7 @@ class DrawnShot:
         ripple = 1 + 0.25 * np.sin(rows * 211) * np.cos(columns * 173) - 0.3 * rows
         self._shading = ripple[..., None]
         uneven = 0.85 + 0.2 * columns - 0.15 * (rows - 0.4) ** 2
-        self._screen = uneven[..., None] * np.float32(SCREENS["green"])
+        self._screen = uneven[..., None] * np.float32(GREEN)
         rng = np.random.default_rng(1)
         self._noise = rng.standard_normal((height + 64, width + 64, 3), np.float32)
         self._hairs = rng.uniform((3.0, 0.15, -0.9, 0, 0.5), (6.4, 0.33, 0.9, 6, 3.2), (HAIRS, 5))

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import voidbridge_shots as shots
 import voidbridge_stage as stage
+from voidbridge_screen_scene import ScreenScene
 
 from voidbridge_backend.engines.corridorkey.terms import TERMS as terms
 from voidbridge_backend.exr.new.file import new_file
-from voidbridge_backend.tools.demo.screen_scene import ScreenScene
 
 SPACE = ("--color-space", "Linear Rec.709 (sRGB)")
 LONG = range(1001, 1061)

@@ -13,8 +13,7 @@ import pytest
 import voidbridge_shots as shots
 import voidbridge_stage as stage
 from numpy.typing import NDArray
-
-from voidbridge_backend.tools.demo.screen_scene import ScreenScene
+from voidbridge_screen_scene import ScreenScene
 
 H, W, COUNT = 48, 64, 3
 SPACE = ("--color-space", "Rec.709")

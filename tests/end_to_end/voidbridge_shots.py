@@ -14,8 +14,7 @@ import numpy as np
 import OpenEXR
 import pytest
 from numpy.typing import NDArray
-
-from voidbridge_backend.tools.demo.screen_scene import ScreenScene
+from voidbridge_screen_scene import ScreenScene
 
 Channels = dict[str, NDArray[Any]]
 

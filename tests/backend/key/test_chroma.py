@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from voidbridge_screen_scene import HIGHLIGHT, SCREENS, ScreenFrame, ScreenScene
 
 from voidbridge_backend.engines.chroma import laplacian, unmix
 from voidbridge_backend.engines.chroma.alpha import estimate, limits_of
@@ -26,7 +27,6 @@ from voidbridge_backend.quality.matte_scores import (
     recomposite_error,
     spill_left,
 )
-from voidbridge_backend.tools.demo.screen_scene import HIGHLIGHT, SCREENS, ScreenFrame, ScreenScene
 from voidbridge_protocol.errors import BadSetting, NoScreen
 
 Array = NDArray[np.float32]

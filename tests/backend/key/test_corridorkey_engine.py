@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from voidbridge_screen_scene import HIGHLIGHT, ScreenFrame, ScreenScene
 
 from voidbridge_backend.engines import registry
 from voidbridge_backend.engines.base import Pixels
@@ -19,7 +20,6 @@ from voidbridge_backend.engines.corridorkey.terms import TERMS as terms
 from voidbridge_backend.engines.corridorkey.tiles import blended, tiles_of
 from voidbridge_backend.engines.key_base import Alpha, Matrix
 from voidbridge_backend.quality.matte_scores import recomposite_error
-from voidbridge_backend.tools.demo.screen_scene import HIGHLIGHT, ScreenFrame, ScreenScene
 from voidbridge_protocol.errors import ModelMissing, PaidUse, TermsNotAccepted
 from voidbridge_protocol.operations.key import KeySettings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from voidbridge_backend.engines.corridorkey import pictures, weights
 from voidbridge_backend.engines.corridorkey.hiera import PATCH, Layout
 from voidbridge_backend.engines.corridorkey.network import KeyNetwork, Prediction
 from voidbridge_backend.imaging.mattes.islands import remove_islands
+
+Floats = NDArray[np.float32]
 
 RELATIVE = 1e-5
 """Largest difference, as a share of the larger of 1 and a tensor's largest value."""
@@ -53,7 +57,7 @@ def tensors(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def assert_close(found: Tensor | NDArray[np.float32], expected: Tensor, name: str) -> None:
+def assert_close(found: Tensor | Floats, expected: Tensor, name: str) -> None:
     ours = torch.as_tensor(found)
     assert ours.shape == expected.shape, name
     limit = RELATIVE * max(1.0, float(expected.abs().max()))
@@ -135,9 +139,38 @@ def by_name(found: Prediction, network: KeyNetwork, picture: Tensor) -> dict[str
     return named
 
 
+def despilled(
+    foreground: Floats, strength: float, limit: Callable[[Floats, Floats], Floats] | None = None
+) -> Floats:
+    """[height, width, 3] without green above `limit` of red and blue, as the published code removes it."""
+    if strength <= 0:
+        return foreground
+    red, green, blue = (foreground[..., plane] for plane in range(3))
+    most = (red + blue) / 2 if limit is None else limit(red, blue)
+    spill = np.maximum(green - most, 0)
+    clean = np.stack([red + spill / 2, green - spill, blue + spill / 2], axis=-1)
+    if strength >= 1:
+        return clean
+    return foreground + (clean - foreground) * np.float32(strength)
+
+
+def back_bilinear(planes: Tensor, height: int, width: int) -> Floats:
+    """[1, channels, S, S] to [height, width, channels], as the published code does on a card."""
+    size = (height, width)
+    planes = interpolate(planes, size, mode="bilinear", align_corners=False, antialias=True)
+    return np.ascontiguousarray(planes[0].numpy().transpose(1, 2, 0))
+
+
+def checkerboard(height: int, width: int) -> Floats:
+    """[height, width, 3] of linear light, as the published code shows a key."""
+    rows, columns = np.indices((height, width)) // 128
+    board = np.where((rows + columns) % 2 == 0, 0.15, 0.55).astype(np.float32)
+    return pictures.to_linear(np.repeat(board[..., None], 3, axis=-1))
+
+
 def test_golden_results_of_a_frame_are_the_stored_ones(stored: Path, case: str) -> None:
     about, expected = index(stored)["cases"][case], tensors(stored / f"{case}.safetensors")
-    ways = {"cpu": pictures.back_lanczos, "torch": pictures.back_bilinear}
+    ways = {"cpu": pictures.back_lanczos, "torch": back_bilinear}
     ways = {name: way for name, way in ways.items() if f"{name}.alpha" in expected}
     if not ways:
         pytest.skip("the case holds the network's outputs only")
@@ -149,9 +182,9 @@ def test_golden_results_of_a_frame_are_the_stored_ones(stored: Path, case: str) 
         assert_close(foreground, expected[f"{name}.fg"], "fg")
         area = about["despeckle_size"] if about["auto_despeckle"] else 0
         matte = remove_islands(alpha[..., 0], area) if area else alpha[..., 0]
-        light = pictures.to_linear(pictures.despilled(foreground, about["despill_strength"]))
+        light = pictures.to_linear(despilled(foreground, about["despill_strength"]))
         premultiplied = light * matte[..., None]
-        over = premultiplied + pictures.checkerboard(height, width) * (1 - matte[..., None])
+        over = premultiplied + checkerboard(height, width) * (1 - matte[..., None])
         assert_close(np.dstack([premultiplied, matte]), expected[f"{name}.processed"], "processed")
         assert_close(pictures.to_srgb(over), expected[f"{name}.comp"], "comp")
 
@@ -170,7 +203,7 @@ def test_golden_spill_is_removed_as_stored(stored: Path) -> None:
     for name in set(expected) - {"fg"}:
         mode, strength = name.split(".", 1)
         limit = np.maximum if mode == "max" else None
-        assert_close(pictures.despilled(foreground, float(strength), limit), expected[name], name)
+        assert_close(despilled(foreground, float(strength), limit), expected[name], name)
 
 
 def test_golden_curves_and_checkerboard_are_the_stored_ones(stored: Path) -> None:
@@ -179,7 +212,7 @@ def test_golden_curves_and_checkerboard_are_the_stored_ones(stored: Path) -> Non
     assert_close(pictures.to_srgb(x), expected["to_srgb"], "to_srgb")
     assert_close(pictures.to_linear(x), expected["to_linear"], "to_linear")
     board = expected["checker_300x200"]
-    found = pictures.checkerboard(*board.shape[:2])
+    found = checkerboard(*board.shape[:2])
     either = [torch.as_tensor(found), torch.as_tensor(pictures.to_srgb(found))]
     assert min(float((one - board).abs().max()) for one in either) <= RELATIVE
 

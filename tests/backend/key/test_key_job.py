@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from voidbridge_screen_scene import ScreenFrame, ScreenScene
 
 from voidbridge_backend.engines import registry
 from voidbridge_backend.exr import reader
@@ -18,7 +19,6 @@ from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.quality.matte_scores import recomposite_error
 from voidbridge_backend.render import key
 from voidbridge_backend.render.job import RenderJob
-from voidbridge_backend.tools.demo.screen_scene import ScreenFrame, ScreenScene
 from voidbridge_protocol.errors import (
     BadMatte,
     FrameMismatch,

@@ -1,11 +1,9 @@
-"""Pictures into the network and out of it: resampling, normalisation, the sRGB curve, and clean-up of the results.
+"""Pictures into the network and out of it: resampling, normalisation, the sRGB curve.
 
 Arrays are [height, width, channels] or [height, width], float32.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -19,8 +17,6 @@ Array = NDArray[np.float32]
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel of the pictures that encoders of this kind are trained on (ImageNet)."""
-CHECKER = (128, 0.15, 0.55)
-"""Side in pixels and the two sRGB values of a checkerboard."""
 
 
 def to_srgb(linear: Array) -> Array:
@@ -60,39 +56,6 @@ def back_lanczos(planes: Tensor, height: int, width: int) -> Array:
     return np.ascontiguousarray(pixels.reshape(height, width, -1))
 
 
-def back_bilinear(planes: Tensor, height: int, width: int) -> Array:
-    """[1, channels, S, S] to [height, width, channels], bilinear with antialiasing."""
-    if planes.shape[-2:] != (height, width):
-        planes = _antialiased(planes, height, width)
-    return _pixels(planes)
-
-
-def despilled(
-    foreground: Array, strength: float, limit: Callable[[Array, Array], Array] | None = None
-) -> Array:
-    """`foreground` [height, width, 3] without green above `limit` of red and blue (their mean by default).
-
-    Half of the removed green goes to red and half to blue. `strength` is from 0 to 1.
-    """
-    if strength <= 0:
-        return foreground
-    red, green, blue = (foreground[..., plane] for plane in range(3))
-    most = (red + blue) / 2 if limit is None else limit(red, blue)
-    spill = np.maximum(green - most, 0)
-    clean = np.stack([red + spill / 2, green - spill, blue + spill / 2], axis=-1)
-    if strength >= 1:
-        return clean
-    return foreground + (clean - foreground) * np.float32(strength)
-
-
-def checkerboard(height: int, width: int) -> Array:
-    """[height, width, 3] of linear light."""
-    side, dark, light = CHECKER
-    rows, columns = np.indices((height, width)) // side
-    board = np.where((rows + columns) % 2 == 0, dark, light).astype(np.float32)
-    return to_linear(np.repeat(board[..., None], 3, axis=-1))
-
-
 def _planes(pixels: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
 
@@ -103,10 +66,8 @@ def _pixels(planes: Tensor) -> Array:
 
 
 def _shrunk(planes: Tensor, size: int) -> Tensor:
-    return planes if planes.shape[-2:] == (size, size) else _antialiased(planes, size, size)
-
-
-def _antialiased(planes: Tensor, height: int, width: int) -> Tensor:
+    if planes.shape[-2:] == (size, size):
+        return planes
     return interpolate(
-        planes, size=(height, width), mode="bilinear", align_corners=False, antialias=True
+        planes, size=(size, size), mode="bilinear", align_corners=False, antialias=True
     )

@@ -23,8 +23,6 @@ from voidbridge_protocol.errors import BadMatte
 
 from .object_mattes import encoded
 
-HALFWAY = 0.5
-
 
 @dataclass(frozen=True)
 class RoledMatte:
