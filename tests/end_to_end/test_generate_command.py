@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pytest
 import voidbridge_stage as stage
 
 from voidbridge_backend.cli.argument_parser import Parser
+from voidbridge_backend.cli.commands.jobs import new_frames_notes
 from voidbridge_backend.cli.parsers.operations import add_generate
 from voidbridge_backend.client.submission import result_sequence
 from voidbridge_backend.exr.header import read_header
 from voidbridge_backend.exr.new.file import new_file
 from voidbridge_backend.exr.part import TimeCode
 from voidbridge_backend.exr.reader import read
-from voidbridge_backend.sequences.patterns import Sequence
+from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_backend.tools.demo.shot import DemoShot
 from voidbridge_protocol.errors import BadPattern, VoidbridgeError
 
@@ -212,6 +214,35 @@ def test_a_retake_over_its_own_plate_is_refused(clips: Path, daemon: stage.Daemo
     )
     assert done.code == 2
     assert (clips / "a.1003.exr").read_bytes() == before
+
+
+def test_new_frames_may_lie_beside_the_plate_and_replace_none_of_it(
+    clips: Path, daemon: stage.Daemon
+) -> None:
+    before = {path.name: path.read_bytes() for path in clips.iterdir()}
+    pattern = clips / "a.####.exr"
+    done = generate(daemon, "extend", pattern, "--length", 1, "-o", f"{clips}/")
+    assert done.code == 0, done.err
+    assert any("so they count as the plate's" in event.get("text", "") for event in done.events)
+    made = {path.name: path.read_bytes() for path in clips.glob("*.exr")}
+    assert set(made) - set(before) == {"a.1006.exr"}
+    assert {name: made[name] for name in before} == before
+    # Files 1-4 as 3-6: the new frames 1-2 would have the names of the plate's own.
+    words = ("extend", clips / "b.####.exr", "--plate-start", 3, "--before", "--length", 2)
+    done = generate(daemon, *words, "-o", f"{clips}/")
+    assert done.code == 2
+    assert "would overwrite what it is made from, frames 1-2" in done.err
+    assert {path.name: path.read_bytes() for path in clips.glob("*.exr")} == made
+
+
+def test_new_frames_below_zero_are_said_to_be_hard_to_read() -> None:
+    plate, result = Sequence.parse("b.%04d.exr"), Sequence.parse("new.%04d.exr")
+    with_files = replace(plate, clip=4, offset=1)
+    (text,) = new_frames_notes(with_files, result, FrameRange(-2, 0))
+    assert text.startswith("2 of 3 new frames have a number below 0, as new.-002.exr")
+    assert text.endswith("counts from 1001 and the new frames from 998")
+    below = replace(plate, clip=4, offset=-9)
+    assert not [*new_frames_notes(below, result, FrameRange(-12, -10))]
 
 
 def test_a_tail_of_another_format_is_refused_before_it_is_sent(clips: Path) -> None:

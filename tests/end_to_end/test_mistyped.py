@@ -37,6 +37,15 @@ def test_a_mistyped_word_is_a_typed_error(words: list[str], said: str) -> None:
         assert said in done.event("error")["text"]
 
 
+def test_a_wildcard_that_the_shell_replaced_is_said_to_be_one(tmp_path: Path) -> None:
+    names = [tmp_path / f"p.{frame}.exr" for frame in (1, 2, 3)]
+    for name in names:
+        name.touch()
+    done = called("run", *names, "m.%04d.exr", "-o", "r/", "--json")
+    assert (done.code, done.event("error")["code"]) == (2, "request.setting")
+    assert "plate.####.exr" in done.event("error")["hint"]
+
+
 def test_the_nearest_engine_is_named(run: Run, tmp_path: Path) -> None:
     shot = make_shot(tmp_path / "in", range(1001, 1003), 24, 32)
     done = run(shot, tmp_path / "r.%04d.exr", "--engine", "clenplate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
@@ -13,6 +14,10 @@ from voidbridge_protocol.errors import BadSetting
 NEGATIVE = re.compile(r"^-\d+(?:--?\d+)?$|^-\d*\.\d+$")
 """Words that are values although they begin with a hyphen: numbers, and ranges below zero."""
 CHOICE = re.compile(r"invalid choice: (.+?) \(choose from (.+)\)$")
+
+WILDCARD = (
+    "If the shell put names in the place of a * or ?, name the sequence instead, as plate.####.exr."
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +41,8 @@ class Parser(argparse.ArgumentParser):
         self._negative_number_matcher = NEGATIVE
         found, extra = super().parse_known_args(args, namespace)
         if extra:
+            if os.path.isfile(extra[0]):
+                raise BadSetting(unknown(extra, ()), WILDCARD)
             self.error(unknown(extra, self._option_string_actions))
         return found, extra
 

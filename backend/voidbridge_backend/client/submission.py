@@ -206,8 +206,14 @@ class Submission:
             agree(plate, {role: found for role, found in known.items() if found}, layer)
 
 
-def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Sequence:
-    """Where results go: a pattern, or a folder, which takes the plate's own names. Raises `BadPattern`."""
+def result_sequence(
+    text: str, plate: Sequence, others: list[Sequence], new: FrameRange | None = None
+) -> Sequence:
+    """Where results go: a pattern, or a folder, which takes the plate's own names.
+
+    `new` are frames that are made beside those of the plate, as by `generate`; None if its own are made again.
+    Raises `BadPattern`, and `OverwritesSource` where a result has the name of a source.
+    """
     if text.endswith(("/", "\\")) or os.path.isdir(text):
         result = _named_as(plate, Path(text))
     else:
@@ -223,8 +229,20 @@ def result_sequence(text: str, plate: Sequence, others: list[Sequence]) -> Seque
         result = replace(result, single=plate.single)
     for other in (plate, *others):
         if _is_same(result, other):
-            raise OverwritesSource(f"the result {result} would overwrite what it is made from")
+            hit = _hit(result, other, new) if new and result.single is None else []
+            if hit or not new or result.single is not None:
+                frames = f", frames {compact(hit)}" if hit else ""
+                raise OverwritesSource(
+                    f"the result {result} would overwrite what it is made from{frames}"
+                )
     return result
+
+
+def _hit(result: Sequence, source: Sequence, new: FrameRange) -> list[int]:
+    """The new frames whose files are there as those of `source`, under whatever number."""
+    names = {source.path(frame).name.casefold() for frame in source.scan()}
+    frames = range(new.first, new.last + 1)
+    return [frame for frame in frames if result.path(frame).name.casefold() in names]
 
 
 def _named_as(plate: Sequence, folder: Path) -> Sequence:

@@ -17,7 +17,8 @@ from pathlib import Path
 from voidbridge_protocol.errors import BadPattern, BadSetting, MissingFrames
 
 _PLACEHOLDER = re.compile(r"%(0?)(\d*)d|(#+)|(@+)|\$F(\d*)")
-_PRINTF = re.compile(r"%0?\d*d")
+_FOLDER_NUMBER = re.compile(r"%(?:0\d+)?d(?![A-Za-z0-9])")
+"""A frame number in a folder's name. `pct%20dir` and `100%done` are plain names."""
 _VIEW = re.compile(r"%[vV](?![\w%])|%V")
 _GLOB = re.compile(r"[*?]|\[[^\]]*\]")
 _LAST_NUMBER = re.compile(r"(-?\d+)(?!.*\d)")
@@ -59,7 +60,7 @@ class Sequence:
                 f"{text} has a placeholder for the view",
                 "Run one job for each view, with the view's name written out: plate.left.%04d.exr.",
             )
-        if _PRINTF.search(str(folder)):
+        if _FOLDER_NUMBER.search(str(folder)) and not folder.is_dir():
             raise BadPattern(
                 f"{text} has a frame number in its folder's name",
                 "Only the file's name may hold the frame number.",
@@ -259,15 +260,24 @@ def _split(text: str) -> tuple[Path, str]:
 
 
 def _places(name: str) -> list[re.Match[str]]:
-    """Returns the possible places of the frame number. A lone # or @ is a letter if there is a better place."""
+    """Returns the possible places of the frame number.
+
+    If there is a better place, a lone # or @ is a letter, and so is `%20d` in `a%20dark.####.exr`.
+    """
     found = list(_PLACEHOLDER.finditer(name))
+    found = [match for match in found if not _is_spaced(match)] or found
     return [match for match in found if len(match.group()) > 1] or found
+
+
+def _is_spaced(match: re.Match[str]) -> bool:
+    """Returns True for a placeholder as %4d, which pads with spaces."""
+    return bool(match[2]) and not match[1]
 
 
 def _single(text: str, folder: Path, name: str) -> Sequence:
     if _GLOB.search(name) and not (folder / name).exists():
         raise BadPattern(f"{text} is a wildcard, which does not show the frame number's place")
-    if "%" in name and re.search(r"%\d*[a-zA-Z]", name):
+    if re.search(r"%\d*[a-zA-Z]", name) and not (folder / name).exists():
         raise BadPattern(f"{name} has an unknown placeholder")
     number = _LAST_NUMBER.search(Path(name).stem)
     # A hyphen between words is not a sign: shot-1001 is frame 1001.

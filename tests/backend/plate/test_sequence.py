@@ -95,6 +95,26 @@ def test_a_file_that_is_there_is_meant_literally(tmp_path: Path) -> None:
     assert Sequence.parse(tmp_path / "odd#name.[3].exr").scan() == [3]
 
 
+@pytest.mark.parametrize("folder", ["pct%20dir", "100%done", "100%", "%d%20x", "a%5B1%5D"])
+def test_a_percent_that_is_no_frame_number_is_part_of_a_name(tmp_path: Path, folder: str) -> None:
+    touch(tmp_path, "p%20dark.0007.exr")
+    (tmp_path / folder).mkdir()
+    touch(tmp_path / folder, "p%20dark.0007.exr")
+    sequence = Sequence.parse(tmp_path / folder / "p%20dark.####.exr")
+    assert (sequence.folder.name, sequence.scan()) == (folder, [7])
+    assert Sequence.parse(str(sequence)) == sequence
+    assert Sequence.parse(tmp_path / folder / "p%20dark.0007.exr").scan() == [7]
+
+
+def test_a_folder_that_is_there_is_meant_literally_and_a_new_one_may_have_a_percent(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "take %04d").mkdir()
+    touch(tmp_path / "take %04d", "p.0001.exr")
+    assert Sequence.parse(tmp_path / "take %04d" / "p.%04d.exr").scan() == [1]
+    assert Sequence.parse("new%20dir/r.%04d.exr").folder == Path("new%20dir")
+
+
 def test_windows_paths_are_taken_apart_too() -> None:
     sequence = Sequence.parse(r"D:\show\shot 010\plate.%04d.exr")
     assert (sequence.prefix, sequence.suffix) == ("plate.", ".exr")

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from voidbridge_protocol.errors import BadPattern
 from voidbridge_protocol.lifecycle import JobState
 from voidbridge_protocol.wire.messages import Request, Status
 
+SAFE_START = 1001
+"""The usual first frame of a plate, which leaves room before it."""
 UNCUT = 10_000
 """Width of a table that goes to a program or a file, in columns: nothing is cut."""
 
@@ -51,8 +53,29 @@ def run(
         # Prepared here, so that the status file names what is wrong with the shot.
         prepared = submission(view, cancelled, stack)
         plate, *others = prepared.files.values()
-        result = result_sequence(output, plate, others)
+        new = prepared.frames if prepared.operation == "generate" else None
+        result = result_sequence(output, plate, others, new)
+        for text in new_frames_notes(plate, result, new) if new else ():
+            view.message(f"note: {text}")
+            view.event("warning", text=text)
         run_job(prepared, result, client_options, view, cancelled, frames_from_stdin, overwrite)
+
+
+def new_frames_notes(plate: Sequence, result: Sequence, new: FrameRange) -> Iterator[str]:
+    """What an artist has to know of the names of new frames."""
+    begin = min(plate.scan(), default=0)
+    if new.first < 0 <= begin:
+        yield (
+            f"{min(new.last, -1) - new.first + 1} of {len(new)} new frames have a number below 0, as "
+            f"{result.path(new.first).name}, which many programs do not read; with --plate-start "
+            f"{SAFE_START} the plate counts from {SAFE_START} and the new frames from "
+            f"{new.first - begin + SAFE_START}"
+        )
+    if str(result) == str(plate):
+        yield (
+            f"the new frames {new} have the plate's name and folder, so they count as the plate's from now on: "
+            "the same command again would go on from them"
+        )
 
 
 def submit(
