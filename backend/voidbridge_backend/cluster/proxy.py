@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 import uuid
@@ -24,8 +23,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from voidbridge_backend import log_format
-from voidbridge_backend.worker.process import die_with_parent
+from voidbridge_backend.worker import daemon_pipes
 from voidbridge_backend.worker.task_files import CHECKPOINT, answer_path, task_path
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import ClusterUnusable, DamagedFile, DiskFull, VoidbridgeError
@@ -356,18 +354,7 @@ def _as_fields(error: VoidbridgeError) -> dict[str, str]:
 
 def main() -> None:
     """Runs until standard input ends, or the worker on the node does."""
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
-    log_format.setup(sys.stderr)
-    ours = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # Ray prints on standard output, but the daemon may read only events there
-    lock = threading.Lock()
-
-    def send(event: str, **what: Any) -> None:
-        with lock:
-            ours.write(json.dumps({"event": event, **what}).encode() + b"\n")
-
-    setup = json.loads(sys.stdin.buffer.readline() or b"null")
+    send, setup = daemon_pipes.opened()
     if setup is None:
         return  # the daemon is gone already
     proxy = Proxy(setup, send)

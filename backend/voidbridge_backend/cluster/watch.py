@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 
-from voidbridge_backend.worker.process import die_with_parent
+from voidbridge_backend.worker.daemon_pipes import die_with_parent
 from voidbridge_protocol.errors import ClusterUnusable, VoidbridgeError
 
 from . import session

@@ -17,7 +17,8 @@ from voidbridge_backend.client.training.run import TrainingPlan, is_lora
 from voidbridge_backend.quality.png_mark import is_marked
 from voidbridge_backend.render import train as rendering
 from voidbridge_backend.render.job import RenderJob
-from voidbridge_backend.worker.process import die_with_parent, translated
+from voidbridge_backend.worker.daemon_pipes import die_with_parent
+from voidbridge_backend.worker.process import translated
 from voidbridge_protocol.errors import JobCancelled, VoidbridgeError
 from voidbridge_protocol.operations.train import LORA, PLOT, TrainSettings
 

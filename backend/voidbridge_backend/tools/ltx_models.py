@@ -12,9 +12,8 @@ from rich.table import Table
 from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.engines.ltx import tiny, weights
 from voidbridge_backend.engines.ltx.terms import TERMS
-from voidbridge_protocol.errors import ModelMissing
 
-from .models import fetch_pinned, shown_size
+from .models import fetch_pinned, require_empty, shown_size
 
 REPOSITORY = "diffusers/LTX-2.3-Distilled-Diffusers"
 FOLDERS = (*weights.NETWORKS, weights.UPSAMPLER, "scheduler", "tokenizer")
@@ -40,11 +39,7 @@ def show(folder: Path, *, as_json: bool) -> None:
 
 def make_tiny(folder: Path) -> None:
     """Writes tiny networks to an empty or new folder. Raises `ModelMissing` if it has other files."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelMissing(
-            f"{folder} is not empty, and a tiny model would replace its files",
-            "Choose a folder that is empty or does not exist yet.",
-        )
+    require_empty(folder)
     tiny.make_tiny(folder)
 
 

@@ -77,12 +77,17 @@ def show(folder: Path, device: str, *, whole: bool, as_json: bool) -> None:
 
 def make_tiny(folder: Path) -> None:
     """Writes a tiny model to an empty or new folder. Raises `ModelMissing` if it has other files."""
+    require_empty(folder)
+    tiny.make_tiny(folder)
+
+
+def require_empty(folder: Path) -> None:
+    """Raises `ModelMissing` if a folder for a tiny model has other files."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelMissing(
             f"{folder} is not empty, and a tiny model would replace its files",
             "Choose a folder that is empty or does not exist yet.",
         )
-    tiny.make_tiny(folder)
 
 
 def prepare(folder: Path, device: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import PathNotAllowed, VoidbridgeError
+from voidbridge_protocol.transfer.shared_files import is_text
 
 MAX_SHOWN = 80
 """Characters of a word that an error shows."""
@@ -81,12 +82,3 @@ class Folders:
             [e.name for e in seen if os.path.isdir(e.path)],
             [e.name for e in seen if os.path.isfile(e.path)],
         )
-
-
-def is_text(name: str) -> bool:
-    """Whether a name is UTF-8, so that it can be answered. A file's name may be any bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -6,7 +6,6 @@ ends one attempt at one job and nothing else. At the end of input it stops at th
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import importlib
@@ -14,7 +13,6 @@ import json
 import logging
 import os
 import queue
-import signal
 import sys
 import threading
 import time
@@ -37,7 +35,7 @@ from voidbridge_protocol.errors import (
 from voidbridge_protocol.operations import operations
 from voidbridge_protocol.wire.request_payload import decode_request
 
-from . import malloc, sandbox
+from . import daemon_pipes, malloc, sandbox
 from .lent_devices import LentByDaemon
 from .measure import JobMeter
 from .task_files import answer_path, task_path
@@ -46,7 +44,6 @@ log = logging.getLogger("voidbridge.worker")
 
 REPORT_EVERY_S = 0.1
 """Minimum seconds between progress events."""
-PR_SET_PDEATHSIG = 1
 EXIT_UNUSABLE = 75
 """Exit code: this process can no longer use the device."""
 
@@ -364,20 +361,8 @@ def translated(error: Exception) -> VoidbridgeError:
 
 def main() -> None:
     """Runs until standard input ends, and then ends this process."""
-    die_with_parent()
     malloc.keep_large_blocks()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group
-    log_format.setup(sys.stderr)
-    # OpenEXR prints warnings on standard output, but the daemon may read only events there.
-    ours = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    lock = threading.Lock()
-
-    def send(event: str, **what: Any) -> None:
-        with lock:
-            ours.write(json.dumps({"event": event, **what}).encode() + b"\n")
-
-    setup = json.loads(sys.stdin.buffer.readline() or b"null")
+    send, setup = daemon_pipes.opened()
     if setup is None:
         return  # the daemon is gone already
     try:
@@ -388,12 +373,6 @@ def main() -> None:
     threading.Thread(target=worker.receive, args=(sys.stdin.buffer,), daemon=True).start()
     worker.execute()
     os._exit(0)  # the system frees all at once; Python would take modules and engines apart first
-
-
-def die_with_parent() -> None:
-    """Ends the worker together with a killed daemon, which frees the device at once."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .answer import FATES, MOST_ARTEFACTS, MOST_BELONGINGS, MOST_OBJECTS, schema
@@ -34,27 +34,37 @@ def text(instruction: str, rows: int, columns: int, frames: Sequence[int]) -> st
 
 
 def body(model: str, question: str, pictures: Sequence[bytes]) -> dict[str, Any]:
-    """The request with JPEG pictures as data URLs."""
-    content = [{"type": "text", "text": question}, *picture_parts(pictures)]
+    """The request for the areas that an object affects."""
+    return chat_request(model, SYSTEM, question, pictures, "affected", schema())
+
+
+def chat_request(
+    model: str,
+    system: str,
+    question: str,
+    pictures: Sequence[bytes],
+    name: str,
+    answer: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The request with JPEG pictures as data URLs. `answer` is the JSON schema of that `name`."""
+    urls = ["data:image/jpeg;base64," + base64.b64encode(data).decode() for data in pictures]
+    content = [
+        {"type": "text", "text": question},
+        *({"type": "image_url", "image_url": {"url": url}} for url in urls),
+    ]
     return {
         "model": model,
         "temperature": 0,
         "stream": False,
         "messages": [
-            {"role": "system", "content": SYSTEM},
+            {"role": "system", "content": system},
             {"role": "user", "content": content},
         ],
         "response_format": {
             "type": "json_schema",
-            "json_schema": {"name": "affected", "strict": True, "schema": schema()},
+            "json_schema": {"name": name, "strict": True, "schema": answer},
         },
     }
-
-
-def picture_parts(pictures: Sequence[bytes]) -> list[dict[str, Any]]:
-    """JPEG pictures as data URLs, parts of a message."""
-    urls = ["data:image/jpeg;base64," + base64.b64encode(data).decode() for data in pictures]
-    return [{"type": "image_url", "image_url": {"url": url}} for url in urls]
 
 
 def repaired(request: dict[str, Any], said: str, reason: str) -> dict[str, Any]:

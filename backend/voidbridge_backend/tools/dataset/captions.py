@@ -17,7 +17,7 @@ from voidbridge_backend.tools.ask.answer import WrongForm, unfenced
 from voidbridge_backend.tools.ask.ask import write_files
 from voidbridge_backend.tools.ask.endpoint import Endpoint
 from voidbridge_backend.tools.ask.pictures import sampled, scene_jpegs
-from voidbridge_backend.tools.ask.question import picture_parts, repaired
+from voidbridge_backend.tools.ask.question import chat_request, repaired
 from voidbridge_protocol.errors import BadAnswer
 
 PICTURES = 3
@@ -145,22 +145,7 @@ def _body(model: str, pictures: Sequence[bytes]) -> dict[str, Any]:
         "required": ["caption"],
         "additionalProperties": False,
     }
-    return {
-        "model": model,
-        "temperature": 0,
-        "stream": False,
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {
-                "role": "user",
-                "content": [{"type": "text", "text": QUESTION}, *picture_parts(pictures)],
-            },
-        ],
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "caption", "strict": True, "schema": schema},
-        },
-    }
+    return chat_request(model, SYSTEM, QUESTION, pictures, "caption", schema)
 
 
 def _picture_names(asked: Sequence[CaptionQuestion]) -> list[list[str]]:

@@ -15,8 +15,8 @@ from voidbridge_backend.sequences.found import sequences_in
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_backend.web.answers import fields_of, text_of
 from voidbridge_backend.web.context import PageContext, context_of
-from voidbridge_backend.web.folders import is_text
 from voidbridge_protocol.errors import BadSetting, UnknownJob
+from voidbridge_protocol.transfer.shared_files import is_text
 
 
 async def forms(request: HttpRequest) -> Response:

@@ -76,6 +76,15 @@ function M.options(text, offset)
     return found
 end
 
+-- The prompts as text, with the role of this object if the text does not name it.
+local function with_role(all, text, name, role)
+    local of_role = ("role %s=%s"):format(name == "" and M.UNNAMED or name, role)
+    if role ~= M.PRIMARY and not text:find(of_role, 1, true) then
+        all[#all + 1] = of_role
+    end
+    return table.concat(all, "; ")
+end
+
 -- The text with one more prompt, and with the role of its object if that is not the usual one.
 function M.added(text, kind, frame, numbers, name, role)
     local all, spelled = parts(text), {}
@@ -85,11 +94,7 @@ function M.added(text, kind, frame, numbers, name, role)
     name = trimmed(name)
     local of_name = (name == "" or name == M.UNNAMED) and "" or ":" .. name
     all[#all + 1] = ("%s %d:%s%s"):format(kind, frame, table.concat(spelled, ","), of_name)
-    local of_role = ("role %s=%s"):format(name == "" and M.UNNAMED or name, role)
-    if role ~= M.PRIMARY and not text:find(of_role, 1, true) then
-        all[#all + 1] = of_role
-    end
-    return table.concat(all, "; ")
+    return with_role(all, text, name, role)
 end
 
 -- The text with a noun for an object, in place of clicks. nil for what is no noun.
@@ -101,11 +106,7 @@ function M.noun_added(text, noun, name, role)
         return nil
     end
     all[#all + 1] = "noun " .. value
-    local of_role = ("role %s=%s"):format(name == "" and M.UNNAMED or name, role)
-    if role ~= M.PRIMARY and not text:find(of_role, 1, true) then
-        all[#all + 1] = of_role
-    end
-    return table.concat(all, "; ")
+    return with_role(all, text, name, role)
 end
 
 -- The text without its last prompt.
