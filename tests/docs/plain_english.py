@@ -154,7 +154,9 @@ def of_docstrings(path: Path) -> list[Sentence]:
 
 
 def pages() -> list[Path]:
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+    return sorted(
+        page for part in ("*.md", "docs/**/*.md", "benchmarks/*.md") for page in ROOT.glob(part)
+    )
 
 
 def sources() -> dict[str, list[Path]]:

@@ -32,9 +32,7 @@ class CommandEntry:
 
 COMMANDS = (
     CommandEntry("run", "remove an object from a shot and wait for the result", "remove"),
-    CommandEntry(
-        "survey", "look at a whole shot once, so that jobs of its ranges need not", "remove"
-    ),
+    CommandEntry("survey", "look at a whole shot once, for later jobs of its ranges", "remove"),
     CommandEntry("submit", "send a shot to a daemon and print the job's id", "remove"),
     CommandEntry("farm", "write a job bundle for a farm: one task for each shot", "farm"),
     CommandEntry(

@@ -140,7 +140,7 @@ def add_config_options(group: Any) -> None:
         ("spool", "FOLDER", "folder for received frames and results"),
         ("devices", "LIST", "devices to work on: auto, or cpu, cuda:0, ..."),
         ("ocio", "FILE", "an OpenColorIO config"),
-        ("window-mb", "N", "megabytes on their way for each client"),
+        ("window-mb", "N", "megabytes in transit from each client"),
     ):
         group.add_argument(f"--{name}", metavar=metavar, help=what)
 

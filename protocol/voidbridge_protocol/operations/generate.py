@@ -109,13 +109,13 @@ class GenerateSettings(OperationSettings):
     )
     color_space: str = setting(
         "",
-        "color space of the plate as OpenColorIO names it; else the file's own word, else ACEScg",
+        "color space of the plate, as the OpenColorIO config spells it; default: as the file says, else ACEScg",
         group="the picture",
         metavar="NAME",
     )
     layer: str = setting(
         "",
-        "layer of the plate to work on, as `ViewLayer.Combined`; else R, G and B, else the only layer",
+        "layer of the plate to work on, as `ViewLayer.Combined`; default: R, G and B, else the only layer",
         group="the picture",
         metavar="NAME",
     )

@@ -75,7 +75,7 @@ class KeySettings(OperationSettings):
     )
     hint_channel: str = setting(
         "",
-        "channel of the hint, as `Roto.A`; else chosen as that of a matte",
+        "channel of the hint, as `Roto.A`; default: chosen like that of a matte",
         group=HINT,
         metavar="NAME",
     )
@@ -95,13 +95,13 @@ class KeySettings(OperationSettings):
     )
     color_space: str = setting(
         "",
-        "color space of the plate as OpenColorIO names it; else the file's own word, else ACEScg",
+        "color space of the plate, as the OpenColorIO config spells it; default: as the file says, else ACEScg",
         group=SHOT,
         metavar="NAME",
     )
     layer: str = setting(
         "",
-        "layer of the plate to work on, as `ViewLayer.Combined`; else R, G and B, else the only layer",
+        "layer of the plate to work on, as `ViewLayer.Combined`; default: R, G and B, else the only layer",
         group=SHOT,
         metavar="NAME",
     )

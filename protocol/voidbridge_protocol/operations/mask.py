@@ -146,7 +146,7 @@ class MaskSettings(OperationSettings):
     )
     color_space: str = setting(
         "",
-        "color space of the plate as OpenColorIO names it; else the file's own word, else ACEScg",
+        "color space of the plate, as the OpenColorIO config spells it; default: as the file says, else ACEScg",
         group="the shot",
         metavar="NAME",
     )

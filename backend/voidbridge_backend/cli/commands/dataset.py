@@ -24,13 +24,15 @@ def add_dataset_options(parser: Any) -> None:
         "-o", "--output", type=Path, metavar="FOLDER", help="default: as SHOW.toml says"
     )
     parser.add_argument("--models", metavar="FOLDER", help="folder of weights")
-    parser.add_argument("--devices", metavar="LIST", help="the first encodes; auto")
+    parser.add_argument(
+        "--devices", metavar="LIST", help="the first of these encodes (default auto)"
+    )
     parser.add_argument("--config", metavar="FILE", help="settings, TOML")
     parser.add_argument(
         "--captions",
         type=Path,
         metavar="FOLDER",
-        help="write what a language model would see of clips without prompt; with --send, ask it",
+        help="folder for what a language model would see of clips without a prompt; --send sends it",
     )
     add_endpoint_options(parser)
     add_json_option(parser)

@@ -23,7 +23,7 @@ from voidbridge_protocol.settings import OperationSettings
 EPILOG = """\
 The figures are those of your own former jobs: of the daemon that --daemon names, else of the temporary
 daemons of this machine. Without a former job with the same settings there is no estimate of time. For void and
-ltx it then tells what a card has to hold: arithmetic of their memory plans, not measured."""
+ltx it then tells the memory that a card needs. That is computed from their memory plans, not measured."""
 MOST_FRAMES = 10_000_000
 """Frames of a job in question; a day at 60 frames a second has 5,184,000."""
 
@@ -33,9 +33,11 @@ def add_estimate_options(parser: Any) -> None:
     parser.add_argument("operation", metavar="OPERATION", help=", ".join(operations()))
     parser.add_argument("--engine", default="", metavar="NAME", help="default: the operation's own")
     parser.add_argument(
-        "--size", required=True, metavar="1920x1080", help="of the plate, in pixels"
+        "--size", required=True, metavar="1920x1080", help="size of the plate in pixels"
     )
-    parser.add_argument("--frames", required=True, metavar="1001-1100", help="the results")
+    parser.add_argument(
+        "--frames", required=True, metavar="1001-1100", help="frames of the results"
+    )
     parser.add_argument(
         "--seen",
         type=int,
@@ -46,7 +48,7 @@ def add_estimate_options(parser: Any) -> None:
         "--set",
         action="append",
         metavar="NAME=VALUE",
-        help="a setting that differs from its default, as passes=2; may be given again",
+        help="a setting that differs from its default, as passes=2; repeatable",
     )
 
 

@@ -75,7 +75,7 @@ def add_generate_options(parser: Any) -> None:
     add_overwrite_option(parser)
     add_status_file_option(parser)
     frames = parser.add_argument_group("the frames")
-    frames.add_argument("--length", type=int, metavar="N", help="new frames")
+    frames.add_argument("--length", type=int, metavar="N", help="number of new frames")
     frames.add_argument(
         "--frames-from-stdin",
         action="store_true",

@@ -210,7 +210,7 @@ def add_prompt_options(parser: Any) -> None:
         "--find",
         default="",
         metavar="RULES",
-        help="find affected areas by rules, too: shadow, reflection, contact, separated by commas",
+        help="affected areas to find by rules, separated by commas: shadow, reflection, contact",
     )
     prompts.add_argument(
         "--origin",
@@ -218,7 +218,9 @@ def add_prompt_options(parser: Any) -> None:
         default=ORIGINS[0],
         help="corner that pixels count from (default top-left); percent: of width and height",
     )
-    prompts.add_argument("--prompts", type=Path, metavar="FILE", help="prompts as JSON, too")
+    prompts.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="a JSON file with more prompts"
+    )
 
 
 def typed_prompts(parsed: argparse.Namespace) -> TypedPrompts:
@@ -307,7 +309,7 @@ def add_mask_options(parser: Any) -> None:
         "--combine",
         action="append",
         metavar="ROLE=MATTE",
-        help="no tracking: combine mattes that are there, by role, into quadmask.####.exr",
+        help="combine existing mattes by role into quadmask.####.exr, and track nothing; repeatable",
     )
     parser.add_argument(
         "--png", action="store_true", help="write 8-bit PNG files beside the OpenEXR files"

@@ -199,7 +199,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--affected",
         default="",
         metavar="MATTE",
-        help="affected mattes that are there, as of mask-ask; they are kept as they are",
+        help="existing affected mattes, as those of mask-ask; they stay unchanged",
     )
     add_host_options(group)
     add_priority_option(group)

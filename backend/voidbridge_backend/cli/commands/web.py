@@ -27,10 +27,16 @@ def add_web_options(parser: Any) -> None:
         "--folder",
         action="append",
         metavar="FOLDER",
-        help="the page reads and writes below it; several; default: the current folder",
+        help="a folder that the page may use; repeatable (default: the current folder)",
     )
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="0 is any free port")
-    parser.add_argument("--open", action="store_true", help="open it in a browser")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=0,
+        metavar="N",
+        help="port of the page (default 0: any free one)",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument(
         "--ocio", metavar="FILE", help="an OpenColorIO config, for the player's views"
     )

@@ -38,7 +38,7 @@ def add_farm(parser: Any) -> None:
         "--task",
         action="append",
         metavar="COMMAND",
-        help="a command instead of shots, as the task of a Nuke node; may be given again",
+        help="a command instead of shots, as the task of a Nuke node; repeatable",
     )
     parser.add_argument(
         "--then",

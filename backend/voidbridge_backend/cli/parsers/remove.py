@@ -85,8 +85,8 @@ def _add_survey_option(parser: Any) -> None:
     parser.add_argument(
         "--survey",
         metavar="FILE",
-        help="file of `voidbridge survey`, made with the same options: a range then needs no look at the rest of "
-        "the shot; --handles auto means the whole shot then; for cleanplate",
+        help="file of `voidbridge survey` with the same options, for a job of a range; --handles auto then means "
+        "the whole shot; cleanplate only",
     )
 
 
@@ -112,7 +112,7 @@ def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool
         "--clean",
         action="append",
         metavar="FRAME=FILE",
-        help="painted background of a frame, RGB with alpha or a whole frame; any number of times, or a sequence",
+        help="painted background of a frame, RGB with alpha or a whole frame; repeatable, or one sequence",
     )
     add_range_options(shot)
     add_plate_start(shot)

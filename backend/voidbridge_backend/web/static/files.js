@@ -43,7 +43,7 @@ export function choose(title, start, wantsFolder = false) {
 // The color space of a plate that does not say it.
 export function spaceField(value) {
   return el("label", { class: "field" }, el("span", {}, "Color space"), el("input", { id: "space", value, autocomplete: "off", spellcheck: "false" }),
-    el("small", {}, "as OpenColorIO names it; empty: the file's own word"));
+    el("small", {}, "as the OpenColorIO config spells it; empty: as the file says"));
 }
 
 // A labelled text field with a button for the dialog. With `takesLines` it holds one file a line.
