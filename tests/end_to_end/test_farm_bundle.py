@@ -18,8 +18,10 @@ import voidbridge_stage as stage
 
 from voidbridge_backend.cli.commands.farm import _survey_of
 from voidbridge_backend.cli.options import ALL_FRAMES, handles_of
+from voidbridge_backend.client.file_names import with_name
 from voidbridge_backend.client.openjd.bundle import HostRequirements, ShotTask, template, typed
 from voidbridge_backend.exr.new.file import new_file
+from voidbridge_backend.sequences.patterns import ListedFiles
 from voidbridge_protocol.errors import BadSetting
 from voidbridge_protocol.operations.remove import RemoveSettings
 
@@ -96,10 +98,42 @@ def test_a_shot_in_chunks_is_looked_at_once(show: Path) -> None:
         assert "--handles=1000000" in step["script"]["actions"]["onRun"]["args"]
     checked = openjd("check", path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    made = template(
+        "n",
+        [ShotTask("p", "m", "r", "1", survey="s")],
+        RemoveSettings(seed=3, grow=5),
+        HostRequirements(),
+    )
+    args = [step["script"]["actions"]["onRun"]["args"] for step in made["steps"]]
+    assert [("--seed=3" in words, "--grow=5" in words) for words in args] == [
+        (False, True),
+        (True, True),
+    ]
     refused = stage.called(
         "farm", "--shots", show / "shots.csv", "--bundle", show, "--chunk", 1, "--engine", "void"
     )
     assert "void makes other pixels in a range" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (("--steps", "5"), "--steps does not change a survey"),
+        (("--half-rate",), "--half-rate does not change a survey"),
+        (("--priority=3",), "--priority does not change a survey"),
+        (("--engine", "void"), "the engine void has no survey"),
+    ],
+)
+def test_an_option_without_effect_on_a_survey_is_refused(word: tuple[str, ...], said: str) -> None:
+    done = stage.called("survey", "p.%04d.exr", "m.%04d.exr", "-o", "s.npz", *word)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_an_error_about_a_survey_names_its_file(tmp_path: Path) -> None:
+    files = {"survey": ListedFiles.of({1: tmp_path / "shot.npz"})}
+    assert with_name("the survey is damaged", files) == "the survey shot.npz is damaged"
+    assert with_name("the survey's shot has", files) == "the survey shot.npz's shot has"
 
 
 def test_no_two_shots_share_the_file_of_a_survey() -> None:
@@ -139,7 +173,7 @@ def test_a_shot_in_chunks_has_the_bits_of_one_task(tmp_path: Path, full: bool) -
     ):
         done = stage.called("run", *words, *engine, *survey)
         assert done.code == 2, done.err
-        assert f"the survey differs from this job in: {differs}" in done.err
+        assert f"the survey r.survey.npz differs from this job in: {differs}" in done.err
 
 
 def test_shots_with_painted_frames_are_a_step_of_their_own(show: Path) -> None:

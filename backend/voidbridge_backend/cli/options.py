@@ -118,8 +118,8 @@ def removal(options: argparse.Namespace) -> Submission:
         settings,
         frames=FrameRange.parse(options.frames) if options.frames else None,
         handles=handles_of(options),
-        priority=options.priority,
-        force=options.force,
+        priority=getattr(options, "priority", 0),
+        force=getattr(options, "force", False),
     )
 
 

@@ -19,14 +19,19 @@ def add_settings(
     settings: type[OperationSettings],
     groups: dict[str, Any] | None = None,
     only: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> None:
     """An option for each setting that has one, in a group of its own or in that of `groups` with its title.
 
-    With `only` just these settings, without defaults: what was not typed is None.
+    With `only` just these settings, without defaults: what was not typed is None. Those of `without` get none.
     """
     types = get_type_hints(settings)
     for title, members in grouped(settings).items():
-        chosen = [(f, i) for f, i in members if i.is_option and (not only or f.name in only)]
+        chosen = [
+            (f, i)
+            for f, i in members
+            if i.is_option and f.name not in without and (not only or f.name in only)
+        ]
         if not chosen:
             continue
         group = (groups or {}).get(title) or parser.add_argument_group(title)
@@ -36,9 +41,9 @@ def add_settings(
 
 
 def settings_of(parsed: argparse.Namespace, settings: type[AnySettings]) -> AnySettings:
-    """The settings that were typed. Raises `BadSetting`."""
+    """The settings that were typed; the default of those without an option here. Raises `BadSetting`."""
     names = [f.name for members in grouped(settings).values() for f, i in members if i.is_option]
-    values = {name: getattr(parsed, name) for name in names}
+    values = {name: getattr(parsed, name) for name in names if hasattr(parsed, name)}
     for name, value in values.items():
         if isinstance(value, str):
             check_text(option(name), value)

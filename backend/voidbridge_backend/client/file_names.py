@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import MissingFrames, VoidbridgeError
 
+_SURVEY = "the survey"
 _ABOUT = re.compile(r"\b([a-z]+) frame (-?\d+)\b")
 
 
@@ -26,6 +27,8 @@ def named(files: Mapping[str, Sequence]) -> Iterator[None]:
 
 def with_name(text: str, files: Mapping[str, Sequence]) -> str:
     """The text with the name of the first file that it is about; as it was where that is there already."""
+    if text.startswith(_SURVEY) and "survey" in files:
+        return f"{_SURVEY} {files['survey'].path(1).name}{text[len(_SURVEY) :]}"
     found = _ABOUT.search(text)
     if found is None or found[1] not in files:
         return text

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from voidbridge_backend.quality.no_reference import FrameStats, Inspection
 from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol import __version__
 from voidbridge_protocol.errors import BadSetting, BadSurvey
-from voidbridge_protocol.operations.remove import OPERATION, RemoveSettings
+from voidbridge_protocol.operations.remove import OPERATION, SURVEY_SETTINGS, RemoveSettings
 
 from .composite import Composite, Replaced, confidence_of, grain_of, layer_of
 from .engine_input import EngineInput, crop_for
@@ -135,7 +135,7 @@ def _fits(order: RenderJob, engine: Engine, shot: _Prepared) -> dict[str, str]:
             files[file.role].append([file.frame, file.sha256, file.index])
     named = {
         **{f"{role} files": found for role, found in files.items()},
-        **{_option(name): value for name, value in asdict(_settings(order)).items()},
+        **{_option(name): getattr(_settings(order), name) for name in SURVEY_SETTINGS},
         "color of the plate": shot.color.describe(),
         "engine": engine.describe(),
         "release of Voidbridge": __version__,

@@ -11,6 +11,13 @@ from voidbridge_protocol.settings import OperationSettings, setting
 from .operation import Operation, Role
 
 SHOT, MATTE, GRAIN, ENGINE = "the shot", "the matte", "the grain", "the engine"
+SURVEY_ENGINE = "cleanplate"
+"""The engine whose ranges of a shot share a survey of the whole."""
+SURVEY_SETTINGS = (
+    *("engine", "color_space", "layer", "cuts", "matte_channel", "affected_channel"),
+    *("allow_full_matte", "matte_kind", "matte_color", "threshold", "grow", "soften"),
+)
+"""The settings on which a survey depends. All others may differ from job to job that shares it."""
 
 
 @dataclass(frozen=True)

@@ -142,3 +142,40 @@ def test_a_survey_that_is_none_is_refused(
             Cleanplate().use_survey(told(data, "fits", value), THIS)
     with pytest.raises(BadSurvey, match="another version"):
         Cleanplate().use_survey(told(data, "format", "voidbridge survey 2"), THIS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("frames", [7, 8, 9], "the survey's shot has the frames 7-9, this job's 1001-1003"),
+        (
+            "box",
+            [0, 0, 900, 900],
+            r"picture goes from \(0, 0\) to \(900, 900\), the plate's is 160x96",
+        ),
+        ("size", [90, 160], "the survey's camera saw 160x90, of a picture of 160x96"),
+        ("placed", [1001, 7, 1003], "where the camera was in 1 of 3 frames: 1002"),
+        ("hole", [48, 320], "the survey's holes are 320x48, this shot's 160x96"),
+        ("exposure", 0, "is damaged: its exposure is 0"),
+        ("repeats", ["x"], "is damaged"),
+    ],
+)
+def test_a_survey_of_another_shot_says_what_differs(key: str, value: object, said: str) -> None:
+    engine, shot = Cleanplate(), Shot(3, still, across)
+    data = Cleanplate().survey(shot, SETTINGS, Watch(), THIS)
+
+    def use() -> None:
+        engine.use_survey(told(data, key, value), THIS)
+        list(engine.remove(shot, SETTINGS, Watch(), [1001]))
+
+    with pytest.raises(BadSurvey, match=said):
+        use()
+
+
+def test_points_and_motions_that_no_survey_has_are_refused() -> None:
+    data = Cleanplate().survey(Shot(3, still, across), SETTINGS, Watch(), THIS)
+    with np.load(io.BytesIO(data)) as found:
+        ids, places = found["ids"], found["places"]
+    for name, array in (("ids", np.zeros_like(ids)), ("places", np.zeros_like(places))):
+        with pytest.raises(BadSurvey, match="is damaged"):
+            Cleanplate().use_survey(changed(data, name, array), THIS)

@@ -35,7 +35,7 @@ from voidbridge_backend.client.submission import Submission, result_sequence
 from voidbridge_backend.log_format import one_line
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence
 from voidbridge_protocol.errors import BadSetting, OutputExists, VoidbridgeError
-from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.operations.remove import SURVEY_ENGINE, RemoveSettings
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
 COLUMNS = ("plate", "matte", "result", "affected", "clean", "frames")
@@ -51,8 +51,6 @@ SEND_S = 600.0
 FARMS = ("openjd", "deadline", "opencue", "tractor")
 EXACT_IN_RANGES = ("cleanplate", "echo")
 """Engines whose pixels of a frame do not depend on which others are wanted."""
-SURVEYED = "cleanplate"
-"""The engine whose ranges share a survey of the shot."""
 PLACEHOLDER = re.compile(r"#+|%0?\d*d")
 SHAPE = f"""\
 TABLE is a CSV file with the columns {", ".join(PATHS)} and {COLUMNS[-1]}; the last three are optional. Its paths
@@ -100,7 +98,7 @@ def _chunks(parsed: argparse.Namespace, shots: list[ShotTask], engine: str) -> l
     made, surveys = [], set[str]()
     for shot in shots:
         # Only a bundle of OpenJD has a step that its ranges wait for.
-        if engine == SURVEYED and parsed.farm == FARMS[0]:
+        if engine == SURVEY_ENGINE and parsed.farm == FARMS[0]:
             shot = replace(shot, survey=_survey_of(shot.result, surveys))
         frames = FrameRange.parse(shot.frames)
         for first in range(frames.first, frames.last + 1, parsed.chunk):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from typing import Any
 
 from voidbridge_backend.cli import options
@@ -20,8 +21,9 @@ from voidbridge_backend.cli.common_options import (
     add_result_option,
 )
 from voidbridge_backend.cli.exits import EXITS
-from voidbridge_backend.cli.setting_options import add_settings
-from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_backend.cli.setting_options import add_settings, option
+from voidbridge_protocol.errors import BadSetting
+from voidbridge_protocol.operations.remove import SURVEY_ENGINE, SURVEY_SETTINGS, RemoveSettings
 
 PLATE_SHAPE = """\
 PLATE and MATTE are sequences (plate.%04d.exr, plate.####.exr), folders with one, clips, or single files.
@@ -56,7 +58,7 @@ def add_run(parser: Any) -> None:
 def add_survey(parser: Any) -> None:
     parser.set_defaults(run=_survey)
     parser.epilog = f"{PLATE_SHAPE}\n\n{EXITS}"
-    add_shot_options(parser)
+    add_shot_options(parser, for_survey=True)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file for the survey")
     add_overwrite_option(parser)
     add_openjd_option(parser)
@@ -66,6 +68,11 @@ def add_survey(parser: Any) -> None:
 def _survey(parsed: argparse.Namespace) -> None:
     from voidbridge_backend.tools.survey import survey
 
+    if parsed.engine != SURVEY_ENGINE:
+        raise BadSetting(
+            f"the engine {parsed.engine} has no survey: it looks at each range by itself",
+            f"Choose {SURVEY_ENGINE}, or run the job without a survey.",
+        )
     ocio = options.config(parsed)[0].ocio
     typed = parsed.output, parsed.overwrite, parsed.json, parsed.openjd
     survey(lambda: options.removal(parsed), ocio, *typed)
@@ -90,8 +97,24 @@ def _add_survey_option(parser: Any) -> None:
     )
 
 
-def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool = True) -> None:
-    """Adds plate, matte, frames and every setting of a removal."""
+class _ForJobs(argparse.Action):
+    """An option that a survey does not depend on."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        raise BadSetting(
+            f"{option} does not change a survey",
+            "Leave it out here, and give it to `voidbridge run`: any value goes with this survey.",
+        )
+
+
+def add_shot_options(
+    parser: Any,
+    *,
+    needs_matte: bool = True,
+    needs_plate: bool = True,
+    for_survey: bool = False,
+) -> None:
+    """Adds plate, matte, frames and every setting of a removal, or those on which a survey depends."""
     parser.add_argument(
         "plate", nargs=None if needs_plate else "?", metavar="PLATE", help="the plate"
     )
@@ -117,5 +140,12 @@ def add_shot_options(parser: Any, *, needs_matte: bool = True, needs_plate: bool
     add_range_options(shot)
     add_plate_start(shot)
     add_matte_start(shot)
-    add_settings(parser, RemoveSettings, {"the shot": shot})
-    add_queue_options(parser)
+    others = [field.name for field in fields(RemoveSettings) if field.name not in SURVEY_SETTINGS]
+    add_settings(parser, RemoveSettings, {"the shot": shot}, without=others if for_survey else ())
+    if not for_survey:
+        add_queue_options(parser)
+        return
+    for name in (*others, "priority", "force"):
+        parser.add_argument(
+            option(name), action=_ForJobs, nargs="?", dest="_", help=argparse.SUPPRESS
+        )

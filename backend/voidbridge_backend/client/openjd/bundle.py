@@ -7,12 +7,12 @@ AWS Deadline Cloud takes it as it is. The module is pure: it opens no file.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from voidbridge_protocol.errors import BadSetting
-from voidbridge_protocol.operations.remove import RemoveSettings
+from voidbridge_protocol.operations.remove import SURVEY_SETTINGS, RemoveSettings
 
 VERSION = "jobtemplate-2023-09"
 MOST_TASKS = 1024
@@ -69,7 +69,7 @@ def template(
 
     Raises `BadSetting` for what the schema cannot hold.
     """
-    options = [*typed(settings), *words]
+    options, looks = [*typed(settings), *words], [*survey_options(settings), *words]
     _check(name, shots, [*options, *then])
     groups: dict[str, list[ShotTask]] = {}
     for names in ((), ("affected",), ("clean",), ("affected", "clean")):
@@ -84,7 +84,7 @@ def template(
         before = step.replace("remove", "survey")
         if surveyed:
             firsts = list(reversed(surveyed.values()))
-            steps.append(_step(before, firsts, options, needs, "survey"))
+            steps.append(_step(before, firsts, looks, needs, "survey"))
         if found:
             steps.append(_step(step, found, options, needs, "remove", before if surveyed else ""))
     return {
@@ -228,12 +228,17 @@ def _amounts(needs: HostRequirements) -> list[Mapping[str, Any]]:
     return [{"name": name, "min": least} for name, least in found.items() if least]
 
 
-def typed(settings: RemoveSettings) -> list[str]:
-    """The settings as words of the command line; those that are the default are left out."""
+def survey_options(settings: RemoveSettings) -> list[str]:
+    """The settings that `voidbridge survey` takes, as `typed` gives them."""
+    return typed(settings, SURVEY_SETTINGS)
+
+
+def typed(settings: RemoveSettings, names: Collection[str] = ()) -> list[str]:
+    """The settings as words of the command line, those of `names` or all; the default ones are left out."""
     words = []
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if value == field.default:
+        if value == field.default or (names and field.name not in names):
             continue
         option = "--" + field.name.replace("_", "-")
         words.append(option if value is True else f"{option}={value}")

@@ -26,7 +26,7 @@ from .motion import plan
 from .motion.analyze_camera import Shot, analyzed
 from .painted import nearest, painted_frames, repeated
 from .schedule import Schedule
-from .survey import ShotSurvey, packed, unpacked
+from .survey import ShotSurvey, check_clip, packed, unpacked
 from .verdict import notes
 
 VERSION = 19
@@ -58,6 +58,8 @@ class Cleanplate:
         if not any(clip.has_hole(frame) for frame in clip.frames if frame in wanted):
             return
         known = self._survey
+        if known:
+            check_clip(known, clip)
         inner = Inner(clip, known.box if known else picture_box(clip, watch))
         if inner.is_whole:
             yield from self._removed(inner, settings, watch, wanted)

@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voidbridge_backend.engines.base import Clip
+from voidbridge_backend.sequences.patterns import compact
 from voidbridge_protocol.errors import BadSurvey
 
 from .geometry import FrameBox, Homography
 from .motion.analyze_camera import Shot
 from .motion.camera import Camera, Mix
+from .motion.plan import reduced_size
 from .tone import Tone
 
 FORMAT = "voidbridge survey 3"
@@ -82,6 +85,46 @@ def unpacked(data: bytes, fits: Mapping[str, str]) -> ShotSurvey:
         raise BadSurvey(f"the survey is damaged: {str(error)[:200]}") from error
 
 
+def check_clip(survey: ShotSurvey, clip: Clip) -> None:
+    """Raises `BadSurvey`, which says what differs, if the survey is of another clip.
+
+    The values that it was made with may agree all the same: of a file that was made by hand or damaged in its head.
+    """
+    box, shot = survey.box, survey.shot
+    size = f"{clip.width}x{clip.height}"
+    if not FrameBox(0, 0, clip.width, clip.height).holds(box) or min(box.width, box.height) < 1:
+        raise BadSurvey(
+            f"the survey's picture goes from {box[:2]} to {box[2:]}, the plate's is {size}"
+        )
+    if shot is None:
+        return
+    if list(shot.holes) != list(clip.frames):
+        raise BadSurvey(
+            f"the survey's shot has the frames {compact(shot.holes)}, this job's {compact(clip.frames)}"
+        )
+    camera = shot.camera
+    if (camera.width, camera.height) != (box.width, box.height):
+        raise BadSurvey(
+            f"the survey's camera saw {camera.width}x{camera.height}, of a picture of {box.width}x{box.height}"
+        )
+    hole, wanted = next(iter(shot.holes.values())).shape, reduced_size(box.height, box.width)
+    if hole != wanted:
+        raise BadSurvey(
+            f"the survey's holes are {hole[1]}x{hole[0]}, this shot's {wanted[1]}x{wanted[0]}"
+        )
+    placed = camera._place.keys() & camera._scene.keys()
+    mixed = {
+        frame
+        for frame, mix in camera.mixes.items()
+        if {mix.before, mix.behind} <= placed and frame in camera._scene
+    }
+    if lost := [frame for frame in shot.holes if frame not in placed | mixed]:
+        raise BadSurvey(
+            f"the survey does not say where the camera was in {len(lost)} of {len(shot.holes)} frames: "
+            f"{compact(lost)}"
+        )
+
+
 def is_survey(path: Path) -> bool:
     """Returns True if the file is a survey, of whatever version."""
     try:
@@ -131,7 +174,7 @@ def _rows(found: Iterable[NDArray[Any]], shape: tuple[int, ...], kind: Any) -> N
 
 
 def _shot(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Shot:
-    frames, (height, width) = head["frames"], head["size"]
+    frames, (height, width) = [int(frame) for frame in head["frames"]], head["size"]
     camera = Camera(int(height), int(width))
     camera.cuts_found = list(map(int, head["cuts"]))
     camera._scene = {int(frame): int(scene) for frame, scene in head["scenes"]}
@@ -146,13 +189,13 @@ def _shot(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Shot:
     begin = 0
     for frame, count in head["tracked"]:
         end = begin + count
-        camera.tracks._at[frame] = (
-            arrays["ids"][begin:end].copy(),
-            arrays["points"][begin:end].copy(),
-        )
+        ids, points = arrays["ids"][begin:end].copy(), arrays["points"][begin:end].copy()
+        camera.tracks._at[frame] = ids, points
         begin = end
     if begin != len(arrays["ids"]) or begin != len(arrays["points"]):
         raise ValueError("its points are not all there")
+    if any((np.diff(ids) <= 0).any() for ids, _ in camera.tracks._at.values()):
+        raise ValueError("its points are in no order")
     high, wide = head["hole"]
     if len(arrays["holes"]) != -(-len(frames) * high * wide // 8):
         raise ValueError("its holes are not all there")
@@ -161,11 +204,14 @@ def _shot(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Shot:
     sharpness, contrast = (
         dict(zip(frames, arrays[name].tolist(), strict=True)) for name in ("sharpness", "contrast")
     )
+    exposure = float(head["exposure"])
+    if not 0 < exposure < np.inf:
+        raise ValueError(f"its exposure is {exposure:g}")
     return Shot(
-        Tone(float(head["exposure"])),
+        Tone(exposure),
         camera,
         dict(zip(frames, holes, strict=True)),
-        frozenset(head["repeats"]),
+        frozenset(map(int, head["repeats"])),
         sharpness,
         contrast,
     )
@@ -174,6 +220,7 @@ def _shot(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Shot:
 def _copies(rows: NDArray[np.float64]) -> Sequence[Homography]:
     if rows.shape[1:] != (3, 3) or rows.dtype != np.float64 or not np.isfinite(rows).all():
         raise ValueError("its motions are no finite 3 x 3 matrices")
+    np.linalg.inv(rows)  # raises for a motion that cannot be reversed
     return [row.copy() for row in rows]
 
 

@@ -46,10 +46,14 @@ WORTH = 0.002
 
 def reduced(hole: Mask) -> Mask:
     """A hole at the planning size: set where any of the plate's pixels is set."""
-    height, width = hole.shape
-    columns = min(width, WIDTH)
-    size = columns, max(round(height * columns / width), 1)
+    size = reduced_size(*hole.shape)[::-1]
     return np.asarray(cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
+
+
+def reduced_size(height: int, width: int) -> tuple[int, int]:
+    """The planning size of a picture: (height, width)."""
+    columns = min(width, WIDTH)
+    return max(round(height * columns / width), 1), columns
 
 
 def blocks(frames: Sequence[int], camera: Camera) -> list[list[int]]:
