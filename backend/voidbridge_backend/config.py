@@ -184,12 +184,12 @@ def count_cards() -> int:
     return there if visible is None else min(there, len(visible_cards(visible, there)))
 
 
-def visible_cards(listed: str, there: int = sys.maxsize) -> list[str]:
-    """Returns the entries of CUDA_VISIBLE_DEVICES up to the first that is no card, of `there` cards."""
+def visible_cards(listed: str, count: int = sys.maxsize) -> list[str]:
+    """Returns the entries of CUDA_VISIBLE_DEVICES up to the first that is no card, of `count` cards."""
     cards: list[str] = []
     for entry in listed.split(","):
         name = entry.strip()
-        is_number = name.isdecimal() and int(name) < there
+        is_number = name.isdecimal() and int(name) < count
         if not (is_number or name.startswith(("GPU-", "MIG-"))):
             break
         cards.append(name)

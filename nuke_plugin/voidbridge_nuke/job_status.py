@@ -90,9 +90,9 @@ def line(status: JobStatus) -> str:
     return status.text
 
 
-def _error(said: str) -> JobStatus | None:
+def _error(output: str) -> JobStatus | None:
     """Returns the error that a child printed before it had a status file."""
-    for text in reversed(said.splitlines()):
+    for text in reversed(output.splitlines()):
         if text.startswith('{"event": "error"'):
             with contextlib.suppress(ValueError, KeyError):
                 event = json.loads(text)

@@ -95,15 +95,15 @@ NEED_CARDS = ("void", "ltx", "sam2", "sam3", "corridorkey")
 """Engines whose farm task asks for a card."""
 
 
-def _submitted(told: dict[str, Any], events: short_command.Events) -> None:
+def _submitted(answer: dict[str, Any], events: short_command.Events) -> None:
     """On the main thread."""
     made = short_command.last(events, "farm-bundle")
     command = " ".join(str(word) for word in made.get("submit", ()))
     sent = bool(made.get("sent"))
-    site.submitted({**told, "submit": made.get("submit", []), "sent": sent})
+    site.submitted({**answer, "submit": made.get("submit", []), "sent": sent})
     if sent:
         host.show_message("The farm has the job: {}".format(made.get("said") or "sent."))
     else:
         host.show_message(
-            "The farm's files lie in {}. Send them there: {}".format(told["folder"], command)
+            "The farm's files lie in {}. Send them there: {}".format(answer["folder"], command)
         )

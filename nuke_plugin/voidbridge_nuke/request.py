@@ -230,34 +230,34 @@ def _listed_frames(spec: NodeInput, text: str, scene: Scene, rendered: Range) ->
     return tuple(sorted(found))
 
 
-def listed(what: str, text: str) -> list[int]:
+def listed(label: str, text: str) -> list[int]:
     """Returns the frames of a list as 1009,1050-1052, rising. Raises `NodeError`."""
     return sorted(
-        {frame for _, first, last in _runs(what, text) for frame in range(first, last + 1)}
+        {frame for _, first, last in _runs(label, text) for frame in range(first, last + 1)}
     )
 
 
-def _runs(what: str, text: str) -> Iterator[tuple[str, int, int]]:
+def _runs(label: str, text: str) -> Iterator[tuple[str, int, int]]:
     """Yields each word of a list of frames with its first and last frame. Raises `NodeError`."""
     for word in filter(None, re.split(r"[,\s]+", text.strip())):
         match = re.match(r"^(\d+)(?:-(\d+))?$", word)
         if match is None:
             raise NodeError(
-                f"The {what} frames {text!r} cannot be read.", "Write them as 1009,1050-1052."
+                f"The {label} frames {text!r} cannot be read.", "Write them as 1009,1050-1052."
             )
         yield word, int(match.group(1)), int(match.group(2) or match.group(1))
 
 
-def wanted_views(text: str, there: Sequence[str]) -> tuple[str, ...]:
+def wanted_views(text: str, views: Sequence[str]) -> tuple[str, ...]:
     """Returns the chosen views in the script's order. Raises `NodeError`."""
     named = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in named if name not in there]
+    unknown = [name for name in named if name not in views]
     if unknown:
         raise NodeError(
             "This script has no view {}.".format(", ".join(unknown)),
-            "Its views are {}.".format(", ".join(there)),
+            "Its views are {}.".format(", ".join(views)),
         )
-    return tuple(name for name in there if name in named or not named)
+    return tuple(name for name in views if name in named or not named)
 
 
 def described(request: NodeRequest) -> dict[str, Value]:

@@ -14,7 +14,7 @@ Events = List[Dict[str, Any]]
 
 def run(
     words: Sequence[str],
-    then: Callable[[Events], None],
+    callback: Callable[[Events], None],
     on_failure: Callable[[Events], None] | None = None,
 ) -> None:
     """Runs a command in a thread if there is a GUI, and then a call on the main thread; shows what failed.
@@ -34,7 +34,7 @@ def run(
             if event.get("event") == "error"
         ]
         if code == 0:
-            host.later(then, events)
+            host.later(callback, events)
         else:
             if on_failure is not None:
                 host.later(on_failure, events)

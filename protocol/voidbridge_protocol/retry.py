@@ -25,7 +25,7 @@ class RetryPolicy:
     def connected(self, now: float) -> None:
         self._connected = now
 
-    def lost(self, why: VoidbridgeError, reached: Hashable, now: float) -> float:
+    def lost(self, reason: VoidbridgeError, reached: Hashable, now: float) -> float:
         """Returns the seconds to wait before the next attempt. `reached` is any value that changes with progress.
 
         Raises `NoProgress`.
@@ -37,6 +37,6 @@ class RetryPolicy:
         if self._fruitless >= MOST:
             raise NoProgress(
                 f"the daemon at {self._address} dropped the connection {self._fruitless + 1} times in "
-                f"{now - self._since:.0f} s without making progress; the last error: {why.text}"
-            ) from why
+                f"{now - self._since:.0f} s without making progress; the last error: {reason.text}"
+            ) from reason
         return min(FIRST_PAUSE_S * 2.0 ** (self._fruitless - 1), LONGEST_PAUSE_S)

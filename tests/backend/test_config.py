@@ -119,7 +119,7 @@ def test_auto_is_every_card_or_else_the_cpu(
 )
 def test_cards_that_the_process_may_not_see_are_not_counted(listed: str, count: int) -> None:
     """The list ends at the first entry that is no card, as CUDA reads it."""
-    assert len(visible_cards(listed, there=4)) == count
+    assert len(visible_cards(listed, count=4)) == count
 
 
 @pytest.mark.parametrize(

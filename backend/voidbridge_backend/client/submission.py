@@ -323,13 +323,13 @@ def _is_run(numbers: set[int]) -> bool:
     return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
-def _same_count(role: str, sequence: Sequence, frames: list[int], there: set[int]) -> None:
+def _same_count(role: str, sequence: Sequence, frames: list[int], existing: set[int]) -> None:
     """As segmentation tools count: as many mattes as frames, and from another number, which may overlap."""
     option = "--hint-start" if role == "hint" else "--matte-start"
-    if len(there) == len(frames) > 1 and there != set(frames) and _is_run(there):
+    if len(existing) == len(frames) > 1 and existing != set(frames) and _is_run(existing):
         raise MissingFrames(
             f"the {role} {sequence} has as many frames as the plate, under other numbers: "
-            f"{compact(there)}, the plate {compact(frames)}",
+            f"{compact(existing)}, the plate {compact(frames)}",
             f"If they belong together in this order, add {option} {frames[0]}.",
         )
 

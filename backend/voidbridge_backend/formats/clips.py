@@ -275,12 +275,12 @@ def _shares(most: int) -> NDArray[np.float32]:
     return np.arange(most + 1, dtype=np.float32) / np.float32(most)
 
 
-def _parsed(said: str) -> TimeCode | None:
+def _parsed(text: str) -> TimeCode | None:
     """`01:00:00:00`, with a semicolon before the frames for drop frame."""
-    words = said.replace(";", ":").split(":")
+    words = text.replace(";", ":").split(":")
     if len(words) != 4 or not all(word.isdecimal() for word in words):
         return None
     hours, minutes, seconds, frame = map(int, words)
     if hours > 23 or minutes > 59 or seconds > 59 or frame > 99:
         return None
-    return TimeCode(hours, minutes, seconds, frame, ";" in said)
+    return TimeCode(hours, minutes, seconds, frame, ";" in text)

@@ -50,7 +50,7 @@ def jod(pairs: Pairs) -> float:
     from pycvvdp import cvvdp
     from pycvvdp.video_source import video_source_dm
 
-    class Source(video_source_dm):  # type: ignore[misc]  # the package has no types
+    class PairSource(video_source_dm):  # type: ignore[misc]  # the package has no types
         """Serves frames in the form that ColorVideoVDP requests: one after the other, each independently."""
 
         def __init__(self) -> None:
@@ -69,13 +69,13 @@ def jod(pairs: Pairs) -> float:
         def get_reference_frame(self, frame: int, device: Any, colorspace: str) -> Any:
             return self._shown(frame, 1, device, colorspace)
 
-        def _shown(self, frame: int, which: int, device: Any, colorspace: str) -> Any:
+        def _shown(self, frame: int, index: int, device: Any, colorspace: str) -> Any:
             if frame != self._at:
                 self._at, self._held = frame, pairs.pair(frame)
-            light = np.maximum(self._held[which], 0) * np.float32(WHITE)
+            light = np.maximum(self._held[index], 0) * np.float32(WHITE)
             planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(light, -1, 0)))
             return self.apply_dm_and_color_transform(planes[None, :, None].to(device), colorspace)
 
     with torch.no_grad():
-        score, _ = cvvdp(display_name=DISPLAY, quiet=True).predict_video_source(Source())
+        score, _ = cvvdp(display_name=DISPLAY, quiet=True).predict_video_source(PairSource())
     return float(score)

@@ -29,9 +29,9 @@ def opened() -> tuple[Callable[..., None], Any]:
     os.dup2(2, 1)
     lock = threading.Lock()
 
-    def send(event: str, **what: Any) -> None:
+    def send(event: str, **fields: Any) -> None:
         with lock:
-            ours.write(json.dumps({"event": event, **what}).encode() + b"\n")
+            ours.write(json.dumps({"event": event, **fields}).encode() + b"\n")
 
     return send, json.loads(sys.stdin.buffer.readline() or b"null")
 

@@ -228,12 +228,12 @@ class FakeDaemon:
             shares=self.script.shares,
         )
 
-    def _submit(self, route: bytes, request: Request, again: bool) -> None:
+    def _submit(self, route: bytes, request: Request, force: bool) -> None:
         if request.settings.engine not in ENGINES:
             raise BadSetting(f"this daemon has no engine {request.settings.engine!r}")
         name = request.key(self._users[route])
         job = self._jobs.setdefault(name, _Job(request, self._users[route]))
-        if job.state.is_final and (again or job.state is not JobState.DONE):
+        if job.state.is_final and (force or job.state is not JobState.DONE):
             job.state, job.step, job.results = advance(job.state, JobState.RECEIVING), 0, {}
         lacks = Missing()
         if job.state is JobState.RECEIVING:

@@ -286,7 +286,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _task(
-    parsed: argparse.Namespace, where: str, overwrite: bool
+    parsed: argparse.Namespace, place: str, overwrite: bool
 ) -> tuple[ShotTask, tuple[Submission, Sequence]]:
     """The shot with absolute paths and its frames, and its files.
 
@@ -299,14 +299,14 @@ def _task(
         _, frames = submission.ranges()
         outputs.check_run(submission, result, overwrite)
     except VoidbridgeError as error:
-        raise type(error)(where + error.text, error.hint) from error
+        raise type(error)(place + error.text, error.hint) from error
     task = ShotTask(
         _absolute(submission, "plate"),
         _absolute(submission, "matte"),
         _pattern(result),
         str(frames),
         _absolute(submission, "affected"),
-        next(iter(parsed.clean), "") if where else "",
+        next(iter(parsed.clean), "") if place else "",
     )
     return task, (submission, result)
 

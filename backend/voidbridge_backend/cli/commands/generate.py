@@ -160,23 +160,25 @@ def _check_words(parsed: argparse.Namespace) -> None:
         raise BadSetting(f"--length is {parsed.length}; at least one frame is made", HINT)
 
 
-def _wanted(parsed: argparse.Namespace, there: list[int]) -> FrameRange:
+def _wanted(parsed: argparse.Namespace, existing: list[int]) -> FrameRange:
     if parsed.frames:
-        return _named(parsed.mode, FrameRange.parse(parsed.frames), there)
+        return _named(parsed.mode, FrameRange.parse(parsed.frames), existing)
     if parsed.mode == "hdr":
-        return FrameRange(there[0], there[-1])
+        return FrameRange(existing[0], existing[-1])
     if parsed.before:
-        return FrameRange(there[0] - parsed.length, there[0] - 1)
-    return FrameRange(there[-1] + 1, there[-1] + parsed.length)
+        return FrameRange(existing[0] - parsed.length, existing[0] - 1)
+    return FrameRange(existing[-1] + 1, existing[-1] + parsed.length)
 
 
-def _named(mode: str, wanted: FrameRange, there: list[int]) -> FrameRange:
+def _named(mode: str, wanted: FrameRange, existing: list[int]) -> FrameRange:
     """Raises `BadSetting` for frames that do not adjoin the plate in a mode that carries it on."""
-    adjoins = wanted.first == there[-1] + 1 or (mode == "extend" and wanted.last == there[0] - 1)
+    adjoins = wanted.first == existing[-1] + 1 or (
+        mode == "extend" and wanted.last == existing[0] - 1
+    )
     if mode not in NEEDED and not adjoins:
         raise BadSetting(
-            f"{mode} makes frames that adjoin the plate, and {wanted} do not: it has {compact(there)}",
-            f"Begin at {there[-1] + 1}.",
+            f"{mode} makes frames that adjoin the plate, and {wanted} do not: it has {compact(existing)}",
+            f"Begin at {existing[-1] + 1}.",
         )
     return wanted
 
@@ -197,20 +199,20 @@ def _plate_part(mode: str, wanted: FrameRange, reach: int) -> FrameRange:
 
 
 def _check_around(
-    mode: str, there: list[int], part: FrameRange, wanted: FrameRange, reach: int
+    mode: str, existing: list[int], part: FrameRange, wanted: FrameRange, reach: int
 ) -> None:
     """Raises `BadSetting` if retake has no frame of the plate on one side, `MissingFrames` if hdr lacks one."""
-    if mode == "hdr" and (lacking := sorted({*range(wanted.first, wanted.last + 1)} - {*there})):
-        raise MissingFrames(f"the plate lacks {compact(lacking)}; it has {compact(there)}")
+    if mode == "hdr" and (lacking := sorted({*range(wanted.first, wanted.last + 1)} - {*existing})):
+        raise MissingFrames(f"the plate lacks {compact(lacking)}; it has {compact(existing)}")
     if mode != "retake":
         return
-    used = [frame for frame in there if part.first <= frame <= part.last]
+    used = [frame for frame in existing if part.first <= frame <= part.last]
     before = [frame for frame in used if frame < wanted.first]
     behind = [frame for frame in used if frame > wanted.last]
     if not before or not behind:
         side = "before" if not before else "behind"
         raise BadSetting(
-            f"the plate has {compact(there)}, so no frame within {reach} is {side} {wanted}",
+            f"the plate has {compact(existing)}, so no frame within {reach} is {side} {wanted}",
             "Leave at least one frame of the plate on both sides, or use `extend`.",
         )
 

@@ -35,7 +35,7 @@ def farm_job(
     name: str,
     shots: Sequence[ShotTask],
     options: Sequence[str],
-    then: Sequence[str],
+    follow_up: Sequence[str],
     needs: HostRequirements,
 ) -> FarmJob:
     """Returns the job. `options` are further options of `voidbridge run`.
@@ -43,17 +43,17 @@ def farm_job(
     Raises `BadSetting` for a word with a control character, which no farm's file can hold.
     """
     commands = [["voidbridge", *_words(shot), *options] for shot in shots]
-    return command_job(name, commands, then, needs)
+    return command_job(name, commands, follow_up, needs)
 
 
 def command_job(
-    name: str, commands: Sequence[Sequence[str]], then: Sequence[str], needs: HostRequirements
+    name: str, commands: Sequence[Sequence[str]], follow_up: Sequence[str], needs: HostRequirements
 ) -> FarmJob:
     """Returns a job of any commands, as words. Raises `BadSetting` as `farm_job` does."""
-    for word in (name, *then, *(word for words in commands for word in words)):
+    for word in (name, *follow_up, *(word for words in commands for word in words)):
         if CONTROL.search(word):
             raise BadSetting(f"{word[:80]!r} holds a control character", "Rename it.")
-    return FarmJob(name, tuple(map(tuple, commands)), tuple(then), needs)
+    return FarmJob(name, tuple(map(tuple, commands)), tuple(follow_up), needs)
 
 
 def _words(shot: ShotTask) -> list[str]:

@@ -61,16 +61,16 @@ def template(
     settings: RemoveSettings,
     needs: HostRequirements,
     words: Sequence[str] = (),
-    then: Sequence[str] = (),
+    follow_up: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The job template, ready for JSON. `words` are further options of `voidbridge run`.
 
-    `then` is a command, as words, that waits for all shots; empty if there is none.
+    `follow_up` is a command, as words, that waits for all shots; empty if there is none.
 
     Raises `BadSetting` for what the schema cannot hold.
     """
     options, looks = [*typed(settings), *words], [*survey_options(settings), *words]
-    _check(name, shots, [*options, *then])
+    _check(name, shots, [*options, *follow_up])
     groups: dict[str, list[ShotTask]] = {}
     for names in ((), ("affected",), ("clean",), ("affected", "clean")):
         groups["-".join(("remove", *names))] = [
@@ -98,7 +98,7 @@ def template(
                 "description": "The command on the farm's machines, by name or path.",
             }
         ],
-        "steps": [*steps, *([_last(then, steps)] if then else [])],
+        "steps": [*steps, *([_last(follow_up, steps)] if follow_up else [])],
     }
 
 
@@ -192,10 +192,10 @@ def command_template(
     name: str,
     commands: Sequence[Sequence[str]],
     needs: HostRequirements,
-    then: Sequence[str] = (),
+    follow_up: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The job template of any commands, as words: a step for each. Raises `BadSetting` as `template` does."""
-    _check(name, (), [word for words in (*commands, then) for word in words])
+    _check(name, (), [word for words in (*commands, follow_up) for word in words])
     steps = [
         {
             "name": f"task-{number}",
@@ -207,15 +207,15 @@ def command_template(
     return {
         "specificationVersion": VERSION,
         "name": name,
-        "steps": [*steps, *([_last(then, steps)] if then else [])],
+        "steps": [*steps, *([_last(follow_up, steps)] if follow_up else [])],
     }
 
 
-def _last(then: Sequence[str], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _last(follow_up: Sequence[str], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "name": "then",
         "dependencies": [{"dependsOn": step["name"]} for step in steps],
-        "script": {"actions": {"onRun": {"command": then[0], "args": list(then[1:])}}},
+        "script": {"actions": {"onRun": {"command": follow_up[0], "args": list(follow_up[1:])}}},
     }
 
 

@@ -58,10 +58,10 @@ class Cleanup:
         if now - self._swept_at > (SWEEP_TIGHT_S if tight else SWEEP_S):
             self._sweep(now)
 
-    def make_room(self, want: int, then: Callable[[], None]) -> None:
-        """Deletes evictable files until `want` bytes fit or none are left; then calls `then`."""
+    def make_room(self, want: int, callback: Callable[[], None]) -> None:
+        """Deletes evictable files until `want` bytes fit or none are left; then calls `callback`."""
         self._want = max(self._want, want)
-        self._then.append(then)
+        self._then.append(callback)
         self._sweep(time.monotonic())
 
     def _watch_free_space(self) -> None:
@@ -94,10 +94,10 @@ class Cleanup:
             log.info("deleting %d items of %.1f MB from the spool", len(goes), freed / 2**20)
         self.disk.empty_trash(lambda: self._swept(then))
 
-    def _swept(self, then: list[Callable[[], None]]) -> None:
+    def _swept(self, callbacks: list[Callable[[], None]]) -> None:
         self._sweeping = False
         self._watch_free_space()
-        for call in then:
+        for call in callbacks:
             call()
         if self._then:  # requested during this scan
             self._sweep(time.monotonic())

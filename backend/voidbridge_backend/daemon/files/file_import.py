@@ -38,7 +38,7 @@ PATIENCE_S = 10.0
 SAID = "this file has to be uploaded"
 """The same for every reason. A client need not know why a file cannot be opened."""
 
-Then = Callable[[Message, int], None]
+Callback = Callable[[Message, int], None]
 """Receives `Got` or `Nack`, and the number of copied bytes."""
 
 
@@ -49,7 +49,7 @@ class _Running:
     file: UserFile
     asked: ImportFile
     start: int
-    then: Then
+    callback: Callback
     reading_since: float = inf
     """Time of the last read from the shared disk; infinite while none is pending."""
     copied: int = 0
@@ -83,9 +83,9 @@ class FileImport:
             # No pool: the end of the process would wait for its threads, even for an absent disk.
             threading.Thread(target=self._work, name="takes", daemon=True).start()
 
-    def begin(self, file: UserFile, message: ImportFile, then: Then) -> None:
-        """Starts the copy. `then` is always called once."""
-        going = _Running(file, message, self._spool.partial(file), then)
+    def begin(self, file: UserFile, message: ImportFile, callback: Callback) -> None:
+        """Starts the copy. `callback` is always called once."""
+        going = _Running(file, message, self._spool.partial(file), callback)
         if not self.prefixes or self._is_stuck():
             self._end(going, None)
         else:
@@ -139,7 +139,7 @@ class FileImport:
         going.is_over = True
         if going in self._waiting:
             self._waiting.remove(going)
-        going.then(reply or self.refusal(going.file), going.copied)
+        going.callback(reply or self.refusal(going.file), going.copied)
 
     # -- on the threads that read -------------------------------------------------------------------
 

@@ -116,8 +116,8 @@ def _is_plain(found: os.stat_result, size: int) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == size
 
 
-def _unusable(text: str, why: str) -> BadSetting:
+def _unusable(text: str, reason: str) -> BadSetting:
     return BadSetting(
-        f"the setting shares cannot be {text!r}: {why}",
+        f"the setting shares cannot be {text!r}: {reason}",
         'Use folders of this machine, as "/mnt/shows", or "Z:/=/mnt/shows" if clients use another name.',
     )

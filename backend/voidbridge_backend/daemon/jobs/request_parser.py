@@ -19,12 +19,12 @@ SMALL = 32 * 1024
 USER_BYTES = 64 << 20
 """Bytes of requests of one user that wait at most."""
 
-Then = Callable[["Prepared | VoidbridgeError"], None]
+Callback = Callable[["Prepared | VoidbridgeError"], None]
 
 
 class _Waiting(NamedTuple):
     payload: Frame
-    then: Then
+    callback: Callback
 
 
 class RequestParser:
@@ -37,15 +37,15 @@ class RequestParser:
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
         self._is_busy = False
 
-    def parse(self, user: str, payload: Frame, then: Then) -> None:
-        """Calls `then` with the request or with the error, at once or later. Raises `TooMany`."""
+    def parse(self, user: str, payload: Frame, callback: Callback) -> None:
+        """Calls `callback` with the request or with the error, at once or later. Raises `TooMany`."""
         if len(payload) <= SMALL:
-            then(_parsed(user, payload, self._spool))
+            callback(_parsed(user, payload, self._spool))
             return
         queue = self._waiting.get(user, ())
         if sum(len(waiting.payload) for waiting in queue) + len(payload) > USER_BYTES:
             raise TooMany(f"{len(queue)} large requests of {user} wait to be read")
-        self._waiting.setdefault(user, deque()).append(_Waiting(payload, then))
+        self._waiting.setdefault(user, deque()).append(_Waiting(payload, callback))
         self._next()
 
     def close(self) -> None:
@@ -61,14 +61,14 @@ class RequestParser:
             self._waiting[user] = queue  # behind all other users
         self._thread.submit(self._work, user, payload, then)
 
-    def _work(self, user: str, payload: Frame, then: Then) -> None:
+    def _work(self, user: str, payload: Frame, callback: Callback) -> None:
         found = _parsed(user, payload, self._spool)
-        self._notify(lambda: self._finish(found, then))
+        self._notify(lambda: self._finish(found, callback))
 
-    def _finish(self, found: Prepared | VoidbridgeError, then: Then) -> None:
+    def _finish(self, found: Prepared | VoidbridgeError, callback: Callback) -> None:
         self._is_busy = False
         self._next()
-        then(found)
+        callback(found)
 
 
 def _parsed(user: str, payload: Frame, spool: Spool) -> Prepared | VoidbridgeError:

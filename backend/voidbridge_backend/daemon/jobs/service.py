@@ -184,15 +184,15 @@ class JobService:
         """Returns the reason why no job is started at the moment, or None."""
         return next(iter(self._blocks.values()), None)
 
-    def set_blocked(self, cause: str, why: VoidbridgeError | None) -> None:
-        """Blocks starts with the reason `why`, which queued jobs show; None removes this block."""
+    def set_blocked(self, cause: str, reason: VoidbridgeError | None) -> None:
+        """Blocks starts with this `reason`, which queued jobs show; None removes this block."""
         before = self._blocks.get(cause)
-        if (before and before.text) == (why and why.text):
+        if (before and before.text) == (reason and reason.text):
             return
         self._blocks.pop(cause, None)
-        if why:
-            log.warning("no jobs are started: %s", why.text, extra={"code": why.code})
-            self._blocks[cause] = why
+        if reason:
+            log.warning("no jobs are started: %s", reason.text, extra={"code": reason.code})
+            self._blocks[cause] = reason
             self.scheduler.hold()
         elif not self._blocks:
             log.info("jobs are started again")

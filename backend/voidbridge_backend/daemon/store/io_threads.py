@@ -39,20 +39,20 @@ class IoThreads:
         self._is_trimmed = True
 
     def write(
-        self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
+        self, user: str, put: Put, payload: Frame, callback: Callable[[Message | None], None]
     ) -> None:
-        """Stores a piece of a user's file; `then` gets the answer, or None for a piece that needs none."""
-        self._writing.submit(self._take, user, put, payload, then)
+        """Stores a piece of a user's file; `callback` gets the answer, or None for a piece that needs none."""
+        self._writing.submit(self._take, user, put, payload, callback)
 
     def read(
         self,
         get: Get,
         path: Path,
         result: ResultFile,
-        then: Callable[[Message, bytes | None], None],
+        callback: Callable[[Message, bytes | None], None],
     ) -> None:
-        """Reads a piece of a result; `then` gets the answer."""
-        self._reading.submit(self._give, get, path, result, then)
+        """Reads a piece of a result; `callback` gets the answer."""
+        self._reading.submit(self._give, get, path, result, callback)
 
     def tick(self, now: float, large: int) -> None:
         """Gives memory back to the system when no large message came or went for a while. Call it often.
@@ -77,14 +77,14 @@ class IoThreads:
         """Deletes a partial file after its queued pieces are written."""
         self._writing.submit(self._spool.drop_part, name)
 
-    def survey(self, then: Callable[[Survey], None]) -> None:
-        """`then` gets the content of the spool."""
-        self._clearing.submit(self._survey, then)
+    def survey(self, callback: Callable[[Survey], None]) -> None:
+        """`callback` gets the content of the spool."""
+        self._clearing.submit(self._survey, callback)
 
-    def empty_trash(self, then: Callable[[], None]) -> None:
-        """`then` is called once everything discarded before is deleted from the disk."""
+    def empty_trash(self, callback: Callable[[], None]) -> None:
+        """`callback` is called once everything discarded before is deleted from the disk."""
         # Through the writing thread, because files from earlier `drop_part` calls have to be deleted too.
-        self._writing.submit(self._clearing.submit, self._empty_trash, then)
+        self._writing.submit(self._clearing.submit, self._empty_trash, callback)
 
     def close(self) -> None:
         self._writing.shutdown(cancel_futures=True)
@@ -92,49 +92,49 @@ class IoThreads:
         self._reading.shutdown(cancel_futures=True)
         self._clearing.shutdown(cancel_futures=True)
 
-    def _survey(self, then: Callable[[Survey], None]) -> None:
+    def _survey(self, callback: Callable[[Survey], None]) -> None:
         found = self._spool.survey()
-        self._notify(lambda: then(found))
+        self._notify(lambda: callback(found))
 
-    def _empty_trash(self, then: Callable[[], None]) -> None:
+    def _empty_trash(self, callback: Callable[[], None]) -> None:
         try:
             self._spool.empty_trash()
         finally:
-            self._notify(then)
+            self._notify(callback)
 
     def _take(
-        self, user: str, put: Put, payload: Frame, then: Callable[[Message | None], None]
+        self, user: str, put: Put, payload: Frame, callback: Callable[[Message | None], None]
     ) -> None:
         file = UserFile(user, put.sha256)
         try:
             if self._spool.receive(file, put.size, put.offset, payload):
-                self._settling.submit(self._finalize, file, then)
+                self._settling.submit(self._finalize, file, callback)
                 return
         except VoidbridgeError as error:
-            self._answer(put.sha256, error, then)
+            self._answer(put.sha256, error, callback)
         else:
-            self._notify(lambda: then(None))
+            self._notify(lambda: callback(None))
 
-    def _finalize(self, file: UserFile, then: Callable[[Message | None], None]) -> None:
+    def _finalize(self, file: UserFile, callback: Callable[[Message | None], None]) -> None:
         try:
             self._spool.finalize(file)
         except VoidbridgeError as error:
-            self._answer(file.sha256, error, then)
+            self._answer(file.sha256, error, callback)
         else:
-            self._notify(lambda: then(Got(file.sha256)))
+            self._notify(lambda: callback(Got(file.sha256)))
 
     def _answer(
-        self, sha256: str, error: VoidbridgeError, then: Callable[[Message | None], None]
+        self, sha256: str, error: VoidbridgeError, callback: Callable[[Message | None], None]
     ) -> None:
         offset = error.have if isinstance(error, OffsetGap) else 0
-        self._notify(lambda: then(Nack(sha256, offset, error.code, error.text)))
+        self._notify(lambda: callback(Nack(sha256, offset, error.code, error.text)))
 
     def _give(
         self,
         get: Get,
         path: Path,
         result: ResultFile,
-        then: Callable[[Message, bytes | None], None],
+        callback: Callable[[Message, bytes | None], None],
     ) -> None:
         reply: Message
         piece: bytes | None = None
@@ -143,4 +143,4 @@ class IoThreads:
             reply = Chunk(get.job, get.frame, get.offset)
         except DamagedFile as error:
             reply = Nack(result.sha256, 0, error.code, error.text)
-        self._notify(lambda: then(reply, piece))
+        self._notify(lambda: callback(reply, piece))

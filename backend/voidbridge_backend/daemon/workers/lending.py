@@ -63,8 +63,8 @@ class Lending:
             loan.task = int(command["task"])
             self._supervisor.assist(device, loan.job, command, time.monotonic())
 
-    def assisted(self, device: str, task: int, why: str) -> None:
-        """Notes that the worker has answered a task, or could not because of `why`."""
+    def assisted(self, device: str, task: int, reason: str) -> None:
+        """Notes that the worker has answered a task, or could not for this `reason`."""
         loan = self._loans.get(device)
         self._supervisor.release(device, time.monotonic())
         if loan is None or loan.task != task:
@@ -73,17 +73,17 @@ class Lending:
             self._release(device)
             return
         loan.task = None
-        self._tell(device, "assisted", task=task, why=why)
+        self._tell(device, "assisted", task=task, why=reason)
 
     def job_of(self, device: str) -> str:
         """Returns the job that a device is lent to, "" for one that is not lent."""
         loan = self._loans.get(device)
         return loan.job if loan else ""
 
-    def lost(self, device: str, why: str) -> None:
+    def lost(self, device: str, reason: str) -> None:
         """Notes that the worker of a device died."""
         if device in self._loans:
-            self._tell(device, "unlent", why=why)
+            self._tell(device, "unlent", why=reason)
             del self._loans[device]
 
     def _release(self, device: str) -> None:

@@ -81,10 +81,10 @@ class WorkerPool:
             "devices", NoDevice("; ".join(reasons)) if len(lost) == len(statuses) else None
         )
 
-    def set_remote(self, present: Sequence[str], why: str) -> None:
-        """Sets the devices of the cluster that are there now; `why` says why no others are."""
-        self._no_remote = why
-        self._supervisor.set_remote(present, why)
+    def set_remote(self, present: Sequence[str], reason: str) -> None:
+        """Sets the devices of the cluster that are there now; `reason` says why no others are."""
+        self._no_remote = reason
+        self._supervisor.set_remote(present, reason)
 
     def execute(self) -> None:
         """Executes the commands of the job service since the last call."""

@@ -106,8 +106,8 @@ class Supervisor:
     def __post_init__(self) -> None:
         self._standing = {device: DeviceHealth() for device in self.devices}
 
-    def set_remote(self, present: Sequence[str], why: str) -> None:
-        """Sets the devices of the cluster that are there now; `why` says why others are not.
+    def set_remote(self, present: Sequence[str], reason: str) -> None:
+        """Sets the devices of the cluster that are there now; `reason` says why others are not.
 
         A device that is gone stays listed, so that people see it.
         """
@@ -118,7 +118,7 @@ class Supervisor:
             if node := node_of(device):
                 self._nodes.setdefault(node, NodeHealth())
         remote = {device for device in self.devices if node_of(device)}
-        self._absent = dict.fromkeys(remote - set(present), why)
+        self._absent = dict.fromkeys(remote - set(present), reason)
 
     def tick(self, now: float) -> None:
         """Starts missing workers, kills those that hang or should have stopped. Call it often."""
@@ -176,11 +176,11 @@ class Supervisor:
             case _:
                 worker.heartbeat.beat(now)
 
-    def reject(self, device: str, why: str) -> None:
+    def reject(self, device: str, reason: str) -> None:
         """Kills a worker that does what none should do."""
         worker = self._workers.get(device)
         if worker and worker.cause is None:
-            worker.cause = WorkerDied(f"the worker was ended: {why}")
+            worker.cause = WorkerDied(f"the worker was ended: {reason}")
             log.error("%s", worker.cause.text, extra={"device": device})
             worker.process.kill()
 

@@ -140,7 +140,7 @@ class DeviceHealth:
         """Notes that the way to the device was lost, which is no failure of the device."""
         self._rest_until = now + RETRY_S
 
-    def failed(self, now: float, why: str, job: str = "") -> None:
+    def failed(self, now: float, reason: str, job: str = "") -> None:
         """Notes the death of a worker. `job` is to blame, or, if empty, the device.
 
         A job that kills three workers fails itself and counts once for the device.
@@ -153,7 +153,7 @@ class DeviceHealth:
         recent = [(when, who) for when, who in self._failures if now - when < FAILURES_S]
         self._failures = [*recent, (now, job)]
         if self._count() >= MOST_FAILURES:
-            self.why = why
+            self.why = reason
             self._rest_until = now + PROBE_S
 
     def reset_quarantine(self) -> None:
@@ -176,13 +176,13 @@ class NodeHealth:
     _losses: list[float] = field(default_factory=list)
     _until: float = 0.0
 
-    def lost(self, now: float, why: str) -> None:
+    def lost(self, now: float, reason: str) -> None:
         """Notes that a device of the node is away. MOST_FAILURES losses of the node are a quarantine."""
         self._losses = [when for when in self._losses if now - when < FAILURES_S]
         if not self._losses or now - self._losses[-1] >= SAME_LOSS_S:
             self._losses.append(now)
         if len(self._losses) >= MOST_FAILURES:
-            self.why, self._until = f"lost {len(self._losses)} times: {why}", now + PROBE_S
+            self.why, self._until = f"lost {len(self._losses)} times: {reason}", now + PROBE_S
 
     def may_start(self, now: float) -> bool:
         """Returns True if workers may start there; after a quarantine, on probation."""

@@ -140,10 +140,10 @@ def _nearness(solid: Mask) -> Array:
     return out
 
 
-def _statistics(picture: Array, solid: Mask, where: Mask) -> tuple[Array, Array]:
-    """Mean [n, 3] and covariance [n, 3, 3] of the foreground's colors near each of the n pixels `where`."""
+def _statistics(picture: Array, solid: Mask, part: Mask) -> tuple[Array, Array]:
+    """Mean [n, 3] and covariance [n, 3, 3] of the foreground's colors near each of the n pixels of `part`."""
     height, width = solid.shape
-    count = int(np.count_nonzero(where))
+    count = int(np.count_nonzero(part))
     if not solid.any():
         unknown = np.broadcast_to(np.eye(3, dtype=np.float32) * 0.05, (count, 3, 3))
         return np.zeros((count, 3), np.float32), unknown
@@ -162,7 +162,7 @@ def _statistics(picture: Array, solid: Mask, where: Mask) -> tuple[Array, Array]
         sums.append(cv2.resize(moment, size, interpolation=cv2.INTER_AREA))
     means = np.dstack(sums) / np.maximum(share, np.float32(1e-6))[..., None]
     small = spread(means.astype(np.float32), share > 0, sigma / factor)
-    places = np.flatnonzero(where)
+    places = np.flatnonzero(part)
     found = np.empty((count, len(MOMENTS)), np.float32)
     for k in range(len(MOMENTS)):
         wide = cv2.resize(

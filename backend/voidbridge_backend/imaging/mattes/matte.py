@@ -272,7 +272,7 @@ def _middle(
     return middle, middle / between if between else 0.0
 
 
-def _quadmask(evidence: Evidence, where: str, middle: int, share: float) -> Verdict:
+def _quadmask(evidence: Evidence, place: str, middle: int, share: float) -> Verdict:
     off = evidence.counted - middle - evidence.count_near([0.0, evidence.unit])
     removed = evidence.count_near([0.0]) / evidence.pixels
     levels = "codes 0 to 255" if evidence.unit > 1 else "values 0 to 1"
@@ -284,11 +284,11 @@ def _quadmask(evidence: Evidence, where: str, middle: int, share: float) -> Verd
         )
     if not middle and not removed:
         warnings.append("the quadmask keeps every pixel: it holds neither 0 nor 63 nor 127")
-    text = f"{where} is a quadmask in {levels}: black is removed, {removed:.1%} of the picture"
+    text = f"{place} is a quadmask in {levels}: black is removed, {removed:.1%} of the picture"
     return Verdict("quadmask", evidence.unit, evidence.channel, text, tuple(warnings))
 
 
-def _transformed(evidence: Evidence, where: str, undo: bool) -> Verdict | None:
+def _transformed(evidence: Evidence, place: str, undo: bool) -> Verdict | None:
     """Returns the verdict on a quadmask that a color transform changed, or None if it is not one."""
     for what, decode in _TRANSFORMS.items():
         _, share = _middle(evidence, decode, NEAR_TRANSFORMED)
@@ -297,10 +297,10 @@ def _transformed(evidence: Evidence, where: str, undo: bool) -> Verdict | None:
         low, high = decode(63) * evidence.unit, decode(127) * evidence.unit
         values = f"it holds {low:.4g} and {high:.4g} where 63 and 127 should be"
         if undo:
-            text = f"{where} is a quadmask that was {what}, which is undone: {values}"
+            text = f"{place} is a quadmask that was {what}, which is undone: {values}"
             return Verdict("quadmask", evidence.unit, evidence.channel, text, (text,), what)
         raise BadMatte(
-            f"{where} looks like a quadmask that was {what}: {values}",
+            f"{place} looks like a quadmask that was {what}: {values}",
             "Read it as raw data (in Nuke: raw data; in Resolve: no color space), let "
             "--matte-color undo take that back, or choose --matte-kind matte if it is meant to "
             "be a plain matte.",

@@ -67,10 +67,10 @@ def chat_request(
     }
 
 
-def repaired(request: dict[str, Any], said: str, reason: str) -> dict[str, Any]:
+def repaired(request: dict[str, Any], answer: str, reason: str) -> dict[str, Any]:
     """The same request with the model's own answer and the reason why it cannot be used."""
     more = [
-        {"role": "assistant", "content": said},
+        {"role": "assistant", "content": answer},
         {"role": "user", "content": f"{reason}. Answer again with JSON of the schema only."},
     ]
     return {**request, "messages": [*request["messages"], *more]}

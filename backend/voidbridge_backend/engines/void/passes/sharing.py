@@ -141,9 +141,9 @@ class Sharing:
             return None
         return tensors["answer"]
 
-    def _refuse(self, device: str, why: str) -> None:
+    def _refuse(self, device: str, reason: str) -> None:
         self._refused.add(device)
-        self._warn(f"{device} no longer helps with this pass: {why}")
+        self._warn(f"{device} no longer helps with this pass: {reason}")
 
     def _idle(self) -> list[str]:
         return [device for device in self._lent.idle() if device not in self._refused]
