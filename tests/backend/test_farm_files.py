@@ -36,6 +36,86 @@ def job(then: tuple[str, ...] = THEN, **changes: str) -> FarmJob:
     return farm_job("Show A: two shots", SHOTS, options, then, NEEDS)
 
 
+RANGES = tuple(
+    ShotTask("/s/a.####.exr", "/s/m.####.exr", f"/s/r{shot}.####.exr", frames, survey=survey)
+    for shot, frames, survey in (
+        ("a", "1-5", "/s/ra.survey.npz"),
+        ("a", "6-10", "/s/ra.survey.npz"),
+        ("b", "1-4", "/s/rb.survey.npz"),
+    )
+)
+"""A shot of two ranges, and one of one."""
+AFTER = {"shot 1": "survey 1", "shot 2": "survey 1", "shot 3": "survey 2"}
+
+
+def surveyed(then: tuple[str, ...] = THEN) -> FarmJob:
+    return farm_job("Show A", RANGES, ["--grow=3", "--seed=2"], then, NEEDS, ["--grow=3"])
+
+
+def check_surveyed(surveys: list[list[str]], shots: list[list[str]]) -> None:
+    """The commands of `surveyed`: both surveys as `voidbridge` takes them, and each range with its file."""
+    wanted = ["/s/ra.survey.npz", "/s/rb.survey.npz"]
+    parsed = [cli.parser().parse_args(words[1:]) for words in surveys]
+    assert [(one.output, one.grow) for one in parsed] == [(file, 3) for file in wanted]
+    assert [words[:2] for words in surveys] == [["voidbridge", "survey"]] * 2
+    read = [cli.parser().parse_args(words[1:]) for words in shots]
+    assert [one.survey for one in read] == [wanted[0], wanted[0], wanted[1]]
+    assert [one.frames for one in read] == ["1-5", "6-10", "1-4"]
+
+
+def test_deadline_looks_at_the_shots_in_a_job_that_the_ranges_depend_on() -> None:
+    made = deadline_files(surveyed())
+    assert next(iter(made.files)) == "remove.job"
+    assert [word for word in made.submit if word.endswith(("y.job", "e.job"))] == [
+        "survey.job",
+        "remove.job",
+    ]
+    assert made.submit[:2] == ("deadlinecommand", "-SubmitMultipleJobs")
+    assert made.submit[2] == "-Dependent"  # each job on the one before it
+    assert made.submit[-4:] == ("-Job", "then.job", "then_plugin.job", "then_commands.txt")
+    assert set(made.files) == {name for name in made.submit if "." in name}
+    lines = {
+        step: [shlex.split(line) for line in made.files[f"{step}_commands.txt"].splitlines()]
+        for step in ("survey", "remove")
+    }
+    check_surveyed(lines["survey"], lines["remove"])
+    assert "Frames=0-1" in made.files["survey.job"]
+    assert "Name=Show A, survey\n" in made.files["survey.job"]
+
+
+def test_a_layer_of_opencue_waits_for_the_survey_of_its_own_shot() -> None:
+    made = opencue_files(surveyed(), "show", "sh010", "ana").files["job.xml"]
+    spec = ElementTree.fromstring(made.partition('cjsl-1.15.dtd">\n')[2])
+    words = {
+        layer.get("name", ""): shlex.split(layer.findtext("cmd") or "")
+        for layer in spec.iter("layer")
+    }
+    assert list(words) == ["survey_1", "survey_2", "remove_1", "remove_2", "remove_3", "then"]
+    found = list(words.values())
+    check_surveyed(found[:2], found[2:5])
+    assert {d.get("type") for d in spec.iter("depend")} == {"LAYER_ON_LAYER"}
+    waits = [(d.findtext("deplayer"), d.findtext("onlayer")) for d in spec.iter("depend")]
+    told = [(a.replace("shot ", "remove_"), b.replace(" ", "_")) for a, b in AFTER.items()]
+    assert waits == [*told, *(("then", f"remove_{number}") for number in (1, 2, 3))]
+
+
+def test_a_range_of_tractor_runs_behind_the_survey_of_its_own_shot() -> None:
+    tcl, whole = tcl_job(tractor_files(surveyed(()), "x").files["job.alf"])
+    surveys, ranges, after = [], [], {}
+    words = tcl.splitlist(whole["-subtasks"])
+    assert words[::6] == ("Task", "Task")
+    for serial, below in ((words[i + 3], words[i + 5]) for i in (0, 6)):
+        assert serial == "1"
+        first, look, _, cmds, second, _, option, parts = tcl.splitlist(below)
+        assert (first, second, option) == ("Task", "Task", "-subtasks")
+        surveys.append(list(tcl.splitlist(tcl.splitlist(cmds)[1])))
+        shots = tcl.splitlist(parts)
+        ranges += [list(tcl.splitlist(tcl.splitlist(cmds)[1])) for cmds in shots[3::4]]
+        after |= dict.fromkeys(shots[1::4], look)
+    check_surveyed(surveys, ranges)
+    assert after == AFTER
+
+
 def check_commands(found: list[list[str]]) -> None:
     """Each is a command line that `voidbridge` takes, with the shot's own files."""
     assert len(found) == len(SHOTS)
@@ -196,12 +276,15 @@ def test_the_command_writes_the_files_and_says_what_sends_them(
         tmp_path / "out/r.####.exr",
     ]
     words += ["--bundle", tmp_path / "job", "--for", farm, "--then", "nuke -x 'a b.nk' 1,2"]
+    words += ["--chunk", 1, "--seed", 3]
     done = stage.voidbridge("farm", *words, "--json")
     assert done.code == 0, done.err
     event = json.loads(done.out.splitlines()[-1])
     assert event["path"] == str(tmp_path / "job" / file)
     assert event["submit"][0] == sender
-    assert "a b.nk" in "".join(path.read_text() for path in (tmp_path / "job").iterdir())
+    text = "".join(path.read_text() for path in (tmp_path / "job").iterdir())
+    assert "a b.nk" in text
+    assert [text.count(word) for word in ("r.survey.npz", "--seed=3")] == [3, 2]
     again = stage.voidbridge("farm", *words)
     assert again.code == 2
     assert "exists" in again.err

@@ -168,7 +168,7 @@ def test_a_shot_in_chunks_has_the_bits_of_one_task(tmp_path: Path, full: bool) -
     stage.check_same(parts, whole)
     survey = ("--survey", parts / "r.survey.npz", "-o", tmp_path / "no" / "r.%04d.exr")
     for words, differs in (
-        ((other.plate, other.matte), "plate files, matte files"),
+        ((other.plate, other.matte), "plate files"),
         ((shot.plate, shot.matte, "--grow", 9), "--grow"),
     ):
         done = stage.called("run", *words, *engine, *survey)

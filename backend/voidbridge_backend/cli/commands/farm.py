@@ -27,6 +27,7 @@ from voidbridge_backend.client.openjd.bundle import (
     HostRequirements,
     ShotTask,
     command_template,
+    survey_options,
     template,
     typed,
 )
@@ -97,8 +98,7 @@ def _chunks(parsed: argparse.Namespace, shots: list[ShotTask], engine: str) -> l
     parsed.handles = options.ALL_FRAMES
     made, surveys = [], set[str]()
     for shot in shots:
-        # Only a bundle of OpenJD has a step that its ranges wait for.
-        if engine == SURVEY_ENGINE and parsed.farm == FARMS[0]:
+        if engine == SURVEY_ENGINE:
             shot = replace(shot, survey=_survey_of(shot.result, surveys))
         frames = FrameRange.parse(shot.frames)
         for first in range(frames.first, frames.last + 1, parsed.chunk):
@@ -192,7 +192,9 @@ def _files(
         made = template(name, shots, settings, needs, _words(parsed), then)
         text = json.dumps(made, indent=1) + "\n"
         return FarmFiles({FILE: text}, SEND)
-    return _of(parsed, farm_job(name, shots, [*typed(settings), *_words(parsed)], then, needs))
+    words = _words(parsed)
+    options, looks = [*typed(settings), *words], [*survey_options(settings), *words]
+    return _of(parsed, farm_job(name, shots, options, then, needs, looks))
 
 
 def _command_files(parsed: argparse.Namespace) -> FarmFiles:

@@ -1,7 +1,8 @@
-"""Files for Thinkbox Deadline 10: a job of the plug-in CommandScript, and one that depends on it.
+"""Files for Thinkbox Deadline 10: jobs of the plug-in CommandScript, each depending on the one before it.
 
-From: Deadline 10 manual, "Manual Job Submission" (job info and plug-in info files) and "Command Script" (a file
-with one command a line, one task each). Nobody has sent these files to a Deadline here.
+From: Deadline 10 manual, "Manual Job Submission" (job info and plug-in info files), "Command Line", where
+`-SubmitMultipleJobs -Dependent` makes each job depend on the job before, and "Command Script" (a file with one
+command a line, one task each). Nobody has sent these files to a Deadline here.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ PLAIN = re.compile(r"[\w/.:=,+@%-]+")
 
 
 def deadline_files(job: FarmJob) -> FarmFiles:
-    """Returns the files of the shots' job and of the one behind it. Raises `BadSetting` for a word with a quote."""
-    steps = {"remove": job.shots, **({"then": (job.then,)} if job.then else {})}
+    """Returns the files of the surveys' job, the shots' job and the one behind them, in that order.
+
+    Every shot waits for every survey. Raises `BadSetting` for a word with a quote.
+    """
+    surveys = {"survey": job.surveys} if job.surveys else {}
+    steps = {**surveys, "remove": job.shots, **({"then": (job.then,)} if job.then else {})}
     files, submit = {}, ["deadlinecommand", "-SubmitMultipleJobs", "-Dependent"]
     for step, commands in steps.items():
-        name = job.name if step == "remove" else f"{job.name}, then"
+        name = job.name if step == "remove" else f"{job.name}, {step}"
         made = {
             f"{step}.job": _lines(
                 Plugin="CommandScript",
@@ -36,7 +41,8 @@ def deadline_files(job: FarmJob) -> FarmFiles:
         }
         files.update(made)
         submit += ["-Job", *made]
-    return FarmFiles(files, tuple(submit))
+    main = {name: text for name, text in files.items() if name.startswith("remove")}
+    return FarmFiles({**main, **files}, tuple(submit))
 
 
 def _lines(**values: str) -> str:

@@ -1,5 +1,7 @@
 """A job specification for OpenCue: one layer for each shot, and one that depends on all of them.
 
+A shot's layer depends on the layer of its survey, if it has one: LAYER_ON_LAYER.
+
 From: OpenCue, cjsl-1.15.dtd and pyoutline's serializer. A program of the site sends the text with
 `opencue.api.launchSpecAndWait`. Nobody has sent one to an OpenCue here.
 """
@@ -33,8 +35,10 @@ def opencue_files(job: FarmJob, show: str, shot: str, user: str) -> FarmFiles:
     ElementTree.SubElement(made, "paused").text = "False"
     layers = ElementTree.SubElement(made, "layers")
     depends = ElementTree.SubElement(spec, "depends")
+    surveys = {f"survey_{number}": words for number, words in enumerate(job.surveys, 1)}
     steps = {f"remove_{number}": words for number, words in enumerate(job.shots, 1)}
-    for step, words in {**steps, **({LAST: job.then} if job.then else {})}.items():
+    last = {LAST: job.then} if job.then else {}
+    for step, words in {**surveys, **steps, **last}.items():
         layer = ElementTree.SubElement(layers, "layer", name=step, type="Render")
         wanted = {
             "cmd": shlex.join(words),
@@ -48,8 +52,14 @@ def opencue_files(job: FarmJob, show: str, shot: str, user: str) -> FarmFiles:
             ElementTree.SubElement(layer, name).text = text
         services = ElementTree.SubElement(layer, "services")
         ElementTree.SubElement(services, "service").text = "shell"
-    for step in steps if job.then else ():
-        found = {"depjob": title, "deplayer": LAST, "onjob": title, "onlayer": step}
+    waiting = [
+        (f"remove_{place + 1}", survey)
+        for number, survey in enumerate(surveys)
+        for place, _ in job.of_survey(number)
+    ]
+    waiting += [(LAST, step) for step in (steps if job.then else ())]
+    for layer_name, step in waiting:
+        found = {"depjob": title, "deplayer": layer_name, "onjob": title, "onlayer": step}
         depend = ElementTree.SubElement(depends, "depend", type="LAYER_ON_LAYER", anyframe="False")
         for name, text in found.items():
             ElementTree.SubElement(depend, name).text = text
