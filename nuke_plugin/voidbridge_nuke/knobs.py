@@ -112,7 +112,7 @@ def _job_buttons() -> tuple[Knob, ...]:
         Knob("cancel", BUTTON, "Cancel", "Stop the job of this node.", same_line=True),
         Knob(
             "estimate", BUTTON, "Estimate",
-            "Tell time and memory of the job, from your former jobs with the same settings.",
+            "Estimate time and memory of the job from your earlier jobs with the same settings.",
             same_line=True,
         ),
     )  # fmt: skip
@@ -136,7 +136,7 @@ def work_panel(
         *beside_output,
         Knob(
             "version_shown", CHOICE, "version",
-            "The version that is shown. Only Purge versions and Archive versions take one away.",
+            "The version that is shown. Only Purge versions and Archive versions remove one.",
             NO_VERSION, choices=(NO_VERSION,),
         ),
         Knob("reveal", BUTTON, "Reveal", "Show the folder of this result.", same_line=True),
@@ -187,7 +187,7 @@ def setup_panel() -> tuple[Knob, ...]:
                 "machine.",
             "",
         ),
-        Knob("check", BUTTON, "Check connection", "A tiny round trip through the daemon.", same_line=True),
+        Knob("check", BUTTON, "Check connection", "Test the daemon with a tiny round trip.", same_line=True),
         Knob(
             "guard", CHOICE, "guard",
             "If a render would use a missing or outdated result: refuse stops it, warn writes to the console. The "
@@ -195,7 +195,10 @@ def setup_panel() -> tuple[Knob, ...]:
                 "GUI.",
             GUARDS[0], choices=GUARDS,
         ),
-        Knob("priority", INT, "priority", "Higher runs first on a shared daemon.", 0, option="--priority"),
+        Knob(
+            "priority", INT, "priority", "Jobs with a higher number run first on a shared daemon.", 0,
+            option="--priority",
+        ),
         Knob(
             "cache", FILE, "cache folder",
             "Folder for plates and results. Empty: beside the script; for an unsaved script, the temporary "
@@ -214,11 +217,11 @@ def site_knobs() -> tuple[Knob, ...]:
     return (
         Knob(
             "purge", BUTTON, "Purge versions",
-            "Delete every version but the one that is shown, after a question that tells their sizes.",
+            "Delete every version but the one that is shown, after a question with their sizes.",
         ),
         Knob(
             "archive", BUTTON, "Archive versions",
-            "Move every version but the one that is shown to the archive folder, after a question that tells their "
+            "Move every version but the one that is shown to the archive folder, after a question with their "
                 "sizes. Each copy is verified before anything is deleted.",
             same_line=True,
         ),
@@ -228,7 +231,7 @@ def site_knobs() -> tuple[Knob, ...]:
         Knob("farm", CHOICE, "farm", "The farm that gets the job files.", FARMS[0], choices=FARMS),
         Knob(
             "farm_then", STRING, "render behind it",
-            "Command that waits for the result, as nuke -x shot.nk 1001,1100. Empty: a render of the script.",
+            "Command that waits for the result, such as nuke -x shot.nk 1001,1100. Empty: a render of the script.",
             "",
         ),
         Knob(

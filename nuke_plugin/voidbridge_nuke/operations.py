@@ -176,7 +176,7 @@ KEY = HostOperation(
     (
         *work_panel(
             "Voidbridge Key",
-            Knob("key", BUTTON, "Key", "Render the plate and what else is connected, key, and show the result."),
+            Knob("key", BUTTON, "Key", "Render all connected inputs, key, and show the result."),
             ("premultiplied", "straight", "alpha", "clean screen", "all layers", "plate"),
             "The node's output: the foreground with its alpha, premultiplied or straight; the alpha; the screen "
                 "without the foreground; the layers fg, alpha and screen as in the file; or the untouched plate.",
@@ -246,7 +246,7 @@ MASK = HostOperation(
                     ),
                     Knob(
                         "use", BUTTON, "Remove with these",
-                        "Lead the mattes to matte and affected of the selected Voidbridge node, or of a new one.",
+                        "Connect the mattes to the selected Voidbridge node, or to a new one.",
                         same_line=True,
                     ),
                 ),
@@ -260,7 +260,7 @@ MASK = HostOperation(
                 "box 1001:600,300,760,480:ball; role ball=affected. Pixels count from the bottom left.",
             "", makes_result=True,
         ),
-        Knob("undo_prompt", BUTTON, "Drop last", "Drop the last prompt.", same_line=True),
+        Knob("undo_prompt", BUTTON, "Drop last", "Remove the last prompt.", same_line=True),
         Knob(
             "point", POINT, "point",
             "A place in the viewer. Link it to the track of a Tracker to take many frames at once.", "960 540",
@@ -269,7 +269,7 @@ MASK = HostOperation(
         Knob("add_not", BUTTON, "Beside it", "Add the point as a click beside the object.", same_line=True),
         Knob("box", BOX, "box", "A rectangle around the whole object.", "800 400 1120 680"),
         Knob("add_box", BUTTON, "Add box", "Add the box for the object."),
-        Knob("noun", STRING, "noun", "The object in words, as the man in the red coat; for sam3.", ""),
+        Knob("noun", STRING, "noun", "The object in words, such as the man in the red coat; for sam3.", ""),
         Knob(
             "add_noun", BUTTON, "Add noun", "Add the noun for the object, in place of clicks.", same_line=True
         ),
@@ -291,12 +291,12 @@ MASK = HostOperation(
         _mask("find"),
         Knob(
             "affected", STRING, "affected mattes",
-            "Files of affected mattes that are there, as the answer of a language model: asked/affected.%04d.exr.",
+            "Files of existing affected mattes, such as the answer of a language model: asked/affected.%04d.exr.",
             "", option="--affected", makes_result=True,
         ),
         Knob(
             "ask", BUTTON, "Ask for what is affected",
-            "Draw the pictures for a vision language model, show where they lie, and send them after a yes.",
+            "Draw the pictures for a vision language model, name their folder, and send them after a yes.",
         ),
         Knob("engine_tab", TAB, "Engine", ""),
         _mask("engine", choices=("flow", "sam2", "sam3")),
@@ -322,7 +322,7 @@ GENERATE = HostOperation(
             knob
             for knob in work_panel(
                 "Generate",
-                Knob("generate", BUTTON, "Generate", "Render the frames beside the range, and make those in it."),
+                Knob("generate", BUTTON, "Generate", "Render the frames around the range, and make the new ones."),
                 ("result", "plate"),
                 "The node's output: the new frames, with the plate everywhere else; or the untouched plate.",
                 0,
@@ -344,7 +344,7 @@ GENERATE = HostOperation(
         ),
         Knob(
             "reference_frame", STRING, "reference frame",
-            "Frame of the input reference that from-frame goes on from, in place of the plate's last one. Empty: "
+            "Frame of the input reference from which from-frame continues, instead of the plate's last one. Empty: "
                 "its first.",
             "", makes_result=True,
         ),

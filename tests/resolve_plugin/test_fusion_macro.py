@@ -177,7 +177,7 @@ def test_every_color_space_of_the_menu_is_known(host: Any) -> None:
 
     (control,) = (c for c in controls_of(host, "key") if c["name"] == "color_space")
     names = list(control["choices"].values())
-    assert (names[0], names[-1]) == ("not said yet", "another, named below")
+    assert (names[0], names[-1]) == ("not chosen yet", "another, named below")
     for name in names[1:-1]:
         assert ColorPlan.choose(name, None).space == name
 

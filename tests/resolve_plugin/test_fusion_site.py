@@ -158,12 +158,12 @@ def test_all_selected_tools_start_and_one_script_follows_them_all(
 ) -> None:
     comp = host.comp()
     one, other = (tool_of(host, comp, shot, daemon.address, steps=steps) for steps in (4, 5))
-    lost = tool_of(host, comp, shot, daemon.address, color_space="not said yet")
+    lost = tool_of(host, comp, shot, daemon.address, color_space="not chosen yet")
     host.run_in(comp, script(host, "Start selected"))
     assert host.console == ["Voidbridge: no Voidbridge is selected."]
     comp.selection = [one, one.children[0], other, lost, comp.tools[0]]
     host.run_in(comp, script(host, "Start selected"))
-    assert "Nobody has said what the pixels are" in host.console[-1]
+    assert "The color space of the plate is not chosen" in host.console[-1]
     host.run_in(comp, script(host, "Follow"))
     assert [host.status(group)[:10] for group in (one, other)] == ["done: v001"] * 2
     assert all(is_removed(host, group, shot) for group in (one, other))

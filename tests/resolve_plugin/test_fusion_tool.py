@@ -338,7 +338,7 @@ def test_the_matte_is_taken_from_the_chosen_channel_and_inverted_on_demand(
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"color_space": "not said yet"}, "Nobody has said what the pixels are"),
+        ({"color_space": "not chosen yet"}, "The color space of the plate is not chosen"),
         ({"color_space": "another, named below"}, "another one, and has no name"),
         ({"frame_range": "custom", "first": 2, "last": 1}, "range 2-1 is empty"),
         ({"frame_range": "custom", "first": 0, "last": 9}, "0-9 are asked for, the comp has 0-2"),

@@ -115,7 +115,7 @@ class GenerateSettings(OperationSettings):
     )
     layer: str = setting(
         "",
-        "layer of the plate to work on, as `ViewLayer.Combined`; default: R, G and B, else the only layer",
+        "layer of the plate to work on, as `ViewLayer.Combined`",
         group="the picture",
         metavar="NAME",
     )

@@ -101,7 +101,7 @@ class KeySettings(OperationSettings):
     )
     layer: str = setting(
         "",
-        "layer of the plate to work on, as `ViewLayer.Combined`; default: R, G and B, else the only layer",
+        "layer of the plate to work on, as `ViewLayer.Combined`",
         group=SHOT,
         metavar="NAME",
     )

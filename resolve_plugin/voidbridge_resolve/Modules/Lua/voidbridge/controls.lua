@@ -15,7 +15,7 @@ M.VERSION = 1
 -- Of the channels of a matte; it names one in the text beside it.
 M.CHANNEL_OTHER = "named below"
 -- Of the color spaces; the first says nothing yet, the last names one in the text beside it.
-M.SPACE_UNSAID, M.SPACE_OTHER = "not said yet", "another, named below"
+M.SPACE_UNCHOSEN, M.SPACE_OTHER = "not chosen yet", "another, named below"
 
 -- kind    text, status, file, button, int, float, check, choice, point, or color: one of the three numbers of a color
 -- id      of the input in Fusion
@@ -55,22 +55,22 @@ function M.work_page(button, handles, more)
         button,
         M.control("Voidbridge", "test_frame", "button", "Test frame",
             "Make a version of the current frame only, with the handles around it."),
-        M.control("Voidbridge", "fetch", "button", "Fetch", "Say how the job stands, and show its result when it is done."),
+        M.control("Voidbridge", "fetch", "button", "Fetch", "Show the progress of the job, and its result when it is done."),
         M.control("Voidbridge", "cancel", "button", "Cancel", "Stop the job of this tool."),
         M.control("Voidbridge", "estimate", "button", "Estimate",
-            "Tell time and memory of the job, from your former jobs with the same settings."),
+            "Estimate time and memory of the job from your earlier jobs with the same settings."),
         M.control("Voidbridge", "browse", "button", "Open in browser",
             "Show the job of this tool on the daemon's page: progress, player, compare."),
         M.control("Voidbridge", "color_space", "choice", "pixels at this point are",
             "Color space of the plate, here in the comp. Nothing is converted in Fusion; the result has the same.",
-            { result = true, default = "not said yet", choices = {
-                M.SPACE_UNSAID, "Linear Rec.709 (sRGB)", "ACEScg", "ACES2065-1", "Linear Rec.2020", "Linear P3-D65",
+            { result = true, default = "not chosen yet", choices = {
+                M.SPACE_UNCHOSEN, "Linear Rec.709 (sRGB)", "ACEScg", "ACES2065-1", "Linear Rec.2020", "Linear P3-D65",
                 "DaVinci Intermediate WideGamut", "Linear DaVinci WideGamut", "ACEScct", "sRGB Encoded Rec.709 (sRGB)",
                 "Gamma 2.2 Encoded Rec.709", "Gamma 2.4 Encoded Rec.709", "ARRI LogC3 (EI800)", "ARRI LogC4",
                 "BMDFilm WideGamut Gen5", "Log3G10 REDWideGamutRGB", "S-Log3 S-Gamut3.Cine", M.SPACE_OTHER,
             } }),
         M.control("Voidbridge", "color_space_name", "text", "another space",
-            "The name of another space, as the daemon's OpenColorIO config spells it.", { result = true, default = "" }),
+            "Name of another space, as the daemon's OpenColorIO config spells it.", { result = true, default = "" }),
         M.control("Voidbridge", "frame_range", "choice", "frame range",
             "The render range of the comp, or first and last below.",
             { default = "the comp's", choices = { "the comp's", "custom" } }),
@@ -87,10 +87,10 @@ function M.work_page(button, handles, more)
     end
     for _, made in ipairs({
         M.control("Voidbridge", "frame_offset", "int", "frame offset",
-            "Added to the comp's frames for the numbers of files: 1001 where the comp begins at 0 and the plate's files at 1001.",
+            "Added to the comp's frame for the number of the file: 1001 if the comp begins at 0 and the plate's files at 1001.",
             { result = true, default = 0, least = -1000000, most = 1000000 }),
         M.control("Voidbridge", "version_shown", "int", "version",
-            "Which of the earlier results is shown; 0 shows the plate. Only the buttons of Setup take one away.",
+            "Number of the result to show; 0 shows the plate. Only buttons of the page Setup remove a result.",
             { default = 0, least = 0, most = 9999 }),
         M.control("Voidbridge", "show", "button", "Show version", "Show the result of the version above."),
         M.control("Voidbridge", "make_loader", "button", "Loader", "Add a plain Loader of this result."),
@@ -109,34 +109,34 @@ function M.setup_page()
         M.control("Setup", "daemon", "text", "daemon",
             "Address of a daemon, as tcp://127.0.0.1:5577. Empty: each job starts a local daemon on this machine.",
             { default = "" }),
-        M.control("Setup", "check", "button", "Check connection", "A tiny round trip through the daemon."),
-        M.control("Setup", "priority", "int", "priority", "Higher runs first on a shared daemon.",
+        M.control("Setup", "check", "button", "Check connection", "Test the daemon with a tiny round trip."),
+        M.control("Setup", "priority", "int", "priority", "Jobs with a higher number run first on a shared daemon.",
             { option = "--priority", default = 0, least = -100, most = 100 }),
         M.control("Setup", "wait", "check", "wait",
-            "Stay until the job has ended; Fusion does nothing else meanwhile. Otherwise press Fetch.",
+            "Wait for the end of the job; Fusion is blocked meanwhile. Otherwise press Fetch.",
             { default = false }),
         M.control("Setup", "follow", "check", "follow",
-            "A script in the background follows the job, and shows its result. Nobody has to press Fetch.",
+            "A script in the background follows the job and shows its result, so that nobody has to press Fetch.",
             { default = false }),
         M.control("Setup", "guard", "choice", "guard",
             "If the script Voidbridge Check finds a missing or outdated result: refuse ends it with an error, warn writes to the "
                 .. "Console. The studio's is the variable FUSION_VOIDBRIDGE_GUARD; without it, refuse.",
             { default = "the studio's", choices = { "the studio's", "refuse", "warn", "off" } }),
         M.control("Setup", "cache", "file", "cache folder",
-            "Where plates and results go. Empty: beside the comp; in Resolve, whose comps are no files, Voidbridge in "
+            "Folder for plates and results. Empty: beside the comp; in Resolve, whose comps are not files, Voidbridge in "
                 .. "your home folder.",
             { default = "" }),
         M.control("Setup", "purge", "button", "Purge versions",
-            "Delete every version but the one that is shown. The first press tells their sizes, the second one does it."),
+            "Delete every version but the one that is shown. The first press shows their sizes, the second one does it."),
         M.control("Setup", "archive", "button", "Archive versions",
-            "Move every version but the one that is shown to the archive folder. The first press tells their sizes, the second "
+            "Move every version but the one that is shown to the archive folder. The first press shows their sizes, the second "
                 .. "one does it. Each copy is verified before anything is deleted."),
         M.control("Setup", "archive_to", "file", "archive folder", "Folder of the archive. Each tool gets a folder in it.",
             { default = "" }),
         M.control("Setup", "farm", "choice", "farm", "The farm that gets the job files.",
             { default = "openjd", choices = { "openjd", "deadline", "opencue", "tractor" } }),
         M.control("Setup", "farm_then", "text", "render behind it",
-            "Command that waits for the result, as a render of this comp. Empty: none.", { default = "" }),
+            "Command that waits for the result, such as a render of this comp. Empty: none.", { default = "" }),
         M.control("Setup", "submit", "button", "Submit",
             "Render the inputs, and write the farm's files for this job and the render behind it. A site's command sends them."),
         M.control("Setup", "report", "button", "Copy report",

@@ -133,7 +133,7 @@ M.key = {
     timed = { "result", "clean_screen" },
     controls = joined(
         controls.work_page(
-            control("Voidbridge", "key", "button", "Key", "Render the plate and what else is connected, and start the job."),
+            control("Voidbridge", "key", "button", "Key", "Render all connected inputs, and start the job."),
             8, {
                 control("Voidbridge", "output", "choice", "output",
                     "The first output: the foreground with its alpha, premultiplied or straight, or the alpha. The second is "
@@ -203,7 +203,7 @@ M.mask = {
                 "All prompts, separated by semicolons, as point 12:48.5,60; not 12:70,60; box 12:40,40,60,70:ball; "
                     .. "role ball=affected. Places are percent of width and height from the bottom left.",
                 { result = true, default = "", lines = 4 }),
-            control("Track", "undo_prompt", "button", "Drop last", "Drop the last prompt."),
+            control("Track", "undo_prompt", "button", "Drop last", "Remove the last prompt."),
             control("Track", "place", "point", "point",
                 "A place in the viewer: drag the cross. Connect it to a Tracker to take many frames at once.",
                 { default = "0.5 0.5" }),
@@ -213,7 +213,7 @@ M.mask = {
                 { default = "0.6 0.6" }),
             control("Track", "add_box", "button", "Add box",
                 "Add the box between point and corner: a rectangle around the whole object."),
-            control("Track", "noun", "text", "noun", "The object in words, as the man in the red coat; for sam3.",
+            control("Track", "noun", "text", "noun", "The object in words, such as the man in the red coat; for sam3.",
                 { default = "" }),
             control("Track", "add_noun", "button", "Add noun", "Add the noun for the object, in place of clicks."),
             control("Track", "prompt_frames", "text", "at frames",
@@ -229,10 +229,10 @@ M.mask = {
                 { result = true, default = "" }),
             mask("Track", "find"),
             control("Track", "ask", "button", "Ask for what is affected",
-                "Draw the pictures for a vision language model, and tell where they lie. Nothing is sent."),
-            control("Track", "send", "button", "Send", "Send these pictures to the endpoint of the machine's environment."),
+                "Draw the pictures for a vision language model, and name their folder. Nothing is sent."),
+            control("Track", "send", "button", "Send", "Send these pictures to the endpoint that the machine's environment names."),
             control("Track", "affected", "text", "affected mattes",
-                "Files of affected mattes that are there, as the answer of a language model: asked/affected.%04d.exr.",
+                "Files of existing affected mattes, such as the answer of a language model: asked/affected.%04d.exr.",
                 { result = true, option = "--affected", default = "" }),
             mask("Engine", "engine", { kind = "choice", choices = { "flow", "sam2", "sam3" } }),
         },
@@ -253,7 +253,7 @@ M.generate = {
     timed = { "result" },
     controls = joined(
         without("test_frame", without("handles", controls.work_page(
-            control("Voidbridge", "generate", "button", "Generate", "Render the frames beside the range, and make those in it."),
+            control("Voidbridge", "generate", "button", "Generate", "Render the frames around the range, and make the new ones."),
             0, {
                 control("Voidbridge", "next_take", "button", "Next take", "Raise the seed by one, and generate."),
             }))),
@@ -263,7 +263,7 @@ M.generate = {
             control("Voidbridge", "ahead", "check", "ahead", "Let extend make the frames ahead of the clip.",
                 { result = true, default = false }),
             control("Voidbridge", "reference_frame", "text", "reference frame",
-                "Frame of the input reference that from-frame goes on from, in place of the plate's last one. Empty: the "
+                "Frame of the input reference from which from-frame continues, instead of the plate's last one. Empty: the "
                     .. "comp's first.", { result = true, default = "" }),
             generate("Voidbridge", "motion"),
             generate("Voidbridge", "grain"),

@@ -166,8 +166,8 @@ function M.space(values)
         end
         return name
     end
-    if values.color_space == controls.SPACE_UNSAID then
-        errors.because("Nobody has said what the pixels are.",
+    if values.color_space == controls.SPACE_UNCHOSEN then
+        errors.because("The color space of the plate is not chosen.",
             "Choose in 'pixels at this point are'. On Resolve's Fusion page it is the timeline color space.")
     end
     return values.color_space
