@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Mapping
+from typing import Mapping
 
 from .knobs import Value
 from .node_error import NodeError
 from .operations import HostOperation
-
-if TYPE_CHECKING:
-    from .request import Scene
+from .scene import Scene
 
 
 def used(operation: HostOperation, mode: str, scene: Scene) -> Scene:

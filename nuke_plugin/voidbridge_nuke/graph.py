@@ -11,7 +11,7 @@ import nuke
 
 from . import upstream_hash
 from .host import is_group, is_ours, operation, version, views
-from .request import Scene
+from .scene import Scene
 
 SHOWN = frozenset(["output", "result_files", "result_first", "result_last", "disable"])
 """Knobs of a Voidbridge node that affect its output, besides those that make its result."""

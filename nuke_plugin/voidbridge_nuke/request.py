@@ -5,14 +5,13 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field
-from typing import Iterator, Mapping, Sequence, Tuple
+from typing import Iterator, Mapping, Sequence
 
 from . import generating, prompts, upstream_hash
 from .knobs import BOOL, COLORS_OF_LAYER, Value, channel_name, chosen
 from .node_error import NodeError as NodeError
 from .operations import HostOperation, NodeInput, operation_of
-
-Range = Tuple[int, int]
+from .scene import Range, Scene
 
 UPSTREAM = "upstream of "
 """Prefix of an input's name under which its upstream hash is recorded."""
@@ -27,28 +26,6 @@ ROLES = frozenset(
 """From: OpenColorIO, "Config Syntax", roles. The daemon's config may be another one than the host's."""
 PIECE = 20
 """Frames rendered at once: the next ones are rendered while these are sent."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The script's data around the node."""
-
-    plate: Range
-    """First and last frame of the plate."""
-    sources: Mapping[str, str]
-    """By role, of the inputs that are connected: the file name at the plate's first frame, without its folder.
-
-    The name is empty if there is none.
-    """
-    views: tuple[str, ...]
-    working_space: str
-    """Name as in the script; empty if the script sets none."""
-    trees: Mapping[str, str] = field(default_factory=dict)
-    """Upstream hashes of the inputs, from `upstream_hash.marked`."""
-    channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Full names of the channels of each input, by role, as rgba.red; empty if they are not known."""
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-    """First and last frame of each connected input, by role."""
 
 
 @dataclass(frozen=True)
