@@ -34,7 +34,7 @@ lint: .venv/.all ## the checks without the tests
 .compiled: .venv/.python # a worker may write no byte code beside the modules that it loads late
 	@$(BIN)/python -m compileall -q protocol backend nuke_plugin
 
-docs: .venv/.all ## write the parts of pages that are made from the settings
+docs: .venv/.all ## write all that is made from the settings: parts of pages, texts of hosts
 	$(BIN)/python tests/docs/generated.py
 
 format: .venv/.all ## put every file into the project's format

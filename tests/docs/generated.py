@@ -3,6 +3,8 @@
 In a page such a part stands between `<!-- settings: OPERATION GROUP -->` (or `<!-- fields: OPERATION -->`, for
 the protocol) and `<!-- end -->`. `<!-- hosts: NAME -->` stands before the table of the
 reports that sites sent back from `voidbridge selftest NAME`.
+
+It also writes the texts that users paste into a host: Groups for Nuke, and macros for Fusion.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / part) for part in ("protocol", "backend")]
+sys.path[:0] = [str(ROOT / part) for part in ("protocol", "backend", "nuke_plugin")]
 
 from voidbridge_backend.cli.setting_options import option  # noqa: E402
 from voidbridge_protocol.operations import operation  # noqa: E402
@@ -127,6 +129,23 @@ def _controls(name: str) -> dict[str, Any]:
     return made
 
 
+def pasted_texts() -> dict[Path, str]:
+    """The Groups of Nuke and the macros of Fusion, by their files. They contain the tooltips of `controls`."""
+    from lupa.luajit21 import LuaRuntime  # type: ignore[import-not-found]
+
+    from voidbridge_nuke import group
+    from voidbridge_nuke.operations import OPERATIONS
+
+    tool = ROOT / "resolve_plugin/voidbridge_resolve"
+    lua = LuaRuntime()
+    lua.globals().package.path = str(tool / "Modules/Lua/?.lua")
+    text = lua.eval("require('voidbridge.setting').text")
+    macro = lua.eval("function(name) return require('voidbridge.operations')[name].macro end")
+    texts = {tool / f"Macros/Voidbridge/{macro(name)}.setting": text(name) for name in HOSTED}
+    nodes = ROOT / "nuke_plugin/voidbridge_nuke/nuke_path"
+    return texts | {nodes / f"{made.node}.nk": group.pasted(made) for made in OPERATIONS.values()}
+
+
 def generated(page: str) -> str:
     """The page with every part as it should be."""
 
@@ -147,6 +166,8 @@ def pages() -> list[Path]:
 if __name__ == "__main__":
     for _path in CONTROLS:
         _path.write_text(controls(), "utf-8")
+    for _path, _text in pasted_texts().items():
+        _path.write_text(_text, "utf-8")
     for _path in pages():
         _path.write_text(generated(_path.read_text("utf-8")), "utf-8")
         print(f"{_path.relative_to(ROOT)} written")
