@@ -19,10 +19,11 @@ from typing import Any
 
 from voidbridge_backend.config import SPOOL_MARK, SPOOL_TEXT, Config, as_environment, without_own
 from voidbridge_backend.measured import kept_job
+from voidbridge_backend.temporary_folders import temporary_folder
 from voidbridge_protocol.errors import DaemonUnavailable
 from voidbridge_protocol.transfer.atomic_files import write_whole
 
-START_S = 20.0
+START_S = 60.0
 STOP_S = 15.0
 MEASURED = "measured.jsonl"
 """File of a spool with a line for each job that was done."""
@@ -39,7 +40,12 @@ def daemon(config: Config) -> Iterator[str]:
     _sweep(config.spool)
     spool = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=config.spool))
     (spool / SPOOL_MARK).write_bytes(SPOOL_TEXT)
-    sockets = Path(tempfile.mkdtemp(prefix="voidbridge-", dir=_short_folder()))
+    with temporary_folder("sockets", _short_folder()) as sockets:
+        yield from _served(config, spool, sockets)
+
+
+def _served(config: Config, spool: Path, sockets: Path) -> Iterator[str]:
+    """Yields the address of a daemon in these folders, and ends it afterwards."""
     address = f"ipc://{sockets}/ctl" if os.name == "posix" else _free_port()
     log = spool / "daemon.log"
     with log.open("wb") as out:
@@ -63,7 +69,6 @@ def daemon(config: Config) -> Iterator[str]:
             process.kill()
             process.wait()
         _keep_measurements(spool, config.spool)
-        shutil.rmtree(sockets, ignore_errors=True)
         shutil.rmtree(spool, ignore_errors=True)
 
 

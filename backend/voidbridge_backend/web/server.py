@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import html
 import socket
-import tempfile
 import webbrowser
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from urllib.parse import quote
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from voidbridge_backend.temporary_folders import temporary_folder
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.errors import BadSetting
 
@@ -154,8 +154,7 @@ def _listener(port: int) -> socket.socket:
 
 def _open(stack: ExitStack, link: str) -> None:
     """Opens a browser by a private file: the command line of a browser is visible to other users."""
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="voidbridge-web-"))
-    file = Path(folder) / "open.html"
+    file = stack.enter_context(temporary_folder("web")) / "open.html"
     file.touch(0o600)
     to = html.escape(link, quote=True)
     file.write_text(

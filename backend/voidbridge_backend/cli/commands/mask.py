@@ -32,6 +32,7 @@ from voidbridge_backend.client.progress import ProgressView, watched
 from voidbridge_backend.client.submission import Submission, sidecar
 from voidbridge_backend.exr.multi_part import split
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
+from voidbridge_backend.temporary_folders import temporary_folder
 from voidbridge_protocol.errors import BadPattern, BadSetting
 from voidbridge_protocol.operations.mask import (
     NOUN_ENGINE,
@@ -269,7 +270,7 @@ def _tracked(
             "neither a matte nor a prompt says what to remove",
             "Name a MATTE, or click on the object with --point FRAME:X,Y.",
         )
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voidbridge-masks-")))
+    folder = stack.enter_context(temporary_folder("masks"))
 
     def settings(objects: str) -> MaskSettings:
         return MaskSettings(

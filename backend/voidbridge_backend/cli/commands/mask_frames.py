@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from voidbridge_backend.client.submission import Submission, result_sequence
 from voidbridge_backend.exr.multi_part import split
 from voidbridge_backend.sequences.found import find
 from voidbridge_backend.sequences.patterns import FrameRange, ListedFiles, Sequence, compact
+from voidbridge_backend.temporary_folders import temporary_folder
 from voidbridge_protocol.errors import BadSetting, MissingFrames
 from voidbridge_protocol.operations.mask import MaskObject, MaskSettings, key_role, written
 from voidbridge_protocol.transfer.atomic_files import write_whole
@@ -138,16 +138,16 @@ def _track_again(parsed: argparse.Namespace, prompts: TypedPrompts, client: Clie
     with (
         watched(parsed.json) as (shown, cancelled),
         status_file.kept(parsed.status_file, shown, cancelled) as view,
-        tempfile.TemporaryDirectory(prefix="voidbridge-again-") as folder,
+        temporary_folder("again") as folder,
     ):
         earlier = Earlier(find(parsed.earlier), parsed.again_from)
         whole = _kept_range(parsed, earlier)
         again = f"{earlier.anchor}-{whole.last}"
-        objects = earlier.objects(_objects(parsed, prompts), Path(folder))
+        objects = earlier.objects(_objects(parsed, prompts), folder)
         submission = _submission(parsed, objects, again)
         result = result_sequence(str(parsed.output), submission.files["plate"], [earlier.result])
         outputs.check_run(replace(submission, frames=whole), result, parsed.overwrite)
-        packed = Sequence(Path(folder), "again.", ".exr", 4)
+        packed = Sequence(folder, "again.", ".exr", 4)
         outcome = run_job(
             submission, packed, client, view, cancelled, parsed.frames_from_stdin, announce=False
         )

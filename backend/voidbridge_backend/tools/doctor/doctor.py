@@ -26,6 +26,7 @@ from voidbridge_backend.client.progress import JsonView
 from voidbridge_backend.config import Config, count_cards, devices
 from voidbridge_backend.log_format import one_line
 from voidbridge_backend.sequences.patterns import Sequence as Frames
+from voidbridge_backend.temporary_folders import temporary_folder
 from voidbridge_backend.worker import sandbox
 from voidbridge_protocol import __version__
 from voidbridge_protocol.client import Client
@@ -243,9 +244,9 @@ def round_trip(client: Client, patience: float = PATIENCE_S) -> Check:
     def is_late() -> bool:
         return time.monotonic() - began > patience
 
-    with tempfile.TemporaryDirectory(prefix="voidbridge-doctor-") as folder:
-        assignment = probe_shot.write(Path(folder))
-        result = Frames.parse(Path(folder) / "result.%04d.exr")
+    with temporary_folder("doctor") as folder:
+        assignment = probe_shot.write(folder)
+        result = Frames.parse(folder / "result.%04d.exr")
         task = assignment.task(result.path, lambda done, of: None, lambda: False)
         try:
             client.run(task, Listener(status=on_status, should_cancel=is_late))
