@@ -191,7 +191,7 @@ def test_no_proxy_gets_what_is_not_encrypted(
     for name in ("no_proxy", "NO_PROXY", "REQUEST_METHOD"):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as proxy:
-        proxy.settimeout(20)
+        proxy.settimeout(120)
         address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, address)
@@ -208,7 +208,7 @@ def test_no_proxy_gets_what_is_not_encrypted(
         waiting = Thread(target=answer)
         waiting.start()
         with pytest.raises(EndpointFailed):
-            Endpoint("https://models.example/v1", "good", "secret", 20.0).ask({"seen": "picture"})
+            Endpoint("https://models.example/v1", "good", "secret", 120.0).ask({"seen": "picture"})
         waiting.join()
     assert heard[0].startswith(b"CONNECT models.example:443 ")
     assert b"secret" not in heard[0]

@@ -41,7 +41,7 @@ def connect() -> Iterator[Connect]:
     with tempfile.TemporaryDirectory() as folder:
         config = Config(spool=Path(folder), devices=("cpu",), models=Path(folder) / "none")
         with local_daemon.daemon(config) as address:
-            yield lambda: Client(address, user="doctor", software="test", patience=20)
+            yield lambda: Client(address, user="doctor", software="test", patience=120)
 
 
 def verdicts(checks: Iterator[doctor.Check]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def test_a_busy_daemon_is_not_waited_for(connect: Connect, tmp_path: Path) -> No
 
 def test_a_result_that_does_not_come_is_a_failure() -> None:
     with fake_daemon(Script(holds=True)) as never:
-        with Client(never.address, user="doctor", software="test", patience=20) as client:
+        with Client(never.address, user="doctor", software="test", patience=120) as client:
             with pytest.raises(EngineFailed, match="no result within 0 s"):
                 doctor.round_trip(client, patience=0.0)
 

@@ -48,7 +48,7 @@ print(json.dumps(found))
 def faults(how: str) -> list[int]:
     """The pages that each of three threads had to be given for the same three blocks."""
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True, timeout=120
     )
     return [int(count) for count in json.loads(done.stdout)]
 

@@ -93,7 +93,7 @@ def attempted(tmp_path: Path, choice: str, device: str = "cpu") -> tuple[str, di
         capture_output=True,
         env=environment() | {"HOME": str(home)},
         cwd=home,  # as for a service, whose folder holds its keys
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr.decode()
     said, found = json.loads(done.stdout)
@@ -140,7 +140,7 @@ print(sandbox.enter("auto", setup))
         [sys.executable, "-c", script, str(tmp_path)],
         capture_output=True,
         env=environment(),
-        timeout=60,
+        timeout=120,
     )
     required, auto = done.stdout.decode().splitlines()
     assert "the setting sandbox is 'required': the package py-landlock is not installed" in required

@@ -34,7 +34,7 @@ class Server:
 
     def requests(self, count: int) -> list[dict[str, Any]]:
         """The next `count` requests; no more may be there."""
-        found = [json.loads(self._lines.get(timeout=20)) for _ in range(count)]
+        found = [json.loads(self._lines.get(timeout=120)) for _ in range(count)]
         with pytest.raises(Empty):
             self._lines.get_nowait()
         return found

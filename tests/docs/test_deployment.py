@@ -33,7 +33,7 @@ def unit(tmp_path: Path) -> Path:
 
 def test_systemd_understands_every_line(unit: Path) -> None:
     words = ["systemd-analyze", "verify", "--man=no", str(unit)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     # A key that it does not know is a note and no error.
@@ -42,7 +42,7 @@ def test_systemd_understands_every_line(unit: Path) -> None:
 
 def test_the_service_can_do_little_beside_its_work(unit: Path) -> None:
     words = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from voidbridge_shots import make_shot
-from voidbridge_stage import command, environment, voidbridge
+from voidbridge_stage import SECONDS, command, environment, voidbridge
 
 from voidbridge_backend.config import Config, as_environment, resolve
 
@@ -55,7 +55,7 @@ def test_a_monitoring_port_that_is_taken_stops_no_temporary_daemon(tmp_path: Pat
             command(*words, "--spool", tmp_path / "spool"),
             env={**environment(), **port, "VOIDBRIDGE_REQUIRE_KEYS": "true"},
             capture_output=True,
-            timeout=60,
+            timeout=2 * SECONDS,
         )
     assert done.returncode == 0, done.stderr.decode()
     assert (tmp_path / "r.1002.exr").is_file()

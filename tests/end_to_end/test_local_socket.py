@@ -1,10 +1,10 @@
 """Where a daemon listens unless told otherwise: a socket of its user alone, and where clients look for it."""
 
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
+from voidbridge_machine import short_folder
 from voidbridge_stage import daemon, voidbridge
 
 from voidbridge_backend.config import Config
@@ -15,8 +15,8 @@ def test_a_daemon_without_an_address_is_for_its_user_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert Config().listen == LOCAL
-    with tempfile.TemporaryDirectory(prefix="vbr-") as runtime:  # paths of sockets are short
-        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    with short_folder("vbr") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
         with daemon(address=LOCAL):
             path = Path(resolved(LOCAL).removeprefix("ipc://"))
             assert path.is_relative_to(runtime)

@@ -21,7 +21,7 @@ def ran(*words: object, stdin: bytes = b"") -> Finished:
     """The bytes of the words as they are; `run` with a daemon of its own unless one is named."""
     done = subprocess.run(
         [os.fsencode(word) for word in command(*words)],
-        input=stdin, capture_output=True, env=environment(), timeout=60,
+        input=stdin, capture_output=True, env=environment(), timeout=120,
     )  # fmt: skip
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 

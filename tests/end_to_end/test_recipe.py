@@ -39,7 +39,7 @@ def test_an_engine_is_one_folder(tmp_path: Path) -> None:
         command(*words, "--grow", 0, "--soften", 0, "--grain", "off", "--color-space", "ACEScg"),
         env={**environment(), "PYTHONPATH": path, "HOME": str(tmp_path)},
         capture_output=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr.decode()
 

@@ -8,11 +8,9 @@ import os
 import queue
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from voidbridge_machine import short_folder, stopped
 from voidbridge_shots import Shot, channels_of, echoed, same_bits
 
 from voidbridge_backend import cli
@@ -277,7 +276,7 @@ class Daemon:
     def _answers(self) -> bool:
         self._runs()
         try:
-            with Client(self.address, user="probe", software="test", patience=1.0):
+            with Client(self.address, user="probe", software="test", patience=10.0):
                 return True
         except DaemonUnavailable:
             return False
@@ -296,6 +295,17 @@ class Daemon:
         code = self.process.wait(SECONDS)
         return code, time.monotonic() - began
 
+    def end(self) -> None:
+        """It is gone afterwards."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)  # a test that failed may have stopped it
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
     def worker_pids(self) -> list[int]:
         """Of every worker that was ever started, oldest first."""
         return [int(pid) for pid in re.findall(r"worker started .*pid=(\d+)", self.log)]
@@ -306,21 +316,35 @@ class Daemon:
         def is_ready() -> bool:
             log = self.log
             assert log.count("worker died") < 6, log
-            return log.count("worker ready") >= log.count("worker started") > 0
+            is_told = log.count("worker ready") >= log.count("worker started") > 0
+            return is_told and is_alive(self.worker_pids()[-1])  # its end may not be noticed yet
 
         eventually(is_ready, "a worker that is ready")
         return self.worker_pids()[-1]
 
+    def asking(self, user: str = "probe") -> Client:
+        """A client that waits for a busy machine."""
+        return Client(self.address, user=user, software="test", patience=SECONDS)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Its next job stays at its beginning meanwhile, so that no look at it comes too late."""
+        with stopped(self.wait_for_worker()):
+            yield
+
+    def has_running_job(self) -> bool:
+        return any(job.state.value == "running" for job in self.jobs())
+
     def jobs(self) -> list[Status]:
-        with Client(self.address, user="probe", software="test") as client:
+        with self.asking() as client:
             return client.jobs()
 
     def status(self, job: str) -> Status:
-        with Client(self.address, user="probe", software="test") as client:
+        with self.asking() as client:
             return client.status(job)
 
     def health(self) -> Health:
-        with Client(self.address, user="probe", software="test") as client:
+        with self.asking() as client:
             found = client.health()
         assert found
         return found
@@ -341,20 +365,23 @@ class Daemon:
             priority=priority,
         )
         task = assignment.task(lambda frame: Path(), lambda done, of: None, lambda: False)
-        with Client(self.address, user=user, software="test") as client:
+        with self.asking(user) as client:
             return client.run(task, listener, wait=False).job
 
     def fetch(self, job: str, folder: Path) -> None:
         """As the command `fetch`, to r.FRAME.exr in `folder`."""
-        with Client(self.address, user="somebody", software="test") as client:
+        with self.asking("somebody") as client:
             client.fetch(job, Sequence.parse(folder / "r.%04d.exr").path)
 
     def wait_for_state(self, job: str, state: str) -> Status:
-        with Client(self.address, user="probe", software="test") as client:
-            return eventually(
-                lambda: found if (found := client.status(job)).state.value == state else None,
-                f"{job} to be {state}",
-            )
+        def found() -> Status | None:
+            now = client.status(job)
+            is_past = state == "running" and now.state.is_final
+            assert not is_past, f"{job} is {now.state.value} already: {now.text}"
+            return now if now.state.value == state else None
+
+        with self.asking() as client:
+            return eventually(found, f"{job} to be {state}")
 
     def resident_mb(self) -> float:
         """Memory of the daemon's process itself."""
@@ -373,22 +400,14 @@ def daemon(
     before: tuple[str, ...] = (),
 ) -> Iterator[Daemon]:
     """One that is started and, whatever happens, gone at the end."""
-    # Paths of sockets are short; pytest's own folders may be too deep for one.
-    folder = Path(tempfile.mkdtemp(prefix="vbt-"))
-    address = address or f"ipc://{folder}/ctl"
-    made = Daemon(folder, address, ("--devices", "cpu", *options), extra or {}, before)
-    try:
-        made.start()
-        yield made
-    finally:
-        if made.process and made.process.poll() is None:
-            made.process.terminate()
-            try:
-                made.process.wait(20)
-            except subprocess.TimeoutExpired:
-                made.process.kill()
-                made.process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    with short_folder("vbd") as folder:
+        address = address or f"ipc://{folder}/ctl"
+        made = Daemon(folder, address, ("--devices", "cpu", *options), extra or {}, before)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.end()
 
 
 def check_echo(shot: Shot, folder: Path) -> None:

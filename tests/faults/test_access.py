@@ -15,8 +15,9 @@ from typing import NamedTuple
 import pytest
 import zmq
 from voidbridge_guarded import PING, Guarded, Knocker, guarded_daemon, sample
+from voidbridge_machine import stopped
 from voidbridge_shots import Shot, make_shot
-from voidbridge_stage import Going, check_echo, run_words, voidbridge
+from voidbridge_stage import SECONDS, Going, check_echo, run_words, voidbridge
 from voidbridge_traces import Traces
 
 from voidbridge_backend.daemon.net import allowed_keys
@@ -217,7 +218,7 @@ def test_encrypted_bytes_that_are_sent_again_are_worth_nothing(scene: Scene) -> 
     hellos = scene.daemon.log.count(" hello ")
     with socket.create_connection(("127.0.0.1", port)) as again:
         again.sendall(recorded)
-        again.settimeout(10)
+        again.settimeout(SECONDS)
         heard = bytearray()
         while piece := again.recv(4096):  # until it hangs up
             heard += piece
@@ -299,7 +300,7 @@ def test_who_is_revoked_hears_no_more_news(scene: Scene, tmp_path: Path) -> None
     pair = scene.daemon.let_in("dan", admin=True)
     with Knocker(scene.daemon, pair, "dan") as knocker:
         knocker.introduced()
-        going = Going(*words, "--steps", 100, *scene.daemon.words("root"))
+        going = Going(*words, "--steps", 300, *scene.daemon.words("root"))
         job = going.until_event("accepted")["job"]
         knocker.say(knocker.control, Watch(job))
         assert isinstance(knocker.answer(knocker.control), Status)
@@ -318,17 +319,16 @@ def test_no_secret_is_anywhere_but_in_its_file(scene: Scene, tmp_path: Path) -> 
     """Command lines, environments, logs, output, a support bundle, what the hosts are given."""
     daemon = scene.daemon
     shot = make_shot(tmp_path / "in", range(1001, 1004), seed=320)
-    words = run_words(shot, tmp_path / "out", daemon.address, "--steps", 40)
-    going = Going(*words[: words.index("--daemon")], *daemon.words("ana"), "--steps", 40)
-    going.until_event("accepted")
-    assert daemon.process
-    text = ""
-    for pid in (daemon.process.pid, *daemon.worker_pids(), going.process.pid):
-        for part in ("cmdline", "environ"):
-            try:
+    words = run_words(shot, tmp_path / "out", daemon.address)
+    worker = daemon.wait_for_worker()
+    with stopped(worker):  # the job is there until all have been looked at
+        going = Going(*words[: words.index("--daemon")], *daemon.words("ana"))
+        going.until_event("accepted")
+        assert daemon.process
+        text = ""
+        for pid in (daemon.process.pid, worker, going.process.pid):
+            for part in ("cmdline", "environ"):
                 text += Path(f"/proc/{pid}/{part}").read_bytes().decode("utf-8", "replace")
-            except OSError:
-                continue
     done = going.end()
     assert done.code == 0, done.err
     assert "--server-key" in text

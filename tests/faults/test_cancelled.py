@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from voidbridge_machine import in_time
 from voidbridge_relay import Net, relayed_daemon
 from voidbridge_shots import Shot, make_shot
 from voidbridge_stage import Going, called, check_echo, eventually, leftovers, run_words
 
 AT_ONCE_S = 3.0
-"""A client is free within a second; a busy machine gets more."""
+"""A client is free within a second, Python's end included."""
 STAGES = ("upload", "queue", "run", "fetch")
 
 
@@ -65,7 +66,7 @@ def test_ctrl_c_frees_the_artist_at_once(net: Net, tmp_path: Path, stage: str) -
     going, job, _ = bring_to(stage, net, tmp_path, 100 + STAGES.index(stage))
     done, seconds = going.interrupt()
     assert (done.code, done.event("error")["code"]) == (5, "job.cancelled"), done.err
-    assert seconds < AT_ONCE_S
+    assert in_time(seconds, AT_ONCE_S)
     assert leftovers(tmp_path) == []
     # Results that were made before stay made.
     net.daemon.wait_for_state(job, "done" if stage == "fetch" else "cancelled")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from voidbridge_figures import Note
+from voidbridge_machine import caught, free_ports
 from voidbridge_shots import make_shot
 from voidbridge_stage import (
     UNCONFINED,
@@ -78,17 +78,33 @@ def test_an_engine_that_hangs_is_killed_and_its_job_tried_again(
     """With a shorter patience than it has by itself, so that it does not take half a minute."""
     stall_s = 30 if full else 12
     shot = make_shot(tmp_path / "in", range(1001, 1004), seed=500)
-    with daemon("--stall-s", stall_s) as made:
-        worker = made.wait_for_worker()
-        going = Going(*run_words(shot, tmp_path / "out", made.address, "--steps", 50))
-        going.until(lambda event: event.get("stage") == "removing" and event["step"] >= 60)
+
+    def hanging(steps: int) -> tuple[Going, float, Path] | None:
+        """A job whose worker stands still in its midst; how long it took until that was seen."""
+        out = tmp_path / f"out {steps}"
+        going = Going(*run_words(shot, out, made.address, "--steps", 4 * steps))
+        going.until(lambda event: event.get("stage") == "removing" and event["step"] >= 20)
         os.kill(worker, signal.SIGSTOP)
         began = time.monotonic()
-        eventually(lambda: made.health().devices[0].state == "stalled", "the silence to be seen")
+
+        def is_seen() -> bool:
+            health = made.health()
+            if health.devices[0].state != "stalled":
+                return False
+            assert not health.ready
+            assert "cpu is stalled" in health.text
+            return True
+
+        eventually(lambda: is_seen() or going.process.poll() is not None, "the silence to be seen")
+        if going.process.poll() is None:
+            return going, began, out
+        os.kill(worker, signal.SIGCONT)
+        return None
+
+    with daemon("--stall-s", stall_s) as made:
+        worker = made.wait_for_worker()
+        going, began, out = caught(hanging)
         stalled = time.monotonic() - began
-        health = made.health()
-        assert not health.ready
-        assert "cpu is stalled" in health.text
         going.until(lambda event: event.get("attempt") == 2)
         again = time.monotonic() - began
         done = going.end()
@@ -97,7 +113,7 @@ def test_an_engine_that_hangs_is_killed_and_its_job_tried_again(
         warnings = done.event("done")["warnings"]
         said = f"no step for {stall_s} s while removing"
         assert any(said in warning for warning in warnings), warnings
-        check_echo(shot, tmp_path / "out")
+        check_echo(shot, out)
         assert made.health().ready
     note(7, stalled=f"{stalled:.1f} s", tried_again=f"{again:.1f} s")
 
@@ -227,8 +243,7 @@ def test_a_command_with_a_daemon_of_its_own_does_not_wait_for_a_repair(
 
 
 def test_the_port_for_machines_that_watch_tells_alive_from_ready(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports()
 
     def code(path: str) -> int:
         try:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from voidbridge_figures import Note
+from voidbridge_machine import stopped
 from voidbridge_raw_client import RawClient
 from voidbridge_shots import make_shot
 from voidbridge_stage import (
@@ -41,15 +39,6 @@ def box() -> Iterator[Daemon]:
         yield made
 
 
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 def test_a_client_that_never_reached_its_daemon_says_so_within_seconds(
     box: Daemon, tmp_path: Path
 ) -> None:
@@ -68,14 +57,14 @@ def test_a_client_that_works_waits_for_a_daemon_that_stands_still(
     box: Daemon, tmp_path: Path, full: bool
 ) -> None:
     shot = make_shot(tmp_path / "in", FRAMES, seed=911)
-    going = Going(*run_words(shot, tmp_path / "out", box.address, "--json"), "--steps", 30)
-    going.until_state("running")
-    assert box.process
-    with stopped(box.process.pid):
-        if full:
-            threading.Event().wait(30)
-        else:  # the client notes the silence by itself
-            going.until_event("trouble")
+    with box.held():  # it keeps the job running
+        going = Going(*run_words(shot, tmp_path / "out", box.address, "--json"), "--steps", 30)
+        going.until_state("running")
+        assert box.process
+        with stopped(box.process.pid):
+            going.until_event("trouble")  # the client notes the silence by itself
+            if full:
+                threading.Event().wait(30)
     done = going.end()
     assert done.code == 0, done.err
     check_echo(shot, tmp_path / "out")

@@ -92,12 +92,13 @@ def emptied(small: Box) -> Iterator[Box]:
 def test_a_full_disk_closes_the_door_and_room_opens_it_again(emptied: Box, tmp_path: Path) -> None:
     made = emptied.daemon
     shot = make_shot(tmp_path / "in", range(1001, 1004), seed=400)
-    waiting = made.submit(make_shot(tmp_path / "w", range(1001, 1003), seed=401), steps=100)
-    queued = made.submit(make_shot(tmp_path / "q", range(1001, 1003), seed=402))
-    made.wait_for_state(waiting, "running")
-    emptied.fill(but=1 << 20)
-    eventually(lambda: not made.health().ready, "the door to close")
-    refused = voidbridge(*run_words(shot, tmp_path / "out", made.address, "--json"))
+    with made.held():  # it keeps the first job running
+        waiting = made.submit(make_shot(tmp_path / "w", range(1001, 1003), seed=401), steps=5)
+        queued = made.submit(make_shot(tmp_path / "q", range(1001, 1003), seed=402))
+        made.wait_for_state(waiting, "running")
+        emptied.fill(but=1 << 20)
+        eventually(lambda: not made.health().ready, "the door to close")
+        refused = voidbridge(*run_words(shot, tmp_path / "out", made.address, "--json"))
     assert (refused.code, refused.event("error")["code"]) == (3, "daemon.spool-full"), refused.err
     assert str(emptied.disk) not in refused.out + refused.err
     made.wait_for_state(waiting, "done")  # what runs goes on
@@ -137,9 +138,10 @@ def test_a_result_that_finds_no_room_fails_its_job_and_leaves_nothing_half(
 ) -> None:
     made = emptied.daemon
     shot = make_shot(tmp_path / "in", range(1001, 1004), 180, 320, seed=420)
-    job = made.submit(shot, steps=40)
-    made.wait_for_state(job, "running")
-    emptied.fill(but=128 << 10)  # a result has 300 kB, a row of the table has less than one
+    with made.held():  # no result is there yet
+        job = made.submit(shot, steps=10)
+        made.wait_for_state(job, "running")
+        emptied.fill(but=128 << 10)  # a result has 300 kB, a row of the table has less than one
     failed = made.wait_for_state(job, "failed")
     assert failed.code == "job.disk-full"
     assert " SPOOL/work/" in failed.text
@@ -147,7 +149,7 @@ def test_a_result_that_finds_no_room_fails_its_job_and_leaves_nothing_half(
     assert leftovers(emptied.disk / "spool") == []
     emptied.empty()
     eventually(lambda: made.health().ready, "the door to open")
-    done = voidbridge(*run_words(shot, tmp_path / "out", made.address, "--steps", 40))
+    done = voidbridge(*run_words(shot, tmp_path / "out", made.address, "--steps", 10))
     assert done.code == 0, done.err
     check_echo(shot, tmp_path / "out")
 
@@ -163,7 +165,7 @@ def test_a_table_that_cannot_be_written_ends_nothing_and_tells_nothing_wrong(
 def check_a_full_table(small: Box, tmp_path: Path) -> None:
     made = small.daemon
     shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=425 + i) for i in range(12)]
-    jobs = [made.submit(shot, steps=500 if i == 0 else 0) for i, shot in enumerate(shots)]
+    jobs = [made.submit(shot, steps=1000 if i == 0 else 0) for i, shot in enumerate(shots)]
     made.wait_for_state(jobs[0], "running")
     small.fill()
 

@@ -56,7 +56,7 @@ from voidbridge_protocol.wire.messages import (
 
 HERE = Path(__file__).parent
 EVERY_KIND = HERE.parent / "protocol" / "protocol_1.jsonl"
-HANG_S = 10.0
+HANG_S = 120.0
 ARTISTS = 4
 COMPRESSIONS = [
     value for name, value in sorted(vars(OpenEXR).items()) if name.endswith("_COMPRESSION")

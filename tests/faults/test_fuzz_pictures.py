@@ -15,7 +15,7 @@ from voidbridge_figures import Note
 from voidbridge_stage import environment
 
 HERE = Path(__file__).parent
-HANG_S = 10.0
+HANG_S = 60.0
 
 
 class Cases:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import zmq
 from voidbridge_figures import Note
+from voidbridge_machine import free_ports, in_time
 from voidbridge_shots import make_shot
-from voidbridge_stage import Daemon, check_echo, daemon, eventually
+from voidbridge_stage import SECONDS, Daemon, check_echo, daemon, eventually
 
 from voidbridge_backend.daemon.net.connections import UNAUTHENTICATED
 from voidbridge_protocol.client import Client
@@ -43,21 +44,11 @@ from voidbridge_protocol.wire.messages import (
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
 """ZMTP 3.0, without security."""
 READY = b"\x04\x29\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
-WAIT_S = 30
 
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Daemon]:
-    while True:
-        port = random.randrange(29_000, 31_000)
-        with socket.socket() as one, socket.socket() as two:
-            try:
-                one.bind(("127.0.0.1", port))
-                two.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-        break
-    with daemon(address=f"tcp://127.0.0.1:{port}") as made:
+    with daemon(address=f"tcp://127.0.0.1:{free_ports(2)}") as made:
         made.wait_for_worker()
         yield made
 
@@ -83,7 +74,7 @@ class Others:
         self.grown = self._on.resident_mb() - self.before
 
     def _ask(self) -> None:
-        with Client(self._on.address, user="other", software="test") as client:
+        with Client(self._on.address, user="other", software="test", patience=SECONDS) as client:
             while not self._over.wait(0.02):
                 began = time.monotonic()
                 client.jobs()
@@ -95,7 +86,7 @@ class Others:
             14, what=what, **figures, grown_mb=round(self.grown, 1), p99_ms=round(1000 * slowest, 1)
         )
         assert self.grown < 50
-        assert slowest < 1  # of a machine that does all of this at once
+        assert in_time(slowest, 1)  # of a machine that does all of this at once
 
 
 class ConnectionOptions:
@@ -126,7 +117,7 @@ class ConnectionOptions:
                 return message
 
     def hear(self, end: Any) -> Message:
-        assert end.poll(WAIT_S * 1000), "no answer"
+        assert end.poll(SECONDS * 1000), "no answer"
         return decode(end.recv_multipart())[0]
 
 
@@ -220,7 +211,7 @@ def test_ten_gigabytes_are_refused_before_there_is_room_for_them(box: Daemon, no
         port = int(box.address.rpartition(":")[2])
         for length in (ten, MAX_REQUEST + (1 << 20)):
             with socket.create_connection(("127.0.0.1", port)) as raw:
-                raw.settimeout(WAIT_S)
+                raw.settimeout(SECONDS)
                 raw.sendall(GREETING + READY + b"\x02" + struct.pack(">Q", length) + bytes(1000))
                 while raw.recv(4096):  # its greeting, then the end of the connection
                     pass

@@ -104,7 +104,7 @@ def test_a_client_uses_keys_where_a_daemons_key_is_named(folder: Path) -> None:
 
 def serve(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command("serve", *words), capture_output=True, text=True, env=environment(), timeout=60
+        command("serve", *words), capture_output=True, text=True, env=environment(), timeout=120
     )
 
 

@@ -13,12 +13,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from voidbridge_figures import Note
-from voidbridge_shots import make_shot
+from voidbridge_machine import caught, in_time
+from voidbridge_shots import Shot, make_shot
 from voidbridge_stage import (
+    SECONDS,
     UNCONFINED,
     Daemon,
     check_echo,
@@ -72,21 +75,34 @@ def test_every_killed_worker_is_replaced_and_its_job_ends_once(
     times = 100 if full else 3
     for turn in range(times):
         shot = make_shot(tmp_path / f"in{turn}", FRAMES, seed=2000 + turn)
-        job = steady.submit(shot, steps=20)
-        eventually(lambda job=job: steady.status(job).stage == "removing")
-        died, up = steady.log.count("worker died"), steady.log.count("worker ready")
-        os.kill(steady.worker_pids()[-1], signal.SIGKILL)
-        noticed.append(measured(lambda died=died: steady.log.count("worker died") > died))
-        ready.append(measured(lambda up=up: steady.log.count("worker ready") > up))
-        assert steady.process
-        steady.process.send_signal(signal.SIGHUP)  # somebody sees to the device
+        killed = partial(kill_amid, steady, shot)
+        job, found, up = caught(killed)
+        noticed.append(found)
+        ready.append(up)
         status = steady.wait_for_state(job, "done")
         assert (status.attempt, status.ready, started(steady, job)) == (2, len(FRAMES), 2)
         steady.fetch(job, tmp_path / f"out{turn}")
         check_echo(shot, tmp_path / f"out{turn}")
     note(1, kills=times, noticed_s=round(max(noticed), 2), ready_again_s=round(max(ready), 2))
-    assert max(noticed) < 2
-    assert max(ready) < 20
+    assert in_time(max(noticed), 2)
+    assert in_time(max(ready), 20)
+
+
+def kill_amid(on: Daemon, shot: Shot, steps: int) -> tuple[str, float, float] | None:
+    """Kills the worker of a job; the seconds until that is noticed, and until the next is ready.
+
+    None if the job was done before.
+    """
+    job = on.submit(shot, steps=2 * steps)
+    eventually(lambda: (found := on.status(job)).stage == "removing" or found.state.is_final)
+    died, up = on.log.count("worker died"), on.log.count("worker ready")
+    os.kill(on.worker_pids()[-1], signal.SIGKILL)
+    noticed = measured(lambda: on.log.count("worker died") > died)
+    ready = measured(lambda: on.log.count("worker ready") > up)
+    assert on.process
+    on.process.send_signal(signal.SIGHUP)  # somebody sees to the device
+    eventually(lambda: (found := on.status(job)).state.is_final or found.attempt == 2)
+    return (job, noticed, ready) if on.status(job).attempt == 2 else None
 
 
 # -- test 3 -----------------------------------------------------------------------------------------
@@ -144,8 +160,8 @@ def test_a_killed_daemon_takes_up_a_full_table_at_once(full: bool, note: Note) -
         with_an_empty_table_s=round(empty, 2),
         orphan_gone_s=round(orphan, 2),
     )
-    assert orphan < 5
-    assert filled - empty < 2
+    assert in_time(orphan, 5)
+    assert in_time(filled - empty, 2)
 
 
 def measured_start(on: Daemon) -> float:
@@ -173,7 +189,7 @@ def test_a_cancel_at_any_moment_ends_the_right_job_and_soon(
             began = time.monotonic()
             client.cancel(jobs[which])
             while not (state := client.status(jobs[which]).state).is_final:
-                assert time.monotonic() - began < 20
+                assert time.monotonic() - began < SECONDS
         seconds.append(time.monotonic() - began)
         assert state.value in ("cancelled", "done")
         cancelled += state.value == "cancelled"
@@ -189,7 +205,7 @@ def test_a_cancel_at_any_moment_ends_the_right_job_and_soon(
         p99_s=round(percentile(seconds, 0.99), 3),
         slowest_s=round(max(seconds), 3),
     )
-    assert percentile(seconds, 0.5) < 0.52
+    assert in_time(percentile(seconds, 0.5), 0.52)
 
 
 # -- test 18 ----------------------------------------------------------------------------------------
@@ -247,7 +263,8 @@ def test_a_queue_of_a_thousand_is_kept_in_order_and_answers_stay_quick(
     count, clients = 1000 if full else 40, 8
     with daemon(extra={"VOIDBRIDGE_MAX_JOBS": str(count)}) as made:
         made.wait_for_worker()
-        blocker = made.submit(make_shot(tmp_path / "b", FRAMES, seed=1), user="other", steps=1000)
+        long = make_shot(tmp_path / "b", range(1001, 1011), seed=1)
+        blocker = made.submit(long, user="other", steps=1000)
         made.wait_for_state(blocker, "running")
 
         asking = subprocess.Popen(
@@ -263,7 +280,7 @@ def test_a_queue_of_a_thousand_is_kept_in_order_and_answers_stay_quick(
             with ThreadPoolExecutor(clients) as artists:
                 list(artists.map(lambda n: submitted(made, tmp_path, n), range(count)))
         finally:
-            told, _ = asking.communicate("", 60)
+            told, _ = asking.communicate("", SECONDS)
         latencies = [float(line) for line in told.split()]
         extra = make_shot(tmp_path / "extra", FRAMES, seed=2)
         with pytest.raises(TooMany, match=f"crowd has {count} unfinished jobs"):
@@ -275,7 +292,7 @@ def test_a_queue_of_a_thousand_is_kept_in_order_and_answers_stay_quick(
         with Client(made.address, user="other", software="test") as client:
             client.cancel(blocker)
         first = queue[:20]
-        eventually(lambda: started(made, first[-1]), "twenty jobs", 120)
+        eventually(lambda: started(made, first[-1]), "twenty jobs")
         lines = [line for line in made.log.splitlines() if " started job=" in line]
         order = [line.split("job=")[1].split()[0] for line in lines]
         assert order[:22] == [blocker, urgent, *first]
@@ -286,7 +303,7 @@ def test_a_queue_of_a_thousand_is_kept_in_order_and_answers_stay_quick(
         status_median_ms=round(1000 * percentile(latencies, 0.5), 1),
         status_p99_ms=round(1000 * percentile(latencies, 0.99), 1),
     )
-    assert percentile(latencies, 0.99) < 1  # of a machine that does all of this at once
+    assert in_time(percentile(latencies, 0.99), 1)  # of a machine that does all of this at once
 
 
 def submitted(on: Daemon, folder: Path, number: int) -> str:
@@ -319,7 +336,7 @@ def test_a_clock_that_jumps_ends_nothing_and_changes_no_order(tmp_path: Path, ju
     with daemon(extra={"PYTHONPATH": path, **UNCONFINED}) as made:
         made.wait_for_worker()
         jobs = [made.submit(shot, steps=15) for shot in shots[:2]]
-        made.wait_for_state(jobs[0], "running")
+        eventually(lambda: started(made, jobs[0]), "the first job")
         (fresh := tmp_path / "fresh").write_text(str(jump))
         fresh.rename(offset)
         jobs += [made.submit(shot, steps=1) for shot in shots[2:]]

@@ -37,14 +37,15 @@ def started(on: Daemon) -> list[str]:
 def test_two_users_share_the_daemon_and_the_second_sees_its_place(net: Net, tmp_path: Path) -> None:
     shots = [make_shot(tmp_path / f"in{i}", range(1001, 1003), seed=200 + i) for i in range(5)]
     before = len(started(net.daemon))
-    first = net.daemon.submit(shots[0], "ana", steps=100)
-    net.daemon.wait_for_state(first, "running")
-    hers = [net.daemon.submit(shot, "ana", steps=2) for shot in shots[1:4]]
-    ben = Going(*run_words(shots[4], tmp_path / "out", net.address, "--user", "ben"))
-    job = ben.until_event("accepted")["job"]
-    # Behind the one that runs, before the three of hers that were there first.
-    assert ben.until_state("queued")["ahead"] == 1
-    assert [net.daemon.status(waiting).ahead for waiting in hers] == [2, 3, 4]
+    with net.daemon.held():  # it keeps her first job running
+        first = net.daemon.submit(shots[0], "ana", steps=2)
+        net.daemon.wait_for_state(first, "running")
+        hers = [net.daemon.submit(shot, "ana", steps=2) for shot in shots[1:4]]
+        ben = Going(*run_words(shots[4], tmp_path / "out", net.address, "--user", "ben"))
+        job = ben.until_event("accepted")["job"]
+        # Behind the one that runs, before the three of hers that were there first.
+        assert ben.until_state("queued")["ahead"] == 1
+        assert [net.daemon.status(waiting).ahead for waiting in hers] == [2, 3, 4]
     done = ben.end()
     assert done.code == 0, done.err
     check_echo(shots[4], tmp_path / "out")
@@ -140,7 +141,7 @@ def test_control_is_quick_while_files_pass(net: Net, tmp_path: Path) -> None:
     net.relay.hold("up", shot.size() // 2)
     going = Going(*run_words(shot, tmp_path / "out", net.address))
     net.relay.wait_until_held("up")
-    with Client(net.daemon.address, user="other", software="test", patience=2.0) as client:
+    with Client(net.daemon.address, user="other", software="test", patience=SECONDS) as client:
         assert client.jobs()  # answered while the other one's upload stands still
     net.relay.release()
     assert going.end().code == 0

@@ -13,6 +13,7 @@ import pytest
 from voidbridge_relay import relayed_daemon
 from voidbridge_shots import Shot, make_shot, picture
 from voidbridge_stage import (
+    SECONDS,
     Daemon,
     Finished,
     called,
@@ -110,7 +111,7 @@ def test_what_was_handed_over_is_kept_like_what_was_sent(
 
 
 def test_a_daemon_with_shared_folders_keeps_to_the_protocol(made: Daemon) -> None:
-    assert conformance(made.address) == []
+    assert conformance(made.address, SECONDS) == []
 
 
 def test_a_disk_may_have_another_name_on_each_side(
@@ -163,7 +164,7 @@ def test_frames_that_are_being_rendered_are_handed_over_too(
         input=b"1001-1002\n1003-1004\nend\n",
         capture_output=True,
         env=environment(),
-        timeout=120,
+        timeout=2 * SECONDS,
     )
     assert done.returncode == 0, done.stderr
     check_echo(shot, tmp_path / "out")

@@ -5,10 +5,6 @@ Loaded under the name `voidbridge_guarded` by `conftest.py`.
 
 from __future__ import annotations
 
-import random
-import shutil
-import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -17,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 import zmq
+from voidbridge_machine import free_ports, short_folder
 from voidbridge_stage import SECONDS, Daemon, Finished, called
 
 from voidbridge_backend.daemon.net import allowed_keys
@@ -63,6 +60,9 @@ class Guarded(Daemon):
     def command(self, name: str, *words: object) -> Finished:
         return called(*words, *self.words(name))
 
+    def asking(self, user: str = "probe") -> Client:
+        return self.client(user, patience=SECONDS)
+
     def start(self) -> None:
         if not (self.folder / "keys").exists():
             keys.write(self.folder / "keys" / "daemon.key", self.pair)
@@ -73,7 +73,7 @@ class Guarded(Daemon):
         assert self.process
         assert self.process.poll() is None, self.log
         try:
-            with self.client("probe", patience=1.0):
+            with self.client("probe", patience=10.0):
                 return True
         except DaemonUnavailable:
             return False
@@ -88,32 +88,17 @@ class Guarded(Daemon):
 
 @contextmanager
 def guarded_daemon(*options: object, address: str = "") -> Iterator[Guarded]:
-    folder = Path(tempfile.mkdtemp(prefix="vbg-"))
-    made = Guarded(
-        folder,
-        address or f"tcp://127.0.0.1:{_two_free_ports()}",
-        ("--devices", "cpu", "--require-keys", "--keys", folder / "keys", *options),
-    )
-    try:
-        made.start()
-        yield made
-    finally:
-        if made.process and made.process.poll() is None:
-            made.process.terminate()
-            made.process.wait(SECONDS)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _two_free_ports() -> int:
-    while True:
-        port = random.randrange(31_000, 40_000)
+    with short_folder("vbg") as folder:
+        made = Guarded(
+            folder,
+            address or f"tcp://127.0.0.1:{free_ports(2)}",
+            ("--devices", "cpu", "--require-keys", "--keys", folder / "keys", *options),
+        )
         try:
-            for each in (port, port + 1):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", each))
-            return port
-        except OSError:
-            continue
+            made.start()
+            yield made
+        finally:
+            made.end()
 
 
 class Knocker:

@@ -12,7 +12,8 @@ from typing import Any
 
 import zmq
 from voidbridge_figures import Note
-from voidbridge_stage import Daemon, eventually
+from voidbridge_machine import in_time
+from voidbridge_stage import SECONDS, Daemon, eventually
 
 from voidbridge_protocol.client import Client
 from voidbridge_protocol.wire.codec import decode, encode
@@ -27,7 +28,7 @@ from voidbridge_protocol.wire.messages import (
     Welcome,
 )
 
-WAIT_S = 30
+WAIT_S = SECONDS
 MEMORY_MB = 20.0
 """The daemon is back within so much of what it had before an attack."""
 P99_S = 0.1
@@ -102,7 +103,9 @@ class Bystander:
 
     def _ask(self) -> None:
         try:
-            with Client(self._on.address, user="bystander", software="test") as client:
+            with Client(
+                self._on.address, user="bystander", software="test", patience=SECONDS
+            ) as client:
                 client.health()  # the introduction is no answer
                 while not self._over.wait(0.01):
                     began = time.monotonic()
@@ -114,13 +117,14 @@ class Bystander:
     def check(self, note: Note, what: str, strict: bool, **figures: Any) -> None:
         """The daemon lives, the bystander was answered, and the memory is given back.
 
-        `strict` holds the answers against `P99_S`; a machine with other tests on it is held to a second.
+        `strict` holds the answers against `P99_S`; a machine with other tests on it is held to a second,
+        and to more the busier it is.
         """
         assert self._failed is None, self._failed
         assert self._on.process
         assert self._on.process.poll() is None, self._on.log
         p99 = sorted(self.seconds)[int(len(self.seconds) * 0.99)]
-        assert p99 < (P99_S if strict else 1.0), f"{1000 * p99:.0f} ms"
+        assert in_time(p99, P99_S if strict else 1.0), f"{1000 * p99:.0f} ms"
         eventually(lambda: self.grown_mb() < MEMORY_MB, f"memory: {self.grown_mb():.0f} MB more")
         note(30, what=what, **figures, p99_ms=round(1000 * p99, 1), grown_mb=round(self.grown_mb()))
 

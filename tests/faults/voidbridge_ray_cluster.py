@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from voidbridge_machine import free_ports, short_folder
 from voidbridge_stage import environment, eventually, is_alive
 
 MARK = "TESTED_VOIDBRIDGE_NODE"
@@ -246,18 +246,14 @@ def cluster(
     cards: int = 2,
 ) -> Iterator[Cluster]:
     """A head and nodes with `cards` pretended cards each."""
-    folder = Path(tempfile.mkdtemp(prefix="vbr-"))  # paths of sockets are short
-    (folder / "token").write_text(secrets.token_hex(32))
-    (folder / "token").chmod(0o600)
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port = free.getsockname()[1]
-    made = Cluster(folder, port, token, tls, spaces=spaces)
-    try:
-        made.start_head()
-        made.start_nodes(*names, cards=cards)
-        yield made
-    finally:
-        for name in ("head", *names, *made.nodes):
-            made.kill(name)
-        shutil.rmtree(folder, ignore_errors=True)
+    with short_folder("vbc") as folder:
+        (folder / "token").write_text(secrets.token_hex(32))
+        (folder / "token").chmod(0o600)
+        made = Cluster(folder, free_ports(), token, tls, spaces=spaces)
+        try:
+            made.start_head()
+            made.start_nodes(*names, cards=cards)
+            yield made
+        finally:
+            for name in ("head", *names, *made.nodes):
+                made.kill(name)

@@ -20,12 +20,12 @@ from voidbridge_stage import daemon as daemon_of_ones_own
 def test_the_artist_sees_what_happens_and_nothing_of_it_can_be_undone(
     host: Any, shot: Any, daemon: Any
 ) -> None:
-    node = with_echo(node_of(host, shot), daemon, steps=20)
+    node = with_echo(node_of(host, shot), daemon, steps=60)
     host.stage.written.clear()
     remove(host, node)
     said = [value for name, value, _ in host.stage.written if name == "status"]
     assert said[0] == "rendering the plate, frames 1001-1003"
-    assert any(re.search(r"removing \d+ of 60", line) for line in said)
+    assert any(re.search(r"removing \d+ of 180", line) for line in said)
     assert said[-1] == "done: v001, frames 1001-1003"
     assert all(level > 0 for _, _, level in host.stage.written)
 
@@ -94,12 +94,13 @@ def test_a_source_that_comes_into_the_way_of_a_running_job_is_kept(
 ) -> None:
     from voidbridge_nuke import controller as conduct
 
-    node = with_echo(node_of(host, shot), daemon, steps=30)
-    host.stage.press("remove", node)
-    host.stage.until(lambda: "removing" in node["status"].value(), "the job to run")
-    folder = next(host.stage.folder.rglob("v001"))
-    plate = (folder / "plate.main.1002.exr").read_bytes()
-    (folder / "result.main.1002.exr").write_bytes(plate)
+    node = with_echo(node_of(host, shot), daemon, steps=3)
+    with daemon.held():
+        host.stage.press("remove", node)
+        host.stage.until(daemon.has_running_job, "the job to run")
+        folder = next(host.stage.folder.rglob("v001"))
+        plate = (folder / "plate.main.1002.exr").read_bytes()
+        (folder / "result.main.1002.exr").write_bytes(plate)
     host.stage.until(lambda: not conduct.RUNNING, "the job to end")
     assert node["status"].value().startswith("failed: ")
     assert "result.main.1002.exr is a source of this job" in node["status"].value()
@@ -128,10 +129,11 @@ def test_a_daemon_that_is_killed_on_the_way_is_waited_for(host: Any, shot: Any) 
     from voidbridge_nuke import controller as conduct
 
     with daemon_of_ones_own() as daemon:
-        node = with_echo(node_of(host, shot), daemon, steps=30)
-        host.stage.press("remove", node)
-        host.stage.until(lambda: "removing" in node["status"].value(), "the job to run")
-        daemon.kill()
+        node = with_echo(node_of(host, shot), daemon, steps=3)
+        with daemon.held():
+            host.stage.press("remove", node)
+            host.stage.until(daemon.has_running_job, "the job to run")
+            daemon.kill()
         daemon.start()
         host.stage.until(lambda: not conduct.RUNNING, "the job to end")
         assert node["status"].value() == "done: v001, frames 1001-1003"

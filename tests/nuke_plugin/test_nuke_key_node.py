@@ -190,9 +190,10 @@ def test_a_key_survives_the_kill_of_its_worker(host: Any, tmp_path: Path) -> Non
         node = host.stage.load(key_script(shot, frames))[-1]
         for name, value in {"color_space": SPACE, "daemon": daemon.address}.items():
             node[name].setValue(value)
-        host.stage.press("key", node)
-        host.stage.until(lambda: "keying" in node["status"].value(), "the job to run")
-        os.kill(daemon.worker_pids()[0], signal.SIGKILL)
+        with daemon.held():
+            host.stage.press("key", node)
+            host.stage.until(daemon.has_running_job, "the job to run")
+            os.kill(daemon.worker_pids()[0], signal.SIGKILL)
         host.stage.until(lambda: not controller.RUNNING, "the job to end")
     assert node["status"].value() == "done: v001, frames 1001-1020"
 

@@ -17,6 +17,8 @@ from voidbridge_shots import make_shot
 from voidbridge_stage import SECONDS, called, eventually
 
 SCRIPT = Path(__file__).with_name("another_nuke.py")
+STEPS = 50
+"""Three seconds, in which the other program sees the stage."""
 ORPHANAGE = """
 import ctypes, json, os, subprocess, sys
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: children of a process that is gone become ours
@@ -91,9 +93,9 @@ def test_a_nuke_that_is_opened_again_adopts_the_job_of_one_that_is_gone(
 ) -> None:
     if how == "quits" and when != "removing" and not full:
         pytest.skip("every way to end in every stage is for --full")
-    code = another_nuke(host, shot, daemon, when, how=how)
+    code = another_nuke(host, shot, daemon, when, how=how, steps=STEPS)
     assert code == (0 if how == "quits" else -signal.SIGKILL)
-    node = reopened(host, shot, daemon)
+    node = reopened(host, shot, daemon, STEPS)
     assert to_the_end(host, node) == "done: v001, frames 1001-1003"
     check_removed(host, node, shot, FRAMES)
     assert host.stage.messages == []
@@ -104,10 +106,10 @@ def test_a_nuke_that_is_opened_again_adopts_the_job_of_one_that_is_gone(
 def test_a_job_that_waits_behind_another_is_adopted_too(
     host: Any, shot: Any, daemon: Any, tmp_path: Path, how: str
 ) -> None:
-    blocker = daemon.submit(make_shot(tmp_path / "other", FRAMES, seed=len(how)), steps=1000)
-    daemon.wait_for_state(blocker, "running")
-    another_nuke(host, shot, daemon, "waiting", how=how)
-    assert called("cancel", blocker, "--daemon", daemon.address, "--user=somebody").code == 0
+    with daemon.held():
+        blocker = daemon.submit(make_shot(tmp_path / "other", FRAMES, seed=len(how)), steps=3)
+        daemon.wait_for_state(blocker, "running")
+        another_nuke(host, shot, daemon, "waiting", how=how)
     node = reopened(host, shot, daemon)
     assert to_the_end(host, node) == "done: v001, frames 1001-1003"
     check_removed(host, node, shot, FRAMES)
@@ -186,9 +188,9 @@ def test_a_job_whose_child_died_too_is_lost_and_not_waited_for(
 def test_views_that_were_not_begun_are_begun_by_the_next_nuke(
     host: Any, shot: Any, daemon: Any
 ) -> None:
-    another_nuke(host, shot, daemon, "removing", views=["left", "right"], steps=15)
+    another_nuke(host, shot, daemon, "removing", views=["left", "right"], steps=STEPS)
     host.stage.views = ["left", "right"]
-    node = reopened(host, shot, daemon, steps=15)
+    node = reopened(host, shot, daemon, STEPS)
     assert to_the_end(host, node) == "done: v001, frames 1001-1003"
     assert len(list(host.stage.folder.rglob("result.right.*.exr"))) == 3
 

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -136,11 +135,15 @@ def test_what_is_sent_only_grows_and_ends_at_the_whole(tmp_path: Path) -> None:
 def test_a_daemon_that_takes_nothing_is_not_sent_more_than_the_window(tmp_path: Path) -> None:
     task = shot(tmp_path, frames=2, size=20_000)
     sent: list[int] = []
-    began = time.monotonic()
-    listener = Listener(
-        sent=lambda done, total: sent.append(done),
-        should_cancel=lambda: time.monotonic() - began > 0.3,
-    )
+    looks = 0
+
+    def should_cancel() -> bool:
+        """A while after the window is full."""
+        nonlocal looks
+        looks += bool(sent) and sent[-1] >= SMALL.window
+        return looks > 10
+
+    listener = Listener(sent=lambda done, total: sent.append(done), should_cancel=should_cancel)
     script = Script(limits=SMALL, deaf_to=frozenset({Put}))
     with fake_daemon(script) as daemon, client_of(daemon) as client:
         with pytest.raises(JobCancelled):
@@ -151,31 +154,51 @@ def test_a_daemon_that_takes_nothing_is_not_sent_more_than_the_window(tmp_path: 
 # -- life -------------------------------------------------------------------------------------------
 
 
+class Clock:
+    """A connection's, which a test sets forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds as tenths."""
-    monkeypatch.setattr(connection, "PING_EVERY_S", 0.1)
-    monkeypatch.setattr(connection, "SILENCE_S", 0.5)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Pings follow each other sooner than in earnest."""
+    made = Clock()
+    monkeypatch.setattr(connection, "time", made)
+    monkeypatch.setattr(connection, "PING_EVERY_S", 0.3)
+    return made
 
 
-def after(seconds: float) -> Callable[[], bool]:
-    until = time.monotonic() + seconds
-    return lambda: time.monotonic() > until
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_daemon_that_answers_pings_is_alive_however_long_a_job_takes(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("clock")
+def test_a_daemon_that_answers_pings_is_alive_however_long_a_job_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SILENCE_S", 2.0)
     trouble: list[str] = []
-    listener = Listener(trouble=trouble.append, should_cancel=after(1.2))
+
+    def pings() -> int:
+        return sum(isinstance(message, Ping) for message in daemon.received)
+
+    began = time.monotonic()
+    listener = Listener(
+        trouble=trouble.append,
+        should_cancel=lambda: pings() >= 8 and time.monotonic() - began > 2.5,
+    )
     with fake_daemon(Script(holds=True)) as daemon, client_of(daemon) as client:
         with pytest.raises(JobCancelled):
             client.run(shot(tmp_path), listener)
     assert trouble == []
-    assert sum(isinstance(message, Ping) for message in daemon.received) >= 8
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_daemon_that_falls_silent_is_left_and_tried_again(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("clock")
+def test_a_daemon_that_falls_silent_is_left_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SILENCE_S", 0.5)
     trouble: list[str] = []
     listener = Listener(trouble=trouble.append, should_cancel=lambda: bool(trouble))
     script = Script(holds=True, deaf_to=frozenset({Ping}))
@@ -185,14 +208,13 @@ def test_a_daemon_that_falls_silent_is_left_and_tried_again(tmp_path: Path) -> N
     assert "silent for 0.5 s" in trouble[0]
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_client_that_was_busy_itself_does_not_blame_the_daemon(tmp_path: Path) -> None:
+def test_a_client_that_was_busy_itself_does_not_blame_the_daemon(
+    tmp_path: Path, clock: Clock
+) -> None:
     trouble: list[str] = []
 
     def look_at_it(frame: int) -> None:
-        done = after(0.8)
-        while not done():
-            pass
+        clock.ahead += 3 * connection.SILENCE_S
 
     listener = Listener(fetched=look_at_it, trouble=trouble.append)
     with fake_daemon() as daemon, client_of(daemon) as client:
@@ -200,13 +222,10 @@ def test_a_client_that_was_busy_itself_does_not_blame_the_daemon(tmp_path: Path)
     assert (trouble, daemon.lives) == ([], 1)
 
 
-@pytest.mark.usefixtures("quick")
-def test_questions_may_be_far_apart() -> None:
+def test_questions_may_be_far_apart(clock: Clock) -> None:
     with fake_daemon() as daemon, client_of(daemon) as client:
         assert client.jobs() == []
-        pause = after(0.8)
-        while not pause():
-            pass
+        clock.ahead += 3 * connection.SILENCE_S
         assert client.jobs() == []
     assert sum(isinstance(message, Hello) for message in daemon.received) == 1
 

@@ -58,6 +58,20 @@ def test_silence_breaks_every_rule() -> None:
     assert {finding.rule for finding in findings} >= set(CHECKS) - {"another framing is refused"}
 
 
+def is_broken(kind: type[FakeDaemon], script: Script, rule: str) -> bool:
+    """Whether this rule is, and no other. On a busy machine other answers may take longer."""
+    for patience in (2.0, 60.0):
+        daemon = kind(script)
+        daemon.start()
+        try:
+            findings = conformance(daemon.address, patience=patience)
+        finally:
+            daemon.stop()
+        if [finding.rule for finding in findings] == [rule]:
+            return True
+    return False
+
+
 PATHS = "a path outside the shares is never opened"
 
 
@@ -78,13 +92,7 @@ class OpensEverything(FakeDaemon):
 
 @pytest.mark.parametrize("kind", [TellsPathsApart, OpensEverything])
 def test_a_daemon_that_opens_or_tells_too_much_is_found_out(kind: type[FakeDaemon]) -> None:
-    daemon = kind(Script(shares=("/no/such/folder",)))
-    daemon.start()
-    try:
-        findings = conformance(daemon.address, patience=2.0)
-    finally:
-        daemon.stop()
-    assert [finding.rule for finding in findings] == [PATHS]
+    assert is_broken(kind, Script(shares=("/no/such/folder",)), PATHS)
 
 
 class TakesAnyVersion(FakeDaemon):
@@ -123,10 +131,4 @@ class KnowsEverybody(FakeDaemon):
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_a_daemon_that_leaves_the_protocol_is_found_out(kind: type[FakeDaemon], rule: str) -> None:
-    daemon = kind(Script())
-    daemon.start()
-    try:
-        findings = conformance(daemon.address, patience=2.0)
-    finally:
-        daemon.stop()
-    assert [finding.rule for finding in findings] == [rule]
+    assert is_broken(kind, Script(), rule)

@@ -34,5 +34,5 @@ def test_who_writes_waits_for_who_hashes_when_that_is_far_behind() -> None:
         assert writer.is_alive()
     finally:
         go_on.set()
-    writer.join(10)
+    writer.join(120)
     assert one.hexdigest() == hashlib.sha256(PIECE * (AHEAD + 1)).hexdigest()

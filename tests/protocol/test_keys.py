@@ -162,7 +162,7 @@ def guarded(pair: Pair | None, allowed: set[str]) -> Iterator[str]:
                 thread.join()
 
 
-def refusal(address: str, with_keys: Keys | None, patience: float = 10.0) -> DaemonError:
+def refusal(address: str, with_keys: Keys | None, patience: float = 120.0) -> DaemonError:
     with (
         pytest.raises(DaemonError) as refused,
         Client(address, user="ana", software="test", patience=patience, keys=with_keys),

@@ -16,7 +16,7 @@ from voidbridge_protocol.transfer.upload import hash_file
 from voidbridge_protocol.wire.messages import Request
 
 
-def client_of(daemon: FakeDaemon, patience: float = 5.0, reconnect: float = 5.0) -> Client:
+def client_of(daemon: FakeDaemon, patience: float = 60.0, reconnect: float = 60.0) -> Client:
     return Client(
         daemon.address, user="ana", software="tests", patience=patience, reconnect=reconnect
     )

@@ -125,9 +125,10 @@ def test_a_key_survives_the_kill_of_its_worker(host: Any, tmp_path: Path) -> Non
     with stage.daemon() as daemon:
         daemon.wait_for_worker()
         group = key_tool(host, shot, daemon.address, "plate", "hint")
-        host.press(group, "Key")
-        host.until(group, lambda s: "keying" in s)
-        os.kill(daemon.worker_pids()[0], signal.SIGKILL)
+        with daemon.held():
+            host.press(group, "Key")
+            stage.eventually(daemon.has_running_job, "the job to run")
+            os.kill(daemon.worker_pids()[0], signal.SIGKILL)
         text = host.until(group, lambda s: s.startswith(("done", "failed")))
     assert text == "done: v001, frames 0-19 (files 1001-1020)"
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from voidbridge_shots import channels_of, echoed, make_shot, picture, same_bits, square
+from voidbridge_stage import eventually
 
 FILES = range(1001, 1004)
 RGB = "RGB"
@@ -96,12 +97,14 @@ def folders(host: Any) -> list[Path]:
 
 def test_the_artist_sees_what_happens(host: Any, shot: Any, daemon: Any) -> None:
     comp = host.comp(0, 2)
-    group = with_echo(host, tool_of(host, comp, shot), daemon, steps=40)
-    host.press(group, "Remove")
-    assert host.status(group) == "working; press Fetch"
+    group = with_echo(host, tool_of(host, comp, shot), daemon, steps=80)
+    with daemon.held():
+        host.press(group, "Remove")
+        assert host.status(group) == "working; press Fetch"
+        eventually(daemon.has_running_job, "the job to run")
+        host.press(group, "Remove")
+        assert host.status(group).startswith("This tool is already working.")
     host.until(group, lambda s: s.startswith("removing"))
-    host.press(group, "Remove")
-    assert host.status(group).startswith("This tool is already working.")
     host.until(group, lambda s: s.startswith("done"))
     assert group.TileColor == {"R": 0.25, "G": 0.37, "B": 0.5}
     assert set(comp.undone) >= {
@@ -115,10 +118,10 @@ def test_a_changed_control_tells_how_the_job_stands_and_loads_nothing(
     host: Any, shot: Any, daemon: Any
 ) -> None:
     comp = host.comp(0, 2)
-    group = with_echo(host, tool_of(host, comp, shot), daemon, steps=30)
+    group = with_echo(host, tool_of(host, comp, shot), daemon, steps=60)
     host.press(group, "Remove")
     seen = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while host.status(group) != "finished; press Fetch":
         assert time.monotonic() < deadline, seen[-3:]
         host.choose(group, grow=len(seen) % 2)

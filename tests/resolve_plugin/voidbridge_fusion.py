@@ -430,7 +430,7 @@ class Stage:
         assert image is not None
         return image
 
-    def until(self, group: Tool, question: Callable[[str], bool], seconds: float = 60.0) -> str:
+    def until(self, group: Tool, question: Callable[[str], bool], seconds: float = 120.0) -> str:
         """Presses Fetch until the status is as asked for."""
         deadline = time.monotonic() + seconds
         while True:

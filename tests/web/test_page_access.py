@@ -50,7 +50,7 @@ def test_another_host_name_is_refused_as_after_dns_rebinding(page: Any) -> None:
 
 
 def test_two_host_headers_are_refused(page: Any) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=120)
     connection.putrequest("GET", "/api/state", skip_host=True)
     for host in ("evil.example", f"127.0.0.1:{page.port}"):
         connection.putheader("Host", host)
@@ -119,7 +119,7 @@ def test_a_path_of_files_does_not_climb_out_of_the_pages_folder(page: Any) -> No
 def test_a_body_that_is_too_long_is_refused_with_and_without_its_length(page: Any) -> None:
     long = {"text": "x" * 300_000}
     assert page.post("/api/jobs/x/priority", long).status == 413
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=120)
     headers = {"Cookie": page.cookie, "Origin": page.origin, "Content-Type": "application/json"}
     pieces = (b"x" * 65_536 for _ in range(6))
     connection.request("POST", "/api/jobs/x/priority", pieces, headers, encode_chunked=True)

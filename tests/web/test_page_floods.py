@@ -94,7 +94,7 @@ def test_commands_that_are_asked_for_at_once_are_bounded() -> None:
 
 
 def connected(page: Any, held: ExitStack) -> socket.socket:
-    return held.enter_context(socket.create_connection(("127.0.0.1", page.port), timeout=20))
+    return held.enter_context(socket.create_connection(("127.0.0.1", page.port), timeout=120))
 
 
 def is_closed(one: socket.socket) -> bool:

@@ -186,15 +186,15 @@ def test_a_value_is_made_once_for_all_that_ask_for_it_at_the_same_time() -> None
 
     def make() -> int:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
         made.append(1)
         return len(made)
 
     with ThreadPoolExecutor(3) as threads:
         asked = [threads.submit(cache.once, "frame", make, lambda _: 1) for _ in range(3)]
-        assert begun.wait(10)
+        assert begun.wait(120)
         go_on.set()
-        assert [one.result(10) for one in asked] == [1, 1, 1]
+        assert [one.result(120) for one in asked] == [1, 1, 1]
     with pytest.raises(ZeroDivisionError):
         cache.once("broken", lambda: 1 // 0, lambda _: 1)
     assert cache.once("broken", lambda: 5, lambda _: 1) == 5
@@ -237,7 +237,7 @@ def test_pictures_that_the_browser_gave_up_are_not_waited_for(player: Any, shot:
     for number in range(
         200
     ):  # as in wild scrubbing: each with a look of its own, so none is cached
-        connection = http.client.HTTPConnection("127.0.0.1", player.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", player.port, timeout=120)
         path = f"/api/picture?{query(shot, kind='plate', frame=1, gain=number + 1)}"
         connection.request("GET", path, headers={"Cookie": player.cookie})
         connection.close()

@@ -30,7 +30,7 @@ def stage_of_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any
 
 def events_of(page: Any) -> Iterator[Any]:
     """The changes of the queue as they come."""
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=120)
     connection.request("GET", "/api/events", headers={"Cookie": page.cookie})
     answer = connection.getresponse()
     try:

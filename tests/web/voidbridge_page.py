@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voidbridge_stage import command, environment
+from voidbridge_stage import SECONDS, command, environment
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Page:
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """Sends exactly these headers; `_` in a name stands for `-`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, sent)
@@ -91,4 +91,4 @@ def start_page(address: str, *folders: Path, extra: dict[str, str] | None = None
 
 def stop_page(page: Page) -> None:
     page.process.terminate()
-    page.process.communicate(timeout=20)
+    page.process.communicate(timeout=SECONDS)

@@ -26,7 +26,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Card]:
     made = Card(0, {"do": "setup", "models": "", "sandbox": "off"}, str(folder), 1 << 40)
     yield made
     made.stop()
-    made._worker.wait(20)
+    made._worker.wait(120)
     assert made._worker.stdout
     made._worker.stdout.close()
 

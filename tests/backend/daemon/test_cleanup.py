@@ -61,8 +61,8 @@ class House:
         """One sweep, to its end."""
         self.now += SWEEP_S + 1
         self.cleanup.tick(self.now)
-        self.news.get(timeout=10)()
-        self.news.get(timeout=10)()
+        self.news.get(timeout=120)()
+        self.news.get(timeout=120)()
 
     def submit(self, name: str, user: str = "ana", frames: int = 2) -> tuple[str, Request]:
         files = []
@@ -201,8 +201,8 @@ def test_room_is_made_when_it_is_asked_for(house: House) -> None:
     assert house.files() == 6
     called: list[int] = []
     house.cleanup.make_room(1 << 60, lambda: called.append(house.files()))
-    house.news.get(timeout=10)()
-    house.news.get(timeout=10)()
+    house.news.get(timeout=120)()
+    house.news.get(timeout=120)()
     assert called == [0]
 
 

@@ -58,7 +58,7 @@ class Stage:
 
     def until_told(self, count: int) -> None:
         while len(self.told) < count:
-            self._mailbox.get(timeout=30)()
+            self._mailbox.get(timeout=120)()
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ class Hanging(Shares):
 
     def open(self, path: str, size: int) -> FileIO | None:
         self.asked.release()
-        assert self.back.wait(30)
+        assert self.back.wait(120)
         return super().open(path, size)
 
 
@@ -206,7 +206,7 @@ def test_a_disk_that_does_not_answer_is_given_up_until_it_does(hung: Hung) -> No
     for path in paths[:-1]:
         stage.begin(path)
     for _ in range(READERS):
-        assert disk.asked.acquire(timeout=30)
+        assert disk.asked.acquire(timeout=120)
     stage.file_import.tick(time.monotonic())
     assert stage.told == [], "not yet"
     stage.file_import.tick(time.monotonic() + PATIENCE_S + 1)
@@ -223,7 +223,7 @@ def test_a_disk_that_does_not_answer_is_given_up_until_it_does(hung: Hung) -> No
         stage.until_told(1)
         if isinstance(stage.told[0][1], Nack):
             stage.told.clear()
-            stage._mailbox.get(timeout=30)()
+            stage._mailbox.get(timeout=120)()
     assert stage.told[0][1] == Got(file.sha256)
     assert not any(stage.spool.has(UserFile("ana", stage.asked(p).sha256)) for p in paths)
 

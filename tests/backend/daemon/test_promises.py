@@ -1,8 +1,6 @@
 """Room that is kept for frames to come: given free when their client is gone, and shared among users."""
 
 import hashlib
-import shutil
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,22 +13,25 @@ from voidbridge_protocol.errors import SpoolFull
 from voidbridge_protocol.operations.remove import RemoveSettings
 from voidbridge_protocol.wire.messages import FrameFile, Request
 
+FREE = 100 << 30
+
+
+class EvenDisk(Spool):
+    """On a disk where no other program writes."""
+
+    def free_bytes(self) -> int:
+        return FREE
+
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> JobService:
-    spool = Spool(tmp_path)
+    spool = EvenDisk(tmp_path)
     return JobService(JobTable(tmp_path / "jobs.db"), spool, (("remove", "echo"),), user_share=80)
-
-
-@cache
-def free_at_first(folder: Path) -> int:
-    """Bytes that the disk had left when this was first asked: other programs write there meanwhile."""
-    return shutil.disk_usage(folder).free
 
 
 def submit(jobs: JobService, user: str, name: str, percent: int) -> str:
     """A job whose files take so much of what the disk has left."""
-    size = free_at_first(jobs.spool.folder) * percent // 200
+    size = FREE * percent // 200
     files = tuple(
         FrameFile(role, 1, hashlib.sha256(f"{name}{role}".encode()).hexdigest(), size)
         for role in ("matte", "plate")

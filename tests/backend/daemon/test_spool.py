@@ -178,7 +178,7 @@ assert spool.receive(file, len(data), 0, data)
 spool.finalize(file)
 open({str(trace)!r}, "w").write("\\n".join(calls))
 """
-    subprocess.run([sys.executable, "-c", script], check=True, env=environment(), timeout=30)
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment(), timeout=120)
     said = trace.read_text().splitlines()
     assert sorted(said) == sorted(
         [f"fsync {DRAWER}.{NAME}", "fsync objects", f"rename {DRAWER}", f"fsync {DRAWER}"]

@@ -121,7 +121,7 @@ for number in range(1, 10_000):
 def refusal(listen: str, spool: Path) -> str:
     """Returns the message of a daemon that cannot start there."""
     words = command("serve", "--listen", listen, "--spool", spool, "--devices", "cpu")
-    done = subprocess.run(words, capture_output=True, env=environment(), timeout=60)
+    done = subprocess.run(words, capture_output=True, env=environment(), timeout=120)
     said = done.stderr.decode()
     assert done.returncode == 2, said
     assert "Traceback" not in said

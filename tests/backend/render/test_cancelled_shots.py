@@ -96,5 +96,5 @@ def test_who_waits_is_woken_at_once() -> None:
     waiting = cancelled_future.of("a")
     thread = threading.Thread(target=cancelled_future.stop, args=("a",))
     thread.start()
-    assert waiting.result(timeout=30) is None
+    assert waiting.result(timeout=120) is None
     thread.join()

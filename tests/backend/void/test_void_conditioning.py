@@ -106,7 +106,7 @@ def test_while_a_span_is_used_the_next_one_is_read() -> None:
         for index, span in enumerate(SPANS):
             assert given(span).tolist() == list(range(span.start, span.stop))
             # Nothing has asked for the next one.
-            assert all(event.wait(10) for event in begun[: index + 2])
+            assert all(event.wait(120) for event in begun[: index + 2])
             assert not any(event.is_set() for event in begun[index + 2 :])
 
 
