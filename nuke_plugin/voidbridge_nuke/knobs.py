@@ -196,8 +196,10 @@ def setup_panel() -> tuple[Knob, ...]:
             GUARDS[0], choices=GUARDS,
         ),
         Knob(
-            "priority", INT, "priority", "Jobs with a higher number run first on a shared daemon.", 0,
-            option="--priority",
+            "priority", INT, "priority",
+            "Waiting jobs with a larger number start first on a shared daemon; users with the same number take "
+                "turns.",
+            0, option="--priority",
         ),
         Knob(
             "cache", FILE, "cache folder",

@@ -75,7 +75,7 @@ def add_priority_option(parser: Any) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="jobs with a higher number run first (default 0)",
+        help="waiting jobs with a larger number start first; users with the same number take turns (default 0)",
     )
 
 
