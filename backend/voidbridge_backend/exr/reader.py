@@ -14,6 +14,7 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Frame:
         pixels = np.empty((self.window.height, self.window.width, 3), np.float32)
         for top in range(0, self.window.height, BAND):
             for index, plane in enumerate(planes):
-                pixels[top : top + BAND, :, index] = plane[top : top + BAND]
+                pixels[top : top + BAND, :, index] = _as_float(plane[top : top + BAND])
         return pixels
 
     def planes(self, rgb: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -96,6 +97,19 @@ class Frame:
         indices = (1,) if len(self.rgb_names) == 1 else (0, 1, 2)
         for name, index in zip(self.rgb_names, indices, strict=True):
             yield name, rgb[..., index]
+
+
+def _as_float(samples: Samples) -> Samples:
+    """Half values as float32, from a table: NumPy's own conversion takes half as long again."""
+    if samples.dtype != np.float16:
+        return samples
+    return np.take(_halves(), samples.view(np.uint16), mode="clip")
+
+
+@cache
+def _halves() -> NDArray[np.float32]:
+    """The float32 value of each of the 65536 half values."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def read(path: Path, choose: Choose = choose_picture, name: str = "") -> Frame:

@@ -22,12 +22,17 @@ READ_SIZE = 1 << 20
 
 def sealed(data: bytes) -> bytes:
     """Returns the file with the checksum in place of each `BLANK`. A file without one is returned as it is."""
+    return b"".join(sealed_pieces(data))
+
+
+def sealed_pieces(data: bytes) -> tuple[bytes, memoryview]:
+    """Returns the same file in two pieces, header and rest, so that no pixel is copied."""
     header = parse_header(data)
-    head, blank = data[: header.size], _field(BLANK)
-    if blank not in head:
-        return data
-    checksum = zlib.crc32(memoryview(data)[_begin(header) :])
-    return head.replace(blank, _field(f"{checksum:08x}")) + data[header.size :]
+    head, rest, blank = data[: header.size], memoryview(data)[header.size :], _field(BLANK)
+    if blank in head:
+        checksum = zlib.crc32(rest[_begin(header) - header.size :])
+        head = head.replace(blank, _field(f"{checksum:08x}"))
+    return head, rest
 
 
 def is_sealed(path: Path) -> bool:

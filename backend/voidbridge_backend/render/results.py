@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from voidbridge_backend.exr.seal import sealed
+from voidbridge_backend.exr.seal import sealed_pieces
 from voidbridge_protocol.errors import VoidbridgeError
 from voidbridge_protocol.transfer.atomic_files import write_whole
 from voidbridge_protocol.wire.values import ResultFile
@@ -80,10 +80,13 @@ class ResultWriter(Generic[Stats]):
     def _finish(self, frame: int, encode: Callable[[], EncodedFrame[Stats]]) -> Stats | None:
         with _about(frame):
             encoded = encode()
-            data = sealed(encoded.data)
+            pieces = sealed_pieces(encoded.data)
             self._job.raise_if_cancelled()
-            write_whole(self._job.folder / f"{frame}.exr", data)
-        self._announce(ResultFile(frame, hashlib.sha256(data).hexdigest(), len(data)))
+            write_whole(self._job.folder / f"{frame}.exr", *pieces)
+        digest = hashlib.sha256()
+        for piece in pieces:
+            digest.update(piece)
+        self._announce(ResultFile(frame, digest.hexdigest(), sum(map(len, pieces))))
         return encoded.measure() if encoded.measure else None
 
 

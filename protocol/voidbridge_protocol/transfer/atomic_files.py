@@ -38,12 +38,13 @@ def publish(target: Path) -> None:
         raise disk_error(target, error) from error
 
 
-def write_whole(target: Path, data: bytes | memoryview) -> None:
-    """Writes a file atomically. Raises `DiskFull` and leaves no partial file behind."""
+def write_whole(target: Path, *pieces: bytes | memoryview) -> None:
+    """Writes a file of these pieces atomically. Raises `DiskFull` and leaves no partial file behind."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with create_temporary(target) as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

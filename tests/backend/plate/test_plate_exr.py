@@ -108,6 +108,8 @@ def test_every_word_of_every_type_survives(make_exr: MakeExr, compression: str) 
     for name in "G", "B", "id":
         assert same_bits(frame.channels[name], channels[name])
         assert same_bits(again.channels[name], channels[name])
+    assert same_bits(frame.rgb()[..., 0], ALL_HALVES.astype(np.float32))
+    assert same_bits(frame.rgb()[..., 2], channels["B"])
 
 
 def test_blocks_that_hold_no_change_are_copied_as_they_are(
