@@ -224,7 +224,7 @@ def _jobs(wire: ServerConnection) -> list[Status]:
             found.append(message)
         elif isinstance(message, Listed):
             if len(found) < message.jobs:
-                raise BadMessage(f"the daemon has {message.jobs} jobs and told of {len(found)}")
+                raise BadMessage(f"the daemon has {message.jobs} jobs and listed {len(found)}")
             break
     return found
 

@@ -24,7 +24,7 @@ MOST_INDEX = 10_000_000
 def check_file(sha256: str, size: int) -> None:
     """Raises `BadMessage` unless both are valid. Hashes become file names, so nothing else may pass."""
     if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
-        raise BadMessage(f"{sha256[:80]!r} is no SHA-256 in hexadecimal")
+        raise BadMessage(f"{sha256[:80]!r} is not a SHA-256 in hexadecimal")
     if size < 1:
         raise BadMessage(f"a file of {size} bytes")
 
@@ -45,7 +45,7 @@ class FrameFile:
         if not 0 <= self.index < MOST_INDEX:
             raise BadMessage(f"the index {self.index} of a frame in its file")
         if not ROLE.fullmatch(self.role):
-            raise BadMessage(f"{ascii(self.role)[:60]} is no role of a file")
+            raise BadMessage(f"{ascii(self.role)[:60]} is not a role of a file")
         check_file(self.sha256, self.size)
 
 
@@ -80,7 +80,7 @@ class Request:
             frames.setdefault(role, []).append(frame)
         kind = operation(self.operation)
         if type(self.settings) is not kind.settings:
-            raise BadMessage(f"{type(self.settings).__name__} are no settings of {self.operation}")
+            raise BadMessage(f"{type(self.settings).__name__} are not settings of {self.operation}")
         kind.check_frames(frames, self.first, self.last)
 
     @property

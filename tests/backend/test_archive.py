@@ -98,7 +98,7 @@ def bound(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda v: (v / "version.json").unlink(), "is no version"),
+        (lambda v: (v / "version.json").unlink(), "is not a version"),
         (lambda v: (v / "job.json").write_text("[]"), "still at work"),
         (lambda v: (v / "started.txt").write_text(""), "still at work"),
         (lambda v: (v / "submitted.txt").write_text(""), "still at work"),
@@ -108,8 +108,8 @@ def bound(path: Path) -> None:
         (lambda v: (v / "manifest.json.tmp").write_text("mine"), "the archive's own list"),
         (lambda v: (v / "Version.json").write_text("mine"), "in case only"),
         (lambda v: (v / "started/deeper").mkdir(), "is a folder with files"),
-        (lambda v: os.mkfifo(v / "pipe"), "is no plain file"),
-        (lambda v: bound(v / "socket"), "is no plain file"),
+        (lambda v: os.mkfifo(v / "pipe"), "is not a plain file"),
+        (lambda v: bound(v / "socket"), "is not a plain file"),
     ],
 )
 def test_what_is_no_finished_version_is_refused(
@@ -178,7 +178,7 @@ def test_each_version_is_told_as_it_is_done_and_the_same_words_go_on(
     (place / "3f0a/v001/result.main.1001.exr").write_bytes(b"rotten")
     with pytest.raises(NotArchived, match="differs"):
         done(folders[:1], place, True, quiet)
-    with pytest.raises(NotArchived, match="is no version"):
+    with pytest.raises(NotArchived, match="is not a version"):
         done([version.with_name("v009")], place, True, quiet)
 
 
@@ -295,7 +295,7 @@ def test_an_archive_that_leads_back_to_the_version_is_refused(
     copy.unlink()
     linked(frame, copy)
     before = frame.read_bytes()
-    with pytest.raises(NotArchived, match="is no copy"):
+    with pytest.raises(NotArchived, match="is not a copy"):
         done([version], tmp_path / "a", True, quiet)
     copy.unlink()
     elsewhere = tmp_path / "elsewhere.exr"

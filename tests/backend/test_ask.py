@@ -223,7 +223,7 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("ftp://127.0.0.1/v1", "no address"),
+        ("ftp://127.0.0.1/v1", "not an address"),
         ("http://models.example/v1", "without encryption"),
         ("https://user:key@models.example/v1", "more than a server and a path"),
     ],

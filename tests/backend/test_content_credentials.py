@@ -94,7 +94,7 @@ def test_without_the_variables_nothing_is_signed_and_half_of_them_is_an_error(
 def test_a_key_that_cannot_sign_is_named(environment: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(BadKey, match=r"none\.pem cannot be read"):
         CredentialSigner.configured({**environment, KEY: str(tmp_path / "none.pem")})
-    with pytest.raises(BadKey, match="is no private key"):
+    with pytest.raises(BadKey, match="is not a private key"):
         CredentialSigner.configured({**environment, KEY: environment[CERTIFICATES]})
     signer = CredentialSigner.configured({**environment, CERTIFICATES: environment[KEY]})
     assert signer is not None

@@ -248,7 +248,7 @@ def test_a_name_that_is_no_utf_8_is_refused_before_anything_is_written(tmp_path:
     ]
     done = stage.voidbridge("farm", *words)
     assert done.code == 2
-    assert "is no UTF-8" in done.err
+    assert "is not UTF-8" in done.err
     assert not (tmp_path / "job").exists()
 
 

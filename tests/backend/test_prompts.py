@@ -75,21 +75,21 @@ def test_a_file_of_prompts_means_the_same_as_the_options(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no file of prompts"),
-        ("[]", "no file of prompts"),
+        ("", "not a file of prompts"),
+        ("[]", "not a file of prompts"),
         ('{"objects": [{"points": [{"frame": 1}]}]}', "no 'x'"),
-        ('{"objects": [{"points": 5}]}', "no file of prompts"),
-        ('{"objects": {"name": "x"}}', "no file of prompts"),
+        ('{"objects": [{"points": 5}]}', "not a file of prompts"),
+        ('{"objects": {"name": "x"}}', "not a file of prompts"),
         (
             '{"objects": [{"name": "x/../y.exr", "keys": {"1": "p"}}]}',
             "'x/../y.exr' cannot be the name",
         ),
         ('{"objects": [{"name": "x:ball", "noun": "a cup"}]}', "'x:ball' cannot be the name"),
-        ('{"objects": ' + "[" * 100_000, "no file of prompts"),
-        ('{"objects": [{"points": [{"frame": 1e999, "x": 1, "y": 1}]}]}', "no file of prompts"),
+        ('{"objects": ' + "[" * 100_000, "not a file of prompts"),
+        ('{"objects": [{"points": [{"frame": 1e999, "x": 1, "y": 1}]}]}', "not a file of prompts"),
         (
             '{"objects": [{"points": [{"frame": 1, "x": 1%s, "y": 1}]}]}' % ("0" * 400),
-            "no file of prompts",
+            "not a file of prompts",
         ),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_file_that_holds_no_prompts_is_named_with_the_reason(
 def test_a_pipe_and_a_file_without_end_are_no_prompts(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(BadSetting, match="no plain file"):
+        with pytest.raises(BadSetting, match="not a plain file"):
             read_prompts(path)
     with pytest.raises(BadSetting, match="more than 4 MB"):
         read_prompts(saved(tmp_path / "p.json", " " * (5 << 20)))

@@ -164,12 +164,12 @@ def test_a_retake_sees_none_of_the_frames_that_it_makes_again(
             ("hdr", "a.####.exr", "--engine", "ltx", "--frames", "1004-1007"),
             "the plate lacks 1006-1007; it has 1001-1005",
         ),
-        (("extend", "a.####.exr", "b.####.exr", "--length", "2"), "extend has no use for TAIL"),
+        (("extend", "a.####.exr", "b.####.exr", "--length", "2"), "extend does not take TAIL"),
         (
             ("retake", "a.####.exr", "--frames", "1003-1009"),
             "no frame within 8 is behind 1003-1009",
         ),
-        (("retake", "a.####.exr", "--frames", "1003-1003", "--before"), "no use for --before"),
+        (("retake", "a.####.exr", "--frames", "1003-1003", "--before"), "not take --before"),
     ],
 )
 def test_words_that_do_not_fit_the_mode_are_refused_before_anything_is_sent(
@@ -192,10 +192,10 @@ def test_words_that_do_not_fit_the_mode_are_refused_before_anything_is_sent(
         ("hdr --engine ltx", "hdr needs PLATE and -o RESULT"),
         ("retake a.####.exr --frames 3-4", "retake needs -o RESULT"),
         ("--shots cut.otio", "--shots needs -o FOLDER"),
-        ("--shots cut.edl -o x", "cut.edl is no list of shots; its name has to end in"),
+        ("--shots cut.edl -o x", "cut.edl is not a list of shots; its name has to end in"),
         ("--shots none.toml -o x", "none.toml cannot be read: No such file or directory"),
-        ("--shots cut.otio -o x --length 3", "--shots has no use for --length"),
-        ("--shots cut.otio -o x --plate-start 3", "--shots has no use for --plate-start"),
+        ("--shots cut.otio -o x --length 3", "--shots does not take --length"),
+        ("--shots cut.otio -o x --plate-start 3", "--shots does not take --plate-start"),
     ],
 )
 def test_all_that_is_missing_is_named_at_once(words: str, said: str) -> None:
@@ -286,4 +286,4 @@ def test_frames_that_do_not_adjoin_the_clip_are_refused(tmp_path: Path) -> None:
         assert "Begin at 4." in done.err
     both = stage.called(*words, "--frames", "4-5", "--length", "2")
     assert both.code == 2
-    assert "extend has no use for --length" in both.err
+    assert "extend does not take --length" in both.err

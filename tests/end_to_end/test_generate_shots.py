@@ -210,7 +210,7 @@ def test_morph_leaves_the_take_of_another_engine(reel: Path, tmp_path: Path) -> 
     listed = json.loads((out / "new" / "takes.voidbridge.json").read_text())["takes"]
     takes = [(row["take"], row["engine"]) for row in listed]
     assert takes == [(1, "ltx"), (2, "morph"), (3, "morph")]
-    assert "old.voidbridge.json is no record of a take" in held.err
+    assert "old.voidbridge.json is not a record of a take" in held.err
     assert refused.code == 2
     assert "takes.png exists" in refused.err
     assert not (out / "new" / "take_004").exists()
@@ -375,10 +375,10 @@ def no_words(timeline: Any) -> None:
     [
         (without_media, BadTimeline, "the item a has no media"),
         (at_another_rate, BadTimeline, "has 30 frames a second, the others 24"),
-        (half_a_frame, BadTimeline, "4.5 frames, which is no whole number"),
+        (half_a_frame, BadTimeline, "4.5 frames, which is not a whole number"),
         (without_a_rate, BadTimeline, "has 0 frames a second"),
-        (without_end, BadTimeline, "1e\\+30 frames, which is no whole number up to 10000000"),
-        (over_the_network, BadTimeline, "which is no file"),
+        (without_end, BadTimeline, "1e\\+30 frames, which is not a whole number up to 10000000"),
+        (over_the_network, BadTimeline, "which is not a file"),
         (beyond_the_files, MissingFrames, "the clip a lacks 1009-1013"),
         (another_mode, BadSetting, "the mode 'dream'"),
         (no_words, BadTimeline, "has the metadata voidbridge = 7"),

@@ -80,7 +80,7 @@ def test_a_name_of_others_reads_like_a_name_that_is_not_there(
 def test_a_user_of_a_lora_and_an_admin_are_let_in(site: Site, user: str, lora: str) -> None:
     found = site.asked(user, lora)
     assert found.event("error")["code"] == "request.setting"
-    assert "has no use for a LoRA" in found.event("error")["text"]
+    assert "takes no LoRA" in found.event("error")["text"]
 
 
 @pytest.mark.parametrize(

@@ -111,21 +111,21 @@ def test_another_framing_names_both() -> None:
 @pytest.mark.parametrize(
     ("frames", "what"),
     [
-        ([], "no Voidbridge message"),
-        ([MAGIC], "no Voidbridge message"),
-        ([MAGIC, b"{}", b"", b""], "no Voidbridge message"),
-        ([b"GET / HTTP/1.1", b"Host: x"], "no Voidbridge message"),
+        ([], "not a Voidbridge message"),
+        ([MAGIC], "not a Voidbridge message"),
+        ([MAGIC, b"{}", b"", b""], "not a Voidbridge message"),
+        ([b"GET / HTTP/1.1", b"Host: x"], "not a Voidbridge message"),
         ([MAGIC, b""], "unreadable header"),
         ([MAGIC, b"\xff\xfe{\x00}\x00"], "unreadable header"),
         (said("[" * 100_000), "unreadable header"),
-        (said('"hello"'), "no JSON object"),
+        (said('"hello"'), "not a JSON object"),
         (said("{}"), "unknown kind"),
         (said('{"kind": "shout"}'), "unknown kind .*shout"),
         (said('{"kind": ["query"]}'), "unknown kind"),
         (said('{"kind": "query"}'), "incomplete"),
         (said('{"kind": "query", "job": 7}'), "job should be str"),
         (said('{"kind": "query", "job": null}'), "job should be str"),
-        (said('{"kind": "query", "job": "\\ud800"}'), "no Unicode text"),
+        (said('{"kind": "query", "job": "\\ud800"}'), "not Unicode text"),
         (said('{"kind": "query", "job": "j"}', b"x"), "has no payload"),
         (said('{"kind": "submit"}'), "needs a payload"),
         (said('{"kind": "submit", "force": 1}', b"x"), "force should be bool"),
@@ -177,7 +177,7 @@ def test_what_cannot_have_been_said_is_refused(frames: list[bytes], what: str) -
     ["../../../../tmp/" + "0" * 48, "/home/ana/.ssh/authorized_keys", "0" * 63, "A" * 64, ""],
 )
 def test_only_a_hash_names_a_file(name: str) -> None:
-    with pytest.raises(BadMessage, match="no SHA-256"):
+    with pytest.raises(BadMessage, match="not a SHA-256"):
         decode(said(json.dumps({"kind": "put", "sha256": name, "size": 1, "offset": 0}), b"x"))
 
 

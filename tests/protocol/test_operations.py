@@ -92,7 +92,7 @@ def test_a_request_names_an_operation_that_there_is() -> None:
     body = {**asdict(Request(1, 3, RemoveSettings(), files(RUN))), "operation": "bake"}
     with pytest.raises(BadMessage, match=r"unknown operation 'bake'; there are .*remove"):
         decode_request(json.dumps(body).encode())
-    with pytest.raises(BadMessage, match="SteadySettings are no settings of remove"):
+    with pytest.raises(BadMessage, match="SteadySettings are not settings of remove"):
         Request(1, 3, SteadySettings(), files(RUN))
 
 

@@ -112,4 +112,4 @@ def test_an_input_that_comes_from_no_loader_is_refused(
     other = host.new_tool(comp, plate=plate.links[id]).outputs[1]
     plate.links[id] = other
     host.press(group, "Remove")
-    assert "which is no Loader" in host.status(group)
+    assert "which is not a Loader" in host.status(group)

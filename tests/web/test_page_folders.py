@@ -39,7 +39,7 @@ def test_other_paths_are_refused(folders: Folders, tmp_path: Path, path: str) ->
 def test_a_word_that_is_no_path_is_told_how_paths_are_written(
     folders: Folders, tmp_path: Path
 ) -> None:
-    for word, text in (("--send", "'--send' is no whole path"), ("", "no path is given")):
+    for word, text in (("--send", "'--send' is not a whole path"), ("", "no path is given")):
         with pytest.raises(PathNotAllowed) as found:
             folders.allowed(word)
         assert (str(found.value), found.value.hint) == (

@@ -198,7 +198,7 @@ def test_a_file_of_prompts_names_no_matte_outside_of_the_folders(tmp_path: Path)
         with pytest.raises(PathNotAllowed):
             words(tmp_path, "mask", prompts=str(file))
     file.write_text('{"objects": ' + "[" * 100_000)
-    with pytest.raises(BadSetting, match="no file of prompts"):
+    with pytest.raises(BadSetting, match="not a file of prompts"):
         words(tmp_path, "mask", prompts=str(file))
     file.write_text(json.dumps({"objects": [{"name": "ball", "keys": {"7": "roto.exr"}}]}))
     assert f"--prompts={file}" in words(tmp_path, "mask", prompts=str(file))

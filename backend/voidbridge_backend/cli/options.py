@@ -177,7 +177,7 @@ def sent_loras(settings: RemoveSettings) -> tuple[RemoveSettings, dict[str, Sequ
     engine = registry.available().get(("remove", settings.engine)) if paths else None
     if engine and not engine.takes_loras:
         raise BadSetting(
-            f"the engine {settings.engine} has no use for a LoRA, so {paths[0]} is not sent",
+            f"the engine {settings.engine} takes no LoRA, so {paths[0]} is not sent",
             "Choose the engine void, or leave --lora out.",
         )
     files: dict[str, Sequence] = (

@@ -36,7 +36,7 @@ def read_prompts(path: Path) -> TypedPrompts:
         RecursionError,
     ) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise BadSetting(f"{path} is no file of prompts: {ascii(reason)[:120]}", HINT) from error
+        raise BadSetting(f"{path} is not a file of prompts: {ascii(reason)[:120]}", HINT) from error
     return joined(*found)
 
 

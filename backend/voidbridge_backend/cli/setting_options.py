@@ -59,7 +59,7 @@ def check_text(name: str, text: str) -> None:
     """Raises `BadSetting` for bytes that are no UTF-8: a message cannot carry them."""
     if not is_text(text):
         shown = text.encode("utf-8", "backslashreplace").decode()
-        raise BadSetting(f"{name} is no UTF-8 text: {shown}", "Type it in a UTF-8 terminal.")
+        raise BadSetting(f"{name} is not UTF-8 text: {shown}", "Type it in a UTF-8 terminal.")
 
 
 def _option(field: Field[Any], info: SettingInfo, kind: Any) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _read(variable: str, name: str) -> bytes:
     try:
         return Path(name).expanduser().read_bytes()
     except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no path"
+        reason = getattr(error, "strerror", None) or "it is not a path"
         shown = name if Path(name).suffix else "its file"  # a bare key has no dot
         raise BadKey(f"{variable}: {shown} cannot be read: {reason}", PATHS) from error
 
@@ -133,7 +133,7 @@ def _algorithm(key: bytes, name: str) -> str:
         found = load_pem_private_key(key, None)
     except (ValueError, TypeError) as error:
         raise BadKey(
-            f"{name} is no private key without a password: {error}", "Give a PEM file, PKCS 8."
+            f"{name} is not a private key without a password: {error}", "Give a PEM file, PKCS 8."
         ) from error
     if isinstance(found, ec.EllipticCurvePrivateKey) and found.curve.name in ALGORITHMS:
         return ALGORITHMS[found.curve.name]

@@ -13,7 +13,7 @@ MAX_BYTES = 4 << 20
 def read_small(path: Path) -> bytes:
     """The content of a plain file. Raises `OSError` for a pipe, a device, and more than `MAX_BYTES`."""
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:

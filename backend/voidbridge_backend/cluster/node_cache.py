@@ -148,7 +148,7 @@ class NodeCache:
 
 def _plain(name: str) -> str:
     if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise ValueError(f"{name!r} is no name of a file")
+        raise ValueError(f"{name!r} is not a name of a file")
     return name
 
 

@@ -130,13 +130,15 @@ class Submissions:
         frames = max(results, len({file.frame for file in request.files}))
         if frames > self.limits.frames:
             raise RequestError(
-                f"the job has {frames} frames; this daemon allows {self.limits.frames}"
+                f"the job has {frames} frames; this daemon allows {self.limits.frames}",
+                "Send fewer frames, or set max_frames higher on the daemon.",
             )
         for file in request.files:
             if file.size > self.limits.file:
                 raise RequestError(
                     f"{file.role} frame {file.frame} has {file.size / 2**20:.0f} MB; "
-                    f"this daemon allows {self.limits.file / 2**20:.0f} MB per file"
+                    f"this daemon allows {self.limits.file / 2**20:.0f} MB per file",
+                    "Write smaller files, or set max_file_mb higher on the daemon.",
                 )
 
     def _check_loras(self, session: Session, request: Request) -> None:

@@ -131,7 +131,7 @@ def _named(header: Header, found: list[Selection], layer: str) -> Selection:
                 return Selection(index, (channel.name,), wanted)
     if is_crypto(wanted):
         raise UnclearLayer(
-            f"the layer {wanted} holds Cryptomatte's IDs, which are no picture",
+            f"the layer {wanted} holds Cryptomatte's IDs, which are not a picture",
             "Name a layer of light with --layer.",
         )
     raise UnclearLayer(

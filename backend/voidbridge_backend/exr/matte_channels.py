@@ -167,7 +167,7 @@ def _asked(header: Header, asked: str) -> Candidate:
 def _checked(index: int, name: str) -> Candidate:
     if is_crypto(layer_of(name)):
         raise UnclearLayer(
-            f"the channel {name} holds Cryptomatte's IDs, which are no matte", NAME_HINT
+            f"the channel {name} holds Cryptomatte's IDs, which are not a matte", NAME_HINT
         )
     return Candidate(index, name, Rank.DRAWN)
 

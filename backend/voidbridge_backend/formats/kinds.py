@@ -91,7 +91,7 @@ def format_of(path: Path, name: str) -> Format:
     for place, mark, other in OTHERS:
         if head[place : place + len(mark)] == mark:
             raise UnsupportedFrame(f"{name} is {other}, which is not read", READS)
-    raise UnreadableFrame(f"{name} is no picture or clip of a known format", READS)
+    raise UnreadableFrame(f"{name} is not a picture or clip of a known format", READS)
 
 
 def is_clip(path: Path) -> bool:

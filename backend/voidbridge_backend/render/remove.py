@@ -194,7 +194,7 @@ def use_loras(
         engine.use_loras(lora_choices(order, settings), settings, watch)
     elif settings.loras:
         raise BadSetting(
-            f"the engine {settings.engine} has no use for a LoRA",
+            f"the engine {settings.engine} takes no LoRA",
             "Choose the engine void, or leave --lora out.",
         )
 

@@ -23,7 +23,7 @@ _VIEW = re.compile(r"%[vV](?![\w%])|%V")
 _GLOB = re.compile(r"[*?]|\[[^\]]*\]")
 _LAST_NUMBER = re.compile(r"(-?\d+)(?!.*\d)")
 
-HINT_NOTHING = "Check the folder and the name; the shell and this command have to agree on both."
+HINT_NOTHING = "Check the folder and the name. Quote a pattern that your shell would change."
 NEIGHBOURS = 3
 """Number of existing files that an error lists."""
 
@@ -248,7 +248,7 @@ def _check_length(text: str) -> None:
                 f"{text} is longer than a name may be", "Name shorter files."
             ) from error
     except ValueError as error:
-        raise BadPattern(f"{text!r} is no name: {error}") from error
+        raise BadPattern(f"{text!r} is not a name: {error}") from error
 
 
 def _split(text: str) -> tuple[Path, str]:

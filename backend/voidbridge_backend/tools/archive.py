@@ -249,7 +249,7 @@ def _again(plan: ArchivePlan, known: Files, on_file: Callable[[int], None]) -> F
             )
         if os.path.samefile(plan.folder / name, plan.target / name):
             raise NotArchived(
-                f"{plan.target / name} is no copy: it is the file of the version itself",
+                f"{plan.target / name} is not a copy: it is the file of the version itself",
                 "Choose another place.",
             )
     _verify(plan.target, known)

@@ -66,7 +66,7 @@ def _plan(folder: Path, place: Path) -> ArchivePlan:
     if os.path.realpath(target) == outside:
         raise NotArchived(f"{folder} lies in {place} already", "Choose another place.")
     if not (folder / RECORD).is_file() and not _was_moved(folder, target):
-        raise NotArchived(f"{folder} is no version: it has no {RECORD}")
+        raise NotArchived(f"{folder} is not a version: it has no {RECORD}")
     if (folder / AT_WORK).exists() or _is_at_work(folder):
         raise NotArchived(f"{folder} is still at work", "Wait for its job, or cancel it.")
     names = files_of(folder) if exists(folder) else []
@@ -114,7 +114,7 @@ def files_of(folder: Path) -> list[str]:
                 raise NotArchived(f"{path} is a folder with files", advice)
             continue
         if not stat.S_ISREG(mode):
-            raise NotArchived(f"{path} is no plain file", advice)
+            raise NotArchived(f"{path} is not a plain file", advice)
         other = seen.setdefault(_folded(name), name)
         if other != name:
             raise NotArchived(f"{path} differs from {other} in case only", "Rename one of them.")

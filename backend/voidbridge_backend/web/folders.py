@@ -27,7 +27,7 @@ class Folders:
         """The absolute path, whether or not it is there. Raises `PathNotAllowed`."""
         shown = str(text)
         if not os.path.isabs(shown):
-            found = f"{shown[:MAX_SHOWN]!a} is no whole path" if shown else "no path is given"
+            found = f"{shown[:MAX_SHOWN]!a} is not a whole path" if shown else "no path is given"
             top = self.named[0] if self.named else "/FOLDER"
             raise PathNotAllowed(found, f"Write it from the slash on, as {top}/NAME.")
         if "\0" in shown or not is_text(shown):

@@ -87,7 +87,7 @@ def _prompts(text: str) -> Iterator[str]:
     except OSError:
         return  # the command says what is wrong with it
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BadSetting(f"{path} is no file of prompts") from error
+        raise BadSetting(f"{path} is not a file of prompts") from error
     yield from (str(path.parent / str(matte)) for matte in mattes)
 
 

@@ -157,7 +157,7 @@ def _lora(word: str) -> tuple[str, float]:
     strength = float(match["strength"] or 1) if match else 0.0
     if match is None or not -STRONGEST <= strength <= STRONGEST:
         raise BadSetting(
-            f"the LoRA {word!r} is no name with a strength from -4 to 4",
+            f"the LoRA {word!r} is not a name with a strength from -4 to 4",
             "Write it as hero:0.8, the name of a file in LTX-2-loras of the models folder.",
         )
     return match["name"], strength

@@ -49,7 +49,7 @@ def encode(message: Message, payload: Frame | None = None) -> list[Frame]:
 def decode(frames: Sequence[Frame]) -> tuple[Message, Frame | None]:
     """Returns the message and its payload. Raises `ProtocolError`."""
     if len(frames) not in (2, 3) or bytes(frames[0][: len(PREFIX)]) != PREFIX:
-        raise BadMessage("this is no Voidbridge message")
+        raise BadMessage("this is not a Voidbridge message")
     if bytes(frames[0]) != MAGIC:
         raise VersionMismatch(
             f"the peer frames its messages as {shown(frames[0])}, this side as {shown(MAGIC)}"
@@ -84,7 +84,7 @@ def indices(text: str, below: int) -> list[int]:
     for part in filter(None, text.split(",")):
         match = RANGE.fullmatch(part)
         if match is None:
-            raise BadMessage(f"{part[:40]!r} is no range")
+            raise BadMessage(f"{part[:40]!r} is not a range")
         a, b = int(match[1]), int(match[2] or match[1])
         if not (found[-1] if found else -1) < a <= b < below:
             raise BadMessage(f"the range {part} does not rise, or does not stay below {below}")

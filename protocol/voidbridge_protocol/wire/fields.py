@@ -32,7 +32,7 @@ def json_object(data: Frame, limit: int) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"unreadable header: {error}") from error
     if not isinstance(header, dict):
-        raise BadMessage("the header is no JSON object")
+        raise BadMessage("the header is not a JSON object")
     return header
 
 
@@ -119,7 +119,7 @@ def _plain(kind: Any, value: Any, place: str) -> Any:
     if kind is float and not isfinite(value):
         raise BadMessage(f"{place} is not a number")
     if kind is str and not _is_text(value):
-        raise BadMessage(f"{place} is no Unicode text")
+        raise BadMessage(f"{place} is not Unicode text")
     return value
 
 

@@ -61,7 +61,7 @@ def checked(text: str, name: str) -> str:
     """Checks a public key from the command line. Raises `BadKey`, which calls the key `what`."""
     if not Z85.fullmatch(text):
         # The text may be a secret, pasted by mistake, so the error does not repeat it.
-        raise BadKey(f"{name} is no key: {len(text)} characters where there should be 40 of Z85")
+        raise BadKey(f"{name} is not a key: {len(text)} characters where there should be 40 of Z85")
     return text
 
 

@@ -202,7 +202,7 @@ def test_the_least_recently_used_frames_go_first_and_a_running_job_keeps_its_own
 
 @pytest.mark.parametrize("name", ["../other", "a/b", ".runs", ""])
 def test_a_name_never_leaves_the_cache(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="no name of a file"):
+    with pytest.raises(ValueError, match="not a name of a file"):
         NodeCache(tmp_path / "node", 1).missing("user", [name])
 
 

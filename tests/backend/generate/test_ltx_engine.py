@@ -245,7 +245,7 @@ def test_frames_beyond_a_gap_in_the_plate_are_not_taken_for_neighbors() -> None:
 def test_text_needs_a_prompt_and_hdr_takes_no_upscale(engine: Ltx) -> None:
     with pytest.raises(BadSetting, match="text needs a prompt"):
         made(engine, [1], [2], settings("text", prompt=""))
-    with pytest.raises(BadSetting, match="no use for upscale"):
+    with pytest.raises(BadSetting, match="not take upscale"):
         made(engine, [1], [1], settings("hdr", upscale=True))
 
 

@@ -88,9 +88,9 @@ def test_a_lora_changes_the_picture_by_its_strength_and_goes_again(models: Path)
     ("name", "said"),
     [
         ("nobody", "is not there"),
-        ("other", "is no LoRA"),
-        ("half", "is no LoRA"),
-        ("wide", "is no LoRA"),
+        ("other", "is not a LoRA"),
+        ("half", "is not a LoRA"),
+        ("wide", "is not a LoRA"),
     ],
 )
 def test_a_wrong_lora_is_a_typed_error(models: Path, name: str, said: str) -> None:
@@ -100,5 +100,5 @@ def test_a_wrong_lora_is_a_typed_error(models: Path, name: str, said: str) -> No
 
 @pytest.mark.parametrize("text", ["../hero", "hero:5", "hero:", ".hero", "a/b:1"])
 def test_a_word_that_is_no_name_with_a_strength_is_refused(text: str) -> None:
-    with pytest.raises(BadSetting, match="is no name with a strength"):
+    with pytest.raises(BadSetting, match="is not a name with a strength"):
         GenerateSettings(lora=text)

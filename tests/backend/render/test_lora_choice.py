@@ -44,7 +44,7 @@ def test_a_typed_file_is_sent_and_a_name_stays_a_name(tmp_path: Path) -> None:
 def test_a_file_is_not_sent_to_an_engine_without_use_for_it(tmp_path: Path) -> None:
     file = tmp_path / "show.safetensors"
     file.write_bytes(b"x")
-    with pytest.raises(BadSetting, match="cleanplate has no use for a LoRA, so "):
+    with pytest.raises(BadSetting, match="cleanplate takes no LoRA, so "):
         sent_loras(RemoveSettings(lora=f"{file}:1"))
     assert sent_loras(RemoveSettings(engine="of-a-newer-daemon", lora=str(file)))[1]
 
@@ -98,7 +98,7 @@ def test_a_file_that_changed_on_the_disk_reaches_no_engine(tmp_path: Path) -> No
 def test_an_engine_without_weights_refuses_a_lora(tmp_path: Path) -> None:
     engine = ENGINE.make("cpu", None)
     settings = RemoveSettings(engine="echo", lora="harbour")
-    with pytest.raises(BadSetting, match="the engine echo has no use for a LoRA"):
+    with pytest.raises(BadSetting, match="the engine echo takes no LoRA"):
         use_loras(order(settings, tmp_path), engine, settings, Quiet())
     settings = RemoveSettings(engine="echo")
     use_loras(order(settings, tmp_path), engine, settings, Quiet())

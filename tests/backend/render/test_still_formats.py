@@ -231,7 +231,7 @@ def test_a_matte_of_another_size_is_refused_as_such(run_shot: RunShot, tmp_path:
     ("data", "said"),
     [
         (b"GIF89a" + bytes(90), "GIF"),
-        (b"\0" * 90, "no picture"),
+        (b"\0" * 90, "not a picture"),
         (b"8BPS" + bytes(90), "Photoshop"),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_show_becomes_pairs_with_origin_rights_and_a_held_out_clip(
         ("rank = 16", "ranks = 16", "unknown entry in"),
         ("rank = 16", "rank = 0", r"rank is 0; it must lie in \[1, 1024\]"),
         ("variations = 2", "variations = 0", "at least 1"),
-        ('prompt = "a table"', "prompt = 3", "no text"),
+        ('prompt = "a table"', "prompt = 3", "not text"),
         ("[training]", "[training", "cannot be read as TOML"),
     ],
 )

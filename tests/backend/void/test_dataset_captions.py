@@ -122,7 +122,7 @@ def test_an_answer_of_another_form_is_sent_back_once(
     ("model", "count", "words"),
     [
         ("empty-caption", 2, "answered twice in another form about one.####.exr: caption has 0"),
-        ("malformed", 2, "no JSON object with the text caption"),
+        ("malformed", 2, "not a JSON object with the text caption"),
         ("refusing", 1, "refused: I cannot help."),
         ("failing", 1, "answered 401"),
     ],

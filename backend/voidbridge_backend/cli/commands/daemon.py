@@ -30,7 +30,7 @@ def scrub(config: Config, dry_run: bool, as_json: bool) -> None:
 
     if not (config.spool / "jobs.db").is_file():
         raise RequestError(
-            f"{config.spool} is no daemon's spool: it has no jobs.db", "Name it with --spool."
+            f"{config.spool} is not a daemon's spool: it has no jobs.db", "Name it with --spool."
         )
     log_format.setup(sys.stderr, logging.CRITICAL)
     check, found = daemon_main.scrub(config, dry_run), 0

@@ -132,7 +132,7 @@ def _write(parsed: argparse.Namespace, made: FarmFiles, shots: list[ShotTask]) -
         written = {target: text.encode() for target, text in targets.items()}
     except UnicodeEncodeError as error:
         raise BadSetting(
-            f"a name in {error.object[max(0, error.start - 40) : error.end + 20]!a} is no UTF-8",
+            f"a name in {error.object[max(0, error.start - 40) : error.end + 20]!a} is not UTF-8",
             "Rename the file or folder: a farm's files are UTF-8.",
         ) from error
     Path(parsed.bundle).mkdir(parents=True, exist_ok=True)

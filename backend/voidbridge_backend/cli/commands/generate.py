@@ -139,7 +139,7 @@ def generate_submission(parsed: argparse.Namespace) -> Submission:
 
 
 def _check_words(parsed: argparse.Namespace) -> None:
-    """Raises `BadSetting` for every word that the mode lacks, or one that it has no use for."""
+    """Raises `BadSetting` for every word that the mode lacks, or one that it does not take."""
     if not parsed.mode:
         raise BadSetting(
             "generate needs MODE, PLATE and -o RESULT; or --shots LIST, -o FOLDER", HINT
@@ -153,9 +153,9 @@ def _check_words(parsed: argparse.Namespace) -> None:
         raise BadSetting(f"{parsed.mode} needs {named}", HINT)
     for name in ("tail", "length", "frames"):
         if name not in words and getattr(parsed, name) is not None:
-            raise BadSetting(f"{parsed.mode} has no use for {NAMES[name]}", HINT)
+            raise BadSetting(f"{parsed.mode} does not take {NAMES[name]}", HINT)
     if parsed.before and parsed.mode != "extend":
-        raise BadSetting(f"{parsed.mode} has no use for --before", HINT)
+        raise BadSetting(f"{parsed.mode} does not take --before", HINT)
     if parsed.length is not None and parsed.length < 1:
         raise BadSetting(f"--length is {parsed.length}; at least one frame is made", HINT)
 
@@ -223,21 +223,21 @@ def generate_shots(parsed: argparse.Namespace, client_options: ClientOptions) ->
     Raises `BadTimeline`, `BadSetting`, `MissingFrames` before any job, and what a job fails of.
     """
     if parsed.mode or parsed.plate:
-        raise BadSetting("--shots goes without MODE and PLATE", HINT)
+        raise BadSetting("--shots takes no MODE and no PLATE", HINT)
     if parsed.output is None:
         raise BadSetting("--shots needs -o FOLDER, for the takes and the new timeline", HINT)
     for name in ("length", "frames", "before", "plate_start", "frames_from_stdin"):
         if getattr(parsed, name) not in (None, False):
             option = name.replace("_", "-")
             raise BadSetting(
-                f"--shots has no use for --{option}",
+                f"--shots does not take --{option}",
                 "LIST has the length and the frames of each shot.",
             )
     if not 1 <= parsed.takes <= MOST_TAKES:
         raise BadSetting(f"--takes is {parsed.takes}; it goes from 1 to {MOST_TAKES}")
     if (read := LISTS.get(parsed.shots.suffix.lower())) is None:
         raise BadTimeline(
-            f"{parsed.shots} is no list of shots; its name has to end in {' or '.join(LISTS)}",
+            f"{parsed.shots} is not a list of shots; its name has to end in {' or '.join(LISTS)}",
             "Export the timeline as OpenTimelineIO, or write a table. docs/generate.md describes it.",
         )
     cut = read(parsed.shots)

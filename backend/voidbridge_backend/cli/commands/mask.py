@@ -99,7 +99,7 @@ def track(
     folder = options.folder
     if folder.exists() and not folder.is_dir():
         raise BadPattern(
-            f"{folder} is no folder", "Mattes of several objects are written; name a folder."
+            f"{folder} is not a folder", "Mattes of several objects are written; name a folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
     width = 4 if plate.single is not None or plate.clip else plate.width

@@ -58,7 +58,9 @@ def web(
     folders = [Path(text).expanduser() for text in parsed.folder or [os.getcwd()]]
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
-        raise BadSetting(f"{missing[0]} is no folder", "Name a folder that is there with --folder.")
+        raise BadSetting(
+            f"{missing[0]} is not a folder", "Name a folder that is there with --folder."
+        )
 
     def connect() -> Client:
         return Client(

@@ -87,5 +87,5 @@ def _record(number: int, path: Path) -> TakeRecord:
     settings, sources = found["settings"], found["sources"]
     told = {word: type(settings[word]) for word in TOLD}
     if told != TOLD or (type(first), type(last)) != (int, int) or type(sources) is not dict:
-        raise ValueError(f"{path} is no record of a take")
+        raise ValueError(f"{path} is not a record of a take")
     return TakeRecord(number, (first, last), settings, sources)

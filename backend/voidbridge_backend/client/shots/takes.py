@@ -57,7 +57,7 @@ def make_takes(
     for _, shot in cut.shots():
         if not NAME.fullmatch(shot.name):
             raise BadSetting(
-                f"the shot's name {shot.name!r} is no name of a folder",
+                f"the shot's name {shot.name!r} is not a name of a folder",
                 "Rename the shot with letters, digits, dots, dashes and underscores.",
             )
     _check_engines(cut, options.settings, client_options)
@@ -167,7 +167,9 @@ def _write_list(folder: TakeFolder, overwrite: bool, view: ProgressView) -> None
     """
     records, damaged = folder.records()
     for path in damaged:
-        view.message(f"{folder.name}: {path} is no record of a take, which is therefore not listed")
+        view.message(
+            f"{folder.name}: {path} is not a record of a take, which is therefore not listed"
+        )
     rows = [_row(record, folder) for record in records]
     _check_lists([folder.path], overwrite)
     found = {"generator": "voidbridge", "shot": folder.name, "takes": rows}

@@ -150,7 +150,8 @@ class _Reader:
             raise self._wrong(name, f"has {time.rate:g} frames a second, the others {self.rate:g}")
         if not abs(time.value) < MOST_FRAMES or time.value != round(time.value):
             raise self._wrong(
-                name, f"has {time.value:g} frames, which is no whole number up to {MOST_FRAMES:.0f}"
+                name,
+                f"has {time.value:g} frames, which is not a whole number up to {MOST_FRAMES:.0f}",
             )
         whole: int = round(time.value)
         return whole
@@ -160,7 +161,7 @@ class _Reader:
             return url
         parts = urlsplit(url)
         if parts.scheme not in ("", "file"):
-            raise self._wrong(name, f"has media at {url}, which is no file")
+            raise self._wrong(name, f"has media at {url}, which is not a file")
         if parts.scheme:
             # A number's place, ####, looks like the fragment of an address.
             text = unquote(url2pathname(url[len("file://") :]))

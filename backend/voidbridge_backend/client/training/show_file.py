@@ -169,7 +169,7 @@ def _table(path: Path, name: str, kind: type[Table], found: Mapping[str, Any]) -
     if lacking:
         raise BadSetting(f"{path} has a [[{name}]] without {lacking[0]}", HINT)
     if wrong := [key for key, value in found.items() if not isinstance(value, str)]:
-        raise BadSetting(f"{path} has a {wrong[0]} in [[{name}]] that is no text", HINT)
+        raise BadSetting(f"{path} has a {wrong[0]} in [[{name}]] that is not text", HINT)
     return kind(**found)
 
 

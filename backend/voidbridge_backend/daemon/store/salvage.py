@@ -63,7 +63,7 @@ def _checked(store: JobTable, is_suspect: bool = False) -> JobTable:
             store.check_pages()
         lost = store.without_request()
         for row in store.rows():
-            if oddity := "its request is no JSON" if row.id in lost else _oddity(row):
+            if oddity := "its request is not JSON" if row.id in lost else _oddity(row):
                 log.error("a damaged job is put aside: %s", oddity, extra={"job": row.id})
                 store.put_aside((row.id, row))
         for _ in store.files(JobState.RECEIVING):

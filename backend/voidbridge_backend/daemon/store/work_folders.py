@@ -109,7 +109,7 @@ def _move(source: Path, target: Path) -> None:
     if not stat.S_ISREG(target.lstat().st_mode):
         with suppress(OSError):
             target.unlink()
-        raise ValueError(f"{source.name} is no plain file")
+        raise ValueError(f"{source.name} is not a plain file")
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -85,7 +85,7 @@ def _numbers(text: str) -> tuple[float, float, float]:
         red, green, blue = (float(word) for word in text.replace(",", " ").split())
     except ValueError as error:
         raise BadSetting(
-            f"{text!r} is no screen color",
+            f"{text!r} is not a screen color",
             "Use auto, green, blue, or three numbers of linear light, as '0.06 0.42 0.1'.",
         ) from error
     if not np.isfinite([red, green, blue]).all() or min(red, green, blue) < 0:

@@ -58,7 +58,7 @@ def read(path: Path) -> dict[str, Tensor]:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelMissing(
             f"{path} cannot be read as weights: {said}",
-            "Get the file again; it is damaged or is no file of weights.",
+            "Get the file again; it is damaged or is not a file of weights.",
         ) from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]

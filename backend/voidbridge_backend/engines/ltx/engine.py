@@ -83,7 +83,7 @@ class Ltx:
             context.warn("the transformer is kept in 8 bits, which is not lossless")
         if settings.mode == "hdr":
             if settings.upscale:
-                raise BadSetting("hdr has no use for upscale")
+                raise BadSetting("hdr does not take upscale")
             yield from self._display_light(footage, frames, settings, context)
             return
         gap = _Gap.of(footage, frames, settings, self._fit(footage, settings))

@@ -334,7 +334,7 @@ class Model:
             )
         except (ValueError, RuntimeError, OSError, KeyError, SafetensorError) as error:
             said = (str(error).splitlines() or [type(error).__name__])[0]
-            raise BadLora(f"{path} is no LoRA of this LTX-2: {said[:200]}") from error
+            raise BadLora(f"{path} is not a LoRA of this LTX-2: {said[:200]}") from error
         if adapter not in getattr(pipeline.transformer, "peft_config", {}):
             raise BadLora(f"{path} has no tensor for the transformer of this LTX-2")
 

@@ -132,7 +132,7 @@ def _record(found: Any) -> PairRecord:
     texts = {name: value for name, value in vars(record).items() if name != "sources"}
     for name, value in {**texts, **record.sources}.items():
         if not isinstance(value, str) or len(name) + len(value) > MOST_TEXT:
-            raise ValueError(f"its record has a {name[:80]!r} that is no short text")
+            raise ValueError(f"its record has a {name[:80]!r} that is not a short text")
     return record
 
 

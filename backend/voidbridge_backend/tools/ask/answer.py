@@ -128,7 +128,7 @@ def parsed(text: str, grid: Grid) -> Answer:
         raise WrongForm("the answer is not a JSON object")
     confidence = _of(found, "confidence")
     if isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        raise WrongForm("confidence is no number")
+        raise WrongForm("confidence is not a number")
     if isinstance(confidence, int):
         confidence = min(max(confidence, 0), 1)  # an integer may be too large for a float
     return Answer(
@@ -186,7 +186,7 @@ def _list(name: str, value: Any, most: int) -> list[Any]:
 def _text(entry: dict[str, Any], name: str) -> str:
     value = _of(entry, name)
     if not isinstance(value, str) or len(value) > MOST_TEXT:
-        raise WrongForm(f"{name} is no text of up to {MOST_TEXT} letters")
+        raise WrongForm(f"{name} is not text of up to {MOST_TEXT} letters")
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", value).strip()
 
 

@@ -64,7 +64,7 @@ class Endpoint:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadSetting(
-                f"{self.url} is no address of a language model",
+                f"{self.url} is not an address of a language model",
                 "Write it as http://127.0.0.1:11434/v1 or https://HOST/v1.",
             )
         if parts.username or parts.password or parts.query:

@@ -115,7 +115,7 @@ def caption_in(text: str) -> str:
     except (ValueError, RecursionError) as error:
         raise WrongForm(f"this is not JSON: {str(error)[:120]}") from error
     if not isinstance(found, dict) or not isinstance(found.get("caption"), str):
-        raise WrongForm("the answer is no JSON object with the text caption")
+        raise WrongForm("the answer is not a JSON object with the text caption")
     caption = re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", found["caption"]).strip()
     if not 0 < len(caption) <= MOST_TEXT:
         raise WrongForm(f"caption has {len(caption)} letters; from 1 to {MOST_TEXT} are possible")

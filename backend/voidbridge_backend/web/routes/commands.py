@@ -52,7 +52,7 @@ def _before_ends(words: list[str]) -> list[str]:
     """A job's id is letters and digits. Raises `BadSetting`, so that none is taken for an option."""
     *others, _, job = words
     if not job.isalnum():
-        raise BadSetting(f"{job[:60]!r} is no id of a job")
+        raise BadSetting(f"{job[:60]!r} is not an id of a job")
     return [*others, job]
 
 

@@ -124,7 +124,7 @@ def _write_one_matte(path: Path, data: bytes) -> None:
             raise BadSetting(f"the painted matte has {picture.size[0]}x{picture.size[1]} pixels")
         alpha = np.asarray(_alpha(picture))
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableFrame(f"the painted matte is no PNG: {error}", "") from error
+        raise UnreadableFrame(f"the painted matte is not a PNG: {error}", "") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     marks = {PAINTED: "on the page", seal.ATTRIBUTE: seal.BLANK}
     write_whole(path, seal.sealed(new_file({"A": SHARES[alpha]}, marks)))

@@ -167,7 +167,7 @@ def _tile(text: str) -> tuple[int, int, int, int]:
     try:
         left, top, width, height = (int(word) for word in text.split(","))
     except ValueError as error:
-        raise BadSetting(f"{text[:60]!r} is no part of a picture") from error
+        raise BadSetting(f"{text[:60]!r} is not a part of a picture") from error
     return left, top, width, height
 
 

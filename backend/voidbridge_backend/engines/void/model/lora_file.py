@@ -191,7 +191,7 @@ def _json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadLora(f"{name} has metadata that are no JSON: {error}") from error
+        raise BadLora(f"{name} has metadata that are not JSON: {error}") from error
 
 
 def _is_kohya(state: Iterable[str]) -> bool:
@@ -203,7 +203,7 @@ def _peft(state: Mapping[str, Tensor], alpha: float | None, name: str) -> dict[s
     for key, tensor in state.items():
         match = _PEFT.fullmatch(key)
         if match is None:
-            raise BadLora(f"{name} holds {key}, which is no part of a LoRA")
+            raise BadLora(f"{name} holds {key}, which is not a part of a LoRA")
         layer = match[1]
         for prefix in PREFIXES:
             layer = layer.removeprefix(prefix)
@@ -220,7 +220,7 @@ def _kohya(
     for key, tensor in state.items():
         match = _KOHYA.fullmatch(key)
         if match is None or match[1] not in known:
-            raise BadLora(f"{name} holds {key}, which is no part of a LoRA for this model")
+            raise BadLora(f"{name} holds {key}, which is not a part of a LoRA for this model")
         layer = known[match[1]]
         if match[2] == "alpha":
             if tensor.numel() != 1:

@@ -74,7 +74,7 @@ function M.set(inside, wishes)
         local role, wish = spec.role, wishes[spec.role]
         local loader = wish and inside.group:FindMainInput(i):GetConnectedOutput():GetTool()
         if loader and loader.ID ~= "Loader" then
-            errors.because(("The input %s comes from %s, which is no Loader."):format(role, loader.Name),
+            errors.because(("The input %s comes from %s, which is not a Loader."):format(role, loader.Name),
                 "Connect the Loader itself, or choose layer and frames there and clear these fields.")
         end
         local named = loader and (wish.layer or wish.channel) and wanted_channels(role, loader, wish) or {}
