@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "end_to_end")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "end_to_end"), str(HERE.parent / "backend")]
 
 import numpy as np  # noqa: E402
 import OpenEXR  # noqa: E402

@@ -17,6 +17,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [
     str(HERE),
     str(HERE.parent / "end_to_end"),
+    str(HERE.parent / "backend"),
     str(HERE / "stand_in"),
     *(str(ROOT / name) for name in ("protocol", "backend", "nuke_plugin")),
 ]

@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [
     str(HERE.parent / "end_to_end"),
+    str(HERE.parent / "backend"),
     str(HERE / "stand_in"),
     *(str(ROOT / name) for name in ("protocol", "backend")),
 ]
