@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -26,6 +28,7 @@ LAUNCHED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SI
 CACHE = Path("~/.cache/voidbridge")
 CHOICES = {"sandbox": ("auto", "required", "off")}
 """Settings that have one of a few values."""
+DEVICE = re.compile(r"cpu(:\d+)?|cuda(:\d+)?")
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,10 @@ def resolve(
     for source, origin in ((file, "file"), (environment, "environment"), (flags, "command line")):
         for name, value in source.items():
             if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
                 raise BadSetting(
-                    f"there is no setting {name!r} (from the {origin})",
+                    f"there is no setting {name!r} (from the {origin})"
+                    + (f"; did you mean {near[0]}?" if near else ""),
                     f"The settings are {', '.join(sorted(names))}.",
                 )
             given[name] = (value, origin)
@@ -276,10 +281,20 @@ def _parsed(name: str, default: object, value: object) -> object:
                 return Path(str(value)).expanduser()
             case tuple():
                 items = value.split(",") if value and isinstance(value, str) else value or ()
-                return tuple(str(item).strip() for item in items)  # type: ignore[attr-defined]
+                words = tuple(str(item).strip() for item in items)  # type: ignore[attr-defined]
+                return _checked_devices(words) if name == "devices" else words
             case _:
                 if name in CHOICES and str(value) not in CHOICES[name]:
                     raise ValueError(f"it is one of {', '.join(CHOICES[name])}")
                 return str(value)
     except (TypeError, ValueError) as error:
         raise BadSetting(f"the setting {name} cannot be {value!r}: {error}") from error
+
+
+def _checked_devices(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises `ValueError` for a name that is no device: its worker would start, and no engine would use a card."""
+    if wrong := [name for name in names if name != "auto" and not DEVICE.fullmatch(name)]:
+        raise ValueError(f"{wrong[0]!r} is no device; use auto, or cpu, cuda:0, cuda:1 ...")
+    if "auto" in names and len(names) > 1:
+        raise ValueError("auto stands alone, for every card or else the cpu")
+    return names

@@ -101,3 +101,8 @@ def test_an_unknown_job_is_not_found(stage_of_two: Any) -> None:
     _, page = stage_of_two
     answer = page.get("/api/jobs/none")
     assert (answer.status, answer.json["code"]) == (404, "request.unknown-job")
+    browser = page.get("/no/<b>", Accept="text/html,*/*")
+    assert (browser.status, browser.headers["content-type"][:9]) == (404, "text/html")
+    assert b"There is no such page" in browser.body
+    assert b"<b>" not in browser.body
+    assert page.get("/no").json["code"] == "web"

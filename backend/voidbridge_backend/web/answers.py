@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from voidbridge_protocol.errors import (
     BadSetting,
@@ -34,6 +35,11 @@ STATUS: tuple[tuple[type[VoidbridgeError], int], ...] = (
     (VoidbridgeError, 500),
 )
 """HTTP status by branch of the errors; the first that fits."""
+NO_PAGE = """\
+<!doctype html><html lang="en"><meta charset="utf-8"><title>No such page · Voidbridge</title>
+<link rel="stylesheet" href="/static/page.css">
+<main><h1>There is no such page</h1><p>{text}</p><p><a href="/">Go to the queue</a></p></main></html>
+"""
 
 
 async def fields_of(request: HttpRequest) -> dict[str, Any]:
@@ -78,7 +84,9 @@ async def refused(request: HttpRequest, error: Exception) -> Response:
 
 
 async def not_found(request: HttpRequest, error: Exception) -> Response:
-    """The answer to a path or a method that is not served."""
+    """The answer to a path or a method that is not served: a page for a person, JSON for a program."""
     assert isinstance(error, HTTPException)
     text = f"{request.method} {request.url.path}: {error.detail}"
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(NO_PAGE.format(text=html.escape(text)), error.status_code)
     return JSONResponse({"code": "web", "text": text, "hint": ""}, error.status_code)
