@@ -10,7 +10,7 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,13 +107,25 @@ class Sequence:
             return [self.single] if self.path(self.single).is_file() else []
         if self.clip:
             return list(range(self.offset, self.offset + self.clip))
+        return sorted(frame for name, frame in self._numbered() if self.path(frame).name == name)
+
+    def otherwise_spelled(self) -> list[tuple[str, str]]:
+        """Returns files whose number is spelled in another way, as `p.-0003.exr` of `p.%04d.exr`: (name, own name).
+
+        They are no frames of the sequence. Those whose frame is there under its own name are not listed.
+        """
+        if self.single is not None or self.clip:
+            return []
+        own = [(name, self.path(frame)) for name, frame in self._numbered()]
+        odd = [(name, path) for name, path in own if name != path.name]
+        return sorted((name, path.name) for name, path in odd if not path.is_file())
+
+    def _numbered(self) -> Iterator[tuple[str, int]]:
+        """The files with a number in the pattern's place, however it is spelled, and their frames."""
         shape = re.compile(re.escape(self.prefix) + r"(-?\d+)" + re.escape(self.suffix))
-        frames = set()
         for name in _names_in(self.folder):
-            match = shape.fullmatch(name)
-            if match and self.path(int(match[1]) + self.offset).name == name:
-                frames.add(int(match[1]) + self.offset)
-        return sorted(frames)
+            if match := shape.fullmatch(name):
+                yield name, int(match[1]) + self.offset
 
     def __str__(self) -> str:
         if self.single is not None or self.clip:
@@ -152,6 +164,9 @@ class ListedFiles(Sequence):
     def scan(self) -> list[int]:
         """Every listed frame, whether or not its file is there."""
         return [frame for frame, _ in self.files]
+
+    def otherwise_spelled(self) -> list[tuple[str, str]]:
+        return []
 
     def __str__(self) -> str:
         return ", ".join(f"{frame}={path}" for frame, path in self.files)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voidbridge_backend.cli.commands.jobs import left_out_notes
 from voidbridge_backend.sequences.patterns import FrameRange, Sequence, compact, frames_for
 from voidbridge_protocol.errors import BadPattern, BadSetting, MissingFrames
 
@@ -135,6 +136,19 @@ def test_the_frames_on_disk_are_those_of_the_pattern_only(tmp_path: Path) -> Non
         tmp_path, "p.011.exr", "p.00012.exr", "p.0013.exr.tmp", "p.0014.jpg", "q.0015.exr", "p.exr"
     )
     assert Sequence.parse(tmp_path / "p.%04d.exr").scan() == [-3, 9, 10, 10000]
+
+
+def test_numbers_in_another_form_are_no_frames_and_are_said_to_be_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "p.-0003.exr", "p.-0002.exr", "p.0001.exr", "p.00001.exr", "p.exr", "q.7.exr")
+    sequence = Sequence.parse(tmp_path / "p.%04d.exr")
+    assert sequence.scan() == [1]
+    assert sequence.otherwise_spelled() == [
+        ("p.-0002.exr", "p.-002.exr"),
+        ("p.-0003.exr", "p.-003.exr"),
+    ]
+    (note,) = left_out_notes([sequence, Sequence.parse(tmp_path / "q.#.exr")])
+    assert note.startswith(f"2 files are left out of {sequence}, as p.-0002.exr: ")
+    assert "spells that number p.-002.exr" in note
 
 
 def test_unpadded_frames_sort_as_numbers(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -55,10 +55,23 @@ def run(
         plate, *others = prepared.files.values()
         new = prepared.frames if prepared.operation == "generate" else None
         result = result_sequence(output, plate, others, new)
-        for text in new_frames_notes(plate, result, new) if new else ():
+        notes = [*left_out_notes(prepared.files.values())]
+        notes += new_frames_notes(plate, result, new) if new else ()
+        for text in notes:
             view.message(f"note: {text}")
             view.event("warning", text=text)
         run_job(prepared, result, client_options, view, cancelled, frames_from_stdin, overwrite)
+
+
+def left_out_notes(files: Iterable[Sequence]) -> Iterator[str]:
+    """Names files that look like frames of a sequence, and are none of it because of the form of their number."""
+    for sequence in files:
+        if found := sequence.otherwise_spelled():
+            (name, own), count = found[0], len(found)
+            yield (
+                f"{count} {'file is' if count == 1 else 'files are'} left out of {sequence}, as {name}: "
+                f"the pattern spells that number {own}. Rename them, or name them by a pattern of their own"
+            )
 
 
 def new_frames_notes(plate: Sequence, result: Sequence, new: FrameRange) -> Iterator[str]:
