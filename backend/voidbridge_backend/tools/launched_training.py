@@ -60,21 +60,21 @@ def train(
     """
     die_with_parent()
     folder = _folder(plan.places[LORA])
-    from voidbridge_backend.engines.void_lora.engine import VoidTrainer, launched_crew
+    from voidbridge_backend.engines.void_lora.engine import VoidTrainer, launched_group
 
-    crew = launched_crew(device)
-    context = LaunchedContext(view if crew.leads else None, cancelled)
+    group = launched_group(device)
+    context = LaunchedContext(view if group.leads else None, cancelled)
     try:
-        provenance = _trained(plan, dataset, VoidTrainer(models, device, crew), context, folder)
-        crew.finish()
+        provenance = _trained(plan, dataset, VoidTrainer(models, device, group), context, folder)
+        group.finish()
     except Exception as error:  # the others would wait for this process
         told = translated(error)
-        crew.tell(told)
-        if crew.leads:
+        group.tell(told)
+        if group.leads:
             raise told from error
         return told
-    crew.accelerator.end_training()
-    if crew.leads:
+    group.accelerator.end_training()
+    if group.leads:
         _publish(plan, folder)
         plan.finish(provenance, view)
     return None
@@ -94,7 +94,7 @@ def _trained(
     )
     paths = dict(zip((file.sha256 for file in task.request.files), task.sources, strict=True))
     order = RenderJob(JOB, task.request, paths.__getitem__, folder)
-    if trainer.crew.leads:
+    if trainer.group.leads:
         folder.mkdir(parents=True, exist_ok=True)
         return rendering.run(order, trainer, context, lambda _: None)
     settings = task.request.settings

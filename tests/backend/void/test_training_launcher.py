@@ -21,7 +21,7 @@ from training_parts import write_dataset, write_pairs
 
 from voidbridge_backend.cli.main import main
 from voidbridge_backend.config import LAUNCHED
-from voidbridge_backend.engines.void_lora.engine import VoidTrainer, launched_crew
+from voidbridge_backend.engines.void_lora.engine import VoidTrainer, launched_group
 from voidbridge_protocol.errors import BadSetting, JobCancelled, VoidbridgeError
 from voidbridge_protocol.operations.train import TrainSettings
 
@@ -74,18 +74,18 @@ class Place:
 
         def work(rank: int) -> dict[str, Any]:
             report = (reports or {}).get(rank, Reports())
-            crew = launched_crew("cpu")
+            group = launched_group("cpu")
             try:
-                found = VoidTrainer(self.tiny, "cpu", crew).train(
+                found = VoidTrainer(self.tiny, "cpu", group).train(
                     pairs(rank) if pairs else self.pairs[:3],
                     self.pairs[3:],
                     checkpoint(rank) if checkpoint else self.checkpoint,
                     SETTINGS,
                     report,
                 )
-                crew.finish()
+                group.finish()
             except VoidbridgeError as error:
-                crew.tell(error)
+                group.tell(error)
                 return {"code": error.code, "text": error.text, "step": report.at_step}
             return {"data": found.data.hex(), "history": found.history}
 
@@ -218,7 +218,7 @@ def test_a_launcher_that_accelerate_does_not_see_is_refused(
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
     reset()
     with pytest.raises(BadSetting, match=r"started 3 processes .* accelerate sees 1"):
-        launched_crew("cuda")
+        launched_group("cuda")
     reset()
 
 

@@ -33,10 +33,10 @@ from voidbridge_protocol.errors import BadPair, BadSetting, OutOfMemory
 from voidbridge_protocol.operations.train import TrainSettings
 
 from . import checkpoint as checkpoints
-from .crew import Crew
 from .loop import NAME, Training
 from .memory import TARGETS, Shape, count
 from .pairs import TrainingPair, read_pair, records
+from .process_group import ProcessGroup
 from .stored_bits import store
 
 VERSION = 1
@@ -49,18 +49,20 @@ MARGIN = 1 << 30
 class VoidTrainer:
     """Trains LoRAs for VOID. It keeps nothing between jobs.
 
-    With a `crew` it is one of several processes; without one it refuses to run in several.
+    With a `group` it is one of several processes; without one it refuses to run in several.
     """
 
     name = "void"
 
-    def __init__(self, models: Path, device: str = "cpu", crew: Crew | None = None) -> None:
+    def __init__(
+        self, models: Path, device: str = "cpu", group: ProcessGroup | None = None
+    ) -> None:
         self.models = models
-        self.crew = crew
-        if crew is None:
+        self.group = group
+        if group is None:
             self.device = torch.device(f"{device}:0" if device == "cuda" else device)
         else:
-            self.device = crew.accelerator.device
+            self.device = group.accelerator.device
         self._prints: dict[str, str] = {}
 
     def describe(self) -> dict[str, Any]:
@@ -71,7 +73,7 @@ class VoidTrainer:
             "version": VERSION,
             "models": dict(self._prints),
             "device": str(self.device),
-            **({"processes": self.crew.count} if self.crew else {}),
+            **({"processes": self.group.count} if self.group else {}),
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "peft": peft.__version__,
@@ -87,10 +89,10 @@ class VoidTrainer:
         context: JobContext,
     ) -> TrainedLora:
         """See `Trainer.train`. Raises `BadPair`, `ModelMissing`, `OutOfMemory`; `BadSetting` under a launcher."""
-        crew = self.crew
-        if crew is None:
+        group = self.group
+        if group is None:
             check_one_process(os.environ, "a training in a daemon")
-            crew = Crew(accelerator_on(self.device))
+            group = ProcessGroup(accelerator_on(self.device))
         weights.require(self.models, settings.pass_number)
         context.step("reading the pairs", 0, len(pairs) + len(held))
         found = records([*pairs, *held], networks.vae_weights(self.models).fingerprint())
@@ -101,7 +103,7 @@ class VoidTrainer:
         training = Training(
             denoiser,
             sampling.scheduler("ddim", networks.scheduler_config(self.models)),
-            crew,
+            group,
             pairs,
             held,
             partial(_read_like, denoiser.network.config.text_embed_dim, settings.pass_number),
@@ -138,7 +140,7 @@ class VoidTrainer:
             settings.rank,
             Shape(height * 8, width * 8, latents),
             settings.base,
-            self.crew.count if self.crew else 1,
+            self.group.count if self.group else 1,
         ).total
         if not is_cpu:
             _require(needed, torch.cuda.mem_get_info(self.device)[0], settings.base)
@@ -159,16 +161,16 @@ def accelerator_on(device: torch.device) -> Accelerator:
     return Accelerator(cpu=is_cpu, mixed_precision="no" if is_cpu else "bf16")
 
 
-def launched_crew(device: str) -> Crew:
+def launched_group(device: str) -> ProcessGroup:
     """Joins the processes of the launcher. Raises `BadSetting` if accelerate does not see all of them."""
     name, count = launched(os.environ)
-    crew = Crew(accelerator_on(torch.device(device)))
-    if crew.count != count:
+    group = ProcessGroup(accelerator_on(torch.device(device)))
+    if group.count != count:
         raise BadSetting(
-            f"a launcher started {count} processes ({name}), and accelerate sees {crew.count}",
+            f"a launcher started {count} processes ({name}), and accelerate sees {group.count}",
             "Start the training with: accelerate launch --multi_gpu --num_processes N -m voidbridge_backend train",
         )
-    return crew
+    return group
 
 
 def _add_lora(network: nn.Module, settings: TrainSettings) -> None:

@@ -18,8 +18,8 @@ from voidbridge_protocol.operations.train import TrainSettings
 
 from . import learning
 from .checkpoint import TrainingProgress, load_checkpoint, save_checkpoint
-from .crew import Crew
 from .pairs import TrainingPair
+from .process_group import ProcessGroup
 
 NAME = "show"
 """The LoRA's name inside the network."""
@@ -32,13 +32,13 @@ OnStep = Callable[[str, int, int], None]
 class Training:
     """One LoRA on its way. `read` gives pairs by their path; they are not kept.
 
-    The processes of `crew` share the pairs of a step. Gradients are added in the order of the pairs, so the LoRA
+    The processes of `group` share the pairs of a step. Gradients are added in the order of the pairs, so the LoRA
     has the same bits with any number of processes.
     """
 
     denoiser: Denoiser
     scheduler: Any
-    crew: Crew
+    group: ProcessGroup
     pairs: Sequence[Path]
     held: Sequence[Path]
     read: Callable[[Path], TrainingPair]
@@ -63,20 +63,20 @@ class Training:
             foreach=False,
         )
         progress = load_checkpoint(self.checkpoint, key, parameters, optimizer)
-        self.crew.meet(progress.step, int(key[:15], 16))
+        self.group.meet(progress.step, int(key[:15], 16))
         if not progress.held:
             self._measure(progress, parameters)
         while progress.step < settings.steps and not progress.stalled(settings.patience):
             try:
                 self._step(progress, parameters, optimizer)
             except JobCancelled:  # the trained numbers are still those of the last whole step
-                if self.crew.leads:
+                if self.group.leads:
                     save_checkpoint(self.checkpoint, progress, parameters, optimizer)
                 raise
             is_last = progress.step == settings.steps
             if progress.step % settings.validate_every == 0 or is_last:
                 self._measure(progress, parameters)
-            if self.crew.leads and (progress.step % settings.checkpoint_every == 0 or is_last):
+            if self.group.leads and (progress.step % settings.checkpoint_every == 0 or is_last):
                 save_checkpoint(self.checkpoint, progress, parameters, optimizer)
         if progress.best:
             for name, value in progress.best.items():
@@ -95,7 +95,7 @@ class Training:
         losses: list[float] = []
         while len(losses) < settings.accumulate:
             losses += self._round(step, len(losses), parameters)
-        self.crew.accelerator.clip_grad_norm_(list(parameters.values()), settings.clip)
+        self.group.accelerator.clip_grad_norm_(list(parameters.values()), settings.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         mean = sum(losses) / settings.accumulate
@@ -108,16 +108,16 @@ class Training:
 
     def _round(self, step: int, begin: int, parameters: dict[str, nn.Parameter]) -> list[float]:
         """Adds the gradients of the next pairs of a step, one for each process; returns their losses."""
-        crew, rest = self.crew, self.settings.accumulate - begin
-        if crew.count == 1:
+        group, rest = self.group, self.settings.accumulate - begin
+        if group.count == 1:
             return [self._backward(step, begin)]
         trained = list(parameters.values())
         sums = [parameter.grad for parameter in trained]
         for parameter in trained:
             parameter.grad = None
-        loss = self._backward(step, begin + crew.index) if crew.index < rest else 0.0
-        crew.meet(step, begin)
-        return crew.added(loss, trained, sums, min(crew.count, rest))
+        loss = self._backward(step, begin + group.index) if group.index < rest else 0.0
+        group.meet(step, begin)
+        return group.added(loss, trained, sums, min(group.count, rest))
 
     def _backward(self, step: int, part: int) -> float:
         """Adds the gradient of one pair of a step; returns its loss."""
@@ -127,9 +127,9 @@ class Training:
         epoch, place = divmod(number, len(self.pairs))
         pair = self.read(self.pairs[learning.order(len(self.pairs), settings, epoch)[place]])
         drawn = learning.draw(pair, settings, number, self._timesteps)
-        with self.crew.accelerator.autocast():
+        with self.group.accelerator.autocast():
             found = learning.loss(self.denoiser, self.scheduler, pair, drawn, settings.hole_weight)
-        self.crew.accelerator.backward(found / settings.accumulate)
+        self.group.accelerator.backward(found / settings.accumulate)
         return float(found.detach())
 
     def _measure(self, progress: TrainingProgress, parameters: dict[str, nn.Parameter]) -> None:
@@ -144,10 +144,10 @@ class Training:
     @torch.no_grad()
     def held_loss(self) -> float:
         """Returns the mean loss of the held-out pairs, at the same noise and times each time."""
-        crew = self.crew
+        group = self.group
         losses: list[Tensor] = []
         for index, path in enumerate(self.held):
-            if index % crew.count != crew.index:
+            if index % group.count != group.index:
                 losses += [torch.zeros((), device=self.denoiser.network.device)] * len(
                     learning.VALIDATION_TIMES
                 )
@@ -155,15 +155,15 @@ class Training:
             pair = self.read(path)
             for drawn in learning.held_draws(pair, self.settings, index, self._timesteps):
                 self.on_step("measuring held-out pairs", index, len(self.held))
-                with crew.accelerator.autocast():
+                with group.accelerator.autocast():
                     losses.append(
                         learning.loss(
                             self.denoiser, self.scheduler, pair, drawn, self.settings.hole_weight
                         )
                     )
-        crew.meet()
-        found = crew.gathered(torch.stack(losses)).view(crew.count, len(self.held), -1)
-        chosen = [found[index % crew.count, index] for index in range(len(self.held))]
+        group.meet()
+        found = group.gathered(torch.stack(losses)).view(group.count, len(self.held), -1)
+        chosen = [found[index % group.count, index] for index in range(len(self.held))]
         return float(torch.cat(chosen).mean())
 
     @property

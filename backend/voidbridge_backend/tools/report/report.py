@@ -155,7 +155,7 @@ def review(
     box: Region | None = None
     for number, frame in enumerate(frames, 1):
         seen = _ReviewedFrame.of(source, frame, mattes.hole(frame), canvas, color, choose)
-        on_figures(inspection.add(seen.glimpse(frame, canvas)))
+        on_figures(inspection.add(seen.frame_stats(frame, canvas)))
         late.add(seen.plate, seen.result, seen.alpha > 0)
         if seen.is_unchanged:
             unchanged.append(frame)
@@ -272,7 +272,7 @@ class _ReviewedFrame:
         hole = self.alpha > 0
         return bool(hole.any() and np.array_equal(self.plate[hole], self.result[hole]))
 
-    def glimpse(self, frame: int, canvas: Window) -> FrameStats:
+    def frame_stats(self, frame: int, canvas: Window) -> FrameStats:
         whole = Region.whole((self.alpha.shape[0], self.alpha.shape[1]))
         box = Region.of(self.alpha > 0)
         around = whole if box is None else box.wider(MARGIN).overlap(whole) or whole

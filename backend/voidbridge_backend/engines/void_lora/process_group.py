@@ -23,7 +23,7 @@ ERROR_BYTES = 1 << 14
 """More than an error needs as JSON, six bytes a character."""
 
 
-class Crew:
+class ProcessGroup:
     """All processes of a training, each with a device of its own; one alone without a launcher."""
 
     def __init__(self, accelerator: Accelerator) -> None:
