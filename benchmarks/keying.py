@@ -188,7 +188,7 @@ def whole_frame(folder: Path) -> dict[str, Any]:
 def _trimap(plate: Array) -> NDArray[np.float64]:
     """1 where `chroma` is sure of foreground, 0 where it is sure of screen, else 0.5."""
     color = measured_color([plate])
-    screen = clean_screen(seen_screen(plate, color), [], *plate.shape[:2])
+    screen = clean_screen(seen_screen(plate, color), [], *plate.shape[:2], 1)
     core = alphas._surely_core(alphas.first_alpha(plate, screen, color))
     clear = alphas._surely_clear(plate, screen, color) & ~core
     return np.where(core, 1.0, np.where(clear, 0.0, 0.5))

@@ -130,6 +130,13 @@ def test_an_option_without_effect_on_a_survey_is_refused(word: tuple[str, ...], 
     assert said in done.err
 
 
+def test_a_table_that_is_not_there_is_said_in_plain_words(tmp_path: Path) -> None:
+    done = stage.called("farm", "--shots", tmp_path / "no.csv", "--bundle", tmp_path / "job")
+    assert done.code == 2
+    assert "no.csv cannot be read: No such file or directory\n" in done.err
+    assert "--shots" in done.err
+
+
 def test_an_error_about_a_survey_names_its_file(tmp_path: Path) -> None:
     files = {"survey": ListedFiles.of({1: tmp_path / "shot.npz"})}
     assert with_name("the survey is damaged", files) == "the survey shot.npz is damaged"

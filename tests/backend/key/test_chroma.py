@@ -89,7 +89,7 @@ def keyed(name: Literal["green", "blue"], hinted: bool = False) -> Keyed:
     for number, truth in enumerate(truths):
         height, width = truth.alpha.shape
         others = [one for at, one in enumerate(seen) if at != number]
-        clean = clean_screen(seen[number], others, height, width)
+        clean = clean_screen(seen[number], others, height, width, number)
         limits = limits_of(truth.hint if hinted else None, (height, width), core=4, garbage=40)
         alpha = estimate(truth.plate, clean, color, limits)
         smooth = unmix.foreground(truth.plate, alpha, clean)
@@ -182,7 +182,7 @@ def test_a_hint_decides_what_colors_cannot() -> None:
     color = measured_color([plate])
     limits = limits_of(hint, hint.shape, core=4, garbage=40)
     seen = seen_screen(plate, color, limits.core)
-    alpha = estimate(plate, clean_screen(seen, [], *hint.shape), color, limits)
+    alpha = estimate(plate, clean_screen(seen, [], *hint.shape, 1), color, limits)
     assert np.all(alpha[prop] == 1)
     assert np.all(alpha[lamp] == 0)
 
@@ -202,8 +202,8 @@ def test_a_plate_without_a_screen_is_refused() -> None:
 def test_a_frame_that_is_all_foreground_is_refused() -> None:
     plate = np.full((40, 60, 3), 0.4, np.float32)
     seen = seen_screen(plate, given_color((0.06, 0.42, 0.1)))
-    with pytest.raises(NoScreen, match="shows no screen"):
-        clean_screen(seen, [], 40, 60)
+    with pytest.raises(NoScreen, match="frame 1007 shows no screen"):
+        clean_screen(seen, [], 40, 60, 1007)
 
 
 def test_the_laplacian_is_the_published_one() -> None:

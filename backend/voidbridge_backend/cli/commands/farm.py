@@ -276,7 +276,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
             columns = table.fieldnames or []
             rows = [{name: (row.get(name) or "").strip() for name in COLUMNS} for row in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadSetting(f"the table {path} cannot be read: {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else "") or error
+        raise BadSetting(
+            f"the table {path} cannot be read: {reason}",
+            "Name a CSV file in UTF-8 with --shots; its paths count from its own folder.",
+        ) from error
     lacking = [name for name in NEEDED if name not in columns]
     unknown = [name for name in columns if name not in COLUMNS]
     if lacking or unknown:

@@ -47,7 +47,8 @@ class ClipScreen:
         own = self._of(frame, plate, limits)
         near = [frame + step for step in NEIGHBORS if frame + step in self._clip.frames]
         others = [self._of(other) for other in near]
-        return clean_screen(own, others, *plate.shape[:2])
+        height, width = plate.shape[:2]
+        return clean_screen(own, others, height, width, frame)
 
     def limits(self, frame: int, shape: tuple[int, int]) -> AlphaLimits:
         """Returns the pixels of this frame that the hint decides."""

@@ -132,15 +132,17 @@ def seen_screen(picture: Array, color: ScreenColor, keep_out: Mask | None = None
     return SeenScreen(small, clear)
 
 
-def clean_screen(own: SeenScreen, others: Sequence[SeenScreen], height: int, width: int) -> Array:
-    """[height, width, 3]: the light of the screen everywhere in the frame of `own`.
+def clean_screen(
+    own: SeenScreen, others: Sequence[SeenScreen], height: int, width: int, frame: int
+) -> Array:
+    """[height, width, 3]: the light of the screen everywhere in the frame of `own`, whose number is `frame`.
 
     Screens of `others`, seen by the same camera, count where they agree with this frame's. Behind the figure
     the light continues that around it. Raises `NoScreen` if the frame shows no screen.
     """
     if not own.clear.any():
         raise NoScreen(
-            "a frame shows no screen that is clear of the foreground",
+            f"frame {frame} shows no screen that is clear of the foreground",
             "Check the hint and the screen color; the screen has to be seen somewhere in each frame.",
         )
     total = own.light * own.clear[..., None].astype(np.float32)
