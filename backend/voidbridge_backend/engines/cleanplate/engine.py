@@ -29,7 +29,7 @@ from .schedule import Schedule
 from .survey import ShotSurvey, check_clip, packed, unpacked
 from .verdict import notes
 
-VERSION = 19
+VERSION = 20
 Value = TypeVar("Value")
 
 

@@ -7,7 +7,7 @@ smooth fill is the likelier guess. Bands are blended apart as in Burt and Adelso
 Application to Image Mosaics", 1983. In a texture the smooth fill is a membrane to which the fine part is added
 without a seam (Perez, Gangnet and Blake, "Poisson Image Editing", 2003).
 
-All pictures are the reduced one, logarithmic, [height, width, 3].
+All pictures are the reduced one, logarithmic, [height, width, 3], if nothing else is said.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voidbridge_backend.engines.cleanplate.geometry import Mask
-from voidbridge_backend.engines.cleanplate.tone import Floats
+from voidbridge_backend.engines.cleanplate.tone import Floats, Tone
 
 from .evenness import energy, is_even, surroundings
 from .fill import smooth, spread
@@ -34,6 +34,12 @@ SMOOTHEST = 0.8
 """Share of the smooth fill in the broad part where nothing continues, in a picture that is no texture."""
 DEVIATIONS, FINE = (0.7, 1.0, 1.5, 2.0, 3.0, 4.5, 6.5, 9.0), 0.4
 """Blurs that may part the bands of a texture, and the share of the gradient's energy that the fine part has."""
+STRENGTH, TURNS = 0.9, 4
+"""Energy of the gradient in a texture over that of its surroundings, and turns in which that is reached: invented
+detail misses the truth, so a bit less of it errs less."""
+LEAST, MOST, FREE = 0.8, 1.0, (0.3, 1.7)
+"""Factors that make the fine part weaker or stronger, at most; FREE where a texture is random. A
+continued texture is not made weaker."""
 SMALLEST, ROUNDS = 16, 60
 """Side of the smallest picture of a membrane, and its rounds on each scale."""
 CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
@@ -85,6 +91,44 @@ def broad(
     filled = membrane(rest, gap)
     guess = _blurred(guess, bands.deviation)
     return np.asarray(guess + (filled - guess) * random, np.float32)
+
+
+def joined(
+    copied: Floats,
+    light: Floats,
+    gap: Mask,
+    broad_parts: tuple[Floats, Floats],
+    bands: Bands,
+    tone: Tone,
+) -> Floats:
+    """The fine part of what was `copied` into the `gap` of `light`, with another broad part.
+
+    `broad_parts` are those of the copies' sources and of the result, reduced. The fine part becomes about as
+    strong as the surroundings are.
+    """
+    old, new = full_size(broad_parts, gap, tone)
+    size = gap.shape[::-1]
+    fine = tone.compress(copied[gap]) - old
+    random = cv2.resize(bands.random, size, interpolation=cv2.INTER_LINEAR)[gap][:, None]
+    wanted = energy(light, surroundings(gap)) * (STRENGTH if bands.is_texture else 1)
+    filled, gain = copied.copy(), 1.0
+    for _ in range(TURNS):
+        fit = np.float32(min(max(gain, 1.0 if bands.is_texture else LEAST), MOST))
+        if bands.is_texture:
+            fit = fit + random * (np.float32(min(max(gain, FREE[0]), FREE[1])) - fit)
+        filled[gap] = tone.expand(new + fit * fine)
+        gain *= (wanted / max(energy(filled, gap), 1e-12)) ** 0.5
+    return filled
+
+
+def full_size(parts: tuple[Floats, Floats], gap: Mask, tone: Tone) -> tuple[Floats, Floats]:
+    """Both, reduced and encoded, as compressed light of the pixels of the `gap` at full size."""
+    scale = tone.compress(np.ones(1, np.float32)) / tone.encode(np.ones(1, np.float32))
+    old, new = (
+        cv2.resize(scale * one, gap.shape[::-1], interpolation=cv2.INTER_LINEAR)[gap]
+        for one in parts
+    )
+    return old, new
 
 
 def membrane(light: Floats, gap: Mask) -> Floats:

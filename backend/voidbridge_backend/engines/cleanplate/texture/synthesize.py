@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from voidbridge_backend.engines.cleanplate.geometry import Mask
 from voidbridge_backend.engines.cleanplate.tone import Floats, Tone
 
-from .bands import Bands, broad, parted
+from .bands import broad, full_size, joined, parted
 from .evenness import energy, piece, surroundings
 from .fill import smooth
+from .seams import healed
+from .shifts import shifted
 
 PATCH = 7
 RADIUS = PATCH // 2
@@ -39,12 +41,8 @@ NEAR, UPRIGHT, SIDEWAYS = 6e-3, 2.5, 0.6
 weight that distance upwards and sideways, because pictures are layered from the ground to the sky."""
 RANDOM = 0.5
 """Randomness from which on pixels of a texture are copied as one piece."""
-STRENGTH, TURNS = 0.9, 4
-"""Energy of the gradient in a texture over that of its surroundings, and turns in which that is reached: invented
-detail misses the truth, so a bit less of it errs less."""
-LEAST, MOST, FREE = 0.8, 1.0, (0.3, 1.7)
-"""Factors that make the fine part weaker or stronger, at most; FREE where a texture is random. A
-continued texture is not made weaker."""
+SEAMS = 0.25
+"""Squared steps between continued pieces, over the gradient's energy around the gap, up to which they are taken."""
 INWARD = 1.25
 """Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
 
@@ -58,6 +56,9 @@ def synthesized(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None])
     factor = min(1.0, (WORK_PIXELS / gap.size) ** 0.5, (WORK_GAP / max(int(gap.sum()), 1)) ** 0.5)
     picture, small_gap = _reduced(tone.encode(light), gap, factor)
     pulse()
+    continued = _continued(light, gap, picture, small_gap, tone, pulse)
+    if continued is not None:
+        return continued
     levels = _pyramid(picture, small_gap)
     field: _Field | None = None
     for index, (level, level_gap) in enumerate(reversed(levels)):
@@ -70,6 +71,34 @@ def synthesized(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None])
         return smooth(light, gap)
     hidden = cv2.resize(gap.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_AREA)
     return _finished(light, gap, picture, np.asarray(hidden > 1e-3), field, tone, pulse)
+
+
+def _continued(
+    light: Floats, gap: Mask, picture: Floats, hidden: Mask, tone: Tone, pulse: Callable[[], None]
+) -> Floats | None:
+    """`light` with structure continued into the `gap`; None where none fits.
+
+    `picture` and `hidden` are the same, reduced.
+    """
+    near = cv2.dilate(hidden.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8))
+    ys, xs = np.nonzero(near)
+    offsets = shifted(picture, hidden, (ys, xs), pulse)
+    if offsets is None:
+        return None
+    every = np.zeros((*hidden.shape, 2), np.intp)
+    every[ys, xs] = offsets
+    new, step = healed(picture, hidden, every)
+    if step > SEAMS * energy(picture, surroundings(hidden)):
+        return None
+    index = np.full(hidden.shape, -1, np.intp)
+    index[ys, xs] = np.arange(len(ys))
+    field = _Field(ys, xs, index, np.column_stack([ys, xs]) + offsets, new)
+    sources = field.sources()
+    old = np.where(near[..., None] > 0, picture[sources[..., 0], sources[..., 1]], picture)
+    filled = _copied(light, gap, field, pulse)
+    before, after = full_size((old, new), gap, tone)
+    filled[gap] = tone.expand(tone.compress(filled[gap]) - before + after)
+    return filled
 
 
 def _finished(
@@ -91,7 +120,7 @@ def _finished(
     sources = field.sources()
     low = bands.low[sources[..., 0], sources[..., 1]]
     new = broad(bands, picture, field.picture, sources, active, hidden)
-    return _joined(_copied(light, gap, field, pulse), light, gap, (low, new), bands, tone)
+    return joined(_copied(light, gap, field, pulse), light, gap, (low, new), bands, tone)
 
 
 def _reduced(encoded: Floats, gap: Mask, factor: float) -> tuple[Floats, Mask]:
@@ -329,35 +358,4 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
         filled[y, x] = total / np.where(empty, 1, weight)[:, None]
     if lost.any():
         filled[lost] = smooth(light, gap)[lost]
-    return filled
-
-
-def _joined(
-    copied: Floats,
-    light: Floats,
-    gap: Mask,
-    broad_parts: tuple[Floats, Floats],
-    bands: Bands,
-    tone: Tone,
-) -> Floats:
-    """The fine part of what was `copied` into the `gap` of `light`, with another broad part.
-
-    `broad_parts` are those of the copies' sources and of the result, reduced. The fine part becomes about as
-    strong as the surroundings are.
-    """
-    scale = tone.compress(np.ones(1, np.float32)) / tone.encode(np.ones(1, np.float32))
-    size = gap.shape[::-1]
-    old, new = (
-        cv2.resize(scale * one, size, interpolation=cv2.INTER_LINEAR)[gap] for one in broad_parts
-    )
-    fine = tone.compress(copied[gap]) - old
-    random = cv2.resize(bands.random, size, interpolation=cv2.INTER_LINEAR)[gap][:, None]
-    wanted = energy(light, surroundings(gap)) * (STRENGTH if bands.is_texture else 1)
-    filled, gain = copied.copy(), 1.0
-    for _ in range(TURNS):
-        fit = np.float32(min(max(gain, 1.0 if bands.is_texture else LEAST), MOST))
-        if bands.is_texture:
-            fit = fit + random * (np.float32(min(max(gain, FREE[0]), FREE[1])) - fit)
-        filled[gap] = tone.expand(new + fit * fine)
-        gain *= (wanted / max(energy(filled, gap), 1e-12)) ** 0.5
     return filled
