@@ -1,4 +1,4 @@
-"""One public class name means one thing in all packages."""
+"""One public class name means one thing in all packages, and parameters are nouns."""
 
 from __future__ import annotations
 
@@ -39,3 +39,35 @@ def test_no_two_public_classes_share_a_name() -> None:
 def test_a_second_class_of_a_name_is_found_and_a_private_one_is_not() -> None:
     sources = [("a", "class Job: ...\nclass _Part: ..."), ("b", "class Job: ...\nclass _Part: ...")]
     assert doubled(public_classes(sources)) == {"Job": ["a", "b"]}
+
+
+NO_NOUNS = frozenset("to what which how who whom why then told said".split())
+"""Words that tell a reader nothing about a parameter."""
+
+
+def poorly_named(text: str) -> list[str]:
+    """Returns the functions that have a parameter of `NO_NOUNS`."""
+    return [
+        f"{node.name}({argument.arg})"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for argument in ast.walk(node.args)
+        if isinstance(argument, ast.arg) and argument.arg in NO_NOUNS
+    ]
+
+
+def test_parameters_are_nouns() -> None:
+    found = {
+        str(path.relative_to(ROOT)): names
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if (names := poorly_named(path.read_text("utf-8")))
+    }
+    assert found == {}
+
+
+def test_a_parameter_that_is_no_noun_is_found() -> None:
+    assert poorly_named("def send(then, *, reason): ...\ndef move(to): ...") == [
+        "send(then)",
+        "move(to)",
+    ]

@@ -129,11 +129,11 @@ def _notes(found: FrameVerdicts, shot: Shot, due: Collection[int]) -> list[str]:
     return [*notes(_each(found.unseen, shot, due), others), *rim.notes(rims)]
 
 
-def _each(told: Mapping[int, Value], shot: Shot, due: Collection[int]) -> dict[int, Value]:
-    """Returns the values of `told` by frame, for repeated frames too, where they are `due`."""
+def _each(values: Mapping[int, Value], shot: Shot, due: Collection[int]) -> dict[int, Value]:
+    """Returns `values` by frame, for repeated frames too, where they are `due`."""
     return {
         frame: value
-        for first, value in told.items()
+        for first, value in values.items()
         for frame in _with_repeats(first, shot)
         if frame in due
     }

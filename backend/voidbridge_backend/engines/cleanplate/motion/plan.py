@@ -122,8 +122,8 @@ def sources(
     return [candidates[index] for index in picked]
 
 
-def _most(told: Mapping[int, float], frames: Sequence[int]) -> float:
-    known = [told[frame] for frame in frames if not np.isnan(told[frame])]
+def _most(values: Mapping[int, float], frames: Sequence[int]) -> float:
+    known = [values[frame] for frame in frames if not np.isnan(values[frame])]
     return max(known, default=float("nan"))
 
 

@@ -260,10 +260,10 @@ def _search(
     """Better patches for everybody: what the neighbours found, moved along, and random ones around."""
     height, width = usable.shape
 
-    def costs(found: NDArray[np.intp], which: NDArray[np.intp]) -> Floats:
-        total = np.empty(len(which), np.float32)
-        for start in range(0, len(which), CHUNK):
-            part = which[start : start + CHUNK]
+    def costs(found: NDArray[np.intp], indices: NDArray[np.intp]) -> Floats:
+        total = np.empty(len(indices), np.float32)
+        for start in range(0, len(indices), CHUNK):
+            part = indices[start : start + CHUNK]
             at = found[start : start + CHUNK]
             apart = rows[at[:, 0] - RADIUS, at[:, 1] - RADIUS] - wanted[part]
             unlike = np.einsum("nk,nk,nk->n", apart, apart, weight[part])
@@ -276,14 +276,14 @@ def _search(
     every = np.arange(len(field.ys))
     best = costs(field.found, every)
 
-    def offer(found: NDArray[np.intp], which: NDArray[np.intp]) -> None:
+    def offer(found: NDArray[np.intp], indices: NDArray[np.intp]) -> None:
         inside = (found >= 0).all(1) & (found[:, 0] < height) & (found[:, 1] < width)
         inside[inside] &= usable[found[inside, 0], found[inside, 1]]
-        found, which = found[inside], which[inside]
-        cost = costs(found, which)
-        better = cost < best[which]
-        best[which[better]] = cost[better]
-        field.found[which[better]] = found[better]
+        found, indices = found[inside], indices[inside]
+        cost = costs(found, indices)
+        better = cost < best[indices]
+        best[indices[better]] = cost[better]
+        field.found[indices[better]] = found[better]
 
     for reach in (8, 4, 2, 1, 1) if turn < 2 else (2, 1):
         for dy, dx in ((0, reach), (reach, 0), (0, -reach), (-reach, 0)):
