@@ -59,6 +59,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_runtest_teardown() -> None:
+    if stage := sys.modules.get("voidbridge_stage"):
+        stage.Going.end_all()
+
+
 def pytest_unconfigure() -> None:
     """At the end some libraries report what was not taken apart."""
     gc.unfreeze()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from voidbridge_machine import short_folder, stopped
 from voidbridge_shots import Shot, channels_of, echoed, same_bits
@@ -118,6 +118,8 @@ def called(
 class Going:
     """A command that runs, its JSON events as they come."""
 
+    running: ClassVar[list[Going]] = []
+
     def __init__(self, *words: object, extra: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             command(*words, "--json"),
@@ -126,6 +128,7 @@ class Going:
             env={**environment(), **(extra or {})},
             start_new_session=True,
         )
+        Going.running.append(self)
         self.events: list[Event] = []
         self._new: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._errors = b""
@@ -159,6 +162,14 @@ class Going:
     def kill(self) -> None:
         self.process.kill()
         self.end()
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Kills what a test that failed has left. It would be in the way of the next."""
+        for each in cls.running:
+            if each.process.poll() is None:
+                each.kill()
+        cls.running.clear()
 
     def interrupt(self) -> tuple[Finished, float]:
         """Ctrl-C; what came of it, and the seconds until the command had ended."""

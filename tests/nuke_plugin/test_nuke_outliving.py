@@ -136,15 +136,18 @@ def test_the_exit_code_of_a_child_whose_nuke_is_gone_tells_the_truth(
     host: Any, shot: Any, daemon: Any, when: str, end: str, code: int
 ) -> None:
     words = another(host, shot, daemon, when, steps=1000 if end == "cancelled" else 1)
-    orphanage = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", ORPHANAGE, *words], stdout=subprocess.PIPE, text=True
-    )
-    assert orphanage.stdout is not None
-    assert orphanage.stdout.readline() == "gone\n"
-    if end == "cancelled":
-        job = eventually(lambda: running(host.stage.folder), "a job that runs")
-        assert called("cancel", job, "--daemon", daemon.address).code == 0
-    codes, _ = orphanage.communicate(timeout=SECONDS)
+    ) as orphanage:
+        try:
+            assert orphanage.stdout is not None
+            assert orphanage.stdout.readline() == "gone\n"
+            if end == "cancelled":
+                job = eventually(lambda: running(host.stage.folder), "a job that runs")
+                assert called("cancel", job, "--daemon", daemon.address).code == 0
+            codes, _ = orphanage.communicate(timeout=SECONDS)
+        finally:
+            orphanage.kill()
     assert json.loads(codes) == [code]
     (path,) = host.stage.folder.rglob("status.main.json")
     results = list(path.parent.glob("result.*.exr"))
