@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
 from voidbridge_backend.engines.cleanplate.motion.nearness.agreement import (
     BOTH,
@@ -11,6 +12,7 @@ from voidbridge_backend.engines.cleanplate.motion.nearness.agreement import (
     ReducedTarget,
     by_side,
 )
+from voidbridge_backend.engines.cleanplate.motion.nearness.border import placed
 from voidbridge_backend.engines.cleanplate.motion.nearness.refinement import refined
 from voidbridge_backend.engines.cleanplate.motion.parallax import Way, parallax
 from voidbridge_backend.engines.cleanplate.motion.tracks import Tracks
@@ -38,20 +40,44 @@ def test_a_border_between_depths_goes_where_the_sources_of_its_pixels_agree() ->
     free[8:34, 24:48] = False
     view = ReducedTarget(np.where(free, _seen(0), 0).astype(np.float32), free, np.eye(3))
     pieces = [
-        ReducedSource(
-            _seen(by), np.full(free.shape, 255, np.uint8), Way(np.eye(3), shift), 1 + (by > 0)
-        )
+        ReducedSource(_seen(by), shown, Way(np.eye(3), shift), by, np.eye(3))
         for by in SHIFTS
-        for shift in [np.array([by, 0.0, 0.0])]
+        for shown, shift in [(np.full(free.shape, 255, np.uint8), np.array([by, 0.0, 0.0]))]
     ]
     near = np.zeros(free.shape, np.float32)
     near[BORDER + 2 :] = 1
     near[BORDER - 2 :, 30:40] = 1
-    found, chosen = refined(view, pieces, near, 0.2)
+    found, asked = refined(view, pieces, near, 0.2)
     inside = np.s_[10:32, 26:46]
     truth = (np.arange(HEIGHT) >= BORDER)[:, None] & free.any(0)
     assert np.abs(found - truth)[inside].max() < 0.1
-    assert (chosen[inside] == BOTH).mean() > 0.9
+    assert asked.all(0)[inside].mean() > 0.9
+
+
+@pytest.mark.parametrize("follows", [1, 0], ids=["with what is near", "not at all"])
+def test_a_slanted_border_is_taken_from_where_the_sources_have_it(follows: int) -> None:
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+
+    def seen(by: int) -> np.ndarray:
+        far, close = (_picture(seed)[:, 20 - move :][:, :WIDTH] for seed, move in ((1, 0), (2, by)))
+        return np.where(y > 14 + 0.3 * (x - follows * by), close, far)
+
+    hole = (np.abs(y - 24) < 15) & (np.abs(x - 36) < 11)
+    view = ReducedTarget(np.where(hole, 0, seen(0)).astype(np.float32), ~hole, np.eye(3))
+    pieces = [
+        ReducedSource(seen(by), shown, Way(np.eye(3), np.array([by, 0.0, 0.0])), by, np.eye(3))
+        for by in (-14, -10, -6, 6, 10, 14)
+        for shown in [np.full(hole.shape, 255, np.uint8)]
+    ]
+    truth = y > 14 + 0.3 * x
+    near = np.where(hole, y > 32, truth).astype(np.float32)
+    found, hidden = placed(view, pieces, near, 0.2)
+    sure = hole & (np.abs(y - 14 - 0.3 * x) > 1)
+    assert (np.abs(found - near) > 0.5)[sure].mean() > 0.05
+    assert (np.abs(found - truth) > 0.5)[sure].mean() < 0.01
+    covered = ~truth & (y > 14 + 0.3 * (x - 14 * follows)) & sure
+    assert covered.any() == (follows > 0)
+    assert hidden[-1][covered].sum() >= 0.8 * covered.sum()
 
 
 def test_an_edge_goes_with_what_tells_its_nearness_and_not_with_the_even_patch_beside_it() -> None:
@@ -61,7 +87,9 @@ def test_an_edge_goes_with_what_tells_its_nearness_and_not_with_the_even_patch_b
     wide[:, : 20 + EDGE] = 20
     view = ReducedTarget(np.where(free, wide[:, 20:-20], 0).astype(np.float32), free, np.eye(3))
     pieces = [
-        ReducedSource(wide[:, 20 - by : 20 - by + WIDTH].copy(), shown, Way(np.eye(3), shift), 1)
+        ReducedSource(
+            wide[:, 20 - by : 20 - by + WIDTH].copy(), shown, Way(np.eye(3), shift), 1, np.eye(3)
+        )
         for by in (3, 4, 5, 6)
         for shown, shift in [(np.full(free.shape, 255, np.uint8), np.array([by, 0.0, 0.0]))]
     ]

@@ -29,7 +29,7 @@ from .schedule import Schedule
 from .survey import ShotSurvey, check_clip, packed, unpacked
 from .verdict import notes
 
-VERSION = 20
+VERSION = 21
 Value = TypeVar("Value")
 
 

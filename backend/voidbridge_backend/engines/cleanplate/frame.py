@@ -248,9 +248,7 @@ class Removal:
 
         one_plane = [*plane, *painted]
         layers = layered(frame, target, one_plane, self._shot, self._pool)
-        relief = self._reliefs.laid(
-            frame, task.surroundings.block, [*task.needed], target, one_plane
-        )
+        relief = self._reliefs.laid(frame, task.surroundings, [*task.needed], target, one_plane)
         every = fittest(one_plane, layers, relief)
         deep = [one for one in every if one.source.painting is None]
         seen = voted(deep)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voidbridge_backend.engines.cleanplate.geometry import (
+    FrameBox,
     Mask,
     inverse,
     scaling,
@@ -31,7 +32,7 @@ from . import camera, plan
 from .align import Relief, Surrounding, WarpedSource, warp_relief
 from .analyze_camera import Shot
 from .depth import along_paths
-from .nearness.agreement import BOTH, UNLIKE, ReducedSource, ReducedTarget, by_side, warped
+from .nearness.agreement import UNLIKE, ReducedSource, ReducedTarget, by_side, warped
 from .nearness.refinement import refined
 from .parallax import Parallax, Way
 
@@ -63,29 +64,40 @@ class Reliefs:
     pool: Pool
     _stretch: tuple[int, ...] = ()
     _found: Parallax | None = None
+    _is_deep: bool = False
+    """Whether half of the block's frames tell of depth."""
 
     def laid(
         self,
         frame: int,
-        block: Sequence[int],
+        around: plan.Surroundings,
         sources: Sequence[int],
         target: Surrounding,
         laid: Sequence[WarpedSource],
     ) -> list[WarpedSource]:
         """`laid`, each by the nearness of the target's pixels; none where one plane explains all points.
 
-        `block` are the frames of a block, and `sources` those of any of them.
+        `sources` are those of any frame of the block that `around` is of.
         """
-        camera = self.shot.camera
-        tells = [plan.deep(camera, one.source.frame, frame, target.box) for one in laid]
-        if len(laid) < 2 or sum(one is not None for one in tells) < DEEP * len(laid):
-            return []
-        stretch = *block, *sources
+        stretch = *around.block, *sources
         if self._stretch != stretch:
-            self._stretch = stretch
-            self._found = camera.parallax(block[len(block) // 2], stretch)
+            self._stretch, self._found = stretch, None
+            tells = [self._tells(one, sources, around.box(one)) for one in around.block]
+            self._is_deep = 2 * sum(tells) >= len(tells)
+        own = [one.source.frame for one in laid]
+        if len(laid) < 2 or not (self._is_deep or self._tells(frame, own, target.box)):
+            return []
+        if self._found is None:
+            middle = around.block[len(around.block) // 2]
+            self._found = self.shot.camera.parallax(middle, stretch)
         here = None if self._found is None else self._found.seen_from(frame)
         return [] if here is None else _laid(target, laid, here, self.shot, self.pool)
+
+    def _tells(self, frame: int, sources: Sequence[int], box: FrameBox) -> bool:
+        """Whether the points beside a frame's hole tell of depth."""
+        others = [one for one in sources if one != frame]
+        deep = [plan.deep(self.shot.camera, one, frame, box) for one in others]
+        return sum(one is not None for one in deep) >= DEEP * len(others)
 
 
 def _laid(
@@ -94,18 +106,18 @@ def _laid(
     own = [one for one in laid if one.source.frame in found.ways]
     if len(own) < 2:
         return []
-    nearness, chosen, sides = _nearness(_view(target, shot.tone), target, own, found, pool)
+    nearness, asked = _nearness(_view(target, shot.tone), target, own, found, pool)
 
-    def followed(pair: tuple[WarpedSource, int]) -> WarpedSource | None:
-        one, side = pair
+    def followed(pair: tuple[WarpedSource, Mask]) -> WarpedSource | None:
+        one, mine = pair
         way = found.ways[one.source.frame]
         relief = Relief(target.box, nearness, way.plane, way.shift)
         moved = warp_relief(target, one, relief, shot.tone)
         if moved is None:
             return None
-        return replace(moved, where=(target.box, (chosen == BOTH) | (chosen == side)))
+        return replace(moved, where=(target.box, mine))
 
-    pairs = zip(own, sides, strict=True)
+    pairs = zip(own, asked, strict=True)
     return [one for one in pool.each(followed, pairs) if one is not None]
 
 
@@ -134,23 +146,25 @@ def _nearness(
     laid: Sequence[WarpedSource],
     found: Parallax,
     pool: Pool,
-) -> tuple[Floats, NDArray[np.uint8], list[int]]:
-    """(nearness [height, width] of the target's box, each pixel's side, each source's side)."""
+) -> tuple[Floats, list[Mask]]:
+    """Nearness [height, width] of the target's box, and for each source the pixels that it is to be asked for."""
     reduced = found.scaled(inverse(view.reduce))
-    steps, sides = _steps(view, reduced, [one.source.frame for one in laid])
+    steps, along = _steps(view, reduced, [one.source.frame for one in laid])
     pieces = [
-        _piece(view, one, reduced.ways[one.source.frame], reduced, side)
-        for one, side in zip(laid, sides, strict=True)
+        _piece(view, one, reduced.ways[one.source.frame], reduced, moved)
+        for one, moved in zip(laid, along, strict=True)
     ]
     tried = list(pool.each(lambda near: _cost(view, pieces, float(near)), steps))
     costs, alone = (np.stack(parts) for parts in zip(*tried, strict=True))
     costs[alone] = _of_alone(view, costs, alone)
     nearness = _between(steps, along_paths(costs, STEEP, GENTLE))
     step = float(steps[1] - steps[0])
-    nearness, chosen = refined(view, pieces, nearness, step)
+    nearness, asked = refined(view, pieces, nearness, step)
     size = target.box.width, target.box.height
-    chosen = cv2.resize(chosen, size, interpolation=cv2.INTER_NEAREST)
-    return _enlarged(nearness, step, size), np.asarray(chosen, np.uint8), sides
+    enlarged = (
+        cv2.resize(one.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for one in asked
+    )
+    return _enlarged(nearness, step, size), list(enlarged)
 
 
 def _of_alone(view: ReducedTarget, costs: Floats, alone: Mask) -> float:
@@ -164,8 +178,8 @@ def _of_alone(view: ReducedTarget, costs: Floats, alone: Mask) -> float:
 
 def _steps(
     view: ReducedTarget, found: Parallax, frames: Sequence[int]
-) -> tuple[NDArray[np.float64], list[int]]:
-    """The values of nearness that are tried, and the side to which each frame moves with them."""
+) -> tuple[NDArray[np.float64], list[float]]:
+    """The values of nearness that are tried, and how far each frame moves with them along the main axis."""
     height, width = view.grey.shape
     away = np.maximum(np.abs(found.points / (width, height) - 0.5).max(1) - 0.5, 0)
     around = found.nearness[away < 0.5]
@@ -180,12 +194,11 @@ def _steps(
     lengths = np.hypot(*np.transpose(moved))
     count = int(np.clip(np.median(lengths) / STEP_PX + 2, 4, LABELS))
     _, _, axes = np.linalg.svd(np.array(moved), full_matrices=False)
-    sides = [1 if float(one @ axes[0]) > 0 else 2 for one in moved]
-    return np.linspace(low, high, count), sides
+    return np.linspace(low, high, count), [float(one @ axes[0]) for one in moved]
 
 
 def _piece(
-    view: ReducedTarget, one: WarpedSource, way: Way, found: Parallax, side: int
+    view: ReducedTarget, one: WarpedSource, way: Way, found: Parallax, along: float
 ) -> ReducedSource:
     """Its light is matched on pixels whose nearness is that of a followed point beside them."""
     source = one.source
@@ -199,7 +212,7 @@ def _piece(
     # `way` leads to the source's plate in reduced pixels of the target's box.
     there = back @ inverse(view.reduce)
     moved = Way(there @ way.plane, there @ way.shift)
-    made = ReducedSource(grey.astype(np.float32), free, moved, side)
+    made = ReducedSource(grey.astype(np.float32), free, moved, along, there)
     brighter = _brighter(view, made, found)
     if brighter is None:
         # Few points: the exposure that one plane found, in steps of 8 bits.

@@ -41,8 +41,15 @@ class ReducedSource:
     grey: Floats
     free: Grey
     way: Way
-    side: int
-    """1 or 2: to which side near things move in it."""
+    along: float
+    """How far near things move in it, along the axis on which they move most."""
+    still: Homography
+    """From pixels of the target to the same place of the source's picture."""
+
+    @property
+    def side(self) -> int:
+        """1 or 2: to which side near things move in it."""
+        return 1 if self.along > 0 else 2
 
 
 def warped(view: ReducedTarget, one: ReducedSource, near: float) -> tuple[Floats, Mask]:

@@ -18,6 +18,7 @@ from voidbridge_backend.engines.cleanplate.geometry import Mask
 from voidbridge_backend.engines.cleanplate.tone import Floats
 
 from .agreement import BOTH, ReducedSource, ReducedTarget, by_side, expected, fetched, fetched_at
+from .border import placed
 
 ROUNDS = 4
 """Rounds of least squares."""
@@ -43,8 +44,8 @@ MOVED = 0.4
 
 def refined(
     view: ReducedTarget, pieces: Sequence[ReducedSource], nearness: Floats, step: float
-) -> tuple[Floats, NDArray[np.uint8]]:
-    """(nearness to fractions of a step, the side that each pixel is seen from)."""
+) -> tuple[Floats, Mask]:
+    """(nearness to fractions of a step, [source, height, width]: the pixels that a source is to be asked for)."""
     delta = np.float32(0.5 * step)
     sides = np.array([one.side for one in pieces])
     nearness = _settled(view, pieces, nearness, step)
@@ -66,7 +67,10 @@ def refined(
         change = np.clip(pull / (energy + 0.02 * usual), -step, step)
         nearness = _even(nearness, nearness + change, energy / usual, step)
     nearness = _settled(view, pieces, nearness, step)
-    return nearness, _chosen(view, sides, *_all(pieces, nearness), nearness, step)
+    nearness, hidden = placed(view, pieces, nearness, step)
+    luma, shown = _all(pieces, nearness)
+    chosen = _chosen(view, sides, luma, shown & ~hidden, nearness, step)
+    return nearness, ((chosen == BOTH) | (chosen == sides[:, None, None])) & ~hidden
 
 
 def _all(pieces: Sequence[ReducedSource], nearness: Floats) -> tuple[Floats, Mask]:
