@@ -62,7 +62,7 @@ def drawn(shot: DemoShot, folder: Path, grow_px: int) -> set[int]:
     return holes
 
 
-class Pulse:
+class Heartbeat:
     """Keeps the longest time between two signs of life."""
 
     def __init__(self) -> None:
@@ -99,15 +99,15 @@ def measured(
     clip: DiskClip,
     results: Iterator[tuple[int, Pixels]],
     shown: Sequence[int] = (),
-    pulse: Pulse | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> tuple[dict[str, Any], float, list[contact_sheet.Moment]]:
     """(report, seconds spent making results, moments for the sheet)."""
     quality, moments, seconds = Quality(), [], 0.0
     before: int | None = None
     while True:
         begun = time.perf_counter()
-        if pulse is not None:
-            pulse.last = begun
+        if heartbeat is not None:
+            heartbeat.last = begun
         following = next(results, None)
         seconds += time.perf_counter() - begun
         if following is None:
@@ -150,9 +150,9 @@ def main() -> None:
         shown = [
             clip.frames[round((len(clip.frames) - 1) * part)] for part in (0.1, 0.3, 0.5, 0.7, 0.9)
         ]
-        pulse = Pulse()
-        made = Cleanplate().remove(clip, RemoveSettings(), pulse)
-        ours, _, moments = measured(shot, clip, made, shown, pulse)
+        heartbeat = Heartbeat()
+        made = Cleanplate().remove(clip, RemoveSettings(), heartbeat)
+        ours, _, moments = measured(shot, clip, made, shown, heartbeat)
         frames = [frame for frame in clip.frames if clip.has_hole(frame)]
         painted = (
             (frame, telea(clip.plate(frame), clip.quadmask(frame) != 255)) for frame in frames
@@ -169,7 +169,7 @@ def main() -> None:
         "psnr_gain_db": ours["hole_psnr_db"] - theirs["hole_psnr_db"],
         "flicker_ratio": ours["flicker_ratio"],
         "telea_seconds_a_frame": telea_seconds / shot.length,
-        "longest_silence_s": pulse.longest_s,
+        "longest_silence_s": heartbeat.longest_s,
         **takes,
     }
     if chosen.picture:

@@ -21,20 +21,22 @@ Made = TypeVar("Made")
 
 THREADS = max(2, min(8, os.cpu_count() or 2))
 """At 4K a thread holds a few hundred MB."""
-PULSE_S = 0.2
+HEARTBEAT_S = 0.2
 """Seconds between two heartbeats while waiting for a result."""
 STILL_S = 120.0
 """Stops heartbeats if nothing finished for this many seconds, so that hung work is detected."""
 
 
 class Pool:
-    """A context manager. Only a waiting thread from outside the pool calls `pulse`; its exceptions end the work.
+    """A context manager.
+
+    Only a waiting thread from outside the pool calls `heartbeat`. Its exceptions end the work.
 
     After the first pool starts, OpenCV uses no threads of its own in this process.
     """
 
-    def __init__(self, pulse: Callable[[], None] = lambda: None) -> None:
-        self.pulse = pulse
+    def __init__(self, heartbeat: Callable[[], None] = lambda: None) -> None:
+        self.heartbeat = heartbeat
         self._here = threading.local()
         self._moved = time.monotonic()
         self._threads = ThreadPoolExecutor(THREADS, "works", self._mark)
@@ -89,11 +91,11 @@ class Pool:
     def _taken(self, future: Future[Made]) -> Made:
         while True:
             if not getattr(self._here, "ours", False) and time.monotonic() - self._moved < STILL_S:
-                self.pulse()
+                self.heartbeat()
             # Asks the future itself: `wait` never returns for one that a shutdown cancelled.
             if future.done():
                 return future.result()
-            wait([future], PULSE_S)
+            wait([future], HEARTBEAT_S)
 
     def _mark(self) -> None:
         self._here.ours = True

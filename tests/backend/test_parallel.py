@@ -45,52 +45,52 @@ def test_what_work_raises_is_raised_where_it_is_taken() -> None:
         list(pool.each(work, range(9)))
 
 
-def test_the_pulse_goes_on_while_work_takes_long_and_can_end_it() -> None:
+def test_the_heartbeat_goes_on_while_work_takes_long_and_can_end_it() -> None:
     class Stopped(Exception):
         pass
 
-    pulses: list[str] = []
+    beats: list[str] = []
     release = threading.Event()
 
-    def pulse() -> None:
-        pulses.append(threading.current_thread().name)
-        if len(pulses) > 2:
+    def heartbeat() -> None:
+        beats.append(threading.current_thread().name)
+        if len(beats) > 2:
             release.set()
             raise Stopped
 
-    with Pool(pulse) as pool, pytest.raises(Stopped):
+    with Pool(heartbeat) as pool, pytest.raises(Stopped):
         list(pool.each(lambda _: release.wait(5), range(2)))
-    assert set(pulses) == {threading.current_thread().name}
+    assert set(beats) == {threading.current_thread().name}
 
 
-def test_the_pulse_of_work_that_hangs_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The daemon takes a pulse for life; else a process whose work hangs would be left alone for ever."""
+def test_the_heartbeat_of_work_that_hangs_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon takes a heartbeat for life; else a process whose work hangs would be left alone for ever."""
     monkeypatch.setattr("voidbridge_backend.parallel.STILL_S", 5)
-    monkeypatch.setattr("voidbridge_backend.parallel.PULSE_S", 0.01)
-    pulses: list[int] = []
+    monkeypatch.setattr("voidbridge_backend.parallel.HEARTBEAT_S", 0.01)
+    beats: list[int] = []
     looks, most = 0, 50
     begun, release = threading.Event(), threading.Event()
 
     def seconds() -> float:
-        """A second passes with each pulse. When the clock was looked at often enough, the work goes on."""
+        """A second passes with each heartbeat. When the clock was looked at often enough, the work goes on."""
         nonlocal looks
         looks += 1
         if looks > most:
             release.set()
-        return float(len(pulses))
+        return float(len(beats))
 
     def work(_: int) -> bool:
         begun.set()
         return release.wait(120)
 
-    def pulse() -> None:
+    def heartbeat() -> None:
         assert begun.wait(120)
-        pulses.append(looks)
+        beats.append(looks)
 
     monkeypatch.setattr("voidbridge_backend.parallel.time", SimpleNamespace(monotonic=seconds))
-    with Pool(pulse) as pool:
+    with Pool(heartbeat) as pool:
         assert list(pool.each(work, range(1))) == [True]
-    assert len([look for look in pulses if look < most]) == 5  # at the end it is finished
+    assert len([look for look in beats if look < most]) == 5  # at the end it is finished
 
 
 def test_opencv_has_no_threads_beside_ours() -> None:
@@ -99,14 +99,14 @@ def test_opencv_has_no_threads_beside_ours() -> None:
         assert set(pool.each(lambda _: cv2.getNumThreads(), range(5))) == {1}
 
 
-def test_what_runs_ahead_has_its_parts_done_on_all_cores_and_leaves_the_pulse_to_who_waits() -> (
+def test_what_runs_ahead_has_its_parts_done_on_all_cores_and_leaves_the_heartbeat_to_who_waits() -> (
     None
 ):
-    pulsed: set[str] = set()
-    with Pool(lambda: pulsed.add(threading.current_thread().name)) as pool:
+    beats: set[str] = set()
+    with Pool(lambda: beats.add(threading.current_thread().name)) as pool:
         sums = pool.ahead(lambda n: sum(pool.each(lambda m: n * m, range(5))), range(4))
         assert list(sums) == [0, 10, 20, 30]
-    assert pulsed == {threading.current_thread().name}
+    assert beats == {threading.current_thread().name}
 
 
 def test_an_end_does_not_wait_for_parts_that_were_never_begun() -> None:
@@ -116,10 +116,10 @@ def test_an_end_does_not_wait_for_parts_that_were_never_begun() -> None:
         begun.append(number)
         time.sleep(0.4)
 
-    def pulse() -> None:
+    def heartbeat() -> None:
         if len(begun) >= THREADS:
             raise TimeoutError("the artist does not wait any longer")
 
     # One more part than there are threads: the last is thrown away, and what runs ahead must not wait for it.
-    with pytest.raises(TimeoutError), Pool(pulse) as pool:
+    with pytest.raises(TimeoutError), Pool(heartbeat) as pool:
         list(pool.ahead(lambda _: list(pool.each(part, range(THREADS + 1))), range(1)))

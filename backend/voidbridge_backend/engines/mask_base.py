@@ -63,9 +63,9 @@ class Masker(Protocol):
         pictures: Pictures,
         frames: Sequence[int],
         prompts: Prompts,
-        pulse: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> Iterator[Tracked]:
         """One object through all `frames`, each frame once, in any order. An absent object has an empty matte.
 
-        The same input gives the same bits. `pulse` is called for each step; it may raise `JobCancelled`.
+        The same input gives the same bits. `heartbeat` is called for each step; it may raise `JobCancelled`.
         """

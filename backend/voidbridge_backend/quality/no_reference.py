@@ -41,7 +41,7 @@ FLOOR = 0.002
 FINE = 1.0
 """Standard deviation in pixels of the blur that separates grain from picture."""
 
-SEAM_SHOWS, BOILS, PULSES, DARK_RIM = 2.5, 3.0, 0.01, 0.03
+SEAM_SHOWS, BOILS, BRIGHTNESS_JUMPS, DARK_RIM = 2.5, 3.0, 0.01, 0.03
 GRAIN_FITS = 0.6, 1.6
 
 
@@ -280,7 +280,7 @@ class Inspection:
         jump = float(change[inside].mean() - np.median(change[outside]))
         self._flicker.add(jump**2)
         self._jump = jump
-        self._note(abs(jump) > PULSES, "the result's brightness jumps", now)
+        self._note(abs(jump) > BRIGHTNESS_JUMPS, "the result's brightness jumps", now)
         error, usual = squares[inside].mean() ** 0.5, squares[outside].mean() ** 0.5
         self._note(
             error > BOILS * max(usual, 2 * FLOOR),

@@ -208,10 +208,10 @@ def _tracked(
     prompts = _prompts(shot, index, target)
     of, done = len(shot.frames), 0
 
-    def pulse() -> None:
+    def heartbeat() -> None:
         watch.step(f"tracking {target.name}", min(done, of), of)
 
-    for frame, matte, score in engine.track(shot.picture, shot.frames, prompts, pulse):
+    for frame, matte, score in engine.track(shot.picture, shot.frames, prompts, heartbeat):
         done += 1
         mattes.add(frame, matte, score)
     return mattes

@@ -33,60 +33,60 @@ PATIENCE = Timeouts(start=10, load=100, first=50, step=5)
     ],
 )
 def test_the_limit_is_that_of_the_stage(stage: str, patience: float) -> None:
-    pulse = Heartbeat(PATIENCE, 1000.0)
-    pulse.step(2000.0, stage)
-    assert not pulse.hangs(2000.0 + patience)
-    assert pulse.hangs(2000.1 + patience)
-    pulse.beat(2000.0 + patience)
-    assert not pulse.hangs(2000.1 + patience)
-    assert pulse.silence(2001.0 + patience) == 1
+    heartbeat = Heartbeat(PATIENCE, 1000.0)
+    heartbeat.step(2000.0, stage)
+    assert not heartbeat.hangs(2000.0 + patience)
+    assert heartbeat.hangs(2000.1 + patience)
+    heartbeat.beat(2000.0 + patience)
+    assert not heartbeat.hangs(2000.1 + patience)
+    assert heartbeat.silence(2001.0 + patience) == 1
 
 
 def test_a_worker_that_never_gets_ready_hangs_and_an_idle_one_never() -> None:
-    pulse = Heartbeat(PATIENCE, 0.0)
-    assert pulse.hangs(10.1)
-    pulse.step(10.2, IDLE)
-    assert not pulse.hangs(1e9)
+    heartbeat = Heartbeat(PATIENCE, 0.0)
+    assert heartbeat.hangs(10.1)
+    heartbeat.step(10.2, IDLE)
+    assert not heartbeat.hangs(1e9)
 
 
 @pytest.mark.parametrize(("pace", "patience"), [(0.1, 5), (0.9, 5), (2.0, 10), (60.0, 300)])
 def test_an_engine_whose_pace_is_known_has_five_steps_and_a_least_time(
     pace: float, patience: float
 ) -> None:
-    pulse, now = Heartbeat(PATIENCE, 0.0), 0.0
+    heartbeat, now = Heartbeat(PATIENCE, 0.0), 0.0
     for number in range(200):
         now += pace if number % 10 else 20 * pace  # some take longer, which is not its pace
-        pulse.step(now, "removing")
-    assert not pulse.hangs(now + patience - 0.01)
-    assert pulse.hangs(now + patience + 0.01)
-    pulse.step(now + patience, "refining")  # another stage, of another pace
-    assert not pulse.hangs(now + patience + 50)
+        heartbeat.step(now, "removing")
+    assert not heartbeat.hangs(now + patience - 0.01)
+    assert heartbeat.hangs(now + patience + 0.01)
+    heartbeat.step(now + patience, "refining")  # another stage, of another pace
+    assert not heartbeat.hangs(now + patience + 50)
 
 
 def test_a_worker_counts_as_stalled_two_heartbeats_after_its_last_step() -> None:
-    pulse = Heartbeat(PATIENCE, 0.0)
-    pulse.step(0.0, "removing")
-    assert not pulse.stalls(49.0)  # nobody knows how long it takes
+    heartbeat = Heartbeat(PATIENCE, 0.0)
+    heartbeat.step(0.0, "removing")
+    assert not heartbeat.stalls(49.0)  # nobody knows how long it takes
     for now in range(1, 5):
-        pulse.step(float(now), "removing")
-    assert not pulse.stalls(4 + MISSED * HEARTBEAT_S)
-    assert pulse.stalls(4.1 + MISSED * HEARTBEAT_S)
+        heartbeat.step(float(now), "removing")
+    assert not heartbeat.stalls(4 + MISSED * HEARTBEAT_S)
+    assert heartbeat.stalls(4.1 + MISSED * HEARTBEAT_S)
     for now in range(100, 2000, 20):
-        pulse.step(float(now), "removing")
-    assert not pulse.stalls(1980 + MISSED * 20)
-    assert pulse.stalls(1980.1 + MISSED * 20)
-    pulse.step(5000.0, IDLE)
-    assert not pulse.stalls(1e9)
+        heartbeat.step(float(now), "removing")
+    assert not heartbeat.stalls(1980 + MISSED * 20)
+    assert heartbeat.stalls(1980.1 + MISSED * 20)
+    heartbeat.step(5000.0, IDLE)
+    assert not heartbeat.stalls(1e9)
 
 
 def test_other_signs_of_life_are_no_steps_but_put_off_the_end() -> None:
-    pulse = Heartbeat(PATIENCE, 0.0)
+    heartbeat = Heartbeat(PATIENCE, 0.0)
     for now in (0.0, 2.0, 4.0, 6.0):
-        pulse.step(now, "removing")
+        heartbeat.step(now, "removing")
         for part in range(20):
-            pulse.beat(now + part / 20)
-    assert not pulse.hangs(6.95 + 10)  # five steps of two seconds
-    assert pulse.hangs(7.0 + 10)
+            heartbeat.beat(now + part / 20)
+    assert not heartbeat.hangs(6.95 + 10)  # five steps of two seconds
+    assert heartbeat.hangs(7.0 + 10)
 
 
 def test_three_failures_of_the_device_within_ten_minutes_are_quarantine() -> None:

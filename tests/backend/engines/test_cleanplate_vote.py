@@ -47,8 +47,8 @@ def test_light_is_the_mean_of_those_who_agree_and_grain_the_first_ones() -> None
     light = np.array([0.5, 0.505, 0.495, 4.0, 0.5], np.float32)
     planes = np.broadcast_to(light[None, :, None], (3, 5, 2)).copy()
     # The last source shows nothing in either pixel, the first nothing in the second.
-    voices = np.array([[1, 0], [1, 1], [1, 1], [1, 1], [0, 0]], np.float32)
-    mean, near = combine._vote(planes, voices, 0.03, Tone())
+    votes = np.array([[1, 0], [1, 1], [1, 1], [1, 1], [0, 0]], np.float32)
+    mean, near = combine._vote(planes, votes, 0.03, Tone())
     np.testing.assert_allclose(mean, [[0.5, 0.5]] * 3, atol=2e-3)
     np.testing.assert_array_equal(near.T, [[1, 1, 1, 0, 0], [0, 1, 1, 0, 0]])
     grain = combine._grain(planes, mean, near)

@@ -113,12 +113,12 @@ def test_what_stops_the_job_stops_the_track() -> None:
     class Stopped(Exception):
         pass
 
-    def pulse() -> None:
+    def heartbeat() -> None:
         raise Stopped
 
     prompts = Prompts({}, {1001: truth(1001).astype(np.float32)})
     with pytest.raises(Stopped):
-        list(Flow().track(PICTURES.__getitem__, list(FRAMES), prompts, pulse))
+        list(Flow().track(PICTURES.__getitem__, list(FRAMES), prompts, heartbeat))
 
 
 def test_several_key_mattes_that_are_looser_than_the_colors_stay_loose_between_them() -> None:

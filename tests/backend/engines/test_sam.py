@@ -115,15 +115,15 @@ def test_the_same_input_gives_the_same_bits(engine: SamTracker) -> None:
 
 
 def test_what_stops_the_job_stops_within_a_frame(engine: SamTracker) -> None:
-    pulses = 0
+    beats = 0
 
-    def pulse() -> None:
-        nonlocal pulses
-        pulses += 1
-        if pulses == 4:
+    def heartbeat() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 4:
             raise JobCancelled("stopped")
 
-    going = engine.track(picture, list(FRAMES), Prompts({1001: BOX}, {}), pulse)
+    going = engine.track(picture, list(FRAMES), Prompts({1001: BOX}, {}), heartbeat)
     assert [next(going).frame for _ in range(3)] == [1001, 1002, 1003]
     with pytest.raises(JobCancelled):
         next(going)

@@ -54,13 +54,13 @@ def picture(frame: int) -> NDArray[np.uint8]:
     return random.integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
 
 
-def no_pulse() -> None: ...
+def no_heartbeat() -> None: ...
 
 
 def found(
-    engine: Sam3, noun: str, frames: range = FRAMES, pulse: Callable[[], None] = no_pulse
+    engine: Sam3, noun: str, frames: range = FRAMES, heartbeat: Callable[[], None] = no_heartbeat
 ) -> list[Tracked]:
-    mattes = list(engine.track(picture, list(frames), Prompts({}, {}, noun), pulse))
+    mattes = list(engine.track(picture, list(frames), Prompts({}, {}, noun), heartbeat))
     assert [one.frame for one in mattes] == list(frames), "each frame once, in order"
     assert all(one.matte.shape == (HEIGHT, WIDTH) and 0 <= one.score <= 1 for one in mattes)
     return mattes
@@ -81,7 +81,7 @@ def test_a_noun_is_found_on_every_frame_with_the_same_bits_and_another_noun_else
 
 def test_clicks_use_the_tracker_of_the_same_checkpoint(engine: Sam3) -> None:
     prompts = Prompts({1003: Clicks(((30.0, 15.0),))}, {})
-    mattes = list(engine.track(picture, list(FRAMES), prompts, no_pulse))
+    mattes = list(engine.track(picture, list(FRAMES), prompts, no_heartbeat))
     assert sorted(one.frame for one in mattes) == list(FRAMES)
 
 
@@ -94,17 +94,17 @@ def test_what_is_not_there_has_empty_mattes(engine: Sam3, monkeypatch: pytest.Mo
 
 
 def test_what_stops_the_job_stops_within_a_frame(engine: Sam3) -> None:
-    pulses = 0
+    beats = 0
 
-    def pulse() -> None:
-        nonlocal pulses
-        pulses += 1
-        if pulses == 3:
+    def heartbeat() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 3:
             raise JobCancelled("stopped")
 
     with pytest.raises(JobCancelled):
-        found(engine, "the man", pulse=pulse)
-    assert pulses == 3
+        found(engine, "the man", heartbeat=heartbeat)
+    assert beats == 3
 
 
 def test_memory_is_flat(engine: Sam3, monkeypatch: pytest.MonkeyPatch, full: bool) -> None:

@@ -18,7 +18,7 @@ from voidbridge_backend.engines.void.engine import Void
 from voidbridge_backend.engines.void.files import networks
 from voidbridge_backend.engines.void.model import kernels
 from voidbridge_backend.engines.void.model.compiled import GRAPHS, Compiled
-from voidbridge_backend.engines.void.model.heartbeat import pulsing
+from voidbridge_backend.engines.void.model.heartbeat import with_heartbeat
 from voidbridge_backend.engines.void.model.vae import Vae
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_protocol.errors import BadSetting, JobCancelled
@@ -117,12 +117,12 @@ def test_a_compiled_autoencoder_can_still_be_stopped_between_blocks(said: Any) -
     vae.compiled.begin(said, backend="eager")
     called = []
 
-    def pulse() -> None:
+    def heartbeat() -> None:
         called.append(1)
         if len(called) == 3:
             raise JobCancelled("stopped")
 
-    with pytest.raises(JobCancelled), pulsing(vae.parts(), pulse):
+    with pytest.raises(JobCancelled), with_heartbeat(vae.parts(), heartbeat):
         next(vae.decode(drawn(1, 16, 1, 8, 12)))
     assert len(called) == 3
     blocks = [part for part in vae.parts() if part in vae.compiled.blocks]

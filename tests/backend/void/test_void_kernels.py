@@ -19,7 +19,7 @@ from voidbridge_backend.engines.void.files import networks, weights
 from voidbridge_backend.engines.void.files.weights import CHANNELS
 from voidbridge_backend.engines.void.model import kernels
 from voidbridge_backend.engines.void.model.denoiser import Conditions, Denoiser, Text
-from voidbridge_backend.engines.void.model.heartbeat import pulsing
+from voidbridge_backend.engines.void.model.heartbeat import with_heartbeat
 from voidbridge_backend.engines.void.model.vae import Vae
 from voidbridge_backend.engines.void.options import Options
 from voidbridge_backend.engines.void.passes import pipeline, sampling
@@ -176,12 +176,12 @@ def test_compiled_blocks_can_still_be_stopped(denoiser: Denoiser, said: Any) -> 
     answer(denoiser, 4)
     called = []
 
-    def pulse() -> None:
+    def heartbeat() -> None:
         called.append(1)
         if len(called) == 2:
             raise JobCancelled("stopped")
 
-    with pytest.raises(JobCancelled), pulsing(denoiser.parts(), pulse):
+    with pytest.raises(JobCancelled), with_heartbeat(denoiser.parts(), heartbeat):
         answer(denoiser, 4)
     assert len(called) == 2
     assert denoiser.compiled.is_on
@@ -196,7 +196,7 @@ def test_a_cancel_that_comes_while_torch_compiles_is_no_failure_of_the_compiler(
 
     said.step = cancelled
     denoiser.compiled.begin(said, backend="eager")
-    with pytest.raises(JobCancelled), pulsing(denoiser.parts()[1:], cancelled):
+    with pytest.raises(JobCancelled), with_heartbeat(denoiser.parts()[1:], cancelled):
         answer(denoiser, 4)
     assert denoiser.compiled.is_on
     assert not said.warnings

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from voidbridge_backend.engines.void.files import networks
 from voidbridge_backend.engines.void.model.denoiser import Conditions, Denoiser, Text, guided
-from voidbridge_backend.engines.void.model.heartbeat import pulsing
+from voidbridge_backend.engines.void.model.heartbeat import with_heartbeat
 from voidbridge_backend.engines.void.passes import pipeline, sampling
 from voidbridge_backend.engines.void.passes.pipeline import Method
 from voidbridge_backend.engines.void.passes.timeline import windows
@@ -188,6 +188,6 @@ def test_raising_between_steps_stops_the_work() -> None:
 
 def test_a_step_can_be_stopped_between_the_blocks_of_the_network(denoiser: Denoiser) -> None:
     latents, known = drawn(1, 2, 16, 4, 6), drawn(1, 2, 32, 4, 6)
-    with pytest.raises(JobCancelled), pulsing(denoiser.parts(), stops_after(1)):
+    with pytest.raises(JobCancelled), with_heartbeat(denoiser.parts(), stops_after(1)):
         denoiser.velocity(latents, known, text(), 1, 1.0)
     assert denoiser.velocity(latents, known, text(), 1, 1.0).shape == latents.shape

@@ -64,12 +64,12 @@ def ask(parsed: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with watched(parsed.json) as (view, cancelled):
 
-        def pulse() -> None:
+        def heartbeat() -> None:
             if cancelled.is_set():
                 raise JobCancelled("stopped")
 
         drawer = Drawer(plate, matte, parsed.color_space)
-        question = asking.prepared(drawer, frames, parsed.instruction, parsed.pictures, pulse)
+        question = asking.prepared(drawer, frames, parsed.instruction, parsed.pictures, heartbeat)
         digest = _checked(question.digest, parsed.if_seen)
         saved = [str(path) for path in question.save(folder)]
         view.event("question", paths=saved, digest=digest, sent=endpoint is not None)
@@ -79,10 +79,10 @@ def ask(parsed: argparse.Namespace) -> None:
             return
         view.message(f"sending {len(question.pictures)} pictures to {endpoint.url}")
         answer = asking.answered(question, endpoint)
-        pulse()
+        heartbeat()
         asking.write(answer, question, folder)
         for frame, data in asking.mattes(answer, question, frames, endpoint.model):
-            pulse()
+            heartbeat()
             write_whole(target.path(frame), data)
         for correction in answer.corrections:
             view.message(f"corrected: {correction}")

@@ -69,7 +69,7 @@ def _captioned(
     from voidbridge_backend.tools.ask.endpoint import Endpoint
     from voidbridge_backend.tools.dataset import captions
 
-    def pulse() -> None:
+    def heartbeat() -> None:
         if cancelled.is_set():
             raise JobCancelled("stopped")
 
@@ -78,7 +78,7 @@ def _captioned(
         key_file, wait = parsed.key_file, parsed.timeout
         endpoint = Endpoint.chosen(parsed.endpoint, parsed.model, key_file, wait, os.environ)
     folder: Path = parsed.captions
-    asked = captions.questions(show, models, pulse)
+    asked = captions.questions(show, models, heartbeat)
     names = captions.file_names(asked, parsed.send)
     sources = [found.path(frame) for found in map(find, show.clips()) for frame in found.scan()]
     outputs.check_files(
@@ -97,4 +97,4 @@ def _captioned(
         view.message(f"{len(asked)} clips without prompt in {folder}; nothing was sent or made")
         return show
     view.message(f"sending pictures of {len(asked)} clips to {endpoint.url}")
-    return captions.captioned(show, asked, endpoint, folder, pulse)
+    return captions.captioned(show, asked, endpoint, folder, heartbeat)

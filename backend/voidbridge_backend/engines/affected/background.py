@@ -61,15 +61,15 @@ class Background:
         objects: Masks,
         frames: Sequence[int],
         size: tuple[int, int],
-        pulse: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> None:
-        """`size` is (height, width); `pulse` is called for each frame and may raise."""
+        """`size` is (height, width); `heartbeat` is called for each frame and may raise."""
         self._pictures = pictures
         self._objects = objects
         self.frames = list(frames)
         self._camera = Camera(*size)
         for frame in self.frames:
-            pulse()
+            heartbeat()
             grey = np.asarray(cv2.cvtColor(pictures(frame), cv2.COLOR_RGB2GRAY))
             free = np.where(self._around(frame), 0, 255).astype(np.uint8)
             reduced = cv2.resize(grey, self._camera.size, interpolation=cv2.INTER_AREA)

@@ -43,14 +43,14 @@ class _Look:
 
 
 def apply(
-    background: Background, rules: Sequence[str], pulse: Callable[[], None]
+    background: Background, rules: Sequence[str], heartbeat: Callable[[], None]
 ) -> Iterator[Found]:
-    """Each rule's region of every frame, in the order of frames. `pulse` is called for each and may raise."""
-    side = _mirror_side(background, pulse) if "reflection" in rules else None
+    """Each rule's region of every frame, in the order of frames. `heartbeat` is called for each and may raise."""
+    side = _mirror_side(background, heartbeat) if "reflection" in rules else None
     looks: dict[int, _Look] = {}
     frames = background.frames
     for index, frame in enumerate(frames):
-        pulse()
+        heartbeat()
         ahead = frames[min(index + STEP, len(frames) - 1)]
         behind = frames[max(index - STEP, 0)]
         for needed in {frame, ahead} - {*looks}:
@@ -108,7 +108,7 @@ def _shares(
     return np.asarray(hits / np.maximum(np.bincount(placed.ravel(), minlength=count), 1))
 
 
-def _mirror_side(background: Background, pulse: Callable[[], None]) -> reflection.Side | None:
+def _mirror_side(background: Background, heartbeat: Callable[[], None]) -> reflection.Side | None:
     """The side on which most of a few frames show the mirrored object; a single frame may be chance."""
     count = min(SAMPLES, len(background.frames))
     chosen = [
@@ -116,7 +116,7 @@ def _mirror_side(background: Background, pulse: Callable[[], None]) -> reflectio
     ]
     likeness: dict[reflection.Side, list[float]] = {}
     for frame in chosen:
-        pulse()
+        heartbeat()
         for mirror in reflection.mirrors(background.change(frame)):
             likeness.setdefault(mirror.side, []).append(mirror.likeness)
     medians = {side: float(np.median(values)) for side, values in likeness.items()}

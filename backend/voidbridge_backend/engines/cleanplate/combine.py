@@ -123,24 +123,24 @@ def _layers(
     """None where no source shows any of the tile."""
     light = np.empty((3, len(laid), tile.height * tile.width), np.float32)
     shown = np.empty(light.shape[1:], bool)
-    voices: list[float] = []
+    votes: list[float] = []
     seen: list[WarpedSource] = []
     for one, weight in zip(laid, weights, strict=True):
         free = _shown(one, tile)
         if free.any():
-            row = len(voices)
+            row = len(votes)
             shown[row] = free.ravel()
             # One plane for each channel: whatever is computed of them runs in vector instructions.
             fetched = _fetched(one, tile, tone).reshape(-1, 3)
             np.multiply(fetched.T, one.exposure.gain[:, None], out=light[:, row])
             if one.exposure.offset.any():
                 light[:, row] += one.exposure.offset[:, None]
-            voices.append(weight)
+            votes.append(weight)
             seen.append(one)
-    if not voices:
+    if not votes:
         return None
-    some = len(voices)
-    return _Layers(light[:, :some], shown[:some], np.array(voices, np.float32), seen)
+    some = len(votes)
+    return _Layers(light[:, :some], shown[:some], np.array(votes, np.float32), seen)
 
 
 def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats, Floats]:
@@ -151,8 +151,8 @@ def _voted(layers: _Layers, spread: float, tone: Tone) -> tuple[Floats, Floats, 
     for begin in range(0, pixels, AT_ONCE):
         some = np.s_[..., begin : begin + AT_ONCE]
         planes = np.ascontiguousarray(layers.light[some])
-        voices = layers.shown[some] * layers.weights[:, None]
-        mean, near = _vote(planes, voices, spread, tone)
+        votes = layers.shown[some] * layers.weights[:, None]
+        mean, near = _vote(planes, votes, spread, tone)
         light[some], grain[some] = mean, _grain(planes, mean, near)
         agreement[some] = _confidence(near, layers.shown[some])
     return light, grain, agreement
@@ -172,10 +172,10 @@ def _look_at_glints(
         return
     planes, shown = layers.light[..., where], layers.shown[:, where]
     wide = np.asarray(spread + ASTRAY * rise, np.float32)
-    voices = shown * layers.weights[:, None]
+    votes = shown * layers.weights[:, None]
     luma = np.einsum("c,ckp->kp", WEIGHTS, planes)
-    away = tone.apart(planes, _of_each(planes, _median(luma, voices))) / (2 * wide)
-    agree = np.square(np.maximum(1 - np.square(away), 0)) * voices * trust
+    away = tone.apart(planes, _of_each(planes, _median(luma, votes))) / (2 * wide)
+    agree = np.square(np.maximum(1 - np.square(away), 0)) * votes * trust
     total = agree.sum(0)
     codes = tone.compress(planes)
     means[:, where] = tone.expand(
@@ -291,24 +291,24 @@ def _spread(laid: Sequence[WarpedSource]) -> float:
     return AGREE + 2 * min(best if np.isfinite(best) else 0.0, 0.03)
 
 
-def _vote(planes: Floats, voices: Floats, spread: float, tone: Tone) -> tuple[Floats, Mask]:
+def _vote(planes: Floats, votes: Floats, spread: float, tone: Tone) -> tuple[Floats, Mask]:
     """One light [3, pixel] of `planes` [3, source, pixel], and which sources [source, pixel] are only grain away.
 
-    `voices` [source, pixel] is the weight of each, 0 where it shows nothing; the light is 0 where all are.
+    `votes` [source, pixel] is the weight of each, 0 where it shows nothing; the light is 0 where all are.
     """
     luma = np.einsum("c,ckp->kp", WEIGHTS, planes)
-    away = tone.apart(planes, _of_each(planes, _median(luma, voices)))
+    away = tone.apart(planes, _of_each(planes, _median(luma, votes)))
     away *= np.float32(1 / (2 * spread))
     agree = away * away
     np.subtract(1, agree, out=agree)
     _, agree = cv2.threshold(agree, 0, 0, cv2.THRESH_TOZERO)
     agree *= agree
-    agree *= voices
+    agree *= votes
     total = agree.sum(0)
     total[total == 0] = 1
     mean = np.einsum("kp,ckp->cp", agree, planes)
     mean /= total
-    return mean, (away < GRAIN_ONLY) & (voices > 0)
+    return mean, (away < GRAIN_ONLY) & (votes > 0)
 
 
 def _median(luma: Floats, weight: Floats) -> Indices:

@@ -96,7 +96,7 @@ class Cleanplate:
         own = [frame for frame in holes if frame not in shot.repeats]
         asked = {frame for frame in own if any(one in wanted for one in _with_repeats(frame, shot))}
         schedule, found = Schedule(shot, lambda: _tasks(clip, shot, own), asked), FrameVerdicts()
-        with Pool(progress.pulse) as pool:
+        with Pool(progress.heartbeat) as pool:
 
             def removal() -> Removal:
                 return Removal(clip, shot, pool, found, settings.grow, settings.soften)
@@ -108,7 +108,7 @@ class Cleanplate:
                     if frame in wanted:
                         yield frame, light.copy() if frame + 1 in shot.repeats else light
                         progress.done += 1
-            pool.pulse()
+            pool.heartbeat()
         for note in (*_paint_notes(clip, found), *_notes(found, shot, due)):
             watch.warn(note)
 
@@ -165,7 +165,7 @@ class _Progress:
     of: int
     done: int = 0
 
-    def pulse(self) -> None:
+    def heartbeat(self) -> None:
         self.watch.step("removing", self.done, self.of)
 
 

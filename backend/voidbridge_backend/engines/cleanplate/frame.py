@@ -327,7 +327,7 @@ class Removal:
             self._inventions.clear()
             self._scene = scene
         self._complete(voted)
-        self._pool.pulse()
+        self._pool.heartbeat()
         gap, known = voted.gap, voted.known | voted.gap.hole
         joint = joined(voted.fill, known, gap.light, gap.hole, self._block_px, self._shot.tone)
         np.minimum(joint, voted.ceiling, out=joint)
@@ -355,7 +355,7 @@ class Removal:
             missing = gap.hole & ~known
             if missing.sum() <= sliver:
                 break
-            self._pool.pulse()
+            self._pool.heartbeat()
             one = self._lay(voted.frame, voted.target, source)
             if one is None:
                 continue
@@ -388,9 +388,9 @@ class Removal:
             frame, self._clip, self._shot.camera, self._shot.tone, self._pool
         )
         light = lasting.seen(wide, voted.plate[wide.slices], hidden, voted.reach)
-        self._pool.pulse()
+        self._pool.heartbeat()
         filled = gap.hole & ~missing
         light[inside][filled] = voted.fill[filled]
-        new = synthesized(light, unknown, self._shot.tone, self._pool.pulse)
-        self._pool.pulse()
+        new = synthesized(light, unknown, self._shot.tone, self._pool.heartbeat)
+        self._pool.heartbeat()
         return piece(frame, wide, new, np.zeros_like(unknown), self._shot.tone)

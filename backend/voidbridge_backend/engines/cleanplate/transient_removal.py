@@ -31,7 +31,7 @@ PASSING = 0.06
 CROWD = 5, 0.25
 """Side of the blocks, and the part of their pixels that has to be passing for what is more than grain."""
 MARGIN = 24
-"""Pixels of a witness around those that are fetched from it, for the resampling to reach."""
+"""Pixels of a reference around those that are fetched from it, for the resampling to reach."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +73,21 @@ class TransientRemoval:
         kept = light.copy()
         factor = min(1.0, (LOOK_PIXELS / hidden.size) ** 0.5)
         own = _look(light, hidden, box, factor)
-        witnesses = self._witnesses(own, box, reach, factor)
-        if not witnesses:
+        references = self._references(own, box, reach, factor)
+        if not references:
             return kept
-        passing = self._passing(own, [witness.laid for witness in witnesses]).view(np.uint8)
+        passing = self._passing(own, [reference.laid for reference in references]).view(np.uint8)
         size = box.width, box.height
         gone = (cv2.resize(passing, size, interpolation=cv2.INTER_NEAREST) > 0) & ~hidden
         part = around(gone)
         if part is not None:
             voted, known = self._fetched(
-                witnesses, part.moved(box.left, box.top), gone[part.slices]
+                references, part.moved(box.left, box.top), gone[part.slices]
             )
             kept[part.slices][known] = voted[known]
         return kept
 
-    def _witnesses(self, own: _Look, box: FrameBox, reach: int, factor: float) -> list[_Reference]:
+    def _references(self, own: _Look, box: FrameBox, reach: int, factor: float) -> list[_Reference]:
         target = surrounding(
             own.box, own.light, own.hidden, max(round(reach * factor), 2), self.tone
         )
@@ -105,24 +105,24 @@ class TransientRemoval:
             return _Reference(one, inverse(own.there) @ one.homography @ look.there)
 
         frames = plan.references(self.frame, self.clip.frames, self.camera)
-        return [witness for witness in self.pool.each(laid, frames) if witness is not None]
+        return [reference for reference in self.pool.each(laid, frames) if reference is not None]
 
     def _passing(self, own: _Look, laid: list[WarpedSource]) -> Mask:
-        """Where `own` differs from what it and the witnesses agree on."""
+        """Where `own` differs from what it and the references agree on."""
         misfit = min(one.misfit for one in laid)
         itself = piece(self.frame, own.box, own.light, own.hidden, self.tone)
-        voices = [*laid, WarpedSource(itself, np.eye(3), NEUTRAL, misfit)]
-        voted = combined(voices, self.frame, own.box, ~own.hidden, self.tone, self.pool, RECENT)
+        votes = [*laid, WarpedSource(itself, np.eye(3), NEUTRAL, misfit)]
+        voted = combined(votes, self.frame, own.box, ~own.hidden, self.tone, self.pool, RECENT)
         apart = np.abs(self.tone.encode(voted.light) - self.tone.encode(own.light)).max(-1)
         side, share = CROWD
         crowd = cv2.blur((voted.known & (apart > PASSING)).astype(np.float32), (side, side))
         return np.asarray(crowd > share)
 
     def _fetched(
-        self, witnesses: list[_Reference], box: FrameBox, wanted: Mask
+        self, references: list[_Reference], box: FrameBox, wanted: Mask
     ) -> tuple[Pixels, Mask]:
         laid = []
-        for one, motion in ((witness.laid, witness.motion) for witness in witnesses):
+        for one, motion in ((reference.laid, reference.motion) for reference in references):
             part = mapped(inverse(motion), box, self.clip.height, self.clip.width)
             if part is not None:
                 wide = part.grown(MARGIN, self.clip.height, self.clip.width)

@@ -39,16 +39,16 @@ class Flow:
         pictures: Pictures,
         frames: Sequence[int],
         prompts: Prompts,
-        pulse: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> Iterator[Tracked]:
         """See `Masker.track`. Clicks start a matte only where no key matte is given."""
         keys = dict(prompts.keys)
         for frame, clicks in prompts.clicks.items():
             if frame not in keys:
-                pulse()
+                heartbeat()
                 keys[frame] = segment(pictures(frame), clicks)
         refines = len(prompts.keys) < 2 or _agreement(pictures, prompts.keys) >= AGREES
-        tracker = Tracker(pictures, pulse, refines=refines)
+        tracker = Tracker(pictures, heartbeat, refines=refines)
         yield from tracker.between(keys, frames[0], frames[-1])
 
 

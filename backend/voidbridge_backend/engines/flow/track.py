@@ -33,15 +33,15 @@ class Tracker:
     """Carries mattes through one shot. Only two pictures are in memory at once."""
 
     def __init__(
-        self, pictures: Pictures, pulse: Callable[[], None], *, refines: bool = True
+        self, pictures: Pictures, heartbeat: Callable[[], None], *, refines: bool = True
     ) -> None:
-        """`pictures` gives the picture of a frame; `pulse` is called for each frame and may raise.
+        """`pictures` gives the picture of a frame; `heartbeat` is called for each frame and may raise.
 
         `refines` moves each frame's outline to where its own colors part.
         """
         self._pictures = pictures
         self._refines = refines
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def run(self, matte: Matte, first: int, last: int) -> Iterator[Tracked]:
@@ -49,7 +49,7 @@ class Tracker:
         step = 1 if last >= first else -1
         before = _grey(self._pictures(first))
         for frame in range(first + step, last + step, step):
-            self._pulse()
+            self._heartbeat()
             picture = self._pictures(frame)
             now = _grey(picture)
             matte, score = self._carried(matte, before, now)

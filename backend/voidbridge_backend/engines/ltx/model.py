@@ -27,7 +27,7 @@ from voidbridge_backend.engines.base import JobContext, Pixels
 from voidbridge_backend.engines.device import out_of_memory
 from voidbridge_backend.engines.generate_base import Sound
 from voidbridge_backend.engines.void.files.weights import fingerprint
-from voidbridge_backend.engines.void.model.heartbeat import pulsing
+from voidbridge_backend.engines.void.model.heartbeat import with_heartbeat
 from voidbridge_protocol.errors import BadLora, ModelMissing, OutOfMemory
 from voidbridge_protocol.operations.generate import GenerateSettings
 
@@ -113,7 +113,7 @@ class StepCount:
     done: int = 0
     _said: float = field(default=0.0, repr=False)
 
-    def pulse(self) -> None:
+    def heartbeat(self) -> None:
         """Raises `JobCancelled` if the job should stop."""
         if time.monotonic() - self._said >= AGAIN_S:
             self._say()
@@ -350,7 +350,7 @@ class Model:
             for layer in found
         ]
         try:
-            with pulsing(layers, progress.pulse), torch.inference_mode():
+            with with_heartbeat(layers, progress.heartbeat), torch.inference_mode():
                 yield
         except (MemoryError, RuntimeError) as error:
             said = out_of_memory(error)

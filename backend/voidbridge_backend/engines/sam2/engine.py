@@ -74,7 +74,7 @@ class SamTracker:
         pictures: Pictures,
         frames: Sequence[int],
         prompts: Prompts,
-        pulse: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> Iterator[Tracked]:
         """See `Masker.track`. Key mattes are given back as they are; on their frames clicks are not used."""
         places = {frame: place for place, frame in enumerate(frames)}
@@ -92,14 +92,14 @@ class SamTracker:
         prompted = sorted({*prompts.clicks, *prompts.keys})
         found: dict[int, Tracked] = {}
         for frame in prompted:
-            pulse()
+            heartbeat()
             found[frame] = self._prompted(session, places[frame], frame, pictures, prompts)
         yield from found.values()
         first = places[prompted[0]]
         ways = (range(first + 1, len(frames)), False), (range(first - 1, -1, -1), True)
         for way, reverse in ways:
             for place in way:
-                pulse()
+                heartbeat()
                 if frames[place] not in found:
                     yield self._stepped(session, place, frames[place], pictures, reverse)
                 _forget(session, place, reverse)

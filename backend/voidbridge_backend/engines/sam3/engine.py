@@ -31,18 +31,18 @@ class Sam3(SamTracker):
         pictures: Pictures,
         frames: Sequence[int],
         prompts: Prompts,
-        pulse: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> Iterator[Tracked]:
         """See `Masker.track`. A noun gives everything in the shot that is one, as one matte.
 
         Raises `BadSetting` for a noun that is too long, `ModelMissing` for weights without a detector.
         """
         if not prompts.noun:
-            yield from super().track(pictures, frames, prompts, pulse)
+            yield from super().track(pictures, frames, prompts, heartbeat)
             return
         if self._nouns is None:
             self._nouns = self._loaded()
-        yield from self._nouns.track(prompts.noun, pictures, frames, pulse)
+        yield from self._nouns.track(prompts.noun, pictures, frames, heartbeat)
 
     def _loaded(self) -> NounTracker:
         from transformers import AutoTokenizer, Sam3VideoModel

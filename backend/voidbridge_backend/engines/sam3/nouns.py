@@ -44,7 +44,7 @@ class NounTracker:
         self._device = device
 
     def track(
-        self, noun: str, pictures: Pictures, frames: Sequence[int], pulse: Callable[[], None]
+        self, noun: str, pictures: Pictures, frames: Sequence[int], heartbeat: Callable[[], None]
     ) -> Iterator[Tracked]:
         """All objects of this noun as one matte, each frame once, in order.
 
@@ -53,7 +53,7 @@ class NounTracker:
         """
 
         def picture(frame: int) -> Picture:
-            pulse()
+            heartbeat()
             return pictures(frame)
 
         session = self._session(noun, StreamedFrames(self._prepared, picture, frames))

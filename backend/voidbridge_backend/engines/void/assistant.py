@@ -16,7 +16,7 @@ from voidbridge_protocol.operations.remove import RemoveSettings
 from .model import kernels, memory, streaming
 from .model.denoiser import Denoiser
 from .model.device_placement import DevicePlacement
-from .model.heartbeat import pulsing
+from .model.heartbeat import with_heartbeat
 from .model.memory import Demand, Plan
 from .options import Options
 from .passes.evaluation import Evaluation, decoded, packed
@@ -64,7 +64,7 @@ class Assistant:
         circumstances, evaluation = decoded(task)
         try:
             denoiser = self._ready(circumstances, evaluation, watch)
-            with pulsing(denoiser.parts(), lambda: watch.step(STAGE, 0, 1)):
+            with with_heartbeat(denoiser.parts(), lambda: watch.step(STAGE, 0, 1)):
                 found = evaluation.answered(denoiser)
         except BaseException:
             self.close()

@@ -23,7 +23,7 @@ from .inputs import Footage, ahead, grain, pictures
 from .model import kernels, memory
 from .model.denoiser import Conditions, Denoiser, Text
 from .model.device_placement import DevicePlacement
-from .model.heartbeat import pulsing
+from .model.heartbeat import with_heartbeat
 from .model.memory import Plan
 from .model.vae import Vae, VaeTiles, encode_chunks
 from .noise import picture_noise
@@ -269,7 +269,7 @@ class Job:
             denoiser.compiled.begin(self.watch)
         sharing = self._sharing(number, denoiser, report, method)
         at_work = self.engine.placement.working(denoiser.network, self.plan, in_blocks=True)
-        with at_work, pulsing(denoiser.parts(), report.again), ending(sharing):
+        with at_work, with_heartbeat(denoiser.parts(), report.again), ending(sharing):
             config = networks.scheduler_config(self.engine.models)
             return pipeline.denoised(
                 denoiser,
@@ -318,7 +318,7 @@ class Job:
             vae.compiled.begin(self.watch)
         with (
             self.engine.placement.working(vae.network, self.plan),
-            pulsing(vae.parts(), report.again),
+            with_heartbeat(vae.parts(), report.again),
         ):
             yield vae, report
 

@@ -25,7 +25,7 @@ from voidbridge_backend.engines.train_base import TrainedLora
 from voidbridge_backend.engines.void.files import networks, weights
 from voidbridge_backend.engines.void.model import adapters, lora_file
 from voidbridge_backend.engines.void.model.denoiser import Denoiser
-from voidbridge_backend.engines.void.model.heartbeat import pulsing
+from voidbridge_backend.engines.void.model.heartbeat import with_heartbeat
 from voidbridge_backend.engines.void.model.lora_file import LoraRecord
 from voidbridge_backend.engines.void.noise.seeds import seeded
 from voidbridge_backend.engines.void.passes import sampling
@@ -111,7 +111,7 @@ class VoidTrainer:
             settings,
             context.step,
         )
-        with pulsing(denoiser.parts(), _pulse(training)):
+        with with_heartbeat(denoiser.parts(), _heartbeat(training)):
             progress, learned = training.run(_key(settings, base, found))
         chosen = progress.best_step if progress.best else progress.step
         record = LoraRecord(
@@ -206,7 +206,7 @@ def _read_like(width: int, number: int, path: Path) -> TrainingPair:
     return pair
 
 
-def _pulse(training: Training) -> Callable[[], None]:
+def _heartbeat(training: Training) -> Callable[[], None]:
     """Repeats the last report during a long step."""
     told = ("training", 0, training.settings.steps)
     tell = training.on_step

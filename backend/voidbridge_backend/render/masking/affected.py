@@ -37,14 +37,14 @@ def offered(
             area |= mattes.area(frame)
         return area
 
-    def pulse() -> None:
+    def heartbeat() -> None:
         nonlocal done
         watch.step(f"finding {', '.join(wanted)}", min(done, of), of)
         done += 1
 
-    background = Background(shot.picture, objects, shot.frames, shot.size, pulse)
+    background = Background(shot.picture, objects, shot.frames, shot.size, heartbeat)
     found = {rule: ObjectMattes(rule, "affected", shot.size) for rule in wanted}
-    for one in rules.apply(background, wanted, pulse):
+    for one in rules.apply(background, wanted, heartbeat):
         found[one.rule].add(one.frame, one.region.astype(np.float32), 1.0)
     for rule, mattes in found.items():
         if len(mattes.absent) == len(shot.frames):

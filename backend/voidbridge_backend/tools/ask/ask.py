@@ -64,11 +64,15 @@ def picture_names(count: int) -> list[str]:
 
 
 def prepared(
-    drawer: Drawer, frames: Sequence[int], instruction: str, most: int, pulse: Callable[[], None]
+    drawer: Drawer,
+    frames: Sequence[int],
+    instruction: str,
+    most: int,
+    heartbeat: Callable[[], None],
 ) -> Question:
     """Draws the pictures: the first frame with the object in red, and frames spread over the shot.
 
-    `pulse` is called for each picture and may raise. Raises what a file that cannot be read raises.
+    `heartbeat` is called for each picture and may raise. Raises what a file that cannot be read raises.
     """
     like = drawer.part(frames[0])
     height, width = like.data_window.height, like.data_window.width
@@ -76,7 +80,7 @@ def prepared(
     chosen = [frames[0], *sampled(frames, most)]
     pictures = []
     for number, frame in enumerate(chosen):
-        pulse()
+        heartbeat()
         pictures.append(drawer.jpeg(frame, marks_object=number == 0))
     layout = areas.GridLayout(chosen, rows, columns, height, width)
     return Question(question.text(instruction, rows, columns, chosen), pictures, layout, like)

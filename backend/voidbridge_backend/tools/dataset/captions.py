@@ -42,17 +42,17 @@ class CaptionQuestion:
     pictures: Sequence[bytes]
 
 
-def questions(show: Show, models: Path, pulse: Callable[[], None]) -> list[CaptionQuestion]:
+def questions(show: Show, models: Path, heartbeat: Callable[[], None]) -> list[CaptionQuestion]:
     """Draws the pictures of every clip without a prompt: clean plates, and approved clean plates.
 
-    `pulse` is called for each clip and may raise. Raises what a clip that cannot be read raises.
+    `heartbeat` is called for each clip and may raise. Raises what a clip that cannot be read raises.
     """
     most = options.from_folder(models).window
     spaces = {table.clip: table.color_space for table in show.plates if not table.prompt}
     spaces |= {table.clean: table.color_space for table in show.approved if not table.prompt}
     found = []
     for clip, space in spaces.items():
-        pulse()
+        heartbeat()
         plate = find(show.path(clip))
         frames = sampled(frames_for(plate, None)[:most], PICTURES)
         pictures = scene_jpegs(plate, list(dict.fromkeys(frames)), space or show.color_space)
@@ -85,7 +85,7 @@ def captioned(
     asked: Sequence[CaptionQuestion],
     endpoint: Endpoint,
     folder: Path,
-    pulse: Callable[[], None],
+    heartbeat: Callable[[], None],
 ) -> Show:
     """Asks once for each clip, writes `captions.json`, and returns the show with the captions as prompts.
 
@@ -94,7 +94,7 @@ def captioned(
     """
     captions = {}
     for question in asked:
-        pulse()
+        heartbeat()
         captions[question.clip] = f"{show.name}, {_answered(question, endpoint)}"
     write_files(folder, {CAPTIONS: _json({"model": endpoint.model, "prompts": captions})})
     return replace(

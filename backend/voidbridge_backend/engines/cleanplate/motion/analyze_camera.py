@@ -63,7 +63,7 @@ def analyzed(clip: Clip, watch: JobContext, cuts: frozenset[int] | None = None) 
             repeats += [frame] if look.content == before else []
             before = look.content
         _followed(camera, finder.rest())
-        pool.pulse()
+        pool.heartbeat()
     return Shot(tone, camera, holes, frozenset(repeats), sharp, clear)
 
 

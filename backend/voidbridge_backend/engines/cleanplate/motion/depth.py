@@ -205,8 +205,8 @@ def _cost(view: _View, warped: Sequence[tuple[Grey, Mask]]) -> tuple[Floats, Mas
     for one, free in zip(luma, shown, strict=True):
         others = np.where(free, np.minimum(others, _unlike(luma, shown, one)), others)
     total = np.where(view.free, own, np.where(count > 1, others, 0))
-    voices = np.where(view.free, count, count - 1)
-    return np.asarray(total / np.maximum(voices, 1), np.float32), voices > 0
+    votes = np.where(view.free, count, count - 1)
+    return np.asarray(total / np.maximum(votes, 1), np.float32), votes > 0
 
 
 def _unlike(luma: Floats, shown: Mask, one: Floats) -> Floats:

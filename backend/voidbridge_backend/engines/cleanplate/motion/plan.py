@@ -39,7 +39,7 @@ FADE = 24.0
 STRAY_PX, STRAYS, FEWEST, WIDER = 1.5, 0.08, 12, 2.0
 """Tracked pixels beyond which a point does not follow one plane, the part of such points that tells of depth,
 points without which nothing is told, and how many times wider the box is made then."""
-WITNESSES = 6
+REFERENCES = 6
 WORTH = 0.002
 """The part of the holes that a source beyond `SOURCES` must be the first to show."""
 
@@ -208,9 +208,9 @@ def references(frame: int, every: Sequence[int], camera: Camera) -> list[int]:
     """A few other frames, near and far, that tell what stays in the picture from what passes through."""
     same = [other for other in every if camera.scene(other) == camera.scene(frame)]
     near = [other for other in same if abs(other - frame) <= 2 * NEAR and other != frame]
-    if len(near) <= WITNESSES:
+    if len(near) <= REFERENCES:
         return near
-    return [near[round(n * (len(near) - 1) / (WITNESSES - 1))] for n in range(WITNESSES)]
+    return [near[round(n * (len(near) - 1) / (REFERENCES - 1))] for n in range(REFERENCES)]
 
 
 def _shown(

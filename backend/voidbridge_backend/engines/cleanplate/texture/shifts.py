@@ -70,21 +70,21 @@ def shifted(
     picture: Floats,
     gap: Mask,
     at: tuple[NDArray[np.intp], NDArray[np.intp]],
-    pulse: Callable[[], None],
+    heartbeat: Callable[[], None],
 ) -> Offsets | None:
     """[n, 2]: the offset (y, x) from each pixel `at` (ys, xs) to the one that it is copied from.
 
     The pixels are those of the `gap` and of its edge. None where nothing beside the gap repeats.
     """
     offsets = repeating(picture, gap)
-    pulse()
+    heartbeat()
     if offsets is None:
         return None
     ys, xs = at
     side = max(2, int(np.ceil((len(ys) / BLOCKS) ** 0.5)))
     blocks = _nodes(np.unique(np.column_stack([ys // side, xs // side]), axis=0), gap.shape, side)
     label, _ = _labelled(picture, gap, offsets, blocks, ROUNDS_OF_BLOCKS)
-    pulse()
+    heartbeat()
     count = np.bincount(label, minlength=len(offsets))
     often = np.argsort(-count, kind="stable")[:KEPT]
     kept = often[count[often] > 0]

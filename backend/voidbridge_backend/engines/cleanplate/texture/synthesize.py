@@ -47,7 +47,7 @@ INWARD = 1.25
 """Pixels of the gap are trusted less by this factor for each pixel of distance from its edge."""
 
 
-def synthesized(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None]) -> Floats:
+def synthesized(light: Floats, gap: Mask, tone: Tone, heartbeat: Callable[[], None]) -> Floats:
     """`light` [height, width, 3] with the `gap` [height, width] filled; the rest as it came."""
     if not gap.any():
         return light
@@ -55,8 +55,8 @@ def synthesized(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None])
         return np.zeros_like(light)
     factor = min(1.0, (WORK_PIXELS / gap.size) ** 0.5, (WORK_GAP / max(int(gap.sum()), 1)) ** 0.5)
     picture, small_gap = _reduced(tone.encode(light), gap, factor)
-    pulse()
-    continued = _continued(light, gap, picture, small_gap, tone, pulse)
+    heartbeat()
+    continued = _continued(light, gap, picture, small_gap, tone, heartbeat)
     if continued is not None:
         return continued
     levels = _pyramid(picture, small_gap)
@@ -64,17 +64,22 @@ def synthesized(light: Floats, gap: Mask, tone: Tone, pulse: Callable[[], None])
     for index, (level, level_gap) in enumerate(reversed(levels)):
         finest = index == len(levels) - 1
         rounds = ROUNDS + 2 * (len(levels) - 1 - index)
-        field = _matched(level, level_gap, field, rounds, pulse)
+        field = _matched(level, level_gap, field, rounds, heartbeat)
         if field is None and finest:
             return smooth(light, gap)
     if field is None:
         return smooth(light, gap)
     hidden = cv2.resize(gap.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_AREA)
-    return _finished(light, gap, picture, np.asarray(hidden > 1e-3), field, tone, pulse)
+    return _finished(light, gap, picture, np.asarray(hidden > 1e-3), field, tone, heartbeat)
 
 
 def _continued(
-    light: Floats, gap: Mask, picture: Floats, hidden: Mask, tone: Tone, pulse: Callable[[], None]
+    light: Floats,
+    gap: Mask,
+    picture: Floats,
+    hidden: Mask,
+    tone: Tone,
+    heartbeat: Callable[[], None],
 ) -> Floats | None:
     """`light` with structure continued into the `gap`; None where none fits.
 
@@ -82,7 +87,7 @@ def _continued(
     """
     near = cv2.dilate(hidden.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8))
     ys, xs = np.nonzero(near)
-    offsets = shifted(picture, hidden, (ys, xs), pulse)
+    offsets = shifted(picture, hidden, (ys, xs), heartbeat)
     if offsets is None:
         return None
     every = np.zeros((*hidden.shape, 2), np.intp)
@@ -95,7 +100,7 @@ def _continued(
     field = _Field(ys, xs, index, np.column_stack([ys, xs]) + offsets, new)
     sources = field.sources()
     old = np.where(near[..., None] > 0, picture[sources[..., 0], sources[..., 1]], picture)
-    filled = _copied(light, gap, field, pulse)
+    filled = _copied(light, gap, field, heartbeat)
     before, after = full_size((old, new), gap, tone)
     filled[gap] = tone.expand(tone.compress(filled[gap]) - before + after)
     return filled
@@ -108,7 +113,7 @@ def _finished(
     hidden: Mask,
     field: _Field,
     tone: Tone,
-    pulse: Callable[[], None],
+    heartbeat: Callable[[], None],
 ) -> Floats:
     """`light` with the `gap` filled from what the field found; `picture` and `hidden` are the same, reduced."""
     active = field.index >= 0
@@ -120,7 +125,7 @@ def _finished(
     sources = field.sources()
     low = bands.low[sources[..., 0], sources[..., 1]]
     new = broad(bands, picture, field.picture, sources, active, hidden)
-    return joined(_copied(light, gap, field, pulse), light, gap, (low, new), bands, tone)
+    return joined(_copied(light, gap, field, heartbeat), light, gap, (low, new), bands, tone)
 
 
 def _reduced(encoded: Floats, gap: Mask, factor: float) -> tuple[Floats, Mask]:
@@ -171,7 +176,7 @@ class _Field:
 
 
 def _matched(
-    level: Floats, gap: Mask, coarse: _Field | None, rounds: int, pulse: Callable[[], None]
+    level: Floats, gap: Mask, coarse: _Field | None, rounds: int, heartbeat: Callable[[], None]
 ) -> _Field | None:
     """The field of one level, begun from the coarser one's; None where too little is known."""
     height, width = gap.shape
@@ -202,7 +207,7 @@ def _matched(
     rows = np.ascontiguousarray(patches).reshape(*patches.shape[:2], -1)
     for turn in range(rounds):
         wanted, weight = _wanted(field, trust)
-        cost = _search(field, rows, usable, wanted, weight, rng, turn, pulse)
+        cost = _search(field, rows, usable, wanted, weight, rng, turn, heartbeat)
         _vote(field, gap, level, cost, trust)
     return field
 
@@ -255,7 +260,7 @@ def _search(
     weight: Floats,
     rng: np.random.Generator,
     turn: int,
-    pulse: Callable[[], None],
+    heartbeat: Callable[[], None],
 ) -> Floats:
     """Better patches for everybody: what the neighbours found, moved along, and random ones around."""
     height, width = usable.shape
@@ -270,7 +275,7 @@ def _search(
             down = (at[:, 0] - field.ys[part]) * np.float32(UPRIGHT / height)
             along = (at[:, 1] - field.xs[part]) * np.float32(SIDEWAYS / height)
             total[start : start + CHUNK] = unlike + NEAR * (down * down + along * along)
-        pulse()
+        heartbeat()
         return total
 
     every = np.arange(len(field.ys))
@@ -320,7 +325,7 @@ def _vote(field: _Field, gap: Mask, level: Floats, cost: Floats, trust: Floats) 
     field.picture[ys, xs] = total / weight[:, None]
 
 
-def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) -> Floats:
+def _copied(light: Floats, gap: Mask, field: _Field, heartbeat: Callable[[], None]) -> Floats:
     """The gap at full size: each pixel copied from where the patches around it point.
 
     Four neighbours on the reduced picture each name an offset. If they agree, the pixel is an exact copy. Between
@@ -332,7 +337,7 @@ def _copied(light: Floats, gap: Mask, field: _Field, pulse: Callable[[], None]) 
     filled = light.copy()
     lost = np.zeros(gap.shape, bool)
     for start in range(0, len(ys), 1 << 18):
-        pulse()
+        heartbeat()
         y, x = ys[start : start + (1 << 18)], xs[start : start + (1 << 18)]
         v = np.clip((y + 0.5) * rows / height - 0.5, 0, rows - 1)
         u = np.clip((x + 0.5) * columns / width - 0.5, 0, columns - 1)

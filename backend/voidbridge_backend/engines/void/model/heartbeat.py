@@ -8,11 +8,11 @@ from typing import Any
 
 
 @contextmanager
-def pulsing(parts: Sequence[Any], pulse: Callable[[], None]) -> Iterator[None]:
-    """Within it, `pulse` is called before each of these modules runs. Its exceptions reach the caller."""
+def with_heartbeat(parts: Sequence[Any], heartbeat: Callable[[], None]) -> Iterator[None]:
+    """Within it, `heartbeat` is called before each of these modules runs. Its exceptions reach the caller."""
 
     def before(*_: object) -> None:
-        pulse()
+        heartbeat()
 
     hooks = [part.register_forward_pre_hook(before) for part in parts]
     try:

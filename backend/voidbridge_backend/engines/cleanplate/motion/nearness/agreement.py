@@ -112,15 +112,15 @@ def by_side(
             continue
         some, seen = luma[mine], shown[mine]
         apart = np.minimum(np.abs(some - expected(plate, free, some, seen)), UNLIKE) * seen
-        voices = seen.sum(0).astype(np.float32)
-        cost = apart.sum(0) / np.maximum(voices, 1)
+        votes = seen.sum(0).astype(np.float32)
+        cost = apart.sum(0) / np.maximum(votes, 1)
         # Few sources are near their own median by chance.
-        cost *= np.where(free, 1, np.sqrt(voices / np.maximum(voices - 1, 1)))
+        cost *= np.where(free, 1, np.sqrt(votes / np.maximum(votes - 1, 1)))
         if side == BOTH:
-            cost[voices < np.where(free, 1, 2)] = UNLIKE / 2
+            cost[votes < np.where(free, 1, 2)] = UNLIKE / 2
         else:
             cost += ONE_SIDED
-            cost[voices < 2] = UNLIKE
+            cost[votes < 2] = UNLIKE
         costs[side] = cost
     return costs
 
