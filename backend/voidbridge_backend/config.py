@@ -292,9 +292,9 @@ def _parsed(name: str, default: object, value: object) -> object:
 
 
 def _checked_devices(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Raises `ValueError` for a name that is no device: its worker would start, and no engine would use a card."""
+    """Raises `ValueError` for a name that is not a device; no engine would use a GPU by it."""
     if wrong := [name for name in names if name != "auto" and not DEVICE.fullmatch(name)]:
-        raise ValueError(f"{wrong[0]!r} is no device; use auto, or cpu, cuda:0, cuda:1 ...")
+        raise ValueError(f"{wrong[0]!r} is not a device; use auto, or cpu, cuda:0, cuda:1 ...")
     if "auto" in names and len(names) > 1:
         raise ValueError("auto stands alone, for every card or else the cpu")
     return names

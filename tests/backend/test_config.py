@@ -78,7 +78,7 @@ def test_a_path_may_begin_with_the_home_folder(
         ({}, {"VOIDBRIDGE_SPOL": "/x"}, {}, "'spol' .from the environment."),
         ({}, {}, {"window_mb": "many"}, "window_mb cannot be 'many'"),
         ({"devices": 7}, {}, {}, "devices cannot be 7"),
-        ({}, {"VOIDBRIDGE_DEVICES": "cpu,gpu9"}, {}, "'gpu9' is no device; use auto, or cpu"),
+        ({}, {"VOIDBRIDGE_DEVICES": "cpu,gpu9"}, {}, "'gpu9' is not a device; use auto, or cpu"),
         ({"devices": ["auto", "cpu"]}, {}, {}, "auto stands alone"),
         ({"devicess": "cpu"}, {}, {}, "did you mean devices"),
     ],

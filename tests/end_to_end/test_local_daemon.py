@@ -28,7 +28,8 @@ def other(value: object) -> object:
 
 
 def test_every_setting_survives_the_way_to_the_child() -> None:
-    values = {f.name: other(f.default) for f in fields(Config)} | {"sandbox": "required"}
+    values = {f.name: other(f.default) for f in fields(Config)}
+    values |= {"sandbox": "required", "devices": ("cpu", "cuda:1")}
     changed = Config(**values)  # type: ignore[arg-type]
     plain = resolve({}, {}, {})[0]  # where a path does not begin with ~ any more
     file = {"ocio": "/the/file/says/otherwise", "max_frames": 3}

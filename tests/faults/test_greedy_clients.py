@@ -26,8 +26,6 @@ from voidbridge_protocol.wire.messages import (
     GetRequest,
     Listed,
     ListJobs,
-    Ping,
-    Pong,
     Put,
     Refused,
     Request,
@@ -48,9 +46,8 @@ def test_lists_that_nobody_reads_are_one_list(box: Daemon, full: bool, note: Not
     with Bystander(box) as other, RawClient(box.address) as client:
         for _ in range(count):
             client.say(ListJobs())
-        client.say(Ping())
         listed = refused = 0
-        while not isinstance(heard := client.hear(client.control), Pong):
+        for heard in client.until_pong():
             listed += isinstance(heard, Listed)
             refused += isinstance(heard, Refused)
         assert listed

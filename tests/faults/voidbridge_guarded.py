@@ -191,6 +191,8 @@ def sample(kind: type[Any], **chosen: object) -> Any:
             values[each.name] = ()
         elif issubclass(hint, Enum):
             values[each.name] = next(iter(hint))
+        elif hint is bool:
+            values[each.name] = False
         else:
             values[each.name] = hint(1)
     return kind(**values)

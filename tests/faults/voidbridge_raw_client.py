@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import zmq
@@ -25,6 +26,8 @@ from voidbridge_protocol.wire.messages import (
     Hello,
     JoinBulk,
     Message,
+    Ping,
+    Pong,
     Welcome,
 )
 
@@ -68,6 +71,17 @@ class RawClient:
     def hear(self, end: Any) -> Message:
         assert end.poll(WAIT_S * 1000), "no answer"
         return decode(end.recv_multipart())[0]
+
+    def until_pong(self) -> Iterator[Message]:
+        """The messages up to the answer to a ping. A full queue loses that answer too, so it asks again."""
+        for _ in range(round(WAIT_S)):
+            self.say(Ping())
+            while self.control.poll(1000):
+                heard, _ = decode(self.control.recv_multipart())
+                if isinstance(heard, Pong):
+                    return
+                yield heard
+        raise AssertionError("no answer")
 
     def until(self, end: Any, *kinds: type[Message]) -> Any:
         """The next message of these kinds; others are passed over."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -185,6 +187,21 @@ def test_each_way_not_to_fit_has_an_error_of_its_own() -> None:
         expects = refusal(address, Keys(mine, daemon.public))
         assert type(expects) is KeysDiffer
         assert "uses no keys" in expects.text
+
+
+def test_a_refusal_at_once_is_heard_by_a_client_that_is_slow_to_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(zmq.Socket[bytes]):
+        def connect(self, addr: str) -> Any:
+            done = super().connect(addr)
+            time.sleep(0.05)  # the other side answers before this one goes on
+            return done
+
+    monkeypatch.setattr(zmq.Context, "_socket_class", Slow)
+    for _ in range(12):  # which side notices first is random
+        with guarded(keys.make(), set()) as address:
+            assert type(refusal(address, None, patience=0.1)) is KeysDiffer
 
 
 def test_what_listens_is_told_by_its_greeting() -> None:

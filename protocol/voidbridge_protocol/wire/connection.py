@@ -87,11 +87,15 @@ class ServerConnection:
         self._last_heard = self._pinged = self._polled = time.monotonic()
         try:
             self._control = self._socket(peer.address)
-            # Without the monitor, only silence would reveal a killed daemon.
+            # Without the monitor, only silence would reveal a killed daemon. It begins before the socket connects:
+            # libzmq reports a refused handshake once, and may not try again.
             self._monitor = self._control.get_monitor_socket(EVENTS)
             self._poller.register(self._monitor, zmq.POLLIN)
+            self._connect(self._control, peer.address)
             self.welcome = self._introduce(patience or peer.patience)
-            self._bulk = self._socket(bulk_address(peer.address, self.welcome.bulk))
+            bulk = bulk_address(peer.address, self.welcome.bulk)
+            self._bulk = self._socket(bulk)
+            self._connect(self._bulk, bulk)
         except BaseException:  # Ctrl-C too: sockets left open would delay the end of the process
             self.close()
             raise
@@ -172,7 +176,12 @@ class ServerConnection:
         )
 
     def _introduce(self, patience: float) -> Welcome:
-        self.send(self.peer.hello)
+        try:
+            self.send(self.peer.hello)
+        except ConnectionLost:
+            while self._monitor.poll(0):  # a refused handshake is the reason, if there was one
+                self._handle_event(receive_event(self._monitor)[0])
+            raise
         for message, _ in self.answers(patience):
             if isinstance(message, Welcome):
                 return self._checked(message)
@@ -253,6 +262,9 @@ class ServerConnection:
                 own.secret.encode(),
             )
         socket.reconnect_ivl, socket.reconnect_ivl_max = 200, 5000
+        return socket
+
+    def _connect(self, socket: zmq.Socket[bytes], address: str) -> None:
         try:
             socket.connect(address)
         except zmq.ZMQError as error:
@@ -261,7 +273,6 @@ class ServerConnection:
                 "Write it as tcp://HOST:5577.",
             ) from error
         self._poller.register(socket, zmq.POLLIN)
-        return socket
 
 
 def bulk_address(control: str, bulk: str) -> str:
